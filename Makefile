@@ -1,0 +1,40 @@
+# make demo, make test: each makes what it needs (a virtual environment, the package, its dependencies) and runs.
+# Only Python 3.11 or newer and make have to be there.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+
+.PHONY: help demo demo-quick test lint wheel clean
+
+help:
+	@echo "make demo    draw motion_pairs, train TSN and TEINet on it, test, write a page with the result (minutes)"
+	@echo "make test    run the test suite"
+	@echo "make lint    check the style"
+	@echo "make wheel   build the package into dist/"
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "teinet needs Python 3.11 or newer; none found (set PYTHON=...)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/teinet demo --output teinet-demo
+
+demo-quick: $(STAMP)
+	$(BIN)/teinet demo --quick --output teinet-demo/quick
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+
+wheel: $(STAMP)
+	$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) dist build teinet-demo

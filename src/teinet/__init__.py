@@ -1,0 +1,57 @@
+"""Recognise actions in video with 2-D networks and cheap, learnable time (TEINet and its family).
+
+Names load on first use, so that `import teinet` (and `teinet --help`) imports neither torch nor Lightning.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from teinet import layers
+    from teinet.inference.recognizer import Recognizer
+    from teinet.models import create_model, insert_temporal, list_models, set_num_frames
+
+__all__ = [
+    "Recognizer",
+    "create_model",
+    "insert_temporal",
+    "layers",
+    "list_models",
+    "set_num_frames",
+]
+
+_HOME = {
+    "Recognizer": "teinet.inference.recognizer",
+    "create_model": "teinet.models.factory",
+    "insert_temporal": "teinet.models.insertion",
+    "list_models": "teinet.models.factory",
+    "set_num_frames": "teinet.models.insertion",
+}
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("teinet")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    elif name == "layers":
+        value = importlib.import_module("teinet.layers")
+    elif name == "__version__":
+        value = _version()
+    else:
+        raise AttributeError(f"module 'teinet' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,1 @@
+"""The command `teinet`: one file a command; each parses, calls, prints."""

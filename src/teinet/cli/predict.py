@@ -1,0 +1,144 @@
+"""`teinet predict`: name what happens in video files."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from teinet.inference import Prediction
+
+CSV_COLUMNS = ("path", "rank", "label", "score", "num_frames", "start", "end", "error")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("weights", help="a run's folder (its last weights) or a .safetensors file")
+    parser.add_argument("videos", nargs="+", help="files, folders and all in them, patterns like 'more/*.webm'")
+    parser.add_argument("--top-k", type=int, default=5, help="how many classes to name (default: 5)")
+    parser.add_argument("--views", default="1x1", help="clips x crops to look at: 1x1 is quick, 10x3 is thorough")
+    parser.add_argument("--start", type=float, default=None, help="look at the video from this second on")
+    parser.add_argument("--end", type=float, default=None, help="look at the video up to this second")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON list, with frame numbers, times, errors")
+    form.add_argument("--csv", action="store_true", help="print a row for each video and class")
+    parser.add_argument("--output", default=None, help="write to this file (.json, .csv or text), not to the terminal")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Predict and print; returns 0, 1 when some video could not be read, 130 when interrupted.
+
+    Raises:
+        TeinetError: unusable weights or arguments, before any video is looked at.
+    """
+    from teinet.errors import ConfigError
+    from teinet.inference import Recognizer
+    from teinet.inference.files import find_videos
+
+    videos = find_videos(args.videos)
+    if args.output and not Path(args.output).absolute().parent.is_dir():
+        raise ConfigError(f"{args.output}: there is no such folder to write to")
+    recognizer = Recognizer.load(args.weights, device=args.device)
+    done: list[Prediction] = []
+    interrupted = False
+    answers = recognizer.predict_many(videos, top_k=args.top_k, views=args.views, start=args.start, end=args.end)
+    try:
+        for answer in _progress(answers, len(videos)):
+            done.append(answer)
+            if answer.error is not None:
+                print(_printable(f"{answer.path}: {' '.join(answer.error.split())}"), file=sys.stderr)
+    except KeyboardInterrupt:
+        interrupted = True
+        print(f"stopped after {len(done)} of {len(videos)} videos; their answers follow", file=sys.stderr)
+    _write(done, args)
+    return 130 if interrupted else int(any(answer.error is not None for answer in done))
+
+
+def _progress(answers: Iterable[Prediction], total: int) -> Iterable[Prediction]:
+    if total < 2 or not sys.stderr.isatty():
+        return answers
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(answers, "recognising", total=total, console=Console(stderr=True), transient=True)
+
+
+def _write(answers: Sequence[Prediction], args: argparse.Namespace) -> None:
+    suffix = Path(args.output or "").suffix.lower()
+    as_json = args.json or (suffix == ".json" and not args.csv)
+    as_csv = args.csv or (suffix == ".csv" and not args.json)
+    write = write_json if as_json else write_csv if as_csv else write_table
+    if not args.output:
+        write(answers, sys.stdout)
+        return
+    with open(args.output, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        write(answers, file)
+
+
+def write_json(answers: Sequence[Prediction], file: IO[str]) -> None:
+    """Write one JSON list, an object for each video."""
+    # ASCII, so that neither the terminal's encoding nor file names that are not UTF-8 can break the document
+    json.dump([answer.to_dict() for answer in answers], file, indent=2)
+    file.write("\n")
+
+
+def write_csv(answers: Sequence[Prediction], file: IO[str]) -> None:
+    """Write a row for each video and class, and one for each video without an answer."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for answer in answers:
+        writer.writerows(_rows(answer))
+
+
+def _rows(answer: Prediction) -> Iterator[tuple[Any, ...]]:
+    start, end = (f"{second:.3f}" for second in answer.span) if answer.span else ("", "")
+    path = _printable(answer.path)
+    if answer.error is not None:
+        yield path, "", "", "", "", "", "", answer.error
+    for rank, (name, score) in enumerate(answer.labels, start=1):
+        yield path, rank, name, f"{score:.6f}", answer.num_frames, start, end, ""
+
+
+def write_table(answers: Sequence[Prediction], file: IO[str]) -> None:
+    """Write a table: the file, its classes with bars, and the seconds looked at."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from teinet.evaluation.report import bar
+
+    table = Table(pad_edge=False, box=SIMPLE_HEAD)
+    table.add_column("video", overflow="fold", ratio=2)
+    table.add_column("class", overflow="fold", ratio=2)
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True, min_width=12)
+    table.add_column("seconds", no_wrap=True)
+    for answer in answers:
+        name = Text(_printable(answer.path))  # Text: brackets in names would be read as markup
+        if answer.error is not None:
+            table.add_row(name, Text(answer.error, style="red"), "", "", "", end_section=True)
+        for rank, (label, score) in enumerate(answer.labels):
+            table.add_row(
+                name if rank == 0 else "",
+                Text(label, style="bold" if rank == 0 else ""),
+                f"{100 * score:.1f} %",
+                Text(bar(score, 12), style="cyan"),
+                "{:.2f} - {:.2f}".format(*answer.span) if rank == 0 and answer.span else "",
+                end_section=rank == len(answer.labels) - 1,
+            )
+    console = Console(file=file)
+    if not console.is_terminal:
+        console = Console(file=file, width=120)
+    console.print(table)
+
+
+def _printable(text: str) -> str:
+    """File names are bytes on Linux; what is not UTF-8 among them is shown as a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8")

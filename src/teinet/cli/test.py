@@ -1,0 +1,104 @@
+"""`teinet test`: top-1, top-5, mean class accuracy, per-class table and confusion matrix of a trained network."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("weights", help="a run's folder (its last weights) or a .safetensors file")
+    parser.add_argument("--data", default=None, help="clips to test on; by default those that the run names")
+    parser.add_argument("--root", default=None, help="folder that a csv's paths start from")
+    parser.add_argument("--select", action="append", default=[], metavar="COLUMN=VALUE,...", help="test these rows only")
+    parser.add_argument("--split", choices=("train", "val", "test"), default=None, help="by default test, else val, else all")
+    parser.add_argument("--views", default="1x1", help="clips x crops: 1x1, 10x3")
+    parser.add_argument("--average", choices=("probabilities", "logits"), default="probabilities", help="over views")
+    parser.add_argument("--batch-size", type=int, default=8, help="videos per step (default: 8)")
+    parser.add_argument("--workers", type=int, default=None, help="decoding processes (default: one per core, at most 8)")
+    parser.add_argument("--devices", type=int, default=1, help="how many devices; on a CPU, processes")
+    parser.add_argument("--accelerator", default="auto", help="auto, cpu, cuda, mps")
+    parser.add_argument("--precision", default="32-true", help="32-true, bf16-mixed, 16-mixed")
+    parser.add_argument("--output", default=None, help="folder for the results; by default test-VIEWS beside the weights")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Test and print; returns 0, or 1 when some clip could not be read."""
+    from rich.console import Console
+
+    from teinet import __version__
+    from teinet.data.views import Views
+    from teinet.errors import ConfigError
+    from teinet.evaluation.evaluate import Hardware, evaluate
+    from teinet.evaluation.progress import TestProgress
+    from teinet.evaluation.report import tables
+    from teinet.inference import Recognizer
+    from teinet.models.checkpoint import weights_file
+
+    views = Views.parse(args.views)
+    for name, value in (("--batch-size", args.batch_size), ("--devices", args.devices)):
+        if value < 1:
+            raise ConfigError(f"{name} is {value}; it must be at least 1")
+    weights = weights_file(args.weights)
+    recognizer = Recognizer.load(weights)
+    clips, split = _clips(args, recognizer)
+    workers = args.workers if args.workers is not None else max(1, min(8, (os.cpu_count() or 1) // args.devices))
+    console = Console(stderr=args.json)
+    scores = evaluate(
+        recognizer.model,
+        clips,
+        sampling=recognizer.sampling,
+        preprocessing=recognizer.preprocessing,
+        views=views,
+        averaging=args.average,
+        batch_size=args.batch_size,
+        workers=workers,
+        hardware=Hardware(accelerator=args.accelerator, devices=args.devices, precision=args.precision),
+        callbacks=[TestProgress(Console(stderr=True))],
+        meta={"split": split, "weights": str(weights), "teinet": __version__},
+    )
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return 0
+    folder = Path(args.output) if args.output else weights.parent / f"test-{str(views).replace('/', '-')}"
+    scores.save(folder)
+    if args.json:
+        print(json.dumps(scores.metrics(), indent=2, ensure_ascii=False))
+    else:
+        for table in tables(scores, title=f"{recognizer.header['architecture']['name']} on {clips.source} ({split})"):
+            console.print(table)
+        console.print(f"clip by clip, per class and as a picture: {folder}", highlight=False)
+    return 1 if scores.num_unreadable else 0
+
+
+def _clips(args: argparse.Namespace, recognizer):
+    """The clips that the arguments, or else the weights' own recipe, name; and what to call them."""
+    from teinet.data.clips import read_rows, select, to_clips
+    from teinet.data.splits import DataConfig, load_splits
+    from teinet.errors import ConfigError
+
+    stored = recognizer.header.get("recipe", {}).get("data") or {}
+    if args.data is None and not stored.get("path"):
+        raise ConfigError("no data given; name the clips to test on with --data PATH")
+    if args.data is None:
+        config = replace(DataConfig(**stored), **({"root": args.root} if args.root else {}))
+    else:
+        config = DataConfig(path=args.data, root=args.root, val_share=0.0)
+    if args.select:
+        rows = select(read_rows(config.path, root=config.root), args.select, source=config.path)
+        return to_clips(rows, recognizer.class_names, source=config.path), ", ".join(args.select)
+    splits = load_splits(config, recognizer.class_names)
+    if args.split and args.split not in splits:
+        raise ConfigError(f"{config.path} has no {args.split} split; it has {', '.join(splits)}")
+    if args.split:
+        return splits[args.split], args.split
+    if args.data is not None and set(splits) == {"train"}:  # a plain list or folder: all of it is to be tested
+        return splits["train"], "all clips"
+    split = next((s for s in ("test", "val") if s in splits), None)
+    if split is None:
+        raise ConfigError("the run held out no clips; name those to test on with --data or --select")
+    return splits[split], split

@@ -1,0 +1,138 @@
+"""`teinet train`: train by a recipe, from YAML and the command line."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from teinet.errors import ConfigError, nearest
+from teinet.training.recipe import Recipe
+
+# What people type first; each stands for the field beside it.
+SHORT = {
+    "--data": "--data.path",
+    "--model": "--model.name",
+    "--backbone-weights": "--model.backbone_weights",
+    "--weights": "--model.weights",
+    "--frames": "--model.num_frames",
+    "--size": "--clip.size",
+    "--epochs": "--optim.epochs",
+    "--batch-size": "--optim.batch_size",
+    "--lr": "--optim.lr",
+    "--devices": "--run.devices",
+    "--seed": "--run.seed",
+    "--name": "--run.name",
+    "--output": "--run.output",
+    "--workers": "--run.workers",
+}
+_DESCRIPTION = """\
+Train a network on labelled clips. Settings come from a recipe (YAML), then from the command line; the defaults are the
+paper's. Examples:  teinet train --data videos/ --backbone resnet50  |  teinet train recipe.yaml --optim.lr 0.02  |
+teinet train --resume runs/teinet_resnet50-1"""
+
+
+def recipe_parser() -> ArgumentParser:
+    """A parser whose options are the fields of `Recipe`."""
+    short = ", ".join(f"{k} ({v[2:]})" for k, v in SHORT.items())
+    parser = ArgumentParser(
+        prog="teinet train [RECIPE.yaml]", description=_DESCRIPTION, exit_on_error=False, default_env=False,
+        epilog=f"Short forms: {short}, --backbone NAME (model.name teinet_NAME).",
+    )
+    parser.add_argument("--config", action="config", help="a recipe; several are laid over each other")
+    parser.add_argument("--resume", type=str | None, default=None, help="go on with the run in this folder")
+    parser.add_class_arguments(Recipe)
+    return parser
+
+
+def expand(argv: list[str]) -> list[str]:
+    """Replace short forms by the fields that they stand for, and a leading file by --config."""
+    result: list[str] = []
+    for position, word in enumerate(argv):
+        option, equals, value = word.partition("=")
+        if option == "--backbone":
+            option = "--model.name"
+            if equals:
+                value = f"teinet_{value}"
+        elif position and argv[position - 1] == "--backbone":
+            word = f"teinet_{word}"
+        elif re.search(r"\.ya?ml$", word) and (position == 0 or not argv[position - 1].startswith("--")):
+            result += ["--config", word]
+            continue
+        option = SHORT.get(option, option)
+        result.append(option + equals + value if word.startswith("--") else word)
+    return result
+
+
+def parse_recipe(argv: list[str]) -> tuple[Recipe, str | None]:
+    """The recipe that the words describe, and the folder to resume.
+
+    Raises:
+        ConfigError: an option or value that does not exist or does not fit, with the nearest valid name.
+    """
+    parser = recipe_parser()
+    try:
+        parsed = parser.parse_args(expand(argv))
+        recipe = parser.instantiate_classes(parsed)
+    except ArgumentError as error:
+        raise ConfigError(_explain(str(error))) from None
+    except OSError as error:
+        raise ConfigError(f"the recipe cannot be read: {error}") from None
+    return Recipe(**{name: getattr(recipe, name) for name in ("data", "model", "clip", "optim", "run")}), recipe.resume
+
+
+def recipe_from_file(path: Path) -> Recipe:
+    """Read a recipe back, for instance a run's own."""
+    return parse_recipe(["--config", str(path)])[0]
+
+
+def field_names(value: Any = None, prefix: str = "") -> list[str]:
+    """Every field of a recipe with its dots: optim.lr and the like."""
+    from dataclasses import fields, is_dataclass
+
+    value = Recipe() if value is None else value
+    names = []
+    for f in fields(value):
+        inner = getattr(value, f.name)
+        names += field_names(inner, f"{prefix}{f.name}.") if is_dataclass(inner) else [prefix + f.name]
+    return names
+
+
+def _explain(text: str) -> str:
+    text = " ".join(text.split())
+    unknown = re.search(r"[Kk]ey[\"' ]+([\w.\-]+)[\"' ]+(?:is not expected|does not exist)", text)
+    unknown = unknown or re.search(r"[Uu]nrecognized arguments: --([\w.\-]+)", text)
+    unknown = unknown or re.search(r"(?:does not accept nested key|accept option) [\"']([\w.\-]+)[\"']", text)
+    if unknown:
+        name = unknown[1]
+        return f"there is no setting {name!r}.{nearest(name, field_names())} teinet train --help lists all"
+    return text
+
+
+def main(argv: list[str]) -> int:
+    """Train, or go on; returns the exit code."""
+    if any(word in ("-h", "--help") for word in argv):
+        recipe_parser().print_help()
+        return 0
+    recipe, resume = parse_recipe(argv)
+    from rich.console import Console
+
+    from teinet.training.run import RECIPE, train
+    from teinet.training.state import STATE
+
+    folder = None
+    if resume:
+        folder = Path(resume)
+        if not (folder / RECIPE).is_file():
+            raise ConfigError(f"{folder} is no run: it holds no {RECIPE}")
+        if len([w for w in expand(argv) if w.startswith("--")]) > 1:
+            raise ConfigError("--resume goes on with the run's own recipe; other settings would make it another run")
+        recipe = recipe_from_file(folder / RECIPE)
+        if not (folder / STATE).is_file():
+            raise ConfigError(f"{folder} holds no {STATE}: it stopped before its first state was saved; start it anew")
+    console = Console()
+    folder = train(recipe, resume=folder, console=console)
+    console.print(f"\nTrained. Next:\n  teinet test {folder}\n  teinet predict {folder} VIDEO", highlight=False)
+    return 0

@@ -1,0 +1,195 @@
+"""Opens a video file with PyAV and turns everything that can go wrong into one line for the user."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import av.logging
+
+from teinet.errors import VideoError
+
+# libav writes to the terminal on its own account; what matters of it reaches the user through VideoError.
+av.logging.set_level(av.logging.PANIC)
+av.logging.set_libav_level(av.logging.PANIC)
+
+
+@contextmanager
+def open_video(path: str, threads: int | str = 1) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """Open a file and its best video stream; closed on leaving, so nothing crosses a fork.
+
+    Raises: VideoError, also for FFmpeg's errors inside the `with` block.
+    """
+    check_file(path)
+    try:
+        # "file:" keeps a colon in a name from being taken for a protocol. Metadata need not be UTF-8.
+        container = av.open(f"file:{os.path.abspath(path)}", metadata_errors="ignore")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(path, _why_not_opened(path, error)) from None
+    try:
+        stream = _video_stream(path, container)
+        stream.codec_context.thread_count = 0 if threads == "auto" else int(threads)
+        stream.thread_type = "AUTO" if threads == "auto" or int(threads) > 1 else "NONE"
+        yield container, stream
+    except av.FFmpegError as error:
+        raise VideoError(path, f"cannot be read ({_text(error)})") from None
+    finally:
+        container.close()
+
+
+def check_file(path: str) -> None:
+    """VideoError where there is no file, or nothing in it."""
+    try:
+        if os.stat(path).st_size == 0:
+            raise VideoError(path, "the file is empty (0 bytes)")
+        with open(path, "rb"):
+            return
+    except FileNotFoundError:
+        raise VideoError(path, "no such file or folder") from None
+    except PermissionError:
+        raise VideoError(path, "not readable: permission denied") from None
+    except OSError as error:
+        raise VideoError(path, f"cannot be opened ({error.strerror or error})") from None
+
+
+def _video_stream(path: str, container: av.container.InputContainer) -> av.VideoStream:
+    # A cover picture in a music file is a "video stream" too, marked as attached.
+    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    streams = [s for s in streams if s.codec_context is not None]
+    if not streams:
+        if container.streams.audio:
+            raise VideoError(path, "has no video, only audio")
+        if ends_too_early(path):
+            raise VideoError(path, "cut off before its first frame")
+        raise VideoError(path, "has no video stream that can be decoded")
+    best = container.streams.best("video")
+    return best if best in streams else streams[0]
+
+
+def _why_not_opened(path: str, error: Exception) -> str:
+    if _looks_like_text(path):
+        return "not a video: the file holds text"
+    with open(path, "rb") as file:
+        boxes = list(_mp4_boxes(file))
+    if any(kind in (b"ftyp", b"mdat") for kind, _ in boxes) and all(kind != b"moov" for kind, _ in boxes):
+        return "cut off, or its recording was never finished: the index (moov) that stands at its end is missing"
+    if ends_too_early(path):
+        return "cut off: its end is missing, and with it what is needed to read the rest"
+    if isinstance(error, av.error.InvalidDataError | av.error.EOFError | ValueError):
+        return "not a video that FFmpeg can read, or its beginning is damaged"
+    return f"cannot be opened ({_text(error)})"
+
+
+def _text(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).splitlines()[0]
+
+
+def _looks_like_text(path: str) -> bool:
+    with open(path, "rb") as file:
+        head = file.read(2048)
+    try:
+        text = head[: len(head) - 3].decode() if len(head) == 2048 else head.decode()
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character.isspace() for character in text)
+
+
+def ends_too_early(path: str | Path) -> bool:
+    """Say whether the container's own structure promises more bytes than the file has (MP4, AVI, WebM, GIF)."""
+    size = os.path.getsize(path)
+    with open(path, "rb") as file:
+        head = file.read(12)
+        if head[:4] == b"RIFF":
+            return any(end > size for end in _riff_ends(file, size))
+        if head[:4] == b"GIF8" and size >= 13:
+            return _gif_stops_inside_a_block(file, size)
+        if head[:4] == b"\x1aE\xdf\xa3":
+            end = _matroska_end(file)
+            return end is not None and end > size
+        return any(kind in (b"mdat", b"moof", b"moov") and end > size for kind, end in _mp4_boxes(file))
+
+
+def _mp4_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Yield the name and end of each top-level box; the last may end beyond the file."""
+    file.seek(0, os.SEEK_END)
+    size, position = file.tell(), 0
+    while position + 8 <= size:
+        file.seek(position)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1 and len(head) == 16:
+            length = int.from_bytes(head[8:], "big")
+        elif length == 0:  # to the end of the file
+            length = size - position
+        if length < 8 or not head[4:8].isalnum():
+            return
+        yield head[4:8], position + length
+        position += length
+
+
+def _riff_ends(file: BinaryIO, size: int) -> Iterator[int]:
+    """Yield the end of each RIFF chunk: AVI files beyond 1 GB have several."""
+    position = 0
+    while position + 12 <= size:
+        file.seek(position)
+        head = file.read(8)
+        length = int.from_bytes(head[4:], "little")
+        if head[:4] != b"RIFF" or length in (0, 0xFFFFFFFF):  # unknown length: never written back
+            return
+        yield position + 8 + length
+        position += 8 + length + length % 2
+
+
+def _matroska_end(file: BinaryIO) -> int | None:
+    """Return where the segment ends, None where it does not say (a live recording)."""
+
+    def number(keep_marker: bool) -> int | None:
+        first = file.read(1)
+        if not first or not first[0]:
+            return None
+        length = 9 - first[0].bit_length()
+        rest = file.read(length - 1)
+        value = int.from_bytes(first + rest, "big")
+        if keep_marker:
+            return value
+        value &= (1 << 7 * length) - 1
+        return None if value == (1 << 7 * length) - 1 else value
+
+    file.seek(4)
+    header = number(False)
+    if header is None:
+        return None
+    file.seek(header, os.SEEK_CUR)
+    if number(True) != 0x18538067:
+        return None
+    length = number(False)
+    return None if length is None else file.tell() + length
+
+
+def _gif_stops_inside_a_block(file: BinaryIO, size: int) -> bool:
+    """Walk the blocks; a missing trailer alone is common and harmless."""
+    file.seek(10)
+    packed = file.read(3)[0]
+    file.seek(13 + (3 << (packed & 7) + 1 if packed & 0x80 else 0))
+    while file.tell() < size:
+        kind = file.read(1)
+        if kind == b"!":  # an extension: its label, then sub-blocks
+            file.read(1)
+        elif kind == b",":  # a picture: its header, palette, code size, then sub-blocks
+            header = file.read(9)
+            if len(header) < 9:
+                return True
+            file.seek((3 << (header[8] & 7) + 1 if header[8] & 0x80 else 0) + 1, os.SEEK_CUR)
+        else:  # the trailer, or something that is no GIF's
+            return False
+        while length := file.read(1):
+            if length == b"\0":
+                break
+            file.seek(length[0], os.SEEK_CUR)
+        else:
+            return True
+    return file.tell() > size

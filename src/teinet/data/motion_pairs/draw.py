@@ -1,0 +1,131 @@
+"""Writes motion_pairs as folders of .mp4 files: ROOT/<split>/<class name>/<id>.mp4, a list and the settings."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from teinet.data.encode import replacing, write_reversed, write_video
+from teinet.data.motion_pairs.motions import PAIRS, draw_clip
+from teinet.data.motion_pairs.settings import SPLITS, MotionPairs
+from teinet.errors import ConfigError
+
+DRAWING = 1  # raised whenever the same settings would draw other pictures
+SETTINGS_FILE, LIST_FILE = "motion_pairs.json", "clips.csv"
+
+Job = tuple[str, int, int]  # split, pair, index
+
+
+def draw(
+    root: str | os.PathLike,
+    settings: MotionPairs | None = None,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Draw the data set into the folder `root` and return it; what is there already with these settings is kept.
+
+    settings: what to draw; None: the defaults of MotionPairs.
+    workers: threads that draw (numpy and the encoder let go of the interpreter); None: one a core. The files do not
+    depend on it. progress: called with (clips drawn, clips in all) after each, a clip being a file.
+    Raises ConfigError where `root` holds anything else, or the data set with other settings.
+    """
+    root, settings = Path(root), settings or MotionPairs()
+    _claim(root, settings)
+    jobs = list(_jobs(settings))
+    missing = [job for job in jobs if not all(path.exists() for path in _paths(root, job))]
+    total = 2 * len(jobs)
+    done = total - 2 * len(missing)
+    for split in {job[0] for job in missing}:
+        for pair in PAIRS:
+            for name in pair:
+                (root / split / name).mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(max_workers=workers or os.cpu_count()) as pool:
+        tasks = [pool.submit(_draw_both, root, settings, job) for job in missing]
+        try:
+            for task in as_completed(tasks):
+                task.result()
+                done += 2
+                if progress:
+                    progress(done, total)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    if missing or not (root / LIST_FILE).exists():
+        _write_list(root, jobs)
+    return root
+
+
+def _jobs(settings: MotionPairs) -> Iterator[Job]:
+    for split in SPLITS:
+        for pair in range(len(PAIRS)):
+            for index in range(settings.clips(split)):
+                yield split, pair, index
+
+
+def _source(job: Job) -> str:
+    """The name of a drawn clip, which its two files share."""
+    split, pair, index = job
+    return f"{split}-{pair:02d}-{index:04d}"
+
+
+def _paths(root: Path, job: Job) -> tuple[Path, Path]:
+    split, pair, index = job
+    forward, backward = (root / split / name / f"{pair:02d}-{index:04d}.mp4" for name in PAIRS[pair])
+    return forward, backward
+
+
+def _draw_both(root: Path, settings: MotionPairs, job: Job) -> None:
+    split, pair, index = job
+    rng = np.random.default_rng([settings.seed, SPLITS.index(split), pair, index])
+    forward, backward = _paths(root, job)
+    write_video(forward, draw_clip(pair, settings, rng), settings.frame_rate)
+    write_reversed(forward, backward)
+
+
+def _claim(root: Path, settings: MotionPairs) -> None:
+    """Make sure that `root` is ours with these settings, or new; leaves the settings there before any clip is drawn."""
+    wanted = {"data_set": "motion_pairs", "drawing": DRAWING, "seed": settings.seed, "settings": asdict(settings)}
+    file = root / SETTINGS_FILE
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"{root}: is a file; motion_pairs needs a folder to draw into")
+    if file.exists():
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if found != wanted:
+            raise ConfigError(f"{root}: {_difference(found, wanted)}; choose another folder or remove this one")
+    elif root.exists() and any(root.iterdir()):
+        raise ConfigError(f"{root}: holds other files; motion_pairs is drawn into a new or an empty folder")
+    else:
+        root.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as part:
+            part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+
+
+def _difference(found: object, wanted: dict) -> str:
+    if not isinstance(found, dict) or found.get("data_set") != "motion_pairs":
+        return f"its {SETTINGS_FILE} is not one of ours"
+    if found.get("drawing") != wanted["drawing"]:
+        return f"holds motion_pairs as another version drew it ({found.get('drawing')}, not {wanted['drawing']})"
+    old = found.get("settings", {})
+    new = wanted["settings"]
+    differ = [f"{key} {old.get(key)}, not {value}" for key, value in new.items() if old.get(key) != value]
+    return "holds motion_pairs with other settings (" + "; ".join(differ) + ")"
+
+
+def _write_list(root: Path, jobs: list[Job]) -> None:
+    with replacing(root / LIST_FILE) as part, part.open("w", newline="", encoding="utf-8") as stream:
+        rows = csv.writer(stream, lineterminator="\n")
+        rows.writerow(["path", "label", "split", "source"])
+        for job in jobs:
+            for path, label in zip(_paths(root, job), PAIRS[job[1]]):
+                rows.writerow([path.relative_to(root).as_posix(), label, job[0], _source(job)])

@@ -1,0 +1,178 @@
+"""The 12 motions of motion_pairs, each drawn forwards; its partner class is the same clip run backwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from teinet.data.motion_pairs.scenes import Scene, Thing, add_nuisances, render, texture, wander
+from teinet.data.motion_pairs.settings import MotionPairs
+from teinet.data.motion_pairs.shapes import ARROW, BAR, BOX, LIQUID, MOUTH, VESSEL, Shape
+
+Motion = Callable[[np.ndarray, np.random.Generator], Scene]
+
+
+def draw_clip(pair: int, settings: MotionPairs, rng: np.random.Generator) -> np.ndarray:
+    """Draw one clip of the forward class of `PAIRS[pair]`: (T, H, W, 3) uint8; run it backwards for the other class."""
+    return render(stage(pair, settings, rng), settings, rng)
+
+
+def stage(pair: int, settings: MotionPairs, rng: np.random.Generator) -> Scene:
+    """Plan one clip of the forward class of `PAIRS[pair]`: who moves where, without drawing it."""
+    time = (np.arange(settings.frames) + 0.5) / settings.frames
+    scene = _MOTIONS[pair][2](time, rng)
+    scene.light = scene.light * rng.uniform(0.8, 1.0)
+    add_nuisances(scene, settings, time, rng)
+    return scene
+
+
+def _progress(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """From 0 to 1, at once or with rests, even or eased: as a law the same when seen backwards."""
+    rest_before, rest_after = rng.uniform(0, 0.12, 2)
+    s = np.clip((time - rest_before) / (1 - rest_before - rest_after), 0, 1)
+    ease = rng.uniform()
+    return (1 - ease) * s + ease * s * s * (3 - 2 * s)
+
+
+def _sway(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return 0.02 * wander(rng, time, (0.5, 2))
+
+
+def _place(time: np.ndarray, rng: np.random.Generator, reach: float) -> tuple[np.ndarray, np.ndarray]:
+    """A place for a thing that does not travel."""
+    return rng.uniform(-reach, reach) + _sway(time, rng), rng.uniform(-reach, reach) + _sway(time, rng)
+
+
+def _steady(time: np.ndarray) -> np.ndarray:
+    return np.ones_like(time)
+
+
+def _travel(
+    time: np.ndarray, rng: np.random.Generator, heading: float, progress: np.ndarray, spread: float = 0.3
+) -> Scene:
+    """One thing crosses the picture along `heading` (radians, clockwise from the right)."""
+    heading = heading + rng.uniform(-spread, spread)
+    along = rng.uniform(0.9, 1.3) * (progress - 0.5) + rng.uniform(-0.12, 0.12)
+    across = rng.uniform(-0.4, 0.4)
+    x = along * np.cos(heading) - across * np.sin(heading) + _sway(time, rng)
+    y = along * np.sin(heading) + across * np.cos(heading) + _sway(time, rng)
+    radius = rng.uniform(0.22, 0.34)
+    thing = Thing(Shape.any_round(rng), texture(rng, 48), x, y, radius, radius, rng.uniform(0, 2 * np.pi))
+    return Scene([thing], _steady(time))
+
+
+def _left(time, rng):
+    return _travel(time, rng, np.pi, _progress(time, rng))
+
+
+def _up(time, rng):
+    return _travel(time, rng, -np.pi / 2, _progress(time, rng))
+
+
+def _faster(time, rng):
+    """Along a diagonal, any of the four, first hardly moving and then at speed."""
+    diagonal = np.pi / 4 + rng.integers(4) * np.pi / 2
+    return _travel(time, rng, diagonal, time ** rng.uniform(2.5, 3.5), spread=0.15)
+
+
+def _nearer(time, rng):
+    x, y = _place(time, rng, 0.25)
+    radius = rng.uniform(0.1, 0.15) * rng.uniform(3.5, 4.5) ** _progress(time, rng)
+    return Scene([Thing(Shape.any_round(rng), texture(rng, 64), x, y, radius, radius)], _steady(time))
+
+
+def _clockwise(time, rng):
+    x, y = _place(time, rng, 0.3)
+    radius = rng.uniform(0.5, 0.65)
+    angle = rng.uniform(0, 2 * np.pi) + np.radians(rng.uniform(150, 240)) * _progress(time, rng)
+    return Scene([Thing(ARROW, texture(rng, 48), x, y, radius, radius, angle)], _steady(time))
+
+
+def _appearing(time, rng):
+    x, y = _place(time, rng, 0.45)
+    radius = rng.uniform(0.35, 0.5)
+    angle = rng.uniform(0, 2 * np.pi)
+    thing = Thing(Shape.any_round(rng), texture(rng, 48), x, y, radius, radius, angle, opacity=_progress(time, rng))
+    return Scene([thing], _steady(time))
+
+
+def _together(time, rng):
+    """Two things on a line of any direction, from far apart until they touch."""
+    x, y = _place(time, rng, 0.12)
+    heading = rng.uniform(0, 2 * np.pi)
+    radius = rng.uniform(0.19, 0.26)
+    half = radius + 0.02 + (rng.uniform(0.72, 0.82) - radius) * (1 - _progress(time, rng))
+    shape = Shape.any_round(rng)
+    dx, dy = half * np.cos(heading), half * np.sin(heading)
+    first = Thing(shape, texture(rng, 48), x + dx, y + dy, radius, radius)
+    second = Thing(shape, texture(rng, 48), x - dx, y - dy, radius, radius)
+    return Scene([first, second], _steady(time))
+
+
+def _opening(time, rng):
+    x, y = _place(time, rng, 0.3)
+    radius = rng.uniform(0.45, 0.6)
+    angle = rng.uniform(0, 2 * np.pi) + 5 * _sway(time, rng)
+    phase = _progress(time, rng)
+    return Scene([Thing(MOUTH, texture(rng, 48), x, y, radius, radius, angle, phase=phase)], _steady(time))
+
+
+def _covering(time, rng):
+    """A panel slides from any side over a thing that stays."""
+    x, y = _place(time, rng, 0.3)
+    radius = rng.uniform(0.26, 0.32)
+    still = Thing(Shape.any_round(rng), texture(rng, 48), x, y, radius, radius)
+    heading = rng.uniform(0, 2 * np.pi)
+    half = radius + 0.1
+    away = (1 - _progress(time, rng)) * rng.uniform(0.9, 1.05)
+    panel = Thing(
+        BOX, texture(rng, 48), x + away * np.cos(heading), y + away * np.sin(heading), half, half, heading
+    )
+    return Scene([still, panel], _steady(time))
+
+
+def _brighter(time, rng):
+    """The light of the whole picture changes; a thing stands in it."""
+    x, y = _place(time, rng, 0.4)
+    radius = rng.uniform(0.25, 0.4)
+    thing = Thing(Shape.any_round(rng), texture(rng, 48), x, y, radius, radius, rng.uniform(0, 2 * np.pi))
+    return Scene([thing], 1 - rng.uniform(0.65, 0.8) * (1 - _progress(time, rng)))
+
+
+def _stretching(time, rng):
+    """A bar of any direction becomes longer, not thicker."""
+    x, y = _place(time, rng, 0.25)
+    short, long = rng.uniform(0.14, 0.18), rng.uniform(0.65, 0.8)
+    length = short + (long - short) * _progress(time, rng)
+    angle, thickness = rng.uniform(0, 2 * np.pi), rng.uniform(0.14, 0.18)
+    bar = Thing(BAR, texture(rng, 48), x, y, length, thickness, angle, phase=length / thickness)
+    return Scene([bar], _steady(time))
+
+
+def _filling(time, rng):
+    """A glass, seen from the side, and what stands in it."""
+    x, y = _place(time, rng, 0.3)
+    half = rng.uniform(0.45, 0.6)
+    glass = np.full((2, 2, 3), rng.uniform(190, 240), np.float32)
+    liquid = Thing(LIQUID, texture(rng, 64), x, y, half, half, phase=0.05 + 0.95 * _progress(time, rng))
+    return Scene([liquid, Thing(VESSEL, glass, x, y, half, half)], _steady(time))
+
+
+_MOTIONS: tuple[tuple[str, str, Motion], ...] = (
+    ("moving left", "moving right", _left),
+    ("moving up", "moving down", _up),
+    ("coming nearer", "going farther", _nearer),
+    ("turning clockwise", "turning anticlockwise", _clockwise),
+    ("appearing", "disappearing", _appearing),
+    ("coming together", "moving apart", _together),
+    ("opening", "closing", _opening),
+    ("covering", "uncovering", _covering),
+    ("getting faster", "getting slower", _faster),
+    ("getting brighter", "getting darker", _brighter),
+    ("stretching", "contracting", _stretching),
+    ("filling", "emptying", _filling),
+)
+
+PAIRS: tuple[tuple[str, str], ...] = tuple((forward, backward) for forward, backward, _ in _MOTIONS)
+CLASS_NAMES: tuple[str, ...] = tuple(name for pair in PAIRS for name in pair)

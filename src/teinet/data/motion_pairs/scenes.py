@@ -1,0 +1,157 @@
+"""What motion_pairs shows: textured things over a drifting background, seen by a shaking camera, drawn with numpy.
+
+The picture spans -1..1 in x (to the right) and y (downwards), so a scene does not depend on the picture's size.
+Every nuisance (drift, shake, distractors, grain) has a law that is the same forwards and backwards in time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from teinet.data.motion_pairs.settings import MotionPairs
+from teinet.data.motion_pairs.shapes import OUTLINE, Shape, coordinates_in
+
+
+@dataclass
+class Thing:
+    """One textured shape and its track: arrays (T,), or numbers where they do not change.
+
+    x, y: centre. width, height: half extents. angle: radians, clockwise as seen. opacity: 0..1. phase: what the shape
+    makes of it (0..1: how wide a mouth opens, how full a vessel is; a bar's length in thicknesses).
+    """
+
+    shape: Shape
+    texture: np.ndarray  # (S, S, 3) float32, 0..255
+    x: np.ndarray | float
+    y: np.ndarray | float
+    width: np.ndarray | float
+    height: np.ndarray | float
+    angle: np.ndarray | float = 0.0
+    opacity: np.ndarray | float = 1.0
+    phase: np.ndarray | float = 0.0
+
+
+@dataclass
+class Scene:
+    """What one clip shows: things that carry its class, distractors behind them, background, camera, light."""
+
+    things: list[Thing]
+    light: np.ndarray  # (T,) 0..1, of the whole picture
+    distractors: list[Thing] = field(default_factory=list)
+    background: np.ndarray | None = None  # (S, S, 3) float32
+    background_x: np.ndarray | None = None  # (T,) offsets in pixels of the background's texture
+    background_y: np.ndarray | None = None
+    camera_x: np.ndarray | None = None  # (T,) in picture coordinates
+    camera_y: np.ndarray | None = None
+
+
+def wander(rng: np.random.Generator, time: np.ndarray, cycles: tuple[float, float], terms: int = 2) -> np.ndarray:
+    """A smooth random path with mean square 1 whose law does not change when time runs backwards."""
+    total = np.zeros_like(time)
+    for _ in range(terms):
+        total += np.sin(2 * np.pi * (rng.uniform(*cycles) * (time - 0.5) + rng.uniform()))
+    return total * np.sqrt(2 / terms)
+
+
+def add_nuisances(scene: Scene, settings: MotionPairs, time: np.ndarray, rng: np.random.Generator) -> None:
+    """Give `scene` its background, camera and distractors, none of which knows the class."""
+    scene.background = texture(rng, settings.size, colourful=False)
+    direction = rng.uniform(0, 2 * np.pi)
+    distance = settings.drift * settings.size * rng.uniform(0.3, 1)
+    start = rng.uniform(0, settings.size, 2)
+    scene.background_x = start[0] + distance * np.cos(direction) * (time - 0.5)
+    scene.background_y = start[1] + distance * np.sin(direction) * (time - 0.5)
+    scene.camera_x = 2 * settings.shake * wander(rng, time, (2, 6), terms=3)
+    scene.camera_y = 2 * settings.shake * wander(rng, time, (2, 6), terms=3)
+    for _ in range(settings.distractors):
+        radius = rng.uniform(0.09, 0.14)
+        x = rng.uniform(-0.8, 0.8) + 0.15 * wander(rng, time, (0.5, 1.5))
+        y = rng.uniform(-0.8, 0.8) + 0.15 * wander(rng, time, (0.5, 1.5))
+        angle = rng.uniform(0, 2 * np.pi) + 0.5 * wander(rng, time, (0.5, 1.5))
+        shape = Shape.any_round(rng)
+        scene.distractors.append(Thing(shape, texture(rng, 48), x, y, radius, radius, angle))
+
+
+def texture(rng: np.random.Generator, size: int, colourful: bool = True) -> np.ndarray:
+    """Stripes, checks, dots or clouds in two colours: strong for things, muted for backgrounds. (size, size, 3)."""
+    v, u = np.mgrid[0:size, 0:size] / size
+    kind = rng.integers(4)
+    count = int(rng.integers(2, 5))  # whole periods, so that the texture can be tiled
+    phase_u, phase_v = rng.uniform(0, 1, 2)
+    if kind == 0:
+        sign = rng.choice([-1, 1])
+        pattern = np.sin(2 * np.pi * (count * (u + phase_u) + sign * (count - 1) * v))
+    elif kind == 1:
+        pattern = np.sin(2 * np.pi * count * (u + phase_u)) * np.sin(2 * np.pi * count * (v + phase_v))
+    elif kind == 2:
+        pattern = np.cos(2 * np.pi * count * (u + phase_u)) + np.cos(2 * np.pi * count * (v + phase_v)) - 0.7
+    else:
+        pattern = np.zeros((size, size))
+        for _ in range(5):
+            wave_u, wave_v = rng.integers(-4, 5, 2)
+            pattern += np.sin(2 * np.pi * (wave_u * u + wave_v * v + rng.uniform()))
+    blend = 0.5 + 0.5 * np.tanh(2.5 * pattern)[..., None]
+    if colourful:
+        first = _hue(rng.uniform(), rng.uniform(0.75, 0.9), rng.uniform(0.85, 1.0))
+        second = first * rng.uniform(0.35, 0.6)
+    else:
+        first = _hue(rng.uniform(), rng.uniform(0, 0.35), rng.uniform(0.3, 0.55))
+        second = np.clip(first + rng.uniform(0.08, 0.18) * rng.choice([-1, 1]), 0, 1)
+    return (255 * (first * blend + second * (1 - blend))).astype(np.float32)
+
+
+def render(scene: Scene, settings: MotionPairs, rng: np.random.Generator) -> np.ndarray:
+    """Draw the frames of `scene` in order, (T, H, W, 3) uint8; `rng` gives the grain."""
+    frames, size = settings.frames, settings.size
+    canvas = _background(scene, frames, size)
+    for thing in [*scene.distractors, *scene.things]:
+        _paint(canvas, thing, scene)
+    canvas *= scene.light.astype(np.float32)[:, None, None, None]
+    if settings.noise:
+        grain = rng.standard_normal((frames, size, size, 1), dtype=np.float32)
+        canvas += settings.noise * grain
+    return np.clip(canvas, 0, 255, out=canvas).astype(np.uint8)
+
+
+def _background(scene: Scene, frames: int, size: int) -> np.ndarray:
+    canvas = np.empty((frames, size, size, 3), np.float32)
+    tile, period = scene.background, len(scene.background)
+    row = np.arange(size + 1)
+    for t in range(frames):
+        x = scene.background_x[t] - scene.camera_x[t] * size / 2
+        y = scene.background_y[t] - scene.camera_y[t] * size / 2
+        left, top = int(np.floor(x)), int(np.floor(y))
+        a, b = np.float32(x - left), np.float32(y - top)
+        patch = tile[((top + row) % period)[:, None], (left + row) % period]
+        patch = patch[:, :-1] * (1 - a) + patch[:, 1:] * a
+        canvas[t] = patch[:-1] * (1 - b) + patch[1:] * b
+    return canvas
+
+
+def _paint(canvas: np.ndarray, thing: Thing, scene: Scene) -> None:
+    """Lay `thing` over `canvas` with a soft edge and a dark outline, touching only the pixels near it."""
+    frames, size = canvas.shape[:2]
+    frame, row, column, u, v = coordinates_in(thing, scene.camera_x, scene.camera_y, frames, size)
+    width, height, opacity, phase = (
+        np.broadcast_to(np.asarray(value, np.float32), (frames,))[frame]
+        for value in (thing.width, thing.height, thing.opacity, thing.phase)
+    )
+    pixels = thing.shape.distance(u, v, phase) * np.minimum(width, height) * (size / 2)  # signed distance to the edge
+    inside = np.clip(0.5 - pixels, 0, 1) * opacity
+    seen = inside > 0
+    frame, row, column, u, v = frame[seen], row[seen], column[seen], u[seen], v[seen]
+    inside, pixels = inside[seen, None], pixels[seen]
+    last = len(thing.texture) - 1
+    colour = thing.texture[
+        np.clip(((v + 1) * 0.5 * last + 0.5).astype(np.intp), 0, last),
+        np.clip(((u + 1) * 0.5 * last + 0.5).astype(np.intp), 0, last),
+    ]
+    rim = np.clip((-pixels - OUTLINE * size / 2) + 0.5, 0.15, 1)[:, None]
+    canvas[frame, row, column] += inside * (colour * rim - canvas[frame, row, column])
+
+
+def _hue(hue: float, saturation: float, value: float) -> np.ndarray:
+    wheel = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
+    return value * (1 - saturation + saturation * wheel)

@@ -1,0 +1,106 @@
+"""One decoded frame as an upright RGB picture, in the colours that FFmpeg's own program gives it.
+
+Pixels that are not square stay as they are stored, interlaced frames too.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Literal
+
+import av
+import av.filter
+import numpy as np
+from av.sidedata.sidedata import Type as SideData
+from av.video.reformatter import Interpolation, VideoReformatter
+
+
+class Converter:
+    """Turns the frames of one video into upright pictures of one size."""
+
+    def __init__(self, height: int, width: int, pixels: Literal["rgb", "luma"] = "rgb"):
+        """`height` and `width` after rotation; frames of another size (it may change midstream) are scaled to them.
+
+        "luma" gives the stored Y plane, untouched, which an independent decoder must give to the bit.
+        """
+        self.height, self.width, self.pixels = height, width, pixels
+        self._reformatter = VideoReformatter()
+        self._graphs: dict[tuple[object, ...], av.filter.Graph] = {}
+
+    def __call__(self, frame: av.VideoFrame, out: np.ndarray) -> None:
+        """Write the picture into `out`: (H, W, 3) uint8, or (H, W) for luma."""
+        matrix = display_matrix(frame)
+        height, width = (self.width, self.height) if matrix[0] == 0 else (self.height, self.width)
+        if self.pixels == "rgb":
+            frame = self._rgb(frame, width, height)
+        plane = frame.planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : out[0, 0].size * width]
+        out[...] = upright(matrix, rows.reshape(height, width, *out.shape[2:]))
+
+    def _rgb(self, frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
+        same_size = (frame.width, frame.height) == (width, height)
+        if same_size and all(component.bits <= 8 for component in frame.format.components):
+            return self._reformatter.reformat(frame, format="rgb24", interpolation=Interpolation.BICUBIC, threads=1)
+        # Beyond 8 bits, and when scaling, colours depend on where chroma samples lie, which only the filter heeds.
+        kind = (frame.width, frame.height, frame.format.name, width, height)
+        if kind not in self._graphs:
+            self._graphs[kind] = _scaler(frame, width, height)
+        graph = self._graphs[kind]
+        graph.push(frame)
+        return graph.pull()
+
+
+def _scaler(frame: av.VideoFrame, width: int, height: int) -> av.filter.Graph:
+    graph = av.filter.Graph()
+    graph.threads = 1
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
+    )
+    graph.link_nodes(
+        source,
+        graph.add("scale", f"{width}:{height}:flags=bicubic"),
+        graph.add("format", "rgb24"),
+        graph.add("buffersink"),
+    ).configure()
+    return graph
+
+
+def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
+    """Return a, b, c, d of x' = a x + c y, y' = b x + d y, reduced to quarter turns and flips."""
+    try:
+        data = frame.side_data.get(SideData.DISPLAYMATRIX)
+    except (KeyError, AttributeError):
+        data = None
+    if data is None:
+        return 1, 0, 0, 1
+    matrix = np.frombuffer(bytes(data), np.int32)
+    a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
+    # Other angles than quarter turns are rounded to the nearest one: turning a little is for an editor to do.
+    if abs(a) >= abs(b):
+        return (-1 if a < 0 else 1), 0, 0, (-1 if d < 0 else 1)
+    return 0, (-1 if b < 0 else 1), (-1 if c < 0 else 1), 0
+
+
+def is_transposed(frame: av.VideoFrame) -> bool:
+    """Say whether the frame's rows are columns on the screen."""
+    return display_matrix(frame)[0] == 0
+
+
+def rotation(frame: av.VideoFrame) -> int:
+    """Return the counterclockwise turn that makes the stored picture upright: 0, 90, 180 or 270 degrees."""
+    a, b, _, d = display_matrix(frame)
+    if a == 0:
+        return 90 if b < 0 else 270
+    return 180 if a < 0 and d < 0 else 0
+
+
+def upright(matrix: tuple[int, int, int, int], picture: np.ndarray) -> np.ndarray:
+    """Apply what `display_matrix` returned to a picture (H, W, ...), as a view."""
+    a, b, c, d = matrix
+    if a == 0:
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    if a < 0:
+        picture = picture[:, ::-1]
+    if d < 0:
+        picture = picture[::-1]
+    return picture

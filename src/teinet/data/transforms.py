@@ -1,0 +1,198 @@
+"""From decoded frames to the clip that a network sees, on uint8 throughout: crops, mirror and resize (TSN's and TSM's).
+
+Each pixel is interpolated once: where TSN's code resizes to short side 256, crops and resizes again, training here cuts
+the same box, scaled to the source's own pixels, and resizes it once; a test resizes once and then crops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from teinet.errors import ConfigError, nearest
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """What a network expects of its pixels; stored beside its weights.
+
+    Args:
+        size: side S of the square clip, pixels.
+        short_side: the picture's short side before the crop in a test, pixels, at least size.
+        interpolation: "bilinear" or "bicubic", antialiased as PIL's.
+        mean: per channel R, G, B, on a scale of 0 to 1.
+        std: per channel R, G, B, on a scale of 0 to 1.
+    """
+
+    size: int = 224
+    short_side: int = 256
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in ("bilinear", "bicubic"):
+            hint = nearest(str(self.interpolation), ("bilinear", "bicubic"))
+            raise ConfigError(f"interpolation {self.interpolation!r} does not exist: use bilinear or bicubic.{hint}")
+        if not 1 <= self.size <= self.short_side:
+            raise ConfigError(f"size ({self.size}) must lie between 1 and short_side ({self.short_side})")
+        for name in ("mean", "std"):
+            values = tuple(float(value) for value in getattr(self, name))
+            if len(values) != 3 or (name == "std" and min(values) <= 0):
+                raise ConfigError(f"{name} must be three numbers (R, G, B){' above 0' * (name == 'std')}, not {values}")
+            object.__setattr__(self, name, values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a dict of plain values, as JSON can hold it."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
+        """Build from what `to_dict` returned; ConfigError on a key that does not exist."""
+        valid = [field.name for field in fields(cls)]
+        for key in values:
+            if key not in valid:
+                hint = nearest(key, valid)
+                raise ConfigError(f"preprocessing has no setting {key!r}; valid: {', '.join(valid)}.{hint}")
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How training clips vary.
+
+    Args:
+        crop: "corners" places the jittered crop at one of 13 fixed positions (corners, centre, edges and quarters), as
+            the code of TSN's family does; "center" at the centre, as the paper words it.
+        scales: sides of the crop relative to the short side, from large to small, each in (0, 1]; width and height are
+            drawn apart but lie at most one step of this list from each other.
+        mirror: flip a clip left to right with probability one half.
+    """
+
+    crop: Literal["corners", "center"] = "corners"
+    scales: tuple[float, ...] = (1, 0.875, 0.75, 0.66)
+    mirror: bool = False
+
+    def __post_init__(self) -> None:
+        if self.crop not in ("corners", "center"):
+            hint = nearest(str(self.crop), ("corners", "center"))
+            raise ConfigError(f"crop {self.crop!r} does not exist: use corners or center.{hint}")
+        scales = tuple(float(scale) for scale in self.scales)
+        if not scales or not all(0 < scale <= 1 for scale in scales):
+            raise ConfigError(f"scales must be numbers above 0 and at most 1, not {self.scales}")
+        object.__setattr__(self, "scales", scales)
+
+
+def train_clip(
+    frames: torch.Tensor, preprocessing: Preprocessing, augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[torch.Tensor, bool]:
+    """Cut one randomly placed and scaled crop from all frames alike and resize it.
+
+    Args:
+        frames: (T, H, W, 3) uint8, any H and W from 1.
+        rng: every choice is drawn from it, always the same number of draws.
+
+    Returns:
+        The clip (T, 3, S, S) uint8 and whether it was mirrored.
+
+    Source: TSN's and TSM's GroupMultiScaleCrop with "more fix crop".
+    """
+    pictures = _pictures(frames)
+    height, width = pictures.shape[-2:]
+    box = _jittered_box(height, width, augmentation, rng)
+    # Drawn even when unused, so that the option changes nothing else in a run.
+    mirrored = bool(rng.random() < 0.5) and augmentation.mirror
+    clip = _crop_resize(pictures, box, (preprocessing.size, preprocessing.size), preprocessing.interpolation)
+    return (clip.flip(-1) if mirrored else clip), mirrored
+
+
+def test_crops(
+    frames: torch.Tensor,
+    preprocessing: Preprocessing,
+    num_crops: Literal[1, 3] = 1,
+    full_resolution: bool = False,
+) -> torch.Tensor:
+    """Resize to the short side and cut the centre, or left, middle and right (top, middle, bottom of a portrait).
+
+    Args:
+        frames: (T, H, W, 3) uint8, any H and W from 1.
+        num_crops: 1 or 3.
+        full_resolution: crops of side short_side instead of size.
+
+    Returns:
+        (num_crops, T, 3, S, S) uint8.
+    """
+    if num_crops not in (1, 3):
+        raise ValueError(f"num_crops must be 1 or 3, not {num_crops}")
+    pictures = _pictures(frames)
+    height, width = pictures.shape[-2:]
+    short, side = preprocessing.short_side, preprocessing.short_side if full_resolution else preprocessing.size
+    # The long side is cut down to whole pixels, as torchvision does.
+    size = [short, max(short, short * width // height)] if width >= height else [short * height // width, short]
+    if (height, width) != tuple(size):
+        interpolation = InterpolationMode(preprocessing.interpolation)
+        pictures = F.resize(pictures, size, interpolation=interpolation, antialias=True)
+    free_y, free_x = size[0] - side, size[1] - side
+    if num_crops == 1:
+        places = [(free_y // 2, free_x // 2)]
+    elif width >= height:
+        places = [(free_y // 2, x) for x in (0, free_x // 2, free_x)]
+    else:
+        places = [(y, free_x // 2) for y in (0, free_y // 2, free_y)]
+    crops = [pictures[..., y : y + side, x : x + side] for y, x in places]
+    return torch.stack(crops)
+
+
+test_crops.__test__ = False  # the name is not a test's, whatever pytest thinks
+
+
+def _pictures(frames: torch.Tensor) -> torch.Tensor:
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8 or 0 in frames.shape:
+        raise ValueError(f"frames must be (T, H, W, 3) uint8, not {tuple(frames.shape)} {frames.dtype}")
+    return frames.permute(0, 3, 1, 2)  # (T, H, W, 3) -> (T, 3, H, W), channels-last in memory: no copy
+
+
+def _jittered_box(
+    height: int, width: int, augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    """Draw (top, left, height, width) in source pixels."""
+    short = min(height, width)
+    scales = augmentation.scales
+    pairs = [(a, b) for i, a in enumerate(scales) for j, b in enumerate(scales) if abs(i - j) <= 1]
+    tall, wide = pairs[rng.integers(len(pairs))]
+    crop_height, crop_width = max(1.0, short * tall), max(1.0, short * wide)
+    down, right = crop_positions()[rng.integers(13)]
+    if augmentation.crop == "center":
+        down = right = 0.5
+    return down * (height - crop_height), right * (width - crop_width), crop_height, crop_width
+
+
+def crop_positions() -> list[tuple[float, float]]:
+    """Return TSN's 13 fixed crop positions as (down, right) fractions of the free space."""
+    corners_centre = [(0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5)]
+    edges = [(0.5, 0), (0.5, 1), (0, 0.5), (1, 0.5)]
+    quarters = [(0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75)]
+    return [(float(y), float(x)) for y, x in corners_centre + edges + quarters]
+
+
+def _crop_resize(
+    pictures: torch.Tensor, box: tuple[float, float, float, float], size: tuple[int, int], interpolation: str
+) -> torch.Tensor:
+    """Cut `box` (rounded to whole source pixels, at least one) and resize it."""
+    height, width = pictures.shape[-2:]
+    crop_height, crop_width = max(1, round(box[2])), max(1, round(box[3]))
+    top = min(max(0, round(box[0])), height - crop_height)
+    left = min(max(0, round(box[1])), width - crop_width)
+    cut = pictures[..., top : top + crop_height, left : left + crop_width]
+    if (crop_height, crop_width) == size:
+        return cut.contiguous(memory_format=torch.channels_last)
+    return F.resize(cut, list(size), interpolation=InterpolationMode(interpolation), antialias=True)

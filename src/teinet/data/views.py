@@ -1,0 +1,175 @@
+"""Views of a video: which clips and crops a test looks at (`1x1`, `10x3`), cut from one decode, and their average.
+
+The paper's testing protocols (section 4.2). Tests and recognisers both come through here, so they see the same pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from os import PathLike
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from teinet.data.decode import Frames, read_clip
+from teinet.data.sampling import Sampling
+from teinet.data.transforms import Preprocessing, test_crops
+from teinet.errors import ConfigError
+
+Averaging = Literal["probabilities", "logits"]
+_FORM = re.compile(r"(\d+)\s*[x×]\s*(\d+)(?:/(full|crop))?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Views:
+    """How many clips of a video, and crops of each clip, a network looks at.
+
+    Args:
+        num_clips: clips spread over the video, at least 1.
+        num_crops: 1 (centre) or 3 (left, middle, right).
+        full_resolution: crops as large as the short side (256) and not as the training size (224).
+            None takes the field's habit: full for three crops, not for one.
+    """
+
+    num_clips: int = 1
+    num_crops: Literal[1, 3] = 1
+    full_resolution: bool | None = None
+
+    def __post_init__(self):
+        if self.num_clips < 1:
+            raise ConfigError(f"views: {self.num_clips} clips asked for; at least 1 is needed")
+        if self.num_crops not in (1, 3):
+            raise ConfigError(f"views: {self.num_crops} crops asked for; 1 and 3 exist")
+        if self.full_resolution is None:
+            object.__setattr__(self, "full_resolution", self.num_crops == 3)
+
+    @classmethod
+    def parse(cls, text: str | Views) -> Views:
+        """Read `clips x crops`: `1x1`, `10x3`; `10x3/crop` for 224 crops, `1x1/full` for a 256 one."""
+        if isinstance(text, Views):
+            return text
+        match = _FORM.fullmatch(str(text).strip())
+        if match is None:
+            raise ConfigError(f"views {text!r}: write clips x crops, such as 1x1 or 10x3 (10x3/crop for 224 crops)")
+        resolution = {None: None, "full": True, "crop": False}[match[3] and match[3].lower()]
+        return cls(int(match[1]), int(match[2]), resolution)
+
+    def __str__(self) -> str:
+        habit = self.full_resolution == (self.num_crops == 3)
+        return f"{self.num_clips}x{self.num_crops}" + ("" if habit else "/full" if self.full_resolution else "/crop")
+
+    def __len__(self) -> int:
+        return self.num_clips * self.num_crops
+
+
+class LoadedViews(NamedTuple):
+    """A video as a network sees it."""
+
+    frames: torch.Tensor  # (V, T, 3, S, S) uint8, V = clips x crops, the crops of a clip adjacent
+    indices: np.ndarray  # (clips, T) frame numbers, counted from the start of the file
+    times: np.ndarray | None  # (clips, T) seconds from the start of the file; None where frames have no clock
+    num_frames: int  # frames in the video, or in the span of it
+
+
+def load_views(
+    video: str | PathLike | np.ndarray | torch.Tensor,
+    sampling: Sampling,
+    preprocessing: Preprocessing,
+    views: Views | str = "1x1",
+    start: float | None = None,
+    end: float | None = None,
+    *,
+    threads: int | Literal["auto"] = 1,
+) -> LoadedViews:
+    """Cut a video into views; each frame that any view needs is decoded and resized once.
+
+    Args:
+        video: a path, or frames `(T, H, W, 3)` uint8 in RGB order.
+        sampling: which frames make a clip.
+        preprocessing: the size of a crop.
+        views: how many clips and crops.
+        start, end: a span of the file in seconds; only for paths.
+        threads: decoder threads; "auto" for one file alone.
+
+    Raises:
+        VideoError: the file cannot be read.
+        ConfigError: frames of another shape or type, or a span of frames that have no times.
+    """
+    views = Views.parse(views)
+    if isinstance(video, (str, PathLike)):
+        frames, where = _read(video, sampling, views, start, end, threads)
+    else:
+        if start is not None or end is not None:
+            raise ConfigError("start and end are seconds of a video file; cut frames in memory by slicing them")
+        frames, where = _pick(check_frames(video), sampling, views)
+    crops = test_crops(frames.data, preprocessing, views.num_crops, bool(views.full_resolution))  # (crops, U, 3, S, S)
+    clips = crops[:, torch.from_numpy(where)].transpose(0, 1)  # (crops, clips, T, 3, S, S) -> (clips, crops, ...)
+    times = None if np.isnan(frames.times).all() else frames.times[where]
+    return LoadedViews(clips.flatten(0, 1).contiguous(), frames.indices[where], times, frames.num_frames)
+
+
+def check_frames(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Return frames as a `(T, H, W, 3)` uint8 tensor on the CPU, or say what is wrong with them."""
+    if not isinstance(frames, (np.ndarray, torch.Tensor)):
+        raise ConfigError(
+            f"a video is a path, or frames (T, H, W, 3) uint8 as array or tensor; this is a {type(frames).__name__}"
+        )
+    shape = tuple(frames.shape)
+    if len(shape) != 4 or shape[-1] != 3:
+        hint = ""
+        if len(shape) == 4 and shape[1] == 3:
+            turn = "transpose" if isinstance(frames, np.ndarray) else "permute"
+            hint = f"; channels come last: frames.{turn}(0, 2, 3, 1)"
+        elif len(shape) == 3 and shape[-1] == 3:
+            hint = "; one picture is frames[None]"
+        raise ConfigError(f"frames have shape {shape}, expected (T, H, W, 3){hint}")
+    if min(shape) == 0:
+        raise ConfigError(f"frames have shape {shape}: nothing to look at")
+    if frames.dtype not in (np.uint8, torch.uint8):
+        raise ConfigError(f"frames have type {frames.dtype}, expected uint8 (0 to 255, RGB)")
+    if isinstance(frames, np.ndarray):
+        # torch knows neither negative strides (a reversed view) nor read-only memory
+        usable = frames.flags.writeable and min(frames.strides) >= 0
+        return torch.from_numpy(frames if usable else frames.copy())
+    return frames.detach().cpu()
+
+
+def average_views(logits: torch.Tensor, averaging: Averaging = "probabilities") -> torch.Tensor:
+    """Average the scores of a video's views, `(..., V, classes)` logits to `(..., classes)` probabilities.
+
+    `"probabilities"` averages after the softmax, `"logits"` before it (TSM's code does).
+    """
+    if averaging == "probabilities":
+        return logits.float().softmax(-1).mean(-2)
+    if averaging == "logits":
+        return logits.float().mean(-2).softmax(-1)
+    raise ConfigError(f"averaging {averaging!r}: 'probabilities' and 'logits' exist")
+
+
+def _read(
+    path: str | PathLike, sampling: Sampling, views: Views, start: float | None, end: float | None, threads: int | str
+) -> tuple[Frames, np.ndarray]:
+    """The distinct frames that the views need, and where `(clips, T)` each clip finds its own among them."""
+    where = None
+
+    def choose(n: int) -> np.ndarray:  # called again when decoding finds another number of frames than promised
+        nonlocal where
+        distinct, where = _distinct(sampling, n, views)
+        return distinct
+
+    frames = read_clip(path, choose, start=start, end=end, threads=threads)
+    return frames, where
+
+
+def _pick(data: torch.Tensor, sampling: Sampling, views: Views) -> tuple[Frames, np.ndarray]:
+    distinct, where = _distinct(sampling, len(data), views)
+    no_times = np.full(len(distinct), np.nan)
+    return Frames(data[torch.from_numpy(distinct)], distinct, no_times, len(data), ""), where
+
+
+def _distinct(sampling: Sampling, n: int, views: Views) -> tuple[np.ndarray, np.ndarray]:
+    wanted = np.asarray(sampling.test(n, views.num_clips), dtype=np.int64)  # (clips, T)
+    distinct, where = np.unique(wanted, return_inverse=True)
+    return distinct, where.reshape(wanted.shape)  # numpy 1 and 2 differ in the inverse's shape

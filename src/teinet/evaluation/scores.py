@@ -1,0 +1,215 @@
+"""The outcome of one test, clip by clip, and the numbers that follow from it (top-1, top-5, mean class accuracy).
+
+A clip that could not be read has no scores, counts as wrong in every number, and keeps its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from teinet.errors import ConfigError, RunError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scores:
+    """What a network said about each clip of a test set.
+
+    Args:
+        paths: one name per clip, N of them.
+        labels: (N,) true classes, 0 to C-1; -1 where the truth is not known.
+        probabilities: (N, C), the views' average; the row of an unreadable clip is not looked at.
+        class_names: C names, in the order of the columns.
+        reasons: N texts, empty where the clip was read, else why it was not; None when all were.
+        index: (N,) each clip's number in its data set, by which shards are merged; None counts from 0.
+        meta: how the numbers came about (views, averaging, weights file, data fingerprint, versions); JSON values.
+    """
+
+    paths: Sequence[str]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    class_names: Sequence[str]
+    reasons: Sequence[str] | None = None
+    index: np.ndarray | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        n = len(self.paths)
+        labels = np.asarray(self.labels, dtype=np.int64).reshape(-1)
+        probabilities = np.array(self.probabilities, dtype=np.float32)
+        index = np.arange(n) if self.index is None else np.asarray(self.index, dtype=np.int64).reshape(-1)
+        reasons = [""] * n if self.reasons is None else [str(reason or "") for reason in self.reasons]
+        names = tuple(str(name) for name in self.class_names)
+        if n == 0 and probabilities.size == 0:
+            probabilities = probabilities.reshape(0, len(names))
+        if probabilities.shape != (n, len(names)):
+            raise ConfigError(f"scores have shape {probabilities.shape}; {n} clips and {len(names)} class names given")
+        if not len(labels) == len(index) == len(reasons) == n:
+            raise ConfigError(f"{n} clips, but {len(labels)} labels, {len(index)} numbers, {len(reasons)} reasons")
+        if n and not (-1 <= labels.min() and labels.max() < len(names)):
+            raise ConfigError(f"labels go from {labels.min()} to {labels.max()}; there are {len(names)} classes")
+        for row in np.flatnonzero(~np.isfinite(probabilities).all(axis=1)):
+            reasons[row] = reasons[row] or "the network's scores are not finite"
+        probabilities[[reason != "" for reason in reasons]] = 0
+        values = {"paths": tuple(str(path) for path in self.paths), "labels": labels, "probabilities": probabilities}
+        for name, value in (values | {"class_names": names, "reasons": tuple(reasons), "index": index}).items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __repr__(self) -> str:
+        bad = f", {self.num_unreadable} unreadable" if self.num_unreadable else ""
+        return f"Scores({len(self)} clips, {len(self.class_names)} classes{bad}, top-1 {percent(self.top1)})"
+
+    @cached_property
+    def readable(self) -> np.ndarray:
+        """(N,) true where the clip was read and scored."""
+        return np.array([reason == "" for reason in self.reasons], dtype=bool)
+
+    @property
+    def num_unreadable(self) -> int:
+        return int((~self.readable).sum())
+
+    @cached_property
+    def predictions(self) -> np.ndarray:
+        """(N,) the class with the highest score, -1 for an unreadable clip."""
+        return np.where(self.readable, self.probabilities.argmax(axis=1), -1)
+
+    @cached_property
+    def ranks(self) -> np.ndarray:
+        """(N,) place of the true class in the network's list, 1 is best; 0 where unreadable or the truth is unknown.
+
+        Of equal scores the earlier class stands first, as in `predictions`; a constant network gains nothing.
+        """
+        order = np.argsort(-self.probabilities, axis=1, kind="stable")
+        place = (order == self.labels[:, None]).argmax(axis=1) + 1
+        return np.where(self.readable & (self.labels >= 0), place, 0)
+
+    def top(self, k: int) -> float:
+        """Share of the labelled clips whose true class is among the first `k`; NaN when no clip has a label."""
+        known = self.labels >= 0
+        hits = (self.ranks > 0) & (self.ranks <= k)
+        return float(hits[known].mean()) if known.any() else float("nan")
+
+    @property
+    def top1(self) -> float:
+        return self.top(1)
+
+    @property
+    def top5_k(self) -> int:
+        """The k of "top-5": fewer where there are fewer classes."""
+        return min(5, len(self.class_names))
+
+    @property
+    def top5(self) -> float:
+        return self.top(self.top5_k)
+
+    @cached_property
+    def class_counts(self) -> np.ndarray:
+        """(C,) labelled clips of each class, unreadable ones included."""
+        return np.bincount(self.labels[self.labels >= 0], minlength=len(self.class_names))
+
+    @cached_property
+    def class_accuracy(self) -> np.ndarray:
+        """(C,) share of each class's clips that were recognised; NaN for a class with no clip."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.diagonal(self.confusion) / self.class_counts
+
+    @property
+    def mean_class_accuracy(self) -> float:
+        """The mean of `class_accuracy` over the classes that have clips."""
+        present = self.class_counts > 0
+        return float(self.class_accuracy[present].mean()) if present.any() else float("nan")
+
+    @cached_property
+    def confusion(self) -> np.ndarray:
+        """(C, C) counts, rows true, columns predicted; unreadable clips were given no class and are left out."""
+        count = len(self.class_names)
+        use = self.readable & (self.labels >= 0)
+        cell = self.labels[use] * count + self.predictions[use]
+        return np.bincount(cell, minlength=count * count).reshape(count, count)
+
+    def confused_pairs(self, most: int = 10) -> list[tuple[str, str, int, float]]:
+        """The commonest mistakes: (true name, predicted name, clips, share of the true class's clips)."""
+        wrong = self.confusion - np.diag(np.diagonal(self.confusion))
+        order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+        cells = [np.unravel_index(flat, wrong.shape) for flat in order]
+        return [
+            (self.class_names[i], self.class_names[j], int(wrong[i, j]), float(wrong[i, j] / self.class_counts[i]))
+            for i, j in cells
+            if wrong[i, j] > 0
+        ]
+
+    def metrics(self) -> dict[str, Any]:
+        """Every number of the test as JSON values (NaN becomes None), with `meta`."""
+        numbers = {"top1": self.top1, "top5": self.top5, "mean_class_accuracy": self.mean_class_accuracy}
+        return {
+            **{name: None if np.isnan(value) else value for name, value in numbers.items()},
+            "top5_k": self.top5_k,
+            "num_clips": len(self),
+            "num_labelled": int((self.labels >= 0).sum()),
+            "num_unreadable": self.num_unreadable,
+            "num_classes": len(self.class_names),
+            **self.meta,
+        }
+
+    @classmethod
+    def merge(cls, shards: Sequence[Scores], num_clips: int | None = None) -> Scores:
+        """Join what several processes tested, in the data set's order and each clip once.
+
+        Args:
+            shards: at least one; samplers that pad may have given a clip to two of them.
+            num_clips: size of the data set; given, a clip that no shard holds is an error.
+
+        Raises:
+            ConfigError: shards of different class names or of different data sets.
+            RunError: clips are missing.
+        """
+        if not shards:
+            raise ConfigError("no scores to merge")
+        first = shards[0]
+        if any(shard.class_names != first.class_names for shard in shards):
+            raise ConfigError("scores to merge have different class names")
+        index = np.concatenate([shard.index for shard in shards])
+        paths = [path for shard in shards for path in shard.paths]
+        labels = np.concatenate([shard.labels for shard in shards])
+        seen, keep, where = np.unique(index, return_index=True, return_inverse=True)
+        for row, place in enumerate(keep[where]):
+            if (paths[row], labels[row]) != (paths[place], labels[place]):
+                raise ConfigError(f"scores to merge: clip {index[row]} is {paths[place]} here, {paths[row]} there")
+        if num_clips is not None and len(missing := np.setdiff1d(np.arange(num_clips), seen)):
+            raise RunError(f"{len(missing)} of {num_clips} clips were not tested, first number {missing[0]}")
+        reasons = [reason for shard in shards for reason in shard.reasons]
+        return cls(
+            paths=[paths[row] for row in keep],
+            labels=labels[keep],
+            probabilities=np.concatenate([shard.probabilities for shard in shards])[keep],
+            class_names=first.class_names,
+            reasons=[reasons[row] for row in keep],
+            index=index[keep],
+            meta=first.meta,
+        )
+
+    def save(self, folder: str | Path, picture: bool = True) -> Path:
+        """Write the test into a folder: scores, tables and the confusion picture; see `evaluation.files`."""
+        from teinet.evaluation.files import save_scores
+
+        return save_scores(self, folder, picture=picture)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Scores:
+        """Read scores back from a test's folder or from its `scores.safetensors`."""
+        from teinet.evaluation.files import load_scores
+
+        return load_scores(path)
+
+
+def percent(share: float) -> str:
+    """A share as the tables print it: `47.3 %`, or a dash where there is none."""
+    return "-" if np.isnan(share) else f"{100 * share:.1f} %"

@@ -1,0 +1,47 @@
+"""The paper's temporal modules (TEINet, section 3) and those that it is compared with, each for any 2-D CNN."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+from teinet.errors import ConfigError, nearest
+from teinet.layers.base import TemporalLayer
+from teinet.layers.mem import MEM
+from teinet.layers.se import SE
+from teinet.layers.tei import SETIM, TEI
+from teinet.layers.tim import TIM
+from teinet.layers.tsm import TSM
+
+__all__ = ["LAYERS", "MEM", "SE", "SETIM", "TEI", "TIM", "TSM", "TemporalLayer", "build"]
+
+LAYERS: dict[str, type[TemporalLayer]] = {"tei": TEI, "tim": TIM, "mem": MEM, "se_tim": SETIM, "se": SE, "tsm": TSM}
+
+
+def build(name: str, channels: int, *, num_frames: int, **options: Any) -> nn.Module:
+    """The temporal layer called `name` for `channels` channels and clips of `num_frames` frames.
+
+    name: "tei", "tim", "mem", "se_tim", "se", "tsm", or "none" (TSN: an identity).
+    options: the layer's own (reduction, gate, init, n_div).
+    Raises ConfigError for an unknown name or option.
+    """
+    check(name, options)
+    if name == "none":
+        return nn.Identity()
+    return LAYERS[name](channels, num_frames=num_frames, **options)
+
+
+def check(name: str, options: dict[str, Any]) -> None:
+    """Raise ConfigError unless `name` is a temporal layer that takes `options`."""
+    names = [*LAYERS, "none"]
+    if name not in names:
+        raise ConfigError(f"no temporal module {name!r}; there are {', '.join(names)}.{nearest(str(name), names)}")
+    valid: list[str] = []
+    if name != "none":
+        valid = [key for key in inspect.signature(LAYERS[name]).parameters if key not in ("channels", "num_frames")]
+    for option in options:
+        if option not in valid:
+            takes = f"it takes {', '.join(valid)}" if valid else "it takes none"
+            raise ConfigError(f"temporal module {name!r} has no option {option!r}; {takes}.{nearest(option, valid)}")

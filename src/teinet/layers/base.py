@@ -1,0 +1,52 @@
+"""What every temporal layer shares: the number of frames, and views between a batch of frames and a batch of clips.
+
+Inside a 2-D CNN a clip batch travels as (B*T, C, H, W), the frames of a clip adjacent.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from teinet.errors import ConfigError
+
+
+class TemporalLayer(nn.Module):
+    """A layer that maps (B*T, C, H, W) to the same shape and looks across the T frames of each clip.
+
+    channels: C, at least 1.
+    num_frames: T, at least 1; `teinet.set_num_frames` changes it in a whole network.
+    """
+
+    num_frames: int
+
+    def __init__(self, channels: int, *, num_frames: int):
+        super().__init__()
+        if channels < 1 or num_frames < 1:
+            raise ConfigError(f"channels and num_frames must be at least 1, got {channels} and {num_frames}.")
+        self.channels = channels
+        self.num_frames = num_frames
+
+    def num_clips(self, x: Tensor) -> int:
+        """B of x (B*T, C, H, W); raises ConfigError where T does not divide the batch."""
+        if x.shape[0] % self.num_frames:
+            raise ConfigError(
+                f"a batch of {x.shape[0]} frames is not B*T for T = {self.num_frames} frames a clip: "
+                "feed whole clips, or change T on purpose with teinet.set_num_frames(network, T)."
+            )
+        return x.shape[0] // self.num_frames
+
+    def extra_repr(self) -> str:
+        return f"{self.channels}, num_frames={self.num_frames}"
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether x (N, C, H, W) lies in memory as (N, H, W, C)."""
+    return x.is_contiguous(memory_format=torch.channels_last)
+
+
+def hidden_channels(channels: int, reduction: int) -> int:
+    """C/r, rounded down, at least 1."""
+    if reduction < 1:
+        raise ConfigError(f"reduction must be at least 1, got {reduction}.")
+    return max(1, channels // reduction)

@@ -1,0 +1,67 @@
+"""Motion Enhanced Module (TEINet, section 3.1, Eq. 1-3): a gate from the difference of neighbouring frames' features.
+
+s_t = conv1(gap(x_t)) - conv2(gap(x_{t+1}))     u_t = sigmoid(conv3(s_t)) * x_t,  t = 1..T-1     u_T = x_T
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from teinet.errors import ConfigError, nearest
+from teinet.layers.base import TemporalLayer, hidden_channels
+
+GATES = ("paper", "residual")
+
+
+class MEM(TemporalLayer):
+    """Scale each channel of frames 1..T-1 by a gate that sees the motion to the next frame; frame T passes untouched.
+
+    channels: C. num_frames: T; T = 1 is the identity.
+    reduction: r of the squeezing 1x1 convolutions, C -> C/r.
+    gate: "paper" is x * sigmoid; "residual" is x + x * (sigmoid - 0.5), the form of TEA and TDN, about 1 when fresh.
+    Raises ConfigError for another gate, and in forward where T does not divide the batch.
+    Source: TEINet, arXiv 1911.09435, Eq. 1-3 (W_theta is conv1, W_phi conv2, W_varphi conv3; all with bias).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_frames: int,
+        reduction: int = 8,
+        gate: Literal["paper", "residual"] = "paper",
+    ):
+        super().__init__(channels, num_frames=num_frames)
+        if gate not in GATES:
+            raise ConfigError(f"gate {gate!r} is none of {', '.join(GATES)}.{nearest(str(gate), GATES)}")
+        hidden = hidden_channels(channels, reduction)
+        self.gate_form = gate
+        # 1x1 convolutions, not linear layers: the recipe raises the rate of the head, which is the linear layer.
+        self.conv1 = nn.Conv2d(channels, hidden, 1)
+        self.conv2 = nn.Conv2d(channels, hidden, 1)
+        self.conv3 = nn.Conv2d(hidden, channels, 1)
+
+    def gate(self, x: Tensor) -> Tensor:
+        """The sigmoid of Eq. 2 for frames 1..T-1 of x (B*T, C, H, W), as (B, T-1, C)."""
+        clips, frames = self.num_clips(x), self.num_frames
+        pooled = x.mean((2, 3)).reshape(clips, frames, self.channels)  # (B, T, C)
+        this = pooled[:, :-1].reshape(clips * (frames - 1), self.channels, 1, 1)
+        following = pooled[:, 1:].reshape(clips * (frames - 1), self.channels, 1, 1)
+        motion = self.conv1(this) - self.conv2(following)  # (B*(T-1), C/r, 1, 1)
+        return self.conv3(motion).sigmoid().reshape(clips, frames - 1, self.channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.num_clips(x)
+        if self.num_frames == 1:
+            return x
+        scale = self.gate(x)
+        if self.gate_form == "residual":
+            scale = scale + 0.5  # x + x * (gate - 0.5)
+        scale = F.pad(scale, (0, 0, 0, 1), value=1.0)  # (B, T, C): the last frame stays as it is
+        return x * scale.reshape(-1, self.channels, 1, 1)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, gate={self.gate_form!r}"

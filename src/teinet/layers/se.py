@@ -1,0 +1,28 @@
+"""Squeeze-and-excitation (Hu et al., CVPR 2018) at MEM's place: the gate that sees no motion, TEINet's Table 1a."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from teinet.layers.base import TemporalLayer, hidden_channels
+
+
+class SE(TemporalLayer):
+    """Scale each channel of each frame by a gate from that frame's own pooled feature.
+
+    channels: C. num_frames: T, kept so that SE stands where MEM stands; the result does not depend on it.
+    reduction: r; the paper prints none, 8 is MEM's, so that the comparison is like for like.
+    Raises ConfigError in forward where T does not divide the batch.
+    Source: squeeze-and-excitation, arXiv 1709.01507.
+    """
+
+    def __init__(self, channels: int, *, num_frames: int, reduction: int = 8):
+        super().__init__(channels, num_frames=num_frames)
+        hidden = hidden_channels(channels, reduction)
+        self.conv1 = nn.Conv2d(channels, hidden, 1)
+        self.conv2 = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.num_clips(x)
+        pooled = x.mean((2, 3), keepdim=True)  # (B*T, C, 1, 1)
+        return x * self.conv2(self.conv1(pooled).relu()).sigmoid()

@@ -1,0 +1,59 @@
+"""The TEI module (TEINet, section 3.3, Figure 1): MEM, then TIM. And Table 1a's SE+TIM, with SE in MEM's place."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from teinet.layers.base import TemporalLayer
+from teinet.layers.mem import MEM
+from teinet.layers.se import SE
+from teinet.layers.tim import TIM
+
+
+class TEI(TemporalLayer):
+    """Enhance motion-sensitive channels, then let neighbouring frames interact.
+
+    channels: C. num_frames: T. reduction, gate: MEM's. init: TIM's.
+    Source: TEINet, arXiv 1911.09435, section 3.3.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_frames: int,
+        reduction: int = 8,
+        gate: Literal["paper", "residual"] = "paper",
+        init: Literal["shift", "identity"] = "shift",
+    ):
+        super().__init__(channels, num_frames=num_frames)
+        self.mem = MEM(channels, num_frames=num_frames, reduction=reduction, gate=gate)
+        self.tim = TIM(channels, num_frames=num_frames, init=init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.tim(self.mem(x))
+
+
+class SETIM(TemporalLayer):
+    """Squeeze-and-excitation on each frame, then TIM: what remains of TEI without motion.
+
+    channels: C. num_frames: T. reduction: SE's. init: TIM's.
+    Source: TEINet, arXiv 1911.09435, Table 1a.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_frames: int,
+        reduction: int = 8,
+        init: Literal["shift", "identity"] = "shift",
+    ):
+        super().__init__(channels, num_frames=num_frames)
+        self.se = SE(channels, num_frames=num_frames, reduction=reduction)
+        self.tim = TIM(channels, num_frames=num_frames, init=init)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.tim(self.se(x))

@@ -1,0 +1,65 @@
+"""Temporal Interaction Module (TEINet, section 3.2, Eq. 4): one 3-tap kernel per channel, slid over time.
+
+y[c, t] = sum_{i=-1,0,1} V[c, i] * x[c, t+i],  zeros outside the clip
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from teinet.errors import ConfigError, nearest
+from teinet.layers.base import TemporalLayer, is_channels_last
+
+INITS = ("shift", "identity")
+
+
+class TIM(TemporalLayer):
+    """Mix each channel with its own neighbours in time by a learned kernel, without bias.
+
+    channels: C. num_frames: T.
+    init: "shift" starts as TSM (the first C/8 channels take the next frame, the second C/8 the previous one);
+        "identity" starts as no operation.
+    The parameter `weight` is (C, 1, 3, 1), the kernel of a depthwise convolution over (T, H*W); `V` is its (C, 3) view.
+    Raises ConfigError for another init, and in forward where T does not divide the batch.
+    Source: TEINet, arXiv 1911.09435, Eq. 4; the initial kernel is TDN's and ACTION-Net's.
+    """
+
+    def __init__(self, channels: int, *, num_frames: int, init: Literal["shift", "identity"] = "shift"):
+        super().__init__(channels, num_frames=num_frames)
+        if init not in INITS:
+            raise ConfigError(f"init {init!r} is none of {', '.join(INITS)}.{nearest(str(init), INITS)}")
+        self.weight = nn.Parameter(torch.empty(channels, 1, 3, 1))
+        self.reset_parameters(init)
+
+    @property
+    def V(self) -> Tensor:
+        """The kernels (C, 3): V[c, 0..2] multiplies frames t-1, t, t+1."""
+        return self.weight[:, 0, :, 0]
+
+    @torch.no_grad()
+    def reset_parameters(self, init: str = "shift") -> None:
+        fold = self.channels // 8 if init == "shift" else 0
+        self.weight.zero_()
+        self.V[:fold, 2] = 1.0
+        self.V[fold : 2 * fold, 0] = 1.0
+        self.V[2 * fold :, 1] = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Time becomes the height of an image that is H*W wide: a (3, 1) depthwise convolution is Eq. 4, and in
+        # channels-last memory every reshape here is a view (an axis of its own for time would cost two copies).
+        clips, frames = self.num_clips(x), self.num_frames
+        channels, height, width = x.shape[1:]
+        if is_channels_last(x):
+            clip = x.permute(0, 2, 3, 1).reshape(clips, frames, height * width, channels).permute(0, 3, 1, 2)
+            y = self._convolve(clip).permute(0, 2, 3, 1).contiguous()  # (B, T, H*W, C)
+            return y.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
+        clip = x.reshape(clips, frames, channels, height * width).transpose(1, 2)  # (B, C, T, H*W)
+        y = self._convolve(clip).transpose(1, 2).contiguous()  # (B, T, C, H*W)
+        return y.reshape(-1, channels, height, width)
+
+    def _convolve(self, clip: Tensor) -> Tensor:
+        return F.conv2d(clip, self.weight, padding=(1, 0), groups=self.channels)

@@ -1,0 +1,136 @@
+"""A video classifier around a 2-D CNN: time folds into the batch, per-frame logits are averaged (TSN's consensus)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from teinet.errors import ConfigError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_WRAPPED = "cnn."
+
+
+class VideoClassifier(nn.Module):
+    """Clips (B, T, 3, H, W) to logits (B, classes).
+
+    cnn: a 2-D network with a classifying head, (B*T, 3, H, W) to (B*T, classes), with or without temporal modules.
+    num_frames: T; another T in forward is an error (`teinet.set_num_frames` changes it on purpose).
+    mean, std: per channel, on the scale 0 to 1; uint8 input is normalised with them inside, float input is taken as
+        normalised already.
+    config: the arguments of `create_model` that rebuild this network, where it came from there.
+    interpolation: how the backbone's training resized its pictures, for the preprocessing.
+
+    The state dict has the CNN's own keys: it fits a plain timm network, and theirs fit here.
+    """
+
+    def __init__(
+        self,
+        cnn: nn.Module,
+        *,
+        num_frames: int,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        config: dict[str, Any] | None = None,
+        interpolation: str = "bilinear",
+    ):
+        super().__init__()
+        if num_frames < 1:
+            raise ConfigError(f"num_frames must be at least 1, got {num_frames}.")
+        self.cnn = cnn.to(memory_format=torch.channels_last)
+        self.num_frames = num_frames
+        self._config = None if config is None else dict(config)
+        self.data_config = {"mean": tuple(mean), "std": tuple(std), "interpolation": interpolation}
+        self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(tuple(std)).view(1, 3, 1, 1), persistent=False)
+        self._load_prefix = ""
+        self.register_state_dict_post_hook(_drop_wrapper)
+        self.register_load_state_dict_pre_hook(_add_wrapper)
+        self.register_load_state_dict_post_hook(_report_without_wrapper)
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """What rebuilds this network with `create_model`, at its present T; None for a network of your own."""
+        return None if self._config is None else {**self._config, "num_frames": self.num_frames}
+
+    @property
+    def head(self) -> nn.Module:
+        """The last layer: timm's classifier, in another network its last linear layer."""
+        return find_head(self.cnn)[1]
+
+    @property
+    def head_name(self) -> str:
+        """The head's path, as it stands in the state dict's keys."""
+        return find_head(self.cnn)[0]
+
+    @property
+    def num_classes(self) -> int:
+        return head_classes(self.head)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        return self.frame_logits(clips).mean(dim=1)
+
+    def frame_logits(self, clips: Tensor) -> Tensor:
+        """Each frame's own logits, (B, T, 3, H, W) to (B, T, classes), in float32 at least."""
+        logits = self.cnn(self._frames(clips))
+        if logits.dtype in (torch.bfloat16, torch.float16):
+            logits = logits.float()  # an average over T in half precision would lose what the frames differ by
+        return logits.unflatten(0, (-1, self.num_frames))
+
+    def _frames(self, clips: Tensor) -> Tensor:
+        if clips.dim() != 5 or clips.shape[2] != self.mean.shape[1]:
+            raise ConfigError(f"clips must be (B, T, 3, H, W), got {tuple(clips.shape)}.")
+        if clips.shape[1] != self.num_frames:
+            raise ConfigError(
+                f"this network takes clips of T = {self.num_frames} frames, got {clips.shape[1]}. If that is meant, "
+                f"call teinet.set_num_frames(network, {clips.shape[1]}) first; expect a lower accuracy."
+            )
+        frames = clips.flatten(0, 1)  # (B, T, 3, H, W) -> (B*T, 3, H, W)
+        if frames.dtype == torch.uint8:
+            frames = frames.to(self.mean.dtype, memory_format=torch.channels_last)
+            return frames.mul_(1 / (255 * self.std)).sub_(self.mean / self.std)  # (x / 255 - mean) / std
+        if not frames.is_floating_point():
+            raise ConfigError(f"clips must be uint8 (0 to 255) or float (normalised), got {frames.dtype}.")
+        return frames.to(self.mean.dtype, memory_format=torch.channels_last)
+
+
+def find_head(cnn: nn.Module) -> tuple[str, nn.Module]:
+    """The path and the module of a network's classifying layer; raises ConfigError where there is none."""
+    head = cnn.get_classifier() if hasattr(cnn, "get_classifier") else None
+    for name, module in cnn.named_modules():
+        if module is head and name and any(True for _ in module.parameters()):
+            return name, module
+    linear = [(name, module) for name, module in cnn.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ConfigError(f"{type(cnn).__name__} has no classifying layer.")
+    return linear[-1]
+
+
+def head_classes(head: nn.Module) -> int:
+    """How many classes a head tells apart."""
+    weight = [p for p in head.parameters() if p.dim() > 1][-1]
+    return weight.shape[0]
+
+
+def _drop_wrapper(module: nn.Module, state_dict: dict[str, Any], prefix: str, _metadata: Any) -> None:
+    start = prefix + _WRAPPED
+    for key in [key for key in state_dict if key.startswith(start)]:
+        state_dict[prefix + key[len(start) :]] = state_dict.pop(key)
+
+
+def _add_wrapper(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    module._load_prefix = prefix
+    start = prefix + _WRAPPED
+    for key in [key for key in state_dict if key.startswith(prefix) and not key.startswith(start)]:
+        state_dict[start + key[len(prefix) :]] = state_dict.pop(key)
+
+
+def _report_without_wrapper(module: nn.Module, incompatible: Any) -> None:
+    prefix = module._load_prefix
+    start = prefix + _WRAPPED
+    for keys in incompatible:  # missing, unexpected
+        keys[:] = [prefix + key[len(start) :] if key.startswith(start) else key for key in keys]

@@ -1,0 +1,169 @@
+"""Named networks, by one rule: a temporal module's prefix and timm's name: `teinet_resnet50`, `tsm_mobilenetv2_100`."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import timm
+import timm.data
+import torch
+from torch import nn
+
+from teinet.errors import CheckpointError, ConfigError, nearest
+from teinet.models.classifier import VideoClassifier, find_head, head_classes
+from teinet.models.families import TIMM_MODULES, WITHOUT_BRANCH
+from teinet.models.insertion import ALL_STAGES, insert_temporal
+from teinet.models.weights import load_fitting, read_weights
+
+log = logging.getLogger("teinet")
+
+PREFIXES = {  # the longer of two that begin alike comes first
+    "teinet_": "tei",
+    "se_tim_": "se_tim",
+    "tsn_": "none",
+    "tsm_": "tsm",
+    "mem_": "mem",
+    "tim_": "tim",
+    "se_": "se",
+}
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int,
+    num_frames: int = 8,
+    pretrained: bool = False,
+    backbone_weights: str | Path | None = None,
+    dropout: float = 0.5,
+    stages: Iterable[int] = ALL_STAGES,
+    shortcut_only: bool = True,
+    **temporal_options: Any,
+) -> VideoClassifier:
+    """The network `name`: timm's backbone with temporal modules, a new head, and the average over frames.
+
+    name: a prefix (teinet_, tim_, mem_, se_tim_, se_, tsm_; tsn_ inserts nothing) and timm's name of the backbone.
+    num_classes: of the head, at least 1. num_frames: T.
+    pretrained: the backbone's ImageNet weights, fetched through timm.
+    backbone_weights: a local file of them (.safetensors, or .pth and the like) under timm's keys, in their stead.
+    dropout: before the head, 0 to 1.
+    stages, shortcut_only, temporal_options: see `insert_temporal`.
+    Raises ConfigError for a name or option that does not exist, CheckpointError for weights that do not fit.
+    """
+    temporal, backbone = split_name(name)
+    if num_classes < 1:
+        raise ConfigError(f"num_classes must be at least 1, got {num_classes}.")
+    if not 0 <= dropout < 1:
+        raise ConfigError(f"dropout must be in [0, 1), got {dropout}.")
+    if pretrained and backbone_weights is not None:
+        raise ConfigError("pretrained and backbone_weights are two sources of the same weights: give one.")
+    stages = tuple(stages)
+
+    cnn = timm.create_model(backbone, pretrained=pretrained, num_classes=num_classes, drop_rate=dropout)
+    _start_head(cnn, backbone, num_classes, pretrained, backbone_weights)
+    insert_temporal(
+        cnn, temporal, num_frames=num_frames, stages=stages, shortcut_only=shortcut_only, **temporal_options
+    )
+
+    pixels = timm.data.resolve_model_data_config(cnn)
+    return VideoClassifier(
+        cnn,
+        num_frames=num_frames,
+        mean=pixels["mean"],
+        std=pixels["std"],
+        interpolation="bilinear" if pixels["interpolation"] == "bilinear" else "bicubic",
+        config={
+            "name": name,
+            "num_classes": num_classes,
+            "num_frames": num_frames,
+            "dropout": dropout,
+            "stages": list(stages),
+            "shortcut_only": shortcut_only,
+            **temporal_options,
+        },
+    )
+
+
+def list_models(filter: str = "*") -> list[str]:
+    """The names that `create_model` knows, those that match `filter` with wildcards (`"teinet_*resnet*"`).
+
+    By rule, from timm's own list: every prefix before every network of the families that insertion supports.
+    tsn_ takes timm's other networks too.
+    """
+    return fnmatch.filter((prefix + name for prefix in sorted(PREFIXES) for name in _backbones()), filter)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """The temporal module and timm's name in a network's name; raises ConfigError with the nearest valid one."""
+    prefix = next((p for p in PREFIXES if name.startswith(p)), None)
+    if prefix is None:
+        plain = timm.is_model(name.partition(".")[0])
+        hint = f" Did you mean 'teinet_{name}'?" if plain else nearest(name, list_models())
+        raise ConfigError(f"network {name!r} begins with none of {' '.join(PREFIXES)}.{hint}")
+    backbone = name.removeprefix(prefix)
+    if not timm.is_model(backbone.partition(".")[0]):  # a tag such as .a1_in1k chooses among timm's weights
+        raise ConfigError(f"timm has no network {backbone!r}.{nearest(backbone, timm.list_models())}")
+    return PREFIXES[prefix], backbone
+
+
+@lru_cache(maxsize=1)
+def _backbones() -> tuple[str, ...]:
+    names = [name for module in TIMM_MODULES for name in timm.list_models(module=module)]
+    return tuple(n for n in names if not any(fnmatch.fnmatchcase(n, pattern) for pattern in WITHOUT_BRANCH))
+
+
+def _start_head(
+    cnn: nn.Module, backbone: str, num_classes: int, pretrained: bool, backbone_weights: str | Path | None
+) -> None:
+    """Load the backbone's local weights, if any; a head of another size in the weights gives way to a new one."""
+    head_name, head = find_head(cnn)
+    source, theirs = None, None
+    if pretrained:
+        source, theirs = "the pretrained weights", cnn.pretrained_cfg.get("num_classes")
+    elif backbone_weights is not None:
+        source, theirs = backbone_weights, _load_backbone(cnn, backbone, backbone_weights, head_name)
+    if theirs == num_classes:
+        return
+    _reset_head(head)
+    if source is not None:
+        had = f"for {theirs} classes" if theirs else "absent"
+        message = "%s: the head (%s) in %s is %s; a new one for %d classes replaces it"
+        log.info(message, backbone, head_name, source, had, num_classes)
+
+
+def _load_backbone(cnn: nn.Module, backbone: str, path: str | Path, head_name: str) -> int | None:
+    """Load the file; returns how many classes its head has, or None where it has none."""
+    tensors = read_weights(path)
+    if any(".temporal." in key for key in tensors):
+        raise CheckpointError(
+            f"{path}: holds a whole recogniser with temporal modules, not a backbone. Load it as weights instead "
+            "(teinet.Recognizer.load, or models.checkpoint.load_matching to fine-tune from it)."
+        )
+    own = find_head(cnn)[1].state_dict()
+    theirs = {key: tensors.get(f"{head_name}.{key}") for key in own}
+    fits = all(theirs[key] is not None and theirs[key].shape == own[key].shape for key in own)
+    load_fitting(
+        cnn,
+        tensors,
+        source=path,
+        advice=f"backbone_weights must hold weights of timm's {backbone} under timm's own keys.",
+        without=None if fits else head_name,
+    )
+    if fits:
+        return head_classes(find_head(cnn)[1])
+    wide = [value for value in theirs.values() if value is not None and value.dim() > 1]
+    return wide[-1].shape[0] if wide else None
+
+
+@torch.no_grad()
+def _reset_head(head: nn.Module) -> None:
+    for module in head.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d)):
+            nn.init.normal_(module.weight, std=0.001)  # TSN's; deep backbones start from almost equal scores
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

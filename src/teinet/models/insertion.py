@@ -1,0 +1,210 @@
+"""Temporal modules into any 2-D CNN (TEINet, section 3.3): at the input of each residual branch's first convolution.
+
+The module becomes that convolution's submodule `temporal` and a forward pre-hook runs it, so the network's own code
+and keys stay as they are and the shortcut sees the block's untouched input.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from teinet import layers
+from teinet.errors import ConfigError
+from teinet.models.families import entry_path, find_entry
+
+log = logging.getLogger("teinet")
+
+ALL_STAGES = (2, 3, 4, 5)
+_PROBE_SIZES = (64, 256)  # pixels: 64 at stride 32 still leaves 2x2; a few attention blocks need more
+
+
+@dataclass
+class Place:
+    """One block that can hold a temporal module.
+
+    name: the path of the module that the temporal module is put before.
+    stage: k where the block's output has stride 2^k. channels: of that module's input.
+    """
+
+    name: str
+    shortcut: bool
+    stage: int = 0
+    channels: int = 0
+
+
+def insert_temporal(
+    cnn: nn.Module,
+    temporal: str | Callable[..., nn.Module] = "tei",
+    *,
+    num_frames: int = 8,
+    stages: Iterable[int] = ALL_STAGES,
+    shortcut_only: bool = True,
+    **options: Any,
+) -> nn.Module:
+    """Put a temporal module before the first convolution of each residual branch of a 2-D CNN; returns the same CNN.
+
+    cnn: a network of timm or torchvision with residual blocks; changed in place; takes (B*T, 3, H, W) afterwards.
+    temporal: "tei", "tim", "mem", "se_tim", "se", "tsm", "none" (leaves the network as it is), or a callable of
+        your own, `make(channels, num_frames=T, **options) -> nn.Module`.
+    num_frames: T, at least 1.
+    stages: of 2, 3, 4, 5: blocks whose output has stride 4, 8, 16, 32. All four means wherever there are blocks;
+        of fewer, each must hold one.
+    shortcut_only: leave out blocks without a shortcut (the paper's reading); False takes those with an expansion too.
+    options: the module's own (reduction, gate, init, n_div).
+    Raises ConfigError where the network has no residual branch, holds temporal modules already, has no block in a
+    stage, or where a name or option does not exist.
+    """
+    wanted = tuple(dict.fromkeys(stages))
+    if not wanted or any(stage not in ALL_STAGES for stage in wanted):
+        raise ConfigError(f"stages must be some of 2, 3, 4, 5, got {wanted}.")
+    if num_frames < 1:
+        raise ConfigError(f"num_frames must be at least 1, got {num_frames}.")
+    if isinstance(temporal, str):
+        layers.check(temporal, options)
+        if temporal == "none":
+            return cnn
+    if any(enter_temporal in module._forward_pre_hooks.values() for module in cnn.modules()):
+        raise ConfigError(
+            f"{type(cnn).__name__} holds temporal modules already; build a fresh network to insert others."
+        )
+
+    chosen = _choose(cnn, wanted, shortcut_only)
+    for place in chosen:
+        target = cnn.get_submodule(place.name)
+        if isinstance(temporal, str):
+            module = layers.build(temporal, place.channels, num_frames=num_frames, **options)
+        else:
+            module = temporal(place.channels, num_frames=num_frames, **options)
+        reference = next(target.parameters(), None)
+        if reference is not None:
+            module.to(device=reference.device, dtype=reference.dtype)
+        target.temporal = module.train(target.training)
+        target.register_forward_pre_hook(enter_temporal)
+    log.debug("%s: %d temporal modules", type(cnn).__name__, len(chosen))
+    return cnn
+
+
+def enter_temporal(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The forward pre-hook; a plain function of this module, so that copying, pickling and compiling find it."""
+    return (module.temporal(args[0]), *args[1:])
+
+
+def set_num_frames(net: nn.Module, num_frames: int) -> nn.Module:
+    """Change T of a network and of every temporal module in it, on purpose; returns the same network.
+
+    Accuracy falls where T is not the one that the network was trained with.
+    Raises ConfigError for T below 1 and for a network that knows no T.
+    """
+    if num_frames < 1:
+        raise ConfigError(f"num_frames must be at least 1, got {num_frames}.")
+    owners = [module for module in net.modules() if isinstance(getattr(module, "num_frames", None), int)]
+    if not owners:
+        raise ConfigError(f"{type(net).__name__} holds no temporal module, so it has no num_frames to set.")
+    for module in owners:
+        module.num_frames = num_frames
+    return net
+
+
+def find_places(cnn: nn.Module) -> list[Place]:
+    """Every residual branch that a temporal module can enter, in the order of the network's modules."""
+    blocks: dict[str, Place] = {}
+    for name, module in cnn.named_modules():
+        entry = find_entry(module)
+        path = None if entry is None else entry_path(module, entry)
+        if path is not None:
+            blocks[name] = Place(f"{name}.{path}" if name else path, entry.shortcut(module))
+    if not blocks:
+        raise ConfigError(
+            f"{type(cnn).__name__} has no residual branch that is known, so no temporal module can enter it. "
+            "Known: timm's residual families (teinet.list_models() lists them) and torchvision's ResNet, RegNet, "
+            "ConvNeXt and MobileNetV2. In a network of your own, call teinet.layers.TEI at the branch's input."
+        )
+    _measure(cnn, blocks)
+    return [place for place in blocks.values() if place.channels]
+
+
+def _choose(cnn: nn.Module, stages: tuple[int, ...], shortcut_only: bool) -> list[Place]:
+    places = find_places(cnn)
+    chosen = [p for p in places if p.stage in stages and (p.shortcut or not shortcut_only)]
+    held = {p.stage for p in chosen}
+    empty = [stage for stage in stages if stage not in held]
+    if empty and (not chosen or set(stages) != set(ALL_STAGES)):
+        what = "block with a shortcut" if shortcut_only else "block"
+        usable = sorted({p.stage for p in places if p.stage in ALL_STAGES and (p.shortcut or not shortcut_only)})
+        without = sum(p.stage in empty for p in places)
+        hint = f" shortcut_only=False would find {without} there." if shortcut_only and without else ""
+        raise ConfigError(
+            f"{type(cnn).__name__} has no {what} in stage {', '.join(map(str, empty))} "
+            f"(its stages with one: {', '.join(map(str, usable)) or 'none'}).{hint}"
+        )
+    return chosen
+
+
+def _measure(cnn: nn.Module, blocks: dict[str, Place]) -> None:
+    """Fill in each place's stage and channels by running one small black picture through the network."""
+    handles = []
+    width = 0
+
+    def on_picture(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        nonlocal width
+        width = args[0].shape[-1]
+
+    def watch(name: str, place: Place) -> None:
+        def on_input(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            place.channels = args[0].shape[1]
+
+        def on_output(_module: nn.Module, _args: Any, output: Tensor) -> None:
+            place.stage = round(math.log2(width / output.shape[-1]))
+
+        handles.append(cnn.get_submodule(place.name).register_forward_pre_hook(on_input))
+        handles.append(cnn.get_submodule(name).register_forward_hook(on_output))
+
+    handles.append(cnn.register_forward_pre_hook(on_picture))
+    for name, place in blocks.items():
+        watch(name, place)
+    try:
+        with _undisturbed(cnn):
+            _probe(cnn)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _probe(cnn: nn.Module) -> None:
+    weight = next(p for p in cnn.parameters() if p.dim() == 4)
+    first = next(m for m in cnn.modules() if isinstance(m, nn.Conv2d))
+    failure: Exception | None = None
+    depths = dict.fromkeys((first.in_channels, 3))  # a stem may rearrange pixels before its convolution
+    for size, channels in itertools.product(_PROBE_SIZES, depths):
+        try:
+            cnn(torch.zeros(1, channels, size, size, device=weight.device, dtype=weight.dtype))
+            return
+        except (RuntimeError, AssertionError, ValueError) as error:
+            failure = failure or error
+    raise ConfigError(
+        f"{type(cnn).__name__} does not run on a square picture of {' or '.join(map(str, _PROBE_SIZES))} pixels, "
+        f"which is how its stages are found: {failure!r}"
+    ) from failure
+
+
+@contextmanager
+def _undisturbed(cnn: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; every module's mode and the random state are put back."""
+    modes = [(module, module.training) for module in cnn.modules()]
+    devices = {p.device for p in cnn.parameters() if p.device.type == "cuda"}
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[d.index for d in devices]):
+            cnn.eval()
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,88 @@
+"""Weights from a file into a network: read without executing anything, compared by name and shape, refused by name."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from teinet.errors import CheckpointError
+
+_SHOWN = 5
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, or of a .pth, .pt, .bin or .tar file read with weights_only.
+
+    Raises CheckpointError where the file is absent, broken, or holds something else than weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{path}: cannot be read as weights ({_first_line(error)}). It may be cut off or of another kind; "
+            "fetch it again, or convert it to .safetensors."
+        ) from error
+    for key in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
+    if not tensors:
+        raise CheckpointError(f"{path}: holds no weights (a dictionary of tensors was expected).")
+    return {str(key).removeprefix("module."): value for key, value in tensors.items()}
+
+
+def load_fitting(
+    net: nn.Module, tensors: Mapping[str, Tensor], *, source: str | Path, advice: str, without: str | None = None
+) -> None:
+    """Load `tensors` into `net`, all of them; raises CheckpointError that names what does not fit, and loads nothing.
+
+    source: what the message calls the file. advice: what the user can do.
+    without: a module's path whose weights are neither expected nor loaded.
+    """
+    own = net.state_dict()
+
+    def counts(key: str) -> bool:
+        return without is None or not key.startswith(without + ".")
+
+    given = {key: value for key, value in tensors.items() if counts(key)}
+    # Files of other tools may lack this counter, which nothing here reads.
+    missing = [k for k in own if counts(k) and k not in given and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in given if k not in own]
+    misshaped = [
+        f"{k} ({_shape(given[k])} in the file, {_shape(own[k])} in the network)"
+        for k in given
+        if k in own and given[k].shape != own[k].shape
+    ]
+    complaints = [
+        f"{what} {_some(keys)}"
+        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
+        if keys
+    ]
+    if complaints:
+        raise CheckpointError(f"{source}: does not fit {type(net).__name__}: {'; '.join(complaints)}. {advice}")
+    net.load_state_dict(given, strict=False)
+
+
+def _some(keys: list[str]) -> str:
+    more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
+    return ", ".join(keys[:_SHOWN]) + more
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0].rstrip(".") or type(error).__name__

@@ -1,0 +1,130 @@
+"""One training step, its loss, and the weights that it may change."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from teinet.data.clips import ClipList
+from teinet.data.dataset import ClipBatch, seed_of
+from teinet.errors import RunError
+from teinet.evaluation.evaluate import Scoring
+from teinet.models.classifier import VideoClassifier
+from teinet.training.optim import build_optimizer, build_schedule, parameter_groups
+from teinet.training.recipe import Recipe
+
+
+class TrainingModule(Scoring):
+    """Trains a `VideoClassifier` by a recipe; validation is the test of `evaluation`, with one centre view.
+
+    Every step seeds its own random numbers from (seed, step, process), so that a resumed run drops out the same units.
+
+    Args:
+        unreadable_csv: file that lists the clips that could not be read.
+        train_clips: named when a loss is not a number.
+        val_clips: their labels score the validation; None where there is none.
+    """
+
+    def __init__(
+        self,
+        model: VideoClassifier,
+        recipe: Recipe,
+        *,
+        steps_per_epoch: int,
+        train_clips: ClipList,
+        val_clips: ClipList | None,
+        unreadable_csv: Path,
+    ):
+        super().__init__(model)
+        self.recipe = recipe
+        self.steps_per_epoch = steps_per_epoch
+        self.clip_paths = train_clips.paths
+        self.val_clips = val_clips
+        self.unreadable_csv = unreadable_csv
+        self.unreadable: dict[str, str] = {}
+        self.frozen = frozen_norms(model, recipe.optim.freeze_bn)
+        for norm in self.frozen:
+            norm.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> TrainingModule:
+        super().train(mode)
+        for norm in self.frozen:
+            norm.eval()
+        return self
+
+    def configure_optimizers(self) -> dict:
+        config = self.recipe.optim
+        lr = config.learning_rate(self.trainer.world_size)
+        groups = parameter_groups(self.model, self.model.head, config, lr)
+        optimizer = build_optimizer(groups, config)
+        schedule = build_schedule(optimizer, config, self.steps_per_epoch)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        self.train()  # validation restores each module's own mode; frozen norms must stay frozen
+
+    def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
+        torch.manual_seed(seed_of(self.recipe.run.seed, self.current_epoch, batch_idx, self.global_rank))
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, torch.Tensor]:
+        self._record(batch.unreadable)
+        if not len(batch.labels):  # other processes may have clips: take part in the step with a gradient of zero
+            return {"loss": sum(p.sum() for p in self.parameters() if p.requires_grad) * 0.0}
+        logits = self.model(batch.frames)
+        loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.optim.label_smoothing)
+        if not math.isfinite(loss.item()):
+            self._stop_on_bad_loss(loss.item(), batch)
+        correct = (logits.argmax(1) == batch.labels).sum()
+        return {"loss": loss, "correct": correct.detach(), "count": len(batch.labels)}
+
+    def on_validation_epoch_end(self) -> None:
+        """Log val_top1 and val_loss over all validation clips; an unreadable one counts as wrong."""
+        labels = torch.from_numpy(self.val_clips.labels)
+        probabilities = torch.zeros(len(labels), self.model.num_classes)
+        for score in self.gathered():
+            if score.probabilities is not None:
+                probabilities[score.index] = torch.from_numpy(score.probabilities)
+        hits = (probabilities.argmax(1) == labels) & (probabilities.sum(1) > 0)
+        losses = -probabilities.clamp_min(1e-9).log()[torch.arange(len(labels)), labels]
+        self.log_dict({"val_top1": hits.double().mean().float(), "val_loss": losses.mean()})
+
+    def _stop_on_bad_loss(self, loss: float, batch: ClipBatch) -> None:
+        rate = self.optimizers().param_groups[0]["lr"]
+        names = ", ".join(self.clip_paths[i] for i in batch.indices.tolist())
+        raise RunError(
+            f"the loss is {loss} at step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {rate:.3g}; "
+            f"the run stops. Lower optim.lr, or look at the clips of this batch: {names}"
+        )
+
+    def _record(self, unreadable: list[tuple[str, str]]) -> None:
+        new = [(path, reason) for path, reason in unreadable if path not in self.unreadable]
+        if not new:
+            return
+        self.unreadable.update(new)
+        exists = self.unreadable_csv.exists()
+        with self.unreadable_csv.open("a", newline="") as file:
+            csv.writer(file).writerows(([] if exists else [("path", "reason")]) + new)
+        limit = self.recipe.run.max_unreadable
+        if len(self.unreadable) > limit * len(self.clip_paths):
+            path, reason = new[-1]
+            raise RunError(
+                f"{len(self.unreadable)} of {len(self.clip_paths)} training clips cannot be read, more than the allowed "
+                f"{limit:.1%} (run.max_unreadable); the last: {path}: {reason}. All are listed in {self.unreadable_csv}"
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        checkpoint["unreadable"] = dict(self.unreadable)
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        self.unreadable = dict(checkpoint.get("unreadable", {}))
+
+
+def frozen_norms(model: nn.Module, which: str) -> list[nn.Module]:
+    """The batch norms that keep their statistics: none, all_but_first (TSN's partial batch norm), or all."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    return {"none": [], "all_but_first": norms[1:], "all": norms}[which]

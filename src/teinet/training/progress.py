@@ -1,0 +1,101 @@
+"""The progress of training: a live bar on a terminal, one line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import time
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from teinet.training.module import TrainingModule
+from teinet.training.state import EpochLog
+
+
+class TrainingProgress(Callback):
+    """Shows loss, accuracy, the share of time that goes to data, and the time left for the whole run."""
+
+    def __init__(self, console: Console, epoch_log: EpochLog, *, title: str = ""):
+        self.console = console
+        self.epoch_log = epoch_log
+        self.title = title
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._began = 0.0
+        self._first_step = 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
+        self._began, self._first_step = time.monotonic(), trainer.global_step
+        if trainer.is_global_zero and self.console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[facts]}"),
+                console=self.console,
+                transient=True,
+            )
+            self._bar.start()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
+        if self._bar:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            text = f"{self.title}epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+            self._task = self._bar.add_task(text, total=trainer.num_training_batches, facts="")
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainingModule, outputs, batch, batch_idx: int) -> None:
+        if self._bar and self._task is None:  # resumed in the middle of an epoch
+            self.on_train_epoch_start(trainer, pl_module)
+        if self._bar:
+            facts = f"{self._facts(trainer)}  {self._left(trainer)} left"
+            self._bar.update(self._task, completed=batch_idx + 1, facts=facts)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
+        if self._bar and self._task is not None:
+            self._bar.update(self._task, facts=f"{self._facts(trainer)}  validating")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
+        if trainer.is_global_zero:
+            width = len(str(trainer.max_epochs))
+            epoch = f"{self.title}epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}"
+            self.console.print(f"{epoch}  {self._facts(trainer)}  {self._left(trainer)} left", highlight=False)
+
+    def _facts(self, trainer: L.Trainer) -> str:
+        row = self.epoch_log.row(trainer)
+        facts = f"loss {float(row['loss']):.3f}  top-1 {float(row['top1']):.1%}"
+        if row["val_top1"]:
+            facts += f"  val {float(row['val_top1']):.1%}"
+        return f"{facts}  lr {float(row['lr']):.2g}  data {float(row['data_share']):.0%}"
+
+    def _left(self, trainer: L.Trainer) -> str:
+        done = trainer.global_step - self._first_step
+        total = trainer.max_epochs * steps_per_epoch(trainer) - self._first_step
+        seconds = (time.monotonic() - self._began) / max(done, 1) * max(total - done, 0)
+        return duration(seconds)
+
+    def _stop(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
+        self._stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: TrainingModule, exception: BaseException) -> None:
+        self._stop()
+
+
+def steps_per_epoch(trainer: L.Trainer) -> int:
+    """Optimiser steps of one epoch."""
+    return -(-trainer.num_training_batches // trainer.accumulate_grad_batches)
+
+
+def duration(seconds: float) -> str:
+    """45 s, 3 min 05 s, 2 h 10 min."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {m:02} min"
+    return f"{m} min {s:02} s" if m else f"{s} s"

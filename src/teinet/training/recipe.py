@@ -1,0 +1,193 @@
+"""The recipe: every setting of a run, typed. The defaults are the paper's for Something-Something (section 4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from teinet.data.splits import DataConfig
+from teinet.errors import ConfigError
+
+
+@dataclass(kw_only=True)
+class ModelConfig:
+    """The network.
+
+    Args:
+        name: prefix and timm backbone, such as teinet_resnet50, tsn_resnet50, tsm_mobilenetv2_100.
+        num_frames: frames per clip, T.
+        stages: stages that get temporal modules, 2 to 5 (res2 to res5).
+        shortcut_only: only blocks with a shortcut get a module; false adds blocks without one.
+        reduction: channel reduction r of MEM and SE (default 8).
+        gate: MEM's form, paper (Eq. 3) or residual.
+        init: TIM's first kernel, shift (equals TSM) or identity.
+        n_div: TSM moves 1/n_div of the channels each way (default 8).
+        dropout: before the classifier.
+        pretrained: start from timm's ImageNet weights (downloaded once).
+        backbone_weights: start from this local file of 2-D weights instead.
+        weights: start from this trained recogniser (fine-tuning); a head of another size is replaced.
+    """
+
+    name: str = "teinet_resnet50"
+    num_frames: int = 8
+    stages: list[int] = field(default_factory=lambda: [2, 3, 4, 5])
+    shortcut_only: bool = True
+    reduction: int | None = None
+    gate: Literal["paper", "residual"] | None = None
+    init: Literal["shift", "identity"] | None = None
+    n_div: int | None = None
+    dropout: float = 0.5
+    pretrained: bool = True
+    backbone_weights: str | None = None
+    weights: str | None = None
+
+    def temporal_options(self) -> dict[str, Any]:
+        """The module's own options, those that were set."""
+        options = {k: getattr(self, k) for k in ("reduction", "gate", "init", "n_div")}
+        return {k: v for k, v in options.items() if v is not None}
+
+
+@dataclass(kw_only=True)
+class ClipConfig:
+    """What the network sees of a clip.
+
+    Args:
+        strategy: segments (one frame from each of T equal parts) or dense (T frames from a window).
+        window: frames of the dense window.
+        size: side of the square picture, pixels.
+        short_side: short side of the frame before cropping, pixels; by default size * 256 / 224.
+        crop: training crops at corners, edges and centre, or at the centre alone.
+        scales: sizes of the training crop relative to the short side.
+        mirror: mirror half of the training clips; classes named by direction are exchanged.
+    """
+
+    strategy: Literal["segments", "dense"] = "segments"
+    window: int = 64
+    size: int = 224
+    short_side: int | None = None
+    crop: Literal["corners", "center"] = "corners"
+    scales: list[float] = field(default_factory=lambda: [1.0, 0.875, 0.75, 0.66])
+    mirror: bool = False
+
+    @property
+    def effective_short_side(self) -> int:
+        return self.short_side or round(self.size * 256 / 224)
+
+
+@dataclass(kw_only=True)
+class OptimConfig:
+    """Optimiser and schedule.
+
+    Args:
+        epochs: passes over the training clips.
+        batch_size: clips per device and step; the global batch is batch_size * devices * accumulate.
+        accumulate: steps whose gradients are added before the weights change.
+        optimizer: sgd (the paper's) or adamw.
+        lr: learning rate for a global batch of 64; scaled in proportion unless scale_lr is false.
+        scale_lr: scale lr by the global batch over 64.
+        schedule: step (times gamma at each milestone), cosine (to zero), onecycle (up for 30 %, then down to zero).
+        milestones: epochs of the steps; by default at 60, 80 and 90 % of the epochs (30, 40, 45 of 50).
+        gamma: factor at each milestone.
+        warmup: epochs of linear warm-up (step and cosine).
+        momentum: of SGD.
+        weight_decay: on weights; not on biases and norms.
+        clip_grad_norm: largest gradient norm; 0 switches clipping off.
+        head_lr_scale: the last layer's weight learns this many times as fast, its bias twice that.
+        bias_lr_scale: other biases learn this many times as fast.
+        freeze_bn: batch norms that keep their statistics and weights: none, all_but_first, all.
+        recompute_bn: batches of training clips over which batch-norm statistics are recomputed before each validation
+            and at the end; 0 leaves the running averages.
+        label_smoothing: of the cross entropy.
+    """
+
+    epochs: int = 50
+    batch_size: int = 64
+    accumulate: int = 1
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float = 0.01
+    scale_lr: bool = True
+    schedule: Literal["step", "cosine", "onecycle"] = "step"
+    milestones: list[int] | None = None
+    gamma: float = 0.1
+    warmup: float = 0.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    clip_grad_norm: float = 20.0
+    head_lr_scale: float = 5.0
+    bias_lr_scale: float = 2.0
+    freeze_bn: Literal["none", "all_but_first", "all"] = "none"
+    recompute_bn: int = 0
+    label_smoothing: float = 0.0
+
+    def learning_rate(self, devices: int) -> float:
+        """The rate that the run truly uses."""
+        return self.lr * (self.batch_size * devices * self.accumulate / 64 if self.scale_lr else 1.0)
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """How the run goes.
+
+    Args:
+        output: folder that runs are made in.
+        name: of this run's folder; by default the network's name and a number.
+        seed: of weights, order, augmentation and dropout.
+        devices: how many; with the cpu accelerator, processes.
+        accelerator: auto, cpu, cuda, mps.
+        precision: auto (16-bit mixed on a GPU, else 32), or Lightning's names.
+        workers: processes that decode; by default one per core, at most 8.
+        validate_every: epochs between validations.
+        save_every_steps: steps between saved states from which --resume continues; 0: by minutes only.
+        save_every_minutes: minutes between saved states, besides one after each epoch.
+        max_unreadable: largest share of training clips that may be unreadable before the run stops.
+    """
+
+    output: str = "runs"
+    name: str | None = None
+    seed: int = 0
+    devices: int = 1
+    accelerator: str = "auto"
+    precision: str = "auto"
+    workers: int | None = None
+    validate_every: int = 1
+    save_every_steps: int = 0
+    save_every_minutes: float = 10.0
+    max_unreadable: float = 0.01
+
+
+@dataclass(kw_only=True)
+class Recipe:
+    """Everything that a run is made from."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    clip: ClipConfig = field(default_factory=ClipConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def check(self) -> None:
+        """Refuse values that no run can use.
+
+        Raises:
+            ConfigError: the first such value, with its name and range.
+        """
+        at_least = {
+            "model.num_frames": (self.model.num_frames, 1),
+            "clip.size": (self.clip.size, 1),
+            "optim.epochs": (self.optim.epochs, 1),
+            "optim.batch_size": (self.optim.batch_size, 1),
+            "optim.accumulate": (self.optim.accumulate, 1),
+            "optim.recompute_bn": (self.optim.recompute_bn, 0),
+            "run.devices": (self.run.devices, 1),
+            "run.validate_every": (self.run.validate_every, 1),
+            "run.workers": (self.run.workers or 0, 0),
+        }
+        for name, (value, low) in at_least.items():
+            if value < low:
+                raise ConfigError(f"{name} is {value}; it must be at least {low}")
+        if self.optim.lr <= 0:
+            raise ConfigError(f"optim.lr is {self.optim.lr}; it must be positive")
+        if not 0 <= self.model.dropout < 1:
+            raise ConfigError(f"model.dropout is {self.model.dropout}; it must be in [0, 1)")
+        if self.clip.effective_short_side < self.clip.size:
+            raise ConfigError(f"clip.short_side {self.clip.short_side} is smaller than clip.size {self.clip.size}")

@@ -1,0 +1,123 @@
+"""`teinet predict` as a user meets it: the table, JSON, CSV, exit codes, and a bad file among good ones."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from teinet.cli import predict
+from teinet.data.encode import write_video
+from teinet.data.transforms import Preprocessing
+from teinet.errors import CheckpointError, ConfigError
+from teinet.inference import Recognizer
+from teinet.models.factory import create_model
+
+NAMES = ["Pushing [something]", "Pulling [something]", "Nothing"]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("predict")
+    torch.manual_seed(0)
+    model = create_model("tsm_resnet10t", num_classes=3, num_frames=2)
+    Recognizer(model, NAMES, preprocessing=Preprocessing(size=32, short_side=32, **model.data_config)).save(
+        folder / "net.safetensors"
+    )
+    rng = np.random.default_rng(0)
+    (folder / "videos").mkdir()
+    for name in ("good2", "good10"):
+        write_video(folder / "videos" / f"{name}.mp4", rng.integers(0, 256, (6, 32, 48, 3), dtype=np.uint8), 10)
+    (folder / "videos" / "bad3.mp4").write_text("no video at all")
+    return folder
+
+
+def call(*words) -> int:
+    parser = argparse.ArgumentParser()
+    predict.add_arguments(parser)
+    return predict.run(parser.parse_args([str(word) for word in words]))
+
+
+def test_json_over_a_folder_with_a_broken_file(place, capsys):
+    code = call(place / "net.safetensors", place / "videos", "--json", "--top-k", "2")
+    out, err = capsys.readouterr()
+    answers = json.loads(out)
+    assert code == 1
+    assert [answer["path"].rsplit("/")[-1] for answer in answers] == ["bad3.mp4", "good2.mp4", "good10.mp4"]
+    assert answers[0]["error"] and answers[0]["labels"] == []
+    assert answers[1]["frame_indices"] == [[1, 4]] and answers[1]["times"] == [[0.1, 0.4]]
+    assert answers[1]["error"] is None and len(answers[1]["labels"]) == 2
+    assert {label["name"] for label in answers[1]["labels"]} < set(NAMES)
+    assert len(err.strip().splitlines()) == 1 and "bad3.mp4" in err
+
+
+def test_csv_has_a_row_for_each_class_and_one_for_each_error(place, capsys):
+    assert call(place / "net.safetensors", place / "videos", "--csv", "--top-k", "3", "--views", "2x3") == 1
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["rank"] for row in rows] == ["", "1", "2", "3", "1", "2", "3"]
+    assert sum(float(row["score"]) for row in rows[1:4]) == pytest.approx(1, abs=1e-5)
+    assert rows[0]["error"] and not rows[1]["error"]
+
+
+def test_the_table_shows_names_with_brackets_and_times(place, capsys):
+    assert call(place / "net.safetensors", place / "videos" / "good2.mp4") == 0
+    out, err = capsys.readouterr()
+    assert all(name in out for name in NAMES)
+    assert "0.10 - 0.40" in out and "good2.mp4" in out
+    assert err == ""
+
+
+def test_a_span_in_seconds(place, capsys):
+    assert call(place / "net.safetensors", place / "videos" / "good2.mp4", "--json", "--start", "0.2", "--end", ".4") == 0
+    answer = json.loads(capsys.readouterr().out)[0]
+    assert answer["num_frames"] == 2 and answer["frame_indices"] == [[2, 3]]
+
+
+def test_output_files_take_their_form_from_the_suffix(place, tmp_path, capsys):
+    video = place / "videos" / "good2.mp4"
+    for name in ("a.json", "a.csv", "a.txt"):
+        assert call(place / "net.safetensors", video, "--output", tmp_path / name) == 0
+    assert capsys.readouterr().out == ""
+    assert json.loads((tmp_path / "a.json").read_text())[0]["path"] == str(video)
+    assert (tmp_path / "a.csv").read_text().startswith("path,rank,label,score")
+    assert "Nothing" in (tmp_path / "a.txt").read_text()
+
+
+def test_usage_errors_come_before_any_work(place, tmp_path):
+    weights, video = place / "net.safetensors", place / "videos" / "good2.mp4"
+    with pytest.raises(ConfigError, match="gone"):
+        call(weights, video, tmp_path / "gone.mp4")
+    with pytest.raises(ConfigError, match="views"):
+        call(weights, video, "--views", "7")
+    with pytest.raises(ConfigError, match="no such folder"):
+        call(weights, video, "--output", tmp_path / "no" / "a.json")
+    with pytest.raises(ConfigError, match="device"):
+        call(weights, video, "--device", "abacus")
+    with pytest.raises(CheckpointError):
+        call(video, video)
+
+
+def test_an_interrupt_loses_no_answer(place, capsys, monkeypatch):
+    whole = Recognizer.predict_many
+
+    def interrupted(self, videos, **settings):
+        yield next(iter(whole(self, videos[1:2], **settings)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recognizer, "predict_many", interrupted)
+    assert call(place / "net.safetensors", place / "videos", "--json") == 130
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)) == 1
+    assert "1 of 3" in err
+
+
+def test_the_command_is_declared_without_loading_torch():
+    code = "import sys, teinet.cli.predict; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

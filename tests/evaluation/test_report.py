@@ -1,0 +1,74 @@
+"""What a person sees of a test: tables for a terminal and the confusion picture."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from teinet.evaluation import report
+from teinet.evaluation.confusion import save_confusion
+from teinet.evaluation.scores import Scores
+
+
+def text(tables) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    for table in tables:
+        console.print(table)
+    return console.file.getvalue()
+
+
+def scores(**changes) -> Scores:
+    values = {
+        "paths": ["a.mp4", "b.mp4", "c.mp4", "d.mp4"],
+        "labels": [0, 0, 1, 1],
+        "probabilities": [[0.9, 0.1], [0.2, 0.8], [0.1, 0.9], [0.2, 0.8]],
+        "class_names": ["Pushing [something]", "[red]Pulling"],
+    }
+    return Scores(**(values | changes))
+
+
+def test_classes_come_worst_first_with_their_names_unharmed():
+    shown = text(report.tables(scores()))
+    assert shown.index("Pushing [something]") < shown.index("[red]Pulling")
+    assert "75.0 %" in shown  # top-1
+    assert "top-2 (only 2 classes)" in shown
+
+
+def test_unreadable_clips_are_counted_and_named():
+    shown = text(report.tables(scores(reasons=["", "file is cut off", "", ""])))
+    assert "1 (counted as wrong)" in shown
+    assert "b.mp4" in shown and "file is cut off" in shown
+    assert "b.mp4" not in text(report.tables(scores()))
+
+
+def test_a_perfect_network_has_no_confusions_to_show():
+    perfect = scores(probabilities=np.eye(2)[[0, 0, 1, 1]])
+    assert report.confusion_table(perfect) is None
+    assert report.confusion_table(scores()).row_count == 1
+
+
+def test_a_test_without_any_labelled_or_readable_clip_still_reports():
+    assert "top-1" in text(report.tables(scores(labels=[-1] * 4)))
+    assert "4 (counted as wrong)" in text(report.tables(scores(reasons=["bad"] * 4)))
+
+
+@pytest.mark.parametrize("share, cells", [(0, ""), (0.5, "█████"), (1, "██████████"), (0.05, "▌")])
+def test_bars_are_as_long_as_their_share(share, cells):
+    assert report.bar(share, 10) == cells
+
+
+@pytest.mark.parametrize("count", [1, 2, 24, 150])
+def test_the_picture_is_dark_on_the_diagonal_of_a_perfect_network(tmp_path, count):
+    names = [f"class $_{i}$" for i in range(count)]  # matplotlib reads dollars as formulas
+    path = tmp_path / "confusion.png"
+    save_confusion(np.eye(count, dtype=int) * 3, names, path)
+    picture = np.asarray(Image.open(path).convert("L")).astype(int)
+    assert 300 < picture.shape[0] < 2500 and 300 < picture.shape[1] < 2500
+    dark = (picture < 70).mean()
+    save_confusion(np.zeros((count, count), dtype=int), names, path)  # no clips: nothing dark but the letters
+    empty = (np.asarray(Image.open(path).convert("L")) < 70).mean()
+    assert dark > empty + 0.2 / count

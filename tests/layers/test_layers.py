@@ -1,0 +1,163 @@
+"""What holds for every temporal layer: shapes, locality in time, memory format, refusals, and torch's own tools."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from teinet.errors import ConfigError
+from teinet.layers import LAYERS, MEM, TIM, TSM, build
+
+NAMES = list(LAYERS)
+CLIPS = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 20), st.integers(1, 6), st.integers(1, 6))
+
+
+def frames(clips: int, t: int, channels: int, height: int, width: int, channels_last: bool) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(clips * 1000 + t * 100 + channels)
+    x = torch.randn(clips * t, channels, height, width, generator=generator, dtype=torch.float64)
+    return x.contiguous(memory_format=torch.channels_last) if channels_last else x
+
+
+@settings(deadline=None, max_examples=30)
+@given(CLIPS, st.booleans(), st.sampled_from(NAMES))
+def test_any_clip_keeps_shape_format_and_neighbours(shape, channels_last, name):
+    """Clips do not mix; a frame's output depends on no frame two before it (MEM looks ahead only, TIM one frame to each side)."""
+    t = shape[1]
+    x = frames(*shape, channels_last)
+    layer = build(name, shape[2], num_frames=t).double()
+    if hasattr(layer, "tim"):
+        torch.nn.init.normal_(layer.tim.weight)
+    y = layer(x)
+    assert y.shape == x.shape
+    assert y.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    torch.testing.assert_close(y[:t], layer(x[:t]))
+    changed = x.clone()
+    changed[0] += 1
+    torch.testing.assert_close(layer(changed)[2:], y[2:], rtol=0, atol=1e-14)
+
+
+@settings(deadline=None, max_examples=30)
+@given(CLIPS, st.booleans(), st.booleans())
+def test_the_shift_kernel_is_the_shift(shape, channels_last, gradient):
+    x = frames(*shape, channels_last).requires_grad_(gradient)
+    tim, tsm = (layer(shape[2], num_frames=shape[1]).double() for layer in (TIM, TSM))
+    assert torch.equal(tim(x), tsm(x))
+    if gradient:
+        weights = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(1))
+        ours, theirs = (torch.autograd.grad((layer(x) * weights).sum(), x)[0] for layer in (tim, tsm))
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_gradients_are_the_numerical_ones(name, channels_last):
+    torch.manual_seed(0)
+    layer = build(name, 8, num_frames=3).double()
+    x = frames(2, 3, 8, 2, 3, channels_last).requires_grad_()
+    assert torch.autograd.gradcheck(layer, (x,))
+
+
+def test_one_frame_and_identity_kernels_change_nothing():
+    x = torch.randn(4, 16, 3, 3)
+    assert torch.equal(MEM(16, num_frames=1)(x), x)
+    assert torch.equal(TIM(16, num_frames=4, init="identity")(x), x)
+
+
+class Operators(TorchDispatchMode):
+    """Records the operators that run."""
+
+    def __init__(self):
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+VIEWS = {"view", "permute", "reshape", "transpose", "slice", "unsqueeze", "squeeze", "detach", "_unsafe_view", "alias"}
+
+
+def test_channels_last_flows_through_tim_without_a_copy():
+    x = torch.randn(16, 32, 7, 5).contiguous(memory_format=torch.channels_last)
+    tim = TIM(32, num_frames=8)
+    with torch.no_grad(), Operators() as seen:
+        tim(x)
+    assert [name for name in seen.names if name not in VIEWS] == ["convolution"]
+
+
+def test_mem_touches_the_activations_twice():
+    """Once to pool, once to scale: every other tensor is as small as the gate."""
+
+    class Large(Operators):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            result = func(*args, **(kwargs or {}))
+            name = func.overloadpacket.__name__
+            if name not in VIEWS and any(isinstance(a, torch.Tensor) and a.numel() == x.numel() for a in args):
+                self.names.append(name)
+            return result
+
+    x = torch.randn(16, 32, 7, 5).contiguous(memory_format=torch.channels_last)
+    mem = MEM(32, num_frames=8)
+    with torch.no_grad(), Large() as seen:
+        mem(x)
+    assert seen.names == ["mean", "mul"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_torch_tools(name):
+    """autocast to bfloat16, fullgraph compilation, export and deep copies give the layer's own output."""
+    torch.manual_seed(0)
+    layer = build(name, 16, num_frames=4).eval()
+    x = torch.randn(8, 16, 5, 7).contiguous(memory_format=torch.channels_last)
+    want = layer(x)
+    torch.testing.assert_close(copy.deepcopy(layer)(x), want)
+    torch.testing.assert_close(torch.compile(layer, backend="eager", fullgraph=True)(x), want)
+    exported = torch.export.export(layer, (x,)).module()
+    torch.testing.assert_close(exported(x), want)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = layer(x.bfloat16())
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), want, rtol=0.03, atol=0.03)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_that_holds_no_whole_clips_is_refused(name):
+    with pytest.raises(ConfigError, match=r"10 frames.*T = 4.*set_num_frames"):
+        build(name, 8, num_frames=4)(torch.randn(10, 8, 2, 2))
+
+
+def test_names_and_options_are_checked():
+    with pytest.raises(ConfigError, match="'tei'"):
+        build("teii", 8, num_frames=4)
+    with pytest.raises(ConfigError, match="Did you mean 'reduction'"):
+        build("mem", 8, num_frames=4, reductoin=4)
+    with pytest.raises(ConfigError, match="it takes init"):
+        build("tim", 8, num_frames=4, gate="paper")
+    with pytest.raises(ConfigError, match="Did you mean 'residual'"):
+        build("mem", 8, num_frames=4, gate="residuel")
+    with pytest.raises(ConfigError, match="init"):
+        build("tim", 8, num_frames=4, init="zero")
+    with pytest.raises(ConfigError, match="at least 1"):
+        build("tei", 8, num_frames=0)
+    with pytest.raises(ConfigError, match="reduction"):
+        build("tei", 8, num_frames=2, reduction=0)
+    with pytest.raises(ConfigError, match="n_div"):
+        build("tsm", 8, num_frames=2, n_div=1)
+
+
+def test_import_is_light():
+    """`import teinet` brings neither torch nor Lightning; the layers need no Lightning, timm or PyAV."""
+    code = (
+        "import sys, teinet; heavy = {'torch', 'lightning', 'timm', 'av'} & set(sys.modules); assert not heavy, heavy;"
+        "import teinet.layers; heavy = {'lightning', 'timm', 'av'} & set(sys.modules); assert not heavy, heavy;"
+        "assert teinet.layers.TEI and teinet.__version__"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

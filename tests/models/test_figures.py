@@ -1,0 +1,56 @@
+"""The paper's parameter counts and the multiply-adds of an exact implementation (ResNet-50, 400 classes, 224x224)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from teinet.models import create_model, insert_temporal
+
+FIGURES = {  # network: parameters, GMACs at 8 frames, at 16 frames
+    "tsn": (24_327_632, 32.70, 65.41),
+    "tsm": (24_327_632, 32.70, 65.41),
+    "tim": (24_366_992, 32.84, 65.68),
+    "teinet": (30_356_896, 32.88, 65.77),
+}
+
+
+@pytest.mark.parametrize("num_frames", [8, 16])
+@pytest.mark.parametrize("name", FIGURES)
+def test_parameters_and_multiply_adds(name, num_frames):
+    with torch.device("meta"):
+        model = create_model(f"{name}_resnet50", num_classes=400, num_frames=num_frames).eval()
+        clip = torch.zeros(1, num_frames, 3, 224, 224)
+    parameters, *gmacs = FIGURES[name]
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(clip)
+    assert round(counter.get_total_flops() / 2e9, 2) == gmacs[num_frames == 16]
+
+
+def modules_in(cnn, **options) -> int:
+    insert_temporal(cnn, "tsm", **options)
+    return sum(name.endswith(".temporal") for name, _ in cnn.named_modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "count"),
+    [
+        ("resnet50", {}, 16),  # the paper, Table 1c: 16 blocks in res2-res5
+        ("resnet50", {"stages": (4, 5)}, 9),  # and 9 in res4-res5
+        ("resnet50", {"stages": (2,)}, 3),
+        ("resnet18", {}, 8),
+        ("resnet101", {}, 33),
+        ("mobilenetv2_100", {}, 10),  # TSM's own MobileNetV2
+        ("tf_efficientnet_lite0", {}, 9),
+        ("tf_efficientnet_lite0", {"shortcut_only": False}, 15),
+        ("convnext_tiny", {}, 18),  # 3 + 3 + 9 + 3
+        ("regnety_002", {}, 13),  # 1 + 1 + 4 + 7
+    ],
+)
+def test_number_of_modules(name, options, count):
+    import timm
+
+    with torch.device("meta"):
+        assert modules_in(timm.create_model(name), **options) == count

@@ -1,0 +1,154 @@
+"""Insertion: where a module goes, what it must not disturb, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from teinet.errors import ConfigError
+from teinet.models import insert_temporal, set_num_frames
+
+
+def resnet10() -> nn.Module:
+    return timm.create_model("resnet10t", num_classes=5)
+
+
+def entered(cnn: nn.Module) -> list[str]:
+    return [name.removesuffix(".temporal") for name, _ in cnn.named_modules() if name.endswith(".temporal")]
+
+
+@pytest.mark.parametrize("stage", [2, 3, 4, 5])
+def test_resnets_layers_are_the_papers_stages(stage):
+    """torchvision's and timm's layer1..layer4 are res2..res5."""
+    for cnn in (resnet10(), torchvision.models.resnet18()):
+        assert all(name.startswith(f"layer{stage - 1}.") for name in entered(insert_temporal(cnn, stages=(stage,))))
+        assert entered(cnn)
+
+
+def test_only_the_residual_branch_sees_the_module():
+    """With a module that erases its input, an identity block passes on what it was given."""
+
+    class Erase(nn.Module):
+        def __init__(self, channels, *, num_frames):
+            super().__init__()
+
+        def forward(self, x):
+            return torch.zeros_like(x)
+
+    cnn = timm.create_model("resnet18", zero_init_last=False).eval()
+    block = cnn.layer1[1]
+    x = torch.rand(2, 64, 8, 8)
+    with torch.no_grad():
+        assert not torch.allclose(block(x), x)
+        insert_temporal(cnn, Erase, num_frames=2)
+        assert torch.allclose(block(x), x)  # the branch of zeros is zero under fresh batch norms
+
+
+def test_the_shift_crosses_frames_but_not_clips():
+    torch.manual_seed(0)
+    cnn = insert_temporal(timm.create_model("resnet18", zero_init_last=False), "tsm", num_frames=4).eval()
+    x = torch.randn(8, 3, 64, 64)
+    changed = x.clone()
+    changed[0] += 1
+    with torch.no_grad():
+        moved = (cnn(changed) - cnn(x)).abs().amax(1) > 1e-6
+    assert moved[:4].all() and not moved[4:].any()
+
+
+def test_insertion_disturbs_nothing():
+    cnn = resnet10()
+    cnn.layer2.eval()
+    modes = [m.training for m in cnn.modules()]
+    state = {k: v.clone() for k, v in cnn.state_dict().items()}
+    torch.manual_seed(5)
+    untouched = torch.rand(3)
+    torch.manual_seed(5)
+    insert_temporal(cnn, "tsm")  # draws no random numbers of its own
+    assert torch.equal(torch.rand(3), untouched)
+    assert all(torch.equal(cnn.state_dict()[k], v) for k, v in state.items())
+    assert [m.training for n, m in cnn.named_modules() if not n.endswith("temporal")] == modes
+
+
+def test_the_module_follows_its_convolutions_dtype_and_device():
+    cnn = insert_temporal(resnet10().double(), "tei")
+    assert {p.dtype for p in cnn.parameters()} == {torch.float64}
+    cnn = insert_temporal(resnet10().to("meta"), "tei")
+    assert {p.device.type for p in cnn.parameters()} == {"meta"}
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_are_independent(clone):
+    cnn = insert_temporal(resnet10(), "tei", num_frames=2).eval()
+    other = clone(cnn)
+    x = torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(cnn(x), other(x))
+        nn.init.zeros_(other.layer1[0].conv1.temporal.tim.weight)
+        assert cnn.layer1[0].conv1.temporal.tim.weight.any()
+        set_num_frames(other, 4)
+    assert cnn.layer1[0].conv1.temporal.num_frames == 2
+    assert other.layer1[0].conv1.temporal.mem.num_frames == 4
+
+
+def test_channels_last_reaches_every_module():
+    cnn = insert_temporal(resnet10().to(memory_format=torch.channels_last), "tei", num_frames=2).eval()
+    seen = []
+    for name in entered(cnn):
+        cnn.get_submodule(name).temporal.register_forward_hook(
+            lambda _m, args, y: seen.append([t.is_contiguous(memory_format=torch.channels_last) for t in (*args, y)])
+        )
+    with torch.no_grad():
+        cnn(torch.randn(4, 3, 64, 64).contiguous(memory_format=torch.channels_last))
+    assert seen == [[True, True]] * 4
+
+
+def test_none_is_tsn():
+    cnn = resnet10()
+    assert insert_temporal(cnn, "none") is cnn and not entered(cnn)
+    with pytest.raises(ConfigError, match="no temporal module"):
+        set_num_frames(cnn, 4)
+
+
+@pytest.mark.parametrize("make", [torchvision.models.vgg11, torchvision.models.alexnet, torchvision.models.vit_b_16])
+def test_a_network_without_residual_branches_is_refused(make):
+    with torch.device("meta"):
+        cnn = make()
+    with pytest.raises(ConfigError, match="no residual branch"):
+        insert_temporal(cnn)
+
+
+def test_refusals():
+    with pytest.raises(ConfigError, match="already"):
+        insert_temporal(insert_temporal(resnet10(), "tim"), "tim")
+    with pytest.raises(ConfigError, match="Did you mean 'tei'"):
+        insert_temporal(resnet10(), "tey")
+    with pytest.raises(ConfigError, match="takes none"):
+        insert_temporal(resnet10(), "none", gate="paper")
+    for stages in ((), (1,), (2, 6)):
+        with pytest.raises(ConfigError, match="2, 3, 4, 5"):
+            insert_temporal(resnet10(), stages=stages)
+    with pytest.raises(ConfigError, match="num_frames"):
+        insert_temporal(resnet10(), num_frames=0)
+    with pytest.raises(ConfigError, match="num_frames"):
+        set_num_frames(insert_temporal(resnet10()), 0)
+
+
+def test_a_stage_without_a_block_is_refused_and_the_network_left_as_it_was():
+    cnn = timm.create_model("mobilenetv3_small_050")  # stage 2 holds one block, without expansion
+    with pytest.raises(ConfigError, match=r"in stage 2 .*3, 4, 5"):
+        insert_temporal(cnn, stages=(2, 3))
+    assert not entered(cnn)
+    assert entered(insert_temporal(cnn))  # all four: wherever there are blocks
+
+
+def test_a_stage_whose_blocks_have_no_shortcut_names_the_option():
+    cnn = timm.create_model("test_efficientnet")
+    with pytest.raises(ConfigError, match="shortcut_only=False"):
+        insert_temporal(cnn)
+    assert entered(insert_temporal(cnn, shortcut_only=False))
