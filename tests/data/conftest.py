@@ -62,8 +62,8 @@ def videos(ffmpeg, tmp_path_factory) -> dict[str, Path]:
     source = made["b_frames.mp4"]
     make("open_gop.mp4", *pattern, *yuv, *x264, "-bf", "3", "-g", "12", "-x264-params", "open-gop=1:scenecut=0")
     make("refresh.mp4", *pattern, *yuv, *x264, "-g", "12", "-x264-params", "intra-refresh=1")
-    make("mpeg4_b.mp4", *pattern, "-c:v", "mpeg4", "-bf", "2", "-g", "12")
-    make("hevc.mkv", *pattern, *yuv, "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=15")
+    make("mpeg4_b.mp4", *pattern, "-c:v", "mpeg4", "-bf", "2", "-g", "12", "-flags", "+cgop", "-sc_threshold", "1000000000")
+    make("hevc.mkv", *pattern, *yuv, "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=15:open-gop=0")
     make("ten_bit.mp4", *short, "-pix_fmt", "yuv420p10le", *x264)
     make("vp9.webm", *pattern, *yuv, "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "20")
     make("vp8_hidden.webm", *pattern, *yuv, "-c:v", "libvpx", "-auto-alt-ref", "1", "-lag-in-frames", "16", "-b:v", "300k")

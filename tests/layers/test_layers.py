@@ -28,7 +28,7 @@ def frames(clips: int, t: int, channels: int, height: int, width: int, channels_
 @settings(deadline=None, max_examples=30)
 @given(CLIPS, st.booleans(), st.sampled_from(NAMES))
 def test_any_clip_keeps_shape_format_and_neighbours(shape, channels_last, name):
-    """Clips do not mix; a frame's output depends on no frame two before it (MEM looks ahead only, TIM one frame to each side)."""
+    """Clips do not mix; nothing depends on a frame two before it (MEM looks ahead only, TIM one frame to each side)."""
     t = shape[1]
     x = frames(*shape, channels_last)
     layer = build(name, shape[2], num_frames=t).double()

@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", help="a run's folder (its last weights) or a .safetensors file")
     parser.add_argument("--data", default=None, help="clips to test on; by default those that the run names")
     parser.add_argument("--root", default=None, help="folder that a csv's paths start from")
-    parser.add_argument("--select", action="append", default=[], metavar="COLUMN=VALUE,...", help="test these rows only")
+    parser.add_argument("--select", default=None, metavar="COLUMN=VALUE,...", help="test these rows only")
     parser.add_argument("--split", choices=("train", "val", "test"), default=None, help="by default test, else val, else all")
     parser.add_argument("--views", default="1x1", help="clips x crops: 1x1, 10x3")
     parser.add_argument("--average", choices=("probabilities", "logits"), default="probabilities", help="over views")
@@ -90,7 +90,7 @@ def _clips(args: argparse.Namespace, recognizer):
         config = DataConfig(path=args.data, root=args.root, val_share=0.0)
     if args.select:
         rows = select(read_rows(config.path, root=config.root), args.select, source=config.path)
-        return to_clips(rows, recognizer.class_names, source=config.path), ", ".join(args.select)
+        return to_clips(rows, recognizer.class_names, source=config.path), args.select
     splits = load_splits(config, recognizer.class_names)
     if args.split and args.split not in splits:
         raise ConfigError(f"{config.path} has no {args.split} split; it has {', '.join(splits)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -137,14 +137,14 @@ def _row(record: dict[str | None, str | None], path: Path, line: int, root: Path
     return Row(str(root / record["path"]), label, line, start, end, dict(record))
 
 
-def select(rows: Sequence[Row], conditions: Iterable[str], *, source: object) -> list[Row]:
-    """The rows for which every condition `column=value,value,...` holds.
+def select(rows: Sequence[Row], selection: str, *, source: object) -> list[Row]:
+    """The rows that `column=value,value,...` chooses; of several such conditions, joined by `;`, all must hold.
 
     Raises:
         ConfigError: a condition that does not parse, names no column, or leaves nothing.
     """
     chosen = list(rows)
-    for condition in conditions:
+    for condition in selection.split(";"):
         column, sep, text = condition.partition("=")
         column, values = column.strip(), {v.strip() for v in text.split(",")}
         if not sep or not text:
@@ -161,7 +161,7 @@ def select(rows: Sequence[Row], conditions: Iterable[str], *, source: object) ->
             )
         chosen = [r for r in chosen if r.columns[column] in values]
     if not chosen:
-        raise ConfigError(f"{source}: no clip satisfies {' and '.join(conditions)}")
+        raise ConfigError(f"{source}: no clip satisfies {selection}")
     return chosen
 
 

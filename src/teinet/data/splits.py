@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -21,7 +21,7 @@ class DataConfig:
     Args:
         path: a folder of class folders (optionally inside train/, val/, test/), or a csv with columns path and label.
         root: the folder that a csv's paths start from; by default the csv's own.
-        train, val, test: selections by a column's values, each `column=value,value`; several must all hold.
+        train, val, test: selections by a column's values, `column=value,value`; several, joined by `;`, must all hold.
         folds: divide into this many folds (stratified by label); `test_fold` is tested, the others train.
         test_fold: 0 to folds - 1.
         group: a column whose values are never divided between folds, such as source_video or subject.
@@ -33,9 +33,9 @@ class DataConfig:
 
     path: str | None = None
     root: str | None = None
-    train: list[str] = field(default_factory=list)
-    val: list[str] = field(default_factory=list)
-    test: list[str] = field(default_factory=list)
+    train: str | None = None
+    val: str | None = None
+    test: str | None = None
     folds: int = 0
     test_fold: int = 0
     group: str | None = None

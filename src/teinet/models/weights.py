@@ -71,8 +71,12 @@ def load_fitting(
         if keys
     ]
     if complaints:
-        raise CheckpointError(f"{source}: does not fit {type(net).__name__}: {'; '.join(complaints)}. {advice}")
+        raise CheckpointError(f"{source}: does not fit {_name(net)}: {'; '.join(complaints)}. {advice}")
     net.load_state_dict(given, strict=False)
+
+
+def _name(net: nn.Module) -> str:
+    return (getattr(net, "config", None) or {}).get("name") or type(net).__name__
 
 
 def _some(keys: list[str]) -> str:

@@ -40,7 +40,7 @@ def parameter_groups(model: nn.Module, head: nn.Module, config: OptimConfig, lr:
 
 
 def _is_norm(module: nn.Module) -> bool:
-    return isinstance(module, _NORMS) or "norm" in type(module).__name__.lower() and not list(module.children())
+    return isinstance(module, _NORMS) or ("norm" in type(module).__name__.lower() and not list(module.children()))
 
 
 def build_optimizer(groups: list[dict], config: OptimConfig) -> torch.optim.Optimizer:

@@ -1,0 +1,46 @@
+"""`teinet demo`: draws clips, trains TSN and TEINet, tests both, recognises a clip, and writes a page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("--output", default="teinet-demo", help="folder to work in (default: teinet-demo); called again, it goes on")
+    parser.add_argument("--quick", action="store_true", help="few clips and two epochs: shows that all works, learns nothing")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the demo and print the two networks side by side; returns 0."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from teinet.demo import run_demo
+    from teinet.demo.page import next_steps, write_page
+    from teinet.evaluation.scores import percent
+    from teinet.training.progress import duration
+
+    console = Console(stderr=args.json)
+    result = run_demo(Path(args.output), quick=args.quick, console=console)
+    page = write_page(result)
+    if args.json:
+        print(json.dumps({name: scores.metrics() for name, scores in result.scores.items()}, indent=2))
+        return 0
+    table = Table(pad_edge=False)
+    for column in ("network", "top-1", "top-5", "mean class accuracy", "can pass 50 %"):
+        table.add_column(column, justify="left" if column == "network" else "right")
+    for name, scores in result.scores.items():
+        numbers = (scores.top1, scores.top5, scores.mean_class_accuracy)
+        table.add_row(name, *map(percent, numbers), "no" if name == "TSN" else "yes")
+    console.print(table)
+    console.print(f"\n[bold]5  A held-out clip[/bold]: {result.clip} ({result.label})", highlight=False)
+    for name, prediction in result.predictions.items():
+        answers = ", ".join(f"{label} {percent(score)}" for label, score in prediction.labels)
+        console.print(f"  {name:<7} {answers}", highlight=False)
+    console.print(f"\nThe page: {page.absolute().as_uri()}   ({duration(sum(result.seconds.values()))} in all)", highlight=False)
+    console.print(f"\nNext:\n{next_steps(result)}", highlight=False)
+    return 0

@@ -1,0 +1,104 @@
+"""The frames that SPEC's sampling rule names: hand-worked tables and the rule's properties."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from teinet.data.sampling import Sampling
+from teinet.errors import ConfigError
+
+videos = st.integers(1, 2000)
+lengths = st.integers(1, 32)
+clips = st.integers(1, 12)
+kinds = st.sampled_from(["segments", "dense"])
+
+
+@pytest.mark.parametrize(
+    "n, num_frames, expected",
+    [
+        (80, 8, [5, 15, 25, 35, 45, 55, 65, 75]),
+        (24, 8, [1, 4, 7, 10, 13, 16, 19, 22]),
+        (8, 8, [0, 1, 2, 3, 4, 5, 6, 7]),
+        (4, 8, [0, 0, 1, 1, 2, 2, 3, 3]),  # 0.25 0.75 1.25 ...
+        (5, 8, [0, 0, 1, 2, 2, 3, 4, 4]),  # 0.3125 0.9375 1.5625 2.1875 2.8125 3.4375 4.0625 4.6875
+        (1, 4, [0, 0, 0, 0]),
+        (100, 3, [16, 50, 83]),
+    ],
+)
+def test_middles_of_segments(n, num_frames, expected):
+    assert Sampling(num_frames=num_frames).test(n).tolist() == [expected]
+
+
+def test_clips_share_each_segment_evenly():
+    # n/T = 10 frames a segment, 5 clips: fractions 0.1 0.3 0.5 0.7 0.9 of it
+    assert Sampling(num_frames=2).test(20, 5).tolist() == [[1, 11], [3, 13], [5, 15], [7, 17], [9, 19]]
+
+
+def test_dense_windows():
+    dense = Sampling(num_frames=8, strategy="dense")
+    middles = np.arange(4, 64, 8)
+    assert dense.test(300).tolist() == [(118 + middles).tolist()]  # the middle of 0..236
+    assert dense.test(300, 3).tolist() == [(start + middles).tolist() for start in (0, 118, 236)]
+    assert dense.test(64, 2).tolist() == [middles.tolist()] * 2
+    assert dense.test(32).tolist() == [[2, 6, 10, 14, 18, 22, 26, 30]]  # shorter: the whole video is the window
+
+
+@given(videos, lengths, clips)
+def test_segments_follow_the_formula_exactly(n, num_frames, num_clips):
+    rule = [
+        [math.floor((i + (j + Fraction(1, 2)) / num_clips) * n / num_frames) for i in range(num_frames)]
+        for j in range(num_clips)
+    ]
+    assert Sampling(num_frames=num_frames).test(n, num_clips).tolist() == rule
+
+
+@given(videos, lengths, clips, kinds, st.integers(1, 100), st.integers(0, 2**32))
+def test_indices_are_sorted_and_in_range(n, num_frames, num_clips, strategy, window, seed):
+    sampling = Sampling(num_frames=num_frames, strategy=strategy, window=window)
+    test, train = sampling.test(n, num_clips), sampling.train(n, np.random.default_rng(seed))
+    assert test.shape == (num_clips, num_frames) and train.shape == (num_frames,)
+    for indices in (*test, train):
+        assert (np.diff(indices) >= 0).all() and indices[0] >= 0 and indices[-1] <= n - 1
+    if strategy == "dense":
+        assert train[-1] - train[0] < window
+
+
+@given(videos, lengths, st.integers(0, 2**32))
+def test_training_draws_one_frame_from_each_segment(n, num_frames, seed):
+    drawn = Sampling(num_frames=num_frames).train(n, np.random.default_rng(seed))
+    for i, frame in enumerate(drawn):
+        assert i * n // num_frames <= frame < max((i + 1) * n / num_frames, i * n // num_frames + 1)
+
+
+@given(st.integers(0, 50), lengths, kinds)
+def test_odd_segments_are_symmetric_in_time(k, num_frames, strategy):
+    """The clip played backwards shows the same frames: what the reversed pairs of motion_pairs rest on."""
+    n = (2 * k + 1) * num_frames
+    indices = Sampling(num_frames=num_frames, strategy=strategy, window=n).test(n)[0]
+    np.testing.assert_array_equal(indices, n - 1 - indices[::-1])
+
+
+def test_training_reaches_every_frame_and_repeats_with_its_seed():
+    sampling = Sampling(num_frames=4)
+    seen = {int(i) for seed in range(300) for i in sampling.train(40, np.random.default_rng(seed))}
+    assert seen == set(range(40))
+    assert (sampling.train(40, np.random.default_rng(5)) == sampling.train(40, np.random.default_rng(5))).all()
+    dense = Sampling(num_frames=4, strategy="dense", window=8)
+    starts = {int(dense.train(10, np.random.default_rng(seed))[0]) for seed in range(100)}
+    assert starts == {1, 2, 3}
+
+
+def test_a_video_without_frames_and_settings_that_do_not_exist_are_refused():
+    for call in (lambda s: s.test(0), lambda s: s.train(0, np.random.default_rng()), lambda s: s.test(5, 0)):
+        with pytest.raises(ValueError):
+            call(Sampling())
+    with pytest.raises(ConfigError, match="Did you mean 'segments'"):
+        Sampling(strategy="segment")
+    with pytest.raises(ConfigError):
+        Sampling(num_frames=0)

@@ -1,0 +1,150 @@
+"""Crops and resizes give the pixels that PIL's give, from the places that TSN's code names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from teinet.data import transforms
+from teinet.data.transforms import Augmentation, Preprocessing, crop_positions, train_clip
+from teinet.errors import ConfigError
+
+PIL_FILTER = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+sides = st.integers(1, 90)
+
+
+def pictures(height: int, width: int, count: int = 2) -> torch.Tensor:
+    """Smooth colour waves with noise, (count, H, W, 3) uint8."""
+    rng = np.random.default_rng(height * 1000 + width)
+    y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    waves = np.stack([np.sin(x / 7), np.cos(y / 5), np.sin((x + y) / 11)], -1) * 90 + 128
+    return torch.from_numpy((waves + rng.normal(0, 20, (count, height, width, 3))).clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("height, width", [(120, 160), (161, 121), (40, 55), (480, 640)])
+def test_test_crops_equal_pils_resize_and_crop(height, width, interpolation):
+    frames = pictures(height, width)
+    short, size = 64, 56
+    preprocessing = Preprocessing(size=size, short_side=short, interpolation=interpolation)
+    crops = transforms.test_crops(frames, preprocessing, 3)
+    assert crops.shape == (3, 2, 3, size, size) and crops.dtype == torch.uint8
+    new = (int(short * width / height), short) if width >= height else (short, int(short * height / width))
+    for t in range(2):
+        whole = np.asarray(Image.fromarray(frames[t].numpy()).resize(new, PIL_FILTER[interpolation]))
+        free_y, free_x = whole.shape[0] - size, whole.shape[1] - size
+        if width >= height:
+            places = [(free_y // 2, x) for x in (0, free_x // 2, free_x)]
+        else:
+            places = [(y, free_x // 2) for y in (0, free_y // 2, free_y)]
+        for crop, (y, x) in zip(crops[:, t], places):
+            expected = whole[y : y + size, x : x + size].astype(int)
+            assert np.abs(crop.permute(1, 2, 0).numpy() - expected).max() <= 2
+    centre = transforms.test_crops(frames, preprocessing)
+    assert (centre[0] == crops[1]).all()
+
+
+def test_full_resolution_crops_cover_a_wide_picture_from_edge_to_edge():
+    frames = pictures(64, 100)
+    crops = transforms.test_crops(frames, Preprocessing(size=56, short_side=64), 3, full_resolution=True)
+    assert crops.shape == (3, 2, 3, 64, 64)
+    whole = frames.permute(0, 3, 1, 2)  # already of short side 64: no pixel may change
+    for crop, x in zip(crops, (0, 18, 36)):
+        assert (crop == whole[..., x : x + 64]).all()
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_training_clip_is_one_of_tsns_boxes_resized_once(interpolation):
+    """Every clip drawn is, within PIL's rounding, PIL's resize of one of the 10 x 13 boxes; and all frames share the box."""
+    height, width, size = 90, 120, 48
+    frames = pictures(height, width)
+    preprocessing = Preprocessing(size=size, short_side=64, interpolation=interpolation)
+    scales = Augmentation().scales
+    candidates = {}
+    for i, tall in enumerate(scales):
+        for j, wide in enumerate(scales):
+            if abs(i - j) > 1:
+                continue
+            for down, right in crop_positions():
+                h, w = round(height * tall), round(height * wide)
+                top, left = round(down * (height - height * tall)), round(right * (width - height * wide))
+                box = (left, top, left + w, top + h)
+                cut = [Image.fromarray(f.numpy()).crop(box).resize((size, size), PIL_FILTER[interpolation]) for f in frames]
+                candidates[box] = np.stack([np.asarray(c, dtype=int) for c in cut])
+    seen = set()
+    for seed in range(60):
+        clip, mirrored = train_clip(frames, preprocessing, Augmentation(), np.random.default_rng(seed))
+        assert clip.shape == (2, 3, size, size) and clip.dtype == torch.uint8 and not mirrored
+        pixels = clip.permute(0, 2, 3, 1).numpy()
+        box = min(candidates, key=lambda box: np.abs(candidates[box] - pixels).max())
+        assert np.abs(candidates[box] - pixels).max() <= 2
+        seen.add(box)
+    assert len(seen) > 20
+
+
+def test_thirteen_positions_are_tsns_more_fix_crop():
+    """TSN counts in steps of a quarter of the free space: these are its 13 offsets, in steps."""
+    steps = {(0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2), (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3)}
+    assert {(4 * y, 4 * x) for y, x in crop_positions()} == steps
+    assert len(crop_positions()) == 13
+
+
+def test_center_crop_stays_in_the_middle():
+    """A picture symmetric both ways has a symmetric centre crop."""
+    y, x = np.meshgrid(np.abs(np.arange(80) - 39.5), np.abs(np.arange(120) - 59.5), indexing="ij")
+    frame = np.repeat((y + x)[..., None], 3, -1).astype(np.uint8)
+    frames = torch.from_numpy(frame)[None]
+    augmentation = Augmentation(crop="center", scales=(1, 0.5))
+    for seed in range(10):
+        clip, _ = train_clip(frames, Preprocessing(size=32, short_side=40), augmentation, np.random.default_rng(seed))
+        assert (clip.int() - clip.flip(-1).int()).abs().max() <= 1
+        assert (clip.int() - clip.flip(-2).int()).abs().max() <= 1
+
+
+def test_mirror_flips_half_of_the_clips_and_changes_nothing_else():
+    frames = pictures(60, 80)
+    preprocessing = Preprocessing(size=32, short_side=40)
+    flipped = 0
+    for seed in range(200):
+        plain, _ = train_clip(frames, preprocessing, Augmentation(), np.random.default_rng(seed))
+        clip, mirrored = train_clip(frames, preprocessing, Augmentation(mirror=True), np.random.default_rng(seed))
+        assert (clip == (plain.flip(-1) if mirrored else plain)).all()
+        flipped += mirrored
+    assert 70 <= flipped <= 130
+
+
+@settings(max_examples=40, deadline=None)
+@given(sides, sides, st.integers(0, 1000))
+def test_any_size_works_even_smaller_than_the_crop(height, width, seed):
+    frames = torch.full((2, height, width, 3), 77, dtype=torch.uint8)
+    preprocessing = Preprocessing(size=28, short_side=32)
+    clip, _ = train_clip(frames, preprocessing, Augmentation(), np.random.default_rng(seed))
+    assert clip.shape == (2, 3, 28, 28) and (clip == 77).all()
+    for full in (False, True):
+        crops = transforms.test_crops(frames, preprocessing, 3, full)
+        assert crops.shape == (3, 2, 3, *(2 * (32 if full else 28,))) and (crops == 77).all()
+
+
+def test_frames_of_another_shape_or_type_are_refused():
+    for wrong in (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, 8, 8, 3), torch.zeros(0, 8, 8, 3).byte()):
+        with pytest.raises(ValueError, match=r"\(T, H, W, 3\) uint8"):
+            transforms.test_crops(wrong, Preprocessing())
+
+
+def test_preprocessing_survives_json_and_refuses_what_it_does_not_know():
+    import json
+
+    preprocessing = Preprocessing(size=160, short_side=182, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
+    assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
+    with pytest.raises(ConfigError, match=r"short_sid.*Did you mean 'short_side'"):
+        Preprocessing.from_dict({"short_sid": 256})
+    for wrong in ({"size": 0}, {"size": 300}, {"interpolation": "cubic"}, {"mean": (0.5,)}, {"std": (0, 1, 1)}):
+        with pytest.raises(ConfigError):
+            Preprocessing(**wrong)
+    for wrong in ({"crop": "corner"}, {"scales": ()}, {"scales": (1.5,)}):
+        with pytest.raises(ConfigError):
+            Augmentation(**wrong)

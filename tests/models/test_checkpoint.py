@@ -1,0 +1,171 @@
+"""A recogniser's file: comes back as it was, replaces an older one whole, and refuses by name what does not fit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from teinet.errors import CheckpointError, ConfigError
+from teinet.models import VideoClassifier, create_model, load_matching, load_weights, save_weights, set_num_frames
+
+NET = "teinet_test_resnet"
+NAMES = ["wave", "clap", "jump"]
+ARCHITECTURE = {"name": NET, "num_classes": 3, "num_frames": 4, "gate": "residual", "stages": [4, 5]}
+
+
+@pytest.fixture
+def model() -> VideoClassifier:
+    torch.manual_seed(0)
+    model = create_model(**ARCHITECTURE)
+    torch.nn.init.normal_(model.head.weight)
+    return model.eval()
+
+
+@pytest.fixture
+def path(tmp_path, model):
+    save_weights(tmp_path / "net.safetensors", model, {"class_names": NAMES, "scores": {"top1": 0.5}})
+    return tmp_path / "net.safetensors"
+
+
+def rewrite(path, header=None, tensors=None):
+    """The file with parts of its header or its tensors changed."""
+    with safe_open(path, "pt") as file:
+        old = json.loads(file.metadata()["teinet"])
+    state = load_file(path)
+    state.update(tensors or {})
+    save_file(
+        {k: v for k, v in state.items() if v is not None}, path, {"teinet": json.dumps({**old, **(header or {})})}
+    )
+
+
+def test_a_recogniser_comes_back(path, model):
+    other, header = load_weights(path)
+    x = torch.randint(0, 256, (2, 4, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        assert torch.equal(other(x), model(x))
+    assert not other.training and other.config == model.config
+    assert header["class_names"] == NAMES and header["scores"] == {"top1": 0.5} and header["format"] == 1
+    assert {"architecture", "preprocessing", "sampling", "recipe", "licence", "version"} <= set(header)
+
+
+def test_the_file_is_plain_safetensors_with_timms_keys(path, model):
+    assert set(load_file(path)) == set(model.state_dict())
+    with safe_open(path, "pt") as file:
+        assert set(file.metadata()) == {"teinet"}
+
+
+def test_t_is_the_networks_present_one(tmp_path, model):
+    save_weights(tmp_path / "a.safetensors", set_num_frames(model, 8))
+    assert load_weights(tmp_path / "a.safetensors")[0].num_frames == 8
+
+
+def test_writing_is_all_or_nothing(path, model, monkeypatch):
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_weights(path, model)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("size", [0, 5, 200, 0.5, 0.999])
+def test_a_cut_off_file_is_refused(path, size):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(size if size >= 1 or size == 0 else size * len(content))])
+    with pytest.raises(CheckpointError, match=r"net\.safetensors: not a safetensors file, or cut off"):
+        load_weights(path)
+
+
+def test_other_files_are_refused(tmp_path, model):
+    with pytest.raises(CheckpointError, match="no such file"):
+        load_weights(tmp_path / "absent.safetensors")
+    torch.save(model.state_dict(), tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        load_weights(tmp_path / "a.pth")
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "plain.safetensors")
+    with pytest.raises(CheckpointError, match=r"without teinet's header.*backbone_weights"):
+        load_weights(tmp_path / "plain.safetensors")
+    save_file({"x": torch.ones(1)}, tmp_path / "bad.safetensors", {"teinet": "{not json"})
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_weights(tmp_path / "bad.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"format": 2}, "newer teinet.*Upgrade"),
+        ({"format": "x"}, "format x"),
+        ({"architecture": "resnet"}, "damaged"),
+        ({"architecture": {"name": "teinet_nonet", "num_classes": 3}}, "cannot build.*nonet"),
+        ({"architecture": {"name": NET, "num_classes": 3, "num_frames": "four"}}, "cannot build"),
+        ({"architecture": {"name": NET}}, "cannot build"),
+        ({"architecture": {**ARCHITECTURE, "num_classes": 4}}, r"fc\.weight \(3x96 in the file, 4x96"),
+        ({"architecture": {"name": "teinet_resnet10t", "num_classes": 3}}, "does not fit"),
+        ({"class_names": ["one"]}, "1 class names for 3 classes"),
+    ],
+)
+def test_a_header_that_does_not_fit_is_refused(path, header, message):
+    rewrite(path, header)
+    with pytest.raises(CheckpointError, match=message):
+        load_weights(path)
+
+
+def test_keys_that_do_not_fit_are_named_but_not_by_the_hundred(path, model):
+    rewrite(path, tensors={"fc.bias": None, "extra.weight": torch.ones(1), "bn1.weight": torch.ones(2, 2)})
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(path)
+    for named in ("missing fc.bias", "unexpected extra.weight", "bn1.weight (2x2 in the file"):
+        assert named in str(caught.value)
+    rewrite(path, tensors=dict.fromkeys(load_file(path)) | {"extra.weight": torch.ones(1)})
+    with pytest.raises(CheckpointError, match=r"missing (\S+ ){5}and \d+ more"):
+        load_weights(path)
+
+
+def test_a_header_cannot_make_us_fetch_or_open_something_else(path, tmp_path):
+    architecture = load_weights(path)[0].config
+    rewrite(path, {"architecture": {**architecture, "pretrained": True, "backbone_weights": str(tmp_path / "other")}})
+    assert load_weights(path)[0].config == architecture
+
+
+def test_saving_refuses_what_would_not_load(tmp_path, model):
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(ConfigError, match="2 class names"):
+        save_weights(path, model, {"class_names": ["a", "b"]})
+    with pytest.raises(ConfigError, match="JSON"):
+        save_weights(path, model, {"recipe": {"x": object()}})
+    with pytest.raises(ConfigError, match="architecture"):
+        save_weights(path, VideoClassifier(model.cnn, num_frames=4))
+    assert not path.exists()
+
+
+def test_fine_tuning_starts_from_all_but_the_head(path, model, caplog):
+    new = create_model(NET, num_classes=9, num_frames=8, gate="residual", stages=(4, 5))
+    head = new.head.weight.clone()
+    with caplog.at_level(logging.INFO, logger="teinet"):
+        header = load_matching(new, path)
+    own, theirs = new.state_dict(), model.state_dict()
+    assert all(torch.equal(own[key], theirs[key]) for key in own if not key.startswith("fc."))
+    assert torch.equal(new.head.weight, head) and header["class_names"] == NAMES
+    assert "head (fc), which is new, for 9 classes" in caplog.text
+
+
+def test_the_head_comes_along_only_for_the_very_same_classes(path, model):
+    for names, kept in ((NAMES, True), (["wave", "jump", "clap"], False), (None, False)):
+        new = create_model(NET, num_classes=3, num_frames=4, gate="residual", stages=(4, 5))
+        load_matching(new, path, class_names=names)
+        assert torch.equal(new.head.weight, model.head.weight) is kept
+
+
+def test_fine_tuning_another_network_is_refused(path):
+    with pytest.raises(CheckpointError, match=rf"temporal.*It holds a {NET}"):
+        load_matching(create_model("tsn_test_resnet", num_classes=3), path)

@@ -1,0 +1,179 @@
+"""Names by one rule, backbone weights from a file, a new head, and messages that name what was meant."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import timm
+import timm.data
+import torch
+from safetensors.torch import save_file
+
+from teinet.errors import CheckpointError, ConfigError
+from teinet.layers import MEM, SE, SETIM, TEI, TIM, TSM
+from teinet.models import create_model, list_models
+
+NET = "resnet10t"
+
+
+def save_backbone(path, num_classes=7, change=None):
+    state = timm.create_model(NET, num_classes=num_classes).state_dict()
+    if change:
+        change(state)
+    if path.suffix == ".safetensors":
+        save_file(state, path)
+    else:
+        torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, path)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("prefix", "layer"),
+    [("teinet", TEI), ("tim", TIM), ("mem", MEM), ("se_tim", SETIM), ("se", SE), ("tsm", TSM), ("tsn", type(None))],
+)
+def test_the_prefix_names_the_module(prefix, layer):
+    model = create_model(f"{prefix}_{NET}", num_classes=3, num_frames=4)
+    assert type(getattr(model.cnn.layer1[0].conv1, "temporal", None)) is layer
+    assert model.config["name"] == f"{prefix}_{NET}"
+    assert model(torch.zeros(2, 4, 3, 32, 32)).shape == (2, 3)
+
+
+def test_a_new_head_is_small_and_dropout_stands_before_it():
+    model = create_model(f"tsn_{NET}", num_classes=200)
+    assert model.head.weight.std().item() == pytest.approx(0.001, rel=0.05)
+    assert not model.head.bias.any()
+    assert model.cnn.drop_rate == 0.5
+    assert create_model(f"tsn_{NET}", num_classes=2, dropout=0.8).cnn.drop_rate == 0.8
+
+
+def test_options_reach_the_module():
+    model = create_model(f"teinet_{NET}", num_classes=2, stages=(4, 5), reduction=4, gate="residual", init="identity")
+    assert not hasattr(model.cnn.layer1[0].conv1, "temporal")
+    tei = model.cnn.layer3[0].conv1.temporal
+    assert tei.mem.conv1.out_channels == tei.channels // 4 and tei.mem.gate_form == "residual"
+    assert (tei.tim.V == torch.tensor([0.0, 1.0, 0.0])).all()
+    assert model.config["stages"] == [4, 5] and model.config["gate"] == "residual"
+
+
+def test_pixels_are_the_backbones():
+    """tf_ networks were trained at mean and std 0.5 with bicubic resizing; torchvision's at ImageNet's, bilinear."""
+    with torch.device("meta"):
+        lite = create_model("tsn_tf_efficientnet_lite0", num_classes=2)
+        tv = create_model("tsn_resnet18.tv_in1k", num_classes=2)
+    assert lite.data_config == {"mean": (0.5,) * 3, "std": (0.5,) * 3, "interpolation": "bicubic"}
+    assert tv.data_config["interpolation"] == "bilinear" and tv.data_config["mean"] == timm.data.IMAGENET_DEFAULT_MEAN
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_backbone_weights_load_before_insertion_and_the_head_is_replaced(tmp_path, caplog, suffix):
+    path = tmp_path / f"backbone{suffix}"
+    state = save_backbone(path)
+    with caplog.at_level(logging.INFO, logger="teinet"):
+        model = create_model(f"teinet_{NET}", num_classes=3, backbone_weights=path)
+    own = model.state_dict()
+    assert all(torch.equal(own[key], value) for key, value in state.items() if not key.startswith("fc."))
+    assert own["fc.weight"].shape == (3, 512) and own["fc.weight"].abs().max() < 0.01
+    assert "7" in caplog.text and "new one for 3 classes" in caplog.text
+
+
+def test_a_head_of_the_same_size_is_kept(tmp_path, caplog):
+    path = tmp_path / "backbone.safetensors"
+    state = save_backbone(path, num_classes=3)
+    with caplog.at_level(logging.INFO, logger="teinet"):
+        model = create_model(f"tsm_{NET}", num_classes=3, backbone_weights=path)
+    assert torch.equal(model.head.weight, state["fc.weight"]) and "new one" not in caplog.text
+
+
+def drop_key(state):
+    state.pop("layer1.0.conv1.weight")
+
+
+def add_key(state):
+    state["layer9.weight"] = torch.ones(1)
+
+
+def reshape_key(state):
+    state["layer2.0.conv2.weight"] = torch.ones(3, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (drop_key, "missing layer1.0.conv1.weight"),
+        (add_key, "unexpected layer9.weight"),
+        (reshape_key, r"another shape layer2.0.conv2.weight \(3x3 in the file"),
+        (lambda state: state.update({"layer1.0.conv1.temporal.tim.weight": torch.ones(1)}), "recogniser"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(tmp_path, change, named):
+    path = tmp_path / "backbone.safetensors"
+    save_backbone(path, change=change)
+    with pytest.raises(CheckpointError, match=named):
+        create_model(f"tim_{NET}", num_classes=3, backbone_weights=path)
+
+
+class Payload:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_files_that_are_no_weights_are_refused_and_never_executed(tmp_path, capsys):
+    torch.save({"state_dict": Payload()}, tmp_path / "evil.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    (tmp_path / "text.pth").write_text("hello")
+    (tmp_path / "text.safetensors").write_text("hello")
+    (tmp_path / "empty.safetensors").write_bytes(b"")
+    (tmp_path / "empty.bin").write_bytes(b"")
+    for path in [*tmp_path.iterdir(), tmp_path / "absent.pth"]:
+        with pytest.raises(CheckpointError, match=path.name):
+            create_model(f"tsn_{NET}", num_classes=3, backbone_weights=path)
+    assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("teinet_resnet5O", "Did you mean 'resnet50'"),
+        ("tienet_resnet50", "Did you mean 'teinet_resnet50'"),
+        ("resnet50", "Did you mean 'teinet_resnet50'"),
+        ("teinet_vgg11", "no residual branch"),
+    ],
+)
+def test_unknown_names_are_refused_with_the_nearest(name, message):
+    with torch.device("meta"), pytest.raises(ConfigError, match=message):
+        create_model(name, num_classes=2)
+
+
+def test_settings_that_do_not_fit_are_refused(tmp_path):
+    for options in (
+        {"num_classes": 0},
+        {"num_classes": 2, "dropout": 1.5},
+        {"num_classes": 2, "num_frames": 0},
+        {"num_classes": 2, "stages": (7,)},
+        {"num_classes": 2, "gaet": "paper"},
+        {"num_classes": 2, "pretrained": True, "backbone_weights": tmp_path},
+    ):
+        with pytest.raises(ConfigError):
+            create_model(f"teinet_{NET}", **options)
+
+
+def test_tsn_takes_any_network_of_timm():
+    with torch.device("meta"):
+        assert create_model("tsn_vgg11", num_classes=4).num_classes == 4
+
+
+def test_the_list_follows_the_rule():
+    names = list_models()
+    assert len(names) == len(set(names)) and len(names) % 7 == 0
+    assert {"teinet_resnet50", "tsn_resnet50", "tsm_mobilenetv2_100", "se_tim_regnety_002"} <= set(names)
+    assert not [name for name in names if "vgg" in name or "vit_" in name.replace("repvit_", "")]
+    assert set(list_models("teinet_*resnet50")) >= {"teinet_resnet50", "teinet_seresnet50"}
+    assert list_models("nothing*") == []
+
+
+@pytest.mark.parametrize("name", list_models("tim_*")[::29])
+def test_a_listed_name_builds(name):
+    with torch.device("meta"):
+        model = create_model(name, num_classes=2)
+    assert any(key.endswith(".temporal.weight") for key in model.state_dict())
