@@ -70,12 +70,13 @@ def test_the_table_shows_names_with_brackets_and_times(place, capsys):
     assert call(place / "net.safetensors", place / "videos" / "good2.mp4") == 0
     out, err = capsys.readouterr()
     assert all(name in out for name in NAMES)
-    assert "0.10 - 0.40" in out and "good2.mp4" in out
+    assert f"{place / 'videos' / 'good2.mp4'}   0.10 - 0.40 s" in out  # however narrow the terminal, in one piece
     assert err == ""
 
 
 def test_a_span_in_seconds(place, capsys):
-    assert call(place / "net.safetensors", place / "videos" / "good2.mp4", "--json", "--start", "0.2", "--end", ".4") == 0
+    video = place / "videos" / "good2.mp4"
+    assert call(place / "net.safetensors", video, "--json", "--start", "0.2", "--end", "0.4") == 0
     answer = json.loads(capsys.readouterr().out)[0]
     assert answer["num_frames"] == 2 and answer["frame_indices"] == [[2, 3]]
 
@@ -96,7 +97,7 @@ def test_usage_errors_come_before_any_work(place, tmp_path):
         call(weights, video, tmp_path / "gone.mp4")
     with pytest.raises(ConfigError, match="views"):
         call(weights, video, "--views", "7")
-    with pytest.raises(ConfigError, match="no such folder"):
+    with pytest.raises(ConfigError, match="cannot be written"):
         call(weights, video, "--output", tmp_path / "no" / "a.json")
     with pytest.raises(ConfigError, match="device"):
         call(weights, video, "--device", "abacus")

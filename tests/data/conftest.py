@@ -13,7 +13,9 @@ import pytest
 @pytest.fixture(scope="session")
 def ffmpeg() -> Callable[..., bytes]:
     """Run ffmpeg's program (of the imageio-ffmpeg wheel: another build than the one in PyAV) and return its output."""
-    program = pytest.importorskip("imageio_ffmpeg", reason="the tests' ground truth comes from its ffmpeg").get_ffmpeg_exe()
+    program = pytest.importorskip(
+        "imageio_ffmpeg", reason="the tests' ground truth comes from its ffmpeg"
+    ).get_ffmpeg_exe()
 
     def run(*arguments: str | Path, ok: bool = True) -> bytes:
         command = [program, "-v", "error", "-nostdin", "-y", *map(str, arguments)]
@@ -62,11 +64,46 @@ def videos(ffmpeg, tmp_path_factory) -> dict[str, Path]:
     source = made["b_frames.mp4"]
     make("open_gop.mp4", *pattern, *yuv, *x264, "-bf", "3", "-g", "12", "-x264-params", "open-gop=1:scenecut=0")
     make("refresh.mp4", *pattern, *yuv, *x264, "-g", "12", "-x264-params", "intra-refresh=1")
-    make("mpeg4_b.mp4", *pattern, "-c:v", "mpeg4", "-bf", "2", "-g", "12", "-flags", "+cgop", "-sc_threshold", "1000000000")
-    make("hevc.mkv", *pattern, *yuv, "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=15:open-gop=0")
+    make(
+        "mpeg4_b.mp4",
+        *pattern,
+        "-c:v",
+        "mpeg4",
+        "-bf",
+        "2",
+        "-g",
+        "12",
+        "-flags",
+        "+cgop",
+        "-sc_threshold",
+        "1000000000",
+    )
+    make(
+        "hevc.mkv",
+        *pattern,
+        *yuv,
+        "-c:v",
+        "libx265",
+        "-preset",
+        "ultrafast",
+        "-x265-params",
+        "log-level=none:keyint=15:open-gop=0",
+    )
     make("ten_bit.mp4", *short, "-pix_fmt", "yuv420p10le", *x264)
     make("vp9.webm", *pattern, *yuv, "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "20")
-    make("vp8_hidden.webm", *pattern, *yuv, "-c:v", "libvpx", "-auto-alt-ref", "1", "-lag-in-frames", "16", "-b:v", "300k")
+    make(
+        "vp8_hidden.webm",
+        *pattern,
+        *yuv,
+        "-c:v",
+        "libvpx",
+        "-auto-alt-ref",
+        "1",
+        "-lag-in-frames",
+        "16",
+        "-b:v",
+        "300k",
+    )
     make("mpeg4_b.avi", *pattern, "-c:v", "mpeg4", "-bf", "2", "-g", "12")
     make("msmpeg4.avi", *short, "-c:v", "msmpeg4v2")
     make("mjpeg.avi", *short, "-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
@@ -84,7 +121,8 @@ def videos(ffmpeg, tmp_path_factory) -> dict[str, Path]:
     make("one_frame.png", *short, "-frames:v", "1")
     make("animation.gif", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10:duration=2")
     make(
-        "transparent.gif", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10:duration=1,format=rgba,colorchannelmixer=aa=0.4",
+        "transparent.gif", "-f", "lavfi",
+        "-i", "testsrc2=size=160x120:rate=10:duration=1,format=rgba,colorchannelmixer=aa=0.4",
     )  # fmt: skip
     for turn in (90, 180, 270):
         make(f"rotated_{turn}.mp4", "-display_rotation", str(turn), "-i", source, "-c", "copy")

@@ -1,4 +1,4 @@
-"""Whatever is wrong with a file ends in one VideoError of one line that says what; sound files beside it are untouched."""
+"""Whatever is wrong with a file ends in one VideoError of one line that says what; sound files are unharmed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def test_audio_only(videos):
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.35, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize(
     "name",
-    "b_frames.mp4 faststart.mp4 fragments.mp4 vp9.webm h264.mkv mpeg4_b.avi animation.gif stream.flv with_audio.mp4".split(),
+    (
+        "b_frames.mp4 faststart.mp4 fragments.mp4 with_audio.mp4 vp9.webm h264.mkv mpeg4_b.avi animation.gif stream.flv"
+    ).split(),
 )
 def test_a_video_cut_off_anywhere_is_refused(name, share, videos, tmp_path):
     """Where the container shows that data is missing, no part of it passes for the whole."""
@@ -143,7 +145,9 @@ def test_usual_names_of_pictures(pattern, tmp_path):
 
 
 def test_pictures_are_upright_rgb_of_the_first_ones_size(tmp_path):
-    left_dark = Image.fromarray(np.repeat(np.array([[0, 200]], np.uint8), 2, 0)).resize((40, 20), Image.Resampling.NEAREST)
+    left_dark = Image.fromarray(np.repeat(np.array([[0, 200]], np.uint8), 2, 0)).resize(
+        (40, 20), Image.Resampling.NEAREST
+    )
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by a quarter: what is on the left goes to the top
     left_dark.save(tmp_path / "1.jpg", exif=exif, quality=95)

@@ -84,7 +84,7 @@ def _sum(path: str) -> int:
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_several_processes_read_at_once(method, clip, videos):
-    """Also after the parent has decoded, whose decoder must leave nothing behind that a forked child would trip over."""
+    """Also after the parent has decoded, which must leave nothing behind that a forked child would trip over."""
     if method not in multiprocessing.get_all_start_methods():
         pytest.skip(f"{method} does not exist on this system")
     paths = [clip, str(videos["vp9.webm"]), str(videos["mpeg4_b.avi"])] * 3

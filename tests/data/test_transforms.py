@@ -59,7 +59,7 @@ def test_full_resolution_crops_cover_a_wide_picture_from_edge_to_edge():
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_training_clip_is_one_of_tsns_boxes_resized_once(interpolation):
-    """Every clip drawn is, within PIL's rounding, PIL's resize of one of the 10 x 13 boxes; and all frames share the box."""
+    """Every clip is, within PIL's rounding, PIL's resize of one of the 10 x 13 boxes; all frames share the box."""
     height, width, size = 90, 120, 48
     frames = pictures(height, width)
     preprocessing = Preprocessing(size=size, short_side=64, interpolation=interpolation)
@@ -73,7 +73,9 @@ def test_training_clip_is_one_of_tsns_boxes_resized_once(interpolation):
                 h, w = round(height * tall), round(height * wide)
                 top, left = round(down * (height - height * tall)), round(right * (width - height * wide))
                 box = (left, top, left + w, top + h)
-                cut = [Image.fromarray(f.numpy()).crop(box).resize((size, size), PIL_FILTER[interpolation]) for f in frames]
+                cut = [
+                    Image.fromarray(f.numpy()).crop(box).resize((size, size), PIL_FILTER[interpolation]) for f in frames
+                ]
                 candidates[box] = np.stack([np.asarray(c, dtype=int) for c in cut])
     seen = set()
     for seed in range(60):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -114,3 +117,12 @@ def test_averages_of_views():
     assert average_views(logits, "logits")[1].item() == pytest.approx(1 / (1 + np.exp(-2.0)))
     with pytest.raises(ConfigError, match="averaging"):
         average_views(logits, "scores")
+
+
+def test_several_decoder_threads_do_not_wait_for_each_other_for_ever(video):
+    """FFmpeg's threads report errors of their own; reported through Python, they would wait for its lock."""
+    code = (
+        "import sys; from teinet.data.decode import read_clip\n"
+        "for _ in range(20): read_clip(sys.argv[1], lambda n: [2, 7, 13, 18], threads='auto')"
+    )
+    subprocess.run([sys.executable, "-c", code, str(video)], check=True, timeout=60)

@@ -1,4 +1,4 @@
-"""One recogniser: the same answer for a file and its frames, names that follow their classes, one file that holds it all."""
+"""One recogniser: equal answers for a file and its frames, names that follow their classes, one file for all of it."""
 
 from __future__ import annotations
 
@@ -194,4 +194,5 @@ def test_a_device_that_is_not_there_is_named(recognizer):
 
 def test_repr_says_what_it_is(recognizer):
     text = repr(recognizer)
-    assert "teinet_resnet10t" in text and "4 frames at 56x56" in text and "7 classes: opening, closing, ..., still" in text
+    for fact in ("teinet_resnet10t", "4 frames at 56x56", "7 classes: opening, closing, ..., still"):
+        assert fact in text

@@ -177,3 +177,12 @@ def test_a_listed_name_builds(name):
     with torch.device("meta"):
         model = create_model(name, num_classes=2)
     assert any(key.endswith(".temporal.weight") for key in model.state_dict())
+
+
+def test_pretrained_weights_out_of_reach_name_the_other_way_in(monkeypatch):
+    def no_network(*_, **__):
+        raise OSError("no route to the hub")
+
+    monkeypatch.setattr(timm, "create_model", no_network)
+    with pytest.raises(CheckpointError, match=r"resnet10t could not be fetched \(OSError: no route.*backbone_weights"):
+        create_model(f"tsn_{NET}", num_classes=2, pretrained=True)

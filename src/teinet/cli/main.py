@@ -56,17 +56,19 @@ def main(argv: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"teinet: there is no command {name!r}.{nearest(name, COMMANDS)} See teinet --help", file=sys.stderr)
         return 2
+    first = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes of a run on several devices, one speaks
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("teinet").setLevel(logging.INFO)
-    command = import_module(f"teinet.cli.{name}")
+    logging.getLogger("teinet").setLevel(logging.INFO if first else logging.CRITICAL)
     try:
+        command = import_module(f"teinet.cli.{name}")
         if hasattr(command, "main"):  # reads typed recipes itself
             return command.main(argv[1:])
         parser = argparse.ArgumentParser(prog=f"teinet {name}", description=COMMANDS[name])
         command.add_arguments(parser)
         return command.run(parser.parse_args(argv[1:]))
     except TeinetError as error:
-        print(f"teinet {name}: {' '.join(str(error).split())}", file=sys.stderr)
+        if first:
+            print(f"teinet {name}: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"teinet {name}: stopped", file=sys.stderr)
@@ -74,6 +76,11 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # `teinet ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a folder that may not be written
+        if error.filename is None or error.strerror is None:
+            raise
+        print(f"teinet {name}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

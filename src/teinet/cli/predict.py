@@ -37,13 +37,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TeinetError: unusable weights or arguments, before any video is looked at.
     """
-    from teinet.errors import ConfigError
     from teinet.inference import Recognizer
     from teinet.inference.files import find_videos
 
     videos = find_videos(args.videos)
-    if args.output and not Path(args.output).absolute().parent.is_dir():
-        raise ConfigError(f"{args.output}: there is no such folder to write to")
+    if args.output:
+        _check_writable(args.output)
     recognizer = Recognizer.load(args.weights, device=args.device)
     done: list[Prediction] = []
     interrupted = False
@@ -58,6 +57,16 @@ def run(args: argparse.Namespace) -> int:
         print(f"stopped after {len(done)} of {len(videos)} videos; their answers follow", file=sys.stderr)
     _write(done, args)
     return 130 if interrupted else int(any(answer.error is not None for answer in done))
+
+
+def _check_writable(path: str) -> None:
+    """Find out before the work, not after it, that its result cannot be written."""
+    from teinet.errors import ConfigError
+
+    try:
+        open(path, "a").close()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def _progress(answers: Iterable[Prediction], total: int) -> Iterable[Prediction]:
@@ -106,37 +115,27 @@ def _rows(answer: Prediction) -> Iterator[tuple[Any, ...]]:
 
 
 def write_table(answers: Sequence[Prediction], file: IO[str]) -> None:
-    """Write a table: the file, its classes with bars, and the seconds looked at."""
-    from rich.box import SIMPLE_HEAD
+    """Write a block for each video: the file and the seconds looked at, then its classes with bars.
+
+    Lines, and not columns: neither a long path nor a long class name is cut or folded on a narrow terminal.
+    """
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     from teinet.evaluation.report import bar
 
-    table = Table(pad_edge=False, box=SIMPLE_HEAD)
-    table.add_column("video", overflow="fold", ratio=2)
-    table.add_column("class", overflow="fold", ratio=2)
-    table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, min_width=12)
-    table.add_column("seconds", no_wrap=True)
+    console = Console(file=file, highlight=False, soft_wrap=True)
     for answer in answers:
-        name = Text(_printable(answer.path))  # Text: brackets in names would be read as markup
+        title = Text(_printable(answer.path), style="bold")  # Text: brackets in names would be read as markup
+        if answer.span:
+            title.append("   {:.2f} - {:.2f} s".format(*answer.span), style="not bold dim")
+        console.print(title)
         if answer.error is not None:
-            table.add_row(name, Text(answer.error, style="red"), "", "", "", end_section=True)
-        for rank, (label, score) in enumerate(answer.labels):
-            table.add_row(
-                name if rank == 0 else "",
-                Text(label, style="bold" if rank == 0 else ""),
-                f"{100 * score:.1f} %",
-                Text(bar(score, 12), style="cyan"),
-                "{:.2f} - {:.2f}".format(*answer.span) if rank == 0 and answer.span else "",
-                end_section=rank == len(answer.labels) - 1,
-            )
-    console = Console(file=file)
-    if not console.is_terminal:
-        console = Console(file=file, width=120)
-    console.print(table)
+            console.print(Text(f"  {answer.error}", style="red"))
+        for rank, (name, score) in enumerate(answer.labels):
+            line = Text("  ").append(f"{bar(score):<20}", style="cyan").append(f" {100 * score:5.1f} %  ")
+            console.print(line.append(name, style="bold" if rank == 0 else ""))
+        console.print()
 
 
 def _printable(text: str) -> str:

@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, default=8, help="videos per step (default: 8)")
     parser.add_argument("--workers", type=int, default=None, help="decoding processes (default: one per core, at most 8)")
     parser.add_argument("--devices", type=int, default=1, help="how many devices; on a CPU, processes")
-    parser.add_argument("--accelerator", default="auto", help="auto, cpu, cuda, mps")
-    parser.add_argument("--precision", default="32-true", help="32-true, bf16-mixed, 16-mixed")
+    parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="auto: a GPU if there is one")
+    parser.add_argument("--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default="32-true", help="default: 32-true")
     parser.add_argument("--output", default=None, help="folder for the results; by default test-VIEWS beside the weights")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
@@ -41,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
     from teinet.models.checkpoint import weights_file
 
     views = Views.parse(args.views)
-    for name, value in (("--batch-size", args.batch_size), ("--devices", args.devices)):
-        if value < 1:
-            raise ConfigError(f"{name} is {value}; it must be at least 1")
+    for name, value, low in (("--batch-size", args.batch_size, 1), ("--devices", args.devices, 1), ("--workers", args.workers, 0)):
+        if value is not None and value < low:
+            raise ConfigError(f"{name} is {value}; it must be at least {low}")
     weights = weights_file(args.weights)
     recognizer = Recognizer.load(weights)
     clips, split = _clips(args, recognizer)

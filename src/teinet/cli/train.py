@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ SHORT = {
     "--output": "--run.output",
     "--workers": "--run.workers",
 }
+_QUOTED = r"'([^']+)'"
 _DESCRIPTION = """\
 Train a network on labelled clips. Settings come from a recipe (YAML), then from the command line; the defaults are the
 paper's. Examples:  teinet train --data videos/ --backbone resnet50  |  teinet train recipe.yaml --optim.lr 0.02  |
@@ -58,12 +60,16 @@ def expand(argv: list[str]) -> list[str]:
                 value = f"teinet_{value}"
         elif position and argv[position - 1] == "--backbone":
             word = f"teinet_{word}"
-        elif re.search(r"\.ya?ml$", word) and (position == 0 or not argv[position - 1].startswith("--")):
+        elif re.search(r"\.ya?ml$", word) and not _awaits_value(argv[:position]):
             result += ["--config", word]
             continue
         option = SHORT.get(option, option)
         result.append(option + equals + value if word.startswith("--") else word)
     return result
+
+
+def _awaits_value(before: list[str]) -> bool:
+    return bool(before) and before[-1].startswith("--") and "=" not in before[-1]
 
 
 def parse_recipe(argv: list[str]) -> tuple[Recipe, str | None]:
@@ -75,8 +81,8 @@ def parse_recipe(argv: list[str]) -> tuple[Recipe, str | None]:
     parser = recipe_parser()
     try:
         parsed = parser.parse_args(expand(argv))
-        recipe = parser.instantiate_classes(parsed)
-    except ArgumentError as error:
+        recipe = parser.instantiate(parsed)
+    except (ArgumentError, TypeError, ValueError) as error:
         raise ConfigError(_explain(str(error))) from None
     except OSError as error:
         raise ConfigError(f"the recipe cannot be read: {error}") from None
@@ -105,10 +111,33 @@ def _explain(text: str) -> str:
     unknown = re.search(r"[Kk]ey[\"' ]+([\w.\-]+)[\"' ]+(?:is not expected|does not exist)", text)
     unknown = unknown or re.search(r"[Uu]nrecognized arguments: --([\w.\-]+)", text)
     unknown = unknown or re.search(r"(?:does not accept nested key|accept option) [\"']([\w.\-]+)[\"']", text)
+    unknown = unknown or re.search(r"Option [\"']([\w.\-]+)[\"'] is not accepted", text)
     if unknown:
         name = unknown[1]
-        return f"there is no setting {name!r}.{nearest(name, field_names())} teinet train --help lists all"
+        fields = field_names()
+        hint = nearest(name, [*fields, *SHORT]) or nearest(f"--{name}", SHORT)
+        if not hint:  # inside a section of a recipe its name is not said
+            hint = nearest(name, [f.partition(".")[2] for f in fields])
+        return f"there is no setting {name!r}.{hint} teinet train --help lists all"
+    if wrong := re.search(r'Parser key "([\w.]+)": Expected a (.+?)\. Got value: ?(.*)$', text):
+        return f"{wrong[1]} is {wrong[3]!r}; it must be {_kind(wrong[2])}.{nearest(wrong[3], re.findall(_QUOTED, wrong[2]))}"
+    if absent := re.search(r"File does not exist: '(.+)'", text):
+        return f"there is no recipe {absent[1]}"
+    if stray := re.search(r"unrecognized arguments: (.+)", text):
+        return f"{stray[1]!r} means nothing here: a recipe's name ends in .yaml, settings look like --optim.lr 0.02"
+    if "Unexpected config" in text or "must be a mapping" in text:
+        return "this is no recipe: it must hold sections (data, model, clip, optim, run) with settings in them"
+    if broken := re.search(r"Problems parsing config: (.+)", text):
+        return f"the recipe is no valid YAML: {broken[1]}"
     return text
+
+
+def _kind(text: str) -> str:
+    """A type as a person says it."""
+    if values := re.findall(_QUOTED, text):
+        return "one of " + ", ".join(values)
+    words = {"float": "a number", "int": "a whole number", "bool": "true or false", "list": "a list", "str": "text"}
+    return next((said for name, said in words.items() if re.search(rf"\b{name}\b", text)), text)
 
 
 def main(argv: list[str]) -> int:
@@ -126,7 +155,7 @@ def main(argv: list[str]) -> int:
     if resume:
         folder = Path(resume)
         if not (folder / RECIPE).is_file():
-            raise ConfigError(f"{folder} is no run: it holds no {RECIPE}")
+            raise ConfigError(f"{folder} is no run: it holds no {RECIPE}; name the folder that `teinet train` made")
         if len([w for w in expand(argv) if w.startswith("--")]) > 1:
             raise ConfigError("--resume goes on with the run's own recipe; other settings would make it another run")
         recipe = recipe_from_file(folder / RECIPE)
@@ -134,5 +163,6 @@ def main(argv: list[str]) -> int:
             raise ConfigError(f"{folder} holds no {STATE}: it stopped before its first state was saved; start it anew")
     console = Console()
     folder = train(recipe, resume=folder, console=console)
-    console.print(f"\nTrained. Next:\n  teinet test {folder}\n  teinet predict {folder} VIDEO", highlight=False)
+    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes the first one speaks
+        console.print(f"\nTrained. Next:\n  teinet test {folder}\n  teinet predict {folder} VIDEO", highlight=False)
     return 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,18 +55,19 @@ class ClipList:
         root = _common_folder(self.paths)
         for path, label, start, end in zip(self.paths, self.labels, self.starts, self.ends):
             name = self.class_names[label] if label >= 0 else ""
-            digest.update(f"{Path(path).relative_to(root).as_posix()}\t{name}\t{start}\t{end}\n".encode())
+            inside = Path(path).relative_to(root) if root else Path(path)
+            digest.update(f"{inside.as_posix()}\t{name}\t{start}\t{end}\n".encode())
         return {"clips": len(self), "classes": len(self.class_names), "sha256": digest.hexdigest()}
 
 
-def _common_folder(paths: Sequence[str]) -> Path:
+def _common_folder(paths: Sequence[str]) -> Path | None:
     if not paths:
-        return Path()
-    folders = [Path(p).parent for p in paths]
-    shared = folders[0]
-    while not all(shared == f or shared in f.parents for f in folders):
-        shared = shared.parent
-    return shared
+        return None
+    folders = {os.path.dirname(p) for p in paths}
+    try:
+        return Path(os.path.commonpath(folders))
+    except ValueError:  # absolute and relative paths mixed, or two drives
+        return None
 
 
 def read_rows(path: str | Path, *, root: str | Path | None = None) -> list[Row]:
@@ -84,9 +87,10 @@ def read_rows(path: str | Path, *, root: str | Path | None = None) -> list[Row]:
 
 
 def _read_folder(root: Path) -> list[Row]:
-    splits = {d: SPLIT_FOLDERS[d.name.lower()] for d in sorted(root.iterdir()) if d.name.lower() in SPLIT_FOLDERS and d.is_dir()}
-    if "train" not in splits.values():  # a class may well be called "test"
-        splits = {}
+    folders = [d for d in sorted(root.iterdir()) if d.is_dir() and not d.name.startswith(".")]
+    splits = {d: SPLIT_FOLDERS[d.name.lower()] for d in folders if d.name.lower() in SPLIT_FOLDERS}
+    if "train" not in splits.values() or any(is_video(p) for d in splits for p in d.iterdir()):
+        splits = {}  # a class may well be called "test", or "train": then it holds videos, not class folders
     rows: list[Row] = []
     for folder, split in (splits or {root: ""}).items():
         classes = [d for d in sorted(folder.iterdir()) if d.is_dir() and not d.name.startswith(".")]
@@ -97,7 +101,9 @@ def _read_folder(root: Path) -> list[Row]:
             columns = {"split": split} if split else {}
             rows += [Row(str(p), directory.name, columns=columns) for p in videos]
     if not rows:
-        raise AnnotationError(root, "no videos found; expected one folder per class with videos in it")
+        flat = any(is_video(p) for p in root.iterdir())
+        found = "its videos lie in no class folder" if flat else "no videos found"
+        raise AnnotationError(root, f"{found}; expected one folder per class with videos in it, or a csv with path and label")
     return rows
 
 
@@ -105,11 +111,14 @@ def _read_csv(path: Path, root: Path) -> list[Row]:
     rows: list[Row] = []
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names = reader.fieldnames or []
+            reader = csv.DictReader(file, skipinitialspace=True)
+            names = reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
             if "path" not in names:
-                found = ", ".join(names[:8]) or "nothing"
-                raise AnnotationError(path, f"the first line must name the columns, `path` among them; found: {found}", 1)
+                found = ", ".join(names[:8])[:120] or "nothing"
+                hint = "; fields are separated by commas" if ";" in found or "\t" in found else ""
+                raise AnnotationError(path, f"the first line must name the columns, `path` among them{hint}; found: {found}", 1)
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise AnnotationError(path, f"the first line names {', '.join(twice)} twice", 1)
             for record in reader:
                 rows.append(_row(record, path, reader.line_num, root))
     except UnicodeDecodeError as error:
@@ -120,21 +129,27 @@ def _read_csv(path: Path, root: Path) -> list[Row]:
         raise AnnotationError(path, "the list holds no clips")
     sample = rows[:: max(1, len(rows) // 20)]
     if not any(Path(r.path).exists() for r in sample):
-        raise AnnotationError(path, f"none of its files exist, for example {sample[0].path}; set the folder they lie in (root)")
+        raise AnnotationError(
+            path, f"none of its files exist, for example {sample[0].path}; say which folder its paths start from (root)"
+        )
     return rows
 
 
 def _row(record: dict[str | None, str | None], path: Path, line: int, root: Path) -> Row:
     if None in record or None in record.values():
-        raise AnnotationError(path, "this line has another number of fields than the header", line)
-    if not record["path"]:
-        raise AnnotationError(path, "empty path", line)
+        advice = "a name that holds a comma stands in double quotes"
+        raise AnnotationError(path, f"this line has another number of fields than the first one; {advice}", line)
+    columns = {name: value.strip() for name, value in record.items()}
+    if not columns["path"]:
+        raise AnnotationError(path, "this line names no path", line)
     try:
-        start, end = (float(record[k]) if record.get(k) else None for k in ("start", "end"))
+        start, end = (float(columns[k]) if columns.get(k) else None for k in ("start", "end"))
     except ValueError:
         raise AnnotationError(path, "start and end must be numbers (seconds)", line) from None
-    label = record.get("label") or None
-    return Row(str(root / record["path"]), label, line, start, end, dict(record))
+    if not all(v is None or (math.isfinite(v) and v >= 0) for v in (start, end)) or (end or math.inf) <= (start or 0):
+        found = f"start {columns.get('start') or 'none'} and end {columns.get('end') or 'none'}"
+        raise AnnotationError(path, f"{found}: no span of time (seconds, 0 <= start < end)", line)
+    return Row(str(root / columns["path"]), columns.get("label") or None, line, start, end, columns)
 
 
 def select(rows: Sequence[Row], selection: str, *, source: object) -> list[Row]:
@@ -170,9 +185,12 @@ def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, s
 
     Raises:
         AnnotationError: a label that is not among `class_names`, with its line.
+        ConfigError: `class_names` name a class twice.
     """
     names = list(class_names) if class_names is not None else sorted({r.label for r in rows if r.label is not None})
     index = {name: i for i, name in enumerate(names)}
+    if len(index) < len(names):
+        raise ConfigError(f"classes are named twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
     for row in rows:
         if row.label is not None and row.label not in index:
             hint = nearest(row.label, names)

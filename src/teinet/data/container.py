@@ -13,8 +13,10 @@ import av.logging
 
 from teinet.errors import VideoError
 
-# libav writes to the terminal on its own account; what matters of it reaches the user through VideoError.
-av.logging.set_level(av.logging.PANIC)
+# libav writes to the terminal on its own account; what matters of it reaches the user through VideoError. None, and no
+# level: at any level PyAV hands libav's errors to Python, and a decoder's thread that waits for Python's lock to report
+# one, while the thread that holds the lock waits for the decoder, waits for ever.
+av.logging.set_level(None)
 av.logging.set_libav_level(av.logging.PANIC)
 
 

@@ -61,12 +61,16 @@ class TrainingClips(Dataset):
 
     def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, int, int] | Unreadable:
         index, seed = draw
-        rng = np.random.default_rng(seed)
         start, end = self.clips.span(index)
+
+        def choose(n: int) -> np.ndarray:  # may be called again with the true n: its draws must not add up
+            return self.sampling.train(n, np.random.default_rng((seed, 0)))
+
         try:
-            frames = read_clip(self.clips.paths[index], lambda n: self.sampling.train(n, rng), start=start, end=end)
+            frames = read_clip(self.clips.paths[index], choose, start=start, end=end)
         except VideoError as error:
             return Unreadable(index, error.path, error.reason)
+        rng = np.random.default_rng((seed, 1))
         clip, flipped = train_clip(frames.data, self.preprocessing, self.augmentation, rng)
         label = int(self.clips.labels[index])
         return clip, self.mirrored[label] if flipped and self.mirrored else label, index

@@ -17,6 +17,7 @@ import numpy as np
 
 from teinet.data import index_cache
 from teinet.data.container import check_file, ends_too_early, open_video
+from teinet.data.keyframes import is_idr, safe_keys
 from teinet.data.picture import is_transposed, rotation
 from teinet.errors import VideoError
 
@@ -134,7 +135,7 @@ def _build(path: str) -> FrameIndex:
     else:
         times, pts = stamps * time_base - start, stamps
     trusted = exact and bool(formats & _SEEKABLE_FORMATS) and codec in _SEEKABLE_CODECS
-    keys = _safe_keys(packets) if trusted else np.zeros(0, np.int64)
+    keys = safe_keys(packets.pts, packets.keys) if trusted else np.zeros(0, np.int64)
     step = 1 / rate if rate else 0.0
     if n > 1:
         step = float(np.median(np.diff(times)))
@@ -156,7 +157,7 @@ def _note(packet: av.Packet, stream: av.VideoStream, packets: _Packets) -> None:
     packets.pts.append(packet.pts)
     packets.dts.append(packet.dts)
     packets.sizes.append(packet.size)
-    packets.keys.append(packet.is_keyframe and (codec != "h264" or _is_idr(packet, stream.codec_context.extradata)))
+    packets.keys.append(packet.is_keyframe and (codec != "h264" or is_idr(packet, stream.codec_context.extradata)))
 
 
 def _first_frame(packet: av.Packet | None, stream: av.VideoStream | None = None) -> av.VideoFrame | None:
@@ -194,37 +195,6 @@ def _stamps(packets: _Packets) -> tuple[np.ndarray | None, bool]:
 
 def _doubtful(codec: str, packets: _Packets) -> bool:
     return codec in _PACKED_CODECS and any(size <= _PLACEHOLDER_BYTES for size in packets.sizes)
-
-
-def _safe_keys(packets: _Packets) -> np.ndarray:
-    """Keyframes that no frame reaches across: all packets before them are shown before, all after them after."""
-    pts = np.array(packets.pts, np.int64)
-    before = np.maximum.accumulate(np.append(np.iinfo(np.int64).min, pts[:-1]))
-    after = np.minimum.accumulate(np.append(pts[1:], np.iinfo(np.int64).max)[::-1])[::-1]
-    safe = np.array(packets.keys, bool) & (before < pts) & (pts < after)
-    return np.searchsorted(np.sort(pts), pts[safe]).astype(np.int64)
-
-
-def _is_idr(packet: av.Packet, extradata: bytes | None) -> bool:
-    """Say whether an H.264 keyframe is a true restart: recovery points of gradual refresh are marked as keys too."""
-    data = bytes(packet)
-    position = 0
-    length_bytes = (extradata[4] & 3) + 1 if extradata and extradata[0] == 1 and len(extradata) > 4 else 0
-    while position < len(data):
-        if length_bytes:
-            end = position + length_bytes
-            length = int.from_bytes(data[position:end], "big")
-            kind = data[end] & 31 if end < len(data) else 0
-            position = end + max(length, 1)
-        else:
-            start = data.find(b"\0\0\1", position)
-            if start < 0 or start + 3 >= len(data):
-                return False
-            kind = data[start + 3] & 31
-            position = start + 3
-        if 1 <= kind <= 5:  # the first slice decides
-            return kind == 5
-    return False
 
 
 def decoded_pts(path: str) -> list[int]:

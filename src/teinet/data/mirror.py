@@ -7,25 +7,24 @@ from collections.abc import Sequence
 
 from teinet.errors import ConfigError
 
-_EXCHANGE = {
-    "left": "right",
-    "right": "left",
-    "clockwise": "counterclockwise",
-    "counterclockwise": "clockwise",
-    "anticlockwise": "clockwise",
-    "leftward": "rightward",
-    "rightward": "leftward",
-    "leftwards": "rightwards",
-    "rightwards": "leftwards",
-}
-_WORDS = re.compile(r"[a-z]+|[^a-z]+", re.IGNORECASE)
+_PAIRS = (("left", "right"), ("leftward", "rightward"), ("leftwards", "rightwards"), ("clockwise", "counterclockwise"))
+_EXCHANGE = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])}
+# "pulling it right out", "left behind": no directions
+_NO_DIRECTION = re.compile(r"\b(right[ _-](?:out|away|after|before|now|there|here)|left[ _-](?:behind|over|alone))\b")
+_COUNTER = re.compile(r"(?:counter|anti)[ _-]?clockwise|\bccw\b")
+_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # SwipeLeft
 
 
-def mirrored_name(name: str, counter: str = "counterclockwise") -> str:
-    """`name` with left and right, clockwise and counterclockwise (or anticlockwise) exchanged; case is ignored."""
-    text = re.sub(r"\bcounter[ -]clockwise\b", "counterclockwise", name, flags=re.IGNORECASE)
-    words = [_EXCHANGE.get(w.lower(), w) for w in _WORDS.findall(text)]
-    return "".join(counter if w == "counterclockwise" else w for w in words)
+def _words(name: str) -> tuple[str, ...]:
+    """The words of a class name, however it is written: lower case, anticlockwise and its spellings as one word."""
+    text = _COUNTER.sub("counterclockwise", _BORDER.sub(" ", name).lower())
+    text = _NO_DIRECTION.sub(lambda found: re.sub("[ _-]", "", found[0]), text)
+    return tuple(re.findall(r"[^\W_]+", text))
+
+
+def mirrored_name(name: str) -> str:
+    """The words of `name` with left and right, clockwise and counterclockwise exchanged, in lower case."""
+    return " ".join(_EXCHANGE.get(word, word) for word in _words(name))
 
 
 def mirrored_labels(class_names: Sequence[str]) -> list[int]:
@@ -34,17 +33,16 @@ def mirrored_labels(class_names: Sequence[str]) -> list[int]:
     Raises:
         ConfigError: a class names a direction and its mirror image is no class.
     """
-    index = {name.lower(): i for i, name in enumerate(class_names)}
+    index: dict[str, int] = {}
+    for i, name in enumerate(class_names):
+        index.setdefault(" ".join(_words(name)), i)
     labels = []
     for i, name in enumerate(class_names):
-        candidates = [mirrored_name(name, c).lower() for c in ("counterclockwise", "counter clockwise", "counter-clockwise", "anticlockwise")]
-        plain = re.sub(r"\bcounter[ -]clockwise\b", "counterclockwise", name, flags=re.IGNORECASE).lower()
-        if candidates[0] == plain:
+        image = mirrored_name(name)
+        if image == " ".join(_words(name)):
             labels.append(i)
-        elif found := [index[c] for c in candidates if c in index]:
-            labels.append(found[0])
+        elif image in index:
+            labels.append(index[image])
         else:
-            raise ConfigError(
-                f"mirroring would turn class {name!r} into {candidates[0]!r}, which is no class; train without mirror"
-            )
+            raise ConfigError(f"mirroring would turn class {name!r} into {image!r}, which is no class; train without mirror")
     return labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -21,14 +22,17 @@ class DataConfig:
     Args:
         path: a folder of class folders (optionally inside train/, val/, test/), or a csv with columns path and label.
         root: the folder that a csv's paths start from; by default the csv's own.
-        train, val, test: selections by a column's values, `column=value,value`; several, joined by `;`, must all hold.
-        folds: divide into this many folds (stratified by label); `test_fold` is tested, the others train.
-        test_fold: 0 to folds - 1.
+        train: rows that train, by a column's values: `subject=1,3,5`; several conditions, joined by `;`, must all hold.
+            By default those that neither val nor test takes.
+        val: rows that validate, written likewise.
+        test: rows that no training sees, written likewise.
+        folds: divide into this many folds (each with its share of every class); `test_fold` is tested, the others train.
+        test_fold: which fold is tested, 0 to folds - 1.
         group: a column whose values are never divided between folds, such as source_video or subject.
         val_share: share of the training clips held out for validation, 0 to 0.5 (whole groups where `group` is set).
             By default 0.2 where neither val nor test clips are named, otherwise 0.
         classes: class names in the order of their indices; by default the labels found, sorted.
-        seed: of the division into folds and of `val_share`.
+        seed: starts the random numbers that divide into folds and hold out `val_share`.
     """
 
     path: str | None = None
@@ -55,6 +59,10 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
         raise ConfigError("no data given; name a folder of class folders or a csv with --data PATH")
     rows = read_rows(config.path, root=config.root)
     parts = _divide(rows, config)
+    if class_names is None:  # to train on; a trained network may well be shown clips that nobody named
+        for row in parts["train"] + parts["val"]:
+            if row.label is None and any(r.label is not None for r in rows):
+                raise AnnotationError(config.path, f"{row.path} has no label, so it can neither train nor validate", row.line)
     names = list(class_names) if class_names is not None else config.classes
     if names is None:
         names = sorted({r.label for r in rows if r.label is not None})
@@ -82,7 +90,8 @@ def _divide(rows: list[Row], config: DataConfig) -> dict[Split, list[Row]]:
         alias = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
         parts = {"train": [], "val": [], "test": []}
         for row in rows:
-            split = alias.get(row.columns["split"].lower(), row.columns["split"].lower())
+            text = row.columns["split"].lower()
+            split = alias.get(text, text)
             if split not in parts:
                 raise AnnotationError(source, f"split {row.columns['split']!r} is none of train, val, test", row.line)
             parts[split].append(row)
@@ -115,15 +124,24 @@ def _groups(rows: list[Row], config: DataConfig) -> np.ndarray | None:
 def _fold(rows: list[Row], config: DataConfig) -> tuple[list[Row], list[Row]]:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    if not 0 <= config.test_fold < config.folds or config.folds < 2:
+    if config.folds < 2:
+        raise ConfigError(f"folds is {config.folds}; to train on some and test on others takes at least 2")
+    if not 0 <= config.test_fold < config.folds:
         raise ConfigError(f"test_fold {config.test_fold} does not exist with {config.folds} folds (0 to {config.folds - 1})")
     labels, groups = np.array([r.label or "" for r in rows]), _groups(rows, config)
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     folds = kind(config.folds, shuffle=True, random_state=config.seed)
+    count, unit = (len(rows), "clips") if groups is None else (len(set(groups)), f"values of {config.group}")
+    if count < config.folds:
+        raise ConfigError(f"{config.path}: {count} {unit} cannot be divided into {config.folds} folds")
     try:
-        train, test = list(folds.split(labels, labels, groups))[config.test_fold]
+        with warnings.catch_warnings():  # a class with fewer clips than folds is missing from some, which is no mistake
+            warnings.simplefilter("ignore", UserWarning)
+            train, test = list(folds.split(labels, labels, groups))[config.test_fold]
     except ValueError as error:
         raise ConfigError(f"{config.path}: cannot be divided into {config.folds} folds: {error}") from error
+    if not len(test):
+        raise ConfigError(f"{config.path}: fold {config.test_fold} of {config.folds} is empty; take fewer folds")
     return [rows[i] for i in train], [rows[i] for i in test]
 
 

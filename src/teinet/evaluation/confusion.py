@@ -40,7 +40,7 @@ def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str
     width, height = figure.get_size_inches()
     axes = figure.add_axes((left / width, bottom / height, side / width, side / height))
     colours = LinearSegmentedColormap.from_list("ink", ["#fbfaf6", "#cfe3e2", "#6fb0b4", "#21748a", "#0d3b57"])
-    colours.set_bad("#e9e6df")  # a class without clips
+    colours = colours.with_extremes(bad="#e9e6df")  # a class without clips
     norm = PowerNorm(1 if named else 0.45, vmin=0, vmax=1)
     image = axes.imshow(np.ma.masked_invalid(share), cmap=colours, norm=norm, interpolation="nearest")
     axes.set_xlabel("recognised as", color="#333333")

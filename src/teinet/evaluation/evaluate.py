@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple, get_args
 
 import lightning as L
 import numpy as np
@@ -19,7 +19,7 @@ from teinet.data.clips import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.views import Averaging, Views, average_views, load_views
-from teinet.errors import VideoError
+from teinet.errors import ConfigError, VideoError, nearest
 from teinet.evaluation.scores import Scores
 from teinet.models.classifier import VideoClassifier
 
@@ -74,6 +74,7 @@ class Scoring(L.LightningModule):
         self.averaging = averaging
         self.clips_per_forward = clips_per_forward
         self._scored: list[ClipScore] = []
+        self.scored: list[ClipScore] = []  # of all processes
 
     def on_validation_epoch_start(self) -> None:
         self._scored = []
@@ -88,13 +89,19 @@ class Scoring(L.LightningModule):
         probabilities = average_views(logits, self.averaging)
         self._scored += [ClipScore(i, p) for i, p in zip(batch.indices, probabilities.cpu().numpy())]
 
-    def gathered(self) -> list[ClipScore]:
-        """The scores of all processes, in the order of the list."""
-        parts = [self._scored]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            parts = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(parts, self._scored)
-        return sorted((s for part in parts for s in part), key=lambda s: s.index)
+    def on_validation_epoch_end(self) -> None:
+        """Gather the scores of all processes, in the order of the list, while the processes still talk."""
+        parts = gather(self._scored)
+        self.scored = sorted((s for part in parts for s in part), key=lambda s: s.index)
+
+
+def gather(value: Any) -> list[Any]:
+    """What each process of the run holds, in every process; of a single process a list of one."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [value]
+    values: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def evaluation_loader(
@@ -122,13 +129,39 @@ def prepare_worker(worker_id: int) -> None:
     torch.set_num_threads(1)
 
 
+Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """What a test runs on; `precision` as Lightning names it."""
+    """What a run or a test computes on; `precision` as Lightning names it.
 
-    accelerator: str = "auto"
+    Raises:
+        ConfigError: this machine has no such device, or not so many.
+    """
+
+    accelerator: Accelerator = "auto"
     devices: int = 1
-    precision: str = "32-true"
+    precision: Precision = "32-true"
+
+    def __post_init__(self) -> None:
+        for name, kind in (("accelerator", Accelerator), ("precision", Precision)):
+            value, valid = getattr(self, name), get_args(kind)
+            if value not in valid:
+                raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(value, valid)}")
+        if self.devices < 1:
+            raise ConfigError(f"devices is {self.devices}; it must be at least 1")
+        if self.accelerator == "mps" and not torch.backends.mps.is_available():
+            raise ConfigError("accelerator is mps, but this machine offers no Apple GPU to torch; take cpu")
+        if self.accelerator == "cuda" or (self.accelerator == "auto" and torch.cuda.is_available()):
+            if (found := torch.cuda.device_count()) < self.devices:
+                advice = f"at most {found}" if found else "accelerator cpu"
+                raise ConfigError(f"devices is {self.devices} on cuda, but torch finds {found or 'none'} here; take {advice}")
+
+    def trainer_arguments(self) -> dict[str, Any]:
+        """What Lightning's Trainer takes of this."""
+        return {**asdict(self), "strategy": "ddp" if self.devices > 1 else "auto", "use_distributed_sampler": False}
 
 
 class _TestData(L.LightningDataModule):
@@ -165,11 +198,7 @@ def evaluate(
     scoring = Scoring(model, averaging=averaging)
     quiet()
     trainer = L.Trainer(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        precision=hardware.precision,
-        strategy="ddp" if hardware.devices > 1 else "auto",
-        use_distributed_sampler=False,
+        **hardware.trainer_arguments(),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -179,7 +208,7 @@ def evaluate(
     data = _TestData(ViewClips(clips, sampling, preprocessing, views), batch_size, workers)
     trainer.validate(scoring, datamodule=data, verbose=False)
     facts = {"views": str(views), "averaging": averaging, "data": clips.fingerprint(), **(meta or {})}
-    return to_scores(scoring.gathered(), clips, facts)
+    return to_scores(scoring.scored, clips, facts)
 
 
 def to_scores(scored: Sequence[ClipScore], clips: ClipList, meta: dict[str, Any]) -> Scores:

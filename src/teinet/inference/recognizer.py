@@ -31,7 +31,7 @@ class Recognizer:
     Args:
         model: maps `(B, T, 3, S, S)` uint8 to `(B, classes)` logits; put into eval mode.
         class_names: one per class, in the order of the network's outputs.
-        preprocessing: size and colours that the network was trained with; None takes 224 and the network's mean and std.
+        preprocessing: size and colours that the network trained with; None takes 224 and the network's mean and std.
         sampling: how frames are chosen; None spreads the network's T frames over the video.
         header: what else the weights file shall say (recipe, scores, licence).
 

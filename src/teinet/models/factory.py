@@ -64,7 +64,17 @@ def create_model(
         raise ConfigError("pretrained and backbone_weights are two sources of the same weights: give one.")
     stages = tuple(stages)
 
-    cnn = timm.create_model(backbone, pretrained=pretrained, num_classes=num_classes, drop_rate=dropout)
+    try:
+        cnn = timm.create_model(backbone, pretrained=pretrained, num_classes=num_classes, drop_rate=dropout)
+    except Exception as error:
+        if not pretrained:
+            raise
+        # the hub's client, its transport and timm each raise kinds of their own
+        raise CheckpointError(
+            f"the pretrained weights of {backbone} could not be fetched ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else 'no reason given'}). Where there is no network, fetch "
+            "them elsewhere and give the file as backbone_weights."
+        ) from error
     _start_head(cnn, backbone, num_classes, pretrained, backbone_weights)
     insert_temporal(
         cnn, temporal, num_frames=num_frames, stages=stages, shortcut_only=shortcut_only, **temporal_options

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from teinet.data.clips import ClipList
 from teinet.data.dataset import ClipBatch, seed_of
 from teinet.errors import RunError
-from teinet.evaluation.evaluate import Scoring
+from teinet.evaluation.evaluate import Scoring, gather
 from teinet.models.classifier import VideoClassifier
 from teinet.training.optim import build_optimizer, build_schedule, parameter_groups
 from teinet.training.recipe import Recipe
@@ -72,50 +72,71 @@ class TrainingModule(Scoring):
         torch.manual_seed(seed_of(self.recipe.run.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, torch.Tensor]:
-        self._record(batch.unreadable)
+        problem = self._record(batch.unreadable)
         if not len(batch.labels):  # other processes may have clips: take part in the step with a gradient of zero
+            self._stop_together(problem)
             return {"loss": sum(p.sum() for p in self.parameters() if p.requires_grad) * 0.0}
         logits = self.model(batch.frames)
         loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.optim.label_smoothing)
         if not math.isfinite(loss.item()):
-            self._stop_on_bad_loss(loss.item(), batch)
+            problem = problem or self._bad_loss(loss.item(), batch)
+        self._stop_together(problem)
+        rate = self.optimizers().param_groups[0]["lr"]
+        self.log_dict({"loss": loss.detach(), "lr": rate}, on_step=True, on_epoch=False, batch_size=len(batch.labels))
         correct = (logits.argmax(1) == batch.labels).sum()
         return {"loss": loss, "correct": correct.detach(), "count": len(batch.labels)}
 
     def on_validation_epoch_end(self) -> None:
         """Log val_top1 and val_loss over all validation clips; an unreadable one counts as wrong."""
+        super().on_validation_epoch_end()
         labels = torch.from_numpy(self.val_clips.labels)
         probabilities = torch.zeros(len(labels), self.model.num_classes)
-        for score in self.gathered():
+        for score in self.scored:
             if score.probabilities is not None:
                 probabilities[score.index] = torch.from_numpy(score.probabilities)
         hits = (probabilities.argmax(1) == labels) & (probabilities.sum(1) > 0)
         losses = -probabilities.clamp_min(1e-9).log()[torch.arange(len(labels)), labels]
         self.log_dict({"val_top1": hits.double().mean().float(), "val_loss": losses.mean()})
 
-    def _stop_on_bad_loss(self, loss: float, batch: ClipBatch) -> None:
+    def _stop_together(self, problem: str | None) -> None:
+        """Stop where any process has a problem: were one to leave alone, the others would wait for its gradients."""
+        if self.trainer.world_size > 1:
+            found = torch.tensor(float(problem is not None), device=self.device)
+            torch.distributed.all_reduce(found)
+            problem = next(p for p in gather(problem) if p) if found.item() else None
+        if problem:
+            raise RunError(problem)
+
+    def _bad_loss(self, loss: float, batch: ClipBatch) -> str:
         rate = self.optimizers().param_groups[0]["lr"]
         names = ", ".join(self.clip_paths[i] for i in batch.indices.tolist())
-        raise RunError(
+        return (
             f"the loss is {loss} at step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {rate:.3g}; "
             f"the run stops. Lower optim.lr, or look at the clips of this batch: {names}"
         )
 
-    def _record(self, unreadable: list[tuple[str, str]]) -> None:
-        new = [(path, reason) for path, reason in unreadable if path not in self.unreadable]
-        if not new:
-            return
-        self.unreadable.update(new)
-        exists = self.unreadable_csv.exists()
-        with self.unreadable_csv.open("a", newline="") as file:
-            csv.writer(file).writerows(([] if exists else [("path", "reason")]) + new)
+    def _record(self, unreadable: list[tuple[str, str]]) -> str | None:
+        """List clips that could not be read; returns why the run must stop when they are too many."""
+        if all(path in self.unreadable for path, _ in unreadable):
+            return None
+        known = {}
+        if self.unreadable_csv.exists():  # what the other processes found, or this run before it was resumed
+            with self.unreadable_csv.open(newline="", errors="surrogateescape") as file:
+                known = {row["path"]: row["reason"] for row in csv.DictReader(file)}
+        self.unreadable.update(known)
+        new = [(path, reason) for path, reason in unreadable if path not in known]
+        self.unreadable.update(unreadable)
+        # surrogateescape: names of files are bytes on Linux and need not be UTF-8
+        with self.unreadable_csv.open("a", newline="", errors="surrogateescape") as file:
+            csv.writer(file).writerows(([] if known else [("path", "reason")]) + new)
         limit = self.recipe.run.max_unreadable
-        if len(self.unreadable) > limit * len(self.clip_paths):
-            path, reason = new[-1]
-            raise RunError(
-                f"{len(self.unreadable)} of {len(self.clip_paths)} training clips cannot be read, more than the allowed "
-                f"{limit:.1%} (run.max_unreadable); the last: {path}: {reason}. All are listed in {self.unreadable_csv}"
-            )
+        if len(self.unreadable) <= limit * len(self.clip_paths):
+            return None
+        path, reason = unreadable[-1]
+        return (
+            f"{len(self.unreadable)} of {len(self.clip_paths)} training clips cannot be read, more than the allowed "
+            f"{limit:.1%} (run.max_unreadable); the last: {path}: {reason}. All are listed in {self.unreadable_csv}"
+        )
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["unreadable"] = dict(self.unreadable)

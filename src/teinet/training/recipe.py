@@ -22,7 +22,7 @@ class ModelConfig:
         gate: MEM's form, paper (Eq. 3) or residual.
         init: TIM's first kernel, shift (equals TSM) or identity.
         n_div: TSM moves 1/n_div of the channels each way (default 8).
-        dropout: before the classifier.
+        dropout: share of features dropped before the classifier, 0 to below 1.
         pretrained: start from timm's ImageNet weights (downloaded once).
         backbone_weights: start from this local file of 2-D weights instead.
         weights: start from this trained recogniser (fine-tuning); a head of another size is replaced.
@@ -89,15 +89,15 @@ class OptimConfig:
         milestones: epochs of the steps; by default at 60, 80 and 90 % of the epochs (30, 40, 45 of 50).
         gamma: factor at each milestone.
         warmup: epochs of linear warm-up (step and cosine).
-        momentum: of SGD.
-        weight_decay: on weights; not on biases and norms.
+        momentum: SGD's, 0 to below 1.
+        weight_decay: pulls weights to zero; biases and norms are left alone.
         clip_grad_norm: largest gradient norm; 0 switches clipping off.
         head_lr_scale: the last layer's weight learns this many times as fast, its bias twice that.
         bias_lr_scale: other biases learn this many times as fast.
         freeze_bn: batch norms that keep their statistics and weights: none, all_but_first, all.
         recompute_bn: batches of training clips over which batch-norm statistics are recomputed before each validation
-            and at the end; 0 leaves the running averages.
-        label_smoothing: of the cross entropy.
+            or, in epochs without one, at their end; 0 leaves the running averages.
+        label_smoothing: share of the target spread over all classes, 0 to below 1.
     """
 
     epochs: int = 50
@@ -130,11 +130,11 @@ class RunConfig:
 
     Args:
         output: folder that runs are made in.
-        name: of this run's folder; by default the network's name and a number.
-        seed: of weights, order, augmentation and dropout.
-        devices: how many; with the cpu accelerator, processes.
-        accelerator: auto, cpu, cuda, mps.
-        precision: auto (16-bit mixed on a GPU, else 32), or Lightning's names.
+        name: this run's folder inside output; by default the network's name and a number.
+        seed: starts the random numbers of weights, order, augmentation and dropout.
+        devices: how many GPUs; without a GPU, how many processes.
+        accelerator: what computes; auto takes a GPU where there is one.
+        precision: auto is 16-bit mixed on a GPU, else 32.
         workers: processes that decode; by default one per core, at most 8.
         validate_every: epochs between validations.
         save_every_steps: steps between saved states from which --resume continues; 0: by minutes only.
@@ -146,8 +146,8 @@ class RunConfig:
     name: str | None = None
     seed: int = 0
     devices: int = 1
-    accelerator: str = "auto"
-    precision: str = "auto"
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     workers: int | None = None
     validate_every: int = 1
     save_every_steps: int = 0
@@ -180,14 +180,34 @@ class Recipe:
             "optim.recompute_bn": (self.optim.recompute_bn, 0),
             "run.devices": (self.run.devices, 1),
             "run.validate_every": (self.run.validate_every, 1),
+            "optim.gamma": (self.optim.gamma, 0),
+            "optim.warmup": (self.optim.warmup, 0),
+            "optim.weight_decay": (self.optim.weight_decay, 0),
+            "optim.clip_grad_norm": (self.optim.clip_grad_norm, 0),
+            "optim.head_lr_scale": (self.optim.head_lr_scale, 0),
+            "optim.bias_lr_scale": (self.optim.bias_lr_scale, 0),
+            "run.seed": (self.run.seed, 0),
             "run.workers": (self.run.workers or 0, 0),
+            "run.save_every_steps": (self.run.save_every_steps, 0),
+            "run.save_every_minutes": (self.run.save_every_minutes, 0),
+            "run.max_unreadable": (self.run.max_unreadable, 0),
         }
         for name, (value, low) in at_least.items():
-            if value < low:
+            if not value >= low:  # also not a number
                 raise ConfigError(f"{name} is {value}; it must be at least {low}")
-        if self.optim.lr <= 0:
-            raise ConfigError(f"optim.lr is {self.optim.lr}; it must be positive")
-        if not 0 <= self.model.dropout < 1:
-            raise ConfigError(f"model.dropout is {self.model.dropout}; it must be in [0, 1)")
+        if not self.optim.lr > 0:
+            raise ConfigError(f"optim.lr is {self.optim.lr}; it must be above 0")
+        shares = {
+            "model.dropout": self.model.dropout,
+            "optim.momentum": self.optim.momentum,
+            "optim.label_smoothing": self.optim.label_smoothing,
+        }
+        for name, value in shares.items():
+            if not 0 <= value < 1:
+                raise ConfigError(f"{name} is {value}; it must lie between 0 and 1, 1 itself not included")
+        if self.optim.freeze_bn == "all" and self.optim.recompute_bn:
+            raise ConfigError("optim.freeze_bn all keeps the statistics that optim.recompute_bn would replace; set one")
+        if self.optim.warmup >= self.optim.epochs:
+            raise ConfigError(f"optim.warmup is {self.optim.warmup}; it must end before optim.epochs ({self.optim.epochs})")
         if self.clip.effective_short_side < self.clip.size:
             raise ConfigError(f"clip.short_side {self.clip.short_side} is smaller than clip.size {self.clip.size}")

@@ -29,7 +29,7 @@ from teinet.data.splits import load_splits
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
 from teinet.errors import ConfigError
-from teinet.evaluation.evaluate import ViewClips, evaluation_loader, prepare_worker, quiet
+from teinet.evaluation.evaluate import Hardware, ViewClips, evaluation_loader, prepare_worker, quiet
 from teinet.models.checkpoint import LAST, load_matching, save_weights
 from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model
@@ -37,7 +37,7 @@ from teinet.training.batchnorm import RecomputeBatchNorm
 from teinet.training.module import TrainingModule
 from teinet.training.progress import TrainingProgress
 from teinet.training.recipe import Recipe
-from teinet.training.state import STATE, EpochLog, RunState, write_json
+from teinet.training.state import STATE, EpochLog, RunState, read_json, write_json
 
 log = logging.getLogger("teinet")
 
@@ -108,18 +108,21 @@ def train(
     splits = load_splits(recipe.data)
     if "train" not in splits:
         raise ConfigError("no clip is left for training")
+    hardware = Hardware(accelerator=recipe.run.accelerator, devices=recipe.run.devices, precision=precision(recipe))
+    if resume and _finished(resume, splits):
+        console.print(f"{resume} is finished: all its {recipe.optim.epochs} epochs are done.", highlight=False)
+        return resume
     L.seed_everything(recipe.run.seed, verbose=False)
     model = build_model(recipe, splits["train"].class_names)
     sampling = Sampling(num_frames=recipe.model.num_frames, strategy=recipe.clip.strategy, window=recipe.clip.window)
     preprocessing = build_preprocessing(recipe, model)
-    folder = resume or make_folder(recipe)
-    _write_facts(folder, recipe, splits)
-
     augmentation = Augmentation(
         crop=recipe.clip.crop, scales=tuple(recipe.clip.scales), mirror=recipe.clip.mirror
     )
     train_clips = TrainingClips(splits["train"], sampling, preprocessing, augmentation)
     val_clips = ViewClips(splits["val"], sampling, preprocessing, Views()) if "val" in splits else None
+    folder = resume or make_folder(recipe)  # nothing is left behind by a recipe that does not fit
+    _write_facts(folder, recipe, splits)
     data = TrainingData(train_clips, val_clips, recipe)
     batches = -(-len(EpochSampler(len(train_clips), seed=0, world_size=recipe.run.devices)) // recipe.optim.batch_size)
     module = TrainingModule(
@@ -140,15 +143,11 @@ def train(
     )
     extra = [RecomputeBatchNorm(recipe.optim.recompute_bn)] if recipe.optim.recompute_bn else []
     trainer = L.Trainer(
-        accelerator=recipe.run.accelerator,
-        devices=recipe.run.devices,
-        strategy="ddp" if recipe.run.devices > 1 else "auto",
-        precision=precision(recipe),
+        **hardware.trainer_arguments(),
         max_epochs=recipe.optim.epochs,
         accumulate_grad_batches=recipe.optim.accumulate,
         gradient_clip_val=recipe.optim.clip_grad_norm or None,
         check_val_every_n_epoch=recipe.run.validate_every,
-        use_distributed_sampler=False,
         num_sanity_val_steps=0,
         logger=TensorBoardLogger(folder, name="tensorboard", version=""),
         log_every_n_steps=10,
@@ -159,7 +158,13 @@ def train(
     )
     if trainer.is_global_zero:
         _announce(console, recipe, splits, folder, data.workers)
-    trainer.fit(module, datamodule=data, ckpt_path=folder / STATE if resume else None, weights_only=True)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=folder / STATE if resume else None, weights_only=True)
+    finally:
+        os.environ.pop(_FOLDER_VARIABLE, None)  # another run of this process makes its own folder
+    if trainer.is_global_zero:
+        facts = read_json(folder / FACTS)
+        write_json(folder / FACTS, {**facts, "finished": _now(), "unreadable": len(module.unreadable)})
     return folder
 
 
@@ -207,9 +212,13 @@ def make_folder(recipe: Recipe) -> Path:
     root = Path(recipe.run.output)
     if recipe.run.name:
         folder = root / recipe.run.name
-        if folder.exists() and any(folder.iterdir()):
+        if (folder / STATE).exists():
             raise ConfigError(
                 f"{folder} holds a run already; go on with it by `teinet train --resume {folder}`, or take another run.name"
+            )
+        if folder.exists() and any(folder.iterdir()):
+            raise ConfigError(
+                f"{folder} holds files, but no run to go on with; remove the folder, or take another run.name"
             )
     else:
         number = 1
@@ -232,7 +241,7 @@ def precision(recipe: Recipe) -> str:
     """Lightning's name of the precision: 16-bit mixed on a GPU (bfloat16 where it has it), else 32."""
     if recipe.run.precision != "auto":
         return recipe.run.precision
-    if recipe.run.accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+    if recipe.run.accelerator in ("auto", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     return "32-true"
 
@@ -252,11 +261,14 @@ def _header(
 def _write_facts(folder: Path, recipe: Recipe, splits: dict[str, ClipList]) -> None:
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return
-    if not (folder / RECIPE).exists():
-        (folder / RECIPE).write_text(yaml.safe_dump(asdict(recipe), sort_keys=False))
+    began = {"command": sys.argv, "started": _now()}
+    if (folder / FACTS).exists():
+        facts = read_json(folder / FACTS)
+        write_json(folder / FACTS, {**facts, "resumed": [*facts.get("resumed", []), began]})
+        return
+    (folder / RECIPE).write_text(yaml.safe_dump(asdict(recipe), sort_keys=False))
     facts = {
-        "command": sys.argv,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **began,
         "seed": recipe.run.seed,
         "learning_rate": recipe.optim.learning_rate(recipe.run.devices),
         "precision": precision(recipe),
@@ -273,6 +285,23 @@ def _write_facts(folder: Path, recipe: Recipe, splits: dict[str, ClipList]) -> N
     write_json(folder / FACTS, facts)
 
 
+def _finished(folder: Path, splits: dict[str, ClipList]) -> bool:
+    """Whether a run was trained to its end; refuses to go on with one whose clips have changed meanwhile."""
+    facts = read_json(folder / FACTS) if (folder / FACTS).exists() else {}
+    for split, clips in splits.items():
+        then, now = facts.get("data", {}).get(split), clips.fingerprint()
+        if split in ("train", "val") and then and then != now:
+            raise ConfigError(
+                f"the {split} clips are not those that {folder} began with ({then['clips']} then, {now['clips']} now, or "
+                "other names); bring them back, or start a new run (--model.weights takes this one's weights along)"
+            )
+    return "finished" in facts
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def _announce(console: Console, recipe: Recipe, splits: dict[str, ClipList], folder: Path, workers: int) -> None:
     counts = ", ".join(f"{len(clips)} {split}" for split, clips in splits.items())
     config, devices = recipe.optim, recipe.run.devices
@@ -287,4 +316,4 @@ def _announce(console: Console, recipe: Recipe, splits: dict[str, ClipList], fol
         f"schedule       {config.schedule}, {config.epochs} epochs; {precision(recipe)}, {workers} workers",
         f"folder         {folder}  ({LAST}, log.csv, tensorboard/)",
     ]
-    console.print("\n".join(lines), highlight=False)
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from teinet.errors import TeinetError
@@ -131,6 +132,7 @@ class EpochLog(Callback):
     def __init__(self, folder: Path):
         self.path = folder / LOG
         self.sums = dict.fromkeys(("loss", "correct", "count", "compute", "wait"), 0.0)
+        self._rate = 0.0
         self._mark = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -153,6 +155,7 @@ class EpochLog(Callback):
         now = time.monotonic()
         self.sums["wait"] += now - self._mark
         self._mark = now
+        self._rate = trainer.optimizers[0].param_groups[0]["lr"]  # that of this step; afterwards it is the next one's
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainingModule, outputs, batch, batch_idx: int) -> None:
         now = time.monotonic()
@@ -167,6 +170,12 @@ class EpochLog(Callback):
         self._mark = time.monotonic()  # validating is not waiting for data
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
+        if trainer.world_size > 1:  # each process saw its share of the clips
+            sums = torch.tensor(list(self.sums.values()), device=pl_module.device, dtype=torch.float32)
+            torch.distributed.all_reduce(sums)
+            self.sums = dict(zip(self.sums, sums.tolist()))
+            for name in ("compute", "wait"):
+                self.sums[name] /= trainer.world_size
         if trainer.is_global_zero:
             self._write([*read_log(self.path), self.row(trainer)])
 
@@ -177,7 +186,7 @@ class EpochLog(Callback):
         row = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
-            "lr": f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}",
+            "lr": f"{self._rate:.6g}",
             "loss": f"{s['loss'] / max(s['count'], 1):.5f}",
             "top1": f"{s['correct'] / max(s['count'], 1):.5f}",
             "seconds": f"{seconds:.2f}",
@@ -207,5 +216,10 @@ def read_log(path: Path) -> list[dict[str, str]]:
 def write_json(path: Path, value: object) -> None:
     """Write JSON whole or not at all."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
     os.replace(partial, path)
+
+
+def read_json(path: Path) -> Any:
+    """Read what `write_json` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))

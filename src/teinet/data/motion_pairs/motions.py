@@ -8,7 +8,7 @@ import numpy as np
 
 from teinet.data.motion_pairs.scenes import Scene, Thing, add_nuisances, render, texture, wander
 from teinet.data.motion_pairs.settings import MotionPairs
-from teinet.data.motion_pairs.shapes import ARROW, BAR, BOX, LIQUID, MOUTH, VESSEL, Shape
+from teinet.data.motion_pairs.shapes import ARROW, BAR, BOX, LIQUID, MOUTH, RING, VESSEL, Shape
 
 Motion = Callable[[np.ndarray, np.random.Generator], Scene]
 
@@ -48,32 +48,38 @@ def _steady(time: np.ndarray) -> np.ndarray:
     return np.ones_like(time)
 
 
-def _travel(
-    time: np.ndarray, rng: np.random.Generator, heading: float, progress: np.ndarray, spread: float = 0.3
-) -> Scene:
+def _travel(time: np.ndarray, rng: np.random.Generator, heading: float) -> Scene:
     """One thing crosses the picture along `heading` (radians, clockwise from the right)."""
-    heading = heading + rng.uniform(-spread, spread)
-    along = rng.uniform(0.9, 1.3) * (progress - 0.5) + rng.uniform(-0.12, 0.12)
+    heading = heading + rng.uniform(-0.3, 0.3)
+    along = rng.uniform(0.9, 1.3) * (_progress(time, rng) - 0.5) + rng.uniform(-0.12, 0.12)
     across = rng.uniform(-0.4, 0.4)
     x = along * np.cos(heading) - across * np.sin(heading) + _sway(time, rng)
     y = along * np.sin(heading) + across * np.cos(heading) + _sway(time, rng)
-    radius = rng.uniform(0.22, 0.34)
+    radius = rng.uniform(0.26, 0.38)
     thing = Thing(Shape.any_round(rng), texture(rng, 48), x, y, radius, radius, rng.uniform(0, 2 * np.pi))
     return Scene([thing], _steady(time))
 
 
 def _left(time, rng):
-    return _travel(time, rng, np.pi, _progress(time, rng))
+    return _travel(time, rng, np.pi)
 
 
 def _up(time, rng):
-    return _travel(time, rng, -np.pi / 2, _progress(time, rng))
+    return _travel(time, rng, -np.pi / 2)
 
 
 def _faster(time, rng):
-    """Along a diagonal, any of the four, first hardly moving and then at speed."""
-    diagonal = np.pi / 4 + rng.integers(4) * np.pi / 2
-    return _travel(time, rng, diagonal, time ** rng.uniform(2.5, 3.5), spread=0.15)
+    """A bead on a ring, either way round: first it hardly moves, then it speeds."""
+    x, y = _place(time, rng, 0.15)
+    orbit, radius = rng.uniform(0.5, 0.6), rng.uniform(0.2, 0.25)
+    turn = rng.choice([-1, 1]) * np.radians(rng.uniform(270, 350)) * time ** rng.uniform(2.2, 3.0)
+    angle = rng.uniform(0, 2 * np.pi) + turn
+    grey = np.full((2, 2, 3), rng.uniform(190, 240), np.float32)
+    ring = Thing(RING, grey, x, y, orbit, orbit)
+    bead = Thing(
+        Shape.any_round(rng), texture(rng, 48), x + orbit * np.cos(angle), y + orbit * np.sin(angle), radius, radius
+    )
+    return Scene([ring, bead], _steady(time))
 
 
 def _nearer(time, rng):
@@ -84,7 +90,7 @@ def _nearer(time, rng):
 
 def _clockwise(time, rng):
     x, y = _place(time, rng, 0.3)
-    radius = rng.uniform(0.5, 0.65)
+    radius = rng.uniform(0.55, 0.75)
     angle = rng.uniform(0, 2 * np.pi) + np.radians(rng.uniform(150, 240)) * _progress(time, rng)
     return Scene([Thing(ARROW, texture(rng, 48), x, y, radius, radius, angle)], _steady(time))
 

@@ -109,7 +109,7 @@ def render(scene: Scene, settings: MotionPairs, rng: np.random.Generator) -> np.
     for thing in [*scene.distractors, *scene.things]:
         _paint(canvas, thing, scene)
     canvas *= scene.light.astype(np.float32)[:, None, None, None]
-    if settings.noise:
+    if settings.noise:  # the same for all three colours, as film grain
         grain = rng.standard_normal((frames, size, size, 1), dtype=np.float32)
         canvas += settings.noise * grain
     return np.clip(canvas, 0, 255, out=canvas).astype(np.uint8)

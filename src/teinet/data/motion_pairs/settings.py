@@ -24,8 +24,8 @@ class MotionPairs:
     val: int = 4
     test: int = 15
     size: int = 96
-    frames: int = 40
-    frame_rate: int = 20
+    frames: int = 24
+    frame_rate: int = 12
     segments: int = 8
     distractors: int = 1
     drift: float = 0.2
@@ -44,7 +44,7 @@ class MotionPairs:
         if self.frames < self.segments or not is_symmetric(self.frames, self.segments):
             raise ConfigError(
                 f"motion_pairs: the middles of {self.segments} segments of {self.frames} frames are not the same "
-                f"frames when a clip runs backwards; take an odd number a segment, such as {5 * self.segments} in all"
+                f"frames when a clip runs backwards; take an odd number a segment, such as {3 * self.segments} in all"
             )
 
     def clips(self, split: str) -> int:

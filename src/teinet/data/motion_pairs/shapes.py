@@ -39,7 +39,7 @@ def coordinates_in(
     x, y, width, height, angle = per_frame
     grid = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1).astype(np.float32)
     dx, dy = grid[None, None, :] - x, grid[None, :, None] - y
-    reach = np.hypot(width, height) + 0.05
+    reach = np.hypot(width, height) + 0.05  # of the corners, whatever the angle
     near = (np.abs(dx) < reach) & (np.abs(dy) < reach)
     frame, row, column = np.nonzero(near)
     dx, dy = dx[frame, 0, column], dy[frame, row, 0]
@@ -94,11 +94,16 @@ def _vessel(u, v, phase):
     return np.abs(np.maximum(np.abs(u), np.abs(v)) - 0.9) - 0.1
 
 
+def _ring(u, v, phase):
+    return np.abs(np.hypot(u, v) - 1) - 0.1
+
+
 def _liquid(u, v, phase):
     """What stands in the glass: nothing at phase 0, up to the brim at phase 1."""
     return np.maximum(np.maximum(np.abs(u), np.abs(v)) - 0.84, (0.84 - 1.68 * phase) - v)
 
 
 DISC, BOX, BAR, ARROW = Shape("disc", _disc), Shape("box", _box), Shape("bar", _bar), Shape("arrow", _arrow)
-MOUTH, VESSEL, LIQUID = Shape("mouth", _mouth), Shape("vessel", _vessel), Shape("liquid", _liquid)
+MOUTH, RING = Shape("mouth", _mouth), Shape("ring", _ring)
+VESSEL, LIQUID = Shape("vessel", _vessel), Shape("liquid", _liquid)
 ROUND = (DISC, BOX, *(Shape(f"polygon{n}", _polygon(n)) for n in (3, 5, 6)), Shape("flower", _flower(5)))

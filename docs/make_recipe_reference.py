@@ -1,0 +1,48 @@
+"""Writes reference/recipe.md from the recipe's own docstrings and defaults: python docs/make_recipe_reference.py"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from teinet.training.recipe import Recipe
+
+PAGE = Path(__file__).parent / "reference" / "recipe.md"
+_HEAD = """\
+# The recipe
+
+Every setting of a run, with its default. On the command line write `--optim.lr 0.02`, in YAML
+
+```yaml
+optim:
+  lr: 0.02
+```
+
+A recipe file comes first on the command line, several are laid over each other, options overrule them. The defaults are
+the paper's for Something-Something (section 4.2). A run writes its whole recipe to `recipe.yaml`.
+"""
+
+
+def render() -> str:
+    """The page's text."""
+    recipe = Recipe()
+    lines = [_HEAD]
+    for part in fields(recipe):
+        config = getattr(recipe, part.name)
+        summary, _, arguments = inspect.getdoc(type(config)).partition("Args:")
+        meanings = {}
+        for names, text in re.findall(r"^    (\w[\w, ]*): (.*(?:\n        .*)*)", arguments, re.MULTILINE):
+            meanings |= dict.fromkeys(names.split(", "), " ".join(text.split()))
+        lines += [f"## {part.name}", "", " ".join(summary.split()), "", "| setting | default | meaning |", "|---|---|---|"]
+        for field in fields(config):
+            default = getattr(config, field.name)
+            shown = str(default).lower() if isinstance(default, bool) or default is None else str(default)
+            lines.append(f"| `{part.name}.{field.name}` | {shown} | {meanings[field.name]} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render())
