@@ -94,7 +94,7 @@ def test_output_files_take_their_form_from_the_suffix(place, tmp_path, capsys):
 def test_usage_errors_come_before_any_work(place, tmp_path):
     weights, video = place / "net.safetensors", place / "videos" / "good2.mp4"
     with pytest.raises(ConfigError, match="gone"):
-        call(weights, video, tmp_path / "gone.mp4")
+        call(weights, video, tmp_path / "gone*.mp4")
     with pytest.raises(ConfigError, match="views"):
         call(weights, video, "--views", "7")
     with pytest.raises(ConfigError, match="cannot be written"):

@@ -12,13 +12,18 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
+from teinet.data.decode import read_clip
 from teinet.data.encode import write_reversed, write_video
 from teinet.data.motion_pairs import CLASS_NAMES, PAIRS, MotionPairs, draw, draw_clip, stage
 from teinet.data.motion_pairs.scenes import Scene as Stage
 from teinet.data.motion_pairs.scenes import add_nuisances
 from teinet.data.motion_pairs.symmetry import is_symmetric, middles
+from teinet.data.sampling import Sampling
+from teinet.data.transforms import Preprocessing, test_crops
 from teinet.errors import ConfigError, VideoError
+from teinet.models import create_model
 
 SMALL = MotionPairs(train=2, val=0, test=1, size=48)
 
@@ -287,3 +292,18 @@ def test_first_and_last_frames_alone_do_not_split_by_chance_of_appearance():
         ends.append(clip[-1].mean())
     difference = np.array(starts) - np.array(ends)
     assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(len(difference))
+
+
+@pytest.mark.parametrize("name, blind", [("tsn_test_resnet", True), ("tim_test_resnet", False)])
+def test_tsn_gives_both_partners_the_same_logits(drawn, name, blind):
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=24).eval()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.ones_(module.weight)  # timm starts residual branches, where the modules live, at zero
+    with torch.inference_mode():
+        for row in [row for row in rows(drawn) if row["split"] == "test" and row["label"] == PAIRS[2][0]]:
+            partner = drawn / row["path"].replace(*PAIRS[2])
+            frames = [read_clip(path, lambda n: Sampling().test(n)[0]).data for path in (drawn / row["path"], partner)]
+            one, other = (model(test_crops(f, Preprocessing(size=48, short_side=48))[None, 0]) for f in frames)
+            assert torch.allclose(one, other, rtol=0, atol=1e-5 * float(one.abs().max())) == blind

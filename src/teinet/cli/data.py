@@ -15,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     draw.add_argument("folder", help="where to write; an interrupted drawing goes on")
     for field in fields(MotionPairs):
         kind = type(field.default)
-        draw.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default, help=f"default: {field.default}")
+        draw.add_argument(
+            f"--{field.name.replace('_', '-')}", type=kind, default=field.default, help=f"default: {field.default}"
+        )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     settings = MotionPairs(**{f.name: getattr(args, f.name) for f in fields(MotionPairs)})
     console = Console()
     folder = draw_with_progress(args.folder, settings, console)
-    console.print(f"{folder}: ready. Next: teinet train --data {folder}", highlight=False)
+    console.print(f"{folder}: ready. Next: teinet train --data {folder}", highlight=False, soft_wrap=True)
     return 0
 
 

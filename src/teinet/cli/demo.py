@@ -37,10 +37,10 @@ def run(args: argparse.Namespace) -> int:
         numbers = (scores.top1, scores.top5, scores.mean_class_accuracy)
         table.add_row(name, *map(percent, numbers), "no" if name == "TSN" else "yes")
     console.print(table)
-    console.print(f"\n[bold]5  A held-out clip[/bold]: {result.clip} ({result.label})", highlight=False)
+    console.print(f"\n[bold]5  A held-out clip[/bold]: {result.clip} ({result.label})", highlight=False, soft_wrap=True)
     for name, prediction in result.predictions.items():
         answers = ", ".join(f"{label} {percent(score)}" for label, score in prediction.labels)
-        console.print(f"  {name:<7} {answers}", highlight=False)
-    console.print(f"\nThe page: {page.absolute().as_uri()}   ({duration(sum(result.seconds.values()))} in all)", highlight=False)
-    console.print(f"\nNext:\n{next_steps(result)}", highlight=False)
+        console.print(f"  {name:<7} {answers}", highlight=False, soft_wrap=True)
+    console.print(f"\nThe page: {page.absolute().as_uri()}   ({duration(sum(result.seconds.values()))} in all)", highlight=False, soft_wrap=True)
+    console.print(f"\nNext:\n{next_steps(result)}", highlight=False, soft_wrap=True)
     return 0

@@ -8,7 +8,9 @@ import json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("filter", nargs="?", default="teinet_*", help="with wildcards, such as 'tsm_*mobilenet*' (default: teinet_*)")
+    parser.add_argument(
+        "filter", nargs="?", default="teinet_*", help="with wildcards, such as 'tsm_*mobilenet*' (default: teinet_*)"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON list")
 
 

@@ -15,15 +15,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default=None, help="clips to test on; by default those that the run names")
     parser.add_argument("--root", default=None, help="folder that a csv's paths start from")
     parser.add_argument("--select", default=None, metavar="COLUMN=VALUE,...", help="test these rows only")
-    parser.add_argument("--split", choices=("train", "val", "test"), default=None, help="by default test, else val, else all")
+    parser.add_argument(
+        "--split", choices=("train", "val", "test"), default=None, help="by default test, else val, else all"
+    )
     parser.add_argument("--views", default="1x1", help="clips x crops: 1x1, 10x3")
     parser.add_argument("--average", choices=("probabilities", "logits"), default="probabilities", help="over views")
     parser.add_argument("--batch-size", type=int, default=8, help="videos per step (default: 8)")
-    parser.add_argument("--workers", type=int, default=None, help="decoding processes (default: one per core, at most 8)")
+    parser.add_argument(
+        "--workers", type=int, default=None, help="decoding processes (default: one per core, at most 8)"
+    )
     parser.add_argument("--devices", type=int, default=1, help="how many devices; on a CPU, processes")
-    parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="auto: a GPU if there is one")
-    parser.add_argument("--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default="32-true", help="default: 32-true")
-    parser.add_argument("--output", default=None, help="folder for the results; by default test-VIEWS beside the weights")
+    parser.add_argument(
+        "--accelerator", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="auto: a GPU if there is one"
+    )
+    parser.add_argument(
+        "--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default="32-true", help="default: 32-true"
+    )
+    parser.add_argument(
+        "--output", default=None, help="folder for the results; by default test-VIEWS beside the weights"
+    )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
 
@@ -41,7 +51,11 @@ def run(args: argparse.Namespace) -> int:
     from teinet.models.checkpoint import weights_file
 
     views = Views.parse(args.views)
-    for name, value, low in (("--batch-size", args.batch_size, 1), ("--devices", args.devices, 1), ("--workers", args.workers, 0)):
+    for name, value, low in (
+        ("--batch-size", args.batch_size, 1),
+        ("--devices", args.devices, 1),
+        ("--workers", args.workers, 0),
+    ):
         if value is not None and value < low:
             raise ConfigError(f"{name} is {value}; it must be at least {low}")
     weights = weights_file(args.weights)
@@ -71,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         for table in tables(scores, title=f"{recognizer.header['architecture']['name']} on {clips.source} ({split})"):
             console.print(table)
-        console.print(f"clip by clip, per class and as a picture: {folder}", highlight=False)
+        console.print(f"clip by clip, per class and as a picture: {folder}", highlight=False, soft_wrap=True)
     return 1 if scores.num_unreadable else 0
 
 

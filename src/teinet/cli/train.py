@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
+import yaml
+from jsonargparse import SUPPRESS, ArgumentError, ArgumentParser, DefaultHelpFormatter
 
 from teinet.errors import ConfigError, nearest
 from teinet.training.recipe import Recipe
@@ -29,23 +31,52 @@ SHORT = {
     "--output": "--run.output",
     "--workers": "--run.workers",
 }
-_QUOTED = r"'([^']+)'"
 _DESCRIPTION = """\
-Train a network on labelled clips. Settings come from a recipe (YAML), then from the command line; the defaults are the
-paper's. Examples:  teinet train --data videos/ --backbone resnet50  |  teinet train recipe.yaml --optim.lr 0.02  |
-teinet train --resume runs/teinet_resnet50-1"""
+Train a network on labelled clips. Settings come from a recipe (YAML), then from the command line; the defaults are
+the paper's.
+
+  teinet train --data videos/ --backbone resnet50     a folder of class folders, or a csv with path and label
+  teinet train recipe.yaml --optim.lr 0.02            a recipe, with a setting of your own
+  teinet train --resume runs/teinet_resnet50-1        go on with a run that was stopped
+
+short forms:
+"""
+
+
+class _Help(DefaultHelpFormatter):
+    """Lays out the description as it stands, and says a setting's default but not its type in Python."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text
+
+    def _get_help_string(self, action: Any) -> str:
+        text = super()._get_help_string(action).replace("type: %(type)s, ", "").replace("type: %(type)s", "")
+        return text.replace("(default: %(default)s)", "").strip() if action.default is None else text
 
 
 def recipe_parser() -> ArgumentParser:
     """A parser whose options are the fields of `Recipe`."""
-    short = ", ".join(f"{k} ({v[2:]})" for k, v in SHORT.items())
+    short = {**SHORT, "--backbone NAME": "--model.name teinet_NAME"}
     parser = ArgumentParser(
-        prog="teinet train [RECIPE.yaml]", description=_DESCRIPTION, exit_on_error=False, default_env=False,
-        epilog=f"Short forms: {short}, --backbone NAME (model.name teinet_NAME).",
+        prog="teinet train",
+        usage="teinet train [RECIPE.yaml] [--SECTION.SETTING VALUE ...]",
+        description=_DESCRIPTION + "\n".join(f"  {name:<20} {field}" for name, field in short.items()),
+        exit_on_error=False,
+        default_env=False,
+        formatter_class=_Help,
     )
     parser.add_argument("--config", action="config", help="a recipe; several are laid over each other")
     parser.add_argument("--resume", type=str | None, default=None, help="go on with the run in this folder")
     parser.add_class_arguments(Recipe)
+    for action in parser._actions:
+        if action.dest in (
+            "data",
+            "model",
+            "clip",
+            "optim",
+            "run",
+        ):  # as options they would hide behind the short forms
+            action.help = SUPPRESS
     return parser
 
 
@@ -79,14 +110,40 @@ def parse_recipe(argv: list[str]) -> tuple[Recipe, str | None]:
         ConfigError: an option or value that does not exist or does not fit, with the nearest valid name.
     """
     parser = recipe_parser()
+    words = expand(argv)
     try:
-        parsed = parser.parse_args(expand(argv))
+        for position, word in enumerate(words):
+            if word == "--config" or word.startswith("--config="):
+                _check_recipe(Path(word[9:] if "=" in word else "".join(words[position + 1 : position + 2])))
+        parsed = parser.parse_args(words)
         recipe = parser.instantiate(parsed)
     except (ArgumentError, TypeError, ValueError) as error:
         raise ConfigError(_explain(str(error))) from None
     except OSError as error:
         raise ConfigError(f"the recipe cannot be read: {error}") from None
     return Recipe(**{name: getattr(recipe, name) for name in ("data", "model", "clip", "optim", "run")}), recipe.resume
+
+
+def _check_recipe(path: Path) -> None:
+    """Refuse a recipe whose sections or settings do not exist, by their whole names, which the parser does not say."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid YAML: {error}") from None
+    if content is None and not path.is_file():
+        raise ConfigError(f"there is no recipe {path}")
+    sections = [f.partition(".")[0] for f in field_names()]
+    if not isinstance(content, dict) or not all(isinstance(v, dict) for k, v in content.items() if k in sections):
+        names = ", ".join(dict.fromkeys(sections))
+        raise ConfigError(f"{path} is no recipe: it must hold sections ({names}) with settings in them")
+    for section, settings in content.items():
+        for name in [f"{section}.{key}" for key in settings] if isinstance(settings, dict) else [str(section)]:
+            if name not in field_names():
+                home = next(
+                    (f for f in field_names() if f.endswith(f".{name}")), None
+                )  # right, but outside its section
+                hint = f" Did you mean {home!r}?" if home else nearest(name, field_names())
+                raise ConfigError(f"{path}: there is no setting {name!r}.{hint} teinet train --help lists all")
 
 
 def recipe_from_file(path: Path) -> Recipe:
@@ -114,28 +171,29 @@ def _explain(text: str) -> str:
     unknown = unknown or re.search(r"Option [\"']([\w.\-]+)[\"'] is not accepted", text)
     if unknown:
         name = unknown[1]
-        fields = field_names()
-        hint = nearest(name, [*fields, *SHORT]) or nearest(f"--{name}", SHORT)
-        if not hint:  # inside a section of a recipe its name is not said
-            hint = nearest(name, [f.partition(".")[2] for f in fields])
-        return f"there is no setting {name!r}.{hint} teinet train --help lists all"
-    if wrong := re.search(r'Parser key "([\w.]+)": Expected a (.+?)\. Got value: ?(.*)$', text):
-        return f"{wrong[1]} is {wrong[3]!r}; it must be {_kind(wrong[2])}.{nearest(wrong[3], re.findall(_QUOTED, wrong[2]))}"
+        valid = field_names() if "." in name else [*field_names(), *(s[2:] for s in SHORT)]
+        return f"there is no setting {name!r}.{nearest(name, valid)} teinet train --help lists all"
+    if wrong := re.search(r'Parser key "([\w.]+)": (.+?)(?:Got|Given) value: ?(.*)$', text):
+        name, kind, value = wrong.groups()
+        return f"{name} is {value!r}; it must be {_kind(kind)}.{nearest(value, _choices(kind))}"
     if absent := re.search(r"File does not exist: '(.+)'", text):
         return f"there is no recipe {absent[1]}"
     if stray := re.search(r"unrecognized arguments: (.+)", text):
         return f"{stray[1]!r} means nothing here: a recipe's name ends in .yaml, settings look like --optim.lr 0.02"
-    if "Unexpected config" in text or "must be a mapping" in text:
-        return "this is no recipe: it must hold sections (data, model, clip, optim, run) with settings in them"
     if broken := re.search(r"Problems parsing config: (.+)", text):
         return f"the recipe is no valid YAML: {broken[1]}"
     return text
 
 
+def _choices(text: str) -> list[str]:
+    literal = re.search(r"Literal\[(.+?)\]", text)
+    return re.findall(r"'([^']+)'", literal[1]) if literal else []
+
+
 def _kind(text: str) -> str:
     """A type as a person says it."""
-    if values := re.findall(_QUOTED, text):
-        return "one of " + ", ".join(values)
+    if choices := _choices(text):
+        return "one of " + ", ".join(choices)
     words = {"float": "a number", "int": "a whole number", "bool": "true or false", "list": "a list", "str": "text"}
     return next((said for name, said in words.items() if re.search(rf"\b{name}\b", text)), text)
 
@@ -161,8 +219,14 @@ def main(argv: list[str]) -> int:
         recipe = recipe_from_file(folder / RECIPE)
         if not (folder / STATE).is_file():
             raise ConfigError(f"{folder} holds no {STATE}: it stopped before its first state was saved; start it anew")
+        if not zipfile.is_zipfile(folder / STATE):
+            raise ConfigError(f"{folder / STATE} is cut off or of another kind, so the run cannot go on; start it anew")
     console = Console()
     folder = train(recipe, resume=folder, console=console)
     if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes the first one speaks
-        console.print(f"\nTrained. Next:\n  teinet test {folder}\n  teinet predict {folder} VIDEO", highlight=False)
+        console.print(
+            f"\nTrained. Next:\n  teinet test {folder}\n  teinet predict {folder} VIDEO",
+            highlight=False,
+            soft_wrap=True,
+        )
     return 0

@@ -15,7 +15,14 @@ import numpy as np
 from teinet.data.decode import is_video
 from teinet.errors import AnnotationError, ConfigError, nearest
 
-SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +57,7 @@ class ClipList:
         return (None if np.isnan(start) else float(start), None if np.isnan(end) else float(end))
 
     def fingerprint(self) -> dict[str, object]:
-        """Number of clips and classes, and a hash of the list, so that two runs can show that they used the same data."""
+        """Number of clips and classes, and a hash of the list, by which runs show that they used the same data."""
         digest = hashlib.sha256()
         root = _common_folder(self.paths)
         for path, label, start, end in zip(self.paths, self.labels, self.starts, self.ends):
@@ -71,7 +78,7 @@ def _common_folder(paths: Sequence[str]) -> Path | None:
 
 
 def read_rows(path: str | Path, *, root: str | Path | None = None) -> list[Row]:
-    """Read a folder of class folders (optionally inside train/, val/, test/) or a csv with a `path` and a `label` column.
+    """Read a folder of class folders (optionally inside train/, val/, test/) or a csv with columns `path` and `label`.
 
     Paths in a csv are relative to `root`, by default the folder that holds the csv.
 
@@ -82,7 +89,9 @@ def read_rows(path: str | Path, *, root: str | Path | None = None) -> list[Row]:
     if path.is_dir():
         return _read_folder(path)
     if not path.exists():
-        raise AnnotationError(path, "no such file or folder; give a folder of class folders or a csv with path and label")
+        raise AnnotationError(
+            path, "no such file or folder; give a folder of class folders or a csv with path and label"
+        )
     return _read_csv(path, Path(root) if root else path.parent)
 
 
@@ -103,7 +112,9 @@ def _read_folder(root: Path) -> list[Row]:
     if not rows:
         flat = any(is_video(p) for p in root.iterdir())
         found = "its videos lie in no class folder" if flat else "no videos found"
-        raise AnnotationError(root, f"{found}; expected one folder per class with videos in it, or a csv with path and label")
+        raise AnnotationError(
+            root, f"{found}; expected one folder per class with videos in it, or a csv with path and label"
+        )
     return rows
 
 
@@ -116,7 +127,9 @@ def _read_csv(path: Path, root: Path) -> list[Row]:
             if "path" not in names:
                 found = ", ".join(names[:8])[:120] or "nothing"
                 hint = "; fields are separated by commas" if ";" in found or "\t" in found else ""
-                raise AnnotationError(path, f"the first line must name the columns, `path` among them{hint}; found: {found}", 1)
+                raise AnnotationError(
+                    path, f"the first line must name the columns, `path` among them{hint}; found: {found}", 1
+                )
             if twice := sorted({name for name in names if names.count(name) > 1}):
                 raise AnnotationError(path, f"the first line names {', '.join(twice)} twice", 1)
             for record in reader:
@@ -167,12 +180,15 @@ def select(rows: Sequence[Row], selection: str, *, source: object) -> list[Row]:
         columns = rows[0].columns if rows else {}
         if column not in columns:
             known = sorted(columns)
-            raise ConfigError(f"{source} has no column {column!r}.{nearest(column, known)} It has: {', '.join(known) or 'none'}.")
+            raise ConfigError(
+                f"{source} has no column {column!r}.{nearest(column, known)} It has: {', '.join(known) or 'none'}."
+            )
         present = {r.columns[column] for r in rows}
         if missing := sorted(values - present):
             raise ConfigError(
                 f"{source}: column {column!r} never holds {', '.join(map(repr, missing))}; it holds "
-                + ", ".join(sorted(present)[:12]) + (", ..." if len(present) > 12 else "")
+                + ", ".join(sorted(present)[:12])
+                + (", ..." if len(present) > 12 else "")
             )
         chosen = [r for r in chosen if r.columns[column] in values]
     if not chosen:
@@ -195,7 +211,9 @@ def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, s
         if row.label is not None and row.label not in index:
             hint = nearest(row.label, names)
             raise AnnotationError(source, f"label {row.label!r} is none of the {len(names)} classes.{hint}", row.line)
-    spans = np.array([[np.nan if v is None else v for v in (r.start, r.end)] for r in rows], dtype=np.float64).reshape(-1, 2)
+    spans = np.array([[np.nan if v is None else v for v in (r.start, r.end)] for r in rows], dtype=np.float64).reshape(
+        -1, 2
+    )
     return ClipList(
         paths=[r.path for r in rows],
         labels=np.array([-1 if r.label is None else index[r.label] for r in rows], dtype=np.int64),

@@ -48,7 +48,13 @@ class TrainingClips(Dataset):
     """Maps a `Draw` to one augmented clip (T,3,S,S) uint8 with its label and index, or to `Unreadable`."""
 
     def __init__(
-        self, clips: ClipList, sampling: Sampling, preprocessing: Preprocessing, augmentation: Augmentation, *, mirror_labels: bool = True
+        self,
+        clips: ClipList,
+        sampling: Sampling,
+        preprocessing: Preprocessing,
+        augmentation: Augmentation,
+        *,
+        mirror_labels: bool = True,
     ):
         self.clips = clips
         self.sampling = sampling
@@ -91,7 +97,7 @@ def seed_of(*parts: int) -> int:
 
 
 class EpochSampler(Sampler[Draw]):
-    """A shuffled pass over `length` clips that is a pure function of (seed, epoch), divided among `world_size` processes.
+    """A shuffled pass over `length` clips that is a pure function of (seed, epoch), divided among the processes.
 
     Every process gets equally many draws: the shuffled list is filled up from its own beginning.
     """

@@ -26,7 +26,7 @@ class DataConfig:
             By default those that neither val nor test takes.
         val: rows that validate, written likewise.
         test: rows that no training sees, written likewise.
-        folds: divide into this many folds (each with its share of every class); `test_fold` is tested, the others train.
+        folds: divide into this many folds (each with its share of every class); `test_fold` is tested, the rest train.
         test_fold: which fold is tested, 0 to folds - 1.
         group: a column whose values are never divided between folds, such as source_video or subject.
         val_share: share of the training clips held out for validation, 0 to 0.5 (whole groups where `group` is set).
@@ -62,7 +62,9 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
     if class_names is None:  # to train on; a trained network may well be shown clips that nobody named
         for row in parts["train"] + parts["val"]:
             if row.label is None and any(r.label is not None for r in rows):
-                raise AnnotationError(config.path, f"{row.path} has no label, so it can neither train nor validate", row.line)
+                raise AnnotationError(
+                    config.path, f"{row.path} has no label, so it can neither train nor validate", row.line
+                )
     names = list(class_names) if class_names is not None else config.classes
     if names is None:
         names = sorted({r.label for r in rows if r.label is not None})
@@ -117,7 +119,9 @@ def _groups(rows: list[Row], config: DataConfig) -> np.ndarray | None:
     if config.group is None:
         return None
     if config.group not in rows[0].columns:
-        raise ConfigError(f"{config.path} has no column {config.group!r} to group by; it has {', '.join(rows[0].columns)}")
+        raise ConfigError(
+            f"{config.path} has no column {config.group!r} to group by; it has {', '.join(rows[0].columns)}"
+        )
     return np.array([r.columns[config.group] for r in rows])
 
 
@@ -127,7 +131,9 @@ def _fold(rows: list[Row], config: DataConfig) -> tuple[list[Row], list[Row]]:
     if config.folds < 2:
         raise ConfigError(f"folds is {config.folds}; to train on some and test on others takes at least 2")
     if not 0 <= config.test_fold < config.folds:
-        raise ConfigError(f"test_fold {config.test_fold} does not exist with {config.folds} folds (0 to {config.folds - 1})")
+        raise ConfigError(
+            f"test_fold {config.test_fold} does not exist with {config.folds} folds (0 to {config.folds - 1})"
+        )
     labels, groups = np.array([r.label or "" for r in rows]), _groups(rows, config)
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     folds = kind(config.folds, shuffle=True, random_state=config.seed)

@@ -76,7 +76,7 @@ def run_demo(folder: Path, *, quick: bool = False, console: Console | None = Non
     seconds: dict[str, float] = {}
     began = time.monotonic()
     total = 24 * (clips.train + clips.val + clips.test)
-    console.print(f"[bold]1  Drawing motion_pairs[/bold]: {total} clips of 24 classes, 12 pairs that are each other backwards")
+    console.print(f"[bold]1  Drawing motion_pairs[/bold]: {total} clips of 24 classes, 12 pairs that are each other backwards", soft_wrap=True)
     data = _draw(folder / "motion_pairs", clips, console)
     seconds["draw"] = time.monotonic() - began
 

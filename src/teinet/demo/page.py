@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import html
 import io
+import shlex
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from teinet.data.decode import read_clip
+from teinet.data.motion_pairs import PAIRS
 from teinet.demo.job import Result
 from teinet.evaluation.confusion import save_confusion
-from teinet.evaluation.scores import percent
+from teinet.evaluation.scores import Scores, percent
 from teinet.inference import Prediction
 from teinet.training.progress import duration
 from teinet.training.state import LOG, read_log
@@ -61,7 +64,7 @@ def write_page(result: Result) -> Path:
         "<h2>What is taken for what</h2><div class=pair>",
         *(_figure(_confusion(s), f"{html.escape(n)}: {percent(s.top1)} top-1") for n, s in result.scores.items()),
         "</div>",
-        "<p>TSN's mistakes lie beside the diagonal: it knows the pair, and guesses the direction.</p>",
+        "<p>Partners stand side by side. A mistake beside the diagonal is the right motion in the wrong direction.</p>",
         "<h2>A clip that no training saw</h2>",
         f"<p>Its true name is <b>{html.escape(result.label)}</b>. The frames are those that the networks looked at.</p>",
         _filmstrip(result),
@@ -87,12 +90,13 @@ def write_page(result: Result) -> Path:
 
 def next_steps(result: Result) -> str:
     """The commands that a reader of the page may type next."""
-    weights = result.runs["TEINet"]
-    return (
-        f"teinet predict {weights} {result.clip}          # name the action in files or folders\n"
-        f"teinet test {weights} --views 10x3              # ten clips, three crops\n"
-        "teinet train --data videos/ --backbone resnet50   # your own clips, a folder for each class\n"
+    run = shlex.quote(str(result.runs["TEINet"]))
+    lines = (
+        (f"teinet predict {run} {shlex.quote(str(result.clip))}", "name the action in files or folders"),
+        (f"teinet test {run} --views 10x3", "ten clips, three crops"),
+        ("teinet train --data videos/ --backbone resnet50", "your own clips, a folder for each class"),
     )
+    return "\n".join(f"# {what}\n{command}" for command, what in lines) + "\n"
 
 
 def _card(title: str, share: float, note: str, kind: str) -> str:
@@ -135,6 +139,7 @@ def _curves(result: Result) -> bytes:
     left.set(title="training loss", xlabel="epoch")
     right.set(title="validation top-1, %", xlabel="epoch", ylim=(0, 100))
     for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
     buffer = io.BytesIO()
@@ -143,9 +148,11 @@ def _curves(result: Result) -> bytes:
     return buffer.getvalue()
 
 
-def _confusion(scores) -> bytes:
+def _confusion(scores: Scores) -> bytes:
+    names = [name for pair in PAIRS for name in pair]  # partners side by side, so that reversals lie beside the diagonal
+    order = [scores.class_names.index(name) for name in names]
     buffer = io.BytesIO()
-    save_confusion(scores.confusion, scores.class_names, buffer)
+    save_confusion(scores.confusion[np.ix_(order, order)], names, buffer)
     return buffer.getvalue()
 
 

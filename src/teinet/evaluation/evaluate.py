@@ -157,7 +157,9 @@ class Hardware:
         if self.accelerator == "cuda" or (self.accelerator == "auto" and torch.cuda.is_available()):
             if (found := torch.cuda.device_count()) < self.devices:
                 advice = f"at most {found}" if found else "accelerator cpu"
-                raise ConfigError(f"devices is {self.devices} on cuda, but torch finds {found or 'none'} here; take {advice}")
+                raise ConfigError(
+                    f"devices is {self.devices} on cuda, but torch finds {found or 'none'} here; take {advice}"
+                )
 
     def trainer_arguments(self) -> dict[str, Any]:
         """What Lightning's Trainer takes of this."""

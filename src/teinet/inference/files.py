@@ -16,10 +16,11 @@ def find_videos(names: Iterable[str | Path]) -> list[Path]:
     """Expand files, folders (searched to the bottom) and patterns such as `clips/**/*.webm`, each video once.
 
     A file that is named is taken whatever its suffix; a folder of numbered pictures is one video. Names keep their
-    order, what a folder or a pattern holds comes in natural order (clip2 before clip10).
+    order, what a folder or a pattern holds comes in natural order (clip2 before clip10). A file that does not exist is
+    kept: reading it will say so, and the others still get answers.
 
     Raises:
-        ConfigError: a name that stands for no video.
+        ConfigError: a folder or pattern that stands for no video.
     """
     found: dict[str, Path] = {}
     for name in names:
@@ -41,10 +42,8 @@ def _expand(name: str) -> list[Path]:
         if not videos:
             raise ConfigError(f"{name}: no videos in this folder")
         return videos
-    if path.exists():  # before patterns: a file's own name may hold [ ] * ?
-        return [path]
-    if not glob.has_magic(name):
-        raise ConfigError(f"{name}: no such file or folder")
+    if path.exists() or not glob.has_magic(name):  # a file's own name may hold [ ] * ?
+        return [path]  # one that does not exist is that file's error, when its turn comes: the others get answers
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=natural)
     if not matches:
         raise ConfigError(f"{name}: nothing matches this pattern")

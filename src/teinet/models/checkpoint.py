@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from teinet import __version__
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model
@@ -50,7 +51,7 @@ def save_weights(path: str | Path, model: VideoClassifier, header: dict[str, Any
     architecture = (header or {}).get("architecture") or model.config
     if not architecture:
         raise ConfigError("a network that create_model did not build needs header['architecture'] to be saved.")
-    full = {**_DEFAULTS, **(header or {}), "format": FORMAT, "architecture": architecture}
+    full = {**_DEFAULTS, **(header or {}), "format": FORMAT, "architecture": architecture, "version": __version__}
     names = full["class_names"]
     if names and len(names) != model.num_classes:
         raise ConfigError(f"{len(names)} class names for a network of {model.num_classes} classes.")

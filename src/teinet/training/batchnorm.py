@@ -1,4 +1,4 @@
-"""Batch-norm statistics measured afresh with the weights as they are, instead of averaged over weights that have moved."""
+"""Batch-norm statistics measured afresh with the present weights, instead of averaged over weights that have moved."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ class RecomputeBatchNorm(Callback):
 
 
 @torch.no_grad()
-def recompute_statistics(model: nn.Module, batches: Iterable[torch.Tensor], *, frozen: Iterable[nn.Module] = ()) -> None:
+def recompute_statistics(
+    model: nn.Module, batches: Iterable[torch.Tensor], *, frozen: Iterable[nn.Module] = ()
+) -> None:
     """Set the running statistics of every batch norm that is not `frozen` to their mean over `batches` of clips."""
     kept = {id(m) for m in frozen}
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and id(m) not in kept]

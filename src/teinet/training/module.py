@@ -110,9 +110,9 @@ class TrainingModule(Scoring):
     def _bad_loss(self, loss: float, batch: ClipBatch) -> str:
         rate = self.optimizers().param_groups[0]["lr"]
         names = ", ".join(self.clip_paths[i] for i in batch.indices.tolist())
+        where = f"step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {rate:.3g}"
         return (
-            f"the loss is {loss} at step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {rate:.3g}; "
-            f"the run stops. Lower optim.lr, or look at the clips of this batch: {names}"
+            f"the loss is {loss} at {where}; the run stops. Lower optim.lr, or look at the clips of this batch: {names}"
         )
 
     def _record(self, unreadable: list[tuple[str, str]]) -> str | None:

@@ -208,6 +208,8 @@ class Recipe:
         if self.optim.freeze_bn == "all" and self.optim.recompute_bn:
             raise ConfigError("optim.freeze_bn all keeps the statistics that optim.recompute_bn would replace; set one")
         if self.optim.warmup >= self.optim.epochs:
-            raise ConfigError(f"optim.warmup is {self.optim.warmup}; it must end before optim.epochs ({self.optim.epochs})")
+            raise ConfigError(
+                f"optim.warmup is {self.optim.warmup}; it must end before optim.epochs ({self.optim.epochs})"
+            )
         if self.clip.effective_short_side < self.clip.size:
             raise ConfigError(f"clip.short_side {self.clip.short_side} is smaller than clip.size {self.clip.size}")

@@ -47,7 +47,7 @@ _FOLDER_VARIABLE = "TEINET_RUN_FOLDER"  # tells the other processes of a run whe
 
 
 class TrainingData(L.LightningDataModule):
-    """The loaders of a run: training clips in an order that is a function of seed and epoch, validation clips once each."""
+    """The loaders of a run: training clips in an order set by seed and epoch, validation clips once each."""
 
     def __init__(self, train: TrainingClips, val: ViewClips | None, recipe: Recipe):
         super().__init__()
@@ -110,15 +110,15 @@ def train(
         raise ConfigError("no clip is left for training")
     hardware = Hardware(accelerator=recipe.run.accelerator, devices=recipe.run.devices, precision=precision(recipe))
     if resume and _finished(resume, splits):
-        console.print(f"{resume} is finished: all its {recipe.optim.epochs} epochs are done.", highlight=False)
+        console.print(
+            f"{resume} is finished: all its {recipe.optim.epochs} epochs are done.", highlight=False, soft_wrap=True
+        )
         return resume
     L.seed_everything(recipe.run.seed, verbose=False)
     model = build_model(recipe, splits["train"].class_names)
     sampling = Sampling(num_frames=recipe.model.num_frames, strategy=recipe.clip.strategy, window=recipe.clip.window)
     preprocessing = build_preprocessing(recipe, model)
-    augmentation = Augmentation(
-        crop=recipe.clip.crop, scales=tuple(recipe.clip.scales), mirror=recipe.clip.mirror
-    )
+    augmentation = Augmentation(crop=recipe.clip.crop, scales=tuple(recipe.clip.scales), mirror=recipe.clip.mirror)
     train_clips = TrainingClips(splits["train"], sampling, preprocessing, augmentation)
     val_clips = ViewClips(splits["val"], sampling, preprocessing, Views()) if "val" in splits else None
     folder = resume or make_folder(recipe)  # nothing is left behind by a recipe that does not fit
@@ -214,7 +214,8 @@ def make_folder(recipe: Recipe) -> Path:
         folder = root / recipe.run.name
         if (folder / STATE).exists():
             raise ConfigError(
-                f"{folder} holds a run already; go on with it by `teinet train --resume {folder}`, or take another run.name"
+                f"{folder} holds a run already; go on with it by `teinet train --resume {folder}`, "
+                "or take another run.name"
             )
         if folder.exists() and any(folder.iterdir()):
             raise ConfigError(
@@ -292,8 +293,8 @@ def _finished(folder: Path, splits: dict[str, ClipList]) -> bool:
         then, now = facts.get("data", {}).get(split), clips.fingerprint()
         if split in ("train", "val") and then and then != now:
             raise ConfigError(
-                f"the {split} clips are not those that {folder} began with ({then['clips']} then, {now['clips']} now, or "
-                "other names); bring them back, or start a new run (--model.weights takes this one's weights along)"
+                f"the {split} clips are not those that {folder} began with ({then['clips']} then, {now['clips']} now, "
+                "or other names); bring them back, or start a new run (--model.weights takes this one's weights along)"
             )
     return "finished" in facts
 

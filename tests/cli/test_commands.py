@@ -1,0 +1,187 @@
+"""The command as a user meets it: help at once, mistakes in one line, several processes that speak with one voice."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from teinet.cli.main import COMMANDS, main
+from tests.conftest import small
+
+
+@pytest.fixture(scope="module")
+def run(clips, tmp_path_factory) -> Path:
+    """A trained run."""
+    output = tmp_path_factory.mktemp("run")
+    assert main(["train", *small(clips, "--output", output, "--name", "run", "--epochs", 1)]) == 0
+    return output / "run"
+
+
+def test_help_comes_within_a_second():
+    # also the console script, which must import nothing heavy on its way to main
+    script = Path(sys.executable).with_name("teinet")
+    words = [str(script)] if script.exists() else [sys.executable, "-m", "teinet"]
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        done = subprocess.run([*words, "--help"], capture_output=True, text=True, timeout=30)
+        took.append(time.perf_counter() - began)
+        assert done.returncode == 0 and all(name in done.stdout for name in COMMANDS)
+    assert min(took) < 1
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name, capsys):
+    try:
+        code = main([name, "--help"])
+    except SystemExit as end:  # argparse
+        code = end.code
+    out, err = capsys.readouterr()
+    assert code == 0 and not err and out.startswith(f"usage: teinet {name}") and len(out) > 150
+
+
+def test_the_help_of_train_names_every_setting_without_pythons_types(capsys):
+    from teinet.cli.train import field_names
+
+    main(["train", "--help"])
+    out = capsys.readouterr().out
+    assert all(f"--{name} " in out for name in field_names())
+    assert not any(noise in out for noise in ("Optional[", "Literal[", "type:", "Path to a configuration file", "null"))
+
+
+def test_words_that_are_no_command(capsys):
+    from teinet import __version__
+
+    assert main([]) == 2 and "usage" in capsys.readouterr().out
+    assert main(["--version"]) == 0 and capsys.readouterr().out.strip() == __version__
+    assert main(["trian"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "'trian'" in line and "Did you mean 'train'" in line and "teinet --help" in line
+
+
+def test_models(capsys):
+    assert main(["models", "tsm_*mobilenetv2_1?0"]) == 0
+    assert "tsm_mobilenetv2_100" in capsys.readouterr().out.split()
+    assert main(["models", "teinet_resnet5*", "--json"]) == 0
+    assert "teinet_resnet50" in json.loads(capsys.readouterr().out)
+    assert main(["models", "teinet_nothing*"]) == 1
+
+
+def test_a_disk_that_cannot_be_written(run, clips, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["train", *small(clips, "--output", tmp_path / "file", "--name", "x")]) in (1, 2)
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "file" in line
+    assert main(["test", str(run), "--data", str(clips), "--workers", "0", "--output", str(tmp_path / "file")]) in (
+        1,
+        2,
+    )
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_ctrl_c_while_a_command_loads(monkeypatch, capsys):
+    def load(name: str):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("teinet.cli.main.import_module", load)
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err == "teinet train: stopped\n"
+
+
+def test_test_writes_its_tables(run, clips, capsys):
+    assert main(["test", str(run), "--workers", "0", "--json"]) == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert numbers["num_clips"] == 3 and numbers["split"] == "val" and numbers["top5_k"] == 3  # fewer than five classes
+    folder = run / "test-1x1"
+    rows = list(csv.DictReader((folder / "clips.csv").open()))
+    assert numbers["top1"] == pytest.approx(sum(r["label"] == r["prediction"] for r in rows) / 3, abs=1e-6)
+    assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+    assert main(["test", str(run), "--data", str(clips), "--workers", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "top-1" in out and "top-3 (only 3 classes)" in out and "12" in out and str(folder) in out
+
+
+def test_test_names_what_could_not_be_read(run, clips, tmp_path, capsys):
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    good = clips / "resting" / "1.mp4"
+    (tmp_path / "list.csv").write_text(f"path,label,who\nbad.mp4,resting,1\n{good},resting,1\n{good},moving left,2\n")
+    words = [
+        "test",
+        str(run),
+        "--data",
+        str(tmp_path / "list.csv"),
+        "--workers",
+        "0",
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    assert main(words) == 1
+    out, err = capsys.readouterr()
+    assert "bad.mp4" in out + err
+    (row,) = csv.DictReader((tmp_path / "out" / "unreadable.csv").open())
+    assert row["path"].endswith("bad.mp4") and row["reason"]
+    numbers = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert numbers["num_clips"] == 3 and numbers["num_unreadable"] == 1 and numbers["top1"] in (0, pytest.approx(1 / 3))
+    assert main([*words, "--select", "who=2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["num_clips"] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--data", "nowhere"), "nowhere: no such file"),
+        (("--views", "3"), "clips x crops"),
+        (("--split", "test"), "has no test split"),
+        (("--select", "who=1"), "no column 'who'"),
+        (("--batch-size", "0"), "--batch-size is 0"),
+        (("--workers", "-1"), "--workers is -1"),
+        (("--devices", "999", "--accelerator", "cuda"), "torch finds"),
+    ],
+)
+def test_wrong_words_for_test_end_in_one_line(run, words, says, capsys):
+    assert main(["test", str(run), *words]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert says in line and line.startswith("teinet test: ")
+
+
+def test_test_refuses_labels_that_the_network_does_not_know(run, clips, tmp_path, capsys):
+    (tmp_path / "list.csv").write_text(f"path,label\n{clips / 'resting' / '1.mp4'},restng\n")
+    assert main(["test", str(run), "--data", str(tmp_path / "list.csv")]) == 2
+    assert "line 2: label 'restng'" in (err := capsys.readouterr().err) and "Did you mean 'resting'" in err
+    assert main(["test", str(tmp_path)]) == 2 and "last.safetensors" in capsys.readouterr().err
+
+
+def test_training_in_two_processes(clips, tmp_path, teinet):
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    rows = [f"{p},{p.parent.name},{'val' if p.stem == '0' else 'train'}" for p in sorted(clips.rglob("*.mp4"))]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *rows, "bad.mp4,resting,train"]))
+    done = teinet(
+        "train", *small(tmp_path / "list.csv", "--devices", 2, "--output", "runs", "--run.max_unreadable", 0.2)
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == ""
+    for said in ("Trained. Next", "learning rate", "epoch 1/2", "epoch 2/2", "10 train, 3 val"):
+        assert done.stdout.count(said) == 1, done.stdout
+    (folder,) = (tmp_path / "runs").iterdir()
+    log = list(csv.DictReader((folder / "log.csv").open()))
+    assert [row["step"] for row in log] == ["2", "4"]  # 10 clips, 5 a process, at most 3 a step
+    hits = [float(row["top1"]) * 9 for row in log]  # of the 9 readable ones, of both processes together
+    assert hits == pytest.approx([round(n) for n in hits], abs=1e-3)
+    (row,) = csv.DictReader((folder / "unreadable.csv").open())
+    assert row["path"].endswith("bad.mp4")
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["learning_rate"] == pytest.approx(0.01 * 6 / 64) and "finished" in facts
+
+
+def test_a_bad_loss_in_two_processes_stops_both(clips, tmp_path, teinet):
+    done = teinet("train", *small(clips, "--devices", 2, "--name", "run", "--lr", 1e30, "--batch-size", 2), timeout=60)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert "the loss is" in line

@@ -1,0 +1,76 @@
+"""What several rooms' tests share: a dozen drawn clips, the real data, the command run as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+CLASSES = ("moving left", "moving right", "resting")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and weights beside the repository; without it the test is skipped."""
+    folder = Path(__file__).parents[1].parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("the real data (../shared) is not there")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory) -> Path:
+    """Three class folders of four small .mp4 files each: a bright square that moves over noise, or rests."""
+    from teinet.data.encode import write_video
+
+    root = tmp_path_factory.mktemp("drawn") / "clips"
+    rng = np.random.default_rng(0)
+    for name, speed in zip(CLASSES, (-3, 3, 0)):
+        (root / name).mkdir(parents=True)
+        for number in range(4):
+            frames = rng.integers(0, 90, (6, 36, 48, 3), dtype=np.uint8)
+            for t, frame in enumerate(frames):
+                left = 18 + speed * (t - 3) + number
+                frame[10 + number : 20 + number, left : left + 10] = 230
+            write_video(root / name / f"{number}.mp4", frames, 10)
+    return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache_of_session(tmp_path_factory) -> None:
+    """Keep the index cache of the tests, and of the commands that they start, out of the user's home."""
+    os.environ["TEINET_CACHE"] = str(tmp_path_factory.getbasetemp() / "teinet-cache")
+
+
+@pytest.fixture
+def teinet(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
+    """Run `python -m teinet WORDS` in the test's folder, on one thread; returns what it printed and its exit code."""
+
+    def run(*words: object, timeout: float = 150) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            command(*words), cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=timeout
+        )
+
+    return run
+
+
+def command(*words: object) -> list[str]:
+    return [sys.executable, "-m", "teinet", *map(str, words)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+
+
+def small(clips: Path, *more: object) -> list[str]:
+    """The words after `teinet train` for the smallest run: six clips an epoch to learn from, three a step."""
+    words = (
+        *("--data", clips, "--model", "teinet_resnet10t", "--model.pretrained", "false", "--frames", 2, "--size", 32),
+        *("--epochs", 2, "--batch-size", 3, "--workers", 0, "--run.accelerator", "cpu", "--data.val_share", 0.25),
+    )
+    return [str(word) for word in (*words, *more)]

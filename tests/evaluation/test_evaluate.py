@@ -1,0 +1,171 @@
+"""The loop of a test gives each clip the scores that a recogniser alone gives it, in any batches and processes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from teinet.data.clips import ClipList, read_rows, to_clips
+from teinet.data.sampling import Sampling
+from teinet.data.transforms import Preprocessing
+from teinet.errors import ConfigError
+from teinet.evaluation.evaluate import Hardware, ViewClips, evaluate, evaluation_loader
+from teinet.evaluation.scores import Scores
+from teinet.inference import Recognizer
+from teinet.models.factory import create_model
+
+CPU = Hardware(accelerator="cpu")
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Recognizer:
+    torch.manual_seed(1)
+    model = create_model("teinet_resnet10t", num_classes=3, num_frames=2)
+    for parameter in model.head.parameters():  # a fresh head says nothing
+        torch.nn.init.normal_(parameter)
+    names = ["moving left", "moving right", "resting"]
+    size = Preprocessing(size=32, short_side=36, **model.data_config)
+    return Recognizer(model, names, preprocessing=size, sampling=Sampling(num_frames=2))
+
+
+@pytest.fixture(scope="module")
+def weights(recognizer, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "net.safetensors"
+    recognizer.save(path)
+    return path
+
+
+@pytest.fixture
+def listed(clips, recognizer) -> ClipList:
+    return to_clips(read_rows(clips), recognizer.class_names, source=clips)
+
+
+def run(recognizer: Recognizer, clips: ClipList, **more) -> Scores:
+    settings = {"sampling": recognizer.sampling, "preprocessing": recognizer.preprocessing, "hardware": CPU, **more}
+    return evaluate(recognizer.model, clips, **settings)
+
+
+@pytest.mark.parametrize("averaging", ["probabilities", "logits"])
+@pytest.mark.parametrize("views", ["1x1", "2x3/crop"])
+def test_the_same_scores_as_a_recogniser_clip_by_clip(recognizer, listed, views, averaging):
+    from teinet.data.views import Views
+
+    scores = run(recognizer, listed, views=Views.parse(views), averaging=averaging, batch_size=5)
+    alone = [recognizer(path, views=views, averaging=averaging).scores for path in listed.paths]
+    np.testing.assert_allclose(scores.probabilities, np.stack(alone), atol=1e-5)
+    assert scores.meta["views"] == views and scores.meta["averaging"] == averaging
+    hits = sum(int(a.argmax() == label) for a, label in zip(alone, listed.labels))
+    assert scores.top1 == pytest.approx(hits / 12) and scores.num_unreadable == 0
+
+
+def test_spans_of_a_file(recognizer, listed):
+    listed.starts[:], listed.ends[:] = 0.3, 0.6
+    scores = run(recognizer, listed)
+    alone = [recognizer(path, start=0.3, end=0.6).scores for path in listed.paths]
+    np.testing.assert_allclose(scores.probabilities, np.stack(alone), atol=1e-5)
+    assert (
+        np.abs(
+            scores.probabilities - run(recognizer, to_clips(read_rows(Path(listed.source)), source="")).probabilities
+        ).max()
+        > 1e-3
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ten_times_three_views(recognizer, clips, workers):
+    from teinet.data.views import Views
+
+    few = to_clips(read_rows(clips)[::5], recognizer.class_names, source=clips)
+    scores = run(recognizer, few, views=Views.parse("10x3"), batch_size=2, workers=workers)
+    alone = [recognizer(path, views="10x3").scores for path in few.paths]
+    np.testing.assert_allclose(scores.probabilities, np.stack(alone), atol=1e-5)
+
+
+def test_an_unreadable_clip_counts_as_wrong(recognizer, listed, tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    listed.paths[4] = str(tmp_path / "bad.mp4")
+    scores = run(recognizer, listed)
+    assert scores.num_unreadable == 1 and scores.reasons[4] and scores.predictions[4] == -1
+    hits = [recognizer(p).scores.argmax() == y for i, (p, y) in enumerate(zip(listed.paths, listed.labels)) if i != 4]
+    assert scores.top1 == pytest.approx(sum(hits) / 12)
+
+
+def test_all_unreadable(recognizer, tmp_path):
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    (tmp_path / "list.csv").write_text("path,label\nbad.mp4,resting\nbad.mp4,resting\n")
+    clips = to_clips(read_rows(tmp_path / "list.csv"), recognizer.class_names, source="list")
+    scores = run(recognizer, clips, batch_size=1)
+    assert scores.num_unreadable == 2 and scores.top1 == 0
+
+
+@pytest.mark.parametrize(("length", "world"), [(7, 2), (8, 3), (1, 2), (12, 1)])
+def test_no_clip_twice_and_none_forgotten(recognizer, listed, length, world):
+    clips = to_clips(read_rows(Path(listed.source))[:length], recognizer.class_names, source="")
+    data = ViewClips(clips, recognizer.sampling, recognizer.preprocessing, None)
+    loaders = [evaluation_loader(data, batch_size=2, workers=0, rank=r, world_size=world) for r in range(world)]
+    shares = [list(loader.sampler) for loader in loaders]
+    assert sorted(i for share in shares for i in share) == list(range(length))
+
+
+def test_a_network_is_left_as_it_was(recognizer, listed):
+    recognizer.model.train()
+    before = {k: v.clone() for k, v in recognizer.model.state_dict().items()}
+    run(recognizer, listed)
+    assert all(torch.equal(before[k], v) for k, v in recognizer.model.state_dict().items())
+    recognizer.model.eval()
+
+
+def test_hardware_that_is_not_there():
+    for settings, says in (
+        ({"accelerator": "gpuu"}, "one of auto, cpu, cuda, mps"),
+        ({"precision": "16"}, "32-true"),
+        ({"devices": 0}, "at least 1"),
+        ({"accelerator": "cuda", "devices": 1000}, "torch finds"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            Hardware(**settings)
+
+
+def clip_rows(folder: Path) -> list[dict]:
+    return list(csv.DictReader((folder / "clips.csv").open()))
+
+
+def test_two_processes_give_the_scores_of_one(clips, weights, tmp_path, teinet, capsys):
+    from teinet.cli.main import main
+
+    rows = read_rows(clips)[:11]  # an odd number
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    lines = (
+        [f"{row.path},{row.label}" for row in rows[:4]]
+        + ["bad.mp4,resting"]
+        + [f"{r.path},{r.label}" for r in rows[4:10]]
+    )
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines]))
+    words = [
+        "test",
+        weights,
+        "--data",
+        tmp_path / "list.csv",
+        "--accelerator",
+        "cpu",
+        "--workers",
+        0,
+        "--batch-size",
+        2,
+        "--json",
+    ]
+    two = teinet(*words, "--devices", 2, "--output", tmp_path / "two")
+    assert two.returncode == 1, two.stderr  # one clip was unreadable
+    assert "Traceback" not in two.stderr
+    numbers = json.loads(two.stdout)  # once, not once a process
+    assert main([str(word) for word in [*words, "--output", tmp_path / "one"]]) == 1
+    assert json.loads(capsys.readouterr().out) == numbers and numbers["num_clips"] == 11
+    one, both = Scores.load(tmp_path / "one"), Scores.load(tmp_path / "two")
+    np.testing.assert_allclose(one.probabilities, both.probabilities, atol=1e-6)
+    assert one.paths == both.paths and both.num_unreadable == 1 and both.reasons[4] == one.reasons[4] != ""
+    assert len(clip_rows(tmp_path / "two")) == 11

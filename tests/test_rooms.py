@@ -1,0 +1,75 @@
+"""Who may import whom: the rooms of the package, read from its import statements."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "teinet"
+BASE = {"errors", "teinet"}
+MAY = {
+    "errors": set(),
+    "kernels": set(),
+    "layers": {"kernels"},
+    "models": {"layers"},
+    "data": set(),
+    "evaluation": {"models", "data"},
+    "inference": {"models", "data"},
+    "benchmark": {"models", "data"},
+    "training": {"models", "data", "evaluation"},  # validation is the test of `evaluation`
+    "demo": {"models", "data", "training", "evaluation", "inference"},
+}
+FILES = [
+    p for p in sorted(PACKAGE.rglob("*.py")) if p.name not in ("__init__.py", "__main__.py") or p.parent != PACKAGE
+]
+
+
+def room(module: str) -> str:
+    """`teinet.data.clips` lies in data."""
+    return module.split(".")[1] if "." in module else "teinet"
+
+
+def imported(path: Path) -> set[str]:
+    """The rooms whose modules a file imports anywhere, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            names |= (
+                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "teinet" else {node.module}
+            )
+    return {room(name) for name in names if name == "teinet" or name.startswith("teinet.")}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_it_may(path):
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    public = {"__version__", "create_model", "list_models", "Recognizer"}  # names of the package itself
+    others = imported(path) - {own} - BASE - public
+    if own == "cli":
+        return
+    assert own in MAY, f"{own} is a new room: say here whom it may import"
+    assert others <= MAY[own], f"{path.relative_to(PACKAGE)} imports {sorted(others - MAY[own])}"
+
+
+def test_the_rule_sees_what_it_forbids(tmp_path):
+    (tmp_path / "x.py").write_text("def f():\n    from teinet.cli import main\n    import teinet.models.factory\n")
+    assert imported(tmp_path / "x.py") == {"cli", "models"}
+
+
+def test_the_package_itself_imports_neither_torch_nor_lightning():
+    code = (
+        "import sys, teinet, teinet.errors, teinet.cli.main; "
+        "heavy = {'torch', 'lightning', 'numpy', 'timm', 'av'} & set(sys.modules); assert not heavy, heavy; "
+        "teinet.layers; assert 'torch' in sys.modules and 'lightning' not in sys.modules; "
+        "teinet.Recognizer, teinet.create_model; assert 'lightning' not in sys.modules; "
+        "assert 'create_model' in dir(teinet)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr

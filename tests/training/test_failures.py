@@ -1,0 +1,298 @@
+"""What goes wrong in a run: one clear line, the right exit code, and nothing lost of what was computed."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from teinet.cli.main import main
+from teinet.cli.train import parse_recipe
+from teinet.data.clips import read_rows, to_clips
+from teinet.models.factory import create_model
+from teinet.training.batchnorm import recompute_statistics
+from teinet.training.module import TrainingModule
+from teinet.training.state import read_log
+from tests.conftest import small
+
+
+@pytest.fixture
+def train(clips, tmp_path, capfd):
+    """Train into tmp_path/run; returns the exit code, the run's folder and the lines on stderr."""
+
+    def call(*more: object, recipe: str | None = None, data: Path = clips) -> tuple[int, Path, list[str]]:
+        words = small(data, "--output", tmp_path, "--name", "run", *more)
+        if recipe is not None:
+            (tmp_path / "recipe.yaml").write_text(recipe)
+            words.insert(0, str(tmp_path / "recipe.yaml"))
+        capfd.readouterr()
+        code = main(["train", *words])
+        return code, tmp_path / "run", capfd.readouterr().err.strip().splitlines()
+
+    return call
+
+
+def test_a_loss_that_is_no_number(train, clips):
+    code, _, lines = train("--lr", 1e30, "--optim.scale_lr", "false", "--optim.milestones", "[9]")
+    assert code == 1 and len(lines) == 1
+    assert "the loss is" in lines[0] and "learning rate 1e+30" in lines[0] and "at step 1 " in lines[0]
+    named = lines[0].split("this batch: ")[1].split(", ")
+    assert len(named) == 3 and set(named) < {str(p) for p in clips.rglob("*.mp4")}
+
+
+def test_what_was_computed_before_a_bad_loss_is_kept(train, monkeypatch):
+    step = TrainingModule.training_step
+
+    def poison(self, batch, batch_idx):
+        if self.current_epoch == 1:
+            with torch.no_grad():
+                self.model.head.bias.fill_(torch.nan)
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", poison)
+    code, run, lines = train()
+    assert code == 1 and "the loss is nan at step 3 (epoch 2)" in lines[0]
+    assert [row["epoch"] for row in read_log(run / "log.csv")] == ["1"]
+    assert torch.load(run / "resume.ckpt", weights_only=True)["global_step"] == 3
+    assert all(v.isfinite().all() for v in load_file(run / "last.safetensors").values())
+
+
+@pytest.fixture
+def listed(clips, tmp_path) -> Path:
+    """The drawn clips and two that cannot be read, for training."""
+    paths = [p.relative_to(clips) for p in sorted(clips.rglob("*.mp4"))]
+    lines = [f"{clips / p},{p.parent.name}" for p in paths]
+    for name in ("broken.mp4", "empty.mp4"):
+        (tmp_path / name).write_bytes(b"" if name == "empty.mp4" else b"no video")
+        lines.append(f"{name},resting")
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label", *lines]))
+    return tmp_path / "clips.csv"
+
+
+def test_unreadable_clips_are_skipped_listed_and_counted(train, listed):
+    code, run, lines = train("--data.val_share", 0, "--run.max_unreadable", 0.2, data=listed)
+    assert code == 0 and lines == []
+    rows = list(csv.DictReader((run / "unreadable.csv").open()))
+    assert sorted(Path(row["path"]).name for row in rows) == ["broken.mp4", "empty.mp4"]  # once each, not once an epoch
+    assert all(row["reason"] for row in rows)
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["unreadable"] == 2 and facts["data"]["train"]["clips"] == 14
+    assert [row["epoch"] for row in read_log(run / "log.csv")] == ["1", "2"]
+
+
+def test_too_many_unreadable_clips_stop_the_run(train, listed):
+    code, run, lines = train("--data.val_share", 0, "--run.max_unreadable", 0.1, data=listed)
+    assert code == 1 and len(lines) == 1
+    assert "2 of 14 training clips cannot be read" in lines[0] and "10.0% (run.max_unreadable)" in lines[0]
+    assert len(list(csv.DictReader((run / "unreadable.csv").open()))) == 2
+
+
+def test_a_batch_without_any_readable_clip_is_survived(train, tmp_path, clips):
+    good = sorted(clips.rglob("*.mp4"))[:2]
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    (tmp_path / "clips.csv").write_text(f"path,label\n{good[0]},a\nbad.mp4,a\n{good[1]},b\n")
+    code, run, _ = train(
+        "--data.val_share", 0, "--run.max_unreadable", 1, "--batch-size", 1, data=tmp_path / "clips.csv"
+    )
+    assert code == 0 and all(v.isfinite().all() for v in load_file(run / "last.safetensors").values())
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--optim.lrr", "1"), "Did you mean 'optim.lr'"),
+        (("--epohcs", "1"), "Did you mean 'epochs'"),
+        (("--optim.schedule", "cosin"), "optim.schedule is 'cosin'; it must be one of step, cosine, onecycle"),
+        (("--optim.lr", "fast"), "optim.lr is 'fast'; it must be a number"),
+        (("--model.gate", "papre"), "it must be one of paper, residual. Did you mean 'paper'"),
+        (("--run.devices", "0"), "run.devices is 0; it must be at least 1"),
+        (("--optim.momentum", "1"), "optim.momentum is 1.0"),
+        (("--optim.label_smoothing", "2"), "optim.label_smoothing is 2.0"),
+        (("--optim.freeze_bn", "all", "--optim.recompute_bn", "2"), "set one"),
+        (("--optim.lr", ".nan"), "optim.lr is nan"),
+        (("--clip.short_side", "16"), "smaller than clip.size"),
+        (("--clip.scales", "[2]"), "scales must be"),
+        (("--model", "teinet_resnet5"), "Did you mean 'resnet50'"),
+        (("--model.stages", "[7]"), "2, 3, 4, 5"),
+        (("--data", "nowhere"), "nowhere: no such file or folder"),
+        (("--data.classes", "[resting]"), "is none of the 1 classes"),
+        (("stray",), "'stray' means nothing here"),
+        (("nowhere.yaml",), "there is no recipe"),
+        (("--run.precision", "17"), "run.precision is '17'"),
+    ],
+    ids=lambda value: "_".join(value) if isinstance(value, tuple) else "",
+)
+def test_wrong_words_end_in_one_line(train, words, says):
+    code, run, lines = train(*words)
+    assert code == 2 and len(lines) == 1 and says in lines[0] and lines[0].startswith("teinet train: ")
+    assert not run.exists(), "a run's folder was left behind"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "says"),
+    [
+        ("optim:\n  lrr: 0.1\n", "there is no setting 'optim.lrr'. Did you mean 'optim.lr'"),
+        ("optm:\n  lr: 0.1\n", "Did you mean 'optim.lr'"),
+        ("epochs: 3\n", "Did you mean 'optim.epochs'"),
+        ("optim:\n  lr: fast\n", "optim.lr is 'fast'; it must be a number"),
+        ("optim: 3\n", "is no recipe"),
+        ("optim:\n", "is no recipe"),
+        ("3\n", "is no recipe"),
+        ("optim: [1\n", "no valid YAML"),
+        ("", "is no recipe"),
+    ],
+)
+def test_wrong_recipes_end_in_one_line(train, recipe, says):
+    code, run, lines = train(recipe=recipe)
+    assert code == 2 and len(lines) == 1 and says in lines[0]
+    assert not run.exists()
+
+
+def test_a_recipe_is_overruled_by_the_command_line(tmp_path):
+    first, second = tmp_path / "first.yaml", tmp_path / "second.yml"
+    first.write_text("optim:\n  lr: 0.5\n  epochs: 7\nmodel:\n  name: tsn_resnet18\n")
+    second.write_text("optim:\n  epochs: 8\n")
+    recipe, resume = parse_recipe([str(first), "--model.pretrained=false", str(second), "--optim.lr", "0.25"])
+    assert (recipe.optim.lr, recipe.optim.epochs, recipe.model.name) == (0.25, 8, "tsn_resnet18")
+    assert recipe.model.pretrained is False and resume is None
+    assert parse_recipe(["--backbone", "resnet18"])[0].model.name == "teinet_resnet18"
+    assert parse_recipe(["--backbone=resnet18", "--lr=3"])[0].optim.lr == 3
+
+
+def test_weights_of_another_network_or_cut_off(train, tmp_path):
+    torch.manual_seed(0)
+    other = create_model("tsn_resnet18", num_classes=3)
+    save_file({k: v.contiguous() for k, v in other.state_dict().items()}, tmp_path / "other.safetensors")
+    code, run, lines = train("--backbone-weights", tmp_path / "other.safetensors")
+    assert code == 2 and len(lines) == 1 and "resnet10t" in lines[0] and not run.exists()
+    whole = (tmp_path / "other.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    code, run, lines = train("--backbone-weights", tmp_path / "cut.safetensors")
+    assert code == 2 and len(lines) == 1 and "cut.safetensors" in lines[0] and not run.exists()
+
+
+def test_another_number_of_frames_than_the_weights(train, tmp_path):
+    assert train("--epochs", 1)[0] == 0
+    first = tmp_path / "run" / "last.safetensors"
+    # T is no part of any weight: fine-tuning may take another, and the new weights say so
+    code = train("--name", "fine", "--weights", first, "--frames", 4, "--epochs", 1)[0]
+    assert code == 0
+    from teinet import Recognizer
+    from teinet.errors import ConfigError
+
+    recognizer = Recognizer.load(tmp_path / "fine" / "last.safetensors")
+    assert recognizer.num_frames == 4
+    with pytest.raises(ConfigError, match="set_num_frames"):
+        recognizer.model(torch.zeros(1, 2, 3, 32, 32, dtype=torch.uint8))
+
+
+def buffers(path: Path) -> tuple[dict, dict]:
+    """Statistics and weights of a file."""
+    tensors = load_file(path)
+    statistics = {k: v for k, v in tensors.items() if "running" in k}
+    return statistics, {k: v for k, v in tensors.items() if "running" not in k and "num_batches" not in k}
+
+
+def same(a: dict, b: dict) -> list[bool]:
+    return [torch.equal(a[k], b[k]) for k in a]
+
+
+def test_frozen_batch_norms_keep_their_statistics_and_weights(train, tmp_path):
+    plain = create_model("tim_resnet10t", num_classes=3, num_frames=2)
+    for norm in plain.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(norm.running_mean)
+            torch.nn.init.uniform_(norm.weight, 0.5, 1)
+    from teinet.models.checkpoint import save_weights
+
+    save_weights(tmp_path / "start.safetensors", plain, {"class_names": ["a", "b", "c"]})
+    start = load_file(tmp_path / "start.safetensors")
+    norms = [k for k in plain.state_dict() if "running_mean" in k]  # from the input to the head
+    for which, kept in (("all", norms), ("all_but_first", norms[1:])):
+        code, run, _ = train(
+            *("--model", "tim_resnet10t", "--weights", tmp_path / "start.safetensors", "--name", which),
+            *("--optim.freeze_bn", which, "--optim.recompute_bn", 0 if which == "all" else 1, "--epochs", 1),
+        )
+        assert code == 0
+        end = load_file(run.parent / which / "last.safetensors")
+        still = [k for k in norms if torch.equal(start[k], end[k])]
+        assert still == kept
+        assert all(torch.equal(start[w], end[w]) for w in (k.replace("running_mean", "weight") for k in still))
+
+
+def test_recomputed_statistics_are_those_of_the_batches():
+    torch.manual_seed(0)
+    network = create_model("tim_resnet10t", num_classes=3, num_frames=2).eval()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    batches = [torch.randint(0, 255, (2, 2, 3, 32, 32), dtype=torch.uint8) for _ in range(3)]
+    recompute_statistics(network, batches)
+    first = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    seen = []
+    handle = first.register_forward_pre_hook(lambda m, x: seen.append(x[0]))
+    with torch.no_grad():
+        for batch in batches:
+            network(batch)
+    handle.remove()
+    means = torch.stack([x.mean((0, 2, 3)) for x in seen])
+    torch.testing.assert_close(first.running_mean, means.mean(0))
+    after = network.state_dict()
+    changed = {k for k in before if not torch.equal(before[k], after[k])}
+    assert changed and all("running" in k or "num_batches" in k for k in changed)
+    assert first.momentum == 0.1 and not any(m.training for m in network.modules())
+    recompute_statistics(network, [])  # nothing to measure leaves what is there
+    torch.testing.assert_close(first.running_mean, means.mean(0))
+
+
+@pytest.mark.parametrize("share", [0, 0.25], ids=["without validation", "with validation"])
+def test_recomputing_changes_statistics_and_nothing_else(train, tmp_path, share):
+    runs = {}
+    for batches in (0, 2):
+        name = f"recompute{batches}"
+        code, _, lines = train(
+            "--name", name, "--optim.recompute_bn", batches, "--data.val_share", share, "--epochs", 1
+        )
+        assert code == 0 and lines == []
+        runs[batches] = buffers(tmp_path / name / "last.safetensors")
+    assert not any(same(runs[0][0], runs[2][0])), "statistics are as if nothing had been recomputed"
+    assert all(same(runs[0][1], runs[2][1])), "weights differ after one epoch, to which no statistics belong"
+
+
+def test_accumulated_gradients_equal_those_of_the_whole_batch(train, tmp_path):
+    # one optimiser step over all 12 clips; batch norms frozen, for they see 6 clips at a time in one of the two
+    common = ("--optim.freeze_bn", "all", "--model", "tim_resnet10t", "--model.dropout", 0, "--data.val_share", 0)
+    ends = {}
+    for batch, add in ((12, 1), (6, 2)):
+        name = f"run{add}"
+        code = train(
+            *common, "--name", name, "--batch-size", batch, "--optim.accumulate", add, "--epochs", 1, "--lr", 1
+        )[0]
+        assert code == 0
+        ends[add] = load_file(tmp_path / name / "last.safetensors")
+        assert read_log(tmp_path / name / "log.csv")[0]["step"] == "1"
+    assert read_log(tmp_path / "run1" / "log.csv")[0]["loss"] == read_log(tmp_path / "run2" / "log.csv")[0]["loss"]
+    torch.manual_seed(0)
+    for key, value in ends[1].items():
+        torch.testing.assert_close(value, ends[2][key], rtol=1e-4, atol=1e-6, msg=key)
+
+
+def test_the_log_names_the_rate_that_was_used(train):
+    code, run, _ = train("--epochs", 3, "--optim.milestones", "[1, 2]", "--lr", 0.64)
+    assert code == 0
+    assert [float(row["lr"]) for row in read_log(run / "log.csv")] == pytest.approx([0.03, 0.003, 0.0003])
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["learning_rate"] == pytest.approx(0.64 * 3 / 64) and facts["seed"] == 0
+    assert facts["data"]["val"]["clips"] == 3 and "finished" in facts
+
+
+def test_the_last_weights_load_and_carry_the_recipe(train, clips):
+    _, run, _ = train()
+    from teinet import Recognizer
+
+    recognizer = Recognizer.load(run / "last.safetensors")
+    assert list(recognizer.class_names) == sorted(p.name for p in clips.iterdir())
+    assert recognizer.header["scores"]["epoch"] == 2 and recognizer.header["recipe"]["optim"]["epochs"] == 2
+    assert len(to_clips(read_rows(clips), recognizer.class_names, source="")) == 12

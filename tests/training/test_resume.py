@@ -1,0 +1,167 @@
+"""A run that is killed or stopped inside an epoch, and resumed, ends with the weights and log of an undisturbed one."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from teinet.cli.main import main
+from tests.conftest import command, environment, small
+
+# five steps an epoch, a state after every step
+SLOW = ("--epochs", 3, "--batch-size", 2, "--run.save_every_steps", 1, "--clip.mirror", "true")
+
+
+def train(clips: Path, output: Path, name: str, *more: object) -> list[str]:
+    return ["train", *small(clips, *SLOW, "--output", output, "--name", name, *more)]
+
+
+def interrupt(words: list[str], run: Path, number: signal.Signals, *, at_step: int) -> tuple[int, str, dict]:
+    """Start a run, send it a signal once it saved the state of `at_step` steps; its exit code, errors and state."""
+    process = subprocess.Popen(
+        command(*words), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    state, began = run / "resume.ckpt", time.monotonic()
+    try:
+        while process.poll() is None and time.monotonic() - began < 120:
+            if state.exists() and torch.load(state, weights_only=True)["global_step"] >= at_step:
+                process.send_signal(number)
+                break
+            time.sleep(0.005)
+        errors = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+        process.wait()
+    return process.returncode, errors, torch.load(state, weights_only=True)
+
+
+def log(run: Path) -> list[dict]:
+    """The lines of a run's log without the times, which no two runs share."""
+    rows = list(csv.DictReader((run / "log.csv").open()))
+    return [{k: v for k, v in row.items() if k not in ("seconds", "data_share")} for row in rows]
+
+
+def assert_same(run: Path, whole: Path) -> None:
+    a, b = load_file(run / "last.safetensors"), load_file(whole / "last.safetensors")
+    assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+    assert log(run) == log(whole) and len(log(run)) == 3
+
+
+@pytest.fixture(scope="module")
+def whole(clips, tmp_path_factory) -> dict[int, Path]:
+    """Runs that nobody disturbed, by how many steps they add up; made in this very process."""
+    output = tmp_path_factory.mktemp("whole")
+    for accumulate in (1, 2):
+        assert main(train(clips, output, str(accumulate), "--optim.accumulate", accumulate)) == 0
+    return {accumulate: output / str(accumulate) for accumulate in (1, 2)}
+
+
+@pytest.mark.parametrize(("workers", "accumulate", "at_step"), [(0, 1, 7), (2, 2, 4)])
+def test_kill_in_the_middle_of_an_epoch(clips, whole, tmp_path, capfd, workers, accumulate, at_step):
+    words = train(clips, tmp_path, "run", "--workers", workers, "--optim.accumulate", accumulate)
+    code, _, state = interrupt(words, tmp_path / "run", signal.SIGKILL, at_step=at_step)
+    assert code == -signal.SIGKILL
+    assert at_step <= state["global_step"] < {1: 15, 2: 9}[accumulate]
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert_same(tmp_path / "run", whole[accumulate])
+
+
+def test_ctrl_c_says_how_to_go_on_and_goes_on(clips, whole, tmp_path, capsys):
+    run = tmp_path / "run"
+    code, errors, state = interrupt(train(clips, tmp_path, "run"), run, signal.SIGINT, at_step=6)
+    assert code == 130
+    (line,) = errors.strip().splitlines()
+    assert f"teinet train --resume {run}" in line and f"step {state['global_step']}" in line
+
+    assert main(["train", "--resume", str(run)]) == 0
+    assert_same(run, whole[1])
+    capsys.readouterr()
+
+    files = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
+    assert main(["train", "--resume", str(run)]) == 0  # a finished run
+    assert "finished" in capsys.readouterr().out
+    assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == files
+
+
+class Stop(Exception):
+    """What stands for a machine that goes down."""
+
+
+@pytest.mark.parametrize("moment", ["on_validation_start", "on_train_epoch_end"])
+def test_stopped_at_the_end_of_an_epoch(clips, whole, tmp_path, monkeypatch, moment):
+    # no state but those after whole epochs and steps; here the run dies at the seam between two epochs
+    from teinet.training.progress import TrainingProgress
+
+    before = getattr(TrainingProgress, moment, None)
+
+    def die(self, trainer, module):
+        if trainer.current_epoch == 1:
+            raise Stop
+        if before:
+            before(self, trainer, module)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingProgress, moment, die, raising=False)
+        with pytest.raises(Stop):
+            main(train(clips, tmp_path, "run"))
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert_same(tmp_path / "run", whole[1])
+
+
+@pytest.mark.parametrize("every_steps", [0, 2])
+def test_states_between_which_a_run_is_lost(clips, whole, tmp_path, monkeypatch, every_steps):
+    from teinet.training.module import TrainingModule
+
+    step = TrainingModule.training_step
+
+    def die(self, batch, batch_idx):
+        if self.global_step == 8:  # the last state is that of step 5, the end of the first epoch, or of step 8
+            raise Stop
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", die)
+        with pytest.raises(Stop):
+            main(train(clips, tmp_path, "run", "--run.save_every_steps", every_steps))
+    state = torch.load(tmp_path / "run" / "resume.ckpt", weights_only=True)
+    assert state["global_step"] == {0: 5, 2: 8}[every_steps]
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert_same(tmp_path / "run", whole[1])
+
+
+def test_what_cannot_be_resumed(clips, whole, tmp_path, capsys):
+    def refused(*words: object) -> str:
+        assert main([str(word) for word in ("train", "--resume", *words)]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        return line
+
+    assert "is no run" in refused(tmp_path) and "is no run" in refused(tmp_path / "nowhere")
+    assert "own recipe" in refused(whole[1], "--lr", 1)
+    (tmp_path / "recipe.yaml").write_bytes((whole[1] / "recipe.yaml").read_bytes())
+    assert "resume.ckpt" in refused(tmp_path)
+    (tmp_path / "resume.ckpt").write_bytes((whole[1] / "resume.ckpt").read_bytes()[:5000])
+    assert "resume.ckpt" in refused(tmp_path)
+    assert "holds a run already" in _named_again(clips, whole[1], capsys)
+
+
+def _named_again(clips: Path, run: Path, capsys) -> str:
+    assert main(train(clips, run.parent, run.name)) == 2
+    return capsys.readouterr().err
+
+
+def test_changed_clips_are_another_run(clips, whole, tmp_path, capsys):
+    import shutil
+
+    mine = tmp_path / "clips"
+    shutil.copytree(clips, mine)
+    assert main(train(mine, tmp_path, "run", "--epochs", 1)) == 0
+    (mine / "resting" / "0.mp4").rename(mine / "resting" / "9.mp4")
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 2
+    assert "clips are not those" in capsys.readouterr().err
