@@ -28,7 +28,7 @@ demo-quick: $(STAMP)
 	$(BIN)/teinet demo --quick --output teinet-demo/quick
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

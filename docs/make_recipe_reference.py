@@ -35,7 +35,14 @@ def render() -> str:
         meanings = {}
         for names, text in re.findall(r"^    (\w[\w, ]*): (.*(?:\n        .*)*)", arguments, re.MULTILINE):
             meanings |= dict.fromkeys(names.split(", "), " ".join(text.split()))
-        lines += [f"## {part.name}", "", " ".join(summary.split()), "", "| setting | default | meaning |", "|---|---|---|"]
+        lines += [
+            f"## {part.name}",
+            "",
+            " ".join(summary.split()),
+            "",
+            "| setting | default | meaning |",
+            "|---|---|---|",
+        ]
         for field in fields(config):
             default = getattr(config, field.name)
             shown = str(default).lower() if isinstance(default, bool) or default is None else str(default)

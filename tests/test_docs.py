@@ -49,4 +49,6 @@ def test_commands_of_the_documents_parse() -> None:
         if "RECIPE" not in line and "..." not in line:
             import shlex
 
-            parse_recipe([str(ROOT / w) if w.startswith("recipes/") else w for w in shlex.split(line.replace("\\", ""))])
+            parse_recipe(
+                [str(ROOT / w) if w.startswith("recipes/") else w for w in shlex.split(line.replace("\\", ""))]
+            )

@@ -1,4 +1,4 @@
-"""What can go wrong, said to the user: what, where, and what to do. The command line prints these without a traceback."""
+"""What can go wrong, said to the user: what, where, what to do. The command line prints these without a traceback."""
 
 from __future__ import annotations
 

@@ -9,8 +9,12 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("--output", default="teinet-demo", help="folder to work in (default: teinet-demo); called again, it goes on")
-    parser.add_argument("--quick", action="store_true", help="few clips and two epochs: shows that all works, learns nothing")
+    parser.add_argument(
+        "--output", default="teinet-demo", help="folder to work in (default: teinet-demo); called again, it goes on"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="few clips and two epochs: shows that all works, learns nothing"
+    )
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
 
@@ -41,6 +45,10 @@ def run(args: argparse.Namespace) -> int:
     for name, prediction in result.predictions.items():
         answers = ", ".join(f"{label} {percent(score)}" for label, score in prediction.labels)
         console.print(f"  {name:<7} {answers}", highlight=False, soft_wrap=True)
-    console.print(f"\nThe page: {page.absolute().as_uri()}   ({duration(sum(result.seconds.values()))} in all)", highlight=False, soft_wrap=True)
+    console.print(
+        f"\nThe page: {page.absolute().as_uri()}   ({duration(sum(result.seconds.values()))} in all)",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(f"\nNext:\n{next_steps(result)}", highlight=False, soft_wrap=True)
     return 0

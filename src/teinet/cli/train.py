@@ -206,7 +206,8 @@ def main(argv: list[str]) -> int:
     recipe, resume = parse_recipe(argv)
     from rich.console import Console
 
-    from teinet.training.run import RECIPE, train
+    from teinet.training.folder import RECIPE
+    from teinet.training.run import train
     from teinet.training.state import STATE
 
     folder = None

@@ -132,9 +132,7 @@ def _covering(time, rng):
     heading = rng.uniform(0, 2 * np.pi)
     half = radius + 0.1
     away = (1 - _progress(time, rng)) * rng.uniform(0.9, 1.05)
-    panel = Thing(
-        BOX, texture(rng, 48), x + away * np.cos(heading), y + away * np.sin(heading), half, half, heading
-    )
+    panel = Thing(BOX, texture(rng, 48), x + away * np.cos(heading), y + away * np.sin(heading), half, half, heading)
     return Scene([still, panel], _steady(time))
 
 

@@ -1,0 +1,103 @@
+"""A run's folder: made, filled with what the run was (recipe, versions, data), and recognised again."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import av
+import lightning as L
+import timm
+import torch
+import yaml
+
+from teinet import __version__
+from teinet.data.clips import ClipList
+from teinet.errors import ConfigError
+from teinet.training.recipe import Recipe
+from teinet.training.state import STATE, read_json, write_json
+
+RECIPE = "recipe.yaml"
+FACTS = "run.json"
+FOLDER_VARIABLE = "TEINET_RUN_FOLDER"  # tells the other processes of a run where the first one put it
+
+
+def make_folder(recipe: Recipe) -> Path:
+    """A new folder for the run; the other processes of the same run are told its name."""
+    if told := os.environ.get(FOLDER_VARIABLE):
+        return Path(told)
+    root = Path(recipe.run.output)
+    if recipe.run.name:
+        folder = root / recipe.run.name
+        if (folder / STATE).exists():
+            raise ConfigError(
+                f"{folder} holds a run already; go on with it by `teinet train --resume {folder}`, "
+                "or take another run.name"
+            )
+        if folder.exists() and any(folder.iterdir()):
+            raise ConfigError(
+                f"{folder} holds files, but no run to go on with; remove the folder, or take another run.name"
+            )
+    else:
+        number = 1
+        while (folder := root / f"{recipe.model.name}-{number}").exists():
+            number += 1
+    folder.mkdir(parents=True, exist_ok=True)
+    if recipe.run.devices > 1:
+        os.environ[FOLDER_VARIABLE] = str(folder)
+    return folder
+
+
+def write_facts(folder: Path, recipe: Recipe, splits: dict[str, ClipList], *, precision: str) -> None:
+    """Write the recipe and run.json, or, where they stand already, add that the run was resumed."""
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        return
+    began = {"command": sys.argv, "started": _now()}
+    if (folder / FACTS).exists():
+        facts = read_json(folder / FACTS)
+        write_json(folder / FACTS, {**facts, "resumed": [*facts.get("resumed", []), began]})
+        return
+    (folder / RECIPE).write_text(yaml.safe_dump(asdict(recipe), sort_keys=False))
+    facts = {
+        **began,
+        "seed": recipe.run.seed,
+        "learning_rate": recipe.optim.learning_rate(recipe.run.devices),
+        "precision": precision,
+        "data": {split: clips.fingerprint() for split, clips in splits.items()},
+        "decoder": {"PyAV": av.__version__, **{k: ".".join(map(str, v)) for k, v in av.library_versions.items()}},
+        "versions": {
+            "teinet": __version__,
+            "torch": torch.__version__,
+            "timm": timm.__version__,
+            "lightning": L.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    write_json(folder / FACTS, facts)
+
+
+def is_finished(folder: Path, splits: dict[str, ClipList]) -> bool:
+    """Whether a run was trained to its end; refuses to go on with one whose clips have changed meanwhile."""
+    facts = read_json(folder / FACTS) if (folder / FACTS).exists() else {}
+    for split, clips in splits.items():
+        then, now = facts.get("data", {}).get(split), clips.fingerprint()
+        if split in ("train", "val") and then and then != now:
+            raise ConfigError(
+                f"the {split} clips are not those that {folder} began with ({then['clips']} then, {now['clips']} now, "
+                "or other names); bring them back, or start a new run (--model.weights takes this one's weights along)"
+            )
+    return "finished" in facts
+
+
+def close_facts(folder: Path, *, unreadable: int) -> None:
+    """Note that the run came to its end, and how many clips it could not read."""
+    facts = read_json(folder / FACTS)
+    write_json(folder / FACTS, {**facts, "finished": _now(), "unreadable": unreadable})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
