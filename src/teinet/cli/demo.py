@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo and print the two networks side by side; returns 0."""
+    """Run the demo and print the two networks side by side; returns 0, or 1 where they do not show what they should."""
     from rich.console import Console
     from rich.table import Table
 
@@ -33,14 +33,18 @@ def run(args: argparse.Namespace) -> int:
     page = write_page(result)
     if args.json:
         print(json.dumps({name: scores.metrics() for name, scores in result.scores.items()}, indent=2))
-        return 0
+        return 0 if args.quick or result.holds else 1
     table = Table(pad_edge=False)
-    for column in ("network", "top-1", "top-5", "mean class accuracy", "can pass 50 %"):
+    for column in ("network", "top-1", "top-5", "mean class accuracy"):
         table.add_column(column, justify="left" if column == "network" else "right")
     for name, scores in result.scores.items():
-        numbers = (scores.top1, scores.top5, scores.mean_class_accuracy)
-        table.add_row(name, *map(percent, numbers), "no" if name == "TSN" else "yes")
+        table.add_row(name, *map(percent, (scores.top1, scores.top5, scores.mean_class_accuracy)))
     console.print(table)
+    if args.quick:
+        console.print("The quick form shows that everything runs; in two epochs neither network learns.")
+    else:
+        verdict = "as expected" if result.holds else "NOT as expected"
+        console.print(f"{verdict}: TSN, blind to order, at most 50 %; TEINet at least 70 %")
     console.print(f"\n[bold]5  A held-out clip[/bold]: {result.clip} ({result.label})", highlight=False, soft_wrap=True)
     for name, prediction in result.predictions.items():
         answers = ", ".join(f"{label} {percent(score)}" for label, score in prediction.labels)
@@ -51,4 +55,4 @@ def run(args: argparse.Namespace) -> int:
         soft_wrap=True,
     )
     console.print(f"\nNext:\n{next_steps(result)}", highlight=False, soft_wrap=True)
-    return 0
+    return 0 if args.quick or result.holds else 1

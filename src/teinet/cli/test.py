@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", help="a run's folder (its last weights) or a .safetensors file")
     parser.add_argument("--data", default=None, help="clips to test on; by default those that the run names")
     parser.add_argument("--root", default=None, help="folder that a csv's paths start from")
-    parser.add_argument("--select", default=None, metavar="COLUMN=VALUE,...", help="test these rows only")
+    parser.add_argument("--select", default=None, metavar="COLUMN=VALUE,...", help="test these rows of the list, whatever split they are in")
     parser.add_argument(
         "--split", choices=("train", "val", "test"), default=None, help="by default test, else val, else all"
     )
@@ -102,6 +102,8 @@ def _clips(args: argparse.Namespace, recognizer):
         config = replace(DataConfig(**stored), **({"root": args.root} if args.root else {}))
     else:
         config = DataConfig(path=args.data, root=args.root, val_share=0.0)
+    if args.select and args.split:
+        raise ConfigError("--select chooses among all rows of the list; give it or --split, not both")
     if args.select:
         rows = select(read_rows(config.path, root=config.root), args.select, source=config.path)
         return to_clips(rows, recognizer.class_names, source=config.path), args.select

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
+from PIL import Image
 
 from teinet.data.decode import read_clip
 from teinet.data.motion_pairs import PAIRS
@@ -39,13 +40,18 @@ def write_page(result: Result) -> Path:
 
 def next_steps(result: Result) -> str:
     """The commands that a reader of the page may type next."""
-    run = shlex.quote(str(result.runs["TEINet"]))
+    run, clip = (shlex.quote(_short(path)) for path in (result.runs["TEINet"], result.clip))
     lines = (
-        (f"teinet predict {run} {shlex.quote(str(result.clip))}", "name the action in files or folders"),
+        (f"teinet predict {run} {clip}", "name the action in files or folders"),
         (f"teinet test {run} --views 10x3", "ten clips, three crops"),
         ("teinet train --data videos/ --backbone resnet50", "your own clips, a folder for each class"),
     )
     return "\n".join(f"# {what}\n{command}" for command, what in lines) + "\n"
+
+
+def _short(path: Path) -> str:
+    """The path as it is typed from the folder that the reader is in."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _inline(png: bytes) -> str:
@@ -70,6 +76,7 @@ def _curves(result: Result) -> str:
     left.set(title="training loss", xlabel="epoch")
     right.set(title="validation top-1, %", xlabel="epoch", ylim=(0, 100))
     for axes in (left, right):
+        axes.set_xlim(0.5, result.recipe.optim.epochs + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
@@ -88,10 +95,9 @@ def _confusion(scores: Scores) -> str:
 
 def _film(result: Result) -> Iterator[tuple[str, float]]:
     """Each frame that the networks looked at, as a picture, with its second."""
-    from torchvision.io import encode_png
-
     indices = result.predictions["TEINet"].frame_indices.reshape(-1)
     frames = read_clip(result.clip, lambda n: indices)
     for picture, second in zip(frames.data, frames.times):
-        png = encode_png(picture.permute(2, 0, 1).contiguous())
-        yield _inline(bytes(png.numpy())), float(second)
+        buffer = io.BytesIO()
+        Image.fromarray(picture.numpy()).save(buffer, "PNG")
+        yield _inline(buffer.getvalue()), float(second)

@@ -52,6 +52,12 @@ def make_folder(recipe: Recipe) -> Path:
     return folder
 
 
+def is_run_of(folder: Path, recipe: Recipe) -> bool:
+    """Whether the run in `folder` was made by this very recipe."""
+    path = folder / RECIPE
+    return path.is_file() and yaml.safe_load(path.read_text()) == asdict(recipe.with_absolute_paths())
+
+
 def write_facts(folder: Path, recipe: Recipe, splits: dict[str, ClipList], *, precision: str) -> None:
     """Write the recipe and run.json, or, where they stand already, add that the run was resumed."""
     if os.environ.get("LOCAL_RANK", "0") != "0":

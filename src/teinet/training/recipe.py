@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from teinet.data.splits import DataConfig
@@ -25,7 +26,7 @@ class ModelConfig:
         dropout: share of features dropped before the classifier, 0 to below 1.
         pretrained: start from timm's ImageNet weights (downloaded once).
         backbone_weights: start from this local file of 2-D weights instead.
-        weights: start from this trained recogniser (fine-tuning); a head of another size is replaced.
+        weights: start from this trained recogniser (fine-tuning); its head is kept only where the classes are the same.
     """
 
     name: str = "teinet_resnet50"
@@ -136,9 +137,11 @@ class RunConfig:
         accelerator: what computes; auto takes a GPU where there is one.
         precision: auto is 16-bit mixed on a GPU, else 32.
         workers: processes that decode; by default one per core, at most 8.
+        threads: of the training process, on a CPU; by default torch's own choice. Small pictures want 1.
         validate_every: epochs between validations.
         save_every_steps: steps between saved states from which --resume continues; 0: by minutes only.
         save_every_minutes: minutes between saved states, besides one after each epoch.
+        licence: of the weights; noted in their file.
         max_unreadable: largest share of training clips that may be unreadable before the run stops.
     """
 
@@ -149,9 +152,11 @@ class RunConfig:
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     workers: int | None = None
+    threads: int | None = None
     validate_every: int = 1
     save_every_steps: int = 0
     save_every_minutes: float = 10.0
+    licence: str = ""
     max_unreadable: float = 0.01
 
 
@@ -164,6 +169,16 @@ class Recipe:
     clip: ClipConfig = field(default_factory=ClipConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def with_absolute_paths(self) -> Recipe:
+        """The same recipe, its paths from the root of the file system on."""
+
+        def absolute(path: str | None) -> str | None:
+            return None if path is None else str(Path(path).expanduser().absolute())
+
+        data = replace(self.data, path=absolute(self.data.path), root=absolute(self.data.root))
+        weights, backbone_weights = absolute(self.model.weights), absolute(self.model.backbone_weights)
+        return replace(self, data=data, model=replace(self.model, weights=weights, backbone_weights=backbone_weights))
 
     def check(self) -> None:
         """Refuse values that no run can use.
@@ -188,6 +203,7 @@ class Recipe:
             "optim.bias_lr_scale": (self.optim.bias_lr_scale, 0),
             "run.seed": (self.run.seed, 0),
             "run.workers": (self.run.workers or 0, 0),
+            "run.threads": (1 if self.run.threads is None else self.run.threads, 1),
             "run.save_every_steps": (self.run.save_every_steps, 0),
             "run.save_every_minutes": (self.run.save_every_minutes, 0),
             "run.max_unreadable": (self.run.max_unreadable, 0),
