@@ -50,6 +50,7 @@ def train(
         TeinetError: a setting, list, video or weights file that does not fit, a loss that is not a number, Ctrl-C.
     """
     console = console or Console()
+    recipe = recipe.with_absolute_paths()  # the run can then be tested and resumed from any folder
     recipe.check()
     quiet()
     splits = load_splits(recipe.data)
@@ -105,9 +106,12 @@ def train(
     )
     if trainer.is_global_zero:
         _announce(console, recipe, splits, folder, data.workers)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(recipe.run.threads or threads)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=folder / STATE if resume else None, weights_only=True)
     finally:
+        torch.set_num_threads(threads)
         os.environ.pop(FOLDER_VARIABLE, None)  # another run of this process makes its own folder
     if trainer.is_global_zero:
         close_facts(folder, unreadable=len(module.unreadable))
@@ -138,7 +142,7 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
         **config.temporal_options(),
     )
     if config.weights:
-        load_matching(model, config.weights)
+        load_matching(model, config.weights, class_names=class_names)
     fresh_gate = config.gate != "residual" and not config.weights and config.name.startswith(("mem_", "teinet_"))
     if recipe.optim.freeze_bn != "none" and fresh_gate:
         log.warning(
@@ -169,6 +173,7 @@ def _header(
         "sampling": asdict(sampling),
         "recipe": asdict(recipe),
         "scores": scores,
+        "licence": recipe.run.licence,
     }
 
 
