@@ -14,7 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("weights", help="a run's folder (its last weights) or a .safetensors file")
     parser.add_argument("--data", default=None, help="clips to test on; by default those that the run names")
     parser.add_argument("--root", default=None, help="folder that a csv's paths start from")
-    parser.add_argument("--select", default=None, metavar="COLUMN=VALUE,...", help="test these rows of the list, whatever split they are in")
+    parser.add_argument(
+        "--select",
+        default=None,
+        metavar="COLUMN=VALUE,...",
+        help="test these rows of the list, whatever split they are in",
+    )
     parser.add_argument(
         "--split", choices=("train", "val", "test"), default=None, help="by default test, else val, else all"
     )

@@ -194,7 +194,13 @@ def _kind(text: str) -> str:
     """A type as a person says it."""
     if choices := _choices(text):
         return "one of " + ", ".join(choices)
-    words = {"float": "a number", "int": "a whole number", "bool": "true or false", "list": "a list", "str": "text"}
+    words = {
+        "float": "a number",
+        "int": "a whole number",
+        "bool": "true or false",
+        "list": "a list such as [4, 5]",
+        "str": "text",
+    }
     return next((said for name, said in words.items() if re.search(rf"\b{name}\b", text)), text)
 
 

@@ -29,8 +29,8 @@ class DataConfig:
         folds: divide into this many folds (each with its share of every class); `test_fold` is tested, the rest train.
         test_fold: which fold is tested, 0 to folds - 1.
         group: a column whose values are never divided between folds, such as source_video or subject.
-        val_share: share of the training clips held out for validation, 0 to 0.5 (whole groups where `group` is set).
-            By default 0.2 where neither val nor test clips are named, otherwise 0.
+        val_share: share of the training clips held out for validation, 0 to 0.5; where `group` is set, whole groups,
+            and the nearest 1/k. By default 0.2 where neither val nor test clips are named, otherwise 0.
         classes: class names in the order of their indices; by default the labels found, sorted.
         seed: starts the random numbers that divide into folds and hold out `val_share`.
     """

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from teinet.data.motion_pairs import MotionPairs, draw
+from teinet.data.motion_pairs import MotionPairs
+from teinet.data.motion_pairs.progress import draw_with_progress
 from teinet.data.splits import DataConfig, load_splits
 from teinet.errors import ConfigError
 from teinet.evaluation.evaluate import evaluate
@@ -89,7 +90,7 @@ def run_demo(folder: Path, *, quick: bool = False, console: Console | None = Non
         f"[bold]1  Drawing motion_pairs[/bold]: {total} clips of 24 classes, 12 pairs that are each other backwards",
         soft_wrap=True,
     )
-    data = _draw(folder / "motion_pairs", clips, console)
+    data = draw_with_progress(folder / "motion_pairs", clips, console)
     seconds["draw"] = time.monotonic() - began
 
     runs, scores = {}, {}
@@ -132,14 +133,6 @@ def run_demo(folder: Path, *, quick: bool = False, console: Console | None = Non
         seconds=seconds,
         quick=quick,
     )
-
-
-def _draw(folder: Path, clips: MotionPairs, console: Console) -> Path:
-    from rich.progress import Progress
-
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("drawing")
-        return draw(folder, clips, progress=lambda done, total: bar.update(task, completed=done, total=total))
 
 
 def _train(recipe: Recipe, console: Console, network: str) -> Path:

@@ -22,7 +22,7 @@ from teinet.training.recipe import Recipe
 class TrainingModule(Scoring):
     """Trains a `VideoClassifier` by a recipe; validation is the test of `evaluation`, with one centre view.
 
-    Every step seeds its own random numbers from (seed, epoch, step, process), so that a resumed run drops out the same units.
+    Every step seeds its own random numbers from (seed, epoch, step, process): a resumed run drops out the same units.
 
     Args:
         unreadable_csv: file that lists the clips that could not be read.

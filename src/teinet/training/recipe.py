@@ -227,5 +227,23 @@ class Recipe:
             raise ConfigError(
                 f"optim.warmup is {self.optim.warmup}; it must end before optim.epochs ({self.optim.epochs})"
             )
+        self._refuse_idle_settings()
         if self.clip.effective_short_side < self.clip.size:
             raise ConfigError(f"clip.short_side {self.clip.short_side} is smaller than clip.size {self.clip.size}")
+
+    def _refuse_idle_settings(self) -> None:
+        """A setting that was changed but has no effect is a misunderstanding: say so before hours are spent."""
+        idle = {
+            "optim.momentum": (self.optim.optimizer != "sgd", f"optim.optimizer {self.optim.optimizer}"),
+            "optim.warmup": (self.optim.schedule == "onecycle", "optim.schedule onecycle, which has its own"),
+            "optim.gamma": (self.optim.schedule != "step", f"optim.schedule {self.optim.schedule}"),
+            "optim.milestones": (self.optim.schedule != "step", f"optim.schedule {self.optim.schedule}"),
+            "clip.window": (self.clip.strategy != "dense", f"clip.strategy {self.clip.strategy}"),
+            "data.test_fold": (not self.data.folds, "data.folds 0"),
+        }
+        defaults = Recipe()
+        for name, (without_effect, because) in idle.items():
+            section, setting = name.split(".")
+            value = getattr(getattr(self, section), setting)
+            if without_effect and value != getattr(getattr(defaults, section), setting):
+                raise ConfigError(f"{name} {value} has no effect with {because}; leave it out")

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from teinet.data.encode import replacing, write_reversed, write_video
+from teinet.data.encode import write_reversed, write_video
 from teinet.data.motion_pairs.motions import PAIRS, draw_clip
 from teinet.data.motion_pairs.settings import SPLITS, MotionPairs
 from teinet.errors import ConfigError
+from teinet.files import replacing
 
 DRAWING = 1  # raised whenever the same settings would draw other pictures
 SETTINGS_FILE, LIST_FILE = "motion_pairs.json", "clips.csv"
@@ -32,10 +33,15 @@ def draw(
 ) -> Path:
     """Draw the data set into the folder `root` and return it; what is there already with these settings is kept.
 
-    settings: what to draw; None: the defaults of MotionPairs.
-    workers: threads that draw (numpy and the encoder let go of the interpreter); None: one a core. The files do not
-    depend on it. progress: called with (clips drawn, clips in all) after each, a clip being a file.
-    Raises ConfigError where `root` holds anything else, or the data set with other settings.
+    Args:
+        root: a new or empty folder, or one that an earlier call began to fill.
+        settings: what to draw; None takes the defaults of MotionPairs.
+        workers: threads that draw (numpy and the encoder let go of the interpreter), at least 1; None takes one a
+            core. The files do not depend on it.
+        progress: called with (clips drawn, clips in all) after each drawing; a clip is a file.
+
+    Raises:
+        ConfigError: `root` holds anything else, or the data set with other settings.
     """
     root, settings = Path(root), settings or MotionPairs()
     _claim(root, settings)

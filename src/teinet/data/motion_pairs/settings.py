@@ -14,10 +14,22 @@ SPLITS = ("train", "val", "test")
 class MotionPairs:
     """The settings of one drawing; the same settings give the same files.
 
-    train, val, test: clips of each of the 24 classes. size: width and height, pixels (even). frames: a clip's length.
-    frame_rate: frames a second. segments: the T for which sampled frames must be the same backwards.
-    distractors: small things that wander without meaning. drift: how far the background travels, picture widths a clip.
-    shake: camera shake, standard deviation as a share of the picture's width. noise: grain, grey levels.
+    Args:
+        train: training clips of each of the 24 classes.
+        val: validation clips of each class.
+        test: test clips of each class.
+        size: width and height, pixels, even.
+        frames: a clip's length.
+        frame_rate: frames a second.
+        segments: the T for which the sampled frames must be the same ones backwards.
+        distractors: small things that wander without meaning.
+        drift: how far the background travels, in picture widths a clip.
+        shake: of the camera, standard deviation as a share of the picture's width.
+        noise: grain, grey levels.
+        seed: of everything drawn.
+
+    Raises:
+        ConfigError: a value out of range, or frames that are not the same ones backwards.
     """
 
     train: int = 30

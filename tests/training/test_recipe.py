@@ -1,0 +1,54 @@
+"""Recipes that no run could follow, or in which a setting would do nothing, are refused before anything is computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from teinet.errors import ConfigError
+from teinet.training.recipe import ClipConfig, DataConfig, ModelConfig, OptimConfig, Recipe
+
+
+@pytest.mark.parametrize(
+    "recipe, name",
+    [
+        (Recipe(optim=OptimConfig(optimizer="adamw", momentum=0.8)), "optim.momentum"),
+        (Recipe(optim=OptimConfig(schedule="onecycle", warmup=1.0)), "optim.warmup"),
+        (Recipe(optim=OptimConfig(schedule="cosine", milestones=[3])), "optim.milestones"),
+        (Recipe(optim=OptimConfig(schedule="cosine", gamma=0.5)), "optim.gamma"),
+        (Recipe(clip=ClipConfig(window=32)), "clip.window"),
+        (Recipe(data=DataConfig(test_fold=1)), "data.test_fold"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(recipe: Recipe, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} .* has no effect"):
+        recipe.check()
+
+
+def test_the_same_settings_are_taken_where_they_work() -> None:
+    Recipe(
+        data=DataConfig(folds=3, test_fold=1),
+        clip=ClipConfig(strategy="dense", window=32),
+        optim=OptimConfig(momentum=0.8, milestones=[3], gamma=0.5, warmup=1.0),
+    ).check()
+
+
+def test_paths_hold_wherever_the_run_is_looked_at_from(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe(data=DataConfig(path="clips"), model=ModelConfig(backbone_weights="~/w.safetensors"))
+    absolute = recipe.with_absolute_paths()
+    assert absolute.data.path == str(tmp_path / "clips") and absolute.data.root is None
+    assert absolute.model.backbone_weights == str(Path.home() / "w.safetensors")
+
+
+def test_the_defaults_are_the_papers_for_something_something() -> None:
+    """Section 4.2: 50 epochs, 0.01 for 64 clips, SGD with momentum 0.9 and weight decay 1e-4, eight frames of 224."""
+    recipe = Recipe()
+    recipe.check()
+    optim, clip = recipe.optim, recipe.clip
+    assert (optim.epochs, optim.lr, optim.batch_size, optim.optimizer) == (50, 0.01, 64, "sgd")
+    assert (optim.momentum, optim.weight_decay, optim.clip_grad_norm) == (0.9, 1e-4, 20)
+    assert (recipe.model.num_frames, clip.size, clip.effective_short_side, clip.mirror) == (8, 224, 256, False)
+    assert clip.scales == [1.0, 0.875, 0.75, 0.66] and clip.crop == "corners" and clip.strategy == "segments"
+    assert recipe.model.dropout == 0.5 and optim.learning_rate(2) == 0.02
