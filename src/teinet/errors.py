@@ -54,6 +54,12 @@ class RunError(TeinetError):
     exit_code = 1
 
 
+class Interrupted(TeinetError):
+    """Work that Ctrl-C or SIGTERM stopped; the message says how far it came and how to go on."""
+
+    exit_code = 130
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """` Did you mean 'x'?` with the closest of `valid` to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)

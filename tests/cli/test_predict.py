@@ -119,6 +119,20 @@ def test_an_interrupt_loses_no_answer(place, capsys, monkeypatch):
     assert "1 of 3" in err
 
 
+def test_an_unexpected_error_loses_no_answer(place, tmp_path, monkeypatch):
+    whole = Recognizer.predict_many
+
+    def broken(self, videos, **settings):
+        yield next(iter(whole(self, videos[1:2], **settings)))
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(Recognizer, "predict_many", broken)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        call(place / "net.safetensors", place / "videos", "--output", tmp_path / "answers.json")
+    (answer,) = json.loads((tmp_path / "answers.json").read_text())
+    assert answer["path"].endswith("good2.mp4")
+
+
 def test_the_command_is_declared_without_loading_torch():
     code = "import sys, teinet.cli.predict; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

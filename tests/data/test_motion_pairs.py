@@ -23,6 +23,7 @@ from teinet.data.motion_pairs.symmetry import is_symmetric, middles
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.errors import ConfigError, VideoError
+from teinet.evaluation.scores import Scores
 from teinet.models import create_model
 
 SMALL = MotionPairs(train=2, val=0, test=1, size=48)
@@ -294,16 +295,54 @@ def test_first_and_last_frames_alone_do_not_split_by_chance_of_appearance():
     assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(len(difference))
 
 
-@pytest.mark.parametrize("name, blind", [("tsn_test_resnet", True), ("tim_test_resnet", False)])
-def test_tsn_gives_both_partners_the_same_logits(drawn, name, blind):
-    torch.manual_seed(0)
-    model = create_model(name, num_classes=24).eval()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.ones_(module.weight)  # timm starts residual branches, where the modules live, at zero
+@pytest.fixture(scope="module")
+def networks() -> dict[str, torch.nn.Module]:
+    """TSN, and the same backbone with TIM, with random weights."""
+    made = {}
+    for name in ("tsn", "tim"):
+        torch.manual_seed(0)
+        made[name] = create_model(f"{name}_test_resnet", num_classes=24).eval()
+        torch.nn.init.normal_(made[name].head.weight)  # a fresh head says next to nothing
+        for module in made[name].modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                torch.nn.init.ones_(module.weight)  # timm starts residual branches, where the modules live, at zero
+    return made
+
+
+def logits(model: torch.nn.Module, path: Path) -> torch.Tensor:
+    frames = read_clip(path, lambda n: Sampling().test(n)[0]).data
     with torch.inference_mode():
-        for row in [row for row in rows(drawn) if row["split"] == "test" and row["label"] == PAIRS[2][0]]:
-            partner = drawn / row["path"].replace(*PAIRS[2])
-            frames = [read_clip(path, lambda n: Sampling().test(n)[0]).data for path in (drawn / row["path"], partner)]
-            one, other = (model(test_crops(f, Preprocessing(size=48, short_side=48))[None, 0]) for f in frames)
-            assert torch.allclose(one, other, rtol=0, atol=1e-5 * float(one.abs().max())) == blind
+        return model(test_crops(frames, Preprocessing(size=48, short_side=48))[None, 0])[0]
+
+
+@pytest.mark.parametrize("name, blind", [("tsn", True), ("tim", False)])
+def test_tsn_gives_both_partners_the_same_logits(drawn, networks, name, blind):
+    tested = [drawn / row["path"] for row in rows(drawn) if row["split"] == "test"]
+    for forward, backward in PAIRS:
+        first = next(path for path in tested if path.parent.name == forward)
+        second = first.parents[1] / backward / first.name
+        assert second in tested
+        one, other = (logits(networks[name], path) for path in (first, second))
+        same = torch.allclose(one, other, rtol=0, atol=1e-5 * float(one.abs().max()))
+        assert same == blind, (forward, backward)
+
+
+def test_at_most_half_of_the_clips_can_be_named_without_order(drawn, networks):
+    """TSN's scores as a test computes them; even a TSN whose every answer is one of the right pair has 50 %."""
+    tested = [row for row in rows(drawn) if row["split"] == "test"]
+    labels = np.array([CLASS_NAMES.index(row["label"]) for row in tested])
+    said = torch.stack([logits(networks["tsn"], drawn / row["path"]).softmax(0) for row in tested]).numpy()
+
+    def top1(probabilities: np.ndarray) -> float:
+        paths = [row["path"] for row in tested]
+        return Scores(paths=paths, labels=labels, probabilities=probabilities, class_names=CLASS_NAMES).top1
+
+    assert top1(said) <= 0.5
+    # The best that any permutation of its outputs could make of it: each pair's shared answer given to one partner.
+    pairs = {name: pair for pair in PAIRS for name in pair}
+    knows_the_pair = np.zeros_like(said)
+    for row, probabilities in zip(tested, knows_the_pair):
+        for partner in pairs[row["label"]]:
+            probabilities[CLASS_NAMES.index(partner)] = said[tested.index(row), CLASS_NAMES.index(partner)]
+    assert top1(knows_the_pair) == 0.5
+    assert top1(np.eye(24)[labels]) == 1.0  # with order, all

@@ -14,7 +14,8 @@ from teinet.data.clips import ClipList, read_rows, to_clips
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.errors import ConfigError
-from teinet.evaluation.evaluate import Hardware, ViewClips, evaluate, evaluation_loader
+from teinet.evaluation.evaluate import ViewClips, evaluate, evaluation_loader
+from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.scores import Scores
 from teinet.inference import Recognizer
 from teinet.models.factory import create_model
@@ -169,3 +170,33 @@ def test_two_processes_give_the_scores_of_one(clips, weights, tmp_path, teinet, 
     np.testing.assert_allclose(one.probabilities, both.probabilities, atol=1e-6)
     assert one.paths == both.paths and both.num_unreadable == 1 and both.reasons[4] == one.reasons[4] != ""
     assert len(clip_rows(tmp_path / "two")) == 11
+
+
+@pytest.mark.parametrize(
+    ("views", "batch_size", "videos"), [("1x1", 8, 8), ("3x3", 8, 1), ("2x1", 8, 4), ("5x1", 9, 1)]
+)
+def test_a_step_holds_as_many_views_as_the_batch_size_says(recognizer, listed, monkeypatch, views, batch_size, videos):
+    from teinet.data.views import Views
+    from teinet.evaluation.evaluate import Scoring
+
+    seen, step = [], Scoring.validation_step
+    monkeypatch.setattr(
+        Scoring, "validation_step", lambda self, batch, n: seen.append(batch.frames.shape[:2]) or step(self, batch, n)
+    )
+    parsed = Views.parse(views)
+    assert len(run(recognizer, listed, views=parsed, batch_size=batch_size)) == 12
+    assert seen[0] == (videos, len(parsed)) and sum(videos for videos, _ in seen) == 12
+
+
+def test_the_callers_warnings_and_log_levels_are_left_alone(recognizer, listed):
+    import logging
+    import warnings
+
+    logger = logging.getLogger("lightning.pytorch")
+    level, filters = logger.level, list(warnings.filters)
+    logger.setLevel(logging.DEBUG)
+    try:
+        run(recognizer, listed)
+        assert logger.level == logging.DEBUG and warnings.filters == filters
+    finally:
+        logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""The numbers of a test against hand-worked examples and scikit-learn; tables on disk; joining of shards."""
+"""The numbers of a test against hand-worked examples and scikit-learn; tables on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, top_k_accuracy_score
 
-from teinet.errors import CheckpointError, ConfigError, RunError
+from teinet.errors import CheckpointError, ConfigError
 from teinet.evaluation.scores import Scores
 
 NAMES = ("left", "right", "up")
@@ -114,44 +114,12 @@ def test_what_does_not_fit_together_is_refused(changes):
         four_clips(**changes)
 
 
-def test_shards_join_in_order_with_no_clip_counted_twice():
-    whole = random_scores(num_clips=31)
-
-    def shard(rows):
-        return Scores(
-            paths=[whole.paths[r] for r in rows],
-            labels=whole.labels[rows],
-            probabilities=whole.probabilities[rows],
-            class_names=whole.class_names,
-            reasons=["broken" if r == 7 else "" for r in rows],
-            index=rows,
-        )
-
-    padded = [np.append(np.arange(0, 31, 2), 0), np.append(np.arange(1, 31, 2), [1, 7])]
-    joined = Scores.merge([shard(rows) for rows in reversed(padded)], num_clips=31)
-    assert joined.paths == whole.paths
-    assert joined.index.tolist() == list(range(31))
-    readable = np.arange(31) != 7
-    assert np.array_equal(joined.readable, readable)
-    assert np.array_equal(joined.probabilities[readable], whole.probabilities[readable])
-    assert joined.class_counts.sum() == 31
-    with pytest.raises(RunError, match="15 of 31"):
-        Scores.merge([shard(padded[0])], num_clips=31)
-
-
-def test_shards_of_different_data_are_not_joined():
-    with pytest.raises(ConfigError, match=r"clip 0 .* a.mp4"):
-        Scores.merge([four_clips(), four_clips(paths=["z.mp4", "b.mp4", "c.mp4", "d.mp4"])])
-    with pytest.raises(ConfigError, match="class names"):
-        Scores.merge([four_clips(), four_clips(class_names=["right", "left", "up"])])
-
-
 def test_saved_scores_come_back_and_the_tables_say_the_same(tmp_path):
     scores = four_clips(paths=["a.mp4", "naïve, b.mp4", "c.mp4", "d.mp4"])
     scores.save(tmp_path / "run" / "test")
     folder = tmp_path / "run" / "test"
     back = Scores.load(folder)
-    for name in ("labels", "probabilities", "index"):
+    for name in ("labels", "probabilities"):
         assert np.array_equal(getattr(back, name), getattr(scores, name))
     for name in ("paths", "class_names", "reasons", "meta"):
         assert getattr(back, name) == getattr(scores, name)

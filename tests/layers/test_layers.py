@@ -93,6 +93,43 @@ def test_channels_last_flows_through_tim_without_a_copy():
     assert [name for name in seen.names if name not in VIEWS] == ["convolution"]
 
 
+class LargeCopies(TorchDispatchMode):
+    """Records operators that only move a tensor of `size` elements or more."""
+
+    MOVES = ("clone", "copy_", "contiguous", "_to_copy", "cat", "_reshape_copy")
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size, self.names = size, []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        name = func.overloadpacket.__name__
+        if name in self.MOVES and result.numel() >= self.size:
+            self.names.append(name)
+        return result
+
+
+@pytest.mark.parametrize("gradient", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_channels_last_stays_channels_last_without_a_copy(name, gradient):
+    """One activation in, one out, in the same memory order; only TSM writes a copy, which is its output."""
+    x = torch.randn(16, 32, 7, 5).contiguous(memory_format=torch.channels_last).requires_grad_(gradient)
+    layer = build(name, 32, num_frames=8)
+    with LargeCopies(x.numel()) as seen:
+        y = layer(x)
+    assert y.stride() == x.stride() == (32 * 7 * 5, 1, 5 * 32, 32)
+    assert seen.names == ([] if name != "tsm" else ["cat"] if gradient else ["clone"])
+
+
+def test_the_counter_of_copies_sees_one():
+    x = torch.randn(16, 32, 7, 5)
+    with LargeCopies(x.numel()) as seen:
+        x.contiguous(memory_format=torch.channels_last)
+        x[:8].clone()  # half of it
+    assert seen.names == ["clone"]
+
+
 def test_mem_touches_the_activations_twice():
     """Once to pool, once to scale: every other tensor is as small as the gate."""
 
@@ -113,19 +150,39 @@ def test_mem_touches_the_activations_twice():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_torch_tools(name):
-    """autocast to bfloat16, fullgraph compilation, export and deep copies give the layer's own output."""
+    """autocast to bfloat16, export and deep copies give the layer's own output."""
     torch.manual_seed(0)
     layer = build(name, 16, num_frames=4).eval()
     x = torch.randn(8, 16, 5, 7).contiguous(memory_format=torch.channels_last)
     want = layer(x)
     torch.testing.assert_close(copy.deepcopy(layer)(x), want)
-    torch.testing.assert_close(torch.compile(layer, backend="eager", fullgraph=True)(x), want)
     exported = torch.export.export(layer, (x,)).module()
     torch.testing.assert_close(exported(x), want)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = layer(x.bfloat16())
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), want, rtol=0.03, atol=0.03)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_compiled_as_one_graph_forwards_and_backwards(name, channels_last):
+    """AOTAutograd traces both directions, as torch's own compiler does; outputs and all gradients are the layer's."""
+    torch.manual_seed(0)
+    layer = build(name, 16, num_frames=4)
+    x = torch.randn(8, 16, 5, 7)
+    x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
+    weights = torch.randn_like(x)
+
+    def run(function) -> tuple[torch.Tensor, ...]:
+        given = x.detach().requires_grad_()
+        y = function(given)
+        return y, *torch.autograd.grad((y * weights).sum(), (given, *layer.parameters()))
+
+    compiled = run(torch.compile(layer, backend="aot_eager", fullgraph=True))
+    for got, want in zip(compiled, run(layer), strict=True):
+        torch.testing.assert_close(got, want)
+    assert compiled[0].stride() == x.stride()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -107,11 +107,30 @@ def test_other_files_are_refused(tmp_path, model):
         ({"format": "x"}, "format x"),
         ({"architecture": "resnet"}, "damaged"),
         ({"architecture": {"name": "teinet_nonet", "num_classes": 3}}, "cannot build.*nonet"),
-        ({"architecture": {"name": NET, "num_classes": 3, "num_frames": "four"}}, "cannot build"),
+        ({"architecture": {"name": NET, "num_classes": 3, "num_frames": "four"}}, "damaged.*architecture.num_frames"),
         ({"architecture": {"name": NET}}, "cannot build"),
         ({"architecture": {**ARCHITECTURE, "num_classes": 4}}, r"fc\.weight \(3x96 in the file, 4x96"),
         ({"architecture": {"name": "teinet_resnet10t", "num_classes": 3}}, "does not fit"),
         ({"class_names": ["one"]}, "1 class names for 3 classes"),
+        ({"class_names": 5}, "damaged.*class_names is 5"),
+        ({"class_names": "abc"}, "damaged.*class_names is 'abc'"),
+        ({"class_names": ["a", "b", 3]}, "damaged.*class_names holds 3"),
+        ({"class_names": None}, "damaged.*class_names is None"),
+        ({"architecture": {**ARCHITECTURE, "name": 5}}, "damaged.*architecture.name is 5"),
+        ({"architecture": {**ARCHITECTURE, "num_classes": "3"}}, "damaged.*architecture.num_classes is '3'"),
+        ({"architecture": {**ARCHITECTURE, "stages": 4}}, "damaged.*architecture.stages is 4"),
+        ({"architecture": {**ARCHITECTURE, "reduction": "x"}}, "cannot build"),
+        ({"architecture": {**ARCHITECTURE, "stages": [[]]}}, "cannot build"),
+        ({"architecture": []}, "damaged"),
+        ({"preprocessing": {"size": "big"}}, "damaged.*preprocessing.size is 'big'"),
+        ({"preprocessing": {"mean": ["red", 0, 0]}}, "damaged.*preprocessing.mean"),
+        ({"preprocessing": [224]}, "damaged.*preprocessing is"),
+        ({"sampling": {"num_frames": None}}, "damaged.*sampling.num_frames is None"),
+        ({"sampling": "dense"}, "damaged.*sampling is 'dense'"),
+        ({"recipe": 3}, "damaged.*recipe is 3"),
+        ({"recipe": {"data": "x" * 100}}, r"damaged.*recipe.data is 'x+\.\.\."),
+        ({"scores": [1]}, "damaged.*scores is"),
+        ({"licence": 1}, "damaged.*licence is 1"),
     ],
 )
 def test_a_header_that_does_not_fit_is_refused(path, header, message):
@@ -145,6 +164,8 @@ def test_saving_refuses_what_would_not_load(tmp_path, model):
         save_weights(path, model, {"recipe": {"x": object()}})
     with pytest.raises(ConfigError, match="architecture"):
         save_weights(path, VideoClassifier(model.cnn, num_frames=4))
+    with pytest.raises(ConfigError, match=r"preprocessing\.size is 'big'"):
+        save_weights(path, model, {"preprocessing": {"size": "big"}})
     assert not path.exists()
 
 

@@ -174,7 +174,8 @@ def test_the_list_follows_the_rule():
 
 @pytest.mark.parametrize("name", list_models("tim_*")[::29])
 def test_a_listed_name_builds(name):
-    with torch.device("meta"):
+    # weights are not needed; only this network's attention, in timm before 1.0.31, cannot be built without them
+    with torch.device("cpu" if "bat_resnext" in name else "meta"):
         model = create_model(name, num_classes=2)
     assert any(key.endswith(".temporal.weight") for key in model.state_dict())
 

@@ -115,6 +115,25 @@ def test_none_is_tsn():
         set_num_frames(cnn, 4)
 
 
+class Own(nn.Module):
+    """A user's module, which may keep T under any name."""
+
+    def __init__(self, channels, *, num_frames, attribute):
+        super().__init__()
+        setattr(self, attribute, num_frames)
+
+    def forward(self, x):
+        return x
+
+
+def test_a_module_of_ones_own_is_counted_and_reached_where_it_keeps_t():
+    cnn = insert_temporal(resnet10(), Own, num_frames=2, attribute="length")
+    with pytest.raises(ConfigError, match=r"holds 4 temporal modules \(Own\), but none keeps T.*num_frames"):
+        set_num_frames(cnn, 4)
+    cnn = set_num_frames(insert_temporal(resnet10(), Own, num_frames=2, attribute="num_frames"), 4)
+    assert [cnn.get_submodule(name).temporal.num_frames for name in entered(cnn)] == [4] * 4
+
+
 @pytest.mark.parametrize("make", [torchvision.models.vgg11, torchvision.models.alexnet, torchvision.models.vit_b_16])
 def test_a_network_without_residual_branches_is_refused(make):
     with torch.device("meta"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import sys
 from importlib import import_module
 
-from teinet.errors import TeinetError, nearest
+from teinet.errors import Interrupted, TeinetError, nearest
 
 COMMANDS = {
     "demo": "the whole main job on embedded data, a few minutes on two cores",
@@ -62,25 +63,62 @@ def main(argv: list[str] | None = None) -> int:
     try:
         command = import_module(f"teinet.cli.{name}")
         if hasattr(command, "main"):  # reads typed recipes itself
-            return command.main(argv[1:])
-        parser = argparse.ArgumentParser(prog=f"teinet {name}", description=COMMANDS[name])
-        command.add_arguments(parser)
-        return command.run(parser.parse_args(argv[1:]))
+            code = command.main(argv[1:])
+        else:
+            parser = argparse.ArgumentParser(prog=f"teinet {name}", description=COMMANDS[name])
+            command.add_arguments(parser)
+            code = command.run(parser.parse_args(argv[1:]))
+        sys.stdout.flush()  # a full disk or a closed pipe must be found here, where it can be said
+        return code
     except TeinetError as error:
         if first:
-            print(f"teinet {name}: {' '.join(str(error).split())}", file=sys.stderr)
+            _say(name, str(error))
+        elif isinstance(error, Interrupted):
+            return 0  # at another code Lightning kills the first process, maybe before it has spoken
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"teinet {name}: stopped", file=sys.stderr)
+        _say(name, "stopped")
         return 130
     except BrokenPipeError:  # `teinet ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
     except OSError as error:  # a full disk, a folder that may not be written
-        if error.filename is None or error.strerror is None:
-            raise
-        print(f"teinet {name}: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = "" if error.filename is None else f"{error.filename}: "
+        _say(name, f"{where}{error.strerror or error}")
+        if error.errno == errno.ENOSPC:
+            _drop_output()  # Python would try to write the rest of it at its end, and fail again
         return 1
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        _say(name, f"not enough memory; {_LOWER.get(name, _LOWER_ELSEWHERE)}")
+        return 1
+
+
+# What makes a command need less memory.
+_LOWER = {
+    "train": "lower optim.batch_size (--batch-size; optim.accumulate makes up for it), clip.size or model.num_frames",
+    "test": "lower --batch-size, --workers, or the crops and clips of --views",
+    "predict": "lower the crops and clips of --views, or take --device cpu",
+}
+_LOWER_ELSEWHERE = "close what else uses this machine"
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, here not imported
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's on a CPU
+
+
+def _say(name: str, text: str) -> None:
+    print(f"teinet {name}: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _drop_output() -> None:
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # standard output is no file of the system
+        pass
 
 
 if __name__ == "__main__":

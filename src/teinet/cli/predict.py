@@ -34,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict and print; returns 0, 1 when some video could not be read, 130 when interrupted.
 
+    Whatever stops the work, the answers until then are written.
+
     Raises:
         TeinetError: unusable weights or arguments, before any video is looked at.
     """
@@ -55,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         interrupted = True
         print(f"stopped after {len(done)} of {len(videos)} videos; their answers follow", file=sys.stderr)
-    _write(done, args)
+    finally:
+        _write(done, args)
     return 130 if interrupted else int(any(answer.error is not None for answer in done))
 
 

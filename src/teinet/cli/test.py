@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--views", default="1x1", help="clips x crops: 1x1, 10x3")
     parser.add_argument("--average", choices=("probabilities", "logits"), default="probabilities", help="over views")
-    parser.add_argument("--batch-size", type=int, default=8, help="videos per step (default: 8)")
+    parser.add_argument("--batch-size", type=int, default=8, help="views per step, of one video at least (default: 8)")
     parser.add_argument(
         "--workers", type=int, default=None, help="decoding processes (default: one per core, at most 8)"
     )
@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     from teinet import __version__
     from teinet.data.views import Views
     from teinet.errors import ConfigError
-    from teinet.evaluation.evaluate import Hardware, evaluate
+    from teinet.evaluation.evaluate import evaluate
+    from teinet.evaluation.hardware import Hardware
     from teinet.evaluation.progress import TestProgress
     from teinet.evaluation.report import tables
     from teinet.inference import Recognizer

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -17,6 +15,7 @@ import numpy as np
 from av.video.reformatter import Colorspace
 
 from teinet.errors import VideoError
+from teinet.files import replacing
 
 _SMPTE170M, _LIMITED = 6, 1  # codes of H.273: what players assume for small pictures, said aloud in the file
 
@@ -24,7 +23,18 @@ _SMPTE170M, _LIMITED = 6, 1  # codes of H.273: what players assume for small pic
 def write_video(path: str | os.PathLike, frames: np.ndarray, frame_rate: int, *, quantiser: int = 26) -> Path:
     """Write `frames` to the .mp4 file `path`, whole or not at all.
 
-    frames: (T, H, W, 3) uint8 RGB, H and W even. frame_rate: frames a second. quantiser: 0 (best) to 51.
+    Args:
+        path: the file; its folder exists.
+        frames: (T, H, W, 3) uint8 RGB, T at least 1, H and W even.
+        frame_rate: frames a second.
+        quantiser: 0 (best) to 51.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: frames of another shape or type, or of an odd height or width.
+        OSError: the file cannot be written.
     """
     frames = np.asarray(frames)
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) == 0:
@@ -51,7 +61,16 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, frame_rate: int, *,
 def write_reversed(source: str | os.PathLike, path: str | os.PathLike) -> Path:
     """Write the intra-only .mp4 `source` backwards to `path`: the same packets in the opposite order.
 
-    Raises VideoError where `source` holds a picture that cannot be decoded alone.
+    Args:
+        source: a file that `write_video` wrote.
+        path: the new file; its folder exists.
+
+    Returns:
+        The path.
+
+    Raises:
+        VideoError: `source` holds a picture that cannot be decoded alone.
+        OSError: a file cannot be read or written.
     """
     buffer = io.BytesIO()
     with av.open(os.fspath(source)) as src, av.open(buffer, "w", format="mp4") as out:
@@ -65,18 +84,6 @@ def write_reversed(source: str | os.PathLike, path: str | os.PathLike) -> Path:
             packet.pts, packet.dts, packet.duration, packet.stream = pts, dts, duration, new
             out.mux(packet)
     return _write_whole(path, buffer.getvalue())
-
-
-@contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a temporary path beside `path` that takes its place when the block ends well, and is removed when not."""
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _write_whole(path: str | os.PathLike, content: bytes) -> Path:

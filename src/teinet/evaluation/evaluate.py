@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
 import torch
-import torch.distributed
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader, Dataset
 
@@ -19,7 +15,9 @@ from teinet.data.clips import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.views import Averaging, Views, average_views, load_views
-from teinet.errors import ConfigError, VideoError, nearest
+from teinet.errors import Interrupted, VideoError
+from teinet.evaluation.hardware import Hardware, gather, prepare_worker, quiet
+from teinet.evaluation.interruption import StopOnSignal, stopped
 from teinet.evaluation.scores import Scores
 from teinet.models.classifier import VideoClassifier
 
@@ -66,7 +64,13 @@ def collate_views(samples: Sequence[tuple[int, torch.Tensor] | ClipScore]) -> Vi
 
 
 class Scoring(L.LightningModule):
-    """Scores batches of views with a network and gathers what all processes scored."""
+    """Scores batches of views with a network and gathers what all processes scored.
+
+    Args:
+        model: maps (B, T, 3, S, S) uint8 to logits (B, C).
+        averaging: of a clip's views, "probabilities" or "logits".
+        clips_per_forward: views in one pass of the network, at least 1; bounds the memory of a step.
+    """
 
     def __init__(self, model: VideoClassifier, *, averaging: Averaging = "probabilities", clips_per_forward: int = 32):
         super().__init__()
@@ -75,6 +79,11 @@ class Scoring(L.LightningModule):
         self.clips_per_forward = clips_per_forward
         self._scored: list[ClipScore] = []
         self.scored: list[ClipScore] = []  # of all processes
+
+    @property
+    def num_scored(self) -> int:
+        """Clips that this process has scored, or found unreadable, so far."""
+        return len(self._scored)
 
     def on_validation_epoch_start(self) -> None:
         self._scored = []
@@ -95,15 +104,6 @@ class Scoring(L.LightningModule):
         self.scored = sorted((s for part in parts for s in part), key=lambda s: s.index)
 
 
-def gather(value: Any) -> list[Any]:
-    """What each process of the run holds, in every process; of a single process a list of one."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [value]
-    values: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(values, value)
-    return values
-
-
 def evaluation_loader(
     dataset: ViewClips, *, batch_size: int, workers: int, rank: int = 0, world_size: int = 1
 ) -> DataLoader:
@@ -119,51 +119,6 @@ def evaluation_loader(
         persistent_workers=False,
         pin_memory=torch.cuda.is_available(),
     )
-
-
-def prepare_worker(worker_id: int) -> None:
-    """Leave Ctrl-C to the main process and one thread to each worker."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-
-
-Accelerator = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hardware:
-    """What a run or a test computes on; `precision` as Lightning names it.
-
-    Raises:
-        ConfigError: this machine has no such device, or not so many.
-    """
-
-    accelerator: Accelerator = "auto"
-    devices: int = 1
-    precision: Precision = "32-true"
-
-    def __post_init__(self) -> None:
-        for name, kind in (("accelerator", Accelerator), ("precision", Precision)):
-            value, valid = getattr(self, name), get_args(kind)
-            if value not in valid:
-                raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(value, valid)}")
-        if self.devices < 1:
-            raise ConfigError(f"devices is {self.devices}; it must be at least 1")
-        if self.accelerator == "mps" and not torch.backends.mps.is_available():
-            raise ConfigError("accelerator is mps, but this machine offers no Apple GPU to torch; take cpu")
-        if self.accelerator == "cuda" or (self.accelerator == "auto" and torch.cuda.is_available()):
-            if (found := torch.cuda.device_count()) < self.devices:
-                advice = f"at most {found}" if found else "accelerator cpu"
-                raise ConfigError(
-                    f"devices is {self.devices} on cuda, but torch finds {found or 'none'} here; take {advice}"
-                )
-
-    def trainer_arguments(self) -> dict[str, Any]:
-        """What Lightning's Trainer takes of this."""
-        return {**asdict(self), "strategy": "ddp" if self.devices > 1 else "auto", "use_distributed_sampler": False}
 
 
 class _TestData(L.LightningDataModule):
@@ -194,21 +149,47 @@ def evaluate(
 ) -> Scores:
     """Score every clip of a list; an unreadable one has no scores and counts as wrong.
 
-    Every process of a multi-device run returns the scores of all.
+    Args:
+        model: maps (B, T, 3, S, S) uint8 to logits (B, C), C the number of the list's classes; left as it was.
+        clips: N clips with their labels.
+        sampling: which T frames make a view.
+        preprocessing: the size S of a view, and how pictures are resized to it.
+        views: clips x crops of each video; None takes one clip and its centre.
+        averaging: of the views, "probabilities" (after the softmax) or "logits" (before it).
+        batch_size: views (T frames each) that a step decodes and scores together, at least 1; a video's views are
+            never divided, so a step holds at least one video.
+        workers: decoding processes for each device; 0 decodes in this one.
+        hardware: device, number of devices and precision; None takes a GPU where there is one.
+        callbacks: Lightning's, such as `TestProgress`.
+        meta: what else the scores shall say about themselves; JSON values.
+
+    Returns:
+        The scores (N, C) of all clips in the list's order, in every process of a multi-device run.
+
+    Raises:
+        ConfigError: an averaging or a device that does not exist, a T that is not the network's.
+        Interrupted: Ctrl-C or SIGTERM, after the running batch; at a second one at once. No scores are kept.
     """
     views, hardware = views or Views(), hardware or Hardware()
     scoring = Scoring(model, averaging=averaging)
-    quiet()
-    trainer = L.Trainer(
-        **hardware.trainer_arguments(),
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=list(callbacks),
-    )
-    data = _TestData(ViewClips(clips, sampling, preprocessing, views), batch_size, workers)
-    trainer.validate(scoring, datamodule=data, verbose=False)
+    videos = max(1, batch_size // len(views))
+    data = _TestData(ViewClips(clips, sampling, preprocessing, views), videos, workers)
+    with quiet(), StopOnSignal() as watch:
+        trainer = L.Trainer(
+            **hardware.trainer_arguments(),
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[*callbacks, watch],
+        )
+        try:
+            trainer.validate(scoring, datamodule=data, verbose=False)
+        except (SystemExit, RuntimeError) as error:
+            # SystemExit is what Lightning makes of a KeyboardInterrupt; a loader whose workers got SIGTERM too fails
+            if isinstance(error, RuntimeError) and not watch.asked:
+                raise
+            raise Interrupted(stopped(scoring.num_scored, len(clips))) from None
     facts = {"views": str(views), "averaging": averaging, "data": clips.fingerprint(), **(meta or {})}
     return to_scores(scoring.scored, clips, facts)
 
@@ -229,10 +210,3 @@ def to_scores(scored: Sequence[ClipScore], clips: ClipList, meta: dict[str, Any]
         reasons=reasons,
         meta=meta,
     )
-
-
-def quiet() -> None:
-    """Silence the trainer's own chatter; what a user needs to know, our callbacks say."""
-    warnings.filterwarnings("ignore", module=r"lightning|torchdata|torch\.utils\.data")
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
-        logging.getLogger(name).setLevel(logging.ERROR)

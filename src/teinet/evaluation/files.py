@@ -11,6 +11,7 @@ import numpy as np
 
 from teinet.errors import CheckpointError
 from teinet.evaluation.scores import Scores
+from teinet.files import replacing
 
 SCORES = "scores.safetensors"
 _KEY = "teinet_scores"
@@ -76,22 +77,22 @@ def load_scores(path: str | Path) -> Scores:
     try:
         with safe_open(path, framework="np") as file:
             header = json.loads((file.metadata() or {})[_KEY])
-            arrays = {name: file.get_tensor(name) for name in ("labels", "probabilities", "index")}
-    except KeyError:
+            texts = {name: header[name] for name in ("paths", "class_names", "reasons", "meta")}
+            arrays = {name: file.get_tensor(name) for name in ("labels", "probabilities")}
+    except (KeyError, TypeError):
         raise CheckpointError(f"{path}: not the scores of a test") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from None
-    return Scores(**arrays, **{name: header[name] for name in ("paths", "class_names", "reasons", "meta")})
+    return Scores(**arrays, **texts)
 
 
 def _save_tensors(scores: Scores, path: Path) -> None:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     header = {name: getattr(scores, name) for name in ("paths", "class_names", "reasons", "meta")}
-    arrays = {name: np.ascontiguousarray(getattr(scores, name)) for name in ("labels", "probabilities", "index")}
-    part = path.with_suffix(".part")
-    save_file(arrays, part, metadata={_KEY: json.dumps({"format": 1} | header, default=str)})
-    part.replace(path)  # a kill leaves the old scores or the new ones, never half
+    arrays = {name: np.ascontiguousarray(getattr(scores, name)) for name in ("labels", "probabilities")}
+    with replacing(path) as part:
+        part.write_bytes(save(arrays, metadata={_KEY: json.dumps({"format": 1} | header, default=str)}))
 
 
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from teinet.errors import ConfigError, RunError
+from teinet.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,8 +26,10 @@ class Scores:
         probabilities: (N, C), the views' average; the row of an unreadable clip is not looked at.
         class_names: C names, in the order of the columns.
         reasons: N texts, empty where the clip was read, else why it was not; None when all were.
-        index: (N,) each clip's number in its data set, by which shards are merged; None counts from 0.
         meta: how the numbers came about (views, averaging, weights file, data fingerprint, versions); JSON values.
+
+    Raises:
+        ConfigError: parts that do not fit together.
     """
 
     paths: Sequence[str]
@@ -35,29 +37,27 @@ class Scores:
     probabilities: np.ndarray
     class_names: Sequence[str]
     reasons: Sequence[str] | None = None
-    index: np.ndarray | None = None
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         n = len(self.paths)
         labels = np.asarray(self.labels, dtype=np.int64).reshape(-1)
         probabilities = np.array(self.probabilities, dtype=np.float32)
-        index = np.arange(n) if self.index is None else np.asarray(self.index, dtype=np.int64).reshape(-1)
         reasons = [""] * n if self.reasons is None else [str(reason or "") for reason in self.reasons]
         names = tuple(str(name) for name in self.class_names)
         if n == 0 and probabilities.size == 0:
             probabilities = probabilities.reshape(0, len(names))
         if probabilities.shape != (n, len(names)):
             raise ConfigError(f"scores have shape {probabilities.shape}; {n} clips and {len(names)} class names given")
-        if not len(labels) == len(index) == len(reasons) == n:
-            raise ConfigError(f"{n} clips, but {len(labels)} labels, {len(index)} numbers, {len(reasons)} reasons")
+        if not len(labels) == len(reasons) == n:
+            raise ConfigError(f"{n} clips, but {len(labels)} labels, {len(reasons)} reasons")
         if n and not (-1 <= labels.min() and labels.max() < len(names)):
             raise ConfigError(f"labels go from {labels.min()} to {labels.max()}; there are {len(names)} classes")
         for row in np.flatnonzero(~np.isfinite(probabilities).all(axis=1)):
             reasons[row] = reasons[row] or "the network's scores are not finite"
         probabilities[[reason != "" for reason in reasons]] = 0
         values = {"paths": tuple(str(path) for path in self.paths), "labels": labels, "probabilities": probabilities}
-        for name, value in (values | {"class_names": names, "reasons": tuple(reasons), "index": index}).items():
+        for name, value in (values | {"class_names": names, "reasons": tuple(reasons)}).items():
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
@@ -74,6 +74,7 @@ class Scores:
 
     @property
     def num_unreadable(self) -> int:
+        """Clips without scores: unreadable, or scored with what is no number."""
         return int((~self.readable).sum())
 
     @cached_property
@@ -99,6 +100,7 @@ class Scores:
 
     @property
     def top1(self) -> float:
+        """Share of the labelled clips that were named rightly, 0 to 1; NaN when no clip has a label."""
         return self.top(1)
 
     @property
@@ -108,6 +110,7 @@ class Scores:
 
     @property
     def top5(self) -> float:
+        """Share of the labelled clips whose true class is among the first `top5_k`; NaN when no clip has a label."""
         return self.top(self.top5_k)
 
     @cached_property
@@ -158,43 +161,6 @@ class Scores:
             "num_classes": len(self.class_names),
             **self.meta,
         }
-
-    @classmethod
-    def merge(cls, shards: Sequence[Scores], num_clips: int | None = None) -> Scores:
-        """Join what several processes tested, in the data set's order and each clip once.
-
-        Args:
-            shards: at least one; samplers that pad may have given a clip to two of them.
-            num_clips: size of the data set; given, a clip that no shard holds is an error.
-
-        Raises:
-            ConfigError: shards of different class names or of different data sets.
-            RunError: clips are missing.
-        """
-        if not shards:
-            raise ConfigError("no scores to merge")
-        first = shards[0]
-        if any(shard.class_names != first.class_names for shard in shards):
-            raise ConfigError("scores to merge have different class names")
-        index = np.concatenate([shard.index for shard in shards])
-        paths = [path for shard in shards for path in shard.paths]
-        labels = np.concatenate([shard.labels for shard in shards])
-        seen, keep, where = np.unique(index, return_index=True, return_inverse=True)
-        for row, place in enumerate(keep[where]):
-            if (paths[row], labels[row]) != (paths[place], labels[place]):
-                raise ConfigError(f"scores to merge: clip {index[row]} is {paths[place]} here, {paths[row]} there")
-        if num_clips is not None and len(missing := np.setdiff1d(np.arange(num_clips), seen)):
-            raise RunError(f"{len(missing)} of {num_clips} clips were not tested, first number {missing[0]}")
-        reasons = [reason for shard in shards for reason in shard.reasons]
-        return cls(
-            paths=[paths[row] for row in keep],
-            labels=labels[keep],
-            probabilities=np.concatenate([shard.probabilities for shard in shards])[keep],
-            class_names=first.class_names,
-            reasons=[reasons[row] for row in keep],
-            index=index[keep],
-            meta=first.meta,
-        )
 
     def save(self, folder: str | Path, picture: bool = True) -> Path:
         """Write the test into a folder: scores, tables and the confusion picture; see `evaluation.files`."""

@@ -76,11 +76,13 @@ class Recognizer:
         """Read a weights file.
 
         Args:
-            path: a .safetensors file that training or `save` wrote.
+            path: a .safetensors file that training or `save` wrote, or a run's folder, which stands for its last
+                weights.
             device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best one.
 
         Raises:
-            CheckpointError: the file is missing, truncated, or does not hold a recogniser.
+            CheckpointError: the file is missing, truncated, damaged, or does not hold a recogniser.
+            ConfigError: a device that is not on this machine.
         """
         place = find_device(device)
         model, header = load_weights(path)
@@ -113,6 +115,7 @@ class Recognizer:
 
     @property
     def device(self) -> torch.device:
+        """Where the network lies, and where its clips go."""
         return next(self.model.parameters()).device
 
     @property

@@ -23,9 +23,14 @@ LAYERS: dict[str, type[TemporalLayer]] = {"tei": TEI, "tim": TIM, "mem": MEM, "s
 def build(name: str, channels: int, *, num_frames: int, **options: Any) -> nn.Module:
     """The temporal layer called `name` for `channels` channels and clips of `num_frames` frames.
 
-    name: "tei", "tim", "mem", "se_tim", "se", "tsm", or "none" (TSN: an identity).
-    options: the layer's own (reduction, gate, init, n_div).
-    Raises ConfigError for an unknown name or option.
+    Args:
+        name: "tei", "tim", "mem", "se_tim", "se", "tsm", or "none" (TSN: an identity).
+        channels: C, at least 1.
+        num_frames: T, at least 1.
+        options: the layer's own (reduction, gate, init, n_div).
+
+    Raises:
+        ConfigError: a name or option that does not exist, or a value out of its range.
     """
     check(name, options)
     if name == "none":
@@ -34,7 +39,11 @@ def build(name: str, channels: int, *, num_frames: int, **options: Any) -> nn.Mo
 
 
 def check(name: str, options: dict[str, Any]) -> None:
-    """Raise ConfigError unless `name` is a temporal layer that takes `options`."""
+    """Find out whether `name` is a temporal layer that takes `options`.
+
+    Raises:
+        ConfigError: it is none, or does not take one of them.
+    """
     names = [*LAYERS, "none"]
     if name not in names:
         raise ConfigError(f"no temporal module {name!r}; there are {', '.join(names)}.{nearest(str(name), names)}")

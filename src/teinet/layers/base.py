@@ -14,8 +14,12 @@ from teinet.errors import ConfigError
 class TemporalLayer(nn.Module):
     """A layer that maps (B*T, C, H, W) to the same shape and looks across the T frames of each clip.
 
-    channels: C, at least 1.
-    num_frames: T, at least 1; `teinet.set_num_frames` changes it in a whole network.
+    Args:
+        channels: C, at least 1.
+        num_frames: T, at least 1; `teinet.set_num_frames` changes it in a whole network.
+
+    Raises:
+        ConfigError: a value below 1; in forward, a batch that T does not divide.
     """
 
     num_frames: int
@@ -28,7 +32,11 @@ class TemporalLayer(nn.Module):
         self.num_frames = num_frames
 
     def num_clips(self, x: Tensor) -> int:
-        """B of x (B*T, C, H, W); raises ConfigError where T does not divide the batch."""
+        """B of x (B*T, C, H, W).
+
+        Raises:
+            ConfigError: T does not divide the batch.
+        """
         if x.shape[0] % self.num_frames:
             raise ConfigError(
                 f"a batch of {x.shape[0]} frames is not B*T for T = {self.num_frames} frames a clip: "
@@ -46,7 +54,11 @@ def is_channels_last(x: Tensor) -> bool:
 
 
 def hidden_channels(channels: int, reduction: int) -> int:
-    """C/r, rounded down, at least 1."""
+    """C/r, rounded down, at least 1.
+
+    Raises:
+        ConfigError: r below 1.
+    """
     if reduction < 1:
         raise ConfigError(f"reduction must be at least 1, got {reduction}.")
     return max(1, channels // reduction)

@@ -19,10 +19,16 @@ GATES = ("paper", "residual")
 class MEM(TemporalLayer):
     """Scale each channel of frames 1..T-1 by a gate that sees the motion to the next frame; frame T passes untouched.
 
-    channels: C. num_frames: T; T = 1 is the identity.
-    reduction: r of the squeezing 1x1 convolutions, C -> C/r.
-    gate: "paper" is x * sigmoid; "residual" is x + x * (sigmoid - 0.5), the form of TEA and TDN, about 1 when fresh.
-    Raises ConfigError for another gate, and in forward where T does not divide the batch.
+    Args:
+        channels: C, at least 1.
+        num_frames: T, at least 1; T = 1 is the identity.
+        reduction: r of the squeezing 1x1 convolutions, C -> C/r, at least 1.
+        gate: "paper" is x * sigmoid; "residual" is x + x * (sigmoid - 0.5), the form of TEA and TDN, about 1 when
+            fresh.
+
+    Raises:
+        ConfigError: another gate, or a value below 1; in forward, a batch that T does not divide.
+
     Source: TEINet, arXiv 1911.09435, Eq. 1-3 (W_theta is conv1, W_phi conv2, W_varphi conv3; all with bias).
     """
 
@@ -54,6 +60,11 @@ class MEM(TemporalLayer):
         return self.conv3(motion).sigmoid().reshape(clips, frames - 1, self.channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B*T, C, H, W) to the same shape and memory format: Eq. 3.
+
+        Raises:
+            ConfigError: T does not divide the batch.
+        """
         self.num_clips(x)
         if self.num_frames == 1:
             return x

@@ -10,9 +10,14 @@ from teinet.layers.base import TemporalLayer, hidden_channels
 class SE(TemporalLayer):
     """Scale each channel of each frame by a gate from that frame's own pooled feature.
 
-    channels: C. num_frames: T, kept so that SE stands where MEM stands; the result does not depend on it.
-    reduction: r; the paper prints none, 8 is MEM's, so that the comparison is like for like.
-    Raises ConfigError in forward where T does not divide the batch.
+    Args:
+        channels: C, at least 1.
+        num_frames: T, at least 1, kept so that SE stands where MEM stands; the result does not depend on it.
+        reduction: r, at least 1; the paper prints none, 8 is MEM's, so that the comparison is like for like.
+
+    Raises:
+        ConfigError: a value below 1; in forward, a batch that T does not divide.
+
     Source: squeeze-and-excitation, arXiv 1709.01507.
     """
 
@@ -23,6 +28,11 @@ class SE(TemporalLayer):
         self.conv2 = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B*T, C, H, W) to the same shape and memory format, each frame scaled by its own gate.
+
+        Raises:
+            ConfigError: T does not divide the batch.
+        """
         self.num_clips(x)
         pooled = x.mean((2, 3), keepdim=True)  # (B*T, C, 1, 1)
         return x * self.conv2(self.conv1(pooled).relu()).sigmoid()

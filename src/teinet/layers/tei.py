@@ -15,7 +15,15 @@ from teinet.layers.tim import TIM
 class TEI(TemporalLayer):
     """Enhance motion-sensitive channels, then let neighbouring frames interact.
 
-    channels: C. num_frames: T. reduction, gate: MEM's. init: TIM's.
+    Args:
+        channels: C, at least 1.
+        num_frames: T, at least 1.
+        reduction, gate: MEM's.
+        init: TIM's.
+
+    Raises:
+        ConfigError: another gate or init, or a value below 1; in forward, a batch that T does not divide.
+
     Source: TEINet, arXiv 1911.09435, section 3.3.
     """
 
@@ -33,13 +41,26 @@ class TEI(TemporalLayer):
         self.tim = TIM(channels, num_frames=num_frames, init=init)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B*T, C, H, W) to the same shape and memory format: MEM, then TIM.
+
+        Raises:
+            ConfigError: T does not divide the batch.
+        """
         return self.tim(self.mem(x))
 
 
 class SETIM(TemporalLayer):
     """Squeeze-and-excitation on each frame, then TIM: what remains of TEI without motion.
 
-    channels: C. num_frames: T. reduction: SE's. init: TIM's.
+    Args:
+        channels: C, at least 1.
+        num_frames: T, at least 1.
+        reduction: SE's.
+        init: TIM's.
+
+    Raises:
+        ConfigError: another init, or a value below 1; in forward, a batch that T does not divide.
+
     Source: TEINet, arXiv 1911.09435, Table 1a.
     """
 
@@ -56,4 +77,9 @@ class SETIM(TemporalLayer):
         self.tim = TIM(channels, num_frames=num_frames, init=init)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B*T, C, H, W) to the same shape and memory format: SE, then TIM.
+
+        Raises:
+            ConfigError: T does not divide the batch.
+        """
         return self.tim(self.se(x))

@@ -20,11 +20,17 @@ INITS = ("shift", "identity")
 class TIM(TemporalLayer):
     """Mix each channel with its own neighbours in time by a learned kernel, without bias.
 
-    channels: C. num_frames: T.
-    init: "shift" starts as TSM (the first C/8 channels take the next frame, the second C/8 the previous one);
-        "identity" starts as no operation.
     The parameter `weight` is (C, 1, 3, 1), the kernel of a depthwise convolution over (T, H*W); `V` is its (C, 3) view.
-    Raises ConfigError for another init, and in forward where T does not divide the batch.
+
+    Args:
+        channels: C, at least 1.
+        num_frames: T, at least 1.
+        init: "shift" starts as TSM (the first C/8 channels take the next frame, the second C/8 the previous one);
+            "identity" starts as no operation.
+
+    Raises:
+        ConfigError: another init, or a value below 1; in forward, a batch that T does not divide.
+
     Source: TEINet, arXiv 1911.09435, Eq. 4; the initial kernel is TDN's and ACTION-Net's.
     """
 
@@ -41,7 +47,8 @@ class TIM(TemporalLayer):
         return self.weight[:, 0, :, 0]
 
     @torch.no_grad()
-    def reset_parameters(self, init: str = "shift") -> None:
+    def reset_parameters(self, init: Literal["shift", "identity"] = "shift") -> None:
+        """Set the kernels to a shift by one frame of C/8 channels each way, or to no operation."""
         fold = self.channels // 8 if init == "shift" else 0
         self.weight.zero_()
         self.V[:fold, 2] = 1.0
@@ -49,6 +56,11 @@ class TIM(TemporalLayer):
         self.V[2 * fold :, 1] = 1.0
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B*T, C, H, W) to the same shape and memory format: Eq. 4.
+
+        Raises:
+            ConfigError: T does not divide the batch.
+        """
         # Time becomes the height of an image that is H*W wide: a (3, 1) depthwise convolution is Eq. 4, and in
         # channels-last memory every reshape here is a view (an axis of its own for time would cost two copies).
         clips, frames = self.num_clips(x), self.num_frames

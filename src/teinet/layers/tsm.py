@@ -16,9 +16,14 @@ from teinet.layers.base import TemporalLayer, is_channels_last
 class TSM(TemporalLayer):
     """Shift 1/n of the channels one frame back in time and 1/n one frame on; no parameters, no arithmetic.
 
-    channels: C. num_frames: T.
-    n_div: n, at least 2; C/n is rounded down, so fewer than n channels stay unshifted.
-    Raises ConfigError for n_div below 2, and in forward where T does not divide the batch.
+    Args:
+        channels: C, at least 1.
+        num_frames: T, at least 1.
+        n_div: n, at least 2; C/n is rounded down, so fewer than n channels stay unshifted.
+
+    Raises:
+        ConfigError: n_div below 2, or another value below 1; in forward, a batch that T does not divide.
+
     Source: TSM, arXiv 1811.08383.
     """
 
@@ -29,6 +34,11 @@ class TSM(TemporalLayer):
         self.fold = channels // n_div
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B*T, C, H, W) to the same shape and memory format, shifted.
+
+        Raises:
+            ConfigError: T does not divide the batch.
+        """
         clips, frames = self.num_clips(x), self.num_frames
         channels, height, width = x.shape[1:]
         # Not in place: an in-place shift overwrites what its own backward needs.

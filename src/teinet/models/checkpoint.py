@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from teinet import __version__
 from teinet.errors import CheckpointError, ConfigError
+from teinet.files import replacing
 from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model
 from teinet.models.weights import load_fitting
@@ -42,10 +42,16 @@ _NOT_FROM_A_FILE = ("pretrained", "backbone_weights")  # a header must not make 
 def save_weights(path: str | Path, model: VideoClassifier, header: dict[str, Any] | None = None) -> None:
     """Write a recogniser's file; an older file of that name stays whole until the new one is complete.
 
-    header: class_names, preprocessing, sampling, recipe, scores, licence, version; the architecture is the model's own
-        unless given.
-    Raises ConfigError for a model that `create_model` did not build and no architecture is given for, for class names
-    that do not fit its head, and for a header that is not JSON.
+    Args:
+        path: the file; folders that are missing are made.
+        model: the network, on any device.
+        header: class_names, preprocessing, sampling, recipe, scores, licence; the architecture is the model's own
+            unless given.
+
+    Raises:
+        ConfigError: a model that `create_model` did not build and no architecture is given for, class names that do
+            not fit its head, or a header that is not JSON or holds values of other types than a header's.
+        OSError: the file cannot be written.
     """
     path = Path(path)
     architecture = (header or {}).get("architecture") or model.config
@@ -59,15 +65,26 @@ def save_weights(path: str | Path, model: VideoClassifier, header: dict[str, Any
         text = json.dumps(full)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the header of {path} cannot be written as JSON: {error}.") from error
+    if wrong := next(_wrong_values(json.loads(text)), None):
+        raise ConfigError(f"the header of {path} would not load again: {wrong}.")
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    _replace(path, save(tensors, metadata={_KEY: text}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as part:
+        part.write_bytes(save(tensors, metadata={_KEY: text}))
 
 
 def load_weights(path: str | Path) -> tuple[VideoClassifier, dict[str, Any]]:
     """The network that a recogniser's file holds, in evaluation mode, and the file's header.
 
-    Raises CheckpointError where the file is absent, broken, of another kind or of a newer format, or its weights do
-    not fit the architecture that it names.
+    Args:
+        path: a .safetensors file, or a run's folder, which stands for its last weights.
+
+    Returns:
+        The network, on the CPU, and the header with every key present.
+
+    Raises:
+        CheckpointError: the file is absent, broken, of another kind or of a newer format, its header is damaged, or
+            its weights do not fit the architecture that it names.
     """
     header, tensors = read_recogniser(path)
     architecture = {k: v for k, v in header["architecture"].items() if k not in _NOT_FROM_A_FILE}
@@ -93,8 +110,13 @@ def load_weights(path: str | Path) -> tuple[VideoClassifier, dict[str, Any]]:
 def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list[str] | None = None) -> dict[str, Any]:
     """Start fine-tuning: load a recogniser's weights into `model`, whose head stays new; returns the file's header.
 
-    class_names: the model's own; where the file has the very same, its head is loaded too.
-    Raises CheckpointError where anything but the head does not fit.
+    Args:
+        model: the network to fine-tune; changed in place.
+        path: a .safetensors file of a recogniser, or a run's folder.
+        class_names: the model's own; where the file has the very same, its head is loaded too.
+
+    Raises:
+        CheckpointError: the file is none of a recogniser, or anything but the head does not fit.
     """
     header, tensors = read_recogniser(path)
     same = bool(class_names) and list(class_names) == list(header["class_names"])
@@ -116,7 +138,11 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
 def weights_file(path: str | Path) -> Path:
     """The recogniser file that `path` names: itself, or the last weights of a run's folder.
 
-    Raises CheckpointError for a folder that holds none.
+    Args:
+        path: a file, which need not exist, or a folder.
+
+    Raises:
+        CheckpointError: a folder that holds none.
     """
     path = Path(path)
     if not path.is_dir():
@@ -129,7 +155,11 @@ def weights_file(path: str | Path) -> Path:
 def read_recogniser(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors of a recogniser's file, with every key of the header present.
 
-    Raises CheckpointError where it is none.
+    Args:
+        path: the file, or a run's folder.
+
+    Raises:
+        CheckpointError: it is none, is cut off, of a newer format, or has a damaged header.
     """
     path = weights_file(path)
     if not path.is_file():
@@ -160,20 +190,42 @@ def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
             f"{path}: written in format {version} by a newer teinet; this one reads up to {FORMAT}. Upgrade teinet."
         )
     log.debug("%s: %s, format %s", path, name, version)
-    return {**_DEFAULTS, **header}
+    header = {**_DEFAULTS, **header}
+    if wrong := next(_wrong_values(header), None):
+        raise CheckpointError(f"{path}: teinet's header is damaged ({wrong}). Export the file again.")
+    return header
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write beside the target and rename, so that a crash leaves either the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+# What a header's values must be; other keys are free.
+_PARTS = {"architecture": dict, "class_names": list, "preprocessing": dict, "sampling": dict, "recipe": dict}
+_PARTS |= {"scores": dict, "licence": str, "version": str}
+_VALUES: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "architecture": {"name": str, "num_classes": int, "num_frames": int, "dropout": (int, float), "stages": list},
+    "preprocessing": {"size": int, "short_side": int, "interpolation": str, "mean": list, "std": list},
+    "sampling": {"num_frames": int, "strategy": str, "window": int},
+    "recipe": {"data": dict},
+}
+
+
+def _wrong_values(header: dict[str, Any]) -> Iterator[str]:
+    """What in a header is of another type than it must be, in words."""
+    for part, kind in _PARTS.items():
+        if not isinstance(header[part], kind):
+            yield f"{part} is {_short(header[part])}"
+            return
+    for part, kinds in _VALUES.items():
+        for key, kind in kinds.items():
+            value = header[part].get(key)
+            if key in header[part] and (not isinstance(value, kind) or isinstance(value, bool)):
+                yield f"{part}.{key} is {_short(value)}"
+    if any(not isinstance(name, str) for name in header["class_names"]):
+        yield f"class_names holds {_short(next(n for n in header['class_names'] if not isinstance(n, str)))}"
+    for key in ("mean", "std"):
+        colours = header["preprocessing"].get(key, [])
+        if any(not isinstance(colour, (int, float)) for colour in colours):
+            yield f"preprocessing.{key} is {_short(colours)}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -18,14 +18,19 @@ _WRAPPED = "cnn."
 class VideoClassifier(nn.Module):
     """Clips (B, T, 3, H, W) to logits (B, classes).
 
-    cnn: a 2-D network with a classifying head, (B*T, 3, H, W) to (B*T, classes), with or without temporal modules.
-    num_frames: T; another T in forward is an error (`teinet.set_num_frames` changes it on purpose).
-    mean, std: per channel, on the scale 0 to 1; uint8 input is normalised with them inside, float input is taken as
-        normalised already.
-    config: the arguments of `create_model` that rebuild this network, where it came from there.
-    interpolation: how the backbone's training resized its pictures, for the preprocessing.
-
     The state dict has the CNN's own keys: it fits a plain timm network, and theirs fit here.
+
+    Args:
+        cnn: a 2-D network with a classifying head, (B*T, 3, H, W) to (B*T, classes), with or without temporal modules.
+        num_frames: T, at least 1; another T in forward is an error (`teinet.set_num_frames` changes it on purpose).
+        mean, std: per channel, on the scale 0 to 1; uint8 input is normalised with them inside, float input is taken
+            as normalised already.
+        config: the arguments of `create_model` that rebuild this network, where it came from there.
+        interpolation: how the backbone's training resized its pictures, for the preprocessing.
+
+    Raises:
+        ConfigError: T below 1; in forward, clips of another shape, type or T; a network without a head where its
+            head or its number of classes is asked for.
     """
 
     def __init__(
@@ -69,9 +74,21 @@ class VideoClassifier(nn.Module):
 
     @property
     def num_classes(self) -> int:
+        """How many classes the head tells apart."""
         return head_classes(self.head)
 
     def forward(self, clips: Tensor) -> Tensor:
+        """Average the frames' logits (TSN's consensus).
+
+        Args:
+            clips: (B, T, 3, H, W), uint8 from 0 to 255, or float that is normalised already.
+
+        Returns:
+            Logits (B, classes), float32 at least.
+
+        Raises:
+            ConfigError: clips of another shape, type or T.
+        """
         return self.frame_logits(clips).mean(dim=1)
 
     def frame_logits(self, clips: Tensor) -> Tensor:
@@ -99,7 +116,11 @@ class VideoClassifier(nn.Module):
 
 
 def find_head(cnn: nn.Module) -> tuple[str, nn.Module]:
-    """The path and the module of a network's classifying layer; raises ConfigError where there is none."""
+    """The path and the module of a network's classifying layer.
+
+    Raises:
+        ConfigError: it has none.
+    """
     head = cnn.get_classifier() if hasattr(cnn, "get_classifier") else None
     for name, module in cnn.named_modules():
         if module is head and name and any(True for _ in module.parameters()):

@@ -47,13 +47,21 @@ def create_model(
 ) -> VideoClassifier:
     """The network `name`: timm's backbone with temporal modules, a new head, and the average over frames.
 
-    name: a prefix (teinet_, tim_, mem_, se_tim_, se_, tsm_; tsn_ inserts nothing) and timm's name of the backbone.
-    num_classes: of the head, at least 1. num_frames: T.
-    pretrained: the backbone's ImageNet weights, fetched through timm.
-    backbone_weights: a local file of them (.safetensors, or .pth and the like) under timm's keys, in their stead.
-    dropout: before the head, 0 to 1.
-    stages, shortcut_only, temporal_options: see `insert_temporal`.
-    Raises ConfigError for a name or option that does not exist, CheckpointError for weights that do not fit.
+    Args:
+        name: a prefix (teinet_, tim_, mem_, se_tim_, se_, tsm_; tsn_ inserts nothing) and timm's name of the backbone.
+        num_classes: of the head, at least 1.
+        num_frames: T, at least 1.
+        pretrained: start from the backbone's ImageNet weights, fetched through timm.
+        backbone_weights: a local file of them (.safetensors, or .pth and the like) under timm's keys, in their stead.
+        dropout: before the head, in [0, 1).
+        stages, shortcut_only, temporal_options: see `insert_temporal`.
+
+    Returns:
+        The network, in training mode, on the CPU: clips (B, T, 3, H, W) to logits (B, num_classes).
+
+    Raises:
+        ConfigError: a name or option that does not exist, or a value out of its range.
+        CheckpointError: weights that do not fit or cannot be fetched.
     """
     temporal, backbone = split_name(name)
     if num_classes < 1:
@@ -109,7 +117,11 @@ def list_models(filter: str = "*") -> list[str]:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """The temporal module and timm's name in a network's name; raises ConfigError with the nearest valid one."""
+    """The temporal module and timm's name in a network's name.
+
+    Raises:
+        ConfigError: no such prefix, or no such network in timm; the message offers the nearest one.
+    """
     prefix = next((p for p in PREFIXES if name.startswith(p)), None)
     if prefix is None:
         plain = timm.is_model(name.partition(".")[0])

@@ -15,9 +15,10 @@ from torch import nn
 class Entry:
     """Where a block's residual branch begins.
 
-    entry: the path, inside the block, of the first module of the branch; or None where this block has no branch
-        of the kind (a depthwise-separable block without expansion).
-    shortcut: whether the block adds its input, or a projection of it, to the branch.
+    Args:
+        entry: the path, inside the block, of the first module of the branch; or None where this block has no branch
+            of the kind (a depthwise-separable block without expansion).
+        shortcut: whether the block adds its input, or a projection of it, to the branch.
     """
 
     entry: Callable[[nn.Module], str | None]

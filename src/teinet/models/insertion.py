@@ -31,8 +31,11 @@ _PROBE_SIZES = (64, 256)  # pixels: 64 at stride 32 still leaves 2x2; a few atte
 class Place:
     """One block that can hold a temporal module.
 
-    name: the path of the module that the temporal module is put before.
-    stage: k where the block's output has stride 2^k. channels: of that module's input.
+    Args:
+        name: the path of the module that the temporal module is put before.
+        shortcut: whether the block adds its input to the branch.
+        stage: k where the block's output has stride 2^k.
+        channels: of that module's input.
     """
 
     name: str
@@ -52,16 +55,21 @@ def insert_temporal(
 ) -> nn.Module:
     """Put a temporal module before the first convolution of each residual branch of a 2-D CNN; returns the same CNN.
 
-    cnn: a network of timm or torchvision with residual blocks; changed in place; takes (B*T, 3, H, W) afterwards.
-    temporal: "tei", "tim", "mem", "se_tim", "se", "tsm", "none" (leaves the network as it is), or a callable of
-        your own, `make(channels, num_frames=T, **options) -> nn.Module`.
-    num_frames: T, at least 1.
-    stages: of 2, 3, 4, 5: blocks whose output has stride 4, 8, 16, 32. All four means wherever there are blocks;
-        of fewer, each must hold one.
-    shortcut_only: leave out blocks without a shortcut (the paper's reading); False takes those with an expansion too.
-    options: the module's own (reduction, gate, init, n_div).
-    Raises ConfigError where the network has no residual branch, holds temporal modules already, has no block in a
-    stage, or where a name or option does not exist.
+    Args:
+        cnn: a network of timm or torchvision with residual blocks; changed in place; takes (B*T, 3, H, W) afterwards.
+        temporal: "tei", "tim", "mem", "se_tim", "se", "tsm", "none" (leaves the network as it is), or a callable of
+            your own, `make(channels, num_frames=T, **options) -> nn.Module`, (B*T, C, H, W) to the same shape. For
+            `set_num_frames` to reach your module, it must keep T in an attribute `num_frames`.
+        num_frames: T, at least 1.
+        stages: of 2, 3, 4, 5: blocks whose output has stride 4, 8, 16, 32. All four means wherever there are blocks;
+            of fewer, each must hold one.
+        shortcut_only: leave out blocks without a shortcut (the paper's reading); False takes those with an expansion
+            too.
+        options: the module's own (reduction, gate, init, n_div).
+
+    Raises:
+        ConfigError: the network has no residual branch, holds temporal modules already or has no block in a stage,
+            or a name or option does not exist.
     """
     wanted = tuple(dict.fromkeys(stages))
     if not wanted or any(stage not in ALL_STAGES for stage in wanted):
@@ -72,7 +80,7 @@ def insert_temporal(
         layers.check(temporal, options)
         if temporal == "none":
             return cnn
-    if any(enter_temporal in module._forward_pre_hooks.values() for module in cnn.modules()):
+    if temporal_modules(cnn):
         raise ConfigError(
             f"{type(cnn).__name__} holds temporal modules already; build a fresh network to insert others."
         )
@@ -101,21 +109,47 @@ def enter_temporal(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
 def set_num_frames(net: nn.Module, num_frames: int) -> nn.Module:
     """Change T of a network and of every temporal module in it, on purpose; returns the same network.
 
-    Accuracy falls where T is not the one that the network was trained with.
-    Raises ConfigError for T below 1 and for a network that knows no T.
+    Accuracy falls where T is not the one that the network was trained with. A module of your own is reached where it
+    keeps T in an attribute `num_frames`.
+
+    Args:
+        net: a classifier, or a network with temporal modules; changed in place.
+        num_frames: T, at least 1.
+
+    Raises:
+        ConfigError: T below 1, or a network in which nothing knows a T.
     """
     if num_frames < 1:
         raise ConfigError(f"num_frames must be at least 1, got {num_frames}.")
     owners = [module for module in net.modules() if isinstance(getattr(module, "num_frames", None), int)]
     if not owners:
+        held = temporal_modules(net)
+        if held:
+            kinds = ", ".join(dict.fromkeys(type(module).__name__ for module in held))
+            raise ConfigError(
+                f"{type(net).__name__} holds {len(held)} temporal modules ({kinds}), but none keeps T in an attribute "
+                "num_frames, so there is nothing to set; give your module one and read T from it in forward."
+            )
         raise ConfigError(f"{type(net).__name__} holds no temporal module, so it has no num_frames to set.")
     for module in owners:
         module.num_frames = num_frames
     return net
 
 
+def temporal_modules(net: nn.Module) -> list[nn.Module]:
+    """What `insert_temporal` put into a network, in the order of its modules."""
+    return [module.temporal for module in net.modules() if enter_temporal in module._forward_pre_hooks.values()]
+
+
 def find_places(cnn: nn.Module) -> list[Place]:
-    """Every residual branch that a temporal module can enter, in the order of the network's modules."""
+    """Every residual branch that a temporal module can enter, in the order of the network's modules.
+
+    Args:
+        cnn: a network of a known family; runs once on a small picture, and is left as it was.
+
+    Raises:
+        ConfigError: it has no residual branch that is known, or does not run on a square picture.
+    """
     blocks: dict[str, Place] = {}
     for name, module in cnn.named_modules():
         entry = find_entry(module)

@@ -20,7 +20,11 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model")
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, or of a .pth, .pt, .bin or .tar file read with weights_only.
 
-    Raises CheckpointError where the file is absent, broken, or holds something else than weights.
+    Args:
+        path: the file; its suffix says which kind it is.
+
+    Raises:
+        CheckpointError: the file is absent, broken, or holds something else than weights.
     """
     path = Path(path)
     if not path.is_file():
@@ -46,10 +50,17 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 def load_fitting(
     net: nn.Module, tensors: Mapping[str, Tensor], *, source: str | Path, advice: str, without: str | None = None
 ) -> None:
-    """Load `tensors` into `net`, all of them; raises CheckpointError that names what does not fit, and loads nothing.
+    """Load `tensors` into `net`, all of them or none.
 
-    source: what the message calls the file. advice: what the user can do.
-    without: a module's path whose weights are neither expected nor loaded.
+    Args:
+        net: changed in place.
+        tensors: its state by name.
+        source: what the message calls the file.
+        advice: what the user can do.
+        without: a module's path whose weights are neither expected nor loaded.
+
+    Raises:
+        CheckpointError: something is missing, unexpected or of another shape; the message names it.
     """
     own = net.state_dict()
 

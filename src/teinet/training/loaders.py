@@ -10,7 +10,8 @@ import torch
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from teinet.data.dataset import EpochSampler, TrainingClips, collate
-from teinet.evaluation.evaluate import ViewClips, evaluation_loader, prepare_worker
+from teinet.evaluation.evaluate import ViewClips, evaluation_loader
+from teinet.evaluation.hardware import prepare_worker
 from teinet.training.recipe import Recipe
 
 

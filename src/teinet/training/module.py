@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from teinet.data.clips import ClipList
 from teinet.data.dataset import ClipBatch, seed_of
 from teinet.errors import RunError
-from teinet.evaluation.evaluate import Scoring, gather
+from teinet.evaluation.evaluate import Scoring
+from teinet.evaluation.hardware import gather
 from teinet.models.classifier import VideoClassifier
 from teinet.training.optim import build_optimizer, build_schedule, parameter_groups
 from teinet.training.recipe import Recipe

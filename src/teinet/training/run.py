@@ -21,7 +21,8 @@ from teinet.data.splits import load_splits
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
 from teinet.errors import ConfigError
-from teinet.evaluation.evaluate import Hardware, ViewClips, quiet
+from teinet.evaluation.evaluate import ViewClips
+from teinet.evaluation.hardware import Hardware, quiet
 from teinet.models.checkpoint import LAST, load_matching, save_weights
 from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model
@@ -36,6 +37,7 @@ from teinet.training.state import STATE, EpochLog, RunState
 log = logging.getLogger("teinet")
 
 
+@quiet()
 def train(
     recipe: Recipe,
     *,
@@ -52,7 +54,6 @@ def train(
     console = console or Console()
     recipe = recipe.with_absolute_paths()  # the run can then be tested and resumed from any folder
     recipe.check()
-    quiet()
     splits = load_splits(recipe.data)
     if "train" not in splits:
         raise ConfigError("no clip is left for training")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,14 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from teinet.errors import TeinetError
+from teinet.errors import Interrupted
+from teinet.files import replacing
 from teinet.models.checkpoint import LAST
 from teinet.training.module import TrainingModule
 
 STATE = "resume.ckpt"
 BEST = "best.safetensors"
 LOG = "log.csv"
-
-
-class Interrupted(TeinetError):
-    """The run was stopped by Ctrl-C or SIGTERM and its state saved; the message says how to go on."""
-
-    exit_code = 130
 
 
 class RunState(Callback):
@@ -102,10 +97,8 @@ class RunState(Callback):
             self._leave(trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
-        partial = self.folder / (STATE + ".partial")
-        trainer.save_checkpoint(partial)
-        if trainer.is_global_zero:
-            os.replace(partial, self.folder / STATE)
+        with replacing(self.folder / STATE) if trainer.is_global_zero else nullcontext(self.folder / STATE) as partial:
+            trainer.save_checkpoint(partial)  # all processes take part, the first one writes
         self._saved_at = time.monotonic()
 
     def _leave(self, trainer: L.Trainer) -> None:
@@ -197,12 +190,10 @@ class EpochLog(Callback):
         return row
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
+        with replacing(self.path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, self.COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(partial, self.path)
 
 
 def read_log(path: Path) -> list[dict[str, str]]:
@@ -215,9 +206,8 @@ def read_log(path: Path) -> list[dict[str, str]]:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

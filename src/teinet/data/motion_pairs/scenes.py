@@ -18,8 +18,15 @@ from teinet.data.motion_pairs.shapes import OUTLINE, Shape, coordinates_in
 class Thing:
     """One textured shape and its track: arrays (T,), or numbers where they do not change.
 
-    x, y: centre. width, height: half extents. angle: radians, clockwise as seen. opacity: 0..1. phase: what the shape
-    makes of it (0..1: how wide a mouth opens, how full a vessel is; a bar's length in thicknesses).
+    Args:
+        shape: its outline.
+        texture: (S, S, 3) float32, 0 to 255.
+        x, y: centre, in picture coordinates (-1 to 1).
+        width, height: half extents.
+        angle: radians, clockwise as seen.
+        opacity: 0 to 1.
+        phase: what the shape makes of it: 0 to 1 how wide a mouth opens or how full a vessel is; a bar's length in
+            thicknesses.
     """
 
     shape: Shape

@@ -13,8 +13,8 @@ from teinet.data import views as views_module
 from teinet.data.encode import write_video
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
+from teinet.data.views import Views, average_views, load_views
 from teinet.errors import ConfigError, VideoError
-from teinet.evaluation.views import Views, average_views, load_views
 
 SMALL = Preprocessing(size=28, short_side=32)
 FOUR = Sampling(num_frames=4)

@@ -1,0 +1,91 @@
+"""What a run or a test computes on, and what its processes share: quiet, workers, gathered values."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import torch
+import torch.distributed
+
+from teinet.errors import ConfigError, nearest
+
+Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What a run or a test computes on.
+
+    Args:
+        accelerator: "auto" takes a GPU where there is one.
+        devices: how many of them, at least 1; on a CPU, processes.
+        precision: as Lightning names it.
+
+    Raises:
+        ConfigError: a value that does not exist, or a device that this machine has not, or has not so often.
+    """
+
+    accelerator: Accelerator = "auto"
+    devices: int = 1
+    precision: Precision = "32-true"
+
+    def __post_init__(self) -> None:
+        for name, kind in (("accelerator", Accelerator), ("precision", Precision)):
+            value, valid = getattr(self, name), get_args(kind)
+            if value not in valid:
+                raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(value, valid)}")
+        if self.devices < 1:
+            raise ConfigError(f"devices is {self.devices}; it must be at least 1")
+        if self.accelerator == "mps" and not torch.backends.mps.is_available():
+            raise ConfigError("accelerator is mps, but this machine offers no Apple GPU to torch; take cpu")
+        if self.accelerator == "cuda" or (self.accelerator == "auto" and torch.cuda.is_available()):
+            if (found := torch.cuda.device_count()) < self.devices:
+                advice = f"at most {found}" if found else "accelerator cpu"
+                raise ConfigError(
+                    f"devices is {self.devices} on cuda, but torch finds {found or 'none'} here; take {advice}"
+                )
+
+    def trainer_arguments(self) -> dict[str, Any]:
+        """What Lightning's Trainer takes of this."""
+        return {**asdict(self), "strategy": "ddp" if self.devices > 1 else "auto", "use_distributed_sampler": False}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence the trainer's own chatter inside the block (or, as a decorator, the function).
+
+    What a user needs to know, our callbacks say. The caller's warning filters and log levels are put back.
+    """
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"lightning|torchdata|torch\.utils\.data")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)
+
+
+def gather(value: Any) -> list[Any]:
+    """What each process of the run holds, in every process; of a single process a list of one."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [value]
+    values: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def prepare_worker(worker_id: int) -> None:
+    """Leave Ctrl-C to the main process and one thread to each worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)

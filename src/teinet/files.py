@@ -1,0 +1,45 @@
+"""Files that are written whole or not at all, also through a crash or a power cut."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary path beside `path` that takes its place when the block ends well, and is removed when not.
+
+    The content is on the disk before it takes the name, so the name stands for the old content or the new one, never
+    for a part. What a killed process left behind is written over by the next one; two must not write one file at once.
+
+    Args:
+        path: the file to write; its folder exists.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; `path` is as it was.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        yield part
+        _to_disk(part, os.O_RDWR)
+        os.replace(part, path)
+    except OSError as error:
+        if error.errno is not None and str(error.filename) in ("None", str(part)):
+            error.filename = str(path)  # the name that the user knows; a full disk names none
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+    with suppress(OSError):  # the new name itself; not every system opens folders
+        _to_disk(path.parent, os.O_RDONLY)
+
+
+def _to_disk(path: Path, mode: int) -> None:
+    handle = os.open(path, mode)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
