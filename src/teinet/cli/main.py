@@ -60,6 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     first = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes of a run on several devices, one speaks
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("teinet").setLevel(logging.INFO if first else logging.CRITICAL)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each retry is a line of its own
     try:
         command = import_module(f"teinet.cli.{name}")
         if hasattr(command, "main"):  # reads typed recipes itself

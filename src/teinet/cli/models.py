@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,4 +21,6 @@ def run(args: argparse.Namespace) -> int:
 
     names = list_models(args.filter)
     print(json.dumps(names, indent=2) if args.json else "\n".join(names))
+    if not names:
+        print(f"teinet models: no network matches {args.filter!r}; try '*resnet*'", file=sys.stderr)
     return 0 if names else 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return 0
-    folder = Path(args.output) if args.output else weights.parent / f"test-{str(views).replace('/', '-')}"
+    folder = Path(args.output) if args.output else weights.parent / _folder_name(args, str(views))
     scores.save(folder)
     if args.json:
         print(json.dumps(scores.metrics(), indent=2, ensure_ascii=False))
@@ -93,6 +94,13 @@ def run(args: argparse.Namespace) -> int:
             console.print(table)
         console.print(f"clip by clip, per class and as a picture: {folder}", highlight=False, soft_wrap=True)
     return 1 if scores.num_unreadable else 0
+
+
+def _folder_name(args: argparse.Namespace, views: str) -> str:
+    """test-1x1 for the clips that the run held out; others get a name of their own and overwrite nothing."""
+    data = Path(args.data).absolute() if args.data else None
+    asked = (data and f"{data.parent.name}-{data.stem}", args.split, args.select)
+    return re.sub(r"[^\w.=,-]+", "-", "-".join(["test", views, *filter(None, asked)]))
 
 
 def _clips(args: argparse.Namespace, recognizer):

@@ -72,6 +72,8 @@ def create_model(
         raise ConfigError("pretrained and backbone_weights are two sources of the same weights: give one.")
     stages = tuple(stages)
 
+    if pretrained:
+        log.info("%s: fetching its ImageNet weights, if they are not here yet", backbone)
     try:
         cnn = timm.create_model(backbone, pretrained=pretrained, num_classes=num_classes, drop_rate=dropout)
     except Exception as error:
@@ -81,7 +83,8 @@ def create_model(
         raise CheckpointError(
             f"the pretrained weights of {backbone} could not be fetched ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else 'no reason given'}). Where there is no network, fetch "
-            "them elsewhere and give the file as backbone_weights."
+            "them elsewhere and give the file as backbone_weights (--backbone-weights FILE), or begin from nothing "
+            "(pretrained=False, --model.pretrained false)."
         ) from error
     _start_head(cnn, backbone, num_classes, pretrained, backbone_weights)
     insert_temporal(

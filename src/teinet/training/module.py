@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from teinet.evaluation.hardware import gather
 from teinet.models.classifier import VideoClassifier
 from teinet.training.optim import build_optimizer, build_schedule, parameter_groups
 from teinet.training.recipe import Recipe
+
+log = logging.getLogger("teinet")
 
 
 class TrainingModule(Scoring):
@@ -95,9 +98,35 @@ class TrainingModule(Scoring):
         for score in self.scored:
             if score.probabilities is not None:
                 probabilities[score.index] = torch.from_numpy(score.probabilities)
+        self._list_validation_clips()
         hits = (probabilities.argmax(1) == labels) & (probabilities.sum(1) > 0)
         losses = -probabilities.clamp_min(1e-9).log()[torch.arange(len(labels)), labels]
         self.log_dict({"val_top1": hits.double().mean().float(), "val_loss": losses.mean()})
+
+    def _list_validation_clips(self) -> None:
+        """List validation clips that could not be read, and say so; they count as wrong, and stop nothing."""
+        bad = [(self.val_clips.paths[s.index], s.reason) for s in self.scored if s.probabilities is None]
+        new = [(path, reason) for path, reason in bad if path not in self._listed()]
+        if new and self.trainer.is_global_zero:
+            self._append(new)
+            path, reason = new[0]
+            log.warning(
+                "%d of %d validation clips cannot be read and count as wrong, the first: %s: %s (all in %s)",
+                *(len(bad), len(self.val_clips), path, reason, self.unreadable_csv),
+            )
+
+    def _listed(self) -> dict[str, str]:
+        """What unreadable.csv holds by now: path and reason, also from other processes and before a resume."""
+        if not self.unreadable_csv.exists():
+            return {}
+        with self.unreadable_csv.open(newline="", errors="surrogateescape") as file:
+            return {row["path"]: row["reason"] for row in csv.DictReader(file)}
+
+    def _append(self, rows: list[tuple[str, str]]) -> None:
+        header = [] if self.unreadable_csv.exists() else [("path", "reason")]
+        # surrogateescape: names of files are bytes on Linux and need not be UTF-8
+        with self.unreadable_csv.open("a", newline="", errors="surrogateescape") as file:
+            csv.writer(file).writerows(header + rows)
 
     def _stop_together(self, problem: str | None) -> None:
         """Stop where any process has a problem: were one to leave alone, the others would wait for its gradients."""
@@ -120,23 +149,19 @@ class TrainingModule(Scoring):
         """List clips that could not be read; returns why the run must stop when they are too many."""
         if all(path in self.unreadable for path, _ in unreadable):
             return None
-        known = {}
-        if self.unreadable_csv.exists():  # what the other processes found, or this run before it was resumed
-            with self.unreadable_csv.open(newline="", errors="surrogateescape") as file:
-                known = {row["path"]: row["reason"] for row in csv.DictReader(file)}
-        self.unreadable.update(known)
-        new = [(path, reason) for path, reason in unreadable if path not in known]
+        known = self._listed()
+        paths = set(self.clip_paths)  # the list holds validation clips too; they do not count against the limit
+        self.unreadable.update((path, reason) for path, reason in known.items() if path in paths)
         self.unreadable.update(unreadable)
-        # surrogateescape: names of files are bytes on Linux and need not be UTF-8
-        with self.unreadable_csv.open("a", newline="", errors="surrogateescape") as file:
-            csv.writer(file).writerows(([] if known else [("path", "reason")]) + new)
+        self._append([(path, reason) for path, reason in unreadable if path not in known])
         limit = self.recipe.run.max_unreadable
         if len(self.unreadable) <= limit * len(self.clip_paths):
             return None
         path, reason = unreadable[-1]
         return (
             f"{len(self.unreadable)} of {len(self.clip_paths)} training clips cannot be read, more than the allowed "
-            f"{limit:.1%} (run.max_unreadable); the last: {path}: {reason}. All are listed in {self.unreadable_csv}"
+            f"{limit:.1%}; the last: {path}: {reason}. All are listed in {self.unreadable_csv}: mend or remove them, "
+            "or allow more, as in --run.max_unreadable 0.1"
         )
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:

@@ -30,7 +30,7 @@ class TrainingProgress(Callback):
         if trainer.is_global_zero and self.console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
+                BarColumn(bar_width=12),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[facts]}"),
                 console=self.console,
@@ -69,7 +69,9 @@ class TrainingProgress(Callback):
         facts = f"loss {float(row['loss']):.3f}  top-1 {float(row['top1']):.1%}"
         if row["val_top1"]:
             facts += f"  val {float(row['val_top1']):.1%}"
-        return f"{facts}  lr {float(row['lr']):.2g}  data {float(row['data_share']):.0%}"
+        if self.console.width >= 100:
+            facts += f"  lr {float(row['lr']):.2g}"
+        return f"{facts}  data {float(row['data_share']):.0%}"
 
     def _left(self, trainer: L.Trainer) -> str:
         done = trainer.global_step - self._first_step
