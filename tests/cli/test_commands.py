@@ -228,3 +228,23 @@ def test_a_bad_loss_in_two_processes_stops_both(clips, tmp_path, teinet):
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert "the loss is" in line
+
+
+def test_tests_of_other_clips_overwrite_nothing():
+    from argparse import Namespace
+
+    from teinet.cli.test import _folder_name
+
+    asked = [
+        (None, None, None),
+        (None, "val", None),
+        ("/a/clips.csv", None, None),
+        ("/a/clips.csv", None, "subject=1,2"),
+    ]
+    names = [_folder_name(Namespace(data=d, split=s, select=c), "1x1") for d, s, c in asked]
+    assert names == ["test-1x1", "test-1x1-val", "test-1x1-a-clips", "test-1x1-a-clips-subject=1,2"]
+
+
+def test_a_filter_that_matches_no_network_says_so(capsys):
+    assert main(["models", "nothing*"]) == 1
+    assert "no network matches 'nothing*'" in capsys.readouterr().err

@@ -84,6 +84,17 @@ def test_unreadable_clips_are_skipped_listed_and_counted(train, listed):
     assert [row["epoch"] for row in read_log(run / "log.csv")] == ["1", "2"]
 
 
+def test_unreadable_validation_clips_are_said_and_listed_and_stop_nothing(train, listed, caplog):
+    rows = list(csv.DictReader(listed.open()))
+    lines = [f"{row['path']},{row['label']},{'val' if 'e' in Path(row['path']).stem else 'train'}" for row in rows]
+    listed.write_text("\n".join(["path,label,split", *lines, f"{rows[0]['path']},{rows[0]['label']},val"]))
+    code, run, _ = train("--data.val_share", 0, "--run.max_unreadable", 0, data=listed)
+    assert code == 0
+    assert caplog.text.count("2 of 3 validation clips cannot be read and count as wrong") == 1  # of two epochs
+    names = [Path(row["path"]).name for row in csv.DictReader((run / "unreadable.csv").open())]
+    assert sorted(names) == ["broken.mp4", "empty.mp4"]
+
+
 def test_too_many_unreadable_clips_stop_the_run(train, listed):
     code, run, lines = train("--data.val_share", 0, "--run.max_unreadable", 0.1, data=listed)
     assert code == 1 and len(lines) == 1
