@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from teinet.training.recipe import Recipe
@@ -20,8 +20,10 @@ optim:
   lr: 0.02
 ```
 
-A recipe file comes first on the command line, several are laid over each other, options overrule them. The defaults are
-the paper's for Something-Something (section 4.2). A run writes its whole recipe to `recipe.yaml`.
+A recipe comes first on the command line: a file, or the name of one of the library's (`teinet recipes` lists them).
+Several are laid over each other, options overrule them; a file may begin from another by `extends: FILE`, and hold
+variants of itself under `rows:`. The defaults are the paper's for Something-Something (section 4.2). A run writes its
+whole recipe to `recipe.yaml`.
 """
 
 
@@ -31,6 +33,8 @@ def render() -> str:
     lines = [_HEAD]
     for part in fields(recipe):
         config = getattr(recipe, part.name)
+        if not is_dataclass(config):  # row, published: a recipe's own, not a user's
+            continue
         summary, _, arguments = inspect.getdoc(type(config)).partition("Args:")
         meanings = {}
         for names, text in re.findall(r"^    (\w[\w, ]*): (.*(?:\n        .*)*)", arguments, re.MULTILINE):

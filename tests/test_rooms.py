@@ -18,7 +18,7 @@ MAY = {
     "layers": set(),
     "models": {"layers"},
     "data": set(),
-    "evaluation": {"models", "data"},
+    "evaluation": {"models", "data", "inference"},  # it measures recognisers
     "inference": {"models", "data"},
     "training": {"models", "data", "evaluation"},  # validation is the test of `evaluation`
     "demo": {"layers", "models", "data", "training", "evaluation", "inference"},

@@ -231,9 +231,8 @@ def test_a_bad_loss_in_two_processes_stops_both(clips, tmp_path, teinet):
 
 
 def test_tests_of_other_clips_overwrite_nothing():
-    from argparse import Namespace
-
-    from teinet.cli.test import _folder_name
+    from teinet.data.splits import DataConfig
+    from teinet.evaluation.session import Plan, folder_name
 
     asked = [
         (None, None, None),
@@ -241,7 +240,7 @@ def test_tests_of_other_clips_overwrite_nothing():
         ("/a/clips.csv", None, None),
         ("/a/clips.csv", None, "subject=1,2"),
     ]
-    names = [_folder_name(Namespace(data=d, split=s, select=c), "1x1") for d, s, c in asked]
+    names = [folder_name(Plan(data=DataConfig(path=d) if d else None, split=s, select=c)) for d, s, c in asked]
     assert names == ["test-1x1", "test-1x1-val", "test-1x1-a-clips", "test-1x1-a-clips-subject=1,2"]
 
 

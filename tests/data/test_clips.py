@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from teinet.data.clips import read_rows, select, to_clips
+from teinet.data.clips import select, to_clips
+from teinet.data.formats import read_listing
 from teinet.data.splits import DataConfig, load_splits
 from teinet.errors import AnnotationError, ConfigError
 
@@ -30,7 +31,7 @@ def listed(tmp_path) -> Path:
 
 
 def test_csv(listed):
-    rows = read_rows(listed)
+    rows = read_listing(listed).rows
     clips = to_clips(rows, source=listed)
     assert clips.class_names == ["clap", "wave"] and clips.labels.tolist() == [1, 0, 1]
     assert [clips.span(i) for i in range(3)] == [(None, None), (0.5, 2.0), (1.25, None)]
@@ -50,17 +51,17 @@ def test_csv(listed):
     ids=["mark", "crlf", "spaces", "empty lines", "order"],
 )
 def test_csv_however_it_is_written(listed, text):
-    plain = to_clips(read_rows(listed), source="").fingerprint()
+    plain = to_clips(read_listing(listed).rows, source="").fingerprint()
     listed.write_bytes(text.encode())
-    assert to_clips(read_rows(listed), source="").fingerprint() == plain
+    assert to_clips(read_listing(listed).rows, source="").fingerprint() == plain
 
 
 def test_root_and_absolute_paths(listed, tmp_path):
     elsewhere = touch(tmp_path / "videos", "a.mp4")
     listed.write_text("path,label\na.mp4,x\n")
-    assert read_rows(listed, root=elsewhere)[0].path == str(elsewhere / "a.mp4")
+    assert read_listing(listed, root=elsewhere).rows[0].path == str(elsewhere / "a.mp4")
     listed.write_text(f"path,label\n{elsewhere / 'a.mp4'},x\n")
-    assert read_rows(listed)[0].path == str(elsewhere / "a.mp4")
+    assert read_listing(listed).rows[0].path == str(elsewhere / "a.mp4")
 
 
 @pytest.mark.parametrize(
@@ -78,20 +79,20 @@ def test_root_and_absolute_paths(listed, tmp_path):
         ("path,label,start,end\na.mp4,x,3,2\n", 2, "start 3 and end 2"),
         ("path,label,start,end\na.mp4,x,nan,2\n", 2, "start nan"),
         ("path,label,start,end\na.mp4,x,-1,2\n", 2, "start -1"),
-        ("path,label\nnowhere.mp4,x\n", None, "none of its files exist"),
+        ("path,label\nnowhere.mp4,x\n", 2, "none of its clips exist"),
     ],
 )
 def test_a_bad_csv_is_refused_with_its_line(listed, text, line, says):
     listed.write_text(text)
     with pytest.raises(AnnotationError, match=says) as caught:
-        read_rows(listed)
+        load_splits(DataConfig(path=str(listed)))
     assert caught.value.line == line and str(caught.value).startswith(str(listed))
 
 
 def test_a_line_is_counted_as_an_editor_counts_it(listed):
     listed.write_text('path,label\n"a.mp4","two\nlines"\nc.mp4\n')
     with pytest.raises(AnnotationError) as caught:
-        read_rows(listed)
+        read_listing(listed)
     assert caught.value.line == 4
 
 
@@ -99,22 +100,22 @@ def test_a_line_is_counted_as_an_editor_counts_it(listed):
 def test_a_binary_file_is_no_csv(listed, content):
     listed.write_bytes(content)
     with pytest.raises(AnnotationError, match=r"csv|path"):
-        read_rows(listed)
+        read_listing(listed)
 
 
 def test_a_wrong_label_is_named_with_its_line_and_the_nearest_class(listed):
     with pytest.raises(AnnotationError, match=r"clips\.csv, line 3.*'clap'.*Did you mean 'clapp'") as caught:
-        to_clips(read_rows(listed), ["wave", "clapp"], source=listed)
+        to_clips(read_listing(listed).rows, ["wave", "clapp"], source=listed)
     assert caught.value.line == 3
 
 
 def test_labels(listed):
-    rows = read_rows(listed)
+    rows = read_listing(listed).rows
     assert to_clips(rows, ["wave", "clap", "nod"], source="").labels.tolist() == [0, 1, 0]
     with pytest.raises(ConfigError, match="twice: wave"):
         to_clips(rows, ["wave", "clap", "wave"], source="")
     listed.write_text("path,label\na.mp4,\nc.mp4,x\n")
-    assert to_clips(read_rows(listed), source="").labels.tolist() == [-1, 0]
+    assert to_clips(read_listing(listed).rows, source="").labels.tolist() == [-1, 0]
 
 
 def test_without_labels_there_is_nothing_to_train_on(listed):
@@ -138,18 +139,21 @@ def test_folders(tmp_path):
         ".git/a.mp4",
         "read.me",
     )
-    rows = read_rows(tmp_path)
+    rows = read_listing(tmp_path).rows
     assert [(Path(r.path).name, r.label) for r in rows] == [("x.webm", "clap"), ("1.avi", "wave"), ("2.mp4", "wave")]
 
 
 def test_a_folder_of_frames_is_a_clip(tmp_path):
     touch(tmp_path, "wave/first/0001.jpg", "wave/first/0002.jpg", "clap/second/0001.png")
-    assert [(Path(r.path).name, r.label) for r in read_rows(tmp_path)] == [("second", "clap"), ("first", "wave")]
+    assert [(Path(r.path).name, r.label) for r in read_listing(tmp_path).rows] == [
+        ("second", "clap"),
+        ("first", "wave"),
+    ]
 
 
 def test_split_folders(tmp_path):
     touch(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "validation/a/3.mp4", "Test/b/4.mp4")
-    assert {Path(r.path).stem: r.columns["split"] for r in read_rows(tmp_path)} == {
+    assert {Path(r.path).stem: r.split for r in read_listing(tmp_path).rows} == {
         "1": "train",
         "2": "train",
         "3": "val",
@@ -160,25 +164,25 @@ def test_split_folders(tmp_path):
 @pytest.mark.parametrize("names", [("test", "walk"), ("train", "bus"), ("train", "test")])
 def test_a_class_may_be_called_like_a_split(tmp_path, names):
     touch(tmp_path, *(f"{name}/1.mp4" for name in names))
-    rows = read_rows(tmp_path)
+    rows = read_listing(tmp_path).rows
     assert {r.label for r in rows} == set(names) and not any(r.columns for r in rows)
 
 
 def test_folders_that_cannot_be_meant(tmp_path):
     with pytest.raises(AnnotationError, match="no videos found"):
-        read_rows(tmp_path)
+        read_listing(tmp_path)
     with pytest.raises(AnnotationError, match="no such file"):
-        read_rows(tmp_path / "nowhere")
+        read_listing(tmp_path / "nowhere")
     touch(tmp_path, "a.mp4")
     with pytest.raises(AnnotationError, match="no class folder"):
-        read_rows(tmp_path)
+        read_listing(tmp_path)
     touch(tmp_path, "wave/1.mp4", "clap/notes.txt")
     with pytest.raises(AnnotationError, match=r"clap: this class folder holds no videos"):
-        read_rows(tmp_path)
+        read_listing(tmp_path)
 
 
 def test_selections(listed):
-    rows = read_rows(listed)
+    rows = read_listing(listed).rows
 
     def chosen(text: str) -> list[int]:
         return [row.line for row in select(rows, text, source=listed)]
@@ -201,13 +205,13 @@ def test_the_fingerprint_depends_on_the_list_and_not_on_its_place(tmp_path):
     shutil.copytree(here, there)
 
     def fingerprint(root: Path) -> dict:
-        return to_clips(read_rows(root), source=root).fingerprint()
+        return to_clips(read_listing(root).rows, source=root).fingerprint()
 
     first = fingerprint(here)
     assert first == fingerprint(there) and first["clips"] == 2 and first["classes"] == 2
     (there / "wave" / "1.mp4").rename(there / "wave" / "3.mp4")
     assert fingerprint(there)["sha256"] != first["sha256"]
-    rows = read_rows(here)
+    rows = read_listing(here).rows
     assert to_clips(rows[::-1], source="").fingerprint() != first  # the order decides which clip is drawn when
     other = to_clips(rows, ["wave", "clap"], source="")
     assert other.fingerprint() == first and not np.array_equal(other.labels, to_clips(rows, source="").labels)

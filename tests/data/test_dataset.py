@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,15 +12,16 @@ import torch
 from torch.utils.data import DataLoader
 
 from teinet.data import dataset as module
-from teinet.data.clips import read_rows, to_clips
+from teinet.data.clips import to_clips
 from teinet.data.dataset import ClipBatch, Draw, EpochSampler, TrainingClips, Unreadable, collate
+from teinet.data.formats import read_listing
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.errors import ConfigError
 
 
 def training_clips(root, **augmentation) -> TrainingClips:
-    clips = to_clips(read_rows(root), source=root)
+    clips = to_clips(read_listing(root).rows, source=root)
     size = Preprocessing(size=32, short_side=36)
     return TrainingClips(clips, Sampling(num_frames=2), size, Augmentation(**augmentation))
 
@@ -98,14 +100,15 @@ def test_mirrored_clips_carry_the_mirrored_label(clips):
 
 
 def test_mirroring_is_refused_before_anything_is_read(clips):
-    data = to_clips([row for row in read_rows(clips) if row.label != "moving right"], source="")
+    data = to_clips([row for row in read_listing(clips).rows if row.label != "moving right"], source="")
     with pytest.raises(ConfigError, match="moving right"):
         TrainingClips(data, Sampling(num_frames=2), Preprocessing(size=32, short_side=36), Augmentation(mirror=True))
 
 
 def test_unreadable_clips_are_left_out_of_the_batch(clips, tmp_path):
     data = training_clips(clips)
-    data.clips.paths[1] = str(tmp_path / "broken.mp4")
+    broken = str(tmp_path / "broken.mp4")
+    data.clips = replace(data.clips, paths=[data.clips.paths[0], broken, *data.clips.paths[2:]])
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     samples = [data[Draw(i, 0)] for i in range(3)]
     assert isinstance(samples[1], Unreadable)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from teinet.data.clips import ClipList, read_rows, to_clips
+from teinet.data.clips import ClipList, to_clips
+from teinet.data.formats import read_listing
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.errors import ConfigError
@@ -43,7 +45,7 @@ def weights(recognizer, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def listed(clips, recognizer) -> ClipList:
-    return to_clips(read_rows(clips), recognizer.class_names, source=clips)
+    return to_clips(read_listing(clips).rows, recognizer.class_names, source=clips)
 
 
 def run(recognizer: Recognizer, clips: ClipList, **more) -> Scores:
@@ -69,19 +71,15 @@ def test_spans_of_a_file(recognizer, listed):
     scores = run(recognizer, listed)
     alone = [recognizer(path, start=0.3, end=0.6).scores for path in listed.paths]
     np.testing.assert_allclose(scores.probabilities, np.stack(alone), atol=1e-5)
-    assert (
-        np.abs(
-            scores.probabilities - run(recognizer, to_clips(read_rows(Path(listed.source)), source="")).probabilities
-        ).max()
-        > 1e-3
-    )
+    whole = run(recognizer, to_clips(read_listing(Path(listed.source)).rows, source=""))
+    assert np.abs(scores.probabilities - whole.probabilities).max() > 1e-3
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_ten_times_three_views(recognizer, clips, workers):
     from teinet.data.views import Views
 
-    few = to_clips(read_rows(clips)[::5], recognizer.class_names, source=clips)
+    few = to_clips(read_listing(clips).rows[::5], recognizer.class_names, source=clips)
     scores = run(recognizer, few, views=Views.parse("10x3"), batch_size=2, workers=workers)
     alone = [recognizer(path, views="10x3").scores for path in few.paths]
     np.testing.assert_allclose(scores.probabilities, np.stack(alone), atol=1e-5)
@@ -89,7 +87,7 @@ def test_ten_times_three_views(recognizer, clips, workers):
 
 def test_an_unreadable_clip_counts_as_wrong(recognizer, listed, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
-    listed.paths[4] = str(tmp_path / "bad.mp4")
+    listed = replace(listed, paths=[*listed.paths[:4], str(tmp_path / "bad.mp4"), *listed.paths[5:]])
     scores = run(recognizer, listed)
     assert scores.num_unreadable == 1 and scores.reasons[4] and scores.predictions[4] == -1
     hits = [recognizer(p).scores.argmax() == y for i, (p, y) in enumerate(zip(listed.paths, listed.labels)) if i != 4]
@@ -99,14 +97,14 @@ def test_an_unreadable_clip_counts_as_wrong(recognizer, listed, tmp_path):
 def test_all_unreadable(recognizer, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     (tmp_path / "list.csv").write_text("path,label\nbad.mp4,resting\nbad.mp4,resting\n")
-    clips = to_clips(read_rows(tmp_path / "list.csv"), recognizer.class_names, source="list")
+    clips = to_clips(read_listing(tmp_path / "list.csv").rows, recognizer.class_names, source="list")
     scores = run(recognizer, clips, batch_size=1)
     assert scores.num_unreadable == 2 and scores.top1 == 0
 
 
 @pytest.mark.parametrize(("length", "world"), [(7, 2), (8, 3), (1, 2), (12, 1)])
 def test_no_clip_twice_and_none_forgotten(recognizer, listed, length, world):
-    clips = to_clips(read_rows(Path(listed.source))[:length], recognizer.class_names, source="")
+    clips = to_clips(read_listing(Path(listed.source)).rows[:length], recognizer.class_names, source="")
     data = ViewClips(clips, recognizer.sampling, recognizer.preprocessing, None)
     loaders = [evaluation_loader(data, batch_size=2, workers=0, rank=r, world_size=world) for r in range(world)]
     shares = [list(loader.sampler) for loader in loaders]
@@ -139,7 +137,7 @@ def clip_rows(folder: Path) -> list[dict]:
 def test_two_processes_give_the_scores_of_one(clips, weights, tmp_path, teinet, capsys):
     from teinet.cli.main import main
 
-    rows = read_rows(clips)[:11]  # an odd number
+    rows = read_listing(clips).rows[:11]  # an odd number
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     lines = (
         [f"{row.path},{row.label}" for row in rows[:4]]

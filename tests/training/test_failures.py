@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from teinet.cli.main import main
 from teinet.cli.train import parse_recipe
-from teinet.data.clips import read_rows, to_clips
+from teinet.data.clips import to_clips
+from teinet.data.formats import read_listing
 from teinet.models.factory import create_model
 from teinet.training.batchnorm import recompute_statistics
 from teinet.training.module import TrainingModule
@@ -167,9 +168,9 @@ def test_a_recipe_is_overruled_by_the_command_line(tmp_path):
     first, second = tmp_path / "first.yaml", tmp_path / "second.yml"
     first.write_text("optim:\n  lr: 0.5\n  epochs: 7\nmodel:\n  name: tsn_resnet18\n")
     second.write_text("optim:\n  epochs: 8\n")
-    recipe, resume = parse_recipe([str(first), "--model.pretrained=false", str(second), "--optim.lr", "0.25"])
+    recipe, options = parse_recipe([str(first), "--model.pretrained=false", str(second), "--optim.lr", "0.25"])
     assert (recipe.optim.lr, recipe.optim.epochs, recipe.model.name) == (0.25, 8, "tsn_resnet18")
-    assert recipe.model.pretrained is False and resume is None
+    assert recipe.model.pretrained is False and options.resume is None
     assert parse_recipe(["--backbone", "resnet18"])[0].model.name == "teinet_resnet18"
     assert parse_recipe(["--backbone=resnet18", "--lr=3"])[0].optim.lr == 3
 
@@ -306,4 +307,4 @@ def test_the_last_weights_load_and_carry_the_recipe(train, clips):
     recognizer = Recognizer.load(run / "last.safetensors")
     assert list(recognizer.class_names) == sorted(p.name for p in clips.iterdir())
     assert recognizer.header["scores"]["epoch"] == 2 and recognizer.header["recipe"]["optim"]["epochs"] == 2
-    assert len(to_clips(read_rows(clips), recognizer.class_names, source="")) == 12
+    assert len(to_clips(read_listing(clips).rows, recognizer.class_names, source="")) == 12

@@ -1,20 +1,33 @@
-"""`teinet test`: top-1, top-5, mean class accuracy, per-class table and confusion matrix of a trained network."""
+"""`teinet test`: top-1, top-5, mean class accuracy, classes, confusion matrix; of one network, or several together."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import os
-import re
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from teinet.cli.lists import add_list_options, data_config
+
+if TYPE_CHECKING:
+    from teinet.evaluation.scores import Scores
+    from teinet.evaluation.session import Plan, Tested
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("weights", help="a run's folder (its last weights) or a .safetensors file")
+    parser.add_argument(
+        "networks",
+        nargs="+",
+        metavar="NETWORK",
+        help="a run's folder (its last weights), a .safetensors file, or earlier scores; several are averaged",
+    )
+    parser.add_argument(
+        "--weights", default=None, metavar="1,1", help="of several networks' scores (default: all alike)"
+    )
     parser.add_argument("--data", default=None, help="clips to test on; by default those that the run names")
-    parser.add_argument("--root", default=None, help="folder that a csv's paths start from")
+    add_list_options(parser)
     parser.add_argument(
         "--select",
         default=None,
@@ -24,9 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split", choices=("train", "val", "test"), default=None, help="by default test, else val, else all"
     )
-    parser.add_argument("--views", default="1x1", help="clips x crops: 1x1, 10x3")
+    parser.add_argument("--views", default="1x1", help="clips x crops: 1x1, 10x3, any other (default: 1x1)")
     parser.add_argument("--average", choices=("probabilities", "logits"), default="probabilities", help="over views")
-    parser.add_argument("--batch-size", type=int, default=8, help="views per step, of one video at least (default: 8)")
+    parser.add_argument(
+        "--batch-size", type=int, default=8, help="views in one pass of the network: bounds the memory (default: 8)"
+    )
     parser.add_argument(
         "--workers", type=int, default=None, help="decoding processes (default: one per core, at most 8)"
     )
@@ -36,6 +51,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default="32-true", help="default: 32-true"
+    )
+    parser.add_argument("--again", action="store_true", help="run networks whose scores lie on disk already")
+    parser.add_argument(
+        "--submit", default=None, metavar="FILE", help="write predictions of unlabelled clips, by their ids"
     )
     parser.add_argument(
         "--output", default=None, help="folder for the results; by default test-VIEWS beside the weights"
@@ -47,88 +66,134 @@ def run(args: argparse.Namespace) -> int:
     """Test and print; returns 0, or 1 when some clip could not be read."""
     from rich.console import Console
 
-    from teinet import __version__
+    from teinet.evaluation.ensemble import average
+    from teinet.evaluation.progress import TestProgress
+    from teinet.evaluation.session import test
+
+    plan = _plan(args)
+    weights = _weights(args)
+    console = Console(stderr=args.json)
+    several = len(args.networks) > 1
+    tested: list[Tested] = []
+    for network in args.networks:
+        bar = TestProgress(Console(stderr=True), title=str(network) if several else "testing")
+        result = test(
+            network, plan, reuse=several and not args.again, output=None if several else args.output, callbacks=[bar]
+        )
+        if several and _speaks():
+            how = "scores on disk" if result.from_disk else f"tested, {result.folder}"
+            console.print(f"{network}: {how}", highlight=False, soft_wrap=True)
+        tested.append(result)
+    if not _speaks():
+        return 0
+    scores, folder = tested[0].scores, tested[0].folder
+    if several:
+        scores = average([t.scores for t in tested], weights, args.networks)
+        folder = Path(args.output) if args.output else _beside(args.networks, tested)
+        scores.save(folder)
+    _notes(console, tested)
+    _print(console, args, scores, tested, folder)
+    if args.submit:
+        _submit(console, args, scores, tested[0])
+    return 1 if scores.num_unreadable else 0
+
+
+def _plan(args: argparse.Namespace) -> Plan:
     from teinet.data.views import Views
     from teinet.errors import ConfigError
-    from teinet.evaluation.evaluate import evaluate
     from teinet.evaluation.hardware import Hardware
-    from teinet.evaluation.progress import TestProgress
-    from teinet.evaluation.report import tables
-    from teinet.inference import Recognizer
-    from teinet.models.checkpoint import weights_file
+    from teinet.evaluation.session import Plan
 
-    views = Views.parse(args.views)
     for name, value, low in (
         ("--batch-size", args.batch_size, 1),
         ("--devices", args.devices, 1),
         ("--workers", args.workers, 0),
+        ("--division", args.division, 1),
     ):
         if value is not None and value < low:
             raise ConfigError(f"{name} is {value}; it must be at least {low}")
-    weights = weights_file(args.weights)
-    recognizer = Recognizer.load(weights)
-    clips, split = _clips(args, recognizer)
-    workers = args.workers if args.workers is not None else max(1, min(8, (os.cpu_count() or 1) // args.devices))
-    console = Console(stderr=args.json)
-    scores = evaluate(
-        recognizer.model,
-        clips,
-        sampling=recognizer.sampling,
-        preprocessing=recognizer.preprocessing,
-        views=views,
+    if args.data is None and (idle := [n for n in ("val_path", "test_path", "labels") if getattr(args, n)]):
+        raise ConfigError(f"--{idle[0].replace('_', '-')} belongs to a list; name it with --data")
+    return Plan(
+        data=data_config(args, args.data) if args.data else None,
+        root=args.root,
+        split=args.split,
+        select=args.select,
+        unlabelled=bool(args.submit),
+        views=Views.parse(args.views),
         averaging=args.average,
         batch_size=args.batch_size,
-        workers=workers,
+        workers=args.workers,
         hardware=Hardware(accelerator=args.accelerator, devices=args.devices, precision=args.precision),
-        callbacks=[TestProgress(Console(stderr=True))],
-        meta={"split": split, "weights": str(weights), "teinet": __version__},
     )
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        return 0
-    folder = Path(args.output) if args.output else weights.parent / _folder_name(args, str(views))
-    scores.save(folder)
-    if args.json:
-        print(json.dumps(scores.metrics(), indent=2, ensure_ascii=False))
-    else:
-        for table in tables(scores, title=f"{recognizer.header['architecture']['name']} on {clips.source} ({split})"):
-            console.print(table)
-        console.print(f"clip by clip, per class and as a picture: {folder}", highlight=False, soft_wrap=True)
-    return 1 if scores.num_unreadable else 0
 
 
-def _folder_name(args: argparse.Namespace, views: str) -> str:
-    """test-1x1 for the clips that the run held out; others get a name of their own and overwrite nothing."""
-    data = Path(args.data).absolute() if args.data else None
-    asked = (data and f"{data.parent.name}-{data.stem}", args.split, args.select)
-    return re.sub(r"[^\w.=,-]+", "-", "-".join(["test", views, *filter(None, asked)]))
-
-
-def _clips(args: argparse.Namespace, recognizer):
-    """The clips that the arguments, or else the weights' own recipe, name; and what to call them."""
-    from teinet.data.clips import read_rows, select, to_clips
-    from teinet.data.splits import DataConfig, load_splits
+def _weights(args: argparse.Namespace) -> list[float] | None:
     from teinet.errors import ConfigError
 
-    stored = recognizer.header.get("recipe", {}).get("data") or {}
-    if args.data is None and not stored.get("path"):
-        raise ConfigError("no data given; name the clips to test on with --data PATH")
-    if args.data is None:
-        config = replace(DataConfig(**stored), **({"root": args.root} if args.root else {}))
-    else:
-        config = DataConfig(path=args.data, root=args.root, val_share=0.0)
-    if args.select and args.split:
-        raise ConfigError("--select chooses among all rows of the list; give it or --split, not both")
-    if args.select:
-        rows = select(read_rows(config.path, root=config.root), args.select, source=config.path)
-        return to_clips(rows, recognizer.class_names, source=config.path), args.select
-    splits = load_splits(config, recognizer.class_names)
-    if args.split and args.split not in splits:
-        raise ConfigError(f"{config.path} has no {args.split} split; it has {', '.join(splits)}")
-    if args.split:
-        return splits[args.split], args.split
-    if args.data is not None and set(splits) == {"train"}:  # a plain list or folder: all of it is to be tested
-        return splits["train"], "all clips"
-    split = next((s for s in ("test", "val") if s in splits), None)
-    if split is None:
-        raise ConfigError("the run held out no clips; name those to test on with --data or --select")
-    return splits[split], split
+    if args.weights is None:
+        return None
+    if len(args.networks) == 1:
+        raise ConfigError("--weights weighs several networks' scores; one was given")
+    try:
+        return [float(weight) for weight in args.weights.split(",")]
+    except ValueError:
+        raise ConfigError(f"--weights {args.weights!r}: write numbers with commas between them, such as 1,1") from None
+
+
+def _speaks() -> bool:
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
+def _beside(networks: list[str], tested: list[Tested]) -> Path:
+    """Where an ensemble's results go: beside the first network's, named after the others."""
+    first = tested[0].folder or Path(networks[0]).absolute()
+    home = first.parent if first.is_file() else first
+    others = "+".join(
+        (t.folder.parent if t.folder else Path(n).absolute()).name for n, t in zip(networks[1:], tested[1:])
+    )
+    return home.parent / f"{home.name}-with-{others}"
+
+
+def _notes(console, tested: list[Tested]) -> None:
+    said = dict.fromkeys(note for t in tested if t.source for note in t.source.notes)
+    for note in said:
+        console.print(note, style="dim", highlight=False, soft_wrap=True)
+
+
+def _print(console, args: argparse.Namespace, scores: Scores, tested: list[Tested], folder: Path | None) -> None:
+    from teinet.evaluation.published import comparable, notes, published_table
+    from teinet.evaluation.report import tables
+    from teinet.evaluation.session import measured
+
+    members = [t.row for t in tested if t.row] if len(tested) > 1 else []
+    rows = [p for t in tested for p in t.published] if members else tested[0].published
+    unique = list({(p.table, p.row): p for p in rows}.values())
+    beside = comparable(unique, views=str(scores.meta.get("views")), members=members)
+    if len(tested) > 1 and not members:
+        beside = []
+    if args.json:
+        print(
+            json.dumps({**scores.metrics(), "published": [p.to_dict() for p in beside]}, indent=2, ensure_ascii=False)
+        )
+        return
+    name = " + ".join(str(t.scores.meta.get("network", n)) for n, t in zip(args.networks, tested))
+    for table in tables(scores, title=f"{name} on {scores.meta.get('split', 'its clips')}"):
+        console.print(table)
+    if (table := published_table(beside, measured(scores))) is not None:
+        console.print(table)
+    for note in notes(beside):
+        console.print(note, style="dim", highlight=False, soft_wrap=True)
+    if folder is not None:
+        console.print(f"clip by clip, per class and as a picture: {folder}", highlight=False, soft_wrap=True)
+
+
+def _submit(console, args: argparse.Namespace, scores: Scores, first: Tested) -> None:
+    from teinet.evaluation.submission import write_submission
+
+    source = first.source
+    form = source.submission if source else "names"
+    order = source.class_names if source and form == "numbers" else None
+    count = write_submission(scores, args.submit, form=form, class_names=order)
+    left = f", {len(scores) - count} unreadable ones left out" if count < len(scores) else ""
+    console.print(f"{args.submit}: predictions of {count} clips{left}", highlight=False, soft_wrap=True)

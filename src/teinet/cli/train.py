@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import zipfile
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import SUPPRESS, ArgumentError, ArgumentParser, DefaultHelpFormatter
 
 from teinet.errors import ConfigError, nearest
+from teinet.training import recipes
 from teinet.training.recipe import Recipe
 
 # What people type first; each stands for the field beside it.
 SHORT = {
     "--data": "--data.path",
+    "--format": "--data.format",
+    "--root": "--data.root",
+    "--labels": "--data.labels",
     "--model": "--model.name",
     "--backbone-weights": "--model.backbone_weights",
     "--weights": "--model.weights",
@@ -35,9 +40,11 @@ _DESCRIPTION = """\
 Train a network on labelled clips. Settings come from a recipe (YAML), then from the command line; the defaults are
 the paper's.
 
-  teinet train --data videos/ --backbone resnet50     a folder of class folders, or a csv with path and label
-  teinet train recipe.yaml --optim.lr 0.02            a recipe, with a setting of your own
-  teinet train --resume runs/teinet_resnet50-1        go on with a run that was stopped
+  teinet train --data videos/ --backbone resnet50      a folder of class folders, or a list of clips
+  teinet train recipe.yaml --optim.lr 0.02             a recipe, with a setting of your own
+  teinet train something_v1/teinet_8f --data sthv1/    a row of the paper's tables (teinet recipes lists them)
+  teinet train ... --dry-run                           only say what would be done, and how long it would take
+  teinet train --resume runs/teinet_resnet50-1         go on with a run that was stopped
 
 short forms:
 """
@@ -59,7 +66,7 @@ def recipe_parser() -> ArgumentParser:
     short = {**SHORT, "--backbone NAME": "--model.name teinet_NAME"}
     parser = ArgumentParser(
         prog="teinet train",
-        usage="teinet train [RECIPE.yaml] [--SECTION.SETTING VALUE ...]",
+        usage="teinet train [RECIPE] [--SECTION.SETTING VALUE ...]",
         description=_DESCRIPTION + "\n".join(f"  {name:<20} {field}" for name, field in short.items()),
         exit_on_error=False,
         default_env=False,
@@ -67,6 +74,8 @@ def recipe_parser() -> ArgumentParser:
     )
     parser.add_argument("--config", action="config", help="a recipe; several are laid over each other")
     parser.add_argument("--resume", type=str | None, default=None, help="go on with the run in this folder")
+    parser.add_argument("--dry-run", action="store_true", help="print recipe, data, steps, memory and time; train not")
+    parser.add_argument("--json", action="store_true", help="print what --dry-run finds as JSON")
     parser.add_class_arguments(Recipe)
     for action in parser._actions:
         if action.dest in (
@@ -81,7 +90,11 @@ def recipe_parser() -> ArgumentParser:
 
 
 def expand(argv: list[str]) -> list[str]:
-    """Replace short forms by the fields that they stand for, and a leading file by --config."""
+    """Replace short forms by the fields that they stand for, and recipes by --config with their settings.
+
+    Raises:
+        ConfigError: a recipe that does not exist, or holds a section or setting that does not.
+    """
     result: list[str] = []
     for position, word in enumerate(argv):
         option, equals, value = word.partition("=")
@@ -91,8 +104,10 @@ def expand(argv: list[str]) -> list[str]:
                 value = f"teinet_{value}"
         elif position and argv[position - 1] == "--backbone":
             word = f"teinet_{word}"
-        elif re.search(r"\.ya?ml$", word) and not _awaits_value(argv[:position]):
-            result += ["--config", word]
+        elif position and argv[position - 1] == "--config":
+            word = _settings(word)
+        elif not word.startswith("-") and not _awaits_value(argv[:position]) and recipes.is_recipe(word):
+            result += ["--config", _settings(word)]
             continue
         option = SHORT.get(option, option)
         result.append(option + equals + value if word.startswith("--") else word)
@@ -100,50 +115,44 @@ def expand(argv: list[str]) -> list[str]:
 
 
 def _awaits_value(before: list[str]) -> bool:
-    return bool(before) and before[-1].startswith("--") and "=" not in before[-1]
+    return bool(before) and before[-1].startswith("--") and "=" not in before[-1] and before[-1] not in _FLAGS
 
 
-def parse_recipe(argv: list[str]) -> tuple[Recipe, str | None]:
-    """The recipe that the words describe, and the folder to resume.
+_FLAGS = ("--dry-run", "--json")
+
+
+def parse_recipe(argv: list[str]) -> tuple[Recipe, Any]:
+    """The recipe that the words describe, and the other options: resume, dry_run, json.
 
     Raises:
         ConfigError: an option or value that does not exist or does not fit, with the nearest valid name.
     """
     parser = recipe_parser()
-    words = expand(argv)
     try:
-        for position, word in enumerate(words):
-            if word == "--config" or word.startswith("--config="):
-                _check_recipe(Path(word[9:] if "=" in word else "".join(words[position + 1 : position + 2])))
-        parsed = parser.parse_args(words)
-        recipe = parser.instantiate(parsed)
+        parsed = parser.instantiate(parser.parse_args(expand(argv)))
     except (ArgumentError, TypeError, ValueError) as error:
         raise ConfigError(_explain(str(error))) from None
-    except OSError as error:
-        raise ConfigError(f"the recipe cannot be read: {error}") from None
-    return Recipe(**{name: getattr(recipe, name) for name in ("data", "model", "clip", "optim", "run")}), recipe.resume
+    return Recipe(**{f.name: getattr(parsed, f.name) for f in fields(Recipe)}), parsed
 
 
-def _check_recipe(path: Path) -> None:
-    """Refuse a recipe whose sections or settings do not exist, by their whole names, which the parser does not say."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no valid YAML: {error}") from None
-    if content is None and not path.is_file():
-        raise ConfigError(f"there is no recipe {path}")
-    sections = [f.partition(".")[0] for f in field_names()]
-    if not isinstance(content, dict) or not all(isinstance(v, dict) for k, v in content.items() if k in sections):
-        names = ", ".join(dict.fromkeys(sections))
-        raise ConfigError(f"{path} is no recipe: it must hold sections ({names}) with settings in them")
-    for section, settings in content.items():
-        for name in [f"{section}.{key}" for key in settings] if isinstance(settings, dict) else [str(section)]:
-            if name not in field_names():
-                home = next(
-                    (f for f in field_names() if f.endswith(f".{name}")), None
-                )  # right, but outside its section
-                hint = f" Did you mean {home!r}?" if home else nearest(name, field_names())
-                raise ConfigError(f"{path}: there is no setting {name!r}.{hint} teinet train --help lists all")
+def _settings(name: str) -> str:
+    """A recipe's settings as JSON, which the parser takes in place of a file.
+
+    Raises:
+        ConfigError: a section or setting that does not exist, by its whole name, which the parser does not say.
+    """
+    settings = recipes.compose(name)
+    known = field_names()
+    sections = {f.partition(".")[0] for f in known if "." in f}
+    for section, values in settings.items():
+        if section in sections and not isinstance(values, dict):
+            raise ConfigError(f"{name} is no recipe: section {section!r} must hold settings")
+        for setting in [f"{section}.{key}" for key in values] if isinstance(values, dict) else [section]:
+            if setting not in known:  # or right, but outside its section
+                home = next((f for f in known if f.endswith(f".{setting}")), None)
+                hint = f" Did you mean {home!r}?" if home else nearest(setting, known)
+                raise ConfigError(f"{name}: there is no setting {setting!r}.{hint} teinet train --help lists all")
+    return json.dumps(settings)
 
 
 def recipe_from_file(path: Path) -> Recipe:
@@ -153,8 +162,6 @@ def recipe_from_file(path: Path) -> Recipe:
 
 def field_names(value: Any = None, prefix: str = "") -> list[str]:
     """Every field of a recipe with its dots: optim.lr and the like."""
-    from dataclasses import fields, is_dataclass
-
     value = Recipe() if value is None else value
     names = []
     for f in fields(value):
@@ -205,35 +212,74 @@ def _kind(text: str) -> str:
 
 
 def main(argv: list[str]) -> int:
-    """Train, or go on; returns the exit code."""
+    """Train, or go on, and test by the recipe's views; returns the exit code."""
     if any(word in ("-h", "--help") for word in argv):
         recipe_parser().print_help()
         return 0
-    recipe, resume = parse_recipe(argv)
-    from rich.console import Console
-
-    from teinet.training.folder import RECIPE
-    from teinet.training.run import train
-    from teinet.training.state import STATE
-
+    recipe, options = parse_recipe(argv)
+    if options.json and not options.dry_run:
+        raise ConfigError("--json belongs to --dry-run; a run writes its numbers into its folder")
     folder = None
-    if resume:
-        folder = Path(resume)
-        if not (folder / RECIPE).is_file():
-            raise ConfigError(f"{folder} is no run: it holds no {RECIPE}; name the folder that `teinet train` made")
+    if options.resume:
         if len([w for w in expand(argv) if w.startswith("--")]) > 1:
             raise ConfigError("--resume goes on with the run's own recipe; other settings would make it another run")
-        recipe = recipe_from_file(folder / RECIPE)
-        if not (folder / STATE).is_file():
-            raise ConfigError(f"{folder} holds no {STATE}: it stopped before its first state was saved; start it anew")
-        if not zipfile.is_zipfile(folder / STATE):
-            raise ConfigError(f"{folder / STATE} is cut off or of another kind, so the run cannot go on; start it anew")
+        recipe, folder = _resumed(Path(options.resume))
+    if options.dry_run:
+        from teinet.cli.dry_run import print_plan
+
+        return print_plan(recipe, as_json=options.json)
+    from rich.console import Console
+
+    from teinet.training.series import train_and_test, train_divisions
+
     console = Console()
-    folder = train(recipe, resume=folder, console=console)
+    if recipe.run.divisions:
+        done = train_divisions(recipe, console=console)
+    else:
+        done = [train_and_test(recipe, resume=folder, console=console)]
     if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes the first one speaks
-        console.print(
-            f"\nTrained. Next:\n  teinet test {folder}\n  teinet predict {folder} VIDEO",
-            highlight=False,
-            soft_wrap=True,
-        )
+        _report(console, recipe, done)
     return 0
+
+
+def _report(console: Any, recipe: Recipe, done: list[Any]) -> None:
+    """Measured beside published, for each of the recipe's views; then what to type next."""
+    from teinet.evaluation.published import comparable, notes, published_table
+    from teinet.evaluation.scores import percent
+    from teinet.training.series import mean_over
+
+    for number, views in enumerate(recipe.tests()):
+        tests = [trained.tests[number] for trained in done]
+        mean, spread = mean_over(tests)
+        over = f", mean of {len(tests)} divisions, standard deviation {percent(spread)}" if len(tests) > 1 else ""
+        split = tests[0].scores.meta.get("split", "")
+        clips = " + ".join(str(len(t.scores)) for t in tests)
+        console.print(
+            f"\n{views} on {clips} {split} clips: top-1 {percent(mean.top1)}{over}", highlight=False, soft_wrap=True
+        )
+        beside = comparable(recipe.published, views=views)
+        if (table := published_table(beside, mean)) is not None:
+            console.print(table)
+        for note in notes(beside):
+            console.print(note, style="dim", highlight=False, soft_wrap=True)
+    folders = " ".join(str(trained.folder) for trained in done)
+    console.print(
+        f"\nTrained. Next:\n  teinet test {done[0].folder}\n  teinet predict {done[0].folder} VIDEO\n"
+        f"  teinet report {folders}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _resumed(folder: Path) -> tuple[Recipe, Path]:
+    from teinet.training.folder import RECIPE
+    from teinet.training.state import STATE
+
+    if not (folder / RECIPE).is_file():
+        raise ConfigError(f"{folder} is no run: it holds no {RECIPE}; name the folder that `teinet train` made")
+    recipe = recipe_from_file(folder / RECIPE)
+    if not (folder / STATE).is_file():
+        raise ConfigError(f"{folder} holds no {STATE}: it stopped before its first state was saved; start it anew")
+    if not zipfile.is_zipfile(folder / STATE):
+        raise ConfigError(f"{folder / STATE} is cut off or of another kind, so the run cannot go on; start it anew")
+    return recipe, folder

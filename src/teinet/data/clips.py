@@ -1,52 +1,66 @@
-"""Lists of labelled clips: read from class folders or a csv with named columns, one table for all that follows."""
+"""Clips with labels: the rows that a list on disk names, and the one table that training and tests look at."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
-from teinet.data.decode import is_video
+from teinet.data.packed import PackedTexts
 from teinet.errors import AnnotationError, ConfigError, nearest
 
-SPLIT_FOLDERS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-}
+SPLITS = ("train", "val", "test")
+_NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One clip as a list names it: `start` and `end` in seconds, `columns` everything that its line holds."""
+class Row(NamedTuple):
+    """One clip as a list names it.
+
+    Args:
+        path: of a video file, a folder of pictures, or a pattern of pictures' names in a folder (`img_%05d.jpg`).
+        label: the name of its class; None where the list does not tell.
+        split: train, val or test; empty where the list does not tell.
+        start, end: seconds inside a longer file; None for the whole of it.
+        name: what the data set itself calls the clip, as its submissions want it; empty where it does not.
+        file, line: where the list says so.
+        columns: everything else that its line holds, by name.
+    """
 
     path: str
-    label: str | None
-    line: int | None = None
+    label: str | None = None
+    split: str = ""
     start: float | None = None
     end: float | None = None
-    columns: dict[str, str] = field(default_factory=dict)
+    name: str = ""
+    file: str = ""
+    line: int | None = None
+    columns: Mapping[str, str] = _NO_COLUMNS
+
+    def fields(self) -> dict[str, str]:
+        """What rows can be selected by: split, label, name and the columns of the line."""
+        own = {"split": self.split, "label": self.label, "name": self.name}
+        return {key: value for key, value in own.items() if value} | dict(self.columns)
 
 
 @dataclass(frozen=True)
 class ClipList:
-    """Clips with integer labels (-1: unknown) under one list of class names."""
+    """Clips with integer labels (-1: unknown) under one list of class names.
 
-    paths: list[str]
+    Texts lie in arrays, so that workers share them; see `PackedTexts`.
+    """
+
+    paths: Sequence[str]
     labels: np.ndarray  # (N,) int64
     class_names: list[str]
     starts: np.ndarray  # (N,) float64 seconds, nan where the clip is the whole file
     ends: np.ndarray
     source: str
+    names: Sequence[str] = ()  # what the data set calls each clip; empty where it has no names
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -59,110 +73,22 @@ class ClipList:
     def fingerprint(self) -> dict[str, object]:
         """Number of clips and classes, and a hash of the list, by which runs show that they used the same data."""
         digest = hashlib.sha256()
-        root = _common_folder(self.paths)
-        for path, label, start, end in zip(self.paths, self.labels, self.starts, self.ends):
-            name = self.class_names[label] if label >= 0 else ""
-            inside = Path(path).relative_to(root) if root else Path(path)
-            digest.update(f"{inside.as_posix()}\t{name}\t{start}\t{end}\n".encode())
+        paths = list(self.paths)
+        root = _common_folder(paths)
+        names = np.array([*self.class_names, ""], dtype=object)[self.labels]  # -1 is the last: no name
+        for path, name, start, end in zip(paths, names, self.starts.tolist(), self.ends.tolist()):
+            inside = path[len(root) :].lstrip(os.sep).replace(os.sep, "/")
+            digest.update(f"{inside}\t{name}\t{start}\t{end}\n".encode("utf-8", "surrogateescape"))
         return {"clips": len(self), "classes": len(self.class_names), "sha256": digest.hexdigest()}
 
 
-def _common_folder(paths: Sequence[str]) -> Path | None:
+def _common_folder(paths: Sequence[str]) -> str:
     if not paths:
-        return None
-    folders = {os.path.dirname(p) for p in paths}
+        return ""
     try:
-        return Path(os.path.commonpath(folders))
+        return os.path.commonpath({os.path.dirname(p) for p in paths})
     except ValueError:  # absolute and relative paths mixed, or two drives
-        return None
-
-
-def read_rows(path: str | Path, *, root: str | Path | None = None) -> list[Row]:
-    """Read a folder of class folders (optionally inside train/, val/, test/) or a csv with columns `path` and `label`.
-
-    Paths in a csv are relative to `root`, by default the folder that holds the csv.
-
-    Raises:
-        AnnotationError: nothing there, no videos, an empty class folder, missing columns, a line that does not parse.
-    """
-    path = Path(path)
-    if path.is_dir():
-        return _read_folder(path)
-    if not path.exists():
-        raise AnnotationError(
-            path, "no such file or folder; give a folder of class folders or a csv with path and label"
-        )
-    return _read_csv(path, Path(root) if root else path.parent)
-
-
-def _read_folder(root: Path) -> list[Row]:
-    folders = [d for d in sorted(root.iterdir()) if d.is_dir() and not d.name.startswith(".")]
-    splits = {d: SPLIT_FOLDERS[d.name.lower()] for d in folders if d.name.lower() in SPLIT_FOLDERS}
-    if "train" not in splits.values() or any(is_video(p) for d in splits for p in d.iterdir()):
-        splits = {}  # a class may well be called "test", or "train": then it holds videos, not class folders
-    rows: list[Row] = []
-    for folder, split in (splits or {root: ""}).items():
-        classes = [d for d in sorted(folder.iterdir()) if d.is_dir() and not d.name.startswith(".")]
-        for directory in classes:
-            videos = sorted(p for p in directory.iterdir() if not p.name.startswith(".") and is_video(p))
-            if not videos:
-                raise AnnotationError(directory, "this class folder holds no videos; put some in or remove the folder")
-            columns = {"split": split} if split else {}
-            rows += [Row(str(p), directory.name, columns=columns) for p in videos]
-    if not rows:
-        flat = any(is_video(p) for p in root.iterdir())
-        found = "its videos lie in no class folder" if flat else "no videos found"
-        raise AnnotationError(
-            root, f"{found}; expected one folder per class with videos in it, or a csv with path and label"
-        )
-    return rows
-
-
-def _read_csv(path: Path, root: Path) -> list[Row]:
-    rows: list[Row] = []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            names = reader.fieldnames = [name.strip() for name in reader.fieldnames or []]
-            if "path" not in names:
-                found = ", ".join(names[:8])[:120] or "nothing"
-                hint = "; fields are separated by commas" if ";" in found or "\t" in found else ""
-                raise AnnotationError(
-                    path, f"the first line must name the columns, `path` among them{hint}; found: {found}", 1
-                )
-            if twice := sorted({name for name in names if names.count(name) > 1}):
-                raise AnnotationError(path, f"the first line names {', '.join(twice)} twice", 1)
-            for record in reader:
-                rows.append(_row(record, path, reader.line_num, root))
-    except UnicodeDecodeError as error:
-        raise AnnotationError(path, "this is not a text file in UTF-8; expected a csv") from error
-    except csv.Error as error:
-        raise AnnotationError(path, f"not a csv: {error}") from error
-    if not rows:
-        raise AnnotationError(path, "the list holds no clips")
-    sample = rows[:: max(1, len(rows) // 20)]
-    if not any(Path(r.path).exists() for r in sample):
-        raise AnnotationError(
-            path, f"none of its files exist, for example {sample[0].path}; say which folder its paths start from (root)"
-        )
-    return rows
-
-
-def _row(record: dict[str | None, str | None], path: Path, line: int, root: Path) -> Row:
-    if None in record or None in record.values():
-        advice = "a name that holds a comma stands in double quotes"
-        raise AnnotationError(path, f"this line has another number of fields than the first one; {advice}", line)
-    columns = {name: value.strip() for name, value in record.items()}
-    if not columns["path"]:
-        raise AnnotationError(path, "this line names no path", line)
-    try:
-        start, end = (float(columns[k]) if columns.get(k) else None for k in ("start", "end"))
-    except ValueError:
-        raise AnnotationError(path, "start and end must be numbers (seconds)", line) from None
-    if not all(v is None or (math.isfinite(v) and v >= 0) for v in (start, end)) or (end or math.inf) <= (start or 0):
-        found = f"start {columns.get('start') or 'none'} and end {columns.get('end') or 'none'}"
-        raise AnnotationError(path, f"{found}: no span of time (seconds, 0 <= start < end)", line)
-    return Row(str(root / columns["path"]), columns.get("label") or None, line, start, end, columns)
+        return ""
 
 
 def select(rows: Sequence[Row], selection: str, *, source: object) -> list[Row]:
@@ -171,29 +97,29 @@ def select(rows: Sequence[Row], selection: str, *, source: object) -> list[Row]:
     Raises:
         ConfigError: a condition that does not parse, names no column, or leaves nothing.
     """
-    chosen = list(rows)
+    fields = [row.fields() for row in rows]
+    known = sorted({key for row in fields for key in row})
+    chosen = list(zip(rows, fields))
     for condition in selection.split(";"):
         column, sep, text = condition.partition("=")
         column, values = column.strip(), {v.strip() for v in text.split(",")}
         if not sep or not text:
             raise ConfigError(f"{condition!r} is not a selection; write column=value,value as in subject=1,3,5")
-        columns = rows[0].columns if rows else {}
-        if column not in columns:
-            known = sorted(columns)
+        if column not in known:
             raise ConfigError(
                 f"{source} has no column {column!r}.{nearest(column, known)} It has: {', '.join(known) or 'none'}."
             )
-        present = {r.columns[column] for r in rows}
+        present = {row[column] for row in fields if column in row}
         if missing := sorted(values - present):
             raise ConfigError(
                 f"{source}: column {column!r} never holds {', '.join(map(repr, missing))}; it holds "
                 + ", ".join(sorted(present)[:12])
                 + (", ..." if len(present) > 12 else "")
             )
-        chosen = [r for r in chosen if r.columns[column] in values]
+        chosen = [(row, values_of) for row, values_of in chosen if values_of.get(column) in values]
     if not chosen:
         raise ConfigError(f"{source}: no clip satisfies {selection}")
-    return chosen
+    return [row for row, _ in chosen]
 
 
 def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, source: object) -> ClipList:
@@ -204,21 +130,21 @@ def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, s
         ConfigError: `class_names` name a class twice.
     """
     names = list(class_names) if class_names is not None else sorted({r.label for r in rows if r.label is not None})
-    index = {name: i for i, name in enumerate(names)}
+    index: dict[str | None, int] = {name: i for i, name in enumerate(names)}
     if len(index) < len(names):
         raise ConfigError(f"classes are named twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+    index[None] = -1
     for row in rows:
-        if row.label is not None and row.label not in index:
+        if row.label not in index:
             hint = nearest(row.label, names)
-            raise AnnotationError(source, f"label {row.label!r} is none of the {len(names)} classes.{hint}", row.line)
-    spans = np.array([[np.nan if v is None else v for v in (r.start, r.end)] for r in rows], dtype=np.float64).reshape(
-        -1, 2
-    )
+            reason = f"label {row.label!r} is none of the {len(names)} classes.{hint}"
+            raise AnnotationError(row.file or source, reason, row.line)
     return ClipList(
-        paths=[r.path for r in rows],
-        labels=np.array([-1 if r.label is None else index[r.label] for r in rows], dtype=np.int64),
+        paths=PackedTexts(r.path for r in rows),
+        labels=np.array([index[r.label] for r in rows], dtype=np.int64),
         class_names=names,
-        starts=spans[:, 0],
-        ends=spans[:, 1],
+        starts=np.array([np.nan if r.start is None else r.start for r in rows], dtype=np.float64),
+        ends=np.array([np.nan if r.end is None else r.end for r in rows], dtype=np.float64),
         source=str(source),
+        names=PackedTexts(r.name for r in rows) if any(r.name for r in rows) else (),
     )

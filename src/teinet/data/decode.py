@@ -24,7 +24,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 # Packets promise a frame or two too many in sound files; where more is missing, the video is not what it was.
-_DAMAGED = 0.9
+DAMAGED = 0.9
 _WORTH_A_JUMP = 8  # frames; fewer are decoded sooner than the decoder is set up anew
 
 Choice = Callable[[int], "Sequence[int] | np.ndarray"]
@@ -60,7 +60,7 @@ class Frames:
 def is_video(path: str | os.PathLike[str]) -> bool:
     """Say whether a path looks like a video: a file with a video's suffix, or a folder with numbered pictures."""
     path = os.fspath(path)
-    if not os.path.isdir(path):
+    if not image_folder.is_folder(path):
         return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
     try:
         return bool(image_folder.pictures(path))
@@ -71,7 +71,7 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
     """Return a video's facts, its frames truly counted; VideoError where it cannot be read."""
     path = os.fspath(path)
-    if os.path.isdir(path):
+    if image_folder.is_folder(path):
         names = image_folder.pictures(path)
         width, height = image_folder.read_picture(path, names[0]).size
         codec = os.path.splitext(names[0])[1][1:].lower()
@@ -93,7 +93,8 @@ def read_clip(
     """Decode the frames that `choose` picks, each once, and stop after the last.
 
     Args:
-        path: a file that FFmpeg reads, or a folder of numbered pictures.
+        path: a file that FFmpeg reads, a folder of numbered pictures, or a pattern of their names in it
+            (`folder/img_%05d.jpg`).
         choose: is given n, the number of frames in the video or span, and returns indices in 0..n-1 in any order,
             repeats allowed. Where decoding gives another number of frames than the packets promised, it is called
             again with the true one.
@@ -105,11 +106,11 @@ def read_clip(
         VideoError: the file is missing, empty, cut off, no video, or has no frames in the span; the reason is one line.
     """
     path = os.fspath(path)
-    if os.path.isdir(path):
+    if image_folder.is_folder(path):
         return _read_folder(path, choose, start, end)
     index = frame_index(path)
     for _ in range(3):
-        first, last = _span(path, index, start, end)
+        first, last = frames_between(path, index, start, end)
         chosen = _chosen(choose, last - first) + first
         wanted, places = np.unique(chosen, return_inverse=True)
         data, counted = _decode(path, index, wanted, threads)
@@ -117,7 +118,7 @@ def read_clip(
             break
         if counted == 0:
             raise VideoError(path, "no frame of it can be decoded")
-        if counted < _DAMAGED * index.num_frames:
+        if counted < DAMAGED * index.num_frames:
             raise VideoError(path, f"damaged: only {counted} of its {index.num_frames} frames can be decoded")
         index = corrected(path, index, counted)
     else:
@@ -138,8 +139,8 @@ def _read_folder(path: str, choose: Choice, start: float | None, end: float | No
     return Frames(torch.from_numpy(data), chosen, np.full(len(chosen), np.nan), len(names), path)
 
 
-def _span(path: str, index: FrameIndex, start: float | None, end: float | None) -> tuple[int, int]:
-    """Return the first frame of the span and the one after its last."""
+def frames_between(path: str, index: FrameIndex, start: float | None, end: float | None) -> tuple[int, int]:
+    """Return the first frame of a span (seconds) and the one after its last; VideoError where it holds none."""
     # Times are multiples of a time base: a millionth of a second forgives the rounding of a written number.
     first = 0 if start is None else int(np.searchsorted(index.times, start - 1e-6))
     last = index.num_frames if end is None else int(np.searchsorted(index.times, end - 1e-6))

@@ -1,4 +1,8 @@
-"""A folder of numbered JPEG or PNG pictures is a video too: its files in numeric order."""
+"""A folder of numbered JPEG or PNG pictures is a video too: its files in numeric order.
+
+Where a folder holds several series (optical flow beside the frames), a name with FFmpeg's %05d in the place of the
+number chooses one: `clip/img_%05d.jpg`.
+"""
 
 from __future__ import annotations
 
@@ -14,47 +18,69 @@ from teinet.errors import VideoError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _NUMBER = re.compile(r"(\d+)(?!.*\d)")  # the last number of a name: img_00001.jpg, 00001.png, flow2_17.jpg
+_PLACE = re.compile(r"%(0\d+)?d")
 
 
-def pictures(folder: str) -> tuple[str, ...]:
+def split(path: str) -> tuple[str, str | None]:
+    """The folder that holds the pictures, and the pattern of their names where `path` ends in one."""
+    folder, name = os.path.split(path)
+    return (folder or os.curdir, name) if _PLACE.search(name) else (path, None)
+
+
+def is_folder(path: str) -> bool:
+    """Whether a path means pictures in a folder: the folder itself, or a pattern of names in it."""
+    if os.path.isdir(path):
+        return True
+    folder, pattern = split(path)
+    return pattern is not None and os.path.isdir(folder) and not os.path.exists(path)
+
+
+def pictures(path: str) -> tuple[str, ...]:
     """Return the numbered pictures' names in numeric order; VideoError where there are none."""
+    folder, pattern = split(path)
+    if pattern and os.path.isdir(path):  # a folder may have any name
+        folder, pattern = path, None
     try:
-        names = _numbered(os.path.abspath(folder), os.stat(folder).st_mtime_ns)
+        names = _numbered(os.path.abspath(folder), pattern, os.stat(folder).st_mtime_ns)
     except FileNotFoundError:
-        raise VideoError(folder, "no such file or folder") from None
+        raise VideoError(path, "no such file or folder") from None
     except OSError as error:
-        raise VideoError(folder, f"cannot be opened ({error.strerror or error})") from None
+        raise VideoError(path, f"cannot be opened ({error.strerror or error})") from None
+    if not names and pattern:
+        raise VideoError(path, f"the folder holds no picture named {pattern}")
     if not names:
-        raise VideoError(folder, "the folder holds no numbered pictures (.jpg or .png) and so is no video")
+        raise VideoError(path, "the folder holds no numbered pictures (.jpg or .png) and so is no video")
     return names
 
 
 @lru_cache(maxsize=1024)
-def _numbered(folder: str, _mtime_ns: int) -> tuple[str, ...]:
+def _numbered(folder: str, pattern: str | None, _mtime_ns: int) -> tuple[str, ...]:
+    wanted = _PLACE.sub("\0", re.escape(pattern)).replace("\0", r"(\d+)") if pattern else None
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)
-            number = _NUMBER.search(stem)
+            number = re.fullmatch(wanted, entry.name) if wanted else _NUMBER.search(stem)
             if suffix.lower() in SUFFIXES and number and not entry.name.startswith("."):
                 found.append((int(number[1]), entry.name))
     return tuple(name for _, name in sorted(found))
 
 
-def read_pictures(folder: str, names: Sequence[str], size: tuple[int, int]) -> np.ndarray:
+def read_pictures(path: str, names: Sequence[str], size: tuple[int, int]) -> np.ndarray:
     """Read pictures as (N, H, W, 3) uint8; those of another size are resized to `size`, (width, height)."""
     data = np.empty((len(names), size[1], size[0], 3), np.uint8)
     for out, name in zip(data, names):
-        picture = read_picture(folder, name)
+        picture = read_picture(path, name)
         out[...] = picture if picture.size == size else picture.resize(size, Image.Resampling.BICUBIC)
     return data
 
 
-def read_picture(folder: str, name: str) -> Image.Image:
-    """Read one picture upright, as RGB."""
+def read_picture(path: str, name: str) -> Image.Image:
+    """Read one picture of those that `path` means, upright, as RGB."""
+    folder = path if os.path.isdir(path) else split(path)[0]
     try:
         with Image.open(os.path.join(folder, name)) as picture:
             return ImageOps.exif_transpose(picture).convert("RGB")
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "cut off" if "truncated" in str(error) else "cannot be read as a picture"
-        raise VideoError(folder, f"its picture {name} is damaged ({reason})") from None
+        raise VideoError(path, f"its picture {name} is damaged ({reason})") from None

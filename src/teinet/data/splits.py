@@ -1,18 +1,38 @@
-"""Which clips train, validate and test: by folder, by a column's values, or by folds that keep a group together."""
+"""Which clips train, validate and test: as the list says, by a column's values, or by folds that keep groups whole."""
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
-from teinet.data.clips import ClipList, Row, read_rows, select, to_clips
+from teinet.data.clips import ClipList, Row, select, to_clips
+from teinet.data.formats import Listing, Options, read_listing
+from teinet.data.labels import read_class_names
+from teinet.data.presence import absent
 from teinet.errors import AnnotationError, ConfigError
 
+log = logging.getLogger("teinet")
+
 Split = Literal["train", "val", "test"]
+FormatName = Literal[
+    "auto",
+    "folders",
+    "table",
+    "something_v1",
+    "something_v2",
+    "jester",
+    "kinetics",
+    "ucf101",
+    "hmdb51",
+    "tsn",
+    "mmaction",
+    "slowfast",
+]
 
 
 @dataclass(kw_only=True)
@@ -20,8 +40,17 @@ class DataConfig:
     """Where the clips are and how they are divided.
 
     Args:
-        path: a folder of class folders (optionally inside train/, val/, test/), or a csv with columns path and label.
-        root: the folder that a csv's paths start from; by default the csv's own.
+        path: a folder of class folders (optionally inside train/, val/, test/), a data set's own folder, or a list of
+            clips: a csv with columns path and label, or another project's.
+        format: which kind of list it is; auto finds out.
+        root: the folder that the list's paths start from; by default the usual places beside the list.
+        val_path: a list of validation clips, where each list is a file of its own; those of `path` then train.
+        test_path: a list of test clips, likewise.
+        labels: a file of class names in the order of their numbers, one a line.
+        division: which of a data set's official divisions into training and test (UCF101, HMDB51: 1 to 3).
+        picture_names: how the pictures of a clip are named, such as img_{:05d}.jpg; by default all numbered ones.
+        missing: clips of the list that are not there: keep (they are unreadable: skipped in training, wrong in a test)
+            or drop (left out, and counted); auto drops those of data sets of which no copy is complete (Kinetics).
         train: rows that train, by a column's values: `subject=1,3,5`; several conditions, joined by `;`, must all hold.
             By default those that neither val nor test takes.
         val: rows that validate, written likewise.
@@ -36,7 +65,14 @@ class DataConfig:
     """
 
     path: str | None = None
+    format: FormatName = "auto"
     root: str | None = None
+    val_path: str | None = None
+    test_path: str | None = None
+    labels: str | None = None
+    division: int = 1
+    picture_names: str | None = None
+    missing: Literal["auto", "keep", "drop"] = "auto"
     train: str | None = None
     val: str | None = None
     test: str | None = None
@@ -48,29 +84,144 @@ class DataConfig:
     seed: int = 0
 
 
-def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) -> dict[Split, ClipList]:
-    """Read the list and divide it; a split that has no clips is absent. `class_names` overrule `config.classes`.
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a list was understood to be: its format, what was assumed, and the rows that point nowhere."""
+
+    format: str
+    notes: list[str] = field(default_factory=list)
+    dropped: list[Row] = field(default_factory=list)
+    kept: int = 0  # rows that point nowhere and were kept
+    submission: Literal["names", "numbers"] = "names"
+    class_names: list[str] | None = None  # in the makers' order
+
+
+class Splits(dict[Split, ClipList]):
+    """Clips by split, all under one list of class names; a split that has none is absent."""
+
+    source: Source
+
+
+def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) -> Splits:
+    """Read the list and divide it. `class_names`, of a trained network, overrule the list's and `config`'s.
 
     Raises:
         AnnotationError: the list or a label in it is wrong.
         ConfigError: the division does not fit the list.
     """
-    if config.path is None:
-        raise ConfigError("no data given; name a folder of class folders or a csv with --data PATH")
-    rows = read_rows(config.path, root=config.root)
+    listing = read_config(config)
+    rows, source = _present(listing, config)
+    if class_names is not None and listing.numbered and not {r.label for r in rows} <= {None, *class_names}:
+        source.notes.append("the list's numbers are taken for the network's classes in their order")
+        rows = [r if r.label is None else r._replace(label=_name_of(r, class_names)) for r in rows]
     parts = _divide(rows, config)
+    _warn_of_overlap(parts, config.path)
     if class_names is None:  # to train on; a trained network may well be shown clips that nobody named
         for row in parts["train"] + parts["val"]:
             if row.label is None and any(r.label is not None for r in rows):
                 raise AnnotationError(
-                    config.path, f"{row.path} has no label, so it can neither train nor validate", row.line
+                    row.file or config.path, f"{row.path} has no label, so it can neither train nor validate", row.line
                 )
-    names = list(class_names) if class_names is not None else config.classes
+    names = list(class_names) if class_names is not None else listing.class_names
     if names is None:
         names = sorted({r.label for r in rows if r.label is not None})
         if not names:
             raise AnnotationError(config.path, "no clip has a label; a csv needs a `label` column")
-    return {split: to_clips(part, names, source=config.path) for split, part in parts.items() if part}
+    splits = Splits({split: to_clips(part, names, source=config.path) for split, part in parts.items() if part})
+    splits.source = source
+    return splits
+
+
+def read_config(config: DataConfig) -> Listing:
+    """All rows that `config` names, from one list or several.
+
+    Raises:
+        AnnotationError, ConfigError: see `read_listing`.
+    """
+    if config.path is None:
+        raise ConfigError("no data given; name a folder of class folders or a list of clips with --data PATH")
+    names = config.classes
+    if config.labels is not None:
+        if names is not None:
+            raise ConfigError("data.classes and data.labels both name the classes; give one")
+        names = read_class_names(config.labels)
+    options = Options(division=config.division, picture_names=config.picture_names, class_names=names)
+
+    def read(path: str) -> Listing:
+        return read_listing(path, format=config.format, root=config.root, options=options)
+
+    listing = read(config.path)
+    for split, path in (("val", config.val_path), ("test", config.test_path)):
+        if path is not None:
+            more = read(path)
+            if (more.format, more.class_names) != (listing.format, listing.class_names) and not more.numbered:
+                listing = _joined(listing, more, path)
+            rows = [r._replace(split=r.split or "train") for r in listing.rows]
+            listing = replace(listing, rows=rows + [r._replace(split=split) for r in more.rows])
+    if names is not None:
+        listing = replace(listing, class_names=names)
+    elif listing.numbered:  # of all lists together
+        largest = max((int(r.label) for r in listing.rows if r.label is not None), default=-1)
+        listing = replace(listing, class_names=[str(number) for number in range(largest + 1)])
+    return listing
+
+
+def _joined(listing: Listing, more: Listing, path: str) -> Listing:
+    if more.format != listing.format:
+        raise AnnotationError(path, f"is a list of format {more.format}, but {listing.source} one of {listing.format}")
+    if listing.class_names and more.class_names and set(more.class_names) - set(listing.class_names):
+        raise AnnotationError(path, f"names other classes than {listing.source}; give one order with data.labels FILE")
+    return listing
+
+
+def _present(listing: Listing, config: DataConfig) -> tuple[list[Row], Source]:
+    """The rows to use, without or with those that point nowhere; said in a note."""
+    rows, notes, dropped = listing.rows, list(listing.notes), []
+    missing = absent(rows)
+    if missing:
+        first = rows[missing[0]]
+        where = f"{first.file}, line {first.line}: " if first.file else ""
+        if len(missing) == len(rows):
+            advice = "say which folder its paths start from (data.root)"
+            raise AnnotationError(
+                first.file or config.path, f"none of its clips exist, for example {first.path}; {advice}", first.line
+            )
+        drop = config.missing == "drop" or (config.missing == "auto" and listing.incomplete)
+        what = "left out" if drop else "kept as unreadable (data.missing drop leaves them out)"
+        notes.append(
+            f"{len(missing)} of {len(rows)} clips are not there and are {what}; the first: {where}{first.path}"
+        )
+        if drop:
+            gone = set(missing)
+            dropped = [rows[i] for i in missing]
+            rows = [row for i, row in enumerate(rows) if i not in gone]
+    return rows, Source(
+        format=listing.format,
+        notes=notes,
+        dropped=dropped,
+        kept=0 if dropped else len(missing),
+        submission=listing.submission,
+        class_names=listing.class_names,
+    )
+
+
+def _name_of(row: Row, class_names: Sequence[str]) -> str:
+    if int(row.label) >= len(class_names):
+        raise AnnotationError(
+            row.file, f"class {row.label} does not exist: the network has {len(class_names)}", row.line
+        )
+    return class_names[int(row.label)]
+
+
+def _warn_of_overlap(parts: dict[Split, list[Row]], source: object) -> None:
+    """Say how many clips are in two splits: numbers on them flatter."""
+    clips = {split: {(r.path, r.start, r.end) for r in part} for split, part in parts.items()}
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        if both := clips[one] & clips[other]:
+            log.warning(
+                "%s: %d clips are both in %s and in %s, for example %s; what is measured on them flatters",
+                *(source, len(both), one, other, min(both)[0]),
+            )
 
 
 def _divide(rows: list[Row], config: DataConfig) -> dict[Split, list[Row]]:
@@ -88,15 +239,12 @@ def _divide(rows: list[Row], config: DataConfig) -> dict[Split, list[Row]]:
             taken = {id(r) for part in parts.values() for r in part}
             parts["train"] = [r for r in rows if id(r) not in taken]
         _refuse_overlap(parts, source)
-    elif "split" in rows[0].columns:
-        alias = {"training": "train", "validation": "val", "valid": "val", "testing": "test"}
+    elif any(row.split for row in rows):
         parts = {"train": [], "val": [], "test": []}
         for row in rows:
-            text = row.columns["split"].lower()
-            split = alias.get(text, text)
-            if split not in parts:
-                raise AnnotationError(source, f"split {row.columns['split']!r} is none of train, val, test", row.line)
-            parts[split].append(row)
+            if not row.split:
+                raise AnnotationError(row.file or source, "this line names no split, but others do", row.line)
+            parts[row.split].append(row)
     else:
         parts = {"train": list(rows), "val": [], "test": []}
     share = config.val_share
@@ -120,7 +268,7 @@ def _groups(rows: list[Row], config: DataConfig) -> np.ndarray | None:
         return None
     if config.group not in rows[0].columns:
         raise ConfigError(
-            f"{config.path} has no column {config.group!r} to group by; it has {', '.join(rows[0].columns)}"
+            f"{config.path} has no column {config.group!r} to group by; it has {', '.join(rows[0].fields())}"
         )
     return np.array([r.columns[config.group] for r in rows])
 

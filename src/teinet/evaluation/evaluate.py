@@ -156,8 +156,8 @@ def evaluate(
         preprocessing: the size S of a view, and how pictures are resized to it.
         views: clips x crops of each video; None takes one clip and its centre.
         averaging: of the views, "probabilities" (after the softmax) or "logits" (before it).
-        batch_size: views (T frames each) that a step decodes and scores together, at least 1; a video's views are
-            never divided, so a step holds at least one video.
+        batch_size: views (T frames each) in one pass of the network, at least 1: it bounds the memory. A step decodes
+            as many videos as fill a pass, at least one, whose views may take several passes.
         workers: decoding processes for each device; 0 decodes in this one.
         hardware: device, number of devices and precision; None takes a GPU where there is one.
         callbacks: Lightning's, such as `TestProgress`.
@@ -171,7 +171,7 @@ def evaluate(
         Interrupted: Ctrl-C or SIGTERM, after the running batch; at a second one at once. No scores are kept.
     """
     views, hardware = views or Views(), hardware or Hardware()
-    scoring = Scoring(model, averaging=averaging)
+    scoring = Scoring(model, averaging=averaging, clips_per_forward=batch_size)
     videos = max(1, batch_size // len(views))
     data = _TestData(ViewClips(clips, sampling, preprocessing, views), videos, workers)
     with quiet(), StopOnSignal() as watch:
@@ -209,4 +209,5 @@ def to_scores(scored: Sequence[ClipScore], clips: ClipList, meta: dict[str, Any]
         class_names=clips.class_names,
         reasons=reasons,
         meta=meta,
+        names=clips.names,
     )

@@ -78,6 +78,7 @@ def load_scores(path: str | Path) -> Scores:
         with safe_open(path, framework="np") as file:
             header = json.loads((file.metadata() or {})[_KEY])
             texts = {name: header[name] for name in ("paths", "class_names", "reasons", "meta")}
+            texts["names"] = header.get("names", ())
             arrays = {name: file.get_tensor(name) for name in ("labels", "probabilities")}
     except (KeyError, TypeError):
         raise CheckpointError(f"{path}: not the scores of a test") from None
@@ -89,7 +90,7 @@ def load_scores(path: str | Path) -> Scores:
 def _save_tensors(scores: Scores, path: Path) -> None:
     from safetensors.numpy import save
 
-    header = {name: getattr(scores, name) for name in ("paths", "class_names", "reasons", "meta")}
+    header = {name: getattr(scores, name) for name in ("paths", "class_names", "reasons", "meta", "names")}
     arrays = {name: np.ascontiguousarray(getattr(scores, name)) for name in ("labels", "probabilities")}
     with replacing(path) as part:
         part.write_bytes(save(arrays, metadata={_KEY: json.dumps({"format": 1} | header, default=str)}))

@@ -11,6 +11,8 @@ from rich.text import Text
 
 from teinet.evaluation.scores import Scores, percent
 
+_NOT_SHOWN = ("weights_sha256", "network")  # the title says the network
+
 
 def summary_table(scores: Scores, title: str = "test") -> Table:
     """The test's numbers, and what they were measured on."""
@@ -30,7 +32,7 @@ def summary_table(scores: Scores, title: str = "test") -> Table:
     table.add_row("unreadable", bad)
     table.add_row("classes", f"{len(scores.class_names)}")
     for name, value in scores.meta.items():
-        if isinstance(value, (str, int, float)):
+        if isinstance(value, (str, int, float)) and name not in _NOT_SHOWN:
             table.add_row(Text(name.replace("_", " ")), Text(str(value)))
     return table
 

@@ -27,6 +27,7 @@ class Scores:
         class_names: C names, in the order of the columns.
         reasons: N texts, empty where the clip was read, else why it was not; None when all were.
         meta: how the numbers came about (views, averaging, weights file, data fingerprint, versions); JSON values.
+        names: what the data set calls each clip, N texts; empty where it has no names.
 
     Raises:
         ConfigError: parts that do not fit together.
@@ -38,6 +39,7 @@ class Scores:
     class_names: Sequence[str]
     reasons: Sequence[str] | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    names: Sequence[str] = ()
 
     def __post_init__(self):
         n = len(self.paths)
@@ -49,6 +51,8 @@ class Scores:
             probabilities = probabilities.reshape(0, len(names))
         if probabilities.shape != (n, len(names)):
             raise ConfigError(f"scores have shape {probabilities.shape}; {n} clips and {len(names)} class names given")
+        if len(self.names) not in (0, n):
+            raise ConfigError(f"{n} clips, but {len(self.names)} names")
         if not len(labels) == len(reasons) == n:
             raise ConfigError(f"{n} clips, but {len(labels)} labels, {len(reasons)} reasons")
         if n and not (-1 <= labels.min() and labels.max() < len(names)):
@@ -57,7 +61,8 @@ class Scores:
             reasons[row] = reasons[row] or "the network's scores are not finite"
         probabilities[[reason != "" for reason in reasons]] = 0
         values = {"paths": tuple(str(path) for path in self.paths), "labels": labels, "probabilities": probabilities}
-        for name, value in (values | {"class_names": names, "reasons": tuple(reasons)}).items():
+        values |= {"class_names": names, "reasons": tuple(reasons), "names": tuple(self.names)}
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:

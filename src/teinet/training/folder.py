@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import platform
 import sys
@@ -17,12 +18,14 @@ import yaml
 
 from teinet import __version__
 from teinet.data.clips import ClipList
+from teinet.data.splits import Splits
 from teinet.errors import ConfigError
 from teinet.training.recipe import Recipe
 from teinet.training.state import STATE, read_json, write_json
 
 RECIPE = "recipe.yaml"
 FACTS = "run.json"
+MISSING = "missing.csv"  # clips of the list that are not there and were left out
 FOLDER_VARIABLE = "TEINET_RUN_FOLDER"  # tells the other processes of a run where the first one put it
 
 
@@ -33,6 +36,8 @@ def make_folder(recipe: Recipe) -> Path:
     root = Path(recipe.run.output)
     if recipe.run.name:
         folder = root / recipe.run.name
+        if os.environ.get("LOCAL_RANK", "0") != "0":  # the first process makes it, and may have begun to fill it
+            return folder
         if (folder / STATE).exists():
             raise ConfigError(
                 f"{folder} holds a run already; go on with it by `teinet train --resume {folder}`, "
@@ -44,7 +49,8 @@ def make_folder(recipe: Recipe) -> Path:
             )
     else:
         number = 1
-        while (folder := root / f"{recipe.model.name}-{number}").exists():
+        name = recipe.row.replace("/", "-") if recipe.row else recipe.model.name
+        while (folder := root / f"{name}-{number}").exists():
             number += 1
     folder.mkdir(parents=True, exist_ok=True)
     if recipe.run.devices > 1:
@@ -58,8 +64,8 @@ def is_run_of(folder: Path, recipe: Recipe) -> bool:
     return path.is_file() and yaml.safe_load(path.read_text()) == asdict(recipe.with_absolute_paths())
 
 
-def write_facts(folder: Path, recipe: Recipe, splits: dict[str, ClipList], *, precision: str) -> None:
-    """Write the recipe and run.json, or, where they stand already, add that the run was resumed."""
+def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str) -> None:
+    """Write the recipe, run.json and the list of absent clips, or, where they stand, add that the run was resumed."""
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return
     began = {"command": sys.argv, "started": _now()}
@@ -74,6 +80,9 @@ def write_facts(folder: Path, recipe: Recipe, splits: dict[str, ClipList], *, pr
         "learning_rate": recipe.optim.learning_rate(recipe.run.devices),
         "precision": precision,
         "data": {split: clips.fingerprint() for split, clips in splits.items()},
+        "format": splits.source.format,
+        "missing": len(splits.source.dropped),
+        "notes": splits.source.notes,
         "decoder": {"PyAV": av.__version__, **{k: ".".join(map(str, v)) for k, v in av.library_versions.items()}},
         "versions": {
             "teinet": __version__,
@@ -84,6 +93,11 @@ def write_facts(folder: Path, recipe: Recipe, splits: dict[str, ClipList], *, pr
         },
     }
     write_json(folder / FACTS, facts)
+    if splits.source.dropped:
+        with (folder / MISSING).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file)
+            writer.writerow(("path", "label", "split", "file", "line"))
+            writer.writerows((r.path, r.label or "", r.split, r.file, r.line) for r in splits.source.dropped)
 
 
 def is_finished(folder: Path, splits: dict[str, ClipList]) -> bool:

@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from teinet.data.splits import DataConfig
 from teinet.errors import ConfigError
+from teinet.evaluation.published import Published
+
+REQUIRED = "REQUIRED"  # in place of a path that only the user can know
 
 
 @dataclass(kw_only=True)
@@ -27,6 +30,7 @@ class ModelConfig:
         pretrained: start from timm's ImageNet weights (downloaded once).
         backbone_weights: start from this local file of 2-D weights instead.
         weights: start from this trained recogniser (fine-tuning); its head is kept only where the classes are the same.
+            REQUIRED, in a recipe, asks for it.
     """
 
     name: str = "teinet_resnet50"
@@ -59,7 +63,8 @@ class ClipConfig:
         short_side: short side of the frame before cropping, pixels; by default size * 256 / 224.
         crop: training crops at corners, edges and centre, or at the centre alone.
         scales: sizes of the training crop relative to the short side.
-        mirror: mirror half of the training clips; classes named by direction are exchanged.
+        mirror: mirror half of the training clips; classes named by direction are exchanged. auto does so unless the
+            mirror image of a class is no class.
     """
 
     strategy: Literal["segments", "dense"] = "segments"
@@ -68,7 +73,7 @@ class ClipConfig:
     short_side: int | None = None
     crop: Literal["corners", "center"] = "corners"
     scales: list[float] = field(default_factory=lambda: [1.0, 0.875, 0.75, 0.66])
-    mirror: bool = False
+    mirror: bool | Literal["auto"] = False
 
     @property
     def effective_short_side(self) -> int:
@@ -143,6 +148,8 @@ class RunConfig:
         save_every_minutes: minutes between saved states, besides one after each epoch.
         licence: of the weights; noted in their file.
         max_unreadable: largest share of training clips that may be unreadable before the run stops.
+        divisions: train and test once for each of these official divisions of the data set, and report the mean.
+        tests: views to test by once trained, such as [1x1, 10x3]; by default those of the published rows.
     """
 
     output: str = "runs"
@@ -158,25 +165,41 @@ class RunConfig:
     save_every_minutes: float = 10.0
     licence: str = ""
     max_unreadable: float = 0.01
+    divisions: list[int] = field(default_factory=list)
+    tests: list[str] | None = None
 
 
 @dataclass(kw_only=True)
 class Recipe:
-    """Everything that a run is made from."""
+    """Everything that a run is made from.
+
+    Args:
+        row: the name of the library's recipe that it follows.
+        published: the rows of a paper's tables that it repeats; tests print them beside what they measure.
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     clip: ClipConfig = field(default_factory=ClipConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    row: str | None = None
+    published: list[Published] = field(default_factory=list)
+
+    def tests(self) -> list[str]:
+        """The views to test by once trained, each once."""
+        if self.run.tests is not None:
+            return self.run.tests
+        return list(dict.fromkeys(p.views for p in self.published if not p.ensemble))
 
     def with_absolute_paths(self) -> Recipe:
         """The same recipe, its paths from the root of the file system on."""
 
         def absolute(path: str | None) -> str | None:
-            return None if path is None else str(Path(path).expanduser().absolute())
+            return path if path in (None, REQUIRED) else str(Path(path).expanduser().absolute())
 
-        data = replace(self.data, path=absolute(self.data.path), root=absolute(self.data.root))
+        paths = ("path", "root", "val_path", "test_path", "labels")
+        data = replace(self.data, **{name: absolute(getattr(self.data, name)) for name in paths})
         weights, backbone_weights = absolute(self.model.weights), absolute(self.model.backbone_weights)
         return replace(self, data=data, model=replace(self.model, weights=weights, backbone_weights=backbone_weights))
 
@@ -186,7 +209,11 @@ class Recipe:
         Raises:
             ConfigError: the first such value, with its name and range.
         """
+        if self.model.weights == REQUIRED:
+            raise ConfigError("this recipe starts from a trained recogniser; name it by --weights FILE")
         at_least = {
+            "data.division": (self.data.division, 1),
+            "run.divisions": (min(self.run.divisions, default=1), 1),
             "model.num_frames": (self.model.num_frames, 1),
             "clip.size": (self.clip.size, 1),
             "optim.epochs": (self.optim.epochs, 1),
@@ -240,6 +267,7 @@ class Recipe:
             "optim.milestones": (self.optim.schedule != "step", f"optim.schedule {self.optim.schedule}"),
             "clip.window": (self.clip.strategy != "dense", f"clip.strategy {self.clip.strategy}"),
             "data.test_fold": (not self.data.folds, "data.folds 0"),
+            "data.division": (bool(self.run.divisions), f"run.divisions {self.run.divisions}"),
         }
         defaults = Recipe()
         for name, (without_effect, because) in idle.items():

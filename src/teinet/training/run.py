@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,10 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
 
-from teinet.data.clips import ClipList
 from teinet.data.dataset import EpochSampler, TrainingClips
+from teinet.data.mirror import mirrored_labels
 from teinet.data.sampling import Sampling
-from teinet.data.splits import load_splits
+from teinet.data.splits import Splits, load_splits
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
 from teinet.errors import ConfigError
@@ -53,38 +55,19 @@ def train(
     """
     console = console or Console()
     recipe = recipe.with_absolute_paths()  # the run can then be tested and resumed from any folder
-    recipe.check()
-    splits = load_splits(recipe.data)
-    if "train" not in splits:
-        raise ConfigError("no clip is left for training")
-    hardware = Hardware(accelerator=recipe.run.accelerator, devices=recipe.run.devices, precision=precision(recipe))
-    if resume and is_finished(resume, splits):
+    parts = prepare(recipe, finished=lambda splits: bool(resume) and is_finished(resume, splits))
+    if parts is None:
         console.print(
             f"{resume} is finished: all its {recipe.optim.epochs} epochs are done.", highlight=False, soft_wrap=True
         )
         return resume
-    L.seed_everything(recipe.run.seed, verbose=False)
-    model = build_model(recipe, splits["train"].class_names)
-    sampling = Sampling(num_frames=recipe.model.num_frames, strategy=recipe.clip.strategy, window=recipe.clip.window)
-    preprocessing = build_preprocessing(recipe, model)
-    augmentation = Augmentation(crop=recipe.clip.crop, scales=tuple(recipe.clip.scales), mirror=recipe.clip.mirror)
-    train_clips = TrainingClips(splits["train"], sampling, preprocessing, augmentation)
-    val_clips = ViewClips(splits["val"], sampling, preprocessing, Views()) if "val" in splits else None
+    splits, model, hardware = parts.splits, parts.model, parts.hardware
     folder = resume or make_folder(recipe)  # nothing is left behind by a recipe that does not fit
     write_facts(folder, recipe, splits, precision=hardware.precision)
-    data = TrainingData(train_clips, val_clips, recipe)
-    batches = -(-len(EpochSampler(len(train_clips), seed=0, world_size=recipe.run.devices)) // recipe.optim.batch_size)
-    module = TrainingModule(
-        model,
-        recipe,
-        steps_per_epoch=-(-batches // recipe.optim.accumulate),
-        train_clips=splits["train"],
-        val_clips=splits.get("val"),
-        unreadable_csv=folder / "unreadable.csv",
-    )
+    data, module = parts.data, parts.module(folder / "unreadable.csv")
 
     def save(path: Path, scores: dict) -> None:
-        save_weights(path, model, _header(recipe, splits["train"].class_names, preprocessing, sampling, scores))
+        save_weights(path, model, parts.header(scores))
 
     epoch_log = EpochLog(folder)
     state = RunState(
@@ -106,7 +89,7 @@ def train(
         callbacks=[*extra, epoch_log, TrainingProgress(console, epoch_log, title=title), *(callbacks or []), state],
     )
     if trainer.is_global_zero:
-        _announce(console, recipe, splits, folder, data.workers)
+        _announce(console, parts, folder)
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.run.threads or threads)
     try:
@@ -117,6 +100,94 @@ def train(
     if trainer.is_global_zero:
         close_facts(folder, unreadable=len(module.unreadable))
     return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a run is made of, before it begins."""
+
+    recipe: Recipe
+    splits: Splits
+    hardware: Hardware
+    model: VideoClassifier
+    data: TrainingData
+    sampling: Sampling
+    preprocessing: Preprocessing
+    mirror: bool
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of one epoch."""
+        config, devices = self.recipe.optim, self.recipe.run.devices
+        clips = len(EpochSampler(len(self.data.train), seed=0, world_size=devices))
+        return math.ceil(math.ceil(clips / config.batch_size) / config.accumulate)
+
+    def module(self, unreadable_csv: Path) -> TrainingModule:
+        """The training module; clips that cannot be read are listed in `unreadable_csv`."""
+        return TrainingModule(
+            self.model,
+            self.recipe,
+            steps_per_epoch=self.steps_per_epoch,
+            train_clips=self.splits["train"],
+            val_clips=self.splits.get("val"),
+            unreadable_csv=unreadable_csv,
+        )
+
+    def header(self, scores: dict) -> dict[str, Any]:
+        """What the weights file says beside the weights."""
+        return {
+            "class_names": self.splits["train"].class_names,
+            "preprocessing": self.preprocessing.to_dict(),
+            "sampling": asdict(self.sampling),
+            "recipe": asdict(self.recipe),
+            "scores": scores,
+            "licence": self.recipe.run.licence,
+        }
+
+
+def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda splits: False) -> Parts | None:
+    """Read the clips and build the network; nothing is written. None where `finished` says so of the clips.
+
+    Raises:
+        TeinetError: a setting, list or weights file that does not fit.
+    """
+    recipe.check()
+    splits = load_splits(recipe.data)
+    if "train" not in splits:
+        raise ConfigError("no clip is left for training")
+    hardware = Hardware(accelerator=recipe.run.accelerator, devices=recipe.run.devices, precision=precision(recipe))
+    if finished(splits):
+        return None
+    mirror = _mirror(recipe, splits)
+    L.seed_everything(recipe.run.seed, verbose=False)
+    model = build_model(recipe, splits["train"].class_names)
+    sampling = Sampling(num_frames=recipe.model.num_frames, strategy=recipe.clip.strategy, window=recipe.clip.window)
+    preprocessing = build_preprocessing(recipe, model)
+    augmentation = Augmentation(crop=recipe.clip.crop, scales=tuple(recipe.clip.scales), mirror=mirror)
+    train_clips = TrainingClips(splits["train"], sampling, preprocessing, augmentation)
+    val_clips = ViewClips(splits["val"], sampling, preprocessing, Views()) if "val" in splits else None
+    return Parts(
+        recipe=recipe,
+        splits=splits,
+        hardware=hardware,
+        model=model,
+        data=TrainingData(train_clips, val_clips, recipe),
+        sampling=sampling,
+        preprocessing=preprocessing,
+        mirror=mirror,
+    )
+
+
+def _mirror(recipe: Recipe, splits: Splits) -> bool:
+    """Whether clips are mirrored: as the recipe says, or unless the mirror image of a class is no class."""
+    if recipe.clip.mirror != "auto":
+        return recipe.clip.mirror
+    try:
+        mirrored_labels(splits["train"].class_names)
+    except ConfigError as error:
+        splits.source.notes.append(f"not mirrored: {error}")
+        return False
+    return True
 
 
 def precision(recipe: Recipe) -> str:
@@ -165,31 +236,28 @@ def build_preprocessing(recipe: Recipe, model: VideoClassifier) -> Preprocessing
     )
 
 
-def _header(
-    recipe: Recipe, class_names: list[str], preprocessing: Preprocessing, sampling: Sampling, scores: dict
-) -> dict[str, Any]:
-    return {
-        "class_names": class_names,
-        "preprocessing": preprocessing.to_dict(),
-        "sampling": asdict(sampling),
-        "recipe": asdict(recipe),
-        "scores": scores,
-        "licence": recipe.run.licence,
-    }
-
-
-def _announce(console: Console, recipe: Recipe, splits: dict[str, ClipList], folder: Path, workers: int) -> None:
+def _announce(console: Console, parts: Parts, folder: Path) -> None:
+    recipe, splits = parts.recipe, parts.splits
     counts = ", ".join(f"{len(clips)} {split}" for split, clips in splits.items())
-    config, devices = recipe.optim, recipe.run.devices
-    batch = config.batch_size * devices * config.accumulate
+    config = recipe.optim
     lines = [
         f"[bold]{recipe.model.name}[/bold]  {recipe.model.num_frames} frames of {recipe.clip.size} px, "
         f"{len(splits['train'].class_names)} classes",
-        f"clips          {counts}",
-        f"learning rate  {config.learning_rate(devices):.4g} ({config.lr:g} per 64 clips, global batch {batch})"
-        if config.scale_lr
-        else f"learning rate  {config.lr:.4g} (not scaled), global batch {batch}",
-        f"schedule       {config.schedule}, {config.epochs} epochs; {precision(recipe)}, {workers} workers",
+        f"clips          {counts}; format {splits.source.format}",
+        f"learning rate  {rate_in_words(recipe)}",
+        f"schedule       {config.schedule}, {config.epochs} epochs; {precision(recipe)}, {parts.data.workers} workers",
         f"folder         {folder}  ({LAST}, log.csv, tensorboard/)",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
+    for note in splits.source.notes:
+        console.print(f"note           {note}", highlight=False, soft_wrap=True, markup=False)
+
+
+def rate_in_words(recipe: Recipe) -> str:
+    """The learning rate that the run truly uses, and why."""
+    config, devices = recipe.optim, recipe.run.devices
+    batch = config.batch_size * devices * config.accumulate
+    rate = config.learning_rate(devices)
+    if config.scale_lr:
+        return f"{rate:.4g} ({config.lr:g} per 64 clips, global batch {batch})"
+    return f"{rate:.4g} (not scaled), global batch {batch}"

@@ -1,0 +1,106 @@
+"""Kinetics: csv files with label, YouTube's id and seconds; videos as the common downloaders name them, wherever.
+
+Found are `<id>_000010_000020.mp4`, `<id>_10_20.mp4` and `<id>.mp4`, in class folders or not. What is called by the id
+alone may be the whole video: then the seconds in the list mark the clip in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from itertools import islice
+from pathlib import Path
+
+from teinet.data.clips import Row
+from teinet.data.decode import VIDEO_SUFFIXES, probe
+from teinet.data.formats.base import Format, Listing, Options, Place, read_text, span, split_of
+from teinet.errors import AnnotationError, VideoError
+
+_NEEDED = ("youtube_id", "time_start", "time_end")
+_TRIMMED = 2.0  # seconds by which a clip that was cut out already may be longer than the list says
+
+
+def _lists(place: Place) -> dict[str, Path]:
+    found = {}
+    for name, path in place.files.items():
+        if name.endswith(".csv"):
+            with path.open("rb") as file:
+                head = file.readline(4096).decode("utf-8-sig", "replace")
+            columns = {c.strip().strip('"') for c in head.split(",")}
+            if columns.issuperset(_NEEDED):
+                found[split_of(name) or name] = path
+    return found
+
+
+def _recognise(place: Place) -> bool:
+    return bool(_lists(place))
+
+
+def _read(place: Place, options: Options) -> Listing:
+    lists = _lists(place)
+    if not lists:
+        raise AnnotationError(place.path, f"no csv of Kinetics here: its first line names {', '.join(_NEEDED)}")
+    inside = place.folder.name in ("annotations", "annotation", "lists", "labels")
+    root = place.videos or (place.folder.parent if inside else place.folder)
+    present = _present(root)
+    rows: list[Row] = []
+    for split, path in lists.items():
+        rows += _rows(path, split_of(split), root, present)
+    rows, notes = _whole_videos(rows)
+    names = options.class_names or sorted({row.label for row in rows if row.label is not None})
+    return Listing(format=FORMAT.name, source=place.path, rows=rows, class_names=names, notes=notes, incomplete=True)
+
+
+def _present(root: Path) -> dict[str, str]:
+    """All video files below a folder, by their name without its suffix."""
+    found: dict[str, str] = {}
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        for file in files:
+            stem, suffix = os.path.splitext(file)
+            if suffix.lower() in VIDEO_SUFFIXES:
+                found.setdefault(stem, os.path.join(folder, file))
+    return found
+
+
+def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[Row]:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    columns = [name.strip() for name in next(reader)]
+    at = {name: columns.index(name) for name in columns}
+    rows = []
+    for values in reader:
+        if not values:
+            continue
+        if len(values) != len(columns):
+            raise AnnotationError(path, f"{len(values)} fields, but {len(columns)} columns", reader.line_num)
+        clip, first, last = (values[at[name]].strip() for name in _NEEDED)
+        start, end = span(first, last, path, reader.line_num)
+        if not clip or start is None or end is None:
+            raise AnnotationError(path, "a clip needs its YouTube id, time_start and time_end", reader.line_num)
+        label = values[at["label"]].strip() if "label" in at else ""
+        told = split_of(values[at["split"]]) if "split" in at else ""
+        stems = (f"{clip}_{int(start):06d}_{int(end):06d}", f"{clip}_{int(start)}_{int(end)}", clip)
+        file = next((present[stem] for stem in stems if stem in present), None)
+        whole = file is not None and os.path.splitext(os.path.basename(file))[0] == clip
+        expected = os.path.join(root, label, f"{stems[0]}.mp4")
+        times = (start, end) if whole else (None, None)
+        rows.append(Row(file or expected, label or None, told or split, *times, stems[0], str(path), reader.line_num))
+    return rows
+
+
+def _whole_videos(rows: list[Row]) -> tuple[list[Row], list[str]]:
+    """Find out, from a few files called by the id alone, whether they are whole videos or clips cut out already."""
+    for row in islice((r for r in rows if r.end is not None), 5):
+        try:
+            duration = probe(row.path).duration or 0
+        except VideoError:
+            continue
+        if duration > row.end - row.start + _TRIMMED:
+            return rows, [f"files such as {os.path.basename(row.path)} are whole videos: the list's seconds mark clips"]
+        cut = [row._replace(start=None, end=None) for row in rows]
+        return cut, [f"files such as {os.path.basename(row.path)} hold the clip alone: the list's seconds are not used"]
+    return rows, []
+
+
+FORMAT = Format("kinetics", "Kinetics-400 (csv)", _recognise, _read)

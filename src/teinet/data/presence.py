@@ -1,0 +1,35 @@
+"""Which rows of a list point nowhere: asked of each folder once, so that a quarter of a million rows take a second."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import lru_cache
+
+from teinet.data import image_folder
+from teinet.data.clips import Row
+
+
+def absent(rows: Sequence[Row]) -> list[int]:
+    """The positions of rows whose file or folder does not exist."""
+    names = lru_cache(maxsize=None)(_names)  # for this call alone: files come and go
+    missing = []
+    for position, row in enumerate(rows):
+        path = row.path
+        if "%" in path and (split := image_folder.split(path))[1]:
+            path = split[0]
+        folder, name = os.path.split(path.rstrip(os.sep))
+        if name in ("", ".", ".."):
+            found = os.path.exists(path)
+        else:
+            found = name in names(folder)
+        if not found:
+            missing.append(position)
+    return missing
+
+
+def _names(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder or os.curdir))
+    except OSError:
+        return frozenset()

@@ -1,0 +1,229 @@
+"""One test of one recogniser: which clips, by which views, where its scores lie, and whether they lie there already."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from lightning.pytorch.callbacks import Callback
+
+from teinet import __version__
+from teinet.data.clips import ClipList, select, to_clips
+from teinet.data.splits import DataConfig, Source, load_splits, read_config
+from teinet.data.views import Averaging, Views
+from teinet.errors import CheckpointError, ConfigError
+from teinet.evaluation.evaluate import evaluate
+from teinet.evaluation.files import SCORES
+from teinet.evaluation.hardware import Hardware
+from teinet.evaluation.published import Measured, Published
+from teinet.evaluation.scores import Scores
+from teinet.inference.recognizer import Recognizer
+from teinet.models.checkpoint import weights_file
+from teinet.models.cost import multiply_adds, parameters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to test on, and how.
+
+    Args:
+        data: the clips; None takes those that the weights' own recipe names.
+        root: another folder for the clips of that recipe.
+        split: None takes the labelled test clips, else the validation clips, else all.
+        select: `column=value,...`: these rows of the list, whatever split they are in.
+        unlabelled: take clips whose labels nobody here knows.
+        views, averaging, batch_size, hardware: see `evaluate`.
+        workers: decoding processes a device; None takes one a core, at most 8.
+    """
+
+    data: DataConfig | None = None
+    root: str | None = None
+    split: Literal["train", "val", "test"] | None = None
+    select: str | None = None
+    unlabelled: bool = False
+    views: Views = field(default_factory=Views)
+    averaging: Averaging = "probabilities"
+    batch_size: int = 8
+    workers: int | None = None
+    hardware: Hardware = field(default_factory=Hardware)
+
+
+class Chosen(NamedTuple):
+    """Clips to test on, what to call them, and what their list was understood to be."""
+
+    clips: ClipList
+    name: str
+    source: Source | None
+
+
+class Tested(NamedTuple):
+    """The scores of a test, the folder that holds them, and whether no network had to run for them."""
+
+    scores: Scores
+    folder: Path | None
+    from_disk: bool
+    published: list[Published]  # the rows of the recipe that the network was trained by
+    row: str | None  # that recipe's name
+    source: Source | None
+
+
+def test(
+    path: str | Path, plan: Plan, *, reuse: bool, output: str | Path | None = None, callbacks: Sequence[Callback] = ()
+) -> Tested:
+    """Test a recogniser, or read what a test of it left.
+
+    Args:
+        path: a run's folder, a weights file, the folder of an earlier test, or its scores.
+        reuse: take scores that lie on disk where they are of the very same weights, clips, views and averaging.
+        output: the folder to write into; None takes one named after the test, beside the weights.
+
+    Raises:
+        TeinetError: weights, clips or scores that cannot be used.
+        Interrupted: see `evaluate`.
+    """
+    if is_scores(path):
+        scores = Scores.load(path)
+        recipe = scores.meta.get("recipe") or {}
+        return Tested(scores, None, True, Published.from_header(recipe.get("published")), recipe.get("row"), None)
+    weights = weights_file(path)
+    recognizer = Recognizer.load(weights)
+    chosen = choose(recognizer, plan)
+    recipe = recognizer.header.get("recipe") or {}
+    told = {key: recipe.get(key) for key in ("row", "published")}
+    facts = {
+        "split": chosen.name,
+        "weights": str(weights),
+        "weights_sha256": digest(weights),
+        "teinet": __version__,
+        "network": recognizer.header["architecture"]["name"],
+        "parameters": parameters(recognizer.model),
+        "gflops": _gflops(recognizer, plan.views),
+        "missing": len(chosen.source.dropped) if chosen.source else 0,
+        "recipe": told,
+    }
+    folder = Path(output) if output else weights.parent / folder_name(plan)
+    same = {"views": str(plan.views), "averaging": plan.averaging, "data": chosen.clips.fingerprint()}
+    found = _found(folder, same | {"weights_sha256": facts["weights_sha256"]}) if reuse else None
+    published = Published.from_header(told["published"])
+    if found is not None:
+        return Tested(found, folder, True, published, told["row"], chosen.source)
+    workers = plan.workers
+    if workers is None:
+        workers = max(1, min(8, (os.cpu_count() or 1) // plan.hardware.devices))
+    scores = evaluate(
+        recognizer.model,
+        chosen.clips,
+        sampling=recognizer.sampling,
+        preprocessing=recognizer.preprocessing,
+        views=plan.views,
+        averaging=plan.averaging,
+        batch_size=plan.batch_size,
+        workers=workers,
+        hardware=plan.hardware,
+        callbacks=callbacks,
+        meta=facts,
+    )
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        scores.save(folder)
+    return Tested(scores, folder, False, published, told["row"], chosen.source)
+
+
+test.__test__ = False  # the name is not a test's, whatever pytest thinks
+
+
+def is_scores(path: str | Path) -> bool:
+    """Whether a path is a test's scores: the file, or a folder that holds it."""
+    path = Path(path)
+    return path.name == SCORES or (path / SCORES).is_file()
+
+
+def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
+    """The clips that the plan, or else the weights' own recipe, names.
+
+    Raises:
+        ConfigError, AnnotationError: none, or a list that cannot be used.
+    """
+    stored = (recognizer.header.get("recipe") or {}).get("data") or {}
+    config = plan.data
+    if config is None and not stored.get("path"):
+        raise ConfigError("no data given; name the clips to test on with --data PATH")
+    if config is None:
+        try:
+            config = DataConfig(**stored)
+        except TypeError as error:
+            raise CheckpointError(f"the weights name their clips in a way that is not known here ({error})") from None
+        config = replace(config, root=plan.root or config.root)
+    else:
+        config = replace(config, val_share=0.0)
+    if plan.select and plan.split:
+        raise ConfigError("--select chooses among all rows of the list; give it or --split, not both")
+    if plan.select:
+        rows = select(read_config(config).rows, plan.select, source=config.path)
+        return Chosen(to_clips(rows, recognizer.class_names, source=config.path), plan.select, None)
+    splits = load_splits(config, recognizer.class_names)
+    if plan.split and plan.split not in splits:
+        raise ConfigError(f"{config.path} has no {plan.split} split; it has {', '.join(splits)}")
+    if plan.split:
+        return Chosen(splits[plan.split], plan.split, splits.source)
+    if plan.data is not None and set(splits) == {"train"}:  # a plain list or folder: all of it is to be tested
+        return Chosen(splits["train"], "all clips", splits.source)
+    held = [s for s in ("test", "val") if s in splits]
+    labelled = [s for s in held if (splits[s].labels >= 0).any()]
+    wanted = [s for s in held if s not in labelled] if plan.unlabelled else labelled or held
+    if not wanted and plan.unlabelled and held:
+        wanted = held  # labels are not looked at
+    if not wanted:
+        raise ConfigError("the run held out no clips; name those to test on with --data or --select")
+    return Chosen(splits[wanted[0]], wanted[0], splits.source)
+
+
+def folder_name(plan: Plan) -> str:
+    """test-1x1 for the clips that the run held out; others get a name of their own and overwrite nothing."""
+    data = Path(plan.data.path).absolute() if plan.data and plan.data.path else None
+    asked = [data and f"{data.parent.name}-{data.stem}", plan.split, plan.select]
+    if data and plan.data.division != 1:
+        asked.append(f"division-{plan.data.division}")
+    if plan.unlabelled:
+        asked.append("unlabelled")
+    return re.sub(r"[^\w.=,-]+", "-", "-".join(["test", str(plan.views), *filter(None, asked)]))
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def measured(scores: Scores) -> Measured:
+    """A test in the terms of a paper's tables."""
+    views = str(scores.meta.get("views", "1x1"))
+    members = scores.meta.get("members") or [scores.meta]
+    costs = [member.get("gflops") for member in members]
+    return Measured(
+        top1=scores.top1,
+        top5=scores.top5 if scores.top5_k == 5 else None,
+        views=views,
+        num_views=len(Views.parse(views)),
+        gflops=None if None in costs else sum(costs),
+    )
+
+
+def _gflops(recognizer: Recognizer, views: Views) -> float:
+    size = recognizer.preprocessing.short_side if views.full_resolution else recognizer.preprocessing.size
+    return round(multiply_adds(recognizer.model, size) / 1e9, 4)
+
+
+def _found(folder: Path, wanted: dict) -> Scores | None:
+    """Scores that an earlier test left, if they are of the same weights, clips and views."""
+    if not (folder / SCORES).is_file():
+        return None
+    try:
+        scores = Scores.load(folder)
+    except (CheckpointError, ConfigError):  # damaged, or of another version: run it again
+        return None
+    return scores if all(scores.meta.get(key) == value for key, value in wanted.items()) else None

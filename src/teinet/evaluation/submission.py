@@ -1,0 +1,53 @@
+"""Predictions of unlabelled clips in the form that a data set's makers want them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from teinet.errors import ConfigError
+from teinet.evaluation.scores import Scores
+from teinet.files import replacing
+
+BEST = 5
+
+
+def write_submission(
+    scores: Scores,
+    path: str | Path,
+    *,
+    form: Literal["names", "numbers"] = "names",
+    class_names: Sequence[str] | None = None,
+) -> int:
+    """Write a line for each clip that was read, `id;...`, whole or not at all; returns how many.
+
+    Args:
+        scores: of clips that the data set names.
+        path: the file; its folder exists.
+        form: "names" writes the best class's name (Something-Something V1, Jester); "numbers" the numbers of the five
+            best classes, the best first (Something-Something V2).
+        class_names: the makers' order, which the numbers count in from 0; None takes that of the scores.
+
+    Raises:
+        ConfigError: clips without names of their own, or a class that the makers do not have.
+        OSError: the file cannot be written.
+    """
+    if not len(scores.names):
+        raise ConfigError("these clips have no ids to submit under; a csv gives them in a column `name`")
+    number = {name: i for i, name in enumerate(class_names or scores.class_names)}
+    if unknown := [name for name in scores.class_names if name not in number]:
+        raise ConfigError(f"the network knows a class {unknown[0]!r} which the data set does not have")
+    order = np.argsort(-scores.probabilities, axis=1, kind="stable")[:, :BEST]
+    lines = []
+    for name, best, readable in zip(scores.names, order, scores.readable):
+        if readable:
+            chosen = [scores.class_names[c] for c in best]
+            lines.append(
+                f"{name};{chosen[0]}" if form == "names" else ";".join([name, *(str(number[c]) for c in chosen)])
+            )
+    with replacing(path) as part:
+        part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return len(lines)

@@ -1,0 +1,119 @@
+"""Recipes that come with the library: small YAML files that build on each other, a row for each row of the tables.
+
+`extends: FILE` lays a file over another; `rows:` holds variants of it, called FILE/ROW: something_v1/teinet_8f.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from teinet.errors import ConfigError, nearest
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A recipe of the library: its name, and the settings that it stands for."""
+
+    name: str
+    settings: Settings
+
+
+def folder() -> Path:
+    """Where the library's recipes lie: in the installed package, or at the root of a source tree."""
+    package = Path(__file__).parents[1]
+    places = (package / "recipes", package.parents[1] / "recipes")
+    return next((place for place in places if place.is_dir()), places[0])
+
+
+def list_recipes() -> list[Named]:
+    """Every recipe of the library, by name; of files with rows the rows."""
+    found = []
+    for path in sorted(folder().glob("[!_]*.yaml")):
+        rows = _read(path).get("rows")
+        names = [f"{path.stem}/{row}" for row in rows] if rows else [path.stem]
+        found += [Named(name, compose(name)) for name in names]
+    return found
+
+
+def is_recipe(name: str) -> bool:
+    """Whether a word looks like a recipe: a YAML file, or one of the library's names."""
+    path, _ = _locate(name)
+    return name.endswith((".yaml", ".yml")) or path is not None
+
+
+def compose(name: str | Path) -> Settings:
+    """The settings of a recipe, by section: those of the files that it extends, then its own, then its row's.
+
+    Args:
+        name: a YAML file, or the name of one of the library's, with /ROW behind it where the file has rows.
+
+    Raises:
+        ConfigError: there is no such recipe or row, or a file of it is no recipe.
+    """
+    path, row = _locate(str(name))
+    if path is None:
+        known = [recipe.name for recipe in list_recipes()]
+        raise ConfigError(f"there is no recipe {name}.{nearest(str(name), known)} teinet recipes lists the library's")
+    settings = _extended(path, ())
+    rows = settings.pop("rows", None) or {}
+    if row is None and rows:
+        raise ConfigError(f"{path} holds {len(rows)} rows; take one, such as {path.stem}/{next(iter(rows))}")
+    if row is None:
+        return settings
+    if row not in rows:
+        raise ConfigError(f"{path} has no row {row!r}.{nearest(row, rows)} It has: {', '.join(rows)}")
+    settings = _laid_over(settings, rows[row] or {})
+    settings.setdefault("row", f"{path.stem}/{row}")
+    return settings
+
+
+def _locate(name: str) -> tuple[Path | None, str | None]:
+    """The file of a recipe, and its row."""
+    for base, row in ((name, None), (name.rpartition("/")[0], name.rpartition("/")[2])):
+        if not base:
+            continue
+        for path in (Path(base), Path(f"{base}.yaml"), folder() / f"{base}.yaml"):
+            if path.suffix in (".yaml", ".yml") and path.is_file():
+                return path, row
+    return None, None
+
+
+def _extended(path: Path, through: tuple[Path, ...]) -> Settings:
+    if path.resolve() in through:
+        raise ConfigError(f"{path} extends itself, through {' and '.join(str(p) for p in through)}")
+    settings = _read(path)
+    base = settings.pop("extends", None)
+    if base is None:
+        return settings
+    below = path.parent / str(base)
+    if not below.is_file():
+        raise ConfigError(f"{path} extends {base}, which does not exist")
+    return _laid_over(_extended(below, (*through, path.resolve())), settings)
+
+
+def _read(path: Path) -> Settings:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid YAML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror})") from None
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigError(f"{path} is no recipe: it must hold sections with settings in them")
+    return content
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Settings:
+    """`above` over `below`, section by section; lists are replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        inner = merged.get(key)
+        merged[key] = _laid_over(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return merged
