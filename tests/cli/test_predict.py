@@ -6,6 +6,8 @@ import argparse
 import csv
 import io
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -19,6 +21,7 @@ from teinet.data.transforms import Preprocessing
 from teinet.errors import CheckpointError, ConfigError
 from teinet.inference import Recognizer
 from teinet.models.factory import create_model
+from tests.conftest import command, environment
 
 NAMES = ["Pushing [something]", "Pulling [something]", "Nothing"]
 
@@ -94,7 +97,7 @@ def test_output_files_take_their_form_from_the_suffix(place, tmp_path, capsys):
 def test_usage_errors_come_before_any_work(place, tmp_path):
     weights, video = place / "net.safetensors", place / "videos" / "good2.mp4"
     with pytest.raises(ConfigError, match="gone"):
-        call(weights, video, tmp_path / "gone*.mp4")
+        call(weights, tmp_path / "gone*.mp4")
     with pytest.raises(ConfigError, match="views"):
         call(weights, video, "--views", "7")
     with pytest.raises(ConfigError, match="cannot be written"):
@@ -136,3 +139,41 @@ def test_an_unexpected_error_loses_no_answer(place, tmp_path, monkeypatch):
 def test_the_command_is_declared_without_loading_torch():
     code = "import sys, teinet.cli.predict; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_pattern_without_videos_does_not_stop_the_others(place, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    video = place / "videos" / "good2.mp4"
+    assert call(place / "net.safetensors", tmp_path / "empty", video, tmp_path / "gone*.mp4") == 1
+    out, err = capsys.readouterr()
+    assert str(video) in out and "no videos in this folder" in err and "nothing matches" in err
+
+
+def test_a_network_whose_scores_are_no_numbers_is_said(place, tmp_path, capsys):
+    from teinet import Recognizer
+
+    recognizer = Recognizer.load(place / "net.safetensors")
+    recognizer.model.head.weight.data.fill_(float("nan"))
+    recognizer.save(tmp_path / "nan.safetensors")
+    for form in ((), ("--json",), ("--csv",)):
+        assert call(tmp_path / "nan.safetensors", place / "videos" / "good2.mp4", *form) == 1
+        out, err = capsys.readouterr()
+        assert "no numbers" in err and "no numbers" in out
+        if form == ("--json",):
+            json.loads(out)
+
+
+def test_sigterm_keeps_the_answers_until_then(place, tmp_path):
+    videos = tmp_path / "many"
+    videos.mkdir()
+    for number in range(3000):
+        os.link(place / "videos" / "good2.mp4", videos / f"{number}.mp4")
+    words = command("predict", place / "net.safetensors", videos, "--csv", "--device", "cpu")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, env=environment(), **pipes) as process:
+        first = [process.stdout.readline() for _ in range(5)]  # answers come while the work goes on
+        process.send_signal(signal.SIGTERM)
+        rest, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped after" in err
+    rows = list(csv.DictReader(io.StringIO("".join(first) + rest)))
+    assert 0 < len({row["path"] for row in rows}) < 3000 and all(row["score"] for row in rows)

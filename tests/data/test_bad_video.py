@@ -58,7 +58,8 @@ def test_audio_only(videos):
 @pytest.mark.parametrize(
     "name",
     (
-        "b_frames.mp4 faststart.mp4 fragments.mp4 with_audio.mp4 vp9.webm h264.mkv mpeg4_b.avi animation.gif stream.flv"
+        "b_frames.mp4 faststart.mp4 fragments.mp4 with_audio.mp4 vp9.webm h264.mkv mpeg4_b.avi animation.gif "
+        "stream.flv wmv2.wmv theora.ogv stream.ts"
     ).split(),
 )
 def test_a_video_cut_off_anywhere_is_refused(name, share, videos, tmp_path):

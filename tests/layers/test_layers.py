@@ -191,6 +191,14 @@ def test_a_batch_that_holds_no_whole_clips_is_refused(name):
         build(name, 8, num_frames=4)(torch.randn(10, 8, 2, 2))
 
 
+def test_values_of_another_kind_are_refused_in_words():
+    with pytest.raises(ConfigError, match="built for 64 channels"):
+        build("tei", 64, num_frames=4)(torch.randn(4, 32, 2, 2))
+    for options in ({"num_frames": "8"}, {"num_frames": 8, "reduction": 2.5}):
+        with pytest.raises(ConfigError, match="whole number"):
+            build("tei", 64, **options)
+
+
 def test_names_and_options_are_checked():
     with pytest.raises(ConfigError, match="'tei'"):
         build("teii", 8, num_frames=4)

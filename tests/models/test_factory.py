@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from argparse import Namespace
 
 import pytest
 import timm
@@ -75,6 +76,13 @@ def test_backbone_weights_load_before_insertion_and_the_head_is_replaced(tmp_pat
     assert all(torch.equal(own[key], value) for key, value in state.items() if not key.startswith("fc."))
     assert own["fc.weight"].shape == (3, 512) and own["fc.weight"].abs().max() < 0.01
     assert "7" in caplog.text and "new one for 3 classes" in caplog.text
+
+
+def test_backbone_weights_may_lie_beside_a_trainers_own_objects(tmp_path):
+    state = timm.create_model(NET, num_classes=7).state_dict()
+    torch.save({"state_dict": state, "args": Namespace(lr=0.1)}, tmp_path / "backbone.pth.tar")
+    own = create_model(f"tsm_{NET}", num_classes=7, backbone_weights=tmp_path / "backbone.pth.tar").state_dict()
+    assert all(torch.equal(own[key], value) for key, value in state.items())
 
 
 def test_a_head_of_the_same_size_is_kept(tmp_path, caplog):

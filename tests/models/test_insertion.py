@@ -142,6 +142,13 @@ def test_a_network_without_residual_branches_is_refused(make):
         insert_temporal(cnn)
 
 
+def test_what_is_no_network_or_no_stage_is_refused_in_words():
+    with pytest.raises(ConfigError, match="create_model"):
+        insert_temporal("resnet50")
+    with pytest.raises(ConfigError, match="stages are some of"):
+        insert_temporal(resnet10(), stages=4)
+
+
 def test_refusals():
     with pytest.raises(ConfigError, match="already"):
         insert_temporal(insert_temporal(resnet10(), "tim"), "tim")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from teinet.cli.main import main
@@ -62,6 +63,35 @@ def test_what_was_computed_before_a_bad_loss_is_kept(train, monkeypatch):
     assert all(v.isfinite().all() for v in load_file(run / "last.safetensors").values())
 
 
+def test_weights_broken_by_the_last_step_are_not_kept(train):
+    """One step an epoch: its loss is that of the weights before it."""
+    wild = ("--lr", 1e30, "--optim.scale_lr", "false", "--epochs", 1, "--batch-size", 9)
+    code, run, lines = train(*wild)
+    assert code == 1 and len(lines) == 1 and "scores are no numbers" in lines[0] and "1e+30" in lines[0]
+    assert not any((run / name).exists() for name in ("last.safetensors", "best.safetensors", "resume.ckpt"))
+
+
+def test_tensorboard_holds_whole_epochs(train):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    code, run, _ = train()
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    log = read_log(run / "log.csv")
+    for name in ("loss", "top1", "lr", "data_share"):
+        values = [event.value for event in events.Scalars(f"epoch/{name}")]
+        assert values == pytest.approx([float(row[name]) for row in log], rel=1e-5) and code == 0
+
+
+def test_the_best_weights_are_those_of_the_best_validation(train):
+    _, run, _ = train("--epochs", 4)
+    best = max(read_log(run / "log.csv"), key=lambda row: (float(row["val_top1"]), -int(row["epoch"])))
+    with safe_open(run / "best.safetensors", "pt") as file:
+        scores = json.loads(file.metadata()["teinet"])["scores"]
+    assert scores["epoch"] == int(best["epoch"])
+    assert scores["val_top1"] == pytest.approx(float(best["val_top1"]), abs=1e-5)
+
+
 @pytest.fixture
 def listed(clips, tmp_path) -> Path:
     """The drawn clips and two that cannot be read, for training."""
@@ -101,6 +131,9 @@ def test_too_many_unreadable_clips_stop_the_run(train, listed):
     assert code == 1 and len(lines) == 1
     assert "2 of 14 training clips cannot be read" in lines[0] and "--run.max_unreadable" in lines[0]
     assert len(list(csv.DictReader((run / "unreadable.csv").open()))) == 2
+    assert main(["train", "--resume", str(run), "--run.max_unreadable", "0.5"]) == 0  # as the message says
+    assert (run / "last.safetensors").exists()
+    assert main(["train", "--resume", str(run), "--optim.lr", "1"]) == 2
 
 
 def test_a_batch_without_any_readable_clip_is_survived(train, tmp_path, clips):

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
         verdict = "as expected" if result.holds else "NOT as expected"
         console.print(f"{verdict}: TSN, blind to order, at most 50 %; TEINet at least 70 %")
     console.print(f"\n[bold]5  A held-out clip[/bold]: {result.clip} ({result.label})", highlight=False, soft_wrap=True)
+    console.print("  the first that TEINet names rightly, to explain; the table is the measurement", style="dim")
     for name, prediction in result.predictions.items():
         answers = ", ".join(f"{label} {percent(score)}" for label, score in prediction.labels)
         console.print(f"  {name:<7} {answers}", highlight=False, soft_wrap=True)

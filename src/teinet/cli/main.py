@@ -6,9 +6,12 @@ import argparse
 import errno
 import logging
 import os
+import signal
 import sys
+import threading
 from importlib import import_module
 
+from teinet.cli.parser import Parser
 from teinet.errors import Interrupted, TeinetError, nearest
 
 COMMANDS = {
@@ -18,6 +21,8 @@ COMMANDS = {
     "predict": "name the action in files and folders",
     "data": "draw the embedded data set",
     "models": "list the networks that can be built",
+    "recipes": "list the recipes that repeat the paper's tables",
+    "convert": "other projects' weights into ours",
 }
 
 _EPILOG = """\
@@ -60,13 +65,14 @@ def main(argv: list[str] | None = None) -> int:
     first = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes of a run on several devices, one speaks
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("teinet").setLevel(logging.INFO if first else logging.CRITICAL)
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each retry is a line of its own
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # each retry would be a line of its own
+    _stop_on_sigterm()
     try:
         command = import_module(f"teinet.cli.{name}")
         if hasattr(command, "main"):  # reads typed recipes itself
             code = command.main(argv[1:])
         else:
-            parser = argparse.ArgumentParser(prog=f"teinet {name}", description=COMMANDS[name])
+            parser = Parser(prog=f"teinet {name}", description=COMMANDS[name])
             command.add_arguments(parser)
             code = command.run(parser.parse_args(argv[1:]))
         sys.stdout.flush()  # a full disk or a closed pipe must be found here, where it can be said
@@ -94,6 +100,16 @@ def main(argv: list[str] | None = None) -> int:
             raise
         _say(name, f"not enough memory; {_LOWER.get(name, _LOWER_ELSEWHERE)}")
         return 1
+
+
+def _stop_on_sigterm() -> None:
+    """SIGTERM stops a command as Ctrl-C does, so that what was computed is kept."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 # What makes a command need less memory.

@@ -6,7 +6,8 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict and print; returns 0, 1 when some video could not be read, 130 when interrupted.
 
-    Whatever stops the work, the answers until then are written.
+    Answers are written as they come (a JSON list at the end): whatever stops the work, those until then are there.
 
     Raises:
         TeinetError: unusable weights or arguments, before any video is looked at.
@@ -42,24 +43,55 @@ def run(args: argparse.Namespace) -> int:
     from teinet.inference import Recognizer
     from teinet.inference.files import find_videos
 
-    videos = find_videos(args.videos)
+    problems: list[str] = []
+    videos = find_videos(args.videos, problems)
     if args.output:
         _check_writable(args.output)
     recognizer = Recognizer.load(args.weights, device=args.device)
-    done: list[Prediction] = []
-    interrupted = False
     answers = recognizer.predict_many(videos, top_k=args.top_k, views=args.views, start=args.start, end=args.end)
-    try:
-        for answer in _progress(answers, len(videos)):
-            done.append(answer)
-            if answer.error is not None:
-                print(_printable(f"{answer.path}: {' '.join(answer.error.split())}"), file=sys.stderr)
-    except KeyboardInterrupt:
-        interrupted = True
-        print(f"stopped after {len(done)} of {len(videos)} videos; their answers follow", file=sys.stderr)
-    finally:
-        _write(done, args)
-    return 130 if interrupted else int(any(answer.error is not None for answer in done))
+    for problem in problems:
+        print(_printable(problem), file=sys.stderr)
+    done, failed = 0, bool(problems)
+    with _writer(args) as write:
+        try:
+            for answer in _progress(answers, len(videos)):
+                write(answer)
+                done += 1
+                if answer.error is not None:
+                    failed = True
+                    print(_printable(f"{answer.path}: {' '.join(answer.error.split())}"), file=sys.stderr)
+        except KeyboardInterrupt:
+            print(f"stopped after {done} of {len(videos)} videos; their answers are written", file=sys.stderr)
+            return 130
+    return int(failed)
+
+
+@contextmanager
+def _writer(args: argparse.Namespace) -> Iterator[Callable[[Prediction], None]]:
+    """Gives what writes one answer, to the terminal or the file, in the form that was asked for."""
+    suffix = Path(args.output or "").suffix.lower()
+    as_json = args.json or (suffix == ".json" and not args.csv)
+    as_csv = args.csv or (suffix == ".csv" and not args.json)
+    opened = nullcontext(sys.stdout)
+    if args.output:
+        opened = open(args.output, "w", encoding="utf-8", errors="surrogateescape", newline="")
+    with opened as file:
+        if as_json:
+            answers: list[Prediction] = []
+            try:
+                yield answers.append
+            finally:
+                write_json(answers, file)
+            return
+        if as_csv:
+            csv.writer(file, lineterminator="\n").writerow(CSV_COLUMNS)
+        form = write_csv if as_csv else write_table
+
+        def write(answer: Prediction) -> None:
+            form(answer, file)
+            file.flush()
+
+        yield write
 
 
 def _check_writable(path: str) -> None:
@@ -81,31 +113,16 @@ def _progress(answers: Iterable[Prediction], total: int) -> Iterable[Prediction]
     return track(answers, "recognising", total=total, console=Console(stderr=True), transient=True)
 
 
-def _write(answers: Sequence[Prediction], args: argparse.Namespace) -> None:
-    suffix = Path(args.output or "").suffix.lower()
-    as_json = args.json or (suffix == ".json" and not args.csv)
-    as_csv = args.csv or (suffix == ".csv" and not args.json)
-    write = write_json if as_json else write_csv if as_csv else write_table
-    if not args.output:
-        write(answers, sys.stdout)
-        return
-    with open(args.output, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        write(answers, file)
-
-
 def write_json(answers: Sequence[Prediction], file: IO[str]) -> None:
     """Write one JSON list, an object for each video."""
     # ASCII, so that neither the terminal's encoding nor file names that are not UTF-8 can break the document
-    json.dump([answer.to_dict() for answer in answers], file, indent=2)
+    json.dump([answer.to_dict() for answer in answers], file, indent=2, allow_nan=False)
     file.write("\n")
 
 
-def write_csv(answers: Sequence[Prediction], file: IO[str]) -> None:
-    """Write a row for each video and class, and one for each video without an answer."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for answer in answers:
-        writer.writerows(_rows(answer))
+def write_csv(answer: Prediction, file: IO[str]) -> None:
+    """Write a row for each class of a video, or one for a video without an answer."""
+    csv.writer(file, lineterminator="\n").writerows(_rows(answer))
 
 
 def _rows(answer: Prediction) -> Iterator[tuple[Any, ...]]:
@@ -117,8 +134,8 @@ def _rows(answer: Prediction) -> Iterator[tuple[Any, ...]]:
         yield path, rank, name, f"{score:.6f}", answer.num_frames, start, end, ""
 
 
-def write_table(answers: Sequence[Prediction], file: IO[str]) -> None:
-    """Write a block for each video: the file and the seconds looked at, then its classes with bars.
+def write_table(answer: Prediction, file: IO[str]) -> None:
+    """Write a block for a video: the file and the seconds looked at, then its classes with bars.
 
     Lines, and not columns: neither a long path nor a long class name is cut or folded on a narrow terminal.
     """
@@ -128,17 +145,16 @@ def write_table(answers: Sequence[Prediction], file: IO[str]) -> None:
     from teinet.evaluation.report import bar
 
     console = Console(file=file, highlight=False, soft_wrap=True)
-    for answer in answers:
-        title = Text(_printable(answer.path), style="bold")  # Text: brackets in names would be read as markup
-        if answer.span:
-            title.append("   {:.2f} - {:.2f} s".format(*answer.span), style="not bold dim")
-        console.print(title)
-        if answer.error is not None:
-            console.print(Text(f"  {answer.error}", style="red"))
-        for rank, (name, score) in enumerate(answer.labels):
-            line = Text("  ").append(f"{bar(score):<20}", style="cyan").append(f" {100 * score:5.1f} %  ")
-            console.print(line.append(name, style="bold" if rank == 0 else ""))
-        console.print()
+    title = Text(_printable(answer.path), style="bold")  # Text: brackets in names would be read as markup
+    if answer.span:
+        title.append("   {:.2f} - {:.2f} s".format(*answer.span), style="not bold dim")
+    console.print(title)
+    if answer.error is not None:
+        console.print(Text(f"  {answer.error}", style="red"))
+    for rank, (name, score) in enumerate(answer.labels):
+        line = Text("  ").append(f"{bar(score):<20}", style="cyan").append(f" {100 * score:5.1f} %  ")
+        console.print(line.append(name, style="bold" if rank == 0 else ""))
+    console.print()
 
 
 def _printable(text: str) -> str:

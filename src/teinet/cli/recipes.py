@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _print(found: list[Any], only: str | None) -> None:
-    """A line for each recipe and, below it, for each row of a table: lines fit a narrow terminal where a table would not."""
+    """A line for each recipe, and for each row of a table: lines fit a narrow terminal where a table would not."""
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)

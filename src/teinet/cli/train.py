@@ -6,7 +6,7 @@ import json
 import os
 import re
 import zipfile
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ SHORT = {
     "--output": "--run.output",
     "--workers": "--run.workers",
 }
+# Settings of the machine and not of the run: they do not change what is learnt.
+MACHINE = ("max_unreadable", "workers", "threads", "save_every_steps", "save_every_minutes")
+
 _DESCRIPTION = """\
 Train a network on labelled clips. Settings come from a recipe (YAML), then from the command line; the defaults are
 the paper's.
@@ -221,9 +224,15 @@ def main(argv: list[str]) -> int:
         raise ConfigError("--json belongs to --dry-run; a run writes its numbers into its folder")
     folder = None
     if options.resume:
-        if len([w for w in expand(argv) if w.startswith("--")]) > 1:
-            raise ConfigError("--resume goes on with the run's own recipe; other settings would make it another run")
+        given = {w.partition("=")[0][2:] for w in expand(argv) if w.startswith("--")} - {"resume"}
+        if other := sorted(given - {f"run.{name}" for name in MACHINE}):
+            raise ConfigError(
+                f"--resume goes on with the run's own recipe; --{other[0]} would make it another run. Only these may "
+                f"change: {', '.join(f'run.{name}' for name in MACHINE)}"
+            )
+        changed = {name: getattr(recipe.run, name) for name in MACHINE if f"run.{name}" in given}
         recipe, folder = _resumed(Path(options.resume))
+        recipe = replace(recipe, run=replace(recipe.run, **changed))
     if options.dry_run:
         from teinet.cli.dry_run import print_plan
 

@@ -12,20 +12,31 @@ from teinet.data.decode import is_video
 from teinet.errors import ConfigError
 
 
-def find_videos(names: Iterable[str | Path]) -> list[Path]:
+def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) -> list[Path]:
     """Expand files, folders (searched to the bottom) and patterns such as `clips/**/*.webm`, each video once.
 
     A file that is named is taken whatever its suffix; a folder of numbered pictures is one video. Names keep their
     order, what a folder or a pattern holds comes in natural order (clip2 before clip10). A file that does not exist is
     kept: reading it will say so, and the others still get answers.
 
+    Args:
+        names: files, folders, patterns.
+        problems: takes what is wrong with a folder or pattern that stands for no video, while others stand for some.
+
     Raises:
-        ConfigError: a folder or pattern that stands for no video.
+        ConfigError: a folder or pattern that stands for no video; with `problems`, if none of the names does.
     """
     found: dict[str, Path] = {}
     for name in names:
-        for path in _expand(str(name)):
-            found.setdefault(os.path.abspath(path), path)
+        try:
+            for path in _expand(str(name)):
+                found.setdefault(os.path.abspath(path), path)
+        except ConfigError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+    if problems and not found:
+        raise ConfigError("; ".join(problems))
     return list(found.values())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from os import PathLike
 from typing import Any
 
@@ -20,6 +20,7 @@ from teinet.inference.prefetch import prefetch
 from teinet.inference.result import Prediction
 from teinet.models.checkpoint import load_weights, save_weights
 from teinet.models.classifier import VideoClassifier
+from teinet.models.insertion import set_num_frames
 
 Video = str | PathLike | np.ndarray | torch.Tensor
 VIEWS_AT_ONCE = 6  # views in one pass of the network: bounds memory at 30 views; wider gains nothing on a CPU
@@ -49,6 +50,11 @@ class Recognizer:
         sampling: Sampling | None = None,
         header: Mapping[str, Any] | None = None,
     ):
+        if not isinstance(model, VideoClassifier):
+            raise ConfigError(
+                f"a recogniser holds a VideoClassifier, not a {type(model).__name__}; teinet.create_model builds one, "
+                "or wrap your network: teinet.models.VideoClassifier(cnn, num_frames=T)"
+            )
         names = tuple(str(name) for name in class_names)
         if len(names) != model.num_classes:
             raise ConfigError(f"{len(names)} class names for a network with {model.num_classes} classes")
@@ -57,7 +63,7 @@ class Recognizer:
         if sampling is not None and sampling.num_frames != model.num_frames:
             raise ConfigError(
                 f"sampling takes {sampling.num_frames} frames, the network was built for {model.num_frames}; "
-                f"set_num_frames(model, {sampling.num_frames}) changes the network on purpose"
+                f"teinet.set_num_frames(model, {sampling.num_frames}) changes the network on purpose"
             )
         own = _own_preprocessing(model)
         if preprocessing is not None and (preprocessing.mean, preprocessing.std) != (own.mean, own.std):
@@ -123,6 +129,21 @@ class Recognizer:
         """T, the frames of a clip."""
         return self.model.num_frames
 
+    def set_num_frames(self, num_frames: int) -> Recognizer:
+        """Look at another number of frames than the network was trained with, on purpose, in place; returns self.
+
+        Accuracy falls the more the two differ.
+
+        Args:
+            num_frames: T, at least 1.
+
+        Raises:
+            ConfigError: T below 1.
+        """
+        set_num_frames(self.model, num_frames)
+        self.sampling = replace(self.sampling, num_frames=num_frames)
+        return self
+
     def __call__(
         self,
         video: Video,
@@ -167,6 +188,8 @@ class Recognizer:
         `workers` threads decode (default: as many as there are cores, at most 4).
         """
         _check_top_k(top_k)
+        if isinstance(videos, (str, PathLike)):
+            raise ConfigError(f"predict_many takes several videos; one is recognizer({os.fspath(videos)!r})")
         views = Views.parse(views)
         average_views(torch.zeros(1, 1), averaging)  # a wrong name is an error now, not at the first video
 
@@ -180,11 +203,9 @@ class Recognizer:
     ) -> Iterator[Prediction]:
         for video, future in prefetch(load, videos, workers=workers):
             try:
-                loaded = future.result()
+                yield self._answer(_name(video), future.result(), top_k, averaging)
             except TeinetError as error:
                 yield Prediction(path=_name(video), error=error.reason if isinstance(error, VideoError) else str(error))
-            else:
-                yield self._answer(_name(video), loaded, top_k, averaging)
 
     def _answer(self, name: str, loaded: LoadedViews, top_k: int, averaging: Averaging) -> Prediction:
         scores = self.scores(loaded.frames, averaging)
@@ -200,10 +221,17 @@ class Recognizer:
 
     @torch.inference_mode()
     def scores(self, clips: torch.Tensor, averaging: Averaging = "probabilities") -> np.ndarray:
-        """Average the network's scores over the views `(V, T, 3, S, S)` of one video; returns `(classes,)` float32."""
+        """Average the network's scores over the views `(V, T, 3, S, S)` of one video; returns `(classes,)` float32.
+
+        Raises:
+            CheckpointError: the scores are no numbers.
+        """
         device = self.device
         logits = torch.cat([self.model(part.to(device)).float().cpu() for part in clips.split(VIEWS_AT_ONCE)])
-        return average_views(logits, averaging).numpy()
+        scores = average_views(logits, averaging).numpy()
+        if not np.isfinite(scores).all():
+            raise CheckpointError("the network's scores are no numbers: its weights are damaged, or training failed")
+        return scores
 
     def __repr__(self) -> str:
         architecture = (self.model.config or {}).get("name", type(self.model).__name__)

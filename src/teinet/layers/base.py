@@ -26,6 +26,9 @@ class TemporalLayer(nn.Module):
 
     def __init__(self, channels: int, *, num_frames: int):
         super().__init__()
+        for name, value in (("channels", channels), ("num_frames", num_frames)):
+            if not isinstance(value, int):
+                raise ConfigError(f"{name} must be a whole number, got {value!r}.")
         if channels < 1 or num_frames < 1:
             raise ConfigError(f"channels and num_frames must be at least 1, got {channels} and {num_frames}.")
         self.channels = channels
@@ -35,8 +38,10 @@ class TemporalLayer(nn.Module):
         """B of x (B*T, C, H, W).
 
         Raises:
-            ConfigError: T does not divide the batch.
+            ConfigError: T does not divide the batch, or x has another number of channels.
         """
+        if x.shape[1] != self.channels:
+            raise ConfigError(f"this layer was built for {self.channels} channels, got {tuple(x.shape)}.")
         if x.shape[0] % self.num_frames:
             raise ConfigError(
                 f"a batch of {x.shape[0]} frames is not B*T for T = {self.num_frames} frames a clip: "
@@ -59,6 +64,6 @@ def hidden_channels(channels: int, reduction: int) -> int:
     Raises:
         ConfigError: r below 1.
     """
-    if reduction < 1:
-        raise ConfigError(f"reduction must be at least 1, got {reduction}.")
+    if not isinstance(reduction, int) or reduction < 1:
+        raise ConfigError(f"reduction must be a whole number of at least 1, got {reduction!r}.")
     return max(1, channels // reduction)

@@ -45,8 +45,8 @@ def save_weights(path: str | Path, model: VideoClassifier, header: dict[str, Any
     Args:
         path: the file; folders that are missing are made.
         model: the network, on any device.
-        header: class_names, preprocessing, sampling, recipe, scores, licence; the architecture is the model's own
-            unless given.
+        header: class_names, preprocessing, sampling, recipe, scores, licence; and the architecture of a model that
+            `create_model` did not build.
 
     Raises:
         ConfigError: a model that `create_model` did not build and no architecture is given for, class names that do
@@ -54,7 +54,7 @@ def save_weights(path: str | Path, model: VideoClassifier, header: dict[str, Any
         OSError: the file cannot be written.
     """
     path = Path(path)
-    architecture = (header or {}).get("architecture") or model.config
+    architecture = model.config or (header or {}).get("architecture")  # its T may have been changed since it was loaded
     if not architecture:
         raise ConfigError("a network that create_model did not build needs header['architecture'] to be saved.")
     full = {**_DEFAULTS, **(header or {}), "format": FORMAT, "architecture": architecture, "version": __version__}
@@ -129,7 +129,7 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
         without=None if same else head,
     )
     if not same:
-        log.info(
+        log.warning(
             "%s: all weights loaded but the head (%s), which is new, for %d classes", path, head, model.num_classes
         )
     return header

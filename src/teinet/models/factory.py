@@ -131,6 +131,12 @@ def split_name(name: str) -> tuple[str, str]:
         hint = f" Did you mean 'teinet_{name}'?" if plain else nearest(name, list_models())
         raise ConfigError(f"network {name!r} begins with none of {' '.join(PREFIXES)}.{hint}")
     backbone = name.removeprefix(prefix)
+    plain, _, tag = backbone.partition(".")
+    tags = [pretrained.partition(".")[2] for pretrained in timm.list_pretrained(f"{plain}.*")] if tag else []
+    if timm.is_model(plain) and tag not in ("", *tags):
+        raise ConfigError(
+            f"timm has no weights {tag!r} of {plain}.{nearest(tag, tags)} It has: {', '.join(tags) or 'none'}."
+        )
     if not timm.is_model(backbone.partition(".")[0]):  # a tag such as .a1_in1k chooses among timm's weights
         raise ConfigError(f"timm has no network {backbone!r}.{nearest(backbone, timm.list_models())}")
     return PREFIXES[prefix], backbone
@@ -158,7 +164,7 @@ def _start_head(
     if source is not None:
         had = f"for {theirs} classes" if theirs else "absent"
         message = "%s: the head (%s) in %s is %s; a new one for %d classes replaces it"
-        log.info(message, backbone, head_name, source, had, num_classes)
+        log.warning(message, backbone, head_name, source, had, num_classes)
 
 
 def _load_backbone(cnn: nn.Module, backbone: str, path: str | Path, head_name: str) -> int | None:

@@ -71,6 +71,11 @@ def insert_temporal(
         ConfigError: the network has no residual branch, holds temporal modules already or has no block in a stage,
             or a name or option does not exist.
     """
+    if not isinstance(cnn, nn.Module):
+        raise ConfigError(f"insert_temporal takes a network, not {cnn!r}; teinet.create_model builds one by its name.")
+    if isinstance(stages, int) or not isinstance(num_frames, int):
+        raise ConfigError(f"stages are some of 2, 3, 4, 5, such as (4, 5), and num_frames is a whole number; got "
+                          f"{stages!r} and {num_frames!r}.")
     wanted = tuple(dict.fromkeys(stages))
     if not wanted or any(stage not in ALL_STAGES for stage in wanted):
         raise ConfigError(f"stages must be some of 2, 3, 4, 5, got {wanted}.")

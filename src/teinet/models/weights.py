@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor, nn
 
 from teinet.errors import CheckpointError
@@ -17,8 +16,28 @@ _SHOWN = 5
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a weights file holds.
+
+    Args:
+        tensors: the weights by name, without DataParallel's `module.`.
+        beside: all else by name (epoch, optimizer, ...); in it, objects of other programs are inert stand-ins.
+    """
+
+    tensors: dict[str, Tensor]
+    beside: dict[str, Any]
+
+
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors file, or of a .pth, .pt, .bin or .tar file read with weights_only.
+    """The tensors of a weights file by name; see `read_checkpoint`."""
+    return read_checkpoint(path).tensors
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """The weights in a .safetensors file, or in a .pth, .pt, .bin or .tar file of torch.save, and what is beside them.
+
+    Nothing in the file is executed, whatever trainer wrote it.
 
     Args:
         path: the file; its suffix says which kind it is.
@@ -30,21 +49,34 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file.")
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        content, beside = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_pickle(path), {})
+    except Exception as error:  # what a damaged pickle makes its reader raise can be of any kind
         raise CheckpointError(
             f"{path}: cannot be read as weights ({_first_line(error)}). It may be cut off or of another kind; "
             "fetch it again, or convert it to .safetensors."
         ) from error
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            beside |= {str(k): v for k, v in content.items() if k != key}
             content = content[key]
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if isinstance(content, Mapping) else {}
+    if not isinstance(content, Mapping):
+        content = {}
+    tensors = {str(k).removeprefix("module."): v.detach() for k, v in content.items() if isinstance(v, Tensor)}
     if not tensors:
         raise CheckpointError(f"{path}: holds no weights (a dictionary of tensors was expected).")
-    return {str(key).removeprefix("module."): value for key, value in tensors.items()}
+    beside |= {str(k): v for k, v in content.items() if not isinstance(v, Tensor)}
+    return Checkpoint(tensors, beside)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})
+
+
+def _read_pickle(path: Path) -> Any:
+    from teinet.models.converters.unpickle import load_inert  # the converters themselves import this module
+
+    return load_inert(path)
 
 
 def load_fitting(
@@ -77,7 +109,7 @@ def load_fitting(
         if k in own and given[k].shape != own[k].shape
     ]
     complaints = [
-        f"{what} {_some(keys)}"
+        f"{what} {some(keys)}"
         for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
         if keys
     ]
@@ -86,13 +118,14 @@ def load_fitting(
     net.load_state_dict(given, strict=False)
 
 
-def _name(net: nn.Module) -> str:
-    return (getattr(net, "config", None) or {}).get("name") or type(net).__name__
-
-
-def _some(keys: list[str]) -> str:
+def some(keys: list[str]) -> str:
+    """The first few of `keys`, and how many more there are."""
     more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
     return ", ".join(keys[:_SHOWN]) + more
+
+
+def _name(net: nn.Module) -> str:
+    return (getattr(net, "config", None) or {}).get("name") or type(net).__name__
 
 
 def _shape(tensor: Tensor) -> str:

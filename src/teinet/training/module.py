@@ -51,6 +51,9 @@ class TrainingModule(Scoring):
         self.val_clips = val_clips
         self.unreadable_csv = unreadable_csv
         self.unreadable: dict[str, str] = {}
+        self.problem: str | None = None  # why the run must stop once its state is saved; the same in all processes
+        self._seen: torch.Tensor | None = None  # a clip of the last step
+        self._rate = 0.0  # of the last step
         self.frozen = frozen_norms(model, recipe.optim.freeze_bn)
         for norm in self.frozen:
             norm.requires_grad_(False)
@@ -76,17 +79,16 @@ class TrainingModule(Scoring):
         torch.manual_seed(seed_of(self.recipe.run.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, torch.Tensor]:
-        problem = self._record(batch.unreadable)
+        self.problem = self._together(self._record(batch.unreadable))
         if not len(batch.labels):  # other processes may have clips: take part in the step with a gradient of zero
-            self._stop_together(problem)
+            self._stop_together(None)
             return {"loss": sum(p.sum() for p in self.parameters() if p.requires_grad) * 0.0}
         logits = self.model(batch.frames)
         loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.optim.label_smoothing)
-        if not math.isfinite(loss.item()):
-            problem = problem or self._bad_loss(loss.item(), batch)
-        self._stop_together(problem)
-        rate = self.optimizers().param_groups[0]["lr"]
-        self.log_dict({"loss": loss.detach(), "lr": rate}, on_step=True, on_epoch=False, batch_size=len(batch.labels))
+        self._stop_together(None if math.isfinite(loss.item()) else self._bad_loss(loss.item(), batch))
+        self._seen = batch.frames[:1]
+        self._rate = self.optimizers().param_groups[0]["lr"]
+        self.log_dict({"loss": loss.detach(), "lr": self._rate}, on_step=True, on_epoch=False, batch_size=len(batch.labels))
         correct = (logits.argmax(1) == batch.labels).sum()
         return {"loss": loss, "correct": correct.detach(), "count": len(batch.labels)}
 
@@ -128,14 +130,39 @@ class TrainingModule(Scoring):
         with self.unreadable_csv.open("a", newline="", errors="surrogateescape") as file:
             csv.writer(file).writerows(header + rows)
 
+    def _together(self, problem: str | None) -> str | None:
+        """The problem of any process, in all of them: were one to leave alone, the others would wait for it."""
+        if self.trainer.world_size == 1:
+            return problem
+        found = torch.tensor(float(problem is not None), device=self.device)
+        torch.distributed.all_reduce(found)
+        return next(p for p in gather(problem) if p) if found.item() else None
+
     def _stop_together(self, problem: str | None) -> None:
-        """Stop where any process has a problem: were one to leave alone, the others would wait for its gradients."""
-        if self.trainer.world_size > 1:
-            found = torch.tensor(float(problem is not None), device=self.device)
-            torch.distributed.all_reduce(found)
-            problem = next(p for p in gather(problem) if p) if found.item() else None
-        if problem:
+        if (problem := self._together(problem)) is not None:
             raise RunError(problem)
+
+    @torch.no_grad()
+    def refuse_broken_weights(self) -> None:
+        """Stop, before anything is saved, where the last step left weights whose scores are no numbers.
+
+        The loss of a step tells of the weights before it; the last step of an epoch would go unseen.
+
+        Raises:
+            RunError: in all processes; what was saved before stays as it is.
+        """
+        problem = None
+        if self._seen is not None:
+            modes = {module: module.training for module in self.model.modules()}
+            logits = self.model.eval()(self._seen)
+            for module, mode in modes.items():
+                module.training = mode
+            if not logits.isfinite().all():
+                problem = (
+                    f"after step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {self._rate:.3g}, the "
+                    "network's scores are no numbers; the run stops, and what was saved before stays. Lower optim.lr"
+                )
+        self._stop_together(problem)
 
     def _bad_loss(self, loss: float, batch: ClipBatch) -> str:
         rate = self.optimizers().param_groups[0]["lr"]
@@ -160,8 +187,8 @@ class TrainingModule(Scoring):
         path, reason = unreadable[-1]
         return (
             f"{len(self.unreadable)} of {len(self.clip_paths)} training clips cannot be read, more than the allowed "
-            f"{limit:.1%}; the last: {path}: {reason}. All are listed in {self.unreadable_csv}: mend or remove them, "
-            "or allow more, as in --run.max_unreadable 0.1"
+            f"{limit:.1%}; the last: {path}: {reason}. All are listed in {self.unreadable_csv}. Mend them and go "
+            f"on with `teinet train --resume {self.unreadable_csv.parent}`, or allow more: add --run.max_unreadable 0.1"
         )
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:

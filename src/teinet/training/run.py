@@ -27,6 +27,7 @@ from teinet.evaluation.evaluate import ViewClips
 from teinet.evaluation.hardware import Hardware, quiet
 from teinet.models.checkpoint import LAST, load_matching, save_weights
 from teinet.models.classifier import VideoClassifier
+from teinet.models.cost import multiply_adds
 from teinet.models.factory import create_model
 from teinet.training.batchnorm import RecomputeBatchNorm
 from teinet.training.folder import FOLDER_VARIABLE, close_facts, is_finished, make_folder, write_facts
@@ -213,6 +214,7 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
         shortcut_only=config.shortcut_only,
         **config.temporal_options(),
     )
+    _refuse_size(model, recipe.clip.size)
     if config.weights:
         load_matching(model, config.weights, class_names=class_names)
     fresh_gate = config.gate != "residual" and not config.weights and config.name.startswith(("mem_", "teinet_"))
@@ -222,6 +224,18 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
             "expect poor results with optim.freeze_bn, or set model.gate residual"
         )
     return model
+
+
+def _refuse_size(model: VideoClassifier, size: int) -> None:
+    """ConfigError where the backbone cannot take pictures of this size; found out on shapes alone."""
+    try:
+        multiply_adds(model, size)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        name = (model.config or {}).get("name", "this network")
+        raise ConfigError(
+            f"{name} cannot take pictures of {size} pixels ({str(error).splitlines()[0]}); take another clip.size, "
+            "such as 224"
+        ) from None
 
 
 def build_preprocessing(recipe: Recipe, model: VideoClassifier) -> Preprocessing:

@@ -16,7 +16,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from teinet.errors import Interrupted
+from teinet.errors import Interrupted, RunError
 from teinet.files import replacing
 from teinet.models.checkpoint import LAST
 from teinet.training.module import TrainingModule
@@ -75,12 +75,15 @@ class RunState(Callback):
         stop = self._stop
         if trainer.world_size > 1:  # all processes save together, when the first one says so
             due, stop = trainer.strategy.broadcast((due, stop))
-        if due or stop:
+        if due or stop or pl_module.problem:
             self._save(trainer)
         if stop:
             self._leave(trainer)
+        if pl_module.problem:
+            raise RunError(pl_module.problem)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
+        pl_module.refuse_broken_weights()
         top1 = trainer.callback_metrics.get("val_top1")
         scores = {"epoch": trainer.current_epoch + 1}
         if top1 is not None:
@@ -92,11 +95,14 @@ class RunState(Callback):
         if trainer.is_global_zero:
             self.save_weights(self.folder / LAST, scores)
         self._save(trainer)
+        if pl_module.problem:
+            raise RunError(pl_module.problem)
         stop = trainer.strategy.broadcast(self._stop) if trainer.world_size > 1 else self._stop
         if stop and trainer.current_epoch + 1 < trainer.max_epochs:
             self._leave(trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
+        trainer.lightning_module.refuse_broken_weights()
         with replacing(self.folder / STATE) if trainer.is_global_zero else nullcontext(self.folder / STATE) as partial:
             trainer.save_checkpoint(partial)  # all processes take part, the first one writes
         self._saved_at = time.monotonic()
@@ -170,7 +176,11 @@ class EpochLog(Callback):
             for name in ("compute", "wait"):
                 self.sums[name] /= trainer.world_size
         if trainer.is_global_zero:
-            self._write([*read_log(self.path), self.row(trainer)])
+            row = self.row(trainer)
+            self._write([*read_log(self.path), row])
+            if trainer.logger is not None:  # the same curves in TensorBoard, also of runs shorter than its interval
+                values = {f"epoch/{k}": float(v) for k, v in row.items() if k not in ("epoch", "step") and v != ""}
+                trainer.logger.log_metrics(values, step=trainer.global_step)
 
     def row(self, trainer: L.Trainer) -> dict[str, Any]:
         """The epoch so far."""

@@ -1,0 +1,129 @@
+"""`teinet convert`: another project's checkpoint as a recogniser of ours."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from teinet.models.converters import Conversion
+
+_SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("checkpoint", help="of TSM's repository, MMAction2, torchvision or timm (.pth, .pth.tar, ...)")
+    parser.add_argument("--labels", required=True, metavar="FILE", help="class names, one a line, or JSON")
+    parser.add_argument("--frames", type=int, metavar="T", help="frames it was trained with; needed for TSM (TSN: 8)")
+    parser.add_argument("--format", help="tsm, mmaction or timm (default: found out from the keys)")
+    parser.add_argument("--backbone", metavar="NAME", help="timm's name, for a network of timm that is no plain ResNet")
+    parser.add_argument("--strategy", default="segments", help="how it samples frames: segments (default) or dense")
+    parser.add_argument("--size", type=int, default=224, help="side of its pictures, pixels (default: 224)")
+    parser.add_argument("--short-side", type=int, default=256, help="short side before the crop, pixels (default: 256)")
+    parser.add_argument("--n-div", type=int, default=8, help="TSM shifts 1/N of the channels each way (default: 8)")
+    parser.add_argument("--output", metavar="FILE", help="default: beside the checkpoint, as .safetensors")
+    parser.add_argument("--force", action="store_true", help="write over a file that is there")
+    parser.add_argument("--licence", default="", metavar="TEXT", help="of the weights, kept in the file")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, write the file and print what it holds; returns 0.
+
+    Raises:
+        TeinetError: a checkpoint, list of names, setting or output that does not do; nothing is written then.
+    """
+    from dataclasses import asdict
+
+    from teinet.data.labels import read_class_names
+    from teinet.data.sampling import Sampling
+    from teinet.data.transforms import Preprocessing
+    from teinet.errors import ConfigError
+    from teinet.models.checkpoint import save_weights
+    from teinet.models.converters import convert_checkpoint
+
+    source, output = Path(args.checkpoint), _output(args)
+    names = read_class_names(args.labels)
+    pixels = {"size": args.size, "short_side": args.short_side}
+    Preprocessing(**pixels), Sampling(strategy=args.strategy)  # a wrong setting is found before the work
+    done = convert_checkpoint(
+        source,
+        class_names=names,
+        num_frames=args.frames,
+        format=args.format,
+        backbone=args.backbone,
+        n_div=args.n_div,
+    )
+    colours = done.model.data_config
+    preprocessing = Preprocessing(**pixels, interpolation=done.interpolation, mean=colours["mean"], std=colours["std"])
+    header = {
+        "class_names": names,
+        "preprocessing": preprocessing.to_dict(),
+        "sampling": asdict(Sampling(num_frames=done.model.num_frames, strategy=args.strategy)),
+        "recipe": {},
+        "scores": {},
+        "licence": args.licence,
+    }
+    try:
+        save_weights(output, done.model, header)
+    except OSError as error:
+        raise ConfigError(f"{output}: cannot be written ({error.strerror or error})") from error
+    _report(done, source, output, args)
+    return 0
+
+
+def _output(args: argparse.Namespace) -> Path:
+    """Where to write; refused before the work where something is there."""
+    from teinet.errors import ConfigError
+
+    source = Path(args.checkpoint)
+    if args.output:
+        output = Path(args.output)
+    else:
+        name = source.name
+        while name.endswith(_SUFFIXES):  # .pth.tar
+            name = name.rpartition(".")[0]
+        output = source.with_name(name.removesuffix(".safetensors") + ".safetensors")
+    if output.exists() and source.exists() and output.samefile(source):
+        raise ConfigError(f"{output}: the checkpoint itself; name another file with --output")
+    if output.is_dir():
+        raise ConfigError(f"{output}: a folder; name a file with --output")
+    if output.exists() and not args.force:
+        raise ConfigError(f"{output}: is there already; --force writes over it, --output names another file")
+    return output
+
+
+def _report(done: Conversion, source: Path, output: Path, args: argparse.Namespace) -> None:
+    from teinet.models.converters import FORMATS
+    from teinet.models.converters.hints import contradictions
+
+    model = done.model
+    name = (model.config or {})["name"]
+    notes = []
+    if name.startswith("tsm_"):
+        notes = contradictions(source, num_frames=model.num_frames, n_div=args.n_div, strategy=args.strategy)
+    if args.json:
+        facts = {
+            "format": done.format,
+            "network": name,
+            "num_frames": model.num_frames,
+            "num_classes": model.num_classes,
+            "left_out": list(done.left_out),
+            "notes": notes,
+            "file": str(output),
+        }
+        print(json.dumps(facts, indent=2))
+        return
+    lines = [
+        f"format    {done.format} ({FORMATS[done.format].what})",
+        f"network   {name}, T = {model.num_frames} frames, {model.num_classes} classes",
+        f"left out  {', '.join(done.left_out) or 'nothing'}",
+        *(f"note      {note}" for note in notes),
+        f"file      {output}",
+        f"Next: teinet predict {shlex.quote(str(output))} VIDEO",
+    ]
+    print("\n".join(lines))

@@ -1,0 +1,23 @@
+"""argparse whose complaints are one line with the nearest valid word, as everything else that a user can mend."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import NoReturn
+
+from teinet.errors import ConfigError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises ConfigError where argparse would print its usage and exit."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}.{self._hint(message)} See {self.prog} --help")
+
+    def _hint(self, message: str) -> str:
+        if unknown := re.search(r"unrecognized arguments: (--[\w-]+)", message):
+            return nearest(unknown[1], self._option_string_actions)
+        if choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
+            return nearest(choice[1], re.findall(r"[\w.-]+", choice[2]))
+        return ""

@@ -1,0 +1,176 @@
+"""Other projects' checkpoints as our networks: one adapter a format, found out from the keys, nothing executed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from teinet.errors import CheckpointError, ConfigError, nearest
+from teinet.models.classifier import VideoClassifier
+from teinet.models.converters import mmaction, timm, tsm
+from teinet.models.converters.hints import frames_in_name
+from teinet.models.converters.networks import Translation
+from teinet.models.factory import create_model
+from teinet.models.weights import Checkpoint, load_fitting, read_checkpoint, some
+
+__all__ = ["FORMATS", "Conversion", "Format", "convert_checkpoint"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One project's way to name weights.
+
+    Args:
+        what: whose it is, for messages.
+        fits: whether keys are this format's.
+        translate: (checkpoint, source, backbone) to timm's keys.
+    """
+
+    what: str
+    fits: Callable[[Iterable[str]], bool]
+    translate: Callable[[Checkpoint, str | Path, str | None], Translation]
+
+
+FORMATS = {
+    "tsm": Format("TSM's own repository", tsm.fits, tsm.translate),
+    "mmaction": Format("MMAction2", mmaction.fits, mmaction.translate),
+    "timm": Format("torchvision or timm", timm.fits, timm.translate),
+}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A converted network.
+
+    Args:
+        model: the classifier, in evaluation mode.
+        format: the name of the format that the checkpoint was in.
+        interpolation: how its training resized pictures.
+        left_out: what stood beside the weights in the file.
+    """
+
+    model: VideoClassifier
+    format: str
+    interpolation: str
+    left_out: tuple[str, ...]
+
+
+def convert_checkpoint(
+    path: str | Path,
+    *,
+    class_names: Sequence[str],
+    num_frames: int | None = None,
+    format: str | None = None,
+    backbone: str | None = None,
+    n_div: int = 8,
+) -> Conversion:
+    """Read another project's checkpoint as one of our networks; `save_weights` then writes its file.
+
+    Args:
+        path: a file of torch.save or .safetensors.
+        class_names: in the order of the head's outputs, which the file does not say.
+        num_frames: T, which the file does not say either; may be None for a TSN, which then gets 8.
+        format: tsm, mmaction or timm; None finds it out from the keys.
+        backbone: timm's name of the network, where format is timm and the keys do not tell.
+        n_div: a TSM shifts 1/n_div of the channels each way; not in the file, and 8 by default in both projects.
+
+    Raises:
+        CheckpointError: the file cannot be read, is of another format than said, its network has no equal here, or
+            its head has another number of classes than there are names.
+        ConfigError: a format that does not exist, T missing, or a value out of its range.
+    """
+    if len(set(class_names)) < len(class_names):
+        raise ConfigError("class_names name a class twice.")
+    checkpoint = read_checkpoint(path)
+    if "teinet" in checkpoint.beside or any(".temporal." in key for key in checkpoint.tensors):
+        raise CheckpointError(f"{path}: a recogniser of teinet already; there is nothing to convert.")
+    name = _find_format(checkpoint, path, format)
+    if backbone and name != "timm":
+        raise ConfigError(f"backbone is {backbone!r}, but in format {name} the keys say which network it is: omit it.")
+    translation = FORMATS[name].translate(checkpoint, path, backbone)
+    network = f"{'tsm' if translation.shifted else 'tsn'}_{translation.backbone}"
+    try:
+        model = create_model(
+            network,
+            num_classes=len(class_names),
+            num_frames=_frames(path, network, num_frames),
+            **({"n_div": n_div} if translation.shifted else {}),
+        )
+    except RuntimeError as error:  # timm's, of a name with a tag that it does not know
+        raise ConfigError(f"timm cannot build {translation.backbone}: {error}") from error
+    _check_shifts(model, translation, path)
+    _check_ends(model, translation, path)
+    load_fitting(
+        model,
+        translation.tensors,
+        source=path,
+        advice=f"It was taken for a {network} of {FORMATS[name].what}; a changed network cannot be converted.",
+    )
+    left_out = tuple(key for key in checkpoint.beside if key != "format")  # safetensors' own note
+    return Conversion(model.eval(), name, translation.interpolation or model.data_config["interpolation"], left_out)
+
+
+def _find_format(checkpoint: Checkpoint, path: str | Path, said: str | None) -> str:
+    found = next(name for name, format in FORMATS.items() if format.fits(checkpoint.tensors))
+    if said is None:
+        return found
+    if said not in FORMATS:
+        raise ConfigError(f"there is no format {said!r}: {', '.join(FORMATS)}.{nearest(said, FORMATS)}")
+    if said != found:
+        raise CheckpointError(
+            f"{path}: its keys ({some(list(checkpoint.tensors))}) are not those of {FORMATS[said].what}. "
+            f"They look like format {found}; leave the format out and it is found."
+        )
+    return said
+
+
+def _frames(path: str | Path, network: str, num_frames: int | None) -> int:
+    if num_frames is not None:
+        return num_frames
+    hint = frames_in_name(path)
+    if hint is None and network.startswith("tsn_"):
+        return 8
+    said = f" Its name says {hint}; if that is right, give {hint}." if hint else ""
+    raise ConfigError(f"{path}: a {network}, and the file does not hold its number of frames: give --frames T.{said}")
+
+
+def _check_shifts(model: VideoClassifier, translation: Translation, path: str | Path) -> None:
+    """Refuse a TSM that shifts in other blocks than the network here does: the keys would fit, the answers not."""
+    theirs = translation.shifted
+    ours = {name for name, m in model.cnn.named_modules() if isinstance(getattr(m, "temporal", None), nn.Module)}
+    if not theirs or theirs == ours:
+        return
+    left, more = [n for n in sorted(ours) if n not in theirs], sorted(theirs - ours)
+    differ = [f"not before {some(left)}"] * bool(left) + [f"also before {some(more)}"] * bool(more)
+    raise CheckpointError(
+        f"{path}: shifts before {len(theirs)} convolutions and {' and '.join(differ)}, where teinet's "
+        f"tsm_{translation.backbone} shifts before {len(ours)}: it would answer otherwise. "
+        "(TSM's code shifts every second block of ResNet-101 and -152; teinet shifts every block.)"
+    )
+
+
+def _check_ends(model: VideoClassifier, translation: Translation, path: str | Path) -> None:
+    """Say plainly where the input is no picture, the network no image network, or the head of other classes."""
+    tensors = translation.tensors
+    first = tensors.get(next(key for key, value in model.state_dict().items() if value.dim() == 4))
+    if first is not None and first.dim() == 5:
+        raise CheckpointError(f"{path}: a network of 3-D convolutions; only 2-D ones can be converted.")
+    if first is not None and first.dim() == 4 and first.shape[1] != 3:
+        raise CheckpointError(
+            f"{path}: its first convolution takes {first.shape[1]} channels, not the 3 of a colour picture "
+            "(optical flow or differences of frames?); only networks of colour pictures can be converted."
+        )
+    head = tensors.get(f"{model.head_name}.weight")
+    if head is None:
+        raise CheckpointError(
+            f"{path}: holds no head ({model.head_name}), so it recognises nothing by itself; if its keys are timm's, "
+            "teinet train can start from it (--backbone-weights)."
+        )
+    if head.shape[0] != model.num_classes:
+        raise CheckpointError(
+            f"{path}: its head tells {head.shape[0]} classes apart, but {model.num_classes} class names are given; "
+            "the list must be the one that it was trained with, in that order."
+        )

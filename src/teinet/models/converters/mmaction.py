@@ -1,0 +1,85 @@
+"""MMAction2 (mmaction/models/backbones: resnet, resnet_tsm, mobilenet_v2, mobilenet_v2_tsm): its TSN and TSM.
+
+Convolution and norm stand in one module, as its `conv` and `bn`; the head is `cls_head.fc_cls`. A shift keeps what is
+behind it as its `net`: in a ResNet the convolution, in a MobileNetV2 the module of convolution and norm.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from teinet.models.converters.networks import (
+    MOBILENET,
+    MOBILENET_BLOCKS,
+    Translation,
+    find_resnet,
+    mobilenet_key,
+    refuse_variants,
+    translate_keys,
+    unknown_network,
+)
+from teinet.models.weights import Checkpoint
+
+_BASE = "backbone."
+_HEAD = re.compile(r"cls_head\.fc_cls\.(weight|bias)")
+_RESNET = re.compile(r"((?:layer\d\.\d+\.)?)conv(\d)\.(conv|bn)(?:\.net)?\.(\w+)")
+_SHORTCUT = re.compile(r"(layer\d\.\d+\.downsample)\.(conv|bn)\.(\w+)")
+_ENDS = re.compile(r"conv([12])\.(conv|bn)\.(\w+)")
+_BLOCK = re.compile(r"layer(\d)\.(\d+)\.conv\.(\d)(?:\.net)?\.(conv|bn)\.(\w+)")
+
+
+def fits(keys: Iterable[str]) -> bool:
+    """Whether these keys are MMAction2's."""
+    return any(key.startswith((_BASE, "cls_head.")) for key in keys)
+
+
+def translate(checkpoint: Checkpoint, source: str | Path, backbone: str | None = None) -> Translation:
+    """Its weights under timm's keys.
+
+    Args:
+        checkpoint: what the file holds.
+        source: what messages call the file.
+        backbone: not needed: the keys say which network it is.
+
+    Raises:
+        CheckpointError: a variant that no network here equals, or a network that is not known.
+    """
+    tensors = checkpoint.tensors
+    refuse_variants(tensors, source)
+    if f"{_BASE}layer7.0.conv.0.conv.weight" in tensors:
+        return translate_keys(tensors, _mobilenet, MOBILENET)
+    inner = {key.removeprefix(_BASE).replace(".net.", "."): tensor for key, tensor in tensors.items()}
+    network = find_resnet(inner, conv=".conv")
+    if network is None:
+        raise unknown_network(tensors, source, "MMAction2's ResNet-18, -34, -50, -101, -152 and MobileNetV2")
+    return translate_keys(tensors, _resnet, network)
+
+
+def _resnet(key: str) -> str | None:
+    if match := _HEAD.fullmatch(key):
+        return f"fc.{match[1]}"
+    inner = key.removeprefix(_BASE)
+    if match := _RESNET.fullmatch(inner):
+        block, number, kind, leaf = match.groups()
+        return f"{block}{kind}{number}.{leaf}"
+    if match := _SHORTCUT.fullmatch(inner):
+        return f"{match[1]}.{('conv', 'bn').index(match[2])}.{match[3]}"
+    return None
+
+
+def _mobilenet(key: str) -> str | None:
+    if match := _HEAD.fullmatch(key):
+        return f"classifier.{match[1]}"
+    inner = key.removeprefix(_BASE)
+    if match := _ENDS.fullmatch(inner):  # conv1 begins the network, conv2 ends it
+        number, kind, leaf = match.groups()
+        conv = {"1": "conv_stem", "2": "conv_head"}[number]
+        return f"{conv if kind == 'conv' else f'bn{number}'}.{leaf}"
+    if match := _BLOCK.fullmatch(inner):
+        stage, block, part, kind, leaf = match.groups()
+        place = (int(stage) - 1, int(block))
+        if place in MOBILENET_BLOCKS:
+            return mobilenet_key(MOBILENET_BLOCKS.index(place), int(part), kind == "bn", leaf)
+    return None

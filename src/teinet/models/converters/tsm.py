@@ -1,0 +1,75 @@
+"""TSM's own repository, mit-han-lab/temporal-shift-module (ops/models.py, ops/temporal_shift.py): its TSM and TSN.
+
+`base_model.` is torchvision's ResNet, or a MobileNetV2 that numbers the layers inside its blocks; `new_fc` is the head,
+or the base model's own where it was trained without dropout. A shift keeps the convolution behind it as its `net`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from teinet.models.converters.networks import (
+    MOBILENET,
+    Translation,
+    find_resnet,
+    mobilenet_key,
+    refuse_variants,
+    translate_keys,
+    unknown_network,
+)
+from teinet.models.weights import Checkpoint
+
+_BASE = "base_model."
+_HEADS = re.compile(r"(?:new_fc|base_model\.fc|base_model\.classifier)\.(weight|bias)")
+_MOBILENET = re.compile(r"features\.(\d+)\.(?:conv\.)?(\d)(?:\.net)?\.(\w+)")
+_ENDS = {0: ("conv_stem", "bn1"), 18: ("conv_head", "bn2")}  # the features between them are blocks
+
+
+def fits(keys: Iterable[str]) -> bool:
+    """Whether these keys are this repository's."""
+    return any(key.startswith((_BASE, "new_fc.")) for key in keys)
+
+
+def translate(checkpoint: Checkpoint, source: str | Path, backbone: str | None = None) -> Translation:
+    """Its weights under timm's keys.
+
+    Args:
+        checkpoint: what the file holds.
+        source: what messages call the file.
+        backbone: not needed: the keys say which network it is.
+
+    Raises:
+        CheckpointError: a variant that no network here equals, or a network that is not known.
+    """
+    tensors = checkpoint.tensors
+    refuse_variants(tensors, source)
+    if f"{_BASE}features.0.0.weight" in tensors:
+        return translate_keys(tensors, _mobilenet, MOBILENET)
+    inner = {key.removeprefix(_BASE).replace(".net.", "."): tensor for key, tensor in tensors.items()}
+    network = find_resnet(inner)
+    if network is None:
+        raise unknown_network(tensors, source, "TSM's ResNet-18, -34, -50, -101, -152 and MobileNetV2")
+    return translate_keys(tensors, _resnet, network)
+
+
+def _resnet(key: str) -> str | None:
+    if match := _HEADS.fullmatch(key):
+        return f"fc.{match[1]}"
+    return key.removeprefix(_BASE).replace(".net.", ".") if key.startswith(_BASE) else None
+
+
+def _mobilenet(key: str) -> str | None:
+    if match := _HEADS.fullmatch(key):
+        return f"classifier.{match[1]}"
+    match = _MOBILENET.fullmatch(key.removeprefix(_BASE))
+    if match is None:
+        return None
+    layer, leaf = int(match[1]), match[3]
+    part, kind = divmod(int(match[2]), 3)  # convolution, norm, activation, and again
+    if kind > 1:
+        return None
+    if layer in _ENDS:
+        return f"{_ENDS[layer][kind]}.{leaf}"
+    return mobilenet_key(layer - 1, part, kind == 1, leaf)

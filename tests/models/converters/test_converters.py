@@ -1,0 +1,299 @@
+"""A converted network answers as the foreign one does; what has no equal here is refused in one line that names why."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from teinet.errors import CheckpointError, ConfigError
+from teinet.models import load_weights, save_weights
+from teinet.models.converters import FORMATS, convert_checkpoint
+from teinet.models.converters.hints import contradictions, frames_in_name
+from teinet.models.converters.networks import find_resnet
+from tests.models.converters.foreign import FILES, build, mmaction_file, randomise, tsm_file
+
+T = 4
+NAMES = ["wave", "clap", "jump", "rest", "walk"]
+
+
+@pytest.fixture(scope="module")
+def tsm18(tmp_path_factory):
+    """A TSM-ResNet-18 of TSM's repository, and its file."""
+    net = randomise(build("tsm", "resnet18", 5, T, shift=True))
+    path = tmp_path_factory.mktemp("tsm") / "net.pth.tar"
+    torch.save(tsm_file(net), path)
+    return net, path
+
+
+def clips(seed: int = 0) -> torch.Tensor:
+    return torch.randn(2, T, 3, 64, 64, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@torch.no_grad()
+def same(ours: nn.Module, theirs: nn.Module) -> None:
+    x = clips()
+    a, b = ours.double().eval()(x), theirs.double().eval()(x)
+    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+    assert a.std() > 1e-3  # not the same because both are nothing
+
+
+@pytest.mark.parametrize(
+    ("format", "backbone", "shift", "legacy"),
+    [
+        ("tsm", "resnet18", True, False),
+        ("tsm", "resnet50", True, True),
+        ("tsm", "mobilenetv2_100", True, False),
+        ("tsm", "resnet18", False, True),
+        ("mmaction", "resnet18", True, True),
+        ("mmaction", "resnet50", True, False),
+        ("mmaction", "mobilenetv2_100", True, True),
+        ("mmaction", "mobilenetv2_100", False, False),
+    ],
+)
+def test_the_answers_stay(tmp_path, format, backbone, shift, legacy):
+    net = randomise(build(format, backbone, 5, T, shift=shift))
+    path = tmp_path / "net.pth.tar"
+    torch.save(FILES[format](net), path, _use_new_zipfile_serialization=not legacy)
+    done = convert_checkpoint(path, class_names=NAMES, num_frames=T)
+    assert done.format == format and done.interpolation == "bilinear" and "optimizer" in done.left_out
+    save_weights(tmp_path / "ours.safetensors", done.model, {"class_names": NAMES})
+    ours, header = load_weights(tmp_path / "ours.safetensors")
+    assert header["architecture"]["name"] == f"{'tsm' if shift else 'tsn'}_{backbone}"
+    assert header["class_names"] == NAMES and ours.num_frames == T
+    same(ours, net)
+
+
+def test_the_order_of_frames_matters_to_the_converted_tsm(tsm18):
+    model = convert_checkpoint(tsm18[1], class_names=NAMES, num_frames=T).model.double()
+    with torch.no_grad():
+        assert not torch.allclose(model(clips()), model(clips().flip(1)), rtol=1e-3)
+
+
+def test_another_division_of_channels_is_kept(tmp_path):
+    net = randomise(build("tsm", "resnet18", 5, T, shift=True, div=4))
+    torch.save(tsm_file(net), tmp_path / "a.pth")
+    save_weights(
+        tmp_path / "a.safetensors",
+        convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, num_frames=T, n_div=4).model,
+    )
+    same(load_weights(tmp_path / "a.safetensors")[0], net)
+
+
+class PerFrame(nn.Module):
+    def __init__(self, cnn: nn.Module):
+        super().__init__()
+        self.cnn = cnn
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.cnn(x.flatten(0, 1)).unflatten(0, x.shape[:2]).mean(1)
+
+
+@pytest.mark.parametrize("kind", ["torchvision", "timm, named", "timm, by its file", "safetensors"])
+def test_plain_networks_become_tsn(tmp_path, kind):
+    name = {"timm, named": "tf_efficientnet_lite0", "timm, by its file": "seresnet18"}.get(kind, "resnet18")
+    net = (
+        torchvision.models.resnet18(num_classes=5) if kind == "torchvision" else timm.create_model(name, num_classes=5)
+    )
+    randomise(net)
+    path = tmp_path / ("a.safetensors" if kind == "safetensors" else "a.pth")
+    if kind == "safetensors":
+        save_file(net.state_dict(), path, {"format": "pt"})
+    elif kind == "timm, by its file":
+        torch.save({"epoch": 3, "arch": name, "state_dict": net.state_dict(), "state_dict_ema": net.state_dict()}, path)
+    else:
+        torch.save({"model": net.state_dict(), "epoch": 1} if kind == "torchvision" else net.state_dict(), path)
+    named = "tf_efficientnet_lite0" if kind == "timm, named" else None
+    done = convert_checkpoint(path, class_names=NAMES, num_frames=T, backbone=named)
+    assert done.format == "timm" and done.model.config["name"] == f"tsn_{name}"
+    assert done.interpolation == ("bilinear" if name == "resnet18" else "bicubic")
+    assert set(done.left_out) == {
+        "torchvision": {"epoch"},
+        "timm, by its file": {"epoch", "arch", "state_dict_ema"},
+    }.get(kind, set())
+    same(done.model, PerFrame(net))
+    mean = (0.5,) * 3 if named else (0.485, 0.456, 0.406)
+    assert done.model.data_config["mean"] == mean
+
+
+# The plain networks of `foreign` themselves, and the names that they give their weights.
+
+
+@pytest.mark.parametrize(
+    ("format", "backbone"),  # TSM's ResNets are torchvision's by construction
+    [("tsm", "mobilenetv2_100"), ("mmaction", "mobilenetv2_100"), ("mmaction", "resnet18"), ("mmaction", "resnet50")],
+)
+def test_the_plain_networks_are_torchvisions(format, backbone):
+    plain = randomise(build(format, backbone, 1000, T, shift=False))
+    with torch.device("meta"):
+        truth = getattr(torchvision.models, backbone.replace("mobilenetv2_100", "mobilenet_v2"))()
+    values = plain.state_dict().values()  # both list their layers in the order in which they run
+    truth.load_state_dict(dict(zip(truth.state_dict(), values, strict=True)), assign=True)
+    same(plain, PerFrame(truth))
+
+
+@pytest.mark.parametrize(
+    ("format", "backbone", "keys"),
+    [
+        (
+            "tsm",
+            "resnet50",
+            ["base_model.layer1.0.conv1.net.weight", "base_model.layer1.0.bn1.weight", "new_fc.weight"],
+        ),
+        ("tsm", "mobilenetv2_100", ["base_model.features.3.conv.0.net.weight", "base_model.features.1.conv.0.weight"]),
+        ("mmaction", "resnet50", ["backbone.layer1.0.conv1.conv.net.weight", "backbone.layer1.0.conv1.bn.weight"]),
+        ("mmaction", "resnet50", ["backbone.layer1.0.downsample.conv.weight", "cls_head.fc_cls.weight"]),
+        ("mmaction", "mobilenetv2_100", ["backbone.layer2.1.conv.0.net.conv.weight", "backbone.conv2.conv.weight"]),
+    ],
+)
+def test_the_plain_networks_have_the_projects_keys(format, backbone, keys):
+    own = build(format, backbone, 5, T, shift=True).state_dict()
+    assert set(keys) <= set(own)
+    shifted = sum(".net." in key and key.endswith("weight") and own[key].dim() == 4 for key in own)
+    assert shifted == (10 if backbone == "mobilenetv2_100" else 16)
+
+
+# What is refused.
+
+
+def test_resnet101_of_tsm_shifts_every_second_block(tmp_path):
+    state = build("tsm", "resnet101", 5, T, shift=True, every=2).state_dict()
+    small = {f"module.{key}": torch.zeros(()).expand(value.shape) for key, value in state.items()}
+    torch.save({"state_dict": small}, tmp_path / "a.pth")
+    with pytest.raises(
+        CheckpointError, match=r"a\.pth: shifts before 18 .*not before layer1\.1\.conv1.* before 33.*-101"
+    ):
+        convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, num_frames=T)
+
+
+KERNEL = torch.ones(64, 10, 7, 7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"base_model.conv1.weight": KERNEL}, "10 channels, not the 3"),
+        ({"base_model.layer2.0.nl.g.weight": KERNEL}, "non-local blocks"),
+        ({"base_model.layer2.net.0.conv1.weight": KERNEL}, "pools over time"),
+        ({"base_model.layer2.0.net.conv1.weight": KERNEL}, "shifts whole blocks"),
+        ({"base_model.layer2.0.tam.G.0.weight": KERNEL}, "TANet"),
+        ({"base_model.extra.weight": KERNEL}, r"unexpected extra\.weight.*tsm_resnet18"),
+        ({"base_model.fc.weight": torch.ones(5, 512)}, r"unexpected base_model\.fc\.weight"),
+        ({"base_model.layer2.1.conv2.net.weight": KERNEL}, "also before .*conv2"),
+        ({"base_model.layer1.0.bn1.weight": None}, r"missing layer1\.0\.bn1\.weight"),
+        ({"base_model.layer1.0.bn1.weight": torch.ones(3)}, r"bn1\.weight \(3 in the file"),
+        ({"new_fc.weight": None}, "holds no head"),
+        ({"new_fc.weight": torch.ones(6, 512)}, "6 classes apart, but 5 class names"),
+        ({"base_model.layer1.0.conv2.weight": torch.ones(128, 4, 3, 3)}, "none of the networks known.*ResNet-18"),
+        ({"base_model.layer1.2.conv2.weight": KERNEL}, "none of the networks known"),
+        ({"base_model.conv1.weight": None}, "none of the networks known"),
+        ({"base_model.conv1.weight": torch.ones(64, 3, 1, 7, 7)}, "3-D"),
+        ({"base_model.layer1.0.conv1.temporal.x": KERNEL}, "recogniser of teinet already"),
+    ],
+)
+def test_what_has_no_equal_here_is_refused_by_name(tmp_path, tsm18, changes, message):
+    changes = {f"module.{key}": value for key, value in changes.items()}
+    torch.save(tsm_file(tsm18[0].float(), **changes), tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=rf"a\.pth: .*{message}"):
+        convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, num_frames=T)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbone.layer2.0.non_local_block.g.weight": KERNEL}, "non-local blocks"),
+        ({"backbone.layer2.0.net.conv1.conv.weight": KERNEL}, "shifts whole blocks"),
+        ({"backbone.layer1.0.tam.G.0.weight": KERNEL}, "TANet"),
+        ({"backbone.conv1.conv.weight": torch.ones(64, 3, 1, 7, 7)}, "3-D"),
+        ({"backbone.conv1.conv.weight": KERNEL}, "10 channels"),
+        ({"backbone.extra.weight": KERNEL}, r"unexpected backbone\.extra\.weight"),
+        ({"backbone.layer1.0.conv3.conv.weight": KERNEL}, "none of the networks known.*MobileNetV2"),
+    ],
+)
+def test_mmaction2s_other_networks_are_refused_by_name(tmp_path, changes, message):
+    net = build("mmaction", "resnet18", 5, T, shift=True).to_empty(device="cpu")
+    torch.save(mmaction_file(net, **changes), tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=rf"a\.pth: .*{message}"):
+        convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, num_frames=T)
+
+
+def test_settings_that_do_not_fit_are_refused(tmp_path, tsm18):
+    path = tsm18[1]
+    for options, error, message in (
+        ({"num_frames": None}, ConfigError, "tsm_resnet18, .*give --frames T"),
+        ({"num_frames": 0}, ConfigError, "at least 1"),
+        ({"format": "mmaction"}, CheckpointError, "not those of MMAction2.*format tsm"),
+        ({"format": "timm"}, CheckpointError, "not those of torchvision or timm"),
+        ({"format": "tms"}, ConfigError, "no format 'tms'.*'tsm'"),
+        ({"backbone": "resnet18"}, ConfigError, "omit it"),
+        ({"class_names": ["a"] * 5}, ConfigError, "twice"),
+        ({"n_div": 1}, ConfigError, "n_div"),
+    ):
+        with pytest.raises(error, match=message):
+            convert_checkpoint(path, **{"class_names": NAMES, "num_frames": T, **options})
+    with pytest.raises(CheckpointError, match="no such file"):
+        convert_checkpoint(tmp_path / "absent.pth", class_names=NAMES)
+
+
+def test_networks_that_no_key_names_ask_for_their_name(tmp_path):
+    torch.save(timm.create_model("test_resnet", num_classes=5).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="--backbone NAME"):
+        convert_checkpoint(tmp_path / "a.pth", class_names=NAMES)
+    with pytest.raises(ConfigError, match=r"timm cannot build test_resnet\.x"):
+        convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, backbone="test_resnet.x")
+    with pytest.raises(ConfigError, match="Did you mean"):
+        convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, backbone="test_resnett")
+    assert convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, backbone="test_resnet").model.num_frames == 8
+
+
+def test_a_recogniser_is_not_converted(tmp_path, tsm18):
+    save_weights(tmp_path / "a.safetensors", convert_checkpoint(tsm18[1], class_names=NAMES, num_frames=T).model)
+    with pytest.raises(CheckpointError, match="recogniser of teinet already"):
+        convert_checkpoint(tmp_path / "a.safetensors", class_names=NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "frames"),
+    [
+        ("TSM_something_RGB_resnet50_shift8_blockres_avg_segment16_e45.pth", 16),
+        ("tsm_r50_dense_1x1x8_100e_kinetics400_rgb.pth", 8),
+        ("tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_kinetics400-rgb.pth", 16),
+        ("i3d_r50_32x2x1_100e.pth", None),
+        ("resnet18-5c106cde.pth", None),
+    ],
+)
+def test_names_give_hints(name, frames):
+    assert frames_in_name(f"/models/segment3/{name}") == frames
+
+
+def test_names_that_say_otherwise_are_noted():
+    settings = {"num_frames": 8, "n_div": 8, "strategy": "segments"}
+    assert contradictions("TSM_x_shift8_blockres_avg_segment8_e45.pth", **settings) == []
+    notes = contradictions("TSM_x_shift4_blockres_avg_segment16_e100_dense.pth", **settings)
+    assert [word in note for word, note in zip(("16 frames", "shift4", "dense"), notes, strict=True)] == [True] * 3
+
+
+def test_a_tsn_is_given_eight_frames_unless_its_name_says_something(tmp_path):
+    torch.save(torchvision.models.resnet18(num_classes=5).state_dict(), tmp_path / "segment5.pth")
+    with pytest.raises(ConfigError, match="Its name says 5; if that is right, give 5"):
+        convert_checkpoint(tmp_path / "segment5.pth", class_names=NAMES)
+    (tmp_path / "segment5.pth").rename(tmp_path / "a.pth")
+    assert convert_checkpoint(tmp_path / "a.pth", class_names=NAMES).model.num_frames == 8
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "resnext50_32x4d"]
+)
+def test_plain_resnets_are_known_by_their_keys_and_shapes(name):
+    with torch.device("meta"):
+        state = getattr(torchvision.models, name)().state_dict()
+    assert find_resnet(state) == (name if name.startswith("resnet") else None)
+
+
+def test_every_format_tells_its_own_from_the_others():
+    keys = {"tsm": "base_model.conv1.weight", "mmaction": "backbone.conv1.conv.weight", "timm": "conv1.weight"}
+    for name, key in keys.items():
+        assert [n for n, format in FORMATS.items() if format.fits([key])] == [name]
