@@ -11,6 +11,7 @@ import torchvision
 from torch import nn
 
 from teinet.models import insert_temporal, set_num_frames
+from teinet.models.families import BLOCKS
 from teinet.models.insertion import find_places
 
 SHORT = {"layers": (1, 1, 1, 1)}  # one block a stage, real widths
@@ -45,6 +46,16 @@ FAMILIES = {
     "byobnet": ("gernet_s", {}),
     "hardcorenas": ("hardcorenas_a", {}),
     "tresnet": ("tresnet_m", SHORT),
+    "byobnet dark and edge": ("test_byobnet", {}),
+    "cspnet bottleneck": ("cspresnext50", {}),
+    "cspnet edge": ("cs3edgenet_x", {}),
+    "dla basic": ("dla34", {}),
+    "dla res2next": ("dla60_res2next", {}),
+    "regnet pre-activation": ("regnetv_040", {}),
+    "resnet v2 pre-activation": ("resnetv2_18", {}),
+    "senet bottleneck": ("legacy_seresnext26_32x4d", {}),
+    "sknet bottleneck": ("skresnet50", SHORT),
+    "torchvision resnet bottleneck": (torchvision.models.resnet50, {}),
     "torchvision resnet": (torchvision.models.resnet18, {}),
     "torchvision mobilenet v2": (torchvision.models.mobilenet_v2, {"width_mult": 0.35}),
     "torchvision regnet": (torchvision.models.regnet_x_400mf, {}),
@@ -62,6 +73,16 @@ def backbone(family: str) -> nn.Module:
     if callable(make):
         return make(num_classes=6, **options)
     return timm.create_model(make, num_classes=6, **options)
+
+
+# Blocks of which the library has no network of its own: variants that a user may build.
+WITHOUT_NETWORK = {"timm.models.resnetv2.Bottleneck"}
+
+
+def test_every_block_that_is_known_is_tried():
+    kinds = {cls for family in FAMILIES for module in backbone(family).modules() for cls in type(module).__mro__}
+    seen = {f"{cls.__module__}.{cls.__qualname__}" for cls in kinds}
+    assert set(BLOCKS) - seen == WITHOUT_NETWORK
 
 
 @torch.no_grad()

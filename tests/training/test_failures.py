@@ -341,3 +341,37 @@ def test_the_last_weights_load_and_carry_the_recipe(train, clips):
     assert list(recognizer.class_names) == sorted(p.name for p in clips.iterdir())
     assert recognizer.header["scores"]["epoch"] == 2 and recognizer.header["recipe"]["optim"]["epochs"] == 2
     assert len(to_clips(read_listing(clips).rows, recognizer.class_names, source="")) == 12
+
+
+def test_classes_without_training_clips_are_said(clips, tmp_path, caplog):
+    lines = [f"{p},{p.parent.name},{'val' if p.stem == '3' else 'train'}" for p in sorted(clips.rglob("*.mp4"))]
+    lines[3] = lines[3].replace("moving left,", "moving lefft,")  # misspelt, and only to validate
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label,split", *lines]))
+    words = [w for w in small(tmp_path / "clips.csv", "--output", tmp_path) if w not in ("--data.val_share", "0.25")]
+    assert main(["train", *words, "--epochs", "1"]) == 0
+    assert "1 of 4 classes have no training clips ('moving lefft')" in caplog.text
+
+
+def test_fine_tuning_takes_the_network_of_the_weights(train, clips, tmp_path):
+    assert train("--model.gate", "residual", "--model.stages", "[4,5]")[0] == 0
+    words = ("--data", clips, "--weights", tmp_path / "run", "--size", 32, "--epochs", 1, "--batch-size", 3)
+    words = (*words, "--workers", 0, "--output", tmp_path, "--name", "fine", "--run.accelerator", "cpu")
+    assert main(["train", *map(str, words)]) == 0
+    recipe = parse_recipe(["--config", str(tmp_path / "fine" / "recipe.yaml")])[0]
+    assert (recipe.model.name, recipe.model.num_frames) == ("teinet_resnet10t", 2)
+    assert (recipe.model.gate, recipe.model.stages) == ("residual", [4, 5])
+
+
+def test_a_division_that_is_drawn_anew_is_not_tested(clips, tmp_path, capsys):
+    """Clips that were added since training change which ones are held out: some of them trained."""
+    import shutil
+
+    mine = tmp_path / "clips"
+    shutil.copytree(clips, mine)
+    assert main(["train", *small(mine, "--output", tmp_path, "--name", "run", "--epochs", 1)]) == 0
+    assert main(["test", str(tmp_path / "run")]) == 0
+    shutil.copy(mine / "resting" / "0.mp4", mine / "resting" / "new.mp4")
+    capsys.readouterr()
+    assert main(["test", str(tmp_path / "run")]) == 2
+    assert "may have been trained on" in capsys.readouterr().err
+    assert main(["test", str(tmp_path / "run"), "--data", str(mine)]) == 0  # these clips, on purpose

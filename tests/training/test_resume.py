@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import signal
 import subprocess
 import time
@@ -28,18 +29,23 @@ def interrupt(words: list[str], run: Path, number: signal.Signals, *, at_step: i
     process = subprocess.Popen(
         command(*words), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    state, began = run / "resume.ckpt", time.monotonic()
     try:
-        while process.poll() is None and time.monotonic() - began < 120:
-            if state.exists() and torch.load(state, weights_only=True)["global_step"] >= at_step:
-                process.send_signal(number)
-                break
-            time.sleep(0.005)
+        wait_for_state(process, run, at_step=at_step)
+        process.send_signal(number)
         errors = process.communicate(timeout=60)[1]
     finally:
         process.kill()
         process.wait()
-    return process.returncode, errors, torch.load(state, weights_only=True)
+    return process.returncode, errors, torch.load(run / "resume.ckpt", weights_only=True)
+
+
+def wait_for_state(process: subprocess.Popen, run: Path, *, at_step: int) -> None:
+    """Return once a run has saved the state of `at_step` steps, or has ended."""
+    state, began = run / "resume.ckpt", time.monotonic()
+    while process.poll() is None and time.monotonic() - began < 120:
+        if state.exists() and torch.load(state, weights_only=True)["global_step"] >= at_step:
+            return
+        time.sleep(0.005)
 
 
 def log(run: Path) -> list[dict]:
@@ -90,6 +96,41 @@ def test_ctrl_c_says_how_to_go_on_and_goes_on(clips, whole, tmp_path, capsys):
     assert {p: p.read_bytes() for p in run.rglob("*") if p.is_file()} == files
 
 
+def test_sigterm_to_all_processes_of_a_run_is_a_clean_stop(clips, whole, tmp_path):
+    """As systemd, docker and batch systems send it: the workers get it too."""
+    run = tmp_path / "run"
+    words = train(clips, tmp_path, "run", "--workers", 2)
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command(*words), env=environment(), process_group=0, **pipes)
+    wait_for_state(process, run, at_step=6)
+    os.killpg(process.pid, signal.SIGTERM)
+    (line,) = process.communicate(timeout=60)[1].strip().splitlines()
+    assert process.returncode == 130 and f"teinet train --resume {run}" in line
+    assert main(["train", "--resume", str(run)]) == 0
+    assert_same(run, whole[1])
+
+
+def test_a_second_ctrl_c_stops_at_once_and_says_how_to_go_on(clips, whole, tmp_path, monkeypatch, capsys):
+    from teinet.training.module import TrainingModule
+
+    step = TrainingModule.training_step
+
+    def press_twice(self, batch, batch_idx):
+        if self.global_step == 7:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, batch, batch_idx)
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", press_twice)
+        assert main(train(clips, tmp_path, "run")) == 130
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "stopped at once" in line and f"teinet train --resume {run}" in line
+    assert main(["train", "--resume", str(run)]) == 0
+    assert_same(run, whole[1])
+
+
 class Stop(Exception):
     """What stands for a machine that goes down."""
 
@@ -115,8 +156,8 @@ def test_stopped_at_the_end_of_an_epoch(clips, whole, tmp_path, monkeypatch, mom
     assert_same(tmp_path / "run", whole[1])
 
 
-@pytest.mark.parametrize("every_steps", [0, 2])
-def test_states_between_which_a_run_is_lost(clips, whole, tmp_path, monkeypatch, every_steps):
+@pytest.mark.parametrize(("every_steps", "workers"), [(0, 0), (2, 0), (0, 2)])
+def test_states_between_which_a_run_is_lost(clips, whole, tmp_path, monkeypatch, every_steps, workers):
     from teinet.training.module import TrainingModule
 
     step = TrainingModule.training_step
@@ -129,7 +170,7 @@ def test_states_between_which_a_run_is_lost(clips, whole, tmp_path, monkeypatch,
     with monkeypatch.context() as patch:
         patch.setattr(TrainingModule, "training_step", die)
         with pytest.raises(Stop):
-            main(train(clips, tmp_path, "run", "--run.save_every_steps", every_steps))
+            main(train(clips, tmp_path, "run", "--run.save_every_steps", every_steps, "--workers", workers))
     state = torch.load(tmp_path / "run" / "resume.ckpt", weights_only=True)
     assert state["global_step"] == {0: 5, 2: 8}[every_steps]
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0

@@ -59,11 +59,17 @@ def run(args: argparse.Namespace) -> int:
                 done += 1
                 if answer.error is not None:
                     failed = True
+                if answer.error is not None and not _shown(args):
                     print(_printable(f"{answer.path}: {' '.join(answer.error.split())}"), file=sys.stderr)
         except KeyboardInterrupt:
             print(f"stopped after {done} of {len(videos)} videos; their answers are written", file=sys.stderr)
             return 130
     return int(failed)
+
+
+def _shown(args: argparse.Namespace) -> bool:
+    """Whether the answers, errors among them, stand before the same eyes as standard error."""
+    return not (args.json or args.csv or args.output) and sys.stdout.isatty()
 
 
 @contextmanager

@@ -37,7 +37,7 @@ SHORT = {
     "--workers": "--run.workers",
 }
 # Settings of the machine and not of the run: they do not change what is learnt.
-MACHINE = ("max_unreadable", "workers", "threads", "save_every_steps", "save_every_minutes")
+MACHINE = ("max_unreadable", "workers", "read_timeout", "threads", "save_every_steps", "save_every_minutes")
 
 _DESCRIPTION = """\
 Train a network on labelled clips. Settings come from a recipe (YAML), then from the command line; the defaults are
@@ -182,7 +182,9 @@ def _explain(text: str) -> str:
     if unknown:
         name = unknown[1]
         valid = field_names() if "." in name else [*field_names(), *(s[2:] for s in SHORT)]
-        return f"there is no setting {name!r}.{nearest(name, valid)} teinet train --help lists all"
+        last = name.rpartition(".")[2]
+        hint = f" Did you mean {_OFTEN[last]!r}?" if last in _OFTEN else nearest(name, valid)
+        return f"there is no setting {name!r}.{hint} teinet train --help lists all"
     if wrong := re.search(r'Parser key "([\w.]+)": (.+?)(?:Got|Given) value: ?(.*)$', text):
         name, kind, value = wrong.groups()
         return f"{name} is {value!r}; it must be {_kind(kind)}.{nearest(value, _choices(kind))}"
@@ -193,6 +195,17 @@ def _explain(text: str) -> str:
     if broken := re.search(r"Problems parsing config: (.+)", text):
         return f"the recipe is no valid YAML: {broken[1]}"
     return text
+
+
+# What other trainers call our settings.
+_OFTEN = {
+    "learning_rate": "optim.lr",
+    "batch": "optim.batch_size",
+    "num_workers": "run.workers",
+    "gpus": "run.devices",
+    "num_segments": "model.num_frames",
+    "wd": "optim.weight_decay",
+}
 
 
 def _choices(text: str) -> list[str]:
@@ -233,6 +246,7 @@ def main(argv: list[str]) -> int:
         changed = {name: getattr(recipe.run, name) for name in MACHINE if f"run.{name}" in given}
         recipe, folder = _resumed(Path(options.resume))
         recipe = replace(recipe, run=replace(recipe.run, **changed))
+    recipe = _with_network_of_weights(recipe, argv)
     if options.dry_run:
         from teinet.cli.dry_run import print_plan
 
@@ -278,6 +292,20 @@ def _report(console: Any, recipe: Recipe, done: list[Any]) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _with_network_of_weights(recipe: Recipe, argv: list[str]) -> Recipe:
+    """Fine-tuning takes the network that the weights hold, unless one was named."""
+    words = expand(argv)
+    named = any(w.startswith(("--model.name", "--config")) for w in words)
+    if not recipe.model.weights or named or "--resume" in words:
+        return recipe
+    from teinet.models.checkpoint import read_recogniser
+
+    architecture = read_recogniser(recipe.model.weights)[0]["architecture"]
+    given = {w.partition("=")[0].removeprefix("--model.") for w in words if w.startswith("--model.")}
+    own = {f.name for f in fields(recipe.model)} - given - {"weights", "dropout", "pretrained", "backbone_weights"}
+    return replace(recipe, model=replace(recipe.model, **{k: v for k, v in architecture.items() if k in own}))
 
 
 def _resumed(folder: Path) -> tuple[Recipe, Path]:

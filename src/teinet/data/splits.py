@@ -154,8 +154,7 @@ def read_config(config: DataConfig) -> Listing:
     for split, path in (("val", config.val_path), ("test", config.test_path)):
         if path is not None:
             more = read(path)
-            if (more.format, more.class_names) != (listing.format, listing.class_names) and not more.numbered:
-                listing = _joined(listing, more, path)
+            _refuse_other_kind(listing, more, path)
             rows = [r._replace(split=r.split or "train") for r in listing.rows]
             listing = replace(listing, rows=rows + [r._replace(split=split) for r in more.rows])
     if names is not None:
@@ -166,12 +165,11 @@ def read_config(config: DataConfig) -> Listing:
     return listing
 
 
-def _joined(listing: Listing, more: Listing, path: str) -> Listing:
+def _refuse_other_kind(listing: Listing, more: Listing, path: str) -> None:
     if more.format != listing.format:
         raise AnnotationError(path, f"is a list of format {more.format}, but {listing.source} one of {listing.format}")
-    if listing.class_names and more.class_names and set(more.class_names) - set(listing.class_names):
+    if more.class_names != listing.class_names and not (listing.numbered and more.numbered):
         raise AnnotationError(path, f"names other classes than {listing.source}; give one order with data.labels FILE")
-    return listing
 
 
 def _present(listing: Listing, config: DataConfig) -> tuple[list[Row], Source]:

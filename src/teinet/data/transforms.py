@@ -118,21 +118,21 @@ def train_clip(
 def test_crops(
     frames: torch.Tensor,
     preprocessing: Preprocessing,
-    num_crops: Literal[1, 3] = 1,
+    num_crops: int = 1,
     full_resolution: bool = False,
 ) -> torch.Tensor:
-    """Resize to the short side and cut the centre, or left, middle and right (top, middle, bottom of a portrait).
+    """Resize to the short side and cut the centre, or left, middle and right (of a portrait top, middle, bottom), or more.
 
     Args:
         frames: (T, H, W, 3) uint8, any H and W from 1.
-        num_crops: 1 or 3.
+        num_crops: at least 1; they lie evenly along the long side, from edge to edge.
         full_resolution: crops of side short_side instead of size.
 
     Returns:
         (num_crops, T, 3, S, S) uint8.
     """
-    if num_crops not in (1, 3):
-        raise ValueError(f"num_crops must be 1 or 3, not {num_crops}")
+    if num_crops < 1:
+        raise ValueError(f"num_crops must be at least 1, not {num_crops}")
     pictures = _pictures(frames)
     height, width = pictures.shape[-2:]
     short, side = preprocessing.short_side, preprocessing.short_side if full_resolution else preprocessing.size
@@ -142,12 +142,11 @@ def test_crops(
         interpolation = InterpolationMode(preprocessing.interpolation)
         pictures = F.resize(pictures, size, interpolation=interpolation, antialias=True)
     free_y, free_x = size[0] - side, size[1] - side
-    if num_crops == 1:
-        places = [(free_y // 2, free_x // 2)]
-    elif width >= height:
-        places = [(free_y // 2, x) for x in (0, free_x // 2, free_x)]
+    steps = [(i, num_crops - 1) for i in range(num_crops)] if num_crops > 1 else [(1, 2)]
+    if width >= height:
+        places = [(free_y // 2, free_x * i // n) for i, n in steps]
     else:
-        places = [(y, free_x // 2) for y in (0, free_y // 2, free_y)]
+        places = [(free_y * i // n, free_x // 2) for i, n in steps]
     crops = [pictures[..., y : y + side, x : x + side] for y, x in places]
     return torch.stack(crops)
 

@@ -28,22 +28,22 @@ class Views:
 
     Args:
         num_clips: clips spread over the video, at least 1.
-        num_crops: 1 (centre) or 3 (left, middle, right).
+        num_crops: 1 (centre), 3 (left, middle, right), or any other number, evenly from edge to edge.
         full_resolution: crops as large as the short side (256) and not as the training size (224).
-            None takes the field's habit: full for three crops, not for one.
+            None takes the field's habit: full for several crops, not for one.
     """
 
     num_clips: int = 1
-    num_crops: Literal[1, 3] = 1
+    num_crops: int = 1
     full_resolution: bool | None = None
 
     def __post_init__(self):
         if self.num_clips < 1:
             raise ConfigError(f"views: {self.num_clips} clips asked for; at least 1 is needed")
-        if self.num_crops not in (1, 3):
-            raise ConfigError(f"views: {self.num_crops} crops asked for; 1 and 3 exist")
+        if self.num_crops < 1:
+            raise ConfigError(f"views: {self.num_crops} crops asked for; at least 1 is needed")
         if self.full_resolution is None:
-            object.__setattr__(self, "full_resolution", self.num_crops == 3)
+            object.__setattr__(self, "full_resolution", self.num_crops > 1)
 
     @classmethod
     def parse(cls, text: str | Views) -> Views:
@@ -57,7 +57,7 @@ class Views:
         return cls(int(match[1]), int(match[2]), resolution)
 
     def __str__(self) -> str:
-        habit = self.full_resolution == (self.num_crops == 3)
+        habit = self.full_resolution == (self.num_crops > 1)
         return f"{self.num_clips}x{self.num_crops}" + ("" if habit else "/full" if self.full_resolution else "/crop")
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import warnings
 from collections.abc import Iterator
@@ -10,10 +11,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+import lightning as L
 import torch
 import torch.distributed
 
-from teinet.errors import ConfigError, nearest
+from teinet.errors import ConfigError, Interrupted, RunError, nearest
+
+_LOST = re.compile(r"Connection (closed|reset) by peer")
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -76,6 +80,26 @@ def quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
+@contextmanager
+def ending_together(trainer: L.Trainer) -> Iterator[None]:
+    """Let no process of a run on several devices wait for one that failed inside the block.
+
+    Raises:
+        RunError: another process failed; it has said why.
+    """
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt, SystemExit):  # of which all know
+        raise
+    except BaseException as error:
+        for process in getattr(trainer.strategy.launcher, "procs", []):  # those that the first one started
+            process.kill()
+            process.wait()
+        if isinstance(error, RuntimeError) and _LOST.search(str(error)):
+            raise RunError("another process of this run came to an end; what it printed says why") from None
+        raise
+
+
 def gather(value: Any) -> list[Any]:
     """What each process of the run holds, in every process; of a single process a list of one."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
@@ -86,6 +110,7 @@ def gather(value: Any) -> list[Any]:
 
 
 def prepare_worker(worker_id: int) -> None:
-    """Leave Ctrl-C to the main process and one thread to each worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Leave signals to the main process, which gets them too, and one thread to each worker."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -191,6 +191,8 @@ class Recognizer:
         if isinstance(videos, (str, PathLike)):
             raise ConfigError(f"predict_many takes several videos; one is recognizer({os.fspath(videos)!r})")
         views = Views.parse(views)
+        if start is not None and end is not None and start >= end:
+            raise ConfigError(f"no span of time between start {start:g} and end {end:g} s")
         average_views(torch.zeros(1, 1), averaging)  # a wrong name is an error now, not at the first video
 
         def load(video: Video) -> LoadedViews:

@@ -148,7 +148,9 @@ def weights_file(path: str | Path) -> Path:
     if not path.is_dir():
         return path
     if not (path / LAST).is_file():
-        raise CheckpointError(f"{path} holds no {LAST}; name a training run's folder or a .safetensors file.")
+        runs = sorted(file.parent for file in path.glob(f"*/{LAST}"))
+        hint = f" It holds {len(runs)} runs, such as {runs[0]}." if runs else ""
+        raise CheckpointError(f"{path} holds no {LAST}; name a training run's folder or a .safetensors file.{hint}")
     return path / LAST
 
 

@@ -114,7 +114,7 @@ def load_fitting(
         if keys
     ]
     if complaints:
-        raise CheckpointError(f"{source}: does not fit {_name(net)}: {'; '.join(complaints)}. {advice}")
+        raise CheckpointError(f"{source}: does not fit {_name(net)}. {advice} ({'; '.join(complaints)})")
     net.load_state_dict(given, strict=False)
 
 

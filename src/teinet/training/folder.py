@@ -38,15 +38,7 @@ def make_folder(recipe: Recipe) -> Path:
         folder = root / recipe.run.name
         if os.environ.get("LOCAL_RANK", "0") != "0":  # the first process makes it, and may have begun to fill it
             return folder
-        if (folder / STATE).exists():
-            raise ConfigError(
-                f"{folder} holds a run already; go on with it by `teinet train --resume {folder}`, "
-                "or take another run.name"
-            )
-        if folder.exists() and any(folder.iterdir()):
-            raise ConfigError(
-                f"{folder} holds files, but no run to go on with; remove the folder, or take another run.name"
-            )
+        refuse_folder(recipe)
     else:
         number = 1
         name = recipe.row.replace("/", "-") if recipe.row else recipe.model.name
@@ -56,6 +48,19 @@ def make_folder(recipe: Recipe) -> Path:
     if recipe.run.devices > 1:
         os.environ[FOLDER_VARIABLE] = str(folder)
     return folder
+
+
+def refuse_folder(recipe: Recipe) -> None:
+    """ConfigError where the folder that a run is to be made in holds something already."""
+    if not recipe.run.name or os.environ.get("LOCAL_RANK", "0") != "0":
+        return
+    folder = Path(recipe.run.output) / recipe.run.name
+    if (folder / STATE).exists():
+        raise ConfigError(
+            f"{folder} holds a run already; go on with it by `teinet train --resume {folder}`, or take another --name"
+        )
+    if folder.exists() and any(folder.iterdir()):
+        raise ConfigError(f"{folder} holds files, but no run to go on with; remove the folder, or take another --name")
 
 
 def is_run_of(folder: Path, recipe: Recipe) -> bool:

@@ -88,7 +88,8 @@ class TrainingModule(Scoring):
         self._stop_together(None if math.isfinite(loss.item()) else self._bad_loss(loss.item(), batch))
         self._seen = batch.frames[:1]
         self._rate = self.optimizers().param_groups[0]["lr"]
-        self.log_dict({"loss": loss.detach(), "lr": self._rate}, on_step=True, on_epoch=False, batch_size=len(batch.labels))
+        facts = {"loss": loss.detach(), "lr": self._rate}
+        self.log_dict(facts, on_step=True, on_epoch=False, batch_size=len(batch.labels))
         correct = (logits.argmax(1) == batch.labels).sum()
         return {"loss": loss, "correct": correct.detach(), "count": len(batch.labels)}
 
@@ -158,9 +159,10 @@ class TrainingModule(Scoring):
             for module, mode in modes.items():
                 module.training = mode
             if not logits.isfinite().all():
+                where = f"step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {self._rate:.3g}"
                 problem = (
-                    f"after step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {self._rate:.3g}, the "
-                    "network's scores are no numbers; the run stops, and what was saved before stays. Lower optim.lr"
+                    f"after {where}, the network's scores are no numbers; the run stops, and what was saved before "
+                    "stays. Lower optim.lr"
                 )
         self._stop_together(problem)
 
@@ -179,7 +181,14 @@ class TrainingModule(Scoring):
         known = self._listed()
         paths = set(self.clip_paths)  # the list holds validation clips too; they do not count against the limit
         self.unreadable.update((path, reason) for path, reason in known.items() if path in paths)
+        fresh = [path for path, _ in unreadable if path not in self.unreadable]
         self.unreadable.update(unreadable)
+        if fresh and self.global_rank == 0:
+            path, reason = unreadable[-1]
+            log.warning(
+                "%d of %d training clips cannot be read so far and are skipped, the last: %s: %s (all in %s)",
+                *(len(self.unreadable), len(self.clip_paths), path, reason, self.unreadable_csv),
+            )
         self._append([(path, reason) for path, reason in unreadable if path not in known])
         limit = self.recipe.run.max_unreadable
         if len(self.unreadable) <= limit * len(self.clip_paths):

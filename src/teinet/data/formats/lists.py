@@ -56,8 +56,8 @@ class NumberedList:
         return {p: split for p, split in found.items() if (split or not place.is_folder) and self._fits(p)}
 
     def _fits(self, path: Path) -> bool:
-        lines = first_lines(path)
-        return bool(lines) and all(self.line.fullmatch(line.strip()) for line in lines)
+        lines = first_lines(path, 1)  # a bad line further down is to be named, and the list not to be passed over
+        return bool(lines) and self.line.fullmatch(lines[0].strip()) is not None
 
     def _read(self, place: Place, options: Options) -> Listing:
         names, notes = options.class_names, []

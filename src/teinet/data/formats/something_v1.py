@@ -48,7 +48,7 @@ def read(place: Place, options: Options, name: str, frames: tuple[str, ...]) -> 
 
 
 def _recognise(place: Place) -> bool:
-    return bool(lists(place))  # asked after Jester
+    return any("jester" not in path.name.lower() for path in lists(place).values())
 
 
 def _read(place: Place, options: Options) -> Listing:

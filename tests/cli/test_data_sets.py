@@ -1,0 +1,199 @@
+"""Train, test and predict on a miniature copy of each data set, from the command line; ensembles, submissions, recipes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from teinet.cli.main import main
+from teinet.evaluation import Scores
+from tests import miniatures
+
+TINY = ("--model.pretrained", "false", "--frames", 2, "--size", 32, "--batch-size", 6, "--workers", 0)
+TINY += ("--run.accelerator", "cpu", "--run.max_unreadable", 0.5)
+
+
+def teinet(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Every miniature, each with a network of one epoch."""
+    made: dict[str, tuple[Path, Path]] = {}
+
+    def get(name: str) -> tuple[Path, Path]:
+        if name not in made:
+            root = tmp_path_factory.mktemp(name)
+            place = miniatures.ALL[name](root / "data")
+            words = ("--data", place, "--model", "teinet_resnet10t", "--epochs", 1, "--output", root, "--name", "run")
+            assert teinet("train", *words, *TINY) == 0
+            made[name] = place, root / "run"
+        return made[name]
+
+    return get
+
+
+HELD_OUT = {"something_v1": 6, "something_v2": 6, "jester": 6, "kinetics": 5, "ucf101": 6, "hmdb51": 6}
+HELD_OUT |= {"tsn": 6, "mmaction": 6, "slowfast": 6, "folders": 6, "table": 6}
+
+
+@pytest.mark.parametrize("name", miniatures.ALL)
+def test_train_test_predict(name, places, capsys):
+    place, run = places(name)
+    facts = json.loads((run / "run.json").read_text())
+    assert facts["format"] == name and "finished" in facts
+    capsys.readouterr()
+    assert teinet("test", run, "--json") == 0
+    numbers = json.loads(capsys.readouterr().out)
+    assert (numbers["num_clips"], numbers["num_labelled"]) == (HELD_OUT[name], HELD_OUT[name])
+    assert numbers["missing"] == (3 if name == "kinetics" else 0)
+    scores = Scores.load(run / "test-1x1")
+    assert teinet("predict", run, scores.paths[0], "--json") == 0
+    answer = json.loads(capsys.readouterr().out)[0]
+    assert answer["labels"][0]["name"] == scores.class_names[scores.predictions[0]]
+    assert answer["labels"][0]["score"] == pytest.approx(scores.probabilities[0].max(), abs=1e-5)
+
+
+def test_what_is_not_there_is_listed(places):
+    _, run = places("kinetics")
+    rows = list(csv.DictReader((run / "missing.csv").open()))
+    assert len(rows) == 3 and {row["file"].rpartition("/")[2] for row in rows} == {"train.csv", "val.csv"}
+
+
+def test_an_ensemble_takes_scores_from_disk_and_averages_them(places, tmp_path, capsys):
+    place, run = places("something_v2")
+    other = tmp_path / "other"
+    words = ("--data", place, "--model", "tsn_resnet10t", "--epochs", 1, "--output", tmp_path, "--name", "other")
+    assert teinet("train", *words, *TINY, "--seed", 1) == 0
+    assert teinet("test", run) == 0 and teinet("test", other) == 0
+    capsys.readouterr()
+    assert teinet("test", run, other, "--weights", "3,1", "--output", tmp_path / "both") == 0
+    out = capsys.readouterr().out
+    assert out.count("scores on disk") == 2
+    one, two, both = (Scores.load(folder) for folder in (run / "test-1x1", other / "test-1x1", tmp_path / "both"))
+    np.testing.assert_allclose(both.probabilities, 0.75 * one.probabilities + 0.25 * two.probabilities, atol=1e-6)
+    (run / "last.safetensors").rename(tmp_path / "moved.safetensors")  # saved scores need no network
+    try:
+        assert teinet("test", run / "test-1x1", other / "test-1x1", "--output", tmp_path / "again") == 0
+    finally:
+        (tmp_path / "moved.safetensors").rename(run / "last.safetensors")
+    again = Scores.load(tmp_path / "again").probabilities
+    np.testing.assert_allclose(again, (one.probabilities + two.probabilities) / 2, atol=1e-6)
+    assert teinet("test", run, other, "--again", "--output", tmp_path / "both") == 0
+    assert "scores on disk" not in capsys.readouterr().out.split("tested,")[-1]
+
+
+def test_scores_of_other_weights_are_not_reused(places, tmp_path, capsys):
+    place, run = places("mmaction")
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    assert teinet("test", run) == 0
+    words = ("--data", place, "--model", "teinet_resnet10t", "--epochs", 1, "--output", tmp_path, "--name", "fresh")
+    assert teinet("train", *words, *TINY, "--seed", 5) == 0
+    (copy / "last.safetensors").write_bytes((tmp_path / "fresh" / "last.safetensors").read_bytes())
+    (run / "test-1x1").rename(copy / "test-1x1")
+    capsys.readouterr()
+    assert teinet("test", copy, tmp_path / "fresh", "--output", tmp_path / "both") == 0
+    assert "scores on disk" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"), [("1", "1 weights for 2"), ("1,x", "numbers with commas"), ("0,0", "sum"), ("1,-1", "below 0")]
+)
+def test_weights_that_do_not_fit(places, weights, says, capsys):
+    _, run = places("mmaction")
+    assert teinet("test", run, run, "--weights", weights) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_ensembles_of_other_classes_are_refused(places, capsys):
+    assert teinet("test", places("mmaction")[1], places("tsn")[1], "--data", places("mmaction")[0]) == 0
+    assert teinet("test", places("mmaction")[1] / "test-1x1", places("jester")[1]) == 2
+    assert "name other classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("something_v1", r"\d+;Pushing.*|\d+;Poking.*"),
+        ("jester", r"\d+;Swiping.*|\d+;No gesture"),
+        ("something_v2", r"\d+;[012];[012];[012]"),
+    ],
+)
+def test_predictions_of_unlabelled_clips(name, form, places, tmp_path, capsys):
+    _, run = places(name)
+    assert teinet("test", run, "--submit", tmp_path / "answers.csv") == 0
+    lines = (tmp_path / "answers.csv").read_text().splitlines()
+    assert len(lines) == 3 and all(re.fullmatch(form, line) for line in lines)
+    ids = ["16", "17", "18"] if name != "something_v2" else ["115", "116", "117"]
+    assert [line.split(";")[0] for line in lines] == ids
+    scores = Scores.load(run / "test-1x1-unlabelled")
+    if name == "something_v2":  # numbers of the makers' labels.json
+        order = [scores.class_names[i] for i in np.argsort(-scores.probabilities[0])]
+        makers = json.loads((places(name)[0] / "labels" / "labels.json").read_text())
+        assert lines[0] == ";".join(["115", *(makers[label] for label in order)])
+    assert not np.isfinite(scores.top1)
+
+
+def test_clips_without_ids_cannot_be_submitted(places, tmp_path, capsys):
+    assert teinet("test", places("folders")[1], "--submit", tmp_path / "answers.csv") == 2
+    assert "no ids" in capsys.readouterr().err and not (tmp_path / "answers.csv").exists()
+
+
+ROW = ("--model.pretrained", "false", "--model.num_frames", 2, "--clip.size", 32, "--clip.short_side", 36)
+ROW += ("--optim.epochs", 1, "--optim.milestones", "[1]", "--batch-size", 6, "--workers", 0, "--run.accelerator", "cpu")
+
+
+def test_a_row_of_the_paper_in_one_command(tmp_path, capsys):
+    place = miniatures.something_v1(tmp_path / "data")
+    words = ("something_v1/teinet_8f", "--data", place, "--model.name", "teinet_resnet10t", "--output", tmp_path)
+    assert teinet("train", *words, *ROW, "--run.max_unreadable", 0.5, "--run.tests", "[1x1, 2x3]") == 0
+    out = capsys.readouterr().out
+    run = tmp_path / "something_v1-teinet_8f-1"
+    assert re.search(r"1a +Res50\+MEM\+TIM +1x1 +\d+\.\d / 47\.4 +- / 76\.6", out)
+    assert "top-5 is 76.6 in Table 1a and 75.8 in Table 1c" in out
+    assert (run / "test-1x1" / "metrics.json").exists() and (run / "test-2x3").exists()
+    assert teinet("test", run) == 0
+    assert "47.4" in capsys.readouterr().out  # the weights carry the row
+    assert teinet("test", run, "--json") == 0
+    assert {p["table"] for p in json.loads(capsys.readouterr().out)["published"]} == {"1a", "1c", "2", "3"}
+
+
+def test_three_divisions_fine_tuned_from_another_data_set(places, tmp_path, capsys):
+    _, start = places("kinetics")
+    place = miniatures.ucf101(tmp_path / "data")
+    words = ("ucf101/teinet_16f", "--data", place, "--model.name", "teinet_resnet10t", "--output", tmp_path)
+    words = (*words, *ROW, "--name", "fine", "--run.tests", "[1x1]", "--model.dropout", 0.5)
+    assert teinet("train", *words) == 2 and "--weights FILE" in capsys.readouterr().err
+    assert teinet("train", *words, "--weights", start, "--optim.freeze_bn", "none") == 0
+    out = capsys.readouterr().out
+    accuracies = [Scores.load(tmp_path / f"fine-division{d}" / "test-1x1").top1 for d in (1, 2, 3)]
+    assert f"top-1 {100 * np.mean(accuracies):.1f} %, mean of 3 divisions" in out
+    assert f"standard deviation {100 * np.std(accuracies, ddof=1):.1f} %" in out
+    tested = [set(Scores.load(tmp_path / f"fine-division{d}" / "test-1x1").paths) for d in (1, 2, 3)]
+    assert len(set.union(*tested)) == sum(map(len, tested)) == 18
+    assert teinet("train", *words, "--weights", start, "--optim.freeze_bn", "none") == 0  # nothing is trained twice
+    assert capsys.readouterr().out.count("is finished") == 3
+
+
+def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(tmp_path, capsys):
+    place = miniatures.something_v1(tmp_path / "data")
+    words = ("something_v1/teinet_8f_res5", "--data", place, "--model.name", "teinet_resnet10t", *ROW)
+    assert (
+        teinet("train", *words, "--output", tmp_path / "runs", "--dry-run", "--run.max_unreadable", 0.5, "--json") == 0
+    )
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["clips"] == {"train": 9, "val": 6, "test": 3} and plan["steps"] == 2  # two steps of six and three clips
+    assert plan["learning_rate"] == pytest.approx(0.01 * 6 / 64)
+    assert plan["recipe"]["model"]["stages"] == [5] and plan["recipe"]["published"][0]["top1"] == 45.3
+    assert plan["trial"]["step_seconds"] > 0 and plan["trial"]["memory"] > 1e8 and plan["seconds"] > 0
+    assert not (tmp_path / "runs").exists()
+    assert teinet("train", *words, "--dry-run", "--run.max_unreadable", 0.5) == 0
+    out = capsys.readouterr().out
+    assert "learning rate  0.0009375" in out and "table 1b" in out and "GiB at its peak" in out

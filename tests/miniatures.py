@@ -1,0 +1,245 @@
+"""Miniature copies of the data sets in their makers' true layout, with their true quirks; clips drawn by motion_pairs.
+
+Each function fills a folder and returns it. Class names are real ones of the data set.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+from teinet.data.motion_pairs import MotionPairs, draw_clip
+
+# Real names; two that are each other's mirror image, one that holds a quirk of its data set.
+SOMETHING_V1 = (
+    "Pushing something from left to right",
+    "Pushing something from right to left",
+    "Poking a hole into something soft",
+)
+SOMETHING_V2 = (
+    "Pulling [something] from left to right",
+    "Pulling [something] from right to left",
+    "Putting [something similar to other things that are already on the table]",
+)
+KINETICS = ("air drumming", "passing American football (not in game)", "tango dancing")
+UCF = ("ApplyEyeMakeup", "HandstandPushups", "YoYo")
+HMDB = ("brush_hair", "sword_exercise", "wave")
+JESTER = ("Swiping Left", "Swiping Right", "No gesture")
+
+
+@lru_cache
+def frames(kind: int, length: int = 10) -> np.ndarray:
+    """Frames (T, 32, 32, 3) uint8 of one of motion_pairs' motions; another one for each `kind`."""
+    settings = MotionPairs(size=32, frames=length | 1, segments=1)  # an odd number of frames
+    return draw_clip(kind % 12, settings, np.random.default_rng(kind))[:length]
+
+
+def write(path: Path, kind: int, length: int = 10, rate: int = 10) -> Path:
+    """A clip: a file in the codec that its suffix is known for, or without a suffix a folder of JPEG pictures."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.suffix:
+        pictures(path, kind, length)
+        return path
+    codec = {".webm": "libvpx", ".avi": "mpeg4", ".mp4": "libx264"}[path.suffix]
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=rate)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        stream.codec_context.thread_count = 1
+        for picture in frames(kind, length):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        out.mux(stream.encode())
+    return path
+
+
+def pictures(folder: Path, kind: int, length: int = 10, name: str = "{:05d}.jpg") -> None:
+    """A folder of JPEG pictures, numbered from 1."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(frames(kind, length), 1):
+        Image.fromarray(picture).save(folder / name.format(number), quality=90)
+
+
+def something_v1(
+    root: Path, names=SOMETHING_V1, prefix="something-something-v1", frames_in="20bn-something-something-v1"
+) -> Path:
+    """JPEG folders, `id;name` lists, a test list of ids alone; one clip of the training list is not there."""
+    lists = {"train": [], "validation": [], "test": []}
+    number = 1
+    for split, count in (("train", 3), ("validation", 2), ("test", 1)):
+        for kind, name in enumerate(names):
+            for _ in range(count):
+                if not (split == "train" and number == 2):  # this row points nowhere
+                    pictures(root / frames_in / str(number), kind, length=(5, 8, 12)[number % 3])
+                lists[split].append(f"{number};{name}" if split != "test" else f"{number}")
+                number += 1
+    for split, lines in lists.items():
+        (root / f"{prefix}-{split}.csv").write_text("\n".join(lines) + "\n")
+    (root / f"{prefix}-labels.csv").write_text("\n".join(reversed(names)) + "\n")
+    return root
+
+
+def jester(root: Path) -> Path:
+    """Like Something-Something V1, under its own names."""
+    return something_v1(root, JESTER, "jester-v1", "20bn-jester-v1")
+
+
+def something_v2(root: Path) -> Path:
+    """webm files, JSON lists with templates and placeholders, ids and indices as strings."""
+    number = 100
+    for split, count in (("train", 3), ("validation", 2), ("test", 1)):
+        entries = []
+        for kind, template in enumerate(SOMETHING_V2):
+            for _ in range(count):
+                write(root / "20bn-something-something-v2" / f"{number}.webm", kind, length=(8, 12)[number % 2])
+                entry = {"id": str(number)}
+                if split != "test":
+                    thing = 'a "blue" cup, left'  # what stood for [something]; quotes and commas do occur
+                    label = template.replace("[something]", thing).lower()
+                    entry |= {"label": label, "template": template, "placeholders": [thing]}
+                entries.append(entry)
+                number += 1
+        (root / "labels").mkdir(exist_ok=True)
+        (root / "labels" / f"{split}.json").write_text(json.dumps(entries, indent=1))
+    order = [name.replace("[", "").replace("]", "") for name in (SOMETHING_V2[2], SOMETHING_V2[0], SOMETHING_V2[1])]
+    (root / "labels" / "labels.json").write_text(json.dumps({name: str(i) for i, name in enumerate(order)}))
+    return root
+
+
+def kinetics(root: Path, *, whole: bool = False) -> Path:
+    """csv lists; files as two downloaders name them, in class folders with spaces or underscores; some not to be had.
+
+    With `whole`, files are called by their id alone and hold more than the clip.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    number = 0
+    for split, count in (("train", 4), ("val", 2)):
+        with (root / f"{split}.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["label", "youtube_id", "time_start", "time_end", "split", "is_cc"])
+            for kind, label in enumerate(KINETICS):
+                for _ in range(count):
+                    clip = f"-{number:03d}_Ab{'cdefgh'[number % 6]}"  # ids may begin with a dash
+                    start = 1 if whole else 10 + number
+                    rows.writerow([label, clip, start, start + (1 if whole else 10), split, 0])
+                    folder = root / split / (label.replace(" ", "_") if number % 2 else label)
+                    name = clip if whole else f"{clip}_{start:06d}_{start + 10:06d}"
+                    if number % 5 != 3:  # taken off the web
+                        write(folder / f"{name}.mp4", kind, length=40 if whole else 10)
+                    number += 1
+    return root
+
+
+def ucf101(root: Path) -> Path:
+    """avi files in class folders, three divisions, classInd from 1; HandStandPushups is spelt in two ways, as it is."""
+    lists = root / "ucfTrainTestlist"
+    lists.mkdir(parents=True)
+    (lists / "classInd.txt").write_text("".join(f"{i} {name}\r\n" for i, name in enumerate(UCF, 1)))
+    for division in (1, 2, 3):
+        train, test = [], []
+        for index, name in enumerate(UCF, 1):
+            for group in range(1, 7):
+                file = f"{name}/v_{name.replace('stand', 'Stand')}_g{group:02d}_c01.avi"
+                if division == 1:
+                    write(root / "UCF-101" / file, index)
+                if group % 3 == division % 3:
+                    test.append(file)
+                else:
+                    train.append(f"{file} {index}")
+        (lists / f"trainlist0{division}.txt").write_text("\r\n".join(train) + "\r\n")
+        (lists / f"testlist0{division}.txt").write_text("\r\n".join(test) + "\r\n")
+    return root
+
+
+def hmdb51(root: Path) -> Path:
+    """avi files in class folders with names of all kinds, a list for each class and division; 0 is not used."""
+    lists = root / "testTrainMulti_7030_splits"
+    lists.mkdir(parents=True)
+    for kind, name in enumerate(HMDB):
+        files = [f"(Movie)_s_#{i}!_it's;[x]_{name}_f_cm_np1_le_med_{i}.avi" for i in range(6)]
+        for file in files:
+            write(root / "hmdb51_org" / name / file, kind)
+        for division in (1, 2, 3):
+            use = [(1, 1, 1, 2, 2, 0)[(i + division) % 6] for i in range(6)]
+            text = "".join(f"{file} {u} \n" for file, u in zip(files, use))
+            (lists / f"{name}_test_split{division}.txt").write_text(text)
+    return root
+
+
+def tsn(root: Path) -> Path:
+    """Frame folders (one name holds spaces) with optical flow beside the pictures, `folder frames label` lists."""
+    for split, count in (("train", 3), ("val", 2)):
+        lines = []
+        for label in range(3):
+            for i in range(count):
+                folder = f"{split}/class {label}/clip {i}"
+                pictures(root / folder, label, name="img_{:05d}.jpg")
+                pictures(root / folder, label + 3, name="flow_x_{:05d}.jpg")
+                lines.append(f"{folder} 10 {label}")
+        (root / f"{split}_videofolder.txt").write_text("\n".join(lines) + "\n")
+    (root / "category.txt").write_text("clap\nnod\nwave\n")
+    return root
+
+
+def mmaction(root: Path) -> Path:
+    """`file label` lists; names with spaces; class names in a label map."""
+    for split, count in (("train", 3), ("val", 2)):
+        lines = [f"videos {split}/{label} {i}.mp4 {label}" for label in range(3) for i in range(count)]
+        for line in lines:
+            path, _, label = line.rpartition(" ")
+            write(root / path, int(label))
+        (root / f"tiny_{split}_list_videos.txt").write_text("\n".join(lines) + "\n")
+    (root / "label_map.txt").write_text("clap\nnod\nwave\n")
+    return root
+
+
+def slowfast(root: Path, separator: str = " ") -> Path:
+    """`path label` csv without a first line, absolute paths, no class names."""
+    for split, count in (("train", 3), ("val", 2), ("test", 2)):
+        lines = []
+        for label in range(3):
+            for i in range(count):
+                path = write(root / "videos" / f"{split}_{label}_{i}.mp4", label)
+                lines.append(f"{path}{separator}{label}")
+        (root / f"{split}.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def folders(root: Path) -> Path:
+    """A folder per class inside train/ and val/; a class name with a quote and a space."""
+    for split, count in (("train", 3), ("val", 2)):
+        for kind, name in enumerate(("it's left", "it's right", "rest")):
+            for i in range(count):
+                write(root / split / name / f"{i}.mp4", kind)
+    return root
+
+
+def json_lines(root: Path) -> Path:
+    """Named columns as JSON Lines; returns the list itself."""
+    lines = []
+    for split, count in (("train", 3), ("validation", 2)):
+        for kind, name in enumerate(("wave", "clap, loud", 'say "hi"')):
+            for i in range(count):
+                path = write(root / "clips" / f"{split}{kind}{i}.mp4", kind)
+                lines.append({"path": str(path.relative_to(root)), "label": name, "split": split, "camera": i})
+    (root / "clips.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return root / "clips.jsonl"
+
+
+ALL = {
+    "something_v1": something_v1,
+    "something_v2": something_v2,
+    "jester": jester,
+    "kinetics": kinetics,
+    "ucf101": ucf101,
+    "hmdb51": hmdb51,
+    "tsn": tsn,
+    "mmaction": mmaction,
+    "slowfast": slowfast,
+    "folders": folders,
+    "table": json_lines,
+}

@@ -1,0 +1,132 @@
+"""The library's recipes: every row of the paper, its network's cost, and how files build on each other."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from teinet.cli.main import main
+from teinet.cli.train import parse_recipe
+from teinet.errors import ConfigError
+from teinet.models.cost import multiply_adds, parameters
+from teinet.training.recipes import compose, list_recipes
+from teinet.training.run import build_model
+
+# The paper's tables, the rows of its own networks and of the 2-D baselines: table, top-1, top-5, test.
+PRINTED = {
+    ("1a", 19.7, 46.6, None), ("1a", 43.4, 73.2, None), ("1a", 33.5, 61.5, None), ("1a", 46.1, 74.7, None),
+    ("1a", 46.1, 75.2, None), ("1a", 47.4, 76.6, None),
+    ("1b", 41.6, 70.1, None), ("1b", 43.1, 72.1, None), ("1b", 45.4, 74.6, None), ("1b", 45.3, 74.3, None),
+    ("1c", 45.3, 74.3, None), ("1c", 46.7, 76.3, None), ("1c", 47.3, 75.2, None), ("1c", 47.4, 75.8, None),
+    ("2", 19.7, None, None), ("2", 43.4, None, None), ("2", 44.8, None, None), ("2", 46.1, None, None),
+    ("2", 47.4, None, None), ("2", 48.5, None, None), ("2", 49.9, None, None),
+    ("3", 19.7, None, None), ("3", 43.4, None, None), ("3", 44.8, None, None), ("3", 46.8, None, None),
+    ("3", 47.4, None, None), ("3", 48.8, None, None), ("3", 49.9, None, None), ("3", 51.0, None, 44.7),
+    ("3", 52.5, None, 46.1),
+    ("4", 30.0, None, None), ("4", 59.1, None, None), ("4", 59.4, None, 60.4), ("4", 61.3, None, None),
+    ("4", 64.0, None, 62.7), ("4", 62.1, None, None), ("4", 64.7, None, 63.0), ("4", 66.5, None, 64.6),
+    ("5", 74.7, 91.4, None), ("5", 74.9, 91.8, None), ("5", 76.2, 92.5, None),
+    ("6", 96.7, None, None), ("6", 72.1, None, None), ("6", 96.0, None, None), ("6", 73.2, None, None),
+}  # fmt: skip
+NAMES = [recipe.name for recipe in list_recipes()]
+
+
+def recipe(name: str, *more: str):
+    return parse_recipe([name, *more])[0]
+
+
+def test_every_row_that_the_paper_prints_has_its_recipe():
+    found = {(p.table, p.top1, p.top5, p.test) for name in NAMES for p in recipe(name).published}
+    assert found == PRINTED
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_parses_and_its_network_costs_what_is_printed(name):
+    it = recipe(name, "--model.weights", "null") if "101" in name or "51" in name else recipe(name)
+    it.check()
+    assert it.row == (name if "/" in name else None)
+    it.model.pretrained = False
+    with torch.device("meta"):
+        model = build_model(it, [str(i) for i in range(400)])
+    for p in it.published:
+        if p.gflops is not None and not p.ensemble:
+            assert multiply_adds(model, 224) / 1e9 == pytest.approx(p.gflops, abs=0.5)
+    if it.published:
+        count = {"tsn": 24.33, "tsm": 24.33, "tim": 24.37, "teinet": 30.36}.get(it.model.name.split("_resnet")[0])
+        if count and it.model.stages == [2, 3, 4, 5]:
+            assert parameters(model) / 1e6 == pytest.approx(count, abs=0.01)
+
+
+def test_members_of_ensembles_exist_and_carry_the_same_row():
+    for name in NAMES:
+        for p in recipe(name).published:
+            assert all(member in NAMES for member in p.ensemble)
+            assert all(p in recipe(member).published for member in p.ensemble)
+            assert not p.ensemble or name in p.ensemble
+
+
+def test_settings_of_the_paper():
+    something, kinetics = recipe("something_v1/teinet_8f"), recipe("kinetics400/teinet_16f")
+    assert (something.optim.epochs, something.optim.milestones, something.clip.strategy) == (
+        50,
+        [30, 40, 45],
+        "segments",
+    )
+    assert (kinetics.optim.epochs, kinetics.optim.milestones, kinetics.clip.strategy) == (100, [50, 75, 90], "dense")
+    assert something.clip.mirror is False and kinetics.clip.mirror == "auto" and kinetics.model.num_frames == 16
+    fine = recipe("hmdb51/teinet_16f")
+    assert (fine.optim.epochs, fine.optim.lr, fine.optim.milestones) == (25, 0.001, [10, 20])
+    assert (fine.model.dropout, fine.optim.freeze_bn, fine.run.divisions) == (0.8, "all_but_first", [1, 2, 3])
+    with pytest.raises(ConfigError, match="--weights FILE"):
+        fine.check()
+
+
+def test_files_build_on_each_other(tmp_path):
+    (tmp_path / "base.yaml").write_text("optim: {lr: 0.5, epochs: 3}\nmodel: {name: tsn_resnet18}\n")
+    (tmp_path / "mine.yaml").write_text(
+        "extends: base.yaml\noptim: {epochs: 4}\nrows:\n  a: {}\n  b: {optim: {epochs: 5}, model: {stages: [4]}}\n"
+    )
+    a, b = (recipe(str(tmp_path / "mine" / row)) for row in "ab")
+    assert (a.optim.lr, a.optim.epochs, a.model.name, a.row) == (0.5, 4, "tsn_resnet18", "mine/a")
+    assert (b.optim.epochs, b.model.stages, b.row) == (5, [4], "mine/b")
+    assert recipe(str(tmp_path / "mine" / "b"), "--optim.epochs", "6").optim.epochs == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "says"),
+    [
+        ("extends: gone.yaml", "mine.yaml", "extends gone.yaml, which does not exist"),
+        ("extends: mine.yaml", "mine.yaml", "extends itself"),
+        ("rows: {a: {}, b: {}}", "mine.yaml", "2 rows; take one, such as mine/a"),
+        ("rows: {abc: {}}", "mine/abd", "Did you mean 'abc'"),
+        ("- 1", "mine.yaml", "no recipe"),
+        ("optim: {lrr: 1}", "mine.yaml", "no setting 'optim.lrr'"),
+        ("rows: {a: {optim: {lrr: 1}}}", "mine/a", "no setting 'optim.lrr'"),
+    ],
+)
+def test_recipes_that_cannot_be_read(tmp_path, text, name, says):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        recipe(str(tmp_path / name))
+
+
+def test_unknown_names_offer_the_nearest():
+    with pytest.raises(ConfigError, match="Did you mean 'teinet_8f'"):
+        compose("something_v1/teinet_8")
+    with pytest.raises(ConfigError, match="Did you mean 'something_v1/teinet_8f'"):
+        compose("somethin_v1/teinet_8f")
+
+
+def test_the_command_lists_them(capsys):
+    assert main(["recipes", "--table", "1b"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("table 1b") == 4 and "41.6" in out
+    assert main(["recipes", "kinetics400/*", "--json"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {
+        "kinetics400/tsm_16f",
+        "kinetics400/teinet_8f",
+        "kinetics400/teinet_16f",
+    }
+    assert main(["recipes", "nothing*"]) == 1
