@@ -1,4 +1,4 @@
-"""Train, test and predict on a miniature copy of each data set, from the command line; ensembles, submissions, recipes."""
+"""Train, test and predict on a miniature of each data set, from the command line; ensembles, submissions, recipes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ HELD_OUT |= {"tsn": 6, "mmaction": 6, "slowfast": 6, "folders": 6, "table": 6}
 
 @pytest.mark.parametrize("name", miniatures.ALL)
 def test_train_test_predict(name, places, capsys):
-    place, run = places(name)
+    _, run = places(name)
     facts = json.loads((run / "run.json").read_text())
     assert facts["format"] == name and "finished" in facts
     capsys.readouterr()

@@ -29,7 +29,13 @@ def video(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "text, clips, crops, full",
-    [("1x1", 1, 1, False), ("10x3", 10, 3, True), ("10x3/crop", 10, 3, False), ("2x1/full", 2, 1, True), ("4x5", 4, 5, True)],
+    [
+        ("1x1", 1, 1, False),
+        ("10x3", 10, 3, True),
+        ("10x3/crop", 10, 3, False),
+        ("2x1/full", 2, 1, True),
+        ("4x5", 4, 5, True),
+    ],
 )
 def test_the_protocols_by_name(text, clips, crops, full):
     views = Views.parse(text)

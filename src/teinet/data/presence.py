@@ -18,7 +18,8 @@ def absent(rows: Sequence[Row]) -> list[int]:
         path = row.path
         if "%" in path and (split := image_folder.split(path))[1]:
             path = split[0]
-        folder, name = os.path.split(path.rstrip(os.sep))
+        folder, _, name = path.rstrip(os.sep).rpartition(os.sep)
+        folder = folder or os.sep if path[:1] == os.sep else folder
         if name in ("", ".", ".."):
             found = os.path.exists(path)
         else:

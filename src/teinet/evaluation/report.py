@@ -11,7 +11,8 @@ from rich.text import Text
 
 from teinet.evaluation.scores import Scores, percent
 
-_NOT_SHOWN = ("weights_sha256", "network")  # the title says the network
+# in metrics.json; the title says the network
+_NOT_SHOWN = ("weights_sha256", "network", "torch", "decoder", "command")
 
 
 def summary_table(scores: Scores, title: str = "test") -> Table:

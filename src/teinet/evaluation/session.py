@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import av
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from teinet import __version__
 from teinet.data.clips import ClipList, select, to_clips
-from teinet.data.splits import DataConfig, Source, load_splits, read_config
+from teinet.data.splits import DataConfig, Source, Splits, load_splits, read_config
 from teinet.data.views import Averaging, Views
+from teinet.data.watch import READ_TIMEOUT
 from teinet.errors import CheckpointError, ConfigError
 from teinet.evaluation.evaluate import evaluate
 from teinet.evaluation.files import SCORES
@@ -37,7 +41,7 @@ class Plan:
         split: None takes the labelled test clips, else the validation clips, else all.
         select: `column=value,...`: these rows of the list, whatever split they are in.
         unlabelled: take clips whose labels nobody here knows.
-        views, averaging, batch_size, hardware: see `evaluate`.
+        views, averaging, batch_size, read_timeout, hardware: see `evaluate`.
         workers: decoding processes a device; None takes one a core, at most 8.
     """
 
@@ -50,6 +54,7 @@ class Plan:
     averaging: Averaging = "probabilities"
     batch_size: int = 8
     workers: int | None = None
+    read_timeout: float = READ_TIMEOUT
     hardware: Hardware = field(default_factory=Hardware)
 
 
@@ -100,6 +105,9 @@ def test(
         "weights": str(weights),
         "weights_sha256": digest(weights),
         "teinet": __version__,
+        "torch": torch.__version__,
+        "decoder": f"PyAV {av.__version__}",
+        "command": " ".join(sys.argv),
         "network": recognizer.header["architecture"]["name"],
         "parameters": parameters(recognizer.model),
         "gflops": _gflops(recognizer, plan.views),
@@ -124,6 +132,7 @@ def test(
         averaging=plan.averaging,
         batch_size=plan.batch_size,
         workers=workers,
+        read_timeout=plan.read_timeout,
         hardware=plan.hardware,
         callbacks=callbacks,
         meta=facts,
@@ -166,6 +175,8 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
         rows = select(read_config(config).rows, plan.select, source=config.path)
         return Chosen(to_clips(rows, recognizer.class_names, source=config.path), plan.select, None)
     splits = load_splits(config, recognizer.class_names)
+    if plan.data is None:
+        _refuse_other_division(recognizer, config, splits)
     if plan.split and plan.split not in splits:
         raise ConfigError(f"{config.path} has no {plan.split} split; it has {', '.join(splits)}")
     if plan.split:
@@ -180,6 +191,21 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
     if not wanted:
         raise ConfigError("the run held out no clips; name those to test on with --data or --select")
     return Chosen(splits[wanted[0]], wanted[0], splits.source)
+
+
+def _refuse_other_division(recognizer: Recognizer, config: DataConfig, splits: Splits) -> None:
+    """Where the division is drawn by chance, other clips are divided otherwise: some held-out ones may have trained."""
+    trained = (recognizer.header.get("data") or {}).get("train")
+    drawn = config.folds or config.val_share or set(splits) == {"train", "val"}
+    if not trained or not drawn or "train" not in splits:
+        return
+    now = splits["train"].fingerprint()
+    if trained.get("sha256") != now["sha256"]:
+        raise ConfigError(
+            f"the clips of {config.path} are not those that this network was trained on ({trained.get('clips')} "
+            f"trained then, {now['clips']} by the same division now), so clips held out now may have been trained on; "
+            "name clips that it has not seen by --data, or rows by --select"
+        )
 
 
 def folder_name(plan: Plan) -> str:

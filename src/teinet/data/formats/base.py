@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -139,6 +139,14 @@ class Format:
     read: Callable[[Place, Options], Listing]
 
 
+def under(root: str | os.PathLike[str]) -> Callable[[str], str]:
+    """Give what joins relative paths to a folder, and leaves absolute ones: os.path.join, for a million calls."""
+    prefix = os.path.join(root, "")
+    absolute = os.path.isabs
+    return lambda path: path if absolute(path) else prefix + path
+
+
+@lru_cache(maxsize=1024)
 def split_of(name: str) -> str:
     """The split that a file's or folder's name tells (`kinetics_val.csv`, `validation`), or an empty text."""
     words = "".join(c if c.isalnum() else " " for c in name.rsplit(".", 1)[0].lower()).split()
@@ -224,6 +232,8 @@ def span(start: str | None, end: str | None, path: Path, line: int | None) -> tu
     Raises:
         AnnotationError: no numbers, or no span of time.
     """
+    if not start and not end:
+        return None, None
     try:
         first, last = (float(text) if text else None for text in (start, end))
     except (TypeError, ValueError):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from teinet.data.clips import Row
 from teinet.data.decode import VIDEO_SUFFIXES, probe
-from teinet.data.formats.base import Format, Listing, Options, Place, read_text, span, split_of
+from teinet.data.formats.base import Format, Listing, Options, Place, read_text, span, split_of, under
 from teinet.errors import AnnotationError, VideoError
 
 _NEEDED = ("youtube_id", "time_start", "time_end")
@@ -57,35 +57,37 @@ def _present(root: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder, folders, files in os.walk(root):
         folders.sort()
+        path = under(folder)
         for file in files:
-            stem, suffix = os.path.splitext(file)
-            if suffix.lower() in VIDEO_SUFFIXES:
-                found.setdefault(stem, os.path.join(folder, file))
+            stem, _, suffix = file.rpartition(".")
+            if f".{suffix.lower()}" in VIDEO_SUFFIXES:
+                found.setdefault(stem, path(file))
     return found
 
 
 def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[Row]:
     reader = csv.reader(io.StringIO(read_text(path), newline=""))
     columns = [name.strip() for name in next(reader)]
-    at = {name: columns.index(name) for name in columns}
+    places = [columns.index(name) if name in columns else None for name in (*_NEEDED, "label", "split")]
+    list_file, base = str(path), under(root)
     rows = []
     for values in reader:
         if not values:
             continue
+        line = reader.line_num
         if len(values) != len(columns):
-            raise AnnotationError(path, f"{len(values)} fields, but {len(columns)} columns", reader.line_num)
-        clip, first, last = (values[at[name]].strip() for name in _NEEDED)
-        start, end = span(first, last, path, reader.line_num)
+            raise AnnotationError(path, f"{len(values)} fields, but {len(columns)} columns", line)
+        clip, first, last, label, told = ("" if place is None else values[place].strip() for place in places)
+        start, end = span(first, last, path, line)
         if not clip or start is None or end is None:
-            raise AnnotationError(path, "a clip needs its YouTube id, time_start and time_end", reader.line_num)
-        label = values[at["label"]].strip() if "label" in at else ""
-        told = split_of(values[at["split"]]) if "split" in at else ""
-        stems = (f"{clip}_{int(start):06d}_{int(end):06d}", f"{clip}_{int(start)}_{int(end)}", clip)
-        file = next((present[stem] for stem in stems if stem in present), None)
-        whole = file is not None and os.path.splitext(os.path.basename(file))[0] == clip
-        expected = os.path.join(root, label, f"{stems[0]}.mp4")
-        times = (start, end) if whole else (None, None)
-        rows.append(Row(file or expected, label or None, told or split, *times, stems[0], str(path), reader.line_num))
+            raise AnnotationError(path, "a clip needs its YouTube id, time_start and time_end", line)
+        name = f"{clip}_{int(start):06d}_{int(end):06d}"
+        file, whole = present.get(name) or present.get(f"{clip}_{int(start)}_{int(end)}"), False
+        if file is None:
+            file, whole = present.get(clip), True
+        times = (start, end) if whole and file is not None else (None, None)
+        file = file or base(f"{label}/{name}.mp4")  # where it is usually found
+        rows.append(Row(file, label or None, split_of(told) or split, *times, name, list_file, line))
     return rows
 
 

@@ -19,6 +19,7 @@ from teinet.data.formats.base import (
     picture_pattern,
     read_lines,
     split_of,
+    under,
 )
 from teinet.data.labels import read_class_names
 from teinet.errors import AnnotationError
@@ -78,15 +79,17 @@ class NumberedList:
     def _rows(self, path: Path, split: str, names: list[str] | None, root: str, options: Options) -> list[Row]:
         pattern = picture_pattern(options.picture_names) if self.pictures else None
         rows = []
+        clip_of, file = under(root), str(path)
         for line, text in read_lines(path):
             match = self.line.fullmatch(text)
             if match is None:
                 raise AnnotationError(path, f"expected {self.expected}, found {text[:60]!r}", line)
-            clip = os.path.join(root, match["path"])
-            label = numbered_label(match["label"], names, path, line)
-            name = os.path.basename(clip) if self.pictures else os.path.splitext(os.path.basename(clip))[0]
+            clip, label = clip_of(match["path"]), numbered_label(match["label"], names, path, line)
+            name = clip.rpartition(os.sep)[2]
+            if not self.pictures:
+                name = name.rpartition(".")[0] or name
             clip = os.path.join(clip, pattern) if pattern else clip
-            rows.append(Row(clip, label, split, name=name, file=str(path), line=line))
+            rows.append(Row(clip, label, split, None, None, name, file, line))
         return rows
 
 

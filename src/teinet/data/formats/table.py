@@ -5,12 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from teinet.data.clips import SPLITS, Row
-from teinet.data.formats.base import Format, Listing, Options, Place, first_lines, read_lines, read_text, span, split_of
+from teinet.data.formats.base import (
+    Format,
+    Listing,
+    Options,
+    Place,
+    first_lines,
+    read_lines,
+    read_text,
+    span,
+    split_of,
+    under,
+)
 from teinet.errors import AnnotationError
 
 _OWN = ("path", "label", "split", "start", "end", "name")
@@ -27,8 +37,8 @@ def _read(place: Place, options: Options) -> Listing:
         raise AnnotationError(path, "is a folder; format table wants one csv or .jsonl file")
     lines = first_lines(path, 1)
     records = _json_lines(path) if lines and lines[0].lstrip().startswith("{") else _csv(path)
-    root = str(place.videos or path.parent)
-    rows = [_row(values, path, line, root) for line, values in records]
+    clip, file = under(place.videos or path.parent), str(path)
+    rows = [_row(values, path, file, line, clip) for line, values in records]
     if not rows:
         raise AnnotationError(path, "the list holds no clips")
     return Listing(format=FORMAT.name, source=path, rows=rows, class_names=options.class_names)
@@ -71,7 +81,7 @@ def _json_lines(path: Path) -> Iterator[Record]:
         yield line, {key: "" if value is None else str(value) for key, value in values.items()}
 
 
-def _row(values: dict[str, str], path: Path, line: int, root: str) -> Row:
+def _row(values: dict[str, str], path: Path, file: str, line: int, clip: Callable[[str], str]) -> Row:
     if not values["path"]:
         raise AnnotationError(path, "this line names no path", line)
     start, end = span(values.get("start"), values.get("end"), path, line)
@@ -80,9 +90,9 @@ def _row(values: dict[str, str], path: Path, line: int, root: str) -> Row:
         split = told
     elif split:
         raise AnnotationError(path, f"split {split!r} is none of {', '.join(SPLITS)}", line)
+    label, name = values.get("label") or None, values.get("name", "")
     columns = {key: value for key, value in values.items() if key not in _OWN}
-    clip, label, name = os.path.join(root, values["path"]), values.get("label") or None, values.get("name", "")
-    return Row(clip, label, split, start, end, name, str(path), line, columns)
+    return Row(clip(values["path"]), label, split, start, end, name, file, line, columns)
 
 
 FORMAT = Format("table", "a csv or JSON Lines with named columns", _recognise, _read)
