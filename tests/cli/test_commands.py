@@ -209,7 +209,8 @@ def test_training_in_two_processes(clips, tmp_path, teinet):
         "train", *small(tmp_path / "list.csv", "--devices", 2, "--output", "runs", "--run.max_unreadable", 0.2)
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.strip() == ""
+    assert len(done.stderr.strip().splitlines()) <= 1  # the clip that cannot be read, if the first process drew it
+    assert "1 of 10 training clips could not be read and were skipped" in done.stdout
     for said in ("Trained. Next", "learning rate", "epoch 1/2", "epoch 2/2", "10 train, 3 val"):
         assert done.stdout.count(said) == 1, done.stdout
     (folder,) = (tmp_path / "runs").iterdir()

@@ -50,6 +50,12 @@ def test_missing_file_and_folders_without_pictures(tmp_path):
     assert "no numbered pictures" in reason(tmp_path)
 
 
+def test_pipes_and_devices_are_refused_before_anybody_waits_for_them(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")  # opening it for reading would wait for a writer
+    (tmp_path / "zero.mp4").symlink_to("/dev/zero")
+    assert reason(tmp_path / "pipe.mp4") == reason(tmp_path / "zero.mp4") == "not a regular file"
+
+
 def test_audio_only(videos):
     assert reason(videos["only_audio.mp4"]) == "has no video, only audio"
 

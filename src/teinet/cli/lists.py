@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from teinet.data.splits import DataConfig
 
+_FIELDS = ("format", "root", "val_path", "test_path", "labels", "division", "picture_names")
+_DEFAULTS = {"format": "auto", "division": 1}
+
 
 def add_list_options(parser: argparse.ArgumentParser) -> None:
     """Declare them; they are fields of the recipe's `data` section."""
@@ -20,9 +23,18 @@ def add_list_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--picture-names", default=None, help="of clips that are folders, such as img_{:05d}.jpg")
 
 
+def list_words(args: argparse.Namespace, *, prefix: str = "--") -> list[str]:
+    """The options that were given, as words for another command: `--data.` is the prefix of a recipe's fields."""
+    words = []
+    for name in _FIELDS:
+        if (value := getattr(args, name)) != _DEFAULTS.get(name):
+            option = name if prefix.endswith(".") else name.replace("_", "-")
+            words += [f"{prefix}{option}", str(value)]
+    return words
+
+
 def data_config(args: argparse.Namespace, path: str) -> DataConfig:
     """What the options say of the list `path`."""
     from teinet.data.splits import DataConfig
 
-    names = ("format", "root", "val_path", "test_path", "labels", "division", "picture_names")
-    return DataConfig(path=path, **{name: getattr(args, name) for name in names})
+    return DataConfig(path=path, **{name: getattr(args, name) for name in _FIELDS})

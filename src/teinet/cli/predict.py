@@ -11,6 +11,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from teinet.cli.text import printable
+
 if TYPE_CHECKING:
     from teinet.inference import Prediction
 
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     recognizer = Recognizer.load(args.weights, device=args.device)
     answers = recognizer.predict_many(videos, top_k=args.top_k, views=args.views, start=args.start, end=args.end)
     for problem in problems:
-        print(_printable(problem), file=sys.stderr)
+        print(printable(problem), file=sys.stderr)
     done, failed = 0, bool(problems)
     with _writer(args) as write:
         try:
@@ -60,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
                 if answer.error is not None:
                     failed = True
                 if answer.error is not None and not _shown(args):
-                    print(_printable(f"{answer.path}: {' '.join(answer.error.split())}"), file=sys.stderr)
+                    print(printable(f"{answer.path}: {' '.join(answer.error.split())}"), file=sys.stderr)
         except KeyboardInterrupt:
             print(f"stopped after {done} of {len(videos)} videos; their answers are written", file=sys.stderr)
             return 130
@@ -133,7 +135,7 @@ def write_csv(answer: Prediction, file: IO[str]) -> None:
 
 def _rows(answer: Prediction) -> Iterator[tuple[Any, ...]]:
     start, end = (f"{second:.3f}" for second in answer.span) if answer.span else ("", "")
-    path = _printable(answer.path)
+    path = printable(answer.path)
     if answer.error is not None:
         yield path, "", "", "", "", "", "", answer.error
     for rank, (name, score) in enumerate(answer.labels, start=1):
@@ -151,7 +153,7 @@ def write_table(answer: Prediction, file: IO[str]) -> None:
     from teinet.evaluation.report import bar
 
     console = Console(file=file, highlight=False, soft_wrap=True)
-    title = Text(_printable(answer.path), style="bold")  # Text: brackets in names would be read as markup
+    title = Text(printable(answer.path), style="bold")  # Text: brackets in names would be read as markup
     if answer.span:
         title.append("   {:.2f} - {:.2f} s".format(*answer.span), style="not bold dim")
     console.print(title)
@@ -161,8 +163,3 @@ def write_table(answer: Prediction, file: IO[str]) -> None:
         line = Text("  ").append(f"{bar(score):<20}", style="cyan").append(f" {100 * score:5.1f} %  ")
         console.print(line.append(name, style="bold" if rank == 0 else ""))
     console.print()
-
-
-def _printable(text: str) -> str:
-    """File names are bytes on Linux; what is not UTF-8 among them is shown as a question mark."""
-    return text.encode("utf-8", "replace").decode("utf-8")

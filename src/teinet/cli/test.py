@@ -45,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=None, help="decoding processes (default: one per core, at most 8)"
     )
+    parser.add_argument(
+        "--read-timeout",
+        type=float,
+        default=120,
+        help="seconds after which a file that cannot be read to its end stops the test; 0: never (default: 120)",
+    )
     parser.add_argument("--devices", type=int, default=1, help="how many devices; on a CPU, processes")
     parser.add_argument(
         "--accelerator", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="auto: a GPU if there is one"
@@ -108,6 +114,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         ("--batch-size", args.batch_size, 1),
         ("--devices", args.devices, 1),
         ("--workers", args.workers, 0),
+        ("--read-timeout", args.read_timeout, 0),
         ("--division", args.division, 1),
     ):
         if value is not None and value < low:
@@ -124,6 +131,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         averaging=args.average,
         batch_size=args.batch_size,
         workers=args.workers,
+        read_timeout=args.read_timeout,
         hardware=Hardware(accelerator=args.accelerator, devices=args.devices, precision=args.precision),
     )
 
@@ -166,7 +174,7 @@ def _print(console, args: argparse.Namespace, scores: Scores, tested: list[Teste
     from teinet.evaluation.report import tables
     from teinet.evaluation.session import measured
 
-    members = [t.row for t in tested if t.row] if len(tested) > 1 else []
+    members = [t.row for t in tested] if len(tested) > 1 and all(t.row for t in tested) else []
     rows = [p for t in tested for p in t.published] if members else tested[0].published
     unique = list({(p.table, p.row): p for p in rows}.values())
     beside = comparable(unique, views=str(scores.meta.get("views")), members=members)

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from teinet.data.packed import PackedTexts
 from teinet.errors import AnnotationError, ConfigError, nearest
 
 SPLITS = ("train", "val", "test")
-_NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
+_NO_COLUMNS: Mapping[str, str] = {}  # shared by all rows without any; nobody writes into a row
 
 
 class Row(NamedTuple):

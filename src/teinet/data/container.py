@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,9 +45,12 @@ def open_video(path: str, threads: int | str = 1) -> Iterator[tuple[av.container
 
 
 def check_file(path: str) -> None:
-    """VideoError where there is no file, or nothing in it."""
+    """VideoError where there is no file, nothing in it, or a pipe or device, of which reading might never end."""
     try:
-        if os.stat(path).st_size == 0:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise VideoError(path, "not a regular file")
+        if status.st_size == 0:
             raise VideoError(path, "the file is empty (0 bytes)")
         with open(path, "rb"):
             return

@@ -104,6 +104,7 @@ class EpochSampler(Sampler[Draw]):
 
     def __init__(self, length: int, *, seed: int, epoch: int = 0, rank: int = 0, world_size: int = 1):
         self.length, self.seed, self.epoch, self.rank, self.world_size = length, seed, epoch, rank, world_size
+        self.skip = 0  # draws that the next pass leaves out, and no later one
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -114,5 +115,6 @@ class EpochSampler(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         order = np.random.default_rng(seed_of(self.seed, self.epoch)).permutation(self.length)
         mine = np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]
-        for index in mine.tolist():
+        skip, self.skip = self.skip, 0
+        for index in mine.tolist()[skip:]:
             yield Draw(index, seed_of(self.seed, self.epoch, index))

@@ -82,6 +82,16 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     )
 
 
+def count_frames(path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None) -> int:
+    """Return the number of frames that `read_clip` lets choose from; VideoError where it could not."""
+    path = os.fspath(path)
+    if image_folder.is_folder(path):
+        _refuse_seconds(path, start, end)
+        return len(image_folder.pictures(path))
+    first, last = frames_between(path, frame_index(path), start, end)
+    return last - first
+
+
 def read_clip(
     path: str | os.PathLike[str],
     choose: Choice,
@@ -129,14 +139,18 @@ def read_clip(
 
 
 def _read_folder(path: str, choose: Choice, start: float | None, end: float | None) -> Frames:
-    if start is not None or end is not None:
-        raise VideoError(path, "a folder of pictures has no clock: start and end in seconds cannot be used")
+    _refuse_seconds(path, start, end)
     names = image_folder.pictures(path)
     chosen = _chosen(choose, len(names))
     size = image_folder.read_picture(path, names[0]).size
     wanted, places = np.unique(chosen, return_inverse=True)
     data = image_folder.read_pictures(path, [names[i] for i in wanted], size)[places]
     return Frames(torch.from_numpy(data), chosen, np.full(len(chosen), np.nan), len(names), path)
+
+
+def _refuse_seconds(path: str, start: float | None, end: float | None) -> None:
+    if start is not None or end is not None:
+        raise VideoError(path, "a folder of pictures has no clock: start and end in seconds cannot be used")
 
 
 def frames_between(path: str, index: FrameIndex, start: float | None, end: float | None) -> tuple[int, int]:

@@ -121,7 +121,7 @@ def test_crops(
     num_crops: int = 1,
     full_resolution: bool = False,
 ) -> torch.Tensor:
-    """Resize to the short side and cut the centre, or left, middle and right (top, middle, bottom of a portrait), or more.
+    """Resize to the short side and cut the centre, or crops from left to right (of a portrait from top to bottom).
 
     Args:
         frames: (T, H, W, 3) uint8, any H and W from 1.

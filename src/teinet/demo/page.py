@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader
 from PIL import Image
 
 from teinet.data.decode import read_clip
 from teinet.data.motion_pairs import PAIRS
 from teinet.demo.job import NETWORKS, Result
 from teinet.evaluation.confusion import save_confusion
+from teinet.evaluation.curves import draw_curves
 from teinet.evaluation.scores import Scores, percent
+from teinet.report.web import inline, render
 from teinet.training.progress import duration
 from teinet.training.state import LOG, read_log
 
 
 def write_page(result: Result) -> Path:
     """Write `index.html` into the demo's folder and return its path."""
-    environment = Environment(loader=PackageLoader("teinet", "demo"), autoescape=True)
-    environment.filters |= {"percent": percent, "duration": duration}
-    page = environment.get_template("page.html.jinja").render(
-        vars(result),
+    page = render(
+        "demo",
+        "page.html.jinja",
+        filters={"percent": percent, "duration": duration},
+        **vars(result),
         curves=_curves(result),
         confusions={network: _confusion(scores) for network, scores in result.scores.items()},
         film=list(_film(result)),
@@ -54,35 +55,16 @@ def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def _inline(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
 def _curves(result: Result) -> str:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    for (network, run), colour in zip(result.runs.items(), ("#868e96", "#0b7285")):
-        rows = read_log(run / LOG)
-        left.plot([int(r["epoch"]) for r in rows], [float(r["loss"]) for r in rows], label=network, color=colour, lw=2)
-        val = [(int(r["epoch"]), 100 * float(r["val_top1"])) for r in rows if r["val_top1"]]
-        right.plot(*zip(*val), label=network, color=colour, lw=2, marker="o", ms=4)
+    logs = {network: read_log(run / LOG) for network, run in result.runs.items()}
+    figure = draw_curves(logs, panels=(("loss",), ("val_top1",)), colours=("#868e96", "#0b7285"))
+    right = figure.axes[1]
     right.axhline(50, color="#c92a2a", lw=1, ls="--")
     note = {"ha": "left", "va": "bottom", "fontsize": 8, "color": "#c92a2a", "transform": right.get_yaxis_transform()}
     right.text(0.01, 51, "limit of a network blind to order", **note)
-    left.set(title="training loss", xlabel="epoch")
-    right.set(title="validation top-1, %", xlabel="epoch", ylim=(0, 100))
-    for axes in (left, right):
-        axes.set_xlim(0.5, result.recipe.optim.epochs + 0.5)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=140)
-    return _inline(buffer.getvalue())
+    return inline(buffer.getvalue())
 
 
 def _confusion(scores: Scores) -> str:
@@ -90,7 +72,7 @@ def _confusion(scores: Scores) -> str:
     order = [scores.class_names.index(name) for name in names]
     buffer = io.BytesIO()
     save_confusion(scores.confusion[np.ix_(order, order)], names, buffer)
-    return _inline(buffer.getvalue())
+    return inline(buffer.getvalue())
 
 
 def _film(result: Result) -> Iterator[tuple[str, float]]:
@@ -100,4 +82,4 @@ def _film(result: Result) -> Iterator[tuple[str, float]]:
     for picture, second in zip(frames.data, frames.times):
         buffer = io.BytesIO()
         Image.fromarray(picture.numpy()).save(buffer, "PNG")
-        yield _inline(buffer.getvalue()), float(second)
+        yield inline(buffer.getvalue()), float(second)

@@ -15,8 +15,9 @@ from teinet.data.clips import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.views import Averaging, Views, average_views, load_views
-from teinet.errors import Interrupted, VideoError
-from teinet.evaluation.hardware import Hardware, gather, prepare_worker, quiet
+from teinet.data.watch import READ_TIMEOUT, ReadWatch
+from teinet.errors import Interrupted, RunError, VideoError
+from teinet.evaluation.hardware import Hardware, ending_together, gather, prepare_worker, quiet
 from teinet.evaluation.interruption import StopOnSignal, stopped
 from teinet.evaluation.scores import Scores
 from teinet.models.classifier import VideoClassifier
@@ -105,12 +106,18 @@ class Scoring(L.LightningModule):
 
 
 def evaluation_loader(
-    dataset: ViewClips, *, batch_size: int, workers: int, rank: int = 0, world_size: int = 1
+    dataset: ViewClips,
+    *,
+    batch_size: int,
+    workers: int,
+    rank: int = 0,
+    world_size: int = 1,
+    watch: ReadWatch | None = None,
 ) -> DataLoader:
     """Batches of this process's share of the clips: every `world_size`-th one, so that none is counted twice."""
     share = range(rank, len(dataset), world_size)
     return DataLoader(
-        dataset,
+        watch.over(dataset, workers) if watch else dataset,
         batch_size=batch_size,
         sampler=share,
         num_workers=workers,
@@ -122,14 +129,18 @@ def evaluation_loader(
 
 
 class _TestData(L.LightningDataModule):
-    def __init__(self, dataset: ViewClips, batch_size: int, workers: int):
+    def __init__(self, dataset: ViewClips, batch_size: int, workers: int, watch: ReadWatch):
         super().__init__()
-        self.dataset, self.batch_size, self.workers = dataset, batch_size, workers
+        self.dataset, self.batch_size, self.workers, self.watch = dataset, batch_size, workers, watch
 
     def val_dataloader(self) -> DataLoader:
-        rank, world = self.trainer.global_rank, self.trainer.world_size
         return evaluation_loader(
-            self.dataset, batch_size=self.batch_size, workers=self.workers, rank=rank, world_size=world
+            self.dataset,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            watch=self.watch,
         )
 
 
@@ -143,6 +154,7 @@ def evaluate(
     averaging: Averaging = "probabilities",
     batch_size: int = 8,
     workers: int = 0,
+    read_timeout: float = READ_TIMEOUT,
     hardware: Hardware | None = None,
     callbacks: Sequence[Callback] = (),
     meta: dict[str, Any] | None = None,
@@ -159,6 +171,7 @@ def evaluate(
         batch_size: views (T frames each) in one pass of the network, at least 1: it bounds the memory. A step decodes
             as many videos as fill a pass, at least one, whose views may take several passes.
         workers: decoding processes for each device; 0 decodes in this one.
+        read_timeout: seconds that reading one video may take, see `ReadWatch`; 0 sets no limit.
         hardware: device, number of devices and precision; None takes a GPU where there is one.
         callbacks: Lightning's, such as `TestProgress`.
         meta: what else the scores shall say about themselves; JSON values.
@@ -168,12 +181,14 @@ def evaluate(
 
     Raises:
         ConfigError: an averaging or a device that does not exist, a T that is not the network's.
+        RunError: reading a video did not end in time, or crashed the process that read it. No scores are kept.
         Interrupted: Ctrl-C or SIGTERM, after the running batch; at a second one at once. No scores are kept.
     """
     views, hardware = views or Views(), hardware or Hardware()
     scoring = Scoring(model, averaging=averaging, clips_per_forward=batch_size)
     videos = max(1, batch_size // len(views))
-    data = _TestData(ViewClips(clips, sampling, preprocessing, views), videos, workers)
+    reading = ReadWatch(read_timeout)
+    data = _TestData(ViewClips(clips, sampling, preprocessing, views), videos, workers, reading)
     with quiet(), StopOnSignal() as watch:
         trainer = L.Trainer(
             **hardware.trainer_arguments(),
@@ -184,10 +199,14 @@ def evaluate(
             callbacks=[*callbacks, watch],
         )
         try:
-            trainer.validate(scoring, datamodule=data, verbose=False)
-        except (SystemExit, RuntimeError) as error:
+            with (
+                ending_together(trainer),
+                reading.guard(lambda: "Half a test is not kept, the same command starts it anew."),
+            ):
+                trainer.validate(scoring, datamodule=data, verbose=False)
+        except (SystemExit, RuntimeError, RunError) as error:
             # SystemExit is what Lightning makes of a KeyboardInterrupt; a loader whose workers got SIGTERM too fails
-            if isinstance(error, RuntimeError) and not watch.asked:
+            if not isinstance(error, SystemExit) and not watch.asked:
                 raise
             raise Interrupted(stopped(scoring.num_scored, len(clips))) from None
     facts = {"views": str(views), "averaging": averaging, "data": clips.fingerprint(), **(meta or {})}

@@ -70,7 +70,7 @@ def quiet() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"lightning|torchdata|torch\.utils\.data")
+        warnings.filterwarnings("ignore", module=r"lightning|torch\.utils\.data")
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         try:

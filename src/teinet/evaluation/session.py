@@ -109,6 +109,7 @@ def test(
         "decoder": f"PyAV {av.__version__}",
         "command": " ".join(sys.argv),
         "network": recognizer.header["architecture"]["name"],
+        "num_frames": recognizer.num_frames,
         "parameters": parameters(recognizer.model),
         "gflops": _gflops(recognizer, plan.views),
         "missing": len(chosen.source.dropped) if chosen.source else 0,

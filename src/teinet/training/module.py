@@ -54,6 +54,7 @@ class TrainingModule(Scoring):
         self.problem: str | None = None  # why the run must stop once its state is saved; the same in all processes
         self._seen: torch.Tensor | None = None  # a clip of the last step
         self._rate = 0.0  # of the last step
+        self.validated = -1  # the epoch that was validated last
         self.frozen = frozen_norms(model, recipe.optim.freeze_bn)
         for norm in self.frozen:
             norm.requires_grad_(False)
@@ -96,6 +97,7 @@ class TrainingModule(Scoring):
     def on_validation_epoch_end(self) -> None:
         """Log val_top1 and val_loss over all validation clips; an unreadable one counts as wrong."""
         super().on_validation_epoch_end()
+        self.validated = self.current_epoch
         labels = torch.from_numpy(self.val_clips.labels)
         probabilities = torch.zeros(len(labels), self.model.num_classes)
         for score in self.scored:
@@ -124,6 +126,11 @@ class TrainingModule(Scoring):
             return {}
         with self.unreadable_csv.open(newline="", errors="surrogateescape") as file:
             return {row["path"]: row["reason"] for row in csv.DictReader(file)}
+
+    def all_unreadable(self) -> list[str]:
+        """Training clips that could not be read, in all processes and before a resume."""
+        listed = self._listed()
+        return [path for path in self.clip_paths if path in listed] if listed else []
 
     def _append(self, rows: list[tuple[str, str]]) -> None:
         header = [] if self.unreadable_csv.exists() else [("path", "reason")]
@@ -181,14 +188,10 @@ class TrainingModule(Scoring):
         known = self._listed()
         paths = set(self.clip_paths)  # the list holds validation clips too; they do not count against the limit
         self.unreadable.update((path, reason) for path, reason in known.items() if path in paths)
-        fresh = [path for path, _ in unreadable if path not in self.unreadable]
+        if not self.unreadable and self.global_rank == 0:  # the others are counted when the run ends
+            path, reason = unreadable[0]
+            log.warning("%s: %s; skipped, as others like it, and listed in %s", path, reason, self.unreadable_csv)
         self.unreadable.update(unreadable)
-        if fresh and self.global_rank == 0:
-            path, reason = unreadable[-1]
-            log.warning(
-                "%d of %d training clips cannot be read so far and are skipped, the last: %s: %s (all in %s)",
-                *(len(self.unreadable), len(self.clip_paths), path, reason, self.unreadable_csv),
-            )
         self._append([(path, reason) for path, reason in unreadable if path not in known])
         limit = self.recipe.run.max_unreadable
         if len(self.unreadable) <= limit * len(self.clip_paths):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -22,22 +23,26 @@ from teinet.data.sampling import Sampling
 from teinet.data.splits import Splits, load_splits
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, Interrupted
 from teinet.evaluation.evaluate import ViewClips
-from teinet.evaluation.hardware import Hardware, quiet
+from teinet.evaluation.hardware import Hardware, ending_together, quiet
 from teinet.models.checkpoint import LAST, load_matching, save_weights
 from teinet.models.classifier import VideoClassifier
 from teinet.models.cost import multiply_adds
 from teinet.models.factory import create_model
 from teinet.training.batchnorm import RecomputeBatchNorm
-from teinet.training.folder import FOLDER_VARIABLE, close_facts, is_finished, make_folder, write_facts
+from teinet.training.curves import CURVES, CurvesPicture
+from teinet.training.folder import FOLDER_VARIABLE, close_facts, is_finished, make_folder, refuse_folder, write_facts
 from teinet.training.loaders import TrainingData
 from teinet.training.module import TrainingModule
 from teinet.training.progress import TrainingProgress
 from teinet.training.recipe import Recipe
 from teinet.training.state import STATE, EpochLog, RunState
+from teinet.training.waiting import WaitingAdvice
 
 log = logging.getLogger("teinet")
+
+UNREADABLE = "unreadable.csv"
 
 
 @quiet()
@@ -56,6 +61,8 @@ def train(
     """
     console = console or Console()
     recipe = recipe.with_absolute_paths()  # the run can then be tested and resumed from any folder
+    if resume is None:
+        refuse_folder(recipe)  # now, and not after minutes of reading
     parts = prepare(recipe, finished=lambda splits: bool(resume) and is_finished(resume, splits))
     if parts is None:
         console.print(
@@ -65,7 +72,7 @@ def train(
     splits, model, hardware = parts.splits, parts.model, parts.hardware
     folder = resume or make_folder(recipe)  # nothing is left behind by a recipe that does not fit
     write_facts(folder, recipe, splits, precision=hardware.precision)
-    data, module = parts.data, parts.module(folder / "unreadable.csv")
+    data, module = parts.data, parts.module(folder / UNREADABLE)
 
     def save(path: Path, scores: dict) -> None:
         save_weights(path, model, parts.header(scores))
@@ -74,6 +81,8 @@ def train(
     state = RunState(
         folder, every_steps=recipe.run.save_every_steps, every_minutes=recipe.run.save_every_minutes, save_weights=save
     )
+    progress = TrainingProgress(console, epoch_log, title=title)
+    waiting = WaitingAdvice(console, epoch_log, recipe=recipe, clips=splits["train"], workers=data.workers)
     extra = [RecomputeBatchNorm(recipe.optim.recompute_bn)] if recipe.optim.recompute_bn else []
     trainer = L.Trainer(
         **hardware.trainer_arguments(),
@@ -87,19 +96,32 @@ def train(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[*extra, epoch_log, TrainingProgress(console, epoch_log, title=title), *(callbacks or []), state],
+        callbacks=[*extra, epoch_log, progress, waiting, CurvesPicture(folder), *(callbacks or []), state],
     )
     if trainer.is_global_zero:
         _announce(console, parts, folder)
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.run.threads or threads)
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=folder / STATE if resume else None, weights_only=True)
+        with ending_together(trainer), data.watch.guard(lambda: _how_to_go_on(folder)):
+            trainer.fit(module, datamodule=data, ckpt_path=folder / STATE if resume else None, weights_only=True)
+    except SystemExit:  # what Lightning makes of a second Ctrl-C
+        if not state.asked:
+            raise
+        raise Interrupted(f"stopped at once. {_how_to_go_on(folder)}") from None
     finally:
         torch.set_num_threads(threads)
         os.environ.pop(FOLDER_VARIABLE, None)  # another run of this process makes its own folder
     if trainer.is_global_zero:
-        close_facts(folder, unreadable=len(module.unreadable))
+        unreadable = len(module.all_unreadable())
+        close_facts(folder, unreadable=unreadable)
+        if unreadable:
+            console.print(
+                f"{unreadable} of {len(splits['train'])} training clips could not be read and were skipped: "
+                f"{folder / UNREADABLE}",
+                highlight=False,
+                soft_wrap=True,
+            )
     return folder
 
 
@@ -143,6 +165,7 @@ class Parts:
             "recipe": asdict(self.recipe),
             "scores": scores,
             "licence": self.recipe.run.licence,
+            "data": {split: clips.fingerprint() for split, clips in self.splits.items()},
         }
 
 
@@ -159,6 +182,7 @@ def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda split
     hardware = Hardware(accelerator=recipe.run.accelerator, devices=recipe.run.devices, precision=precision(recipe))
     if finished(splits):
         return None
+    _warn_of_empty_classes(splits)
     mirror = _mirror(recipe, splits)
     L.seed_everything(recipe.run.seed, verbose=False)
     model = build_model(recipe, splits["train"].class_names)
@@ -177,6 +201,18 @@ def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda split
         preprocessing=preprocessing,
         mirror=mirror,
     )
+
+
+def _warn_of_empty_classes(splits: Splits) -> None:
+    """Say which classes nothing can be learnt of: a folder whose name is misspelt, a class of the test alone."""
+    train = splits["train"]
+    counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.class_names))
+    empty = [name for name, count in zip(train.class_names, counts) if not count]
+    if empty:
+        shown = ", ".join(map(repr, empty[:5])) + (", ..." if len(empty) > 5 else "")
+        log.warning(
+            "%s: %d of %d classes have no training clips (%s)", train.source, len(empty), len(train.class_names), shown
+        )
 
 
 def _mirror(recipe: Recipe, splits: Splits) -> bool:
@@ -250,6 +286,12 @@ def build_preprocessing(recipe: Recipe, model: VideoClassifier) -> Preprocessing
     )
 
 
+def _how_to_go_on(folder: Path) -> str:
+    if (folder / STATE).is_file():
+        return f"The run's last state is kept; go on with: teinet train --resume {folder}"
+    return f"No state of the run was saved yet: remove {folder}, and start it anew."
+
+
 def _announce(console: Console, parts: Parts, folder: Path) -> None:
     recipe, splits = parts.recipe, parts.splits
     counts = ", ".join(f"{len(clips)} {split}" for split, clips in splits.items())
@@ -260,7 +302,7 @@ def _announce(console: Console, parts: Parts, folder: Path) -> None:
         f"clips          {counts}; format {splits.source.format}",
         f"learning rate  {rate_in_words(recipe)}",
         f"schedule       {config.schedule}, {config.epochs} epochs; {precision(recipe)}, {parts.data.workers} workers",
-        f"folder         {folder}  ({LAST}, log.csv, tensorboard/)",
+        f"folder         {folder}  ({LAST}, log.csv, {CURVES}, tensorboard/)",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
     for note in splits.source.notes:

@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 from rich.console import Console
 
 from teinet.data.views import Views
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, Interrupted
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.progress import TestProgress
 from teinet.evaluation.published import Measured
@@ -44,7 +44,11 @@ def train_and_test(recipe: Recipe, *, resume: Path | None = None, console: Conso
     for views in recipe.tests():
         # a pass of the network fits in memory where a training step did
         plan = Plan(
-            views=Views.parse(views), batch_size=recipe.optim.batch_size, workers=recipe.run.workers, hardware=hardware
+            views=Views.parse(views),
+            batch_size=recipe.optim.batch_size,
+            workers=recipe.run.workers,
+            read_timeout=recipe.run.read_timeout,
+            hardware=hardware,
         )
         bar = TestProgress(Console(stderr=True), title=f"{title}testing {views}")
         tests.append(test(folder, plan, reuse=True, callbacks=[bar]))
@@ -71,7 +75,10 @@ def train_divisions(recipe: Recipe, *, console: Console) -> list[Trained]:
         if resume and not is_run_of(folder, one):
             raise ConfigError(f"{folder} holds a run of another recipe; take another run.name, or remove it")
         console.print(f"[bold]division {division}[/bold]", highlight=False)
-        done.append(train_and_test(one, resume=resume, console=console, title=f"division {division}  "))
+        try:
+            done.append(train_and_test(one, resume=resume, console=console, title=f"division {division}  "))
+        except Interrupted:
+            raise Interrupted(f"stopped in division {division}; nothing is lost, the same command goes on") from None
     return done
 
 

@@ -41,7 +41,7 @@ class RunState(Callback):
         self.every_minutes = every_minutes
         self.save_weights = save_weights
         self.best: float | None = None
-        self._stop = False
+        self.asked = False  # a signal came
         self._saved_at = time.monotonic()
         self._handlers: dict[int, Any] = {}
 
@@ -57,9 +57,9 @@ class RunState(Callback):
                 self._handlers[number] = signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, frame: object) -> None:
-        if self._stop:
+        if self.asked:
             raise KeyboardInterrupt
-        self._stop = True
+        self.asked = True
 
     def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():
@@ -72,7 +72,7 @@ class RunState(Callback):
             return  # the end of the epoch saves; half an accumulated gradient is no state
         due = self.every_steps and trainer.global_step % self.every_steps == 0
         due = due or time.monotonic() - self._saved_at > 60 * self.every_minutes
-        stop = self._stop
+        stop = self.asked
         if trainer.world_size > 1:  # all processes save together, when the first one says so
             due, stop = trainer.strategy.broadcast((due, stop))
         if due or stop or pl_module.problem:
@@ -84,7 +84,8 @@ class RunState(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
         pl_module.refuse_broken_weights()
-        top1 = trainer.callback_metrics.get("val_top1")
+        validated = pl_module.validated == trainer.current_epoch  # until the next one metrics stay
+        top1 = trainer.callback_metrics.get("val_top1") if validated else None
         scores = {"epoch": trainer.current_epoch + 1}
         if top1 is not None:
             scores["val_top1"] = round(float(top1), 6)
@@ -97,7 +98,7 @@ class RunState(Callback):
         self._save(trainer)
         if pl_module.problem:
             raise RunError(pl_module.problem)
-        stop = trainer.strategy.broadcast(self._stop) if trainer.world_size > 1 else self._stop
+        stop = trainer.strategy.broadcast(self.asked) if trainer.world_size > 1 else self.asked
         if stop and trainer.current_epoch + 1 < trainer.max_epochs:
             self._leave(trainer)
 
@@ -184,7 +185,9 @@ class EpochLog(Callback):
 
     def row(self, trainer: L.Trainer) -> dict[str, Any]:
         """The epoch so far."""
-        s, metrics = self.sums, trainer.callback_metrics
+        s = self.sums
+        validated = trainer.lightning_module.validated == trainer.current_epoch
+        metrics = trainer.callback_metrics if validated else {}
         seconds = s["compute"] + s["wait"]
         row = {
             "epoch": trainer.current_epoch + 1,

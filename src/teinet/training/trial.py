@@ -175,7 +175,8 @@ def _try(parts: Parts) -> Trial:
             enable_model_summary=False,
             callbacks=[watch],
         )
-        trainer.fit(parts.module(Path(folder) / "unreadable.csv"), datamodule=parts.data)
+        with parts.data.watch.guard():
+            trainer.fit(parts.module(Path(folder) / "unreadable.csv"), datamodule=parts.data)
     first = min(WARM_UP, len(watch.compute) - 1)
     memory = torch.cuda.max_memory_allocated() if on_gpu else _peak_memory()
     return Trial(

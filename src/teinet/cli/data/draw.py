@@ -8,18 +8,17 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes: the fields of `MotionPairs`, explained by its docstring."""
+    """Declare what the action takes: the fields of `MotionPairs`, explained by its docstring."""
     from docstring_parser import parse
 
     from teinet.data.motion_pairs import MotionPairs
 
-    actions = parser.add_subparsers(dest="action", required=True, metavar="draw")
     text = parse(MotionPairs.__doc__ or "")
     meaning = {p.arg_name: p.description for p in text.params}
-    draw = actions.add_parser("draw", help="draw motion_pairs", description=text.short_description)
-    draw.add_argument("folder", help="where to write; an interrupted drawing goes on")
+    parser.description = text.short_description
+    parser.add_argument("folder", help="where to write; an interrupted drawing goes on")
     for field in fields(MotionPairs):
-        draw.add_argument(
+        parser.add_argument(
             f"--{field.name.replace('_', '-')}",
             type=type(field.default),
             default=field.default,

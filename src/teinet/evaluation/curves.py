@@ -1,0 +1,147 @@
+"""Learning curves as a picture: of one run, training beside validation; of several, a panel for each quantity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 120
+# Told apart by the colour-blind too; the darkest first, for most pictures hold few runs.
+COLOURS = ("#0b7285", "#e8590c", "#7048e8", "#2b8a3e", "#c2255c", "#868e96")
+STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.3)), (0, (6, 1.5, 1, 1.5)))
+TITLES = {
+    "loss": "training loss",
+    "val_loss": "validation loss",
+    "top1": "training top-1, %",
+    "val_top1": "validation top-1, %",
+    "lr": "learning rate",
+}
+ONE: tuple[tuple[str, ...], ...] = (("loss", "val_loss"), ("top1", "val_top1"), ("lr",))  # the panels of one run
+SEVERAL: tuple[tuple[str, ...], ...] = (("loss",), ("top1",), ("val_top1",), ("lr",))
+
+
+def draw_curves(
+    logs: Mapping[str, list[dict[str, Any]]],
+    *,
+    panels: Sequence[Sequence[str]] | None = None,
+    colours: Sequence[str] = COLOURS,
+    title: str | None = None,
+) -> Figure:
+    """Draw what runs logged, over their epochs.
+
+    Args:
+        logs: by the run's name the rows of its log.csv, with numbers or texts in them; an empty text is no point.
+        panels: the columns that each panel draws; None takes `ONE` or `SEVERAL`. Of two columns in a panel the second
+            is the validation's and dashed.
+        colours: of the runs, in their order; once all are used they come again in another style.
+        title: of the whole picture.
+
+    Returns:
+        A matplotlib Figure that belongs to no window and no global state.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    panels = panels or (ONE if len(logs) == 1 else SEVERAL)
+    across = len(panels) if len(panels) < 4 else 2
+    down = -(-len(panels) // across)
+    names = [_label(name) for name in logs]
+    width = 4.6 * across if len(panels) > 1 else 5.4
+    beside = max(1, int(width / (0.6 + 0.085 * max(map(len, names), default=0))))  # names in a row of the legend
+    under = 0.3 + 0.2 * -(-len(names) // beside) if len(names) > 1 else 0
+    figure = Figure(figsize=(width, 3.0 * down + under + (0.3 if title else 0)), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    grid = figure.subplots(down, across, squeeze=False).flat
+    lines: list[Any] = []
+    for axes, columns in zip(grid, panels):
+        drawn = [
+            _draw(axes, rows, columns, colour=colours[i % len(colours)], style=i // len(colours))
+            for i, rows in enumerate(logs.values())
+        ]
+        _finish(axes, columns)
+        lines = [old or new for old, new in zip(lines or [None] * len(drawn), drawn)]
+    for axes in list(grid)[len(panels) :]:
+        axes.set_axis_off()
+    if title:
+        figure.suptitle(_label(title, most=80), fontsize=11, x=0.01, ha="left", color="#222222")
+    shown = [(line, name) for line, name in zip(lines, names) if line is not None]
+    if len(names) > 1 and shown:
+        handles, labels = zip(*shown)
+        handles = [Line2D([], [], color=h.get_color(), linestyle=h.get_linestyle(), linewidth=1.7) for h in handles]
+        options = {"loc": "outside lower center", "ncols": min(beside, len(labels)), "handlelength": 2.8}
+        figure.legend(handles, labels, frameon=False, fontsize=9, columnspacing=1.4, labelspacing=0.3, **options)
+    return figure
+
+
+def save_curves(logs: Mapping[str, list[dict[str, Any]]], file: str | Path | IO[bytes], **options: Any) -> None:
+    """Write `draw_curves`, with its options, into a file as a PNG."""
+    draw_curves(logs, **options).savefig(file, format="png")
+
+
+def has_points(logs: Mapping[str, list[dict[str, Any]]], column: str) -> bool:
+    """Whether any of the runs logged this column."""
+    return any(next(_points(rows, column), None) for rows in logs.values())
+
+
+def _points(rows: list[dict[str, Any]], column: str) -> Iterator[tuple[int, float]]:
+    """Epochs and values. A validation's figures stand in the log until the next one: each is drawn once."""
+    before = None
+    for row in rows:
+        if row.get(column) in (None, ""):
+            continue
+        validation = (row.get("val_top1"), row.get("val_loss")) if column.startswith("val_") else None
+        value = float(row[column])
+        if math.isfinite(value) and (validation is None or validation != before):
+            yield int(row["epoch"]), 100 * value if column.endswith("top1") else value
+        before = validation
+
+
+def _draw(axes: Axes, rows: list[dict[str, Any]], columns: Sequence[str], *, colour: str, style: int) -> Any:
+    """The first column's line, or the second's where there is no first; None where neither has a point."""
+    first = None
+    for place, column in enumerate(columns):
+        points = list(_points(rows, column))
+        if not points:
+            continue
+        marked = len(points) == 1 or (column.startswith("val_") and len(points) <= 30)
+        look = {"color": colour, "linestyle": STYLES[(style + place) % len(STYLES)], "linewidth": 1.7}
+        what = "validation" if column.startswith("val_") else "training"
+        (line,) = axes.plot(*zip(*points), label=what, marker="o" if marked else "", markersize=3.5, **look)
+        first = first or line
+    return first
+
+
+def _finish(axes: Axes, columns: Sequence[str]) -> None:
+    several = len(columns) > 1
+    axes.set_title(TITLES[columns[0]].removeprefix("training " if several else ""), fontsize=10, color="#222222")
+    axes.set_xlabel("epoch", fontsize=9, color="#333333")
+    axes.tick_params(which="both", labelsize=8.5, color="#adb5bd", labelcolor="#333333")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#adb5bd")
+    axes.grid(axis="y", color="#e9ecef", linewidth=0.8)
+    axes.set_axisbelow(True)
+    epochs = [x for line in axes.lines for x in line.get_xdata()]
+    axes.set_xlim(0.5, max(epochs, default=1) + 0.5)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    values = [y for line in axes.lines for y in line.get_ydata()]
+    if columns[0].endswith("top1"):
+        axes.set_ylim(0, 100)
+    elif columns == ("lr",) and values and 0 < max(values) <= 1e4 * min(values):
+        axes.set_yscale("log")  # steps by ten would lie on the axis; a rate that ends at zero would leave the picture
+    if several and len(axes.lines) > 1:
+        axes.legend(frameon=False, fontsize=8.5)
+
+
+def _label(name: str, most: int = 34) -> str:
+    """The name, its middle left out where it is long: what tells runs apart often stands at the end."""
+    short = name if len(name) <= most else f"{name[: most // 2]}…{name[-(most - most // 2 - 1) :]}"
+    short = short.replace("$", r"\$")  # matplotlib would read formulas
+    return f" {short}" if short.startswith("_") else short  # and would leave these out of a legend

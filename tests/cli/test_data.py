@@ -1,0 +1,184 @@
+"""`teinet data` as a user meets it: what is printed, exit codes, Ctrl-C and kills in the middle of the work."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from teinet.cli.data import ACTIONS
+from teinet.cli.main import main
+from tests.conftest import command, environment
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_every_action_has_help(action, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["data", action, "--help"])
+    out, err = capsys.readouterr()
+    assert end.value.code == 0 and not err and out.startswith(f"usage: teinet data {action}")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("chek", "x"), "Did you mean 'check'"),
+        (("check", "nowhere"), "nowhere: no such file"),
+        (("check", "{clips}", "--workers", "-1"), "workers is -1"),
+        (("inspect", "{clips}", "--sample", "-1"), "--sample is -1"),
+        (("inspect", "{clips}", "--format", "tabel"), "Did you mean 'table'"),
+        (("shrink", "{clips}", "{clips}/small"), "lies in a folder of the clips"),
+        (("shrink", "{clips}", "small", "--short-side", "3"), "short side 3"),
+        (("convert", "{clips}", "out.txt"), "must end in .csv"),
+    ],
+)
+def test_what_cannot_be_is_one_line(words, says, clips, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", *(word.format(clips=clips) for word in words)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("teinet data: ") and says in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_an_action_the_actions_are_listed(capsys):
+    assert main(["data"]) == 2
+    out = capsys.readouterr().out
+    assert all(f"  {name} " in out for name in ACTIONS)
+
+
+def test_inspect(clips, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    assert main(["data", "inspect", str(clips), "--sample", "5", "--output", str(page)]) == 0
+    out = capsys.readouterr().out
+    assert "folders: a folder per class (found out)" in out and "12 in 12 files" in out and str(page) in out
+    assert f"teinet data check {clips}" in page.read_text()
+    assert main(["data", "inspect", str(clips), "--format", "folders", "--sample", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["clips"] == 12 and found["classes"]["resting"] == {"": 4} and not found["found_out"]
+    assert found["sample"]["ranges"]["frames"] == {"min": 6, "median": 6, "max": 6}
+    assert found["mirror"] == [["moving left", "moving right"]]
+
+
+def test_check_and_its_exit_code(clips, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "check", str(clips), "--workers", "0"]) == 0
+    assert "12 files of 12 clips: 12 ok\n" in capsys.readouterr().out
+    assert len((tmp_path / "check.csv").read_text().splitlines()) == 13
+    (tmp_path / "[bad].mp4").write_bytes(b"no video")
+    (tmp_path / "list.csv").write_text(f"path,label\n[bad].mp4,x\ngone.mp4,x\n{clips}/resting/0.mp4,x\n")
+    words = ["data", "check", "list.csv", "--workers", "0", "--output", "c.csv"]
+    assert main(words) == 1
+    out = capsys.readouterr().out
+    assert "[bad].mp4" in out and "holds text" in out and "list.csv, line 3" in out and "1 broken, 1 missing" in out
+    assert main([*words, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] == found["broken"] == found["missing"] == 1
+    assert [(b["status"], b["line"]) for b in found["bad"]] == [("broken", 2), ("missing", 3)]
+
+
+def test_clips_that_no_copy_of_a_data_set_has_are_no_fault(clips, tmp_path, capsys):
+    rows = "label,youtube_id,time_start,time_end,split\nresting,0,0,1,train\nresting,gone,0,1,train\n"
+    (tmp_path / "train.csv").write_text(rows)
+    words = ["data", "check", str(tmp_path / "train.csv"), "--root", str(clips / "resting"), "--workers", "0"]
+    assert main([*words, "--output", str(tmp_path / "check.csv")]) == 0
+    assert "1 ok, 1 missing" in capsys.readouterr().out
+
+
+def test_shrink_then_train_on_it(clips, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "bad.mp4").write_bytes(b"no video")
+    rows = [f"{p},{p.parent.name}" for p in sorted(clips.rglob("*.mp4"))]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
+    words = ["data", "shrink", "list.csv", "small", "--short-side", "16", "--workers", "0"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "list of 12 clips: small/clips.csv" in out
+    assert "Next: teinet train --data small/clips.csv --data.labels small/labels.txt" in out
+    from teinet.cli.train import parse_recipe
+    from teinet.data.splits import load_splits
+
+    line = out.strip().splitlines()[-1].split()
+    recipe, _ = parse_recipe(line[3:])
+    assert sum(map(len, load_splits(recipe.data).values())) == 12
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows, "more/bad.mp4,resting"]))
+    assert main([*words[:3], "other", *words[4:], "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["clips"] == 12 and found["unreadable"][0]["line"] == 14
+
+
+def test_convert(clips, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "convert", str(clips), "out.csv"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == "Next: teinet train --data out.csv --data.labels out.labels.txt"
+    assert main(["data", "convert", str(clips), "out.csv"]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main(["data", "convert", str(clips), "out.csv", "--force", "--absolute"]) == 0
+    (first, *_) = csv.DictReader((tmp_path / "out.csv").open())
+    assert first == {"path": str(clips / "moving left" / "0.mp4"), "label": "moving left"}
+
+
+@pytest.fixture(scope="module")
+def many(clips, tmp_path_factory) -> Path:
+    """So many clips that there is time to interrupt."""
+    folder = tmp_path_factory.mktemp("many") / "videos"
+    for source in sorted(clips.rglob("*.mp4")):
+        (folder / source.parent.name).mkdir(parents=True, exist_ok=True)
+        for number in range(20):
+            os.link(source, folder / source.parent.name / f"{source.stem}_{number}.mp4")
+    return folder
+
+
+def interrupt(words: list[object], signal_number: int, begun, folder: Path) -> tuple[int, str]:
+    """Run a command as a terminal does, in a process group of its own; send the signal once `begun()` says so."""
+    process = subprocess.Popen(
+        command(*words), cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    end = time.monotonic() + 60
+    while not begun() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal_number)
+    return process.wait(30), process.stderr.read()
+
+
+def test_check_loses_nothing_when_it_is_killed(many, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    output, words = tmp_path / "check.csv", ["data", "check", many, "--workers", 2]
+
+    def rows() -> int:
+        return output.read_bytes().count(b"\n") - 1 if output.exists() else 0
+
+    code, _ = interrupt(words, signal.SIGKILL, lambda: rows() > 20, tmp_path)
+    done = rows()
+    assert code == -signal.SIGKILL and done > 20
+    assert main(list(map(str, [*words[:-1], 0]))) == 0
+    assert f"240 ok ({done} known from an earlier check)" in capsys.readouterr().out
+    assert rows() == 240
+
+
+def test_shrink_stops_at_ctrl_c_and_goes_on(many, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    journal, words = tmp_path / "small" / "shrink.jsonl", ["data", "shrink", many, "small", "--short-side", 16]
+
+    def written() -> int:
+        return journal.read_text().count('"bytes"') if journal.exists() else 0
+
+    code, said = interrupt([*words, "--workers", 2], signal.SIGINT, lambda: written() > 10, tmp_path)
+    assert code == 130 and (first := written()) > 10
+    (line,) = said.strip().splitlines()  # the processes, which Ctrl-C reaches too, say nothing
+    assert f"stopped after {first} of 240 files" in line and "the same command goes on" in line
+    assert not (tmp_path / "small" / "clips.csv").exists()
+    assert not list(tmp_path.rglob("*.part"))
+    for folder in many.iterdir():  # a few of them are enough
+        for path in sorted(folder.iterdir()):
+            if int(path.stem.partition("_")[2]) >= 5:
+                path.unlink()
+    assert main(list(map(str, [*words, "--workers", 0]))) == 0
+    assert len((tmp_path / "small" / "clips.csv").read_text().splitlines()) == 12 * 5 + 1
