@@ -21,7 +21,9 @@ MAY = {
     "evaluation": {"models", "data", "inference"},  # it measures recognisers
     "inference": {"models", "data"},
     "training": {"models", "data", "evaluation"},  # validation is the test of `evaluation`
-    "demo": {"layers", "models", "data", "training", "evaluation", "inference"},
+    "report": {"models", "data", "training", "evaluation", "inference"},  # it reads what runs and tests left
+    "benchmark": {"models", "data", "training", "evaluation"},  # what runs and tests do, timed
+    "demo": {"layers", "models", "data", "training", "evaluation", "inference", "report"},
 }
 # Names that the package itself offers, and the room that each comes from.
 PUBLIC = {

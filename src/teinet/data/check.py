@@ -85,7 +85,7 @@ def check(
         raise ConfigError(f"workers is {workers} and timeout {timeout:g}; expected 0 or more, and seconds above 0")
     files: dict[str, list[Row]] = {}
     for row in rows:
-        files.setdefault(row.path, []).append(row._replace(columns={}))  # not needed, and a proxy cannot be sent
+        files.setdefault(row.path, []).append(row._replace(columns={}))  # not needed
     before = read_findings(output)
     if before and not again and not before.keys() & files.keys():
         raise ConfigError(

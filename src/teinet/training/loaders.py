@@ -7,12 +7,13 @@ from typing import Any
 
 import lightning as L
 import torch
-from torchdata.stateful_dataloader import StatefulDataLoader
 
 from teinet.data.dataset import EpochSampler, TrainingClips, collate
+from teinet.data.watch import ReadWatch
 from teinet.evaluation.evaluate import ViewClips, evaluation_loader
 from teinet.evaluation.hardware import prepare_worker
 from teinet.training.recipe import Recipe
+from teinet.training.resumable import ResumableLoader
 
 
 class TrainingData(L.LightningDataModule):
@@ -22,21 +23,24 @@ class TrainingData(L.LightningDataModule):
         super().__init__()
         self.train, self.val, self.recipe = train, val, recipe
         self.workers = number_of_workers(recipe)
+        self.watch = ReadWatch(recipe.run.read_timeout, option="--run.read_timeout")
 
-    def train_dataloader(self) -> StatefulDataLoader:
+    def train_dataloader(self) -> ResumableLoader:
         sampler = EpochSampler(
             len(self.train),
             seed=self.recipe.run.seed,
-            epoch=self.trainer.current_epoch,  # a resumed run starts inside an epoch, before anyone calls set_epoch
+            # Workers begin before anyone calls set_epoch. `current_epoch` counts what is completed: a state that was
+            # saved at the end of an epoch would begin with that epoch's clips again.
+            epoch=self.trainer.fit_loop.epoch_progress.current.processed,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
         return self.loader(sampler)
 
-    def loader(self, sampler: EpochSampler) -> StatefulDataLoader:
+    def loader(self, sampler: EpochSampler) -> ResumableLoader:
         """Batches of the clips that `sampler` draws; remembers how many were taken."""
-        return StatefulDataLoader(
-            self.train,
+        return ResumableLoader(
+            self.watch.over(self.train, self.workers),
             batch_size=self.recipe.optim.batch_size,
             sampler=sampler,
             num_workers=self.workers,
@@ -55,6 +59,7 @@ class TrainingData(L.LightningDataModule):
             workers=self.workers,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
+            watch=self.watch,
         )
 
 

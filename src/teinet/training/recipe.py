@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from teinet.data.splits import DataConfig
+from teinet.data.watch import READ_TIMEOUT
 from teinet.errors import ConfigError
 from teinet.evaluation.published import Published
 
@@ -142,6 +143,8 @@ class RunConfig:
         accelerator: what computes; auto takes a GPU where there is one.
         precision: auto is 16-bit mixed on a GPU, else 32.
         workers: processes that decode; by default one per core, at most 8.
+        read_timeout: seconds that reading one clip may take before the run ends with the name of its file (a disk that
+            does not answer, a decoder in a loop); 0 sets no limit. Without workers the file is only named.
         threads: of the training process, on a CPU; by default torch's own choice. Small pictures want 1.
         validate_every: epochs between validations.
         save_every_steps: steps between saved states from which --resume continues; 0: by minutes only.
@@ -159,6 +162,7 @@ class RunConfig:
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     workers: int | None = None
+    read_timeout: float = READ_TIMEOUT
     threads: int | None = None
     validate_every: int = 1
     save_every_steps: int = 0
@@ -230,6 +234,7 @@ class Recipe:
             "optim.bias_lr_scale": (self.optim.bias_lr_scale, 0),
             "run.seed": (self.run.seed, 0),
             "run.workers": (self.run.workers or 0, 0),
+            "run.read_timeout": (self.run.read_timeout, 0),
             "run.threads": (1 if self.run.threads is None else self.run.threads, 1),
             "run.save_every_steps": (self.run.save_every_steps, 0),
             "run.save_every_minutes": (self.run.save_every_minutes, 0),
