@@ -2,9 +2,9 @@
 
     python benchmarks/lists.py [--rows 250000] [--repeats 5] [--output benchmarks/results/lists.json]
 
-Writes the list in several formats (with empty files, so that presence is really asked for), loads each several times in
-turn, and prints medians with their spread; then forks workers that look at every path, and compares the memory that they
-make their own with the same list as Python texts.
+Writes the list in several formats (with empty files, so that presence is really asked for), loads each several times
+in turn, and prints medians with their spread; then forks workers that look at every path, and compares the memory
+that they make their own with the same list as Python texts.
 """
 
 from __future__ import annotations
