@@ -16,10 +16,11 @@ from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.progress import TestProgress
 from teinet.evaluation.published import Measured
 from teinet.evaluation.session import Plan, Tested, measured, test
-from teinet.training.folder import FACTS, is_run_of
+from teinet.training.folder import is_run_of
+from teinet.training.parts import precision
 from teinet.training.recipe import Recipe
-from teinet.training.run import precision, train
-from teinet.training.state import STATE, read_json
+from teinet.training.run import train
+from teinet.training.state import STATE
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,7 @@ def train_and_test(recipe: Recipe, *, resume: Path | None = None, console: Conso
         TeinetError: see `train` and `test`.
     """
     folder = train(recipe, resume=resume, console=console, title=title)
-    hardware = Hardware(
-        accelerator=recipe.run.accelerator, devices=recipe.run.devices, precision=_test_precision(recipe)
-    )
+    hardware = Hardware(accelerator=recipe.run.accelerator, devices=recipe.run.devices, precision=precision(recipe))
     tests = []
     for views in recipe.tests():
         # a pass of the network fits in memory where a training step did
@@ -94,13 +93,3 @@ def mean_over(tests: Sequence[Tested]) -> tuple[Measured, float]:
     top1 = [m.top1 for m in each]
     mean = replace(each[0], top1=fmean(top1), top5=fmean(top5) if len(top5) == len(each) else None)
     return mean, stdev(top1) if len(top1) > 1 else math.nan
-
-
-def is_trained(folder: Path) -> bool:
-    """Whether a folder holds a run that came to its end."""
-    return (folder / FACTS).is_file() and "finished" in read_json(folder / FACTS)
-
-
-def _test_precision(recipe: Recipe):
-    """Tests compute as training did, with the mixed precision that it used."""
-    return precision(recipe)

@@ -19,8 +19,8 @@ from lightning.pytorch.callbacks import Callback
 from teinet.data.views import Views
 from teinet.evaluation.hardware import quiet
 from teinet.models.cost import multiply_adds, parameters
+from teinet.training.parts import Parts, precision, prepare
 from teinet.training.recipe import Recipe
-from teinet.training.run import Parts, precision, prepare
 
 STEPS = 6
 WARM_UP = 2  # steps that are not counted: the first ones set up threads, kernels and caches
