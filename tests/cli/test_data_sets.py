@@ -158,6 +158,7 @@ def test_a_row_of_the_paper_in_one_command(tmp_path, capsys):
     run = tmp_path / "something_v1-teinet_8f-1"
     assert re.search(r"1a +Res50\+MEM\+TIM +1x1 +\d+\.\d / 47\.4 +- / 76\.6", out)
     assert "top-5 is 76.6 in Table 1a and 75.8 in Table 1c" in out
+    assert "this run is not the row itself: model.name, model.num_frames, clip.size" in out
     assert (run / "test-1x1" / "metrics.json").exists() and (run / "test-2x3").exists()
     assert teinet("test", run) == 0
     assert "47.4" in capsys.readouterr().out  # the weights carry the row

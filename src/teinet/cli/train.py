@@ -285,6 +285,13 @@ def _report(console: Any, recipe: Recipe, done: list[Any]) -> None:
             console.print(table)
         for note in notes(beside):
             console.print(note, style="dim", highlight=False, soft_wrap=True)
+    if changed := _changed(recipe):
+        console.print(
+            f"this run is not the row itself: {', '.join(changed)} differ from {recipe.row}",
+            style="dim",
+            highlight=False,
+            soft_wrap=True,
+        )
     folders = " ".join(str(trained.folder) for trained in done)
     console.print(
         f"\nTrained. Next:\n  teinet test {done[0].folder}\n  teinet predict {done[0].folder} VIDEO\n"
@@ -306,6 +313,26 @@ def _with_network_of_weights(recipe: Recipe, argv: list[str]) -> Recipe:
     given = {w.partition("=")[0].removeprefix("--model.") for w in words if w.startswith("--model.")}
     own = {f.name for f in fields(recipe.model)} - given - {"weights", "dropout", "pretrained", "backbone_weights"}
     return replace(recipe, model=replace(recipe.model, **{k: v for k, v in architecture.items() if k in own}))
+
+
+def _changed(recipe: Recipe) -> list[str]:
+    """Settings in which a run departs from the library's row that it is laid beside."""
+    if not recipe.row or recipe.row not in {named.name for named in recipes.list_recipes()}:
+        return []
+    own = parse_recipe([recipe.row])[0]
+    machine = ("optim.batch_size", "optim.accumulate")  # the rate follows the batch
+    return [
+        name
+        for name in field_names()
+        if name.startswith(("model.", "clip.", "optim."))
+        and name not in ("model.weights", "model.backbone_weights", "model.pretrained", *machine)
+        and _value(recipe, name) != _value(own, name)
+    ]
+
+
+def _value(recipe: Recipe, name: str) -> Any:
+    section, setting = name.split(".")
+    return getattr(getattr(recipe, section), setting)
 
 
 def _resumed(folder: Path) -> tuple[Recipe, Path]:
