@@ -174,7 +174,7 @@ def test_wrong_settings_are_refused_before_any_video_is_read(recognizer):
         pytest.fail("a video was read")
         yield
 
-    for wrong in ({"views": "2x2"}, {"top_k": 0}, {"averaging": "votes"}):
+    for wrong in ({"views": "2x0"}, {"top_k": 0}, {"averaging": "votes"}):
         with pytest.raises(ConfigError):
             recognizer.predict_many(never(), **wrong)
 
