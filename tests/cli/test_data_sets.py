@@ -158,7 +158,7 @@ def test_a_row_of_the_paper_in_one_command(tmp_path, capsys):
     run = tmp_path / "something_v1-teinet_8f-1"
     assert re.search(r"1a +Res50\+MEM\+TIM +1x1 +\d+\.\d / 47\.4 +- / 76\.6", out)
     assert "top-5 is 76.6 in Table 1a and 75.8 in Table 1c" in out
-    assert "this run is not the row itself: model.name, model.num_frames, clip.size" in out
+    assert "this is not the row itself: model.name, model.num_frames, clip.size" in out
     assert (run / "test-1x1" / "metrics.json").exists() and (run / "test-2x3").exists()
     assert teinet("test", run) == 0
     assert "47.4" in capsys.readouterr().out  # the weights carry the row
@@ -198,3 +198,48 @@ def test_a_dry_run_says_what_would_be_done_and_leaves_nothing(tmp_path, capsys):
     assert teinet("train", *words, "--dry-run", "--run.max_unreadable", 0.5) == 0
     out = capsys.readouterr().out
     assert "learning rate  0.0009375" in out and "table 1b" in out and "GiB at its peak" in out
+
+
+def test_an_ensemble_is_laid_beside_its_row_and_submitted_from_saved_scores(tmp_path, capsys):
+    place = miniatures.something_v2(tmp_path / "data")
+    for row in ("teinet_16f", "teinet_8f"):
+        words = (f"something_v2/{row}", "--data", place, "--model.name", "teinet_resnet10t", "--output", tmp_path)
+        assert teinet("train", *words, *ROW, "--name", row, "--run.tests", "[1x1]", "--seed", len(row)) == 0
+    runs = [tmp_path / row for row in ("teinet_16f", "teinet_8f")]
+    capsys.readouterr()
+    assert teinet("test", *runs) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"4 +TEINet-RGB 16f\+8f +1x1 +\d+\.\d / 66\.5", out) and out.count("scores on disk") == 2
+    assert "61.3" not in out  # a row of one of them alone
+    assert "differ from something_v2/teinet_16f" in out
+    for run in runs:
+        assert teinet("test", run, "--submit", tmp_path / "one.csv") == 0
+    capsys.readouterr()
+    saved = [run / "test-1x1-unlabelled" for run in runs]
+    assert teinet("test", *saved, "--submit", tmp_path / "both.csv", "--output", tmp_path / "both") == 0
+    assert "table 4, TEINet-RGB 16f+8f, top-1 64.6" in capsys.readouterr().out
+    lines = (tmp_path / "both.csv").read_text().splitlines()
+    assert len(lines) == 3 and all(re.fullmatch(r"\d+;[012];[012];[012]", line) for line in lines)
+
+
+def test_labelled_test_clips_do_not_take_the_place_of_those_that_a_paper_measured(tmp_path, capsys):
+    place = miniatures.kinetics(tmp_path / "data")
+    (place / "test.csv").write_text((place / "val.csv").read_text().replace(",val,", ",test,"))
+    words = ("kinetics400/teinet_8f", "--data", place, "--model.name", "teinet_resnet10t", "--output", tmp_path)
+    assert teinet("train", *words, *ROW, "--name", "run", "--run.tests", "[1x1]") == 0
+    capsys.readouterr()
+    assert teinet("test", tmp_path / "run", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["split"] == "val"
+
+
+def test_views_averaged_in_another_way_lie_apart(places):
+    _, run = places("mmaction")
+    assert teinet("test", run, "--average", "logits") == 0
+    assert (run / "test-1x1-logits").is_dir()
+
+
+def test_numbers_without_names_are_not_mirrored(tmp_path, capsys):
+    place = miniatures.slowfast(tmp_path / "data")
+    words = ("--data", place, "--model", "tsn_resnet10t", "--epochs", 1, "--output", tmp_path, "--name", "run")
+    assert teinet("train", *words, *TINY, "--clip.mirror", "auto") == 0
+    assert "not mirrored: classes have numbers" in capsys.readouterr().out

@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     _notes(console, tested)
     _print(console, args, scores, tested, folder)
     if args.submit:
-        _submit(console, args, scores, tested[0])
+        _submit(console, args, scores, tested)
     return 1 if scores.num_unreadable else 0
 
 
@@ -170,6 +170,7 @@ def _notes(console, tested: list[Tested]) -> None:
 
 
 def _print(console, args: argparse.Namespace, scores: Scores, tested: list[Tested], folder: Path | None) -> None:
+    from teinet.cli.text import say_departures
     from teinet.evaluation.published import comparable, notes, published_table
     from teinet.evaluation.report import tables
     from teinet.evaluation.session import measured
@@ -178,8 +179,9 @@ def _print(console, args: argparse.Namespace, scores: Scores, tested: list[Teste
     rows = [p for t in tested for p in t.published] if members else tested[0].published
     unique = list({(p.table, p.row): p for p in rows}.values())
     beside = comparable(unique, views=str(scores.meta.get("views")), members=members)
-    if len(tested) > 1 and not members:
-        beside = []
+    if (len(tested) > 1 and not members) or args.select or args.split == "train":
+        beside = []  # nothing that a paper measured
+    unlabelled = not (scores.labels >= 0).any()
     if args.json:
         print(
             json.dumps({**scores.metrics(), "published": [p.to_dict() for p in beside]}, indent=2, ensure_ascii=False)
@@ -188,20 +190,26 @@ def _print(console, args: argparse.Namespace, scores: Scores, tested: list[Teste
     name = " + ".join(str(t.scores.meta.get("network", n)) for n, t in zip(args.networks, tested))
     for table in tables(scores, title=f"{name} on {scores.meta.get('split', 'its clips')}"):
         console.print(table)
+    if unlabelled:  # what the makers' server measured with such an answer
+        for p in beside:
+            if p.test is not None:
+                console.print(f"printed for the makers' test clips: table {p.table}, {p.row}, top-1 {p.test}")
+        beside = []
     if (table := published_table(beside, measured(scores))) is not None:
         console.print(table)
+        for t in tested:
+            if departs := (t.scores.meta.get("recipe") or {}).get("departs"):
+                say_departures(console, t.row, departs)
     for note in notes(beside):
         console.print(note, style="dim", highlight=False, soft_wrap=True)
     if folder is not None:
         console.print(f"clip by clip, per class and as a picture: {folder}", highlight=False, soft_wrap=True)
 
 
-def _submit(console, args: argparse.Namespace, scores: Scores, first: Tested) -> None:
+def _submit(console, args: argparse.Namespace, scores: Scores, tested: list[Tested]) -> None:
     from teinet.evaluation.submission import write_submission
 
-    source = first.source
-    form = source.submission if source else "names"
-    order = source.class_names if source and form == "numbers" else None
-    count = write_submission(scores, args.submit, form=form, class_names=order)
+    told = next((t.scores.meta["submission"] for t in tested if t.scores.meta.get("submission")), {})
+    count = write_submission(scores, args.submit, form=told.get("form", "names"), class_names=told.get("class_names"))
     left = f", {len(scores) - count} unreadable ones left out" if count < len(scores) else ""
     console.print(f"{args.submit}: predictions of {count} clips{left}", highlight=False, soft_wrap=True)

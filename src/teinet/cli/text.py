@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def printable(text: str) -> str:
@@ -17,3 +22,9 @@ def next_training(list_: Path, labels: Path | None, *, drop: bool = False) -> st
     words += ["--data.labels", str(labels)] if labels else []
     words += ["--data.missing", "drop"] if drop else []
     return shlex.join(words)
+
+
+def say_departures(console: Console, row: str | None, settings: Sequence[str]) -> None:
+    """Say that figures printed for a row stand beside a run that is not quite it."""
+    text = f"this is not the row itself: {', '.join(settings)} differ from {row}"
+    console.print(text, style="dim", highlight=False, soft_wrap=True)

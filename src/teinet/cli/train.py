@@ -6,7 +6,7 @@ import json
 import os
 import re
 import zipfile
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import asdict, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -267,6 +267,7 @@ def main(argv: list[str]) -> int:
 
 def _report(console: Any, recipe: Recipe, done: list[Any]) -> None:
     """Measured beside published, for each of the recipe's views; then what to type next."""
+    from teinet.cli.text import say_departures
     from teinet.evaluation.published import comparable, notes, published_table
     from teinet.evaluation.scores import percent
     from teinet.training.series import mean_over
@@ -285,13 +286,8 @@ def _report(console: Any, recipe: Recipe, done: list[Any]) -> None:
             console.print(table)
         for note in notes(beside):
             console.print(note, style="dim", highlight=False, soft_wrap=True)
-    if changed := _changed(recipe):
-        console.print(
-            f"this run is not the row itself: {', '.join(changed)} differ from {recipe.row}",
-            style="dim",
-            highlight=False,
-            soft_wrap=True,
-        )
+    if changed := recipes.departures(asdict(recipe), asdict(Recipe())):
+        say_departures(console, recipe.row, changed)
     folders = " ".join(str(trained.folder) for trained in done)
     console.print(
         f"\nTrained. Next:\n  teinet test {done[0].folder}\n  teinet predict {done[0].folder} VIDEO\n"
@@ -302,37 +298,26 @@ def _report(console: Any, recipe: Recipe, done: list[Any]) -> None:
 
 
 def _with_network_of_weights(recipe: Recipe, argv: list[str]) -> Recipe:
-    """Fine-tuning takes the network that the weights hold, unless one was named."""
+    """Fine-tuning takes the network that the weights hold, and its way to look at clips, unless one was named."""
     words = expand(argv)
     named = any(w.startswith(("--model.name", "--config")) for w in words)
     if not recipe.model.weights or named or "--resume" in words:
         return recipe
     from teinet.models.checkpoint import read_recogniser
 
-    architecture = read_recogniser(recipe.model.weights)[0]["architecture"]
+    header = read_recogniser(recipe.model.weights)[0]
+    architecture = header["architecture"]
     given = {w.partition("=")[0].removeprefix("--model.") for w in words if w.startswith("--model.")}
     own = {f.name for f in fields(recipe.model)} - given - {"weights", "dropout", "pretrained", "backbone_weights"}
-    return replace(recipe, model=replace(recipe.model, **{k: v for k, v in architecture.items() if k in own}))
-
-
-def _changed(recipe: Recipe) -> list[str]:
-    """Settings in which a run departs from the library's row that it is laid beside."""
-    if not recipe.row or recipe.row not in {named.name for named in recipes.list_recipes()}:
-        return []
-    own = parse_recipe([recipe.row])[0]
-    machine = ("optim.batch_size", "optim.accumulate")  # the rate follows the batch
-    return [
-        name
-        for name in field_names()
-        if name.startswith(("model.", "clip.", "optim."))
-        and name not in ("model.weights", "model.backbone_weights", "model.pretrained", *machine)
-        and _value(recipe, name) != _value(own, name)
-    ]
-
-
-def _value(recipe: Recipe, name: str) -> Any:
-    section, setting = name.split(".")
-    return getattr(getattr(recipe, section), setting)
+    model = replace(recipe.model, **{k: v for k, v in architecture.items() if k in own})
+    seen = {k: header["sampling"][k] for k in ("strategy", "window") if k in header["sampling"]}
+    seen |= {k: header["preprocessing"][k] for k in ("size", "short_side") if k in header["preprocessing"]}
+    if seen.get("strategy") != "dense":
+        seen.pop("window", None)
+    given = {w.partition("=")[0].removeprefix("--clip.") for w in words if w.startswith("--clip.")}
+    if "size" in given:  # another size, with its own short side
+        given.add("short_side")
+    return replace(recipe, model=model, clip=replace(recipe.clip, **{k: v for k, v in seen.items() if k not in given}))
 
 
 def _resumed(folder: Path) -> tuple[Recipe, Path]:

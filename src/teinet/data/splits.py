@@ -92,6 +92,8 @@ class Source:
     notes: list[str] = field(default_factory=list)
     dropped: list[Row] = field(default_factory=list)
     kept: int = 0  # rows that point nowhere and were kept
+    drawn: bool = False  # the division was drawn by chance, not told by the list or by a selection
+    numbered: bool = False  # classes are numbers that nobody names
     submission: Literal["names", "numbers"] = "names"
     class_names: list[str] | None = None  # in the makers' order
 
@@ -114,7 +116,8 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
     if class_names is not None and listing.numbered and not {r.label for r in rows} <= {None, *class_names}:
         source.notes.append("the list's numbers are taken for the network's classes in their order")
         rows = [r if r.label is None else r._replace(label=_name_of(r, class_names)) for r in rows]
-    parts = _divide(rows, config)
+    parts, drawn = _divide(rows, config)
+    source = replace(source, drawn=drawn)
     _warn_of_overlap(parts, config.path)
     if class_names is None:  # to train on; a trained network may well be shown clips that nobody named
         for row in parts["train"] + parts["val"]:
@@ -198,6 +201,7 @@ def _present(listing: Listing, config: DataConfig) -> tuple[list[Row], Source]:
         notes=notes,
         dropped=dropped,
         kept=0 if dropped else len(missing),
+        numbered=listing.numbered and config.classes is None and config.labels is None,
         submission=listing.submission,
         class_names=listing.class_names,
     )
@@ -218,11 +222,12 @@ def _warn_of_overlap(parts: dict[Split, list[Row]], source: object) -> None:
         if both := clips[one] & clips[other]:
             log.warning(
                 "%s: %d clips are both in %s and in %s, for example %s; what is measured on them flatters",
-                *(source, len(both), one, other, min(both)[0]),
+                *(source, len(both), one, other, min(path for path, _, _ in both)),
             )
 
 
-def _divide(rows: list[Row], config: DataConfig) -> dict[Split, list[Row]]:
+def _divide(rows: list[Row], config: DataConfig) -> tuple[dict[Split, list[Row]], bool]:
+    """The rows of each split, and whether chance had a part in it."""
     source = config.path
     named = {"train": config.train, "val": config.val, "test": config.test}
     parts: dict[Split, list[Row]]
@@ -248,9 +253,11 @@ def _divide(rows: list[Row], config: DataConfig) -> dict[Split, list[Row]]:
     share = config.val_share
     if share is None:
         share = 0.0 if parts["val"] or parts["test"] else 0.2
+    drawn = bool(config.folds)
     if share and not parts["val"]:
         parts["train"], parts["val"] = _hold_out(parts["train"], share, config)
-    return parts
+        drawn = True
+    return parts, drawn
 
 
 def _refuse_overlap(parts: dict[Split, list[Row]], source: object) -> None:

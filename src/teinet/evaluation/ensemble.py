@@ -74,6 +74,9 @@ def _rows(first: Scores, member: Scores, one: str, other: str) -> np.ndarray:
     mine, theirs = _inside(first.paths), _inside(member.paths)
     if mine == theirs:
         return np.arange(len(first))
+    ids = set(first.names), set(member.names)
+    if set(mine) != set(theirs) and ids[0] == ids[1] and len(ids[0]) == len(first):
+        mine, theirs = list(first.names), list(member.names)  # the same clips as videos and as pictures
     place = {path: i for i, path in enumerate(theirs)}
     if len(place) < len(theirs) or len(set(mine)) < len(mine):
         raise ConfigError(f"{one} and {other} list parts of the same files in another order; test both on one list")

@@ -63,7 +63,7 @@ class Chosen(NamedTuple):
 
     clips: ClipList
     name: str
-    source: Source | None
+    source: Source
 
 
 class Tested(NamedTuple):
@@ -99,7 +99,7 @@ def test(
     recognizer = Recognizer.load(weights)
     chosen = choose(recognizer, plan)
     recipe = recognizer.header.get("recipe") or {}
-    told = {key: recipe.get(key) for key in ("row", "published")}
+    told = {key: recipe.get(key) for key in ("row", "published")} | {"departs": recognizer.header.get("departs") or []}
     facts = {
         "split": chosen.name,
         "weights": str(weights),
@@ -112,7 +112,9 @@ def test(
         "num_frames": recognizer.num_frames,
         "parameters": parameters(recognizer.model),
         "gflops": _gflops(recognizer, plan.views),
-        "missing": len(chosen.source.dropped) if chosen.source else 0,
+        "missing": len(chosen.source.dropped),
+        "format": chosen.source.format,
+        "submission": {"form": chosen.source.submission, "class_names": chosen.source.class_names},
         "recipe": told,
     }
     folder = Path(output) if output else weights.parent / folder_name(plan)
@@ -173,8 +175,12 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
     if plan.select and plan.split:
         raise ConfigError("--select chooses among all rows of the list; give it or --split, not both")
     if plan.select:
-        rows = select(read_config(config).rows, plan.select, source=config.path)
-        return Chosen(to_clips(rows, recognizer.class_names, source=config.path), plan.select, None)
+        listing = read_config(config)
+        clips = to_clips(
+            select(listing.rows, plan.select, source=config.path), recognizer.class_names, source=config.path
+        )
+        source = Source(format=listing.format, submission=listing.submission, class_names=listing.class_names)
+        return Chosen(clips, plan.select, source)
     splits = load_splits(config, recognizer.class_names)
     if plan.data is None:
         _refuse_other_division(recognizer, config, splits)
@@ -184,7 +190,9 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
         return Chosen(splits[plan.split], plan.split, splits.source)
     if plan.data is not None and set(splits) == {"train"}:  # a plain list or folder: all of it is to be tested
         return Chosen(splits["train"], "all clips", splits.source)
-    held = [s for s in ("test", "val") if s in splits]
+    # The figures that papers print for a data set with both are those of its validation clips.
+    repeats = bool((recognizer.header.get("recipe") or {}).get("published"))
+    held = [s for s in (("val", "test") if repeats else ("test", "val")) if s in splits]
     labelled = [s for s in held if (splits[s].labels >= 0).any()]
     wanted = [s for s in held if s not in labelled] if plan.unlabelled else labelled or held
     if not wanted and plan.unlabelled and held:
@@ -197,8 +205,7 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
 def _refuse_other_division(recognizer: Recognizer, config: DataConfig, splits: Splits) -> None:
     """Where the division is drawn by chance, other clips are divided otherwise: some held-out ones may have trained."""
     trained = (recognizer.header.get("data") or {}).get("train")
-    drawn = config.folds or config.val_share or set(splits) == {"train", "val"}
-    if not trained or not drawn or "train" not in splits:
+    if not trained or not splits.source.drawn or "train" not in splits:
         return
     now = splits["train"].fingerprint()
     if trained.get("sha256") != now["sha256"]:
@@ -213,6 +220,8 @@ def folder_name(plan: Plan) -> str:
     """test-1x1 for the clips that the run held out; others get a name of their own and overwrite nothing."""
     data = Path(plan.data.path).absolute() if plan.data and plan.data.path else None
     asked = [data and f"{data.parent.name}-{data.stem}", plan.split, plan.select]
+    if plan.averaging != "probabilities":
+        asked.insert(0, plan.averaging)
     if data and plan.data.division != 1:
         asked.append(f"division-{plan.data.division}")
     if plan.unlabelled:

@@ -29,6 +29,7 @@ from teinet.models.factory import create_model
 from teinet.training.loaders import TrainingData
 from teinet.training.module import TrainingModule
 from teinet.training.recipe import Recipe
+from teinet.training.recipes import departures
 
 log = logging.getLogger("teinet")
 
@@ -73,6 +74,7 @@ class Parts:
             "recipe": asdict(self.recipe),
             "scores": scores,
             "licence": self.recipe.run.licence,
+            "departs": departures(asdict(self.recipe), asdict(Recipe())),
             "data": {split: clips.fingerprint() for split, clips in self.splits.items()},
         }
 
@@ -127,6 +129,9 @@ def _mirror(recipe: Recipe, splits: Splits) -> bool:
     """Whether clips are mirrored: as the recipe says, or unless the mirror image of a class is no class."""
     if recipe.clip.mirror != "auto":
         return recipe.clip.mirror
+    if splits.source.numbered:
+        splits.source.notes.append("not mirrored: classes have numbers and no names that would tell a direction")
+        return False
     try:
         mirrored_labels(splits["train"].class_names)
     except ConfigError as error:

@@ -74,6 +74,32 @@ def compose(name: str | Path) -> Settings:
     return settings
 
 
+def departures(recipe: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """Settings of network, clip and optimiser in which a run departs from the library's row that it is named after.
+
+    Args:
+        recipe: the effective settings by section, with `row`.
+        defaults: those of a recipe in which nothing is set.
+    """
+    row = recipe.get("row")
+    if not row or _locate(row)[0] is None:
+        return []
+    own = _laid_over(defaults, compose(row))
+    return [
+        f"{section}.{name}"
+        for section in ("model", "clip", "optim")
+        for name, value in recipe[section].items()
+        if f"{section}.{name}" not in _MACHINE and value != own[section].get(name)
+    ]
+
+
+# Where weights come from, and how a batch is made up of steps: the rate follows the batch.
+_MACHINE = (
+    *("model.weights", "model.backbone_weights", "model.pretrained"),
+    *("optim.batch_size", "optim.accumulate"),
+)
+
+
 def _locate(name: str) -> tuple[Path | None, str | None]:
     """The file of a recipe, and its row."""
     for base, row in ((name, None), (name.rpartition("/")[0], name.rpartition("/")[2])):
@@ -95,7 +121,11 @@ def _extended(path: Path, through: tuple[Path, ...]) -> Settings:
     below = path.parent / str(base)
     if not below.is_file():
         raise ConfigError(f"{path} extends {base}, which does not exist")
-    return _laid_over(_extended(below, (*through, path.resolve())), settings)
+    inherited = _extended(below, (*through, path.resolve()))
+    if any(settings.get(section) for section in ("model", "clip", "optim")):
+        for row in (inherited.get("rows") or {}).values():  # other settings: the printed figures are no longer its own
+            row.pop("published", None)
+    return _laid_over(inherited, settings)
 
 
 def _read(path: Path) -> Settings:

@@ -17,6 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from teinet.data.views import Views
+from teinet.errors import ConfigError
 from teinet.evaluation.hardware import quiet
 from teinet.models.cost import multiply_adds, parameters
 from teinet.training.parts import Parts, precision, prepare
@@ -77,7 +78,7 @@ class Forecast:
 
     @property
     def seconds(self) -> float | None:
-        """Of the whole run: its training steps, and a third of their computing for each clip that validates."""
+        """Of the whole run, tests included; a view costs a third of what a training clip's step does, by its GFLOPs."""
         if self.trial is None:
             return None
         config = self.recipe.optim
@@ -85,7 +86,10 @@ class Forecast:
         training = one * config.accumulate * self.steps
         val = len(self.parts.splits.get("val", ()))
         batches = math.ceil(val / config.batch_size) * (config.epochs // self.recipe.run.validate_every)
-        return training + batches * (self.trial.step_seconds / 3 + self.trial.wait_seconds)
+        held = len(self.parts.splits.get("val", self.parts.splits.get("test", ())))
+        a_clip = self.trial.step_seconds / 3 / config.batch_size
+        tests = sum(held * count * a_clip * gflops / self.gflops for gflops, count in self.tests.values())
+        return training + batches * (self.trial.step_seconds / 3 + self.trial.wait_seconds) + tests
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -177,6 +181,8 @@ def _try(parts: Parts) -> Trial:
         )
         with parts.data.watch.guard():
             trainer.fit(parts.module(Path(folder) / "unreadable.csv"), datamodule=parts.data)
+    if not watch.compute:
+        raise ConfigError("no step could be tried: none of the clips drawn for it could be read")
     first = min(WARM_UP, len(watch.compute) - 1)
     memory = torch.cuda.max_memory_allocated() if on_gpu else _peak_memory()
     return Trial(

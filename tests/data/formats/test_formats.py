@@ -318,3 +318,42 @@ def test_options_without_class_names_leave_numbers():
     assert Options().class_names is None
     assert to_clips([], ["a"], source="").paths == []
     assert json.dumps([*to_clips([], ["a"], source="").paths]) == "[]"
+
+
+@pytest.mark.parametrize("name", ["something_v1", "something_v2", "kinetics"])
+def test_two_lists_of_one_split_are_named(name, tmp_path):
+    place = miniatures.ALL[name](tmp_path)
+    first = next(p for p in sorted(place.rglob("*")) if p.suffix in (".csv", ".json") and split_of(p.name) == "val")
+    (first.parent / f"other-{first.name}").write_bytes(first.read_bytes())
+    with pytest.raises(AnnotationError, match=rf"{first.name} .*both lists of val clips"):
+        load(tmp_path)
+
+
+def test_answers_beside_something_v2_are_no_list_of_clips(tmp_path):
+    miniatures.something_v2(tmp_path)
+    (tmp_path / "labels" / "test-answers.csv").write_text("115;Pulling something from left to right\n")
+    assert read_listing(tmp_path).format == "something_v2"
+
+
+def test_ids_alone_are_clips_to_predict(tmp_path):
+    miniatures.something_v1(tmp_path)
+    (tmp_path / "ids.csv").write_text("16\n17\n")
+    clips = load_splits(DataConfig(path=str(tmp_path / "ids.csv"), val_share=0.0), ["a", "b"])["train"]
+    assert clips.labels.tolist() == [-1, -1] and list(clips.names) == ["16", "17"]
+
+
+def test_one_long_file_is_enough_to_know_whole_videos(tmp_path):
+    miniatures.kinetics(tmp_path, whole=True)
+    shortest = sorted(tmp_path.rglob("*.mp4"))[0]
+    miniatures.write(shortest, 0, length=10)  # a whole video that ends after a second
+    splits = load(tmp_path)
+    assert np.isfinite(splits["train"].starts).all()
+
+
+def test_parts_and_the_whole_of_a_file_in_two_splits(tmp_path, caplog):
+    miniatures.write(tmp_path / "a.mp4", 0)
+    miniatures.write(tmp_path / "b.mp4", 1)
+    rows = ["a.mp4,x,train,,", "a.mp4,x,train,0,0.5", "b.mp4,y,train,,", "a.mp4,x,val,,", "a.mp4,x,val,0,0.5"]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label,split,start,end", *rows]))
+    load(tmp_path / "clips.csv")
+    assert "2 clips are both in train and in val" in caplog.text

@@ -244,6 +244,21 @@ def span(start: str | None, end: str | None, path: Path, line: int | None) -> tu
     return first, last
 
 
+def one_a_split(found: dict[Path, str]) -> dict[Path, str]:
+    """The same lists with their splits.
+
+    Raises:
+        AnnotationError: two of them are of one split.
+    """
+    first: dict[str, Path] = {}
+    for path, split in found.items():
+        if split in first:
+            what = f"lists of {split} clips" if split else "lists whose names tell no split"
+            raise AnnotationError(path, f"{path.name} and {first[split].name} are both {what}; name one of them")
+        first[split] = path
+    return found
+
+
 def picture_pattern(names: str | None) -> str | None:
     """img_{:05d}.jpg, as lists of TSN's family write it, in FFmpeg's way: img_%05d.jpg."""
     if names is None or "%" in names:

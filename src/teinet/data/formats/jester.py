@@ -9,7 +9,7 @@ _FRAMES = ("20bn-jester-v1", "frames", "rawframes")
 
 
 def _recognise(place: Place) -> bool:
-    return any("jester" in path.name.lower() for path in something_v1.lists(place).values())
+    return any("jester" in path.name.lower() for path in something_v1.lists(place))
 
 
 def _read(place: Place, options: Options) -> Listing:

@@ -14,14 +14,15 @@ from pathlib import Path
 
 from teinet.data.clips import Row
 from teinet.data.decode import VIDEO_SUFFIXES, probe
-from teinet.data.formats.base import Format, Listing, Options, Place, read_text, span, split_of, under
+from teinet.data.formats.base import Format, Listing, Options, Place, one_a_split, read_text, span, split_of, under
 from teinet.errors import AnnotationError, VideoError
 
 _NEEDED = ("youtube_id", "time_start", "time_end")
+_PROBED = 10
 _TRIMMED = 2.0  # seconds by which a clip that was cut out already may be longer than the list says
 
 
-def _lists(place: Place) -> dict[str, Path]:
+def _lists(place: Place) -> dict[Path, str]:
     found = {}
     for name, path in place.files.items():
         if name.endswith(".csv"):
@@ -29,7 +30,7 @@ def _lists(place: Place) -> dict[str, Path]:
                 head = file.readline(4096).decode("utf-8-sig", "replace")
             columns = {c.strip().strip('"') for c in head.split(",")}
             if columns.issuperset(_NEEDED):
-                found[split_of(name) or name] = path
+                found[path] = split_of(name)
     return found
 
 
@@ -45,8 +46,8 @@ def _read(place: Place, options: Options) -> Listing:
     root = place.videos or (place.folder.parent if inside else place.folder)
     present = _present(root)
     rows: list[Row] = []
-    for split, path in lists.items():
-        rows += _rows(path, split_of(split), root, present)
+    for path, split in one_a_split(lists).items():
+        rows += _rows(path, split, root, present)
     rows, notes = _whole_videos(rows)
     names = options.class_names or sorted({row.label for row in rows if row.label is not None})
     return Listing(format=FORMAT.name, source=place.path, rows=rows, class_names=names, notes=notes, incomplete=True)
@@ -93,16 +94,19 @@ def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[R
 
 def _whole_videos(rows: list[Row]) -> tuple[list[Row], list[str]]:
     """Find out, from a few files called by the id alone, whether they are whole videos or clips cut out already."""
-    for row in islice((r for r in rows if r.end is not None), 5):
+    named = None
+    for row in islice((r for r in rows if r.end is not None), _PROBED):
         try:
             duration = probe(row.path).duration or 0
         except VideoError:
             continue
-        if duration > row.end - row.start + _TRIMMED:
-            return rows, [f"files such as {os.path.basename(row.path)} are whole videos: the list's seconds mark clips"]
-        cut = [row._replace(start=None, end=None) for row in rows]
-        return cut, [f"files such as {os.path.basename(row.path)} hold the clip alone: the list's seconds are not used"]
-    return rows, []
+        named = os.path.basename(row.path)
+        if duration > row.end - row.start + _TRIMMED:  # one is enough: a whole video may be short
+            return rows, [f"files such as {named} are whole videos: the list's seconds mark clips"]
+    if named is None:
+        return rows, []
+    cut = [row._replace(start=None, end=None) for row in rows]
+    return cut, [f"files such as {named} hold the clip alone: the list's seconds are not used"]
 
 
 FORMAT = Format("kinetics", "Kinetics-400 (csv)", _recognise, _read)

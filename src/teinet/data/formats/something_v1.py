@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from teinet.data.clips import Row
-from teinet.data.formats.base import Format, Listing, Options, Place, picture_pattern, read_lines, split_of
+from teinet.data.formats.base import Format, Listing, Options, Place, one_a_split, picture_pattern, read_lines, split_of
 from teinet.data.labels import read_class_names
 from teinet.errors import AnnotationError
 
@@ -15,15 +15,16 @@ _LINE = re.compile(r"\d+(;.+)?")
 _FRAMES = ("20bn-something-something-v1", "frames", "rawframes")
 
 
-def lists(place: Place) -> dict[str, Path]:
-    """The csv files of such a data set by their split; one file alone may have any name."""
+def lists(place: Place) -> dict[Path, str]:
+    """The csv files of such a data set with their splits; one file alone may have any name."""
     found = {}
     for name, path in place.files.items():
-        if name.endswith(".csv") and "label" not in name and (split_of(name) or not place.is_folder):
+        other = "label" in name or "answer" in name
+        if name.endswith(".csv") and not other and (split_of(name) or not place.is_folder):
             with path.open("rb") as file:
                 head = file.readline(4096).decode("utf-8-sig", "replace").strip()
             if _LINE.fullmatch(head):
-                found[split_of(name)] = path
+                found[path] = split_of(name)
     return found
 
 
@@ -31,10 +32,10 @@ def read(place: Place, options: Options, name: str, frames: tuple[str, ...]) -> 
     """Read the lists of a data set of this kind; Jester is another."""
     root, pattern = str(place.find_videos(*frames)), picture_pattern(options.picture_names)
     rows: list[Row] = []
-    for split, path in lists(place).items():
+    for path, split in one_a_split(lists(place)).items():
         for line, text in read_lines(path):
             clip, _, label = text.partition(";")
-            if not clip.isdecimal() or (not label and split != "test"):
+            if not clip.isdecimal() or (not label and split not in ("test", "")):
                 raise AnnotationError(path, f"expected `id;class name`, found {text[:60]!r}", line)
             folder = os.path.join(root, clip, pattern) if pattern else os.path.join(root, clip)
             rows.append(Row(folder, label.strip() or None, split, name=clip, file=str(path), line=line))
@@ -48,7 +49,7 @@ def read(place: Place, options: Options, name: str, frames: tuple[str, ...]) -> 
 
 
 def _recognise(place: Place) -> bool:
-    return any("jester" not in path.name.lower() for path in lists(place).values())
+    return any("jester" not in path.name.lower() for path in lists(place))
 
 
 def _read(place: Place, options: Options) -> Listing:

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from teinet.data.clips import Row
-from teinet.data.formats.base import Format, Listing, Options, Place, picture_pattern, read_text, split_of
+from teinet.data.formats.base import Format, Listing, Options, Place, one_a_split, picture_pattern, read_text, split_of
 from teinet.data.labels import read_class_names
 from teinet.errors import AnnotationError
 
 _VIDEOS = ("20bn-something-something-v2", "videos", "webm", "frames", "rawframes")
 
 
-def _lists(place: Place) -> dict[str, Path]:
+def _lists(place: Place) -> dict[Path, str]:
     found = {}
     for name, path in place.files.items():
         if name.endswith(".json") and (split_of(name) or not place.is_folder):
             with path.open("rb") as file:
                 if re.match(rb'\s*\[\s*\{\s*"(id|label|template|placeholders)"', file.read(4096)):
-                    found[split_of(name)] = path
+                    found[path] = split_of(name)
     return found
 
 
@@ -34,7 +34,7 @@ def _read(place: Place, options: Options) -> Listing:
     root, pattern = str(place.find_videos(*_VIDEOS)), picture_pattern(options.picture_names)
     frames = pattern or _holds_folders(root)
     rows: list[Row] = []
-    for split, path in _lists(place).items():
+    for path, split in one_a_split(_lists(place)).items():
         for number, entry in enumerate(_entries(path), 1):
             clip, label = _clip(entry, split, path, number)
             file = (
