@@ -159,7 +159,7 @@ def read_config(config: DataConfig) -> Listing:
             more = read(path)
             _refuse_other_kind(listing, more, path)
             rows = [r._replace(split=r.split or "train") for r in listing.rows]
-            listing = replace(listing, rows=rows + [r._replace(split=split) for r in more.rows])
+            listing = replace(listing, rows=rows + [r._replace(split=split) for r in more.rows], absent=None)
     if names is not None:
         listing = replace(listing, class_names=names)
     elif listing.numbered:  # of all lists together
@@ -178,7 +178,7 @@ def _refuse_other_kind(listing: Listing, more: Listing, path: str) -> None:
 def _present(listing: Listing, config: DataConfig) -> tuple[list[Row], Source]:
     """The rows to use, without or with those that point nowhere; said in a note."""
     rows, notes, dropped = listing.rows, list(listing.notes), []
-    missing = absent(rows)
+    missing = absent(rows) if listing.absent is None else listing.absent
     if missing:
         first = rows[missing[0]]
         where = f"{first.file}, line {first.line}: " if first.file else ""

@@ -107,6 +107,7 @@ class Listing:
         class_names: all classes in the makers' order; None where labels are names and nobody orders them.
         notes: what was assumed or noticed, a line each.
         numbered: whether its labels are numbers that nobody names.
+        absent: positions of rows that point nowhere, where reading found out; None where nobody has looked.
         incomplete: whether copies of this data set lack clips as a rule (videos that were taken off the web).
         submission: how its makers want predictions of unlabelled clips: "names" (the best class's name) or
             "numbers" (the five best classes' numbers).
@@ -118,6 +119,7 @@ class Listing:
     class_names: list[str] | None = None
     notes: list[str] = field(default_factory=list)
     numbered: bool = False
+    absent: list[int] | None = None
     incomplete: bool = False
     submission: Literal["names", "numbers"] = "names"
 

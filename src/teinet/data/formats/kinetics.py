@@ -49,8 +49,12 @@ def _read(place: Place, options: Options) -> Listing:
     for path, split in one_a_split(lists).items():
         rows += _rows(path, split, root, present)
     rows, notes = _whole_videos(rows)
+    there = set(present.values())
+    absent = [position for position, row in enumerate(rows) if row.path not in there]
     names = options.class_names or sorted({row.label for row in rows if row.label is not None})
-    return Listing(format=FORMAT.name, source=place.path, rows=rows, class_names=names, notes=notes, incomplete=True)
+    return Listing(
+        format=FORMAT.name, source=place.path, rows=rows, class_names=names, notes=notes, absent=absent, incomplete=True
+    )
 
 
 def _present(root: Path) -> dict[str, str]:
