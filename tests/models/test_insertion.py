@@ -165,6 +165,14 @@ def test_refusals():
         set_num_frames(insert_temporal(resnet10()), 0)
 
 
+def test_every_second_block_is_counted_within_each_stage():
+    cnn = insert_temporal(timm.create_model("resnet26t"), "tsm", every=2)  # two blocks a stage
+    assert [name.split(".conv1")[0] for name in entered(cnn)] == [f"layer{stage}.0" for stage in (1, 2, 3, 4)]
+    for every in (0, 1.5):
+        with pytest.raises(ConfigError, match="every second one"):
+            insert_temporal(resnet10(), every=every)
+
+
 def test_a_stage_without_a_block_is_refused_and_the_network_left_as_it_was():
     cnn = timm.create_model("mobilenetv3_small_050")  # stage 2 holds one block, without expansion
     with pytest.raises(ConfigError, match=r"in stage 2 .*3, 4, 5"):

@@ -43,6 +43,7 @@ def create_model(
     dropout: float = 0.5,
     stages: Iterable[int] = ALL_STAGES,
     shortcut_only: bool = True,
+    every: int = 1,
     **temporal_options: Any,
 ) -> VideoClassifier:
     """The network `name`: timm's backbone with temporal modules, a new head, and the average over frames.
@@ -54,7 +55,7 @@ def create_model(
         pretrained: start from the backbone's ImageNet weights, fetched through timm.
         backbone_weights: a local file of them (.safetensors, or .pth and the like) under timm's keys, in their stead.
         dropout: before the head, in [0, 1).
-        stages, shortcut_only, temporal_options: see `insert_temporal`.
+        stages, shortcut_only, every, temporal_options: see `insert_temporal`.
 
     Returns:
         The network, in training mode, on the CPU: clips (B, T, 3, H, W) to logits (B, num_classes).
@@ -88,7 +89,13 @@ def create_model(
         ) from error
     _start_head(cnn, backbone, num_classes, pretrained, backbone_weights)
     insert_temporal(
-        cnn, temporal, num_frames=num_frames, stages=stages, shortcut_only=shortcut_only, **temporal_options
+        cnn,
+        temporal,
+        num_frames=num_frames,
+        stages=stages,
+        shortcut_only=shortcut_only,
+        every=every,
+        **temporal_options,
     )
 
     pixels = timm.data.resolve_model_data_config(cnn)
@@ -105,6 +112,7 @@ def create_model(
             "dropout": dropout,
             "stages": list(stages),
             "shortcut_only": shortcut_only,
+            "every": every,
             **temporal_options,
         },
     )

@@ -51,6 +51,7 @@ def insert_temporal(
     num_frames: int = 8,
     stages: Iterable[int] = ALL_STAGES,
     shortcut_only: bool = True,
+    every: int = 1,
     **options: Any,
 ) -> nn.Module:
     """Put a temporal module before the first convolution of each residual branch of a 2-D CNN; returns the same CNN.
@@ -65,6 +66,7 @@ def insert_temporal(
             of fewer, each must hold one.
         shortcut_only: leave out blocks without a shortcut (the paper's reading); False takes those with an expansion
             too.
+        every: n takes each stage's first block and every n-th after it (TSM's code: 2 in ResNet-101 and -152).
         options: the module's own (reduction, gate, init, n_div).
 
     Raises:
@@ -76,6 +78,8 @@ def insert_temporal(
     if isinstance(stages, int) or not isinstance(num_frames, int):
         raise ConfigError(f"stages are some of 2, 3, 4, 5, such as (4, 5), and num_frames is a whole number; got "
                           f"{stages!r} and {num_frames!r}.")
+    if not isinstance(every, int) or every < 1:
+        raise ConfigError(f"every is 1 (each block), 2 (every second one), and so on; got {every!r}.")
     wanted = tuple(dict.fromkeys(stages))
     if not wanted or any(stage not in ALL_STAGES for stage in wanted):
         raise ConfigError(f"stages must be some of 2, 3, 4, 5, got {wanted}.")
@@ -90,7 +94,7 @@ def insert_temporal(
             f"{type(cnn).__name__} holds temporal modules already; build a fresh network to insert others."
         )
 
-    chosen = _choose(cnn, wanted, shortcut_only)
+    chosen = _choose(cnn, wanted, shortcut_only, every)
     for place in chosen:
         target = cnn.get_submodule(place.name)
         if isinstance(temporal, str):
@@ -171,8 +175,10 @@ def find_places(cnn: nn.Module) -> list[Place]:
     return [place for place in blocks.values() if place.channels]
 
 
-def _choose(cnn: nn.Module, stages: tuple[int, ...], shortcut_only: bool) -> list[Place]:
-    places = find_places(cnn)
+def _choose(cnn: nn.Module, stages: tuple[int, ...], shortcut_only: bool, every: int) -> list[Place]:
+    found = find_places(cnn)
+    by_stage = [[place for place in found if place.stage == stage] for stage in sorted({p.stage for p in found})]
+    places = [place for blocks in by_stage for place in blocks[::every]]
     chosen = [p for p in places if p.stage in stages and (p.shortcut or not shortcut_only)]
     held = {p.stage for p in chosen}
     empty = [stage for stage in stages if stage not in held]

@@ -161,6 +161,7 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
         dropout=config.dropout,
         stages=tuple(config.stages),
         shortcut_only=config.shortcut_only,
+        every=config.every,
         **config.temporal_options(),
     )
     _refuse_size(model, recipe.clip.size)

@@ -41,6 +41,10 @@ FORMATS = {
 }
 
 
+# Both projects shift in every second block where the third stage has 23 blocks or more.
+_EVERY = {"resnet101": 2, "resnet152": 2}
+
+
 @dataclass(frozen=True)
 class Conversion:
     """A converted network.
@@ -97,7 +101,7 @@ def convert_checkpoint(
             network,
             num_classes=len(class_names),
             num_frames=_frames(path, network, num_frames),
-            **({"n_div": n_div} if translation.shifted else {}),
+            **({"n_div": n_div, "every": _EVERY.get(translation.backbone, 1)} if translation.shifted else {}),
         )
     except RuntimeError as error:  # timm's, of a name with a tag that it does not know
         raise ConfigError(f"timm cannot build {translation.backbone}: {error}") from error
@@ -146,9 +150,8 @@ def _check_shifts(model: VideoClassifier, translation: Translation, path: str | 
     left, more = [n for n in sorted(ours) if n not in theirs], sorted(theirs - ours)
     differ = [f"not before {some(left)}"] * bool(left) + [f"also before {some(more)}"] * bool(more)
     raise CheckpointError(
-        f"{path}: shifts before {len(theirs)} convolutions and {' and '.join(differ)}, where teinet's "
-        f"tsm_{translation.backbone} shifts before {len(ours)}: it would answer otherwise. "
-        "(TSM's code shifts every second block of ResNet-101 and -152; teinet shifts every block.)"
+        f"{path}: shifts before {len(theirs)} convolutions and {' and '.join(differ)}, where TSM's "
+        f"{translation.backbone} shifts before {len(ours)}: the network here would answer otherwise."
     )
 
 
