@@ -11,14 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from teinet.models.converters.networks import (
-    MOBILENET,
     MOBILENET_BLOCKS,
+    Project,
     Translation,
-    find_resnet,
     mobilenet_key,
-    refuse_variants,
-    translate_keys,
-    unknown_network,
+    translate_project,
 )
 from teinet.models.weights import Checkpoint
 
@@ -46,15 +43,7 @@ def translate(checkpoint: Checkpoint, source: str | Path, backbone: str | None =
     Raises:
         CheckpointError: a variant that no network here equals, or a network that is not known.
     """
-    tensors = checkpoint.tensors
-    refuse_variants(tensors, source)
-    if f"{_BASE}layer7.0.conv.0.conv.weight" in tensors:
-        return translate_keys(tensors, _mobilenet, MOBILENET)
-    inner = {key.removeprefix(_BASE).replace(".net.", "."): tensor for key, tensor in tensors.items()}
-    network = find_resnet(inner, conv=".conv")
-    if network is None:
-        raise unknown_network(tensors, source, "MMAction2's ResNet-18, -34, -50, -101, -152 and MobileNetV2")
-    return translate_keys(tensors, _resnet, network)
+    return translate_project(checkpoint.tensors, source, _PROJECT)
 
 
 def _resnet(key: str) -> str | None:
@@ -83,3 +72,6 @@ def _mobilenet(key: str) -> str | None:
         if place in MOBILENET_BLOCKS:
             return mobilenet_key(MOBILENET_BLOCKS.index(place), int(part), kind == "bn", leaf)
     return None
+
+
+_PROJECT = Project("MMAction2", _BASE, _resnet, _mobilenet, mobilenet_has="layer7.0.conv.0.conv.weight", conv=".conv")

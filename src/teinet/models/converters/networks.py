@@ -48,6 +48,50 @@ _VARIANTS = {  # of the keys that TSM's repository and MMAction2 have in common
 }
 
 
+@dataclass(frozen=True)
+class Project:
+    """How a project with a ResNet and a MobileNetV2, each with shifts or without, names its weights.
+
+    Args:
+        name: for messages.
+        base: what the backbone's keys begin with.
+        resnet, mobilenet: a key to timm's, or None where timm has no equal.
+        mobilenet_has: a key, behind `base`, that only its MobileNetV2 has.
+        conv: what follows a convolution's name in a ResNet's keys.
+    """
+
+    name: str
+    base: str
+    resnet: Callable[[str], str | None]
+    mobilenet: Callable[[str], str | None]
+    mobilenet_has: str
+    conv: str = ""
+
+
+def translate_project(tensors: Mapping[str, Tensor], source: str | Path, project: Project) -> Translation:
+    """A project's weights under timm's keys.
+
+    Args:
+        tensors: by the project's keys.
+        source: what messages call the file.
+        project: whose keys they are.
+
+    Raises:
+        CheckpointError: a variant that no network here equals, or a network that is not known.
+    """
+    refuse_variants(tensors, source)
+    if f"{project.base}{project.mobilenet_has}" in tensors:
+        return translate_keys(tensors, project.mobilenet, MOBILENET)
+    inner = {key.removeprefix(project.base).replace(".net.", "."): tensor for key, tensor in tensors.items()}
+    network = find_resnet(inner, conv=project.conv)
+    if network is None:
+        raise CheckpointError(
+            f"{source}: its weights ({some(list(tensors))}) are of none of the networks known: {project.name}'s "
+            "ResNet-18, -34, -50, -101, -152 and MobileNetV2."
+        )
+    return translate_keys(tensors, project.resnet, network)
+
+
 def translate_keys(tensors: Mapping[str, Tensor], rename: Callable[[str], str | None], backbone: str) -> Translation:
     """Rename each key, and note which convolutions the foreign network keeps inside a shift's `net`.
 
@@ -112,8 +156,3 @@ def refuse_variants(keys: Iterable[str], source: str | Path) -> None:
                 f"{source}: this network {what} (key {key}), and no network here does; "
                 "plain TSN, and TSM with shifts inside the residual branches, can be converted."
             )
-
-
-def unknown_network(tensors: Mapping[str, Tensor], source: str | Path, known: str) -> CheckpointError:
-    """The error for keys of a known project whose network is not known."""
-    return CheckpointError(f"{source}: its weights ({some(list(tensors))}) are of none of the networks known: {known}.")

@@ -10,15 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from teinet.models.converters.networks import (
-    MOBILENET,
-    Translation,
-    find_resnet,
-    mobilenet_key,
-    refuse_variants,
-    translate_keys,
-    unknown_network,
-)
+from teinet.models.converters.networks import Project, Translation, mobilenet_key, translate_project
 from teinet.models.weights import Checkpoint
 
 _BASE = "base_model."
@@ -43,15 +35,7 @@ def translate(checkpoint: Checkpoint, source: str | Path, backbone: str | None =
     Raises:
         CheckpointError: a variant that no network here equals, or a network that is not known.
     """
-    tensors = checkpoint.tensors
-    refuse_variants(tensors, source)
-    if f"{_BASE}features.0.0.weight" in tensors:
-        return translate_keys(tensors, _mobilenet, MOBILENET)
-    inner = {key.removeprefix(_BASE).replace(".net.", "."): tensor for key, tensor in tensors.items()}
-    network = find_resnet(inner)
-    if network is None:
-        raise unknown_network(tensors, source, "TSM's ResNet-18, -34, -50, -101, -152 and MobileNetV2")
-    return translate_keys(tensors, _resnet, network)
+    return translate_project(checkpoint.tensors, source, _PROJECT)
 
 
 def _resnet(key: str) -> str | None:
@@ -73,3 +57,6 @@ def _mobilenet(key: str) -> str | None:
     if layer in _ENDS:
         return f"{_ENDS[layer][kind]}.{leaf}"
     return mobilenet_key(layer - 1, part, kind == 1, leaf)
+
+
+_PROJECT = Project("TSM", _BASE, _resnet, _mobilenet, mobilenet_has="features.0.0.weight")
