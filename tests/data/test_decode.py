@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from teinet.data import decode, frame_index
+from teinet.data import container, decode, frame_index
 from teinet.data.decode import is_video, probe, read_clip
 from teinet.errors import VideoError
 
@@ -29,8 +29,8 @@ def luma(path: Path, indices: np.ndarray) -> np.ndarray:
 
 
 def pixel_format(path: Path) -> str:
-    with av.open(str(path), metadata_errors="ignore") as container:
-        return container.streams.video[0].codec_context.pix_fmt
+    with av.open(str(path), **container._LENIENT) as opened:
+        return opened.streams.video[0].codec_context.pix_fmt
 
 
 def assert_same_as_ffmpeg(path: Path, truth) -> None:

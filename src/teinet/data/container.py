@@ -20,6 +20,9 @@ from teinet.errors import VideoError
 av.logging.set_level(None)
 av.logging.set_libav_level(av.logging.PANIC)
 
+# Metadata need not be UTF-8; from 19 on PyAV knows that by itself.
+_LENIENT = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
+
 
 @contextmanager
 def open_video(path: str, threads: int | str = 1) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
@@ -29,8 +32,8 @@ def open_video(path: str, threads: int | str = 1) -> Iterator[tuple[av.container
     """
     check_file(path)
     try:
-        # "file:" keeps a colon in a name from being taken for a protocol. Metadata need not be UTF-8.
-        container = av.open(f"file:{os.path.abspath(path)}", metadata_errors="ignore")
+        # "file:" keeps a colon in a name from being taken for a protocol
+        container = av.open(f"file:{os.path.abspath(path)}", **_LENIENT)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise VideoError(path, _why_not_opened(path, error)) from None
     try:
