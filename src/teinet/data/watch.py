@@ -93,6 +93,7 @@ class ReadWatch:
             RunError: reading a file took too long, or ended the process that read it; no worker is left.
         """
         self._overdue = []
+        before = {child.pid for child in multiprocessing.active_children()}
         done = threading.Event()
         thread = threading.Thread(target=self._look, args=(done,), name="read-watch", daemon=True)
         if self.timeout > 0:
@@ -103,7 +104,7 @@ class ReadWatch:
             reason = self._stuck() if self._overdue else self._death(error)
             if reason is None:
                 raise
-            self._end_workers()
+            self._end_workers(before)
             text = f"{reason} {after()}".strip()
             if os.environ.get("LOCAL_RANK", "0") != "0":
                 log.critical(text)  # the first process of several, which speaks otherwise, does not know of it
@@ -174,10 +175,15 @@ class ReadWatch:
             "was short, of which fewer workers need less."
         )
 
-    def _end_workers(self) -> None:
+    def _end_workers(self, before: set[int | None]) -> None:
         """Leave nobody behind; asked, and not killed, they end without a word to the loader."""
         ours = {row[0] for watched in list(self._watched) for row in watched.notes.tolist()}
-        workers = [child for child in multiprocessing.active_children() if child.pid in ours]
+        # a worker that has read nothing yet left no note: it is known by having begun meanwhile
+        workers = [
+            child
+            for child in multiprocessing.active_children()
+            if child.pid in ours or (child.daemon and child.pid not in before)
+        ]
         for worker in workers:
             worker.terminate()
         for worker in workers:
