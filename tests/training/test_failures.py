@@ -8,34 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from teinet.cli.main import main
 from teinet.cli.train import parse_recipe
-from teinet.data.clips import to_clips
-from teinet.data.formats import read_listing
 from teinet.models.factory import create_model
-from teinet.training.batchnorm import recompute_statistics
 from teinet.training.module import TrainingModule
 from teinet.training.state import read_log
 from tests.conftest import small
-
-
-@pytest.fixture
-def train(clips, tmp_path, capfd):
-    """Train into tmp_path/run; returns the exit code, the run's folder and the lines on stderr."""
-
-    def call(*more: object, recipe: str | None = None, data: Path = clips) -> tuple[int, Path, list[str]]:
-        words = small(data, "--output", tmp_path, "--name", "run", *more)
-        if recipe is not None:
-            (tmp_path / "recipe.yaml").write_text(recipe)
-            words.insert(0, str(tmp_path / "recipe.yaml"))
-        capfd.readouterr()
-        code = main(["train", *words])
-        return code, tmp_path / "run", capfd.readouterr().err.strip().splitlines()
-
-    return call
 
 
 def test_a_loss_that_is_no_number(train, clips):
@@ -69,27 +49,6 @@ def test_weights_broken_by_the_last_step_are_not_kept(train):
     code, run, lines = train(*wild)
     assert code == 1 and len(lines) == 1 and "scores are no numbers" in lines[0] and "1e+30" in lines[0]
     assert not any((run / name).exists() for name in ("last.safetensors", "best.safetensors", "resume.ckpt"))
-
-
-def test_tensorboard_holds_whole_epochs(train):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    code, run, _ = train()
-    events = EventAccumulator(str(run / "tensorboard"))
-    events.Reload()
-    log = read_log(run / "log.csv")
-    for name in ("loss", "top1", "lr", "data_share"):
-        values = [event.value for event in events.Scalars(f"epoch/{name}")]
-        assert values == pytest.approx([float(row[name]) for row in log], rel=1e-5) and code == 0
-
-
-def test_the_best_weights_are_those_of_the_best_validation(train):
-    _, run, _ = train("--epochs", 4)
-    best = max(read_log(run / "log.csv"), key=lambda row: (float(row["val_top1"]), -int(row["epoch"])))
-    with safe_open(run / "best.safetensors", "pt") as file:
-        scores = json.loads(file.metadata()["teinet"])["scores"]
-    assert scores["epoch"] == int(best["epoch"])
-    assert scores["val_top1"] == pytest.approx(float(best["val_top1"]), abs=1e-5)
 
 
 @pytest.fixture
@@ -220,129 +179,6 @@ def test_weights_of_another_network_or_cut_off(train, tmp_path):
     assert code == 2 and len(lines) == 1 and "cut.safetensors" in lines[0] and not run.exists()
 
 
-def test_another_number_of_frames_than_the_weights(train, tmp_path):
-    assert train("--epochs", 1)[0] == 0
-    first = tmp_path / "run" / "last.safetensors"
-    # T is no part of any weight: fine-tuning may take another, and the new weights say so
-    code = train("--name", "fine", "--weights", first, "--frames", 4, "--epochs", 1)[0]
-    assert code == 0
-    from teinet import Recognizer
-    from teinet.errors import ConfigError
-
-    recognizer = Recognizer.load(tmp_path / "fine" / "last.safetensors")
-    assert recognizer.num_frames == 4
-    with pytest.raises(ConfigError, match="set_num_frames"):
-        recognizer.model(torch.zeros(1, 2, 3, 32, 32, dtype=torch.uint8))
-
-
-def buffers(path: Path) -> tuple[dict, dict]:
-    """Statistics and weights of a file."""
-    tensors = load_file(path)
-    statistics = {k: v for k, v in tensors.items() if "running" in k}
-    return statistics, {k: v for k, v in tensors.items() if "running" not in k and "num_batches" not in k}
-
-
-def same(a: dict, b: dict) -> list[bool]:
-    return [torch.equal(a[k], b[k]) for k in a]
-
-
-def test_frozen_batch_norms_keep_their_statistics_and_weights(train, tmp_path):
-    plain = create_model("tim_resnet10t", num_classes=3, num_frames=2)
-    for norm in plain.modules():
-        if isinstance(norm, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(norm.running_mean)
-            torch.nn.init.uniform_(norm.weight, 0.5, 1)
-    from teinet.models.checkpoint import save_weights
-
-    save_weights(tmp_path / "start.safetensors", plain, {"class_names": ["a", "b", "c"]})
-    start = load_file(tmp_path / "start.safetensors")
-    norms = [k for k in plain.state_dict() if "running_mean" in k]  # from the input to the head
-    for which, kept in (("all", norms), ("all_but_first", norms[1:])):
-        code, run, _ = train(
-            *("--model", "tim_resnet10t", "--weights", tmp_path / "start.safetensors", "--name", which),
-            *("--optim.freeze_bn", which, "--optim.recompute_bn", 0 if which == "all" else 1, "--epochs", 1),
-        )
-        assert code == 0
-        end = load_file(run.parent / which / "last.safetensors")
-        still = [k for k in norms if torch.equal(start[k], end[k])]
-        assert still == kept
-        assert all(torch.equal(start[w], end[w]) for w in (k.replace("running_mean", "weight") for k in still))
-
-
-def test_recomputed_statistics_are_those_of_the_batches():
-    torch.manual_seed(0)
-    network = create_model("tim_resnet10t", num_classes=3, num_frames=2).eval()
-    before = {k: v.clone() for k, v in network.state_dict().items()}
-    batches = [torch.randint(0, 255, (2, 2, 3, 32, 32), dtype=torch.uint8) for _ in range(3)]
-    recompute_statistics(network, batches)
-    first = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
-    seen = []
-    handle = first.register_forward_pre_hook(lambda m, x: seen.append(x[0]))
-    with torch.no_grad():
-        for batch in batches:
-            network(batch)
-    handle.remove()
-    means = torch.stack([x.mean((0, 2, 3)) for x in seen])
-    torch.testing.assert_close(first.running_mean, means.mean(0))
-    after = network.state_dict()
-    changed = {k for k in before if not torch.equal(before[k], after[k])}
-    assert changed and all("running" in k or "num_batches" in k for k in changed)
-    assert first.momentum == 0.1 and not any(m.training for m in network.modules())
-    recompute_statistics(network, [])  # nothing to measure leaves what is there
-    torch.testing.assert_close(first.running_mean, means.mean(0))
-
-
-@pytest.mark.parametrize("share", [0, 0.25], ids=["without validation", "with validation"])
-def test_recomputing_changes_statistics_and_nothing_else(train, tmp_path, share):
-    runs = {}
-    for batches in (0, 2):
-        name = f"recompute{batches}"
-        code, _, lines = train(
-            "--name", name, "--optim.recompute_bn", batches, "--data.val_share", share, "--epochs", 1
-        )
-        assert code == 0 and lines == []
-        runs[batches] = buffers(tmp_path / name / "last.safetensors")
-    assert not any(same(runs[0][0], runs[2][0])), "statistics are as if nothing had been recomputed"
-    assert all(same(runs[0][1], runs[2][1])), "weights differ after one epoch, to which no statistics belong"
-
-
-def test_accumulated_gradients_equal_those_of_the_whole_batch(train, tmp_path):
-    # one optimiser step over all 12 clips; batch norms frozen, for they see 6 clips at a time in one of the two
-    common = ("--optim.freeze_bn", "all", "--model", "tim_resnet10t", "--model.dropout", 0, "--data.val_share", 0)
-    ends = {}
-    for batch, add in ((12, 1), (6, 2)):
-        name = f"run{add}"
-        code = train(
-            *common, "--name", name, "--batch-size", batch, "--optim.accumulate", add, "--epochs", 1, "--lr", 1
-        )[0]
-        assert code == 0
-        ends[add] = load_file(tmp_path / name / "last.safetensors")
-        assert read_log(tmp_path / name / "log.csv")[0]["step"] == "1"
-    assert read_log(tmp_path / "run1" / "log.csv")[0]["loss"] == read_log(tmp_path / "run2" / "log.csv")[0]["loss"]
-    torch.manual_seed(0)
-    for key, value in ends[1].items():
-        torch.testing.assert_close(value, ends[2][key], rtol=1e-4, atol=1e-6, msg=key)
-
-
-def test_the_log_names_the_rate_that_was_used(train):
-    code, run, _ = train("--epochs", 3, "--optim.milestones", "[1, 2]", "--lr", 0.64)
-    assert code == 0
-    assert [float(row["lr"]) for row in read_log(run / "log.csv")] == pytest.approx([0.03, 0.003, 0.0003])
-    facts = json.loads((run / "run.json").read_text())
-    assert facts["learning_rate"] == pytest.approx(0.64 * 3 / 64) and facts["seed"] == 0
-    assert facts["data"]["val"]["clips"] == 3 and "finished" in facts
-
-
-def test_the_last_weights_load_and_carry_the_recipe(train, clips):
-    _, run, _ = train()
-    from teinet import Recognizer
-
-    recognizer = Recognizer.load(run / "last.safetensors")
-    assert list(recognizer.class_names) == sorted(p.name for p in clips.iterdir())
-    assert recognizer.header["scores"]["epoch"] == 2 and recognizer.header["recipe"]["optim"]["epochs"] == 2
-    assert len(to_clips(read_listing(clips).rows, recognizer.class_names, source="")) == 12
-
-
 def test_classes_without_training_clips_are_said(clips, tmp_path, caplog):
     lines = [f"{p},{p.parent.name},{'val' if p.stem == '3' else 'train'}" for p in sorted(clips.rglob("*.mp4"))]
     lines[3] = lines[3].replace("moving left,", "moving lefft,")  # misspelt, and only to validate
@@ -350,16 +186,6 @@ def test_classes_without_training_clips_are_said(clips, tmp_path, caplog):
     words = [w for w in small(tmp_path / "clips.csv", "--output", tmp_path) if w not in ("--data.val_share", "0.25")]
     assert main(["train", *words, "--epochs", "1"]) == 0
     assert "1 of 4 classes have no training clips ('moving lefft')" in caplog.text
-
-
-def test_fine_tuning_takes_the_network_of_the_weights(train, clips, tmp_path):
-    assert train("--model.gate", "residual", "--model.stages", "[4,5]")[0] == 0
-    words = ("--data", clips, "--weights", tmp_path / "run", "--size", 32, "--epochs", 1, "--batch-size", 3)
-    words = (*words, "--workers", 0, "--output", tmp_path, "--name", "fine", "--run.accelerator", "cpu")
-    assert main(["train", *map(str, words)]) == 0
-    recipe = parse_recipe(["--config", str(tmp_path / "fine" / "recipe.yaml")])[0]
-    assert (recipe.model.name, recipe.model.num_frames) == ("teinet_resnet10t", 2)
-    assert (recipe.model.gate, recipe.model.stages) == ("residual", [4, 5])
 
 
 def test_a_division_that_is_drawn_anew_is_not_tested(clips, tmp_path, capsys):

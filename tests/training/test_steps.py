@@ -1,0 +1,102 @@
+"""The arithmetic of steps: batch norms frozen and recomputed, gradients accumulated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from teinet.models.factory import create_model
+from teinet.training.batchnorm import recompute_statistics
+from teinet.training.state import read_log
+
+
+def buffers(path: Path) -> tuple[dict, dict]:
+    """Statistics and weights of a file."""
+    tensors = load_file(path)
+    statistics = {k: v for k, v in tensors.items() if "running" in k}
+    return statistics, {k: v for k, v in tensors.items() if "running" not in k and "num_batches" not in k}
+
+
+def same(a: dict, b: dict) -> list[bool]:
+    return [torch.equal(a[k], b[k]) for k in a]
+
+
+def test_frozen_batch_norms_keep_their_statistics_and_weights(train, tmp_path):
+    plain = create_model("tim_resnet10t", num_classes=3, num_frames=2)
+    for norm in plain.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(norm.running_mean)
+            torch.nn.init.uniform_(norm.weight, 0.5, 1)
+    from teinet.models.checkpoint import save_weights
+
+    save_weights(tmp_path / "start.safetensors", plain, {"class_names": ["a", "b", "c"]})
+    start = load_file(tmp_path / "start.safetensors")
+    norms = [k for k in plain.state_dict() if "running_mean" in k]  # from the input to the head
+    for which, kept in (("all", norms), ("all_but_first", norms[1:])):
+        code, run, _ = train(
+            *("--model", "tim_resnet10t", "--weights", tmp_path / "start.safetensors", "--name", which),
+            *("--optim.freeze_bn", which, "--optim.recompute_bn", 0 if which == "all" else 1, "--epochs", 1),
+        )
+        assert code == 0
+        end = load_file(run.parent / which / "last.safetensors")
+        still = [k for k in norms if torch.equal(start[k], end[k])]
+        assert still == kept
+        assert all(torch.equal(start[w], end[w]) for w in (k.replace("running_mean", "weight") for k in still))
+
+
+def test_recomputed_statistics_are_those_of_the_batches():
+    torch.manual_seed(0)
+    network = create_model("tim_resnet10t", num_classes=3, num_frames=2).eval()
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    batches = [torch.randint(0, 255, (2, 2, 3, 32, 32), dtype=torch.uint8) for _ in range(3)]
+    recompute_statistics(network, batches)
+    first = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    seen = []
+    handle = first.register_forward_pre_hook(lambda m, x: seen.append(x[0]))
+    with torch.no_grad():
+        for batch in batches:
+            network(batch)
+    handle.remove()
+    means = torch.stack([x.mean((0, 2, 3)) for x in seen])
+    torch.testing.assert_close(first.running_mean, means.mean(0))
+    after = network.state_dict()
+    changed = {k for k in before if not torch.equal(before[k], after[k])}
+    assert changed and all("running" in k or "num_batches" in k for k in changed)
+    assert first.momentum == 0.1 and not any(m.training for m in network.modules())
+    recompute_statistics(network, [])  # nothing to measure leaves what is there
+    torch.testing.assert_close(first.running_mean, means.mean(0))
+
+
+@pytest.mark.parametrize("share", [0, 0.25], ids=["without validation", "with validation"])
+def test_recomputing_changes_statistics_and_nothing_else(train, tmp_path, share):
+    runs = {}
+    for batches in (0, 2):
+        name = f"recompute{batches}"
+        code, _, lines = train(
+            "--name", name, "--optim.recompute_bn", batches, "--data.val_share", share, "--epochs", 1
+        )
+        assert code == 0 and lines == []
+        runs[batches] = buffers(tmp_path / name / "last.safetensors")
+    assert not any(same(runs[0][0], runs[2][0])), "statistics are as if nothing had been recomputed"
+    assert all(same(runs[0][1], runs[2][1])), "weights differ after one epoch, to which no statistics belong"
+
+
+def test_accumulated_gradients_equal_those_of_the_whole_batch(train, tmp_path):
+    # one optimiser step over all 12 clips; batch norms frozen, for they see 6 clips at a time in one of the two
+    common = ("--optim.freeze_bn", "all", "--model", "tim_resnet10t", "--model.dropout", 0, "--data.val_share", 0)
+    ends = {}
+    for batch, add in ((12, 1), (6, 2)):
+        name = f"run{add}"
+        code = train(
+            *common, "--name", name, "--batch-size", batch, "--optim.accumulate", add, "--epochs", 1, "--lr", 1
+        )[0]
+        assert code == 0
+        ends[add] = load_file(tmp_path / name / "last.safetensors")
+        assert read_log(tmp_path / name / "log.csv")[0]["step"] == "1"
+    assert read_log(tmp_path / "run1" / "log.csv")[0]["loss"] == read_log(tmp_path / "run2" / "log.csv")[0]["loss"]
+    torch.manual_seed(0)
+    for key, value in ends[1].items():
+        torch.testing.assert_close(value, ends[2][key], rtol=1e-4, atol=1e-6, msg=key)
