@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -104,6 +106,19 @@ class Splits(dict[Split, ClipList]):
     source: Source
 
 
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Python's collector of cycles rests: again and again it would walk over a million rows, which hold no cycle."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_without_collector()
 def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) -> Splits:
     """Read the list and divide it. `class_names`, of a trained network, overrule the list's and `config`'s.
 
@@ -135,6 +150,7 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
     return splits
 
 
+@_without_collector()
 def read_config(config: DataConfig) -> Listing:
     """All rows that `config` names, from one list or several.
 
