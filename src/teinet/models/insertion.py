@@ -1,7 +1,7 @@
 """Temporal modules into any 2-D CNN (TEINet, section 3.3): at the input of each residual branch's first convolution.
 
-The module becomes that convolution's submodule `temporal` and a forward pre-hook runs it, so the network's own code
-and keys stay as they are and the shortcut sees the block's untouched input.
+The module becomes that convolution's submodule `temporal` and runs on its input, so the network's own code and keys
+stay as they are and the shortcut sees the block's untouched input.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from teinet import layers
 from teinet.errors import ConfigError
+from teinet.models.entry import TemporalEntry, put_before
 from teinet.models.families import entry_path, find_entry
 
 log = logging.getLogger("teinet")
@@ -104,15 +105,9 @@ def insert_temporal(
         reference = next(target.parameters(), None)
         if reference is not None:
             module.to(device=reference.device, dtype=reference.dtype)
-        target.temporal = module.train(target.training)
-        target.register_forward_pre_hook(enter_temporal)
+        put_before(target, module.train(target.training))
     log.debug("%s: %d temporal modules", type(cnn).__name__, len(chosen))
     return cnn
-
-
-def enter_temporal(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The forward pre-hook; a plain function of this module, so that copying, pickling and compiling find it."""
-    return (module.temporal(args[0]), *args[1:])
 
 
 def set_num_frames(net: nn.Module, num_frames: int) -> nn.Module:
@@ -147,7 +142,7 @@ def set_num_frames(net: nn.Module, num_frames: int) -> nn.Module:
 
 def temporal_modules(net: nn.Module) -> list[nn.Module]:
     """What `insert_temporal` put into a network, in the order of its modules."""
-    return [module.temporal for module in net.modules() if enter_temporal in module._forward_pre_hooks.values()]
+    return [module.temporal for module in net.modules() if isinstance(module, TemporalEntry)]
 
 
 def find_places(cnn: nn.Module) -> list[Place]:
