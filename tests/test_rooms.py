@@ -15,7 +15,8 @@ BASE = {"errors", "files", "teinet"}
 MAY = {
     "errors": set(),
     "files": set(),
-    "layers": set(),
+    "kernels": set(),
+    "layers": {"kernels"},
     "models": {"layers"},
     "data": set(),
     "evaluation": {"models", "data", "inference"},  # it measures recognisers
@@ -23,7 +24,7 @@ MAY = {
     "training": {"models", "data", "evaluation"},  # validation is the test of `evaluation`
     "report": {"models", "data", "training", "evaluation", "inference"},  # it reads what runs and tests left
     "benchmark": {"models", "data", "training", "evaluation"},  # what runs and tests do, timed
-    "demo": {"layers", "models", "data", "training", "evaluation", "inference", "report"},
+    "demo": {"kernels", "layers", "models", "data", "training", "evaluation", "inference", "report"},
 }
 # Names that the package itself offers, and the room that each comes from.
 PUBLIC = {

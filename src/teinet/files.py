@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, also through a crash or a power cut."""
+"""Files that are written whole or not at all, also through a crash or a power cut; and the folder of what is kept."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Where is kept what can be made again: $TEINET_CACHE, else $XDG_CACHE_HOME/teinet, else ~/.cache/teinet."""
+    folder = os.environ.get("TEINET_CACHE")
+    if folder:
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "teinet"
 
 
 @contextmanager

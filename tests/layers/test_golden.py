@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from teinet.kernels import available_forms, use_form
 from teinet.layers import MEM, SE, SETIM, TEI, TIM, TSM
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors"
@@ -33,6 +34,15 @@ def tei_with(data: dict[str, torch.Tensor], dtype: torch.dtype, num_frames: int)
             conv.bias.copy_(data[f"b_{name}"])
         tei.tim.V.copy_(data["V"])
     return tei
+
+
+@pytest.fixture(params=["reference", "cpu"], autouse=True)
+def form(request):
+    """Every form of the kernels that this machine can run."""
+    if request.param not in available_forms():
+        pytest.skip(f"the {request.param} form cannot run here")
+    with use_form(request.param):
+        yield
 
 
 @pytest.mark.parametrize("memory_format", FORMATS)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from teinet.files import cache_folder
+
 SCHEMA = 1  # raise it whenever the payload's meaning changes: older rows are then not found
 _MEMORY_ENTRIES = 8192
 
@@ -33,12 +35,8 @@ def key_of(path: str | os.PathLike[str]) -> Key:
 
 
 def cache_file() -> Path:
-    """Return where the SQLite file lies: $TEINET_CACHE, else $XDG_CACHE_HOME/teinet, else ~/.cache/teinet."""
-    folder = os.environ.get("TEINET_CACHE")
-    if not folder:
-        base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        folder = os.path.join(base, "teinet")
-    return Path(folder) / f"frames-{SCHEMA}.sqlite"
+    """Return where the SQLite file lies."""
+    return cache_folder() / f"frames-{SCHEMA}.sqlite"
 
 
 def get_memory(key: Key) -> object | None:

@@ -5,7 +5,6 @@ Inside a 2-D CNN a clip batch travels as (B*T, C, H, W), the frames of a clip ad
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError
@@ -51,11 +50,6 @@ class TemporalLayer(nn.Module):
 
     def extra_repr(self) -> str:
         return f"{self.channels}, num_frames={self.num_frames}"
-
-
-def is_channels_last(x: Tensor) -> bool:
-    """Whether x (N, C, H, W) lies in memory as (N, H, W, C)."""
-    return x.is_contiguous(memory_format=torch.channels_last)
 
 
 def hidden_channels(channels: int, reduction: int) -> int:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError, nearest
+from teinet.kernels import Squeeze, motion_gate, temporal_conv
 from teinet.layers.base import TemporalLayer, hidden_channels
 
 GATES = ("paper", "residual")
@@ -52,12 +52,16 @@ class MEM(TemporalLayer):
 
     def gate(self, x: Tensor) -> Tensor:
         """The sigmoid of Eq. 2 for frames 1..T-1 of x (B*T, C, H, W), as (B, T-1, C)."""
-        clips, frames = self.num_clips(x), self.num_frames
-        pooled = x.mean((2, 3)).reshape(clips, frames, self.channels)  # (B, T, C)
-        this = pooled[:, :-1].reshape(clips * (frames - 1), self.channels, 1, 1)
-        following = pooled[:, 1:].reshape(clips * (frames - 1), self.channels, 1, 1)
-        motion = self.conv1(this) - self.conv2(following)  # (B*(T-1), C/r, 1, 1)
-        return self.conv3(motion).sigmoid().reshape(clips, frames - 1, self.channels)
+        return self._scale(x, 0.0)[:, :-1]
+
+    def scale(self, x: Tensor) -> Tensor:
+        """What multiplies each channel of each frame of x (B*T, C, H, W), as (B, T, C): Eq. 3; 1 for the last frame."""
+        return self._scale(x, 0.5 if self.gate_form == "residual" else 0.0)  # x + x * (gate - 0.5)
+
+    def _scale(self, x: Tensor, offset: float) -> Tensor:
+        self.num_clips(x)
+        parts = [part for conv in (self.conv1, self.conv2, self.conv3) for part in (conv.weight.flatten(1), conv.bias)]
+        return motion_gate(x, Squeeze(*parts), num_frames=self.num_frames, offset=offset)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) to the same shape and memory format: Eq. 3.
@@ -65,14 +69,10 @@ class MEM(TemporalLayer):
         Raises:
             ConfigError: T does not divide the batch.
         """
-        self.num_clips(x)
         if self.num_frames == 1:
+            self.num_clips(x)
             return x
-        scale = self.gate(x)
-        if self.gate_form == "residual":
-            scale = scale + 0.5  # x + x * (gate - 0.5)
-        scale = F.pad(scale, (0, 0, 0, 1), value=1.0)  # (B, T, C): the last frame stays as it is
-        return x * scale.reshape(-1, self.channels, 1, 1)
+        return temporal_conv(x, gate=self.scale(x), num_frames=self.num_frames)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, gate={self.gate_form!r}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from teinet.kernels import pool, temporal_conv
 from teinet.layers.base import TemporalLayer, hidden_channels
 
 
@@ -27,12 +28,16 @@ class SE(TemporalLayer):
         self.conv1 = nn.Conv2d(channels, hidden, 1)
         self.conv2 = nn.Conv2d(hidden, channels, 1)
 
+    def scale(self, x: Tensor) -> Tensor:
+        """What multiplies each channel of each frame of x (B*T, C, H, W), as (B*T, C)."""
+        self.num_clips(x)
+        pooled = pool(x)[:, :, None, None]
+        return self.conv2(self.conv1(pooled).relu()).sigmoid().flatten(1)
+
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) to the same shape and memory format, each frame scaled by its own gate.
 
         Raises:
             ConfigError: T does not divide the batch.
         """
-        self.num_clips(x)
-        pooled = x.mean((2, 3), keepdim=True)  # (B*T, C, 1, 1)
-        return x * self.conv2(self.conv1(pooled).relu()).sigmoid()
+        return temporal_conv(x, gate=self.scale(x), num_frames=self.num_frames)

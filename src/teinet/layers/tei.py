@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from teinet.kernels import temporal_conv
 from teinet.layers.base import TemporalLayer
 from teinet.layers.mem import MEM
 from teinet.layers.se import SE
@@ -46,7 +47,9 @@ class TEI(TemporalLayer):
         Raises:
             ConfigError: T does not divide the batch.
         """
-        return self.tim(self.mem(x))
+        if self.num_frames == 1:
+            return self.tim(x)
+        return temporal_conv(x, self.tim.V, self.mem.scale(x), num_frames=self.num_frames)
 
 
 class SETIM(TemporalLayer):
@@ -82,4 +85,4 @@ class SETIM(TemporalLayer):
         Raises:
             ConfigError: T does not divide the batch.
         """
-        return self.tim(self.se(x))
+        return temporal_conv(x, self.tim.V, self.se.scale(x), num_frames=self.num_frames)

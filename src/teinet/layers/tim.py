@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError, nearest
-from teinet.layers.base import TemporalLayer, is_channels_last
+from teinet.kernels import temporal_conv
+from teinet.layers.base import TemporalLayer
 
 INITS = ("shift", "identity")
 
@@ -61,17 +61,5 @@ class TIM(TemporalLayer):
         Raises:
             ConfigError: T does not divide the batch.
         """
-        # Time becomes the height of an image that is H*W wide: a (3, 1) depthwise convolution is Eq. 4, and in
-        # channels-last memory every reshape here is a view (an axis of its own for time would cost two copies).
-        clips, frames = self.num_clips(x), self.num_frames
-        channels, height, width = x.shape[1:]
-        if is_channels_last(x):
-            clip = x.permute(0, 2, 3, 1).reshape(clips, frames, height * width, channels).permute(0, 3, 1, 2)
-            y = self._convolve(clip).permute(0, 2, 3, 1).contiguous()  # (B, T, H*W, C)
-            return y.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
-        clip = x.reshape(clips, frames, channels, height * width).transpose(1, 2)  # (B, C, T, H*W)
-        y = self._convolve(clip).transpose(1, 2).contiguous()  # (B, T, C, H*W)
-        return y.reshape(-1, channels, height, width)
-
-    def _convolve(self, clip: Tensor) -> Tensor:
-        return F.conv2d(clip, self.weight, padding=(1, 0), groups=self.channels)
+        self.num_clips(x)
+        return temporal_conv(x, self.V, num_frames=self.num_frames)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from teinet.errors import ConfigError
-from teinet.layers.base import TemporalLayer, is_channels_last
+from teinet.kernels.choice import is_channels_last
+from teinet.layers.base import TemporalLayer
 
 
 class TSM(TemporalLayer):

@@ -1,0 +1,121 @@
+"""Compiles native/ for the very processor that runs it, once, into the cache folder."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from teinet.files import cache_folder
+
+log = logging.getLogger("teinet")
+
+SOURCES = tuple(sorted(Path(__file__).with_name("native").glob("*.cpp")))
+HEADERS = tuple(sorted(Path(__file__).with_name("native").glob("*.h")))
+FLAGS = (
+    "-std=c++17 -O3 -march=native -fno-math-errno -fno-trapping-math -ffp-contract=fast -fopenmp -shared -fPIC".split()
+)
+_COMPILERS = ("c++", "g++", "clang++")
+_SECONDS = 120
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels; None, said in one line of the log, where they cannot be made or loaded."""
+    try:
+        return _declare(_load())
+    except (OSError, subprocess.SubprocessError, AttributeError) as error:
+        log.warning("the temporal modules run in plain torch, which is slower: %s", _line(error))
+        return None
+
+
+def compiler() -> str | None:
+    """The C++ compiler that $CXX names, or the first one found."""
+    named = os.environ.get("CXX")
+    return shutil.which(named) if named else next(filter(None, map(shutil.which, _COMPILERS)), None)
+
+
+def _load() -> ctypes.CDLL:
+    command = compiler()
+    if command is None:
+        raise FileNotFoundError(f"no C++ compiler found ({os.environ.get('CXX') or ', '.join(_COMPILERS)})")
+    target = cache_folder() / "kernels" / f"native-{_fingerprint(command)}.so"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not target.is_file():
+            log.info("compiling the kernels for this processor, once: %s", target)
+            _compile(command, target)
+        _refuse_foreign(target)
+        return ctypes.CDLL(str(target))
+    except OSError as error:
+        log.warning("compiling the kernels for this process alone, in some seconds: %s", _line(error))
+        with tempfile.TemporaryDirectory() as folder:  # what is loaded stays, also without its file
+            return ctypes.CDLL(str(_compile(command, Path(folder) / target.name)))
+
+
+def _compile(command: str, target: Path) -> Path:
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:  # several processes may come here at once
+        made = Path(folder) / target.name
+        subprocess.run(
+            [command, *FLAGS, *map(str, SOURCES), "-o", str(made)],
+            check=True, capture_output=True, text=True, timeout=_SECONDS,
+        )  # fmt: skip
+        os.replace(made, target)
+    return target
+
+
+def _fingerprint(command: str) -> str:
+    """Of everything that the compiled file depends on, this processor's instructions among it."""
+    version = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=_SECONDS).stdout
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+        cpu = "".join(sorted({line for line in text.splitlines() if line.startswith(("model name", "flags", "CPU "))}))
+    except OSError:
+        cpu = platform.processor()
+    parts = (
+        *(path.read_text() for path in SOURCES + HEADERS),
+        " ".join(FLAGS),
+        command,
+        version,
+        platform.machine(),
+        cpu,
+    )
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _refuse_foreign(path: Path) -> None:
+    """PermissionError where somebody else could have written what is about to be run."""
+    if not hasattr(os, "getuid"):
+        return
+    for place in (path, path.parent):
+        status = place.stat()
+        if status.st_uid not in (os.getuid(), 0) or status.st_mode & 0o022:
+            raise PermissionError(f"{place} belongs to another user or can be written by others; delete it")
+
+
+def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
+    p, n, i = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+    arguments = {
+        "forward": [*[p] * 4, *[n] * 4, i],
+        "backward": [*[p] * 6, *[n] * 5, i],
+        "pool": [*[p] * 2, *[n] * 3, i],
+        "gate": [*[p] * 9, *[n] * 4, ctypes.c_float, i],
+    }
+    for name, types in arguments.items():
+        for number in ("float32", "bfloat16"):
+            function = getattr(library, f"{name}_{number}")
+            function.argtypes, function.restype = types, None
+    return library
+
+
+def _line(error: Exception) -> str:
+    said = getattr(error, "stderr", None) or str(error)
+    lines = [line for line in said.strip().splitlines() if line.strip()]
+    return next((line for line in lines if "error" in line.lower()), lines[0] if lines else repr(error))

@@ -1,0 +1,105 @@
+"""Which form computes a call, and a way to say so for a while."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from teinet.errors import ConfigError, nearest
+from teinet.kernels import build, cpu
+
+Form = Literal["reference", "cpu", "triton"]
+FORMS: tuple[str, ...] = get_args(Form)
+VARIABLE = "TEINET_KERNELS"  # in the environment: the form that all calls take
+
+_TRITON_TYPES = (torch.float32, torch.float16, torch.bfloat16)
+_asked: str | None = None
+
+
+def available_forms() -> list[str]:
+    """The forms that this machine can run; finding out compiles the CPU's kernel, where that was not done before."""
+    found = {"reference": True, "cpu": cpu_is_there(), "triton": torch.cuda.is_available() and triton_is_there()}
+    return [form for form, is_there in found.items() if is_there]
+
+
+@contextmanager
+def use_form(form: Form) -> Iterator[None]:
+    """Compute with one form inside the block; for comparisons. Not for several threads at once.
+
+    The environment variable TEINET_KERNELS does the same for a whole process. Calls that a form cannot compute
+    (another device, type or layout) go to the reference.
+
+    Args:
+        form: "reference", "cpu" or "triton".
+
+    Raises:
+        ConfigError: there is no such form.
+    """
+    global _asked
+    if form not in FORMS:
+        raise ConfigError(f"no form {form!r} of the kernels; there are {', '.join(FORMS)}.{nearest(str(form), FORMS)}")
+    before, _asked = _asked, form
+    torch.compiler.reset()  # what was compiled holds the form of its time
+    try:
+        yield
+    finally:
+        _asked = before
+        torch.compiler.reset()
+
+
+@torch.compiler.assume_constant_result
+def asked_form() -> str:
+    """The form that was asked for, or "" for the fastest.
+
+    Raises:
+        ConfigError: the environment asks for one that does not exist.
+    """
+    form = _asked or os.environ.get(VARIABLE, "")
+    if form and form not in FORMS:
+        raise ConfigError(f"{VARIABLE} is {form!r}; it must be one of {', '.join(FORMS)}.{nearest(form, FORMS)}")
+    return form
+
+
+def form_for(x: Tensor) -> str:
+    """The form that computes a call on x (B*T, C, H, W)."""
+    asked = asked_form()
+    if asked == "reference" or x.numel() == 0 or not is_channels_last(x):
+        return "reference"
+    if torch.compiler.is_exporting() and not asked:  # an exported network must run where this library is not
+        return "reference"
+    if x.device.type == "cuda":
+        return "triton" if x.dtype in _TRITON_TYPES and asked != "cpu" and triton_is_there() else "reference"
+    if x.device.type != "cpu":
+        return "reference"
+    if asked == "triton":  # on a CPU only in Triton's interpreter, which is how it is tested without a GPU
+        return "triton" if x.dtype in _TRITON_TYPES and is_interpreting() else "reference"
+    return "cpu" if x.dtype in cpu.TYPES and cpu_is_there() else "reference"
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether x (N, C, H, W) lies in memory as (N, H, W, C)."""
+    return x.is_contiguous(memory_format=torch.channels_last)
+
+
+@torch.compiler.assume_constant_result
+def cpu_is_there() -> bool:
+    """Whether the CPU's kernel can be used; compiles it where that was not done before."""
+    return build.library() is not None
+
+
+@torch.compiler.assume_constant_result
+def triton_is_there() -> bool:
+    """Whether Triton is installed, as torch's CUDA wheels bring it."""
+    return importlib.util.find_spec("triton") is not None
+
+
+@torch.compiler.assume_constant_result
+def is_interpreting() -> bool:
+    """Whether Triton runs its kernels in Python, without a GPU."""
+    return os.environ.get("TRITON_INTERPRET") == "1" and triton_is_there()

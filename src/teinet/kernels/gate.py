@@ -1,0 +1,108 @@
+"""`motion_gate`, MEM's gate from features to factors, and the operator behind it.
+
+p_t = gap(x_t)      h_t = W1 p_t + b1 - (W2 p_{t+1} + b2)      scale_t = sigmoid(W3 h_t + b3) + offset      scale_T = 1
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from teinet.kernels import cpu, reference
+from teinet.kernels.choice import form_for
+from teinet.kernels.library import define, differentiate
+
+
+class Squeeze(NamedTuple):
+    """The weights of MEM's 1x1 convolutions: conv1 and conv2 (C/r, C), conv3 (C, C/r), and their biases."""
+
+    w1: Tensor
+    b1: Tensor
+    w2: Tensor
+    b2: Tensor
+    w3: Tensor
+    b3: Tensor
+
+
+def motion_gate(x: Tensor, weights: Squeeze, *, num_frames: int, offset: float = 0.0) -> Tensor:
+    """What multiplies each channel of each frame, from the difference of neighbouring frames' pooled features.
+
+    Args:
+        x: (B*T, C, H, W), the frames of a clip adjacent; T divides the batch.
+        weights: of the three convolutions.
+        num_frames: T, at least 2.
+        offset: added to the sigmoid: 0 for the paper's gate, 0.5 for the residual one.
+
+    Returns:
+        (B, T, C): the sigmoid plus `offset`, and 1 for the last frame. Where the compiled form runs it is float32 and
+        computed so, also from bfloat16.
+
+    Source: TEINet, arXiv 1911.09435, Eq. 1-3.
+    """
+    if form_for(x) == "cpu" and len({w.dtype for w in weights}) == 1 and weights.w1.dtype in cpu.TYPES:
+        return _operator(x, *weights, num_frames, offset)[0]
+    return reference.motion_gate(x, *weights, num_frames, offset)
+
+
+def _forward(
+    x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor, num_frames: int, offset: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    weights = [w.contiguous() for w in (w1, b1, w2, b2, w3, b3)]
+    return cpu.motion_gate(x.contiguous(memory_format=torch.channels_last), weights, num_frames, offset)
+
+
+def _shapes(x, w1, b1, w2, b2, w3, b3, num_frames, offset):
+    (frames, channels), clips = x.shape[:2], x.shape[0] // num_frames
+    shapes = (clips, num_frames, channels), (frames, channels), (clips * (num_frames - 1), w1.shape[0])
+    return tuple(x.new_empty(shape, dtype=torch.float32) for shape in shapes)
+
+
+def _flops(x_shape, w1_shape, b1, w2, b2, w3, b3, num_frames, *_: Any, **__: Any) -> int:
+    frames = x_shape[0] // num_frames * (num_frames - 1)
+    return 2 * 3 * frames * w1_shape[0] * w1_shape[1]
+
+
+_operator = define(
+    "motion_gate(Tensor x, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor w3, Tensor b3, int num_frames, "
+    "float offset) -> (Tensor, Tensor, Tensor)",
+    _forward,
+    _shapes,
+    _flops,
+)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    x, w1, _, w2, _, w3, _, ctx.num_frames, ctx.offset = inputs
+    ctx.shape, ctx.dtype, ctx.weight_dtype = x.shape, x.dtype, w1.dtype
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(w1, w2, w3, *output)
+
+
+def _gradients(ctx: Any, d_scale: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+    if d_scale is None:
+        return (None,) * 9
+    w1, w2, w3, scale, pooled, hidden = ctx.saved_tensors
+    w1, w2, w3 = w1.float(), w2.float(), w3.float()
+    frames, channels, height, width = ctx.shape
+    pooled = pooled.view(-1, ctx.num_frames, channels)
+    this, following = pooled[:, :-1].flatten(0, 1), pooled[:, 1:].flatten(0, 1)  # (B*(T-1), C)
+    sigmoid = scale[:, :-1] - ctx.offset
+    d_sum = (d_scale[:, :-1] * sigmoid * (1 - sigmoid)).flatten(0, 1)  # (B*(T-1), C)
+    d_hidden = d_sum @ w3  # (B*(T-1), C/r)
+    dw1, dw2 = d_hidden.t() @ this, -(d_hidden.t() @ following)
+    dw3 = d_sum.t() @ hidden
+    db1, db3 = d_hidden.sum(0), d_sum.sum(0)
+    small = [small.to(ctx.weight_dtype) for small in (dw1, db1, dw2, -db1, dw3, db3)]
+    dx = None
+    if ctx.needs_input_grad[0]:
+        d_pooled = torch.zeros_like(pooled)
+        d_pooled[:, :-1] += (d_hidden @ w1).view_as(d_pooled[:, :-1])
+        d_pooled[:, 1:] -= (d_hidden @ w2).view_as(d_pooled[:, 1:])
+        share = (d_pooled / (height * width)).to(ctx.dtype)
+        dx = share.view(frames, channels, 1, 1).expand(ctx.shape)  # a view: it is written only where it is added
+    return dx, *small, None, None
+
+
+differentiate(_operator, _save, _gradients)

@@ -1,0 +1,151 @@
+// MEM's gate on a CPU: pooling, the three 1x1 convolutions of pictures of one pixel, the sigmoid; teinet.kernels.cpu
+// calls it. A general matrix product repacks the weights first, which costs more than these few columns are worth: here
+// each weight is read once, in the order in which it lies.
+//
+// x: (N, P, C), N = B*T frames, channels last.  w1, w2: (R, C), w3: (C, R), b1, b2: (R), b3: (C).
+// pooled: (N, C).  hidden: (B*(T-1), R).  scale: (B, T, C), the gate plus `offset`, and 1 for the last frame.
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "numbers.h"
+
+namespace {
+
+constexpr int64_t WIDTH = 8;        // numbers worked on together
+constexpr int64_t COLUMNS = 6;      // columns whose sums stay in registers
+constexpr int64_t BLOCK = 512;      // channels of a frame that one thread pools
+constexpr int64_t LANES = 64;       // channels that it sums in registers
+constexpr int64_t ROWS = 16;        // pixels summed there before they join the frame's sum
+constexpr int64_t SMALL = 1 << 15;  // products or values below which threads cost more than they bring
+
+typedef float Vector __attribute__((vector_size(WIDTH * sizeof(float)), aligned(4)));
+
+inline Vector load(const float* from) { return *reinterpret_cast<const Vector*>(from); }
+
+// out[n] = w . columns[n] for n below `count`, at most COLUMNS
+template <int64_t N>
+void dot(const float* w, const float* const* columns, int64_t length, float* out) {
+    Vector sums[N] = {};
+    int64_t k = 0;
+    for (; k + WIDTH <= length; k += WIDTH) {
+        const Vector weight = load(w + k);
+        for (int64_t n = 0; n < N; ++n) sums[n] += weight * load(columns[n] + k);
+    }
+    for (int64_t n = 0; n < N; ++n) {
+        float sum = 0;
+        for (int64_t lane = 0; lane < WIDTH; ++lane) sum += sums[n][lane];
+        for (int64_t rest = k; rest < length; ++rest) sum += w[rest] * columns[n][rest];
+        out[n] = sum;
+    }
+}
+
+void dot_all(const float* w, const std::vector<const float*>& columns, int64_t length, float* out) {
+    const int64_t count = columns.size();
+    int64_t n = 0;
+    for (; n + COLUMNS <= count; n += COLUMNS) dot<COLUMNS>(w, &columns[n], length, out + n);
+    for (; n + 2 <= count; n += 2) dot<2>(w, &columns[n], length, out + n);
+    for (; n < count; ++n) dot<1>(w, &columns[n], length, out + n);
+}
+
+inline const float* as_float(const float* row, int64_t, std::vector<float>&) { return row; }
+
+inline const float* as_float(const bf16* row, int64_t length, std::vector<float>& room) {
+    room.resize(length);
+    for (int64_t k = 0; k < length; ++k) room[k] = to_float(row[k]);
+    return room.data();
+}
+
+// sums[lane] = sum over rows of from[p, lane]
+template <typename S>
+inline void sum_rows(const S* from, float* sums, int64_t rows, int64_t count, int64_t channels) {
+    for (int64_t p = 0; p < rows; ++p) {
+#pragma omp simd
+        for (int64_t lane = 0; lane < count; ++lane) sums[lane] += to_float(from[p * channels + lane]);
+    }
+}
+
+// pooled[n, c]: the mean over the pixels of a frame
+template <typename S>
+void pool(const S* x, float* pooled, int64_t frames, int64_t pixels, int64_t channels, int threads) {
+    const int64_t blocks = (channels + BLOCK - 1) / BLOCK;
+    const double share = 1.0 / double(pixels);
+#pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1 && frames * pixels * channels > SMALL)
+    for (int64_t n = 0; n < frames; ++n) {
+        for (int64_t block = 0; block < blocks; ++block) {
+            const int64_t begin = block * BLOCK, end = std::min(channels, begin + BLOCK);
+            const S* frame = x + n * pixels * channels;
+            double sums[BLOCK] = {};  // wide: a large mean under small differences must not lose them
+            for (int64_t first = 0; first < pixels; first += ROWS) {
+                const int64_t rows = std::min(ROWS, pixels - first);
+                for (int64_t c = begin; c < end; c += LANES) {
+                    const int64_t count = std::min(LANES, end - c);
+                    const S* from = frame + first * channels + c;
+                    float part[LANES] = {};
+                    if (count == LANES) sum_rows(from, part, rows, LANES, channels);
+                    else sum_rows(from, part, rows, count, channels);
+                    for (int64_t lane = 0; lane < count; ++lane) sums[c - begin + lane] += part[lane];
+                }
+            }
+            for (int64_t c = begin; c < end; ++c) pooled[n * channels + c] = float(sums[c - begin] * share);
+        }
+    }
+}
+
+template <typename W>
+void gate(const float* pooled, const W* w1, const W* b1, const W* w2, const W* b2, const W* w3, const W* b3,
+          float* hidden, float* scale, int64_t clips, int64_t frames, int64_t C, int64_t R, float offset, int threads) {
+    const int64_t count = clips * (frames - 1);
+    std::vector<const float*> here(count), following(count), squeezed(count);
+    std::vector<float*> gates(count);
+    for (int64_t b = 0; b < clips; ++b) {
+        for (int64_t t = 0; t + 1 < frames; ++t) {
+            const int64_t n = b * (frames - 1) + t;
+            here[n] = pooled + (b * frames + t) * C;
+            following[n] = here[n] + C;
+            squeezed[n] = hidden + n * R;
+            gates[n] = scale + (b * frames + t) * C;
+        }
+        float* last = scale + (b * frames + frames - 1) * C;
+        std::fill(last, last + C, 1.0f);
+    }
+#pragma omp parallel num_threads(threads) if (threads > 1 && count * C * R > SMALL)
+    {
+        std::vector<float> room, first(count), second(count);
+#pragma omp for
+        for (int64_t r = 0; r < R; ++r) {
+            dot_all(as_float(w1 + r * C, C, room), here, C, first.data());
+            dot_all(as_float(w2 + r * C, C, room), following, C, second.data());
+            const float bias = to_float(b1[r]) - to_float(b2[r]);
+            for (int64_t n = 0; n < count; ++n) hidden[n * R + r] = first[n] - second[n] + bias;
+        }
+#pragma omp for
+        for (int64_t c = 0; c < C; ++c) {
+            dot_all(as_float(w3 + c * R, R, room), squeezed, R, first.data());
+            for (int64_t n = 0; n < count; ++n)
+                gates[n][c] = 1.0f / (1.0f + std::exp(-(first[n] + to_float(b3[c])))) + offset;
+        }
+    }
+}
+
+}  // namespace
+
+#define TEINET_POOL(NAME, TYPE)                                                                                       \
+    extern "C" void pool_##NAME(const void* x, float* pooled, int64_t frames, int64_t pixels, int64_t channels,      \
+                                int threads) {                                                                        \
+        pool((const TYPE*)x, pooled, frames, pixels, channels, threads);                                              \
+    }
+
+#define TEINET_GATE(NAME, TYPE)                                                                                       \
+    extern "C" void gate_##NAME(const float* pooled, const void* w1, const void* b1, const void* w2, const void* b2, \
+                                const void* w3, const void* b3, float* hidden, float* scale, int64_t clips,          \
+                                int64_t frames, int64_t channels, int64_t squeezed, float offset, int threads) {     \
+        gate(pooled, (const TYPE*)w1, (const TYPE*)b1, (const TYPE*)w2, (const TYPE*)b2, (const TYPE*)w3,             \
+             (const TYPE*)b3, hidden, scale, clips, frames, channels, squeezed, offset, threads);                     \
+    }
+
+TEINET_POOL(float32, float)
+TEINET_POOL(bfloat16, bf16)
+TEINET_GATE(float32, float)
+TEINET_GATE(bfloat16, bf16)

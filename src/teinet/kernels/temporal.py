@@ -1,0 +1,181 @@
+"""`temporal_conv`, gate and temporal kernel in one pass, and the operator behind it.
+
+y_t = V[-1] g_{t-1} x_{t-1} + V[0] g_t x_t + V[1] g_{t+1} x_{t+1},    zeros outside the clip
+
+Backwards, with S_{t,i} = sum over pixels of x_{t+i} dy_t, one pass over x and dy gives everything:
+
+dx_t = g_t (V[1] dy_{t-1} + V[0] dy_t + V[-1] dy_{t+1}),   dV[i] = sum_t g_{t+i} S_{t,i},   dg_t = sum_i V[i] S_{t-i,i}
+
+So the input is saved once, and the gated input is never written.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from teinet.errors import ConfigError
+from teinet.kernels import cpu, reference
+from teinet.kernels.choice import form_for
+from teinet.kernels.library import define, differentiate
+
+_TAPS = 3
+
+
+def temporal_conv(x: Tensor, weight: Tensor | None = None, gate: Tensor | None = None, *, num_frames: int) -> Tensor:
+    """Scale each channel of each frame by a gate, then mix it with its neighbours in time; one pass over memory.
+
+    Args:
+        x: (B*T, C, H, W), the frames of a clip adjacent.
+        weight: (C, 3), what multiplies frames t-1, t, t+1 (Eq. 4's V); None does not mix (MEM alone).
+        gate: (B*T, C), or as many numbers in that order; None scales nothing (TIM alone).
+        num_frames: T, at least 1; divides the batch.
+
+    Returns:
+        Of x's shape and memory format; of its type, under autocast of autocast's.
+
+    Raises:
+        ConfigError: shapes that do not fit together.
+
+    Source: TEINet, arXiv 1911.09435, Eq. 3 and 4.
+    """
+    _check(x, weight, gate, num_frames)
+    if weight is None and gate is None:
+        return x
+    device = x.device.type
+    if device != "meta" and torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+        x = x.to(torch.get_autocast_dtype(device))
+    if form_for(x) == "reference":
+        weight, gate = _as(weight, x.dtype), _as(gate, x.dtype)
+        return reference.temporal_conv(x, weight, gate, num_frames)
+    gate = None if gate is None else gate.reshape(x.shape[:2])
+    return _operator(x, _as(weight, torch.float32), _as(gate, torch.float32), num_frames)
+
+
+def _check(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int) -> None:
+    if x.dim() != 4 or num_frames < 1 or x.shape[0] % num_frames:
+        raise ConfigError(f"x must be (B*T, C, H, W) for T = {num_frames}, got {tuple(x.shape)}.")
+    frames, channels = x.shape[:2]
+    if weight is not None and tuple(weight.shape) != (channels, _TAPS):
+        raise ConfigError(f"weight must be (C, 3) for C = {channels}, got {tuple(weight.shape)}.")
+    if gate is not None and gate.numel() != frames * channels:
+        raise ConfigError(f"gate must hold B*T x C = {frames} x {channels} numbers, got {tuple(gate.shape)}.")
+
+
+def _as(small: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    return small if small is None or small.dtype == dtype else small.to(dtype)
+
+
+def _forms(x: Tensor) -> ModuleType:
+    if form_for(x) != "triton":
+        return cpu
+    from teinet.kernels import triton_form
+
+    return triton_form
+
+
+def _forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int) -> Tensor:
+    x = x.contiguous(memory_format=torch.channels_last)
+    return _forms(x).forward(x, _plain(weight), _plain(gate), num_frames)
+
+
+def _backward(
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    gate: Tensor | None,
+    num_frames: int,
+    wants_x: bool,
+    wants_sums: bool,
+) -> tuple[Tensor, Tensor]:
+    """dx and S (B, T, 3, C) float32; an empty tensor for what is not wanted."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
+    dx, sums = _forms(x).backward(dy, x, _plain(weight), _plain(gate), num_frames, wants_x, wants_sums)
+    empty = x.new_empty(0, dtype=torch.float32)
+    return x.new_empty(0) if dx is None else dx, empty if sums is None else sums.sum(1)
+
+
+def _plain(small: Tensor | None) -> Tensor | None:
+    return None if small is None else small.contiguous()
+
+
+def _shapes(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.channels_last)
+
+
+def _backward_shapes(dy, x, weight, gate, num_frames, wants_x, wants_sums):
+    dx = torch.empty_like(x, memory_format=torch.channels_last) if wants_x else x.new_empty(0)
+    shape = (x.shape[0] // num_frames, num_frames, _TAPS, x.shape[1]) if wants_sums else (0,)
+    return dx, x.new_empty(shape, dtype=torch.float32)
+
+
+def _flops(x_shape, weight_shape, *_: Any, **__: Any) -> int:
+    """Those of the depthwise convolution; the gate's product is not counted, as the paper does not."""
+    return 0 if weight_shape is None else 2 * _TAPS * prod(x_shape)
+
+
+def _backward_flops(dy_shape, x_shape, weight_shape, *_: Any, **__: Any) -> int:
+    return 2 * _flops(x_shape, weight_shape)
+
+
+_operator = define(
+    "temporal_conv(Tensor x, Tensor? weight, Tensor? gate, int num_frames) -> Tensor", _forward, _shapes, _flops
+)
+_backward_operator = define(
+    "temporal_conv_backward(Tensor dy, Tensor x, Tensor? weight, Tensor? gate, int num_frames, bool wants_x, "
+    "bool wants_sums) -> (Tensor, Tensor)",
+    _backward,
+    _backward_shapes,
+    _backward_flops,
+)
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, gate, ctx.num_frames = inputs
+    ctx.save_for_backward(x, weight, gate)
+
+
+def _gradients(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    x, weight, gate = ctx.saved_tensors
+    wants_x, wants_weight, wants_gate = ctx.needs_input_grad[:3]
+    wants_sums = wants_weight or wants_gate
+    dx, sums = _backward_operator(dy, x, weight, gate, ctx.num_frames, wants_x, wants_sums)
+    d_weight = _weight_gradient(sums, gate) if wants_weight else None
+    d_gate = _gate_gradient(sums, weight) if wants_gate else None
+    return dx if wants_x else None, d_weight, d_gate, None
+
+
+differentiate(_operator, _save, _gradients)
+
+
+def _weight_gradient(sums: Tensor, gate: Tensor | None) -> Tensor:
+    """(C, 3) from S (B, T, 3, C)."""
+    if gate is not None:
+        g = gate.view_as(sums[:, :, 0])
+        sums = sums * torch.stack([_later(g), g, _earlier(g)], 2)
+    return sums.sum((0, 1)).t()
+
+
+def _gate_gradient(sums: Tensor, weight: Tensor | None) -> Tensor:
+    """(B*T, C) from S (B, T, 3, C)."""
+    before, here, after = sums.unbind(2)  # (B, T, C): the sums of x_{t-1} dy_t, x_t dy_t, x_{t+1} dy_t
+    if weight is None:
+        return here.flatten(0, 1)
+    v = weight.unbind(1)
+    # frame t is the earlier neighbour of t+1, and the later one of t-1
+    return (v[0] * _earlier(before) + v[1] * here + v[2] * _later(after)).flatten(0, 1)
+
+
+def _later(values: Tensor) -> Tensor:
+    """values_{t-1} at t, (B, T, C)."""
+    return torch.cat([torch.zeros_like(values[:, :1]), values[:, :-1]], 1)
+
+
+def _earlier(values: Tensor) -> Tensor:
+    """values_{t+1} at t, (B, T, C)."""
+    return torch.cat([values[:, 1:], torch.zeros_like(values[:, :1])], 1)

@@ -1,0 +1,122 @@
+"""Where the compiled form cannot be had, plain torch gives the result, and one line says why."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+
+import pytest
+import torch
+
+from teinet.errors import ConfigError
+from teinet.kernels import available_forms, build, temporal_conv
+from teinet.kernels.choice import form_for
+
+needs_compiler = pytest.mark.skipif(build.compiler() is None, reason="there is no C++ compiler here")
+QUICK = "-std=c++17 -O0 -fopenmp -shared -fPIC".split()
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch, caplog):
+    """Loads the kernels anew, from an empty cache folder; returns the library and what the log was told."""
+    monkeypatch.setenv("TEINET_CACHE", str(tmp_path))
+    monkeypatch.setattr(build, "FLAGS", QUICK)
+    monkeypatch.delenv("CXX", raising=False)
+    caplog.set_level(logging.INFO, logger="teinet")
+
+    def again():
+        build.library.cache_clear()
+        caplog.clear()
+        return build.library(), [f"{record.levelname} {record.message}" for record in caplog.records]
+
+    yield again
+    build.library.cache_clear()
+
+
+def check() -> None:
+    """What was loaded computes: frame t is the sum of itself and its neighbours."""
+    x = torch.ones(4, 8, 2, 2).contiguous(memory_format=torch.channels_last)
+    y = temporal_conv(x, torch.ones(8, 3), num_frames=4)
+    assert y[:, 0, 0, 0].tolist() == [2.0, 3.0, 3.0, 2.0]
+
+
+@needs_compiler
+def test_compiled_once_and_found_again(load, tmp_path, monkeypatch):
+    library, said = load()
+    (file,) = (tmp_path / "kernels").iterdir()
+    assert library is not None and said == [f"INFO compiling the kernels for this processor, once: {file}"]
+    check()
+    made = file.stat().st_mtime_ns
+    library, said = load()
+    assert library is not None and not said
+    assert [f.stat().st_mtime_ns for f in (tmp_path / "kernels").iterdir()] == [made]
+
+
+@needs_compiler
+def test_other_flags_or_another_source_are_another_file(load, tmp_path, monkeypatch):
+    load()
+    monkeypatch.setattr(build, "FLAGS", [*QUICK, "-DX"])
+    load()
+    assert len(list((tmp_path / "kernels").iterdir())) == 2
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_written_costs_only_time(load, tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    monkeypatch.setenv("TEINET_CACHE", str(blocked))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    library, (line,) = load()
+    assert library is not None
+    assert line.startswith("WARNING compiling the kernels for this process alone") and str(blocked) in line
+    assert list(tmp_path.iterdir()) == [blocked]  # nothing is left behind
+    check()
+
+
+@needs_compiler
+def test_a_file_that_another_user_could_have_written_is_not_run(load, tmp_path):
+    load()
+    (file,) = (tmp_path / "kernels").iterdir()
+    file.write_bytes(b"not to be loaded")
+    file.chmod(0o777)
+    library, (line,) = load()
+    assert library is not None
+    assert f"{file} belongs to another user or can be written by others" in line
+
+
+@needs_compiler
+def test_a_damaged_file_is_not_used(load, tmp_path, monkeypatch):
+    load()
+    (file,) = (tmp_path / "kernels").iterdir()
+    other = tmp_path / "other"
+    monkeypatch.setenv("TEINET_CACHE", str(other))
+    (other / "kernels").mkdir(mode=0o700, parents=True)
+    (other / "kernels" / file.name).write_bytes(b"\x7fELF")
+    library, (line,) = load()
+    assert library is not None and "file too short" in line
+
+
+@needs_compiler
+def test_a_compiler_that_does_not_understand_is_quoted(load, monkeypatch):
+    monkeypatch.setattr(build, "FLAGS", [*QUICK, "--no-such-flag"])
+    library, said = load()
+    assert library is None
+    assert "--no-such-flag" in said[-1] and said[-1].startswith("WARNING the temporal modules run in plain torch")
+
+
+def test_without_a_compiler_one_line_says_so(load, monkeypatch):
+    monkeypatch.setenv("CXX", "nothing-of-this-name")
+    library, (line,) = load()
+    assert library is None
+    assert line.startswith("WARNING the temporal modules run in plain torch") and "nothing-of-this-name" in line
+    check()
+    assert "cpu" not in available_forms()
+
+
+def test_the_environment_can_ask_for_a_form(monkeypatch):
+    monkeypatch.setenv("TEINET_KERNELS", "reference")
+    x = torch.ones(4, 8, 2, 2).contiguous(memory_format=torch.channels_last)
+    assert form_for(x) == "reference"
+    monkeypatch.setenv("TEINET_KERNELS", "fast")
+    with pytest.raises(ConfigError, match="TEINET_KERNELS is 'fast'; it must be one of reference, cpu, triton"):
+        temporal_conv(x, torch.ones(8, 3), num_frames=4)

@@ -1,0 +1,146 @@
+"""Every form of the operations gives the equations' numbers, forwards and backwards, on any shape and layout."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from teinet.errors import ConfigError
+from teinet.kernels import Squeeze, motion_gate, temporal_conv, use_form
+from tests.kernels import truth
+
+FRAMES = st.sampled_from([1, 2, 3, 8, 16])
+CHANNELS = st.sampled_from([1, 2, 7, 8, 31, 33, 64, 100])
+SIDES = st.integers(1, 6)
+SHAPES = st.tuples(st.integers(1, 3), FRAMES, CHANNELS, SIDES, SIDES)
+any_case = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def run(x, weight, gate, num_frames):
+    return temporal_conv(x, weight, gate, num_frames=num_frames)
+
+
+@any_case
+@given(
+    SHAPES,
+    st.sampled_from([torch.float64, torch.float32, torch.bfloat16]),
+    st.sampled_from(["both", "weight", "gate"]),
+    st.sampled_from(["channels_last", "channels_last", "contiguous", "sliced", "expanded"]),
+)
+def test_temporal_conv_is_the_equations(form, shape, dtype, kind, layout):
+    if form == "reference" and dtype == torch.bfloat16:
+        return  # rounds between the two steps; the fused form does not
+    truth.check_temporal_conv(run, shape, dtype, kind=kind, layout=layout)
+
+
+@pytest.mark.parametrize("kind", ["both", "weight", "gate"])
+@pytest.mark.parametrize("shape", [(1, 8, 2100, 7, 5), (2, 3, 256, 57, 31), (1, 8, 64, 56, 56)])
+def test_shapes_that_fill_several_tiles_and_blocks(form, shape, kind):
+    truth.check_temporal_conv(run, shape, torch.float32, kind=kind, layout="channels_last")
+
+
+@any_case
+@given(
+    SHAPES.filter(lambda shape: shape[1] > 1),
+    st.integers(1, 20),
+    st.sampled_from([torch.float64, torch.float32]),
+    st.sampled_from([0.0, 0.5]),
+    st.sampled_from(["channels_last", "contiguous", "sliced", "expanded"]),
+)
+def test_motion_gate_is_the_equations(form, shape, hidden, dtype, offset, layout):
+    clips, num_frames, channels, height, width = shape
+    generator = torch.Generator().manual_seed(sum(shape))
+
+    def numbers(*size: int) -> torch.Tensor:
+        return torch.randn(size, generator=generator).to(dtype)
+
+    x = truth.lay_out(numbers(clips * num_frames, channels, height, width), layout).requires_grad_()
+    sizes = (hidden, channels), (hidden,), (hidden, channels), (hidden,), (channels, hidden), (channels,)
+    weights = [numbers(*size).requires_grad_() for size in sizes]
+    towards = numbers(clips, num_frames, channels)
+    y = motion_gate(x, Squeeze(*weights), num_frames=num_frames, offset=offset)
+    exact = [tensor.detach().double().requires_grad_() for tensor in (x, *weights)]
+    want = truth.motion_gate(exact[0], exact[1:], num_frames, offset)
+    limit = 1e-12 if dtype == torch.float64 else 1e-5
+    assert truth.error(y, want) < limit
+    ours = truth.gradients(y, towards, [x, *weights])
+    theirs = truth.gradients(want, towards.double(), exact)
+    for got, expected in zip(ours, theirs, strict=True):
+        # a gradient is a sum of both signs, so its rounding is measured against what is summed
+        assert (got.double() - expected).abs().max() < limit * max(1.0, expected.abs().max().item()) * 10
+
+
+def test_a_pooled_mean_of_many_pixels_is_exact_to_rounding(form):
+    x = torch.randn(8, 16, 100, 100) + 100
+    x = x.contiguous(memory_format=torch.channels_last)
+    eye, zero = torch.eye(16), torch.zeros(16)
+    y = motion_gate(x, Squeeze(eye, zero, eye * 0, zero, eye, zero - 100), num_frames=8)
+    want = torch.sigmoid(x.double().mean((2, 3)) - 100).view(1, 8, 16)[:, :-1]
+    assert (y[:, :-1] - want).abs().max() < 3e-6
+
+
+def test_weights_in_bfloat16(form):
+    torch.manual_seed(0)
+    x = torch.randn(8, 48, 5, 5).bfloat16().contiguous(memory_format=torch.channels_last)
+    weights = [torch.randn(size).bfloat16() for size in ((6, 48), (6,), (6, 48), (6,), (48, 6), (48,))]
+    y = motion_gate(x, Squeeze(*weights), num_frames=4)
+    assert truth.error(y, truth.motion_gate(x, weights, 4, 0.0)) < 0.02
+
+
+def test_what_lies_outside_a_clip_is_zero_also_next_to_infinity(form):
+    """A neighbour that is not there is left out, not multiplied by zero; another clip's frames never come in."""
+    x = torch.ones(4, 8, 2, 2).contiguous(memory_format=torch.channels_last)
+    x[1] = float("inf")
+    weight = torch.ones(8, 3)
+    y = temporal_conv(x, weight, num_frames=2)
+    assert torch.equal(y[2:], torch.full_like(y[2:], 2.0))
+    assert torch.isinf(y[:2]).all()
+
+
+def test_a_nan_stays_one_in_bfloat16(form):
+    x = torch.ones(2, 8, 1, 3).bfloat16().contiguous(memory_format=torch.channels_last)
+    x[0, 0, 0, 0] = float("nan")
+    y = temporal_conv(x, torch.tensor([[0.0, 1.0, 0.0]]).expand(8, 3), num_frames=2)
+    assert y[:, 0, 0, 0].isnan().all()  # a weight of zero makes no number of it in the other frame either
+    assert y.isnan().sum() == 2
+
+
+def test_the_number_of_threads_changes_no_bit(form):
+    x = torch.randn(16, 96, 28, 28).contiguous(memory_format=torch.channels_last).requires_grad_()
+    weight, gate = torch.randn(96, 3, requires_grad=True), torch.rand(16, 96, requires_grad=True)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            y = temporal_conv(x, weight, gate, num_frames=8)
+            found.append([y, *torch.autograd.grad((y * y).sum(), (x, weight, gate))])
+    finally:
+        torch.set_num_threads(before)
+    if form == "cpu":
+        assert all(torch.equal(one, three) for one, three in zip(*found))
+
+
+def test_memory_format_and_nothing_else_decides_the_output_format(form):
+    x = torch.randn(8, 16, 5, 6)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        y = temporal_conv(x.contiguous(memory_format=memory_format), torch.randn(16, 3), num_frames=4)
+        assert y.is_contiguous(memory_format=memory_format)
+
+
+def test_an_empty_batch(form):
+    x = torch.randn(0, 16, 5, 6).contiguous(memory_format=torch.channels_last)
+    assert temporal_conv(x, torch.randn(16, 3), num_frames=4).shape == x.shape
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    x = torch.randn(8, 16, 5, 6)
+    with pytest.raises(ConfigError, match=r"T = 3"):
+        temporal_conv(x, num_frames=3)
+    with pytest.raises(ConfigError, match=r"\(C, 3\) for C = 16"):
+        temporal_conv(x, torch.randn(16, 1, 3), num_frames=4)
+    with pytest.raises(ConfigError, match=r"8 x 16"):
+        temporal_conv(x, gate=torch.randn(2, 16), num_frames=4)
+    with pytest.raises(ConfigError, match=r"Did you mean 'triton'"), use_form("tritn"):
+        pass

@@ -1,0 +1,57 @@
+"""A whole network gives the same logits and gradients whichever form computes its temporal modules."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import teinet
+from teinet.kernels import available_forms, use_form
+
+NAMES = ["teinet_resnet50", "tim_resnet18", "mem_resnet18", "se_tim_resnet18", "teinet_mobilenetv2_100",
+         "teinet_efficientnet_lite0"]  # fmt: skip
+
+
+def awake(name: str, **options) -> nn.Module:
+    """A network whose residual branches count: fresh ones end in a norm whose weight is zero."""
+    torch.manual_seed(0)
+    model = teinet.create_model(name, num_classes=5, num_frames=4, dropout=0.0, **options)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1)
+    nn.init.normal_(model.head.weight)
+    return model
+
+
+@pytest.mark.skipif("cpu" not in available_forms(), reason="the cpu form cannot run here")
+@pytest.mark.parametrize("name", NAMES)
+def test_logits_and_gradients_are_those_of_the_reference(name):
+    model = awake(name).eval()
+    clips = torch.randn(2, 4, 3, 64, 64)
+    found = {}
+    for form in ("reference", "cpu"):
+        with use_form(form):
+            logits = model(clips)
+            found[form] = [logits, *torch.autograd.grad(logits.square().sum(), list(model.parameters()))]
+    model.double()
+    exact = model(clips.double())
+    exact = [exact, *torch.autograd.grad(exact.square().sum(), list(model.parameters()))]
+    for key, (ours, plain, want) in enumerate(zip(found["cpu"], found["reference"], exact, strict=True)):
+        # norms, since one rounding that turns a ReLU off changes single numbers of a deep network's gradients
+        wrong, allowed = ((each - want).norm() / want.norm() for each in (ours, plain))
+        assert wrong <= 5 * allowed + 1e-3, f"tensor {key}: {wrong:.1e}, reference {allowed:.1e}"
+        if key == 0:
+            assert wrong <= 5 * allowed + 1e-6, "logits"
+
+
+def test_what_was_compiled_for_the_plain_network_is_not_run_for_the_temporal_one():
+    """Both are of the same classes, so a compiler must see that they differ, in either order."""
+    clips = torch.randn(1, 4, 3, 64, 64)
+    for names in (("tsn_resnet18", "teinet_resnet18"), ("teinet_resnet18", "tsn_resnet18")):
+        torch.compiler.reset()
+        with torch.no_grad():
+            for name in names:
+                model = awake(name).eval()
+                compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+                torch.testing.assert_close(compiled(clips), model(clips))
