@@ -1,0 +1,51 @@
+"""The Triton form without a GPU: its numbers in Triton's interpreter, and its code from Triton's compiler."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+triton = pytest.importorskip("triton")
+
+ROOT = Path(__file__).parents[2]
+SMALL = ("weight", "gate", "sums")  # always float32
+SIZES = ("frames", "pixels", "channels")
+
+
+def test_interpreted_it_gives_the_numbers_of_float64():
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "tests.kernels.triton_check"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300)
+    assert done.stdout.strip() == "all equal", done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize("kernel", ["_forward", "_backward"])
+def test_it_compiles_for_a_gpu_that_is_not_here(kernel, dtype, tmp_path, monkeypatch):
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from teinet.kernels import triton_form
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    function = getattr(triton_form, kernel)
+    for weight, gate in ((True, True), (True, False), (False, True)):
+        constants = {
+            "HAS_WEIGHT": weight, "HAS_GATE": gate, "WANTS_X": True, "WANTS_SUMS": True, "ROWS": 16, "LANES": 64,
+        }  # fmt: skip
+        signature = {}
+        for name in function.arg_names:
+            if name in constants:
+                signature[name] = "constexpr"
+            elif name in SIZES:
+                signature[name] = "i32"
+            else:
+                signature[name] = "*fp32" if name in SMALL else f"*{dtype}"
+        places = {(function.arg_names.index(name),): value for name, value in constants.items() if name in signature}
+        source = ASTSource(fn=function, signature=signature, constexprs=places)
+        compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32))
+        assert compiled.asm["cubin"]

@@ -1,0 +1,66 @@
+"""Run by test_triton.py with TRITON_INTERPRET=1: the Triton form against float64, on a CPU, through torch's tools."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+
+from teinet.kernels import temporal_conv, use_form
+from teinet.layers import TEI
+from tests.kernels import truth
+
+SHAPES = [(2, 8, 33, 3, 5), (1, 1, 7, 2, 2), (1, 3, 64, 9, 5), (2, 2, 100, 1, 1), (1, 16, 8, 4, 4), (1, 3, 130, 7, 6)]
+TYPES = [torch.float32, torch.float16, torch.bfloat16]
+
+
+def run(x, weight, gate, num_frames):
+    return temporal_conv(x, weight, gate, num_frames=num_frames)
+
+
+def numbers() -> None:
+    for shape, dtype, kind in itertools.product(SHAPES, TYPES, ("both", "weight", "gate")):
+        truth.check_temporal_conv(run, shape, dtype, kind=kind, layout="channels_last")
+
+
+def tools() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(8, 16, 5, 3).contiguous(memory_format=torch.channels_last)
+    weight, gate = torch.randn(16, 3, requires_grad=True), torch.rand(8, 16, requires_grad=True)
+    torch.library.opcheck(torch.ops.teinet.temporal_conv.default, (x.clone().requires_grad_(), weight, gate, 4))
+    layer = TEI(16, num_frames=4)
+
+    def gradients(function) -> list[torch.Tensor]:
+        given = x.clone().requires_grad_()
+        y = function(given)
+        return [y, *torch.autograd.grad(y.square().sum(), (given, *layer.parameters()))]
+
+    for got, want in zip(gradients(torch.compile(layer, backend="aot_eager", fullgraph=True)), gradients(layer)):
+        torch.testing.assert_close(got, want)
+    exported = torch.export.export(layer, (x,))
+    assert [node for node in exported.graph.nodes if "teinet.temporal_conv" in str(node.target)]
+    torch.testing.assert_close(exported.module()(x), layer(x))
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype=dtype):
+            assert layer(x).dtype == dtype
+
+
+def used() -> None:
+    """The form that was asked for is the one that ran."""
+    from teinet.kernels import triton_form
+
+    calls, forward = [], triton_form.forward
+    triton_form.forward = lambda *arguments: calls.append(1) or forward(*arguments)
+    try:
+        run(torch.ones(4, 8, 2, 2).contiguous(memory_format=torch.channels_last), torch.ones(8, 3), None, 4)
+    finally:
+        triton_form.forward = forward
+    assert calls
+
+
+if __name__ == "__main__":
+    with use_form("triton"):
+        used()
+        numbers()
+        tools()
+    print("all equal")
