@@ -11,19 +11,20 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "teinet"
-BASE = {"errors", "files", "teinet"}
+BASE = {"errors", "files", "memory", "teinet"}
 MAY = {
     "errors": set(),
     "files": set(),
+    "memory": set(),
     "kernels": set(),
     "layers": {"kernels"},
-    "models": {"layers"},
+    "models": {"kernels", "layers"},
     "data": set(),
     "evaluation": {"models", "data", "inference"},  # it measures recognisers
     "inference": {"models", "data"},
     "training": {"models", "data", "evaluation"},  # validation is the test of `evaluation`
     "report": {"models", "data", "training", "evaluation", "inference"},  # it reads what runs and tests left
-    "benchmark": {"models", "data", "training", "evaluation"},  # what runs and tests do, timed
+    "benchmark": {"kernels", "models", "data", "training", "evaluation", "inference"},  # what they do, timed
     "demo": {"kernels", "layers", "models", "data", "training", "evaluation", "inference", "report"},
 }
 # Names that the package itself offers, and the room that each comes from.

@@ -13,6 +13,7 @@ from importlib import import_module
 
 from teinet.cli.parser import Parser
 from teinet.errors import Interrupted, TeinetError, nearest
+from teinet.memory import keep_freed_memory
 
 COMMANDS = {
     "demo": "the whole main job on embedded data, a few minutes on two cores",
@@ -69,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.getLogger("teinet").setLevel(logging.INFO if first else logging.CRITICAL)
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # each retry would be a line of its own
     _stop_on_sigterm()
+    keep_freed_memory()
     try:
         command = import_module(f"teinet.cli.{name}")
         if hasattr(command, "main"):  # reads typed recipes itself

@@ -11,7 +11,9 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from teinet.cli.optimize import add_optimize_option
 from teinet.cli.text import printable
+from teinet.errors import ConfigError
 
 if TYPE_CHECKING:
     from teinet.inference import Prediction
@@ -32,6 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--csv", action="store_true", help="print a row for each video and class")
     parser.add_argument("--output", default=None, help="write to this file (.json, .csv or text), not to the terminal")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    add_optimize_option(parser)
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        default=None,
+        help="of the optimised network (default: bf16 where the processor computes in it)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -49,7 +58,11 @@ def run(args: argparse.Namespace) -> int:
     videos = find_videos(args.videos, problems)
     if args.output:
         _check_writable(args.output)
+    if args.precision and not args.optimize:
+        raise ConfigError("--precision belongs to --optimize")
     recognizer = Recognizer.load(args.weights, device=args.device)
+    if args.optimize:
+        recognizer = recognizer.optimize(engine=args.optimize, precision=args.precision or "auto")
     answers = recognizer.predict_many(videos, top_k=args.top_k, views=args.views, start=args.start, end=args.end)
     for problem in problems:
         print(printable(problem), file=sys.stderr)
@@ -104,8 +117,6 @@ def _writer(args: argparse.Namespace) -> Iterator[Callable[[Prediction], None]]:
 
 def _check_writable(path: str) -> None:
     """Find out before the work, not after it, that its result cannot be written."""
-    from teinet.errors import ConfigError
-
     try:
         open(path, "a").close()
     except OSError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teinet.cli.lists import add_list_options, data_config
+from teinet.cli.optimize import add_optimize_option
 
 if TYPE_CHECKING:
     from teinet.evaluation.scores import Scores
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default="32-true", help="default: 32-true"
     )
+    add_optimize_option(parser)
     parser.add_argument("--again", action="store_true", help="run networks whose scores lie on disk already")
     parser.add_argument(
         "--submit", default=None, metavar="FILE", help="write predictions of unlabelled clips, by their ids"
@@ -132,6 +134,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         batch_size=args.batch_size,
         workers=args.workers,
         read_timeout=args.read_timeout,
+        optimize=args.optimize,
         hardware=Hardware(accelerator=args.accelerator, devices=args.devices, precision=args.precision),
     )
 

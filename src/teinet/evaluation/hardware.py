@@ -56,6 +56,12 @@ class Hardware:
                     f"devices is {self.devices} on cuda, but torch finds {found or 'none'} here; take {advice}"
                 )
 
+    def device(self) -> str:
+        """The kind of device that "auto" stands for, or the one that was named."""
+        if self.accelerator != "auto":
+            return self.accelerator
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
     def trainer_arguments(self) -> dict[str, Any]:
         """What Lightning's Trainer takes of this."""
         return {**asdict(self), "strategy": "ddp" if self.devices > 1 else "auto", "use_distributed_sampler": False}

@@ -29,6 +29,9 @@ from teinet.evaluation.scores import Scores
 from teinet.inference.recognizer import Recognizer
 from teinet.models.checkpoint import weights_file
 from teinet.models.cost import multiply_adds, parameters
+from teinet.models.optimized import Engine
+
+_PRECISIONS = {"32-true": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,7 @@ class Plan:
         unlabelled: take clips whose labels nobody here knows.
         views, averaging, batch_size, read_timeout, hardware: see `evaluate`.
         workers: decoding processes a device; None takes one a core, at most 8.
+        optimize: the engine of `Recognizer.optimize`; None tests the network as it was trained.
     """
 
     data: DataConfig | None = None
@@ -56,6 +60,7 @@ class Plan:
     workers: int | None = None
     read_timeout: float = READ_TIMEOUT
     hardware: Hardware = field(default_factory=Hardware)
+    optimize: Engine | None = None
 
 
 class Chosen(NamedTuple):
@@ -126,8 +131,17 @@ def test(
     workers = plan.workers
     if workers is None:
         workers = max(1, min(8, (os.cpu_count() or 1) // plan.hardware.devices))
+    hardware, model = plan.hardware, recognizer.model
+    if plan.optimize:
+        model = (
+            recognizer.to(hardware.device())
+            .optimize(engine=plan.optimize, precision=_PRECISIONS[hardware.precision])
+            .model
+        )
+        facts["optimized"] = str(model.optimization)
+        hardware = replace(hardware, precision="32-true")  # the network's own format is the lower one already
     scores = evaluate(
-        recognizer.model,
+        model,
         chosen.clips,
         sampling=recognizer.sampling,
         preprocessing=recognizer.preprocessing,
@@ -136,7 +150,7 @@ def test(
         batch_size=plan.batch_size,
         workers=workers,
         read_timeout=plan.read_timeout,
-        hardware=plan.hardware,
+        hardware=hardware,
         callbacks=callbacks,
         meta=facts,
     )

@@ -21,6 +21,7 @@ from teinet.inference.result import Prediction
 from teinet.models.checkpoint import load_weights, save_weights
 from teinet.models.classifier import VideoClassifier
 from teinet.models.insertion import set_num_frames
+from teinet.models.optimized import Engine, OptimizedClassifier, Precision, optimize
 
 Video = str | PathLike | np.ndarray | torch.Tensor
 VIEWS_AT_ONCE = 6  # views in one pass of the network: bounds memory at 30 views; wider gains nothing on a CPU
@@ -106,13 +107,39 @@ class Recognizer:
             raise CheckpointError(f"{path}: {error}") from None
 
     def save(self, path: str | PathLike) -> None:
-        """Write network, class names, preprocessing and sampling into one safetensors file."""
+        """Write network, class names, preprocessing and sampling into one safetensors file.
+
+        Raises:
+            ConfigError: this is an optimised recogniser.
+        """
+        if isinstance(self.model, OptimizedClassifier):
+            raise ConfigError("an optimised recogniser cannot be saved; save the one that it was made from")
         header = self.header | {
             "class_names": list(self.class_names),
             "preprocessing": self.preprocessing.to_dict(),
             "sampling": asdict(self.sampling),
         }
         save_weights(path, self.model, header)
+
+    def optimize(self, *, engine: Engine = "auto", precision: Precision = "auto") -> Recognizer:
+        """A second recogniser that gives the same answers faster; this one stays as it is.
+
+        Logits differ by rounding: by less than 1e-5 of the largest in fp32, about 1e-2 in bf16 and fp16. It cannot be
+        saved. On Linux the process keeps the memory that it frees (`teinet.memory.keep_freed_memory`).
+
+        Args:
+            engine: "folded" folds batch norms into convolutions, at once; "compiled" also has torch.compile make a
+                program, in half a minute for each number of views; "auto" keeps the program only where it is measured
+                to be faster.
+            precision: "fp32", "bf16", "fp16" (on a GPU), or "auto" for bf16 where the processor computes in it.
+
+        Raises:
+            ConfigError: an engine or precision that does not exist, or that this machine cannot run.
+        """
+        model = optimize(self.model, engine=engine, precision=precision, size=self.preprocessing.size)
+        return Recognizer(
+            model, self.class_names, preprocessing=self.preprocessing, sampling=self.sampling, header=self.header
+        )
 
     def to(self, device: str | torch.device) -> Recognizer:
         """Move to a device, in place, and return self."""
@@ -240,9 +267,10 @@ class Recognizer:
         names = list(self.class_names)
         shown = ", ".join(names if len(names) <= 4 else [*names[:2], "...", names[-1]])
         size = self.preprocessing.size
+        how = f", {self.model.optimization}" if isinstance(self.model, OptimizedClassifier) else ""
         return (
             f"Recognizer({architecture}, {self.num_frames} frames at {size}x{size} ({self.sampling.strategy}), "
-            f"{len(names)} classes: {shown}; on {self.device})"
+            f"{len(names)} classes: {shown}; on {self.device}{how})"
         )
 
 

@@ -109,10 +109,14 @@ class VideoClassifier(nn.Module):
         frames = clips.flatten(0, 1)  # (B, T, 3, H, W) -> (B*T, 3, H, W)
         if frames.dtype == torch.uint8:
             frames = frames.to(self.mean.dtype, memory_format=torch.channels_last)
-            return frames.mul_(1 / (255 * self.std)).sub_(self.mean / self.std)  # (x / 255 - mean) / std
-        if not frames.is_floating_point():
+            frames = frames.mul_(1 / (255 * self.std)).sub_(self.mean / self.std)  # (x / 255 - mean) / std
+        elif not frames.is_floating_point():
             raise ConfigError(f"clips must be uint8 (0 to 255) or float (normalised), got {frames.dtype}.")
-        return frames.to(self.mean.dtype, memory_format=torch.channels_last)
+        return frames.to(self._dtype(), memory_format=torch.channels_last)
+
+    def _dtype(self) -> torch.dtype:
+        """What the CNN computes in; autocast does its own casting."""
+        return next((p.dtype for p in self.cnn.parameters()), self.mean.dtype)
 
 
 def find_head(cnn: nn.Module) -> tuple[str, nn.Module]:

@@ -22,6 +22,11 @@ def put_before(module: nn.Module, temporal: nn.Module) -> None:
     module.temporal = temporal
 
 
+def plain_class(module: nn.Module) -> type[nn.Module]:
+    """The class that a module was of before a temporal module was put before it."""
+    return type(module).__bases__[1] if isinstance(module, TemporalEntry) else type(module)
+
+
 @cache
 def _entering(plain: type[nn.Module]) -> type[nn.Module]:
     def forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:

@@ -77,8 +77,10 @@ def insert_temporal(
     if not isinstance(cnn, nn.Module):
         raise ConfigError(f"insert_temporal takes a network, not {cnn!r}; teinet.create_model builds one by its name.")
     if isinstance(stages, int) or not isinstance(num_frames, int):
-        raise ConfigError(f"stages are some of 2, 3, 4, 5, such as (4, 5), and num_frames is a whole number; got "
-                          f"{stages!r} and {num_frames!r}.")
+        raise ConfigError(
+            f"stages are some of 2, 3, 4, 5, such as (4, 5), and num_frames is a whole number; got "
+            f"{stages!r} and {num_frames!r}."
+        )
     if not isinstance(every, int) or every < 1:
         raise ConfigError(f"every is 1 (each block), 2 (every second one), and so on; got {every!r}.")
     wanted = tuple(dict.fromkeys(stages))

@@ -1,0 +1,31 @@
+"""How this process treats memory that it has freed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+# Of malloc.h: how much free memory at the heap's end goes back to the system, and the size from which a block comes
+# from the system by itself (32 MiB is the most that glibc takes).
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_ALL, _LARGEST = 2**31 - 1, 32 * 2**20
+
+
+def keep_freed_memory() -> bool:
+    """Keep freed memory for the next use, instead of giving it back and having the system clear it page by page again.
+
+    A network frees and takes the same hundreds of megabytes in every pass. For the whole process, with glibc only;
+    memory in use peaks as before, but does not fall afterwards. MALLOC_TRIM_THRESHOLD_ in the environment takes
+    precedence.
+
+    Returns:
+        Whether it is so now.
+    """
+    if not sys.platform.startswith("linux") or "MALLOC_TRIM_THRESHOLD_" in os.environ:
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST)) and bool(mallopt(_TRIM_THRESHOLD, _ALL))

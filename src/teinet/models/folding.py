@@ -1,0 +1,119 @@
+"""Batch norms folded into the convolutions before them: in evaluation a norm scales and shifts their outputs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from timm.layers import BatchNormAct2d, Conv2dSame
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from teinet.models.entry import plain_class
+
+_CONVOLUTIONS = (nn.Conv2d, Conv2dSame)  # exactly these: others compute their weights, or use them otherwise
+_NORMS = (nn.BatchNorm2d, BatchNormAct2d)
+
+
+@dataclass
+class _Pair:
+    convolution: nn.Conv2d
+    norm: nn.BatchNorm2d
+    output: Tensor  # of the convolution
+
+
+@torch.enable_grad()
+def fold_batch_norms(model: nn.Module, example: Tensor) -> int:
+    """Fold each batch norm into the convolution whose output goes to it and nowhere else; changes `model` in place.
+
+    Args:
+        model: in evaluation mode.
+        example: an input that it runs on once, float; what feeds what is read from the gradient's graph.
+
+    Returns:
+        How many were folded. A norm behind anything else stays.
+    """
+    pairs, result = _trace(model, example)
+    uses = _uses(result)
+    norms = [id(pair.norm) for pair in pairs]
+    convolutions = [id(pair.convolution) for pair in pairs]
+    folded = 0
+    for pair in pairs:
+        once = norms.count(id(pair.norm)) == convolutions.count(id(pair.convolution)) == 1
+        if once and uses[pair.output.grad_fn] == 1:
+            _fold(pair)
+            _replace(model, pair.norm)
+            folded += 1
+    return folded
+
+
+def _trace(model: nn.Module, example: Tensor) -> tuple[list[_Pair], Tensor]:
+    """Every convolution whose output is a batch norm's input."""
+    outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}
+    pairs: list[_Pair] = []
+
+    def after_convolution(module: nn.Conv2d, _: Any, output: Tensor) -> None:
+        outputs[id(output)] = (module, output)  # the tensor is kept, so that no other one gets its id
+
+    def before_norm(module: nn.BatchNorm2d, args: tuple[Tensor, ...]) -> None:
+        convolution, output = outputs.get(id(args[0]), (None, None))
+        if convolution is not None and output is args[0] and module.track_running_stats:
+            pairs.append(_Pair(convolution, module, output))
+
+    handles = []
+    for module in model.modules():
+        if plain_class(module) in _CONVOLUTIONS:
+            handles.append(module.register_forward_hook(after_convolution))
+        elif type(module) in _NORMS:
+            handles.append(module.register_forward_pre_hook(before_norm))
+    try:
+        return pairs, model(example.detach().requires_grad_())
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _uses(result: Tensor) -> Counter:
+    """How many times each step's result is used on the way to the network's."""
+    uses: Counter = Counter()
+    seen, open_ = set(), [result.grad_fn]
+    while open_:
+        node = open_.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        for following, _ in node.next_functions:
+            uses[following] += 1
+            open_.append(following)
+    return uses
+
+
+@torch.no_grad()
+def _fold(pair: _Pair) -> None:
+    convolution, norm = pair.convolution, pair.norm
+
+    def wide(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor.detach().double()
+
+    weight, bias = fuse_conv_bn_weights(
+        wide(convolution.weight), wide(convolution.bias), wide(norm.running_mean), wide(norm.running_var), norm.eps,
+        wide(norm.weight), wide(norm.bias),
+    )  # fmt: skip
+    like = convolution.weight
+    layout = torch.channels_last if like.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    convolution.weight = nn.Parameter(weight.to(like.dtype).contiguous(memory_format=layout), requires_grad=False)
+    convolution.bias = nn.Parameter(bias.to(like.dtype), requires_grad=False)
+
+
+def _replace(model: nn.Module, norm: nn.BatchNorm2d) -> None:
+    """Put in the norm's place what is left of it: nothing, or its activation."""
+    rest: nn.Module = nn.Identity()
+    if isinstance(norm, BatchNormAct2d):
+        parts: list[nn.Module] = [part for part in (norm.drop, norm.act) if not isinstance(part, nn.Identity)]
+        rest = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            if child is norm:
+                setattr(parent, name, rest)

@@ -1,0 +1,224 @@
+"""The form of a network for recognising only: norms folded, a smaller number format, compiled; the same answers."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import platform
+import time
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from teinet.errors import ConfigError, nearest
+from teinet.kernels import build
+from teinet.memory import keep_freed_memory
+from teinet.models.classifier import VideoClassifier
+from teinet.models.folding import fold_batch_norms
+
+log = logging.getLogger("teinet")
+
+Engine = Literal["folded", "compiled", "auto"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_EXAMPLE_SIZES = (64, 224)  # pixels, to see which norm follows which convolution
+_SLOWEST = 0.97  # of the folded network's time: what a compiled one must stay under to be kept
+_TIMED = 5  # passes
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """What was done to a network: norms folded, the number format, whether it is compiled."""
+
+    norms: int
+    precision: str
+    engine: str
+
+    def __str__(self) -> str:
+        return f"{self.engine}, {self.precision}"
+
+
+class OptimizedClassifier(VideoClassifier):
+    """A classifier that cannot be trained or saved any more; `optimize` makes it.
+
+    Compiled, it holds one program for each batch size that it met; a batch is filled up to a size that is there already
+    where that adds less than it has.
+    """
+
+    optimization: Optimization
+    _programs: dict[tuple[Any, ...], Callable[[Tensor], Tensor]]
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """See `VideoClassifier.forward`; without gradients."""
+        with torch.inference_mode(False), torch.no_grad():
+            if self.optimization.engine != "compiled" or not torch.is_tensor(clips) or clips.dim() != 5:
+                return super().forward(clips)
+            clips = clips.clone() if clips.is_inference() else clips.contiguous()  # one kind, one program
+            size = self._program_size(clips)
+            if size > len(clips):
+                filling = clips[-1:].expand(size - len(clips), *clips.shape[1:])
+                return self._run(torch.cat([clips, filling]))[: len(clips)]
+            return self._run(clips)
+
+    def _program_size(self, clips: Tensor) -> int:
+        count, rest = len(clips), self._kind(clips)[1:]
+        sizes = [kind[0] for kind in self._programs if kind[1:] == rest and count <= kind[0] < 2 * count]
+        return min(sizes, default=count)
+
+    def _kind(self, clips: Tensor) -> tuple[Any, ...]:
+        return (len(clips), *clips.shape[1:], clips.dtype, clips.device, self.num_frames)
+
+    def _run(self, clips: Tensor) -> Tensor:
+        kind = self._kind(clips)
+        if kind not in self._programs:
+            self._frames(clips[:1])  # says in words what does not fit
+            self._programs[kind] = _compile(self, clips)
+        return self._programs[kind](clips).clone()  # a CUDA graph writes its next result in the same place
+
+    def __deepcopy__(self, memo: dict) -> OptimizedClassifier:
+        new = self.__class__.__new__(self.__class__)
+        memo[id(self)] = new
+        new.__dict__ = copy.deepcopy({key: value for key, value in self.__dict__.items() if key != "_programs"}, memo)
+        new._programs = {}
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_programs": {}}
+
+
+def optimize(
+    model: VideoClassifier, *, engine: Engine = "folded", precision: Precision = "auto", size: int = 224
+) -> OptimizedClassifier:
+    """A copy of a network for recognising only.
+
+    Args:
+        model: left as it is.
+        engine: "folded" folds batch norms into convolutions, at once; "compiled" also has torch.compile make a program,
+            in half a minute for each batch size, on a CPU with the weights laid out for it, on CUDA as a CUDA graph;
+            "auto" compiles and keeps the program only where it is measured to be faster.
+        precision: the number format of the network; "auto" takes bf16 where the processor computes in it, else fp32.
+        size: side of the pictures, pixels, for the engine "auto", which measures.
+
+    Raises:
+        ConfigError: an engine or precision that does not exist, or a processor that cannot take it.
+    """
+    device = next(model.parameters()).device
+    _check("engine", engine, get_args(Engine))
+    chosen = _precision(precision, device)
+    if engine != "folded" and not can_compile(device):
+        if engine == "compiled":
+            raise ConfigError(f"the network cannot be compiled: {_needs(device)}; the engine 'folded' needs nothing")
+        log.info("the network is not compiled: %s", _needs(device))
+        engine = "folded"
+    keep_freed_memory()
+    fast = copy.deepcopy(model).eval().requires_grad_(False)
+    norms = _fold(fast)
+    fast.cnn.to(dtype=DTYPES[chosen], memory_format=torch.channels_last)
+    fast.__class__ = OptimizedClassifier
+    fast._programs = {}
+    fast.optimization = Optimization(norms, chosen, "folded" if engine == "folded" else "compiled")
+    if engine == "auto":
+        _keep_the_faster(fast, size)
+    return fast
+
+
+def _fold(model: VideoClassifier) -> int:
+    like = next(model.cnn.parameters())
+    for size in _EXAMPLE_SIZES:
+        example = torch.randn(model.num_frames, 3, size, size, device=like.device, dtype=like.dtype)
+        try:
+            return fold_batch_norms(model.cnn, example)
+        except (RuntimeError, AssertionError, ValueError) as error:  # some networks take pictures of one size only
+            reason = error
+    log.warning("no batch norm is folded: the network does not run on a small picture (%s)", reason)
+    return 0
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether torch.compile can make programs for a device here."""
+    if device.type == "cuda":
+        return torch.utils._triton.has_triton()
+    return device.type == "cpu" and build.compiler() is not None
+
+
+def native_precision(device: torch.device) -> str:
+    """The fastest number format that a processor computes in by itself."""
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _has_bf16_units():
+        return "bf16"
+    return "fp32"
+
+
+def _has_bf16_units() -> bool:
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True  # elsewhere the library says so only where there are some
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _precision(precision: str, device: torch.device) -> str:
+    _check("precision", precision, get_args(Precision))
+    if precision == "auto":
+        return native_precision(device)
+    if precision == "fp16" and device.type == "cpu":
+        raise ConfigError("precision fp16 is for GPUs; a CPU takes bf16 or fp32")
+    return precision
+
+
+def _check(name: str, value: str, valid: tuple[str, ...]) -> None:
+    if value not in valid:
+        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(str(value), valid)}")
+
+
+def _needs(device: torch.device) -> str:
+    if device.type == "cpu":
+        return "torch.compile needs a C++ compiler on a CPU (install g++, or name one in CXX)"
+    return "torch.compile needs Triton on CUDA" if device.type == "cuda" else "torch.compile is for CPU and CUDA here"
+
+
+def _compile(model: OptimizedClassifier, clips: Tensor) -> Callable[[Tensor], Tensor]:
+    """A program for clips of this shape and type, made by running it once."""
+
+    def run(clips: Tensor) -> Tensor:
+        return VideoClassifier.forward(model, clips)
+
+    # torch keeps programs by a function's code, at most eight for each: every program needs a code of its own
+    own = types.FunctionType(run.__code__.replace(), run.__globals__, closure=run.__closure__)
+    on_cpu = clips.device.type == "cpu"
+    program = torch.compile(own, fullgraph=True, dynamic=False, mode=None if on_cpu else "reduce-overhead")
+    began = time.perf_counter()
+    log.info("compiling the network for clips of %s, once", "x".join(map(str, clips.shape)))
+    if on_cpu:
+        import torch._inductor.config as inductor
+
+        with inductor.patch(freezing=True):  # as an option of torch.compile it has no effect
+            program(clips)
+    else:
+        program(clips)
+    log.info("compiled in %.0f s", time.perf_counter() - began)
+    return program
+
+
+def _keep_the_faster(model: OptimizedClassifier, size: int) -> None:
+    device = next(model.parameters()).device
+    clips = torch.randint(0, 256, (1, model.num_frames, 3, size, size), dtype=torch.uint8, device=device)
+    compiled = model.optimization
+    folded = Optimization(compiled.norms, compiled.precision, "folded")
+    times: dict[Optimization, list[float]] = {folded: [], compiled: []}
+    for turn in range(_TIMED + 1):
+        for form, found in times.items():
+            model.optimization = form
+            began = time.perf_counter()
+            model(clips).cpu()
+            if turn:  # the first pass compiles
+                found.append(time.perf_counter() - began)
+    ratio = median(times[compiled]) / median(times[folded])
+    model.optimization = compiled if ratio < _SLOWEST else folded
+    if model.optimization is folded:
+        model._programs.clear()
+    log.info("compiled, the network takes %.2f times as long as folded; it runs %s", ratio, model.optimization.engine)

@@ -1,0 +1,80 @@
+"""An optimised recogniser names the same actions, on real video too."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from teinet import Recognizer, create_model
+from teinet.data.transforms import Preprocessing
+from teinet.errors import ConfigError
+from teinet.models.optimized import can_compile
+
+
+@pytest.fixture(scope="module")
+def imagenet(shared) -> Recognizer:
+    """ImageNet's classes by the real weights, with modules that change nothing yet; they see real pictures."""
+    weights = shared / "weights" / "tf_efficientnet_lite0.in1k.safetensors"
+    torch.manual_seed(0)
+    model = create_model(
+        "teinet_tf_efficientnet_lite0", num_classes=1000, num_frames=4, backbone_weights=weights, gate="residual",
+        init="identity",
+    )  # fmt: skip
+    preprocessing = Preprocessing(size=224, short_side=256, interpolation="bicubic", **{
+        name: model.data_config[name] for name in ("mean", "std")
+    })  # fmt: skip
+    return Recognizer(model, [str(i) for i in range(1000)], preprocessing=preprocessing)
+
+
+def test_labels_on_real_clips_are_equal(imagenet, shared):
+    videos = (
+        sorted(p for p in (shared / "data" / "clips").iterdir() if p.suffix in (".avi", ".mp4"))[:4]
+        + sorted((shared / "data" / "fights").rglob("*.mp4"))[:2]
+    )
+    assert len(videos) == 6
+    engines = ["folded", "compiled"] if can_compile(torch.device("cpu")) else ["folded"]
+    fast = {engine: imagenet.optimize(engine=engine, precision="fp32") for engine in engines}
+    half = imagenet.optimize(engine="folded", precision="bf16")
+    agree = 0
+    for video in videos:
+        want = imagenet(video, top_k=1)
+        for recognizer in fast.values():
+            got = recognizer(video, top_k=1)
+            assert got.labels[0][0] == want.labels[0][0], video
+            assert np.abs(got.scores - want.scores).max() < 1e-5
+        got = half(video, top_k=1)
+        assert np.abs(got.scores - want.scores).max() < 0.05
+        agree += got.labels[0][0] == want.labels[0][0]
+    assert agree >= len(videos) - 1  # two classes of ImageNet may lie closer than bfloat16 tells apart
+
+
+def test_it_says_what_it_is_and_cannot_be_saved(tmp_path):
+    recognizer = Recognizer(create_model("tsn_resnet18", num_classes=2, num_frames=4), ["a", "b"])
+    fast = recognizer.optimize(engine="folded", precision="fp32")
+    assert "folded, fp32" in repr(fast) and "folded" not in repr(recognizer)
+    with pytest.raises(ConfigError, match="cannot be saved"):
+        fast.save(tmp_path / "fast.safetensors")
+    recognizer.save(tmp_path / "plain.safetensors")
+    assert fast.class_names == ("a", "b") and fast.num_frames == 4
+
+
+def test_the_commands_take_it(tmp_path, clips, teinet):
+    names = [folder.name for folder in sorted(clips.iterdir())]
+    torch.manual_seed(0)
+    model = create_model("teinet_resnet18", num_classes=3, num_frames=4)
+    torch.nn.init.normal_(model.head.weight)
+    weights = tmp_path / "weights.safetensors"
+    Recognizer(model, names, preprocessing=Preprocessing(size=64, short_side=64)).save(weights)
+    folder = clips / names[0]
+    want = [Recognizer.load(weights)(video).labels[0][0] for video in sorted(folder.iterdir())]
+    done = teinet("predict", weights, folder, "--json", "--optimize", "folded", "--precision", "fp32")
+    assert done.returncode == 0, done.stderr
+    assert [answer["labels"][0]["name"] for answer in json.loads(done.stdout)] == want
+    done = teinet("test", weights, "--data", clips, "--json", "--workers", "0", "--optimize", "folded", "--output", "t")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "t" / "metrics.json").read_text())["optimized"] == "folded, fp32"
+    done = teinet("predict", weights, clips, "--precision", "bf16")
+    assert done.returncode == 2 and "--precision belongs to --optimize" in done.stderr

@@ -1,0 +1,221 @@
+"""A network made fast for recognising gives the answers of the one that it was made from."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from timm.layers import BatchNormAct2d
+from torch import nn
+
+import teinet
+from teinet.errors import ConfigError
+from teinet.models import optimized
+from teinet.models.classifier import VideoClassifier
+from teinet.models.folding import fold_batch_norms
+from teinet.models.optimized import OptimizedClassifier, can_compile, native_precision, optimize
+
+CPU = torch.device("cpu")
+needs_compiler = pytest.mark.skipif(not can_compile(CPU), reason="there is no C++ compiler here")
+
+
+def trained(name: str, **options) -> VideoClassifier:
+    """A network whose norms have statistics, as after training."""
+    torch.manual_seed(0)
+    model = teinet.create_model(name, num_classes=5, num_frames=4, **options).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1)
+            nn.init.normal_(module.bias, std=0.1)
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 2)
+    nn.init.normal_(model.head.weight)
+    return model
+
+
+def clips(count: int = 2, size: int = 64) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 4, 3, size, size), dtype=torch.uint8, generator=generator)
+
+
+def same(got: torch.Tensor, want: torch.Tensor, limit: float = 1e-5) -> bool:
+    return ((got - want).abs().max() <= limit * want.abs().max()).item()
+
+
+# Norms that follow a convolution, of all: where the rest stands before a convolution, they stay.
+FAMILIES = {
+    "tsn_resnet18": (20, 20),
+    "teinet_resnet50": (53, 53),
+    "tsm_resnetv2_50": (32, 49),
+    "teinet_mobilenetv2_100": (52, 52),
+    "tim_efficientnet_lite0": (49, 49),
+    "teinet_efficientnet_b0": (49, 49),
+    "mem_mobilenetv3_small_100": (34, 34),
+    "teinet_regnety_004": (53, 53),
+    "se_tim_resnest26d": (39, 39),
+    "tsn_dla34": (37, 37),
+    "teinet_convnext_atto": (0, 0),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_folded_it_gives_the_same_logits(name):
+    model = trained(name)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    fast = optimize(model, precision="fp32")
+    folded, norms = FAMILIES[name]
+    assert fast.optimization.norms == folded
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in model.modules()) == norms
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in fast.modules()) == norms - folded
+    with torch.inference_mode():
+        assert same(fast(clips()), model(clips()))
+    after = model.state_dict()
+    assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_in_double_precision_folding_is_exact():
+    """What differs in single precision is rounding, not method."""
+    model = trained("teinet_resnet18").double()
+    x = clips().double() / 255
+    want = model(x)
+    fold_batch_norms(model.cnn, torch.randn(4, 3, 64, 64, dtype=torch.float64))
+    assert same(model(x), want, 1e-12)
+
+
+class Odd(nn.Module):
+    """Norms that must not be folded: their convolution's output is used twice, shared, or changed on the way."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        self.kind = kind
+        self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+        self.act = BatchNormAct2d(3)
+        self.fc = nn.Linear(3, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.conv(x)
+        if self.kind == "used twice":
+            y = self.norm(y) + y
+        elif self.kind == "one norm for two":
+            y = self.norm(y) + self.norm(self.conv(x + 1))
+        elif self.kind == "something between":
+            y = self.norm(y.relu())
+        elif self.kind == "with an activation":
+            y = self.act(y)
+        return self.fc(y.mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "folded"),
+    [("used twice", 0), ("one norm for two", 0), ("something between", 0), ("with an activation", 1)],
+)
+def test_only_a_norm_that_alone_follows_a_convolution_is_folded(kind, folded):
+    torch.manual_seed(0)
+    net = Odd(kind).eval()
+    for norm in (net.norm, net.act):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+    x = torch.randn(4, 3, 5, 5)
+    with torch.no_grad():
+        want = net(x)
+        assert fold_batch_norms(net, x) == folded
+        torch.testing.assert_close(net(x), want)
+
+
+def test_in_bfloat16_it_answers_nearly_the_same():
+    model = trained("teinet_resnet18")
+    fast = optimize(model, precision="bf16")
+    assert next(fast.cnn.parameters()).dtype == torch.bfloat16
+    assert next(model.cnn.parameters()).dtype == torch.float32
+    with torch.inference_mode():
+        got, want = fast(clips(4)), model(clips(4))
+    assert got.dtype == torch.float32
+    assert same(got, want, 0.03)
+    assert torch.equal(got.argmax(1), want.argmax(1))
+
+
+@needs_compiler
+def test_compiled_it_gives_the_same_logits_for_each_batch_size_and_for_each_network():
+    """Two networks of the same classes, in one process: neither runs the other's program or weights."""
+    fast = {}
+    for name in ("tsn_resnet10t", "teinet_resnet10t"):
+        model = trained(name)
+        fast[name] = model, optimize(model, engine="compiled", precision="fp32")
+    for count in (4, 3, 1, 4):
+        for model, compiled in fast.values():
+            with torch.inference_mode():
+                assert same(compiled(clips(count)), model(clips(count)))
+    for _, compiled in fast.values():
+        assert sorted(kind[0] for kind in compiled._programs) == [1, 4]  # three clips were filled up to four
+        assert copy.deepcopy(compiled)._programs == {} == pickle.loads(pickle.dumps(compiled))._programs
+        with pytest.raises(ConfigError, match=r"T = 4 frames, got 2.*set_num_frames"):
+            compiled(clips()[:, :2])
+
+
+@needs_compiler
+def test_another_number_of_frames_on_purpose_is_compiled_anew():
+    model = trained("teinet_resnet10t")
+    fast = optimize(model, engine="compiled", precision="fp32")
+    first = clips(1)
+    fast(first)
+    for network in (model, fast):
+        teinet.set_num_frames(network, 2)
+    with torch.inference_mode():
+        assert same(fast(first[:, :2]), model(first[:, :2]))
+
+
+@needs_compiler
+@pytest.mark.parametrize(("ratio", "kept"), [(0.5, "compiled"), (1.5, "folded")])
+def test_auto_keeps_whichever_is_measured_to_be_faster(monkeypatch, ratio, kept):
+    clock = 0.0
+
+    def perf_counter() -> float:
+        return clock
+
+    def forward(self, x):
+        nonlocal clock
+        clock += ratio if self.optimization.engine == "compiled" else 1.0
+        return torch.zeros(len(x), 5)
+
+    monkeypatch.setattr(optimized.time, "perf_counter", perf_counter)
+    monkeypatch.setattr(OptimizedClassifier, "forward", forward)
+    assert optimize(trained("tsn_resnet18"), engine="auto").optimization.engine == kept
+
+
+def test_without_a_compiler_auto_folds_and_compiled_says_what_is_missing(monkeypatch, caplog):
+    monkeypatch.setattr(optimized, "can_compile", lambda device: False)
+    caplog.set_level("INFO", logger="teinet")
+    model = trained("tsn_resnet18")
+    assert optimize(model, engine="auto").optimization.engine == "folded"
+    assert "not compiled: torch.compile needs a C++ compiler" in caplog.text
+    with pytest.raises(ConfigError, match="needs a C"):
+        optimize(model, engine="compiled")
+
+
+def test_values_that_do_not_exist_are_refused():
+    model = trained("tsn_resnet18")
+    with pytest.raises(ConfigError, match="Did you mean 'folded'"):
+        optimize(model, engine="fold")
+    with pytest.raises(ConfigError, match="precision is 'int8'"):
+        optimize(model, precision="int8")
+    with pytest.raises(ConfigError, match="fp16 is for GPUs"):
+        optimize(model, precision="fp16")
+    assert native_precision(CPU) in ("fp32", "bf16")
+
+
+def test_a_network_that_takes_one_size_only_is_left_unfolded_in_words(caplog):
+    class Only100(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.fc = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 5)
+
+        def forward(self, x):
+            assert x.shape[-1] == 100
+            return self.fc(self.norm(self.conv(x)).mean((2, 3)))
+
+    model = VideoClassifier(Only100(), num_frames=4).eval()
+    fast = optimize(model, precision="fp32")
+    assert "no batch norm is folded" in caplog.text
+    assert same(fast(clips(size=100)), model(clips(size=100)))
