@@ -118,7 +118,8 @@ def _interrupt(number: int, frame: object) -> None:
 
 # What makes a command need less memory.
 _LOWER = {
-    "train": "lower optim.batch_size (--batch-size; optim.accumulate makes up for it), clip.size or model.num_frames",
+    "train": "set optim.gradient_checkpointing to blocks, or lower optim.batch_size (--batch-size; optim.accumulate "
+    "makes up for it), clip.size or model.num_frames",
     "test": "lower --batch-size, --workers, or the crops and clips of --views",
     "predict": "lower the crops and clips of --views, or take --device cpu",
 }

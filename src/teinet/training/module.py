@@ -17,6 +17,7 @@ from teinet.errors import RunError
 from teinet.evaluation.evaluate import Scoring
 from teinet.evaluation.hardware import gather
 from teinet.models.classifier import VideoClassifier
+from teinet.models.gradient_checkpointing import set_gradient_checkpointing
 from teinet.training.optim import build_optimizer, build_schedule, parameter_groups
 from teinet.training.recipe import Recipe
 
@@ -44,7 +45,7 @@ class TrainingModule(Scoring):
         val_clips: ClipList | None,
         unreadable_csv: Path,
     ):
-        super().__init__(model)
+        super().__init__(set_gradient_checkpointing(model, recipe.optim.gradient_checkpointing))
         self.recipe = recipe
         self.steps_per_epoch = steps_per_epoch
         self.clip_paths = train_clips.paths

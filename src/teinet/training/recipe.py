@@ -106,6 +106,8 @@ class OptimConfig:
         freeze_bn: batch norms that keep their statistics and weights: none, all_but_first, all.
         recompute_bn: batches of training clips over which batch-norm statistics are recomputed before each validation
             or, in epochs without one, at their end; 0 leaves the running averages.
+        gradient_checkpointing: what is computed again in the backward pass instead of being kept: none, temporal (the
+            temporal modules' outputs, in a ResNet a fifth of the memory, for little time), blocks (all inside them).
         label_smoothing: share of the target spread over all classes, 0 to below 1.
     """
 
@@ -126,6 +128,7 @@ class OptimConfig:
     bias_lr_scale: float = 2.0
     freeze_bn: Literal["none", "all_but_first", "all"] = "none"
     recompute_bn: int = 0
+    gradient_checkpointing: Literal["none", "temporal", "blocks"] = "none"
     label_smoothing: float = 0.0
 
     def learning_rate(self, devices: int) -> float:

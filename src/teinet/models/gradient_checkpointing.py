@@ -1,0 +1,98 @@
+"""Gradient checkpointing, memory for time in training.
+
+What a network would keep for its backward pass is computed a second time instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
+
+from teinet.errors import ConfigError, nearest
+from teinet.models.entry import TemporalEntry
+from teinet.models.families import find_entry
+
+Checkpointing = Literal["none", "temporal", "blocks"]
+_KEPT = (torch.ops.aten.convolution.default, torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
+
+
+def set_gradient_checkpointing(model: nn.Module, what: Checkpointing) -> nn.Module:
+    """Choose what is computed again in the backward pass; returns the same network, changed in place.
+
+    Results and gradients stay what they are, batch norms see each batch once.
+
+    Args:
+        model: a classifier or a CNN, its temporal modules in place.
+        what: "none"; "temporal", the outputs of temporal modules, which are the memory that TEINet takes beyond TSN and
+            cost little to compute; "blocks", everything inside each residual block.
+
+    Raises:
+        ConfigError: another word, or a network without what is to be computed again.
+    """
+    if what not in get_args(Checkpointing):
+        words = get_args(Checkpointing)
+        raise ConfigError(
+            f"gradient_checkpointing is {what!r}; it must be one of {', '.join(words)}.{nearest(str(what), words)}"
+        )
+    for module in model.modules():
+        if isinstance(module.__dict__.get("forward"), _Recomputed):
+            del module.forward
+    if what == "none":
+        return model
+    chosen = [module for module in model.modules() if _belongs(module, what)]
+    if not chosen and what == "blocks":
+        raise ConfigError(f"{type(model).__name__} has no residual block that is known, so none can be computed again")
+    for module in chosen:  # TSN has no temporal module, and so nothing that "temporal" would save
+        module.forward = _Recomputed(module, what)
+    return model
+
+
+def _belongs(module: nn.Module, what: str) -> bool:
+    return isinstance(module, TemporalEntry) if what == "temporal" else find_entry(module) is not None
+
+
+class _Recomputed:
+    """A module's forward that is run again in the backward pass; an object, so that copies and pickles carry it."""
+
+    def __init__(self, module: nn.Module, what: str):
+        self.module, self.what = module, what
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        forward = partial(type(self.module).forward, self.module)
+        if not (self.module.training and torch.is_grad_enabled()):
+            return forward(*args, **kwargs)
+        return checkpoint(forward, *args, use_reentrant=False, context_fn=self._contexts, **kwargs)
+
+    def _contexts(self) -> tuple[AbstractContextManager, AbstractContextManager]:
+        if self.what == "temporal":
+            return create_selective_checkpoint_contexts(_keep_convolutions)
+        return nullcontext(), _still(self.module)
+
+
+def _keep_convolutions(_: Any, operator: Callable, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+    """The branch's convolution keeps its result, which its norm needs anyway; only its input is computed again."""
+    return CheckpointPolicy.MUST_SAVE if operator in _KEPT else CheckpointPolicy.PREFER_RECOMPUTE
+
+
+@contextmanager
+def _still(module: nn.Module) -> Iterator[None]:
+    """Batch norms inside learn no statistics: the batch was counted in the forward pass."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    before: list[tuple[nn.Module, float | None, Tensor | None]] = []
+    for norm in norms:
+        counted = None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
+        before.append((norm, norm.momentum, counted))
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum, counted in before:
+            norm.momentum = momentum
+            if counted is not None:
+                norm.num_batches_tracked.copy_(counted)

@@ -1,0 +1,96 @@
+"""Computing a second time changes memory and nothing else: loss, gradients, statistics."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import teinet
+from teinet.errors import ConfigError
+from teinet.models.gradient_checkpointing import set_gradient_checkpointing
+
+
+def network(name: str, **options) -> nn.Module:
+    torch.manual_seed(0)
+    model = teinet.create_model(name, num_classes=5, num_frames=4, **options).train()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.weight, 0.5, 1)
+    return model
+
+
+CLIPS = torch.randint(0, 256, (2, 4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def step(model: nn.Module) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)  # of the dropout
+    loss = F.cross_entropy(model(CLIPS), torch.tensor([1, 3]))
+    loss.backward()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    return {"loss": loss, **gradients, **dict(model.named_buffers())}
+
+
+def kept(model: nn.Module) -> int:
+    """Bytes that the forward pass keeps for the backward one, weights not counted."""
+    found: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        loss = model(CLIPS).sum()
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    del loss
+    return sum(size for place, size in found.items() if place not in weights)
+
+
+@pytest.mark.filterwarnings("ignore:A saved_tensors_hooks context:FutureWarning")
+@pytest.mark.parametrize("name", ["teinet_resnet26", "tim_mobilenetv2_050", "teinet_efficientnet_b0", "tsm_resnet26"])
+@pytest.mark.parametrize("what", ["temporal", "blocks"])
+def test_the_same_step_with_less_memory(name, what):
+    plain = network(name)
+    model = set_gradient_checkpointing(copy.deepcopy(plain), what)
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    assert kept(model) < (1.0 if what == "temporal" else 0.6) * kept(plain)
+    want, got = step(plain), step(model)
+    for key, value in want.items():
+        torch.testing.assert_close(got[key], value, rtol=0, atol=1e-6, msg=key)
+
+
+@pytest.mark.filterwarnings("ignore:A saved_tensors_hooks context:FutureWarning")
+def test_without_what_temporal_modules_give_teinet_keeps_what_tsn_keeps():
+    """All but the gates and pooled features, which are small."""
+    size = kept(set_gradient_checkpointing(network("teinet_resnet26"), "temporal")) / kept(network("tsn_resnet26"))
+    assert size < 1.05
+
+
+def test_it_can_be_changed_copied_and_switched_off():
+    model = network("teinet_resnet10t", dropout=0.0)
+    want = step(copy.deepcopy(model))["loss"]
+    for what in ("blocks", "temporal", "none"):
+        set_gradient_checkpointing(model, what)
+        for each in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            assert torch.equal(step(each)["loss"], want)
+    assert not any("forward" in module.__dict__ for module in model.modules())
+
+
+def test_a_copy_computes_with_its_own_weights():
+    model = set_gradient_checkpointing(network("teinet_resnet10t", dropout=0.0), "blocks")
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.zero_()
+    assert not torch.equal(model(CLIPS), other(CLIPS))
+
+
+def test_words_that_do_not_exist_are_refused():
+    with pytest.raises(ConfigError, match="Did you mean 'blocks'"):
+        set_gradient_checkpointing(network("tsn_resnet10t"), "block")
+    with pytest.raises(ConfigError, match="no residual block"):
+        set_gradient_checkpointing(nn.Conv2d(3, 3, 1), "blocks")
