@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import torch
 
+import teinet
 from teinet.kernels import temporal_conv, use_form
 from teinet.layers import TEI
 from tests.kernels import truth
@@ -45,6 +47,35 @@ def tools() -> None:
             assert layer(x).dtype == dtype
 
 
+def vectors() -> None:
+    """The golden vectors, where they are."""
+    from tests.layers.test_golden import VECTORS, tei_with
+
+    for path in sorted(VECTORS.glob("t*.npz")):
+        with np.load(path) as file:
+            data = {key: torch.from_numpy(file[key]) for key in file}
+        x = data["x"].flatten(0, 1).float().contiguous(memory_format=torch.channels_last)
+        tei = tei_with(data, torch.float32, data["x"].shape[1])
+        with torch.no_grad():
+            for key, value in {"mem": tei.mem(x), "tim": tei.tim(x), "tei": tei(x)}.items():
+                want = data[key].flatten(0, 1)
+                assert truth.error(value, want) < 2e-6, f"{path.name}: {key}"
+
+
+def network() -> None:
+    """A whole network's logits and gradients are the reference's."""
+    torch.manual_seed(0)
+    model = teinet.create_model("teinet_resnet10t", num_classes=3, num_frames=3, dropout=0.0).eval()
+    torch.nn.init.normal_(model.head.weight)
+    clips, found = torch.randn(1, 3, 3, 32, 32), {}
+    for form in ("reference", "triton"):
+        with use_form(form):
+            logits = model(clips)
+            found[form] = [logits, *torch.autograd.grad(logits.square().sum(), list(model.parameters()))]
+    for got, want in zip(found["triton"], found["reference"]):
+        torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4 * max(1.0, want.abs().max().item()))
+
+
 def used() -> None:
     """The form that was asked for is the one that ran."""
     from teinet.kernels import triton_form
@@ -63,4 +94,6 @@ if __name__ == "__main__":
         used()
         numbers()
         tools()
+        vectors()
+    network()
     print("all equal")
