@@ -18,6 +18,7 @@ from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.networks import Cost, benchmark_networks
 from teinet.benchmark.picture import draw_costs
 from teinet.benchmark.throughput import Spread
+from teinet.kernels import available_forms
 from teinet.models.optimized import native_precision
 
 RESULTS = Path(__file__).parent / "results"
@@ -28,7 +29,7 @@ SETS = ("resnet50", "frames", "backbones", "training", "peers", "gpu")
 def contenders(name: str, device: torch.device) -> list[Contender]:
     native = native_precision(device)
     if name == "resnet50":
-        forms = [("eager", "fp32"), ("folded", "fp32"), ("compiled", "fp32")]
+        forms = [("eager", "fp32"), ("folded", "fp32"), ("inductor", "fp32"), ("compiled", "fp32")]
         forms += [(engine, native) for engine in ("folded", "compiled") if native != "fp32"]
         found = [Contender(network=n, engine=engine, precision=p) for engine, p in forms for n in OURS]
         return [*found, Contender(network="tsm-authors"), Contender(network="teinet-textbook")]
@@ -43,12 +44,14 @@ def contenders(name: str, device: torch.device) -> list[Contender]:
             for n in ("tsn", "teinet")
         ]
     if name == "training":
-        return [Contender(network=n) for n in OURS]
+        again = [Contender(network="teinet", checkpointing=what) for what in ("temporal", "blocks")]
+        return [*(Contender(network=n) for n in OURS), *again]
     if name == "peers":
         peers = {"r2plus1d_18": (16, 112), "mc3_18": (16, 112), "r3d_18": (16, 112), "s3d": (16, 224)}
         found = [Contender(network=n, num_frames=8) for n in ("tsn", "teinet")]
         return [*found, *(Contender(network=n, backbone="", num_frames=t, size=s) for n, (t, s) in peers.items())]
-    return [Contender(network=n, engine=e, precision="bf16") for e in ("folded", "compiled") for n in OURS]
+    half = [Contender(network=n, engine=e, precision="bf16") for e in ("folded", "compiled") for n in OURS]
+    return [*half, *(Contender(network=n) for n in OURS)]
 
 
 def over(
@@ -91,7 +94,7 @@ def main() -> None:
             device=args.device,
             say=lambda text, where=name: print(f"{where}: {text}", flush=True),
         )
-        facts = machine()
+        facts, native = machine(), native_precision(device)
         pairs = {}
         if name == "resnet50":
             eager = {"network": "teinet", "engine": "eager"}
@@ -102,9 +105,19 @@ def main() -> None:
                 "teinet compiled / tsm-authors eager": over(costs, fastest, authors),
                 "teinet eager / teinet-textbook eager": over(costs, eager, {"network": "teinet-textbook"}),
             }
+            if native != "fp32":
+                half = {**fastest, "precision": native}
+                pairs[f"teinet compiled {native} / teinet compiled fp32"] = over(costs, half, fastest)
         target = Path(args.output) / f"networks-{name}-{args.machine or machine_name(facts)}.json"
         target.parent.mkdir(parents=True, exist_ok=True)
-        result = {"machine": facts, "device": args.device, "rounds": args.rounds, "batch_sizes": sizes, "ratios": pairs}
+        result = {
+            "machine": facts,
+            "device": args.device,
+            "kernels": available_forms(),
+            "rounds": args.rounds,
+            "batch_sizes": sizes,
+            "ratios": pairs,
+        }
         target.write_text(json.dumps({**result, "networks": [cost.to_dict() for cost in costs]}, indent=2) + "\n")
         title = f"{facts['processor']}, {facts['cores']} cores, {args.device}"
         draw_costs(costs, title=title, batch_sizes=sizes).savefig(target.with_suffix(".png"))

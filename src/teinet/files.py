@@ -13,7 +13,7 @@ def cache_folder() -> Path:
     folder = os.environ.get("TEINET_CACHE")
     if folder:
         return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "teinet"
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "teinet"
 
 
 @contextmanager

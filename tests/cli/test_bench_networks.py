@@ -63,6 +63,8 @@ def test_tables_keep_their_words_whole_on_any_terminal(width):
         (("--networks", ","), "--networks names nothing"),
         (("--output", "/no/such/folder/x.json"), "its folder does not exist"),
         (("--device", "cuda:7"), "cuda:7"),
+        (("--precisions", "bf16"), "--optimize folded or compiled"),
+        (("--picture", "costs.xyz"), "must end in .png"),
     ],
 )
 def test_what_cannot_be_used_is_said_before_anything_is_measured(words, said, capsys):

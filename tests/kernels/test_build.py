@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 
 import pytest
@@ -82,6 +83,17 @@ def test_a_file_that_another_user_could_have_written_is_not_run(load, tmp_path):
     library, (line,) = load()
     assert library is not None
     assert f"{file} belongs to another user or can be written by others" in line
+
+
+@needs_compiler
+def test_a_lenient_umask_does_not_make_a_file_that_is_then_refused(load):
+    before = os.umask(0o002)
+    try:
+        load()
+        library, said = load()
+    finally:
+        os.umask(before)
+    assert library is not None and not said
 
 
 @needs_compiler

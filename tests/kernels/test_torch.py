@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from teinet.kernels import available_forms, use_form
+from teinet.errors import ConfigError
+from teinet.kernels import Squeeze, available_forms, motion_gate, use_form
 from teinet.layers import TEI
 
 needs_cpu = pytest.mark.skipif("cpu" not in available_forms(), reason="the cpu form cannot run here")
@@ -103,3 +104,23 @@ def test_inference_mode_and_threads(form):
     with ThreadPoolExecutor(4) as pool:
         for got, expected in zip(pool.map(run, inputs), want, strict=True):
             assert torch.equal(got, expected)
+
+
+@needs_cpu
+def test_second_derivatives_are_refused_in_words_and_right_in_the_plain_form():
+    layer = TEI(4, num_frames=3)
+    x = frames(3, 4, 2, 2).requires_grad_()
+    with pytest.raises(RuntimeError, match=r"first derivatives only.*use_form\('reference'\)"):
+        torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+    with use_form("reference"):
+        assert torch.autograd.gradgradcheck(layer.double(), (x.detach().double().requires_grad_(),))
+
+
+@needs_cpu
+def test_what_the_operator_itself_cannot_compute_is_refused():
+    x = frames(8, 16, 5, 3)
+    with pytest.raises(TypeError, match=r"no fast form computes torch\.float64 on cpu"):
+        torch.ops.teinet.temporal_conv(x.double(), torch.randn(16, 3), None, 4)
+    sizes = (2, 16), (2,), (3, 16), (2,), (16, 2), (16,)
+    with pytest.raises(ConfigError, match="do not fit for T = 4"):
+        motion_gate(x, Squeeze(*(torch.randn(size) for size in sizes)), num_frames=4)

@@ -23,9 +23,10 @@ def test_interpreted_it_gives_the_numbers_of_float64():
     assert done.stdout.strip() == "all equal", done.stderr[-2000:]
 
 
+@pytest.mark.parametrize("ones", [(), ("pixels",), SIZES], ids=str)
 @pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
 @pytest.mark.parametrize("kernel", ["_forward", "_backward"])
-def test_it_compiles_for_a_gpu_that_is_not_here(kernel, dtype, tmp_path, monkeypatch):
+def test_it_compiles_for_a_gpu_that_is_not_here(kernel, dtype, ones, tmp_path, monkeypatch):
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
@@ -36,6 +37,7 @@ def test_it_compiles_for_a_gpu_that_is_not_here(kernel, dtype, tmp_path, monkeyp
     for weight, gate in ((True, True), (True, False), (False, True)):
         constants = {
             "HAS_WEIGHT": weight, "HAS_GATE": gate, "WANTS_X": True, "WANTS_SUMS": True, "ROWS": 16, "LANES": 64,
+            **dict.fromkeys(ones, 1),  # Triton makes an argument that is 1 a constant
         }  # fmt: skip
         signature = {}
         for name in function.arg_names:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import weakref
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from torch import nn
 
 import teinet
 from teinet.errors import ConfigError
+from teinet.kernels import use_form
 from teinet.models.gradient_checkpointing import set_gradient_checkpointing
+from teinet.models.insertion import temporal_modules
 
 
 def network(name: str, **options) -> nn.Module:
@@ -51,7 +54,9 @@ def kept(model: nn.Module) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:A saved_tensors_hooks context:FutureWarning")
-@pytest.mark.parametrize("name", ["teinet_resnet26", "tim_mobilenetv2_050", "teinet_efficientnet_b0", "tsm_resnet26"])
+@pytest.mark.parametrize(
+    "name", ["teinet_resnet26", "tim_mobilenetv2_050", "teinet_efficientnet_b0", "tsm_resnet26", "tim_skresnet18"]
+)
 @pytest.mark.parametrize("what", ["temporal", "blocks"])
 def test_the_same_step_with_less_memory(name, what):
     plain = network(name)
@@ -61,6 +66,23 @@ def test_the_same_step_with_less_memory(name, what):
     want, got = step(plain), step(model)
     for key, value in want.items():
         torch.testing.assert_close(got[key], value, rtol=0, atol=1e-6, msg=key)
+
+
+@pytest.mark.parametrize("form", ["reference", "cpu"])
+def test_the_temporal_modules_output_is_not_kept_in_any_form(form):
+    """Selective checkpointing keeps tensors out of sight of the hooks, so the tensors themselves are counted."""
+    model = network("teinet_resnet26")
+    alive: list[int] = []
+    made: list[weakref.ref] = []
+    for module in temporal_modules(model):
+        module.register_forward_hook(lambda m, a, y: made.append(weakref.ref(y.untyped_storage())))
+    for what in ("none", "temporal"):
+        made.clear()
+        with use_form(form):
+            logits = set_gradient_checkpointing(model, what)(CLIPS)
+            alive.append(sum(ref() is not None for ref in made))
+        del logits
+    assert alive[0] > 0 and alive[1] == 0
 
 
 @pytest.mark.filterwarnings("ignore:A saved_tensors_hooks context:FutureWarning")

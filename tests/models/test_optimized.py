@@ -102,6 +102,12 @@ class Odd(nn.Module):
             y = self.norm(y) + self.norm(self.conv(x + 1))
         elif self.kind == "something between":
             y = self.norm(y.relu())
+        elif self.kind == "changed in place":
+            y = self.norm(y.relu_())
+        elif self.kind == "one convolution for two":
+            y = self.norm(y) + self.conv(x + 1)
+        elif self.kind == "a norm of something else too":
+            y = self.norm(y) + self.norm(x)
         elif self.kind == "with an activation":
             y = self.act(y)
         return self.fc(y.mean((2, 3)))
@@ -109,7 +115,15 @@ class Odd(nn.Module):
 
 @pytest.mark.parametrize(
     ("kind", "folded"),
-    [("used twice", 0), ("one norm for two", 0), ("something between", 0), ("with an activation", 1)],
+    [
+        ("used twice", 0),
+        ("one norm for two", 0),
+        ("something between", 0),
+        ("changed in place", 0),
+        ("one convolution for two", 0),
+        ("a norm of something else too", 0),
+        ("with an activation", 1),
+    ],
 )
 def test_only_a_norm_that_alone_follows_a_convolution_is_folded(kind, folded):
     torch.manual_seed(0)
@@ -152,6 +166,39 @@ def test_compiled_it_gives_the_same_logits_for_each_batch_size_and_for_each_netw
         assert copy.deepcopy(compiled)._programs == {} == pickle.loads(pickle.dumps(compiled))._programs
         with pytest.raises(ConfigError, match=r"T = 4 frames, got 2.*set_num_frames"):
             compiled(clips()[:, :2])
+
+
+@needs_compiler
+def test_several_threads_share_one_program():
+    from concurrent.futures import ThreadPoolExecutor
+
+    model = trained("teinet_resnet10t")
+    fast = optimize(model, engine="compiled", precision="fp32")
+    inputs = [clips(1).roll(k, dims=-1) for k in range(6)]
+    with torch.no_grad():
+        want = [model(x) for x in inputs]
+    with ThreadPoolExecutor(3) as pool:
+        assert all(same(got, expected) for got, expected in zip(pool.map(fast, inputs), want, strict=True))
+    assert len(fast._programs) == 1
+
+
+def test_a_network_that_a_compiler_cannot_follow_stays_folded(monkeypatch, caplog):
+    def fail(self, x):
+        raise RuntimeError("graph break")
+
+    monkeypatch.setattr(optimized, "can_compile", lambda device: True)
+    monkeypatch.setattr(OptimizedClassifier, "_compiled", fail)
+    fast = optimize(trained("tsn_resnet10t"), engine="auto", precision="fp32", size=32)
+    assert fast.optimization.engine == "folded"
+    assert "not compiled: graph break" in caplog.text
+
+
+def test_a_subclass_with_a_forward_of_its_own_is_refused():
+    class Own(VideoClassifier):
+        pass
+
+    with pytest.raises(ConfigError, match="not a Own"):
+        optimize(Own(trained("tsn_resnet10t").cnn, num_frames=4))
 
 
 @needs_compiler

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from teinet.errors import ConfigError, nearest
 from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model, split_name
+from teinet.models.gradient_checkpointing import set_gradient_checkpointing
 from teinet.models.insertion import insert_temporal
 from teinet.models.optimized import optimize
 
 NETWORKS = ("tsn", "tsm", "tim", "teinet")
 PEERS = {"r2plus1d_18": (16, 112), "mc3_18": (16, 112), "r3d_18": (16, 112), "s3d": (16, 224)}  # frames, pixels
-ENGINES = ("eager", "folded", "compiled")
+ENGINES = ("eager", "folded", "inductor", "compiled")
 PRECISIONS = ("fp32", "bf16", "fp16")
 FOREIGN = {"tsm": "tsm-authors", "teinet": "teinet-textbook"}
 CLASSES = 400
@@ -32,8 +33,10 @@ class Contender:
         backbone: timm's name; empty for a peer.
         num_frames: T.
         size: side of the pictures, pixels.
-        engine: "eager" runs the network as it was trained, the others as `Recognizer.optimize` has it.
-        precision: the number format.
+        engine: "eager" runs the network as it was trained, "inductor" that under torch.compile, "folded" and "compiled"
+            as `Recognizer.optimize` has it.
+        precision: the number format; below fp32 of the last two.
+        checkpointing: what a training step computes a second time, as `set_gradient_checkpointing` has it.
 
     Raises:
         ConfigError: a name that does not exist.
@@ -45,6 +48,7 @@ class Contender:
     size: int = 224
     engine: str = "eager"
     precision: str = "fp32"
+    checkpointing: str = "none"
 
     def __post_init__(self) -> None:
         networks = (*PEERS, *FOREIGN.values())
@@ -53,6 +57,8 @@ class Contender:
         for name, value, valid in (("engine", self.engine, ENGINES), ("precision", self.precision, PRECISIONS)):
             if value not in valid:
                 raise ConfigError(f"no {name} {value!r}; there are {', '.join(valid)}.{nearest(value, valid)}")
+        if self.precision != "fp32" and self.engine in ("eager", "inductor") and self.network not in PEERS:
+            raise ConfigError(f"precision {self.precision} goes with the engines folded and compiled")
         if self.num_frames < 1 or self.size < 32:
             raise ConfigError(f"frames must be at least 1 and the size 32, got {self.num_frames} and {self.size}")
 
@@ -86,10 +92,23 @@ def build(contender: Contender, device: torch.device) -> nn.Module:
         model = _foreign(contender).to(device).eval()
     else:
         model = create_model(contender.name, num_classes=CLASSES, num_frames=contender.num_frames).to(device).eval()
-    if contender.engine != "eager" or contender.precision != "fp32":
-        engine = "folded" if contender.engine == "eager" else contender.engine
-        model = optimize(model, engine=engine, precision=contender.precision)
-    return model
+    if contender.engine == "inductor":
+        return _Inductor(model)
+    if contender.engine != "eager":
+        return optimize(model, engine=contender.engine, precision=contender.precision)
+    return set_gradient_checkpointing(model, contender.checkpointing)
+
+
+class _Inductor(nn.Module):
+    """What torch.compile makes of a network with no more said."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model, self.run = model, torch.compile(model, dynamic=False)
+
+    def forward(self, clips: Tensor) -> Tensor:
+        with torch.inference_mode(False), torch.no_grad():
+            return self.run(clips.clone())
 
 
 class _Peer(nn.Module):
@@ -105,11 +124,19 @@ class _Peer(nn.Module):
         cnn = getattr(video, contender.network)(weights=None, num_classes=CLASSES).eval().to(device, dtype)
         self.cnn = cnn.to(memory_format=torch.channels_last_3d)
         self.num_frames, self.dtype = contender.num_frames, dtype
-        self.run: Callable = torch.compile(self.cnn) if contender.engine == "compiled" else self.cnn
+        compiled = contender.engine in ("inductor", "compiled")
+        self.run: Callable = torch.compile(self.cnn, dynamic=False) if compiled else self.cnn
+        self.frozen = contender.engine == "compiled" and device.type == "cpu"
 
     def forward(self, clips: Tensor) -> Tensor:
         x = clips.transpose(1, 2).to(self.dtype, memory_format=torch.channels_last_3d)
-        return self.run(x.sub_(110).div_(58))
+        x = x.sub_(110).div_(58)
+        if not self.frozen:
+            return self.run(x)
+        import torch._inductor.config as inductor
+
+        with inductor.patch(freezing=True):  # as ours are
+            return self.run(x)
 
 
 def _foreign(contender: Contender) -> VideoClassifier:

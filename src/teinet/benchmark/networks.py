@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -58,12 +59,17 @@ class Cost:
             told[measure] = {
                 "seconds": {name: round(value, 6) for name, value in spread._asdict().items()},
                 "over_tsn": None if ratio is None else {k: round(v, 4) for k, v in ratio._asdict().items()},
-                "peak_mb": round(self.peak_mb[measure], 1),
+                "peak_mb": _number(self.peak_mb[measure]),
                 "rounds": [round(value, 6) for value in times],
             }
-        if self.kept_mb == self.kept_mb:
-            told["training"]["kept_mb"] = round(self.kept_mb, 1)
+        if "training" in told:
+            told["training"]["kept_mb"] = _number(self.kept_mb)
         return told
+
+
+def _number(megabytes: float) -> float | None:
+    """JSON has no nan."""
+    return None if math.isnan(megabytes) else round(megabytes, 1)
 
 
 @dataclass
@@ -72,7 +78,7 @@ class _Process:
     process: BaseProcess
     pipe: Connection
 
-    def ask(self, request: tuple[str, int] | None) -> dict[str, Any] | None:
+    def ask(self, request: tuple[str, int, bool] | None) -> dict[str, Any] | None:
         """What the process answers; None where it failed, which the cost then says."""
         try:
             if request is not None:
@@ -105,7 +111,7 @@ def benchmark_networks(
     device: str = "cpu",
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Cost]:
-    """Time each network in each round, there and back, each in a process of its own.
+    """Time each network in each round, there and back, each in a process of its own; the first round tells the peak.
 
     Args:
         contenders: the rows; a TSN among them of the same backbone, frames, engine and precision is what a row is
@@ -156,13 +162,15 @@ def _rounds(
             cost = process.cost
             if cost.failed or (measure == "training" and cost.contender.engine != "eager"):
                 continue
+            if measure != "training" and cost.contender.checkpointing != "none":
+                continue
             what = f"round {turn} of {rounds}" if turn else "warming up"
             say(f"{measure}, {what}: {cost.contender.name}, {cost.contender.num_frames} frames")
-            answer = process.ask((measure, batch_size))
+            answer = process.ask((measure, batch_size, turn == 1))
             if answer is None or not turn:
                 continue
             cost.seconds.setdefault(measure, []).append(answer["seconds"])
-            cost.peak_mb[measure] = max(cost.peak_mb.get(measure, 0.0), answer["peak_mb"])
+            cost.peak_mb.setdefault(measure, answer["peak_mb"])
             cost.kept_mb = answer["kept_mb"] if measure == "training" else cost.kept_mb
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from teinet.errors import ConfigError
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -24,12 +26,17 @@ def draw_costs(costs: Sequence[Cost], *, title: str, batch_sizes: dict[str, int]
 
     Returns:
         A matplotlib Figure that belongs to no window and no global state.
+
+    Raises:
+        ConfigError: no network was measured.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     good = [cost for cost in costs if cost.seconds]
     measures = [m for m in _TITLES if any(m in cost.seconds for cost in good)]
+    if not measures:
+        raise ConfigError("no network was measured, so there is nothing to draw")
     figure = Figure(figsize=(5.2 * len(measures) + 1.6, 1.2 + 0.3 * len(good)), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=10)
@@ -62,4 +69,5 @@ def label(cost: Cost) -> str:
     c = cost.contender
     form = [c.engine] if c.engine != "eager" else []
     form += [c.precision] if c.precision != "fp32" else []
+    form += [f"checkpointing {c.checkpointing}"] if c.checkpointing != "none" else []
     return ", ".join([f"{c.name} {c.num_frames}f", *form])

@@ -51,18 +51,25 @@ class _Measured:
 
     def facts(self) -> dict[str, Any]:
         """Parameters and multiply-adds of a clip, counted on shapes where the network is in its plain form."""
-        plain = Contender(**{**self.contender.to_dict(), "engine": "eager", "precision": "fp32"})
+        form = {"engine": "eager", "precision": "fp32", "checkpointing": "none"}
+        plain = Contender(**{**self.contender.to_dict(), **form})
         return {"parameters": parameters(self.model) if plain == self.contender else _size(plain), "macs": _macs(plain)}
 
-    def measure(self, what: str, batch_size: int) -> dict[str, float]:
-        """Seconds of one pass or training step; with it the peak of memory, MB, beyond what the process had."""
-        self._reset_peak()
-        before = _resident()
+    def measure(self, what: str, batch_size: int, first: bool) -> dict[str, float]:
+        """Seconds of one pass or training step, and of a first one the peak of memory, MB, beyond what there was.
+
+        Later ones find the memory that the one before left, as in a process that does nothing else.
+        """
+        self.model.train(what == "training")
+        before = self._begin_peak() if first else float("nan")
         if what == "training":
             seconds, kept = self._training(batch_size)
         else:
             seconds, kept = self._inference(batch_size), float("nan")
-        return {"seconds": seconds, "peak_mb": self._peak(before), "kept_mb": kept}
+        peak = self._peak() - before if first else float("nan")
+        if what == "throughput":
+            _give_back()  # the other networks' passes need the room
+        return {"seconds": seconds, "peak_mb": peak, "kept_mb": kept}
 
     def _clips(self, batch_size: int) -> Tensor:
         if batch_size not in self._inputs:
@@ -84,7 +91,6 @@ class _Measured:
     def _training(self, batch_size: int) -> tuple[float, float]:
         """One step of SGD, and the activations that the forward pass keeps for it, MB (weights not counted)."""
         clips, labels = self._clips(batch_size), torch.zeros(batch_size, dtype=torch.int64, device=self.device)
-        self.model.train()
         if not hasattr(self, "_optimizer"):
             self._optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9)
             self._kept = _kept(self.model, clips)
@@ -100,20 +106,22 @@ class _Measured:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def _reset_peak(self) -> None:
+    def _begin_peak(self) -> float:
+        """Count the peak anew; returns what is in use, MB, or nan where nobody counts."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-            return
+            return torch.cuda.memory_allocated(self.device) / 1e6
         _give_back()
         try:
-            Path("/proc/self/clear_refs").write_text("5")  # the system counts the peak anew
+            Path("/proc/self/clear_refs").write_text("5")
         except OSError:
-            pass
+            return float("nan")
+        return _status("VmRSS")
 
-    def _peak(self, before: float) -> float:
+    def _peak(self) -> float:
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device) / 1e6
-        return _status("VmHWM") - before
+        return _status("VmHWM")
 
 
 def _kept(model: nn.Module, clips: Tensor) -> float:
@@ -150,10 +158,6 @@ def _status(name: str) -> float:
     except OSError:
         return float("nan")
     return next((float(line.split()[1]) / 1e3 for line in lines if line.startswith(f"{name}:")), float("nan"))
-
-
-def _resident() -> float:
-    return _status("VmRSS")
 
 
 def _give_back() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import signal
 import warnings
@@ -60,7 +61,9 @@ class Hardware:
         """The kind of device that "auto" stands for, or the one that was named."""
         if self.accelerator != "auto":
             return self.accelerator
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        if torch.cuda.is_available():
+            return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
 
     def trainer_arguments(self) -> dict[str, Any]:
         """What Lightning's Trainer takes of this."""

@@ -124,7 +124,8 @@ def test(
     }
     folder = Path(output) if output else weights.parent / folder_name(plan)
     same = {"views": str(plan.views), "averaging": plan.averaging, "data": chosen.clips.fingerprint()}
-    found = _found(folder, same | {"weights_sha256": facts["weights_sha256"]}) if reuse else None
+    same |= {"weights_sha256": facts["weights_sha256"], "optimized": None}
+    found = _found(folder, same) if reuse and not plan.optimize else None
     published = Published.from_header(told["published"])
     if found is not None:
         return Tested(found, folder, True, published, told["row"], chosen.source)

@@ -67,6 +67,7 @@ def _compile(command: str, target: Path) -> Path:
             [command, *FLAGS, *map(str, SOURCES), "-o", str(made)],
             check=True, capture_output=True, text=True, timeout=_SECONDS,
         )  # fmt: skip
+        made.chmod(0o700)  # whatever the umask: a file that others could write is not run
         os.replace(made, target)
     return target
 
@@ -117,5 +118,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
 
 def _line(error: Exception) -> str:
     said = getattr(error, "stderr", None) or str(error)
+    if isinstance(said, bytes):
+        said = said.decode(errors="replace")
     lines = [line for line in said.strip().splitlines() if line.strip()]
     return next((line for line in lines if "error" in line.lower()), lines[0] if lines else repr(error))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
@@ -13,6 +16,8 @@ from torch import Tensor
 
 from teinet.errors import ConfigError, nearest
 from teinet.kernels import build, cpu
+
+log = logging.getLogger("teinet")
 
 Form = Literal["reference", "cpu", "triton"]
 FORMS: tuple[str, ...] = get_args(Form)
@@ -45,11 +50,17 @@ def use_form(form: Form) -> Iterator[None]:
     if form not in FORMS:
         raise ConfigError(f"no form {form!r} of the kernels; there are {', '.join(FORMS)}.{nearest(str(form), FORMS)}")
     before, _asked = _asked, form
-    torch.compiler.reset()  # what was compiled holds the form of its time
+    _forget_programs()
     try:
         yield
     finally:
         _asked = before
+        _forget_programs()
+
+
+def _forget_programs() -> None:
+    """What was compiled holds the form of its time."""
+    if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
 
 
@@ -95,8 +106,23 @@ def cpu_is_there() -> bool:
 
 @torch.compiler.assume_constant_result
 def triton_is_there() -> bool:
-    """Whether Triton is installed, as torch's CUDA wheels bring it."""
-    return importlib.util.find_spec("triton") is not None
+    """Whether Triton can be used: installed, as torch's CUDA wheels bring it, and able to launch a kernel."""
+    return importlib.util.find_spec("triton") is not None and (not torch.cuda.is_available() or _launches())
+
+
+@lru_cache(maxsize=1)
+def _launches() -> bool:
+    from teinet.kernels import triton_form
+
+    try:
+        x = torch.ones(1, 1, 1, 1, device="cuda")
+        return triton_form.forward(x, None, None, 1).item() == 1
+    except Exception as error:  # no compiler for its launcher, a driver too old: Triton raises many kinds
+        reason = str(error).strip().splitlines()
+        log.warning(
+            "the temporal modules run in plain torch, which is slower: %s", reason[0] if reason else repr(error)
+        )
+        return False
 
 
 @torch.compiler.assume_constant_result

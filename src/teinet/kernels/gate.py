@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from teinet.errors import ConfigError
 from teinet.kernels import cpu, reference
 from teinet.kernels.choice import form_for
-from teinet.kernels.library import define, differentiate
+from teinet.kernels.library import check_together, define, differentiate, refuse_second_derivatives
 
 
 class Squeeze(NamedTuple):
@@ -39,8 +40,17 @@ def motion_gate(x: Tensor, weights: Squeeze, *, num_frames: int, offset: float =
         (B, T, C): the sigmoid plus `offset`, and 1 for the last frame. Where the compiled form runs it is float32 and
         computed so, also from bfloat16.
 
+    Raises:
+        ConfigError: shapes that do not fit together.
+
     Source: TEINet, arXiv 1911.09435, Eq. 1-3.
     """
+    channels, hidden = x.shape[1], weights.w1.shape[0]
+    sizes = (hidden, channels), (hidden,), (hidden, channels), (hidden,), (channels, hidden), (channels,)
+    if num_frames < 2 or x.shape[0] % num_frames or tuple(tuple(w.shape) for w in weights) != sizes:
+        raise ConfigError(
+            f"x {tuple(x.shape)} and weights {[tuple(w.shape) for w in weights]} do not fit for T = {num_frames}"
+        )
     if form_for(x) == "cpu" and len({w.dtype for w in weights}) == 1 and weights.w1.dtype in cpu.TYPES:
         return _operator(x, *weights, num_frames, offset)[0]
     return reference.motion_gate(x, *weights, num_frames, offset)
@@ -49,6 +59,7 @@ def motion_gate(x: Tensor, weights: Squeeze, *, num_frames: int, offset: float =
 def _forward(
     x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor, num_frames: int, offset: float
 ) -> tuple[Tensor, Tensor, Tensor]:
+    check_together(x, w1, b1, w2, b2, w3, b3)
     weights = [w.contiguous() for w in (w1, b1, w2, b2, w3, b3)]
     return cpu.motion_gate(x.contiguous(memory_format=torch.channels_last), weights, num_frames, offset)
 
@@ -70,6 +81,7 @@ _operator = define(
     _forward,
     _shapes,
     _flops,
+    devices=("CPU",),
 )
 
 
@@ -83,6 +95,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tenso
 def _gradients(ctx: Any, d_scale: Tensor | None, *_: Tensor | None) -> tuple[Tensor | None, ...]:
     if d_scale is None:
         return (None,) * 9
+    refuse_second_derivatives()
     w1, w2, w3, scale, pooled, hidden = ctx.saved_tensors
     w1, w2, w3 = w1.float(), w2.float(), w3.float()
     frames, channels, height, width = ctx.shape

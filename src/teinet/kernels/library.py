@@ -11,14 +11,21 @@ import torch
 _LIBRARY = torch.library.Library("teinet", "FRAGMENT")
 
 
-def define(schema: str, kernel: Callable, shapes: Callable, flops: Callable | None = None) -> Any:
+def define(
+    schema: str,
+    kernel: Callable,
+    shapes: Callable,
+    flops: Callable | None = None,
+    devices: tuple[str, ...] = ("CPU", "CUDA"),
+) -> Any:
     """Make an operator that alters none of its arguments.
 
     Args:
         schema: its name, arguments and results, as torch writes them.
-        kernel: computes it, on a CPU and on CUDA.
+        kernel: computes it.
         shapes: the same on tensors without numbers.
         flops: what it costs, from shapes; without, nothing.
+        devices: those that the kernel is for.
 
     Returns:
         The operator, to be called.
@@ -28,7 +35,7 @@ def define(schema: str, kernel: Callable, shapes: Callable, flops: Callable | No
     name = schema.partition("(")[0]
     # compilers keep the memory layout of what they hand over
     _LIBRARY.define(schema, tags=(torch.Tag.needs_fixed_stride_order,))
-    for key in ("CPU", "CUDA"):
+    for key in devices:
         _LIBRARY.impl(name, kernel, key)
     torch.library.register_fake(f"teinet::{name}", shapes, lib=_LIBRARY)
     operator = getattr(torch.ops.teinet, name)
@@ -40,3 +47,23 @@ def define(schema: str, kernel: Callable, shapes: Callable, flops: Callable | No
 def differentiate(operator: Any, save: Callable, backward: Callable) -> None:
     """Give an operator its gradient, as torch.library.register_autograd does."""
     torch.library.register_autograd(operator.name(), backward, setup_context=save, lib=_LIBRARY)
+
+
+def refuse_second_derivatives() -> None:
+    """Called in a backward pass.
+
+    Raises:
+        RuntimeError: its own gradient is wanted too (create_graph=True), which only the plain form has.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "the fast forms of the temporal modules have first derivatives only; for second ones compute with "
+            "teinet.kernels.use_form('reference'), or set TEINET_KERNELS=reference"
+        )
+
+
+def check_together(x: torch.Tensor, *others: torch.Tensor | None) -> None:
+    """RuntimeError where tensors lie on different devices: kernels read bare addresses."""
+    for other in others:
+        if other is not None and other.device != x.device:
+            raise RuntimeError(f"expected all tensors on one device, found {x.device} and {other.device}")

@@ -21,7 +21,7 @@ from torch import Tensor
 from teinet.errors import ConfigError
 from teinet.kernels import cpu, reference
 from teinet.kernels.choice import form_for
-from teinet.kernels.library import define, differentiate
+from teinet.kernels.library import check_together, define, differentiate, refuse_second_derivatives
 
 _TAPS = 3
 
@@ -71,7 +71,10 @@ def _as(small: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 
 
 def _forms(x: Tensor) -> ModuleType:
-    if form_for(x) != "triton":
+    form = form_for(x)
+    if form == "reference":
+        raise TypeError(f"no fast form computes {x.dtype} on {x.device.type} here; call teinet.kernels.temporal_conv")
+    if form == "cpu":
         return cpu
     from teinet.kernels import triton_form
 
@@ -79,6 +82,7 @@ def _forms(x: Tensor) -> ModuleType:
 
 
 def _forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int) -> Tensor:
+    check_together(x, weight, gate)
     x = x.contiguous(memory_format=torch.channels_last)
     return _forms(x).forward(x, _plain(weight), _plain(gate), num_frames)
 
@@ -93,6 +97,7 @@ def _backward(
     wants_sums: bool,
 ) -> tuple[Tensor, Tensor]:
     """dx and S (B, T, 3, C) float32; an empty tensor for what is not wanted."""
+    check_together(x, dy, weight, gate)
     x = x.contiguous(memory_format=torch.channels_last)
     dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
     dx, sums = _forms(x).backward(dy, x, _plain(weight), _plain(gate), num_frames, wants_x, wants_sums)
@@ -141,6 +146,7 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _gradients(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    refuse_second_derivatives()
     x, weight, gate = ctx.saved_tensors
     wants_x, wants_weight, wants_gate = ctx.needs_input_grad[:3]
     wants_sums = wants_weight or wants_gate

@@ -28,7 +28,7 @@ def _forward(
     clip = tl.program_id(2).to(tl.int64)
     real = c < channels
     mask = (p < pixels)[:, None] & real[None, :]
-    size = pixels.to(tl.int64) * channels
+    size = tl.cast(pixels, tl.int64) * channels
     at = clip * frames * size + p.to(tl.int64)[:, None] * channels + c[None, :]
     g = clip * frames * channels + c
     if HAS_WEIGHT:
@@ -67,7 +67,7 @@ def _backward(
     clip = tl.program_id(2).to(tl.int64)
     real = c < channels
     mask = (p < pixels)[:, None] & real[None, :]
-    size = pixels.to(tl.int64) * channels
+    size = tl.cast(pixels, tl.int64) * channels
     at = clip * frames * size + p.to(tl.int64)[:, None] * channels + c[None, :]
     g = clip * frames * channels + c
     s = (clip * tl.num_programs(0) + chunk) * frames * 3 * channels + c

@@ -21,7 +21,7 @@ _NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 class _Pair:
     convolution: nn.Conv2d
     norm: nn.BatchNorm2d
-    output: Tensor  # of the convolution
+    output: Any  # the step of the gradient's graph that made the convolution's output
 
 
 @torch.enable_grad()
@@ -35,32 +35,33 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> int:
     Returns:
         How many were folded. A norm behind anything else stays.
     """
-    pairs, result = _trace(model, example)
+    pairs, calls, result = _trace(model, example)
     uses = _uses(result)
-    norms = [id(pair.norm) for pair in pairs]
-    convolutions = [id(pair.convolution) for pair in pairs]
     folded = 0
     for pair in pairs:
-        once = norms.count(id(pair.norm)) == convolutions.count(id(pair.convolution)) == 1
-        if once and uses[pair.output.grad_fn] == 1:
+        if calls[pair.norm] == calls[pair.convolution] == uses[pair.output] == 1:
             _fold(pair)
             _replace(model, pair.norm)
             folded += 1
     return folded
 
 
-def _trace(model: nn.Module, example: Tensor) -> tuple[list[_Pair], Tensor]:
-    """Every convolution whose output is a batch norm's input."""
-    outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}
+def _trace(model: nn.Module, example: Tensor) -> tuple[list[_Pair], Counter, Tensor]:
+    """Every convolution whose output is a batch norm's input, how often each of them ran, and the network's result."""
+    outputs: dict[int, tuple[nn.Conv2d, Tensor, int, Any]] = {}
     pairs: list[_Pair] = []
+    calls: Counter = Counter()
 
     def after_convolution(module: nn.Conv2d, _: Any, output: Tensor) -> None:
-        outputs[id(output)] = (module, output)  # the tensor is kept, so that no other one gets its id
+        calls[module] += 1
+        # the tensor is kept, so that no other one gets its id; what is done to it in place raises its version
+        outputs[id(output)] = (module, output, output._version, output.grad_fn)
 
     def before_norm(module: nn.BatchNorm2d, args: tuple[Tensor, ...]) -> None:
-        convolution, output = outputs.get(id(args[0]), (None, None))
-        if convolution is not None and output is args[0] and module.track_running_stats:
-            pairs.append(_Pair(convolution, module, output))
+        calls[module] += 1
+        convolution, output, version, step = outputs.get(id(args[0]), (None, None, -1, None))
+        if output is args[0] and output._version == version and module.track_running_stats:
+            pairs.append(_Pair(convolution, module, step))
 
     handles = []
     for module in model.modules():
@@ -69,7 +70,7 @@ def _trace(model: nn.Module, example: Tensor) -> tuple[list[_Pair], Tensor]:
         elif type(module) in _NORMS:
             handles.append(module.register_forward_pre_hook(before_norm))
     try:
-        return pairs, model(example.detach().requires_grad_())
+        return pairs, calls, model(example.detach().requires_grad_())
     finally:
         for handle in handles:
             handle.remove()

@@ -19,7 +19,6 @@ from teinet.models.entry import TemporalEntry
 from teinet.models.families import find_entry
 
 Checkpointing = Literal["none", "temporal", "blocks"]
-_KEPT = (torch.ops.aten.convolution.default, torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
 
 
 def set_gradient_checkpointing(model: nn.Module, what: Checkpointing) -> nn.Module:
@@ -70,14 +69,22 @@ class _Recomputed:
         return checkpoint(forward, *args, use_reentrant=False, context_fn=self._contexts, **kwargs)
 
     def _contexts(self) -> tuple[AbstractContextManager, AbstractContextManager]:
+        first, second = nullcontext(), nullcontext()
         if self.what == "temporal":
-            return create_selective_checkpoint_contexts(_keep_convolutions)
-        return nullcontext(), _still(self.module)
+            first, second = create_selective_checkpoint_contexts(self._policy)
+        return first, _both(second, _still(self.module))
+
+    def _policy(self, _: Any, operator: Callable, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+        """The branch's convolution keeps its result, which its norm needs anyway; only its input is computed again."""
+        weight = getattr(self.module, "weight", None)  # told by its shape: under autocast it is another tensor
+        own = operator is torch.ops.aten.convolution.default and weight is not None and args[1].shape == weight.shape
+        return CheckpointPolicy.MUST_SAVE if own else CheckpointPolicy.PREFER_RECOMPUTE
 
 
-def _keep_convolutions(_: Any, operator: Callable, *args: Any, **kwargs: Any) -> CheckpointPolicy:
-    """The branch's convolution keeps its result, which its norm needs anyway; only its input is computed again."""
-    return CheckpointPolicy.MUST_SAVE if operator in _KEPT else CheckpointPolicy.PREFER_RECOMPUTE
+@contextmanager
+def _both(first: AbstractContextManager, second: AbstractContextManager) -> Iterator[None]:
+    with first, second:
+        yield
 
 
 @contextmanager

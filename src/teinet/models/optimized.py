@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import logging
 import platform
+import threading
 import time
 import types
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal, get_args
@@ -29,6 +31,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _EXAMPLE_SIZES = (64, 224)  # pixels, to see which norm follows which convolution
 _SLOWEST = 0.97  # of the folded network's time: what a compiled one must stay under to be kept
 _TIMED = 5  # passes
+_ONE_AT_A_TIME = threading.RLock()  # compiling is not for several threads, nor is a CUDA graph
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class OptimizedClassifier(VideoClassifier):
         with torch.inference_mode(False), torch.no_grad():
             if self.optimization.engine != "compiled" or not torch.is_tensor(clips) or clips.dim() != 5:
                 return super().forward(clips)
+            return self._compiled(clips)
+
+    def _compiled(self, clips: Tensor) -> Tensor:
+        with _ONE_AT_A_TIME:
             clips = clips.clone() if clips.is_inference() else clips.contiguous()  # one kind, one program
             size = self._program_size(clips)
             if size > len(clips):
@@ -78,7 +85,8 @@ class OptimizedClassifier(VideoClassifier):
         if kind not in self._programs:
             self._frames(clips[:1])  # says in words what does not fit
             self._programs[kind] = _compile(self, clips)
-        return self._programs[kind](clips).clone()  # a CUDA graph writes its next result in the same place
+        with _frozen(clips):  # also later: torch makes a program anew when the number of threads changes, for one
+            return self._programs[kind](clips).clone()  # a CUDA graph writes its next result in the same place
 
     def __deepcopy__(self, memo: dict) -> OptimizedClassifier:
         new = self.__class__.__new__(self.__class__)
@@ -107,6 +115,8 @@ def optimize(
     Raises:
         ConfigError: an engine or precision that does not exist, or a processor that cannot take it.
     """
+    if type(model) is not VideoClassifier:
+        raise ConfigError(f"only a VideoClassifier itself can be optimised, not a {type(model).__name__}")
     device = next(model.parameters()).device
     _check("engine", engine, get_args(Engine))
     chosen = _precision(precision, device)
@@ -150,7 +160,12 @@ def native_precision(device: torch.device) -> str:
     """The fastest number format that a processor computes in by itself."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _has_bf16_units():
+    if (
+        device.type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        and _has_bf16_units()
+    ):
         return "bf16"
     return "fp32"
 
@@ -193,15 +208,17 @@ def _compile(model: OptimizedClassifier, clips: Tensor) -> Callable[[Tensor], Te
     program = torch.compile(own, fullgraph=True, dynamic=False, mode=None if on_cpu else "reduce-overhead")
     began = time.perf_counter()
     log.info("compiling the network for clips of %s, once", "x".join(map(str, clips.shape)))
-    if on_cpu:
-        import torch._inductor.config as inductor
-
-        with inductor.patch(freezing=True):  # as an option of torch.compile it has no effect
-            program(clips)
-    else:
+    with _frozen(clips):
         program(clips)
     log.info("compiled in %.0f s", time.perf_counter() - began)
     return program
+
+
+def _frozen(clips: Tensor) -> AbstractContextManager:
+    """On a CPU, weights become a part of the program; as an option of torch.compile this has no effect."""
+    import torch._inductor.config as inductor
+
+    return inductor.patch(freezing=True) if clips.device.type == "cpu" else nullcontext()
 
 
 def _keep_the_faster(model: OptimizedClassifier, size: int) -> None:
@@ -214,7 +231,12 @@ def _keep_the_faster(model: OptimizedClassifier, size: int) -> None:
         for form, found in times.items():
             model.optimization = form
             began = time.perf_counter()
-            model(clips).cpu()
+            try:
+                model(clips).cpu()
+            except Exception as error:  # compilers raise many kinds, for networks that they cannot follow
+                log.warning("the network is not compiled: %s", next(iter(str(error).strip().splitlines()), repr(error)))
+                model.optimization = folded
+                return
             if turn:  # the first pass compiles
                 found.append(time.perf_counter() - began)
     ratio = median(times[compiled]) / median(times[folded])

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=int, default=224, help="side of the pictures, pixels (default: 224)")
     parser.add_argument(
         "--optimize", "--engines", dest="engines", default="eager", metavar="eager,folded,compiled",
-        help="as trained, with norms folded, compiled too (default: eager)",
+        help="as trained, with norms folded, compiled too; inductor: as trained, compiled (default: eager)",
     )  # fmt: skip
     parser.add_argument("--precisions", default="fp32", metavar="fp32,bf16,fp16", help="default: fp32")
     parser.add_argument("--peers", action="store_true", help="also torchvision's 3-D networks, at their own input")
@@ -57,8 +57,10 @@ def run(args: argparse.Namespace) -> int:
     from teinet.benchmark.machine import machine
     from teinet.benchmark.networks import benchmark_networks
     from teinet.inference.device import find_device
+    from teinet.kernels import available_forms
 
     measures = _words(args.measure, "--measure", _MEASURES)
+    measures.sort(key=_MEASURES.index)
     contenders = rows(args)
     for name, value in (
         ("--rounds", args.rounds),
@@ -69,27 +71,32 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"{name} is {value}; it must be at least 1")
     device = find_device(args.device)
     if device.type not in ("cpu", "cuda"):
+        if args.device != "auto":
+            raise ConfigError(f"--device {args.device}: only cpu and cuda are measured")
         device = find_device("cpu")
     for path in filter(None, (args.output, args.picture)):
         _check_folder(path)
+    if args.picture and Path(args.picture).suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise ConfigError(f"--picture {args.picture}: its name must end in .png, .svg or .pdf")
     sizes = {"latency": 1, "throughput": args.batch_size, "training": args.training_batch_size}
     with Console(stderr=True).status("") as status:
         costs = benchmark_networks(
             contenders, measures=measures, rounds=args.rounds, batch_sizes=sizes, device=str(device), say=status.update
         )
-    facts = {"machine": machine(), "device": str(device), "rounds": args.rounds, "batch_sizes": sizes}
+    facts = {"machine": machine(), "device": str(device), "kernels": available_forms()}
+    facts |= {"rounds": args.rounds, "batch_sizes": sizes}
     report = json.dumps({**facts, "networks": [cost.to_dict() for cost in costs]}, indent=2)
     if args.output:
         Path(args.output).write_text(report + "\n")
-    if args.picture:
-        from teinet.benchmark.picture import draw_costs
-
-        title = f"{facts['machine']['processor']}, {facts['machine']['cores']} cores, {device}"
-        draw_costs(costs, title=title, batch_sizes=sizes).savefig(args.picture)
     if args.json:
         print(report)
     else:
         show(Console(highlight=False, soft_wrap=True), costs, measures, sizes)
+    if args.picture and any(cost.seconds for cost in costs):
+        from teinet.benchmark.picture import draw_costs
+
+        title = f"{facts['machine']['processor']}, {facts['machine']['cores']} cores, {device}"
+        draw_costs(costs, title=title, batch_sizes=sizes).savefig(args.picture)
     return int(any(cost.failed for cost in costs))
 
 
@@ -104,6 +111,8 @@ def rows(args: argparse.Namespace) -> list[Contender]:
     found = []
     for engine in _words(args.engines, "--optimize", ENGINES):
         for precision in _words(args.precisions, "--precisions", PRECISIONS):
+            if precision != "fp32" and engine in ("eager", "inductor"):
+                continue
             form = {"engine": engine, "precision": precision}
             for backbone in _words(args.backbones, "--backbones"):
                 networks = _words(args.networks, "--networks")
@@ -119,6 +128,8 @@ def rows(args: argparse.Namespace) -> list[Contender]:
                     Contender(network=peer, backbone="", num_frames=number, size=size, **form)
                     for peer, (number, size) in PEERS.items()
                 ]
+    if not found:
+        raise ConfigError("precisions below fp32 go with --optimize folded or compiled")
     return found
 
 

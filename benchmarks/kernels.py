@@ -1,8 +1,8 @@
-"""Measures the temporal operator by itself, against the machine's own copy: python benchmarks/operator.py
+"""Measures the temporal operator by itself, against the machine's own copy: python benchmarks/kernels.py
 
 For each activation of ResNet-50's blocks: forward and backward of each form, beside a copy of the same tensor, in
 turns. Share: the bytes that the pass must move (forward: read x, write y; backward: read x and dy, write dx), over its
-time, of what the copy moves a second. Writes results/operator-MACHINE.json. Let nothing else run meanwhile.
+time, of what the copy moves a second. Writes results/kernels-MACHINE.json. Let nothing else run meanwhile.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.throughput import Spread
 from teinet.kernels import available_forms, temporal_conv, use_form
+from teinet.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 BLOCKS = ((64, 56), (256, 56), (512, 28), (1024, 14), (2048, 7))  # channels, side
@@ -94,6 +95,7 @@ def main() -> None:
     parser.add_argument("--machine", default=None, help="its name in the file's; by default its processor and cores")
     args = parser.parse_args()
     device, results = torch.device(args.device), []
+    keep_freed_memory()  # as the commands do
     for clips in args.clips:
         for name in args.types:
             for channels, side in BLOCKS:
@@ -104,7 +106,7 @@ def main() -> None:
                 }
                 print(name, f"{clips}x{FRAMES}x{channels}x{side}x{side}", shares, flush=True)
     facts = machine()
-    target = Path(args.output) / f"operator-{args.machine or machine_name(facts)}.json"
+    target = Path(args.output) / f"kernels-{args.machine or machine_name(facts)}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps({"machine": facts, "device": args.device, "results": results}, indent=2) + "\n")
     print(target)
