@@ -23,7 +23,7 @@ def load(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("TEINET_CACHE", str(tmp_path))
     monkeypatch.setattr(build, "FLAGS", QUICK)
     monkeypatch.delenv("CXX", raising=False)
-    caplog.set_level(logging.INFO, logger="teinet")
+    caplog.set_level(logging.DEBUG, logger="teinet")
 
     def again():
         build.library.cache_clear()
@@ -45,7 +45,7 @@ def check() -> None:
 def test_compiled_once_and_found_again(load, tmp_path, monkeypatch):
     library, said = load()
     (file,) = (tmp_path / "kernels").iterdir()
-    assert library is not None and said == [f"INFO compiling the kernels for this processor, once: {file}"]
+    assert library is not None and said == [f"DEBUG compiling the kernels for this processor, once: {file}"]
     check()
     made = file.stat().st_mtime_ns
     library, said = load()

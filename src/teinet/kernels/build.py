@@ -50,7 +50,7 @@ def _load() -> ctypes.CDLL:
     try:
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not target.is_file():
-            log.info("compiling the kernels for this processor, once: %s", target)
+            log.debug("compiling the kernels for this processor, once: %s", target)
             _compile(command, target)
         _refuse_foreign(target)
         return ctypes.CDLL(str(target))

@@ -164,7 +164,7 @@ def _weight_gradient(sums: Tensor, gate: Tensor | None) -> Tensor:
     if gate is not None:
         g = gate.view_as(sums[:, :, 0])
         sums = sums * torch.stack([_later(g), g, _earlier(g)], 2)
-    return sums.sum((0, 1)).t()
+    return sums.sum((0, 1)).t().contiguous()
 
 
 def _gate_gradient(sums: Tensor, weight: Tensor | None) -> Tensor:

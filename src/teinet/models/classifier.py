@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError
+from teinet.layers.base import TemporalLayer
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -47,6 +48,10 @@ class VideoClassifier(nn.Module):
         if num_frames < 1:
             raise ConfigError(f"num_frames must be at least 1, got {num_frames}.")
         self.cnn = cnn.to(memory_format=torch.channels_last)
+        for layer in self.cnn.modules():
+            if isinstance(layer, TemporalLayer):  # their gradients come in torch's own order, which DDP compares
+                for parameter in layer.parameters():
+                    parameter.data = parameter.data.contiguous().view(-1).view(parameter.shape)
         self.num_frames = num_frames
         self._config = None if config is None else dict(config)
         self.data_config = {"mean": tuple(mean), "std": tuple(std), "interpolation": interpolation}

@@ -70,9 +70,9 @@ class _Recomputed:
 
     def _contexts(self) -> tuple[AbstractContextManager, AbstractContextManager]:
         first, second = nullcontext(), nullcontext()
-        if self.what == "temporal":
+        if self.what == "temporal" and isinstance(self.module, nn.Conv2d):
             first, second = create_selective_checkpoint_contexts(self._policy)
-        return first, _both(second, _still(self.module))
+        return first, _both(_still(self.module), second)
 
     def _policy(self, _: Any, operator: Callable, *args: Any, **kwargs: Any) -> CheckpointPolicy:
         """The branch's convolution keeps its result, which its norm needs anyway; only its input is computed again."""

@@ -182,7 +182,10 @@ def _table(title: str, *heads: str) -> Table:
 
 def _print(console: Console, table: Table) -> None:
     """Never narrower than its words: a file or pipe has no width, and a terminal wraps."""
-    console.print(table, width=max(console.width, console.measure(table).minimum), crop=False)
+    before = console.width
+    console.width = max(before, console.measure(table, options=console.options.update(max_width=1000)).maximum)
+    console.print(table)
+    console.width = before
 
 
 def _cells(cost: Cost, measure: str, clips: int) -> list[str]:
