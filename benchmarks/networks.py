@@ -1,7 +1,7 @@
 """Measures what the networks cost: python benchmarks/networks.py [SET ...]
 
 Writes results/networks-SET-MACHINE.json and .png with the machine, the date and the versions. Let nothing else run
-meanwhile. Sets: resnet50 (every form, beside TSM as its authors and TEI as a textbook write it), frames (8 and 16,
+meanwhile. Sets: resnet50 (every form, beside TSM as its authors and TEI as a textbook write it; TSN twice), frames (8 and 16,
 latency and throughput), backbones, training, peers; on a GPU also gpu (batch 1 and 64, bf16).
 """
 
@@ -32,7 +32,8 @@ def contenders(name: str, device: torch.device) -> list[Contender]:
         forms = [("eager", "fp32"), ("folded", "fp32"), ("inductor", "fp32"), ("compiled", "fp32")]
         forms += [(engine, native) for engine in ("folded", "compiled") if native != "fp32"]
         found = [Contender(network=n, engine=engine, precision=p) for engine, p in forms for n in OURS]
-        return [*found, Contender(network="tsm-authors"), Contender(network="teinet-textbook")]
+        others = ("tsm-authors", "teinet-textbook", "tsn")  # a second TSN shows what differs between processes alone
+        return [*found, *(Contender(network=n) for n in others)]
     if name == "frames":
         return [Contender(network=n, num_frames=t) for t in (8, 16) for n in OURS]
     if name == "backbones":
@@ -41,7 +42,7 @@ def contenders(name: str, device: torch.device) -> list[Contender]:
             Contender(network=n, backbone=b, engine=e)
             for b in backbones
             for e in ("eager", "compiled")
-            for n in ("tsn", "teinet")
+            for n in ("tsn", "teinet", "tsn")
         ]
     if name == "training":
         again = [Contender(network="teinet", checkpointing=what) for what in ("temporal", "blocks")]
@@ -73,7 +74,8 @@ def over(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="*", default=[], metavar="SET", help=f"of {', '.join(SETS)}")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3, help="of it all, with fresh processes")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--output", default=str(RESULTS))
     parser.add_argument("--machine", default=None, help="its name in the files'; by default its processor and cores")
@@ -90,6 +92,7 @@ def main() -> None:
             contenders(name, device),
             measures=measures.get(name, ("latency",)),
             rounds=args.rounds,
+            repeats=args.repeats,
             batch_sizes=sizes,
             device=args.device,
             say=lambda text, where=name: print(f"{where}: {text}", flush=True),
@@ -115,6 +118,7 @@ def main() -> None:
             "device": args.device,
             "kernels": available_forms(),
             "rounds": args.rounds,
+            "repeats": args.repeats,
             "batch_sizes": sizes,
             "ratios": pairs,
         }

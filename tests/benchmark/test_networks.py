@@ -24,22 +24,22 @@ def test_each_network_is_timed_in_each_round_and_compared_with_its_tsn():
     contenders.append(Contender(network="tsn", engine="compiled", precision="fp16", **SMALL))  # no CPU's format
     measures = ("latency", "throughput", "training")
     costs = benchmark_networks(
-        contenders, measures=measures, rounds=3, batch_sizes={"throughput": 2}, device="cpu", say=said.append
+        contenders, measures=measures, rounds=2, repeats=2, batch_sizes={"throughput": 2}, device="cpu", say=said.append
     )
     tsn, teinet, failed = costs
     assert "fp16 is for GPUs" in failed.failed and not failed.seconds
     assert failed.to_dict()["failed"] == failed.failed
     for cost in (tsn, teinet):
-        assert all(len(cost.seconds[measure]) == 3 and min(cost.seconds[measure]) > 0 for measure in measures)
+        assert all(len(cost.seconds[measure]) == 4 and min(cost.seconds[measure]) > 0 for measure in measures)
         assert cost.kept_mb > 0
         told = json.loads(json.dumps(cost.to_dict()))
         assert told["latency"]["over_tsn"]["median"] == pytest.approx(cost.ratio("latency").median, abs=1e-4)
-    assert tsn.ratios["latency"] == [1.0, 1.0, 1.0]
+    assert tsn.ratios["latency"] == [1.0] * 4
     assert teinet.ratios["training"] == [a / b for a, b in zip(teinet.seconds["training"], tsn.seconds["training"])]
     assert teinet.kept_mb > tsn.kept_mb
     assert teinet.parameters > tsn.parameters
-    last = [line for line in said if line.startswith("latency, round")]
-    assert last[0].split(": ")[1] != last[2].split(": ")[1]  # the order turns round by round
+    order = [line.split(": ")[1] for line in said if line.startswith("repeat 2 of 2, latency, round")]
+    assert order == ["tsn_resnet10t 2f", "teinet_resnet10t 2f", "teinet_resnet10t 2f", "tsn_resnet10t 2f"]
 
 
 def test_the_counts_are_the_papers():

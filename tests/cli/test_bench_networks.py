@@ -12,7 +12,20 @@ from teinet.benchmark.networks import Cost
 from teinet.cli.bench.networks import show
 from teinet.cli.main import main
 
-TINY = ("--backbones", "resnet10t", "--frames", "2", "--size", "32", "--rounds", "2", "--batch-size", "2")
+TINY = (
+    "--backbones",
+    "resnet10t",
+    "--frames",
+    "2",
+    "--size",
+    "32",
+    "--rounds",
+    "2",
+    "--repeats",
+    "1",
+    "--batch-size",
+    "2",
+)
 
 
 def test_numbers_a_file_and_a_picture(tmp_path, capsys):
@@ -60,6 +73,7 @@ def test_tables_keep_their_words_whole_on_any_terminal(width):
         (("--precisions", "int8"), "--precisions: no 'int8'"),
         (("--measure", "speed"), "--measure: no 'speed'"),
         (("--rounds", "0"), "--rounds is 0"),
+        (("--repeats", "0"), "--repeats is 0"),
         (("--networks", ","), "--networks names nothing"),
         (("--output", "/no/such/folder/x.json"), "its folder does not exist"),
         (("--device", "cuda:7"), "cuda:7"),

@@ -26,12 +26,12 @@ def load(tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.DEBUG, logger="teinet")
 
     def again():
-        build.library.cache_clear()
+        build.native.cache_clear()
         caplog.clear()
-        return build.library(), [f"{record.levelname} {record.message}" for record in caplog.records]
+        return build.native(), [f"{record.levelname} {record.message}" for record in caplog.records]
 
     yield again
-    build.library.cache_clear()
+    build.native.cache_clear()
 
 
 def check() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -14,12 +15,10 @@ from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model, split_name
 from teinet.models.gradient_checkpointing import set_gradient_checkpointing
 from teinet.models.insertion import insert_temporal
-from teinet.models.optimized import optimize
+from teinet.models.optimized import DTYPES, frozen, optimize
 
-NETWORKS = ("tsn", "tsm", "tim", "teinet")
 PEERS = {"r2plus1d_18": (16, 112), "mc3_18": (16, 112), "r3d_18": (16, 112), "s3d": (16, 224)}  # frames, pixels
 ENGINES = ("eager", "folded", "inductor", "compiled")
-PRECISIONS = ("fp32", "bf16", "fp16")
 FOREIGN = {"tsm": "tsm-authors", "teinet": "teinet-textbook"}
 CLASSES = 400
 
@@ -54,7 +53,7 @@ class Contender:
         networks = (*PEERS, *FOREIGN.values())
         if self.network not in networks:
             split_name(f"{self.network}_{self.backbone}")
-        for name, value, valid in (("engine", self.engine, ENGINES), ("precision", self.precision, PRECISIONS)):
+        for name, value, valid in (("engine", self.engine, ENGINES), ("precision", self.precision, tuple(DTYPES))):
             if value not in valid:
                 raise ConfigError(f"no {name} {value!r}; there are {', '.join(valid)}.{nearest(value, valid)}")
         if self.precision != "fp32" and self.engine in ("eager", "inductor") and self.network not in PEERS:
@@ -71,12 +70,21 @@ class Contender:
         """Plain values for JSON."""
         return asdict(self)
 
-    def plain(self, backbone: str) -> Contender:
-        """The TSN that this one is measured against: of the same frames, engine and precision."""
-        return Contender(
-            network="tsn", backbone=self.backbone or backbone, num_frames=self.num_frames, size=self.size,
-            engine=self.engine, precision=self.precision,
-        )  # fmt: skip
+    def plain_form(self) -> Contender:
+        """The same network as it is trained."""
+        return replace(self, engine="eager", precision="fp32", checkpointing="none")
+
+    def tsn(self) -> Contender:
+        """What this one is measured against: TSN of the same backbone, frames, engine and precision."""
+        return replace(self, network="tsn", checkpointing="none")
+
+
+def label(c: Contender) -> str:
+    """A row's name: network, frames, and the form where it is not the plain one."""
+    form = [c.engine] if c.engine != "eager" else []
+    form += [c.precision] if c.precision != "fp32" else []
+    form += [f"checkpointing {c.checkpointing}"] if c.checkpointing != "none" else []
+    return ", ".join([f"{c.name} {c.num_frames}f", *form])
 
 
 def build(contender: Contender, device: torch.device) -> nn.Module:
@@ -120,23 +128,18 @@ class _Peer(nn.Module):
 
         if contender.engine == "folded":
             raise ConfigError(f"{contender.network} is measured eager or compiled; folding is for 2-D networks")
-        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[contender.precision]
+        dtype = DTYPES[contender.precision]
         cnn = getattr(video, contender.network)(weights=None, num_classes=CLASSES).eval().to(device, dtype)
         self.cnn = cnn.to(memory_format=torch.channels_last_3d)
         self.num_frames, self.dtype = contender.num_frames, dtype
         compiled = contender.engine in ("inductor", "compiled")
         self.run: Callable = torch.compile(self.cnn, dynamic=False) if compiled else self.cnn
-        self.frozen = contender.engine == "compiled" and device.type == "cpu"
+        self.frozen = contender.engine == "compiled"
 
     def forward(self, clips: Tensor) -> Tensor:
         x = clips.transpose(1, 2).to(self.dtype, memory_format=torch.channels_last_3d)
-        x = x.sub_(110).div_(58)
-        if not self.frozen:
-            return self.run(x)
-        import torch._inductor.config as inductor
-
-        with inductor.patch(freezing=True):  # as ours are
-            return self.run(x)
+        with frozen(clips.device) if self.frozen else nullcontext():  # as ours are
+            return self.run(x.sub_(110).div_(58))
 
 
 def _foreign(contender: Contender) -> VideoClassifier:

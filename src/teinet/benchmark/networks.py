@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
-from teinet.benchmark.contenders import Contender
+from teinet.benchmark.contenders import Contender, label
 from teinet.benchmark.throughput import Spread
 from teinet.benchmark.worker import serve
 
@@ -106,18 +106,23 @@ def benchmark_networks(
     contenders: Sequence[Contender],
     *,
     measures: Sequence[Measure] = ("latency", "throughput"),
-    rounds: int = 9,
+    rounds: int = 3,
+    repeats: int = 3,
     batch_sizes: dict[str, int] | None = None,
     device: str = "cpu",
     say: Callable[[str], None] = lambda text: None,
 ) -> list[Cost]:
     """Time each network in each round, there and back, each in a process of its own; the first round tells the peak.
 
+    Two processes with the very same network can differ by some percent as long as they live (give a row twice to see it):
+    where their memory lies decides. So all of it is repeated with fresh processes, and the rounds are put together.
+
     Args:
         contenders: the rows; a TSN among them of the same backbone, frames, engine and precision is what a row is
             compared with.
         measures: "latency" passes one clip, "throughput" many at once, "training" makes a step.
-        rounds: at least 1, of each measure; one pass before them does not count.
+        rounds: at least 1, of each measure in each repeat; one pass before them does not count.
+        repeats: at least 1, with fresh processes.
         batch_sizes: clips of a pass, by measure; by default 1, 16 and 1.
         device: cpu or cuda.
         say: is told what goes on.
@@ -126,31 +131,47 @@ def benchmark_networks(
         The costs in the order of the contenders; one that failed says why.
     """
     sizes = {"latency": 1, "throughput": 16, "training": 1} | (batch_sizes or {})
+    costs = [Cost(contender) for contender in contenders]
+    for repeat in range(repeats):
+        where = f"repeat {repeat + 1} of {repeats}, " if repeats > 1 else ""
+        _repeat(costs, measures, rounds, sizes, device, lambda text, where=where: say(where + text))
+    _compare(costs)
+    return costs
+
+
+def _repeat(
+    costs: Sequence[Cost],
+    measures: Sequence[Measure],
+    rounds: int,
+    sizes: dict[str, int],
+    device: str,
+    say: Callable[[str], None],
+) -> None:
     processes: list[_Process] = []
     try:
-        for contender in contenders:
-            say(f"building {contender.name}, {contender.num_frames} frames, {contender.engine} {contender.precision}")
-            processes.append(_start(contender, device))
-            facts = processes[-1].ask(None)
+        for cost in costs:
+            if cost.failed:
+                continue
+            say(f"building {label(cost.contender)}")
+            process = _start(cost, device)
+            processes.append(process)
+            facts = process.ask(None)
             if facts is not None:
-                processes[-1].cost.parameters, processes[-1].cost.macs = facts["parameters"], facts["macs"]
+                cost.parameters, cost.macs = facts["parameters"], facts["macs"]
         for measure in measures:
             _rounds(processes, measure, sizes[measure], rounds, say)
     finally:
         for process in processes:
             process.end()
-    costs = [process.cost for process in processes]
-    _compare(costs)
-    return costs
 
 
-def _start(contender: Contender, device: str) -> _Process:
+def _start(cost: Cost, device: str) -> _Process:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(contender, device, theirs), daemon=True)
+    process = context.Process(target=serve, args=(cost.contender, device, theirs), daemon=True)
     process.start()
     theirs.close()
-    return _Process(Cost(contender), process, ours)
+    return _Process(cost, process, ours)
 
 
 def _rounds(
@@ -165,7 +186,7 @@ def _rounds(
             if measure != "training" and cost.contender.checkpointing != "none":
                 continue
             what = f"round {turn} of {rounds}" if turn else "warming up"
-            say(f"{measure}, {what}: {cost.contender.name}, {cost.contender.num_frames} frames")
+            say(f"{measure}, {what}: {label(cost.contender)}")
             answer = process.ask((measure, batch_size, turn == 1))
             if answer is None or not turn:
                 continue
@@ -175,12 +196,10 @@ def _rounds(
 
 
 def _compare(costs: list[Cost]) -> None:
-    found = {cost.contender: cost for cost in costs if not cost.failed}
-    backbone = next((cost.contender.backbone for cost in costs if cost.contender.backbone), "resnet50")
-    for cost in found.values():
-        plain = found.get(cost.contender.plain(backbone))
-        if plain is None:
-            continue
-        for measure, times in cost.seconds.items():
+    good = [cost for cost in costs if not cost.failed]
+    found = {cost.contender: cost for cost in reversed(good)}  # of two alike the first
+    for cost in good:
+        plain = found.get(cost.contender.tsn()) if cost.contender.backbone else None
+        for measure, times in cost.seconds.items() if plain else ():
             if len(plain.seconds.get(measure, ())) == len(times):
                 cost.ratios[measure] = [ours / theirs for ours, theirs in zip(times, plain.seconds[measure])]

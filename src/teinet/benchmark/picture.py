@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from teinet.benchmark.contenders import label
 from teinet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,15 +60,6 @@ def draw_costs(costs: Sequence[Cost], *, title: str, batch_sizes: dict[str, int]
         axis.tick_params(labelsize=8)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
-    axes[0].set_yticks(range(len(good)), [label(cost) for cost in good])
+    axes[0].set_yticks(range(len(good)), [label(cost.contender) for cost in good])
     axes[0].invert_yaxis()
     return figure
-
-
-def label(cost: Cost) -> str:
-    """A row's name: network, frames, engine and precision where they are not the plain ones."""
-    c = cost.contender
-    form = [c.engine] if c.engine != "eager" else []
-    form += [c.precision] if c.precision != "fp32" else []
-    form += [f"checkpointing {c.checkpointing}"] if c.checkpointing != "none" else []
-    return ", ".join([f"{c.name} {c.num_frames}f", *form])

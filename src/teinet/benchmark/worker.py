@@ -13,16 +13,14 @@ import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from teinet.benchmark.contenders import Contender, build
 from teinet.memory import keep_freed_memory
-from teinet.models.cost import parameters
+from teinet.models.cost import multiply_adds, parameters
 
 
 def serve(contender: Contender, device: str, pipe: Connection) -> None:
@@ -35,9 +33,7 @@ def serve(contender: Contender, device: str, pipe: Connection) -> None:
         pipe.send(("ready", network.facts()))
         while (request := pipe.recv()) is not None:
             pipe.send(("done", network.measure(*request)))
-    except EOFError:
-        return
-    except KeyboardInterrupt:
+    except (EOFError, KeyboardInterrupt):
         return
     except Exception as error:
         pipe.send(("failed", " ".join(str(error).split())[:300] or type(error).__name__))
@@ -49,11 +45,10 @@ class _Measured:
         self.model = build(contender, device)
         self._inputs: dict[int, Tensor] = {}
 
-    def facts(self) -> dict[str, Any]:
-        """Parameters and multiply-adds of a clip, counted on shapes where the network is in its plain form."""
-        form = {"engine": "eager", "precision": "fp32", "checkpointing": "none"}
-        plain = Contender(**{**self.contender.to_dict(), **form})
-        return {"parameters": parameters(self.model) if plain == self.contender else _size(plain), "macs": _macs(plain)}
+    def facts(self) -> dict[str, int]:
+        """Parameters and multiply-adds of a clip, of the network in its plain form."""
+        plain = build(self.contender.plain_form(), torch.device("cpu"))
+        return {"parameters": parameters(plain), "macs": multiply_adds(plain, self.contender.size)}
 
     def measure(self, what: str, batch_size: int, first: bool) -> dict[str, float]:
         """Seconds of one pass or training step, and of a first one the peak of memory, MB, beyond what there was.
@@ -136,19 +131,6 @@ def _kept(model: nn.Module, clips: Tensor) -> float:
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     del result
     return sum(size for place, size in found.items() if place not in weights) / 1e6
-
-
-def _size(contender: Contender) -> int:
-    return parameters(build(contender, torch.device("cpu")))
-
-
-def _macs(contender: Contender) -> int:
-    """As `models.cost.multiply_adds`, for any contender."""
-    model = build(contender, torch.device("cpu")).to("meta")
-    clip = torch.empty(1, contender.num_frames, 3, contender.size, contender.size, device="meta")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(clip)
-    return counter.get_total_flops() // 2
 
 
 def _status(name: str) -> float:

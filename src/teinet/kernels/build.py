@@ -27,7 +27,7 @@ _SECONDS = 120
 
 
 @lru_cache(maxsize=1)
-def library() -> ctypes.CDLL | None:
+def native() -> ctypes.CDLL | None:
     """The compiled kernels; None, said in one line of the log, where they cannot be made or loaded."""
     try:
         return _declare(_load())

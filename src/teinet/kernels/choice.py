@@ -101,7 +101,7 @@ def is_channels_last(x: Tensor) -> bool:
 @torch.compiler.assume_constant_result
 def cpu_is_there() -> bool:
     """Whether the CPU's kernel can be used; compiles it where that was not done before."""
-    return build.library() is not None
+    return build.native() is not None
 
 
 @torch.compiler.assume_constant_result

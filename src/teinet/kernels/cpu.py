@@ -49,7 +49,7 @@ def motion_gate(x: Tensor, weights: Sequence[Tensor], num_frames: int, offset: f
 
 
 def _function(name: str, x: Tensor) -> Callable:
-    return getattr(build.library(), f"{name}_{_NAMES[x.dtype]}")
+    return getattr(build.native(), f"{name}_{_NAMES[x.dtype]}")
 
 
 def _pointers(*tensors: Tensor | None) -> list[int | None]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from teinet.errors import ConfigError
 from teinet.kernels import cpu, reference
 from teinet.kernels.choice import form_for
-from teinet.kernels.library import check_together, define, differentiate, refuse_second_derivatives
+from teinet.kernels.operators import check_together, define, differentiate, refuse_second_derivatives
 
 
 class Squeeze(NamedTuple):

@@ -50,7 +50,8 @@ class TSM(TemporalLayer):
         return self._shift(clip, 2).reshape(x.shape)
 
     def _shift(self, clip: Tensor, channel_dim: int) -> Tensor:
-        if not clip.requires_grad:  # one plain copy, then overwrite the quarter that moves: less than half the time
+        if not clip.requires_grad and not torch.compiler.is_compiling():
+            # one plain copy, then overwrite the quarter that moves: less than half the time
             y = clip.clone()
             ahead, behind, _ = self._parts(y, channel_dim)
             from_next, from_previous, _ = self._parts(clip, channel_dim)

@@ -7,19 +7,17 @@ import copy
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from teinet.models.classifier import VideoClassifier
-
 
 def parameters(model: torch.nn.Module) -> int:
     """Learnt numbers of a network."""
     return sum(p.numel() for p in model.parameters())
 
 
-def multiply_adds(model: VideoClassifier, size: int) -> int:
+def multiply_adds(model: torch.nn.Module, size: int) -> int:
     """Multiply-adds of one clip of T pictures of `size` x `size` pixels.
 
-    Those of convolutions and linear layers; pooling, norms and the gate's product are not counted. Nothing is computed:
-    the network runs on shapes alone.
+    `model` takes clips and knows its T as `num_frames`: a `VideoClassifier`. Convolutions and linear layers count;
+    pooling, norms and the gate's product do not. Nothing is computed: the network runs on shapes alone.
     """
     shapes = copy.deepcopy(model).to("meta").eval()
     clip = torch.empty(1, model.num_frames, 3, size, size, device="meta")

@@ -85,7 +85,7 @@ class OptimizedClassifier(VideoClassifier):
         if kind not in self._programs:
             self._frames(clips[:1])  # says in words what does not fit
             self._programs[kind] = _compile(self, clips)
-        with _frozen(clips):  # also later: torch makes a program anew when the number of threads changes, for one
+        with frozen(clips.device):  # also later: torch makes a program anew when the number of threads changes, for one
             return self._programs[kind](clips).clone()  # a CUDA graph writes its next result in the same place
 
     def __deepcopy__(self, memo: dict) -> OptimizedClassifier:
@@ -208,17 +208,17 @@ def _compile(model: OptimizedClassifier, clips: Tensor) -> Callable[[Tensor], Te
     program = torch.compile(own, fullgraph=True, dynamic=False, mode=None if on_cpu else "reduce-overhead")
     began = time.perf_counter()
     log.info("compiling the network for clips of %s, once", "x".join(map(str, clips.shape)))
-    with _frozen(clips):
+    with frozen(clips.device):
         program(clips)
     log.info("compiled in %.0f s", time.perf_counter() - began)
     return program
 
 
-def _frozen(clips: Tensor) -> AbstractContextManager:
-    """On a CPU, weights become a part of the program; as an option of torch.compile this has no effect."""
+def frozen(device: torch.device) -> AbstractContextManager:
+    """While torch.compile runs: on a CPU, weights become a part of the program. As its option it does nothing."""
     import torch._inductor.config as inductor
 
-    return inductor.patch(freezing=True) if clips.device.type == "cpu" else nullcontext()
+    return inductor.patch(freezing=True) if device.type == "cpu" else nullcontext()
 
 
 def _keep_the_faster(model: OptimizedClassifier, size: int) -> None:

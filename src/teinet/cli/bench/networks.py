@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", default="8,16", help="of a clip, one or several numbers (default: 8,16)")
     parser.add_argument("--size", type=int, default=224, help="side of the pictures, pixels (default: 224)")
     parser.add_argument(
-        "--optimize", "--engines", dest="engines", default="eager", metavar="eager,folded,compiled",
+        "--optimize", dest="engines", default="eager", metavar="eager,folded,compiled",
         help="as trained, with norms folded, compiled too; inductor: as trained, compiled (default: eager)",
     )  # fmt: skip
     parser.add_argument("--precisions", default="fp32", metavar="fp32,bf16,fp16", help="default: fp32")
@@ -39,7 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch-size", type=int, default=16, help="clips at once for the throughput (default: 16)")
     parser.add_argument("--training-batch-size", type=int, default=1, help="clips of a training step (default: 1)")
-    parser.add_argument("--rounds", type=int, default=9, help="in which each network is timed once (default: 9)")
+    parser.add_argument("--rounds", type=int, default=3, help="in which each network is timed once (default: 3)")
+    parser.add_argument("--repeats", type=int, default=3, help="of it all, with fresh processes (default: 3)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     parser.add_argument("--output", default=None, metavar="FILE", help="write the numbers as JSON into a file")
@@ -64,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     contenders = rows(args)
     for name, value in (
         ("--rounds", args.rounds),
+        ("--repeats", args.repeats),
         ("--batch-size", args.batch_size),
         ("--training-batch-size", args.training_batch_size),
     ):
@@ -81,10 +83,16 @@ def run(args: argparse.Namespace) -> int:
     sizes = {"latency": 1, "throughput": args.batch_size, "training": args.training_batch_size}
     with Console(stderr=True).status("") as status:
         costs = benchmark_networks(
-            contenders, measures=measures, rounds=args.rounds, batch_sizes=sizes, device=str(device), say=status.update
+            contenders,
+            measures=measures,
+            rounds=args.rounds,
+            repeats=args.repeats,
+            batch_sizes=sizes,
+            device=str(device),
+            say=status.update,
         )
     facts = {"machine": machine(), "device": str(device), "kernels": available_forms()}
-    facts |= {"rounds": args.rounds, "batch_sizes": sizes}
+    facts |= {"rounds": args.rounds, "repeats": args.repeats, "batch_sizes": sizes}
     report = json.dumps({**facts, "networks": [cost.to_dict() for cost in costs]}, indent=2)
     if args.output:
         Path(args.output).write_text(report + "\n")
@@ -102,7 +110,8 @@ def run(args: argparse.Namespace) -> int:
 
 def rows(args: argparse.Namespace) -> list[Contender]:
     """The networks that the options name; each group begins with its TSN, with which the others are compared."""
-    from teinet.benchmark.contenders import ENGINES, FOREIGN, PEERS, PRECISIONS, Contender
+    from teinet.benchmark.contenders import ENGINES, FOREIGN, PEERS, Contender
+    from teinet.models.optimized import DTYPES
 
     try:
         frames = [int(number) for number in args.frames.split(",")]
@@ -110,7 +119,7 @@ def rows(args: argparse.Namespace) -> list[Contender]:
         raise ConfigError(f"--frames {args.frames!r}: write numbers with commas between them, such as 8,16") from None
     found = []
     for engine in _words(args.engines, "--optimize", ENGINES):
-        for precision in _words(args.precisions, "--precisions", PRECISIONS):
+        for precision in _words(args.precisions, "--precisions", tuple(DTYPES)):
             if precision != "fp32" and engine in ("eager", "inductor"):
                 continue
             form = {"engine": engine, "precision": precision}
@@ -135,14 +144,14 @@ def rows(args: argparse.Namespace) -> list[Contender]:
 
 def show(console: Console, costs: list[Cost], measures: list[str], sizes: dict[str, int]) -> None:
     """Print a table of the networks and one for each measure, and what the columns mean."""
-    from teinet.benchmark.picture import label
+    from teinet.benchmark.contenders import label
     from teinet.benchmark.table2 import published
 
     good = [cost for cost in costs if not cost.failed]
     table = _table("networks", "network", "pixels", "params", "GMACs a clip")
     for cost in good:
         size = f"{cost.parameters / 1e6:.1f} M"
-        table.add_row(label(cost), str(cost.contender.size), size, f"{cost.macs / 1e9:.2f}")
+        table.add_row(label(cost.contender), str(cost.contender.size), size, f"{cost.macs / 1e9:.2f}")
     _print(console, table)
     for measure in measures:
         clips = sizes[measure]
@@ -157,11 +166,11 @@ def show(console: Console, costs: list[Cost], measures: list[str], sizes: dict[s
         for cost, row in rows:
             if cells := _cells(cost, measure, clips):
                 beside = [f"{getattr(row, measure):.1f}" if row else ""] if paper else []
-                table.add_row(label(cost), *cells, *beside)
+                table.add_row(label(cost.contender), *cells, *beside)
         _print(console, table)
     for cost in costs:
         if cost.failed:
-            console.print(f"{label(cost)}: not measured: {cost.failed}", markup=False)
+            console.print(f"{label(cost.contender)}: not measured: {cost.failed}", markup=False)
     console.print(
         "Medians over the rounds. x TSN: time over TSN's of the same round, frames and form, its median. peak: beyond "
         "what the process held before; kept: activations for the backward pass. paper: Table 2, on a Tesla P100.",
