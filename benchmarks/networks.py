@@ -1,8 +1,8 @@
 """Measures what the networks cost: python benchmarks/networks.py [SET ...]
 
 Writes results/networks-SET-MACHINE.json and .png with the machine, the date and the versions. Let nothing else run
-meanwhile. Sets: resnet50 (every form, beside TSM as its authors and TEI as a textbook write it; TSN twice), frames (8 and 16,
-latency and throughput), backbones, training, peers; on a GPU also gpu (batch 1 and 64, bf16).
+meanwhile. Sets: resnet50 (every form, beside TSM as its authors and TEI as a textbook write it, TSN twice), frames (8
+and 16, latency and throughput), backbones, training, peers; on a GPU also gpu (batch 1 and 64, bf16).
 """
 
 from __future__ import annotations

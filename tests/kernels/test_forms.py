@@ -57,7 +57,8 @@ def test_motion_gate_is_the_equations(form, shape, hidden, dtype, offset, layout
         return torch.randn(size, generator=generator).to(dtype)
 
     x = truth.lay_out(numbers(clips * num_frames, channels, height, width), layout).requires_grad_()
-    sizes = (hidden, channels), (hidden,), (hidden, channels), (hidden,), (channels, hidden), (channels,)
+    narrow, wide = (hidden, channels, 1, 1), (channels, hidden, 1, 1)
+    sizes = narrow, (hidden,), narrow, (hidden,), wide, (channels,)
     weights = [numbers(*size).requires_grad_() for size in sizes]
     towards = numbers(clips, num_frames, channels)
     y = motion_gate(x, Squeeze(*weights), num_frames=num_frames, offset=offset)
@@ -75,7 +76,7 @@ def test_motion_gate_is_the_equations(form, shape, hidden, dtype, offset, layout
 def test_a_pooled_mean_of_many_pixels_is_exact_to_rounding(form):
     x = torch.randn(8, 16, 100, 100) + 100
     x = x.contiguous(memory_format=torch.channels_last)
-    eye, zero = torch.eye(16), torch.zeros(16)
+    eye, zero = torch.eye(16)[:, :, None, None], torch.zeros(16)
     y = motion_gate(x, Squeeze(eye, zero, eye * 0, zero, eye, zero - 100), num_frames=8)
     want = torch.sigmoid(x.double().mean((2, 3)) - 100).view(1, 8, 16)[:, :-1]
     assert (y[:, :-1] - want).abs().max() < 3e-6
@@ -84,7 +85,9 @@ def test_a_pooled_mean_of_many_pixels_is_exact_to_rounding(form):
 def test_weights_in_bfloat16(form):
     torch.manual_seed(0)
     x = torch.randn(8, 48, 5, 5).bfloat16().contiguous(memory_format=torch.channels_last)
-    weights = [torch.randn(size).bfloat16() for size in ((6, 48), (6,), (6, 48), (6,), (48, 6), (48,))]
+    weights = [
+        torch.randn(size).bfloat16() for size in ((6, 48, 1, 1), (6,), (6, 48, 1, 1), (6,), (48, 6, 1, 1), (48,))
+    ]
     y = motion_gate(x, Squeeze(*weights), num_frames=4)
     assert truth.error(y, truth.motion_gate(x, weights, 4, 0.0)) < 0.02
 

@@ -30,7 +30,7 @@ def test_torch_accepts_the_operators(gradient):
     plain = [tensor.detach() for tensor in (x, weight, gate)]
     for wanted in ((True, True), (True, False), (False, True)):
         check(torch.ops.teinet.temporal_conv_backward.default, (dy, *plain, 4, *wanted))
-    sizes = (2, 16), (2,), (2, 16), (2,), (16, 2), (16,)
+    sizes = (2, 16, 1, 1), (2,), (2, 16, 1, 1), (2,), (16, 2, 1, 1), (16,)
     weights = [torch.randn(size, requires_grad=gradient) for size in sizes]
     check(torch.ops.teinet.motion_gate.default, (x, *weights, 4, 0.5))
 
@@ -119,8 +119,8 @@ def test_second_derivatives_are_refused_in_words_and_right_in_the_plain_form():
 @needs_cpu
 def test_what_the_operator_itself_cannot_compute_is_refused():
     x = frames(8, 16, 5, 3)
-    with pytest.raises(TypeError, match=r"no fast form computes torch\.float64 on cpu"):
+    with pytest.raises(TypeError, match=r"no fast form computes torch\.float64 on a CPU"):
         torch.ops.teinet.temporal_conv(x.double(), torch.randn(16, 3), None, 4)
-    sizes = (2, 16), (2,), (3, 16), (2,), (16, 2), (16,)
-    with pytest.raises(ConfigError, match="do not fit for T = 4"):
+    sizes = (2, 16, 1, 1), (2,), (3, 16, 1, 1), (2,), (16, 2, 1, 1), (16,)
+    with pytest.raises(ConfigError, match="do not fit together"):
         motion_gate(x, Squeeze(*(torch.randn(size) for size in sizes)), num_frames=4)

@@ -27,7 +27,7 @@ def temporal_conv(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_fra
 
 def motion_gate(x: Tensor, weights: tuple[Tensor, ...], num_frames: int, offset: float) -> Tensor:
     """Eq. 1 and 2, and 1 for the last frame, as (B, T, C)."""
-    w1, b1, w2, b2, w3, b3 = (w.double() for w in weights)
+    w1, b1, w2, b2, w3, b3 = (w.double().flatten(1) if w.dim() > 1 else w.double() for w in weights)
     pooled = x.double().mean((2, 3)).unflatten(0, (-1, num_frames))
     rows = []
     for t in range(num_frames - 1):

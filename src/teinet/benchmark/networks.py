@@ -114,8 +114,8 @@ def benchmark_networks(
 ) -> list[Cost]:
     """Time each network in each round, there and back, each in a process of its own; the first round tells the peak.
 
-    Two processes with the very same network can differ by some percent as long as they live (give a row twice to see it):
-    where their memory lies decides. So all of it is repeated with fresh processes, and the rounds are put together.
+    Two processes with the very same network can differ by some percent as long as they live (give a row twice to see
+    it): where their memory lies decides. So all is repeated with fresh processes, and the rounds are put together.
 
     Args:
         contenders: the rows; a TSN among them of the same backbone, frames, engine and precision is what a row is

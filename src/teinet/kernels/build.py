@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 from teinet.files import cache_folder
@@ -106,12 +107,12 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     arguments = {
         "forward": [*[p] * 4, *[n] * 4, i],
         "backward": [*[p] * 6, *[n] * 5, i],
-        "pool": [*[p] * 2, *[n] * 3, i],
-        "gate": [*[p] * 9, *[n] * 4, ctypes.c_float, i],
+        "motion_gate": [*[p] * 10, *[n] * 5, ctypes.c_float, i],
     }
+    numbers = ("float32", "bfloat16")
     for name, types in arguments.items():
-        for number in ("float32", "bfloat16"):
-            function = getattr(library, f"{name}_{number}")
+        for number in product(numbers, numbers) if name == "motion_gate" else product(numbers):
+            function = getattr(library, "_".join((name, *number)))
             function.argtypes, function.restype = types, None
     return library
 

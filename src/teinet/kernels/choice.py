@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -21,10 +20,10 @@ log = logging.getLogger("teinet")
 
 Form = Literal["reference", "cpu", "triton"]
 FORMS: tuple[str, ...] = get_args(Form)
-VARIABLE = "TEINET_KERNELS"  # in the environment: the form that all calls take
+VARIABLE = "TEINET_KERNELS"  # in the environment: the form that all calls of the process take
 
 _TRITON_TYPES = (torch.float32, torch.float16, torch.bfloat16)
-_asked: str | None = None
+_asked = os.environ.get(VARIABLE, "")  # "" for the fastest; what a call reads is kept short, for there are many
 
 
 def available_forms() -> list[str]:
@@ -50,47 +49,36 @@ def use_form(form: Form) -> Iterator[None]:
     if form not in FORMS:
         raise ConfigError(f"no form {form!r} of the kernels; there are {', '.join(FORMS)}.{nearest(str(form), FORMS)}")
     before, _asked = _asked, form
-    _forget_programs()
     try:
         yield
     finally:
         _asked = before
-        _forget_programs()
-
-
-def _forget_programs() -> None:
-    """What was compiled holds the form of its time."""
-    if "torch._dynamo" in sys.modules:
-        torch.compiler.reset()
-
-
-@torch.compiler.assume_constant_result
-def asked_form() -> str:
-    """The form that was asked for, or "" for the fastest.
-
-    Raises:
-        ConfigError: the environment asks for one that does not exist.
-    """
-    form = _asked or os.environ.get(VARIABLE, "")
-    if form and form not in FORMS:
-        raise ConfigError(f"{VARIABLE} is {form!r}; it must be one of {', '.join(FORMS)}.{nearest(form, FORMS)}")
-    return form
 
 
 def form_for(x: Tensor) -> str:
-    """The form that computes a call on x (B*T, C, H, W)."""
-    asked = asked_form()
-    if asked == "reference" or x.numel() == 0 or not is_channels_last(x):
+    """The form that computes a call on x (B*T, C, H, W).
+
+    Raises:
+        ConfigError: the environment asks for a form that does not exist.
+    """
+    if _asked and _asked not in FORMS:
+        raise ConfigError(f"{VARIABLE} is {_asked!r}; it must be one of {', '.join(FORMS)}.{nearest(_asked, FORMS)}")
+    if _asked == "reference" or not is_channels_last(x) or x.numel() == 0:
         return "reference"
-    if torch.compiler.is_exporting() and not asked:  # an exported network must run where this library is not
+    if not _asked and torch.compiler.is_exporting():  # an exported network must run where this library is not
         return "reference"
-    if x.device.type == "cuda":
-        return "triton" if x.dtype in _TRITON_TYPES and asked != "cpu" and triton_is_there() else "reference"
-    if x.device.type != "cpu":
+    if x.is_cuda:
+        return "triton" if x.dtype in _TRITON_TYPES and _asked != "cpu" and triton_is_there() else "reference"
+    if not x.is_cpu:
         return "reference"
-    if asked == "triton":  # on a CPU only in Triton's interpreter, which is how it is tested without a GPU
+    if _asked == "triton":  # on a CPU only in Triton's interpreter, which is how it is tested without a GPU
         return "triton" if x.dtype in _TRITON_TYPES and is_interpreting() else "reference"
     return "cpu" if x.dtype in cpu.TYPES and cpu_is_there() else "reference"
+
+
+def is_triton_asked() -> bool:
+    """Whether the Triton form was asked for."""
+    return _asked == "triton"
 
 
 def is_channels_last(x: Tensor) -> bool:

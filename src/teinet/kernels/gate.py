@@ -17,7 +17,7 @@ from teinet.kernels.operators import check_together, define, differentiate, refu
 
 
 class Squeeze(NamedTuple):
-    """The weights of MEM's 1x1 convolutions: conv1 and conv2 (C/r, C), conv3 (C, C/r), and their biases."""
+    """The weights of MEM's 1x1 convolutions: conv1 and conv2 (C/r, C, 1, 1), conv3 (C, C/r, 1, 1), and their biases."""
 
     w1: Tensor
     b1: Tensor
@@ -45,14 +45,16 @@ def motion_gate(x: Tensor, weights: Squeeze, *, num_frames: int, offset: float =
 
     Source: TEINet, arXiv 1911.09435, Eq. 1-3.
     """
-    channels, hidden = x.shape[1], weights.w1.shape[0]
-    sizes = (hidden, channels), (hidden,), (hidden, channels), (hidden,), (channels, hidden), (channels,)
-    if num_frames < 2 or x.shape[0] % num_frames or tuple(tuple(w.shape) for w in weights) != sizes:
-        raise ConfigError(
-            f"x {tuple(x.shape)} and weights {[tuple(w.shape) for w in weights]} do not fit for T = {num_frames}"
-        )
-    if form_for(x) == "cpu" and len({w.dtype for w in weights}) == 1 and weights.w1.dtype in cpu.TYPES:
-        return _operator(x, *weights, num_frames, offset)[0]
+    w1, b1, w2, b2, w3, b3 = weights
+    hidden, channels = w1.shape[:2]
+    fit = x.shape[1] == channels and w1.shape == w2.shape and w3.shape[:2] == (channels, hidden)
+    if not fit or b1.shape != b2.shape or b1.shape[0] != hidden or b3.shape[0] != channels:
+        shapes = ", ".join(str(tuple(w.shape)) for w in weights)
+        raise ConfigError(f"weights of {shapes} do not fit together, or not x {tuple(x.shape)}.")
+    if num_frames < 2 or x.shape[0] % num_frames:
+        raise ConfigError(f"x must be (B*T, C, H, W) for T = {num_frames}, at least 2, got {tuple(x.shape)}.")
+    if form_for(x) == "cpu" and w1.dtype in cpu.TYPES and w1.dtype == w2.dtype == w3.dtype == b1.dtype:
+        return _operator(x, w1, b1, w2, b2, w3, b3, num_frames, offset)[0]
     return reference.motion_gate(x, *weights, num_frames, offset)
 
 
@@ -78,10 +80,9 @@ def _flops(x_shape, w1_shape, b1, w2, b2, w3, b3, num_frames, *_: Any, **__: Any
 _operator = define(
     "motion_gate(Tensor x, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor w3, Tensor b3, int num_frames, "
     "float offset) -> (Tensor, Tensor, Tensor)",
-    _forward,
+    {"CPU": _forward},
     _shapes,
     _flops,
-    devices=("CPU",),
 )
 
 
@@ -97,7 +98,7 @@ def _gradients(ctx: Any, d_scale: Tensor | None, *_: Tensor | None) -> tuple[Ten
         return (None,) * 9
     refuse_second_derivatives()
     w1, w2, w3, scale, pooled, hidden = ctx.saved_tensors
-    w1, w2, w3 = w1.float(), w2.float(), w3.float()
+    w1, w2, w3 = (w.flatten(1).float() for w in (w1, w2, w3))
     frames, channels, height, width = ctx.shape
     pooled = pooled.view(-1, ctx.num_frames, channels)
     this, following = pooled[:, :-1].flatten(0, 1), pooled[:, 1:].flatten(0, 1)  # (B*(T-1), C)
@@ -107,7 +108,7 @@ def _gradients(ctx: Any, d_scale: Tensor | None, *_: Tensor | None) -> tuple[Ten
     dw1, dw2 = d_hidden.t() @ this, -(d_hidden.t() @ following)
     dw3 = d_sum.t() @ hidden
     db1, db3 = d_hidden.sum(0), d_sum.sum(0)
-    small = [small.to(ctx.weight_dtype) for small in (dw1, db1, dw2, -db1, dw3, db3)]
+    small = (dw1[:, :, None, None], db1, dw2[:, :, None, None], -db1, dw3[:, :, None, None], db3)
     dx = None
     if ctx.needs_input_grad[0]:
         d_pooled = torch.zeros_like(pooled)
@@ -115,7 +116,7 @@ def _gradients(ctx: Any, d_scale: Tensor | None, *_: Tensor | None) -> tuple[Ten
         d_pooled[:, 1:] -= (d_hidden @ w2).view_as(d_pooled[:, 1:])
         share = (d_pooled / (height * width)).to(ctx.dtype)
         dx = share.view(frames, channels, 1, 1).expand(ctx.shape)  # a view: it is written only where it is added
-    return dx, *small, None, None
+    return dx, *(each.to(ctx.weight_dtype) for each in small), None, None
 
 
 differentiate(_operator, _save, _gradients)

@@ -13,19 +13,17 @@ _LIBRARY = torch.library.Library("teinet", "FRAGMENT")
 
 def define(
     schema: str,
-    kernel: Callable,
+    kernels: dict[str, Callable],
     shapes: Callable,
     flops: Callable | None = None,
-    devices: tuple[str, ...] = ("CPU", "CUDA"),
 ) -> Any:
     """Make an operator that alters none of its arguments.
 
     Args:
         schema: its name, arguments and results, as torch writes them.
-        kernel: computes it.
+        kernels: what computes it, by device: "CPU", "CUDA".
         shapes: the same on tensors without numbers.
         flops: what it costs, from shapes; without, nothing.
-        devices: those that the kernel is for.
 
     Returns:
         The operator, to be called.
@@ -35,8 +33,8 @@ def define(
     name = schema.partition("(")[0]
     # compilers keep the memory layout of what they hand over
     _LIBRARY.define(schema, tags=(torch.Tag.needs_fixed_stride_order,))
-    for key in devices:
-        _LIBRARY.impl(name, kernel, key)
+    for device, kernel in kernels.items():
+        _LIBRARY.impl(name, kernel, device)
     torch.library.register_fake(f"teinet::{name}", shapes, lib=_LIBRARY)
     operator = getattr(torch.ops.teinet, name)
     if flops is not None:

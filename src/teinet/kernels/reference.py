@@ -35,8 +35,8 @@ def motion_gate(
     channels = x.shape[1]
     pooled = pool(x).reshape(-1, num_frames, channels)  # (B, T, C)
     this, following = pooled[:, :-1].flatten(0, 1), pooled[:, 1:].flatten(0, 1)  # (B*(T-1), C)
-    motion = F.linear(this, w1, b1) - F.linear(following, w2, b2)  # (B*(T-1), C/r)
-    scale = F.linear(motion, w3, b3).sigmoid().reshape(-1, num_frames - 1, channels)
+    motion = F.linear(this, w1.flatten(1), b1) - F.linear(following, w2.flatten(1), b2)  # (B*(T-1), C/r)
+    scale = F.linear(motion, w3.flatten(1), b3).sigmoid().reshape(-1, num_frames - 1, channels)
     if offset:
         scale = scale + offset
     return F.pad(scale, (0, 0, 0, 1), value=1.0)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from teinet.errors import ConfigError
-from teinet.kernels import cpu, reference
+from teinet.kernels import choice, cpu, reference
 from teinet.kernels.choice import form_for
 from teinet.kernels.operators import check_together, define, differentiate, refuse_second_derivatives
 
@@ -71,10 +71,7 @@ def _as(small: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 
 
 def _forms(x: Tensor) -> ModuleType:
-    form = form_for(x)
-    if form == "reference":
-        raise TypeError(f"no fast form computes {x.dtype} on {x.device.type} here; call teinet.kernels.temporal_conv")
-    if form == "cpu":
+    if x.is_cpu and not choice.is_triton_asked():
         return cpu
     from teinet.kernels import triton_form
 
@@ -83,8 +80,7 @@ def _forms(x: Tensor) -> ModuleType:
 
 def _forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int) -> Tensor:
     check_together(x, weight, gate)
-    x = x.contiguous(memory_format=torch.channels_last)
-    return _forms(x).forward(x, _plain(weight), _plain(gate), num_frames)
+    return _forms(x).forward(_channels_last(x), _plain(weight), _plain(gate), num_frames)
 
 
 def _backward(
@@ -98,11 +94,14 @@ def _backward(
 ) -> tuple[Tensor, Tensor]:
     """dx and S (B, T, 3, C) float32; an empty tensor for what is not wanted."""
     check_together(x, dy, weight, gate)
-    x = x.contiguous(memory_format=torch.channels_last)
-    dy = dy.to(x.dtype).contiguous(memory_format=torch.channels_last)
+    x, dy = _channels_last(x), _channels_last(dy.to(x.dtype))
     dx, sums = _forms(x).backward(dy, x, _plain(weight), _plain(gate), num_frames, wants_x, wants_sums)
     empty = x.new_empty(0, dtype=torch.float32)
     return x.new_empty(0) if dx is None else dx, empty if sums is None else sums.sum(1)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def _plain(small: Tensor | None) -> Tensor | None:
@@ -129,12 +128,15 @@ def _backward_flops(dy_shape, x_shape, weight_shape, *_: Any, **__: Any) -> int:
 
 
 _operator = define(
-    "temporal_conv(Tensor x, Tensor? weight, Tensor? gate, int num_frames) -> Tensor", _forward, _shapes, _flops
+    "temporal_conv(Tensor x, Tensor? weight, Tensor? gate, int num_frames) -> Tensor",
+    dict.fromkeys(("CPU", "CUDA"), _forward),
+    _shapes,
+    _flops,
 )
 _backward_operator = define(
     "temporal_conv_backward(Tensor dy, Tensor x, Tensor? weight, Tensor? gate, int num_frames, bool wants_x, "
     "bool wants_sums) -> (Tensor, Tensor)",
-    _backward,
+    dict.fromkeys(("CPU", "CUDA"), _backward),
     _backward_shapes,
     _backward_flops,
 )

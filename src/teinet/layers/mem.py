@@ -60,8 +60,9 @@ class MEM(TemporalLayer):
 
     def _scale(self, x: Tensor, offset: float) -> Tensor:
         self.num_clips(x)
-        parts = [part for conv in (self.conv1, self.conv2, self.conv3) for part in (conv.weight.flatten(1), conv.bias)]
-        return motion_gate(x, Squeeze(*parts), num_frames=self.num_frames, offset=offset)
+        conv1, conv2, conv3 = self.conv1, self.conv2, self.conv3
+        weights = Squeeze(conv1.weight, conv1.bias, conv2.weight, conv2.bias, conv3.weight, conv3.bias)
+        return motion_gate(x, weights, num_frames=self.num_frames, offset=offset)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) to the same shape and memory format: Eq. 3.

@@ -44,7 +44,7 @@ class TIM(TemporalLayer):
     @property
     def V(self) -> Tensor:
         """The kernels (C, 3): V[c, 0..2] multiplies frames t-1, t, t+1."""
-        return self.weight[:, 0, :, 0]
+        return self.weight.flatten(1)
 
     @torch.no_grad()
     def reset_parameters(self, init: Literal["shift", "identity"] = "shift") -> None:

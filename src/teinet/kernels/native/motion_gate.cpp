@@ -131,21 +131,17 @@ void gate(const float* pooled, const W* w1, const W* b1, const W* w2, const W* b
 
 }  // namespace
 
-#define TEINET_POOL(NAME, TYPE)                                                                                       \
-    extern "C" void pool_##NAME(const void* x, float* pooled, int64_t frames, int64_t pixels, int64_t channels,      \
-                                int threads) {                                                                        \
-        pool((const TYPE*)x, pooled, frames, pixels, channels, threads);                                              \
+#define TEINET_MOTION_GATE(NAME, S, W)                                                                                \
+    extern "C" void motion_gate_##NAME(const void* x, const void* w1, const void* b1, const void* w2, const void* b2, \
+                                       const void* w3, const void* b3, float* pooled, float* hidden, float* scale,    \
+                                       int64_t clips, int64_t frames, int64_t pixels, int64_t channels,               \
+                                       int64_t squeezed, float offset, int threads) {                                 \
+        pool((const S*)x, pooled, clips * frames, pixels, channels, threads);                                         \
+        gate(pooled, (const W*)w1, (const W*)b1, (const W*)w2, (const W*)b2, (const W*)w3, (const W*)b3, hidden,      \
+             scale, clips, frames, channels, squeezed, offset, threads);                                              \
     }
 
-#define TEINET_GATE(NAME, TYPE)                                                                                       \
-    extern "C" void gate_##NAME(const float* pooled, const void* w1, const void* b1, const void* w2, const void* b2, \
-                                const void* w3, const void* b3, float* hidden, float* scale, int64_t clips,          \
-                                int64_t frames, int64_t channels, int64_t squeezed, float offset, int threads) {     \
-        gate(pooled, (const TYPE*)w1, (const TYPE*)b1, (const TYPE*)w2, (const TYPE*)b2, (const TYPE*)w3,             \
-             (const TYPE*)b3, hidden, scale, clips, frames, channels, squeezed, offset, threads);                     \
-    }
-
-TEINET_POOL(float32, float)
-TEINET_POOL(bfloat16, bf16)
-TEINET_GATE(float32, float)
-TEINET_GATE(bfloat16, bf16)
+TEINET_MOTION_GATE(float32_float32, float, float)
+TEINET_MOTION_GATE(float32_bfloat16, float, bf16)
+TEINET_MOTION_GATE(bfloat16_float32, bf16, float)
+TEINET_MOTION_GATE(bfloat16_bfloat16, bf16, bf16)
