@@ -53,7 +53,7 @@ def motion_gate(x: Tensor, weights: Squeeze, *, num_frames: int, offset: float =
         raise ConfigError(f"weights of {shapes} do not fit together, or not x {tuple(x.shape)}.")
     if num_frames < 2 or x.shape[0] % num_frames:
         raise ConfigError(f"x must be (B*T, C, H, W) for T = {num_frames}, at least 2, got {tuple(x.shape)}.")
-    if form_for(x) == "cpu" and w1.dtype in cpu.TYPES and w1.dtype == w2.dtype == w3.dtype == b1.dtype:
+    if form_for(x) == "cpu" and w1.dtype in cpu.TYPES and all(w.dtype == w1.dtype for w in weights):
         return _operator(x, w1, b1, w2, b2, w3, b3, num_frames, offset)[0]
     return reference.motion_gate(x, *weights, num_frames, offset)
 
