@@ -2,7 +2,8 @@
 
 Writes results/networks-SET-MACHINE.json and .png with the machine, the date and the versions. Let nothing else run
 meanwhile. Sets: resnet50 (every form, beside TSM as its authors and TEI as a textbook write it, TSN twice), frames (8
-and 16, latency and throughput), backbones, training, peers; on a GPU also gpu (batch 1 and 64, bf16).
+and 16, latency and throughput), pair (TSN, TEINet and TSN again in plain torch: few enough for many fresh processes),
+backbones, training, peers; on a GPU also gpu (batch 1 and 64, bf16).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from teinet.models.optimized import native_precision
 
 RESULTS = Path(__file__).parent / "results"
 OURS = ("tsn", "tsm", "tim", "teinet")
-SETS = ("resnet50", "frames", "backbones", "training", "peers", "gpu")
+SETS = ("resnet50", "pair", "frames", "backbones", "training", "peers", "gpu")
 
 
 def contenders(name: str, device: torch.device) -> list[Contender]:
@@ -34,6 +35,8 @@ def contenders(name: str, device: torch.device) -> list[Contender]:
         found = [Contender(network=n, engine=engine, precision=p) for engine, p in forms for n in OURS]
         others = ("tsm-authors", "teinet-textbook", "tsn")  # a second TSN shows what differs between processes alone
         return [*found, *(Contender(network=n) for n in others)]
+    if name == "pair":
+        return [Contender(network=n) for n in ("tsn", "teinet", "tsn")]
     if name == "frames":
         return [Contender(network=n, num_frames=t) for t in (8, 16) for n in OURS]
     if name == "backbones":
