@@ -50,7 +50,7 @@ def test_every_command_has_help(name, capsys):
 
 
 def test_the_help_of_train_names_every_setting_without_pythons_types(capsys):
-    from teinet.cli.train import field_names
+    from teinet.training.recipes import field_names
 
     main(["train", "--help"])
     out = capsys.readouterr().out

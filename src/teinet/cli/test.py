@@ -39,6 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--split", choices=("train", "val", "test"), default=None, help="by default test, else val, else all"
     )
     parser.add_argument("--views", default="1x1", help="clips x crops: 1x1, 10x3, any other (default: 1x1)")
+    parser.add_argument(
+        "--backwards", action="store_true", help="play each clip backwards: how far does order matter to the network?"
+    )
     parser.add_argument("--average", choices=("probabilities", "logits"), default="probabilities", help="over views")
     parser.add_argument(
         "--batch-size", type=int, default=8, help="views in one pass of the network: bounds the memory (default: 8)"
@@ -129,6 +132,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         split=args.split,
         select=args.select,
         unlabelled=bool(args.submit),
+        backwards=args.backwards,
         views=Views.parse(args.views),
         averaging=args.average,
         batch_size=args.batch_size,
@@ -182,7 +186,7 @@ def _print(console, args: argparse.Namespace, scores: Scores, tested: list[Teste
     rows = [p for t in tested for p in t.published] if members else tested[0].published
     unique = list({(p.table, p.row): p for p in rows}.values())
     beside = comparable(unique, views=str(scores.meta.get("views")), members=members)
-    if (len(tested) > 1 and not members) or args.select or args.split == "train":
+    if (len(tested) > 1 and not members) or args.select or args.backwards or args.split == "train":
         beside = []  # nothing that a paper measured
     unlabelled = not (scores.labels >= 0).any()
     if args.json:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import zipfile
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,32 +145,13 @@ def _settings(name: str) -> str:
         ConfigError: a section or setting that does not exist, by its whole name, which the parser does not say.
     """
     settings = recipes.compose(name)
-    known = field_names()
-    sections = {f.partition(".")[0] for f in known if "." in f}
-    for section, values in settings.items():
-        if section in sections and not isinstance(values, dict):
-            raise ConfigError(f"{name} is no recipe: section {section!r} must hold settings")
-        for setting in [f"{section}.{key}" for key in values] if isinstance(values, dict) else [section]:
-            if setting not in known:  # or right, but outside its section
-                home = next((f for f in known if f.endswith(f".{setting}")), None)
-                hint = f" Did you mean {home!r}?" if home else nearest(setting, known)
-                raise ConfigError(f"{name}: there is no setting {setting!r}.{hint} teinet train --help lists all")
+    recipes.refuse_unknown(settings, name)
     return json.dumps(settings)
 
 
 def recipe_from_file(path: Path) -> Recipe:
     """Read a recipe back, for instance a run's own."""
     return parse_recipe(["--config", str(path)])[0]
-
-
-def field_names(value: Any = None, prefix: str = "") -> list[str]:
-    """Every field of a recipe with its dots: optim.lr and the like."""
-    value = Recipe() if value is None else value
-    names = []
-    for f in fields(value):
-        inner = getattr(value, f.name)
-        names += field_names(inner, f"{prefix}{f.name}.") if is_dataclass(inner) else [prefix + f.name]
-    return names
 
 
 def _explain(text: str) -> str:
@@ -181,7 +162,7 @@ def _explain(text: str) -> str:
     unknown = unknown or re.search(r"Option [\"']([\w.\-]+)[\"'] is not accepted", text)
     if unknown:
         name = unknown[1]
-        valid = field_names() if "." in name else [*field_names(), *(s[2:] for s in SHORT)]
+        valid = recipes.field_names() if "." in name else [*recipes.field_names(), *(s[2:] for s in SHORT)]
         last = name.rpartition(".")[2]
         hint = f" Did you mean {_OFTEN[last]!r}?" if last in _OFTEN else nearest(name, valid)
         return f"there is no setting {name!r}.{hint} teinet train --help lists all"

@@ -71,13 +71,22 @@ class Scoring(L.LightningModule):
         model: maps (B, T, 3, S, S) uint8 to logits (B, C).
         averaging: of a clip's views, "probabilities" or "logits".
         clips_per_forward: views in one pass of the network, at least 1; bounds the memory of a step.
+        backwards: show the network the frames of each clip in reverse order.
     """
 
-    def __init__(self, model: VideoClassifier, *, averaging: Averaging = "probabilities", clips_per_forward: int = 32):
+    def __init__(
+        self,
+        model: VideoClassifier,
+        *,
+        averaging: Averaging = "probabilities",
+        clips_per_forward: int = 32,
+        backwards: bool = False,
+    ):
         super().__init__()
         self.model = model
         self.averaging = averaging
         self.clips_per_forward = clips_per_forward
+        self.backwards = backwards
         self._scored: list[ClipScore] = []
         self.scored: list[ClipScore] = []  # of all processes
 
@@ -94,6 +103,8 @@ class Scoring(L.LightningModule):
         if not batch.indices:
             return
         clips = batch.frames.flatten(0, 1)  # (B, V, T, 3, S, S) -> (B*V, T, 3, S, S)
+        if self.backwards:
+            clips = clips.flip(1)
         logits = torch.cat([self.model(part).float() for part in clips.split(self.clips_per_forward)])
         logits = logits.unflatten(0, batch.frames.shape[:2])  # (B, V, C)
         probabilities = average_views(logits, self.averaging)
@@ -152,6 +163,7 @@ def evaluate(
     preprocessing: Preprocessing,
     views: Views | None = None,
     averaging: Averaging = "probabilities",
+    backwards: bool = False,
     batch_size: int = 8,
     workers: int = 0,
     read_timeout: float = READ_TIMEOUT,
@@ -168,6 +180,7 @@ def evaluate(
         preprocessing: the size S of a view, and how pictures are resized to it.
         views: clips x crops of each video; None takes one clip and its centre.
         averaging: of the views, "probabilities" (after the softmax) or "logits" (before it).
+        backwards: show the network the frames of each clip in reverse order, to see how far order matters to it.
         batch_size: views (T frames each) in one pass of the network, at least 1: it bounds the memory. A step decodes
             as many videos as fill a pass, at least one, whose views may take several passes.
         workers: decoding processes for each device; 0 decodes in this one.
@@ -185,7 +198,7 @@ def evaluate(
         Interrupted: Ctrl-C or SIGTERM, after the running batch; at a second one at once. No scores are kept.
     """
     views, hardware = views or Views(), hardware or Hardware()
-    scoring = Scoring(model, averaging=averaging, clips_per_forward=batch_size)
+    scoring = Scoring(model, averaging=averaging, clips_per_forward=batch_size, backwards=backwards)
     videos = max(1, batch_size // len(views))
     reading = ReadWatch(read_timeout)
     data = _TestData(ViewClips(clips, sampling, preprocessing, views), videos, workers, reading)
@@ -210,6 +223,8 @@ def evaluate(
                 raise
             raise Interrupted(stopped(scoring.num_scored, len(clips))) from None
     facts = {"views": str(views), "averaging": averaging, "data": clips.fingerprint(), **(meta or {})}
+    if backwards:
+        facts["backwards"] = True
     return to_scores(scoring.scored, clips, facts)
 
 

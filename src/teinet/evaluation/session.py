@@ -44,6 +44,7 @@ class Plan:
         split: None takes the labelled test clips, else the validation clips, else all.
         select: `column=value,...`: these rows of the list, whatever split they are in.
         unlabelled: take clips whose labels nobody here knows.
+        backwards: show the network each clip's frames in reverse order.
         views, averaging, batch_size, read_timeout, hardware: see `evaluate`.
         workers: decoding processes a device; None takes one a core, at most 8.
         optimize: the engine of `Recognizer.optimize`; None tests the network as it was trained.
@@ -54,6 +55,7 @@ class Plan:
     split: Literal["train", "val", "test"] | None = None
     select: str | None = None
     unlabelled: bool = False
+    backwards: bool = False
     views: Views = field(default_factory=Views)
     averaging: Averaging = "probabilities"
     batch_size: int = 8
@@ -125,6 +127,7 @@ def test(
     folder = Path(output) if output else weights.parent / folder_name(plan)
     same = {"views": str(plan.views), "averaging": plan.averaging, "data": chosen.clips.fingerprint()}
     same |= {"weights_sha256": facts["weights_sha256"], "optimized": None}
+    same["backwards"] = plan.backwards or None
     found = _found(folder, same) if reuse and not plan.optimize else None
     published = Published.from_header(told["published"])
     if found is not None:
@@ -148,6 +151,7 @@ def test(
         preprocessing=recognizer.preprocessing,
         views=plan.views,
         averaging=plan.averaging,
+        backwards=plan.backwards,
         batch_size=plan.batch_size,
         workers=workers,
         read_timeout=plan.read_timeout,
@@ -239,6 +243,8 @@ def folder_name(plan: Plan) -> str:
         asked.insert(0, plan.averaging)
     if data and plan.data.division != 1:
         asked.append(f"division-{plan.data.division}")
+    if plan.backwards:
+        asked.append("backwards")
     if plan.unlabelled:
         asked.append("unlabelled")
     return re.sub(r"[^\w.=,-]+", "-", "-".join(["test", str(plan.views), *filter(None, asked)]))

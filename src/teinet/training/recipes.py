@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import ArgumentError, ArgumentParser
 
 from teinet.errors import ConfigError, nearest
+from teinet.training.recipe import Recipe
 
 Settings = dict[str, Any]
 
@@ -69,9 +71,53 @@ def compose(name: str | Path) -> Settings:
         return settings
     if row not in rows:
         raise ConfigError(f"{path} has no row {row!r}.{nearest(row, rows)} It has: {', '.join(rows)}")
-    settings = _laid_over(settings, rows[row] or {})
+    settings = laid_over(settings, rows[row] or {})
     settings.setdefault("row", f"{path.stem}/{row}")
     return settings
+
+
+def build(settings: Mapping[str, Any], source: str) -> Recipe:
+    """The recipe of settings by section, each of the type that its field wants.
+
+    Args:
+        settings: what differs from the defaults.
+        source: where they stand; errors name it.
+
+    Raises:
+        ConfigError: a setting that does not exist, or a value of another kind.
+    """
+    refuse_unknown(settings, source)
+    parser = ArgumentParser(exit_on_error=False, default_env=False)
+    parser.add_class_arguments(Recipe)
+    try:
+        parsed = parser.instantiate(parser.parse_object(dict(settings)))
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise ConfigError(f"{source}: {' '.join(str(error).split())}") from None
+    return Recipe(**{f.name: getattr(parsed, f.name) for f in fields(Recipe)})
+
+
+def refuse_unknown(settings: Mapping[str, Any], source: str) -> None:
+    """ConfigError at a section or setting that does not exist, by its whole name and with the nearest one."""
+    known = field_names()
+    sections = {f.partition(".")[0] for f in known if "." in f}
+    for section, values in settings.items():
+        if section in sections and not isinstance(values, Mapping):
+            raise ConfigError(f"{source} is no recipe: section {section!r} must hold settings")
+        for setting in [f"{section}.{key}" for key in values] if isinstance(values, Mapping) else [section]:
+            if setting not in known:  # or right, but outside its section
+                home = next((f for f in known if f.endswith(f".{setting}")), None)
+                hint = f" Did you mean {home!r}?" if home else nearest(setting, known)
+                raise ConfigError(f"{source}: there is no setting {setting!r}.{hint} teinet train --help lists all")
+
+
+def field_names(value: Any = None, prefix: str = "") -> list[str]:
+    """Every field of a recipe with its dots: optim.lr and the like."""
+    value = Recipe() if value is None else value
+    names = []
+    for f in fields(value):
+        inner = getattr(value, f.name)
+        names += field_names(inner, f"{prefix}{f.name}.") if is_dataclass(inner) else [prefix + f.name]
+    return names
 
 
 def departures(recipe: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
@@ -84,7 +130,7 @@ def departures(recipe: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[s
     row = recipe.get("row")
     if not row or _locate(row)[0] is None:
         return []
-    own = _laid_over(defaults, compose(row))
+    own = laid_over(defaults, compose(row))
     return [
         f"{section}.{name}"
         for section in ("model", "clip", "optim")
@@ -125,7 +171,7 @@ def _extended(path: Path, through: tuple[Path, ...]) -> Settings:
     if any(settings.get(section) for section in ("model", "clip", "optim")):
         for row in (inherited.get("rows") or {}).values():  # other settings: the printed figures are no longer its own
             row.pop("published", None)
-    return _laid_over(inherited, settings)
+    return laid_over(inherited, settings)
 
 
 def _read(path: Path) -> Settings:
@@ -140,10 +186,10 @@ def _read(path: Path) -> Settings:
     return content
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Settings:
-    """`above` over `below`, section by section; lists are replaced."""
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Settings:
+    """Settings `above` over those `below`, section by section; lists are replaced."""
     merged = dict(below)
     for key, value in above.items():
         inner = merged.get(key)
-        merged[key] = _laid_over(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = laid_over(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
     return merged
