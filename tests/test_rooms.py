@@ -25,6 +25,8 @@ MAY = {
     "training": {"models", "data", "evaluation"},  # validation is the test of `evaluation`
     "report": {"models", "data", "training", "evaluation", "inference"},  # it reads what runs and tests left
     "benchmark": {"kernels", "models", "data", "training", "evaluation", "inference"},  # what they do, timed
+    "explain": {"layers", "models", "data", "inference", "evaluation", "report"},  # one prediction, looked into
+    "study": {"models", "data", "training", "evaluation", "inference", "benchmark"},  # runs and tests, compared
     "demo": {"kernels", "layers", "models", "data", "training", "evaluation", "inference", "report"},
 }
 # Names that the package itself offers, and the room that each comes from.

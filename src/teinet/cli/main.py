@@ -20,12 +20,14 @@ COMMANDS = {
     "train": "train a network on labelled clips",
     "test": "measure a trained network",
     "predict": "name the action in files and folders",
+    "explain": "a page that shows where a network looked in a clip, its gates and kernels",
     "report": "one page that compares runs with each other and with the paper",
     "data": "look at lists of clips; check, shrink and convert them; draw the embedded set",
     "models": "list the networks that can be built",
     "recipes": "list the recipes that repeat the paper's tables",
     "convert": "other projects' weights into ours",
-    "bench": "measure what things cost: the loader's throughput",
+    "study": "compare networks over folds and seeds: tables with paired differences",
+    "bench": "what networks cost beside each other, and the loader's throughput",
 }
 
 _EPILOG = """\

@@ -1,0 +1,43 @@
+"""Makes a shipped recogniser of a run: python benchmarks/evidence/ship.py RUN NAME CARD.yaml
+
+The card names title, data, licence, figures and not_for. The file is written in half precision to src/teinet/weights
+(--output: elsewhere); what the run's own header says of paths on this machine is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+import yaml
+
+from teinet.models.checkpoint import load_weights, save_weights
+
+NEEDED = ("title", "data", "licence", "figures", "not_for")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("name")
+    parser.add_argument("card", type=Path)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parents[2] / "src" / "teinet" / "weights")
+    args = parser.parse_args()
+    card = yaml.safe_load(args.card.read_text(encoding="utf-8"))
+    if missing := [key for key in NEEDED if not card.get(key)]:
+        raise SystemExit(f"{args.card}: a card needs {', '.join(missing)}")
+    model, header = load_weights(args.run)
+    recipe = header["recipe"]
+    recipe["data"] = {}  # where the clips lay
+    for name in ("weights", "backbone_weights"):
+        recipe.get("model", {}).pop(name, None)
+    recipe.pop("run", None)
+    header |= {"licence": card.pop("licence"), "card": card, "recipe": recipe}
+    target = args.output / f"{args.name}.safetensors"
+    save_weights(target, model, header, dtype=torch.float16)
+    print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

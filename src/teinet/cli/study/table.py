@@ -1,0 +1,62 @@
+"""`teinet study table`: what the finished cells of studies say."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from teinet.cli.study.options import add_results
+from teinet.errors import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the action takes."""
+    parser.add_argument("studies", nargs="+", metavar="STUDY", help="YAML files")
+    add_results(parser)
+    parser.add_argument("--picture", default=None, metavar="FOLDER", help="draw NAME.png and NAME-curves.png there")
+    parser.add_argument("--fill", default=None, metavar="PAGE", help="write the tables into a page, between its marks")
+    parser.add_argument("--markdown", action="store_true", help="print the tables as a page wants them")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print, draw, fill; returns 0.
+
+    Raises:
+        TeinetError: a study, result or page that cannot be used.
+    """
+    from rich.console import Console
+
+    from teinet.files import replacing
+    from teinet.study.plan import Study
+    from teinet.study.results import Done
+    from teinet.study.tables import fill, markdown, provenance, rich_table, rows
+
+    studies = [Done.load(Study.load(path), args.results) for path in args.studies]
+    if args.fill:
+        page = Path(args.fill)
+        text = page.read_text(encoding="utf-8")
+        if absent := [d.study.name for d in studies if f"<!-- study {d.study.name} -->" not in text]:
+            raise ConfigError(
+                f"{page} has no place for {absent[0]}: put <!-- study {absent[0]} --> and "
+                f"<!-- end of {absent[0]} --> where its table shall stand"
+            )
+        with replacing(page) as part:
+            part.write_text(fill(text, studies), encoding="utf-8")
+    if args.picture:
+        from teinet.study.picture import save_pictures
+
+        for done in studies:
+            save_pictures(done, args.picture)
+    if args.json:
+        print(json.dumps({d.study.name: [row.to_dict() for row in rows(d)] for d in studies}, indent=2))
+        return 0
+    console = Console(highlight=False)
+    for done in studies:
+        if args.markdown:
+            print(markdown(done))
+            continue
+        console.print(rich_table(done))
+        console.print(provenance(done), style="dim", soft_wrap=True)
+    return 0

@@ -1,0 +1,140 @@
+"""One cell of a study: trained, tested, tested backwards, and what is kept of it: a small file."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from teinet.benchmark.machine import machine
+from teinet.data.splits import load_splits, read_config
+from teinet.errors import ConfigError
+from teinet.evaluation.hardware import Hardware
+from teinet.evaluation.scores import Scores
+from teinet.evaluation.session import Plan, digest, test
+from teinet.study.plan import Cell, Study
+from teinet.training.folder import FACTS
+from teinet.training.parts import precision
+from teinet.training.recipe import Recipe
+from teinet.training.run import train
+from teinet.training.state import LOG, STATE, read_json, read_log, write_json
+
+_CURVE = ("epoch", "lr", "loss", "top1", "val_top1", "val_loss")
+
+
+def run_cell(
+    study: Study,
+    cell: Cell,
+    *,
+    data_root: str | Path,
+    work: str | Path,
+    results: str | Path,
+    backbone_weights: str | None = None,
+    threads: int | None = None,
+    workers: int | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Train a cell, or go on with it, test it, and write its file; returns the file.
+
+    Args:
+        study, cell: what to run.
+        data_root: the folder that the study's data lie in.
+        work: the folder of runs; the cell's is WORK/STUDY/CELL.
+        results: the folder of results; the cell's file is RESULTS/STUDY/CELL.json.
+        backbone_weights: a local file of 2-D weights.
+        threads, workers: see `RunConfig`.
+        console: where training says what it does.
+
+    Raises:
+        TeinetError: see `train` and `test`.
+    """
+    folder = Path(work) / study.name / cell.slug
+    recipe = study.recipe_of(cell, data_root=data_root, backbone_weights=backbone_weights)
+    run = replace(recipe.run, output=str(folder.parent), name=folder.name, threads=threads, workers=workers)
+    recipe = replace(recipe, run=run).with_absolute_paths()
+    train(recipe, resume=folder if (folder / STATE).is_file() else None, console=console)
+    began = time.monotonic()
+    forwards = _tested(folder, recipe, backwards=False)
+    tests = {"test": forwards}
+    if study.backwards:
+        tests["backwards"] = _tested(folder, recipe, backwards=True)
+    facts, log = read_json(folder / FACTS), read_log(folder / LOG)
+    result = {
+        "study": study.name,
+        "cell": {"network": cell.network, "fold": cell.fold, "seed": cell.seed},
+        "settings": study.digest(cell),
+        "machine": machine(),
+        "threads": threads,
+        "data": facts["data"],
+        "backbone_weights": digest(Path(recipe.model.backbone_weights)) if recipe.model.backbone_weights else None,
+        "parameters": forwards.meta["parameters"],
+        "gflops": forwards.meta["gflops"],
+        "seconds": {
+            "training": round(sum(float(row["seconds"]) for row in log)),
+            "testing": round(time.monotonic() - began),
+        },
+        "curve": {name: [_number(row[name]) for row in log] for name in _CURVE},
+        "class_names": list(forwards.class_names),
+        **_clips(study, recipe, forwards),
+        "labels": forwards.labels.tolist(),
+        **{name: _what_it_said(scores) for name, scores in tests.items()},
+    }
+    target = result_file(results, study, cell)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_json(target, result)
+    return target
+
+
+def result_file(results: str | Path, study: Study, cell: Cell) -> Path:
+    """Where a cell's result lies."""
+    return Path(results) / study.name / f"{cell.slug}.json"
+
+
+def _tested(folder: Path, recipe: Recipe, *, backwards: bool) -> Scores:
+    plan = Plan(
+        batch_size=recipe.optim.batch_size,
+        workers=recipe.run.workers,
+        backwards=backwards,
+        hardware=Hardware(accelerator=recipe.run.accelerator, precision=precision(recipe)),
+    )
+    return test(folder, plan, reuse=True).scores
+
+
+def _what_it_said(scores: Scores) -> dict[str, Any]:
+    """Top-1, each clip's predicted class (-1: unreadable), and the probabilities of that class and of the true one."""
+    rows = np.arange(len(scores))
+    return {
+        "top1": round(scores.top1, 6),
+        "mean_class_accuracy": round(scores.mean_class_accuracy, 6),
+        "predicted": scores.predictions.tolist(),
+        "confidence": np.round(scores.probabilities.max(axis=1), 4).tolist(),
+        "probability": np.round(scores.probabilities[rows, scores.labels], 4).tolist(),
+    }
+
+
+def _clips(study: Study, recipe: Recipe, scores: Scores) -> dict[str, list[str]]:
+    """Of each test clip its name, below the list's folder and with its span, and what it is drawn together with."""
+    home = Path(str(recipe.data.path))
+    home = home if home.is_dir() else home.parent
+    clips = load_splits(recipe.data)[scores.meta["split"]]
+    columns = {(row.path, row.start, row.end): row.fields() for row in read_config(recipe.data).rows}
+    names, clusters = [], []
+    for i, path in enumerate(clips.paths):
+        start, end = clips.span(i)
+        name = Path(path).relative_to(home).as_posix() if Path(path).is_relative_to(home) else Path(path).name
+        names.append(name if start is None else f"{name} {start}-{end}")
+        fields = columns[path, start, end]
+        if missing := [column for column in study.cluster if column not in fields]:
+            raise ConfigError(f"{recipe.data.path} has no column {missing[0]!r}, by which {study.file} clusters clips")
+        clusters.append(" / ".join(fields[column] for column in study.cluster) or names[-1])
+    return {"clips": names, "clusters": clusters}
+
+
+def _number(text: str) -> float | None:
+    value = float(text) if text else math.nan
+    return None if math.isnan(value) else value

@@ -1,0 +1,61 @@
+"""A study as pictures: each network's folds and their mean, and the learning curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from teinet.evaluation.curves import COLOURS, DPI, has_points, save_curves
+from teinet.study.results import Done
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw_networks(done: Done) -> Figure:
+    """A row for each network: a ring for each cell's top-1, a bar at the mean; backwards ones hollow and grey."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    networks = list(done.study.networks)
+    figure = Figure(figsize=(6.4, 0.9 + 0.38 * len(networks)), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for y, network in enumerate(networks):
+        for test, colour in (("backwards", "#adb5bd"), ("test", COLOURS[0])):
+            values = [100 * r[test]["top1"] for r in done.of(network).values() if test in r]
+            if not values:
+                continue
+            mean = 100 * done.mean(network, test).value
+            axes.plot(values, [y] * len(values), "o", mfc="none", color=colour, markersize=5, alpha=0.8)
+            axes.plot([mean, mean], [y - 0.32, y + 0.32], color=colour, linewidth=2.4)
+            if test == "test":
+                axes.annotate(f"{mean:.1f}", (mean, y), (0, 10), textcoords="offset points", ha="center", fontsize=8)
+    axes.set_yticks(range(len(networks)), networks, fontsize=9)
+    axes.set_ylim(len(networks) - 0.4, -0.7)
+    axes.set_xlabel("top-1, %: rings are cells, bars their means" + _grey(done), fontsize=9, color="#333333")
+    axes.tick_params(labelsize=9, color="#adb5bd", labelcolor="#333333")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#adb5bd")
+    axes.grid(axis="x", color="#e9ecef", linewidth=0.8)
+    axes.set_axisbelow(True)
+    figure.suptitle(done.study.title, fontsize=11, x=0.01, ha="left", color="#222222")
+    return figure
+
+
+def save_pictures(done: Done, folder: str | Path) -> list[Path]:
+    """Write NAME.png and NAME-curves.png into a folder; nothing where no cell is done."""
+    folder = Path(folder)
+    if not done.cells:
+        return []
+    folder.mkdir(parents=True, exist_ok=True)
+    networks, curves = folder / f"{done.study.name}.png", folder / f"{done.study.name}-curves.png"
+    draw_networks(done).savefig(networks)
+    logs = {network: rows for network in done.study.networks if (rows := done.curve(network))}
+    panels = [(column,) for column in ("loss", "top1", "val_top1") if has_points(logs, column)]
+    save_curves(logs, curves, panels=panels, title=f"{done.study.title}: means over cells")
+    return [networks, curves]
+
+
+def _grey(done: Done) -> str:
+    return "; grey, the clips backwards" if done.study.backwards else ""

@@ -1,0 +1,161 @@
+"""A study as its YAML file says it: which networks, on which folds, with which seeds; and the recipe of each cell."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from teinet.errors import ConfigError, nearest
+from teinet.training import recipes
+from teinet.training.recipe import Recipe
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One network on one fold with one seed."""
+
+    network: str
+    fold: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.network}/{self.fold}/{self.seed}"
+
+    @property
+    def slug(self) -> str:
+        """The cell's name as a file's."""
+        return "--".join(re.sub(r"[^\w+.]+", "-", part.lower()) for part in (self.network, self.fold, str(self.seed)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """What is compared, and on what.
+
+    Args:
+        name: of the file, without its ending.
+        title: one line that says what the study shows.
+        recipe: a recipe's name or file (beside the study's), the same for all cells.
+        data: a list of clips or a folder, below the folder that holds the data.
+        networks: settings of the section `model` that are laid over the recipe's, by the name that tables show.
+        folds: settings of the section `data`, by name: which clips train and which are tested.
+        seeds: each cell is run once with each.
+        reference: the network that the others are compared with, clip by clip.
+        cluster: columns of the list; clips alike in them are drawn together when intervals are estimated.
+        backwards: also test each network on clips played backwards.
+        reversals: pairs of classes that are each other played backwards.
+        settings: of any section, laid over the recipe's, for all cells.
+        file: that says all this. What it leaves out stands in the study beside it that `extends: FILE` names.
+    """
+
+    name: str
+    title: str
+    recipe: str
+    data: str
+    networks: Mapping[str, Settings]
+    folds: Mapping[str, Settings]
+    seeds: tuple[int, ...] = (0,)
+    reference: str = ""
+    cluster: tuple[str, ...] = ()
+    backwards: bool = False
+    reversals: tuple[tuple[str, str], ...] = ()
+    settings: Mapping[str, Settings] = field(default_factory=dict)
+    file: Path = Path()
+
+    @classmethod
+    def load(cls, path: str | Path) -> Study:
+        """Read a study.
+
+        Raises:
+            ConfigError: the file is none, or a part of it is missing, unknown or of another kind.
+        """
+        path = Path(path)
+        said = _read(path)
+        known = {f.name for f in fields(cls)} - {"name", "file"}
+        if unknown := sorted(set(map(str, said)) - known):
+            raise ConfigError(f"{path}: a study has no {unknown[0]!r}.{nearest(unknown[0], known)}")
+        if missing := [key for key in ("title", "recipe", "data", "networks", "folds") if not said.get(key)]:
+            raise ConfigError(f"{path}: a study needs {missing[0]!r}")
+        for key in ("networks", "folds", "settings"):
+            value = said.get(key, {})
+            if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
+                raise ConfigError(f"{path}: {key} must hold names with settings below them")
+        seeds = said.get("seeds", [0])
+        if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
+            raise ConfigError(f"{path}: seeds is {seeds!r}; it must be a list of whole numbers, such as [0, 1]")
+        if said.get("reference") and said["reference"] not in said["networks"]:
+            hint = nearest(str(said["reference"]), said["networks"])
+            raise ConfigError(f"{path}: reference {said['reference']!r} is none of the networks.{hint}")
+        tuples = {"seeds": tuple(seeds), "cluster": tuple(said.get("cluster", ()))}
+        tuples["reversals"] = tuple((str(a), str(b)) for a, b in said.get("reversals", ()))
+        names = {key: {str(name): value for name, value in said[key].items()} for key in ("networks", "folds")}
+        return cls(name=path.stem, file=path, **{**said, **names, **tuples})
+
+    def cells(self) -> Iterator[Cell]:
+        """Every cell, in the order of work: a seed and a fold is done with all networks before the next begins."""
+        for seed in self.seeds:
+            for fold in self.folds:
+                for network in self.networks:
+                    yield Cell(network=network, fold=fold, seed=seed)
+
+    def cell(self, name: str) -> Cell:
+        """The cell NETWORK/FOLD/SEED.
+
+        Raises:
+            ConfigError: the study has none of this name.
+        """
+        found = {str(cell): cell for cell in self.cells()}
+        if name not in found:
+            raise ConfigError(f"{self.file} has no cell {name!r}.{nearest(name, found)}")
+        return found[name]
+
+    def recipe_of(self, cell: Cell, *, data_root: str | Path = ".", backbone_weights: str | None = None) -> Recipe:
+        """All settings of a cell.
+
+        Args:
+            cell: one of the study's.
+            data_root: the folder that `data` starts from.
+            backbone_weights: a local file of 2-D weights, in place of those that timm loads.
+
+        Raises:
+            ConfigError: a setting that does not exist or does not fit.
+        """
+        beside = self.file.parent / self.recipe
+        base = recipes.compose(beside if beside.is_file() else self.recipe)
+        own = {"model": self.networks[cell.network], "data": self.folds[cell.fold], "run": {"seed": cell.seed}}
+        recipe = recipes.build(recipes.laid_over(recipes.laid_over(base, self.settings), own), str(self.file))
+        data = replace(recipe.data, path=str(Path(data_root) / self.data))
+        model = replace(recipe.model, backbone_weights=backbone_weights or recipe.model.backbone_weights)
+        return replace(recipe, data=data, model=model)
+
+    def digest(self, cell: Cell) -> str:
+        """A hash of all settings that decide what a cell measures; those of the machine are left out."""
+        recipe = asdict(self.recipe_of(cell))
+        recipe["data"]["path"] = self.data
+        decides = {section: recipe[section] for section in ("data", "model", "clip", "optim")}
+        return hashlib.sha256(json.dumps([decides, cell.seed], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _read(path: Path) -> Settings:
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid YAML: {error}") from None
+    if not isinstance(said, dict):
+        raise ConfigError(f"{path} is no study: it must hold title, recipe, data, networks and folds")
+    below = said.pop("extends", None)
+    if below is None:
+        return said
+    if (path.parent / str(below)).resolve() == path.resolve():
+        raise ConfigError(f"{path} extends itself")
+    return {**_read(path.parent / str(below)), **said}

@@ -1,0 +1,131 @@
+"""The cells of a study that are done, as tables want them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from teinet.errors import ConfigError
+from teinet.study.cell import result_file
+from teinet.study.plan import Cell, Study
+from teinet.study.statistics import Difference, Mean, calibration_error, mean, paired_difference
+
+log = logging.getLogger("teinet")
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """The study, and what each finished cell measured; cells of other settings than the study's are left out."""
+
+    study: Study
+    cells: dict[Cell, dict[str, Any]]
+
+    @classmethod
+    def load(cls, study: Study, results: str | Path) -> Done:
+        """Read what lies in RESULTS/STUDY.
+
+        Raises:
+            ConfigError: a file there that is no result.
+        """
+        cells = {}
+        for cell in study.cells():
+            result = read_result(study, cell, results)
+            if result is not None:
+                cells[cell] = result
+        return cls(study, cells)
+
+    def of(self, network: str) -> dict[tuple[str, int], dict[str, Any]]:
+        """A network's results by (fold, seed)."""
+        return {(c.fold, c.seed): r for c, r in self.cells.items() if c.network == network}
+
+    def mean(self, network: str, test: str = "test") -> Mean:
+        """A network's top-1 over folds and seeds; of "test", or of "backwards"."""
+        return mean({key: result[test]["top1"] for key, result in self.of(network).items() if test in result})
+
+    def right(self, network: str, among: set[tuple[str, int]]) -> dict[str, float]:
+        """For each clip the share of cells (of `among`) in which it was named rightly."""
+        said: dict[str, list[bool]] = {}
+        for key, result in self.of(network).items():
+            if key in among:
+                for clip, label, predicted in zip(result["clips"], result["labels"], result["test"]["predicted"]):
+                    said.setdefault(clip, []).append(label == predicted)
+        return {clip: float(np.mean(values)) for clip, values in said.items()}
+
+    def difference(self, network: str, reference: str) -> Difference | None:
+        """Clip by clip, over the folds and seeds that both have; None where there are none."""
+        common = set(self.of(network)) & set(self.of(reference))
+        if not common or network == reference:
+            return None
+        ours, theirs = self.right(network, common), self.right(reference, common)
+        clips = [clip for clip in ours if clip in theirs]
+        groups = self.groups
+        return paired_difference(
+            np.array([ours[c] for c in clips]), np.array([theirs[c] for c in clips]), [groups.get(c, c) for c in clips]
+        )
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """The cluster of each clip."""
+        return {clip: group for r in self.cells.values() for clip, group in zip(r["clips"], r["clusters"])}
+
+    def reversals(self, network: str) -> tuple[float, float, int] | None:
+        """Among clips of classes that are each other played backwards: named rightly, taken for the other, how many."""
+        partner = {a: b for pair in self.study.reversals for a, b in (pair, pair[::-1])}
+        right = swapped = count = 0
+        for result in self.of(network).values():
+            names = result["class_names"]
+            for label, predicted in zip(result["labels"], result["test"]["predicted"]):
+                if names[label] in partner:
+                    count += 1
+                    right += label == predicted
+                    swapped += predicted >= 0 and names[predicted] == partner[names[label]]
+        return (right / count, swapped / count, count) if count else None
+
+    def calibration(self, network: str) -> float | None:
+        """Expected calibration error over all its test clips."""
+        results = list(self.of(network).values())
+        if not results:
+            return None
+        confidence = np.concatenate([r["test"]["confidence"] for r in results])
+        right = np.concatenate([np.equal(r["labels"], r["test"]["predicted"]) for r in results])
+        return calibration_error(confidence, right)
+
+    def curve(self, network: str) -> list[dict[str, float]]:
+        """Its learning curve: the mean over cells, epoch by epoch."""
+        results = list(self.of(network).values())
+        if not results:
+            return []
+        rows = []
+        for i in range(min(len(r["curve"]["epoch"]) for r in results)):
+            row = {}
+            for name in results[0]["curve"]:
+                values = [r["curve"][name][i] for r in results if r["curve"][name][i] is not None]
+                row[name] = float(np.mean(values)) if values else ""
+            rows.append(row)
+        return rows
+
+
+def read_result(study: Study, cell: Cell, results: str | Path) -> dict[str, Any] | None:
+    """A cell's result; None where it is not done, or was measured with other settings (which is said).
+
+    Raises:
+        ConfigError: the file is no result.
+    """
+    path = result_file(results, study, cell)
+    if not path.is_file():
+        return None
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        settings = result["settings"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        raise ConfigError(f"{path} is no result of a study; remove it, and its cell is run again") from None
+    if settings != study.digest(cell):
+        log.warning("%s was measured with other settings than %s now names; it counts as not done", path, study.file)
+        return None
+    return result

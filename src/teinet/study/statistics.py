@@ -1,0 +1,99 @@
+"""What cells say together: means over folds and seeds, their spread, and differences clip by clip with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean of top-1 over folds, 0 to 1.
+
+    Args:
+        value: the mean over folds of the mean over seeds.
+        over_folds: standard deviation of the folds' means; nan for one fold.
+        over_seeds: standard deviation of a fold's seeds, pooled over the folds; nan for one seed.
+        cells: how many went in.
+    """
+
+    value: float
+    over_folds: float
+    over_seeds: float
+    cells: int
+
+
+def mean(top1: dict[tuple[str, int], float]) -> Mean:
+    """The mean of cells' top-1 by (fold, seed); all nan where there is none."""
+    folds: dict[str, list[float]] = {}
+    for (fold, _), value in top1.items():
+        folds.setdefault(fold, []).append(value)
+    means = [float(np.mean(values)) for values in folds.values()]
+    repeated = [values for values in folds.values() if len(values) > 1]
+    within = [np.var(values, ddof=1) for values in repeated]
+    weights = [len(values) - 1 for values in repeated]
+    return Mean(
+        value=float(np.mean(means)) if means else float("nan"),
+        over_folds=float(np.std(means, ddof=1)) if len(means) > 1 else float("nan"),
+        over_seeds=float(np.sqrt(np.average(within, weights=weights))) if repeated else float("nan"),
+        cells=len(top1),
+    )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much one network names more clips rightly than another: the share of clips, and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    clips: int
+    clusters: int
+
+
+def paired_difference(
+    ours: np.ndarray, theirs: np.ndarray, clusters: Sequence[Hashable], *, draws: int = 10_000, seed: int = 0
+) -> Difference:
+    """The mean difference on the same clips, with the interval of a bootstrap over whole clusters.
+
+    Clips of one person and action, or of one recording, fail together; drawn one by one they would make the interval
+    too short.
+
+    Args:
+        ours, theirs: (N,) share of seeds in which the clip was named rightly, 0 to 1.
+        clusters: N values; clips of equal ones are drawn together.
+        draws: bootstrap samples.
+        seed: of the draws.
+
+    Raises:
+        ValueError: no clips, or unequal numbers of them.
+    """
+    ours, theirs = np.asarray(ours, dtype=np.float64), np.asarray(theirs, dtype=np.float64)
+    if not len(ours) == len(theirs) == len(clusters) or not len(ours):
+        raise ValueError(f"{len(ours)}, {len(theirs)} and {len(clusters)} clips")
+    number = {value: i for i, value in enumerate(dict.fromkeys(clusters))}
+    index = np.array([number[value] for value in clusters])
+    sums = np.bincount(index, weights=ours - theirs)  # (G,)
+    sizes = np.bincount(index)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=draws)  # (draws, G): how often each
+    low, high = np.percentile((drawn @ sums) / (drawn @ sizes), (2.5, 97.5))
+    return Difference(float((ours - theirs).mean()), float(low), float(high), len(ours), len(sums))
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error, 0 to 1: |confidence - accuracy| over equally filled bins, weighted by their clips.
+
+    Args:
+        confidence: (N,) probability of the predicted class.
+        right: (N,) whether the prediction was right.
+        bins: how many, at least 1.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017 (there with bins of equal width).
+    """
+    order = np.argsort(confidence, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    gaps = [abs(np.mean(confidence[part]) - np.mean(right[part])) * len(part) for part in parts]
+    return float(sum(gaps) / max(len(order), 1))

@@ -1,0 +1,151 @@
+"""A study's table: each network's top-1 with its spread, its lead over the reference, backwards, reversals, cost."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from teinet.study.results import Done
+from teinet.study.statistics import Difference
+
+EMPTY = "–"  # of what no cell has measured yet
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network's line: the values, nan or None where nothing was measured yet."""
+
+    network: str
+    top1: float
+    over_folds: float
+    over_seeds: float
+    difference: Difference | None
+    backwards: float
+    reversals: tuple[float, float, int] | None
+    calibration: float | None
+    cells: int
+    of: int
+    minutes: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        plain = {name: None if _absent(value) else value for name, value in vars(self).items()}
+        plain["difference"] = vars(self.difference) if self.difference else None
+        return plain
+
+
+def rows(done: Done) -> list[Row]:
+    """A row for each network of the study, in its order; those without a finished cell are empty."""
+    study = done.study
+    found = []
+    for network in study.networks:
+        mean, results = done.mean(network), list(done.of(network).values())
+        seconds = [sum(result["seconds"].values()) for result in results]
+        found.append(
+            Row(
+                network=network,
+                top1=mean.value,
+                over_folds=mean.over_folds,
+                over_seeds=mean.over_seeds,
+                difference=done.difference(network, study.reference) if study.reference else None,
+                backwards=done.mean(network, "backwards").value,
+                reversals=done.reversals(network),
+                calibration=done.calibration(network),
+                cells=mean.cells,
+                of=len(study.folds) * len(study.seeds),
+                minutes=sum(seconds) / len(seconds) / 60 if seconds else math.nan,
+            )
+        )
+    return found
+
+
+def cells_of(done: Done) -> tuple[list[str], list[list[str]]]:
+    """The table as texts, shares in percent: the heads of its columns, and its lines; only columns that the study asks for."""
+    study = done.study
+    several, seeds = len(study.folds) > 1, len(study.seeds) > 1
+    columns = {
+        "network": lambda r: r.network,
+        "top-1": lambda r: _percent(r.top1),
+        "± folds": (lambda r: _percent(r.over_folds)) if several else None,
+        "± seeds": (lambda r: _percent(r.over_seeds)) if seeds else None,
+        f"− {study.reference} (95 %)": (lambda r: _difference(r.difference)) if study.reference else None,
+        "backwards": (lambda r: _percent(r.backwards)) if study.backwards else None,
+        "pairs": (lambda r: _percent(r.reversals and r.reversals[0])) if study.reversals else None,
+        "swapped": (lambda r: _percent(r.reversals and r.reversals[1])) if study.reversals else None,
+        "ECE": lambda r: _percent(r.calibration),
+        "cells": lambda r: f"{r.cells}/{r.of}",
+        "min": lambda r: EMPTY if _absent(r.minutes) else f"{r.minutes:.1f}",
+    }
+    shown = {head: value for head, value in columns.items() if value is not None}
+    return list(shown), [[value(row) for value in shown.values()] for row in rows(done)]
+
+
+def rich_table(done: Done) -> Table:
+    """For a terminal."""
+    heads, lines = cells_of(done)
+    table = Table(title=done.study.title, title_justify="left", pad_edge=False)
+    for i, head in enumerate(heads):
+        table.add_column(head, justify="right" if i else "left", overflow="fold")
+    for line in lines:
+        table.add_row(*line)
+    return table
+
+
+def markdown(done: Done) -> str:
+    """For a page, with the machines, dates and seeds below it."""
+    heads, lines = cells_of(done)
+    table = [_line(heads), _line("---" for _ in heads), *map(_line, lines)]
+    return "\n".join([*table, "", provenance(done)])
+
+
+def provenance(done: Done) -> str:
+    """One line: clips, seeds, machines with their number of cells, from when to when, hours in all."""
+    results = list(done.cells.values())
+    total = len(list(done.study.cells()))
+    if not results:
+        return f"None of {total} cells is done."
+    machines = Counter(f"{r['machine']['processor']}, {r['machine']['cores']} cores" for r in results)
+    gpus = Counter(gpu for r in results for gpu in r["machine"]["gpus"])
+    dates = sorted(r["machine"]["date"][:10] for r in results)
+    hours = sum(sum(r["seconds"].values()) for r in results) / 3600
+    torch = sorted({r["machine"]["versions"]["torch"].partition("+")[0] for r in results})
+    seeds = ", ".join(map(str, done.study.seeds))
+    when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    return (
+        f"{len(results)} of {total} cells; seeds {seeds}; {' and '.join([*machines, *gpus])}; PyTorch "
+        f"{', '.join(torch)}; {when}; {hours:.1f} hours of cells in all."
+    )
+
+
+def _line(texts: Any) -> str:
+    return f"| {' | '.join(texts)} |"
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _percent(value: float | None) -> str:
+    return EMPTY if _absent(value) else f"{100 * value:.1f}"
+
+
+def _difference(found: Difference | None) -> str:
+    if found is None:
+        return EMPTY
+    return f"{100 * found.value:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})".replace("-", "−")
+
+
+def fill(page: str, studies: Sequence[Done]) -> str:
+    """The page with each study's table between its marks: <!-- study NAME --> and <!-- end of NAME -->."""
+    for done in studies:
+        begin, end = f"<!-- study {done.study.name} -->", f"<!-- end of {done.study.name} -->"
+        before, found, rest = page.partition(begin)
+        _, closed, after = rest.partition(end)
+        if found and closed:
+            page = f"{before}{begin}\n{markdown(done)}\n{end}{after}"
+    return page

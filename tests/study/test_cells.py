@@ -1,0 +1,146 @@
+"""Cells run for real, on a network of seconds: what is written, what is done again, what fails alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+import yaml
+from rich.console import Console
+
+from teinet.cli.main import main
+from teinet.study.cell import run_cell
+from teinet.study.plan import Study
+from teinet.study.results import Done
+from teinet.study.tables import cells_of, fill, markdown, rows
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture
+def words(study_file):
+    root = study_file.parent
+    return ["--data-root", f"{root}/data", "--work", f"{root}/work", "--results", f"{root}/results"]
+
+
+def test_a_study_from_its_first_cell_to_its_table(study_file, words, capsys):
+    options = [str(study_file), *words]
+    assert main(["study", "cell", str(study_file), "TSN/ann/0", *words, "--threads", "1", "--workers", "0"]) == 0
+    target = study_file.parent / "results" / "tiny" / "tsn--ann--0.json"
+    result = json.loads(target.read_text())
+    assert result["clips"] == [f"{label}-ann-{take}.mp4" for label in ("left", "right") for take in range(3)]
+    assert result["clusters"] == ["ann / left"] * 3 + ["ann / right"] * 3
+    assert result["labels"] == [0, 0, 0, 1, 1, 1] and result["class_names"] == ["left", "right"]
+    right = [label == said for label, said in zip(result["labels"], result["test"]["predicted"])]
+    assert result["test"]["top1"] == pytest.approx(sum(right) / 6, abs=1e-6)
+    assert result["backwards"]["predicted"] == result["test"]["predicted"]  # TSN does not see order
+    assert result["curve"]["epoch"] == [1, 2] and result["curve"]["val_top1"][1] == pytest.approx(
+        result["test"]["top1"], abs=1e-5
+    )
+    before = target.read_bytes()
+
+    assert main(["study", "run", *options, "--threads", "1", "--workers", "0", "--jobs", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "3 of 4 cells to run, 2 at a time" in out and out.count(" min") == 3
+    assert target.read_bytes() == before  # what is done is not done again
+    assert main(["study", "run", *options, "--list"]) == 0
+    assert "4 of 4 done" in capsys.readouterr().out
+
+    assert main(["study", "table", str(study_file), "--results", f"{study_file.parent}/results", "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)["tiny"]
+    assert [row["network"] for row in table] == ["TSN", "TIM"] and [row["cells"] for row in table] == [2, 2]
+    assert table[0]["difference"] is None and table[1]["difference"]["clips"] == 12
+    assert table[1]["difference"]["clusters"] == 4
+    assert table[1]["difference"]["value"] == pytest.approx(table[1]["top1"] - table[0]["top1"], abs=1e-5)
+    assert table[0]["reversals"][0] == pytest.approx(table[0]["top1"], abs=1e-5)  # both classes are of the pair
+    assert table[0]["reversals"][0] + table[0]["reversals"][1] == pytest.approx(1)
+
+    page = study_file.with_name("page.md")
+    page.write_text("# Page\n\n<!-- study tiny -->\nold\n<!-- end of tiny -->\n\nafter\n")
+    pictures = study_file.with_name("pictures")
+    results = ["--results", f"{study_file.parent}/results"]
+    assert main(["study", "table", str(study_file), *results, "--fill", str(page), "--picture", str(pictures)]) == 0
+    text = page.read_text()
+    assert (
+        "\nold\n" not in text
+        and text.endswith("\n\nafter\n")
+        and "| TIM | " in text
+        and "4 of 4 cells; seeds 0" in text
+    )
+    assert sorted(p.name for p in pictures.iterdir()) == ["tiny-curves.png", "tiny.png"]
+    capsys.readouterr()
+
+
+def test_open_cells_stand_empty_in_the_table(study_file):
+    done = Done(Study.load(study_file), {})
+    heads, lines = cells_of(done)
+    assert heads[0] == "network" and "− TSN (95 %)" in heads
+    assert [line[0] for line in lines] == ["TSN", "TIM"] and set(lines[0][1:]) == {"–", "0/2"}
+    assert "None of 4 cells is done." in markdown(done)
+    assert all(row.cells == 0 for row in rows(done))
+    assert fill("no marks", [done]) == "no marks"
+
+
+def test_a_result_of_other_settings_counts_as_not_done(study_file, words, caplog):
+    study = Study.load(study_file)
+    cell = study.cell("TSN/ann/0")
+    path = study_file.parent / "results" / "tiny" / f"{cell.slug}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"settings": "0123", "test": {"top1": 1.0}}))
+    assert not Done.load(study, path.parents[1]).cells
+    assert "was measured with other settings" in caplog.text
+    path.write_text("{")
+    assert main(["study", "run", str(study_file), *words, "--list"]) == 2
+
+
+def test_a_cell_that_fails_stops_no_other(study_file, words, capsys):
+    said = yaml.safe_load(study_file.read_text())
+    said["folds"] = {"nobody": {"train": "subject=carl"}, "ann": said["folds"]["ann"]}
+    study_file.write_text(yaml.safe_dump(said, sort_keys=False))
+    code = main(["study", "run", str(study_file), *words, "--threads", "1", "--workers", "0", "--cells", "TSN/*"])
+    out = capsys.readouterr().out
+    assert code == 1
+    assert "never holds 'carl'" in " ".join(out.split()) and "TSN/ann/0" in out
+    assert (study_file.parent / "results" / "tiny" / "tsn--ann--0.json").is_file()
+
+
+def test_a_stopped_cell_goes_on_from_its_state(study_file):
+    study, root = Study.load(study_file), study_file.parent
+    cell = study.cell("TIM/ann/0")
+    places = {"data_root": root / "data", "work": root / "work", "threads": 1, "workers": 0}
+    run_cell(study, cell, results=root / "results", console=Console(quiet=True), **places)
+    log = root / "work" / "tiny" / cell.slug / "log.csv"
+    seconds = log.read_text()
+    run_cell(study, cell, results=root / "again", console=Console(quiet=True), **places)
+    assert log.read_text() == seconds  # trained once
+    first, again = (
+        json.loads((root / name / "tiny" / f"{cell.slug}.json").read_text()) for name in ("results", "again")
+    )
+    assert first["test"] == again["test"] and first["backwards"] == again["backwards"]
+
+
+def test_results_are_committed_alone(study_file, words, capsys):
+    root = study_file.parent
+
+    def git(*command):
+        done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    git("init", "--quiet")
+    git("config", "user.email", "a@b.c")
+    git("config", "user.name", "A")
+    (root / "staged.txt").write_text("half done")
+    git("add", "staged.txt")
+    run = ["study", "run", str(study_file), *words, "--threads", "1", "--workers", "0"]
+    assert main([*run, "--cells", "TSN/ann/0", "--commit"]) == 0
+    assert git("show", "--name-only", "--format=%s").split("\n")[0] == "Result: tiny, tsn--ann--0"
+    assert git("ls-files").split() == ["results/tiny/tsn--ann--0.json", "staged.txt"]
+    assert "A  staged.txt" in git("status", "--porcelain")
+    capsys.readouterr()
+
+
+def test_options_out_of_range_are_refused(study_file, words, capsys):
+    for extra in (["--jobs", "0"], ["--threads", "0"], ["--workers", "-1"], ["--cells", "none"], ["--json"]):
+        assert main(["study", "run", str(study_file), *words, *extra]) == 2
+        assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,100 @@
+"""Studies as their files say them: cells in order, settings laid over the recipe, mistakes named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from teinet.errors import ConfigError
+from teinet.study.plan import Study
+
+EVIDENCE = sorted((Path(__file__).parents[2] / "benchmarks" / "evidence").glob("*_*.yaml"))
+
+
+def changed(path: Path, **values) -> Path:
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **values}, sort_keys=False))
+    return path
+
+
+def test_cells_come_seed_by_seed_and_fold_by_fold(study_file):
+    study = Study.load(changed(study_file, seeds=[0, 3]))
+    assert [str(cell) for cell in study.cells()][:3] == ["TSN/ann/0", "TIM/ann/0", "TSN/bob/0"]
+    assert [str(cell) for cell in study.cells()][-1] == "TIM/bob/3"
+    assert study.cell("TIM/ann/3").slug == "tim--ann--3"
+
+
+def test_a_cells_recipe_is_the_recipe_with_network_fold_and_seed(study_file):
+    study = Study.load(changed(study_file, seeds=[3], settings={"optim": {"epochs": 5}}))
+    recipe = study.recipe_of(study.cell("TIM/bob/3"), data_root="/data", backbone_weights="w.safetensors")
+    assert (recipe.model.name, recipe.model.num_frames, recipe.model.backbone_weights) == (
+        "tim_test_resnet",
+        4,
+        "w.safetensors",
+    )
+    assert (recipe.data.path, recipe.data.train, recipe.data.val) == (
+        "/data/clips/clips.csv",
+        "subject=ann",
+        "subject=bob",
+    )
+    assert (recipe.optim.epochs, recipe.optim.lr, recipe.run.seed) == (5, 0.02, 3)
+
+
+def test_the_digest_follows_what_decides_and_nothing_else(study_file):
+    study = Study.load(study_file)
+    cell = study.cell("TIM/bob/0")
+    other = Study.load(changed(study_file, title="Another", settings={"run": {"workers": 3, "threads": 1}}))
+    assert other.digest(cell) == study.digest(cell)
+    assert study.digest(study.cell("TSN/bob/0")) != study.digest(cell) != study.digest(study.cell("TIM/ann/0"))
+    assert Study.load(changed(study_file, settings={"optim": {"lr": 0.03}})).digest(cell) != study.digest(cell)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"recipes": 1}, "a study has no 'recipes'. Did you mean 'recipe'?"),
+        ({"networks": {}}, "a study needs 'networks'"),
+        ({"folds": {"a": "subject=1"}}, "folds must hold names with settings below them"),
+        ({"seeds": 3}, "seeds is 3; it must be a list of whole numbers"),
+        ({"reference": "TSM"}, "reference 'TSM' is none of the networks. Did you mean 'TSN'?"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(study_file, values, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        Study.load(changed(study_file, **values))
+
+
+def test_a_mistake_in_a_setting_is_named(study_file):
+    study = Study.load(changed(study_file, settings={"optim": {"epoch": 5}}))
+    with pytest.raises(ConfigError, match=r"tiny.yaml: there is no setting 'optim.epoch'. Did you mean 'optim.epochs'"):
+        study.recipe_of(study.cell("TSN/ann/0"))
+    study = Study.load(changed(study_file, settings={"optim": {"epochs": "many"}}))
+    with pytest.raises(ConfigError, match=r"tiny.yaml: .*optim.epochs"):
+        study.recipe_of(study.cell("TSN/ann/0"))
+    with pytest.raises(ConfigError, match=r"no cell 'TSN/anna/0'\. Did you mean 'TSN/ann/0'"):
+        study.cell("TSN/anna/0")
+
+
+def test_a_study_may_extend_another(study_file):
+    path = study_file.with_name("more.yaml")
+    path.write_text(
+        yaml.safe_dump({"extends": "tiny.yaml", "folds": {"ann": {"train": "subject=bob"}}}, sort_keys=False)
+    )
+    study = Study.load(path)
+    assert (study.name, study.title, list(study.folds)) == ("more", "Two networks, two people", ["ann"])
+    path.write_text(yaml.safe_dump({"extends": "more.yaml"}, sort_keys=False))
+    with pytest.raises(ConfigError, match="extends itself"):
+        Study.load(path)
+
+
+@pytest.mark.parametrize("path", EVIDENCE, ids=lambda path: path.stem)
+def test_the_studies_of_the_evidence_fit_their_recipe(path):
+    study = Study.load(path)
+    for cell in study.cells():
+        study.recipe_of(cell).check()
+
+
+def test_the_evidence_is_found():
+    assert len(EVIDENCE) >= 4
