@@ -1,0 +1,51 @@
+"""`teinet explain`: where a network looked in a clip, what its gates let pass, how its kernels mix time; one page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument("weights", help="a run's folder (its last weights) or a .safetensors file")
+    parser.add_argument("video", help="a file, or a folder of numbered pictures")
+    parser.add_argument("--label", default=None, help="the class to draw maps for (default: the best one)")
+    parser.add_argument("--output", default=None, metavar="PAGE", help="by default CLIP-explained.html, here")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON; a page only with --output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look inside and write the page; returns 0.
+
+    Raises:
+        TeinetError: weights or a clip that cannot be used.
+    """
+    from teinet.cli.text import printable
+    from teinet.explain.inside import look_inside
+    from teinet.explain.page import render_page
+    from teinet.files import replacing
+    from teinet.inference import Recognizer
+
+    recognizer = Recognizer.load(args.weights, device=args.device)
+    inside = look_inside(recognizer, args.video, label=args.label)
+    output = args.output or (None if args.json else f"{Path(args.video).stem}-explained.html")
+    if output:
+        page = render_page(
+            inside,
+            clip=Path(args.video).name,
+            weights=str(args.weights),
+            network=recognizer.header["architecture"]["name"],
+            licence=recognizer.header.get("licence") or "",
+        )
+        with replacing(output) as part:
+            part.write_text(page, encoding="utf-8", errors="replace")
+    if args.json:
+        print(json.dumps(inside.to_dict(), indent=2))
+        return 0
+    best = ", ".join(f"{name} {100 * score:.1f} %" for name, score in inside.labels[:3])
+    print(printable(f"{args.video}: {best}"))
+    print(printable(f"page: {output}"))
+    return 0
