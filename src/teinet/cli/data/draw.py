@@ -17,6 +17,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     meaning = {p.arg_name: p.description for p in text.params}
     parser.description = text.short_description
     parser.add_argument("folder", help="where to write; an interrupted drawing goes on")
+    parser.add_argument(
+        "--footage",
+        default=None,
+        metavar="FOLDER",
+        help="draw on real video: these files run behind the things, forwards or backwards, and pieces of them are on "
+        "the things",
+    )
     for field in fields(MotionPairs):
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
@@ -35,6 +42,6 @@ def run(args: argparse.Namespace) -> int:
 
     settings = MotionPairs(**{f.name: getattr(args, f.name) for f in fields(MotionPairs)})
     console = Console()
-    folder = draw_with_progress(Path(args.folder), settings, console)
+    folder = draw_with_progress(Path(args.folder), settings, console, args.footage)
     console.print(f"{folder}: ready. Next: teinet train --data {folder}", highlight=False, soft_wrap=True)
     return 0

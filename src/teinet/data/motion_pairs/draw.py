@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from teinet.data.encode import write_reversed, write_video
-from teinet.data.motion_pairs.motions import PAIRS, draw_clip
+from teinet.data.motion_pairs.footage import Footage
+from teinet.data.motion_pairs.motions import PAIRS, stage
+from teinet.data.motion_pairs.scenes import render
 from teinet.data.motion_pairs.settings import SPLITS, MotionPairs
 from teinet.errors import ConfigError
 from teinet.files import replacing
@@ -28,6 +30,7 @@ def draw(
     root: str | os.PathLike,
     settings: MotionPairs | None = None,
     *,
+    footage: str | os.PathLike | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -36,15 +39,18 @@ def draw(
     Args:
         root: a new or empty folder, or one that an earlier call began to fill.
         settings: what to draw; None takes the defaults of MotionPairs.
+        footage: a folder of video files to draw on, in place of drawn backgrounds and textures; at least 8.
         workers: threads that draw (numpy and the encoder let go of the interpreter), at least 1; None takes one a
             core. The files do not depend on it.
         progress: called with (clips drawn, clips in all) after each drawing; a clip is a file.
 
     Raises:
-        ConfigError: `root` holds anything else, or the data set with other settings.
+        ConfigError: `root` holds anything else, or the data set with other settings; too little footage.
+        VideoError: footage that cannot be read.
     """
     root, settings = Path(root), settings or MotionPairs()
-    _claim(root, settings)
+    real = None if footage is None else Footage(Path(footage))
+    _claim(root, settings, real)
     jobs = list(_jobs(settings))
     missing = [job for job in jobs if not all(path.exists() for path in _paths(root, job))]
     total = 2 * len(jobs)
@@ -54,7 +60,7 @@ def draw(
             for name in pair:
                 (root / split / name).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=workers or os.cpu_count()) as pool:
-        tasks = [pool.submit(_draw_both, root, settings, job) for job in missing]
+        tasks = [pool.submit(_draw_both, root, settings, real, job) for job in missing]
         try:
             for task in as_completed(tasks):
                 task.result()
@@ -88,17 +94,22 @@ def _paths(root: Path, job: Job) -> tuple[Path, Path]:
     return forward, backward
 
 
-def _draw_both(root: Path, settings: MotionPairs, job: Job) -> None:
+def _draw_both(root: Path, settings: MotionPairs, footage: Footage | None, job: Job) -> None:
     split, pair, index = job
     rng = np.random.default_rng([settings.seed, SPLITS.index(split), pair, index])
     forward, backward = _paths(root, job)
-    write_video(forward, draw_clip(pair, settings, rng), settings.frame_rate)
+    scene = stage(pair, settings, rng)
+    if footage is not None:
+        footage.put_behind(scene, split, settings, rng)
+    write_video(forward, render(scene, settings, rng), settings.frame_rate)
     write_reversed(forward, backward)
 
 
-def _claim(root: Path, settings: MotionPairs) -> None:
+def _claim(root: Path, settings: MotionPairs, footage: Footage | None) -> None:
     """Make sure that `root` is ours with these settings, or new; leaves the settings there before any clip is drawn."""
     wanted = {"data_set": "motion_pairs", "drawing": DRAWING, "seed": settings.seed, "settings": asdict(settings)}
+    if footage is not None:
+        wanted["footage"] = footage.facts()
     file = root / SETTINGS_FILE
     if root.exists() and not root.is_dir():
         raise ConfigError(f"{root}: is a file; motion_pairs needs a folder to draw into")
@@ -125,6 +136,8 @@ def _difference(found: object, wanted: dict) -> str:
     old = found.get("settings", {})
     new = wanted["settings"]
     differ = [f"{key} {old.get(key)}, not {value}" for key, value in new.items() if old.get(key) != value]
+    if found.get("footage") != wanted.get("footage"):
+        differ.append("on other footage")
     return "holds motion_pairs with other settings (" + "; ".join(differ) + ")"
 
 

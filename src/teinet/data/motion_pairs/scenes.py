@@ -50,6 +50,7 @@ class Scene:
     background: np.ndarray | None = None  # (S, S, 3) float32
     background_x: np.ndarray | None = None  # (T,) offsets in pixels of the background's texture
     background_y: np.ndarray | None = None
+    footage: np.ndarray | None = None  # (T, S, S, 3) float32: real video in place of background
     camera_x: np.ndarray | None = None  # (T,) in picture coordinates
     camera_y: np.ndarray | None = None
 
@@ -123,6 +124,8 @@ def render(scene: Scene, settings: MotionPairs, rng: np.random.Generator) -> np.
 
 
 def _background(scene: Scene, frames: int, size: int) -> np.ndarray:
+    if scene.footage is not None:  # shot by a camera of its own
+        return scene.footage.copy()
     canvas = np.empty((frames, size, size, 3), np.float32)
     tile, period = scene.background, len(scene.background)
     row = np.arange(size + 1)
