@@ -104,8 +104,10 @@ def test_usage_errors_come_before_any_work(place, tmp_path):
         call(weights, video, "--output", tmp_path / "no" / "a.json")
     with pytest.raises(ConfigError, match="device"):
         call(weights, video, "--device", "abacus")
-    with pytest.raises(CheckpointError):
+    with pytest.raises(ConfigError, match="no weights named"):
         call(video, video)
+    with pytest.raises(CheckpointError, match="no such file"):
+        call(tmp_path / "gone.safetensors", video)
 
 
 def test_an_interrupt_loses_no_answer(place, capsys, monkeypatch):

@@ -23,8 +23,16 @@ CSV_COLUMNS = ("path", "rank", "label", "score", "num_frames", "start", "end", "
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("weights", help="a run's folder (its last weights) or a .safetensors file")
-    parser.add_argument("videos", nargs="+", help="files, folders and all in them, patterns like 'more/*.webm'")
+    parser.add_argument(
+        "words",
+        nargs="+",
+        metavar=("WEIGHTS", "VIDEO"),
+        help="a run's folder (its last weights) or a .safetensors file; then files, folders and all in them, patterns "
+        "like 'more/*.webm'",
+    )
+    parser.add_argument(
+        "--weights", default=None, metavar="NAME", help="a recogniser that comes with the library, or a file as above"
+    )
     parser.add_argument("--top-k", type=int, default=5, help="how many classes to name (default: 5)")
     parser.add_argument("--views", default="1x1", help="clips x crops to look at: 1x1 is quick, 10x3 is thorough")
     parser.add_argument("--start", type=float, default=None, help="look at the video from this second on")
@@ -55,12 +63,15 @@ def run(args: argparse.Namespace) -> int:
     from teinet.inference.files import find_videos
 
     problems: list[str] = []
-    videos = find_videos(args.videos, problems)
+    weights, words = _weights(args)
+    videos = find_videos(words, problems)
     if args.output:
         _check_writable(args.output)
     if args.precision and not args.optimize:
         raise ConfigError("--precision belongs to --optimize")
-    recognizer = Recognizer.load(args.weights, device=args.device)
+    recognizer = Recognizer.load(weights, device=args.device)
+    if recognizer.header["licence"]:
+        print(printable(f"{weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
     if args.optimize:
         recognizer = recognizer.optimize(engine=args.optimize, precision=args.precision or "auto")
     answers = recognizer.predict_many(videos, top_k=args.top_k, views=args.views, start=args.start, end=args.end)
@@ -80,6 +91,30 @@ def run(args: argparse.Namespace) -> int:
             print(f"stopped after {done} of {len(videos)} videos; their answers are written", file=sys.stderr)
             return 130
     return int(failed)
+
+
+def _weights(args: argparse.Namespace) -> tuple[str, list[str]]:
+    """The weights, and the videos.
+
+    Raises:
+        ConfigError: no weights were named, or no video.
+    """
+    from teinet.models.checkpoint import LAST, shipped_file
+    from teinet.models.shipped import list_shipped
+
+    if args.weights is not None:
+        return args.weights, args.words
+    first, videos = args.words[0], args.words[1:]
+    path = Path(first)
+    if path.suffix == ".safetensors" or (path / LAST).is_file() or (not path.exists() and shipped_file(first)):
+        if not videos:
+            raise ConfigError(f"{first} are weights; name the videos behind them")
+        return first, videos
+    if videos and not path.is_file():  # loading says what is wrong with it
+        return first, videos
+    shipped = [f"--weights {each.name} ({each.summary})" for each in list_shipped()]
+    ways = [*shipped, "a run's folder or .safetensors file before the videos"]
+    raise ConfigError(f"no weights named; there is {', or '.join(ways)}")
 
 
 def _shown(args: argparse.Namespace) -> bool:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -25,6 +27,7 @@ from teinet.models.weights import load_fitting
 log = logging.getLogger("teinet")
 
 FORMAT = 1
+SHIPPED = Path(__file__).parents[1] / "weights"  # recognisers that come with the library; see `models.shipped`
 LAST = "last.safetensors"  # what a training run calls its last weights
 _KEY = "teinet"
 _DEFAULTS: dict[str, Any] = {
@@ -34,19 +37,29 @@ _DEFAULTS: dict[str, Any] = {
     "recipe": {},
     "scores": {},
     "licence": "",
+    "card": {},
     "version": "",
 }
 _NOT_FROM_A_FILE = ("pretrained", "backbone_weights")  # a header must not make us fetch or open anything else
 
 
-def save_weights(path: str | Path, model: VideoClassifier, header: dict[str, Any] | None = None) -> None:
+def save_weights(
+    path: str | Path,
+    model: VideoClassifier,
+    header: dict[str, Any] | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write a recogniser's file; an older file of that name stays whole until the new one is complete.
 
     Args:
         path: the file; folders that are missing are made.
         model: the network, on any device.
-        header: class_names, preprocessing, sampling, recipe, scores, licence; and the architecture of a model that
-            `create_model` did not build.
+        header: class_names, preprocessing, sampling, recipe, scores, licence, card; and the architecture of a model
+            that `create_model` did not build.
+
+        dtype: what fractions are written in; None keeps the model's own. float16 halves the file, and the network that
+            is loaded from it computes in float32 again.
 
     Raises:
         ConfigError: a model that `create_model` did not build and no architecture is given for, class names that do
@@ -67,7 +80,10 @@ def save_weights(path: str | Path, model: VideoClassifier, header: dict[str, Any
         raise ConfigError(f"the header of {path} cannot be written as JSON: {error}.") from error
     if wrong := next(_wrong_values(json.loads(text)), None):
         raise ConfigError(f"the header of {path} would not load again: {wrong}.")
-    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    tensors = {
+        key: value.detach().cpu().to(dtype if value.is_floating_point() else None).contiguous()
+        for key, value in model.state_dict().items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
         part.write_bytes(save(tensors, metadata={_KEY: text}))
@@ -136,15 +152,17 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
 
 
 def weights_file(path: str | Path) -> Path:
-    """The recogniser file that `path` names: itself, or the last weights of a run's folder.
+    """The recogniser file that `path` names: itself, the last weights of a run's folder, or a shipped recogniser.
 
     Args:
-        path: a file, which need not exist, or a folder.
+        path: a file, which need not exist, a folder, or a name of `models.shipped`; what exists goes before a name.
 
     Raises:
         CheckpointError: a folder that holds none.
     """
     path = Path(path)
+    if not path.exists():
+        return shipped_file(path) or path
     if not path.is_dir():
         return path
     if not (path / LAST).is_file():
@@ -154,27 +172,45 @@ def weights_file(path: str | Path) -> Path:
     return path / LAST
 
 
+def shipped_file(name: str | Path) -> Path | None:
+    """The file of the recogniser of this name that comes with the library; None where there is none."""
+    path = SHIPPED / f"{name}.safetensors"
+    return path if Path(name).name == str(name) and path.is_file() else None
+
+
 def read_recogniser(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors of a recogniser's file, with every key of the header present.
 
     Args:
-        path: the file, or a run's folder.
+        path: the file, a run's folder, or a shipped recogniser's name.
 
     Raises:
         CheckpointError: it is none, is cut off, of a newer format, or has a damaged header.
     """
     path = weights_file(path)
+    with _opened(path) as file:
+        header = _header(path, file.metadata() or {})
+        return header, {key: file.get_tensor(key) for key in file.keys()}
+
+
+def read_header(path: str | Path) -> dict[str, Any]:
+    """A recogniser's header alone, without its tensors; see `read_recogniser`."""
+    path = weights_file(path)
+    with _opened(path) as file:
+        return _header(path, file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file.")
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            yield file
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"{path}: not a safetensors file, or cut off ({error}). Copy it again, or export it again from its run."
         ) from error
-    return _header(path, metadata), tensors
 
 
 def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
@@ -200,7 +236,7 @@ def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
 
 # What a header's values must be; other keys are free.
 _PARTS = {"architecture": dict, "class_names": list, "preprocessing": dict, "sampling": dict, "recipe": dict}
-_PARTS |= {"scores": dict, "licence": str, "version": str}
+_PARTS |= {"scores": dict, "licence": str, "card": dict, "version": str}
 _VALUES: dict[str, dict[str, type | tuple[type, ...]]] = {
     "architecture": {"name": str, "num_classes": int, "num_frames": int, "dropout": (int, float), "stages": list},
     "preprocessing": {"size": int, "short_side": int, "interpolation": str, "mean": list, "std": list},

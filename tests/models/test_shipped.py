@@ -1,0 +1,82 @@
+"""Recognisers that come with the library: found by name, listed with their cards, half as large and as good."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import teinet
+from teinet.cli.main import main
+from teinet.models import checkpoint
+from teinet.models.checkpoint import load_weights, read_header, save_weights
+from teinet.models.shipped import list_shipped
+from tests import miniatures
+
+CARD = {"title": "waving or not", "figures": "80 % of 40 clips", "data": "drawn", "not_for": "deciding anything"}
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """A folder with one shipped recogniser, `waves`; and its network."""
+    folder = tmp_path / "weights"
+    monkeypatch.setattr(checkpoint, "SHIPPED", folder)
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    model = teinet.create_model("teinet_test_resnet", num_classes=2, num_frames=4, pretrained=False)
+    header = {"class_names": ["wave", "other"], "licence": "MIT", "card": CARD, "preprocessing": {"size": 32}}
+    header["preprocessing"] |= {"short_side": 32, **{k: list(v) for k, v in list(model.data_config.items())[:2]}}
+    save_weights(folder / "waves.safetensors", model, header, dtype=torch.float16)
+    return model
+
+
+def test_a_shipped_recogniser_is_found_by_its_name_everywhere(weights, tmp_path, capsys):
+    clip = miniatures.write(tmp_path / "clip.mp4", 0)
+    assert teinet.Recognizer.load("waves").class_names == ("wave", "other")
+    for words in (["predict", "--weights", "waves", str(clip)], ["predict", "waves", str(clip)]):
+        assert main(words) == 0
+        said = capsys.readouterr()
+        assert "wave" in said.out and "licence of the weights: MIT" in said.err
+    assert main(["explain", "waves", str(clip)]) == 0
+
+
+def test_what_exists_goes_before_a_name(weights, tmp_path):
+    (tmp_path / "waves").mkdir()
+    with pytest.raises(teinet.errors.CheckpointError, match=r"waves holds no last\.safetensors"):
+        teinet.Recognizer.load("waves")
+
+
+@pytest.mark.parametrize("words", [["clip.mp4"], ["clip.mp4", "clip.mp4"], ["no.mp4"]])
+def test_without_weights_it_says_what_there_is(weights, tmp_path, capsys, words):
+    miniatures.write(tmp_path / "clip.mp4", 0)
+    assert main(["predict", *words]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "--weights waves (waving or not; 80 % of 40 clips; licence MIT)" in line
+
+
+def test_weights_without_videos_are_told_apart_from_a_video(weights, capsys):
+    assert main(["predict", "waves"]) == 2
+    assert "waves are weights; name the videos" in capsys.readouterr().err
+
+
+def test_half_precision_halves_the_file_and_computes_in_full(weights, tmp_path):
+    save_weights(tmp_path / "full.safetensors", weights, {"class_names": ["wave", "other"]})
+    half, full = checkpoint.SHIPPED / "waves.safetensors", tmp_path / "full.safetensors"
+    assert half.stat().st_size < 0.55 * full.stat().st_size
+    model, _ = load_weights(half)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    clips = torch.randint(256, (2, 4, 3, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        ours, theirs = model(clips), weights.eval()(clips)
+    np.testing.assert_allclose(ours, theirs, atol=2e-3 * float(theirs.abs().max()) + 1e-4)
+
+
+def test_the_header_is_read_without_the_tensors(weights):
+    assert [each.name for each in list_shipped()] == ["waves"]
+    assert read_header("waves")["card"] == CARD
+
+
+def test_a_file_without_a_card_has_an_empty_one(weights, tmp_path):
+    save_weights(tmp_path / "plain.safetensors", weights)
+    assert read_header(tmp_path / "plain.safetensors")["card"] == {}
