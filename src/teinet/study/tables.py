@@ -65,7 +65,7 @@ def rows(done: Done) -> list[Row]:
 
 
 def cells_of(done: Done) -> tuple[list[str], list[list[str]]]:
-    """The table as texts, shares in percent: the heads of its columns, and its lines; only columns that the study asks for."""
+    """The table as texts, shares in percent: heads and lines; only columns that the study asks for."""
     study = done.study
     several, seeds = len(study.folds) > 1, len(study.seeds) > 1
     columns = {
