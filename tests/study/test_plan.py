@@ -11,7 +11,9 @@ import yaml
 from teinet.errors import ConfigError
 from teinet.study.plan import Study
 
-EVIDENCE = sorted((Path(__file__).parents[2] / "benchmarks" / "evidence").glob("*_*.yaml"))
+EVIDENCE = [
+    path for path in (Path(__file__).parents[2] / "benchmarks" / "evidence").glob("*.yaml") if "recipe" not in path.name
+]
 
 
 def changed(path: Path, **values) -> Path:
