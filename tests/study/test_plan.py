@@ -11,9 +11,8 @@ import yaml
 from teinet.errors import ConfigError
 from teinet.study.plan import Study
 
-EVIDENCE = [
-    path for path in (Path(__file__).parents[2] / "benchmarks" / "evidence").glob("*.yaml") if "recipe" not in path.name
-]
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "evidence"
+EVIDENCE = sorted(path for path in FOLDER.glob("*.yaml") if "recipe" not in path.name)
 
 
 def changed(path: Path, **values) -> Path:
