@@ -23,12 +23,13 @@ CSV_COLUMNS = ("path", "rank", "label", "score", "num_frames", "start", "end", "
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
+    parser.usage = "%(prog)s WEIGHTS VIDEO... [options]\n       %(prog)s --weights NAME VIDEO... [options]"
     parser.add_argument(
         "words",
         nargs="+",
-        metavar=("WEIGHTS", "VIDEO"),
-        help="a run's folder (its last weights) or a .safetensors file; then files, folders and all in them, patterns "
-        "like 'more/*.webm'",
+        metavar="VIDEO",
+        help="files, folders and all in them, patterns like 'more/*.webm'; before them, unless --weights names it, a "
+        "run's folder (its last weights) or a .safetensors file",
     )
     parser.add_argument(
         "--weights", default=None, metavar="NAME", help="a recogniser that comes with the library, or a file as above"
