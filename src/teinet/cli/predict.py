@@ -113,9 +113,11 @@ def _weights(args: argparse.Namespace) -> tuple[str, list[str]]:
         return first, videos
     if videos and not path.is_file():  # loading says what is wrong with it
         return first, videos
-    shipped = [f"--weights {each.name} ({each.summary})" for each in list_shipped()]
-    ways = [*shipped, "a run's folder or .safetensors file before the videos"]
-    raise ConfigError(f"no weights named; there is {', or '.join(ways)}")
+    shipped = ", ".join(f"--weights {each.name} ({each.summary})" for each in list_shipped())
+    raise ConfigError(
+        "no weights named; put a run's folder or a .safetensors file before the videos"
+        + (f", or take what comes with the library: {shipped}" if shipped else "")
+    )
 
 
 def _shown(args: argparse.Namespace) -> bool:
