@@ -111,7 +111,7 @@ def test_the_command_writes_a_page(clip, tmp_path, monkeypatch, capsys):
     assert main(["explain", "net.safetensors", str(clip), "--label", "right"]) == 0
     page = (tmp_path / "clip-explained.html").read_text()
     assert "Where it saw “right”" in page and "licence of the weights: MIT" in page
-    assert page.count("data:image/png") == 2 * 4 + 4  # frames, their maps, four diagrams
+    assert page.count("data:image/png") == 2 * 4 + 3  # frames, their maps, three diagrams
     assert "http" not in page.replace("http-equiv", "")
     capsys.readouterr()
     assert main(["explain", "net.safetensors", str(clip), "--json"]) == 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from teinet.evaluation.scores import percent
 from teinet.explain.inside import Inside
 from teinet.explain.pictures import (
-    draw_gate_strength,
     draw_gates,
     draw_kernels,
     draw_movement,
@@ -40,7 +39,6 @@ def render_page(inside: Inside, *, clip: str, weights: str, network: str, licenc
         film=list(zip(map(inline, map(png, inside.frames)), map(inline, overlays(inside)), names, inside.frame_logits)),
         unit="s" if inside.times is not None else "",
         gates=inline(to_png(draw_gates(gated, names))) if gated else None,
-        strength=inline(to_png(draw_gate_strength(gated, names))) if gated else None,
         kernels=inline(to_png(draw_kernels(mixing))) if mixing else None,
         movement=inline(to_png(draw_movement(mixing))) if mixing else None,
     )

@@ -44,51 +44,42 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
-    """A panel for each stage, its last block: frames to the right, groups of channels downwards, light lets pass.
+    """A column for each stage, its last block: frames to the right, groups of channels downwards.
+
+    Above, the gates themselves, 0 to 1; below, how far they lie from their own mean over the clip: what motion changes.
 
     Args:
         blocks: those with gates.
         times: T names of the frames.
     """
     last = {block.stage: block for block in blocks}
-    figure = _figure(2.4 * len(last) + 0.9, 3.0)
-    panels = figure.subplots(1, len(last), squeeze=False)[0]
-    for axes, (stage, block) in zip(panels, last.items()):
+    images = {}
+    for stage, block in last.items():
         groups = np.array_split(block.gates, min(GROUPS, block.channels), axis=1)
-        image = np.stack([group.mean(axis=1) for group in groups])  # (groups, T-1)
-        shown = axes.imshow(image, vmin=0, vmax=1, cmap="viridis", aspect="auto", interpolation="nearest")
+        images[stage] = np.stack([group.mean(axis=1) for group in groups])  # (groups, T-1)
+    changes = {stage: image - image.mean(axis=1, keepdims=True) for stage, image in images.items()}
+    limit = max(1e-3, *(float(np.abs(change).max()) for change in changes.values()))
+    figure = _figure(2.2 * len(last) + 1.1, 4.6)
+    panels = figure.subplots(2, len(last), squeeze=False, sharex=True)
+    for row, name, shown, low, high, colours in (
+        (panels[0], "gate", images, 0, 1, "viridis"),
+        (panels[1], "gate less its mean", changes, -limit, limit, "RdBu_r"),
+    ):
+        for axes, image in zip(row, shown.values()):
+            drawn = axes.imshow(image, vmin=low, vmax=high, cmap=colours, aspect="auto", interpolation="nearest")
+            axes.set_yticks([])
+            axes.set_xticks(range(len(times) - 1), times[:-1], rotation=90)
+            _plain(axes)
+        row[0].set_ylabel(f"channels, {GROUPS} groups", fontsize=9, color="#333333")
+        figure.colorbar(drawn, ax=row, label=name, fraction=0.05)
+    for axes, (stage, block) in zip(panels[0], last.items()):
         axes.set_title(f"res{stage}, {block.channels} channels", fontsize=10, color="#222222")
-        axes.set_xticks(range(len(times) - 1), times[:-1], fontsize=8, rotation=90)
-        axes.set_yticks([])
-        _plain(axes)
-    panels[0].set_ylabel(f"channels, {GROUPS} groups", fontsize=9, color="#333333")
-    figure.colorbar(shown, ax=panels, label="gate", fraction=0.03)
-    return figure
-
-
-def draw_gate_strength(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
-    """The mean gate of each stage over the frames, and the spread over its channels."""
-    figure = _figure(6.4, 2.8)
-    axes = figure.subplots()
-    for stage in sorted({block.stage for block in blocks}):
-        gates = np.concatenate([block.gates for block in blocks if block.stage == stage], axis=1)  # (T-1, channels)
-        colour = STAGE_COLOURS.get(stage, COLOURS[-1])
-        steps = range(len(gates))
-        axes.plot(steps, gates.mean(1), color=colour, marker="o", markersize=3.5, label=f"res{stage}")
-        axes.fill_between(steps, *np.percentile(gates, (25, 75), axis=1), color=colour, alpha=0.12, linewidth=0)
-    axes.set_xticks(range(len(times) - 1), times[:-1], fontsize=8)
-    axes.set_ylim(0, 1)
-    axes.set_ylabel("gate: mean, middle half", fontsize=9, color="#333333")
-    axes.set_xlabel("frame, s" if any("." in time for time in times) else "frame", fontsize=9, color="#333333")
-    axes.legend(frameon=False, fontsize=8.5, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    _plain(axes)
-    axes.grid(axis="y", color="#e9ecef", linewidth=0.8)
     return figure
 
 
 def draw_movement(blocks: Sequence[Block]) -> Figure:
     """How far each block's kernels moved in training, coloured by stage."""
-    figure = _figure(6.4, 2.8)
+    figure = _figure(9.2, 3.0)
     axes = figure.subplots()
     for stage in sorted({block.stage for block in blocks}):
         where = [i for i, block in enumerate(blocks) if block.stage == stage]
