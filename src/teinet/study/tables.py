@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from teinet.study.results import Done
@@ -74,9 +75,9 @@ def cells_of(done: Done) -> tuple[list[str], list[list[str]]]:
         "± folds": (lambda r: _percent(r.over_folds)) if several else None,
         "± seeds": (lambda r: _percent(r.over_seeds)) if seeds else None,
         f"− {study.reference} (95 %)": (lambda r: _difference(r.difference)) if study.reference else None,
-        "backwards": (lambda r: _percent(r.backwards)) if study.backwards else None,
+        "back": (lambda r: _percent(r.backwards)) if study.backwards else None,
         "pairs": (lambda r: _percent(r.reversals and r.reversals[0])) if study.reversals else None,
-        "swapped": (lambda r: _percent(r.reversals and r.reversals[1])) if study.reversals else None,
+        "swap": (lambda r: _percent(r.reversals and r.reversals[1])) if study.reversals else None,
         "ECE": lambda r: _percent(r.calibration),
         "cells": lambda r: f"{r.cells}/{r.of}",
         "min": lambda r: EMPTY if _absent(r.minutes) else f"{r.minutes:.1f}",
@@ -88,9 +89,10 @@ def cells_of(done: Done) -> tuple[list[str], list[list[str]]]:
 def rich_table(done: Done) -> Table:
     """For a terminal."""
     heads, lines = cells_of(done)
-    table = Table(title=done.study.title, title_justify="left", pad_edge=False)
-    for i, head in enumerate(heads):
-        table.add_column(head, justify="right" if i else "left", overflow="fold")
+    table = Table(title=done.study.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for i, head in enumerate(heads):  # on a narrow terminal only names and intervals are folded
+        folds = not i or head.startswith("−")
+        table.add_column(head, justify="right" if i else "left", overflow="fold", no_wrap=not folds)
     for line in lines:
         table.add_row(*line)
     return table
