@@ -49,7 +49,9 @@ def test_the_digest_follows_what_decides_and_nothing_else(study_file):
     other = Study.load(changed(study_file, title="Another", settings={"run": {"workers": 3, "threads": 1}}))
     assert other.digest(cell) == study.digest(cell)
     assert study.digest(study.cell("TSN/bob/0")) != study.digest(cell) != study.digest(study.cell("TIM/ann/0"))
-    assert Study.load(changed(study_file, settings={"optim": {"lr": 0.03}})).digest(cell) != study.digest(cell)
+    before = study.digest(cell)
+    assert Study.load(changed(study_file, settings={"clip": {"size": 32, "mirror": False}})).digest(cell) == before
+    assert Study.load(changed(study_file, settings={"optim": {"lr": 0.03}})).digest(cell) != before
 
 
 @pytest.mark.parametrize(

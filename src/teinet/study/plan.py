@@ -137,10 +137,16 @@ class Study:
         return replace(recipe, data=data, model=model)
 
     def digest(self, cell: Cell) -> str:
-        """A hash of all settings that decide what a cell measures; those of the machine are left out."""
-        recipe = asdict(self.recipe_of(cell))
+        """A hash of the settings that decide what a cell measures; those of the machine are left out.
+
+        What stands at its default is left out too, so that a setting which is new to the library changes no hash.
+        """
+        recipe, default = asdict(self.recipe_of(cell)), asdict(Recipe())
         recipe["data"]["path"] = self.data
-        decides = {section: recipe[section] for section in ("data", "model", "clip", "optim")}
+        decides = {
+            section: {key: value for key, value in recipe[section].items() if value != default[section][key]}
+            for section in ("data", "model", "clip", "optim")
+        }
         return hashlib.sha256(json.dumps([decides, cell.seed], sort_keys=True).encode()).hexdigest()[:16]
 
 
