@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+import time
 
 import pytest
 import yaml
@@ -14,6 +16,7 @@ from teinet.study.cell import run_cell
 from teinet.study.plan import Study
 from teinet.study.results import Done
 from teinet.study.tables import cells_of, fill, markdown, rows
+from teinet.training.state import read_log
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -144,3 +147,25 @@ def test_options_out_of_range_are_refused(study_file, words, capsys):
     for extra in (["--jobs", "0"], ["--threads", "0"], ["--workers", "-1"], ["--cells", "none"], ["--json"]):
         assert main(["study", "run", str(study_file), *words, *extra]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_stopped_study_goes_on_where_it_was(study_file, words, capsys):
+    said = yaml.safe_load(study_file.read_text())
+    said |= {"networks": {"TIM": said["networks"]["TIM"]}, "settings": {"optim": {"epochs": 80}}, "reference": ""}
+    said |= {"folds": {"ann": said["folds"]["ann"]}}
+    study_file.write_text(yaml.safe_dump(said))
+    run = ["study", "run", str(study_file), *words, "--threads", "1", "--workers", "0"]
+    process = subprocess.Popen([sys.executable, "-m", "teinet", *run], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    log = study_file.parent / "work" / "tiny" / "tim--ann--0" / "log.csv"
+    deadline = time.monotonic() + 90
+    while len(read_log(log)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.terminate()
+    _, err = process.communicate(timeout=90)
+    assert process.returncode == 130 and b"0 of 1 cells done; the same command goes on" in err
+    before = read_log(log)
+    assert 2 <= len(before) < 80
+    assert main(run) == 0
+    after = read_log(log)
+    assert len(after) == 80 and after[: len(before)] == before  # what was learnt was not learnt again
+    capsys.readouterr()

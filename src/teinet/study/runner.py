@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -163,7 +162,7 @@ def _say_done(console: Console, one: _Running, results: str) -> None:
 
 def _stop(running: Sequence[_Running]) -> None:
     for one in running:
-        one.process.send_signal(signal.SIGINT)
+        one.process.terminate()  # SIGINT is deaf in what a shell began in the background
     for one in running:
         try:
             one.process.wait(_PATIENCE)
