@@ -226,7 +226,7 @@ def test_training_in_two_processes(clips, tmp_path, teinet):
 
 
 def test_a_bad_loss_in_two_processes_stops_both(clips, tmp_path, teinet):
-    done = teinet("train", *small(clips, "--devices", 2, "--name", "run", "--lr", 1e30, "--batch-size", 2), timeout=60)
+    done = teinet("train", *small(clips, "--devices", 2, "--name", "run", "--lr", 1e30, "--batch-size", 2), timeout=180)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert "the loss is" in line
