@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,8 @@ def draw_networks(done: Done) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    networks = list(done.study.networks)
-    figure = Figure(figsize=(6.4, 0.9 + 0.38 * len(networks)), dpi=DPI, layout="constrained")
+    networks, title = list(done.study.networks), textwrap.fill(done.study.title, 72)
+    figure = Figure(figsize=(6.4, 0.9 + 0.38 * len(networks) + 0.2 * title.count("\n")), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for y, network in enumerate(networks):
@@ -30,7 +31,7 @@ def draw_networks(done: Done) -> Figure:
             axes.plot(values, [y] * len(values), "o", mfc="none", color=colour, markersize=5, alpha=0.8)
             axes.plot([mean, mean], [y - 0.32, y + 0.32], color=colour, linewidth=2.4)
             if test == "test":
-                axes.annotate(f"{mean:.1f}", (mean, y), (0, 10), textcoords="offset points", ha="center", fontsize=8)
+                axes.annotate(f"{mean:.1f}", (mean, y), (0, 12), textcoords="offset points", ha="center", fontsize=8)
     axes.set_yticks(range(len(networks)), networks, fontsize=9)
     axes.set_ylim(len(networks) - 0.4, -0.7)
     axes.set_xlabel("top-1, %: rings are cells, bars their means" + _grey(done), fontsize=9, color="#333333")
@@ -39,7 +40,7 @@ def draw_networks(done: Done) -> Figure:
     axes.spines[["left", "bottom"]].set_color("#adb5bd")
     axes.grid(axis="x", color="#e9ecef", linewidth=0.8)
     axes.set_axisbelow(True)
-    figure.suptitle(done.study.title, fontsize=11, x=0.01, ha="left", color="#222222")
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left", color="#222222")
     return figure
 
 
