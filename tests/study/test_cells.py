@@ -12,7 +12,7 @@ import yaml
 from rich.console import Console
 
 from teinet.cli.main import main
-from teinet.study.cell import run_cell
+from teinet.study.cell import run_cell, run_folder
 from teinet.study.plan import Study
 from teinet.study.results import Done
 from teinet.study.tables import cells_of, fill, markdown, rows
@@ -113,7 +113,7 @@ def test_a_stopped_cell_goes_on_from_its_state(study_file):
     cell = study.cell("TIM/ann/0")
     places = {"data_root": root / "data", "work": root / "work", "threads": 1, "workers": 0}
     run_cell(study, cell, results=root / "results", console=Console(quiet=True), **places)
-    log = root / "work" / "tiny" / cell.slug / "log.csv"
+    log = run_folder(root / "work", study, cell) / "log.csv"
     seconds = log.read_text()
     run_cell(study, cell, results=root / "again", console=Console(quiet=True), **places)
     assert log.read_text() == seconds  # trained once
@@ -121,6 +121,17 @@ def test_a_stopped_cell_goes_on_from_its_state(study_file):
         json.loads((root / name / "tiny" / f"{cell.slug}.json").read_text()) for name in ("results", "again")
     )
     assert first["test"] == again["test"] and first["backwards"] == again["backwards"]
+
+
+def test_a_run_of_other_settings_is_not_gone_on_with(study_file):
+    study, root = Study.load(study_file), study_file.parent
+    cell = study.cell("TSN/ann/0")
+    places = {"data_root": root / "data", "work": root / "work", "results": root / "results"}
+    run_cell(study, cell, threads=1, workers=0, console=Console(quiet=True), **places)
+    said = yaml.safe_load(study_file.read_text()) | {"settings": {"optim": {"epochs": 3}}}
+    study_file.write_text(yaml.safe_dump(said))
+    path = run_cell(Study.load(study_file), cell, threads=1, workers=0, console=Console(quiet=True), **places)
+    assert json.loads(path.read_text())["curve"]["epoch"] == [1, 2, 3]
 
 
 def test_results_are_committed_alone(study_file, words, capsys):
@@ -156,7 +167,8 @@ def test_a_stopped_study_goes_on_where_it_was(study_file, words, capsys):
     study_file.write_text(yaml.safe_dump(said))
     run = ["study", "run", str(study_file), *words, "--threads", "1", "--workers", "0"]
     process = subprocess.Popen([sys.executable, "-m", "teinet", *run], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    log = study_file.parent / "work" / "tiny" / "tim--ann--0" / "log.csv"
+    study = Study.load(study_file)
+    log = run_folder(study_file.parent / "work", study, study.cell("TIM/ann/0")) / "log.csv"
     deadline = time.monotonic() + 90
     while len(read_log(log)) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)

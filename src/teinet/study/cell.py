@@ -44,7 +44,7 @@ def run_cell(
     Args:
         study, cell: what to run.
         data_root: the folder that the study's data lie in.
-        work: the folder of runs; the cell's is WORK/STUDY/CELL.
+        work: the folder of runs; see `run_folder`.
         results: the folder of results; the cell's file is RESULTS/STUDY/CELL.json.
         backbone_weights: a local file of 2-D weights.
         threads, workers: see `RunConfig`.
@@ -53,7 +53,7 @@ def run_cell(
     Raises:
         TeinetError: see `train` and `test`.
     """
-    folder = Path(work) / study.name / cell.slug
+    folder = run_folder(work, study, cell)
     recipe = study.recipe_of(cell, data_root=data_root, backbone_weights=backbone_weights)
     run = replace(recipe.run, output=str(folder.parent), name=folder.name, threads=threads, workers=workers)
     recipe = replace(recipe, run=run).with_absolute_paths()
@@ -88,6 +88,11 @@ def run_cell(
     target.parent.mkdir(parents=True, exist_ok=True)
     write_json(target, result)
     return target
+
+
+def run_folder(work: str | Path, study: Study, cell: Cell) -> Path:
+    """Where a cell's run lies: by its settings' hash too, so that a run of other settings is never gone on with."""
+    return Path(work) / study.name / f"{cell.slug}--{study.digest(cell)}"
 
 
 def result_file(results: str | Path, study: Study, cell: Cell) -> Path:

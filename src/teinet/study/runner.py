@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from teinet.errors import Interrupted
 from teinet.evaluation.scores import percent
-from teinet.study.cell import result_file
+from teinet.study.cell import result_file, run_folder
 from teinet.study.plan import Cell, Study
 from teinet.study.results import read_result
 from teinet.training.state import LOG, read_log
@@ -127,11 +127,14 @@ def run_cells(
             raise Interrupted(
                 f"stopped with {finished} of {len(todo)} cells done; the same command goes on where they were"
             ) from None
+        except BaseException:  # the cells are sessions of their own, and would go on alone
+            _stop(running)
+            raise
     return failed
 
 
 def _begin(study: Study, cell: Cell, where: Where, progress: Progress, epochs: dict) -> _Running:
-    folder = Path(where.work) / study.name / cell.slug
+    folder = run_folder(where.work, study, cell)
     folder.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "teinet", "study", "cell", str(study.file), str(cell), *where.words()]
     environment = {**os.environ, "OMP_NUM_THREADS": str(where.threads)} if where.threads else None
