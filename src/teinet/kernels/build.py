@@ -114,6 +114,8 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         for number in product(numbers, numbers) if name == "motion_gate" else product(numbers):
             function = getattr(library, "_".join((name, *number)))
             function.argtypes, function.restype = types, None
+    depthwise = library.depthwise_backward_float32
+    depthwise.argtypes, depthwise.restype = [*[p] * 6, n, i], None
     return library
 
 

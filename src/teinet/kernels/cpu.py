@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -12,6 +13,7 @@ from teinet.kernels import build
 
 TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 _CHUNKS = 16  # parts of a clip's pixels whose sums are kept apart: enough for the cores, whatever their number
+MOST_TAPS = 64  # of a depthwise convolution's kernel
 
 
 def forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int) -> Tensor:
@@ -53,6 +55,32 @@ def motion_gate(x: Tensor, weights: Sequence[Tensor], num_frames: int, offset: f
         scale.data_ptr(), clips, num_frames, height * width, channels, squeezed, offset, threads,
     )  # fmt: skip
     return scale, pooled, hidden
+
+
+def depthwise_backward(
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    dilation: tuple[int, int],
+    wants_x: bool,
+    wants_weight: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """dx like x and dw like weight (C, 1, kh, kw) of dy (N, C, Ho, Wo); dy and x channels-last float32."""
+    pictures, channels, height, width = x.shape
+    kernel = weight.shape[2:]
+    taps = kernel[0] * kernel[1]
+    chunks = min(_CHUNKS, pictures)
+    dx = torch.empty_like(x) if wants_x else None
+    sums = x.new_empty((chunks, taps, channels)) if wants_weight else None
+    geometry = (pictures, height, width, channels, *dy.shape[2:], *kernel, *stride, *padding, *dilation)
+    rows = weight.detach().reshape(channels, taps).t().contiguous()
+    _function("depthwise_backward", x.dtype)(
+        dy.data_ptr(), x.data_ptr(), rows.data_ptr(), _address(dx), _address(sums),
+        (ctypes.c_int64 * len(geometry))(*geometry), chunks, torch.get_num_threads(),
+    )  # fmt: skip
+    return dx, None if sums is None else sums.sum(0).t().reshape(weight.shape)
 
 
 @cache
