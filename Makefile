@@ -7,13 +7,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: help demo demo-quick test lint wheel clean
+.PHONY: help demo demo-quick test results-check lint wheel clean
 
 help:
-	@echo "make demo    draw motion_pairs, train TSN and TEINet on it, test, write a page with the result (minutes)"
-	@echo "make test    run the test suite"
-	@echo "make lint    check the style"
-	@echo "make wheel   build the package into dist/"
+	@echo "make demo           draw motion_pairs, train TSN and TEINet on it, test, write a page with the result (minutes)"
+	@echo "make test           run the test suite"
+	@echo "make results-check  train and test two cells of docs/results.md again, compare (minutes)"
+	@echo "make lint           check the style"
+	@echo "make wheel          build the package into dist/"
 
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "teinet needs Python 3.11 or newer; none found (set PYTHON=...)"; exit 2; }
@@ -29,6 +30,9 @@ demo-quick: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+results-check: $(STAMP)
+	$(BIN)/python benchmarks/evidence/check.py --threads 1 --workers 0 --jobs 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

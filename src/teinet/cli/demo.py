@@ -1,4 +1,4 @@
-"""`teinet demo`: draws clips, trains TSN and TEINet, tests both, recognises a clip, and writes a page."""
+"""`teinet demo`: shows a shipped recogniser, then trains and tests TSN and TEINet on drawn clips, and writes a page."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         verdict = "as expected" if result.holds else "NOT as expected"
         console.print(f"{verdict}: TSN, blind to order, at most 50 %; TEINet at least 70 %")
-    console.print(f"\n[bold]5  A held-out clip[/bold]: {result.clip} ({result.label})", highlight=False, soft_wrap=True)
+    console.print(f"\n[bold]6  A held-out clip[/bold]: {result.clip} ({result.label})", highlight=False, soft_wrap=True)
     console.print("  the first that TEINet names rightly, to explain; the table is the measurement", style="dim")
     for name, prediction in result.predictions.items():
         answers = ", ".join(f"{label} {percent(score)}" for label, score in prediction.labels)

@@ -1,4 +1,4 @@
-"""What `teinet demo` does: motion_pairs drawn, TSN and TEINet trained by one recipe, both tested, one clip recognised.
+"""What `teinet demo` does: a shipped recogniser shown, then TSN and TEINet trained by one recipe on motion_pairs, tested.
 
 The test split holds every clip forwards under one name and backwards under another, so TSN, blind to the order of
 frames, cannot pass 50 % top-1, however long it learns.
@@ -15,6 +15,7 @@ from rich.console import Console
 from teinet.data.motion_pairs import MotionPairs
 from teinet.data.motion_pairs.progress import draw_with_progress
 from teinet.data.splits import DataConfig, load_splits
+from teinet.demo.first_look import FirstLook, first_look
 from teinet.errors import ConfigError
 from teinet.evaluation.evaluate import evaluate
 from teinet.evaluation.progress import TestProgress
@@ -46,6 +47,7 @@ class Result:
     label: str
     seconds: dict[str, float]
     quick: bool
+    first_look: FirstLook | None
 
     @property
     def holds(self) -> bool:
@@ -85,16 +87,20 @@ def run_demo(folder: Path, *, quick: bool = False, console: Console | None = Non
     clips = QUICK_CLIPS if quick else CLIPS
     seconds: dict[str, float] = {}
     began = time.monotonic()
+    look = first_look(folder / "first_look", console)
+    seconds["first look"] = time.monotonic() - began
+
+    began = time.monotonic()
     total = 24 * (clips.train + clips.val + clips.test)
     console.print(
-        f"[bold]1  Drawing motion_pairs[/bold]: {total} clips of 24 classes, 12 pairs that are each other backwards",
+        f"[bold]2  Drawing motion_pairs[/bold]: {total} clips of 24 classes, 12 pairs that are each other backwards",
         soft_wrap=True,
     )
     data = draw_with_progress(folder / "motion_pairs", clips, console)
     seconds["draw"] = time.monotonic() - began
 
     runs, scores = {}, {}
-    for step, network in enumerate(NETWORKS, start=2):
+    for step, network in enumerate(NETWORKS, start=3):
         began = time.monotonic()
         blind = "sees frames, not their order" if network == "TSN" else "the same backbone with TEI modules"
         console.print(f"\n[bold]{step}  Training {network}[/bold]: {blind}")
@@ -102,7 +108,7 @@ def run_demo(folder: Path, *, quick: bool = False, console: Console | None = Non
         seconds[f"train {network}"] = time.monotonic() - began
 
     began = time.monotonic()
-    console.print("\n[bold]4  Testing[/bold] on clips that no training saw, each forwards and backwards")
+    console.print("\n[bold]5  Testing[/bold] on clips that no training saw, each forwards and backwards")
     test = load_splits(DataConfig(path=str(data)))["test"]
     recognizers = {network: Recognizer.load(run) for network, run in runs.items()}
     for network, recognizer in recognizers.items():
@@ -132,6 +138,7 @@ def run_demo(folder: Path, *, quick: bool = False, console: Console | None = Non
         label=test.class_names[test.labels[index]],
         seconds=seconds,
         quick=quick,
+        first_look=look,
     )
 
 

@@ -28,6 +28,7 @@ def write_page(result: Result) -> Path:
         "page.html.jinja",
         filters={"percent": percent, "duration": duration},
         **vars(result),
+        pairs=zip,
         curves=_curves(result),
         confusions={network: _confusion(scores) for network, scores in result.scores.items()},
         film=list(_film(result)),
