@@ -1,4 +1,4 @@
-"""What `teinet demo` does: a shipped recogniser shown, then TSN and TEINet trained by one recipe on motion_pairs, tested.
+"""What `teinet demo` does: a shipped recogniser shown, then TSN and TEINet trained by one recipe on motion_pairs.
 
 The test split holds every clip forwards under one name and backwards under another, so TSN, blind to the order of
 frames, cannot pass 50 % top-1, however long it learns.
