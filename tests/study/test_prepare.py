@@ -44,3 +44,19 @@ def test_a_folder_without_such_files_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["prepare.py", "utd_mhad", str(tmp_path), str(tmp_path / "out")])
     with pytest.raises(SystemExit, match="holds no file named like"):
         runpy.run_path(SCRIPT, run_name="__main__")
+
+
+def test_words_of_a_slot_keep_their_sentence_together(tmp_path, monkeypatch):
+    names = [f"clips/{k:03d}.mp4" for k in range(200)]
+    words = tmp_path / "words.csv"
+    rows = [f"{name},{slot / 2},{slot / 2 + 0.4},w{slot},{kind}" for name in names for slot, kind in enumerate("ab")]
+    words.write_text("\n".join(["path,start,end,label,slot", *rows]) + "\n")
+    folds = []
+    for kind in "ab":
+        monkeypatch.setattr(sys, "argv", ["words.py", str(words), kind])
+        runpy.run_path(SCRIPT.replace("prepare", "words"), run_name="__main__")
+        found = list(csv.DictReader((tmp_path / f"{kind}.csv").open()))
+        assert [row["path"] for row in found] == names and {row["slot"] for row in found} == {kind}
+        folds.append([row["fold"] for row in found])
+    assert folds[0] == folds[1]
+    assert all(20 <= folds[0].count(str(k)) <= 60 for k in range(5))
