@@ -22,7 +22,7 @@ MAY = {
     "data": set(),
     "evaluation": {"models", "data", "inference"},  # it measures recognisers
     "inference": {"models", "data"},
-    "training": {"models", "data", "evaluation"},  # validation is the test of `evaluation`
+    "training": {"kernels", "models", "data", "evaluation"},  # validation is the test of `evaluation`
     "report": {"models", "data", "training", "evaluation", "inference"},  # it reads what runs and tests left
     "benchmark": {"kernels", "models", "data", "training", "evaluation", "inference"},  # what they do, timed
     "explain": {"layers", "models", "data", "inference", "evaluation", "report"},  # one prediction, looked into

@@ -18,8 +18,8 @@ SHAPES = st.tuples(st.integers(1, 3), FRAMES, CHANNELS, SIDES, SIDES)
 any_case = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def run(x, weight, gate, num_frames):
-    return temporal_conv(x, weight, gate, num_frames=num_frames)
+def run(x, weight, gate, num_frames, lag):
+    return temporal_conv(x, weight, gate, num_frames=num_frames, lag=lag)
 
 
 @any_case
@@ -28,17 +28,19 @@ def run(x, weight, gate, num_frames):
     st.sampled_from([torch.float64, torch.float32, torch.bfloat16]),
     st.sampled_from(["both", "weight", "gate"]),
     st.sampled_from(["channels_last", "channels_last", "contiguous", "sliced", "expanded"]),
+    st.sampled_from([0, 1]),
 )
-def test_temporal_conv_is_the_equations(form, shape, dtype, kind, layout):
+def test_temporal_conv_is_the_equations(form, shape, dtype, kind, layout, lag):
     if dtype == torch.bfloat16 and (form == "reference" or layout != "channels_last"):
         return  # plain torch rounds between the two steps; the fused form does not
-    truth.check_temporal_conv(run, shape, dtype, kind=kind, layout=layout)
+    truth.check_temporal_conv(run, shape, dtype, kind=kind, layout=layout, lag=lag)
 
 
+@pytest.mark.parametrize("lag", [0, 1])
 @pytest.mark.parametrize("kind", ["both", "weight", "gate"])
 @pytest.mark.parametrize("shape", [(1, 8, 2100, 7, 5), (2, 3, 256, 57, 31), (1, 8, 64, 56, 56)])
-def test_shapes_that_fill_several_tiles_and_blocks(form, shape, kind):
-    truth.check_temporal_conv(run, shape, torch.float32, kind=kind, layout="channels_last")
+def test_shapes_that_fill_several_tiles_and_blocks(form, shape, kind, lag):
+    truth.check_temporal_conv(run, shape, torch.float32, kind=kind, layout="channels_last", lag=lag)
 
 
 @any_case
@@ -74,6 +76,7 @@ def test_motion_gate_is_the_equations(form, shape, hidden, dtype, offset, layout
 
 
 def test_a_pooled_mean_of_many_pixels_is_exact_to_rounding(form):
+    torch.manual_seed(0)
     x = torch.randn(8, 16, 100, 100) + 100
     x = x.contiguous(memory_format=torch.channels_last)
     eye, zero = torch.eye(16)[:, :, None, None], torch.zeros(16)
@@ -141,6 +144,8 @@ def test_shapes_that_do_not_fit_are_refused():
     x = torch.randn(8, 16, 5, 6)
     with pytest.raises(ConfigError, match=r"T = 3"):
         temporal_conv(x, num_frames=3)
+    with pytest.raises(ConfigError, match=r"lag must be 0 or 1"):
+        temporal_conv(x, torch.randn(16, 3), num_frames=4, lag=2)
     with pytest.raises(ConfigError, match=r"\(C, 3\) for C = 16"):
         temporal_conv(x, torch.randn(16, 1, 3), num_frames=4)
     with pytest.raises(ConfigError, match=r"8 x 16"):

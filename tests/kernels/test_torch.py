@@ -29,7 +29,7 @@ def test_torch_accepts_the_operators(gradient):
     dy = frames(8, 16, 5, 3)
     plain = [tensor.detach() for tensor in (x, weight, gate)]
     for wanted in ((True, True), (True, False), (False, True)):
-        check(torch.ops.teinet.temporal_conv_backward.default, (dy, *plain, 4, *wanted))
+        check(torch.ops.teinet.temporal_conv_backward.default, (dy, *plain, 4, 0, *wanted))
     sizes = (2, 16, 1, 1), (2,), (2, 16, 1, 1), (2,), (16, 2, 1, 1), (16,)
     weights = [torch.randn(size, requires_grad=gradient) for size in sizes]
     check(torch.ops.teinet.motion_gate.default, (x, *weights, 4, 0.5))

@@ -16,13 +16,13 @@ SHAPES = [(2, 8, 33, 3, 5), (1, 1, 7, 2, 2), (1, 3, 64, 9, 5), (2, 2, 100, 1, 1)
 TYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
-def run(x, weight, gate, num_frames):
-    return temporal_conv(x, weight, gate, num_frames=num_frames)
+def run(x, weight, gate, num_frames, lag):
+    return temporal_conv(x, weight, gate, num_frames=num_frames, lag=lag)
 
 
 def numbers() -> None:
-    for shape, dtype, kind in itertools.product(SHAPES, TYPES, ("both", "weight", "gate")):
-        truth.check_temporal_conv(run, shape, dtype, kind=kind, layout="channels_last")
+    for shape, dtype, kind, lag in itertools.product(SHAPES, TYPES, ("both", "weight", "gate"), (0, 1)):
+        truth.check_temporal_conv(run, shape, dtype, kind=kind, layout="channels_last", lag=lag)
 
 
 def tools() -> None:

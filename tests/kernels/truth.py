@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def temporal_conv(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int) -> Tensor:
+def temporal_conv(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int = 0) -> Tensor:
     """Eq. 3's product and Eq. 4 on x (B*T, C, H, W)."""
     clip = x.double().unflatten(0, (-1, num_frames))  # (B, T, C, H, W)
     if gate is not None:
@@ -16,11 +16,10 @@ def temporal_conv(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_fra
     v = weight.double()[:, :, None, None].unbind(1)  # (C, 1, 1)
     frames = []
     for t in range(num_frames):
-        y = v[1] * clip[:, t]
-        if t > 0:
-            y = y + v[0] * clip[:, t - 1]
-        if t + 1 < num_frames:
-            y = y + v[2] * clip[:, t + 1]
+        y = torch.zeros_like(clip[:, t])
+        for i, from_frame in enumerate((t - 1 - lag, t - lag, t + 1 - lag)):
+            if 0 <= from_frame < num_frames:
+                y = y + v[i] * clip[:, from_frame]
         frames.append(y)
     return torch.stack(frames, 1).flatten(0, 1)
 
@@ -49,11 +48,13 @@ def gradients(y: Tensor, towards: Tensor, inputs: list[Tensor]) -> list[Tensor]:
     return list(torch.autograd.grad((y * towards).sum(), inputs))
 
 
-def check_temporal_conv(function, shape: tuple[int, ...], dtype: torch.dtype, *, kind: str, layout: str) -> None:
+def check_temporal_conv(
+    function, shape: tuple[int, ...], dtype: torch.dtype, *, kind: str, layout: str, lag: int = 0
+) -> None:
     """Hold a form, output and all gradients, to float64.
 
     Args:
-        function: takes x, weight, gate and num_frames.
+        function: takes x, weight, gate, num_frames and the lag.
         shape: B, T, C, H, W.
         kind: "both", "weight" (TIM alone) or "gate" (MEM alone).
         layout: "channels_last", "contiguous", "sliced" or "expanded".
@@ -69,7 +70,7 @@ def check_temporal_conv(function, shape: tuple[int, ...], dtype: torch.dtype, *,
 
     def run(what, *tensors: Tensor | None, towards: Tensor) -> list[Tensor]:
         inputs = [tensor if tensor is None else tensor.detach().requires_grad_() for tensor in tensors]
-        y = what(*inputs, num_frames)
+        y = what(*inputs, num_frames, lag)
         return [y.detach(), *gradients(y, towards, [tensor for tensor in inputs if tensor is not None])]
 
     got = run(function, x, weight, gate, towards=towards)
@@ -83,7 +84,7 @@ def check_temporal_conv(function, shape: tuple[int, ...], dtype: torch.dtype, *,
     limit = {torch.float64: 1e-13, torch.float32: 1e-6, torch.bfloat16: 8e-3, torch.float16: 1e-3}[dtype]
     for name, ours, theirs, size in zip(("y", *names), got, want, sizes, strict=True):
         wrong = error(ours, theirs, size)
-        assert wrong < limit, f"{name} of {shape}, {dtype}, {kind}, {layout}: {wrong}"
+        assert wrong < limit, f"{name} of {shape}, {dtype}, {kind}, {layout}, lag {lag}: {wrong}"
 
 
 def lay_out(x: Tensor, layout: str) -> Tensor:

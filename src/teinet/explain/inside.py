@@ -32,6 +32,7 @@ class Block:
         gates: (T-1, C) MEM's sigmoid, 0 to 1; None where there is no MEM.
         kernels: (C, 3) what TIM multiplies frames t-1, t, t+1 by; None where there is no TIM.
         initial: (C, 3) what these kernels were before training; None likewise.
+        causal: whether the kernels lie on frames t-2, t-1, t.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Block:
     gates: np.ndarray | None
     kernels: np.ndarray | None
     initial: np.ndarray | None
+    causal: bool = False
 
     @property
     def moved(self) -> float:
@@ -178,5 +180,7 @@ def _blocks(model: VideoClassifier, gates: dict[str, np.ndarray]) -> Iterator[Bl
         kernels = initial = None
         if tim is not None:
             kernels = tim.V.detach().float().cpu().numpy()
-            initial = TIM(tim.channels, num_frames=1, init=init).V.detach().numpy()
-        yield Block(place.name, place.stage, place.channels, gates.get(name), kernels, initial)
+            initial = TIM(tim.channels, num_frames=1, init=init, causal=tim.causal).V.detach().numpy()
+        yield Block(
+            place.name, place.stage, place.channels, gates.get(name), kernels, initial, tim is not None and tim.causal
+        )

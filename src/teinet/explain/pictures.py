@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GROUPS = 16  # of neighbouring channels, whose gates are averaged
+# a kernel's taps, by what a channel began by taking, each with its colour; and where they lie
+_BOTH_SIDES = ((2, COLOURS[0], "next"), (1, COLOURS[5], "this"), (0, COLOURS[1], "previous")), ("t−1", "t", "t+1")
+_CAUSAL = ((2, COLOURS[5], "this"), (1, COLOURS[1], "previous")), ("t−2", "t−1", "t")
 STAGE_COLOURS = dict(zip((2, 3, 4, 5), COLOURS))
 
 
@@ -104,7 +107,8 @@ def draw_kernels(blocks: Sequence[Block]) -> Figure:
         learnt = np.concatenate([block.kernels for block in blocks if block.stage == stage])
         began = np.concatenate([block.initial for block in blocks if block.stage == stage])
         lines = []
-        for tap, colour, name in ((2, COLOURS[0], "next"), (1, COLOURS[5], "this"), (0, COLOURS[1], "previous")):
+        taps, ticks = _CAUSAL if any(block.causal for block in blocks) else _BOTH_SIDES
+        for tap, colour, name in taps:
             own = began[:, tap] == 1  # the channels that began by taking this frame alone
             if not own.any():
                 continue
@@ -113,7 +117,7 @@ def draw_kernels(blocks: Sequence[Block]) -> Figure:
             lines += axes.plot(range(3), mean, color=colour, marker="o", markersize=4, label=f"began with {name}")
             axes.fill_between(range(3), mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
         axes.set_title(f"res{stage}", fontsize=10, color="#222222")
-        axes.set_xticks(range(3), ("t−1", "t", "t+1"), fontsize=9)
+        axes.set_xticks(range(3), ticks, fontsize=9)
         axes.axhline(0, color="#adb5bd", linewidth=0.8)
         _plain(axes)
     panels[0].set_ylabel("kernel", fontsize=9, color="#333333")

@@ -105,8 +105,8 @@ def _refuse_foreign(path: Path) -> None:
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     p, n, i = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
     arguments = {
-        "forward": [*[p] * 4, *[n] * 4, i],
-        "backward": [*[p] * 6, *[n] * 5, i],
+        "forward": [*[p] * 4, *[n] * 5, i],
+        "backward": [*[p] * 6, *[n] * 6, i],
         "motion_gate": [*[p] * 10, *[n] * 5, ctypes.c_float, i],
     }
     numbers = ("float32", "bfloat16")

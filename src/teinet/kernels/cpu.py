@@ -16,19 +16,26 @@ _CHUNKS = 16  # parts of a clip's pixels whose sums are kept apart: enough for t
 MOST_TAPS = 64  # of a depthwise convolution's kernel
 
 
-def forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int) -> Tensor:
+def forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int = 0) -> Tensor:
     """y of x (B*T, C, H, W), channels-last float32 or bfloat16; weight (C, 3) and gate (B*T, C) float32, contiguous."""
     frames, channels, height, width = x.shape
     y = torch.empty_like(x)
     _function("forward", x.dtype)(
         x.data_ptr(), _address(weight), _address(gate), y.data_ptr(),
-        frames // num_frames, num_frames, height * width, channels, torch.get_num_threads(),
+        frames // num_frames, num_frames, height * width, channels, lag, torch.get_num_threads(),
     )  # fmt: skip
     return y
 
 
 def backward(
-    dy: Tensor, x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, wants_x: bool, wants_sums: bool
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    gate: Tensor | None,
+    num_frames: int,
+    lag: int,
+    wants_x: bool,
+    wants_sums: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     """dx like x, and the sums S (B, chunks, T, 3, C) float32; None for what is not wanted."""
     frames, channels, height, width = x.shape
@@ -38,7 +45,7 @@ def backward(
     sums = x.new_empty((clips, chunks, num_frames, 3, channels), dtype=torch.float32) if wants_sums else None
     _function("backward", x.dtype)(
         dy.data_ptr(), x.data_ptr(), _address(weight), _address(gate), _address(dx), _address(sums),
-        clips, num_frames, pixels, channels, chunks, torch.get_num_threads(),
+        clips, num_frames, pixels, channels, lag, chunks, torch.get_num_threads(),
     )  # fmt: skip
     return dx, sums
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from teinet.kernels.choice import is_channels_last
 
 
-def temporal_conv(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int) -> Tensor:
+def temporal_conv(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int = 0) -> Tensor:
     """See `teinet.kernels.temporal_conv`."""
     channels, height, width = x.shape[1:]
     if gate is not None:
@@ -18,13 +18,16 @@ def temporal_conv(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_fra
         return x
     # Time becomes the height of an image that is H*W wide: Eq. 4 is then a (3, 1) depthwise convolution, and in
     # channels-last memory every reshape here is a view (an axis of its own for time would cost two copies).
+    # Padded by a frame more before and cut off behind, the same lags by that frame.
     clips, taps = x.shape[0] // num_frames, weight[:, None, :, None]  # (C, 1, 3, 1)
     if is_channels_last(x):
         clip = x.permute(0, 2, 3, 1).reshape(clips, num_frames, height * width, channels).permute(0, 3, 1, 2)
-        y = F.conv2d(clip, taps, padding=(1, 0), groups=channels).permute(0, 2, 3, 1).contiguous()  # (B, T, H*W, C)
+        y = F.conv2d(clip, taps, padding=(1 + lag, 0), groups=channels)[:, :, :num_frames]
+        y = y.permute(0, 2, 3, 1).contiguous()  # (B, T, H*W, C)
         return y.reshape(-1, height, width, channels).permute(0, 3, 1, 2)
     clip = x.reshape(clips, num_frames, channels, height * width).transpose(1, 2)  # (B, C, T, H*W)
-    y = F.conv2d(clip, taps, padding=(1, 0), groups=channels).transpose(1, 2).contiguous()  # (B, T, C, H*W)
+    y = F.conv2d(clip, taps, padding=(1 + lag, 0), groups=channels)[:, :, :num_frames]
+    y = y.transpose(1, 2).contiguous()  # (B, T, C, H*W)
     return y.reshape(-1, channels, height, width)
 
 

@@ -21,7 +21,7 @@ _WARPS = 4
 @triton.jit
 def _forward(
     x, weight, gate, y, frames, pixels, channels,
-    HAS_WEIGHT: tl.constexpr, HAS_GATE: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,
+    HAS_WEIGHT: tl.constexpr, HAS_GATE: tl.constexpr, LAG: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     p = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     c = tl.program_id(1) * LANES + tl.arange(0, LANES)
@@ -36,15 +36,17 @@ def _forward(
         v1 = tl.load(weight + 3 * c + 1, mask=real, other=0.0)[None, :]
         v2 = tl.load(weight + 3 * c + 2, mask=real, other=0.0)[None, :]
     before = tl.zeros([ROWS, LANES], tl.float32)
-    here = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
-    if HAS_GATE:
-        here *= tl.load(gate + g, mask=real, other=0.0)[None, :]
+    here = tl.zeros([ROWS, LANES], tl.float32)
+    if LAG == 0:
+        here = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
+        if HAS_GATE:
+            here *= tl.load(gate + g, mask=real, other=0.0)[None, :]
     for t in range(frames):
         after = tl.zeros([ROWS, LANES], tl.float32)
-        if t + 1 < frames:
-            after = tl.load(x + at + size, mask=mask, other=0.0).to(tl.float32)
+        if t + 1 - LAG < frames:
+            after = tl.load(x + at + (1 - LAG) * size, mask=mask, other=0.0).to(tl.float32)
             if HAS_GATE:
-                after *= tl.load(gate + g + channels, mask=real, other=0.0)[None, :]
+                after *= tl.load(gate + g + (1 - LAG) * channels, mask=real, other=0.0)[None, :]
         out = here
         if HAS_WEIGHT:
             out = v0 * before + v1 * here + v2 * after
@@ -59,7 +61,7 @@ def _forward(
 def _backward(
     dy, x, weight, gate, dx, sums, frames, pixels, channels,
     HAS_WEIGHT: tl.constexpr, HAS_GATE: tl.constexpr, WANTS_X: tl.constexpr, WANTS_SUMS: tl.constexpr,
-    ROWS: tl.constexpr, LANES: tl.constexpr,
+    LAG: tl.constexpr, ROWS: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
     chunk = tl.program_id(0)
     p = chunk * ROWS + tl.arange(0, ROWS)
@@ -76,19 +78,25 @@ def _backward(
         v1 = tl.load(weight + 3 * c + 1, mask=real, other=0.0)[None, :]
         v2 = tl.load(weight + 3 * c + 2, mask=real, other=0.0)[None, :]
     zeros = tl.zeros([ROWS, LANES], tl.float32)
+    # dx_t needs dy of frames t-1, t, t+1 after the lag; the sums of frame t need dy_t, and x of t-1, t, t+1 before it
     d_before = zeros
-    d_here = tl.load(dy + at, mask=mask, other=0.0).to(tl.float32)
+    if LAG == 1:
+        d_before = tl.load(dy + at, mask=mask, other=0.0).to(tl.float32)
+    d_here = zeros
+    if LAG < frames:
+        d_here = tl.load(dy + at + LAG * size, mask=mask, other=0.0).to(tl.float32)
     x_before = zeros
     x_here = zeros
-    if WANTS_SUMS:
+    if WANTS_SUMS and LAG == 0:
         x_here = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
     for t in range(frames):
         d_after = zeros
         x_after = zeros
-        if t + 1 < frames:
-            d_after = tl.load(dy + at + size, mask=mask, other=0.0).to(tl.float32)
-            if WANTS_SUMS:
-                x_after = tl.load(x + at + size, mask=mask, other=0.0).to(tl.float32)
+        if t + 1 + LAG < frames:
+            d_after = tl.load(dy + at + (1 + LAG) * size, mask=mask, other=0.0).to(tl.float32)
+        if WANTS_SUMS:
+            if t + 1 - LAG < frames:
+                x_after = tl.load(x + at + (1 - LAG) * size, mask=mask, other=0.0).to(tl.float32)
         if WANTS_X:
             out = d_here
             if HAS_WEIGHT:
@@ -97,9 +105,12 @@ def _backward(
                 out *= tl.load(gate + g, mask=real, other=0.0)[None, :]
             tl.store(dx + at, out.to(dx.dtype.element_ty), mask=mask)
         if WANTS_SUMS:
-            tl.store(sums + s, tl.sum(x_before * d_here, 0), mask=real)
-            tl.store(sums + s + channels, tl.sum(x_here * d_here, 0), mask=real)
-            tl.store(sums + s + 2 * channels, tl.sum(x_after * d_here, 0), mask=real)
+            d_now = d_here
+            if LAG == 1:
+                d_now = d_before
+            tl.store(sums + s, tl.sum(x_before * d_now, 0), mask=real)
+            tl.store(sums + s + channels, tl.sum(x_here * d_now, 0), mask=real)
+            tl.store(sums + s + 2 * channels, tl.sum(x_after * d_now, 0), mask=real)
         d_before = d_here
         d_here = d_after
         x_before = x_here
@@ -109,20 +120,27 @@ def _backward(
         s += 3 * channels
 
 
-def forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int) -> Tensor:
+def forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int = 0) -> Tensor:
     """y of x (B*T, C, H, W), channels-last; weight (C, 3) and gate (B*T, C) float32, contiguous."""
     y = torch.empty_like(x)
     grid, sizes, tile = _plan(x, num_frames, _FORWARD_VALUES)
     with _on(x):
         _forward[grid](
             x, _or(weight, x), _or(gate, x), y, *sizes,
-            HAS_WEIGHT=weight is not None, HAS_GATE=gate is not None, **tile, num_warps=_WARPS,
+            HAS_WEIGHT=weight is not None, HAS_GATE=gate is not None, LAG=_lag(weight, lag), **tile, num_warps=_WARPS,
         )  # fmt: skip
     return y
 
 
 def backward(
-    dy: Tensor, x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, wants_x: bool, wants_sums: bool
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    gate: Tensor | None,
+    num_frames: int,
+    lag: int,
+    wants_x: bool,
+    wants_sums: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     """dx like x, and the sums S (B, chunks, T, 3, C) float32; None for what is not wanted."""
     grid, (frames, pixels, channels), tile = _plan(x, num_frames, _BACKWARD_VALUES)
@@ -134,7 +152,7 @@ def backward(
         _backward[grid](
             dy, x, _or(weight, x), _or(gate, x), _or(dx, x), _or(sums, x), frames, pixels, channels,
             HAS_WEIGHT=weight is not None, HAS_GATE=gate is not None, WANTS_X=wants_x, WANTS_SUMS=wants_sums,
-            **tile, num_warps=_WARPS,
+            LAG=_lag(weight, lag), **tile, num_warps=_WARPS,
         )  # fmt: skip
     return dx, sums
 
@@ -147,6 +165,11 @@ def _plan(x: Tensor, num_frames: int, values: int) -> tuple[tuple[int, int, int]
     rows = min(triton.next_power_of_2(pixels), max(1, values // lanes))
     grid = (triton.cdiv(pixels, rows), triton.cdiv(channels, lanes), frames // num_frames)
     return grid, (num_frames, pixels, channels), {"ROWS": rows, "LANES": lanes}
+
+
+def _lag(weight: Tensor | None, lag: int) -> int:
+    """A gate alone mixes nothing, so nothing lags."""
+    return 0 if weight is None else lag
 
 
 def _or(tensor: Tensor | None, stand_in: Tensor) -> Tensor:

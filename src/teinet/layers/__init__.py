@@ -19,14 +19,17 @@ __all__ = ["LAYERS", "MEM", "SE", "SETIM", "TEI", "TIM", "TSM", "TemporalLayer",
 
 LAYERS: dict[str, type[TemporalLayer]] = {"tei": TEI, "tim": TIM, "mem": MEM, "se_tim": SETIM, "se": SE, "tsm": TSM}
 
+_SHARED = ("channels", "num_frames", "causal")  # of all, and not options of one
 
-def build(name: str, channels: int, *, num_frames: int, **options: Any) -> nn.Module:
+
+def build(name: str, channels: int, *, num_frames: int, causal: bool = False, **options: Any) -> nn.Module:
     """The temporal layer called `name` for `channels` channels and clips of `num_frames` frames.
 
     Args:
         name: "tei", "tim", "mem", "se_tim", "se", "tsm", or "none" (TSN: an identity).
         channels: C, at least 1.
         num_frames: T, at least 1.
+        causal: the form in which a frame sees itself and earlier ones only; "se" and "none" have no other.
         options: the layer's own (reduction, gate, init, n_div).
 
     Raises:
@@ -35,7 +38,10 @@ def build(name: str, channels: int, *, num_frames: int, **options: Any) -> nn.Mo
     check(name, options)
     if name == "none":
         return nn.Identity()
-    return LAYERS[name](channels, num_frames=num_frames, **options)
+    layer = LAYERS[name]
+    if causal and "causal" in inspect.signature(layer).parameters:
+        options["causal"] = True
+    return layer(channels, num_frames=num_frames, **options)
 
 
 def check(name: str, options: dict[str, Any]) -> None:
@@ -49,7 +55,7 @@ def check(name: str, options: dict[str, Any]) -> None:
         raise ConfigError(f"no temporal module {name!r}; there are {', '.join(names)}.{nearest(str(name), names)}")
     valid: list[str] = []
     if name != "none":
-        valid = [key for key in inspect.signature(LAYERS[name]).parameters if key not in ("channels", "num_frames")]
+        valid = [key for key in inspect.signature(LAYERS[name]).parameters if key not in _SHARED]
     for option in options:
         if option not in valid:
             takes = f"it takes {', '.join(valid)}" if valid else "it takes none"

@@ -16,14 +16,16 @@ class TemporalLayer(nn.Module):
     Args:
         channels: C, at least 1.
         num_frames: T, at least 1; `teinet.set_num_frames` changes it in a whole network.
+        causal: whether a frame sees itself and earlier ones only.
 
     Raises:
         ConfigError: a value below 1; in forward, a batch that T does not divide.
     """
 
     num_frames: int
+    causal: bool  # whether a frame sees itself and earlier ones only
 
-    def __init__(self, channels: int, *, num_frames: int):
+    def __init__(self, channels: int, *, num_frames: int, causal: bool = False):
         super().__init__()
         for name, value in (("channels", channels), ("num_frames", num_frames)):
             if not isinstance(value, int):
@@ -32,6 +34,7 @@ class TemporalLayer(nn.Module):
             raise ConfigError(f"channels and num_frames must be at least 1, got {channels} and {num_frames}.")
         self.channels = channels
         self.num_frames = num_frames
+        self.causal = bool(causal)
 
     def num_clips(self, x: Tensor) -> int:
         """B of x (B*T, C, H, W).
@@ -49,7 +52,7 @@ class TemporalLayer(nn.Module):
         return x.shape[0] // self.num_frames
 
     def extra_repr(self) -> str:
-        return f"{self.channels}, num_frames={self.num_frames}"
+        return f"{self.channels}, num_frames={self.num_frames}" + (", causal" if self.causal else "")
 
 
 def hidden_channels(channels: int, reduction: int) -> int:

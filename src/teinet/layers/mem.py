@@ -1,12 +1,15 @@
 """Motion Enhanced Module (TEINet, section 3.1, Eq. 1-3): a gate from the difference of neighbouring frames' features.
 
 s_t = conv1(gap(x_t)) - conv2(gap(x_{t+1}))     u_t = sigmoid(conv3(s_t)) * x_t,  t = 1..T-1     u_T = x_T
+
+Causal: the same s_t gates the later frame of the two, u_{t+1} = sigmoid(conv3(s_t)) * x_{t+1}, and u_1 = x_1.
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError, nearest
@@ -25,6 +28,7 @@ class MEM(TemporalLayer):
         reduction: r of the squeezing 1x1 convolutions, C -> C/r, at least 1.
         gate: "paper" is x * sigmoid; "residual" is x + x * (sigmoid - 0.5), the form of TEA and TDN, about 1 when
             fresh.
+        causal: gate frames 2..T by the motion from the frame before; frame 1 passes untouched.
 
     Raises:
         ConfigError: another gate, or a value below 1; in forward, a batch that T does not divide.
@@ -39,8 +43,9 @@ class MEM(TemporalLayer):
         num_frames: int,
         reduction: int = 8,
         gate: Literal["paper", "residual"] = "paper",
+        causal: bool = False,
     ):
-        super().__init__(channels, num_frames=num_frames)
+        super().__init__(channels, num_frames=num_frames, causal=causal)
         if gate not in GATES:
             raise ConfigError(f"gate {gate!r} is none of {', '.join(GATES)}.{nearest(str(gate), GATES)}")
         hidden = hidden_channels(channels, reduction)
@@ -51,12 +56,21 @@ class MEM(TemporalLayer):
         self.conv3 = nn.Conv2d(hidden, channels, 1)
 
     def gate(self, x: Tensor) -> Tensor:
-        """The sigmoid of Eq. 2 for frames 1..T-1 of x (B*T, C, H, W), as (B, T-1, C)."""
+        """The sigmoid of Eq. 2 of each pair of neighbouring frames of x (B*T, C, H, W), as (B, T-1, C)."""
         return self._scale(x, 0.0)[:, :-1]
 
     def scale(self, x: Tensor) -> Tensor:
-        """What multiplies each channel of each frame of x (B*T, C, H, W), as (B, T, C): Eq. 3; 1 for the last frame."""
-        return self._scale(x, 0.5 if self.gate_form == "residual" else 0.0)  # x + x * (gate - 0.5)
+        """What multiplies each channel of each frame of x (B*T, C, H, W), as (B, T, C): Eq. 3.
+
+        1 for the last frame; in the causal form for the first one.
+        """
+        scale = self._scale(x, self.offset)
+        return torch.roll(scale, 1, 1) if self.causal else scale
+
+    @property
+    def offset(self) -> float:
+        """What is added to the sigmoid: x + x * (sigmoid - 0.5) in the residual form."""
+        return 0.5 if self.gate_form == "residual" else 0.0
 
     def _scale(self, x: Tensor, offset: float) -> Tensor:
         self.num_clips(x)

@@ -23,7 +23,7 @@ class SE(TemporalLayer):
     """
 
     def __init__(self, channels: int, *, num_frames: int, reduction: int = 8):
-        super().__init__(channels, num_frames=num_frames)
+        super().__init__(channels, num_frames=num_frames, causal=True)  # it looks at no other frame
         hidden = hidden_channels(channels, reduction)
         self.conv1 = nn.Conv2d(channels, hidden, 1)
         self.conv2 = nn.Conv2d(hidden, channels, 1)

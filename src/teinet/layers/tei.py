@@ -21,6 +21,7 @@ class TEI(TemporalLayer):
         num_frames: T, at least 1.
         reduction, gate: MEM's.
         init: TIM's.
+        causal: whether a frame sees itself and earlier ones only, in both.
 
     Raises:
         ConfigError: another gate or init, or a value below 1; in forward, a batch that T does not divide.
@@ -36,10 +37,11 @@ class TEI(TemporalLayer):
         reduction: int = 8,
         gate: Literal["paper", "residual"] = "paper",
         init: Literal["shift", "identity"] = "shift",
+        causal: bool = False,
     ):
-        super().__init__(channels, num_frames=num_frames)
-        self.mem = MEM(channels, num_frames=num_frames, reduction=reduction, gate=gate)
-        self.tim = TIM(channels, num_frames=num_frames, init=init)
+        super().__init__(channels, num_frames=num_frames, causal=causal)
+        self.mem = MEM(channels, num_frames=num_frames, reduction=reduction, gate=gate, causal=causal)
+        self.tim = TIM(channels, num_frames=num_frames, init=init, causal=causal)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) to the same shape and memory format: MEM, then TIM.
@@ -49,7 +51,7 @@ class TEI(TemporalLayer):
         """
         if self.num_frames == 1:
             return self.tim(x)
-        return temporal_conv(x, self.tim.V, self.mem.scale(x), num_frames=self.num_frames)
+        return temporal_conv(x, self.tim.V, self.mem.scale(x), num_frames=self.num_frames, lag=self.tim.lag)
 
 
 class SETIM(TemporalLayer):
@@ -59,7 +61,7 @@ class SETIM(TemporalLayer):
         channels: C, at least 1.
         num_frames: T, at least 1.
         reduction: SE's.
-        init: TIM's.
+        init, causal: TIM's.
 
     Raises:
         ConfigError: another init, or a value below 1; in forward, a batch that T does not divide.
@@ -74,10 +76,11 @@ class SETIM(TemporalLayer):
         num_frames: int,
         reduction: int = 8,
         init: Literal["shift", "identity"] = "shift",
+        causal: bool = False,
     ):
-        super().__init__(channels, num_frames=num_frames)
+        super().__init__(channels, num_frames=num_frames, causal=causal)
         self.se = SE(channels, num_frames=num_frames, reduction=reduction)
-        self.tim = TIM(channels, num_frames=num_frames, init=init)
+        self.tim = TIM(channels, num_frames=num_frames, init=init, causal=causal)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) to the same shape and memory format: SE, then TIM.
@@ -85,4 +88,4 @@ class SETIM(TemporalLayer):
         Raises:
             ConfigError: T does not divide the batch.
         """
-        return temporal_conv(x, self.tim.V, self.se.scale(x), num_frames=self.num_frames)
+        return temporal_conv(x, self.tim.V, self.se.scale(x), num_frames=self.num_frames, lag=self.tim.lag)

@@ -1,6 +1,6 @@
 """Temporal Interaction Module (TEINet, section 3.2, Eq. 4): one 3-tap kernel per channel, slid over time.
 
-y[c, t] = sum_{i=-1,0,1} V[c, i] * x[c, t+i],  zeros outside the clip
+y[c, t] = sum_{i=-1,0,1} V[c, i] * x[c, t+i],  zeros outside the clip; causal: x[c, t-1+i]
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class TIM(TemporalLayer):
         channels: C, at least 1.
         num_frames: T, at least 1.
         init: "shift" starts as TSM (the first C/8 channels take the next frame, the second C/8 the previous one);
-            "identity" starts as no operation.
+            "identity" starts as no operation. The causal form starts with C/8 channels on the previous frame.
+        causal: the kernel lies on frames t-2, t-1, t.
 
     Raises:
         ConfigError: another init, or a value below 1; in forward, a batch that T does not divide.
@@ -34,8 +35,15 @@ class TIM(TemporalLayer):
     Source: TEINet, arXiv 1911.09435, Eq. 4; the initial kernel is TDN's and ACTION-Net's.
     """
 
-    def __init__(self, channels: int, *, num_frames: int, init: Literal["shift", "identity"] = "shift"):
-        super().__init__(channels, num_frames=num_frames)
+    def __init__(
+        self,
+        channels: int,
+        *,
+        num_frames: int,
+        init: Literal["shift", "identity"] = "shift",
+        causal: bool = False,
+    ):
+        super().__init__(channels, num_frames=num_frames, causal=causal)
         if init not in INITS:
             raise ConfigError(f"init {init!r} is none of {', '.join(INITS)}.{nearest(str(init), INITS)}")
         self.weight = nn.Parameter(torch.empty(channels, 1, 3, 1))
@@ -43,14 +51,26 @@ class TIM(TemporalLayer):
 
     @property
     def V(self) -> Tensor:
-        """The kernels (C, 3): V[c, 0..2] multiplies frames t-1, t, t+1."""
+        """The kernels (C, 3): V[c, 0..2] multiplies frames t-1, t, t+1; in the causal form t-2, t-1, t."""
         return self.weight.flatten(1)
+
+    @property
+    def lag(self) -> int:
+        """By how many frames the kernel's middle lies behind."""
+        return int(self.causal)
 
     @torch.no_grad()
     def reset_parameters(self, init: Literal["shift", "identity"] = "shift") -> None:
-        """Set the kernels to a shift by one frame of C/8 channels each way, or to no operation."""
+        """Set the kernels to a shift by one frame of C/8 channels each way, or to no operation.
+
+        The causal form shifts C/8 channels one way: the other way is the future.
+        """
         fold = self.channels // 8 if init == "shift" else 0
         self.weight.zero_()
+        if self.causal:
+            self.V[:fold, 1] = 1.0
+            self.V[fold:, 2] = 1.0
+            return
         self.V[:fold, 2] = 1.0
         self.V[fold : 2 * fold, 0] = 1.0
         self.V[2 * fold :, 1] = 1.0
@@ -62,4 +82,4 @@ class TIM(TemporalLayer):
             ConfigError: T does not divide the batch.
         """
         self.num_clips(x)
-        return temporal_conv(x, self.V, num_frames=self.num_frames)
+        return temporal_conv(x, self.V, num_frames=self.num_frames, lag=self.lag)

@@ -1,6 +1,8 @@
 """Temporal Shift Module (Lin et al., ICCV 2019), the fixed form of TIM: TEINet, section 3.2.
 
 y[c, t] = x[c, t+1] for c < C/n,    x[c, t-1] for C/n <= c < 2C/n,    x[c, t] for the rest;  zeros outside the clip
+
+Causal, which its authors call online: y[c, t] = x[c, t-1] for c < C/n, x[c, t] for the rest.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ class TSM(TemporalLayer):
         channels: C, at least 1.
         num_frames: T, at least 1.
         n_div: n, at least 2; C/n is rounded down, so fewer than n channels stay unshifted.
+        causal: shift 1/n of the channels one frame on, and none back.
 
     Raises:
         ConfigError: n_div below 2, or another value below 1; in forward, a batch that T does not divide.
@@ -28,8 +31,8 @@ class TSM(TemporalLayer):
     Source: TSM, arXiv 1811.08383.
     """
 
-    def __init__(self, channels: int, *, num_frames: int, n_div: int = 8):
-        super().__init__(channels, num_frames=num_frames)
+    def __init__(self, channels: int, *, num_frames: int, n_div: int = 8, causal: bool = False):
+        super().__init__(channels, num_frames=num_frames, causal=causal)
         if n_div < 2:
             raise ConfigError(f"n_div must be at least 2 (two parts are shifted), got {n_div}.")
         self.fold = channels // n_div
@@ -64,8 +67,8 @@ class TSM(TemporalLayer):
         return torch.cat([ahead, behind, rest], dim=channel_dim)
 
     def _parts(self, clip: Tensor, channel_dim: int) -> tuple[Tensor, ...]:
-        fold = self.fold
-        return clip.split([fold, fold, self.channels - 2 * fold], dim=channel_dim)
+        ahead = 0 if self.causal else self.fold
+        return clip.split([ahead, self.fold, self.channels - ahead - self.fold], dim=channel_dim)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, fold={self.fold}"

@@ -20,6 +20,7 @@ from torch import Tensor
 from teinet import __version__
 from teinet.errors import CheckpointError, ConfigError
 from teinet.files import replacing
+from teinet.models.causal import kernels_laid_anew
 from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model
 from teinet.models.weights import load_fitting
@@ -127,7 +128,7 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
     """Start fine-tuning: load a recogniser's weights into `model`, whose head stays new; returns the file's header.
 
     Args:
-        model: the network to fine-tune; changed in place.
+        model: the network to fine-tune; changed in place. A causal one can start from a two-sided one, and back.
         path: a .safetensors file of a recogniser, or a run's folder.
         class_names: the model's own; where the file has the very same, its head is loaded too.
 
@@ -135,6 +136,10 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
         CheckpointError: the file is none of a recogniser, or anything but the head does not fit.
     """
     header, tensors = read_recogniser(path)
+    causal = bool((model.config or {}).get("causal"))
+    if causal != bool(header["architecture"].get("causal")):
+        log.info("%s: laid anew for the %s form", path, "causal" if causal else "two-sided")
+        tensors = kernels_laid_anew(tensors, causal=causal)
     same = bool(class_names) and list(class_names) == list(header["class_names"])
     head = model.head_name
     load_fitting(

@@ -44,6 +44,7 @@ def create_model(
     stages: Iterable[int] = ALL_STAGES,
     shortcut_only: bool = True,
     every: int = 1,
+    causal: bool = False,
     **temporal_options: Any,
 ) -> VideoClassifier:
     """The network `name`: timm's backbone with temporal modules, a new head, and the average over frames.
@@ -55,6 +56,7 @@ def create_model(
         pretrained: start from the backbone's ImageNet weights, fetched through timm.
         backbone_weights: a local file of them (.safetensors, or .pth and the like) under timm's keys, in their stead.
         dropout: before the head, in [0, 1).
+        causal: the form for live video, in which a frame sees itself and earlier ones only (`Recognizer.stream`).
         stages, shortcut_only, every, temporal_options: see `insert_temporal`.
 
     Returns:
@@ -95,6 +97,7 @@ def create_model(
         stages=stages,
         shortcut_only=shortcut_only,
         every=every,
+        causal=causal,
         **temporal_options,
     )
 
@@ -113,6 +116,7 @@ def create_model(
             "stages": list(stages),
             "shortcut_only": shortcut_only,
             "every": every,
+            "causal": causal,
             **temporal_options,
         },
     )

@@ -53,6 +53,7 @@ def insert_temporal(
     stages: Iterable[int] = ALL_STAGES,
     shortcut_only: bool = True,
     every: int = 1,
+    causal: bool = False,
     **options: Any,
 ) -> nn.Module:
     """Put a temporal module before the first convolution of each residual branch of a 2-D CNN; returns the same CNN.
@@ -68,6 +69,7 @@ def insert_temporal(
         shortcut_only: leave out blocks without a shortcut (the paper's reading); False takes those with an expansion
             too.
         every: n takes each stage's first block and every n-th after it (TSM's code: 2 in ResNet-101 and -152).
+        causal: the form in which a frame sees itself and earlier ones only; a callable of your own gets causal=True.
         options: the module's own (reduction, gate, init, n_div).
 
     Raises:
@@ -101,9 +103,9 @@ def insert_temporal(
     for place in chosen:
         target = cnn.get_submodule(place.name)
         if isinstance(temporal, str):
-            module = layers.build(temporal, place.channels, num_frames=num_frames, **options)
+            module = layers.build(temporal, place.channels, num_frames=num_frames, causal=causal, **options)
         else:
-            module = temporal(place.channels, num_frames=num_frames, **options)
+            module = temporal(place.channels, num_frames=num_frames, **({"causal": True} if causal else {}), **options)
         reference = next(target.parameters(), None)
         if reference is not None:
             module.to(device=reference.device, dtype=reference.dtype)
@@ -145,6 +147,11 @@ def set_num_frames(net: nn.Module, num_frames: int) -> nn.Module:
 def temporal_modules(net: nn.Module) -> list[nn.Module]:
     """What `insert_temporal` put into a network, in the order of its modules."""
     return [module.temporal for module in net.modules() if isinstance(module, TemporalEntry)]
+
+
+def is_causal(net: nn.Module) -> bool:
+    """Whether no frame of a network sees a later one; modules of your own say so by an attribute `causal`."""
+    return all(getattr(module, "causal", False) for module in temporal_modules(net))
 
 
 def find_places(cnn: nn.Module) -> list[Place]:

@@ -162,6 +162,7 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
         stages=tuple(config.stages),
         shortcut_only=config.shortcut_only,
         every=config.every,
+        causal=config.causal,
         **config.temporal_options(),
     )
     _refuse_size(model, recipe.clip.size)

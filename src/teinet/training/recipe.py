@@ -24,6 +24,7 @@ class ModelConfig:
         stages: stages that get temporal modules, 2 to 5 (res2 to res5).
         shortcut_only: only blocks with a shortcut get a module; false adds blocks without one.
         every: 2 puts modules into every second block of a stage (TSM's code, in ResNet-101 and -152).
+        causal: the form for live video: a frame sees itself and earlier ones only.
         reduction: channel reduction r of MEM and SE (default 8).
         gate: MEM's form, paper (Eq. 3) or residual.
         init: TIM's first kernel, shift (equals TSM) or identity.
@@ -40,6 +41,7 @@ class ModelConfig:
     stages: list[int] = field(default_factory=lambda: [2, 3, 4, 5])
     shortcut_only: bool = True
     every: int = 1
+    causal: bool = False
     reduction: int | None = None
     gate: Literal["paper", "residual"] | None = None
     init: Literal["shift", "identity"] | None = None

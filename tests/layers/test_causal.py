@@ -1,0 +1,117 @@
+"""The causal forms, against the equations written as loops over frames; and that no frame sees a later one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from teinet.layers import MEM, SE, TEI, TIM, TSM, build
+
+NAMES = ["tei", "tim", "mem", "se_tim", "se", "tsm"]
+CLIPS = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 20), st.integers(1, 4), st.integers(1, 4))
+
+
+def filled(layer: torch.nn.Module) -> torch.nn.Module:
+    """Float64, with no weight left as it began."""
+    torch.manual_seed(0)
+    for parameter in layer.double().parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return layer
+
+
+def clip_of(shape: tuple[int, ...], channels_last: bool = False) -> torch.Tensor:
+    clips, t, *rest = shape
+    x = torch.randn(clips * t, *rest, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
+    return x.contiguous(memory_format=torch.channels_last) if channels_last else x
+
+
+def gated(mem: MEM, x: torch.Tensor) -> list[torch.Tensor]:
+    """MEM's frames of one clip (T, C, H, W), one by one: the gate of a pair of frames lies on the later one."""
+    rows = [x[0]]
+    for t in range(1, len(x)):
+        before, here = x[t - 1].mean((1, 2)), x[t].mean((1, 2))
+        motion = mem.conv1.weight[:, :, 0, 0] @ before + mem.conv1.bias
+        motion = motion - (mem.conv2.weight[:, :, 0, 0] @ here + mem.conv2.bias)
+        gate = 1 / (1 + torch.exp(-(mem.conv3.weight[:, :, 0, 0] @ motion + mem.conv3.bias)))
+        factor = gate if mem.gate_form == "paper" else 1 + (gate - 0.5)
+        rows.append(x[t] * factor[:, None, None])
+    return rows
+
+
+def mixed(tim: TIM, rows: list[torch.Tensor]) -> torch.Tensor:
+    out = []
+    for t in range(len(rows)):
+        y = torch.zeros_like(rows[0])
+        for tap, back in ((0, 2), (1, 1), (2, 0)):
+            if t - back >= 0:
+                y = y + tim.weight[:, 0, tap][:, :, None] * rows[t - back]
+        out.append(y)
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize("gate", ["paper", "residual"])
+@pytest.mark.parametrize("shape", [(2, 8, 16, 3, 4), (1, 1, 9, 2, 2), (3, 2, 8, 1, 1), (1, 3, 5, 4, 3)])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_equations(shape, gate, channels_last):
+    clips, t, channels = shape[:3]
+    tei = filled(TEI(channels, num_frames=t, gate=gate, causal=True))
+    x = clip_of(shape, channels_last)
+    each = x.unflatten(0, (clips, t))
+    want_mem = torch.cat([torch.stack(gated(tei.mem, clip)) for clip in each])
+    want = torch.cat([mixed(tei.tim, gated(tei.mem, clip)) for clip in each])
+    torch.testing.assert_close(tei.mem(x), want_mem, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(tei(x), want, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(tei.tim(x), torch.cat([mixed(tei.tim, list(clip)) for clip in each]))
+
+
+@pytest.mark.parametrize("channels", [8, 16, 20, 7])
+def test_the_shift_comes_from_the_frame_before_and_tim_begins_with_it(channels):
+    x = clip_of((2, 4, channels, 2, 3))
+    want = x.clone().unflatten(0, (2, 4))
+    fold = channels // 8
+    want[:, 1:, :fold] = x.unflatten(0, (2, 4))[:, :-1, :fold]
+    want[:, 0, :fold] = 0
+    for layer in (TSM(channels, num_frames=4, causal=True), TIM(channels, num_frames=4, causal=True).double()):
+        assert torch.equal(layer(x), want.flatten(0, 1))
+        assert torch.equal(layer(x.clone().requires_grad_()), want.flatten(0, 1))
+    identity = TIM(channels, num_frames=4, causal=True, init="identity").double()
+    assert torch.equal(identity(x), x)
+
+
+@settings(deadline=None, max_examples=60)
+@given(CLIPS, st.sampled_from(NAMES), st.booleans(), st.data())
+def test_no_frame_sees_a_later_one(shape, name, channels_last, data):
+    layer = filled(build(name, shape[2], num_frames=shape[1], causal=True))
+    assert layer.causal
+    x = clip_of(shape, channels_last)
+    y = layer(x)
+    t = data.draw(st.integers(0, shape[1] - 1))
+    changed = x.clone()
+    rows = torch.arange(len(x)) % shape[1] >= t
+    changed[rows] += torch.randn_like(changed[rows])
+    torch.testing.assert_close(layer(changed)[~rows], y[~rows], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_gradients_are_the_numerical_ones(name, channels_last):
+    layer = filled(build(name, 8, num_frames=4, causal=True))
+    x = clip_of((2, 4, 8, 2, 2), channels_last).requires_grad_()
+    assert torch.autograd.gradcheck(layer, (x,))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_torchs_own_tools_take_it(name):
+    layer = build(name, 16, num_frames=4, causal=True)
+    x = torch.randn(8, 16, 5, 6).contiguous(memory_format=torch.channels_last)
+    exported = torch.export.export(layer, (x,))
+    torch.testing.assert_close(exported.module()(x), layer(x), rtol=1e-5, atol=1e-5)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), layer(x), rtol=1e-5, atol=1e-5)
+
+
+def test_squeeze_and_excitation_has_no_other_form():
+    assert SE(8, num_frames=2).causal
+    assert "causal" in repr(TEI(8, num_frames=2, causal=True)) and "causal" not in repr(TEI(8, num_frames=2))
