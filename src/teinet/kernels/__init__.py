@@ -7,6 +7,8 @@ Forms that give it:
 - "cpu": C++, compiled by the machine's own compiler when it is first needed, for channels-last float32 and bfloat16;
 - "triton": a Triton kernel of `temporal_conv` for CUDA, for channels-last float32, float16 and bfloat16.
 
+`temporal_step` and `motion_step` give the same in the causal form, frame by frame, in the forms "reference" and "cpu".
+
 `FastDepthwise` gives a backbone's own depthwise convolutions a faster backward pass on a CPU, while it trains.
 
 The fastest form that a call allows is taken. What is exported (torch.export) holds plain torch operations.
@@ -18,6 +20,18 @@ from teinet.kernels.choice import FORMS, available_forms, use_form
 from teinet.kernels.depthwise import FastDepthwise
 from teinet.kernels.gate import Squeeze, motion_gate
 from teinet.kernels.reference import pool
+from teinet.kernels.step import motion_step, temporal_step
 from teinet.kernels.temporal import temporal_conv
 
-__all__ = ["FORMS", "FastDepthwise", "Squeeze", "available_forms", "motion_gate", "pool", "temporal_conv", "use_form"]
+__all__ = [
+    "FORMS",
+    "FastDepthwise",
+    "Squeeze",
+    "available_forms",
+    "motion_gate",
+    "motion_step",
+    "pool",
+    "temporal_conv",
+    "temporal_step",
+    "use_form",
+]

@@ -108,10 +108,12 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         "forward": [*[p] * 4, *[n] * 5, i],
         "backward": [*[p] * 6, *[n] * 6, i],
         "motion_gate": [*[p] * 10, *[n] * 5, ctypes.c_float, i],
+        "motion_step": [*[p] * 11, *[n] * 4, ctypes.c_float, i],
+        "step": [*[p] * 6, *[n] * 3, i],
     }
     numbers = ("float32", "bfloat16")
     for name, types in arguments.items():
-        for number in product(numbers, numbers) if name == "motion_gate" else product(numbers):
+        for number in product(numbers, numbers) if name.startswith("motion_") else product(numbers):
             function = getattr(library, "_".join((name, *number)))
             function.argtypes, function.restype = types, None
     depthwise = library.depthwise_backward_float32

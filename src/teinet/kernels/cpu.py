@@ -64,6 +64,32 @@ def motion_gate(x: Tensor, weights: Sequence[Tensor], num_frames: int, offset: f
     return scale, pooled, hidden
 
 
+def motion_step(x: Tensor, weights: Sequence[Tensor], before: Tensor, offset: float) -> tuple[Tensor, Tensor]:
+    """Scale and pooled, (N, C) float32, of one frame of N streams, and of `before`, the frames' before it."""
+    streams, channels, height, width = x.shape
+    squeezed = weights[0].shape[0]
+    pooled = x.new_empty((streams, channels), dtype=torch.float32)
+    hidden = x.new_empty((streams, squeezed), dtype=torch.float32)
+    scale = torch.empty_like(pooled)
+    _function("motion_step", x.dtype, weights[0].dtype)(
+        x.data_ptr(), *(weight.data_ptr() for weight in weights), before.data_ptr(), pooled.data_ptr(),
+        hidden.data_ptr(), scale.data_ptr(), streams, height * width, channels, squeezed, offset,
+        torch.get_num_threads(),
+    )  # fmt: skip
+    return scale, pooled
+
+
+def step(x: Tensor, weight: Tensor, gate: Tensor | None, one: Tensor, two: Tensor) -> Tensor:
+    """y of one frame of N streams, like x, and u in `two`; all channels-last, of one type; weight and gate float32."""
+    streams, channels, height, width = x.shape
+    y = torch.empty_like(x)
+    _function("step", x.dtype)(
+        x.data_ptr(), one.data_ptr(), two.data_ptr(), weight.data_ptr(), _address(gate), y.data_ptr(),
+        streams, height * width, channels, torch.get_num_threads(),
+    )  # fmt: skip
+    return y
+
+
 def depthwise_backward(
     dy: Tensor,
     x: Tensor,

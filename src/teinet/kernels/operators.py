@@ -17,7 +17,7 @@ def define(
     shapes: Callable,
     flops: Callable | None = None,
 ) -> Any:
-    """Make an operator that alters none of its arguments.
+    """Make an operator.
 
     Args:
         schema: its name, arguments and results, as torch writes them.

@@ -51,6 +51,30 @@ class TemporalLayer(nn.Module):
             )
         return x.shape[0] // self.num_frames
 
+    def blank(self, x: Tensor) -> tuple[Tensor, ...]:
+        """What `step` keeps of earlier frames, before there were any; x (N, C, H, W) tells sizes, type and device."""
+        return ()
+
+    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """One frame of each of N streams: what `forward` gives for it after all the frames before. No gradients.
+
+        Args:
+            x: (N, C, H, W), channels-last is fastest.
+            past: what the last call returned, or `blank`; its memory is used again.
+            fresh: (N,) bool, which streams see their first frame; None for none. Their past must be blank.
+
+        Raises:
+            ConfigError: the layer is not causal.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def _must_be_causal(self) -> None:
+        if not self.causal:
+            raise ConfigError(
+                "a two-sided network cannot go on frame by frame, for it needs the next one; train a causal one "
+                "(teinet train --model.causal true, or teinet.create_model(..., causal=True))."
+            )
+
     def extra_repr(self) -> str:
         return f"{self.channels}, num_frames={self.num_frames}" + (", causal" if self.causal else "")
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError, nearest
-from teinet.kernels import Squeeze, motion_gate, temporal_conv
+from teinet.kernels import Squeeze, motion_gate, motion_step, temporal_conv
 from teinet.layers.base import TemporalLayer, hidden_channels
 
 GATES = ("paper", "residual")
@@ -88,6 +88,25 @@ class MEM(TemporalLayer):
             self.num_clips(x)
             return x
         return temporal_conv(x, gate=self.scale(x), num_frames=self.num_frames)
+
+    def blank(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The pooled features of the frame before, (N, C)."""
+        return (x.new_zeros(x.shape[:2], dtype=torch.promote_types(x.dtype, torch.float32)),)
+
+    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `TemporalLayer.step`."""
+        scale, pooled = self.step_scale(x, past[0], fresh)
+        return x * scale.to(x.dtype)[:, :, None, None], (pooled,)
+
+    def step_scale(self, x: Tensor, before: Tensor, fresh: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What multiplies each channel of a frame (N, C), and its pooled features (N, C): the next frame's `before`."""
+        self._must_be_causal()
+        conv1, conv2, conv3 = self.conv1, self.conv2, self.conv3
+        weights = Squeeze(conv1.weight, conv1.bias, conv2.weight, conv2.bias, conv3.weight, conv3.bias)
+        scale, pooled = motion_step(x, weights, before, self.offset)
+        if fresh is not None:
+            scale = scale.masked_fill(fresh[:, None], 1.0)
+        return scale, pooled
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, gate={self.gate_form!r}"

@@ -31,6 +31,9 @@ class SE(TemporalLayer):
     def scale(self, x: Tensor) -> Tensor:
         """What multiplies each channel of each frame of x (B*T, C, H, W), as (B*T, C)."""
         self.num_clips(x)
+        return self._scale(x)
+
+    def _scale(self, x: Tensor) -> Tensor:
         pooled = pool(x)[:, :, None, None]
         return self.conv2(self.conv1(pooled).relu()).sigmoid().flatten(1)
 
@@ -41,3 +44,11 @@ class SE(TemporalLayer):
             ConfigError: T does not divide the batch.
         """
         return temporal_conv(x, gate=self.scale(x), num_frames=self.num_frames)
+
+    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `TemporalLayer.step`."""
+        return x * self.step_scale(x)[:, :, None, None], ()
+
+    def step_scale(self, x: Tensor) -> Tensor:
+        """What multiplies each channel of a frame of N streams (N, C, H, W), as (N, C)."""
+        return self._scale(x)

@@ -53,6 +53,16 @@ class TEI(TemporalLayer):
             return self.tim(x)
         return temporal_conv(x, self.tim.V, self.mem.scale(x), num_frames=self.num_frames, lag=self.tim.lag)
 
+    def blank(self, x: Tensor) -> tuple[Tensor, ...]:
+        """MEM's and TIM's: the pooled features of the frame before, and the two gated frames before."""
+        return *self.mem.blank(x), *self.tim.blank(x)
+
+    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `TemporalLayer.step`."""
+        scale, pooled = self.mem.step_scale(x, past[0], fresh)
+        y, frames = self.tim.gated_step(x, scale, past[1:])
+        return y, (pooled, *frames)
+
 
 class SETIM(TemporalLayer):
     """Squeeze-and-excitation on each frame, then TIM: what remains of TEI without motion.
@@ -89,3 +99,11 @@ class SETIM(TemporalLayer):
             ConfigError: T does not divide the batch.
         """
         return temporal_conv(x, self.tim.V, self.se.scale(x), num_frames=self.num_frames, lag=self.tim.lag)
+
+    def blank(self, x: Tensor) -> tuple[Tensor, ...]:
+        """TIM's: the two gated frames before."""
+        return self.tim.blank(x)
+
+    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `TemporalLayer.step`."""
+        return self.tim.gated_step(x, self.se.step_scale(x), past)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError, nearest
-from teinet.kernels import temporal_conv
+from teinet.kernels import temporal_conv, temporal_step
 from teinet.layers.base import TemporalLayer
 
 INITS = ("shift", "identity")
@@ -83,3 +83,18 @@ class TIM(TemporalLayer):
         """
         self.num_clips(x)
         return temporal_conv(x, self.V, num_frames=self.num_frames, lag=self.lag)
+
+    def blank(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The two frames before, like x."""
+        return torch.zeros_like(x), torch.zeros_like(x)
+
+    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `TemporalLayer.step`."""
+        return self.gated_step(x, None, past)
+
+    def gated_step(self, x: Tensor, gate: Tensor | None, past: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """`step` with each channel of the frame scaled by a gate (N, C) before."""
+        self._must_be_causal()
+        one, two = past
+        y = temporal_step(x, self.V, gate, one, two)  # which leaves the gated frame in place of `two`
+        return y, (two, one)

@@ -52,6 +52,17 @@ class TSM(TemporalLayer):
         clip = x.reshape(clips, frames, channels, height * width)
         return self._shift(clip, 2).reshape(x.shape)
 
+    def blank(self, x: Tensor) -> tuple[Tensor, ...]:
+        """The shifted channels of the frame before."""
+        return (torch.zeros_like(x[:, : self.fold]),)
+
+    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `TemporalLayer.step`."""
+        self._must_be_causal()
+        y = x.clone()
+        y[:, : self.fold] = past[0]
+        return y, (x[:, : self.fold].to(past[0].dtype, copy=True),)
+
     def _shift(self, clip: Tensor, channel_dim: int) -> Tensor:
         if not clip.requires_grad and not torch.compiler.is_compiling():
             # one plain copy, then overwrite the quarter that moves: less than half the time

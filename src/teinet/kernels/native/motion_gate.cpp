@@ -93,23 +93,20 @@ void pool(const S* x, float* pooled, int64_t frames, int64_t pixels, int64_t cha
     }
 }
 
+// Pairs of neighbouring frames: the pooled features of both, where their hidden ones go, and where their gate goes.
+struct Pairs {
+    std::vector<const float*> here, following, squeezed;
+    std::vector<float*> gates;
+
+    explicit Pairs(int64_t count) : here(count), following(count), squeezed(count), gates(count) {}
+};
+
 template <typename W>
-void gate(const float* pooled, const W* w1, const W* b1, const W* w2, const W* b2, const W* w3, const W* b3,
-          float* hidden, float* scale, int64_t clips, int64_t frames, int64_t C, int64_t R, float offset, int threads) {
-    const int64_t count = clips * (frames - 1);
-    std::vector<const float*> here(count), following(count), squeezed(count);
-    std::vector<float*> gates(count);
-    for (int64_t b = 0; b < clips; ++b) {
-        for (int64_t t = 0; t + 1 < frames; ++t) {
-            const int64_t n = b * (frames - 1) + t;
-            here[n] = pooled + (b * frames + t) * C;
-            following[n] = here[n] + C;
-            squeezed[n] = hidden + n * R;
-            gates[n] = scale + (b * frames + t) * C;
-        }
-        float* last = scale + (b * frames + frames - 1) * C;
-        std::fill(last, last + C, 1.0f);
-    }
+void gate(const Pairs& pairs, const W* w1, const W* b1, const W* w2, const W* b2, const W* w3, const W* b3,
+          float* hidden, int64_t C, int64_t R, float offset, int threads) {
+    const auto &here = pairs.here, &following = pairs.following, &squeezed = pairs.squeezed;
+    const auto& gates = pairs.gates;
+    const int64_t count = here.size();
 #pragma omp parallel num_threads(threads) if (threads > 1 && count * C * R > SMALL)
     {
         std::vector<float> room, first(count), second(count);
@@ -129,6 +126,36 @@ void gate(const float* pooled, const W* w1, const W* b1, const W* w2, const W* b
     }
 }
 
+// all pairs of clips of `frames` frames; the last frame of each has none, and is scaled by 1
+Pairs of_clips(const float* pooled, float* hidden, float* scale, int64_t clips, int64_t frames, int64_t C, int64_t R) {
+    Pairs pairs(clips * (frames - 1));
+    for (int64_t b = 0; b < clips; ++b) {
+        for (int64_t t = 0; t + 1 < frames; ++t) {
+            const int64_t n = b * (frames - 1) + t;
+            pairs.here[n] = pooled + (b * frames + t) * C;
+            pairs.following[n] = pairs.here[n] + C;
+            pairs.squeezed[n] = hidden + n * R;
+            pairs.gates[n] = scale + (b * frames + t) * C;
+        }
+        float* last = scale + (b * frames + frames - 1) * C;
+        std::fill(last, last + C, 1.0f);
+    }
+    return pairs;
+}
+
+// each stream's frame with the one before it
+Pairs of_streams(const float* before, const float* pooled, float* hidden, float* scale, int64_t streams, int64_t C,
+                 int64_t R) {
+    Pairs pairs(streams);
+    for (int64_t n = 0; n < streams; ++n) {
+        pairs.here[n] = before + n * C;
+        pairs.following[n] = pooled + n * C;
+        pairs.squeezed[n] = hidden + n * R;
+        pairs.gates[n] = scale + n * C;
+    }
+    return pairs;
+}
+
 }  // namespace
 
 #define TEINET_MOTION_GATE(NAME, S, W)                                                                                \
@@ -137,8 +164,16 @@ void gate(const float* pooled, const W* w1, const W* b1, const W* w2, const W* b
                                        int64_t clips, int64_t frames, int64_t pixels, int64_t channels,               \
                                        int64_t squeezed, float offset, int threads) {                                 \
         pool((const S*)x, pooled, clips * frames, pixels, channels, threads);                                         \
-        gate(pooled, (const W*)w1, (const W*)b1, (const W*)w2, (const W*)b2, (const W*)w3, (const W*)b3, hidden,      \
-             scale, clips, frames, channels, squeezed, offset, threads);                                              \
+        gate(of_clips(pooled, hidden, scale, clips, frames, channels, squeezed), (const W*)w1, (const W*)b1,          \
+             (const W*)w2, (const W*)b2, (const W*)w3, (const W*)b3, hidden, channels, squeezed, offset, threads);    \
+    }                                                                                                                 \
+    extern "C" void motion_step_##NAME(const void* x, const void* w1, const void* b1, const void* w2, const void* b2, \
+                                       const void* w3, const void* b3, const float* before, float* pooled,            \
+                                       float* hidden, float* scale, int64_t streams, int64_t pixels,                  \
+                                       int64_t channels, int64_t squeezed, float offset, int threads) {               \
+        pool((const S*)x, pooled, streams, pixels, channels, threads);                                                \
+        gate(of_streams(before, pooled, hidden, scale, streams, channels, squeezed), (const W*)w1, (const W*)b1,      \
+             (const W*)w2, (const W*)b2, (const W*)w3, (const W*)b3, hidden, channels, squeezed, offset, threads);    \
     }
 
 TEINET_MOTION_GATE(float32_float32, float, float)

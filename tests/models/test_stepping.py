@@ -1,0 +1,136 @@
+"""Going on frame by frame gives what the clip gives at once: every family of backbones, every module, any T."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import teinet
+from teinet.errors import ConfigError
+from teinet.kernels import available_forms, use_form
+from teinet.models import VideoClassifier, insert_temporal, set_num_frames
+from teinet.models.stepping import SteppingClassifier
+from tests.models.test_causal import PREFIXES, network
+from tests.models.test_families import FAMILIES, backbone, wake
+
+LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}
+
+
+def stepped(model: VideoClassifier, clip: torch.Tensor) -> torch.Tensor:
+    """Each frame's logits, (N, T, classes), one step after the other."""
+    stepping = SteppingClassifier(model)
+    past, rows = stepping.blank(clip[:, 0]), []
+    for t in range(clip.shape[1]):
+        logits, past = stepping(clip[:, t], past, torch.ones(len(clip), dtype=torch.bool) if t == 0 else None)
+        rows.append(logits)
+    return torch.stack(rows, 1)
+
+
+def wrong(model: VideoClassifier, clip: torch.Tensor) -> float:
+    """The largest difference, of the largest logit."""
+    with torch.no_grad():
+        want = set_num_frames(model, clip.shape[1]).frame_logits(clip)
+    return ((stepped(model, clip) - want).abs().max() / want.abs().max()).item()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family(family):
+    net = insert_temporal(backbone(family), "tei", num_frames=5, causal=True, shortcut_only=False)
+    wake(net)
+    net.train()(torch.randn(5, 3, 64, 64))  # statistics of norms under which logits have a size
+    model = VideoClassifier(net, num_frames=5).eval()
+    clip = torch.randn(1, 5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert wrong(model, clip) < LIMITS[torch.float32]
+    assert wrong(model.double(), clip.double()) < LIMITS[torch.float64]
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(PREFIXES),
+    st.integers(1, 17),
+    st.integers(1, 3),
+    st.sampled_from(["paper", "residual"]),
+    st.sampled_from(list(LIMITS)),
+    st.sampled_from(["reference", "cpu"]),
+)
+def test_any_module_and_any_number_of_frames(prefix, num_frames, streams, gate, dtype, form):
+    if form not in available_forms():
+        return
+    options = {"gate": gate} if prefix in ("teinet", "mem") else {}
+    model = network(prefix, **options).to(dtype)
+    clip = torch.randn(streams, num_frames, 3, 40, 48, dtype=dtype)
+    with use_form(form):
+        assert wrong(model, clip) < LIMITS[dtype]
+
+
+def test_bytes_are_normalised_as_in_clips():
+    model = network("teinet").float()
+    clip = torch.randint(0, 256, (2, 4, 3, 40, 40), dtype=torch.uint8)
+    assert wrong(model, clip) < LIMITS[torch.float32]
+
+
+def test_streams_that_join_do_not_see_what_others_saw():
+    model = network("teinet")
+    first, second = torch.randn(2, 1, 6, 3, 40, 40, dtype=torch.float64).unbind(0)
+    stepping = SteppingClassifier(model)
+    past = stepping.blank(torch.cat([first[:, 0], second[:, 0]]))
+    rows = []
+    for t in range(6):  # the second stream begins at the third step, with whatever was in its place before
+        late = t >= 2
+        frames = torch.cat([first[:, t], second[:, t - 2] if late else torch.randn_like(second[:, 0])])
+        if t == 2:
+            for layer in past:
+                for tensor in layer:
+                    tensor[1].zero_()
+        logits, past = stepping(frames, past, torch.tensor([t == 0, t in (0, 2)]))
+        rows.append(logits)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.stack(rows)[:, 0], model.frame_logits(first)[0])
+        torch.testing.assert_close(torch.stack(rows)[2:, 1], set_num_frames(model, 4).frame_logits(second[:, :4])[0])
+
+
+def test_bfloat16_stays_near():
+    model = network("teinet").float()
+    clip = torch.randn(1, 6, 3, 40, 40)
+    with torch.no_grad():
+        want = model.frame_logits(clip)
+    model.cnn.bfloat16()
+    assert (stepped(model, clip) - want).abs().max() < 0.05 * want.abs().max()
+
+
+def test_it_can_be_compiled():
+    model = network("teinet").float()
+    stepping = SteppingClassifier(model)
+    program = torch.compile(stepping, backend="aot_eager", fullgraph=True)
+    clip = torch.randn(1, 4, 3, 40, 40)
+    past, own, fresh = stepping.blank(clip[:, 0]), stepping.blank(clip[:, 0]), torch.ones(1, dtype=torch.bool)
+    for t in range(4):
+        got, past = program(clip[:, t], past, fresh)
+        want, own = stepping(clip[:, t], own, fresh)
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-4)
+        fresh = torch.zeros(1, dtype=torch.bool)
+
+
+def test_weights_are_shared_and_the_network_stays_as_it_was():
+    model = network("teinet")
+    clip = torch.randn(1, 6, 3, 40, 40, dtype=torch.float64)
+    before = model(clip)
+    stepping = SteppingClassifier(model)
+    assert {p.data_ptr() for p in stepping.parameters()} == {p.data_ptr() for p in model.parameters()}
+    assert torch.equal(model(clip), before)
+
+
+def test_two_sided_networks_are_refused_with_what_to_do():
+    with pytest.raises(ConfigError, match=r"--model\.causal true"):
+        SteppingClassifier(network("teinet", causal=False))
+    with pytest.raises(ConfigError, match="two-sided"):
+        layer = teinet.layers.TIM(8, num_frames=2)
+        layer.step(torch.zeros(1, 8, 2, 2), layer.blank(torch.zeros(1, 8, 2, 2)), None)
+
+
+def test_modules_of_your_own_know_no_step():
+    net = insert_temporal(backbone("resnet basic"), lambda channels, **_: torch.nn.Identity(), num_frames=2)
+    with pytest.raises(ConfigError, match="knows no step"):
+        SteppingClassifier(VideoClassifier(net, num_frames=2))
