@@ -2,5 +2,6 @@
 
 from teinet.inference.recognizer import Recognizer
 from teinet.inference.result import Prediction
+from teinet.inference.stream import Step, Stream, StreamState
 
-__all__ = ["Prediction", "Recognizer"]
+__all__ = ["Prediction", "Recognizer", "Step", "Stream", "StreamState"]

@@ -18,6 +18,7 @@ from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError
 from teinet.inference.device import find_device
 from teinet.inference.prefetch import prefetch
 from teinet.inference.result import Prediction
+from teinet.inference.stream import StateType, Stream
 from teinet.models.checkpoint import load_weights, save_weights
 from teinet.models.classifier import VideoClassifier
 from teinet.models.insertion import set_num_frames
@@ -247,6 +248,14 @@ class Recognizer:
             times=loaded.times,
             num_frames=loaded.num_frames,
         )
+
+    def stream(self, batch: int = 1, *, span: int | None = None, state: StateType = "same") -> Stream:
+        """Live video: N streams that go on frame by frame, one 2-D frame's work each. See `Stream`.
+
+        Raises:
+            ConfigError: a two-sided network, or a value out of its range.
+        """
+        return Stream(self, batch, span=span, state=state)
 
     @torch.inference_mode()
     def scores(self, clips: torch.Tensor, averaging: Averaging = "probabilities") -> np.ndarray:

@@ -1,0 +1,182 @@
+"""Live streams: equal to the clip at once, whoever joins, leaves, stalls or begins anew; and their state in a file."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import teinet
+from teinet.data.transforms import Preprocessing
+from teinet.data.transforms import test_crops as cut_crops
+from teinet.errors import CheckpointError, ConfigError
+from teinet.models import set_num_frames
+
+T, SIZE = 4, 32
+
+
+@pytest.fixture(scope="module")
+def recognizer():
+    torch.manual_seed(0)
+    model = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=T, causal=True)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)
+    data = model.data_config
+    pixels = Preprocessing(size=SIZE, short_side=SIZE + 4, mean=data["mean"], std=data["std"])
+    return teinet.Recognizer(model, list("abc"), preprocessing=pixels)
+
+
+def film(frames: int, seed: int = 0, size: tuple[int, int] = (48, 60)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (frames, *size, 3), dtype=np.uint8)
+
+
+def at_once(recognizer, pictures: np.ndarray) -> torch.Tensor:
+    """Each frame's logits when the network sees them all as one clip."""
+    clip = cut_crops(torch.from_numpy(pictures), recognizer.preprocessing)
+    model = set_num_frames(recognizer.model, len(pictures))
+    try:
+        with torch.no_grad():
+            return model.frame_logits(clip)[0]
+    finally:
+        set_num_frames(model, T)
+
+
+def near(got, want) -> None:
+    assert (torch.as_tensor(got) - want).abs().max() <= 1e-5 * want.abs().max()
+
+
+def test_frame_by_frame_is_the_clip_at_once(recognizer):
+    pictures = film(9)
+    stream = recognizer.stream()
+    steps = [stream.step([picture]) for picture in pictures]
+    want = at_once(recognizer, pictures)
+    near(torch.cat([step.logits for step in steps]), want)
+    for t, step in enumerate(steps):
+        assert step.streams == (0,) and step.frames.tolist() == [t + 1]
+        mean = want[max(0, t + 1 - T) : t + 1].mean(0)
+        np.testing.assert_allclose(step.scores[0], mean.softmax(0), atol=1e-4)
+
+
+def test_after_t_frames_the_score_is_the_recognisers(recognizer):
+    pictures = film(T, seed=1)
+    stream = recognizer.stream()
+    last = [stream.step([picture]) for picture in pictures][-1]
+    clip = cut_crops(torch.from_numpy(pictures), recognizer.preprocessing)
+    np.testing.assert_allclose(last.scores[0], recognizer.scores(clip), atol=1e-4)
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(st.sampled_from(["frame", "nothing", "reset"]), min_size=3, max_size=3), min_size=1, max_size=10)
+)
+def test_cameras_come_and_go(recognizer, plan):
+    """Each stream's logits are those of its own frames since it last began, whatever the others do."""
+    stream = recognizer.stream(batch=3)
+    own: list[list[np.ndarray]] = [[], [], []]
+    for turn, row in enumerate(plan):
+        for number, what in enumerate(row):
+            if what == "reset":
+                stream.reset([number])
+                own[number] = []
+        given = {n: film(1, seed=10 * turn + n, size=(40 + n, 50))[0] for n, what in enumerate(row) if what == "frame"}
+        if not given:
+            continue
+        step = stream.step([given.get(n) for n in range(3)])
+        assert step.streams == tuple(given)
+        for number, logits in zip(step.streams, step.logits, strict=True):
+            own[number].append(given[number])
+            clip = torch.cat([cut_crops(torch.from_numpy(p[None]), recognizer.preprocessing) for p in own[number]], 1)
+            with torch.no_grad():
+                want = set_num_frames(recognizer.model, len(own[number])).frame_logits(clip)[0, -1]
+            set_num_frames(recognizer.model, T)
+            near(logits, want)
+
+
+def test_pictures_by_number_and_tensors_ready_cut(recognizer):
+    pictures = film(2, seed=2)
+    one, two, three = (recognizer.stream(batch=2) for _ in range(3))
+    cut = cut_crops(torch.from_numpy(pictures), recognizer.preprocessing)[0]
+    want = one.step(list(pictures)).logits
+    near(two.step({1: pictures[1], 0: pictures[0]}).logits, want)
+    near(three.step(cut).logits, want)
+
+
+def test_a_state_is_copied_kept_in_a_file_and_gone_on_with(recognizer, tmp_path):
+    pictures = film(6, seed=3)
+    stream = recognizer.stream()
+    for picture in pictures[:3]:
+        stream.step([picture])
+    kept = stream.state.clone()
+    stream.state.save(tmp_path / "state.safetensors")
+    want = [stream.step([picture]).logits for picture in pictures[3:]]
+    other = recognizer.stream()
+    for state in (kept, other.state.load(tmp_path / "state.safetensors")):
+        other.state = state
+        for picture, logits in zip(pictures[3:], want):
+            near(other.step([picture]).logits, logits)
+
+
+def test_states_of_others_are_refused(recognizer, tmp_path):
+    stream = recognizer.stream()
+    with pytest.raises(CheckpointError, match="no streams' state"):
+        stream.state.load(tmp_path / "none.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"no state")
+    with pytest.raises(CheckpointError, match="no streams' state"):
+        stream.state.load(tmp_path / "broken.safetensors")
+    stream.state.save(tmp_path / "one.safetensors")
+    with pytest.raises(CheckpointError, match="other streams, span or network"):
+        recognizer.stream(batch=2).state.load(tmp_path / "one.safetensors")
+    plain = teinet.create_model("tsn_test_resnet", num_classes=3, num_frames=T)
+    with pytest.raises(CheckpointError, match="another kind of network"):
+        teinet.Recognizer(plain, list("abc")).stream().state.load(tmp_path / "one.safetensors")
+
+
+def test_half_precision_takes_half_the_memory_and_stays_near(recognizer):
+    pictures = film(8, seed=4)
+    whole, half = recognizer.stream(), recognizer.stream(state="fp16")
+    assert half.state.nbytes < 0.6 * whole.state.nbytes
+    for picture in pictures:
+        want, got = whole.step([picture]).logits, half.step([picture]).logits
+        assert (got - want).abs().max() < 5e-3 * want.abs().max()
+
+
+def test_memory_does_not_grow(recognizer):
+    stream = recognizer.stream(batch=2)
+    before, addresses = stream.state.nbytes, {t.data_ptr() for t in stream.state.tensors().values()}
+    for picture in film(5, seed=5):
+        stream.step([picture, picture])
+    pictures = [t.data_ptr() for t in stream.state.tensors().values() if t.dim() == 4]
+    assert stream.state.nbytes == before and set(pictures) <= addresses
+
+
+def test_tsn_streams_too_and_remembers_nothing():
+    model = teinet.create_model("tsn_test_resnet", num_classes=3, num_frames=T)
+    stream = teinet.Recognizer(model, list("abc")).stream()
+    assert stream.state.past == () and stream.step([film(1)[0]]).logits.shape == (1, 3)
+
+
+def test_what_does_not_fit_is_one_line_and_changes_nothing(recognizer):
+    stream = recognizer.stream(batch=2)
+    picture = film(1)[0]
+    for frames, words in [
+        ([picture], "takes 2 pictures, got 1"),
+        ([None, None], "at least one picture"),
+        ({}, "at least one picture"),
+        ({2: picture}, "no stream 2; there are 2"),
+        ([picture, picture.astype(np.float32)], "stream 1: a picture is"),
+        ([picture, picture[..., 0]], "stream 1: a picture is"),
+        (torch.zeros(2, 3, 8, 8), "a step takes"),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            stream.step(frames)
+    assert stream.state.frames.tolist() == [0, 0]
+    with pytest.raises(ConfigError, match="no stream -1"):
+        stream.reset([-1])
+    for options, words in [({"batch": 0}, "at least 1"), ({"span": 0}, "at least 1"), ({"state": "fp8"}, "same")]:
+        with pytest.raises(ConfigError, match=words):
+            recognizer.stream(**options)
+    two_sided = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=T)
+    with pytest.raises(ConfigError, match="two-sided"):
+        teinet.Recognizer(two_sided, list("abc")).stream()
