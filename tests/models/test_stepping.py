@@ -65,6 +65,31 @@ def test_any_module_and_any_number_of_frames(prefix, num_frames, streams, gate, 
         assert wrong(model, clip) < LIMITS[dtype]
 
 
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.sampled_from(PREFIXES),
+    st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    st.integers(1, 2),
+    st.sampled_from(list(LIMITS)),
+    st.sampled_from(["reference", "cpu"]),
+)
+def test_several_frames_at_a_time(prefix, parts, streams, dtype, form):
+    """However a clip is cut into parts, the logits are those of the whole."""
+    if form not in available_forms():
+        return
+    model = network(prefix).to(dtype)
+    clip = torch.randn(streams, sum(parts), 3, 40, 48, dtype=dtype)
+    with use_form(form), torch.no_grad():
+        want = set_num_frames(model, sum(parts)).frame_logits(clip)
+        stepping = SteppingClassifier(model)
+        past, rows, fresh = stepping.blank(clip[:, 0]), [], torch.ones(streams, dtype=torch.bool)
+        for part in clip.split(parts, dim=1):
+            logits, past = stepping(part, past, fresh)
+            rows.append(logits)
+            fresh = None
+    assert (torch.cat(rows, 1) - want).abs().max() <= LIMITS[dtype] * want.abs().max()
+
+
 def test_bytes_are_normalised_as_in_clips():
     model = network("teinet").float()
     clip = torch.randint(0, 256, (2, 4, 3, 40, 40), dtype=torch.uint8)

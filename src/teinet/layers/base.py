@@ -52,16 +52,22 @@ class TemporalLayer(nn.Module):
         return x.shape[0] // self.num_frames
 
     def blank(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What `step` keeps of earlier frames, before there were any; x (N, C, H, W) tells sizes, type and device."""
+        """What `step` keeps of earlier frames, before there were any: zeros.
+
+        x is a frame of each stream, (N, C, H, W), and tells sizes, type and device.
+        """
         return ()
 
-    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """One frame of each of N streams: what `forward` gives for it after all the frames before. No gradients.
+    def step(
+        self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None, num_frames: int = 1
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The next frames of each of N streams: what `forward` gives for them after all those before. No gradients.
 
         Args:
-            x: (N, C, H, W), channels-last is fastest.
+            x: (N*K, C, H, W), the frames of a stream adjacent; channels-last is fastest.
             past: what the last call returned, or `blank`; its memory is used again.
             fresh: (N,) bool, which streams see their first frame; None for none. Their past must be blank.
+            num_frames: K, at least 1.
 
         Raises:
             ConfigError: the layer is not causal.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError, nearest
-from teinet.kernels import Squeeze, motion_gate, motion_step, temporal_conv
+from teinet.kernels import Squeeze, motion_gate, motion_step, pool, temporal_conv
 from teinet.layers.base import TemporalLayer, hidden_channels
 
 GATES = ("paper", "residual")
@@ -93,20 +93,28 @@ class MEM(TemporalLayer):
         """The pooled features of the frame before, (N, C)."""
         return (x.new_zeros(x.shape[:2], dtype=torch.promote_types(x.dtype, torch.float32)),)
 
-    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def step(
+        self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None, num_frames: int = 1
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `TemporalLayer.step`."""
-        scale, pooled = self.step_scale(x, past[0], fresh)
+        scale, pooled = self.step_scale(x, past[0], fresh, num_frames)
         return x * scale.to(x.dtype)[:, :, None, None], (pooled,)
 
-    def step_scale(self, x: Tensor, before: Tensor, fresh: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What multiplies each channel of a frame (N, C), and its pooled features (N, C): the next frame's `before`."""
+    def step_scale(self, x: Tensor, before: Tensor, fresh: Tensor | None, num_frames: int = 1) -> tuple[Tensor, Tensor]:
+        """What multiplies each channel of each frame (N*K, C), and the last one's pooled features (N, C).
+
+        `before` are those of the frame before, (N, C), and the result of one call is the next one's `before`.
+        """
         self._must_be_causal()
         conv1, conv2, conv3 = self.conv1, self.conv2, self.conv3
         weights = Squeeze(conv1.weight, conv1.bias, conv2.weight, conv2.bias, conv3.weight, conv3.bias)
+        if num_frames > 1:
+            clips = pool(x).to(before.dtype).unflatten(0, (-1, num_frames))
+            before = torch.cat([before[:, None], clips[:, :-1]], 1).flatten(0, 1)
         scale, pooled = motion_step(x, weights, before, self.offset)
         if fresh is not None:
-            scale = scale.masked_fill(fresh[:, None], 1.0)
-        return scale, pooled
+            scale[::num_frames].masked_fill_(fresh[:, None], 1.0)
+        return scale, pooled[num_frames - 1 :: num_frames].to(before.dtype)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, gate={self.gate_form!r}"

@@ -45,10 +45,12 @@ class SE(TemporalLayer):
         """
         return temporal_conv(x, gate=self.scale(x), num_frames=self.num_frames)
 
-    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def step(
+        self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None, num_frames: int = 1
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `TemporalLayer.step`."""
         return x * self.step_scale(x)[:, :, None, None], ()
 
     def step_scale(self, x: Tensor) -> Tensor:
-        """What multiplies each channel of a frame of N streams (N, C, H, W), as (N, C)."""
+        """What multiplies each channel of frames of N streams (N*K, C, H, W), as (N*K, C)."""
         return self._scale(x)

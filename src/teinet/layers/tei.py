@@ -57,10 +57,12 @@ class TEI(TemporalLayer):
         """MEM's and TIM's: the pooled features of the frame before, and the two gated frames before."""
         return *self.mem.blank(x), *self.tim.blank(x)
 
-    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def step(
+        self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None, num_frames: int = 1
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `TemporalLayer.step`."""
-        scale, pooled = self.mem.step_scale(x, past[0], fresh)
-        y, frames = self.tim.gated_step(x, scale, past[1:])
+        scale, pooled = self.mem.step_scale(x, past[0], fresh, num_frames)
+        y, frames = self.tim.gated_step(x, scale, past[1:], num_frames)
         return y, (pooled, *frames)
 
 
@@ -104,6 +106,8 @@ class SETIM(TemporalLayer):
         """TIM's: the two gated frames before."""
         return self.tim.blank(x)
 
-    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def step(
+        self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None, num_frames: int = 1
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `TemporalLayer.step`."""
-        return self.tim.gated_step(x, self.se.step_scale(x), past)
+        return self.tim.gated_step(x, self.se.step_scale(x), past, num_frames)

@@ -88,13 +88,30 @@ class TIM(TemporalLayer):
         """The two frames before, like x."""
         return torch.zeros_like(x), torch.zeros_like(x)
 
-    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def step(
+        self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None, num_frames: int = 1
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `TemporalLayer.step`."""
-        return self.gated_step(x, None, past)
+        return self.gated_step(x, None, past, num_frames)
 
-    def gated_step(self, x: Tensor, gate: Tensor | None, past: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """`step` with each channel of the frame scaled by a gate (N, C) before."""
+    def gated_step(
+        self, x: Tensor, gate: Tensor | None, past: tuple[Tensor, ...], num_frames: int = 1
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """`step` with each channel of each frame scaled by a gate (N*K, C) before."""
         self._must_be_causal()
         one, two = past
+        if num_frames > 1:
+            return self._several(x if gate is None else x * gate.to(x.dtype)[:, :, None, None], one, two, num_frames)
         y = temporal_step(x, self.V, gate, one, two)  # which leaves the gated frame in place of `two`
         return y, (two, one)
+
+    def _several(self, x: Tensor, one: Tensor, two: Tensor, num_frames: int) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Frames after the two before them, as one clip, of which those two are cut off again."""
+        clip = x.unflatten(0, (-1, num_frames))
+        clip = torch.cat([two[:, None].to(x.dtype), one[:, None].to(x.dtype), clip], 1)  # (N, K+2, C, H, W)
+        frames = clip.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        y = temporal_conv(frames, self.V, num_frames=num_frames + 2, lag=self.lag).unflatten(0, (-1, num_frames + 2))
+        y = y[:, 2:].flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        one.copy_(clip[:, -1])
+        two.copy_(clip[:, -2])
+        return y, (one, two)

@@ -56,12 +56,16 @@ class TSM(TemporalLayer):
         """The shifted channels of the frame before."""
         return (torch.zeros_like(x[:, : self.fold]),)
 
-    def step(self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def step(
+        self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None, num_frames: int = 1
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `TemporalLayer.step`."""
         self._must_be_causal()
         y = x.clone()
-        y[:, : self.fold] = past[0]
-        return y, (x[:, : self.fold].to(past[0].dtype, copy=True),)
+        clips = x[:, : self.fold].unflatten(0, (-1, num_frames))
+        before = torch.cat([past[0][:, None].to(x.dtype), clips[:, :-1]], 1)
+        y[:, : self.fold] = before.flatten(0, 1)
+        return y, (clips[:, -1].to(past[0].dtype, copy=True),)
 
     def _shift(self, clip: Tensor, channel_dim: int) -> Tensor:
         if not clip.requires_grad and not torch.compiler.is_compiling():

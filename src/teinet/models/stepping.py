@@ -1,4 +1,4 @@
-"""A causal network that goes on frame by frame: one 2-D frame's work a step, and what came before kept in a state."""
+"""A causal network that goes on frame by frame, or some frames at a time; what came before is kept in a state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Past = tuple[tuple[Tensor, ...], ...]  # of each temporal module, in the order o
 
 
 class SteppingClassifier(nn.Module):
-    """One frame of each of N streams, and what was kept of the ones before, to each frame's logits and what to keep.
+    """The next frames of each of N streams, and what was kept of the ones before, to their logits and what to keep.
 
     The logits of frame t are those that the causal network gives for frame t of a clip of all frames so far, however
     long. Weights are shared with the network that it was made from, not copied.
@@ -49,7 +49,7 @@ class SteppingClassifier(nn.Module):
         """
         count = len(frames)
         for layer in self.layers:
-            layer.past, layer.fresh = None, None
+            layer.past = None
         self._logits(frames[:1])
         past = tuple(tuple(_many(tensor, count) for tensor in layer.kept) for layer in self.layers)
         self._forget()
@@ -60,16 +60,20 @@ class SteppingClassifier(nn.Module):
         """One step.
 
         Args:
-            frames: (N, 3, H, W), uint8 from 0 to 255 or normalised float.
+            frames: (N, 3, H, W), uint8 from 0 to 255 or normalised float; or (N, K, 3, H, W), K frames of each.
             past: of the N streams; see `blank`. Its memory is used again for the new one.
             fresh: (N,) bool, which streams see their first frame, whose past must be zeros; None for none.
 
         Returns:
-            Logits (N, classes) of these frames, float32 at least, and the new past.
+            Logits of these frames, (N, classes) or (N, K, classes), float32 at least, and the new past.
         """
+        several = frames.dim() == 5
+        num_frames = frames.shape[1] if several else 1
         for layer, kept in zip(self.layers, past, strict=True):
-            layer.past, layer.fresh = kept, fresh
-        logits = self._logits(frames)
+            layer.past, layer.fresh, layer.num_frames = kept, fresh, num_frames
+        logits = self._logits(frames.flatten(0, 1) if several else frames)
+        if several:
+            logits = logits.unflatten(0, (-1, num_frames))
         now = tuple(layer.kept for layer in self.layers)
         self._forget()
         return logits, now
@@ -90,13 +94,14 @@ class _Step(nn.Module):
         self.layer = layer
         self.past: tuple[Tensor, ...] | None = None
         self.fresh: Tensor | None = None
+        self.num_frames = 1
         self.kept: tuple[Tensor, ...] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         if self.past is None:  # only what is kept is asked for
             self.kept = self.layer.blank(x)
             return x
-        y, self.kept = self.layer.step(x, self.past, self.fresh)
+        y, self.kept = self.layer.step(x, self.past, self.fresh, self.num_frames)
         return y
 
 
