@@ -1,0 +1,143 @@
+"""From scores over time to events: what began when, and ended when."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from teinet.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened.
+
+    Args:
+        label: the class's name.
+        start, end: seconds: of the first and the last frame that belong to it.
+        score: the mean of its class's scores in between, 0 to 1.
+        peak: the highest of them.
+    """
+
+    label: str
+    start: float
+    end: float
+    score: float
+    peak: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, times to the millisecond."""
+        return {name: round(v, 3 if name in ("start", "end") else 4) if name != "label" else v
+                for name, v in asdict(self).items()}  # fmt: skip
+
+
+class Change(NamedTuple):
+    """An event began (it has lasted long enough to be one) or ended."""
+
+    what: str  # "begin" or "end"
+    event: Event
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """When an event begins and ends.
+
+    Args:
+        begin: the score at which it begins, 0 to 1, at least `end`.
+        end: the score below which it ends; between the two whatever is under way goes on.
+        least: seconds that it must last, at least 0; shorter ones are left out.
+        nothing: labels that mean that nothing happens, and make no event.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+
+    begin: float = 0.5
+    end: float = 0.35
+    least: float = 0.5
+    nothing: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.end <= self.begin <= 1:
+            raise ConfigError(f"0 <= end <= begin <= 1 must hold; begin is {self.begin:g} and end {self.end:g}")
+        if not self.least >= 0:
+            raise ConfigError(f"the least length of an event must be at least 0 s, got {self.least:g}")
+
+    def check(self, class_names: Sequence[str]) -> None:
+        """Find out whether the labels that mean nothing exist.
+
+        Raises:
+            ConfigError: one does not; the message offers the nearest one.
+        """
+        for label in self.nothing:
+            if label not in class_names:
+                raise ConfigError(
+                    f"there is no class {label!r} to mean that nothing happens.{nearest(label, class_names)}"
+                )
+
+
+class Events:
+    """Finds events in one stream's scores.
+
+    One thing happens at a time: the class with the highest score begins where that reaches `begin`, and ends where its
+    own falls below `end`, or another one reaches `begin` and passes it.
+
+    Args:
+        class_names: in the order of the scores.
+        rules: when they begin and end.
+
+    Raises:
+        ConfigError: a label that means nothing and does not exist.
+    """
+
+    def __init__(self, class_names: Sequence[str], rules: Rules | None = None):
+        self.rules = rules or Rules()
+        self.rules.check(class_names)
+        self._names = list(class_names)
+        self._possible = np.array([name not in self.rules.nothing for name in self._names])
+        self._current: int | None = None
+        self._times: tuple[float, float] = (0.0, 0.0)
+        self._sum, self._count, self._peak = 0.0, 0, 0.0
+        self._announced = False
+
+    @property
+    def current(self) -> Event | None:
+        """What is under way and has lasted long enough; None for nothing."""
+        return self._event() if self._announced else None
+
+    def feed(self, time: float, scores: np.ndarray) -> list[Change]:
+        """Take the scores (classes,) of the frame at `time` (seconds, after the one before); returns what changed."""
+        changes: list[Change] = []
+        best = int(np.argmax(np.where(self._possible, scores, -1.0)))
+        begins = bool(self._possible[best]) and scores[best] >= self.rules.begin
+        if self._current is not None:
+            own = scores[self._current]
+            if own < self.rules.end or (begins and best != self._current and scores[best] > own):
+                changes += self.finish()
+        if self._current is None and begins:
+            self._current, self._times = best, (time, time)
+            self._sum, self._count, self._peak = 0.0, 0, 0.0
+        if self._current is not None:
+            score = float(scores[self._current])
+            self._times = (self._times[0], time)
+            self._sum, self._count, self._peak = self._sum + score, self._count + 1, max(self._peak, score)
+            if not self._announced and time - self._times[0] >= self.rules.least - 1e-9:
+                self._announced = True
+                changes.append(Change("begin", self._event()))
+        return changes
+
+    def finish(self) -> list[Change]:
+        """End what is under way: at the end of the video, or where the stream begins anew."""
+        ended = [Change("end", self._event())] if self._announced else []
+        self._current, self._announced = None, False
+        return ended
+
+    def _event(self) -> Event:
+        assert self._current is not None
+        start, end = self._times
+        return Event(
+            label=self._names[self._current], start=start, end=end, score=self._sum / self._count, peak=self._peak
+        )
