@@ -1,0 +1,77 @@
+"""The scripts beside the studies: one makes a file that ships, one compares a cell that was run again."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+import teinet
+from teinet.models.checkpoint import LAST, load_weights, save_weights
+from teinet.study.plan import Study
+from teinet.study.results import read_result
+
+SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "evidence"
+CARD = {"title": "two motions", "data": "drawn", "licence": "MIT", "figures": "80 % of 40 clips", "not_for": "deciding"}
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A run's folder with a network, and its network."""
+    torch.manual_seed(0)
+    model = teinet.create_model("teinet_test_resnet", num_classes=2, num_frames=4)
+    recipe = {
+        "data": {"path": "/home/ann/clips.csv"},
+        "model": {"name": "teinet_test_resnet", "backbone_weights": "/home/ann/b.safetensors"},
+        "optim": {"epochs": 8},
+        "run": {"output": "/home/ann/runs"},
+    }
+    save_weights(tmp_path / "run" / LAST, model, {"class_names": ["left", "right"], "recipe": recipe})
+    return tmp_path / "run", model
+
+
+def ship(monkeypatch, *words: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["ship.py", *map(str, words)])
+    runpy.run_path(str(SCRIPTS / "ship.py"), run_name="__main__")
+
+
+def test_what_ships_is_half_as_large_and_tells_nothing_of_its_makers_disk(trained, tmp_path, monkeypatch):
+    run, model = trained
+    (tmp_path / "card.yaml").write_text(yaml.safe_dump(CARD))
+    ship(monkeypatch, run, "motions", tmp_path / "card.yaml", "--output", tmp_path / "out")
+    target = tmp_path / "out" / "motions.safetensors"
+    assert target.stat().st_size < 0.6 * (run / LAST).stat().st_size
+    assert b"/home/ann" not in target.read_bytes()
+    loaded, header = load_weights(target)
+    assert header["licence"] == "MIT" and header["card"] == {k: v for k, v in CARD.items() if k != "licence"}
+    assert header["recipe"]["optim"] == {"epochs": 8} and header["class_names"] == ["left", "right"]
+    clip = torch.randn(1, 4, 3, 32, 32)
+    torch.testing.assert_close(loaded(clip), model.eval()(clip), rtol=0.01, atol=0.01)
+
+
+def test_a_card_without_what_it_must_not_be_used_for_is_refused(trained, tmp_path, monkeypatch):
+    (tmp_path / "card.yaml").write_text(yaml.safe_dump(CARD | {"not_for": ""}))
+    with pytest.raises(SystemExit, match="a card needs not_for"):
+        ship(monkeypatch, trained[0], "motions", tmp_path / "card.yaml", "--output", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("right", "holds"), [(60, True), (66, True), (75, False), (40, False)])
+def test_a_cell_run_again_must_lie_within_two_standard_errors(study_file, right, holds):
+    """60 of 100 clips then; the standard error of the difference of two such shares is about 6.9 %."""
+    study = Study.load(study_file)
+    (cell, *_) = study.cells()
+    for name, count in (("then", 60), ("now", right)):
+        folder = study_file.parent / name / study.name
+        folder.mkdir(parents=True)
+        said = {"top1": count / 100, "predicted": [0] * count + [1] * (100 - count)}
+        result = {"settings": study.digest(cell), "test": said, "labels": [0] * 100}
+        (folder / f"{cell.slug}.json").write_text(json.dumps(result))
+    then, now = (str(study_file.parent / name) for name in ("then", "now"))
+    assert read_result(study, cell, then) is not None
+    row = runpy.run_path(str(SCRIPTS / "check.py"))["compare"](study, cell, then, now)
+    assert row["holds"] is holds and row["alike"] == pytest.approx(1 - abs(right - 60) / 100)
