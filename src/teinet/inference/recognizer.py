@@ -249,6 +249,12 @@ class Recognizer:
             num_frames=loaded.num_frames,
         )
 
+    @property
+    def spacing(self) -> float | None:
+        """Seconds between two neighbouring frames in training, for the most part; None where it is not known."""
+        value = self.header.get("spacing")
+        return float(value) if isinstance(value, (int, float)) and value > 0 else None
+
     def stream(self, batch: int = 1, *, span: int | None = None, state: StateType = "same") -> Stream:
         """Live video: N streams that go on frame by frame, one 2-D frame's work each. See `Stream`.
 

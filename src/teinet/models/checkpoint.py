@@ -35,6 +35,7 @@ _DEFAULTS: dict[str, Any] = {
     "class_names": [],
     "preprocessing": {},
     "sampling": {},
+    "spacing": None,
     "recipe": {},
     "scores": {},
     "licence": "",
@@ -56,8 +57,8 @@ def save_weights(
     Args:
         path: the file; folders that are missing are made.
         model: the network, on any device.
-        header: class_names, preprocessing, sampling, recipe, scores, licence, card; and the architecture of a model
-            that `create_model` did not build.
+        header: class_names, preprocessing, sampling, spacing, recipe, scores, licence, card; and the architecture of a
+            model that `create_model` did not build.
 
         dtype: what fractions are written in; None keeps the model's own. float16 halves the file, and the network that
             is loaded from it computes in float32 again.
@@ -261,6 +262,8 @@ def _wrong_values(header: dict[str, Any]) -> Iterator[str]:
             value = header[part].get(key)
             if key in header[part] and (not isinstance(value, kind) or isinstance(value, bool)):
                 yield f"{part}.{key} is {_short(value)}"
+    if not isinstance(header["spacing"], (int, float, type(None))) or header["spacing"] is False:
+        yield f"spacing is {_short(header['spacing'])}"
     if any(not isinstance(name, str) for name in header["class_names"]):
         yield f"class_names holds {_short(next(n for n in header['class_names'] if not isinstance(n, str)))}"
     for key in ("mean", "std"):

@@ -16,6 +16,7 @@ import torch
 from teinet.data.dataset import EpochSampler, TrainingClips
 from teinet.data.mirror import mirrored_labels
 from teinet.data.sampling import Sampling
+from teinet.data.spacing import typical_spacing
 from teinet.data.splits import Splits, load_splits
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
@@ -46,6 +47,7 @@ class Parts:
     sampling: Sampling
     preprocessing: Preprocessing
     mirror: bool
+    spacing: float | None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -71,6 +73,7 @@ class Parts:
             "class_names": self.splits["train"].class_names,
             "preprocessing": self.preprocessing.to_dict(),
             "sampling": asdict(self.sampling),
+            "spacing": self.spacing,
             "recipe": asdict(self.recipe),
             "scores": scores,
             "licence": self.recipe.run.licence,
@@ -110,6 +113,7 @@ def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda split
         sampling=sampling,
         preprocessing=preprocessing,
         mirror=mirror,
+        spacing=typical_spacing(splits["train"], sampling),
     )
 
 

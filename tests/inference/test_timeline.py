@@ -1,0 +1,98 @@
+"""A long recording: what is found equals separate steps, or separate windows; gaps begin anew."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import teinet
+from teinet.data.decode import read_clip
+from teinet.data.transforms import Preprocessing
+from teinet.data.transforms import test_crops as cut_crops
+from teinet.errors import ConfigError, VideoError
+from teinet.inference import timeline
+from teinet.inference.events import Rules
+from tests import miniatures
+
+T = 4
+
+
+def make(name: str, *, causal: bool, header: dict | None = None) -> teinet.Recognizer:
+    torch.manual_seed(0)
+    model = teinet.create_model(f"{name}_test_resnet", num_classes=3, num_frames=T, causal=causal)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)
+    pixels = Preprocessing(size=32, short_side=32, mean=model.data_config["mean"], std=model.data_config["std"])
+    return teinet.Recognizer(model, list("abc"), preprocessing=pixels, header=header or {})
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """61 frames at 10 a second."""
+    return miniatures.write(tmp_path_factory.mktemp("film") / "film.mp4", 3, length=61, rate=10)
+
+
+@pytest.mark.parametrize("name", ["teinet", "tsm", "tsn"])
+def test_a_causal_network_gives_what_single_steps_give(film, name):
+    recognizer = make(name, causal=True)
+    found = timeline(recognizer, film, spacing=0.2, span=3)
+    frames = read_clip(film, lambda n: np.arange(0, n, 2))
+    stream = recognizer.stream(span=3)
+    steps = [stream.step([picture]) for picture in frames.data]
+    np.testing.assert_allclose(found.times, frames.times, atol=1e-3)
+    np.testing.assert_allclose(found.scores, np.concatenate([step.scores for step in steps]), atol=2e-4)
+
+
+@pytest.mark.parametrize(("hop", "starts"), [(None, range(0, 28, 2)), (1, range(28)), (4, range(0, 28, 4))])
+def test_a_two_sided_network_gives_what_separate_windows_give(film, hop, starts):
+    recognizer = make("teinet", causal=False)
+    found = timeline(recognizer, film, spacing=0.2, hop=hop)
+    frames = read_clip(film, lambda n: np.arange(0, n, 2))
+    clip = cut_crops(frames.data, recognizer.preprocessing)[0]
+    want = np.stack([recognizer.scores(clip[None, s : s + T]) for s in starts])
+    np.testing.assert_allclose(found.scores, want, atol=2e-4)
+    middles = [(frames.times[s] + frames.times[s + T - 1]) / 2 for s in starts]
+    np.testing.assert_allclose(found.times, middles, atol=1e-3)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_recording_shorter_than_a_clip_still_has_an_answer(tmp_path, causal):
+    path = miniatures.write(tmp_path / "short.mp4", 0, length=3, rate=10)
+    found = timeline(make("teinet", causal=causal), path, spacing=0.1)
+    assert len(found.times) == (3 if causal else 1) and found.scores.shape[1] == 3
+
+
+def test_events_are_of_the_scores(film):
+    recognizer = make("teinet", causal=True)
+    found = timeline(recognizer, film, spacing=0.2, rules=Rules(begin=0.4, end=0.2, least=0.2))
+    assert found.events and found.to_dict()["events"][0]["label"] in "abc"
+    for event in found.events:
+        rows = (found.times >= event.start - 1e-6) & (found.times <= event.end + 1e-6)
+        own = found.scores[rows, "abc".index(event.label)]
+        assert own[0] >= 0.4 - 1e-4 and own.min() >= 0.2 - 1e-4
+        assert event.score == pytest.approx(own.mean(), abs=1e-4) and event.end - event.start >= 0.2 - 1e-6
+
+
+def test_the_spacing_is_that_of_training_unless_said(film):
+    recognizer = make("tsn", causal=True, header={"spacing": 0.5})
+    assert len(timeline(recognizer, film).times) == 13
+    with pytest.raises(ConfigError, match="--every"):
+        timeline(make("tsn", causal=True), film)
+
+
+def test_progress_reaches_the_end(film):
+    reached: list[float] = []
+    timeline(make("tsn", causal=True), film, spacing=1.0, progress=reached.append)
+    assert len(reached) == 61 and reached[-1] == pytest.approx(6.0, abs=1e-3)
+
+
+def test_what_does_not_fit_is_one_line(film, tmp_path):
+    recognizer = make("teinet", causal=False)
+    for options, words in [({"hop": 5}, "at most 4"), ({"hop": 0}, "at least 1"), ({"span": 0}, "at least 1")]:
+        with pytest.raises(ConfigError, match=words):
+            timeline(recognizer, film, spacing=0.2, **options)
+    with pytest.raises(ConfigError, match="no class 'd'"):
+        timeline(recognizer, film, spacing=0.2, rules=Rules(nothing=("d",)))
+    with pytest.raises(VideoError, match="no such file"):
+        timeline(recognizer, tmp_path / "absent.mp4", spacing=0.2)
