@@ -13,16 +13,14 @@ from teinet.data.transforms import Preprocessing
 from teinet.data.transforms import test_crops as cut_crops
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models import set_num_frames
+from tests.models.test_causal import network
 
 T, SIZE = 4, 32
 
 
 @pytest.fixture(scope="module")
 def recognizer():
-    torch.manual_seed(0)
-    model = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=T, causal=True)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)
+    model = set_num_frames(network("teinet"), T).float()
     data = model.data_config
     pixels = Preprocessing(size=SIZE, short_side=SIZE + 4, mean=data["mean"], std=data["std"])
     return teinet.Recognizer(model, list("abc"), preprocessing=pixels)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 import teinet
 from teinet.data.decode import read_clip
@@ -13,16 +12,15 @@ from teinet.data.transforms import test_crops as cut_crops
 from teinet.errors import ConfigError, VideoError
 from teinet.inference import timeline
 from teinet.inference.events import Rules
+from teinet.models import set_num_frames
 from tests import miniatures
+from tests.models.test_causal import network
 
 T = 4
 
 
 def make(name: str, *, causal: bool, header: dict | None = None) -> teinet.Recognizer:
-    torch.manual_seed(0)
-    model = teinet.create_model(f"{name}_test_resnet", num_classes=3, num_frames=T, causal=causal)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)
+    model = set_num_frames(network(name, causal=causal), T).float()
     pixels = Preprocessing(size=32, short_side=32, mean=model.data_config["mean"], std=model.data_config["std"])
     return teinet.Recognizer(model, list("abc"), preprocessing=pixels, header=header or {})
 

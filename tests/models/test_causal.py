@@ -17,8 +17,15 @@ PREFIXES = ["teinet", "tim", "mem", "se_tim", "se", "tsm", "tsn"]
 def network(prefix: str, *, causal: bool = True, **options) -> torch.nn.Module:
     torch.manual_seed(0)
     model = teinet.create_model(f"{prefix}_test_resnet", num_classes=3, num_frames=6, causal=causal, **options)
-    for parameter in model.parameters():  # norms too: at the end of a fresh branch they are zero, and hide it
-        torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)
+    for name, parameter in model.named_parameters():
+        if ".temporal." in name or f".{model.head_name}." in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+        elif parameter.dim() == 1:  # norms: at the end of a fresh branch they are zero, and hide it
+            torch.nn.init.normal_(parameter, mean=float(name.endswith("weight")), std=0.2)
+    for module in model.modules():  # statistics under which features have a size, and logits are no mere biases
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    model.train()(torch.randn(4, 6, 3, 48, 48))
     return model.double().eval()
 
 
