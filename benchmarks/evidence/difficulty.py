@@ -40,7 +40,7 @@ def main() -> None:
     for level, settings in enumerate(LEVELS):
         clips = draw_with_progress(args.work / f"level{level}", settings, console)
         recipe = study.recipe_of(cell)
-        recipe = replace(recipe, data=replace(recipe.data, path=str(clips)))
+        recipe = replace(recipe, data=replace(recipe.data, path=str(clips / "clips.csv")))
         recipe = replace(
             recipe, run=replace(recipe.run, output=str(args.work), name=f"tsm{level}", threads=1, workers=1)
         )

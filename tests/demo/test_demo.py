@@ -40,6 +40,17 @@ def test_a_network_blind_to_order_is_right_on_one_half_at_most(done):
         np.testing.assert_allclose(scores.probabilities[one], scores.probabilities[other], atol=1e-6)
 
 
+def test_a_recogniser_that_ships_is_shown_first(done):
+    result, said, _ = done
+    look = result.first_look
+    assert look is not None and len(look.labels) == 24
+    assert look.right >= 15  # 22 when it was made: no training saw these clips, and chance is 1
+    assert said.index("1  A recogniser that comes with the library") < said.index("2  Drawing")
+    assert f"{look.right} of 24 clips drawn just now are named rightly" in said
+    text = page.write_page(result).read_text()
+    assert look.card["title"] in text and text.count("(wrong)") == 24 - look.right
+
+
 def test_the_two_networks_differ_by_their_modules(done):
     result = done[0]
     recipes = [job.demo_recipe(result.folder, result.folder, network) for network in ("TSN", "TEINet")]

@@ -47,7 +47,7 @@ def first_look(folder: Path, console: Console) -> FirstLook | None:
     if shipped_file(WEIGHTS) is None:
         return None
     console.print(f"[bold]1  A recogniser that comes with the library[/bold]: --weights {WEIGHTS}", soft_wrap=True)
-    clips = load_splits(DataConfig(path=str(draw(folder, CLIPS))))["test"]
+    clips = load_splits(DataConfig(path=str(draw(folder, CLIPS) / "clips.csv")))["test"]
     recognizer = Recognizer.load(WEIGHTS)
     began = time.monotonic()
     predictions = list(recognizer.predict_many(clips.paths, top_k=1))
