@@ -42,7 +42,9 @@ def test_a_causal_network_gives_what_single_steps_give(film, name):
     np.testing.assert_allclose(found.scores, np.concatenate([step.scores for step in steps]), atol=2e-4)
 
 
-@pytest.mark.parametrize(("hop", "starts"), [(None, range(0, 28, 2)), (1, range(28)), (4, range(0, 28, 4))])
+@pytest.mark.parametrize(
+    ("hop", "starts"), [(None, [*range(0, 28, 2), 27]), (1, range(28)), (4, [*range(0, 28, 4), 27])]
+)
 def test_a_two_sided_network_gives_what_separate_windows_give(film, hop, starts):
     recognizer = make("teinet", causal=False)
     found = timeline(recognizer, film, spacing=0.2, hop=hop)

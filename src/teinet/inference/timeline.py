@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from os import PathLike, fspath
@@ -150,7 +151,7 @@ def _causal(recognizer: Recognizer, taken: Iterator[Taken], span: int | None) ->
     network, device = SteppingClassifier(recognizer.model), recognizer.device
     span = recognizer.num_frames if span is None else span
     past = network.blank(torch.zeros(1, 3, *[recognizer.preprocessing.size] * 2, dtype=torch.uint8, device=device))
-    recent: list[np.ndarray] = []
+    recent: list[Tensor] = []
     for chunk in _chunks(taken):
         fresh = chunk[0][2]
         if fresh:
@@ -160,9 +161,9 @@ def _causal(recognizer: Recognizer, taken: Iterator[Taken], span: int | None) ->
                     tensor.zero_()
         pictures = torch.stack([picture for _, picture, _ in chunk])[None].to(device)
         logits, past = network(pictures, past, torch.ones(1, dtype=torch.bool, device=device) if fresh else None)
-        for (second, _, begins), row in zip(chunk, logits[0].double().cpu().numpy(), strict=True):
+        for (second, _, begins), row in zip(chunk, logits[0].double().cpu(), strict=True):
             recent = [*recent, row][-span:]
-            yield second, _softmax(np.mean(recent, axis=0)), begins
+            yield second, torch.stack(recent).mean(0).softmax(0).numpy(), begins
 
 
 def _chunks(taken: Iterator[Taken]) -> Iterator[list[Taken]]:
@@ -192,31 +193,34 @@ def _windows(recognizer: Recognizer, taken: Iterator[Taken], hop: int | None) ->
 
 
 def _cut(taken: Iterator[Taken], frames: int, hop: int) -> Iterator[tuple[list[Taken], bool]]:
-    """Windows of T frames, `hop` apart; a stretch shorter than T repeats its last frame, as a short clip does."""
-    window: list[Taken] = []
+    """Windows of T frames, `hop` apart, and a last one that ends with the stretch, so that no frame is left out.
+
+    A stretch shorter than T repeats its last frame, as a short clip does.
+    """
+    window: deque[Taken] = deque(maxlen=frames)
     fresh, unseen = True, 0
     for each in taken:
-        if each[2] and window:
-            if unseen and fresh:
-                yield [*window, *[window[-1]] * (frames - len(window))], True
-            window, fresh, unseen = [], True, 0
+        if each[2]:
+            if unseen:
+                yield _filled(window, frames), fresh
+            window.clear()
+            fresh, unseen = True, 0
         window.append(each)
         unseen += 1
-        if len(window) == frames:
-            yield window, fresh
-            window, fresh, unseen = window[hop:], False, 0
-    if unseen and fresh and window:
-        yield [*window, *[window[-1]] * (frames - len(window))], True
+        if len(window) == frames and (fresh or unseen == hop):
+            yield list(window), fresh
+            fresh, unseen = False, 0
+    if unseen:
+        yield _filled(window, frames), fresh
+
+
+def _filled(window: deque[Taken], frames: int) -> list[Taken]:
+    return [*window, *[window[-1]] * (frames - len(window))]
 
 
 def _scored(recognizer: Recognizer, windows: list[tuple[float, Tensor, bool]]) -> Iterator[Row]:
     clips = torch.stack([clip for _, clip, _ in windows]).to(recognizer.device)
     with torch.inference_mode():
-        logits = recognizer.model(clips).double().cpu().numpy()
-    for (middle, _, fresh), row in zip(windows, logits, strict=True):
-        yield middle, _softmax(row), fresh
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weights = np.exp(logits - logits.max())
-    return weights / weights.sum()
+        scores = recognizer.model(clips).double().softmax(1).cpu().numpy()
+    for (middle, _, fresh), row in zip(windows, scores, strict=True):
+        yield middle, row, fresh
