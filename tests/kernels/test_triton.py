@@ -36,9 +36,11 @@ def test_it_compiles_for_a_gpu_that_is_not_here(kernel, dtype, ones, tmp_path, m
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     function = getattr(triton_form, kernel)
-    for weight, gate in ((True, True), (True, False), (False, True)):
+    kinds = ((True, True, 0), (True, False, 0), (False, True, 0), (True, True, 1), (True, False, 1))
+    for weight, gate, lag in kinds:
         constants = {
-            "HAS_WEIGHT": weight, "HAS_GATE": gate, "WANTS_X": True, "WANTS_SUMS": True, "ROWS": 16, "LANES": 64,
+            "HAS_WEIGHT": weight, "HAS_GATE": gate, "LAG": lag, "WANTS_X": True, "WANTS_SUMS": True,
+            "ROWS": 16, "LANES": 64,
             **dict.fromkeys(ones, 1),  # Triton makes an argument that is 1 a constant
         }  # fmt: skip
         signature = {}

@@ -83,7 +83,7 @@ def used() -> None:
     calls, forward = [], triton_form.forward
     triton_form.forward = lambda *arguments: calls.append(1) or forward(*arguments)
     try:
-        run(torch.ones(4, 8, 2, 2).contiguous(memory_format=torch.channels_last), torch.ones(8, 3), None, 4)
+        run(torch.ones(4, 8, 2, 2).contiguous(memory_format=torch.channels_last), torch.ones(8, 3), None, 4, 0)
     finally:
         triton_form.forward = forward
     assert calls
