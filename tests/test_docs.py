@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
 
 from teinet.cli.main import COMMANDS
 
@@ -39,16 +42,16 @@ def test_the_examples_in_python_of_the_readme_run() -> None:
     assert scope["logits"].shape == (2, 10)
 
 
-def test_commands_of_the_documents_parse() -> None:
+def test_commands_of_the_documents_parse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from teinet.cli.train import parse_recipe
+    from teinet.training.recipe import Recipe
 
-    pages = "\n".join(p.read_text() for p in PAGES)
+    pages = "\n".join(p.read_text() for p in PAGES).replace("\\\n", " ")
     lines = [line.split("#")[0].strip() for line in re.findall(r"^teinet train (.+)$", pages, re.MULTILINE)]
     assert len(lines) > 5
+    (tmp_path / "runs/first").mkdir(parents=True)  # the run that the reader has made by then
+    (tmp_path / "runs/first/recipe.yaml").write_text(yaml.safe_dump(asdict(Recipe())))
+    monkeypatch.chdir(tmp_path)
     for line in lines:
         if "RECIPE" not in line and "..." not in line:
-            import shlex
-
-            parse_recipe(
-                [str(ROOT / w) if w.startswith("recipes/") else w for w in shlex.split(line.replace("\\", ""))]
-            )
+            parse_recipe([str(ROOT / w) if w.startswith("recipes/") else w for w in shlex.split(line)])
