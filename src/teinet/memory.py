@@ -6,10 +6,10 @@ import ctypes
 import os
 import sys
 
-# Of malloc.h: how much free memory at the heap's end goes back to the system, and the size from which a block comes
-# from the system by itself (32 MiB is the most that glibc takes).
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-_ALL, _LARGEST = 2**31 - 1, 32 * 2**20
+# Of malloc.h: how much free memory at the heap's end goes back to the system, and how many blocks may come from the
+# system by themselves (and go back as soon as they are freed): by default all above 32 MiB, whatever the threshold.
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_ALL, _NONE = 2**31 - 1, 0
 
 
 def keep_freed_memory() -> bool:
@@ -28,4 +28,4 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, _LARGEST)) and bool(mallopt(_TRIM_THRESHOLD, _ALL))
+    return bool(mallopt(_MMAP_MAX, _NONE)) and bool(mallopt(_TRIM_THRESHOLD, _ALL))
