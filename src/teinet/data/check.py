@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from teinet.data import pool
+from teinet.data.annotations import end_beyond
 from teinet.data.clips import Row
 from teinet.data.decode import count_frames
 from teinet.data.findings import Finding, FindingsFile, checksum, read_findings, stamp, write_findings
@@ -149,6 +150,9 @@ def examine_file(clips: Sequence[Row], beat: pool.Beat) -> Finding:
             count_frames(path, start=row.start, end=row.end)
         except VideoError as error:
             wrong.append((row, error.reason))
+            continue
+        if reason := end_beyond(row, info):
+            wrong.append((row, reason))
     if wrong:
         (row, reason), others = wrong[0], len(wrong) - 1
         more = f" (and {others} more of its {len(clips)} clips)" if others else ""

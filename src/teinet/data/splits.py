@@ -59,7 +59,8 @@ class DataConfig:
         test: rows that no training sees, written likewise.
         folds: divide into this many folds (each with its share of every class); `test_fold` is tested, the rest train.
         test_fold: which fold is tested, 0 to folds - 1.
-        group: a column whose values are never divided between folds, such as source_video or subject.
+        group: a column whose values are never divided between folds, such as source_video or subject; path keeps the
+            segments of a recording together.
         val_share: share of the training clips held out for validation, 0 to 0.5; where `group` is set, whole groups,
             and the nearest 1/k. By default 0.2 where neither val nor test clips are named, otherwise 0.
         classes: class names in the order of their indices; by default the labels found, sorted.
@@ -240,6 +241,12 @@ def _warn_of_overlap(parts: dict[Split, list[Row]], source: object) -> None:
                 "%s: %d clips are both in %s and in %s, for example %s; what is measured on them flatters",
                 *(source, len(both), one, other, min(path for path, _, _ in both)),
             )
+        elif files := {path for path, _, _ in clips[one]} & {path for path, _, _ in clips[other]}:
+            log.warning(
+                "%s: %d files have segments both in %s and in %s, for example %s; what is measured on them flatters "
+                "(data.group path keeps a file's segments together)",
+                *(source, len(files), one, other, min(files)),
+            )
 
 
 def _divide(rows: list[Row], config: DataConfig) -> tuple[dict[Split, list[Row]], bool]:
@@ -287,9 +294,11 @@ def _refuse_overlap(parts: dict[Split, list[Row]], source: object) -> None:
 def _groups(rows: list[Row], config: DataConfig) -> np.ndarray | None:
     if config.group is None:
         return None
+    if config.group == "path":  # segments of one recording stay together
+        return np.array([r.path for r in rows])
     if config.group not in rows[0].columns:
         raise ConfigError(
-            f"{config.path} has no column {config.group!r} to group by; it has {', '.join(rows[0].fields())}"
+            f"{config.path} has no column {config.group!r} to group by; it has path, {', '.join(rows[0].fields())}"
         )
     return np.array([r.columns[config.group] for r in rows])
 

@@ -1,0 +1,120 @@
+"""What happens when in long recordings, as a list says: the truth that events are measured against."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from teinet.data.clips import Row, select
+from teinet.data.decode import VideoInfo, probe
+from teinet.data.formats import read_listing
+from teinet.errors import AnnotationError, VideoError, nearest
+
+_SLACK = 0.1  # seconds that a written end may lie behind the file's: people mark ends by hand
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A part of a recording in which one thing happens: from `start` on, up to but without `end` (seconds)."""
+
+    label: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A file, how long it lasts (seconds), and what happens in it, in order of time and without overlap."""
+
+    path: str
+    seconds: float
+    segments: tuple[Segment, ...]
+
+
+def read_annotations(
+    path: str | os.PathLike[str],
+    *,
+    class_names: Sequence[str] | None = None,
+    nothing: Sequence[str] = (),
+    selection: str | None = None,
+    root: str | None = None,
+) -> list[Recording]:
+    """Read what happens when from a list whose rows are segments of files: path, label, start, end (seconds).
+
+    A row without start is from the file's beginning, one without end up to its end. A row that names a path alone says
+    that nothing happens in that file.
+
+    Args:
+        path: the list, such as a csv with named columns.
+        class_names: those that a label must be one of; None takes any.
+        nothing: labels that mean that nothing happens; their rows make no segments.
+        selection: rows to take, as `column=value,value`; None takes all.
+        root: the folder that the list's paths start from.
+
+    Returns:
+        The files in the order in which the list first names them.
+
+    Raises:
+        AnnotationError: a label that is unknown or absent, a span that is none or lies beyond its file's end, two that
+            overlap; names file and line.
+        ConfigError: a selection that fits no row.
+        VideoError: a file that cannot be read, or a folder of pictures, which has no clock.
+    """
+    rows = [row._replace(file=row.file or os.fspath(path)) for row in read_listing(path, root=root).rows]
+    if selection is not None:
+        rows = select(rows, selection, source=path)
+    files: dict[str, list[Row]] = {}
+    for row in rows:
+        files.setdefault(row.path, []).append(row)
+    for row in rows:  # before any video is opened
+        _check_label(row, class_names, nothing)
+    return [_recording(file, own, nothing) for file, own in files.items()]
+
+
+def end_beyond(row: Row, info: VideoInfo) -> str | None:
+    """Why a row's span does not lie inside its file; None where it does, up to a frame or 0.1 s."""
+    if row.end is None or info.duration is None:
+        return None
+    slack = max(_SLACK, 1 / info.frame_rate if info.frame_rate else 0.0)
+    if row.end <= info.duration + slack:
+        return None
+    return f"end {row.end:g} s lies beyond the video's, which lasts {info.duration:.2f} s"
+
+
+def _check_label(row: Row, class_names: Sequence[str] | None, nothing: Sequence[str]) -> None:
+    if row.label is None:
+        if row.start is None and row.end is None:
+            return
+        raise AnnotationError(row.file, "this segment has no label; what happens in it?", row.line)
+    if class_names is not None and row.label not in class_names and row.label not in nothing:
+        hint = nearest(row.label, class_names)
+        raise AnnotationError(
+            row.file, f"label {row.label!r} is none of the {len(class_names)} classes.{hint}", row.line
+        )
+
+
+def _recording(path: str, rows: list[Row], nothing: Sequence[str]) -> Recording:
+    info = probe(path)
+    if info.duration is None:
+        raise VideoError(path, "a folder of pictures has no clock, so it has no segments in seconds")
+    found: list[tuple[Segment, Row]] = []
+    for row in rows:
+        if row.label is None or row.label in nothing:
+            continue
+        start = row.start or 0.0
+        if start >= info.duration:
+            reason = f"start {start:g} s lies beyond the end of the video, which lasts {info.duration:.2f} s"
+            raise AnnotationError(row.file, reason, row.line)
+        if reason := end_beyond(row, info):
+            raise AnnotationError(row.file, reason, row.line)
+        end = info.duration if row.end is None else min(row.end, info.duration)
+        found.append((Segment(label=row.label, start=start, end=end), row))
+    found.sort(key=lambda pair: pair[0].start)
+    for (one, first), (other, row) in pairwise(found):
+        if other.start < one.end - 1e-6:  # written numbers are rounded
+            spans = f"{other.start:g} to {other.end:g} s ({other.label}) overlaps {one.start:g} to {one.end:g} s"
+            reason = f"{spans} ({one.label}) of line {first.line}; one thing happens at a time in {path}"
+            raise AnnotationError(row.file, reason, row.line)
+    return Recording(path=path, seconds=info.duration, segments=tuple(segment for segment, _ in found))

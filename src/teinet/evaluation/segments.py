@@ -1,0 +1,279 @@
+"""How well the events that were found in recordings agree with what happens in them.
+
+F1 over segments follows Lea, Flynn, Vidal, Reiter and Hager, "Temporal Convolutional Networks for Action Segmentation
+and Detection" (CVPR 2017). That an event detects what it overlaps at all is the any-overlap rule (OVLP) of those who
+look for rare events (Ziyabari et al., "Objective evaluation metrics for automatic classification of EEG events",
+arXiv:1712.10107).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import mean, median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from teinet.data.annotations import Recording, Segment
+from teinet.errors import ConfigError
+from teinet.inference.events import Event
+
+if TYPE_CHECKING:
+    from teinet.inference.recognizer import Recognizer
+
+OVERLAPS = (0.1, 0.25, 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """An event as it is measured: from `start` on, up to but without `end`, known at `announced` (seconds)."""
+
+    label: str
+    start: float
+    end: float
+    announced: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """Of one label, or of all together.
+
+    Args:
+        segments, events: how many there are in truth, and how many were found.
+        f1: F1 by the overlap asked for, 0 to 1; None where there are neither segments nor events.
+        detected: share of the segments that some event detects, 0 to 1; None without segments.
+        delay_mean, delay_median: seconds from the start of a detected segment to the moment at which its event is
+            announced, below 0 where the event came before; None where none is detected.
+        false_alarms: events that overlap no segment of their label.
+        false_alarms_per_hour: the same for each hour of recording.
+        accuracy: share of the grid's moments that bear the right label; of one label, among its own moments in truth.
+            None where it has none.
+        seconds: of recording; of one label, how long it lasts in truth.
+    """
+
+    segments: int
+    events: int
+    f1: dict[float, float | None]
+    detected: float | None
+    delay_mean: float | None
+    delay_median: float | None
+    false_alarms: int
+    false_alarms_per_hour: float
+    accuracy: float | None
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values, rounded to four places."""
+        values = {name: round(v, 4) if isinstance(v, float) else v for name, v in vars(self).items()}
+        return values | {"f1": {f"{k:g}": None if v is None else round(v, 4) for k, v in self.f1.items()}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentReport:
+    """The measures of all recordings.
+
+    Args:
+        overall: of all labels together; accuracy counts the moments too at which nothing happens.
+        labels: of each label that happens or was found.
+        quiet: accuracy where no segment is; None where something happens all the time.
+        quiet_seconds: how long nothing happens in truth.
+        recordings: how many there are.
+        step: seconds between two moments of the grid.
+    """
+
+    overall: Measures
+    labels: dict[str, Measures]
+    quiet: float | None
+    quiet_seconds: float
+    recordings: int
+    step: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "recordings": self.recordings,
+            "step": self.step,
+            "overall": self.overall.to_dict(),
+            "labels": {name: measures.to_dict() for name, measures in self.labels.items()},
+            "nothing": {
+                "accuracy": None if self.quiet is None else round(self.quiet, 4),
+                "seconds": round(self.quiet_seconds, 4),
+            },
+        }
+
+
+def detections(events: Sequence[Event], times: np.ndarray, *, least: float, lag: float = 0.0) -> list[Detection]:
+    """Make events of a timeline measurable: how far each reaches, and when it was known.
+
+    A score holds until the next one, so an event lasts until the score after its last one (after the very last, for
+    the median time between two). It is announced where `Events` says "begin": with the first score that comes at
+    least `least` seconds after the event's start, plus `lag`. What a network takes to compute is not in it.
+
+    Args:
+        events: of `Timeline.events`.
+        times: (n,) seconds of the scores, `Timeline.times`.
+        least: seconds that an event must last, as in the rules by which it was found.
+        lag: seconds from the time that a score bears to the moment at which it can be known; see `lag_of`.
+    """
+    gap = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    found = []
+    for event in events:
+        following = int(np.searchsorted(times, event.end + 1e-6))
+        end = float(times[following]) if following < len(times) else event.end + gap
+        if end - event.end > 2 * gap + 1e-6:  # the stream began anew there
+            end = event.end + gap
+        known = int(np.searchsorted(times, event.start + least - 1e-6))
+        announced = float(times[known]) if known < len(times) else event.end
+        found.append(Detection(label=event.label, start=event.start, end=end, announced=announced + lag))
+    return found
+
+
+def lag_of(recognizer: Recognizer, spacing: float) -> float:
+    """Seconds from the time that a score of a timeline bears to the moment at which it can be known.
+
+    A causal network's score bears the time of the last frame in it: 0. A two-sided one's bears the middle of its window
+    of T frames, whose last frame comes (T - 1) / 2 spacings later.
+    """
+    from teinet.models.insertion import is_causal
+
+    return 0.0 if is_causal(recognizer.model) else (recognizer.num_frames - 1) / 2 * spacing
+
+
+def measure(
+    recordings: Sequence[Recording],
+    found: Sequence[Sequence[Detection]],
+    *,
+    step: float = 0.1,
+    overlaps: Sequence[float] = OVERLAPS,
+) -> SegmentReport:
+    """Compare what was found in recordings with what happens in them; all counts are summed over the recordings.
+
+    F1: events are taken in order of time; each is a hit where the segment of its label with which it has the highest
+    overlap (intersection over union) reaches the overlap asked for and was not hit before. Every other event is a false
+    positive, every segment without a hit a false negative.
+
+    Detected, delay and false alarms ask for no overlap in particular. A segment is detected by the first event of its
+    label that overlaps it at all and detects no other one; an event that overlaps no segment of its label is a false
+    alarm. Further events of the right label inside a segment are neither.
+
+    Accuracy: at the moments step/2, 3 step/2, ... of a recording, the label of the event against that of the segment;
+    both may be nothing.
+
+    Args:
+        recordings: the truth.
+        found: the events of each of them; what lies beyond its end is not looked at by the accuracy.
+        step: seconds between two moments, above 0.
+        overlaps: for each of which F1 is given, above 0 and at most 1.
+
+    Raises:
+        ConfigError: a value out of its range.
+        ValueError: another number of recordings than lists of events.
+    """
+    if not step > 0 or not np.isfinite(step):
+        raise ConfigError(f"the grid's step must be a time above 0 s, got {step:g}")
+    if not all(0 < overlap <= 1 for overlap in overlaps):
+        raise ConfigError(f"overlaps must be above 0 and at most 1, got {', '.join(f'{o:g}' for o in overlaps)}")
+    seconds = sum(recording.seconds for recording in recordings)
+    counts: dict[str, _Counts] = {}
+    quiet = _Counts(overlaps)
+    for recording, events in zip(recordings, found, strict=True):
+        names = sorted({s.label for s in recording.segments} | {e.label for e in events})
+        for name in names:
+            own = counts.setdefault(name, _Counts(overlaps))
+            own.add(
+                [s for s in recording.segments if s.label == name],
+                sorted((e for e in events if e.label == name), key=lambda e: (e.start, e.end)),
+            )
+        moments = int(np.ceil(recording.seconds / step - 0.5 - 1e-9))
+        truth = _painted(recording.segments, moments, step, names)
+        seen = _painted(events, moments, step, names)
+        for number, own in [(-1, quiet), *((i, counts[name]) for i, name in enumerate(names))]:
+            own.moments += int((truth == number).sum())
+            own.right += int(((truth == number) & (seen == number)).sum())
+    everything = _Counts(overlaps)
+    for own in (*counts.values(), quiet):
+        everything.join(own)
+    return SegmentReport(
+        overall=replace(everything.measures(seconds), seconds=seconds),
+        labels={name: counts[name].measures(seconds) for name in sorted(counts)},
+        quiet=quiet.measures(seconds).accuracy,
+        quiet_seconds=max(seconds - everything.seconds, 0.0),
+        recordings=len(recordings),
+        step=step,
+    )
+
+
+class _Counts:
+    """What is summed over recordings for one label."""
+
+    def __init__(self, overlaps: Sequence[float]):
+        self.hits = dict.fromkeys(overlaps, 0)
+        self.segments = self.events = self.alarms = self.moments = self.right = 0
+        self.seconds = 0.0
+        self.delays: list[float] = []
+
+    def add(self, segments: Sequence[Segment], events: Sequence[Detection]) -> None:
+        """One recording's segments and events of this label, each in order of time."""
+        self.segments += len(segments)
+        self.events += len(events)
+        self.seconds += sum(s.end - s.start for s in segments)
+        for overlap in self.hits:
+            self.hits[overlap] += _hits(segments, events, overlap)
+        taken: set[int] = set()
+        for event in events:
+            touched = [i for i, s in enumerate(segments) if min(s.end, event.end) - max(s.start, event.start) > 1e-9]
+            self.alarms += not touched
+            if free := [i for i in touched if i not in taken]:
+                taken.add(free[0])
+                self.delays.append(event.announced - segments[free[0]].start)
+
+    def join(self, other: _Counts) -> None:
+        for name in ("segments", "events", "alarms", "moments", "right", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for overlap, count in other.hits.items():
+            self.hits[overlap] += count
+        self.delays += other.delays
+
+    def measures(self, seconds: float) -> Measures:
+        both = self.segments + self.events
+        return Measures(
+            segments=self.segments,
+            events=self.events,
+            f1={overlap: 2 * hits / both if both else None for overlap, hits in self.hits.items()},
+            detected=len(self.delays) / self.segments if self.segments else None,
+            delay_mean=mean(self.delays) if self.delays else None,
+            delay_median=median(self.delays) if self.delays else None,
+            false_alarms=self.alarms,
+            false_alarms_per_hour=self.alarms / (seconds / 3600) if seconds else 0.0,
+            accuracy=self.right / self.moments if self.moments else None,
+            seconds=self.seconds,
+        )
+
+
+def _hits(segments: Sequence[Segment], events: Sequence[Detection], overlap: float) -> int:
+    taken: set[int] = set()
+    for event in events:
+        shared = [_iou(segment, event) for segment in segments]
+        best = int(np.argmax(shared)) if shared else -1
+        if best >= 0 and best not in taken and shared[best] >= overlap - 1e-9:
+            taken.add(best)
+    return len(taken)
+
+
+def _iou(one: Segment, other: Detection) -> float:
+    """Intersection over union of two stretches of time."""
+    shared = max(0.0, min(one.end, other.end) - max(one.start, other.start))
+    union = one.end - one.start + other.end - other.start - shared
+    return shared / union if union > 0 else 0.0
+
+
+def _painted(
+    parts: Sequence[Segment] | Sequence[Detection], moments: int, step: float, names: Sequence[str]
+) -> np.ndarray:
+    """The label's number at each moment (moments,), -1 for nothing; where two overlap, the one that began later."""
+    grid = np.full(moments, -1)
+    when = (np.arange(moments) + 0.5) * step
+    for part in sorted(parts, key=lambda p: p.start):
+        grid[(when >= part.start - 1e-9) & (when < part.end - 1e-9)] = names.index(part.label)
+    return grid
