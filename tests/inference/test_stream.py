@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -178,3 +180,32 @@ def test_what_does_not_fit_is_one_line_and_changes_nothing(recognizer):
     two_sided = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=T)
     with pytest.raises(ConfigError, match="two-sided"):
         teinet.Recognizer(two_sided, list("abc")).stream()
+
+
+@pytest.mark.parametrize("chunks", [(9,), (1, 4, 3, 1), (2, 7)])
+def test_several_frames_at_once_are_as_many_single_steps(recognizer, chunks):
+    pictures = torch.stack([cut_crops(torch.from_numpy(film(9, seed)), recognizer.preprocessing)[0] for seed in (1, 2)])
+    for dtype, most in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+        exact = copy.deepcopy(recognizer.model).to(dtype)
+        own = teinet.Recognizer(exact, list("abc"), preprocessing=recognizer.preprocessing)
+        single, several = own.stream(batch=2, span=3), own.stream(batch=2, span=3)
+        single.step({1: film(1)[0]})  # one of the two has begun already
+        several.step({1: film(1)[0]})
+        want = [single.step(frame) for frame in pictures.unbind(1)]
+        got = [step for chunk in pictures.split(list(chunks), 1) for step in several.steps(chunk)]
+        assert len(got) == 9
+        for a, b in zip(got, want, strict=True):
+            assert (a.logits - b.logits).abs().max() <= most * b.logits.abs().max()
+            assert a.streams == b.streams and a.frames.tolist() == b.frames.tolist()
+            np.testing.assert_allclose(a.scores, b.scores, atol=1e-6)
+        again = film(1, 7)[0]  # and both go on alike
+        a, b = (stream.step([again, again]) for stream in (several, single))
+        assert (a.logits - b.logits).abs().max() <= most * b.logits.abs().max()
+
+
+def test_several_frames_of_another_shape_change_nothing(recognizer):
+    stream = recognizer.stream()
+    for shape in ((1, 0, 3, SIZE, SIZE), (2, 3, 3, SIZE, SIZE), (1, 3, SIZE, SIZE), (1, 2, 3, SIZE, SIZE + 1)):
+        with pytest.raises(ConfigError, match=r"several steps take \(1, K, 3, 32, 32\)"):
+            stream.steps(torch.zeros(shape, dtype=torch.uint8))
+    assert stream.state.frames.tolist() == [0]
