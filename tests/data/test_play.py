@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 
 from teinet.data.clips import ClipList
 from teinet.data.decode import read_clip
-from teinet.data.play import play
+from teinet.data.frame_index import decode_all
+from teinet.data.play import Place, play
 from teinet.data.sampling import Sampling
 from teinet.data.spacing import typical_spacing
 from teinet.errors import VideoError
@@ -75,3 +77,69 @@ def test_pictures_have_no_spacing(tmp_path):
     path = str(miniatures.write(tmp_path / "folder", 0))
     clips = ClipList([path], np.zeros(1, int), ["a"], np.full(1, np.nan), np.full(1, np.nan), "")
     assert typical_spacing(clips, Sampling(num_frames=4)) is None
+
+
+def film(path, codec: str, options: dict[str, str], length: int = 60, rate: int = 10):
+    """A file with several keyframes and the encoder's own B-frames."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=rate, options=options)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for picture in miniatures.frames(5, length):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        out.mux(stream.encode())
+    return path
+
+
+def goes_on(path, numbers) -> None:
+    """Playing on after some frames gives the very rest."""
+    whole = list(play(path))
+    for number in numbers:
+        second, picture = whole[number]
+        rest = list(play(path, after=Place(number + 1, second, True, picture.shape[:2])))
+        assert [each[0] for each in rest] == [each[0] for each in whole[number + 1 :]]
+        assert all(np.array_equal(a[1], b[1]) for a, b in zip(rest, whole[number + 1 :], strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith(".png")])
+def test_going_on_gives_the_rest_of_any_file(videos, name):
+    count = len(list(play(videos[name])))
+    goes_on(videos[name], sorted({0, count // 3, count // 2, count - 1}))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("closed.mp4", "libx264", {"g": "10", "bf": "3", "x264-params": "scenecut=0"}),
+        ("open.mp4", "libx264", {"g": "10", "bf": "3", "x264-params": "open-gop=1:b-pyramid=normal:scenecut=0"}),
+        ("open.mkv", "libx264", {"g": "10", "bf": "2", "x264-params": "open-gop=1:scenecut=0"}),
+        ("refresh.mp4", "libx264", {"g": "10", "x264-params": "intra-refresh=1"}),
+        ("open.hevc.mp4", "libx265", {"x265-params": "keyint=10:min-keyint=10:open-gop=1:bframes=4:log-level=none"}),
+        ("stream.ts", "libx264", {"g": "10", "bf": "3"}),
+        ("packed.avi", "mpeg4", {"g": "10", "bf": "2"}),
+        ("vp9.webm", "libvpx-vp9", {"g": "10", "auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8"}),
+    ],
+)
+def test_going_on_is_exact_with_frames_out_of_order(tmp_path, name, codec, options):
+    goes_on(film(tmp_path / name, codec, options), range(0, 60, 7))
+
+
+def test_going_on_begins_at_the_keyframe_before(tmp_path, monkeypatch):
+    path = film(tmp_path / "film.mp4", "libx264", {"g": "10", "bf": "3", "x264-params": "scenecut=0"})
+    decoded = []
+
+    def counted(*args):
+        for frame in decode_all(*args):
+            decoded.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr("teinet.data.play.decode_all", counted)
+    assert len(list(play(path, after=Place(46, 4.5, True, (32, 32))))) == 14
+    assert len(decoded) == 20
+    decoded.clear()
+    assert len(list(play(path, after=Place(46, 4.5, False, (32, 32))))) == 14  # its times told nothing
+    assert len(decoded) == 60
+
+
+def test_a_place_that_no_frame_had_is_counted_from_the_start(tmp_path):
+    path = film(tmp_path / "film.mp4", "libx264", {"g": "10"})
+    assert [round(second, 3) for second, _ in play(path, after=Place(57, 4.51, True, (32, 32)))] == [5.7, 5.8, 5.9]

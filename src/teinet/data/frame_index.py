@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import av
@@ -203,9 +203,20 @@ def decoded_pts(path: str) -> list[int]:
         return [frame.pts if frame.pts is not None else -1 for frame in decode_all(container, stream)]
 
 
-def decode_all(container: av.container.InputContainer, stream: av.VideoStream):
-    """Yield every frame that can be decoded; what the decoder cannot make sense of is passed over, as ffmpeg does."""
-    for packet in container.demux(stream):
+def is_seekable(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
+    """Say whether this kind of file has a timestamp in every packet and marks its keyframes truly."""
+    formats = set(container.format.name.split(","))
+    return bool(formats & _SEEKABLE_FORMATS) and stream.codec_context.name in _SEEKABLE_CODECS - _PACKED_CODECS
+
+
+def decode_all(
+    container: av.container.InputContainer, stream: av.VideoStream, packets: Iterable[av.Packet] | None = None
+):
+    """Yield every frame that can be decoded; what the decoder cannot make sense of is passed over, as ffmpeg does.
+
+    `packets` are those that were read from the container already, and the rest; None takes all.
+    """
+    for packet in container.demux(stream) if packets is None else packets:
         try:
             frames = packet.decode()
         except av.FFmpegError:

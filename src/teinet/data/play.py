@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Literal
 
 import av
@@ -11,17 +13,37 @@ import numpy as np
 
 from teinet.data import image_folder
 from teinet.data.container import open_video
-from teinet.data.frame_index import decode_all
+from teinet.data.frame_index import decode_all, is_seekable
+from teinet.data.keyframes import is_idr
 from teinet.data.picture import Converter, is_transposed
 from teinet.errors import VideoError
 
 _RATE = 25.0  # frames a second, where neither timestamps nor a rate tell
+_TRIES = 20  # keyframes, one before the other, of which one must be a clean start
+
+
+@dataclass(frozen=True)
+class Place:
+    """How far a file was played, so that playing can go on there.
+
+    Args:
+        frames: that it has shown, at least 1.
+        second: of the last of them.
+        ordered: whether each was later than the one before.
+        size: (H, W) of its pictures.
+    """
+
+    frames: int
+    second: float
+    ordered: bool
+    size: tuple[int, int]
 
 
 def play(
     path: str | os.PathLike[str],
     wanted: Callable[[float], bool] = lambda second: True,
     *,
+    after: Place | None = None,
     threads: int | Literal["auto"] = "auto",
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Decode a file and yield the frames that are wanted.
@@ -30,7 +52,9 @@ def play(
         path: a file that FFmpeg reads.
         wanted: is asked for every frame once, in order, by its second from the file's start; pictures are made of the
             frames alone for which it says yes.
-        threads: of the decoder.
+        after: go on after this place, as if all before it had been played. Decoding starts at the keyframe before it,
+            where the kind of file and its order allow that, else at the beginning.
+        threads: of the decoder, at least 1.
 
     Yields:
         (second, picture): (H, W, 3) uint8 RGB, upright, of the first picture's size.
@@ -41,24 +65,85 @@ def play(
     path = os.fspath(path)
     if image_folder.is_folder(path):
         raise VideoError(path, "a folder of pictures has no clock")
-    convert: Converter | None = None
-    number = 0
-    with open_video(path, threads) as (container, stream):
-        begin = (container.start_time or 0) / av.time_base
-        base = float(stream.time_base or 0)
-        apart = 1 / float(stream.average_rate or stream.guessed_rate or _RATE)
-        second = -apart
-        for frame in decode_all(container, stream):
-            number += 1
-            second = second + apart if frame.pts is None else frame.pts * base - begin
-            if not wanted(second):
-                continue
-            if convert is None:
-                turned = is_transposed(frame)
-                height, width = (frame.width, frame.height) if turned else (frame.height, frame.width)
-                convert = Converter(height, width)
-            picture = np.empty((convert.height, convert.width, 3), np.uint8)
-            convert(frame, picture)
-            yield second, picture
+    convert = None if after is None else Converter(*after.size)
+    number = 0 if after is None else after.frames
+    for second, frame in _frames(path, threads) if after is None else _frames_after(path, threads, after):
+        number += 1
+        if not wanted(second):
+            continue
+        if convert is None:
+            turned = is_transposed(frame)
+            height, width = (frame.width, frame.height) if turned else (frame.height, frame.width)
+            convert = Converter(height, width)
+        picture = np.empty((convert.height, convert.width, 3), np.uint8)
+        convert(frame, picture)
+        yield second, picture
     if not number:
         raise VideoError(path, "no frame of it can be decoded")
+
+
+Timed = Iterator[tuple[float, av.VideoFrame]]
+
+
+def _frames(path: str, threads: int | str) -> Timed:
+    with open_video(path, threads) as (container, stream):
+        yield from _timed(container, stream)
+
+
+def _frames_after(path: str, threads: int | str, place: Place) -> Timed:
+    if place.ordered:
+        with open_video(path, threads) as (container, stream):
+            packets = _from_keyframe(container, stream, place.second)
+            if packets is not None:
+                met = False  # the very frame that was the last: else the jump went astray
+                for second, frame in _timed(container, stream, packets):
+                    if met:
+                        yield second, frame
+                    elif second > place.second:
+                        break
+                    else:
+                        met = second == place.second
+                if met:
+                    return
+    yield from islice(_frames(path, threads), place.frames, None)
+
+
+def _timed(
+    container: av.container.InputContainer, stream: av.VideoStream, packets: Iterator[av.Packet] | None = None
+) -> Timed:
+    """Frames and their seconds; one without a timestamp follows the one before at the stream's rate."""
+    begin = _begin(container)
+    base = float(stream.time_base or 0)
+    apart = 1 / float(stream.average_rate or stream.guessed_rate or _RATE)
+    second = -apart
+    for frame in decode_all(container, stream, packets):
+        second = second + apart if frame.pts is None else frame.pts * base - begin
+        yield second, frame
+
+
+def _begin(container: av.container.InputContainer) -> float:
+    return (container.start_time or 0) / av.time_base
+
+
+def _from_keyframe(
+    container: av.container.InputContainer, stream: av.VideoStream, second: float
+) -> Iterator[av.Packet] | None:
+    """The packets from a keyframe on that is shown by `second`, from which all later frames come out as ever."""
+    if not is_seekable(container, stream):
+        return None
+    codec = stream.codec_context
+    target = limit = round((second + _begin(container)) / float(stream.time_base))
+    for _ in range(_TRIES):
+        try:
+            container.seek(target, stream=stream, backward=True)
+        except (av.FFmpegError, OSError):  # nothing lies before
+            return None
+        packets = container.demux(stream)
+        first = next(packets, None)
+        if first is None or first.pts is None:
+            return None
+        clean = first.is_keyframe and (codec.name != "h264" or is_idr(first, codec.extradata))
+        if clean and first.pts <= limit:
+            return chain([first], packets)
+        target = min(target, first.pts, first.pts if first.dts is None else first.dts) - 1
+    return None
