@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+
+import av
 import numpy as np
 import pytest
 
@@ -9,9 +12,10 @@ import teinet
 from teinet.data.decode import read_clip
 from teinet.data.transforms import Preprocessing
 from teinet.data.transforms import test_crops as cut_crops
-from teinet.errors import ConfigError, VideoError
+from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.inference import timeline
 from teinet.inference.events import Rules
+from teinet.inference.strip import StripMaker
 from teinet.models import set_num_frames
 from tests import miniatures
 from tests.models.test_causal import network
@@ -96,3 +100,92 @@ def test_what_does_not_fit_is_one_line(film, tmp_path):
         timeline(recognizer, film, spacing=0.2, rules=Rules(nothing=("d",)))
     with pytest.raises(VideoError, match="no such file"):
         timeline(recognizer, tmp_path / "absent.mp4", spacing=0.2)
+
+
+def interrupted(recognizer, path, at: list[float], partial, **options):
+    """A timeline that is stopped at some seconds, each time by another call, and then goes on to the end."""
+    for second in at:
+        stop = threading.Event()
+        with pytest.raises(Interrupted, match="stopped at"):
+            timeline(
+                recognizer,
+                path,
+                partial=partial,
+                stop=stop,
+                progress=lambda now, second=second, stop=stop: stop.set() if now >= second else None,
+                **options,
+            )
+    seen: list[float] = []
+    return timeline(recognizer, path, partial=partial, progress=seen.append, **options), seen
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("name", ["film.mp4", "film.avi", "film.webm"])
+def test_an_interrupted_look_goes_on_to_the_same_end(tmp_path, name, causal):
+    path = miniatures.write(tmp_path / name, 3, length=61, rate=10)
+    recognizer = make("teinet", causal=causal)
+    options = {"spacing": 0.1, "rules": Rules(begin=0.4, end=0.2, least=0.2), "strip": True}
+    want = timeline(recognizer, path, **options)
+    found, seen = interrupted(recognizer, path, [0.0, 0.9, 3.2, 3.3, 5.9], tmp_path / "new" / "partial", **options)
+    assert len(seen) < 3
+    np.testing.assert_array_equal(found.times, want.times)
+    np.testing.assert_array_equal(found.scores, want.scores)
+    assert found.events == want.events and want.events and found.until == want.until
+    np.testing.assert_array_equal(found.strip.pictures, want.strip.pictures)
+    again: list[float] = []
+    done = timeline(recognizer, path, partial=tmp_path / "new" / "partial", progress=again.append, **options)
+    assert not again and done.events == want.events
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_gaps_and_waiting_frames_survive_an_interruption(tmp_path, causal):
+    path = tmp_path / "gaps.mkv"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=10, options={"g": "8", "bf": "2"})
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for number, picture in enumerate(miniatures.frames(4, 41)):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame.pts = number + 50 * (number > 12) + 50 * (number > 30)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    recognizer = make("teinet", causal=causal)
+    want = timeline(recognizer, path, spacing=0.1)
+    assert want.restarts == 2
+    for second in (1.0, 1.2, 6.3, 7.0):
+        found, _ = interrupted(recognizer, path, [second], tmp_path / f"{second}", spacing=0.1)
+        np.testing.assert_array_equal(found.scores, want.scores)
+        np.testing.assert_array_equal(found.times, want.times)
+        assert found.restarts == 2
+
+
+def test_what_belongs_to_something_else_is_not_used(film, tmp_path):
+    recognizer, partial = make("teinet", causal=True), tmp_path / "partial"
+    first = timeline(recognizer, film, spacing=0.2, partial=partial)
+    seen: list[float] = []
+    for other, options in [
+        (recognizer, {"spacing": 0.3}),
+        (recognizer, {"spacing": 0.3, "span": 2}),
+        (make("tsn", causal=True), {"spacing": 0.3, "span": 2}),
+    ]:
+        seen.clear()
+        timeline(other, film, partial=partial, progress=seen.append, **options)
+        assert len(seen) == 61
+    partial.write_bytes(partial.read_bytes()[:100])  # cut off
+    assert timeline(recognizer, film, spacing=0.2, partial=partial).events == first.events
+    seen.clear()
+    other = timeline(recognizer, film, spacing=0.2, partial=partial, rules=Rules(nothing=("a",)), progress=seen.append)
+    assert not seen and all(event.label != "a" for event in other.events)  # rules are asked of the scores alone
+
+
+def test_a_strip_is_bounded_and_even(tmp_path):
+    for count in (1, 40, 49, 400, 3000):
+        maker = StripMaker()
+        for number in range(count):
+            maker.feed(0.1 * number, np.full((60, 200, 3), number % 256, np.uint8))
+        strip = maker.strip
+        apart = np.diff(strip.seconds)
+        assert min(count, 24) <= len(strip.seconds) <= 48 and strip.pictures.shape[1:] == (58, 192, 3)
+        assert count < 50 or apart.max() < 1.3 * apart.min()
+        assert 0.1 * (count - 1) - strip.seconds[-1] <= (apart.max() if count > 1 else 0)
+        np.testing.assert_array_equal(strip.pictures[:, 0, 0, 0], np.round(strip.seconds * 10).astype(int) % 256)
+        assert strip.nearest(0.0)[0, 0, 0] == 0

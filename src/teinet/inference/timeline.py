@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from threading import Event as Flag
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from teinet.data.play import play
+from teinet.data.play import Place, play
 from teinet.data.transforms import test_crops
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, Interrupted
 from teinet.inference.events import Event, Events, Rules
 from teinet.inference.pace import Pace
-from teinet.models.insertion import is_causal
-from teinet.models.stepping import SteppingClassifier
+from teinet.inference.partial import Kept, Partial, print_of, print_of_file
+from teinet.inference.rows import Row, Taken, rows_of
+from teinet.inference.strip import Strip, StripMaker
 
 if TYPE_CHECKING:
     from teinet.inference.recognizer import Recognizer
-
-_CHUNK = 8  # frames that a causal network takes at a time: as many as a clip has, so as fast a frame
-_WINDOWS = 2  # of a two-sided network, in one pass
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,6 +38,8 @@ class Timeline:
         events: in the order in which they began.
         spacing: seconds between the frames that the network took.
         restarts: gaps and times that ran backwards, after which a stream began anew.
+        until: the second of the recording's last frame.
+        strip: small pictures over its length; None where none were asked for.
     """
 
     path: str
@@ -48,6 +49,8 @@ class Timeline:
     events: tuple[Event, ...]
     spacing: float
     restarts: int
+    until: float = 0.0
+    strip: Strip | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The events as JSON values, without the scores."""
@@ -67,7 +70,11 @@ def timeline(
     rules: Rules | None = None,
     span: int | None = None,
     hop: int | None = None,
+    strip: bool = False,
+    partial: str | PathLike | None = None,
+    stop: Flag | None = None,
     progress: Callable[[float], object] | None = None,
+    threads: int | Literal["auto"] = "auto",
 ) -> Timeline:
     """Find out what happens when in a video, however long, decoding it once.
 
@@ -81,11 +88,19 @@ def timeline(
         rules: when events begin and end.
         span: causal: how many of the last frames a score averages over, at least 1; None takes T.
         hop: two-sided: frames from one window to the next, 1 to T; None takes half of T.
-        progress: is called with the second reached.
+        strip: whether to keep small pictures too.
+        partial: a file that keeps what was found so far, written every ten seconds or so and at the end. The same call
+            goes on from it, and gives what an undisturbed one gives; what belongs to another recogniser, video or
+            setting is not used. Rules may differ. Remove it when the answer is safe.
+        stop: once it is set, what was found is kept, and `Interrupted` raised.
+        progress: is called with the second reached, for each frame.
+        threads: of the decoder.
 
     Raises:
         ConfigError: a value out of its range, or no spacing that is known.
         VideoError: a file that cannot be read.
+        Interrupted: `stop` was set.
+        OSError: `partial` cannot be written.
     """
     if spacing is None:
         spacing = recognizer.spacing
@@ -94,133 +109,134 @@ def timeline(
                 "this recogniser does not know how far apart in time its frames lay in training; say how many seconds "
                 "lie between two frames (spacing=, --every)"
             )
-    pace, events = Pace(spacing), Events(recognizer.class_names, rules)
-    causal = is_causal(recognizer.model)
-    for name, value, most in (("span", span, None), ("hop", hop, recognizer.num_frames)):
-        if value is not None and (value < 1 or (most and value > most)):
-            raise ConfigError(f"{name} must be at least 1{f' and at most {most}' if most else ''} frames, got {value}")
-    runs = _runs(recognizer, video, pace, progress)
-    rows = _causal(recognizer, runs, span) if causal else _windows(recognizer, runs, hop)
-    times, scores, changes = [], [], []
-    for time, row, fresh in rows:
-        if fresh:
-            changes += events.finish()
-        times.append(time)
-        scores.append(row)
-        changes += events.feed(time, row)
-    changes += events.finish()
+    Events(recognizer.class_names, rules)  # finds a label that does not exist before all the work
+    work = _Work(recognizer, spacing, span, hop, strip)
+    keeper = None
+    if partial is not None:
+        settings = {"spacing": spacing, "span": span, "hop": hop, "strip": strip}
+        keeper = Partial(partial, {**settings, "recognizer": print_of(recognizer), "video": print_of_file(video)})
+        kept = keeper.load()
+        if kept is not None:
+            work.restore(kept)
+
+    def wanted(second: float) -> bool:
+        if progress is not None:
+            progress(second)
+        return work.wants(second)
+
+    if not work.done:
+        for second, picture in play(video, wanted, after=work.place, threads=threads):
+            work.take(second, picture)
+            stopped = stop is not None and stop.is_set()
+            if keeper is not None and (stopped or keeper.due):
+                keeper.save(*work.kept())
+            if stopped:
+                raise Interrupted(f"{fspath(video)}: stopped at {second:.1f} s")
+        work.finish()
+        if keeper is not None:
+            keeper.save(*work.kept())
     return Timeline(
         path=fspath(video),
         class_names=recognizer.class_names,
-        times=np.array(times),
-        scores=np.array(scores, dtype=np.float32).reshape(-1, len(recognizer.class_names)),
-        events=tuple(change.event for change in changes if change.what == "end"),
+        times=np.array([row.second for row in work.found]),
+        scores=_stacked(work.found, len(recognizer.class_names)),
+        events=_events(work.found, recognizer.class_names, rules),
         spacing=spacing,
-        restarts=pace.restarts,
+        restarts=work.pace.restarts,
+        until=work.second,
+        strip=None if work.strip is None else work.strip.strip,
     )
 
 
-Taken = tuple[float, Tensor, bool]  # second, (3, S, S) uint8, whether the stream begins with it
-Row = tuple[float, np.ndarray, bool]  # second, scores (classes,), likewise
+def _events(rows: Sequence[Row], class_names: Sequence[str], rules: Rules | None) -> tuple[Event, ...]:
+    events, changes = Events(class_names, rules), []
+    for second, scores, begins in rows:
+        if begins:
+            changes += events.finish()
+        changes += events.feed(second, scores)
+    changes += events.finish()
+    return tuple(change.event for change in changes if change.what == "end")
 
 
-def _runs(
-    recognizer: Recognizer, video: str | PathLike, pace: Pace, progress: Callable[[float], object] | None
-) -> Iterator[Taken]:
-    """The frames that the pace takes, cut as in a test."""
-    verdict = "restart"
-
-    def wanted(second: float) -> bool:
-        nonlocal verdict
-        verdict = pace.judge(second)
-        if progress is not None:
-            progress(second)
-        return verdict != "skip"
-
-    first = True
-    for second, picture in play(video, wanted):
-        yield (
-            second,
-            test_crops(torch.from_numpy(picture)[None], recognizer.preprocessing)[0, 0],
-            (first or verdict == "restart"),
-        )
-        first = False
+def _stacked(rows: Sequence[Row], classes: int) -> np.ndarray:
+    return np.array([row.scores for row in rows], dtype=np.float32).reshape(-1, classes)
 
 
-def _causal(recognizer: Recognizer, taken: Iterator[Taken], span: int | None) -> Iterator[Row]:
-    network, device = SteppingClassifier(recognizer.model), recognizer.device
-    span = recognizer.num_frames if span is None else span
-    past = network.blank(torch.zeros(1, 3, *[recognizer.preprocessing.size] * 2, dtype=torch.uint8, device=device))
-    recent: list[Tensor] = []
-    for chunk in _chunks(taken):
-        fresh = chunk[0][2]
-        if fresh:
-            recent = []
-            for module in past:
-                for tensor in module:
-                    tensor.zero_()
-        pictures = torch.stack([picture for _, picture, _ in chunk])[None].to(device)
-        logits, past = network(pictures, past, torch.ones(1, dtype=torch.bool, device=device) if fresh else None)
-        for (second, _, begins), row in zip(chunk, logits[0].double().cpu(), strict=True):
-            recent = [*recent, row][-span:]
-            yield second, torch.stack(recent).mean(0).softmax(0).numpy(), begins
+class _Work:
+    """A recording that is being looked through: all that going on with it needs."""
 
+    def __init__(self, recognizer: Recognizer, spacing: float, span: int | None, hop: int | None, strip: bool):
+        self.pace = Pace(spacing)
+        self.strip = StripMaker() if strip else None
+        self.found: list[Row] = []
+        self.done = False
+        self.second = 0.0  # of the last frame, taken or not
+        self._recognizer = recognizer
+        self._rows = rows_of(recognizer, span=span, hop=hop)
+        self._frames, self._ordered = 0, True
+        self._size: tuple[int, int] | None = None
+        self._verdict = "restart"
 
-def _chunks(taken: Iterator[Taken]) -> Iterator[list[Taken]]:
-    """Frames some at a time; where a stream begins anew, a chunk does."""
-    chunk: list[Taken] = []
-    for each in taken:
-        if chunk and (each[2] or len(chunk) == _CHUNK):
-            yield chunk
-            chunk = []
-        chunk.append(each)
-    if chunk:
-        yield chunk
+    @property
+    def place(self) -> Place | None:
+        """Where to go on playing; None for the beginning."""
+        return None if self._size is None else Place(self._frames, self.second, self._ordered, self._size)
 
+    def wants(self, second: float) -> bool:
+        """Judge the next frame."""
+        self._ordered = self._ordered and (not self._frames or second > self.second)
+        self._frames, self.second = self._frames + 1, second
+        self._verdict = self.pace.judge(second)
+        return self._verdict != "skip"
 
-def _windows(recognizer: Recognizer, taken: Iterator[Taken], hop: int | None) -> Iterator[Row]:
-    frames = recognizer.num_frames
-    hop = max(1, frames // 2) if hop is None else hop
-    waiting: list[tuple[float, Tensor, bool]] = []
-    for window, fresh in _cut(taken, frames, hop):
-        middle = (window[0][0] + window[-1][0]) / 2
-        waiting.append((middle, torch.stack([picture for _, picture, _ in window]), fresh))
-        if len(waiting) == _WINDOWS:
-            yield from _scored(recognizer, waiting)
-            waiting = []
-    if waiting:
-        yield from _scored(recognizer, waiting)
+    def take(self, second: float, picture: np.ndarray) -> None:
+        """The picture (H, W, 3) of a frame that is wanted, cut as in a test."""
+        begins = self._size is None or self._verdict == "restart"
+        self._size = picture.shape[:2]
+        if self.strip is not None:
+            self.strip.feed(second, picture)
+        cut = test_crops(torch.from_numpy(picture)[None], self._recognizer.preprocessing)[0, 0]
+        self._add(self._rows.feed(Taken(second, cut, begins)))
 
+    def finish(self) -> None:
+        """The recording has ended."""
+        self._add(self._rows.finish())
+        self.done = True
 
-def _cut(taken: Iterator[Taken], frames: int, hop: int) -> Iterator[tuple[list[Taken], bool]]:
-    """Windows of T frames, `hop` apart, and a last one that ends with the stretch, so that no frame is left out.
+    def _add(self, rows: list[Row]) -> None:
+        # the numbers that a file keeps, so that an interruption changes no event
+        self.found += [row._replace(scores=row.scores.astype(np.float32)) for row in rows]
 
-    A stretch shorter than T repeats its last frame, as a short clip does.
-    """
-    window: deque[Taken] = deque(maxlen=frames)
-    fresh, unseen = True, 0
-    for each in taken:
-        if each[2]:
-            if unseen:
-                yield _filled(window, frames), fresh
-            window.clear()
-            fresh, unseen = True, 0
-        window.append(each)
-        unseen += 1
-        if len(window) == frames and (fresh or unseen == hop):
-            yield list(window), fresh
-            fresh, unseen = False, 0
-    if unseen:
-        yield _filled(window, frames), fresh
+    def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and JSON values from which `restore` goes on."""
+        tensors = {
+            "times": torch.tensor([row.second for row in self.found], dtype=torch.float64),
+            "begins": torch.tensor([row.begins for row in self.found], dtype=torch.bool),
+            "scores": torch.from_numpy(_stacked(self.found, len(self._recognizer.class_names))),
+        }
+        facts: dict[str, Any] = {"done": self.done, "pace": json.dumps(asdict(self.pace))}
+        facts["place"] = None if self.place is None else asdict(self.place)
+        if self.strip is not None:
+            strip, facts["apart"] = self.strip.strip, self.strip.apart
+            tensors["strip.seconds"] = torch.from_numpy(strip.seconds)
+            tensors["strip.pictures"] = torch.from_numpy(strip.pictures)
+        if not self.done:
+            tensors |= {f"rows.{name}": tensor for name, tensor in self._rows.tensors().items()}
+        return tensors, facts
 
-
-def _filled(window: deque[Taken], frames: int) -> list[Taken]:
-    return [*window, *[window[-1]] * (frames - len(window))]
-
-
-def _scored(recognizer: Recognizer, windows: list[tuple[float, Tensor, bool]]) -> Iterator[Row]:
-    clips = torch.stack([clip for _, clip, _ in windows]).to(recognizer.device)
-    with torch.inference_mode():
-        scores = recognizer.model(clips).double().softmax(1).cpu().numpy()
-    for (middle, _, fresh), row in zip(windows, scores, strict=True):
-        yield middle, row, fresh
+    def restore(self, kept: Kept) -> None:
+        """Go on from what `kept` gave."""
+        tensors, facts = kept
+        columns = tensors["times"].tolist(), tensors["scores"].numpy(), tensors["begins"].tolist()
+        self.found = [Row(*each) for each in zip(*columns, strict=True)]
+        vars(self.pace).update(json.loads(facts["pace"]))  # also what it remembers between two frames
+        place = facts["place"]
+        if place is not None:
+            self._frames, self.second, self._ordered = place["frames"], place["second"], place["ordered"]
+            self._size = tuple(place["size"])
+        if self.strip is not None:
+            strip = Strip(tensors["strip.seconds"].numpy(), tensors["strip.pictures"].numpy())
+            self.strip = StripMaker((strip, facts["apart"]))
+        self.done = facts["done"]
+        if not self.done:
+            self._rows.restore({k.removeprefix("rows."): t for k, t in tensors.items() if k.startswith("rows.")})

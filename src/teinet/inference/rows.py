@@ -1,0 +1,180 @@
+"""Frames of a recording in, rows of scores out, by either kind of network; what is under way can be kept."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from teinet.errors import ConfigError
+from teinet.inference.stream import Stream
+from teinet.models.insertion import is_causal
+
+if TYPE_CHECKING:
+    from teinet.inference.recognizer import Recognizer
+
+_CHUNK = 8  # frames that a causal network takes at a time: as many as a clip has, so as fast a frame
+_WINDOWS = 2  # of a two-sided network, in one pass
+
+
+class Taken(NamedTuple):
+    """A frame that the network takes: its second, (3, S, S) uint8, whether a stream begins with it."""
+
+    second: float
+    picture: Tensor
+    begins: bool
+
+
+class Row(NamedTuple):
+    """Scores (classes,) at a second, and whether a stream begins with them."""
+
+    second: float
+    scores: np.ndarray
+    begins: bool
+
+
+class Rows(Protocol):
+    """What makes rows of frames."""
+
+    def feed(self, frame: Taken) -> list[Row]:
+        """Take the next frame; returns the rows that are complete now."""
+
+    def finish(self) -> list[Row]:
+        """The last rows, at the end of the recording."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that is remembered, by name."""
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` gave."""
+
+
+def rows_of(recognizer: Recognizer, *, span: int | None = None, hop: int | None = None) -> Rows:
+    """What makes rows by a recogniser.
+
+    Args:
+        recognizer: of any network.
+        span: causal: how many of the last frames a score averages over, at least 1; None takes T.
+        hop: two-sided: frames from one window to the next, 1 to T; None takes half of T.
+
+    Raises:
+        ConfigError: a value out of its range, also of the other kind of network.
+    """
+    for name, value, most in (("span", span, None), ("hop", hop, recognizer.num_frames)):
+        if value is not None and (value < 1 or (most and value > most)):
+            raise ConfigError(f"{name} must be at least 1{f' and at most {most}' if most else ''} frames, got {value}")
+    return CausalRows(recognizer, span) if is_causal(recognizer.model) else WindowRows(recognizer, hop)
+
+
+class CausalRows:
+    """A row for each frame: the network goes on with what it remembers, some frames at a time."""
+
+    def __init__(self, recognizer: Recognizer, span: int | None = None):
+        self._stream = Stream(recognizer, span=span)
+        self._waiting: list[Taken] = []
+
+    def feed(self, frame: Taken) -> list[Row]:
+        """Take the next frame; a stream that begins anew begins a chunk."""
+        rows = self.finish() if frame.begins else []
+        self._waiting.append(frame)
+        return rows + (self.finish() if len(self._waiting) == _CHUNK else [])
+
+    def finish(self) -> list[Row]:
+        """The rows of the frames that wait."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return []
+        if waiting[0].begins:
+            self._stream.reset()
+        steps = self._stream.steps(torch.stack([frame.picture for frame in waiting])[None])
+        return [Row(frame.second, step.scores[0], frame.begins) for frame, step in zip(waiting, steps, strict=True)]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The stream's state and the frames that wait."""
+        stream = {f"stream.{name}": tensor for name, tensor in self._stream.state.tensors().items()}
+        return stream | _packed("waiting", self._waiting)
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` gave."""
+        state = self._stream.state
+        own = {name: tensors[f"stream.{name}"].to(tensor.device) for name, tensor in state.tensors().items()}
+        self._stream.state = state.replaced(own)
+        self._waiting = _unpacked("waiting", tensors)
+
+
+class WindowRows:
+    """A row for each window of T frames, and a last one that ends with the stretch, so that no frame is left out.
+
+    A stretch shorter than T repeats its last frame, as a short clip does.
+    """
+
+    def __init__(self, recognizer: Recognizer, hop: int | None = None):
+        self._recognizer = recognizer
+        self._frames = recognizer.num_frames
+        self._hop = max(1, self._frames // 2) if hop is None else hop
+        self._window: deque[Taken] = deque(maxlen=self._frames)
+        self._fresh, self._unseen = True, 0  # no window of this stretch yet; frames that lie in none
+        self._waiting: list[Taken] = []  # windows: the second of their middle, (T, 3, S, S)
+
+    def feed(self, frame: Taken) -> list[Row]:
+        """Take the next frame."""
+        if frame.begins:
+            if self._unseen:
+                self._cut()
+            self._window.clear()
+            self._fresh, self._unseen = True, 0
+        self._window.append(frame)
+        self._unseen += 1
+        if len(self._window) == self._frames and (self._fresh or self._unseen == self._hop):
+            self._cut()
+        return self._scored() if len(self._waiting) >= _WINDOWS else []
+
+    def finish(self) -> list[Row]:
+        """The rows of the windows that wait and of the frames that lie in none."""
+        if self._unseen:
+            self._cut()
+        return self._scored()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The window, those that wait, and where in the stretch it is."""
+        counts = torch.tensor([int(self._fresh), self._unseen])
+        return {"counts": counts, **_packed("window", self._window), **_packed("waiting", self._waiting)}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` gave."""
+        fresh, self._unseen = tensors["counts"].tolist()
+        self._fresh = bool(fresh)
+        self._window = deque(_unpacked("window", tensors), maxlen=self._frames)
+        self._waiting = _unpacked("waiting", tensors)
+
+    def _cut(self) -> None:
+        window = [*self._window, *[self._window[-1]] * (self._frames - len(self._window))]
+        middle = (window[0].second + window[-1].second) / 2
+        self._waiting.append(Taken(middle, torch.stack([frame.picture for frame in window]), self._fresh))
+        self._fresh, self._unseen = False, 0
+
+    def _scored(self) -> list[Row]:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return []
+        clips = torch.stack([window.picture for window in waiting]).to(self._recognizer.device)
+        with torch.inference_mode():
+            scores = self._recognizer.model(clips).double().softmax(1).cpu().numpy()
+        return [Row(window.second, row, window.begins) for window, row in zip(waiting, scores, strict=True)]
+
+
+def _packed(name: str, frames: Sequence[Taken]) -> dict[str, Tensor]:
+    return {
+        f"{name}.seconds": torch.tensor([frame.second for frame in frames], dtype=torch.float64),
+        f"{name}.begins": torch.tensor([frame.begins for frame in frames], dtype=torch.bool),
+        f"{name}.pictures": torch.stack([frame.picture for frame in frames]) if frames else torch.zeros(0),
+    }
+
+
+def _unpacked(name: str, tensors: Mapping[str, Tensor]) -> list[Taken]:
+    seconds, begins = tensors[f"{name}.seconds"].tolist(), tensors[f"{name}.begins"].tolist()
+    return [Taken(*each) for each in zip(seconds, tensors[f"{name}.pictures"], begins, strict=True)]
