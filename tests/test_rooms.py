@@ -26,6 +26,7 @@ MAY = {
     "report": {"models", "data", "training", "evaluation", "inference"},  # it reads what runs and tests left
     "benchmark": {"kernels", "models", "data", "training", "evaluation", "inference"},  # what they do, timed
     "explain": {"layers", "models", "data", "inference", "evaluation", "report"},  # one prediction, looked into
+    "live": {"models", "data", "inference", "report"},  # several sources at once, and the page that shows them
     "study": {"models", "data", "training", "evaluation", "inference", "benchmark"},  # runs and tests, compared
     "demo": {"kernels", "layers", "models", "data", "training", "evaluation", "inference", "report"},
 }

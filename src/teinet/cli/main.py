@@ -21,6 +21,7 @@ COMMANDS = {
     "test": "measure a trained network",
     "predict": "name the action in files and folders",
     "timeline": "what happens when in long recordings",
+    "watch": "what happens before a camera or in a stream, while it happens",
     "explain": "a page that shows where a network looked in a clip, its gates and kernels",
     "report": "one page that compares runs with each other and with the paper",
     "data": "look at lists of clips; check, shrink and convert them; draw the embedded set",

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from teinet.errors import ConfigError
 
+if TYPE_CHECKING:
+    from teinet.inference.recognizer import Recognizer
+
 Verdict = Literal["take", "skip", "restart"]
+
+
+def spacing_for(recognizer: Recognizer, asked: float | None = None) -> float:
+    """Seconds between the frames that a recogniser takes: what is asked for, else those of its training.
+
+    Raises:
+        ConfigError: nothing is asked for, and the weights do not say.
+    """
+    spacing = recognizer.spacing if asked is None else asked
+    if spacing is None:
+        raise ConfigError(
+            "this recogniser does not know how far apart in time its frames lay in training; say how many seconds "
+            "lie between two frames (spacing=, --every)"
+        )
+    return spacing
 
 
 @dataclass
@@ -65,6 +83,10 @@ class Pace:
         # a source that is slower than the spacing sets the pace itself
         due = self._due if before is not None and time - self._due < self.spacing else time
         return self._take(time, "take", due)
+
+    def forget(self) -> None:
+        """Take the next frame whatever its time: it is another source's, or the source was lost meanwhile."""
+        self._last, self._due = None, -math.inf
 
     def _take(self, time: float, verdict: Verdict, due: float) -> Verdict:
         self.taken += 1

@@ -1,0 +1,210 @@
+"""`teinet watch`: what happens before cameras, in streams or in recordings, while it happens."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import IO, TYPE_CHECKING
+
+from teinet.cli.text import printable
+from teinet.cli.timeline import add_rules, clock
+from teinet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from teinet.live import Notice, Watch
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    parser.add_argument(
+        "weights", help="a run's folder (its last weights), a .safetensors file, or a shipped recogniser's name"
+    )
+    parser.add_argument(
+        "sources",
+        nargs="*",
+        default=["camera"],
+        metavar="SOURCE",
+        help="camera, camera:1, /dev/video0, rtsp://..., http://..., - (standard input) or a file; NAME=SOURCE names "
+        "it; several are recognised together (default: camera)",
+    )
+    parser.add_argument(
+        "--every",
+        type=float,
+        default=None,
+        metavar="SECONDS",
+        help="between the frames that the network takes (default: as in its training)",
+    )
+    add_rules(parser)
+    parser.add_argument("--span", type=int, default=None, help="frames that a score averages over (default: T)")
+    parser.add_argument(
+        "--delay",
+        type=float,
+        default=0.5,
+        metavar="SECONDS",
+        help="how long a frame may wait for the network before it is dropped, and counted (default: 0.5)",
+    )
+    parser.add_argument("--fast", action="store_true", help="files: as fast as possible, not at their own speed")
+    parser.add_argument("--wait", action="store_true", help="wait also for sources that are not there at first")
+    parser.add_argument(
+        "--windows", action="store_true", help="two-sided networks: look at the last T frames every T/2 frames"
+    )
+    parser.add_argument("--output", default=None, metavar="FILE", help="add the events to this file as JSON lines")
+    parser.add_argument("--json", action="store_true", help="JSON lines on a terminal too")
+    parser.add_argument(
+        "--page", default=None, metavar="[HOST:]PORT", help="serve a page with pictures and scores (this machine alone)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    parser.add_argument("--optimize", action="store_true", help="fold the batch norms into the convolutions: faster")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Watch until the sources end, or Ctrl-C or SIGTERM; returns 0, or 1 when no source could be read.
+
+    Raises:
+        TeinetError: unusable weights or arguments, before anything is looked at; or no source that can be read.
+    """
+    from teinet.inference import Recognizer
+    from teinet.inference.events import Rules
+    from teinet.live import Watch, serve
+
+    rules = Rules(begin=args.begin, end=args.end, least=args.least, nothing=tuple(args.nothing))
+    recognizer = Recognizer.load(args.weights, device=args.device)
+    if recognizer.header["licence"]:
+        print(printable(f"{args.weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
+    if args.optimize:
+        recognizer = recognizer.optimize(engine="folded")
+    watch = Watch(
+        recognizer,
+        args.sources,
+        spacing=args.every,
+        span=args.span,
+        rules=rules,
+        delay=args.delay,
+        fast=args.fast,
+        patient=args.wait,
+        windows=args.windows,
+    )
+    with ExitStack() as stack:
+        heard = [stack.enter_context(_lines(args))]
+        if args.page:
+            page, address = stack.enter_context(serve(watch, args.page))
+            print(f"page: {address}", file=sys.stderr)
+            heard.append(page.add)
+        stack.enter_context(_stopped_by_signals(watch))
+        stack.enter_context(_shown(watch))
+        for notice in watch:
+            for tell in heard:
+                tell(notice)
+    for number, name in enumerate(watch.sources):
+        print(printable(f"{name}: {_summary(watch, number)}"), file=sys.stderr)
+    return 0
+
+
+@contextmanager
+def _stopped_by_signals(watch: Watch) -> Iterator[None]:
+    """Ctrl-C and SIGTERM are how a watch usually ends: what is under way ends with it. A second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(number, signal.default_int_handler)
+        watch.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _lines(args: argparse.Namespace) -> Iterator[Callable[[Notice], None]]:
+    """Gives what writes a notice: JSON lines to the file or standard output, words on a terminal."""
+    if args.output:
+        try:
+            file = open(args.output, "a", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{args.output}: cannot be written ({error.strerror})") from None
+        with file:
+            yield lambda notice: _write_json(notice, file)
+    elif args.json or not sys.stdout.isatty():
+        yield lambda notice: _write_json(notice, sys.stdout)
+    else:
+        yield lambda notice: print(in_words(notice), flush=True)
+
+
+def _write_json(notice: Notice, file: IO[str]) -> None:
+    file.write(json.dumps(notice.to_dict(), ensure_ascii=False, allow_nan=False) + "\n")
+    file.flush()
+
+
+def in_words(notice: Notice) -> str:
+    """A notice as a line for people."""
+    where = f"{notice.at:%H:%M:%S}  {printable(notice.source)}  "
+    event = notice.event
+    if event is None:
+        return where + notice.what + (f": {printable(notice.why)}" if notice.why else "")
+    if notice.what == "begin":
+        return f"{where}{clock(event.start)}  {printable(event.label)} begins ({100 * event.score:.0f} %)"
+    took = f"{event.end - event.start:.1f} s"
+    return f"{where}{clock(event.end)}  {printable(event.label)} ends after {took} ({100 * event.score:.0f} %)"
+
+
+def _summary(watch: Watch, number: int) -> str:
+    counts = watch.counts(number)
+    parts = [f"{counts.steps} steps"]
+    if counts.delay is not None:
+        parts.append(f"delay {1000 * counts.delay:.0f} ms (99 %: {1000 * counts.delay_99:.0f} ms)")
+    named = {"dropped": counts.dropped, "broken": counts.broken, "restarts": counts.restarts}
+    parts += [f"{count} {name}" for name, count in named.items() if count]
+    return ", ".join(parts)
+
+
+@contextmanager
+def _shown(watch: Watch) -> Iterator[None]:
+    """A line for each source at the terminal's foot, where there is a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.live import Live
+
+    class Lines:
+        def __rich__(self) -> Table:
+            return _table(watch)
+
+    # what is printed meanwhile appears above the lines
+    with Live(Lines(), console=Console(stderr=True), refresh_per_second=5, transient=True, redirect_stdout=True):
+        yield
+
+
+def _table(watch: Watch) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for number, name in enumerate(watch.sources):
+        view = watch.view(number)
+        if view.scores is None:
+            what = Text("waits", style="dim")
+        else:
+            best = int(view.scores.argmax())
+            score = float(view.scores[best])
+            filled = round(10 * score)
+            style = "bold cyan" if view.event is not None else "default"
+            what = Text("━" * filled, style="cyan").append("━" * (10 - filled), style="bright_black")
+            what.append(f" {100 * score:3.0f} % ", style="default").append(
+                printable(watch.class_names[best]), style=style
+            )
+        second = "" if view.time is None else clock(view.time)[:-2]
+        table.add_row(Text(printable(name), style="bold"), Text(second, style="dim"), what, _summary(watch, number))
+    return table

@@ -1,0 +1,115 @@
+"""Where live video comes from: a camera, a stream's address, a pipe or a file; opened alike, told apart by name."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import av
+
+from teinet.data.container import open_video
+from teinet.errors import ConfigError, VideoError
+
+Kind = Literal["camera", "stream", "pipe", "file"]
+
+_NAMED = re.compile(r"([\w][\w .-]*)=(.+)", re.DOTALL)
+_SECRET = re.compile(r"(?<=://)[^/@\s]*@")  # user and password before the host
+_PATIENCE = 10.0  # seconds without an answer, or without data, after which a stream counts as lost
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place that video comes from.
+
+    Args:
+        name: what messages and events call it; holds no password.
+        address: what is opened.
+        kind: "camera", "stream" (any address with ://), "pipe" (standard input) or "file".
+    """
+
+    name: str
+    address: str
+    kind: Kind
+
+    @classmethod
+    def parse(cls, word: str) -> Source:
+        """A source as it is written: `camera`, `camera:1`, `/dev/video0`, `rtsp://...`, `http://...`, `-`, or a file.
+
+        `NAME=` before it gives it a name, where no file is called so.
+
+        Raises:
+            ConfigError: an empty word, or a camera that this system cannot open by number.
+        """
+        name, address = None, word
+        if (named := _NAMED.fullmatch(word)) and not os.path.exists(word):
+            name, address = named.groups()
+        if not address.strip():
+            raise ConfigError("a source to watch has no name: give a camera, an address or a file")
+        if address == "-":
+            return cls(name or "standard input", "pipe:0", "pipe")
+        if address.startswith("file://"):
+            address = address.removeprefix("file://")
+        elif "://" in address:
+            return cls(name or _SECRET.sub("", address), address, "stream")
+        if address.split(":")[0] == "camera" or address.startswith("/dev/video"):
+            return cls(name or address, address, "camera")
+        return cls(name or address, address, "file")
+
+    @contextmanager
+    def open(self) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+        """Open it; closed on leaving.
+
+        Raises:
+            VideoError: it is not there, holds no video, or broke off; also of FFmpeg's errors inside the `with` block.
+        """
+        if self.kind == "file":
+            with open_video(self.address, "auto") as opened:
+                yield opened
+            return
+        address, options = _camera(self.address) if self.kind == "camera" else (self.address, _stream(self.address))
+        try:
+            container = av.open(address, **options)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise VideoError(self.name, f"cannot be opened ({_text(error)})") from None
+        try:
+            if not container.streams.video:
+                raise VideoError(self.name, "has no video")
+            stream = container.streams.best("video") or container.streams.video[0]
+            stream.thread_type = "SLICE"  # whole frames in parallel would each wait for the next
+            yield container, stream
+        except (av.FFmpegError, OSError) as error:
+            raise VideoError(self.name, f"broke off ({_text(error)})") from None
+        finally:
+            container.close()
+
+
+def _stream(address: str) -> dict:
+    options = {"fflags": "nobuffer"}
+    if address.startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"  # over UDP lost packets are grey pictures
+    return {"options": options, "timeout": None if address.startswith("pipe:") else (_PATIENCE, _PATIENCE)}
+
+
+def _camera(address: str) -> tuple[str, dict]:
+    which = address.partition(":")[2] or "0"
+    if sys.platform.startswith("linux"):
+        device = address if address.startswith("/dev/") else f"/dev/video{which}"
+        if not os.path.exists(device):
+            raise VideoError(address, f"there is no camera {device}")
+        return device, {"format": "v4l2"}
+    if sys.platform == "darwin":
+        return which, {"format": "avfoundation", "options": {"framerate": "30"}}
+    if which.isdecimal():
+        raise VideoError(
+            address, "here a camera is named as the system names it: camera:NAME (ffmpeg -f dshow -list_devices)"
+        )
+    return f"video={which}", {"format": "dshow"}
+
+
+def _text(error: Exception) -> str:
+    return _SECRET.sub("", str(getattr(error, "strerror", None) or error).splitlines()[0])

@@ -1,0 +1,277 @@
+"""Watches several sources with one recogniser: a step for all that have a frame, events as they begin and end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from teinet.data.source import Source
+from teinet.errors import ConfigError
+from teinet.inference.events import Event, Events, Rules
+from teinet.inference.pace import Pace, spacing_for
+from teinet.inference.stream import Stream
+from teinet.inference.windows import WindowStream
+from teinet.live.notice import Notice
+from teinet.live.reader import Reader, Report, Shot
+from teinet.models.insertion import is_causal
+
+if TYPE_CHECKING:
+    from teinet.inference.recognizer import Recognizer
+
+_KEPT = 10_000  # delays, for their percentiles
+_LOOK = 0.1  # seconds after which a watch looks whether it is to stop
+_FOLLOWED = ("resized", "restarted", "lost", "finished")  # after which what is under way has ended
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """What became of a source's frames.
+
+    Args:
+        steps: frames that the network saw.
+        skipped: frames between them, which the spacing leaves out.
+        dropped: frames that were due, but waited too long.
+        broken: packets or frames that could not be decoded whole.
+        restarts: times at which what was seen before no longer counted.
+        connections: how often the source was opened.
+        delay, delay_99: seconds from a frame's arrival to its scores, median and 99th percentile of the last 10,000
+            steps; None before the first, and of recordings read as fast as possible.
+    """
+
+    steps: int
+    skipped: int
+    dropped: int
+    broken: int
+    restarts: int
+    connections: int
+    delay: float | None
+    delay_99: float | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class View:
+    """What a source shows at the moment.
+
+    Args:
+        time: seconds, as in `Notice`; None before the first frame.
+        picture: (H, W, 3) uint8 RGB, the last one that the network saw, or None.
+        scores: (classes,), or None before there are any.
+        event: what is under way, or None.
+    """
+
+    time: float | None = None
+    picture: np.ndarray | None = None
+    scores: np.ndarray | None = None
+    event: Event | None = None
+
+
+class _Camera:
+    """One source in the watch: its reader, its events, what it showed last."""
+
+    def __init__(self, reader: Reader, events: Events):
+        self.reader, self.events = reader, events
+        self.view = View()
+        self.steps = 0
+        self.delays: deque[float] = deque(maxlen=_KEPT)
+        self.gone = False
+
+
+class Watch:
+    """Iterate it to watch; it yields a `Notice` for all that happens, and ends when no source has frames any more.
+
+    A source's frames are taken as far apart in time as in training. When the network is late the oldest waiting frames
+    are dropped and counted. A camera or stream that is lost is tried again after growing pauses, for ever; the others
+    go on meanwhile. Nothing is sent anywhere but to the sources' own addresses.
+
+    Args:
+        recognizer: a causal one, or TSN's; a two-sided one with `windows`.
+        sources: as `Source.parse` reads them; each name once.
+        spacing: seconds between the frames that the network takes; None takes that of its training.
+        span: how many of the last frames a score averages over, at least 1; None takes T. Not with windows.
+        rules: when events begin and end.
+        delay: seconds that a frame may wait for the network while a newer one is there, above 0.
+        fast: read recordings as fast as they can be, and drop nothing; else at their own speed.
+        patient: wait also for a source that is not there at first.
+        windows: give the network the last T frames again every T/2 frames, which costs as many clips.
+
+    Raises:
+        ConfigError: a two-sided network without `windows`, no or doubled sources, a value out of its range, or no
+            spacing that is known.
+        VideoError: while iterating, when no source could be read at all; of the first one.
+
+    Attributes:
+        began, began_at: when it was made: `time.monotonic` seconds, and the time of day.
+        class_names: in the order of the scores.
+        sources: the sources' names.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        sources: Sequence[str],
+        *,
+        spacing: float | None = None,
+        span: int | None = None,
+        rules: Rules | None = None,
+        delay: float = 0.5,
+        fast: bool = False,
+        patient: bool = False,
+        windows: bool = False,
+    ):
+        found = [Source.parse(word) for word in sources]
+        names = [source.name for source in found]
+        if not names:
+            raise ConfigError("name a source to watch: a camera, an address or a file")
+        if doubled := next((name for name in names if names.count(name) > 1), None):
+            raise ConfigError(f"{doubled} is watched twice; give one of them another name: NAME={doubled}")
+        if not delay > 0:
+            raise ConfigError(f"delay must be above 0 s, got {delay:g}")
+        if not (windows or is_causal(recognizer.model)):
+            raise ConfigError(
+                "this network looks at the frame after each frame, so it cannot go on frame by frame. Train a causal "
+                "one (teinet train ... --model.causal true), or have it look at windows (windows=True, --windows)"
+            )
+        if windows and span is not None:
+            raise ConfigError("span belongs to causal networks; a window's scores are of its T frames")
+        spacing = Pace(spacing_for(recognizer, spacing)).spacing  # which checks it
+        self._stream = WindowStream(recognizer, len(found)) if windows else Stream(recognizer, len(found), span=span)
+        self._ready = threading.Condition()
+        self.began = time.monotonic()
+        self.began_at = datetime.now().astimezone()
+        self.class_names = tuple(recognizer.class_names)
+        self.sources = tuple(names)
+        self._cameras = [
+            _Camera(
+                Reader(
+                    source,
+                    spacing=spacing,
+                    ready=self._ready,
+                    began=self.began,
+                    delay=delay,
+                    fast=fast,
+                    patient=patient,
+                ),
+                Events(recognizer.class_names, rules),
+            )
+            for source in found
+        ]
+        self._size = recognizer.preprocessing.size
+        self._fast = fast
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Let the iteration end after what is under way; also from another thread or a signal's handler."""
+        self._stopping = True
+
+    def counts(self, number: int) -> Counts:
+        """What became of a source's frames so far."""
+        camera = self._cameras[number]
+        reader, delays = camera.reader, list(camera.delays)
+        half, most = np.percentile(delays, [50, 99]) if delays else (None, None)
+        return Counts(
+            steps=camera.steps,
+            skipped=reader.pace.skipped,
+            dropped=reader.dropped,
+            broken=reader.broken,
+            restarts=reader.restarts,
+            connections=reader.connections,
+            delay=None if half is None else float(half),
+            delay_99=None if most is None else float(most),
+        )
+
+    def view(self, number: int) -> View:
+        """What a source shows at the moment; may be asked from another thread."""
+        return self._cameras[number].view
+
+    def __iter__(self) -> Iterator[Notice]:
+        size = self._size
+        self._stream.step({0: np.zeros((size, size, 3), np.uint8)})  # what is loaded at first use is loaded now
+        self._stream.reset()
+        for camera in self._cameras:
+            camera.reader.start()
+        try:
+            while not self._stopping:
+                items = self._next()
+                if items is None:
+                    break
+                yield from self._work(items)
+            for camera in self._cameras:
+                yield from self._finish(camera)
+        finally:
+            for camera in self._cameras:
+                camera.reader.stop()
+            for camera in self._cameras:
+                camera.reader.join(timeout=2.0)
+        first = self._cameras[0].reader.error
+        if first is not None and all(camera.reader.error for camera in self._cameras):
+            raise first
+
+    def _next(self) -> dict[int, Shot | Report] | None:
+        """At most one item of each source; empty after a while without any, None when no more can come."""
+        with self._ready:
+            if not (items := self._items()):
+                if all(camera.reader.done for camera in self._cameras):
+                    return self._items() or None  # the last ones may have come with the thread's end
+                self._ready.wait(_LOOK)
+                items = self._items()
+            return items
+
+    def _items(self) -> dict[int, Shot | Report]:
+        taken = ((number, camera.reader.take()) for number, camera in enumerate(self._cameras))
+        return {number: item for number, item in taken if item is not None}
+
+    def _work(self, items: dict[int, Shot | Report]) -> Iterator[Notice]:
+        for camera in self._cameras:
+            if camera.reader.error is not None and not camera.gone:
+                camera.gone = True
+                if any(other.reader.error is None for other in self._cameras):  # else it is raised
+                    yield self._notice(camera, "lost", self._now(), why=f"{camera.reader.error.reason}; given up")
+        shots = {number: item for number, item in items.items() if isinstance(item, Shot)}
+        for number, item in items.items():
+            if isinstance(item, Report):
+                camera = self._cameras[number]
+                if item.what in _FOLLOWED:
+                    yield from self._finish(camera)
+                yield self._notice(camera, item.what, item.time, why=item.why)
+        if not shots:
+            return
+        for number in (number for number, shot in shots.items() if shot.fresh):
+            yield from self._finish(self._cameras[number])
+            self._stream.reset([number])
+        step = self._stream.step({number: shot.picture for number, shot in shots.items()})
+        done = time.monotonic()
+        scores = dict(zip(step.streams, step.scores, strict=True))
+        for number, shot in shots.items():
+            camera = self._cameras[number]
+            camera.steps += 1
+            if not self._fast:  # a file that is read ahead has no delay
+                camera.delays.append(done - shot.arrived)
+            if number in scores:
+                for change in camera.events.feed(shot.time, scores[number]):
+                    yield self._notice(camera, change.what, shot.time, event=change.event)
+            camera.view = View(
+                time=shot.time,
+                picture=shot.picture,
+                scores=scores.get(number, camera.view.scores),
+                event=camera.events.current,
+            )
+
+    def _finish(self, camera: _Camera) -> Iterator[Notice]:
+        for change in camera.events.finish():
+            yield self._notice(camera, change.what, change.event.end, event=change.event)
+
+    def _now(self) -> float:
+        return time.monotonic() - self.began
+
+    def _notice(
+        self, camera: _Camera, what: str, second: float, *, event: Event | None = None, why: str = ""
+    ) -> Notice:
+        at = self.began_at + timedelta(seconds=self._now())
+        return Notice(what=what, source=camera.reader.source.name, time=second, at=at, event=event, why=why)

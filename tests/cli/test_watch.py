@@ -1,0 +1,135 @@
+"""`teinet watch` at the command line: lines, exit codes, signals, the page."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+from datetime import datetime
+from urllib.request import urlopen
+
+import pytest
+
+from teinet.cli.main import main
+from teinet.cli.watch import in_words
+from teinet.inference.events import Event
+from teinet.live import Notice
+from tests import miniatures
+from tests.conftest import command, environment
+from tests.inference.test_timeline import make
+
+EVENTS = ("--begin", 0.34, "--end", 0.3, "--least", 0.2)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("watch")
+    for name, causal in (("causal", True), ("two-sided", False)):
+        make("teinet", causal=causal, header={"spacing": 0.2, "licence": "MIT"}).save(folder / f"{name}.safetensors")
+    miniatures.write(folder / "film.mp4", 3, length=61, rate=10)
+    return folder
+
+
+def words(place, *more):
+    return [str(word) for word in ("watch", place / "causal.safetensors", f"door={place / 'film.mp4'}", *EVENTS, *more)]
+
+
+def lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_events_are_json_lines_and_the_rest_is_said_aside(place, capsys):
+    assert main(words(place, "--fast")) == 0
+    out, err = capsys.readouterr()
+    found = lines(out)
+    assert {line["source"] for line in found} == {"door"}
+    assert found[0]["what"] == "connected"
+    begin = next(line for line in found if line["what"] == "begin")
+    assert set(begin) == {"what", "source", "at", "label", "start", "score", "peak"}
+    assert datetime.fromisoformat(begin["at"]).tzinfo is not None
+    end = next(line for line in found if line["what"] == "end")
+    assert end["end"] > end["start"] == begin["start"]
+    assert "licence of the weights: MIT" in err
+    assert re.search(r"^door: 31 steps$", err, re.MULTILINE)
+
+
+def test_a_file_is_added_to(place, tmp_path, capsys):
+    target = tmp_path / "events.jsonl"
+    target.write_text('{"what": "before"}\n')
+    assert main(words(place, "--fast", "--output", target)) == 0
+    found = lines(target.read_text())
+    assert found[0] == {"what": "before"} and found[-1]["what"] == "finished"
+    assert capsys.readouterr().out == ""
+    assert main(words(place, "--output", tmp_path / "no" / "such.jsonl")) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly(place, number):
+    process = subprocess.Popen(
+        command(*words(place, "--page", "0", "--least", 0)), env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert json.loads(process.stdout.readline())["what"] == "connected"
+        assert json.loads(process.stdout.readline())["what"] == "begin"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert [line["what"] for line in lines(out)][-1] == "end"  # and not "finished": the film is not
+    assert "Traceback" not in err and "door: " in err
+
+
+def test_the_page_is_served_meanwhile(place):
+    process = subprocess.Popen(
+        command(*words(place, "--page", "0")), env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        address = next(line.split()[1] for line in process.stderr if line.startswith("page: "))
+        assert json.load(urlopen(f"{address}state"))["sources"][0]["name"] == "door"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "message"),
+    [
+        (("--page", "here"), 2, "PORT or HOST:PORT"),
+        (("--nothing", "restin"), 2, "no class 'restin'"),
+        (("--begin", "0.1", "--end", "0.3"), 2, "begin is 0.1"),
+        (("--delay", "0"), 2, "delay"),
+        (("--every", "0"), 2, "spacing"),
+    ],
+)
+def test_wrong_arguments_are_one_line(place, capsys, more, code, message):
+    assert main(words(place, *more)) == code
+    err = capsys.readouterr().err
+    assert message in err and "Traceback" not in err
+
+
+def test_sources_that_are_not_there(place, capsys):
+    assert main(["watch", str(place / "causal.safetensors"), "absent.mp4"]) == 1
+    assert "absent.mp4: no such file" in capsys.readouterr().err
+
+
+def test_a_two_sided_network_is_refused_or_looks_at_windows(place, capsys):
+    two_sided = ["watch", str(place / "two-sided.safetensors"), str(place / "film.mp4"), *map(str, EVENTS)]
+    assert main(two_sided) == 2
+    assert "--model.causal true" in capsys.readouterr().err
+    assert main([*two_sided, "--windows", "--fast"]) == 0
+    assert any(line["what"] == "begin" for line in lines(capsys.readouterr().out))
+
+
+def test_notices_in_words():
+    at = datetime(2026, 3, 1, 12, 30, 5)
+    event = Event(label="fall", start=61.5, end=63.0, score=0.713, peak=0.9)
+    begin = Notice(what="begin", source="hall", time=62.0, at=at, event=event)
+    assert in_words(begin) == "12:30:05  hall  00:01:01.500  fall begins (71 %)"
+    end = Notice(what="end", source="hall", time=63.0, at=at, event=event)
+    assert in_words(end) == "12:30:05  hall  00:01:03.000  fall ends after 1.5 s (71 %)"
+    lost = Notice(what="lost", source="hall", time=63.0, at=at, why="it ended; trying again in 1 s")
+    assert in_words(lost) == "12:30:05  hall  lost: it ended; trying again in 1 s"

@@ -1,0 +1,66 @@
+"""The local page: what it answers, to whom."""
+
+from __future__ import annotations
+
+import io
+import json
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+from PIL import Image
+
+from teinet.errors import ConfigError
+from teinet.inference.events import Rules
+from teinet.live import Watch, serve
+from tests import miniatures
+from tests.inference.test_timeline import make
+
+
+@pytest.fixture(scope="module")
+def watch(tmp_path_factory):
+    film = miniatures.write(tmp_path_factory.mktemp("page") / "film.mp4", 3, length=21, rate=10)
+    recognizer = make("teinet", causal=True, header={"spacing": 0.2})
+    return Watch(recognizer, [f"front door={film}"], fast=True, rules=Rules(begin=0.34, end=0.3, least=0.0))
+
+
+def test_the_page_shows_what_is_watched(watch):
+    with serve(watch, "0") as (page, address):
+        assert address.startswith("http://127.0.0.1:")
+        with pytest.raises(HTTPError, match="404"):
+            urlopen(f"{address}picture/0")  # there is none yet
+        for notice in watch:
+            page.add(notice)
+        html = urlopen(address).read().decode()
+        assert "front door" in html and "http" not in html.split("</style>")[1]  # nothing from elsewhere
+        state = json.load(urlopen(f"{address}state"))
+        (source,) = state["sources"]
+        assert source["name"] == "front door" and source["counts"]["steps"] == 11
+        assert sum(score for _, score in source["scores"]) == pytest.approx(1, abs=1e-3)
+        whats = [notice["what"] for notice in state["notices"]]
+        assert whats[0] == "connected" and "begin" in whats and whats[-1] == "finished"
+        assert [notice["number"] for notice in state["notices"]] == list(range(1, len(whats) + 1))
+        answer = urlopen(f"{address}picture/0?11")
+        assert answer.headers["Content-Type"] == "image/jpeg"
+        assert Image.open(io.BytesIO(answer.read())).size == (32, 32)
+        for missing in ("picture/1", "picture/x", "etc/passwd", "../state"):
+            with pytest.raises(HTTPError, match="404"):
+                urlopen(address + missing)
+
+
+def test_a_foreign_name_is_refused(watch):
+    """A page elsewhere could have its own host's name lead to this machine, and read ours."""
+    with serve(watch, "0") as (_, address):
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(Request(f"{address}state", headers={"Host": "evil.example"}))
+        assert urlopen(Request(f"{address}state", headers={"Host": "localhost:1"})).status == 200
+
+
+def test_addresses_that_are_none_are_refused(watch):
+    for address in ("here", "localhost:", "99999", "no.such.host.invalid:0"):
+        with pytest.raises(ConfigError, match=r"PORT|no page can be served"), serve(watch, address):
+            pass
+    with serve(watch, "0") as (_, address):
+        port = address.rstrip("/").rpartition(":")[2]
+        with pytest.raises(ConfigError, match=f"no page can be served at 127.0.0.1:{port}"), serve(watch, port):
+            pass
