@@ -27,6 +27,7 @@ MAY = {
     "benchmark": {"kernels", "models", "data", "training", "evaluation", "inference"},  # what they do, timed
     "explain": {"layers", "models", "data", "inference", "evaluation", "report"},  # one prediction, looked into
     "live": {"models", "data", "inference", "report"},  # several sources at once, and the page that shows them
+    "recordings": {"data", "inference", "report"},  # long ones: several processes, and their pages
     "study": {"models", "data", "training", "evaluation", "inference", "benchmark"},  # runs and tests, compared
     "demo": {"kernels", "layers", "models", "data", "training", "evaluation", "inference", "report"},
 }

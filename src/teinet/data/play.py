@@ -82,6 +82,15 @@ def play(
         raise VideoError(path, "no frame of it can be decoded")
 
 
+def promised_length(path: str | os.PathLike[str]) -> float | None:
+    """Seconds that a file says it lasts, at once and without a look at its frames; None where it says nothing."""
+    try:
+        with open_video(os.fspath(path)) as (container, _):
+            return None if not container.duration else container.duration / av.time_base
+    except VideoError:
+        return None
+
+
 Timed = Iterator[tuple[float, av.VideoFrame]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike, fspath
@@ -13,17 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from teinet.data.clock import clock
 from teinet.data.play import Place, play
 from teinet.data.transforms import test_crops
-from teinet.errors import ConfigError, Interrupted
+from teinet.errors import Interrupted
 from teinet.inference.events import Event, Events, Rules
-from teinet.inference.pace import Pace
+from teinet.inference.pace import Pace, spacing_for
 from teinet.inference.partial import Kept, Partial, print_of, print_of_file
 from teinet.inference.rows import Row, Taken, rows_of
 from teinet.inference.strip import Strip, StripMaker
 
 if TYPE_CHECKING:
     from teinet.inference.recognizer import Recognizer
+
+log = logging.getLogger("teinet")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,13 +106,7 @@ def timeline(
         Interrupted: `stop` was set.
         OSError: `partial` cannot be written.
     """
-    if spacing is None:
-        spacing = recognizer.spacing
-        if spacing is None:
-            raise ConfigError(
-                "this recogniser does not know how far apart in time its frames lay in training; say how many seconds "
-                "lie between two frames (spacing=, --every)"
-            )
+    spacing = spacing_for(recognizer, spacing)
     Events(recognizer.class_names, rules)  # finds a label that does not exist before all the work
     work = _Work(recognizer, spacing, span, hop, strip)
     keeper = None
@@ -118,6 +116,8 @@ def timeline(
         kept = keeper.load()
         if kept is not None:
             work.restore(kept)
+            if not work.done:
+                log.info("%s: goes on at %s", fspath(video), clock(work.second))
 
     def wanted(second: float) -> bool:
         if progress is not None:

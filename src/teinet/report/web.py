@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 
@@ -16,6 +16,6 @@ def render(room: str, template: str, *, filters: dict[str, Any], **values: Any) 
     return environment.get_template(template).render(values)
 
 
-def inline(png: bytes) -> str:
+def inline(picture: bytes, kind: Literal["png", "jpeg"] = "png") -> str:
     """A picture as the address of itself, so that a page needs no other file."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

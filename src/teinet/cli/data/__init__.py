@@ -9,6 +9,7 @@ ACTIONS = {
     "check": "decode every clip once and name those that are broken",
     "shrink": "write small copies of all clips, from which training reads faster",
     "convert": "write any list as a csv with named columns",
+    "join": "join labelled clips to long recordings with annotations",
     "draw": "draw the embedded data set motion_pairs",
 }
 

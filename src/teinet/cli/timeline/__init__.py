@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from teinet.cli.text import printable
-from teinet.errors import ConfigError, VideoError
+from teinet.cli.timeline.forms import FORMS, check_scores, write_scores, writer
+from teinet.cli.timeline.progress import Progress, shown
+from teinet.data.clock import clock
+from teinet.errors import ConfigError, Interrupted, VideoError
 
 if TYPE_CHECKING:
-    from teinet.inference.timeline import Timeline
+    from collections.abc import Callable, Sequence
+    from threading import Event as Flag
 
-FORMS = ("table", "json", "csv", "vtt")
-CSV_COLUMNS = ("path", "start", "end", "label", "score", "peak")
+    from teinet.inference import Recognizer
+    from teinet.inference.timeline import Timeline
+    from teinet.recordings.look import Look
+
+__all__ = ["add_arguments", "add_rules", "clock", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,6 +48,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMS, default=None, help="default: table, or what --output's suffix says")
     parser.add_argument("--json", action="store_true", help="the same as --format json")
     parser.add_argument("--output", default=None, help="write to this file (.json, .csv, .vtt or text)")
+    parser.add_argument(
+        "--page",
+        default=None,
+        metavar="FILE.html|FOLDER/",
+        help="a page with pictures, scores and events over time; in a folder one for each video, and an index",
+    )
+    parser.add_argument(
+        "--scores",
+        default=None,
+        metavar="FILE|FOLDER",
+        help="write the scores themselves: FILE.npz or FILE.csv, or a .npz for each video into a folder",
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="videos at a time, in as many processes (default: 1)"
+    )
+    parser.add_argument(
+        "--anew", action="store_true", help="begin anew where an interrupted command would go on (--output, --page)"
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
 
 
@@ -64,12 +85,17 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TeinetError: unusable weights or arguments, before any video is looked at.
     """
-    from teinet.inference import Recognizer, timeline
+    from teinet.cli.timeline.pages import Pages
+    from teinet.data.stopping import stop_on_signal
+    from teinet.inference import Recognizer
     from teinet.inference.events import Rules
     from teinet.inference.files import find_videos
+    from teinet.recordings.look import Look
 
     rules = Rules(begin=args.begin, end=args.end, least=args.least, nothing=tuple(args.nothing))
     form = _form(args)
+    if args.jobs < 1:
+        raise ConfigError(f"--jobs must be at least 1, got {args.jobs}")
     problems: list[str] = []
     videos = find_videos(args.videos, problems)
     if form == "vtt" and len(videos) != 1:
@@ -79,36 +105,71 @@ def run(args: argparse.Namespace) -> int:
             open(args.output, "a").close()
         except OSError as error:
             raise ConfigError(f"{args.output}: cannot be written ({error.strerror})") from None
+    if args.scores:
+        check_scores(args.scores, videos)
+    pages = Pages(args.page, videos, str(args.weights), rules) if args.page else None
     recognizer = Recognizer.load(args.weights, device=args.device)
     rules.check(recognizer.class_names)
+    if pages is not None:
+        pages.describe(recognizer)
     if recognizer.header["licence"]:
         print(printable(f"{args.weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
     for problem in problems:
         print(printable(problem), file=sys.stderr)
-    failed, done = bool(problems), 0
-    with _writer(form, args.output) as write:
-        for video in videos:
-            try:
-                with _progress(video) as progress:
-                    write(
-                        timeline(
-                            recognizer,
-                            video,
-                            spacing=args.every,
-                            rules=rules,
-                            span=args.span,
-                            hop=args.hop,
-                            progress=progress,
-                        )
-                    )
+    look = Look(
+        weights=str(args.weights),
+        device=args.device,
+        spacing=args.every,
+        rules=rules,
+        span=args.span,
+        hop=args.hop,
+        strip=pages is not None,
+        partials=_partials(args),
+    )
+    if args.anew:
+        _forget(look, videos)
+    takers: list[Callable[[int, Timeline], None]] = []
+    if args.scores:
+        takers.append(_scores_to(args.scores, videos))
+    if pages is not None:
+        takers.append(pages.take)
+    done, failed = 0, bool(problems)
+    with stop_on_signal() as stop, shown(videos) as progress, writer(form, args.output) as write:
+        try:
+            for number, answer in _answers(args, look, recognizer, videos, stop, progress):
+                progress.ended(number)
+                if isinstance(answer, VideoError):
+                    failed = True
+                    print(printable(str(answer)), file=sys.stderr)
+                    if pages is not None:
+                        pages.fail(number, answer)
+                    continue
+                write(answer)
+                for take in takers:
+                    take(number, answer)
                 done += 1
-            except VideoError as error:
-                failed = True
-                print(printable(str(error)), file=sys.stderr)
-            except KeyboardInterrupt:
-                print(f"stopped after {done} of {len(videos)} videos; their events are written", file=sys.stderr)
-                return 130
+        except Interrupted:
+            on = "; the same command goes on there" if look.partials is not None else ""
+            print(f"stopped after {done} of {len(videos)} videos; their events are written{on}", file=sys.stderr)
+            return 130
+    _forget(look, videos)
     return int(failed)
+
+
+def _answers(
+    args: argparse.Namespace,
+    look: Look,
+    recognizer: Recognizer,
+    videos: Sequence[Path],
+    stop: Flag,
+    progress: Progress,
+):
+    from teinet.recordings.look import beside_each_other, one_by_one
+
+    jobs = min(args.jobs, len(videos))
+    if jobs > 1:
+        return beside_each_other(look, videos, jobs, stop, progress.reached)
+    return one_by_one(look, recognizer, videos, stop, progress.reached)
 
 
 def _form(args: argparse.Namespace) -> str:
@@ -119,88 +180,29 @@ def _form(args: argparse.Namespace) -> str:
     return asked.pop() if asked else suffix if suffix in FORMS else "table"
 
 
-@contextmanager
-def _progress(video: str) -> Iterator[Callable[[float], object] | None]:
-    """Gives what is told the second reached; on a terminal it shows it, and the speed against real time."""
-    if not sys.stderr.isatty():
-        yield None
+def _partials(args: argparse.Namespace) -> Path | None:
+    """The folder beside the output for what is found so far; without an output nothing is kept."""
+    output = args.output or args.page
+    if not output:
+        return None
+    path = Path(output)
+    return path.with_name(f"{path.name}.partial") if path.name else None
+
+
+def _forget(look: Look, videos: Sequence[Path]) -> None:
+    """Remove what was kept of these videos; what others left in the folder stays."""
+    if look.partials is None:
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from teinet.data.decode import probe
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[speed]}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(printable(Path(video).name), total=probe(video).duration, speed="")
-        began = time.monotonic()
-
-        def reached(second: float) -> None:
-            took = max(time.monotonic() - began, 1e-6)
-            bar.update(task, completed=second, speed=f"{second:.0f} s, {second / took:.1f} times real time")
-
-        yield reached
+    for video in videos:
+        look.partial(video).unlink(missing_ok=True)
+    with suppress(OSError):  # there is none, or it holds something else
+        look.partials.rmdir()
 
 
-@contextmanager
-def _writer(form: str, output: str | None) -> Iterator[Callable[[Timeline], None]]:
-    """Gives what writes the timeline of one video; all but JSON are written as they come."""
-    opened = nullcontext(sys.stdout)
-    if output:
-        opened = open(output, "w", encoding="utf-8", errors="surrogateescape", newline="")
-    with opened as file:
-        if form == "json":
-            found: list[dict] = []
-            try:
-                yield lambda timeline: found.append(timeline.to_dict())
-            finally:
-                json.dump(found, file, indent=2, allow_nan=False)
-                file.write("\n")
-            return
-        if form == "csv":
-            csv.writer(file, lineterminator="\n").writerow(CSV_COLUMNS)
+def _scores_to(path: str, videos: Sequence[Path]) -> Callable[[int, Timeline], None]:
+    from teinet.recordings.page import page_names
 
-        def write(timeline: Timeline) -> None:
-            {"csv": write_csv, "vtt": write_vtt, "table": write_table}[form](timeline, file)
-            file.flush()
-
-        yield write
-
-
-def write_csv(timeline: Timeline, file: IO[str]) -> None:
-    """Write a row for each event."""
-    csv.writer(file, lineterminator="\n").writerows(
-        (printable(timeline.path), f"{e.start:.3f}", f"{e.end:.3f}", e.label, f"{e.score:.4f}", f"{e.peak:.4f}")
-        for e in timeline.events
-    )
-
-
-def write_vtt(timeline: Timeline, file: IO[str]) -> None:
-    """Write WebVTT, which players show as subtitles (https://www.w3.org/TR/webvtt1/)."""
-    file.write("WEBVTT\n")
-    for event in timeline.events:
-        end = max(event.end, event.start + 0.001)  # a cue must last
-        text = event.label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        file.write(f"\n{clock(event.start)} --> {clock(end)}\n{text} {100 * event.score:.0f} %\n")
-
-
-def write_table(timeline: Timeline, file: IO[str]) -> None:
-    """Write a video's name and a line for each event."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(file=file, highlight=False, soft_wrap=True)
-    last = f"   {clock(float(timeline.times[-1]))}" if len(timeline.times) else ""
-    console.print(Text(printable(timeline.path), style="bold").append(last, style="not bold dim"))
-    if not timeline.events:
-        console.print(Text("  nothing happens", style="dim"))
-    for event in timeline.events:
-        line = Text(f"  {clock(event.start)} - {clock(event.end)}", style="cyan")
-        console.print(line.append(f"  {100 * event.score:5.1f} %  ", style="default").append(event.label, style="bold"))
-    console.print()
-
-
-def clock(second: float) -> str:
-    """Hours, minutes, seconds and milliseconds: 00:01:02.500."""
-    whole = round(max(second, 0.0) * 1000)
-    return f"{whole // 3_600_000:02d}:{whole // 60_000 % 60:02d}:{whole // 1000 % 60:02d}.{whole % 1000:03d}"
+    if Path(path).suffix.lower() in (".npz", ".csv"):
+        return lambda number, timeline: write_scores(timeline, Path(path))
+    names = [Path(path) / f"{name.removesuffix('.html')}.npz" for name in page_names(videos)]
+    return lambda number, timeline: write_scores(timeline, names[number])

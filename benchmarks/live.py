@@ -1,0 +1,246 @@
+"""Measures recognising frame by frame: python benchmarks/live.py [step] [rate] [recording] [--hours 2]
+
+step       a step of causal TEINet beside one frame of TSN and beside a clip of 8 frames, in turns, same engine
+rate       steps a second of EfficientNet-Lite0 at 224 from pictures of 640x480, and the delay from picture to scores
+recording  teinet timeline's speed against real time on 480p h264, the share of decoding, and memory as it goes on
+
+Writes results/live-MACHINE.json. Let nothing else run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from rich.progress import Progress
+
+from teinet.benchmark.machine import machine, machine_name
+from teinet.benchmark.throughput import Spread
+from teinet.data.motion_pairs import MotionPairs, draw_clip
+from teinet.data.play import play
+from teinet.inference import Recognizer, timeline
+from teinet.memory import keep_freed_memory
+from teinet.models import create_model
+from teinet.models.stepping import SteppingClassifier
+
+RESULTS = Path(__file__).parent / "results"
+PARTS = ("step", "rate", "recording")
+FRAMES, SIZE, CLASSES = 8, 224, 27
+
+
+def recognizer(name: str, engine: str) -> Recognizer:
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=CLASSES, num_frames=FRAMES, causal=True)
+    made = Recognizer(model, [f"class {i}" for i in range(CLASSES)])
+    return made if engine == "eager" else made.optimize(engine=engine)
+
+
+def step(rounds: int) -> dict:
+    """Seconds of each, and the ratios within a round; the second TSN shows what noise alone makes of it."""
+    found = {}
+    for backbone in ("resnet50", "tf_efficientnet_lite0"):
+        for engine in ("eager", "folded"):
+            ours, tsn = (recognizer(f"{kind}_{backbone}", engine) for kind in ("teinet", "tsn"))
+            runs = {
+                "step": _stepping(ours),
+                "tsn": _stepping(tsn),
+                "tsn again": _stepping(tsn),
+                "clip": _clip(ours),
+                "tsn clip": _clip(tsn),
+            }
+            times = [{name: _seconds(run) for name, run in runs.items()} for _ in range(rounds + 3)][3:]
+            ratios = {
+                "step / tsn frame": [t["step"] / t["tsn"] for t in times],
+                "tsn frame again / tsn frame": [t["tsn again"] / t["tsn"] for t in times],
+                "step / 8-frame clip": [t["step"] / t["clip"] for t in times],
+                "tsn frame / tsn 8-frame clip": [t["tsn"] / t["tsn clip"] for t in times],
+            }
+            found[f"{backbone} {engine}"] = {
+                "milliseconds": {name: _spread([1000 * t[name] for t in times]) for name in runs},
+                "ratios": {name: _spread(values) for name, values in ratios.items()},
+            }
+            print(backbone, engine, {name: round(value["median"], 3) for name, value in
+                                     found[f"{backbone} {engine}"]["ratios"].items()})  # fmt: skip
+    return found
+
+
+def _stepping(made: Recognizer) -> Callable[[], object]:
+    network = SteppingClassifier(made.model)
+    frame = torch.randint(0, 256, (1, 3, SIZE, SIZE), dtype=torch.uint8)
+    past = network.blank(frame)
+
+    def run() -> None:
+        nonlocal past
+        for _ in range(FRAMES):  # as many frames as the clip has; the time is divided
+            _, past = network(frame, past)
+
+    run.share = FRAMES
+    return run
+
+
+def _clip(made: Recognizer) -> Callable[[], object]:
+    clip = torch.randint(0, 256, (1, FRAMES, 3, SIZE, SIZE), dtype=torch.uint8)
+
+    def run() -> None:
+        with torch.inference_mode():
+            made.model(clip)
+
+    run.share = 1
+    return run
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    run()
+    return (time.perf_counter() - began) / run.share
+
+
+def rate(steps: int) -> dict:
+    """From a camera's picture to its scores: cutting, the network, averaging."""
+    found = {}
+    for engine in ("eager", "folded"):
+        stream = recognizer("teinet_tf_efficientnet_lite0", engine).stream()
+        picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+        delays = []
+        for _ in range(steps + 20):
+            began = time.perf_counter()
+            stream.step([picture])
+            delays.append(time.perf_counter() - began)
+        delays = np.array(delays[20:])
+        found[engine] = {
+            "steps": steps,
+            "steps_per_second": steps / float(delays.sum()),
+            "delay_ms": {str(p): 1000 * float(np.percentile(delays, p)) for p in (50, 90, 99, 100)},
+            "state_bytes": stream.state.nbytes,
+            "state_bytes_fp16": stream.recognizer.stream(state="fp16").state.nbytes,
+        }
+        print("rate", engine, found[engine])
+    return found
+
+
+def recording(minutes: float, hours: float) -> dict:
+    """A causal EfficientNet-Lite0 at 8 frames a second of video, over a short recording and a long one."""
+    made = recognizer("teinet_tf_efficientnet_lite0", "folded")
+    with tempfile.TemporaryDirectory() as folder:
+        one = _write(Path(folder) / "one.mp4")
+        found = {}
+        for name, copies in (("short", round(minutes)), ("long", round(60 * hours))):
+            if copies:
+                found[name] = _look(made, _repeat(one, Path(folder) / f"{name}.mp4", copies), 60.0 * copies)
+                print("recording", name, found[name])
+    return found
+
+
+def _look(made: Recognizer, path: Path, seconds: float) -> dict:
+    memory: list[tuple[float, int]] = []
+    began = time.perf_counter()
+    with Progress(transient=True) as bar:
+        task = bar.add_task(path.name, total=seconds)
+
+        def reached(second: float) -> None:
+            bar.update(task, completed=second)
+            if second >= 300 * len(memory):
+                memory.append((round(second), _resident()))
+
+        timeline(made, path, spacing=0.125, progress=reached)
+    took = time.perf_counter() - began
+    began = time.perf_counter()
+    count = -1.0
+
+    def wanted(second: float) -> bool:
+        nonlocal count
+        if second >= count:
+            count = second + 0.125
+            return True
+        return False
+
+    for _ in play(path, wanted):
+        pass
+    decoding = time.perf_counter() - began
+    return {
+        "video_seconds": seconds,
+        "seconds": took,
+        "times_real_time": seconds / took,
+        "decoding_share": decoding / took,  # measured alone; beside the network it shares the cores
+        "memory_mb_at_second": [(second, size / 2**20) for second, size in [*memory, (round(seconds), _resident())]],
+    }
+
+
+def _resident() -> int:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _write(path: Path) -> Path:
+    """A minute of 854x480 h264 at 25 frames a second: things that move, drawn over and over."""
+    settings = MotionPairs(size=480, frames=25, segments=1)
+    rng = np.random.default_rng(0)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25, options={"crf": "23", "preset": "veryfast"})
+        stream.height, stream.width, stream.pix_fmt = 480, 854, "yuv420p"
+        clips = [draw_clip(kind, settings, rng) for kind in range(6)]
+        for second in range(60):
+            for picture in clips[second % len(clips)]:
+                wide = np.concatenate([picture, picture[:, : 854 - 480]], 1)
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(wide), format="rgb24")))
+        out.mux(stream.encode())
+    return path
+
+
+def _repeat(one: Path, path: Path, copies: int) -> Path:
+    """The same packets again and again, their times moved on."""
+    with av.open(str(path), "w") as out:
+        with av.open(str(one)) as first:
+            target = out.add_stream_from_template(first.streams.video[0])
+        for copy in range(copies):
+            with av.open(str(one)) as source:
+                stream = source.streams.video[0]
+                shift = round(60 * copy / stream.time_base)
+                for packet in source.demux(stream):
+                    if packet.dts is not None:
+                        packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
+                        packet.stream = target
+                        out.mux(packet)
+    return path
+
+
+def _spread(values: list[float]) -> dict:
+    return Spread.of(values)._asdict()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--hours", type=float, default=0, help="of the long recording; 0 leaves it out")
+    options = parser.parse_args()
+    keep_freed_memory()
+    facts = machine()
+    target = RESULTS / f"live-{machine_name(facts)}.json"
+    found = json.loads(target.read_text()) if target.exists() else {}
+    for part in options.parts:
+        if part == "step":
+            measured = step(options.rounds)
+        elif part == "rate":
+            measured = rate(options.steps)
+        else:
+            measured = recording(options.minutes, options.hours)
+        found[part] = {"machine": machine(), **measured}
+        target.write_text(json.dumps(found, indent=2) + "\n")
+    print(target)
+
+
+if __name__ == "__main__":
+    main()

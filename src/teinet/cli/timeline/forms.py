@@ -1,0 +1,115 @@
+"""The forms in which `teinet timeline` says what happens: a table, JSON, CSV, subtitles; and the scores themselves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from teinet.cli.text import printable
+from teinet.data.clock import clock
+from teinet.errors import ConfigError
+from teinet.files import replacing
+
+if TYPE_CHECKING:
+    from teinet.inference.timeline import Timeline
+
+FORMS = ("table", "json", "csv", "vtt")
+CSV_COLUMNS = ("path", "start", "end", "label", "score", "peak")
+
+
+@contextmanager
+def writer(form: str, output: str | None) -> Iterator[Callable[[Timeline], None]]:
+    """Gives what writes the timeline of one video; all but JSON are written as they come."""
+    opened = nullcontext(sys.stdout)
+    if output:
+        opened = open(output, "w", encoding="utf-8", errors="surrogateescape", newline="")
+    with opened as file:
+        if form == "json":
+            found: list[dict] = []
+            try:
+                yield lambda timeline: found.append(timeline.to_dict())
+            finally:
+                json.dump(found, file, indent=2, allow_nan=False)
+                file.write("\n")
+            return
+        if form == "csv":
+            csv.writer(file, lineterminator="\n").writerow(CSV_COLUMNS)
+
+        def write(timeline: Timeline) -> None:
+            {"csv": write_csv, "vtt": write_vtt, "table": write_table}[form](timeline, file)
+            file.flush()
+
+        yield write
+
+
+def write_csv(timeline: Timeline, file: IO[str]) -> None:
+    """Write a row for each event."""
+    csv.writer(file, lineterminator="\n").writerows(
+        (printable(timeline.path), f"{e.start:.3f}", f"{e.end:.3f}", e.label, f"{e.score:.4f}", f"{e.peak:.4f}")
+        for e in timeline.events
+    )
+
+
+def write_vtt(timeline: Timeline, file: IO[str]) -> None:
+    """Write WebVTT, which players show as subtitles (https://www.w3.org/TR/webvtt1/)."""
+    file.write("WEBVTT\n")
+    for event in timeline.events:
+        end = max(event.end, event.start + 0.001)  # a cue must last
+        text = event.label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        file.write(f"\n{clock(event.start)} --> {clock(end)}\n{text} {100 * event.score:.0f} %\n")
+
+
+def write_table(timeline: Timeline, file: IO[str]) -> None:
+    """Write a video's name and a line for each event."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=file, highlight=False, soft_wrap=True)
+    last = f"   {clock(float(timeline.times[-1]))}" if len(timeline.times) else ""
+    console.print(Text(printable(timeline.path), style="bold").append(last, style="not bold dim"))
+    if not timeline.events:
+        console.print(Text("  nothing happens", style="dim"))
+    for event in timeline.events:
+        line = Text(f"  {clock(event.start)} - {clock(event.end)}", style="cyan")
+        console.print(line.append(f"  {100 * event.score:5.1f} %  ", style="default").append(event.label, style="bold"))
+    console.print()
+
+
+def check_scores(path: str, videos: Sequence[Path]) -> None:
+    """See that scores can be written to a path.
+
+    Raises:
+        ConfigError: one file for several videos, or a folder that cannot be made.
+    """
+    if Path(path).suffix.lower() in (".npz", ".csv"):
+        if len(videos) != 1:
+            raise ConfigError(f"--scores {path} holds one video's; {len(videos)} were named. Name a folder")
+        folder = Path(path).parent
+    else:
+        folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def write_scores(timeline: Timeline, path: Path) -> None:
+    """Write a row for each second: a .csv with a column for each class, or a .npz with times, scores, class_names."""
+    import numpy as np
+
+    with replacing(path) as part:
+        if path.suffix.lower() == ".csv":
+            with open(part, "w", encoding="utf-8", newline="") as file:
+                table = csv.writer(file, lineterminator="\n")
+                table.writerow(("second", *timeline.class_names))
+                for second, scores in zip(timeline.times, timeline.scores, strict=True):
+                    table.writerow((f"{second:.3f}", *(f"{score:.6g}" for score in scores)))
+        else:
+            with open(part, "wb") as file:
+                names = np.array(timeline.class_names)
+                np.savez_compressed(file, times=timeline.times, scores=timeline.scores, class_names=names)

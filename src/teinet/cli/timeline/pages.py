@@ -1,0 +1,91 @@
+"""Where `teinet timeline --page` writes: one page, or a folder of pages with an index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from teinet.cli.text import printable
+from teinet.errors import ConfigError
+from teinet.files import replacing
+
+if TYPE_CHECKING:
+    from teinet.errors import VideoError
+    from teinet.inference import Recognizer
+    from teinet.inference.events import Rules
+    from teinet.inference.timeline import Timeline
+
+
+class Pages:
+    """The pages of a command.
+
+    Args:
+        path: a file that ends in .html, for one recording; else a folder, which is made.
+        videos: the recordings.
+        weights: what to call them.
+        rules: by which events are found.
+
+    Raises:
+        ConfigError: one file for several recordings, or a place that cannot be written.
+    """
+
+    def __init__(self, path: str, videos: Sequence[Path], weights: str, rules: Rules):
+        from teinet.recordings.page import page_names
+
+        self._videos, self._weights, self._rules = videos, weights, rules
+        self._names = [printable(str(video)) for video in videos]
+        single = Path(path).suffix.lower() in (".html", ".htm") and not path.endswith("/") and not Path(path).is_dir()
+        if single and len(videos) != 1:
+            raise ConfigError(f"--page {path} is one recording's; {len(videos)} were named. Name a folder: PAGES/")
+        self._folder = None if single else Path(path)
+        self._pages = [Path(path)] if single else [Path(path) / name for name in page_names(videos)]
+        folder = self._pages[0].parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+        if not os.access(folder, os.W_OK):
+            raise ConfigError(f"{path}: cannot be written (its folder may not be written)")
+        self._entries: dict[int, object] = {}
+
+    def describe(self, recognizer: Recognizer) -> None:
+        """Take what the pages say of the recogniser."""
+        self._network = str((recognizer.header.get("architecture") or {}).get("name", "a network"))
+        self._licence = recognizer.header.get("licence") or ""
+
+    def take(self, number: int, timeline: Timeline) -> None:
+        """Write a recording's page, and the index so far."""
+        from teinet.recordings.page import Entry, render_page
+
+        page = render_page(
+            timeline,
+            name=Path(self._names[number]).name,
+            weights=printable(self._weights),
+            network=self._network,
+            licence=self._licence,
+            rules=self._rules,
+            index=self._folder is not None,
+        )
+        _write(self._pages[number], page)
+        self._note(number, Entry.of(timeline, self._names[number], self._pages[number].name))
+
+    def fail(self, number: int, error: VideoError) -> None:
+        """Note in the index that a recording could not be read."""
+        from teinet.recordings.page import Entry
+
+        self._note(number, Entry(self._names[number], problem=printable(error.reason)))
+
+    def _note(self, number: int, entry: object) -> None:
+        from teinet.recordings.page import render_index
+
+        if self._folder is not None:
+            self._entries[number] = entry
+            entries = [self._entries[n] for n in sorted(self._entries)]
+            _write(self._folder / "index.html", render_index(entries, weights=printable(self._weights)))
+
+
+def _write(path: Path, page: str) -> None:
+    with replacing(path) as part:
+        part.write_text(page, encoding="utf-8", errors="replace")

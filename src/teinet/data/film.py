@@ -1,0 +1,165 @@
+"""Films made of clips: clips as pictures of one size at one rate, and the file that pictures are written to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import Colorspace
+from PIL import Image
+
+from teinet.data import image_folder
+from teinet.data.clips import Row
+from teinet.data.decode import frames_between, read_clip
+from teinet.data.frame_index import frame_index
+from teinet.errors import VideoError
+from teinet.files import replacing
+
+_AT_ONCE = 32  # pictures in memory
+_SMPTE170M, _LIMITED = 6, 1  # codes of H.273: what players assume for small pictures, said aloud in the file
+
+Size = tuple[int, int]  # width, height
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A clip of a list, its frames counted.
+
+    Args:
+        row: what the list says of it.
+        size: of its pictures.
+        rate: frames a second; None for a folder of pictures.
+        times: (n,) seconds of its frames from the first one; None for a folder of pictures.
+        frames: n.
+    """
+
+    row: Row
+    size: Size
+    rate: Fraction | None
+    times: np.ndarray | None
+    frames: int
+
+    def shown(self, rate: Fraction) -> np.ndarray:
+        """Which frame stands at each moment 0, 1/rate, ... of the clip: the nearest in time, at first the first.
+
+        A clip of that rate gives all its frames once; so does a folder of pictures, which has no rate of its own.
+        """
+        if self.times is None or self.rate is None:
+            return np.arange(self.frames)
+        count = max(1, round((self.times[-1] + 1 / self.rate) * rate))
+        moments = np.arange(count) / float(rate)
+        after = np.searchsorted(self.times, moments).clip(1, max(1, self.frames - 1))
+        before = after - 1
+        if self.frames == 1:
+            return np.zeros(count, np.int64)
+        nearer = self.times[after] - moments < moments - self.times[before] - 1e-9
+        return np.where(nearer, after, before)
+
+    def pictures(self, size: Size, rate: Fraction) -> Iterator[np.ndarray]:
+        """Its pictures (H, W, 3) uint8 RGB at that size and rate, some read at a time.
+
+        Raises:
+            VideoError: it cannot be read to its end.
+        """
+        shown = self.shown(rate)
+        for begin in range(0, len(shown), _AT_ONCE):
+            part = shown[begin : begin + _AT_ONCE]
+
+            def these(n: int, part: np.ndarray = part) -> np.ndarray:
+                if n != self.frames:
+                    raise VideoError(self.row.path, "gives another number of frames each time that it is decoded")
+                return part
+
+            frames = read_clip(self.row.path, these, start=self.row.start, end=self.row.end)
+            for picture in frames.data.numpy():
+                yield fitted(picture, size)
+
+
+def look_at(row: Row) -> Clip:
+    """Count a clip's frames; the last one is decoded, so that a file that promises more than it holds is found out.
+
+    Raises:
+        VideoError: it cannot be read.
+    """
+    count = read_clip(row.path, lambda n: [n - 1], start=row.start, end=row.end)
+    height, width = count.data.shape[1:3]
+    if image_folder.is_folder(row.path):
+        return Clip(row, (width, height), None, None, count.num_frames)
+    index = frame_index(row.path)
+    first, last = frames_between(row.path, index, row.start, row.end)
+    times = index.times[first:last] - index.times[first]
+    return Clip(row, (width, height), usual_rate(index.frame_rate or 25), times, last - first)
+
+
+def usual_rate(measured: float) -> Fraction:
+    """The rate that a measured number of frames a second stands for: 30, 30000/1001, 12.5."""
+    for rate in (Fraction(round(measured)), Fraction(round(measured * 1.001) * 1000, 1001)):
+        if rate and abs(measured / rate - 1) < 2e-4:
+            return rate
+    return Fraction(measured).limit_denominator(1001)
+
+
+def fitted(picture: np.ndarray, size: Size) -> np.ndarray:
+    """A picture (H, W, 3) scaled to fit into `size` as it is, with black beside or above and below it."""
+    height, width = picture.shape[:2]
+    if (width, height) == size:
+        return picture
+    scale = min(size[0] / width, size[1] / height)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    out = np.zeros((size[1], size[0], 3), np.uint8)
+    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    scaled = Image.fromarray(picture).resize(inner, Image.Resampling.BICUBIC)
+    out[top : top + inner[1], left : left + inner[0]] = np.asarray(scaled)
+    return out
+
+
+class Film:
+    """A video file under way: frame n is shown at n / rate seconds; `frames` counts those written."""
+
+    def __init__(self, out: av.container.OutputContainer, stream: av.VideoStream, rate: Fraction):
+        self._out, self._stream, self._apart = out, stream, 1 / rate
+        self.frames = 0
+
+    def add(self, picture: np.ndarray, times: int = 1) -> None:
+        """Write a picture (H, W, 3) uint8 RGB, or hold it for some frames."""
+        for _ in range(times):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601)
+            frame.pts, frame.time_base = self.frames, self._apart
+            self._out.mux(self._stream.encode(frame))
+            self.frames += 1
+
+
+@contextmanager
+def open_film(path: str | os.PathLike, size: Size, rate: Fraction, *, quality: int = 18) -> Iterator[Film]:
+    """Give a film to add pictures to; the .mp4 stands there, whole, when the block ends well, and not at all otherwise.
+
+    The same pictures give the same bytes: h264 on one thread, without B-frames, a keyframe at least each second.
+
+    Args:
+        path: the file; its folder exists.
+        size: width and height of its pictures, even.
+        rate: frames a second.
+        quality: x264's rate factor, 0 (best) to 51.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    options = {"preset": "veryfast", "crf": str(quality), "g": str(max(1, round(rate))), "bf": "0", "threads": "1"}
+    with replacing(path) as part:
+        with av.open(f"file:{Path(part).absolute()}", "w", format="mp4") as out:
+            stream = out.add_stream("libx264", rate=rate, options=options)
+            stream.width, stream.height = size
+            stream.pix_fmt = "yuv420p"
+            context = stream.codec_context
+            context.thread_count = 1
+            context.colorspace = context.color_primaries = context.color_trc = _SMPTE170M
+            context.color_range = _LIMITED
+            yield Film(out, stream, rate)
+            out.mux(stream.encode())

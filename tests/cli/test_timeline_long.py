@@ -1,0 +1,201 @@
+"""`teinet timeline` over hours and folders: pages, interruptions, several processes, the scores themselves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from teinet.cli.main import main
+from tests import miniatures
+from tests.cli.test_timeline import NAMES, place, words  # noqa: F401
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    """Some thousand frames at 100 a second, a keyframe each second."""
+    path = tmp_path_factory.mktemp("long") / "long.mp4"
+    options = {"g": "100", "preset": "ultrafast", "bf": "2"}
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=100, options=options)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        pictures = np.ascontiguousarray(miniatures.frames(3, 61))
+        for number in range(4000):
+            shown = pictures[number // 5 % 61]
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
+        out.mux(stream.encode())
+    return path
+
+
+class Checker(HTMLParser):
+    """Collects what a page asks for, and its text."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.asks, self.tags, self.text = [], [], ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.asks += [value for name, value in attrs if name in ("src", "href", "data", "action")]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_a_page_needs_no_other_file_and_holds_the_events(place, tmp_path, capsys):  # noqa: F811
+    page = tmp_path / "new" / "page.html"
+    assert main([*words(place, "films/3.mp4", page=page), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    text = page.read_text(encoding="utf-8")
+    read = Checker(text)
+    assert all(ask.startswith("data:image/jpeg;base64,") for ask in read.asks) and len(read.asks) == 12
+    assert not re.search(r"url\(|@import|<script|<link", text) and "http" not in text
+    assert found["events"] and read.tags.count("tr") == len(found["events"]) + 1
+    assert "path" in read.tags and "left <to> right" in read.text and "<to>" not in text
+    assert not (tmp_path / "new" / "page.html.partial").exists()
+
+
+def test_a_folder_of_pages_has_an_index(place, tmp_path, capsys):  # noqa: F811
+    pages = tmp_path / "pages"
+    assert main([*words(place, "films", "broken/broken.mp4", page=f"{pages}/"), "--nothing", NAMES[2]]) == 1
+    assert sorted(path.name for path in pages.iterdir()) == ["3.html", "4.html", "index.html"]
+    index = Checker((pages / "index.html").read_text())
+    assert [ask for ask in index.asks if not ask.startswith("data:")] == ["3.html"] * 2 + ["4.html"] * 2
+    assert "broken.mp4" in index.text
+    assert "index.html" in Checker((pages / "3.html").read_text()).asks
+    capsys.readouterr()
+    assert main(words(place, "films", page=tmp_path / "one.html")) == 2
+    assert "Name a folder" in capsys.readouterr().err
+
+
+def test_the_scores_themselves(place, tmp_path, capsys):  # noqa: F811
+    assert main(words(place, "films", scores=tmp_path / "scores")) == 0
+    with np.load(tmp_path / "scores" / "3.npz") as kept:
+        assert kept["scores"].shape == (31, 3) and kept["class_names"].tolist() == NAMES
+        assert main(words(place, "films/3.mp4", scores=tmp_path / "one.csv")) == 0
+        header, *rows = csv.reader((tmp_path / "one.csv").open())
+        assert header == ["second", *NAMES]
+        np.testing.assert_allclose(np.array(rows, float)[:, 1:], kept["scores"], atol=1e-5)
+        np.testing.assert_allclose(np.array(rows, float)[:, 0], kept["times"], atol=1e-3)
+    assert main(words(place, "films", scores=tmp_path / "one.csv")) == 2
+    assert "Name a folder" in capsys.readouterr().err
+
+
+def test_several_processes_say_the_same_in_the_same_order(place, tmp_path, capsys):  # noqa: F811
+    films = ("films/4.mp4", "broken/broken.mp4", "films/3.mp4")
+    assert main(words(place, *films, output=tmp_path / "one.csv")) == 1
+    alone = capsys.readouterr().err
+    assert main(words(place, *films, output=tmp_path / "two.csv", jobs=2)) == 1
+    assert capsys.readouterr().err == alone
+    assert (tmp_path / "two.csv").read_text() == (tmp_path / "one.csv").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.csv", "two.csv"]
+    assert main(words(place, "films", jobs=0)) == 2
+    assert main(words(place, "films", jobs=2, every=-1)) == 2
+    assert "spacing must be a time above 0" in capsys.readouterr().err
+
+
+CODE = """
+import sys, time
+import teinet.inference.partial as partial, teinet.inference.timeline as timeline
+from teinet.cli.main import main
+partial._EVERY = partial._SHARE = 0
+play = timeline.play
+def slow(*args, **options):
+    for each in play(*args, **options):
+        time.sleep(float(sys.argv[1]))
+        yield each
+timeline.play = slow
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def begun(place, *command, pause: float) -> subprocess.Popen:  # noqa: F811
+    return subprocess.Popen(
+        [sys.executable, "-c", CODE, str(pause), *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def until(true, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_what_was_interrupted_goes_on(place, long, tmp_path, number):  # noqa: F811
+    def command(name: str) -> list[str]:
+        return words(place, long, every=0.05, output=tmp_path / f"{name}.json", page=tmp_path / f"{name}.html")
+
+    assert main(command("whole")) == 0
+    process = begun(place, *command("part"), pause=0.01)
+    partial = tmp_path / "part.json.partial"
+    until(lambda: any(path.stat().st_size > 60_000 for path in partial.glob("*.safetensors")))
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    if number == signal.SIGKILL:
+        assert process.returncode == -number
+    else:
+        assert process.returncode == 130 and "the same command goes on there" in said and "Traceback" not in said
+    assert partial.exists()
+    process = begun(place, *command("part"), pause=0)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0 and "long.mp4: goes on at 00:00:" in said
+    whole, part = (tmp_path / f"{name}.html" for name in ("whole", "part"))
+    assert (tmp_path / "part.json").read_text() == (tmp_path / "whole.json").read_text()
+    assert part.read_text() == whole.read_text()
+    assert not partial.exists()
+
+
+def test_anew_forgets_what_was_found(place, long, tmp_path):  # noqa: F811
+    command = words(place, long, every=0.05, output=tmp_path / "out.csv")
+    process = begun(place, *command, pause=0.01)
+    until(lambda: list((tmp_path / "out.csv.partial").glob("*.safetensors")))
+    process.kill()
+    process.communicate()
+    process = begun(place, *command, "--anew", pause=0)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 0 and "goes on" not in said
+
+
+def test_ctrl_c_ends_all_processes_and_keeps_what_is_finished(place, long, tmp_path):  # noqa: F811
+    output = tmp_path / "out.csv"
+    films = [place / "films" / "3.mp4", long, place / "films" / "4.mp4"]
+    command = words(place, *films, every=0.01, output=output, jobs=2)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "teinet", *command], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    until(lambda: output.exists() and "3.mp4" in output.read_text())
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped after" in said and "of 3 videos" in said and "Traceback" not in said
+    rows = list(csv.DictReader(output.open()))
+    assert {Path(row["path"]).name for row in rows} <= {"3.mp4", "4.mp4"} and rows
+    until(lambda: not members(process.pid))
+    assert main(words(place, *films, every=0.01, output=output)) == 0
+    assert not (tmp_path / "out.csv.partial").exists()
+
+
+def members(session: int) -> list[int]:
+    """Processes of a session that still run."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[3]) == session and fields[0] != "Z":
+            found.append(int(folder.name))
+    return found
