@@ -6,7 +6,6 @@ import csv
 import json
 from fractions import Fraction
 from itertools import pairwise
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
