@@ -62,15 +62,31 @@ def read_annotations(
         ConfigError: a selection that fits no row.
         VideoError: a file that cannot be read, or a folder of pictures, which has no clock.
     """
+    rows = annotated_rows(path, class_names=class_names, nothing=nothing, selection=selection, root=root)
+    return [read_recording(file, own, nothing=nothing) for file, own in rows.items()]
+
+
+def annotated_rows(
+    path: str | os.PathLike[str],
+    *,
+    class_names: Sequence[str] | None = None,
+    nothing: Sequence[str] = (),
+    selection: str | None = None,
+    root: str | None = None,
+) -> dict[str, list[Row]]:
+    """The rows of each file that a list of segments names, their labels checked; opens no video.
+
+    Raises:
+        AnnotationError, ConfigError: see `read_annotations`.
+    """
     rows = [row._replace(file=row.file or os.fspath(path)) for row in read_listing(path, root=root).rows]
     if selection is not None:
         rows = select(rows, selection, source=path)
     files: dict[str, list[Row]] = {}
     for row in rows:
-        files.setdefault(row.path, []).append(row)
-    for row in rows:  # before any video is opened
         _check_label(row, class_names, nothing)
-    return [_recording(file, own, nothing) for file, own in files.items()]
+        files.setdefault(row.path, []).append(row)
+    return files
 
 
 def end_beyond(row: Row, info: VideoInfo) -> str | None:
@@ -95,7 +111,12 @@ def _check_label(row: Row, class_names: Sequence[str] | None, nothing: Sequence[
         )
 
 
-def _recording(path: str, rows: list[Row], nothing: Sequence[str]) -> Recording:
+def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = ()) -> Recording:
+    """One file and its segments, held against its length and each other.
+
+    Raises:
+        AnnotationError, VideoError: see `read_annotations`.
+    """
     info = probe(path)
     if info.duration is None:
         raise VideoError(path, "a folder of pictures has no clock, so it has no segments in seconds")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from teinet.cli.text import printable
 from teinet.cli.timeline.forms import FORMS, check_scores, write_scores, writer
 from teinet.cli.timeline.progress import Progress, shown
+from teinet.cli.truth import Truth, add_truth
 from teinet.data.clock import clock
 from teinet.errors import ConfigError, Interrupted, VideoError
 
@@ -66,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--anew", action="store_true", help="begin anew where an interrupted command would go on (--output, --page)"
     )
+    add_truth(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
 
 
@@ -116,6 +118,7 @@ def run(args: argparse.Namespace) -> int:
         print(printable(f"{args.weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
     for problem in problems:
         print(printable(problem), file=sys.stderr)
+    truth = Truth(args.truth, videos, recognizer, rules) if args.truth else None
     look = Look(
         weights=str(args.weights),
         device=args.device,
@@ -133,8 +136,10 @@ def run(args: argparse.Namespace) -> int:
         takers.append(_scores_to(args.scores, videos))
     if pages is not None:
         takers.append(pages.take)
+    if truth is not None:
+        takers.append(truth.take)
     done, failed = 0, bool(problems)
-    with stop_on_signal() as stop, shown(videos) as progress, writer(form, args.output) as write:
+    with stop_on_signal() as stop, shown(videos) as progress, writer(form, args.output, truth) as write:
         try:
             for number, answer in _answers(args, look, recognizer, videos, stop, progress):
                 progress.ended(number)

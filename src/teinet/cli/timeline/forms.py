@@ -16,6 +16,7 @@ from teinet.errors import ConfigError
 from teinet.files import replacing
 
 if TYPE_CHECKING:
+    from teinet.cli.truth import Truth
     from teinet.inference.timeline import Timeline
 
 FORMS = ("table", "json", "csv", "vtt")
@@ -23,8 +24,8 @@ CSV_COLUMNS = ("path", "start", "end", "label", "score", "peak")
 
 
 @contextmanager
-def writer(form: str, output: str | None) -> Iterator[Callable[[Timeline], None]]:
-    """Gives what writes the timeline of one video; all but JSON are written as they come."""
+def writer(form: str, output: str | None, truth: Truth | None = None) -> Iterator[Callable[[Timeline], None]]:
+    """Gives what writes the timeline of one video; all but JSON are written as they come, measures at the end."""
     opened = nullcontext(sys.stdout)
     if output:
         opened = open(output, "w", encoding="utf-8", errors="surrogateescape", newline="")
@@ -34,7 +35,7 @@ def writer(form: str, output: str | None) -> Iterator[Callable[[Timeline], None]
             try:
                 yield lambda timeline: found.append(timeline.to_dict())
             finally:
-                json.dump(found, file, indent=2, allow_nan=False)
+                json.dump(truth.beside(found) if truth else found, file, indent=2, allow_nan=False)
                 file.write("\n")
             return
         if form == "csv":
@@ -45,6 +46,8 @@ def writer(form: str, output: str | None) -> Iterator[Callable[[Timeline], None]
             file.flush()
 
         yield write
+        if truth is not None:
+            truth.write(form, file)
 
 
 def write_csv(timeline: Timeline, file: IO[str]) -> None:

@@ -1,0 +1,105 @@
+"""`teinet timeline --truth`: measures beside the timeline, and what does not fit together."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import teinet
+from teinet.cli.main import main
+from teinet.data.transforms import Preprocessing
+from teinet.models.insertion import is_causal
+from tests import miniatures
+
+NAMES = ["resting", "left", "right"]
+RULES = ("--begin", "0.4", "--end", "0.2", "--least", "0.2")
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["causal", "two-sided"])
+def place(tmp_path_factory, request):
+    """A folder with weights, and three films of 6.1 s in which the weights find something."""
+    folder = tmp_path_factory.mktemp("truth")
+    torch.manual_seed(0)
+    model = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=4, causal=request.param)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)
+    pixels = Preprocessing(size=32, short_side=32, mean=model.data_config["mean"], std=model.data_config["std"])
+    recognizer = teinet.Recognizer(model, NAMES, preprocessing=pixels, header={"spacing": 0.2})
+    recognizer.save(folder / "weights.safetensors")
+    for kind in (3, 4, 5):
+        miniatures.write(folder / f"{kind}.mp4", kind, length=61, rate=10)
+    return folder
+
+
+def run(place, *words: str) -> int:
+    videos = [str(place / word) if word.endswith(".mp4") else word for word in words]
+    return main(["timeline", str(place / "weights.safetensors"), *videos, *RULES])
+
+
+def annotated(place, *lines: str) -> str:
+    path = place / "annotations.csv"
+    path.write_text("\n".join(["path,start,end,label", *lines]) + "\n")
+    return str(path)
+
+
+def test_what_was_found_is_right_when_it_is_the_truth(place, capsys):
+    assert run(place, "3.mp4", "4.mp4", "--json") == 0
+    lines, length = [], 0
+    for video in json.loads(capsys.readouterr().out):
+        name = video["path"].rsplit("/", 1)[1]
+        found = video["events"]
+        ends = [event["start"] for event in found[1:]] + [6.1]
+        for event, following in zip(found, ends, strict=True):
+            end = min(max(event["end"] + 0.2, event["start"] + 0.4), following)
+            lines.append(f"{name},{event['start']},{end:.3f},{event['label']}")
+            length += 1
+    assert length
+    truth = annotated(place, *lines)
+    assert run(place, "3.mp4", "4.mp4", "--json", "--truth", truth) == 0
+    said = json.loads(capsys.readouterr().out)
+    overall = said["measures"]["overall"]
+    assert [video["path"].rsplit("/", 1)[1] for video in said["recordings"]] == ["3.mp4", "4.mp4"]
+    assert overall["segments"] == overall["events"] == length and overall["f1"]["0.5"] == 1
+    assert overall["detected"] == 1 and overall["false_alarms"] == 0 and overall["accuracy"] > 0.8
+    lag = 0.0 if is_causal(teinet.Recognizer.load(place / "weights.safetensors").model) else 0.3
+    assert overall["delay_median"] >= 0.2 + lag - 1e-6
+    assert said["without_annotations"] == said["annotated_only"] == []
+
+
+def test_a_table_has_a_row_for_each_label_and_one_for_all(place, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    truth = annotated(place, "3.mp4,1,2,left", "5.mp4,1,2,right")
+    assert run(place, "3.mp4", "4.mp4", "--truth", truth) == 0
+    said = capsys.readouterr()
+    assert "against the truth: 1 recordings, 0.1 min" in said.out
+    assert all(word in said.out for word in ("F1@10", "F1@25", "F1@50", "false/h", "left", "all"))
+    assert "1 videos without annotations, so not measured" in said.err and "4.mp4" in said.err
+    assert "1 annotated files not among the videos" in said.err and "5.mp4" in said.err
+    assert run(place, "3.mp4", "--format", "csv", "--truth", truth) == 0
+    said = capsys.readouterr()
+    assert "F1@50" in said.err and "F1@50" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("3.mp4,1,2,lefft", "line 2: label 'lefft' is none of the 3 classes. Did you mean 'left'?"),
+        ("3.mp4,2,1,left", "line 2: start 2 and end 1"),
+        ("3.mp4,2,9,left", "line 2: end 9 s lies beyond the video's"),
+        ("5.mp4,1,2,left", "none of the videos is annotated"),
+    ],
+)
+def test_a_truth_that_cannot_be_is_one_line_before_any_work(place, capsys, line, reason):
+    assert run(place, "3.mp4", "--truth", annotated(place, line)) == 2
+    said = capsys.readouterr()
+    assert reason in said.err and said.out == "" and "Traceback" not in said.err
+
+
+def test_a_broken_video_is_not_measured_and_the_others_are(place, capsys):
+    (place / "broken.mp4").write_bytes(b"no video")
+    truth = annotated(place, "broken.mp4,1,2,left", "3.mp4,1,2,left")
+    assert run(place, "broken.mp4", "3.mp4", "--json", "--truth", truth) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert said["measures"]["recordings"] == 1 and said["measures"]["overall"]["segments"] == 1
