@@ -107,8 +107,9 @@ def test_several_processes_say_the_same_in_the_same_order(place, tmp_path, capsy
 
 CODE = """
 import sys, time
-import teinet.inference.partial as partial, teinet.inference.timeline as timeline
+import teinet.inference
 from teinet.cli.main import main
+partial, timeline = (sys.modules["teinet.inference." + name] for name in ("partial", "timeline"))
 partial._EVERY = partial._SHARE = 0
 play = timeline.play
 def slow(*args, **options):
@@ -129,7 +130,7 @@ def begun(place, *command, pause: float) -> subprocess.Popen:  # noqa: F811
 def until(true, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end
+        assert time.monotonic() < end, "it never came"
         time.sleep(0.02)
 
 
@@ -141,7 +142,7 @@ def test_what_was_interrupted_goes_on(place, long, tmp_path, number):  # noqa: F
     assert main(command("whole")) == 0
     process = begun(place, *command("part"), pause=0.01)
     partial = tmp_path / "part.json.partial"
-    until(lambda: any(path.stat().st_size > 60_000 for path in partial.glob("*.safetensors")))
+    until(lambda: any(path.stat().st_size > 30_000 for path in partial.glob("*.safetensors")))
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     if number == signal.SIGKILL:
