@@ -1,0 +1,175 @@
+"""Measures what recognisers find in annotated recordings: python benchmarks/recordings.py ANNOTATIONS.csv --tune
+split=val --report split=test --causal RUN --two-sided RUN
+
+A causal network goes on from frame to frame (what `Recognizer.stream` gives), a two-sided one looks at overlapping
+windows; both see every recording once. When an event begins and ends (`Rules`) is chosen for each network from a fixed
+grid by the mean of F1 at overlaps 0.1, 0.25 and 0.5 on the recordings of --tune, and then measured on those of
+--report; no file may be in both. Neither should be among what the networks were trained on: that, only you can see to.
+Delays count what a network must wait for, not what it takes to compute. Writes results/recordings-NAME.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from teinet import Recognizer
+from teinet.benchmark.machine import machine
+from teinet.cli.truth import table
+from teinet.data.annotations import Recording, read_annotations
+from teinet.errors import TeinetError
+from teinet.evaluation.segments import SegmentReport, detections, lag_of, measure
+from teinet.inference import timeline
+from teinet.inference.events import Event, Events, Rules
+from teinet.inference.pace import Pace
+from teinet.models.insertion import is_causal
+
+RESULTS = Path(__file__).parent / "results"
+BEGIN = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+END = (0.5, 0.8)  # times begin
+LEAST = (0.0, 0.1, 0.2, 0.5, 1.0)  # seconds
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """One recording seen by one network: (n,) seconds, (n, classes) scores."""
+
+    recording: Recording
+    times: np.ndarray
+    scores: np.ndarray
+
+
+def look(recognizer: Recognizer, recordings: Sequence[Recording], every: float | None) -> tuple[list[Looked], float]:
+    """The scores of each recording, and how many seconds of video a second of work takes through."""
+    began, found = time.perf_counter(), []
+    for recording in track(recordings, description="looking", console=Console(stderr=True), transient=True):
+        seen = timeline(recognizer, recording.path, spacing=every)
+        found.append(Looked(recording, seen.times, seen.scores))
+    return found, sum(r.seconds for r in recordings) / max(time.perf_counter() - began, 1e-9)
+
+
+def events_of(times: np.ndarray, scores: np.ndarray, class_names: Sequence[str], rules: Rules) -> list[Event]:
+    """The events that these rules find in scores, as `timeline` finds them; a stream begins anew after a gap."""
+    gap = max(Pace.gap, 1.5 * float(np.median(np.diff(times)))) if len(times) > 1 else Pace.gap
+    events, changes, before = Events(class_names, rules), [], None
+    for moment, row in zip(times.tolist(), scores, strict=True):
+        if before is not None and not 0 < moment - before <= gap:
+            changes += events.finish()
+        changes += events.feed(moment, row)
+        before = moment
+    changes += events.finish()
+    return [change.event for change in changes if change.what == "end"]
+
+
+def measured(
+    looked: Sequence[Looked], class_names: Sequence[str], rules: Rules, *, lag: float, step: float
+) -> SegmentReport:
+    """The measures of some recordings under some rules."""
+    found = [
+        detections(events_of(each.times, each.scores, class_names, rules), each.times, least=rules.least, lag=lag)
+        for each in looked
+    ]
+    return measure([each.recording for each in looked], found, step=step)
+
+
+def quality(report: SegmentReport) -> float:
+    """What rules are chosen by: the mean of F1 over the overlaps; 0 where nothing is there and nothing found."""
+    return mean(value or 0.0 for value in report.overall.f1.values())
+
+
+def choose(
+    looked: Sequence[Looked], class_names: Sequence[str], nothing: tuple[str, ...], *, lag: float, step: float
+) -> tuple[Rules, float]:
+    """The best rules of the grid on these recordings, the first of those that are alike, and how good they are."""
+    grid = (
+        Rules(begin=begin, end=round(share * begin, 3), least=least, nothing=nothing)
+        for begin, share, least in product(BEGIN, END, LEAST)
+    )
+    rated = [(rules, quality(measured(looked, class_names, rules, lag=lag, step=step))) for rules in grid]
+    return max(rated, key=lambda pair: pair[1])
+
+
+def run(weights: str, args: argparse.Namespace, *, causal: bool) -> dict:
+    """All about one network."""
+    nothing = tuple(args.nothing)
+    recognizer = Recognizer.load(weights)
+    if is_causal(recognizer.model) is not causal:
+        raise SystemExit(
+            f"{weights} is {'two-sided' if causal else 'causal'}, not {'causal' if causal else 'two-sided'}"
+        )
+    Rules(nothing=nothing).check(recognizer.class_names)
+    names = recognizer.class_names
+    tuning, reported = (
+        read_annotations(args.annotations, class_names=names, nothing=nothing, selection=selection, root=args.root)
+        for selection in (args.tune, args.report)
+    )
+    if both := {r.path for r in tuning} & {r.path for r in reported}:
+        raise SystemExit(f"{len(both)} recordings are in --tune and in --report, such as {min(both)}")
+    every = args.every or recognizer.spacing
+    seen, _ = look(recognizer, tuning, args.every)
+    lag = lag_of(recognizer, every)
+    rules, tuned = choose(seen, names, nothing, lag=lag, step=args.step)
+    seen, speed = look(recognizer, reported, args.every)
+    report = measured(seen, names, rules, lag=lag, step=args.step)
+    Console().print(f"{weights} ({'causal, stepping' if causal else 'two-sided, windows'})", style="bold", markup=False)
+    Console().print(f"rules: {', '.join(f'{k} {v}' for k, v in asdict(rules).items() if v != ())}", markup=False)
+    Console().print(table(report))
+    return {
+        "weights": Path(weights).name,
+        "causal": causal,
+        "num_frames": recognizer.num_frames,
+        "spacing": every,
+        "lag": round(lag, 4),
+        "rules": asdict(rules),
+        "tuning": {"recordings": len(tuning), "mean_f1": round(tuned, 4)},
+        "times_real_time": round(speed, 2),
+        "report": report.to_dict(),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("annotations", type=Path, help="csv with path, start, end, label and a column to select by")
+    parser.add_argument("--tune", required=True, metavar="COLUMN=VALUES", help="recordings that rules are chosen on")
+    parser.add_argument("--report", required=True, metavar="COLUMN=VALUES", help="recordings that are reported")
+    parser.add_argument("--causal", action="append", default=[], metavar="WEIGHTS", help="a run or a weights file")
+    parser.add_argument("--two-sided", action="append", default=[], metavar="WEIGHTS", help="likewise")
+    parser.add_argument("--nothing", action="append", default=[], metavar="LABEL", help="means that nothing happens")
+    parser.add_argument("--every", type=float, default=None, help="seconds between frames (default: as in training)")
+    parser.add_argument("--step", type=float, default=0.1, help="of the grid of the frame accuracy, seconds")
+    parser.add_argument("--root", default=None, help="folder that the list's paths start from")
+    parser.add_argument("--name", default=None, help="of the results (default: the annotations' folder)")
+    parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the results")
+    args = parser.parse_args()
+    if not args.causal and not args.two_sided:
+        parser.error("name weights with --causal, --two-sided or both")
+    try:
+        networks = [run(weights, args, causal=True) for weights in args.causal]
+        networks += [run(weights, args, causal=False) for weights in args.two_sided]
+    except TeinetError as error:
+        raise SystemExit(str(error)) from None
+    said = {
+        "annotations": args.annotations.name,
+        "tune": args.tune,
+        "report": args.report,
+        "machine": machine(),
+        "networks": networks,
+    }
+    name = args.name or args.annotations.absolute().parent.name
+    target = args.output / f"recordings-{name}.json"
+    target.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+    print(target)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The script that measures annotated recordings: the library's own events, rules chosen where they are not reported."""
+
+from __future__ import annotations
+
+import csv
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import teinet
+from teinet.data.annotations import Recording, Segment, read_annotations
+from teinet.data.transforms import Preprocessing
+from teinet.inference import timeline
+from teinet.inference.events import Rules
+from tests import miniatures
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+NAMES = ["resting", "left", "right"]
+
+
+@pytest.fixture(scope="module")
+def script() -> dict:
+    return runpy.run_path(str(BENCHMARKS / "recordings.py"))
+
+
+def weights(folder: Path, causal: bool) -> Path:
+    torch.manual_seed(0)
+    model = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=4, causal=causal)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)
+    pixels = Preprocessing(size=32, short_side=32, mean=model.data_config["mean"], std=model.data_config["std"])
+    path = folder / f"{'causal' if causal else 'two'}.safetensors"
+    teinet.Recognizer(model, NAMES, preprocessing=pixels, header={"spacing": 0.2}).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """Four films, annotated for tuning and for the report, and two networks."""
+    folder = tmp_path_factory.mktemp("recordings")
+    rows = ["path,start,end,label,split"]
+    for kind in (3, 4, 5, 6):
+        miniatures.write(folder / f"{kind}.mp4", kind, length=61, rate=10)
+        rows += [f"{kind}.mp4,{s},{s + 1},{NAMES[s % 3]},{'val' if kind < 5 else 'test'}" for s in range(6)]
+    (folder / "annotations.csv").write_text("\n".join(rows) + "\n")
+    for causal in (True, False):
+        weights(folder, causal)
+    return folder
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("rules", [Rules(begin=0.4, end=0.2, least=0.2), Rules(least=0, nothing=("left",))])
+def test_events_from_kept_scores_are_the_timelines(place, script, causal, rules):
+    recognizer = teinet.Recognizer.load(place / f"{'causal' if causal else 'two'}.safetensors")
+    want = timeline(recognizer, place / "3.mp4", rules=rules)
+    assert tuple(script["events_of"](want.times, want.scores, NAMES, rules)) == want.events
+    assert len(want.events) > 0
+
+
+def test_a_gap_ends_an_event(script):
+    times = np.array([0.0, 0.1, 0.2, 9.0, 9.1])
+    events = script["events_of"](times, np.tile([0.9, 0.1], (5, 1)), ["a", "b"], Rules(least=0))
+    assert [(e.start, e.end) for e in events] == [(0.0, 0.2), (9.0, 9.1)]
+
+
+def test_the_rules_chosen_are_those_that_fit(script):
+    """Scores are 0.65 where a happens and 0.58 for as long where nothing does: begin 0.6 alone tells them apart."""
+    times = np.arange(0, 10, 0.1)
+    score = np.full(100, 0.05)
+    score[20:40], score[60:80] = 0.65, 0.58
+    scores = np.stack([score, np.full(100, 0.04)], 1)
+    recording = Recording(path="a", seconds=10, segments=(Segment(label="a", start=2, end=4),))
+    looked = [script["Looked"](recording, times, scores)]
+    rules, quality = script["choose"](looked, ["a", "b"], (), lag=0.0, step=0.1)
+    assert rules.begin == 0.6 and quality == 1
+
+
+def call(monkeypatch, *words: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["recordings.py", *map(str, words)])
+    runpy.run_path(str(BENCHMARKS / "recordings.py"), run_name="__main__")
+
+
+def test_a_whole_run_writes_what_it_measured(place, monkeypatch, tmp_path):
+    networks = ("--causal", place / "causal.safetensors", "--two-sided", place / "two.safetensors")
+    parts = ("--tune", "split=val", "--report", "split=test", "--output", tmp_path, "--name", "tiny")
+    call(monkeypatch, place / "annotations.csv", *networks, *parts)
+    said = json.loads((tmp_path / "recordings-tiny.json").read_text())
+    one, other = said["networks"]
+    assert (one["causal"], one["lag"], other["causal"], other["lag"]) == (True, 0, False, 0.3)
+    assert one["report"]["recordings"] == one["tuning"]["recordings"] == 2
+    assert one["report"]["overall"]["segments"] == 12 and said["machine"]["processor"]
+    assert str(place) not in json.dumps(said)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--tune", "split=val", "--report", "split=val"), "2 recordings are in --tune and in --report"),
+        (("--tune", "split=vel", "--report", "split=test"), "never holds 'vel'"),
+        (("--tune", "split=val", "--report", "split=test", "--nothing", "rest"), "Did you mean 'resting'"),
+    ],
+)
+def test_what_would_flatter_or_does_not_fit_is_refused(place, monkeypatch, words, reason):
+    with pytest.raises(SystemExit, match=reason):
+        call(monkeypatch, place / "annotations.csv", "--causal", place / "causal.safetensors", *words)
+
+
+def test_a_network_of_the_other_kind_is_refused(place, monkeypatch):
+    with pytest.raises(SystemExit, match="is two-sided, not causal"):
+        parts = ("--tune", "split=val", "--report", "split=test")
+        call(monkeypatch, place / "annotations.csv", "--causal", place / "two.safetensors", *parts)
+
+
+def test_sentences_are_annotated_whole_and_divided_by_their_names(tmp_path, monkeypatch):
+    for number in range(12):
+        miniatures.write(tmp_path / "clips" / f"s{number}.mp4", number, length=31, rate=10)
+    words = [f"clips/s{n}.mp4,{s},{s + 0.5},{w},{slot}" for n in range(12) for s, w, slot in
+             ((0.5, "bin", "verb"), (1.0, "blue", "colour"), (2.0, "four", "digit"))]  # fmt: skip
+    (tmp_path / "words.csv").write_text("\n".join(["path,start,end,label,slot", *words]) + "\n")
+    for slot in ("all", "digit"):
+        monkeypatch.setattr(sys, "argv", ["words.py", str(tmp_path / "words.csv"), slot])
+        runpy.run_path(str(BENCHMARKS / "evidence" / "words.py"), run_name="__main__")
+    rows = list(csv.DictReader((tmp_path / "sentences.csv").open()))
+    assert len(rows) == 36 and len({(row["path"], row["split"]) for row in rows}) == 12
+    digits = {row["path"]: row["fold"] for row in csv.DictReader((tmp_path / "digit.csv").open())}
+    assert all(row["fold"] == digits[row["path"]] for row in rows)
+    assert {row["split"] for row in rows if row["fold"] == "0"} <= {"test"}
+    assert sum(len(r.segments) for r in read_annotations(tmp_path / "sentences.csv")) == 36
