@@ -25,7 +25,7 @@ from rich.progress import track
 
 from teinet import Recognizer
 from teinet.benchmark.machine import machine
-from teinet.cli.truth import table
+from teinet.cli.truth import print_report
 from teinet.data.annotations import Recording, read_annotations
 from teinet.errors import TeinetError
 from teinet.evaluation.segments import SegmentReport, detections, lag_of, measure
@@ -123,7 +123,7 @@ def run(weights: str, args: argparse.Namespace, *, causal: bool) -> dict:
     report = measured(seen, names, rules, lag=lag, step=args.step)
     Console().print(f"{weights} ({'causal, stepping' if causal else 'two-sided, windows'})", style="bold", markup=False)
     Console().print(f"rules: {', '.join(f'{k} {v}' for k, v in asdict(rules).items() if v != ())}", markup=False)
-    Console().print(table(report))
+    print_report(report, Console())
     return {
         "weights": Path(weights).name,
         "causal": causal,

@@ -13,6 +13,7 @@ from teinet.cli.text import printable
 from teinet.errors import ConfigError, VideoError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from teinet.data.annotations import Recording
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from teinet.inference.timeline import Timeline
 
 _SHOWN = 3
+_WIDE = 120  # columns; a narrower terminal wraps the lines itself
 
 
 def add_truth(parser: argparse.ArgumentParser) -> None:
@@ -108,10 +110,16 @@ class Truth:
 
         report = self.report()
         console = Console(file=file if form == "table" else sys.stderr, highlight=False)
-        console.print(table(report))
-        if report.quiet is not None:
-            quiet = f"{100 * report.quiet:.1f} % of {report.quiet_seconds:.0f} s"
-            console.print(f"where nothing happens, nothing was found in {quiet}", style="dim", soft_wrap=True)
+        print_report(report, console)
+
+
+def print_report(report: SegmentReport, console: Console) -> None:
+    """Print the measures as a table, as wide as it is."""
+    console.width = max(console.width, _WIDE)
+    console.print(table(report))
+    if report.quiet is not None:
+        quiet = f"{100 * report.quiet:.1f} % of {report.quiet_seconds:.0f} s"
+        console.print(f"where nothing happens, nothing was found in {quiet}", style="dim", soft_wrap=True)
 
 
 def table(report: SegmentReport) -> Table:
@@ -121,14 +129,15 @@ def table(report: SegmentReport) -> Table:
     from rich.text import Text
 
     overlaps = list(report.overall.f1)
+    scope = f"{report.recordings} recordings, {report.overall.seconds / 60:.1f} min"
     made = Table(
-        title=f"against the truth: {report.recordings} recordings, {report.overall.seconds / 60:.1f} min",
+        title=f"against the truth: {scope}; in %, delays in s",
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
     made.add_column("label", overflow="fold")
-    heads = [*(f"F1@{100 * overlap:g}" for overlap in overlaps), "detected", "delay", "median", "false/h", "frames"]
+    heads = [*(f"F1@{100 * overlap:g}" for overlap in overlaps), "detected", "delay", "median", "false/h", "accuracy"]
     for head in ("segments", "events", *heads):
         made.add_column(head, justify="right")
 
@@ -138,7 +147,7 @@ def table(report: SegmentReport) -> Table:
             str(measures.segments),
             str(measures.events),
             *(_share(value) for value in shares),
-            *("-" if d is None else f"{d:.2f} s" for d in (measures.delay_mean, measures.delay_median)),
+            *("-" if d is None else f"{d:.2f}" for d in (measures.delay_mean, measures.delay_median)),
             f"{measures.false_alarms_per_hour:.1f}",
             _share(measures.accuracy),
         ]
@@ -151,4 +160,4 @@ def table(report: SegmentReport) -> Table:
 
 
 def _share(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
+    return "-" if value is None else f"{100 * value:.1f}"
