@@ -49,11 +49,13 @@ class Looked:
     scores: np.ndarray
 
 
-def look(recognizer: Recognizer, recordings: Sequence[Recording], every: float | None) -> tuple[list[Looked], float]:
+def look(
+    recognizer: Recognizer, recordings: Sequence[Recording], every: float | None, **options: int | None
+) -> tuple[list[Looked], float]:
     """The scores of each recording, and how many seconds of video a second of work takes through."""
     began, found = time.perf_counter(), []
     for recording in track(recordings, description="looking", console=Console(stderr=True), transient=True):
-        seen = timeline(recognizer, recording.path, spacing=every)
+        seen = timeline(recognizer, recording.path, spacing=every, **options)
         found.append(Looked(recording, seen.times, seen.scores))
     return found, sum(r.seconds for r in recordings) / max(time.perf_counter() - began, 1e-9)
 
@@ -116,10 +118,11 @@ def run(weights: str, args: argparse.Namespace, *, causal: bool) -> dict:
     if both := {r.path for r in tuning} & {r.path for r in reported}:
         raise SystemExit(f"{len(both)} recordings are in --tune and in --report, such as {min(both)}")
     every = args.every or recognizer.spacing
-    seen, _ = look(recognizer, tuning, args.every)
+    how = {"span": args.span, "hop": args.hop}
+    seen, _ = look(recognizer, tuning, args.every, **how)
     lag = lag_of(recognizer, every)
     rules, tuned = choose(seen, names, nothing, lag=lag, step=args.step)
-    seen, speed = look(recognizer, reported, args.every)
+    seen, speed = look(recognizer, reported, args.every, **how)
     report = measured(seen, names, rules, lag=lag, step=args.step)
     Console().print(f"{weights} ({'causal, stepping' if causal else 'two-sided, windows'})", style="bold", markup=False)
     Console().print(f"rules: {', '.join(f'{k} {v}' for k, v in asdict(rules).items() if v != ())}", markup=False)
@@ -130,6 +133,7 @@ def run(weights: str, args: argparse.Namespace, *, causal: bool) -> dict:
         "num_frames": recognizer.num_frames,
         "spacing": every,
         "lag": round(lag, 4),
+        **({"span": args.span or recognizer.num_frames} if causal else {"hop": args.hop or recognizer.num_frames // 2}),
         "rules": asdict(rules),
         "tuning": {"recordings": len(tuning), "mean_f1": round(tuned, 4)},
         "times_real_time": round(speed, 2),
@@ -146,6 +150,8 @@ def main() -> None:
     parser.add_argument("--two-sided", action="append", default=[], metavar="WEIGHTS", help="likewise")
     parser.add_argument("--nothing", action="append", default=[], metavar="LABEL", help="means that nothing happens")
     parser.add_argument("--every", type=float, default=None, help="seconds between frames (default: as in training)")
+    parser.add_argument("--span", type=int, default=None, help="causal: frames that a score averages over (default: T)")
+    parser.add_argument("--hop", type=int, default=None, help="two-sided: frames between two windows (default: T/2)")
     parser.add_argument("--step", type=float, default=0.1, help="of the grid of the frame accuracy, seconds")
     parser.add_argument("--root", default=None, help="folder that the list's paths start from")
     parser.add_argument("--name", default=None, help="of the results (default: the annotations' folder)")
