@@ -134,6 +134,7 @@ def until(true, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_what_was_interrupted_goes_on(place, long, tmp_path, number):  # noqa: F811
     def command(name: str) -> list[str]:
@@ -159,6 +160,7 @@ def test_what_was_interrupted_goes_on(place, long, tmp_path, number):  # noqa: F
     assert not partial.exists()
 
 
+@pytest.mark.slow
 def test_anew_forgets_what_was_found(place, long, tmp_path):  # noqa: F811
     command = words(place, long, every=0.05, output=tmp_path / "out.csv")
     process = begun(place, *command, pause=0.01)
@@ -170,6 +172,7 @@ def test_anew_forgets_what_was_found(place, long, tmp_path):  # noqa: F811
     assert process.returncode == 0 and "goes on" not in said
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_processes_and_keeps_what_is_finished(place, long, tmp_path):  # noqa: F811
     output = tmp_path / "out.csv"
     films = [place / "films" / "3.mp4", long, place / "films" / "4.mp4"]
