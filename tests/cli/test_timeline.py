@@ -11,7 +11,7 @@ import torch
 
 import teinet
 from teinet.cli.main import main
-from teinet.cli.timeline import clock
+from teinet.data.clock import clock
 from teinet.data.transforms import Preprocessing
 from teinet.inference import timeline
 from teinet.inference.events import Rules

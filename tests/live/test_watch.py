@@ -12,11 +12,9 @@ import numpy as np
 import pytest
 
 from teinet.data.decode import read_clip
-from teinet.data.transforms import test_crops as cut_crops
 from teinet.errors import ConfigError, VideoError
 from teinet.inference import timeline
 from teinet.inference.events import Rules
-from teinet.inference.windows import WindowStream
 from teinet.live import Watch
 from teinet.live import watch as module
 from tests import miniatures
@@ -64,29 +62,8 @@ def test_a_two_sided_network_by_windows_gives_what_the_timeline_gives(films):
     recognizer = make("teinet", causal=False, header={"spacing": 0.2})
     notices = list(Watch(recognizer, films[:1], rules=RULES, fast=True, windows=True))
     alone = timeline(recognizer, films[0], rules=RULES)
-    assert [e.label for e in ended(notices, films[0])][:1] == [e.label for e in alone.events][:1]
-
-
-def test_window_streams_give_the_scores_of_the_clips(films):
-    recognizer = make("teinet", causal=False)
-    data = read_clip(films[0], lambda n: np.arange(0, 20)).data
-    stream = WindowStream(recognizer, 2, hop=3)
-    found = {}
-    for i, picture in enumerate(data):
-        step = stream.step({1: picture, 0: data[-1 - i]} if i < 9 else {1: picture})
-        if 1 in step.streams:
-            found[i] = step.scores[step.streams.index(1)]
-    assert list(found) == [3, 6, 9, 12, 15, 18]
-    clip = cut_crops(data, recognizer.preprocessing)[0]
-    for last, scores in found.items():
-        want = recognizer.scores(clip[None, last - 3 : last + 1])
-        np.testing.assert_allclose(scores, want, atol=2e-4)
-    stream.reset([1])
-    assert stream.step({1: data[0]}).streams == ()
-    with pytest.raises(ConfigError, match="no stream 2"):
-        stream.step({2: data[0]})
-    with pytest.raises(ConfigError, match="hop"):
-        WindowStream(recognizer, hop=9)
+    assert alone.events
+    same(ended(notices, films[0]), alone.events)
 
 
 def patched(monkeypatch, *sources: Made) -> list[str]:

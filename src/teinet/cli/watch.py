@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
 
+from teinet.cli.rules import add_rules, read_rules
 from teinet.cli.text import printable
-from teinet.cli.timeline import add_rules, clock
+from teinet.data.clock import clock
 from teinet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,13 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="camera, camera:1, /dev/video0, rtsp://..., http://..., - (standard input) or a file; NAME=SOURCE names "
         "it; several are recognised together (default: camera)",
-    )
-    parser.add_argument(
-        "--every",
-        type=float,
-        default=None,
-        metavar="SECONDS",
-        help="between the frames that the network takes (default: as in its training)",
     )
     add_rules(parser)
     parser.add_argument("--span", type=int, default=None, help="frames that a score averages over (default: T)")
@@ -71,10 +65,9 @@ def run(args: argparse.Namespace) -> int:
         TeinetError: unusable weights or arguments, before anything is looked at; or no source that can be read.
     """
     from teinet.inference import Recognizer
-    from teinet.inference.events import Rules
     from teinet.live import Watch, serve
 
-    rules = Rules(begin=args.begin, end=args.end, least=args.least, nothing=tuple(args.nothing))
+    rules = read_rules(args)
     recognizer = Recognizer.load(args.weights, device=args.device)
     if recognizer.header["licence"]:
         print(printable(f"{args.weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)

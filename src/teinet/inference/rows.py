@@ -110,12 +110,18 @@ class WindowRows:
     """A row for each window of T frames, and a last one that ends with the stretch, so that no frame is left out.
 
     A stretch shorter than T repeats its last frame, as a short clip does.
+
+    Args:
+        recognizer: of any network.
+        hop: frames from one window to the next, 1 to T; None takes half of T.
+        together: windows that the network takes in one pass; those before wait for it.
     """
 
-    def __init__(self, recognizer: Recognizer, hop: int | None = None):
+    def __init__(self, recognizer: Recognizer, hop: int | None = None, *, together: int = _WINDOWS):
         self._recognizer = recognizer
         self._frames = recognizer.num_frames
         self._hop = max(1, self._frames // 2) if hop is None else hop
+        self._together = together
         self._window: deque[Taken] = deque(maxlen=self._frames)
         self._fresh, self._unseen = True, 0  # no window of this stretch yet; frames that lie in none
         self._waiting: list[Taken] = []  # windows: the second of their middle, (T, 3, S, S)
@@ -131,7 +137,7 @@ class WindowRows:
         self._unseen += 1
         if len(self._window) == self._frames and (self._fresh or self._unseen == self._hop):
             self._cut()
-        return self._scored() if len(self._waiting) >= _WINDOWS else []
+        return self._scored() if len(self._waiting) >= self._together else []
 
     def finish(self) -> list[Row]:
         """The rows of the windows that wait and of the frames that lie in none."""

@@ -11,13 +11,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from teinet.data.source import Source
+from teinet.data.transforms import test_crops
 from teinet.errors import ConfigError
 from teinet.inference.events import Event, Events, Rules
 from teinet.inference.pace import Pace, spacing_for
+from teinet.inference.rows import Taken, WindowRows
 from teinet.inference.stream import Stream
-from teinet.inference.windows import WindowStream
 from teinet.live.notice import Notice
 from teinet.live.reader import Reader, Report, Shot
 from teinet.models.insertion import is_causal
@@ -73,10 +75,10 @@ class View:
 
 
 class _Camera:
-    """One source in the watch: its reader, its events, what it showed last."""
+    """One source in the watch: its reader, its windows where it is looked at by such, its events, its last picture."""
 
-    def __init__(self, reader: Reader, events: Events):
-        self.reader, self.events = reader, events
+    def __init__(self, reader: Reader, windows: WindowRows | None, events: Events):
+        self.reader, self.windows, self.events = reader, windows, events
         self.view = View()
         self.steps = 0
         self.delays: deque[float] = deque(maxlen=_KEPT)
@@ -99,7 +101,8 @@ class Watch:
         delay: seconds that a frame may wait for the network while a newer one is there, above 0.
         fast: read recordings as fast as they can be, and drop nothing; else at their own speed.
         patient: wait also for a source that is not there at first.
-        windows: give the network the last T frames again every T/2 frames, which costs as many clips.
+        windows: give the network the last T frames again every T/2 frames, as `timeline` does, which costs twice the
+            frames.
 
     Raises:
         ConfigError: a two-sided network without `windows`, no or doubled sources, a value out of its range, or no
@@ -141,7 +144,8 @@ class Watch:
         if windows and span is not None:
             raise ConfigError("span belongs to causal networks; a window's scores are of its T frames")
         spacing = Pace(spacing_for(recognizer, spacing)).spacing  # which checks it
-        self._stream = WindowStream(recognizer, len(found)) if windows else Stream(recognizer, len(found), span=span)
+        self._recognizer = recognizer
+        self._stream = None if windows else Stream(recognizer, len(found), span=span)
         self._ready = threading.Condition()
         self.began = time.monotonic()
         self.began_at = datetime.now().astimezone()
@@ -158,11 +162,11 @@ class Watch:
                     fast=fast,
                     patient=patient,
                 ),
+                WindowRows(recognizer, together=1) if windows else None,
                 Events(recognizer.class_names, rules),
             )
             for source in found
         ]
-        self._size = recognizer.preprocessing.size
         self._fast = fast
         self._stopping = False
 
@@ -191,9 +195,7 @@ class Watch:
         return self._cameras[number].view
 
     def __iter__(self) -> Iterator[Notice]:
-        size = self._size
-        self._stream.step({0: np.zeros((size, size, 3), np.uint8)})  # what is loaded at first use is loaded now
-        self._stream.reset()
+        self._warm_up()
         for camera in self._cameras:
             camera.reader.start()
         try:
@@ -244,28 +246,55 @@ class Watch:
             return
         for number in (number for number, shot in shots.items() if shot.fresh):
             yield from self._finish(self._cameras[number])
-            self._stream.reset([number])
-        step = self._stream.step({number: shot.picture for number, shot in shots.items()})
+            if self._stream is not None:
+                self._stream.reset([number])
+        found = self._scores(shots)
         done = time.monotonic()
-        scores = dict(zip(step.streams, step.scores, strict=True))
         for number, shot in shots.items():
             camera = self._cameras[number]
             camera.steps += 1
             if not self._fast:  # a file that is read ahead has no delay
                 camera.delays.append(done - shot.arrived)
-            if number in scores:
-                for change in camera.events.feed(shot.time, scores[number]):
-                    yield self._notice(camera, change.what, shot.time, event=change.event)
+            for second, scores in found[number]:
+                yield from self._feed(camera, second, scores)
             camera.view = View(
                 time=shot.time,
                 picture=shot.picture,
-                scores=scores.get(number, camera.view.scores),
+                scores=found[number][-1][1] if found[number] else camera.view.scores,
                 event=camera.events.current,
             )
 
+    def _scores(self, shots: dict[int, Shot]) -> dict[int, list[tuple[float, np.ndarray]]]:
+        """Of each source that has a frame the scores that are known with it, and their seconds."""
+        if self._stream is not None:
+            step = self._stream.step({number: shot.picture for number, shot in shots.items()})
+            return {n: [(shots[n].time, scores)] for n, scores in zip(step.streams, step.scores, strict=True)}
+        found = {}
+        for number, shot in shots.items():
+            cut = test_crops(torch.from_numpy(shot.picture)[None], self._recognizer.preprocessing)[0, 0]
+            rows = self._cameras[number].windows.feed(Taken(shot.time, cut, shot.fresh))
+            found[number] = [(row.second, row.scores) for row in rows]
+        return found
+
+    def _feed(self, camera: _Camera, second: float, scores: np.ndarray) -> Iterator[Notice]:
+        for change in camera.events.feed(second, scores):
+            yield self._notice(camera, change.what, second, event=change.event)
+
     def _finish(self, camera: _Camera) -> Iterator[Notice]:
+        """End what is under way; with windows, after a last one of the frames that lie in none."""
+        for row in camera.windows.finish() if camera.windows else ():
+            yield from self._feed(camera, row.second, row.scores)
         for change in camera.events.finish():
             yield self._notice(camera, change.what, change.event.end, event=change.event)
+
+    def _warm_up(self) -> None:
+        """Have what is loaded at first use loaded before frames arrive."""
+        size = self._recognizer.preprocessing.size
+        if self._stream is None:
+            self._recognizer.scores(torch.zeros(1, self._recognizer.num_frames, 3, size, size, dtype=torch.uint8))
+        else:
+            self._stream.step({0: np.zeros((size, size, 3), np.uint8)})
+            self._stream.reset()
 
     def _now(self) -> float:
         return time.monotonic() - self.began

@@ -8,11 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from teinet.cli.rules import add_rules, read_rules
 from teinet.cli.text import printable
 from teinet.cli.timeline.forms import FORMS, check_scores, write_scores, writer
 from teinet.cli.timeline.progress import Progress, shown
 from teinet.cli.truth import Truth, add_truth
-from teinet.data.clock import clock
 from teinet.errors import ConfigError, Interrupted, VideoError
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from teinet.inference.timeline import Timeline
     from teinet.recordings.look import Look
 
-__all__ = ["add_arguments", "add_rules", "clock", "run"]
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
@@ -32,13 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "weights", help="a run's folder (its last weights), a .safetensors file, or a shipped recogniser's name"
     )
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="files, folders and all in them, patterns")
-    parser.add_argument(
-        "--every",
-        type=float,
-        default=None,
-        metavar="SECONDS",
-        help="between the frames that the network takes (default: as in its training)",
-    )
     add_rules(parser)
     parser.add_argument(
         "--span", type=int, default=None, help="causal networks: frames that a score averages over (default: T)"
@@ -71,16 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
 
 
-def add_rules(parser: argparse.ArgumentParser) -> None:
-    """Declare when events begin and end."""
-    parser.add_argument("--begin", type=float, default=0.5, help="the score at which an event begins (default: 0.5)")
-    parser.add_argument("--end", type=float, default=0.35, help="the score below which it ends (default: 0.35)")
-    parser.add_argument("--least", type=float, default=0.5, help="seconds that it must last (default: 0.5)")
-    parser.add_argument(
-        "--nothing", action="append", default=[], metavar="LABEL", help="a class that means that nothing happens"
-    )
-
-
 def run(args: argparse.Namespace) -> int:
     """Look through the videos and print what happens; returns 0, 1 when some video could not be read, 130 by Ctrl-C.
 
@@ -90,11 +71,10 @@ def run(args: argparse.Namespace) -> int:
     from teinet.cli.timeline.pages import Pages
     from teinet.data.stopping import stop_on_signal
     from teinet.inference import Recognizer
-    from teinet.inference.events import Rules
     from teinet.inference.files import find_videos
     from teinet.recordings.look import Look
 
-    rules = Rules(begin=args.begin, end=args.end, least=args.least, nothing=tuple(args.nothing))
+    rules = read_rules(args)
     form = _form(args)
     if args.jobs < 1:
         raise ConfigError(f"--jobs must be at least 1, got {args.jobs}")

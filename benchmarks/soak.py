@@ -1,0 +1,254 @@
+"""Watches cameras that misbehave for a long time: python benchmarks/soak.py [--steps 100000] [--cameras 6]
+
+The cameras join, leave, stall, send broken frames, change size, jump in time and break off, all by a seed. Every
+picture bears its camera's number and that of the stretch that it belongs to, in its pixels. Beside the watch each
+stretch is stepped through once more by a stream of its own. The run fails where
+
+- scores of the watch differ from those of the stretch alone by more than 1e-5, or a step mixes two stretches;
+- frames that were due are neither seen nor counted as dropped, or broken ones are not counted;
+- memory at the end lies more than 5 % above that after a tenth of the steps.
+
+Writes results/soak-MACHINE.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import torch
+from rich.progress import Progress
+
+from teinet.benchmark.machine import machine, machine_name
+from teinet.data.transforms import Preprocessing
+from teinet.errors import VideoError
+from teinet.inference import Recognizer
+from teinet.inference.events import Rules
+from teinet.inference.stream import Step, Stream
+from teinet.live import Watch
+from teinet.live import watch as watching
+from teinet.memory import keep_freed_memory
+from teinet.models import create_model
+
+RESULTS = Path(__file__).parent / "results"
+SPACING, RATE = 0.1, 10
+SIZES = ((24, 32), (32, 24), (40, 40))
+TROUBLE = ("lost", "stall", "broken", "resized", "jump back", "jump on", "late")
+MOST_GROWTH = 1.05
+
+
+class Camera:
+    """A source made up by a seed; counts what it sent.
+
+    Attributes:
+        sent: whole frames that it sent.
+        damaged: broken packets that it sent.
+        trouble: how often each kind of trouble came.
+    """
+
+    kind = "stream"
+
+    def __init__(self, number: int, seed: int):
+        self.name = f"camera {number}"
+        self.sent = self.damaged = 0
+        self.trouble = dict.fromkeys(TROUBLE, 0)
+        self._number, self._stretch = number, 0
+        self._rng = np.random.default_rng([seed, number])
+        self._opened = 0
+        self.ended = False
+        self.handled = lambda: 0  # frames that the watch has seen or dropped
+
+    @contextmanager
+    def open(self) -> Iterator[tuple[SimpleNamespace, SimpleNamespace]]:
+        self._opened += 1
+        if self._opened > 1 and self._rng.random() < 0.3:  # it stays away for a while
+            raise VideoError(self.name, "refused")
+        self._stretch += 1
+        container = SimpleNamespace(duration=None, start_time=0, demux=lambda stream: self._packets())
+        yield container, SimpleNamespace(time_base=Fraction(1, 1000), average_rate=Fraction(RATE), guessed_rate=None)
+
+    def _packets(self) -> Iterator[SimpleNamespace]:
+        size = SIZES[self._rng.integers(len(SIZES))]
+        clock = 1000 * int(self._rng.integers(1, 100_000))
+        while not self.ended:
+            clock += 1000 // RATE
+            what = TROUBLE[self._rng.integers(len(TROUBLE))] if self._rng.random() < 0.01 else ""
+            if what:
+                self.trouble[what] += 1
+            if what == "lost":
+                return
+            if what == "stall":
+                time.sleep(0.02)
+            elif what == "broken":
+                self.damaged += 1
+                yield SimpleNamespace(decode=_broken)
+                continue
+            elif what == "resized":
+                other = SIZES[self._rng.integers(len(SIZES))]
+                self._stretch += other != size
+                size = other
+            elif what.startswith("jump"):
+                clock += 1000 * int(self._rng.integers(3, 1000)) * (-1 if what == "jump back" else 1)
+                self._stretch += 1
+            elif what == "late":  # more frames at once than may wait
+                for _ in range(20):
+                    yield self._packet(clock, size)
+                    clock += 1000 // RATE
+            yield self._packet(clock, size)
+            while self.sent - self.handled() > 2 and not self.ended:  # as fast as the network, but for bursts
+                time.sleep(0.001)
+
+    def _packet(self, clock: int, size: tuple[int, int]) -> SimpleNamespace:
+        picture = self._rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        picture[0, 0] = self._number, self._stretch % 256, self._stretch // 256 % 256
+        self.sent += 1
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame.time_base, frame.pts = Fraction(1, 1000), clock
+        return SimpleNamespace(decode=lambda: [frame])
+
+
+def _broken() -> list:
+    raise av.error.InvalidDataError(1, "broken")
+
+
+class Checked:
+    """A stream of N whose every step is compared with N streams of one, each reset when a new stretch begins."""
+
+    def __init__(self, stream: Stream, alone: list[Stream]):
+        self._stream, self._alone = stream, alone
+        self._stretch: list[bytes | None] = [None] * len(alone)
+        self.worst, self.compared, self.mixed = 0.0, 0, 0
+
+    def step(self, frames: Mapping[int, np.ndarray]) -> Step:
+        step = self._stream.step(frames)
+        if not any(frame[0, 0].any() for frame in frames.values()):  # the watch warms up
+            return step
+        for place, number in enumerate(step.streams):
+            mark = frames[number][0, 0].tobytes()
+            if mark != self._stretch[number]:
+                self._stretch[number] = mark
+                self._alone[number].reset()
+            self.mixed += mark[0] != number
+            own = self._alone[number].step([frames[number]])
+            largest = float(own.logits.abs().max())
+            self.worst = max(self.worst, float((own.logits[0] - step.logits[place]).abs().max()) / max(largest, 1e-6))
+            self.mixed += int(own.frames[0] != step.frames[place])
+            self.compared += 1
+        return step
+
+    def reset(self, streams: list[int] | None = None) -> None:
+        self._stream.reset(streams)
+
+
+def soak(steps: int, cameras: int, seed: int) -> dict:
+    """Run it; returns what was counted."""
+    torch.manual_seed(seed)
+    model = create_model("teinet_test_resnet", num_classes=5, num_frames=4, causal=True)
+    size = {"size": 32, "short_side": 32}  # small: it is the bookkeeping that is tried
+    pixels = Preprocessing(**size, mean=model.data_config["mean"], std=model.data_config["std"])
+    names = [f"class {i}" for i in range(5)]
+    recognizer = Recognizer(model, names, preprocessing=pixels, header={"spacing": SPACING})
+    made = {camera.name: camera for camera in (Camera(number, seed) for number in range(cameras))}
+    parse, watching.Source.parse = watching.Source.parse, made.__getitem__
+    try:
+        rules = Rules(begin=0.2, end=0.15, least=0.0)  # so that events come and go
+        watch = Watch(recognizer, list(made), delay=1.0, rules=rules)
+    finally:
+        watching.Source.parse = parse
+    checked = Checked(watch._stream, [recognizer.stream() for _ in made])
+    watch._stream = checked
+    for camera, watched in zip(made.values(), watch._cameras, strict=True):
+        watched.reader._pauses = (0.01, 0.02, 0.05)
+        camera.handled = lambda w=watched: w.steps + w.reader.dropped + w.reader.pace.skipped
+    memory: list[tuple[int, float]] = []
+    notices = dict.fromkeys(("connected", "lost", "restarted", "resized", "begin", "end"), 0)
+    began = time.perf_counter()
+    with Progress(transient=True) as bar:
+        task = bar.add_task("soak", total=steps)
+        for notice in watch:
+            notices[notice.what] = notices.get(notice.what, 0) + 1
+            bar.update(task, completed=checked.compared)
+            if checked.compared >= len(memory) * steps / 20:
+                memory.append((checked.compared, resident() / 2**20))
+            if checked.compared >= steps:
+                for camera in made.values():
+                    camera.ended = True
+                watch.stop()
+    counts = [watch.counts(number) for number in range(cameras)]
+    waiting = [camera.reader._shots for camera in watch._cameras]
+    lost = [
+        camera.sent - (count.steps + count.skipped + count.dropped + left)
+        for camera, count, left in zip(made.values(), counts, waiting, strict=True)
+    ]
+    return {
+        "steps": checked.compared,
+        "seconds": time.perf_counter() - began,
+        "cameras": cameras,
+        "seed": seed,
+        "trouble": {what: sum(camera.trouble[what] for camera in made.values()) for what in TROUBLE},
+        "notices": notices,
+        "sent": sum(camera.sent for camera in made.values()),
+        "dropped": sum(count.dropped for count in counts),
+        "skipped": sum(count.skipped for count in counts),
+        "uncounted": lost,
+        "broken_uncounted": [c.damaged - count.broken for c, count in zip(made.values(), counts, strict=True)],
+        "largest_difference": checked.worst,
+        "mixed": checked.mixed,
+        "memory_mb": memory,
+    }
+
+
+def faults(found: dict) -> list[str]:
+    """What must not be."""
+    early = next((mb for step, mb in found["memory_mb"] if step >= found["steps"] / 10), None)
+    late = found["memory_mb"][-1][1]
+    said = []
+    if found["largest_difference"] > 1e-5 or found["mixed"]:
+        said.append(f"a stream's state was wrong: {found['largest_difference']:.1e}, {found['mixed']} mixed")
+    if any(abs(count) > 1 for count in found["uncounted"]):  # one frame may be in the reader's hand at the end
+        said.append(f"frames are neither seen nor counted: {found['uncounted']}")
+    if any(abs(count) > 1 for count in found["broken_uncounted"]):
+        said.append(f"broken frames are not counted: {found['broken_uncounted']}")
+    if early and late > MOST_GROWTH * early:
+        said.append(f"memory grew from {early:.0f} to {late:.0f} MB")
+    return said
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--cameras", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    keep_freed_memory()
+    torch.set_num_threads(1 if (os.cpu_count() or 1) < 4 else 2)
+    found = {"machine": machine(), **soak(options.steps, options.cameras, options.seed)}
+    found["faults"] = faults(found)
+    target = RESULTS / f"soak-{machine_name(found['machine'])}.json"
+    target.write_text(json.dumps(found, indent=2) + "\n")
+    print(json.dumps({k: v for k, v in found.items() if k not in ("machine", "memory_mb")}, indent=2))
+    print(target)
+    if found["faults"]:
+        raise SystemExit("; ".join(found["faults"]))
+
+
+if __name__ == "__main__":
+    main()
