@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from teinet.kernels import choice, cpu
+
+if TYPE_CHECKING:
+    from timm.layers import BatchNormAct2d
 
 _PASSES: dict[type[nn.Module], tuple[float, float]] = {  # what an activation lets through unchanged
     nn.Identity: (-inf, inf),
@@ -47,6 +49,8 @@ def fast_norms(model: nn.Module) -> Iterator[None]:
 
 
 def _bounds(module: nn.Module) -> tuple[float, float] | None:
+    from timm.layers import BatchNormAct2d  # here: layers alone are to be imported without it
+
     if type(module) is BatchNormAct2d and type(module.drop) is nn.Identity:
         return _PASSES.get(type(module.act))
     return None
@@ -54,7 +58,7 @@ def _bounds(module: nn.Module) -> tuple[float, float] | None:
 
 def _forward(norm: BatchNormAct2d, low: float, high: float, x: Tensor) -> Tensor:
     if not (norm.training and _fits(norm, x)):
-        return BatchNormAct2d.forward(norm, x)
+        return type(norm).forward(norm, x)
     norm.num_batches_tracked.add_(1)
     momentum = 1.0 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
     y, mean, variance = _BatchNormAct.apply(x, norm.weight, norm.bias, norm.eps, low, high)
