@@ -71,7 +71,7 @@ def test_a_study_from_its_first_cell_to_its_table(study_file, words, capsys):
         and "| TIM | " in text
         and "4 of 4 cells; seeds 0" in text
     )
-    assert sorted(p.name for p in pictures.iterdir()) == ["tiny-curves.png", "tiny.png"]
+    assert sorted(p.name for p in pictures.iterdir()) == ["tiny-calibration.png", "tiny-curves.png", "tiny.png"]
     capsys.readouterr()
 
 

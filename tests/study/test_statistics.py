@@ -7,7 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from teinet.study.statistics import calibration_error, mean, paired_difference
+from teinet.study.picture import draw_calibration
+from teinet.study.plan import Study
+from teinet.study.results import Done
+from teinet.study.statistics import calibration_error, mean, paired_difference, reliability
+from teinet.study.tables import errors_of, fill
 
 
 def test_a_mean_over_folds_of_means_over_seeds():
@@ -53,3 +57,52 @@ def test_calibration_by_hand():
     # two bins of two: confidence 0.6 and accuracy 0.5 (gap 0.1), then 0.9 and 1 (gap 0.1)
     assert calibration_error(np.array([0.9, 0.5, 0.7, 0.9]), np.array([1, 1, 0, 1]), bins=2) == pytest.approx(0.1)
     assert calibration_error(np.array([1.0, 1.0]), np.array([1, 1])) == 0
+
+
+def test_reliability_of_a_hand_worked_case():
+    sure = np.array([0.9, 0.1, 0.8, 0.2])
+    right = np.array([True, False, False, True])
+    assert reliability(sure, right, bins=2) == [(pytest.approx(0.15), 0.5, 2), (pytest.approx(0.85), 0.5, 2)]
+    assert calibration_error(sure, right, bins=2) == pytest.approx(0.35)
+    assert [bar.clips for bar in reliability(sure, right, bins=10)] == [1, 1, 1, 1]
+
+
+def made(study_file, answers):
+    """The study's cells with these predictions; every clip's label is 0."""
+    study = Study.load(study_file)
+    clips = {"ann": ["a1", "a2", "a3"], "bob": ["b1"]}
+    cells = {}
+    for cell in study.cells():
+        if (said := answers.get((cell.network, cell.fold))) is not None:
+            names = clips[cell.fold]
+            test = {"predicted": said, "confidence": [0.5] * len(said)}
+            cells[cell] = {
+                "clips": names,
+                "clusters": [cell.fold] * len(names),
+                "labels": [0] * len(names),
+                "test": test,
+            }
+    return Done(study, cells)
+
+
+def test_clusters_with_the_most_errors_come_first(study_file):
+    done = made(study_file, {("TSN", "ann"): [0, 1, 1], ("TIM", "ann"): [0, 0, 1], ("TSN", "bob"): [1]})
+    first, second = done.clusters()
+    assert (first.name, first.clips, first.errors) == ("ann", 3, pytest.approx(1.5))  # two wrong, and one wrong
+    assert first.right == {"TSN": pytest.approx(1 / 3), "TIM": pytest.approx(2 / 3)}
+    assert second.to_dict() == {"name": "bob", "clips": 1, "errors": 1.0, "right": {"TSN": 0.0, "TIM": None}}
+    assert errors_of(done, 1) == (
+        ["subject / label", "clips", "errors", "TSN", "TIM"], [["ann", "3", "1.5", "33.3", "66.7"]]
+    )  # fmt: skip
+    page = "<!-- errors of tiny -->\nold\n<!-- end of errors of tiny -->"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("teinet.study.tables.markdown", lambda done: "")
+        assert "| bob | 1 | 1.0 | 0.0 | – |" in fill(page, [done])
+
+
+def test_calibration_is_drawn(study_file):
+    figure = draw_calibration(made(study_file, {("TSN", "ann"): [0, 1, 1]}))
+    (axes,) = figure.axes
+    line = axes.lines[1]  # after the diagonal
+    assert line.get_label() == "TSN"
+    assert sorted(line.get_xydata().tolist()) == [[50.0, 0.0], [50.0, 0.0], [50.0, 100.0]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from teinet.evaluation.curves import COLOURS, DPI, has_points, save_curves
 from teinet.study.results import Done
+from teinet.study.statistics import reliability
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,18 +45,49 @@ def draw_networks(done: Done) -> Figure:
     return figure
 
 
+def draw_calibration(done: Done) -> Figure:
+    """A line for each network: how often predictions of some confidence are right; on the diagonal as often as said."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 5.0), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    axes.plot([0, 100], [0, 100], color="#ced4da", linewidth=1)
+    for i, network in enumerate(done.study.networks):
+        if (sure := done.confidence(network)) is not None:
+            bars = reliability(*sure)
+            x, y = [100 * bar.confidence for bar in bars], [100 * bar.accuracy for bar in bars]
+            round_again, colour = divmod(i, len(COLOURS))
+            look = {"color": COLOURS[colour], "linestyle": "--" if round_again else "-"}
+            axes.plot(x, y, "o", **look, markersize=3.5, linewidth=1.4, label=network)
+    axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
+    axes.set_xlabel("how sure it is, %", fontsize=9, color="#333333")
+    axes.set_ylabel("how often it is right, %", fontsize=9, color="#333333")
+    axes.tick_params(labelsize=9, color="#adb5bd", labelcolor="#333333")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#adb5bd")
+    axes.grid(color="#e9ecef", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(fontsize=8, frameon=False, loc="upper left")
+    figure.suptitle(textwrap.fill(done.study.title, 56), fontsize=11, x=0.01, ha="left", color="#222222")
+    return figure
+
+
 def save_pictures(done: Done, folder: str | Path) -> list[Path]:
-    """Write NAME.png and NAME-curves.png into a folder; nothing where no cell is done."""
+    """Write NAME.png, NAME-curves.png and NAME-calibration.png into a folder; nothing where no cell is done."""
     folder = Path(folder)
     if not done.cells:
         return []
     folder.mkdir(parents=True, exist_ok=True)
     networks, curves = folder / f"{done.study.name}.png", folder / f"{done.study.name}-curves.png"
+    calibration = folder / f"{done.study.name}-calibration.png"
     draw_networks(done).savefig(networks)
+    draw_calibration(done).savefig(calibration)
     logs = {network: rows for network in done.study.networks if (rows := done.curve(network))}
     panels = [(column,) for column in ("loss", "top1", "val_top1") if has_points(logs, column)]
     save_curves(logs, curves, panels=panels, title=f"{done.study.title}: means over cells")
-    return [networks, curves]
+    return [networks, curves, calibration]
 
 
 def _grey(done: Done) -> str:

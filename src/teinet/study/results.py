@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,24 @@ from teinet.study.plan import Cell, Study
 from teinet.study.statistics import Difference, Mean, calibration_error, mean, paired_difference
 
 log = logging.getLogger("teinet")
+
+
+class Cluster(NamedTuple):
+    """Clips that fail together, such as those of one recording: how many, and of each network the share right."""
+
+    name: str
+    clips: int
+    right: dict[str, float]
+
+    @property
+    def errors(self) -> float:
+        """Clips named wrongly, in the mean over the networks that saw them."""
+        return self.clips * (1 - float(np.nanmean(list(self.right.values()))))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; what a network has not seen is None."""
+        right = {network: None if np.isnan(share) else share for network, share in self.right.items()}
+        return {"name": self.name, "clips": self.clips, "errors": self.errors, "right": right}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +107,28 @@ class Done:
 
     def calibration(self, network: str) -> float | None:
         """Expected calibration error over all its test clips."""
+        sure = self.confidence(network)
+        return None if sure is None else calibration_error(*sure)
+
+    def confidence(self, network: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Of all test clips the probability of the class named (N,), and whether it was right (N,); None for none."""
         results = list(self.of(network).values())
         if not results:
             return None
         confidence = np.concatenate([r["test"]["confidence"] for r in results])
-        right = np.concatenate([np.equal(r["labels"], r["test"]["predicted"]) for r in results])
-        return calibration_error(confidence, right)
+        return confidence, np.concatenate([np.equal(r["labels"], r["test"]["predicted"]) for r in results])
+
+    def clusters(self) -> list[Cluster]:
+        """Every cluster of clips, those with the most errors first; what a network has not seen yet is nan."""
+        right = {network: self.right(network, set(self.of(network))) for network in self.study.networks}
+        members: dict[str, list[str]] = {}
+        for clip, group in self.groups.items():
+            members.setdefault(group, []).append(clip)
+        found = []
+        for name, clips in members.items():
+            shares = {n: [of[c] for c in clips if c in of] for n, of in right.items()}
+            found.append(Cluster(name, len(clips), {n: float(np.mean(v)) if v else np.nan for n, v in shares.items()}))
+        return sorted(found, key=lambda c: (-c.errors, c.name))
 
     def curve(self, network: str) -> list[dict[str, float]]:
         """Its learning curve: the mean over cells, epoch by epoch."""

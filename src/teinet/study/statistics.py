@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -93,7 +94,27 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 10)
 
     Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017 (there with bins of equal width).
     """
-    order = np.argsort(confidence, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if len(part)]
-    gaps = [abs(np.mean(confidence[part]) - np.mean(right[part])) * len(part) for part in parts]
-    return float(sum(gaps) / max(len(order), 1))
+    bars = reliability(confidence, right, bins)
+    return float(sum(abs(bar.confidence - bar.accuracy) * bar.clips for bar in bars) / max(len(confidence), 1))
+
+
+class Bar(NamedTuple):
+    """Clips of about one confidence: its mean, the share named rightly, how many."""
+
+    confidence: float
+    accuracy: float
+    clips: int
+
+
+def reliability(confidence: np.ndarray, right: np.ndarray, bins: int = 10) -> list[Bar]:
+    """How often predictions of about one confidence are right, in equally filled bins, from unsure to sure.
+
+    Args:
+        confidence: (N,) probability of the predicted class.
+        right: (N,) whether the prediction was right.
+        bins: how many at most, at least 1.
+    """
+    parts = np.array_split(np.argsort(confidence, kind="stable"), bins)
+    return [
+        Bar(float(np.mean(confidence[part])), float(np.mean(right[part])), len(part)) for part in parts if len(part)
+    ]

@@ -86,10 +86,28 @@ def cells_of(done: Done) -> tuple[list[str], list[list[str]]]:
     return list(shown), [[value(row) for value in shown.values()] for row in rows(done)]
 
 
+def errors_of(done: Done, count: int) -> tuple[list[str], list[list[str]]]:
+    """Where the errors lie, as texts: the clusters with the most of them, and each network's share right, percent."""
+    heads = [" / ".join(done.study.cluster) or "clip", "clips", "errors", *done.study.networks]
+    lines = [
+        [c.name, str(c.clips), f"{c.errors:.1f}", *(_percent(c.right[n]) for n in done.study.networks)]
+        for c in done.clusters()[:count]
+    ]
+    return heads, lines
+
+
 def rich_table(done: Done) -> Table:
     """For a terminal."""
-    heads, lines = cells_of(done)
-    table = Table(title=done.study.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    return _rich(done.study.title, *cells_of(done))
+
+
+def rich_errors(done: Done, count: int) -> Table:
+    """Where the errors lie, for a terminal."""
+    return _rich("Where the errors lie", *errors_of(done, count))
+
+
+def _rich(title: str, heads: list[str], lines: list[list[str]]) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for i, head in enumerate(heads):  # on a narrow terminal only names and intervals are folded
         folds = not i or head.startswith("−")
         table.add_column(head, justify="right" if i else "left", overflow="fold", no_wrap=not folds)
@@ -100,9 +118,16 @@ def rich_table(done: Done) -> Table:
 
 def markdown(done: Done) -> str:
     """For a page, with the machines, dates and seeds below it."""
-    heads, lines = cells_of(done)
-    table = [_line(heads), _line("---" for _ in heads), *map(_line, lines)]
-    return "\n".join([*table, "", provenance(done)])
+    return f"{_marked(*cells_of(done))}\n\n{provenance(done)}"
+
+
+def markdown_errors(done: Done, count: int = 10) -> str:
+    """Where the errors lie, for a page."""
+    return _marked(*errors_of(done, count))
+
+
+def _marked(heads: list[str], lines: list[list[str]]) -> str:
+    return "\n".join([_line(heads), _line("---" for _ in heads), *map(_line, lines)])
 
 
 def provenance(done: Done) -> str:
@@ -143,11 +168,20 @@ def _difference(found: Difference | None) -> str:
 
 
 def fill(page: str, studies: Sequence[Done]) -> str:
-    """The page with each study's table between its marks: <!-- study NAME --> and <!-- end of NAME -->."""
+    """The page with each study's table between its marks: <!-- study NAME --> and <!-- end of NAME -->.
+
+    Where it has <!-- errors of NAME --> and <!-- end of errors of NAME -->, also with what `markdown_errors` gives.
+    """
     for done in studies:
-        begin, end = f"<!-- study {done.study.name} -->", f"<!-- end of {done.study.name} -->"
-        before, found, rest = page.partition(begin)
-        _, closed, after = rest.partition(end)
-        if found and closed:
-            page = f"{before}{begin}\n{markdown(done)}\n{end}{after}"
+        name = done.study.name
+        page = _between(page, f"<!-- study {name} -->", f"<!-- end of {name} -->", markdown(done))
+        if done.cells:
+            begin, end = f"<!-- errors of {name} -->", f"<!-- end of errors of {name} -->"
+            page = _between(page, begin, end, markdown_errors(done))
     return page
+
+
+def _between(page: str, begin: str, end: str, text: str) -> str:
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    return f"{before}{begin}\n{text}\n{end}{after}" if found and closed else page

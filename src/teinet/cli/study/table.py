@@ -14,7 +14,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the action takes."""
     parser.add_argument("studies", nargs="+", metavar="STUDY", help="YAML files")
     add_results(parser)
-    parser.add_argument("--picture", default=None, metavar="FOLDER", help="draw NAME.png and NAME-curves.png there")
+    parser.add_argument(
+        "--picture", default=None, metavar="FOLDER", help="draw NAME.png, NAME-curves.png, NAME-calibration.png there"
+    )
+    parser.add_argument("--errors", type=int, default=0, metavar="N", help="also the N clusters with the most errors")
     parser.add_argument("--fill", default=None, metavar="PAGE", help="write the tables into a page, between its marks")
     parser.add_argument("--markdown", action="store_true", help="print the tables as a page wants them")
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
@@ -31,8 +34,10 @@ def run(args: argparse.Namespace) -> int:
     from teinet.files import replacing
     from teinet.study.plan import Study
     from teinet.study.results import Done
-    from teinet.study.tables import fill, markdown, provenance, rich_table, rows
+    from teinet.study.tables import fill, markdown, markdown_errors, provenance, rich_errors, rich_table, rows
 
+    if args.errors < 0:
+        raise ConfigError(f"--errors must be at least 0, got {args.errors}")
     studies = [Done.load(Study.load(path), args.results) for path in args.studies]
     if args.fill:
         page = Path(args.fill)
@@ -50,13 +55,26 @@ def run(args: argparse.Namespace) -> int:
         for done in studies:
             save_pictures(done, args.picture)
     if args.json:
-        print(json.dumps({d.study.name: [row.to_dict() for row in rows(d)] for d in studies}, indent=2))
+        said = {d.study.name: [row.to_dict() for row in rows(d)] for d in studies}
+        if args.errors:  # beside the networks
+            said = {
+                d.study.name: {
+                    "networks": said[d.study.name],
+                    "errors": [c.to_dict() for c in d.clusters()[: args.errors]],
+                }
+                for d in studies
+            }
+        print(json.dumps(said, indent=2))
         return 0
     console = Console(highlight=False)
     for done in studies:
         if args.markdown:
             print(markdown(done))
+            if args.errors and done.cells:
+                print(f"\n{markdown_errors(done, args.errors)}")
             continue
         console.print(rich_table(done))
         console.print(provenance(done), style="dim", soft_wrap=True)
+        if args.errors and done.cells:
+            console.print(rich_errors(done, args.errors))
     return 0
