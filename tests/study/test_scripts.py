@@ -75,3 +75,12 @@ def test_a_cell_run_again_must_lie_within_two_standard_errors(study_file, right,
     assert read_result(study, cell, then) is not None
     row = runpy.run_path(str(SCRIPTS / "check.py"))["compare"](study, cell, then, now)
     assert row["holds"] is holds and row["alike"] == pytest.approx(1 - abs(right - 60) / 100)
+
+
+def test_a_test_is_divided_by_the_parts_of_a_joined_list(tmp_path, monkeypatch, capsys):
+    lines = ["path,rank", f"{tmp_path}/plain/a.mp4,1", f"{tmp_path}/plain/b.mp4,2", f"{tmp_path}/footage/a.mp4,"]
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "clips.csv").write_text("\n".join(lines) + "\n")
+    monkeypatch.setattr(sys, "argv", ["parts.py", str(tmp_path / "test"), str(tmp_path)])
+    runpy.run_path(str(SCRIPTS / "parts.py"), run_name="__main__")
+    assert capsys.readouterr().out == "plain: 50.0 % of 2 clips\nfootage: 0.0 % of 1 clips\n"

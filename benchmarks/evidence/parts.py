@@ -1,0 +1,29 @@
+"""Top-1 of a test by the part of a joined list (see join.py): python benchmarks/evidence/parts.py TEST FOLDER
+
+TEST is a test's folder (RUN/test-1x1), FOLDER the one that the joined list lies in. A model card's figures come from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("test", type=Path)
+    parser.add_argument("folder", type=Path)
+    args = parser.parse_args()
+    right: dict[str, list[bool]] = defaultdict(list)
+    with (args.test / "clips.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            part = Path(row["path"]).absolute().relative_to(args.folder.absolute()).parts[0]
+            right[part].append(row["rank"] == "1")  # unreadable clips have none, and count as wrong
+    for part, rows in right.items():
+        print(f"{part}: {100 * sum(rows) / len(rows):.1f} % of {len(rows)} clips")
+
+
+if __name__ == "__main__":
+    main()
