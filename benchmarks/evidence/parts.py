@@ -1,6 +1,6 @@
 """Top-1 of a test by the part of a joined list (see join.py): python benchmarks/evidence/parts.py TEST FOLDER
 
-TEST is a test's folder (RUN/test-1x1), FOLDER the one that the joined list lies in. A model card's figures come from it.
+TEST is a test's folder (RUN/test-1x1), FOLDER the one that the joined list lies in. A card's figures come from it.
 """
 
 from __future__ import annotations
