@@ -29,7 +29,6 @@ from teinet.data.play import play
 from teinet.inference import Recognizer, timeline
 from teinet.memory import keep_freed_memory
 from teinet.models import create_model
-from teinet.models.stepping import SteppingClassifier
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("step", "rate", "recording")
@@ -47,7 +46,7 @@ def step(rounds: int) -> dict:
     """Seconds of each, and the ratios within a round; the second TSN shows what noise alone makes of it."""
     found = {}
     for backbone in ("resnet50", "tf_efficientnet_lite0"):
-        for engine in ("eager", "folded"):
+        for engine in ("eager", "folded", "compiled"):
             ours, tsn = (recognizer(f"{kind}_{backbone}", engine) for kind in ("teinet", "tsn"))
             runs = {
                 "step": _stepping(ours),
@@ -73,14 +72,12 @@ def step(rounds: int) -> dict:
 
 
 def _stepping(made: Recognizer) -> Callable[[], object]:
-    network = SteppingClassifier(made.model)
+    stream = made.stream()
     frame = torch.randint(0, 256, (1, 3, SIZE, SIZE), dtype=torch.uint8)
-    past = network.blank(frame)
 
     def run() -> None:
-        nonlocal past
         for _ in range(FRAMES):  # as many frames as the clip has; the time is divided
-            _, past = network(frame, past)
+            stream.step(frame)
 
     run.share = FRAMES
     return run
@@ -106,7 +103,7 @@ def _seconds(run: Callable[[], object]) -> float:
 def rate(steps: int) -> dict:
     """From a camera's picture to its scores: cutting, the network, averaging."""
     found = {}
-    for engine in ("eager", "folded"):
+    for engine in ("eager", "folded", "compiled"):
         stream = recognizer("teinet_tf_efficientnet_lite0", engine).stream()
         picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
         delays = []

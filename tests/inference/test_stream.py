@@ -14,6 +14,7 @@ import teinet
 from teinet.data.transforms import Preprocessing
 from teinet.data.transforms import test_crops as cut_crops
 from teinet.errors import CheckpointError, ConfigError
+from teinet.kernels import available_forms
 from teinet.models import set_num_frames
 from tests.models.test_causal import network
 
@@ -22,7 +23,11 @@ T, SIZE = 4, 32
 
 @pytest.fixture(scope="module")
 def recognizer():
-    model = set_num_frames(network("teinet"), T).float()
+    return recogniser_of(network("teinet"))
+
+
+def recogniser_of(model) -> teinet.Recognizer:
+    set_num_frames(model, T).float()
     data = model.data_config
     pixels = Preprocessing(size=SIZE, short_side=SIZE + 4, mean=data["mean"], std=data["std"])
     return teinet.Recognizer(model, list("abc"), preprocessing=pixels)
@@ -209,3 +214,48 @@ def test_several_frames_of_another_shape_change_nothing(recognizer):
         with pytest.raises(ConfigError, match=r"several steps take \(1, K, 3, 32, 32\)"):
             stream.steps(torch.zeros(shape, dtype=torch.uint8))
     assert stream.state.frames.tolist() == [0]
+
+
+@pytest.mark.skipif("cpu" not in available_forms(), reason="no C++ compiler")
+@pytest.mark.parametrize("state", ["same", "fp16"])
+def test_compiled_streams_are_those_of_the_plain_network(recognizer, state):
+    fast = recognizer.optimize(engine="compiled", precision="fp32").stream(2, state=state)
+    plain = recognizer.stream(2)
+    pictures = [torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8) for _ in range(6)]
+    close = 1e-5 if state == "same" else 5e-3
+    for t, frames in enumerate(pictures):
+        if t == 4:  # one of them alone, and one that begins anew
+            for stream in (fast, plain):
+                stream.reset([0])
+            ours, theirs = (s.step({1: frames[1].permute(1, 2, 0)}) for s in (fast, plain))
+            assert (ours.logits - theirs.logits).abs().max() <= close * theirs.logits.abs().max()
+        ours, theirs = fast.step(frames), plain.step(frames)
+        assert (ours.logits - theirs.logits).abs().max() <= close * theirs.logits.abs().max()
+    assert fast.state.past[0][1].dtype == (torch.float32 if state == "same" else torch.float16)
+    with torch.inference_mode():
+        ours = fast.step(pictures[0].clone())
+    assert (ours.logits - plain.step(pictures[0]).logits).abs().max() <= close * theirs.logits.abs().max()
+
+
+@pytest.mark.skipif("cpu" not in available_forms(), reason="no C++ compiler")
+@pytest.mark.parametrize("kind", ["tsn", "tsm"])
+def test_compiled_steps_of_the_baselines(kind):
+    plain = recogniser_of(network(kind))
+    fast = plain.optimize(engine="compiled", precision="fp32").stream(1)
+    slow = plain.stream(1)
+    for frames in torch.randint(0, 256, (4, 1, 3, 32, 32), dtype=torch.uint8):
+        ours, theirs = fast.step(frames).logits, slow.step(frames).logits
+        assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
+def test_a_step_that_no_compiler_takes_runs_folded(recognizer, monkeypatch, caplog):
+    def fails(*args, **kwargs):
+        raise RuntimeError("no such thing\nas a compiler")
+
+    monkeypatch.setattr("teinet.models.optimized.torch.compile", lambda *args, **kwargs: fails)
+    fast = recognizer.optimize(engine="compiled", precision="fp32").stream(1)
+    assert "the step is not compiled, it runs folded: no such thing" in caplog.text
+    assert "as a compiler" not in caplog.text
+    frames = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    theirs = recognizer.stream(1).step(frames).logits
+    assert (fast.step(frames).logits - theirs).abs().max() <= 1e-5 * theirs.abs().max()

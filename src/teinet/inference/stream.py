@@ -16,6 +16,7 @@ from torch import Tensor
 from teinet.data.transforms import test_crops
 from teinet.errors import CheckpointError, ConfigError
 from teinet.files import replacing
+from teinet.models.optimized import CompiledStep, OptimizedClassifier
 from teinet.models.stepping import Past, SteppingClassifier
 
 if TYPE_CHECKING:
@@ -122,6 +123,9 @@ class Stream:
 
     The logits of a stream's frame t equal those of frame t of the clip of all its frames so far, as far as rounding.
 
+    Of a compiled recogniser (`Recognizer.optimize`) a step of all N streams is one program, made here in some seconds;
+    steps of some of them alone, and those with a stream's first frame, run folded.
+
     Args:
         recognizer: a causal one (or TSN's); its network is shared, not copied.
         batch: N, at least 1. Not all of them need to take part in a step.
@@ -147,9 +151,12 @@ class Stream:
         self.batch = batch
         self._network = SteppingClassifier(recognizer.model)
         size, device = recognizer.preprocessing.size, recognizer.device
-        past = self._network.blank(torch.zeros(batch, 3, size, size, dtype=torch.uint8, device=device))
+        frames = torch.zeros(batch, 3, size, size, dtype=torch.uint8, device=device)
+        past = self._network.blank(frames)
         if state == "fp16":
             past = tuple(tuple(t.half() if t.dim() == 4 else t for t in module) for module in past)
+        if isinstance(recognizer.model, OptimizedClassifier) and recognizer.model.optimization.engine == "compiled":
+            self._network = CompiledStep(self._network, frames, past)
         self.state = StreamState(
             past=past,
             frames=torch.zeros(batch, dtype=torch.int64),

@@ -19,7 +19,7 @@ from teinet.kernels.operators import check_together, define
 from teinet.kernels.reference import pool
 
 
-def temporal_step(x: Tensor, weight: Tensor, gate: Tensor | None, one: Tensor, two: Tensor) -> Tensor:
+def temporal_step(x: Tensor, weight: Tensor, gate: Tensor | None, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     """One frame of each of N streams through gate and temporal kernel.
 
     Args:
@@ -27,17 +27,18 @@ def temporal_step(x: Tensor, weight: Tensor, gate: Tensor | None, one: Tensor, t
         weight: (C, 3), what multiplies frames t-2, t-1, t.
         gate: (N, C), or None for ones.
         one, two: like x, the gated frames t-1 and t-2, zeros where there are none; of another number type they are
-            kept in that. `two` is overwritten by the gated frame t.
+            kept in that. `two` may be overwritten.
 
     Returns:
-        y like x.
+        y like x, and the gated frame t like `two`.
     """
     plain = one.dtype == two.dtype == x.dtype and is_channels_last(one) and is_channels_last(two)
     if not plain or form_for(x) != "cpu":
         return _reference(x, weight, gate, one, two)
     weight, gate = weight.to(torch.float32), None if gate is None else gate.to(torch.float32)
     # the dispatcher costs as much as the work in a small block, and is of use to compilers only
-    return (_step if torch.compiler.is_compiling() else _step_forward)(x, weight, gate, one, two)
+    y = (_step if torch.compiler.is_compiling() else _step_forward)(x, weight, gate, one, two)
+    return y, two
 
 
 def motion_step(x: Tensor, weights: Squeeze, before: Tensor, offset: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -62,12 +63,12 @@ def motion_step(x: Tensor, weights: Squeeze, before: Tensor, offset: float = 0.0
     return F.linear(motion, w3.flatten(1), b3).sigmoid() + offset, pooled
 
 
-def _reference(x: Tensor, weight: Tensor, gate: Tensor | None, one: Tensor, two: Tensor) -> Tensor:
+def _reference(x: Tensor, weight: Tensor, gate: Tensor | None, one: Tensor, two: Tensor) -> tuple[Tensor, Tensor]:
     u = x if gate is None else x * gate.to(x.dtype)[:, :, None, None]
     v = weight.to(x.dtype).t()[:, None, :, None, None]  # (3, 1, C, 1, 1)
     y = v[2] * u + v[1] * one.to(x.dtype) + v[0] * two.to(x.dtype)
-    two.copy_(u)
-    return y
+    # a copy, for x itself may be overwritten; not into `two`, for torch.compile has been seen to write before it reads
+    return y, u.to(two.dtype, copy=True, memory_format=torch.preserve_format)
 
 
 def _step_forward(x: Tensor, weight: Tensor, gate: Tensor | None, one: Tensor, two: Tensor) -> Tensor:

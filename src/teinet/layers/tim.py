@@ -102,8 +102,8 @@ class TIM(TemporalLayer):
         one, two = past
         if num_frames > 1:
             return self._several(x if gate is None else x * gate.to(x.dtype)[:, :, None, None], one, two, num_frames)
-        y = temporal_step(x, self.V, gate, one, two)  # which leaves the gated frame in place of `two`
-        return y, (two, one)
+        y, now = temporal_step(x, self.V, gate, one, two)
+        return y, (now, one)
 
     def _several(self, x: Tensor, one: Tensor, two: Tensor, num_frames: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Frames after the two before them, as one clip, of which those two are cut off again."""

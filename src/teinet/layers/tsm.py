@@ -61,10 +61,9 @@ class TSM(TemporalLayer):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """See `TemporalLayer.step`."""
         self._must_be_causal()
-        y = x.clone()
         clips = x[:, : self.fold].unflatten(0, (-1, num_frames))
         before = torch.cat([past[0][:, None].to(x.dtype), clips[:, :-1]], 1)
-        y[:, : self.fold] = before.flatten(0, 1)
+        y = torch.cat([before.flatten(0, 1), x[:, self.fold :]], 1)
         return y, (clips[:, -1].to(past[0].dtype, copy=True),)
 
     def _shift(self, clip: Tensor, channel_dim: int) -> Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -22,6 +22,9 @@ from teinet.kernels import build
 from teinet.memory import keep_freed_memory
 from teinet.models.classifier import VideoClassifier
 from teinet.models.folding import fold_batch_norms
+
+if TYPE_CHECKING:
+    from teinet.models.stepping import Past, SteppingClassifier
 
 log = logging.getLogger("teinet")
 
@@ -202,16 +205,75 @@ def _compile(model: OptimizedClassifier, clips: Tensor) -> Callable[[Tensor], Te
     def run(clips: Tensor) -> Tensor:
         return VideoClassifier.forward(model, clips)
 
-    # torch keeps programs by a function's code, at most eight for each: every program needs a code of its own
-    own = types.FunctionType(run.__code__.replace(), run.__globals__, closure=run.__closure__)
-    on_cpu = clips.device.type == "cpu"
-    program = torch.compile(own, fullgraph=True, dynamic=False, mode=None if on_cpu else "reduce-overhead")
+    program = _program(run, mode=None if clips.device.type == "cpu" else "reduce-overhead")
     began = time.perf_counter()
     log.info("compiling the network for clips of %s, once", "x".join(map(str, clips.shape)))
     with frozen(clips.device):
         program(clips)
     log.info("compiled in %.0f s", time.perf_counter() - began)
     return program
+
+
+def _program(run: Callable, mode: str | None = None) -> Callable:
+    # torch keeps programs by a function's code, at most eight for each: every program needs a code of its own
+    own = types.FunctionType(run.__code__.replace(), run.__globals__, closure=run.__closure__)
+    return torch.compile(own, fullgraph=True, dynamic=False, mode=mode)
+
+
+class CompiledStep:
+    """A network's step as one program, for all of N streams at once; other steps go their usual way.
+
+    Compiles when it is made, in some seconds.
+
+    Args:
+        network: of a classifier that was optimised; shared.
+        frames: (N, 3, H, W) uint8, an example.
+        past: blank, of the number types that states are kept in.
+    """
+
+    def __init__(self, network: SteppingClassifier, frames: Tensor, past: Past):
+        self.network = network
+        self._shape, self._device = frames.shape, frames.device
+        self._types = [[tensor.dtype for tensor in kept] for kept in network.blank(frames)]
+
+        def run(frames: Tensor, past: Past) -> tuple[Tensor, Past]:
+            return network(frames, past)
+
+        self._run = _program(run)
+        log.info("compiling the network's step for %d stream%s, once", len(frames), "" if len(frames) == 1 else "s")
+        began = time.perf_counter()
+        past = copy.deepcopy(past)
+        try:
+            for _ in range(2):  # the second one takes what a step leaves, as all later ones do
+                _, past = self(frames, past)
+        except Exception as error:  # compilers raise many kinds, for networks that they cannot follow
+            log.warning("the step is not compiled, it runs folded: %s", _first_line(error))
+            self._shape = None
+        else:
+            log.info("compiled in %.0f s", time.perf_counter() - began)
+
+    def __call__(self, frames: Tensor, past: Past, fresh: Tensor | None = None) -> tuple[Tensor, Past]:
+        """See `SteppingClassifier.forward`."""
+        same = frames.shape == self._shape and frames.dtype == torch.uint8 and frames.device == self._device
+        if fresh is not None or not same:
+            return self.network(frames, past, fresh)
+        with _ONE_AT_A_TIME, frozen(self._device), torch.inference_mode(False), torch.no_grad():
+            # numbers change their type out here: within, a frame to be kept is overwritten before it is rounded
+            logits, now = self._run(frames.clone() if frames.is_inference() else frames, _typed(past, self._types))
+            return logits, _typed(now, [[tensor.dtype for tensor in kept] for kept in past])
+
+    def to(self, device: torch.device) -> CompiledStep:
+        """Move the network, in place; on another device than the program's it runs folded."""
+        self.network.to(device)
+        return self
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), repr(error))
+
+
+def _typed(past: Past, types: list[list[torch.dtype]]) -> Past:
+    return tuple(tuple(map(Tensor.to, kept, of)) for kept, of in zip(past, types, strict=True))
 
 
 def frozen(device: torch.device) -> AbstractContextManager:
@@ -234,7 +296,7 @@ def _keep_the_faster(model: OptimizedClassifier, size: int) -> None:
             try:
                 model(clips).cpu()
             except Exception as error:  # compilers raise many kinds, for networks that they cannot follow
-                log.warning("the network is not compiled: %s", next(iter(str(error).strip().splitlines()), repr(error)))
+                log.warning("the network is not compiled: %s", _first_line(error))
                 model.optimization = folded
                 return
             if turn:  # the first pass compiles
