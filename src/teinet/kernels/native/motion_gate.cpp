@@ -66,29 +66,53 @@ inline void sum_rows(const S* from, float* sums, int64_t rows, int64_t count, in
     }
 }
 
-// pooled[n, c]: the mean over the pixels of a frame
+// sums[c - begin] = sum over pixels first..last-1 of frame[p, c]; wide, for small differences of large means count
+template <typename S>
+void sum_pixels(const S* frame, double* sums, int64_t first, int64_t last, int64_t begin, int64_t end,
+                int64_t channels) {
+    std::fill(sums, sums + (end - begin), 0.0);
+    for (; first < last; first += ROWS) {
+        const int64_t rows = std::min(ROWS, last - first);
+        for (int64_t c = begin; c < end; c += LANES) {
+            const int64_t count = std::min(LANES, end - c);
+            const S* from = frame + first * channels + c;
+            float part[LANES] = {};
+            if (count == LANES) sum_rows(from, part, rows, LANES, channels);
+            else sum_rows(from, part, rows, count, channels);
+            for (int64_t lane = 0; lane < count; ++lane) sums[c - begin + lane] += part[lane];
+        }
+    }
+}
+
+// pooled[n, c]: the mean over the pixels of a frame; where frames are fewer than threads, threads share one
 template <typename S>
 void pool(const S* x, float* pooled, int64_t frames, int64_t pixels, int64_t channels, int threads) {
     const int64_t blocks = (channels + BLOCK - 1) / BLOCK;
-    const double share = 1.0 / double(pixels);
-#pragma omp parallel for collapse(2) num_threads(threads) if (threads > 1 && frames * pixels * channels > SMALL)
+    if (frames * pixels * channels <= SMALL) threads = 1;
+    const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads / (frames * blocks), pixels / ROWS));
+    const int64_t rows = (pixels + parts - 1) / parts;
+    std::vector<double> shared(parts > 1 ? frames * blocks * parts * BLOCK : 0);
+#pragma omp parallel for collapse(3) num_threads(threads) if (threads > 1)
     for (int64_t n = 0; n < frames; ++n) {
         for (int64_t block = 0; block < blocks; ++block) {
-            const int64_t begin = block * BLOCK, end = std::min(channels, begin + BLOCK);
-            const S* frame = x + n * pixels * channels;
-            double sums[BLOCK] = {};  // wide: a large mean under small differences must not lose them
-            for (int64_t first = 0; first < pixels; first += ROWS) {
-                const int64_t rows = std::min(ROWS, pixels - first);
-                for (int64_t c = begin; c < end; c += LANES) {
-                    const int64_t count = std::min(LANES, end - c);
-                    const S* from = frame + first * channels + c;
-                    float part[LANES] = {};
-                    if (count == LANES) sum_rows(from, part, rows, LANES, channels);
-                    else sum_rows(from, part, rows, count, channels);
-                    for (int64_t lane = 0; lane < count; ++lane) sums[c - begin + lane] += part[lane];
-                }
+            for (int64_t part = 0; part < parts; ++part) {
+                const int64_t begin = block * BLOCK, end = std::min(channels, begin + BLOCK);
+                const int64_t last = std::min(pixels, (part + 1) * rows);
+                double own[BLOCK];
+                double* sums = parts > 1 ? &shared[((n * blocks + block) * parts + part) * BLOCK] : own;
+                sum_pixels(x + n * pixels * channels, sums, part * rows, last, begin, end, channels);
+                if (parts == 1)
+                    for (int64_t c = begin; c < end; ++c) pooled[n * channels + c] = float(sums[c - begin] / pixels);
             }
-            for (int64_t c = begin; c < end; ++c) pooled[n * channels + c] = float(sums[c - begin] * share);
+        }
+    }
+    if (parts == 1) return;
+    for (int64_t n = 0; n < frames; ++n) {
+        for (int64_t c = 0; c < channels; ++c) {
+            const double* sums = &shared[(n * blocks + c / BLOCK) * parts * BLOCK + c % BLOCK];
+            double sum = 0;
+            for (int64_t part = 0; part < parts; ++part) sum += sums[part * BLOCK];
+            pooled[n * channels + c] = float(sum / pixels);
         }
     }
 }
