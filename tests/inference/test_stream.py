@@ -219,8 +219,9 @@ def test_several_frames_of_another_shape_change_nothing(recognizer):
 @pytest.mark.skipif("cpu" not in available_forms(), reason="no C++ compiler")
 @pytest.mark.parametrize("state", ["same", "fp16"])
 def test_compiled_streams_are_those_of_the_plain_network(recognizer, state):
-    fast = recognizer.optimize(engine="compiled", precision="fp32").stream(2, state=state)
-    plain = recognizer.stream(2)
+    optimized = recognizer.optimize(engine="compiled", precision="fp32")
+    fast, again, plain = optimized.stream(2, state=state), optimized.stream(2, state=state), recognizer.stream(2)
+    assert again._network._run is fast._network._run  # one program for all streams of a kind
     pictures = [torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8) for _ in range(6)]
     close = 1e-5 if state == "same" else 5e-3
     for t, frames in enumerate(pictures):
@@ -235,6 +236,16 @@ def test_compiled_streams_are_those_of_the_plain_network(recognizer, state):
     with torch.inference_mode():
         ours = fast.step(pictures[0].clone())
     assert (ours.logits - plain.step(pictures[0]).logits).abs().max() <= close * theirs.logits.abs().max()
+
+
+@pytest.mark.skipif("cpu" not in available_forms(), reason="no C++ compiler")
+def test_several_compiled_frames_are_those_of_the_plain_network(recognizer):
+    fast = recognizer.optimize(engine="compiled", precision="fp32").stream(2, together=3)
+    plain = recognizer.stream(2)
+    for count in (3, 3, 2, 3, 3):
+        frames = torch.randint(0, 256, (2, count, 3, 32, 32), dtype=torch.uint8)
+        for ours, theirs in zip(fast.steps(frames), plain.steps(frames), strict=True):
+            assert (ours.logits - theirs.logits).abs().max() <= 1e-5 * theirs.logits.abs().max()
 
 
 @pytest.mark.skipif("cpu" not in available_forms(), reason="no C++ compiler")

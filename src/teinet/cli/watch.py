@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
 
+from teinet.cli.optimize import add_optimize_option
 from teinet.cli.rules import add_rules, read_rules
 from teinet.cli.text import printable
 from teinet.data.clock import clock
@@ -55,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--page", default=None, metavar="[HOST:]PORT", help="serve a page with pictures and scores (this machine alone)"
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument("--optimize", action="store_true", help="fold the batch norms into the convolutions: faster")
+    add_optimize_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     if recognizer.header["licence"]:
         print(printable(f"{args.weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
     if args.optimize:
-        recognizer = recognizer.optimize(engine="folded")
+        recognizer = recognizer.optimize(engine=args.optimize)
     watch = Watch(
         recognizer,
         args.sources,

@@ -255,13 +255,15 @@ class Recognizer:
         value = self.header.get("spacing")
         return float(value) if isinstance(value, (int, float)) and value > 0 else None
 
-    def stream(self, batch: int = 1, *, span: int | None = None, state: StateType = "same") -> Stream:
+    def stream(
+        self, batch: int = 1, *, span: int | None = None, state: StateType = "same", together: int = 1
+    ) -> Stream:
         """Live video: N streams that go on frame by frame, one 2-D frame's work each. See `Stream`.
 
         Raises:
             ConfigError: a two-sided network, or a value out of its range.
         """
-        return Stream(self, batch, span=span, state=state)
+        return Stream(self, batch, span=span, state=state, together=together)
 
     @torch.inference_mode()
     def scores(self, clips: torch.Tensor, averaging: Averaging = "probabilities") -> np.ndarray:

@@ -13,6 +13,7 @@ from torch import Tensor
 from teinet.errors import ConfigError
 from teinet.inference.stream import Stream
 from teinet.models.insertion import is_causal
+from teinet.models.optimized import is_compiled
 
 if TYPE_CHECKING:
     from teinet.inference.recognizer import Recognizer
@@ -74,7 +75,7 @@ class CausalRows:
     """A row for each frame: the network goes on with what it remembers, some frames at a time."""
 
     def __init__(self, recognizer: Recognizer, span: int | None = None):
-        self._stream = Stream(recognizer, span=span)
+        self._stream = Stream(recognizer, span=span, together=_CHUNK)
         self._waiting: list[Taken] = []
 
     def feed(self, frame: Taken) -> list[Row]:
@@ -168,8 +169,12 @@ class WindowRows:
         if not waiting:
             return []
         clips = torch.stack([window.picture for window in waiting]).to(self._recognizer.device)
+        if len(clips) < self._together and is_compiled(
+            self._recognizer.model
+        ):  # not a second program for the last ones
+            clips = torch.cat([clips, clips[-1:].expand(self._together - len(clips), *clips.shape[1:])])
         with torch.inference_mode():
-            scores = self._recognizer.model(clips).double().softmax(1).cpu().numpy()
+            scores = self._recognizer.model(clips).double().softmax(1).cpu().numpy()[: len(waiting)]
         return [Row(window.second, row, window.begins) for window, row in zip(waiting, scores, strict=True)]
 
 

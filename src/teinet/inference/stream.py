@@ -16,7 +16,7 @@ from torch import Tensor
 from teinet.data.transforms import test_crops
 from teinet.errors import CheckpointError, ConfigError
 from teinet.files import replacing
-from teinet.models.optimized import CompiledStep, OptimizedClassifier
+from teinet.models.optimized import CompiledStep, is_compiled
 from teinet.models.stepping import Past, SteppingClassifier
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Stream:
     The logits of a stream's frame t equal those of frame t of the clip of all its frames so far, as far as rounding.
 
     Of a compiled recogniser (`Recognizer.optimize`) a step of all N streams is one program, made here in some seconds;
-    steps of some of them alone, and those with a stream's first frame, run folded.
+    steps of some of them alone, those with a stream's first frame, and `steps` of another K run folded.
 
     Args:
         recognizer: a causal one (or TSN's); its network is shared, not copied.
@@ -132,6 +132,7 @@ class Stream:
         span: how many of the last frames `Step.scores` averages over, at least 1; None takes the network's T.
         state: "same" keeps earlier frames in the network's number type, "fp16" in half the memory; logits then differ
             by rounding to about 1e-3.
+        together: K, how many frames of each stream the program takes: 1 for `step`, more for `steps`.
 
     Raises:
         ConfigError: a two-sided network, or a value out of its range.
@@ -139,11 +140,21 @@ class Stream:
 
     state: StreamState
 
-    def __init__(self, recognizer: Recognizer, batch: int = 1, *, span: int | None = None, state: StateType = "same"):
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        batch: int = 1,
+        *,
+        span: int | None = None,
+        state: StateType = "same",
+        together: int = 1,
+    ):
         if batch < 1:
             raise ConfigError(f"a stream takes a batch of at least 1, got {batch}")
         if state not in ("same", "fp16"):
             raise ConfigError(f"a stream's state is 'same' or 'fp16', not {state!r}")
+        if together < 1:
+            raise ConfigError(f"a step takes at least 1 frame of each stream together, got {together}")
         self.span = recognizer.num_frames if span is None else span
         if self.span < 1:
             raise ConfigError(f"span must be at least 1 frame, got {span}")
@@ -155,8 +166,10 @@ class Stream:
         past = self._network.blank(frames)
         if state == "fp16":
             past = tuple(tuple(t.half() if t.dim() == 4 else t for t in module) for module in past)
-        if isinstance(recognizer.model, OptimizedClassifier) and recognizer.model.optimization.engine == "compiled":
-            self._network = CompiledStep(self._network, frames, past)
+        if is_compiled(recognizer.model):
+            if together > 1:
+                frames = frames[:, None].repeat(1, together, 1, 1, 1)
+            self._network = CompiledStep(recognizer.model, self._network, frames, past)
         self.state = StreamState(
             past=past,
             frames=torch.zeros(batch, dtype=torch.int64),

@@ -22,9 +22,10 @@ from teinet.kernels import build
 from teinet.memory import keep_freed_memory
 from teinet.models.classifier import VideoClassifier
 from teinet.models.folding import fold_batch_norms
+from teinet.models.stepping import SteppingClassifier
 
 if TYPE_CHECKING:
-    from teinet.models.stepping import Past, SteppingClassifier
+    from teinet.models.stepping import Past
 
 log = logging.getLogger("teinet")
 
@@ -58,6 +59,7 @@ class OptimizedClassifier(VideoClassifier):
 
     optimization: Optimization
     _programs: dict[tuple[Any, ...], Callable[[Tensor], Tensor]]
+    _steps: dict[tuple[Any, ...], Callable[[Tensor, Past], tuple[Tensor, Past]] | None]  # None: it cannot be compiled
 
     def forward(self, clips: Tensor) -> Tensor:
         """See `VideoClassifier.forward`; without gradients."""
@@ -94,12 +96,13 @@ class OptimizedClassifier(VideoClassifier):
     def __deepcopy__(self, memo: dict) -> OptimizedClassifier:
         new = self.__class__.__new__(self.__class__)
         memo[id(self)] = new
-        new.__dict__ = copy.deepcopy({key: value for key, value in self.__dict__.items() if key != "_programs"}, memo)
-        new._programs = {}
+        kept = {key: value for key, value in self.__dict__.items() if key not in ("_programs", "_steps")}
+        new.__dict__ = copy.deepcopy(kept, memo)
+        new._programs, new._steps = {}, {}
         return new
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_programs": {}}
+        return {**self.__dict__, "_programs": {}, "_steps": {}}
 
 
 def optimize(
@@ -133,7 +136,7 @@ def optimize(
     norms = _fold(fast)
     fast.cnn.to(dtype=DTYPES[chosen], memory_format=torch.channels_last)
     fast.__class__ = OptimizedClassifier
-    fast._programs = {}
+    fast._programs, fast._steps = {}, {}
     fast.optimization = Optimization(norms, chosen, "folded" if engine == "folded" else "compiled")
     if engine == "auto":
         _keep_the_faster(fast, size)
@@ -220,42 +223,56 @@ def _program(run: Callable, mode: str | None = None) -> Callable:
     return torch.compile(own, fullgraph=True, dynamic=False, mode=mode)
 
 
+def is_compiled(model: VideoClassifier) -> bool:
+    """Whether programs are made for the shapes that a classifier is given."""
+    return isinstance(model, OptimizedClassifier) and model.optimization.engine == "compiled"
+
+
 class CompiledStep:
     """A network's step as one program, for all of N streams at once; other steps go their usual way.
 
-    Compiles when it is made, in some seconds.
+    Compiles when it is made, in some seconds, once for each shape of frames of a classifier.
 
     Args:
-        network: of a classifier that was optimised; shared.
-        frames: (N, 3, H, W) uint8, an example.
+        model: the optimised classifier, which keeps the program.
+        network: made of it.
+        frames: (N, 3, H, W) or (N, K, 3, H, W) uint8, an example.
         past: blank, of the number types that states are kept in.
     """
 
-    def __init__(self, network: SteppingClassifier, frames: Tensor, past: Past):
+    def __init__(self, model: OptimizedClassifier, network: SteppingClassifier, frames: Tensor, past: Past):
         self.network = network
         self._shape, self._device = frames.shape, frames.device
-        self._types = [[tensor.dtype for tensor in kept] for kept in network.blank(frames)]
+        self._types = [[tensor.dtype for tensor in kept] for kept in network.blank(_first(frames))]
+        kind = (frames.shape, frames.device)
+        with _ONE_AT_A_TIME:
+            if kind not in model._steps:
+                # by a network of its own, for that of a stream is the stream's alone
+                model._steps[kind] = self._compile(SteppingClassifier(model), frames, copy.deepcopy(past))
+        self._run = model._steps[kind]
 
+    def _compile(
+        self, network: SteppingClassifier, frames: Tensor, past: Past
+    ) -> Callable[[Tensor, Past], tuple[Tensor, Past]] | None:
         def run(frames: Tensor, past: Past) -> tuple[Tensor, Past]:
             return network(frames, past)
 
         self._run = _program(run)
-        log.info("compiling the network's step for %d stream%s, once", len(frames), "" if len(frames) == 1 else "s")
+        log.info("compiling the network's step for frames of %s, once", "x".join(map(str, frames.shape)))
         began = time.perf_counter()
-        past = copy.deepcopy(past)
         try:
             for _ in range(2):  # the second one takes what a step leaves, as all later ones do
                 _, past = self(frames, past)
         except Exception as error:  # compilers raise many kinds, for networks that they cannot follow
             log.warning("the step is not compiled, it runs folded: %s", _first_line(error))
-            self._shape = None
-        else:
-            log.info("compiled in %.0f s", time.perf_counter() - began)
+            return None
+        log.info("compiled in %.0f s", time.perf_counter() - began)
+        return self._run
 
     def __call__(self, frames: Tensor, past: Past, fresh: Tensor | None = None) -> tuple[Tensor, Past]:
         """See `SteppingClassifier.forward`."""
         same = frames.shape == self._shape and frames.dtype == torch.uint8 and frames.device == self._device
-        if fresh is not None or not same:
+        if fresh is not None or not same or self._run is None:
             return self.network(frames, past, fresh)
         with _ONE_AT_A_TIME, frozen(self._device), torch.inference_mode(False), torch.no_grad():
             # numbers change their type out here: within, a frame to be kept is overwritten before it is rounded
@@ -266,6 +283,10 @@ class CompiledStep:
         """Move the network, in place; on another device than the program's it runs folded."""
         self.network.to(device)
         return self
+
+
+def _first(frames: Tensor) -> Tensor:
+    return frames[:, 0] if frames.dim() == 5 else frames
 
 
 def _first_line(error: Exception) -> str:

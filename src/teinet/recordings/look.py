@@ -24,6 +24,7 @@ from teinet.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from teinet.inference.recognizer import Recognizer
+    from teinet.models.optimized import Engine
 
 Answer = tuple[int, Timeline | VideoError]
 Reached = Callable[[int, float], object]
@@ -39,12 +40,14 @@ class Look:
     Args:
         weights: of the recogniser.
         device: where it computes.
+        engine: what makes it faster, as `Recognizer.optimize` takes it; None leaves it as it is.
         spacing, rules, span, hop, strip: as `timeline` takes them.
         partials: a folder for what is found so far of each recording; None keeps nothing.
     """
 
     weights: str
     device: str = "auto"
+    engine: Engine | None = None
     spacing: float | None = None
     rules: Rules | None = None
     span: int | None = None
@@ -58,6 +61,10 @@ class Look:
             return None
         where = os.fsencode(os.path.abspath(video))
         return self.partials / f"{blake2b(where, digest_size=8).hexdigest()}.safetensors"
+
+    def made_faster(self, recognizer: Recognizer) -> Recognizer:
+        """The recogniser as it is to look."""
+        return recognizer if self.engine is None else recognizer.optimize(engine=self.engine)
 
     def through(
         self,
@@ -160,7 +167,7 @@ def _answer(done: pool.Done) -> Timeline | VideoError:
 
 def _through(task: _Task, beat: pool.Beat) -> Timeline | VideoError:
     """What a process does."""
-    recognizer = _recognizer(task.look.weights, task.look.device, task.threads)
+    recognizer = _recognizer(task.look, task.threads)
     board = np.memmap(task.board, np.float64, "r+")
 
     def progress(second: float) -> None:
@@ -171,14 +178,14 @@ def _through(task: _Task, beat: pool.Beat) -> Timeline | VideoError:
 
 
 @lru_cache(1)
-def _recognizer(weights: str, device: str, threads: int) -> Recognizer:
+def _recognizer(look: Look, threads: int) -> Recognizer:
     import torch
 
     from teinet.inference.recognizer import Recognizer
 
     keep_freed_memory()
     torch.set_num_threads(threads)
-    return Recognizer.load(weights, device=device)
+    return look.made_faster(Recognizer.load(look.weights, device=look.device))
 
 
 @contextmanager

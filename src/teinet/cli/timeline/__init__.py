@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from teinet.cli.optimize import add_optimize_option
 from teinet.cli.rules import add_rules, read_rules
 from teinet.cli.text import printable
 from teinet.cli.timeline.forms import FORMS, check_scores, write_scores, writer
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_truth(parser)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    add_optimize_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -102,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
     look = Look(
         weights=str(args.weights),
         device=args.device,
+        engine=args.optimize,
         spacing=args.every,
         rules=rules,
         span=args.span,
@@ -154,7 +157,7 @@ def _answers(
     jobs = min(args.jobs, len(videos))
     if jobs > 1:
         return beside_each_other(look, videos, jobs, stop, progress.reached)
-    return one_by_one(look, recognizer, videos, stop, progress.reached)
+    return one_by_one(look, look.made_faster(recognizer), videos, stop, progress.reached)
 
 
 def _form(args: argparse.Namespace) -> str:
