@@ -97,6 +97,25 @@ def test_a_result_of_other_settings_counts_as_not_done(study_file, words, caplog
     assert main(["study", "run", str(study_file), *words, "--list"]) == 2
 
 
+def test_a_cell_of_two_studies_is_measured_once(study_file, words, capsys):
+    networks = {"causal": {"name": "tim_test_resnet", "causal": True}, "two-sided": {"name": "tim_test_resnet"}}
+    other = study_file.with_name("other.yaml")
+    other.write_text(yaml.safe_dump({"extends": "tiny.yaml", "networks": networks, "reference": "causal"}))
+    assert main(["study", "cell", str(study_file), "TIM/ann/0", *words, "--threads", "1", "--workers", "0"]) == 0
+    results = study_file.parent / "results"
+    tiny, study = Study.load(study_file), Study.load(other)
+    assert [str(cell) for cell in Done.load(study, results).cells] == ["two-sided/ann/0"]
+    there = Done.load(tiny, results).cells[tiny.cell("TIM/ann/0")]
+    assert Done.load(study, results).cells[study.cell("two-sided/ann/0")] == there
+    assert main(["study", "run", str(other), *words, "--list"]) == 0
+    assert "1 of 4 done" in capsys.readouterr().out
+
+    other.write_text(other.read_text() + "settings: {optim: {epochs: 3}}\n")
+    assert not Done.load(Study.load(other), results).cells
+    other.write_text(other.read_text().replace("epochs: 3", "epochs: 2") + "backwards: false\n")
+    assert not Done.load(Study.load(other), results).cells  # its results would lack what this one shows, or hold more
+
+
 def test_a_cell_that_fails_stops_no_other(study_file, words, capsys):
     said = yaml.safe_load(study_file.read_text())
     said["folds"] = {"nobody": {"train": "subject=carl"}, "ann": said["folds"]["ann"]}

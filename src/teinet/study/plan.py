@@ -54,6 +54,7 @@ class Study:
         reversals: pairs of classes that are each other played backwards.
         settings: of any section, laid over the recipe's, for all cells.
         file: that says all this. What it leaves out stands in the study beside it that `extends: FILE` names.
+        base: that study, whose cells count here too where they are the same.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Study:
     reversals: tuple[tuple[str, str], ...] = ()
     settings: Mapping[str, Settings] = field(default_factory=dict)
     file: Path = Path()
+    base: Study | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Study:
@@ -79,7 +81,8 @@ class Study:
         """
         path = Path(path)
         said = _read(path)
-        known = {f.name for f in fields(cls)} - {"name", "file"}
+        below = said.pop("extends", None)
+        known = {f.name for f in fields(cls)} - {"name", "file", "base"}
         if unknown := sorted(set(map(str, said)) - known):
             raise ConfigError(f"{path}: a study has no {unknown[0]!r}.{nearest(unknown[0], known)}")
         if missing := [key for key in ("title", "recipe", "data", "networks", "folds") if not said.get(key)]:
@@ -97,7 +100,8 @@ class Study:
         tuples = {"seeds": tuple(seeds), "cluster": tuple(said.get("cluster", ()))}
         tuples["reversals"] = tuple((str(a), str(b)) for a, b in said.get("reversals", ()))
         names = {key: {str(name): value for name, value in said[key].items()} for key in ("networks", "folds")}
-        return cls(name=path.stem, file=path, **{**said, **names, **tuples})
+        base = None if below is None else cls.load(path.parent / str(below))
+        return cls(name=path.stem, file=path, base=base, **{**said, **names, **tuples})
 
     def cells(self) -> Iterator[Cell]:
         """Every cell, in the order of work: a seed and a fold is done with all networks before the next begins."""
@@ -116,6 +120,16 @@ class Study:
         if name not in found:
             raise ConfigError(f"{self.file} has no cell {name!r}.{nearest(name, found)}")
         return found[name]
+
+    def same_in_base(self, cell: Cell) -> Cell | None:
+        """The cell of the study below that trains and tests the very same, under whatever name."""
+        base = self.base
+        if base is None or cell.fold not in base.folds:
+            return None
+        if (self.cluster, self.backwards) != (base.cluster, base.backwards):  # results hold these
+            return None
+        theirs = (replace(cell, network=network) for network in base.networks)
+        return next((other for other in theirs if base.digest(other) == self.digest(cell)), None)
 
     def recipe_of(self, cell: Cell, *, data_root: str | Path = ".", backbone_weights: str | None = None) -> Recipe:
         """All settings of a cell.
@@ -159,7 +173,7 @@ def _read(path: Path) -> Settings:
         raise ConfigError(f"{path} is no valid YAML: {error}") from None
     if not isinstance(said, dict):
         raise ConfigError(f"{path} is no study: it must hold title, recipe, data, networks and folds")
-    below = said.pop("extends", None)
+    below = said.get("extends")
     if below is None:
         return said
     if (path.parent / str(below)).resolve() == path.resolve():

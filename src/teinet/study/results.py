@@ -148,12 +148,15 @@ class Done:
 def read_result(study: Study, cell: Cell, results: str | Path) -> dict[str, Any] | None:
     """A cell's result; None where it is not done, or was measured with other settings (which is said).
 
+    A cell that is the same in the study that this one extends is measured once: its result there is the result here.
+
     Raises:
         ConfigError: the file is no result.
     """
     path = result_file(results, study, cell)
     if not path.is_file():
-        return None
+        same = study.same_in_base(cell)
+        return None if study.base is None or same is None else read_result(study.base, same, results)
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
         settings = result["settings"]

@@ -104,7 +104,11 @@ def run_cells(
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
-                    running.append(_begin(*waiting.popleft(), where, progress, epochs))
+                    study, cell = waiting.popleft()
+                    if read_result(study, cell, where.results) is not None:  # meanwhile: the same cell of another study
+                        progress.advance(overall)
+                        continue
+                    running.append(_begin(study, cell, where, progress, epochs))
                 time.sleep(_POLL)
                 for one in list(running):
                     progress.update(one.task, completed=len(read_log(one.folder / LOG)))
