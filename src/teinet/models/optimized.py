@@ -299,6 +299,7 @@ def _typed(past: Past, types: list[list[torch.dtype]]) -> Past:
 
 def frozen(device: torch.device) -> AbstractContextManager:
     """While torch.compile runs: on a CPU, weights become a part of the program. As its option it does nothing."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # on a CPU nobody misses CUDA
     import torch._inductor.config as inductor
 
     return inductor.patch(freezing=True) if device.type == "cpu" else nullcontext()
