@@ -23,8 +23,7 @@ from teinet.inference.timeline import Timeline, timeline
 from teinet.memory import keep_freed_memory
 
 if TYPE_CHECKING:
-    from teinet.inference.recognizer import Recognizer
-    from teinet.models.optimized import Engine
+    from teinet.inference.recognizer import Engine, Recognizer
 
 Answer = tuple[int, Timeline | VideoError]
 Reached = Callable[[int, float], object]
