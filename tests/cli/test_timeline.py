@@ -66,6 +66,23 @@ def test_every_form_tells_the_same_events(place, capsys):
     assert all(event.label in table and clock(event.start) in table for event in want)
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_faster_network_tells_the_same_events(place, monkeypatch, capsys, jobs):
+    assert main([*words(place, "films"), "--json"]) == 0
+    want = json.loads(capsys.readouterr().out)
+    asked = []
+    optimize = teinet.Recognizer.optimize
+    monkeypatch.setattr(teinet.Recognizer, "optimize", lambda self, **o: asked.append(o) or optimize(self, **o))
+    assert main([*words(place, "films", jobs=jobs, optimize="folded"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert asked == ([{"engine": "folded"}] if jobs == 1 else [])  # two jobs: in their processes
+    for ours, theirs in zip(found, want, strict=True):
+        assert ours["path"] == theirs["path"] and len(ours["events"]) == len(theirs["events"])
+        for event, like in zip(ours["events"], theirs["events"], strict=True):
+            assert event["label"] == like["label"] and event["start"] == like["start"]
+            assert event["score"] == pytest.approx(like["score"], abs=1e-4)
+
+
 def test_a_folder_and_a_file_to_write(place, tmp_path, capsys):
     assert main(words(place, "films", output=tmp_path / "out.csv")) == 0
     rows = list(csv.DictReader((tmp_path / "out.csv").open()))

@@ -54,6 +54,15 @@ def test_events_are_json_lines_and_the_rest_is_said_aside(place, capsys):
     assert re.search(r"^door: 31 steps$", err, re.MULTILINE)
 
 
+def test_a_faster_network_sees_the_same(place, capsys):
+    said = []
+    for more in ((), ("--optimize", "folded")):
+        assert main(words(place, "--fast", *more)) == 0
+        events = [line for line in lines(capsys.readouterr().out) if line["what"] in ("begin", "end")]
+        said.append([(event["what"], event["label"], event["start"]) for event in events])
+    assert said[0] == said[1] and said[0]
+
+
 def test_a_file_is_added_to(place, tmp_path, capsys):
     target = tmp_path / "events.jsonl"
     target.write_text('{"what": "before"}\n')
