@@ -169,10 +169,9 @@ class WindowRows:
         if not waiting:
             return []
         clips = torch.stack([window.picture for window in waiting]).to(self._recognizer.device)
-        if len(clips) < self._together and is_compiled(
-            self._recognizer.model
-        ):  # not a second program for the last ones
-            clips = torch.cat([clips, clips[-1:].expand(self._together - len(clips), *clips.shape[1:])])
+        missing = self._together - len(clips)
+        if missing > 0 and is_compiled(self._recognizer.model):  # no second program for the last ones
+            clips = torch.cat([clips, clips[-1:].expand(missing, *clips.shape[1:])])
         with torch.inference_mode():
             scores = self._recognizer.model(clips).double().softmax(1).cpu().numpy()[: len(waiting)]
         return [Row(window.second, row, window.begins) for window, row in zip(waiting, scores, strict=True)]

@@ -164,12 +164,12 @@ class Stream:
         size, device = recognizer.preprocessing.size, recognizer.device
         frames = torch.zeros(batch, 3, size, size, dtype=torch.uint8, device=device)
         past = self._network.blank(frames)
-        if state == "fp16":
-            past = tuple(tuple(t.half() if t.dim() == 4 else t for t in module) for module in past)
         if is_compiled(recognizer.model):
             if together > 1:
                 frames = frames[:, None].repeat(1, together, 1, 1, 1)
             self._network = CompiledStep(recognizer.model, self._network, frames, past)
+        if state == "fp16":
+            past = tuple(tuple(t.half() if t.dim() == 4 else t for t in module) for module in past)
         self.state = StreamState(
             past=past,
             frames=torch.zeros(batch, dtype=torch.int64),

@@ -237,13 +237,13 @@ class CompiledStep:
         model: the optimised classifier, which keeps the program.
         network: made of it.
         frames: (N, 3, H, W) or (N, K, 3, H, W) uint8, an example.
-        past: blank, of the number types that states are kept in.
+        past: blank, of the number types that the network computes in; states may be kept in others.
     """
 
     def __init__(self, model: OptimizedClassifier, network: SteppingClassifier, frames: Tensor, past: Past):
         self.network = network
         self._shape, self._device = frames.shape, frames.device
-        self._types = [[tensor.dtype for tensor in kept] for kept in network.blank(_first(frames))]
+        self._types = [[tensor.dtype for tensor in kept] for kept in past]
         kind = (frames.shape, frames.device)
         with _ONE_AT_A_TIME:
             if kind not in model._steps:
@@ -283,10 +283,6 @@ class CompiledStep:
         """Move the network, in place; on another device than the program's it runs folded."""
         self.network.to(device)
         return self
-
-
-def _first(frames: Tensor) -> Tensor:
-    return frames[:, 0] if frames.dim() == 5 else frames
 
 
 def _first_line(error: Exception) -> str:
