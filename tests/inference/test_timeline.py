@@ -60,6 +60,19 @@ def test_a_two_sided_network_gives_what_separate_windows_give(film, hop, starts)
     np.testing.assert_allclose(found.times, middles, atol=1e-3)
 
 
+def test_compiled_windows_are_always_as_many(film, monkeypatch):
+    recognizer = make("teinet", causal=False)
+    want = timeline(recognizer, film, spacing=0.2, hop=2)
+    assert len(want.times) % 2  # the last window is alone
+    sizes = []
+    recognizer.model.register_forward_pre_hook(lambda model, inputs: sizes.append(len(inputs[0])))
+    monkeypatch.setattr("teinet.inference.rows.is_compiled", lambda model: True)
+    found = timeline(recognizer, film, spacing=0.2, hop=2)
+    assert set(sizes) == {2}
+    np.testing.assert_array_equal(found.times, want.times)
+    np.testing.assert_allclose(found.scores, want.scores, atol=1e-6)
+
+
 @pytest.mark.parametrize("causal", [True, False])
 def test_a_recording_shorter_than_a_clip_still_has_an_answer(tmp_path, causal):
     path = miniatures.write(tmp_path / "short.mp4", 0, length=3, rate=10)
