@@ -1,7 +1,8 @@
 """Writes which fold each clip of a list belongs to, as its column `fold`, 1 to K:
 python benchmarks/evidence/folds.py LIST.csv --group source_video
 
-The folds are the library's own (data.folds, data.group, seed 0): groups stay whole, each fold has its share of every class.
+The folds are the library's own (data.folds, data.group, seed 0): groups stay whole, each fold has its share of each
+class.
 """
 
 from __future__ import annotations

@@ -51,12 +51,15 @@ def test_the_digest_follows_what_decides_and_nothing_else(study_file):
     assert study.digest(study.cell("TSN/bob/0")) != study.digest(cell) != study.digest(study.cell("TIM/ann/0"))
     before = study.digest(cell)
     assert Study.load(changed(study_file, settings={"clip": {"size": 32, "mirror": False}})).digest(cell) == before
+    assert Study.load(changed(study_file, views="3x1")).digest(cell) != before
+    assert Study.load(study_file).digest(cell, training=True) == before  # it is tested anew, not trained anew
     assert Study.load(changed(study_file, settings={"optim": {"lr": 0.03}})).digest(cell) != before
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
+        ({"views": "many"}, "views 'many': write clips x crops"),
         ({"recipes": 1}, "a study has no 'recipes'. Did you mean 'recipe'?"),
         ({"networks": {}}, "a study needs 'networks'"),
         ({"folds": {"a": "subject=1"}}, "folds must hold names with settings below them"),

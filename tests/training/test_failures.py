@@ -117,6 +117,14 @@ def test_a_batch_without_any_readable_clip_is_survived(train, tmp_path, clips):
         (("--optim.momentum", "1"), "optim.momentum is 1.0"),
         (("--optim.label_smoothing", "2"), "optim.label_smoothing is 2.0"),
         (("--optim.freeze_bn", "all", "--optim.recompute_bn", "2"), "set one"),
+        (
+            ("--optim.freeze_stages", "5"),
+            "optim.freeze_stages is 5; it must lie between 0",
+        ),
+        (
+            ("--optim.freeze_stages", "3", "--model", "teinet_resnet10t"),
+            "stage 2, 3 as they are, at random",
+        ),
         (("--optim.lr", ".nan"), "optim.lr is nan"),
         (("--clip.short_side", "16"), "smaller than clip.size"),
         (("--clip.scales", "[2]"), "scales must be"),

@@ -47,6 +47,23 @@ def test_frozen_batch_norms_keep_their_statistics_and_weights(train, tmp_path):
         assert all(torch.equal(start[w], end[w]) for w in (k.replace("running_mean", "weight") for k in still))
 
 
+def test_frozen_stages_keep_weights_and_statistics_and_the_rest_learns(train, tmp_path):
+    weights = {}
+    for epochs in (1, 2):
+        name = f"run{epochs}"
+        words = ("--model", "tim_resnet10t", "--optim.freeze_stages", 3, "--optim.recompute_bn", 1, "--name", name)
+        code, run, lines = train(*words, "--epochs", epochs, "--data.val_share", 0)
+        assert code == 0 and lines == []
+        weights[epochs] = load_file(run.parent / name / "last.safetensors")
+    differ = {key for key, value in weights[1].items() if not torch.equal(value, weights[2][key])}
+    early = {key for key in weights[1] if key.startswith(("conv1", "bn1", "layer1.", "layer2."))}
+    assert early and not differ & early
+    late = {
+        key for key in weights[1] if key not in early and key.endswith(("conv1.weight", "fc.weight", "running_mean"))
+    }
+    assert late <= differ
+
+
 def test_recomputed_statistics_are_those_of_the_batches():
     torch.manual_seed(0)
     network = create_model("tim_resnet10t", num_classes=3, num_frames=2).eval()

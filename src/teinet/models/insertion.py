@@ -221,7 +221,7 @@ def _measure(cnn: nn.Module, blocks: dict[str, Place]) -> None:
     for name, place in blocks.items():
         watch(name, place)
     try:
-        with _undisturbed(cnn):
+        with undisturbed(cnn):
             _probe(cnn)
     finally:
         for handle in handles:
@@ -246,7 +246,7 @@ def _probe(cnn: nn.Module) -> None:
 
 
 @contextmanager
-def _undisturbed(cnn: nn.Module) -> Iterator[None]:
+def undisturbed(cnn: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; every module's mode and the random state are put back."""
     modes = [(module, module.training) for module in cnn.modules()]
     devices = {p.device for p in cnn.parameters() if p.device.type == "cuda"}

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from teinet.benchmark.machine import machine
 from teinet.data.splits import load_splits, read_config
+from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.scores import Scores
@@ -59,10 +60,10 @@ def run_cell(
     recipe = replace(recipe, run=run).with_absolute_paths()
     train(recipe, resume=folder if (folder / STATE).is_file() else None, console=console)
     began = time.monotonic()
-    forwards = _tested(folder, recipe, backwards=False)
+    forwards = _tested(folder, recipe, study.views, backwards=False)
     tests = {"test": forwards}
     if study.backwards:
-        tests["backwards"] = _tested(folder, recipe, backwards=True)
+        tests["backwards"] = _tested(folder, recipe, study.views, backwards=True)
     facts, log = read_json(folder / FACTS), read_log(folder / LOG)
     result = {
         "study": study.name,
@@ -92,7 +93,7 @@ def run_cell(
 
 def run_folder(work: str | Path, study: Study, cell: Cell) -> Path:
     """Where a cell's run lies: by its settings' hash too, so that a run of other settings is never gone on with."""
-    return Path(work) / study.name / f"{cell.slug}--{study.digest(cell)}"
+    return Path(work) / study.name / f"{cell.slug}--{study.digest(cell, training=True)}"
 
 
 def result_file(results: str | Path, study: Study, cell: Cell) -> Path:
@@ -100,11 +101,12 @@ def result_file(results: str | Path, study: Study, cell: Cell) -> Path:
     return Path(results) / study.name / f"{cell.slug}.json"
 
 
-def _tested(folder: Path, recipe: Recipe, *, backwards: bool) -> Scores:
+def _tested(folder: Path, recipe: Recipe, views: Views, *, backwards: bool) -> Scores:
     plan = Plan(
         batch_size=recipe.optim.batch_size,
         workers=recipe.run.workers,
         backwards=backwards,
+        views=views,
         hardware=Hardware(accelerator=recipe.run.accelerator, precision=precision(recipe)),
     )
     return test(folder, plan, reuse=True).scores

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from teinet.data.views import Views
 from teinet.errors import ConfigError, nearest
 from teinet.training import recipes
 from teinet.training.recipe import Recipe
@@ -53,6 +54,7 @@ class Study:
         backwards: also test each network on clips played backwards.
         reversals: pairs of classes that are each other played backwards.
         settings: of any section, laid over the recipe's, for all cells.
+        views: how each test looks at a clip, clips x crops.
         file: that says all this. What it leaves out stands in the study beside it that `extends: FILE` names.
         base: that study, whose cells count here too where they are the same.
     """
@@ -69,6 +71,7 @@ class Study:
     backwards: bool = False
     reversals: tuple[tuple[str, str], ...] = ()
     settings: Mapping[str, Settings] = field(default_factory=dict)
+    views: Views = field(default_factory=Views)
     file: Path = Path()
     base: Study | None = None
 
@@ -94,6 +97,10 @@ class Study:
         seeds = said.get("seeds", [0])
         if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
             raise ConfigError(f"{path}: seeds is {seeds!r}; it must be a list of whole numbers, such as [0, 1]")
+        try:
+            views = Views.parse(said.get("views", "1x1"))
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
         if said.get("reference") and said["reference"] not in said["networks"]:
             hint = nearest(str(said["reference"]), said["networks"])
             raise ConfigError(f"{path}: reference {said['reference']!r} is none of the networks.{hint}")
@@ -101,7 +108,7 @@ class Study:
         tuples["reversals"] = tuple((str(a), str(b)) for a, b in said.get("reversals", ()))
         names = {key: {str(name): value for name, value in said[key].items()} for key in ("networks", "folds")}
         base = None if below is None else cls.load(path.parent / str(below))
-        return cls(name=path.stem, file=path, base=base, **{**said, **names, **tuples})
+        return cls(name=path.stem, file=path, base=base, **{**said, **names, **tuples, "views": views})
 
     def cells(self) -> Iterator[Cell]:
         """Every cell, in the order of work: a seed and a fold is done with all networks before the next begins."""
@@ -150,8 +157,8 @@ class Study:
         model = replace(recipe.model, backbone_weights=backbone_weights or recipe.model.backbone_weights)
         return replace(recipe, data=data, model=model)
 
-    def digest(self, cell: Cell) -> str:
-        """A hash of the settings that decide what a cell measures; those of the machine are left out.
+    def digest(self, cell: Cell, *, training: bool = False) -> str:
+        """A hash of the settings that decide what a cell measures, or only what it learns; the machine's are left out.
 
         What stands at its default is left out too, so that a setting which is new to the library changes no hash.
         """
@@ -161,7 +168,8 @@ class Study:
             section: {key: value for key, value in recipe[section].items() if value != default[section][key]}
             for section in ("data", "model", "clip", "optim")
         }
-        return hashlib.sha256(json.dumps([decides, cell.seed], sort_keys=True).encode()).hexdigest()[:16]
+        said = [decides, cell.seed] if training or self.views == Views() else [decides, cell.seed, str(self.views)]
+        return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _read(path: Path) -> Settings:

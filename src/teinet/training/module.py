@@ -18,6 +18,7 @@ from teinet.evaluation.evaluate import Scoring
 from teinet.evaluation.hardware import gather
 from teinet.models.classifier import VideoClassifier
 from teinet.models.gradient_checkpointing import set_gradient_checkpointing
+from teinet.models.stages import layers_up_to
 from teinet.training.optim import build_optimizer, build_schedule, parameter_groups
 from teinet.training.recipe import Recipe
 
@@ -57,6 +58,13 @@ class TrainingModule(Scoring):
         self._rate = 0.0  # of the last step
         self.validated = -1  # the epoch that was validated last
         self.frozen = frozen_norms(model, recipe.optim.freeze_bn)
+        if recipe.optim.freeze_stages:
+            still = layers_up_to(model, recipe.optim.freeze_stages, size=recipe.clip.size)
+            for layer in still:
+                for parameter in layer.parameters(recurse=False):
+                    parameter.requires_grad_(False)
+            known = {id(norm) for norm in self.frozen}
+            self.frozen += [norm for norm in frozen_norms(nn.ModuleList(still), "all") if id(norm) not in known]
         for norm in self.frozen:
             norm.requires_grad_(False)
 

@@ -106,6 +106,7 @@ class OptimConfig:
         head_lr_scale: the last layer's weight learns this many times as fast, its bias twice that.
         bias_lr_scale: other biases learn this many times as fast.
         freeze_bn: batch norms that keep their statistics and weights: none, all_but_first, all.
+        freeze_stages: what does not learn at all: 0 nothing, 1 the stem, 2 to 4 also the stages up to res2, res3, res4.
         recompute_bn: batches of training clips over which batch-norm statistics are recomputed before each validation
             or, in epochs without one, at their end; 0 leaves the running averages.
         gradient_checkpointing: what is computed again in the backward pass instead of being kept: none, temporal (the
@@ -129,6 +130,7 @@ class OptimConfig:
     head_lr_scale: float = 5.0
     bias_lr_scale: float = 2.0
     freeze_bn: Literal["none", "all_but_first", "all"] = "none"
+    freeze_stages: int = 0
     recompute_bn: int = 0
     gradient_checkpointing: Literal["none", "temporal", "blocks"] = "none"
     label_smoothing: float = 0.0
@@ -260,6 +262,10 @@ class Recipe:
         for name, value in shares.items():
             if not 0 <= value < 1:
                 raise ConfigError(f"{name} is {value}; it must lie between 0 and 1, 1 itself not included")
+        if not 0 <= self.optim.freeze_stages <= 4:
+            raise ConfigError(
+                f"optim.freeze_stages is {self.optim.freeze_stages}; it must lie between 0 (nothing) and 4 (up to res4)"
+            )
         if self.optim.freeze_bn == "all" and self.optim.recompute_bn:
             raise ConfigError("optim.freeze_bn all keeps the statistics that optim.recompute_bn would replace; set one")
         if self.optim.warmup >= self.optim.epochs:

@@ -122,12 +122,15 @@ def _announce(console: Console, parts: Parts, folder: Path) -> None:
     recipe, splits = parts.recipe, parts.splits
     counts = ", ".join(f"{len(clips)} {split}" for split, clips in splits.items())
     config = recipe.optim
+    up_to = config.freeze_stages
+    frozen = [] if not up_to else [f"frozen         the stem{f' and the stages up to res{up_to}' if up_to > 1 else ''}"]
     lines = [
         f"[bold]{recipe.model.name}[/bold]  {recipe.model.num_frames} frames of {recipe.clip.size} px, "
         f"{len(splits['train'].class_names)} classes",
         f"clips          {counts}; format {splits.source.format}",
         f"learning rate  {rate_in_words(recipe)}",
         f"schedule       {config.schedule}, {config.epochs} epochs; {precision(recipe)}, {parts.data.workers} workers",
+        *frozen,
         f"folder         {folder}  ({LAST}, log.csv, {CURVES}, tensorboard/)",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)

@@ -1,0 +1,54 @@
+"""Chooses the recipe of each reported fold of fights by clips of other folds:
+python benchmarks/evidence/choose.py DATA/fights/clips.csv
+
+Each cell of the searches trained on three folds and named the clips of two, j and k. For fold k the mean over
+networks of what was right among the clips of j decides, and for j that among those of k: no clip chooses its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections import defaultdict
+from pathlib import Path
+from statistics import fmean
+
+RESULTS = Path(__file__).parents[1] / "results" / "evidence"
+
+
+def shares(study: str, fold_of: dict[str, int]) -> dict[int, dict[str, list[bool]]]:
+    """By reported fold and network of a study: was each clip of another fold, that it did not train on, named right?"""
+    right: dict[int, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for file in sorted((RESULTS / study).glob("*.json")):
+        cell = json.loads(file.read_text())
+        folds = [fold_of[clip] for clip in cell["clips"]]
+        for reported in set(folds):
+            for fold, said, true in zip(folds, cell["test"]["predicted"], cell["labels"], strict=True):
+                if fold != reported:
+                    right[reported][cell["cell"]["network"]].append(said == true)
+    return right
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("list", type=Path)
+    parser.add_argument("--studies", nargs="+", default=["search_fights_free", "search_fights_late", "search_fights_dense"])
+    args = parser.parse_args()
+    with args.list.open(newline="", encoding="utf-8") as file:
+        fold_of = {row["path"]: int(row["fold"]) for row in csv.DictReader(file)}
+    found = {study: shares(study, fold_of) for study in args.studies}
+    for reported in sorted(set(fold_of.values())):
+        means = {}
+        for study, right in found.items():
+            networks = {name: fmean(clips) for name, clips in right[reported].items()}
+            if networks:
+                means[study] = fmean(networks.values())
+                each = ", ".join(f"{name} {100 * share:.1f}" for name, share in networks.items())
+                print(f"fold {reported}  {study:<22} {100 * means[study]:.1f} %  ({each})")
+        if len(means) == len(found):
+            print(f"fold {reported}  -> {max(means, key=means.get)}\n")
+
+
+if __name__ == "__main__":
+    main()
