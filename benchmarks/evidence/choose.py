@@ -33,7 +33,8 @@ def shares(study: str, fold_of: dict[str, int]) -> dict[int, dict[str, list[bool
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("list", type=Path)
-    parser.add_argument("--studies", nargs="+", default=["search_fights_free", "search_fights_late", "search_fights_dense"])
+    candidates = [f"search_fights_{name}" for name in ("free", "late", "dense")]
+    parser.add_argument("--studies", nargs="+", default=candidates)
     args = parser.parse_args()
     with args.list.open(newline="", encoding="utf-8") as file:
         fold_of = {row["path"]: int(row["fold"]) for row in csv.DictReader(file)}
