@@ -42,6 +42,14 @@ def test_paths_hold_wherever_the_run_is_looked_at_from(tmp_path, monkeypatch) ->
     assert absolute.model.backbone_weights == str(Path.home() / "w.safetensors")
 
 
+def test_a_shipped_recogniser_goes_by_its_name_wherever_the_recipe_is_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe(model=ModelConfig(weights="motion_pairs"))
+    assert recipe.with_absolute_paths().model.weights == "motion_pairs"
+    (tmp_path / "motion_pairs").mkdir()  # what exists goes before a name
+    assert recipe.with_absolute_paths().model.weights == str(tmp_path / "motion_pairs")
+
+
 def test_the_defaults_are_the_papers_for_something_something() -> None:
     """Section 4.2: 50 epochs, 0.01 for 64 clips, SGD with momentum 0.9 and weight decay 1e-4, eight frames of 224."""
     recipe = Recipe()

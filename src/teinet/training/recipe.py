@@ -10,6 +10,7 @@ from teinet.data.splits import DataConfig
 from teinet.data.watch import READ_TIMEOUT
 from teinet.errors import ConfigError
 from teinet.evaluation.published import Published
+from teinet.models.checkpoint import shipped_file
 
 REQUIRED = "REQUIRED"  # in place of a path that only the user can know
 
@@ -32,8 +33,8 @@ class ModelConfig:
         dropout: share of features dropped before the classifier, 0 to below 1.
         pretrained: start from timm's ImageNet weights (downloaded once).
         backbone_weights: start from this local file of 2-D weights instead.
-        weights: start from this trained recogniser (fine-tuning); its head is kept only where the classes are the same.
-            REQUIRED, in a recipe, asks for it.
+        weights: start from this trained recogniser (a file, a run's folder, a shipped one's name); its head is
+            kept only where the classes are the same. REQUIRED, in a recipe, asks for it.
     """
 
     name: str = "teinet_resnet50"
@@ -213,8 +214,11 @@ class Recipe:
 
         paths = ("path", "root", "val_path", "test_path", "labels")
         data = replace(self.data, **{name: absolute(getattr(self.data, name)) for name in paths})
-        weights, backbone_weights = absolute(self.model.weights), absolute(self.model.backbone_weights)
-        return replace(self, data=data, model=replace(self.model, weights=weights, backbone_weights=backbone_weights))
+        start = self.model.weights
+        shipped = start is not None and not Path(start).exists() and shipped_file(start) is not None
+        weights = start if shipped else absolute(start)  # what comes with the library goes by its name
+        model = replace(self.model, weights=weights, backbone_weights=absolute(self.model.backbone_weights))
+        return replace(self, data=data, model=model)
 
     def check(self) -> None:
         """Refuse values that no run can use.
