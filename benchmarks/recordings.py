@@ -28,7 +28,7 @@ from teinet.benchmark.machine import machine
 from teinet.cli.truth import print_report
 from teinet.data.annotations import Recording, read_annotations
 from teinet.errors import TeinetError
-from teinet.evaluation.segments import SegmentReport, detections, lag_of, measure
+from teinet.evaluation.segments import SegmentReport, detections, measure
 from teinet.inference import timeline
 from teinet.inference.events import Event, Events, Rules
 from teinet.inference.pace import Pace
@@ -42,11 +42,12 @@ LEAST = (0.0, 0.1, 0.2, 0.5, 1.0)  # seconds
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """One recording seen by one network: (n,) seconds, (n, classes) scores."""
+    """One recording seen by one network: (n,) seconds, (n, classes) scores, seconds until they can be known."""
 
     recording: Recording
     times: np.ndarray
     scores: np.ndarray
+    lag: float
 
 
 def look(
@@ -56,7 +57,7 @@ def look(
     began, found = time.perf_counter(), []
     for recording in track(recordings, description="looking", console=Console(stderr=True), transient=True):
         seen = timeline(recognizer, recording.path, spacing=every, **options)
-        found.append(Looked(recording, seen.times, seen.scores))
+        found.append(Looked(recording, seen.times, seen.scores, seen.lag))
     return found, sum(r.seconds for r in recordings) / max(time.perf_counter() - began, 1e-9)
 
 
@@ -73,12 +74,10 @@ def events_of(times: np.ndarray, scores: np.ndarray, class_names: Sequence[str],
     return [change.event for change in changes if change.what == "end"]
 
 
-def measured(
-    looked: Sequence[Looked], class_names: Sequence[str], rules: Rules, *, lag: float, step: float
-) -> SegmentReport:
+def measured(looked: Sequence[Looked], class_names: Sequence[str], rules: Rules, *, step: float) -> SegmentReport:
     """The measures of some recordings under some rules."""
     found = [
-        detections(events_of(each.times, each.scores, class_names, rules), each.times, least=rules.least, lag=lag)
+        detections(events_of(each.times, each.scores, class_names, rules), each.times, least=rules.least, lag=each.lag)
         for each in looked
     ]
     return measure([each.recording for each in looked], found, step=step)
@@ -90,14 +89,14 @@ def quality(report: SegmentReport) -> float:
 
 
 def choose(
-    looked: Sequence[Looked], class_names: Sequence[str], nothing: tuple[str, ...], *, lag: float, step: float
+    looked: Sequence[Looked], class_names: Sequence[str], nothing: tuple[str, ...], *, step: float
 ) -> tuple[Rules, float]:
     """The best rules of the grid on these recordings, the first of those that are alike, and how good they are."""
     grid = (
         Rules(begin=begin, end=round(share * begin, 3), least=least, nothing=nothing)
         for begin, share, least in product(BEGIN, END, LEAST)
     )
-    rated = [(rules, quality(measured(looked, class_names, rules, lag=lag, step=step))) for rules in grid]
+    rated = [(rules, quality(measured(looked, class_names, rules, step=step))) for rules in grid]
     return max(rated, key=lambda pair: pair[1])
 
 
@@ -120,10 +119,9 @@ def run(weights: str, args: argparse.Namespace, *, causal: bool) -> dict:
     every = args.every or recognizer.spacing
     how = {"span": args.span, "hop": args.hop}
     seen, _ = look(recognizer, tuning, args.every, **how)
-    lag = lag_of(recognizer, every)
-    rules, tuned = choose(seen, names, nothing, lag=lag, step=args.step)
+    rules, tuned = choose(seen, names, nothing, step=args.step)
     seen, speed = look(recognizer, reported, args.every, **how)
-    report = measured(seen, names, rules, lag=lag, step=args.step)
+    report = measured(seen, names, rules, step=args.step)
     Console().print(f"{weights} ({'causal, stepping' if causal else 'two-sided, windows'})", style="bold", markup=False)
     Console().print(f"rules: {', '.join(f'{k} {v}' for k, v in asdict(rules).items() if v != ())}", markup=False)
     print_report(report, Console())
@@ -132,7 +130,7 @@ def run(weights: str, args: argparse.Namespace, *, causal: bool) -> dict:
         "causal": causal,
         "num_frames": recognizer.num_frames,
         "spacing": every,
-        "lag": round(lag, 4),
+        "lag": round(seen[0].lag, 4),
         **({"span": args.span or recognizer.num_frames} if causal else {"hop": args.hop or recognizer.num_frames // 2}),
         "rules": asdict(rules),
         "tuning": {"recordings": len(tuning), "mean_f1": round(tuned, 4)},

@@ -9,10 +9,9 @@ from statistics import median
 import numpy as np
 import pytest
 
-import teinet
 from teinet.data.annotations import Recording, Segment
 from teinet.errors import ConfigError
-from teinet.evaluation.segments import Detection, detections, lag_of, measure
+from teinet.evaluation.segments import Detection, detections, measure
 from teinet.inference.events import Event, Events, Rules
 
 
@@ -183,9 +182,3 @@ def test_the_last_event_and_one_before_a_gap_last_as_long_as_between_two_scores(
     assert last.end == gap.end == pytest.approx(0.6) and last.announced == 0
     (alone,) = detections([Event(label="a", start=3.0, end=3.0, score=1, peak=1)], np.array([3.0]), least=0)
     assert (alone.start, alone.end, alone.announced) == (3.0, 3.0, 3.0)
-
-
-@pytest.mark.parametrize(("causal", "lag"), [(True, 0.0), (False, 0.3)])
-def test_a_two_sided_network_knows_a_windows_middle_when_its_last_frame_comes(causal, lag):
-    model = teinet.create_model("teinet_test_resnet", num_classes=2, num_frames=4, causal=causal)
-    assert lag_of(teinet.Recognizer(model, ["a", "b"]), spacing=0.2) == pytest.approx(lag)

@@ -14,7 +14,8 @@ from teinet.data.transforms import Preprocessing
 from teinet.data.transforms import test_crops as cut_crops
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.inference import timeline
-from teinet.inference.events import Rules
+from teinet.inference.events import Events, Rules
+from teinet.inference.rows import Span
 from teinet.inference.strip import StripMaker
 from teinet.models import set_num_frames
 from tests import miniatures
@@ -42,8 +43,29 @@ def test_a_causal_network_gives_what_single_steps_give(film, name):
     frames = read_clip(film, lambda n: np.arange(0, n, 2))
     stream = recognizer.stream(span=3)
     steps = [stream.step([picture]) for picture in frames.data]
-    np.testing.assert_allclose(found.times, frames.times, atol=1e-3)
+    firsts = np.maximum(np.arange(len(steps)) - 2, 0)
+    np.testing.assert_allclose(found.times, (frames.times[firsts] + frames.times) / 2, atol=1e-3)
     np.testing.assert_allclose(found.scores, np.concatenate([step.scores for step in steps]), atol=2e-4)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_score_is_known_when_the_last_of_its_frames_comes(film, causal):
+    found = timeline(make("teinet", causal=causal), film, spacing=0.2)
+    assert found.lag == pytest.approx(0.3) and found.times[-1] + found.lag == pytest.approx(6.0, abs=1e-3)
+    if causal:
+        assert timeline(make("teinet", causal=True), film, spacing=0.2, span=1).lag == 0
+
+
+@pytest.mark.parametrize("frames", [1, 4, 9])
+def test_averaging_moves_no_event(frames):
+    """Frames 20 to 39 are a's; the mean over the last ones crosses one half where half of them are."""
+    signal = (np.arange(60) // 20 == 1).astype(float)
+    span, events, changes = Span(frames), Events(["a", "b"], Rules(begin=0.5, end=0.5, least=0)), []
+    for n in range(60):
+        score = signal[max(0, n + 1 - frames) : n + 1].mean()
+        changes += events.feed(span.feed(n / 10, n == 0), np.array([score, 0.0]))
+    (event,) = [change.event for change in changes if change.what == "end"]
+    assert event.start == pytest.approx(2.0, abs=0.06) and event.end == pytest.approx(3.9, abs=0.06)
 
 
 @pytest.mark.parametrize(

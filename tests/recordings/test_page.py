@@ -30,6 +30,7 @@ def recording(count: int, events: tuple[Event, ...] = (), length: float = 7200.0
         scores=scores,
         events=events,
         spacing=0.25,
+        lag=0.0,
         restarts=0,
         until=length,
         strip=maker.strip,

@@ -52,7 +52,7 @@ class Truth:
     def __init__(self, path: str, videos: Sequence[Path], recognizer: Recognizer, rules: Rules):
         from teinet.data.annotations import annotated_rows, read_recording
 
-        self._recognizer, self._rules = recognizer, rules
+        self._rules = rules
         rows = {
             os.path.realpath(file): own
             for file, own in annotated_rows(path, class_names=recognizer.class_names, nothing=rules.nothing).items()
@@ -82,11 +82,11 @@ class Truth:
 
     def take(self, number: int, timeline: Timeline) -> None:
         """Take the timeline of video `number`."""
-        from teinet.evaluation.segments import detections, lag_of
+        from teinet.evaluation.segments import detections
 
         if number in self._recordings:
-            lag = lag_of(self._recognizer, timeline.spacing)
-            self._found[number] = detections(timeline.events, timeline.times, least=self._rules.least, lag=lag)
+            least, lag = self._rules.least, timeline.lag
+            self._found[number] = detections(timeline.events, timeline.times, least=least, lag=lag)
 
     def report(self) -> SegmentReport:
         """The measures of all videos taken so far."""

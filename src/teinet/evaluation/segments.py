@@ -11,16 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import mean, median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from teinet.data.annotations import Recording, Segment
 from teinet.errors import ConfigError
 from teinet.inference.events import Event
-
-if TYPE_CHECKING:
-    from teinet.inference.recognizer import Recognizer
 
 OVERLAPS = (0.1, 0.25, 0.5)
 
@@ -114,7 +111,7 @@ def detections(events: Sequence[Event], times: np.ndarray, *, least: float, lag:
         events: of `Timeline.events`.
         times: (n,) seconds of the scores, `Timeline.times`.
         least: seconds that an event must last, as in the rules by which it was found.
-        lag: seconds from the time that a score bears to the moment at which it can be known; see `lag_of`.
+        lag: seconds from the time that a score bears to the moment at which it can be known, `Timeline.lag`.
     """
     gap = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     found = []
@@ -127,17 +124,6 @@ def detections(events: Sequence[Event], times: np.ndarray, *, least: float, lag:
         announced = float(times[known]) if known < len(times) else event.end
         found.append(Detection(label=event.label, start=event.start, end=end, announced=announced + lag))
     return found
-
-
-def lag_of(recognizer: Recognizer, spacing: float) -> float:
-    """Seconds from the time that a score of a timeline bears to the moment at which it can be known.
-
-    A causal network's score bears the time of the last frame in it: 0. A two-sided one's bears the middle of its window
-    of T frames, whose last frame comes (T - 1) / 2 spacings later.
-    """
-    from teinet.models.insertion import is_causal
-
-    return 0.0 if is_causal(recognizer.model) else (recognizer.num_frames - 1) / 2 * spacing
 
 
 def measure(

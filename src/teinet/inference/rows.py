@@ -31,7 +31,7 @@ class Taken(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Scores (classes,) at a second, and whether a stream begins with them."""
+    """Scores (classes,), the second in the middle of the frames that they are of, and whether a stream begins there."""
 
     second: float
     scores: np.ndarray
@@ -71,11 +71,30 @@ def rows_of(recognizer: Recognizer, *, span: int | None = None, hop: int | None 
     return CausalRows(recognizer, span) if is_causal(recognizer.model) else WindowRows(recognizer, hop)
 
 
+class Span:
+    """The middle of the frames that a stream's score averages over, which is the time that it speaks of.
+
+    Args:
+        frames: how many of the last ones, at least 1.
+    """
+
+    def __init__(self, frames: int):
+        self.seconds: deque[float] = deque(maxlen=frames)
+
+    def feed(self, second: float, begins: bool) -> float:
+        """Take the second of the next frame, which may begin a stream; returns the middle."""
+        if begins:
+            self.seconds.clear()
+        self.seconds.append(second)
+        return (self.seconds[0] + second) / 2
+
+
 class CausalRows:
     """A row for each frame: the network goes on with what it remembers, some frames at a time."""
 
     def __init__(self, recognizer: Recognizer, span: int | None = None):
         self._stream = Stream(recognizer, span=span, together=_CHUNK)
+        self._span = Span(self._stream.span)
         self._waiting: list[Taken] = []
 
     def feed(self, frame: Taken) -> list[Row]:
@@ -92,18 +111,23 @@ class CausalRows:
         if waiting[0].begins:
             self._stream.reset()
         steps = self._stream.steps(torch.stack([frame.picture for frame in waiting])[None])
-        return [Row(frame.second, step.scores[0], frame.begins) for frame, step in zip(waiting, steps, strict=True)]
+        return [
+            Row(self._span.feed(frame.second, frame.begins), step.scores[0], frame.begins)
+            for frame, step in zip(waiting, steps, strict=True)
+        ]
 
     def tensors(self) -> dict[str, Tensor]:
         """The stream's state and the frames that wait."""
         stream = {f"stream.{name}": tensor for name, tensor in self._stream.state.tensors().items()}
-        return stream | _packed("waiting", self._waiting)
+        seconds = torch.tensor(list(self._span.seconds), dtype=torch.float64)
+        return {**stream, "span.seconds": seconds, **_packed("waiting", self._waiting)}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Go on from what `tensors` gave."""
         state = self._stream.state
         own = {name: tensors[f"stream.{name}"].to(tensor.device) for name, tensor in state.tensors().items()}
         self._stream.state = state.replaced(own)
+        self._span.seconds.extend(tensors["span.seconds"].tolist())
         self._waiting = _unpacked("waiting", tensors)
 
 

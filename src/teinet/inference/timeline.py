@@ -37,10 +37,12 @@ class Timeline:
     Args:
         path: the file.
         class_names: in the order of the scores.
-        times: (n,) seconds: of each frame that was taken, or of each window's middle.
+        times: (n,) seconds: the middle of the frames that each row of scores is of, those of a window, or those that a
+            stream averages over.
         scores: (n, classes), each row sums to 1.
         events: in the order in which they began.
         spacing: seconds between the frames that the network took.
+        lag: seconds from a row's time to its last frame, before which nobody can know it.
         restarts: gaps and times that ran backwards, after which a stream began anew.
         until: the second of the recording's last frame.
         strip: small pictures over its length; None where none were asked for.
@@ -52,6 +54,7 @@ class Timeline:
     scores: np.ndarray
     events: tuple[Event, ...]
     spacing: float
+    lag: float
     restarts: int
     until: float = 0.0
     strip: Strip | None = None
@@ -111,7 +114,7 @@ def timeline(
     work = _Work(recognizer, spacing, span, hop, strip)
     keeper = None
     if partial is not None:
-        settings = {"spacing": spacing, "span": span, "hop": hop, "strip": strip}
+        settings = {"spacing": spacing, "span": span, "hop": hop, "strip": strip, "times": "middles"}
         keeper = Partial(partial, {**settings, "recognizer": print_of(recognizer), "video": print_of_file(video)})
         kept = keeper.load()
         if kept is not None:
@@ -142,6 +145,7 @@ def timeline(
         scores=_stacked(work.found, len(recognizer.class_names)),
         events=_events(work.found, recognizer.class_names, rules),
         spacing=spacing,
+        lag=((recognizer.num_frames if span is None else span) - 1) / 2 * spacing,
         restarts=work.pace.restarts,
         until=work.second,
         strip=None if work.strip is None else work.strip.strip,

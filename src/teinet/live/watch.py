@@ -18,7 +18,7 @@ from teinet.data.transforms import test_crops
 from teinet.errors import ConfigError
 from teinet.inference.events import Event, Events, Rules
 from teinet.inference.pace import Pace, spacing_for
-from teinet.inference.rows import Taken, WindowRows
+from teinet.inference.rows import Span, Taken, WindowRows
 from teinet.inference.stream import Stream
 from teinet.live.notice import Notice
 from teinet.live.reader import Reader, Report, Shot
@@ -77,8 +77,8 @@ class View:
 class _Camera:
     """One source in the watch: its reader, its windows where it is looked at by such, its events, its last picture."""
 
-    def __init__(self, reader: Reader, windows: WindowRows | None, events: Events):
-        self.reader, self.windows, self.events = reader, windows, events
+    def __init__(self, reader: Reader, windows: WindowRows | None, span: Span, events: Events):
+        self.reader, self.windows, self.span, self.events = reader, windows, span, events
         self.view = View()
         self.steps = 0
         self.delays: deque[float] = deque(maxlen=_KEPT)
@@ -162,7 +162,8 @@ class Watch:
                     fast=fast,
                     patient=patient,
                 ),
-                WindowRows(recognizer, together=1) if windows else None,
+                WindowRows(recognizer, together=1) if self._stream is None else None,
+                Span(recognizer.num_frames if self._stream is None else self._stream.span),
                 Events(recognizer.class_names, rules),
             )
             for source in found
@@ -268,7 +269,8 @@ class Watch:
         """Of each source that has a frame the scores that are known with it, and their seconds."""
         if self._stream is not None:
             step = self._stream.step({number: shot.picture for number, shot in shots.items()})
-            return {n: [(shots[n].time, scores)] for n, scores in zip(step.streams, step.scores, strict=True)}
+            middles = {n: self._cameras[n].span.feed(shot.time, shot.fresh) for n, shot in shots.items()}
+            return {n: [(middles[n], scores)] for n, scores in zip(step.streams, step.scores, strict=True)}
         found = {}
         for number, shot in shots.items():
             cut = test_crops(torch.from_numpy(shot.picture)[None], self._recognizer.preprocessing)[0, 0]
