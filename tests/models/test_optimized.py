@@ -158,11 +158,13 @@ def test_compiled_it_gives_the_same_logits_for_each_batch_size_and_for_each_netw
         model = trained(name)
         fast[name] = model, optimize(model, engine="compiled", precision="fp32")
     for count in (4, 3, 1, 4):
-        for model, compiled in fast.values():
-            with torch.inference_mode():
-                assert same(compiled(clips(count)), model(clips(count)))
-    for _, compiled in fast.values():
-        assert sorted(kind[0] for kind in compiled._programs) == [1, 4]  # three clips were filled up to four
+        for name, (model, compiled) in fast.items():
+            if count > 1 or name.startswith("teinet"):  # compiling takes a while
+                with torch.inference_mode():
+                    assert same(compiled(clips(count)), model(clips(count)))
+    for name, (_, compiled) in fast.items():
+        sizes = [1, 4] if name.startswith("teinet") else [4]  # three clips were filled up to four
+        assert sorted(kind[0] for kind in compiled._programs) == sizes
         assert copy.deepcopy(compiled)._programs == {} == pickle.loads(pickle.dumps(compiled))._programs
         with pytest.raises(ConfigError, match=r"T = 4 frames, got 2.*set_num_frames"):
             compiled(clips()[:, :2])

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from teinet.errors import ConfigError
+from teinet.study.cell import run_folder
 from teinet.study.plan import Study
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "evidence"
@@ -93,6 +94,16 @@ def test_a_study_may_extend_another(study_file):
     path.write_text(yaml.safe_dump({"extends": "more.yaml"}, sort_keys=False))
     with pytest.raises(ConfigError, match="extends itself"):
         Study.load(path)
+
+
+def test_what_the_study_below_trains_alike_is_trained_once(study_file, tmp_path):
+    base, more = Study.load(study_file), study_file.with_name("more.yaml")
+    cell = base.cell("TIM/bob/0")
+    for changes, once in (({"views": "3x1"}, True), ({"settings": {"optim": {"epochs": 5}}}, False)):
+        more.write_text(yaml.safe_dump({"extends": "tiny.yaml", **changes}))
+        study = Study.load(more)
+        assert study.same_in_base(cell) is None
+        assert (run_folder(tmp_path, study, cell) == run_folder(tmp_path, base, cell)) is once
 
 
 @pytest.mark.parametrize("path", EVIDENCE, ids=lambda path: path.stem)

@@ -92,7 +92,13 @@ def run_cell(
 
 
 def run_folder(work: str | Path, study: Study, cell: Cell) -> Path:
-    """Where a cell's run lies: by its settings' hash too, so that a run of other settings is never gone on with."""
+    """Where a cell's run lies: by its settings' hash too, so that a run of other settings is never gone on with.
+
+    What the study below trains alike is trained once, and lies there.
+    """
+    same = study.same_in_base(cell, training=True)
+    if study.base is not None and same is not None:
+        return run_folder(work, study.base, same)
     return Path(work) / study.name / f"{cell.slug}--{study.digest(cell, training=True)}"
 
 

@@ -128,15 +128,16 @@ class Study:
             raise ConfigError(f"{self.file} has no cell {name!r}.{nearest(name, found)}")
         return found[name]
 
-    def same_in_base(self, cell: Cell) -> Cell | None:
-        """The cell of the study below that trains and tests the very same, under whatever name."""
+    def same_in_base(self, cell: Cell, *, training: bool = False) -> Cell | None:
+        """The cell of the study below that trains and tests the very same (or trains it), under whatever name."""
         base = self.base
         if base is None or cell.fold not in base.folds:
             return None
-        if (self.cluster, self.backwards) != (base.cluster, base.backwards):  # results hold these
+        if not training and (self.cluster, self.backwards) != (base.cluster, base.backwards):  # results hold these
             return None
+        own = self.digest(cell, training=training)
         theirs = (replace(cell, network=network) for network in base.networks)
-        return next((other for other in theirs if base.digest(other) == self.digest(cell)), None)
+        return next((other for other in theirs if base.digest(other, training=training) == own), None)
 
     def recipe_of(self, cell: Cell, *, data_root: str | Path = ".", backbone_weights: str | None = None) -> Recipe:
         """All settings of a cell.
