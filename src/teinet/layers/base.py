@@ -94,3 +94,14 @@ def hidden_channels(channels: int, reduction: int) -> int:
     if not isinstance(reduction, int) or reduction < 1:
         raise ConfigError(f"reduction must be a whole number of at least 1, got {reduction!r}.")
     return max(1, channels // reduction)
+
+
+def start_at_half(last: nn.Conv2d) -> None:
+    """Have the convolution before a sigmoid begin near zero, so that fresh gates are about one half for whatever comes.
+
+    As torch draws it, it has few inputs, large weights and features of a pretrained network before it: in
+    EfficientNet-Lite0 fresh gates lie anywhere from 0 to 1, another one for each frame, and a network that starts from
+    ImageNet begins with noise in each block. Zero itself would keep the convolutions before from learning at first.
+    """
+    nn.init.normal_(last.weight, std=0.001)
+    nn.init.zeros_(last.bias)

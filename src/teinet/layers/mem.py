@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from teinet.errors import ConfigError, nearest
 from teinet.kernels import Squeeze, motion_gate, motion_step, pool, temporal_conv
-from teinet.layers.base import TemporalLayer, hidden_channels
+from teinet.layers.base import TemporalLayer, hidden_channels, start_at_half
 
 GATES = ("paper", "residual")
 
@@ -54,6 +54,7 @@ class MEM(TemporalLayer):
         self.conv1 = nn.Conv2d(channels, hidden, 1)
         self.conv2 = nn.Conv2d(channels, hidden, 1)
         self.conv3 = nn.Conv2d(hidden, channels, 1)
+        start_at_half(self.conv3)
 
     def gate(self, x: Tensor) -> Tensor:
         """The sigmoid of Eq. 2 of each pair of neighbouring frames of x (B*T, C, H, W), as (B, T-1, C)."""

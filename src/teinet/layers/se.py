@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from teinet.kernels import pool, temporal_conv
-from teinet.layers.base import TemporalLayer, hidden_channels
+from teinet.layers.base import TemporalLayer, hidden_channels, start_at_half
 
 
 class SE(TemporalLayer):
@@ -27,6 +27,7 @@ class SE(TemporalLayer):
         hidden = hidden_channels(channels, reduction)
         self.conv1 = nn.Conv2d(channels, hidden, 1)
         self.conv2 = nn.Conv2d(hidden, channels, 1)
+        start_at_half(self.conv2)
 
     def scale(self, x: Tensor) -> Tensor:
         """What multiplies each channel of each frame of x (B*T, C, H, W), as (B*T, C)."""
