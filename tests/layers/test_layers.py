@@ -220,6 +220,21 @@ def test_values_of_another_kind_are_refused_in_words():
             build("tei", 64, **options)
 
 
+@pytest.mark.parametrize("channels", [16, 40, 192])
+@pytest.mark.parametrize(("name", "options"), [("mem", {}), ("mem", {"causal": True}), ("se", {})])
+def test_fresh_gates_are_about_one_half_on_features_of_any_size(name, options, channels):
+    """The features of narrow pretrained networks have means of 10 and more before the module."""
+    torch.manual_seed(0)
+    layer = build(name, channels, num_frames=4, **options)
+    x = 10 * torch.randn(12, channels, 1, 1) + torch.randn(12, channels, 5, 5)
+    ratio = (layer(x) / x).mean((2, 3)).unflatten(0, (3, 4))
+    if name == "mem":
+        passed = ratio[:, 0 if options else -1]
+        torch.testing.assert_close(passed, torch.ones_like(passed))
+        ratio = ratio[:, 1:] if options else ratio[:, :-1]
+    assert (ratio - 0.5).abs().max() < 0.1
+
+
 def test_names_and_options_are_checked():
     with pytest.raises(ConfigError, match="'tei'"):
         build("teii", 8, num_frames=4)

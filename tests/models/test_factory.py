@@ -57,6 +57,17 @@ def test_options_reach_the_module():
     assert model.config["stages"] == [4, 5] and model.config["gate"] == "residual"
 
 
+def test_a_fresh_residual_teinet_is_nearly_tsm():
+    """Its gates begin near one and its kernels at the shift, so it starts from what the backbone knows."""
+    clips = torch.randint(0, 256, (2, 4, 3, 64, 64), dtype=torch.uint8)
+    tsm = create_model("tsm_mobilenetv2_100", num_classes=3, num_frames=4, dropout=0).train()
+    torch.nn.init.normal_(tsm.head.weight)
+    teinet = create_model("teinet_mobilenetv2_100", num_classes=3, num_frames=4, gate="residual", dropout=0).train()
+    teinet.load_state_dict(tsm.state_dict(), strict=False)
+    want = tsm(clips)
+    assert (teinet(clips) - want).norm() < 0.05 * want.norm()
+
+
 def test_pixels_are_the_backbones():
     """tf_ networks were trained at mean and std 0.5 with bicubic resizing; torchvision's at ImageNet's, bilinear."""
     with torch.device("meta"):
