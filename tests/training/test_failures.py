@@ -123,7 +123,7 @@ def test_a_batch_without_any_readable_clip_is_survived(train, tmp_path, clips):
         ),
         (
             ("--optim.freeze_stages", "3", "--model", "teinet_resnet10t"),
-            "stage 2, 3 as they are, at random",
+            "stage 2, 3 at one half for good; set model.stages",
         ),
         (("--optim.lr", ".nan"), "optim.lr is nan"),
         (("--clip.short_side", "16"), "smaller than clip.size"),
