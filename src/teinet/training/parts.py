@@ -188,8 +188,8 @@ def _refuse_frozen_gates(recipe: Recipe) -> None:
     never = [stage for stage in config.stages if stage <= frozen]
     if never and not config.weights and config.name.startswith(("mem_", "se_tim_", "teinet_")):
         raise ConfigError(
-            f"optim.freeze_stages {frozen} would keep the fresh gates of stage {', '.join(map(str, never))} at one half for "
-            f"good; set model.stages {[stage for stage in ALL_STAGES if stage > frozen]}"
+            f"optim.freeze_stages {frozen} would keep the fresh gates of stage {', '.join(map(str, never))} at one "
+            f"half for good; set model.stages {[stage for stage in ALL_STAGES if stage > frozen]}"
         )
 
 
