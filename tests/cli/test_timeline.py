@@ -24,7 +24,7 @@ NAMES = ["resting", "left <to> right", "throw & catch"]
 def place(tmp_path_factory):
     """A folder with two films, and weights whose scores change in them."""
     folder = tmp_path_factory.mktemp("timeline")
-    torch.manual_seed(0)
+    torch.manual_seed(2)
     model = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=4, causal=True)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)

@@ -30,7 +30,7 @@ def recognizer() -> Recognizer:
     torch.manual_seed(1)
     model = create_model("teinet_resnet10t", num_classes=3, num_frames=2)
     for parameter in model.head.parameters():  # a fresh head says nothing
-        torch.nn.init.normal_(parameter)
+        torch.nn.init.normal_(parameter, std=0.2)
     names = ["moving left", "moving right", "resting"]
     size = Preprocessing(size=32, short_side=36, **model.data_config)
     return Recognizer(model, names, preprocessing=size, sampling=Sampling(num_frames=2))
