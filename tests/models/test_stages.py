@@ -17,11 +17,8 @@ EARLY = {
     ("tsn_tf_efficientnet_lite0", 1): ("conv_stem", "bn1", "blocks.0."),  # 112 pixels of 224: stride 2
     ("teinet_tf_efficientnet_lite0", 3): ("conv_stem", "bn1", "blocks.0.", "blocks.1.", "blocks.2."),
     ("tim_mobilenetv2_100", 4): ("conv_stem", "bn1", *(f"blocks.{i}." for i in range(5))),
-    ("tsn_convnext_atto", 2): (
-        "stem.",
-        "stages.0.",
-        "stages.1.downsample.0",
-    ),  # the norm before the next one's convolution
+    # the norm before the next stage's convolution too
+    ("tsn_convnext_atto", 2): ("stem.", "stages.0.", "stages.1.downsample.0"),
 }
 
 

@@ -114,7 +114,7 @@ def timeline(
     work = _Work(recognizer, spacing, span, hop, strip)
     keeper = None
     if partial is not None:
-        settings = {"spacing": spacing, "span": span, "hop": hop, "strip": strip, "times": "middles"}
+        settings = {"spacing": spacing, "span": span, "hop": hop, "strip": strip}
         keeper = Partial(partial, {**settings, "recognizer": print_of(recognizer), "video": print_of_file(video)})
         kept = keeper.load()
         if kept is not None:

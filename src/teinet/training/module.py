@@ -57,21 +57,17 @@ class TrainingModule(Scoring):
         self._seen: torch.Tensor | None = None  # a clip of the last step
         self._rate = 0.0  # of the last step
         self.validated = -1  # the epoch that was validated last
-        self.frozen = frozen_norms(model, recipe.optim.freeze_bn)
-        if recipe.optim.freeze_stages:
-            still = layers_up_to(model, recipe.optim.freeze_stages, size=recipe.clip.size)
-            for layer in still:
-                for parameter in layer.parameters(recurse=False):
-                    parameter.requires_grad_(False)
-            known = {id(norm) for norm in self.frozen}
-            self.frozen += [norm for norm in frozen_norms(nn.ModuleList(still), "all") if id(norm) not in known]
-        for norm in self.frozen:
-            norm.requires_grad_(False)
+        up_to = recipe.optim.freeze_stages
+        early = layers_up_to(model, up_to, size=recipe.clip.size) if up_to else []
+        self.frozen = [*dict.fromkeys([*frozen_norms(model, recipe.optim.freeze_bn), *early])]
+        for layer in self.frozen:
+            for parameter in layer.parameters(recurse=False):
+                parameter.requires_grad_(False)
 
     def train(self, mode: bool = True) -> TrainingModule:
         super().train(mode)
-        for norm in self.frozen:
-            norm.eval()
+        for layer in self.frozen:
+            layer.eval()
         return self
 
     def configure_optimizers(self) -> dict:

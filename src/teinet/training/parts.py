@@ -27,7 +27,6 @@ from teinet.models.checkpoint import load_matching
 from teinet.models.classifier import VideoClassifier
 from teinet.models.cost import multiply_adds
 from teinet.models.factory import create_model
-from teinet.models.insertion import ALL_STAGES
 from teinet.training.loaders import TrainingData
 from teinet.training.module import TrainingModule
 from teinet.training.recipe import Recipe
@@ -173,7 +172,6 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
     _refuse_size(model, recipe.clip.size)
     if config.weights:
         load_matching(model, config.weights, class_names=class_names)
-    _refuse_frozen_gates(recipe)
     fresh_gate = config.gate != "residual" and not config.weights and config.name.startswith(("mem_", "teinet_"))
     if recipe.optim.freeze_bn != "none" and fresh_gate:
         log.warning(
@@ -181,16 +179,6 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
             "expect poor results with optim.freeze_bn, or set model.gate residual"
         )
     return model
-
-
-def _refuse_frozen_gates(recipe: Recipe) -> None:
-    config, frozen = recipe.model, recipe.optim.freeze_stages
-    never = [stage for stage in config.stages if stage <= frozen]
-    if never and not config.weights and config.name.startswith(("mem_", "se_tim_", "teinet_")):
-        raise ConfigError(
-            f"optim.freeze_stages {frozen} would keep the fresh gates of stage {', '.join(map(str, never))} at one "
-            f"half for good; set model.stages {[stage for stage in ALL_STAGES if stage > frozen]}"
-        )
 
 
 def _refuse_size(model: VideoClassifier, size: int) -> None:

@@ -270,6 +270,12 @@ class Recipe:
             raise ConfigError(
                 f"optim.freeze_stages is {self.optim.freeze_stages}; it must lie between 0 (nothing) and 4 (up to res4)"
             )
+        never = [stage for stage in self.model.stages if stage <= self.optim.freeze_stages]
+        if never and not self.model.weights and self.model.name.startswith(("mem_", "se_tim_", "teinet_")):
+            raise ConfigError(
+                f"optim.freeze_stages {self.optim.freeze_stages} would keep the fresh gates of stage "
+                f"{', '.join(map(str, never))} at one half for good; set model.stages to later ones"
+            )
         if self.optim.freeze_bn == "all" and self.optim.recompute_bn:
             raise ConfigError("optim.freeze_bn all keeps the statistics that optim.recompute_bn would replace; set one")
         if self.optim.warmup >= self.optim.epochs:
