@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.study.cell import run_folder
 from teinet.study.plan import Study
@@ -57,10 +58,27 @@ def test_the_digest_follows_what_decides_and_nothing_else(study_file):
     assert Study.load(changed(study_file, settings={"optim": {"lr": 0.03}})).digest(cell) != before
 
 
+def test_what_was_chosen_for_a_fold_holds_for_its_cells_alone(study_file):
+    plain = Study.load(study_file)
+    chosen = {"bob": {"optim": {"epochs": 5}, "views": "3x1"}}
+    study = Study.load(changed(study_file, settings={"optim": {"lr": 0.03}}, fold_settings=chosen))
+    ann, bob = study.cell("TIM/ann/0"), study.cell("TIM/bob/0")
+    usual = plain.recipe_of(ann).optim
+    assert (usual.epochs, usual.lr) != (5, 0.03) and study.recipe_of(ann).optim.epochs == usual.epochs
+    assert [study.recipe_of(cell).optim.lr for cell in (ann, bob)] == [0.03, 0.03]
+    assert study.recipe_of(bob).optim.epochs == 5 and study.recipe_of(bob).data.val == "subject=bob"
+    assert (study.views_of(ann), study.views_of(bob)) == (Views(), Views.parse("3x1"))
+    for part in ("optim", "views"):
+        less = Study.load(changed(study_file, fold_settings={"bob": {part: chosen["bob"][part]}}))
+        assert less.digest(bob) != study.digest(bob) and less.digest(ann) == study.digest(ann)
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
         ({"views": "many"}, "views 'many': write clips x crops"),
+        ({"fold_settings": {"bab": {}}}, "fold_settings 'bab' is none of the folds. Did you mean 'bob'?"),
+        ({"fold_settings": {"bob": {"views": "many"}}}, "views 'many': write clips x crops"),
         ({"recipes": 1}, "a study has no 'recipes'. Did you mean 'recipe'?"),
         ({"networks": {}}, "a study needs 'networks'"),
         ({"folds": {"a": "subject=1"}}, "folds must hold names with settings below them"),
@@ -92,6 +110,10 @@ def test_a_study_may_extend_another(study_file):
     study = Study.load(path)
     assert (study.name, study.title, list(study.folds)) == ("more", "Two networks, two people", ["ann"])
     path.write_text(yaml.safe_dump({"extends": "more.yaml"}, sort_keys=False))
+    with pytest.raises(ConfigError, match="extends itself"):
+        Study.load(path)
+    path.write_text(yaml.safe_dump({"extends": "third.yaml"}))
+    study_file.with_name("third.yaml").write_text(yaml.safe_dump({"extends": "more.yaml"}))
     with pytest.raises(ConfigError, match="extends itself"):
         Study.load(path)
 

@@ -60,10 +60,10 @@ def run_cell(
     recipe = replace(recipe, run=run).with_absolute_paths()
     train(recipe, resume=folder if (folder / STATE).is_file() else None, console=console)
     began = time.monotonic()
-    forwards = _tested(folder, recipe, study.views, backwards=False)
+    forwards = _tested(folder, recipe, study.views_of(cell), backwards=False)
     tests = {"test": forwards}
     if study.backwards:
-        tests["backwards"] = _tested(folder, recipe, study.views, backwards=True)
+        tests["backwards"] = _tested(folder, recipe, study.views_of(cell), backwards=True)
     facts, log = read_json(folder / FACTS), read_log(folder / LOG)
     result = {
         "study": study.name,

@@ -54,6 +54,8 @@ class Study:
         backwards: also test each network on clips played backwards.
         reversals: pairs of classes that are each other played backwards.
         settings: of any section, laid over the recipe's, for all cells.
+        fold_settings: likewise for the cells of one fold, by the fold's name: what was chosen on clips that the fold
+            does not report (nested validation). It may name `views` too.
         views: how each test looks at a clip, clips x crops.
         file: that says all this. What it leaves out stands in the study beside it that `extends: FILE` names.
         base: that study, whose cells count here too where they are the same.
@@ -71,6 +73,7 @@ class Study:
     backwards: bool = False
     reversals: tuple[tuple[str, str], ...] = ()
     settings: Mapping[str, Settings] = field(default_factory=dict)
+    fold_settings: Mapping[str, Settings] = field(default_factory=dict)
     views: Views = field(default_factory=Views)
     file: Path = Path()
     base: Study | None = None
@@ -90,15 +93,23 @@ class Study:
             raise ConfigError(f"{path}: a study has no {unknown[0]!r}.{nearest(unknown[0], known)}")
         if missing := [key for key in ("title", "recipe", "data", "networks", "folds") if not said.get(key)]:
             raise ConfigError(f"{path}: a study needs {missing[0]!r}")
-        for key in ("networks", "folds", "settings"):
+        for key in ("networks", "folds", "settings", "fold_settings"):
             value = said.get(key, {})
             if not isinstance(value, dict) or not all(isinstance(v, dict) for v in value.values()):
                 raise ConfigError(f"{path}: {key} must hold names with settings below them")
         seeds = said.get("seeds", [0])
         if not isinstance(seeds, list) or not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
             raise ConfigError(f"{path}: seeds is {seeds!r}; it must be a list of whole numbers, such as [0, 1]")
+        names = {key: _named(said, key) for key in ("networks", "folds", "fold_settings")}
+        for fold in names["fold_settings"]:
+            if fold not in names["folds"]:
+                raise ConfigError(
+                    f"{path}: fold_settings {fold!r} is none of the folds.{nearest(fold, names['folds'])}"
+                )
         try:
             views = Views.parse(said.get("views", "1x1"))
+            for own in names["fold_settings"].values():
+                Views.parse(own.get("views", "1x1"))
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
         if said.get("reference") and said["reference"] not in said["networks"]:
@@ -106,7 +117,6 @@ class Study:
             raise ConfigError(f"{path}: reference {said['reference']!r} is none of the networks.{hint}")
         tuples = {"seeds": tuple(seeds), "cluster": tuple(said.get("cluster", ()))}
         tuples["reversals"] = tuple((str(a), str(b)) for a, b in said.get("reversals", ()))
-        names = {key: {str(name): value for name, value in said[key].items()} for key in ("networks", "folds")}
         base = None if below is None else cls.load(path.parent / str(below))
         return cls(name=path.stem, file=path, base=base, **{**said, **names, **tuples, "views": views})
 
@@ -152,11 +162,21 @@ class Study:
         """
         beside = self.file.parent / self.recipe
         base = recipes.compose(beside if beside.is_file() else self.recipe)
+        chosen = {
+            section: value for section, value in self.fold_settings.get(cell.fold, {}).items() if section != "views"
+        }
         own = {"model": self.networks[cell.network], "data": self.folds[cell.fold], "run": {"seed": cell.seed}}
-        recipe = recipes.build(recipes.laid_over(recipes.laid_over(base, self.settings), own), str(self.file))
+        for layer in (self.settings, chosen, own):
+            base = recipes.laid_over(base, layer)
+        recipe = recipes.build(base, str(self.file))
         data = replace(recipe.data, path=str(Path(data_root) / self.data))
         model = replace(recipe.model, backbone_weights=backbone_weights or recipe.model.backbone_weights)
         return replace(recipe, data=data, model=model)
+
+    def views_of(self, cell: Cell) -> Views:
+        """How a cell's test looks at a clip."""
+        own = self.fold_settings.get(cell.fold, {})
+        return Views.parse(own["views"]) if "views" in own else self.views
 
     def digest(self, cell: Cell, *, training: bool = False) -> str:
         """A hash of the settings that decide what a cell measures, or only what it learns; the machine's are left out.
@@ -169,11 +189,16 @@ class Study:
             section: {key: value for key, value in recipe[section].items() if value != default[section][key]}
             for section in ("data", "model", "clip", "optim")
         }
-        said = [decides, cell.seed] if training or self.views == Views() else [decides, cell.seed, str(self.views)]
+        views = self.views_of(cell)
+        said = [decides, cell.seed] if training or views == Views() else [decides, cell.seed, str(views)]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> Settings:
+def _named(said: Settings, key: str) -> dict[str, Settings]:
+    return {str(name): value for name, value in said.get(key, {}).items()}
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> Settings:
     try:
         said = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -185,6 +210,7 @@ def _read(path: Path) -> Settings:
     below = said.get("extends")
     if below is None:
         return said
-    if (path.parent / str(below)).resolve() == path.resolve():
+    above = (*above, path.resolve())
+    if (path.parent / str(below)).resolve() in above:
         raise ConfigError(f"{path} extends itself")
-    return {**_read(path.parent / str(below)), **said}
+    return {**_read(path.parent / str(below), above), **said}
