@@ -48,6 +48,39 @@ def test_test_crops_equal_pils_resize_and_crop(height, width, interpolation):
     assert (centre[0] == crops[1]).all()
 
 
+@pytest.mark.parametrize("height, width", [(60, 160), (160, 60), (64, 64)])
+def test_a_squashed_picture_is_pils_resize_of_all_of_it(height, width):
+    frames = pictures(height, width)
+    (clip,) = transforms.test_crops(frames, Preprocessing(size=56, short_side=56, fit="squash"))
+    (inner,) = transforms.test_crops(frames, Preprocessing(size=56, short_side=64, fit="squash"))
+    for t, frame in enumerate(frames):
+        for pixels, side, border in ((clip[t], 56, 0), (inner[t], 64, 4)):
+            whole = np.asarray(Image.fromarray(frame.numpy()).resize((side, side), PIL_FILTER["bilinear"]))
+            expected = whole[border : border + 56, border : border + 56].astype(int)
+            assert np.abs(pixels.permute(1, 2, 0).numpy() - expected).max() <= 2
+
+
+def test_a_training_clip_of_a_squashed_picture_is_cut_from_each_side_in_proportion():
+    """Columns and rows count up, so that a clip's corners tell its box."""
+    height, width = 60, 240
+    rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
+    frames = torch.from_numpy(np.stack([rows, columns, 0 * rows], -1).astype(np.uint8))[None]
+    squashed = Preprocessing(size=32, short_side=32, fit="squash")
+    shares, wide = set(), []
+    for seed in range(100):
+        clip, _ = train_clip(frames, squashed, Augmentation(scales=(1, 0.75)), np.random.default_rng(seed))
+        for channel, side in ((0, height), (1, width)):
+            ends = clip[0, channel].float()
+            seen = (ends.amax() - ends.amin()).item() / side
+            shares.add("all" if seen > 0.9 else "three quarters" if 0.65 < seen < 0.8 else seen)
+        wide.append(clip[0, 1].float().mean().item() / width)
+    assert shares == {"all", "three quarters"}
+    assert 0.35 < min(wide) < 0.4 and 0.6 < max(wide) < 0.65  # three quarters at the left, at the right
+    whole, _ = train_clip(frames, squashed, Augmentation(scales=(1,)), np.random.default_rng(0))
+    (test,) = transforms.test_crops(frames, squashed)
+    assert (whole == test).all()
+
+
 def test_full_resolution_crops_cover_a_wide_picture_from_edge_to_edge():
     frames = pictures(64, 100)
     crops = transforms.test_crops(frames, Preprocessing(size=56, short_side=64), 3, full_resolution=True)
@@ -140,11 +173,20 @@ def test_frames_of_another_shape_or_type_are_refused():
 def test_preprocessing_survives_json_and_refuses_what_it_does_not_know():
     import json
 
-    preprocessing = Preprocessing(size=160, short_side=182, interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
+    preprocessing = Preprocessing(
+        size=160, short_side=182, interpolation="bicubic", fit="squash", mean=(0.5,) * 3, std=(0.5,) * 3
+    )
     assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
     with pytest.raises(ConfigError, match=r"short_sid.*Did you mean 'short_side'"):
         Preprocessing.from_dict({"short_sid": 256})
-    for wrong in ({"size": 0}, {"size": 300}, {"interpolation": "cubic"}, {"mean": (0.5,)}, {"std": (0, 1, 1)}):
+    for wrong in (
+        {"size": 0},
+        {"size": 300},
+        {"interpolation": "cubic"},
+        {"fit": "squeeze"},
+        {"mean": (0.5,)},
+        {"std": (0, 1, 1)},
+    ):
         with pytest.raises(ConfigError):
             Preprocessing(**wrong)
     for wrong in ({"crop": "corner"}, {"scales": ()}, {"scales": (1.5,)}):

@@ -77,6 +77,14 @@ def test_a_view_is_the_crop_of_its_own_frames():
     assert loaded.times is None and loaded.num_frames == 11
 
 
+def test_a_squashed_picture_has_no_several_crops():
+    squashed = Preprocessing(size=32, short_side=32, fit="squash")
+    frames = np.zeros((9, 32, 64, 3), np.uint8)
+    assert load_views(frames, FOUR, squashed, "2x1").frames.shape == (2, 4, 3, 32, 32)
+    with pytest.raises(ConfigError, match="there are no 3 crops of it, write 2x1"):
+        load_views(frames, FOUR, squashed, "2x3")
+
+
 def test_a_span_is_a_video_of_its_own(video):
     span = load_views(video, FOUR, SMALL, "1x1", start=1.0, end=1.4)
     assert span.num_frames == 10

@@ -292,11 +292,11 @@ def _with_network_of_weights(recipe: Recipe, argv: list[str]) -> Recipe:
     own = {f.name for f in fields(recipe.model)} - given - {"weights", "dropout", "pretrained", "backbone_weights"}
     model = replace(recipe.model, **{k: v for k, v in architecture.items() if k in own})
     seen = {k: header["sampling"][k] for k in ("strategy", "window") if k in header["sampling"]}
-    seen |= {k: header["preprocessing"][k] for k in ("size", "short_side") if k in header["preprocessing"]}
+    seen |= {k: header["preprocessing"][k] for k in ("size", "short_side", "fit") if k in header["preprocessing"]}
     if seen.get("strategy") != "dense":
         seen.pop("window", None)
     given = {w.partition("=")[0].removeprefix("--clip.") for w in words if w.startswith("--clip.")}
-    if "size" in given:  # another size, with its own short side
+    if given & {"size", "fit"}:  # with its own short side
         given.add("short_side")
     return replace(recipe, model=model, clip=replace(recipe.clip, **{k: v for k, v in seen.items() if k not in given}))
 

@@ -28,6 +28,8 @@ class Preprocessing:
     Args:
         size: side S of the square clip, pixels.
         short_side: the picture's short side before the crop in a test, pixels, at least size.
+        fit: "crop" cuts squares from the picture; "squash" makes the whole picture a square, both sides short_side
+            pixels in a test, whatever its proportions: for what may happen anywhere in a wide picture.
         interpolation: "bilinear" or "bicubic", antialiased as PIL's.
         mean: per channel R, G, B, on a scale of 0 to 1.
         std: per channel R, G, B, on a scale of 0 to 1.
@@ -35,14 +37,16 @@ class Preprocessing:
 
     size: int = 224
     short_side: int = 256
+    fit: Literal["crop", "squash"] = "crop"
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
     def __post_init__(self) -> None:
-        if self.interpolation not in ("bilinear", "bicubic"):
-            hint = nearest(str(self.interpolation), ("bilinear", "bicubic"))
-            raise ConfigError(f"interpolation {self.interpolation!r} does not exist: use bilinear or bicubic.{hint}")
+        for name, valid in (("interpolation", ("bilinear", "bicubic")), ("fit", ("crop", "squash"))):
+            if (value := getattr(self, name)) not in valid:
+                hint = nearest(str(value), valid)
+                raise ConfigError(f"{name} {value!r} does not exist: use {' or '.join(valid)}.{hint}")
         if not 1 <= self.size <= self.short_side:
             raise ConfigError(f"size ({self.size}) must lie between 1 and short_side ({self.short_side})")
         for name in ("mean", "std"):
@@ -73,8 +77,9 @@ class Augmentation:
     Args:
         crop: "corners" places the jittered crop at one of 13 fixed positions (corners, centre, edges and quarters), as
             the code of TSN's family does; "center" at the centre, as the paper words it.
-        scales: sides of the crop relative to the short side, from large to small, each in (0, 1]; width and height are
-            drawn apart but lie at most one step of this list from each other.
+        scales: sides of the crop relative to the short side (to its own side of the picture, where that is squashed),
+            from large to small, each in (0, 1]; width and height are drawn apart but lie at most one step of this list
+            from each other.
         mirror: flip a clip left to right with probability one half.
     """
 
@@ -108,7 +113,7 @@ def train_clip(
     """
     pictures = _pictures(frames)
     height, width = pictures.shape[-2:]
-    box = _jittered_box(height, width, augmentation, rng)
+    box = _jittered_box(height, width, preprocessing.fit, augmentation, rng)
     # Drawn even when unused, so that the option changes nothing else in a run.
     mirrored = bool(rng.random() < 0.5) and augmentation.mirror
     clip = _crop_resize(pictures, box, (preprocessing.size, preprocessing.size), preprocessing.interpolation)
@@ -136,8 +141,10 @@ def test_crops(
     pictures = _pictures(frames)
     height, width = pictures.shape[-2:]
     short, side = preprocessing.short_side, preprocessing.short_side if full_resolution else preprocessing.size
-    # The long side is cut down to whole pixels, as torchvision does.
-    size = [short, max(short, short * width // height)] if width >= height else [short * height // width, short]
+    if preprocessing.fit == "squash":
+        size = [short, short]
+    else:  # the long side is cut down to whole pixels, as torchvision does
+        size = [short, max(short, short * width // height)] if width >= height else [short * height // width, short]
     if (height, width) != tuple(size):
         interpolation = InterpolationMode(preprocessing.interpolation)
         pictures = F.resize(pictures, size, interpolation=interpolation, antialias=True)
@@ -161,14 +168,15 @@ def _pictures(frames: torch.Tensor) -> torch.Tensor:
 
 
 def _jittered_box(
-    height: int, width: int, augmentation: Augmentation, rng: np.random.Generator
+    height: int, width: int, fit: str, augmentation: Augmentation, rng: np.random.Generator
 ) -> tuple[float, float, float, float]:
     """Draw (top, left, height, width) in source pixels."""
     short = min(height, width)
+    whole_height, whole_width = (height, width) if fit == "squash" else (short, short)
     scales = augmentation.scales
     pairs = [(a, b) for i, a in enumerate(scales) for j, b in enumerate(scales) if abs(i - j) <= 1]
     tall, wide = pairs[rng.integers(len(pairs))]
-    crop_height, crop_width = max(1.0, short * tall), max(1.0, short * wide)
+    crop_height, crop_width = max(1.0, whole_height * tall), max(1.0, whole_width * wide)
     down, right = crop_positions()[rng.integers(13)]
     if augmentation.crop == "center":
         down = right = 0.5

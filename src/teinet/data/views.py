@@ -95,9 +95,11 @@ def load_views(
 
     Raises:
         VideoError: the file cannot be read.
-        ConfigError: frames of another shape or type, or a span of frames that have no times.
+        ConfigError: frames of another shape or type, a span of frames that have no times, or several crops of a
+            picture that is squashed.
     """
     views = Views.parse(views)
+    check_views(views, preprocessing.fit)
     if isinstance(video, (str, PathLike)):
         frames, where = _read(video, sampling, views, start, end, threads)
     else:
@@ -108,6 +110,19 @@ def load_views(
     clips = crops[:, torch.from_numpy(where)].transpose(0, 1)  # (crops, clips, T, 3, S, S) -> (clips, crops, ...)
     times = None if np.isnan(frames.times).all() else frames.times[where]
     return LoadedViews(clips.flatten(0, 1).contiguous(), frames.indices[where], times, frames.num_frames)
+
+
+def check_views(views: Views, fit: str) -> None:
+    """Refuse several crops where the whole picture is squashed: they would all be the same.
+
+    Raises:
+        ConfigError: they would.
+    """
+    if fit == "squash" and views.num_crops > 1:
+        raise ConfigError(
+            f"views {views}: the network sees the whole picture, squashed; there are no {views.num_crops} crops of it, "
+            f"write {views.num_clips}x1"
+        )
 
 
 def check_frames(frames: np.ndarray | torch.Tensor) -> torch.Tensor:

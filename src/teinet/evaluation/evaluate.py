@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from teinet.data.clips import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.views import Averaging, Views, average_views, load_views
+from teinet.data.views import Averaging, Views, average_views, check_views, load_views
 from teinet.data.watch import READ_TIMEOUT, ReadWatch
 from teinet.errors import Interrupted, RunError, VideoError
 from teinet.evaluation.hardware import Hardware, ending_together, gather, prepare_worker, quiet
@@ -43,6 +43,7 @@ class ViewClips(Dataset):
     """Maps an index to the clip's views (V,T,3,S,S) uint8, or to a `ClipScore` without probabilities."""
 
     def __init__(self, clips: ClipList, sampling: Sampling, preprocessing: Preprocessing, views: Views):
+        check_views(views, preprocessing.fit)
         self.clips, self.sampling, self.preprocessing, self.views = clips, sampling, preprocessing, views
 
     def __len__(self) -> int:

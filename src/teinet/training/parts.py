@@ -199,6 +199,7 @@ def build_preprocessing(recipe: Recipe, model: VideoClassifier) -> Preprocessing
     return Preprocessing(
         size=recipe.clip.size,
         short_side=recipe.clip.effective_short_side,
+        fit=recipe.clip.fit,
         interpolation=pixels["interpolation"],
         mean=pixels["mean"],
         std=pixels["std"],

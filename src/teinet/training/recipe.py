@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from teinet.data.splits import DataConfig
+from teinet.data.views import Views, check_views
 from teinet.data.watch import READ_TIMEOUT
 from teinet.errors import ConfigError
 from teinet.evaluation.published import Published
@@ -66,9 +67,12 @@ class ClipConfig:
         strategy: segments (one frame from each of T equal parts) or dense (T frames from a window).
         window: frames of the dense window.
         size: side of the square picture, pixels.
-        short_side: short side of the frame before cropping, pixels; by default size * 256 / 224.
+        short_side: short side of the frame before cropping, pixels; by default size * 256 / 224, or size where the
+            frame is squashed.
+        fit: crop (squares are cut from the frame) or squash (the whole frame becomes a square, whatever its
+            proportions: for what may happen anywhere in a wide picture).
         crop: training crops at corners, edges and centre, or at the centre alone.
-        scales: sizes of the training crop relative to the short side.
+        scales: sizes of the training crop relative to the short side, or to the frame's own sides where it is squashed.
         mirror: mirror half of the training clips; classes named by direction are exchanged. auto does so unless the
             mirror image of a class is no class.
     """
@@ -77,13 +81,14 @@ class ClipConfig:
     window: int = 64
     size: int = 224
     short_side: int | None = None
+    fit: Literal["crop", "squash"] = "crop"
     crop: Literal["corners", "center"] = "corners"
     scales: list[float] = field(default_factory=lambda: [1.0, 0.875, 0.75, 0.66])
     mirror: bool | Literal["auto"] = False
 
     @property
     def effective_short_side(self) -> int:
-        return self.short_side or round(self.size * 256 / 224)
+        return self.short_side or (self.size if self.fit == "squash" else round(self.size * 256 / 224))
 
 
 @dataclass(kw_only=True)
@@ -283,6 +288,8 @@ class Recipe:
                 f"optim.warmup is {self.optim.warmup}; it must end before optim.epochs ({self.optim.epochs})"
             )
         self._refuse_idle_settings()
+        for views in self.tests():
+            check_views(Views.parse(views), self.clip.fit)
         if self.clip.effective_short_side < self.clip.size:
             raise ConfigError(f"clip.short_side {self.clip.short_side} is smaller than clip.size {self.clip.size}")
 
