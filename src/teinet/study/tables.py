@@ -107,10 +107,12 @@ def rich_errors(done: Done, count: int) -> Table:
 
 
 def _rich(title: str, heads: list[str], lines: list[list[str]]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=0)
     for i, head in enumerate(heads):  # on a narrow terminal only names and intervals are folded
         folds = not i or head.startswith("−")
-        table.add_column(head, justify="right" if i else "left", overflow="fold", no_wrap=not folds)
+        words = [len(word) for text in (head, *(line[i] for line in lines)) for word in text.split()]
+        least = max(words) if folds else None
+        table.add_column(head, justify="right" if i else "left", overflow="fold", no_wrap=not folds, min_width=least)
     for line in lines:
         table.add_row(*line)
     return table
