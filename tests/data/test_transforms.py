@@ -48,16 +48,18 @@ def test_test_crops_equal_pils_resize_and_crop(height, width, interpolation):
     assert (centre[0] == crops[1]).all()
 
 
-@pytest.mark.parametrize("height, width", [(60, 160), (160, 60), (64, 64)])
-def test_a_squashed_picture_is_pils_resize_of_all_of_it(height, width):
+@pytest.mark.parametrize("height, width", [(60, 160), (160, 60), (64, 64), (56, 56)])
+@pytest.mark.parametrize("size", [(56, 56), (40, 71)])
+def test_a_squashed_picture_is_pils_resize_of_all_of_it(height, width, size):
     frames = pictures(height, width)
-    (clip,) = transforms.test_crops(frames, Preprocessing(size=56, short_side=56, fit="squash"))
-    (inner,) = transforms.test_crops(frames, Preprocessing(size=56, short_side=64, fit="squash"))
+    preprocessing = Preprocessing(size=size, short_side=min(size), fit="squash")
+    (clip,) = transforms.test_crops(frames, preprocessing)
+    assert clip.shape == (2, 3, *size) and preprocessing.shape == size
     for t, frame in enumerate(frames):
-        for pixels, side, border in ((clip[t], 56, 0), (inner[t], 64, 4)):
-            whole = np.asarray(Image.fromarray(frame.numpy()).resize((side, side), PIL_FILTER["bilinear"]))
-            expected = whole[border : border + 56, border : border + 56].astype(int)
-            assert np.abs(pixels.permute(1, 2, 0).numpy() - expected).max() <= 2
+        whole = Image.fromarray(frame.numpy()).resize(size[::-1], PIL_FILTER["bilinear"])
+        assert np.abs(clip[t].permute(1, 2, 0).numpy() - np.asarray(whole, dtype=int)).max() <= 2
+    trained, _ = train_clip(frames, preprocessing, Augmentation(scales=(1,)), np.random.default_rng(0))
+    assert (trained == clip).all()
 
 
 def test_a_training_clip_of_a_squashed_picture_is_cut_from_each_side_in_proportion():
@@ -76,9 +78,6 @@ def test_a_training_clip_of_a_squashed_picture_is_cut_from_each_side_in_proporti
         wide.append(clip[0, 1].float().mean().item() / width)
     assert shares == {"all", "three quarters"}
     assert 0.35 < min(wide) < 0.4 and 0.6 < max(wide) < 0.65  # three quarters at the left, at the right
-    whole, _ = train_clip(frames, squashed, Augmentation(scales=(1,)), np.random.default_rng(0))
-    (test,) = transforms.test_crops(frames, squashed)
-    assert (whole == test).all()
 
 
 def test_full_resolution_crops_cover_a_wide_picture_from_edge_to_edge():
@@ -173,15 +172,17 @@ def test_frames_of_another_shape_or_type_are_refused():
 def test_preprocessing_survives_json_and_refuses_what_it_does_not_know():
     import json
 
-    preprocessing = Preprocessing(
-        size=160, short_side=182, interpolation="bicubic", fit="squash", mean=(0.5,) * 3, std=(0.5,) * 3
-    )
+    colours = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    preprocessing = Preprocessing(size=(160, 284), short_side=160, fit="squash", interpolation="bicubic", **colours)
     assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
     with pytest.raises(ConfigError, match=r"short_sid.*Did you mean 'short_side'"):
         Preprocessing.from_dict({"short_sid": 256})
     for wrong in (
         {"size": 0},
         {"size": 300},
+        {"size": (160, 200)},
+        {"size": (160,), "fit": "squash"},
+        {"fit": "squash"},
         {"interpolation": "cubic"},
         {"fit": "squeeze"},
         {"mean": (0.5,)},

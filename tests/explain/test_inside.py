@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import math
+import re
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import teinet
 from teinet.cli.main import main
@@ -20,13 +24,14 @@ from tests import miniatures
 NAMES = ("left", "right", "still")
 
 
-def recognizer(name: str = "teinet_test_resnet", **options) -> teinet.Recognizer:
+def recognizer(name: str = "teinet_test_resnet", *, size=64, **options) -> teinet.Recognizer:
     torch.manual_seed(0)
     model = teinet.create_model(name, num_classes=3, num_frames=4, pretrained=False, shortcut_only=False, **options)
     from teinet.data.transforms import Preprocessing
 
     config = model.data_config
-    return teinet.Recognizer(model, NAMES, preprocessing=Preprocessing(size=64, short_side=64, **config))
+    pixels = Preprocessing(size=size, short_side=64, fit="crop" if size == 64 else "squash", **config)
+    return teinet.Recognizer(model, NAMES, preprocessing=pixels)
 
 
 @pytest.fixture
@@ -105,13 +110,15 @@ def test_what_does_not_exist_is_named(clip):
 
 def test_the_command_writes_a_page(clip, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    net = recognizer()
+    net = recognizer(size=(64, 96))
     net.header["licence"] = "MIT"
     net.save("net.safetensors")
     assert main(["explain", "net.safetensors", str(clip), "--label", "right"]) == 0
     page = (tmp_path / "clip-explained.html").read_text()
     assert "Where it saw “right”" in page and "licence of the weights: MIT" in page
     assert page.count("data:image/png") == 2 * 4 + 3  # frames, their maps, three diagrams
+    frame = re.findall(r"data:image/png;base64,([^\"]+)", page)[0]
+    assert Image.open(io.BytesIO(base64.b64decode(frame))).size == (96, 64)
     assert "http" not in page.replace("http-equiv", "")
     capsys.readouterr()
     assert main(["explain", "net.safetensors", str(clip), "--json"]) == 0

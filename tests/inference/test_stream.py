@@ -52,6 +52,26 @@ def near(got, want) -> None:
     assert (torch.as_tensor(got) - want).abs().max() <= 1e-5 * want.abs().max()
 
 
+def test_a_rectangle_steps_like_a_square():
+    model = network("teinet")
+    set_num_frames(model, T).float()
+    data = {key: model.data_config[key] for key in ("mean", "std")}
+    wide = teinet.Recognizer(
+        model, list("abc"), preprocessing=Preprocessing(size=(32, 48), short_side=32, fit="squash", **data)
+    )
+    pictures = film(5)
+    want = at_once(wide, pictures)
+    stream = wide.stream()
+    near(torch.cat([stream.step([picture]).logits for picture in pictures]), want)
+    cut = cut_crops(torch.from_numpy(pictures), wide.preprocessing)
+    assert cut.shape == (1, 5, 3, 32, 48)
+    stream.reset()
+    near(torch.cat([stream.step(frame[None]).logits for frame in cut[0]]), want)
+    with pytest.raises(ConfigError, match=r"takes \(1, 3, 32, 48\)"):
+        stream.step(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
+    assert "frames at 32x48" in repr(wide)
+
+
 def test_frame_by_frame_is_the_clip_at_once(recognizer):
     pictures = film(9)
     stream = recognizer.stream()

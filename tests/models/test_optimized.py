@@ -190,7 +190,7 @@ def test_a_network_that_a_compiler_cannot_follow_stays_folded(monkeypatch, caplo
 
     monkeypatch.setattr(optimized, "can_compile", lambda device: True)
     monkeypatch.setattr(OptimizedClassifier, "_compiled", fail)
-    fast = optimize(trained("tsn_resnet10t"), engine="auto", precision="fp32", size=32)
+    fast = optimize(trained("tsn_resnet10t"), engine="auto", precision="fp32", size=(32, 32))
     assert fast.optimization.engine == "folded"
     assert "not compiled: graph break" in caplog.text
 

@@ -26,7 +26,7 @@ EARLY = {
 def test_the_layers_up_to_a_stage(name, stage):
     model = create_model(name, num_classes=3, num_frames=4).train()
     state = {key: value.clone() for key, value in model.state_dict().items()}
-    found = {id(layer) for layer in layers_up_to(model, stage, size=64)}
+    found = {id(layer) for layer in layers_up_to(model, stage, size=(64, 96))}
     own = [name for name, module in model.cnn.named_modules() if [*module.parameters(recurse=False)]]
     expected = [path for path in own if path.startswith(EARLY[name, stage])]
     assert [path for path in own if id(model.cnn.get_submodule(path)) in found] == expected
@@ -38,4 +38,4 @@ def test_the_layers_up_to_a_stage(name, stage):
 def test_nothing_comes_after_the_last_stage():
     model = create_model("tsn_resnet10t", num_classes=3, num_frames=2)
     with pytest.raises(ConfigError, match=r"no block after stage 5 \(its stages: 1, 2, 3, 4, 5\)"):
-        layers_up_to(model, 5, size=64)
+        layers_up_to(model, 5, size=(64, 64))

@@ -71,11 +71,12 @@ def test_the_last_weights_load_and_carry_the_recipe(train, clips):
 
 
 def test_fine_tuning_takes_the_network_of_the_weights(train, clips, tmp_path):
-    assert train("--model.gate", "residual", "--model.stages", "[4,5]", "--clip.fit", "squash")[0] == 0
-    words = ("--data", clips, "--weights", tmp_path / "run", "--size", 32, "--epochs", 1, "--batch-size", 3)
+    pixels = ("--clip.fit", "squash", "--clip.size", "[32,48]")
+    assert train("--model.gate", "residual", "--model.stages", "[4,5]", *pixels)[0] == 0
+    words = ("--data", clips, "--weights", tmp_path / "run", "--epochs", 1, "--batch-size", 3)
     words = (*words, "--workers", 0, "--output", tmp_path, "--name", "fine", "--run.accelerator", "cpu")
     assert main(["train", *map(str, words)]) == 0
     recipe = parse_recipe(["--config", str(tmp_path / "fine" / "recipe.yaml")])[0]
     assert (recipe.model.name, recipe.model.num_frames) == ("teinet_resnet10t", 2)
     assert (recipe.model.gate, recipe.model.stages) == ("residual", [4, 5])
-    assert (recipe.clip.fit, recipe.clip.effective_short_side) == ("squash", 32)
+    assert (recipe.clip.fit, recipe.clip.size, recipe.clip.effective_short_side) == ("squash", [32, 48], 32)

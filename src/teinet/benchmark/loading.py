@@ -74,7 +74,7 @@ class Loading:
             "num_frames": self.sampling.num_frames,
             "strategy": self.sampling.strategy,
             **({"window": self.sampling.window} if self.sampling.strategy == "dense" else {}),
-            "size": self.preprocessing.size,
+            "size": self.preprocessing.to_dict()["size"],
             "short_side": self.preprocessing.short_side,
             "interpolation": self.preprocessing.interpolation,
             "batch_size": self.batch_size,

@@ -6,7 +6,7 @@ the same box, scaled to the source's own pixels, and resizes it once; a test res
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -26,16 +26,17 @@ class Preprocessing:
     """What a network expects of its pixels; stored beside its weights.
 
     Args:
-        size: side S of the square clip, pixels.
-        short_side: the picture's short side before the crop in a test, pixels, at least size.
-        fit: "crop" cuts squares from the picture; "squash" makes the whole picture a square, both sides short_side
-            pixels in a test, whatever its proportions: for what may happen anywhere in a wide picture.
+        size: side S of the square clip, pixels; or (height, width), for fit "squash".
+        short_side: the picture's short side before the crop in a test, pixels, at least size; for fit "squash", where
+            nothing is cut off, size itself (its shorter side).
+        fit: "crop" cuts squares from the picture; "squash" resizes the whole picture to size, whatever its proportions:
+            for what may happen anywhere in a wide picture.
         interpolation: "bilinear" or "bicubic", antialiased as PIL's.
         mean: per channel R, G, B, on a scale of 0 to 1.
         std: per channel R, G, B, on a scale of 0 to 1.
     """
 
-    size: int = 224
+    size: int | tuple[int, int] = 224
     short_side: int = 256
     fit: Literal["crop", "squash"] = "crop"
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
@@ -47,13 +48,29 @@ class Preprocessing:
             if (value := getattr(self, name)) not in valid:
                 hint = nearest(str(value), valid)
                 raise ConfigError(f"{name} {value!r} does not exist: use {' or '.join(valid)}.{hint}")
-        if not 1 <= self.size <= self.short_side:
+        height, width = shape_of(self.size)
+        object.__setattr__(self, "size", height if height == width else (height, width))
+        short = min(height, width)
+        if self.fit == "crop" and height != width:
+            raise ConfigError(f"size {self.size}: crops are square; only fit squash takes a height and a width")
+        if short > self.short_side:
             raise ConfigError(f"size ({self.size}) must lie between 1 and short_side ({self.short_side})")
+        if self.fit == "squash" and short != self.short_side:
+            raise ConfigError(f"short_side ({self.short_side}) must be {short}, as size: fit squash cuts nothing off")
         for name in ("mean", "std"):
             values = tuple(float(value) for value in getattr(self, name))
             if len(values) != 3 or (name == "std" and min(values) <= 0):
                 raise ConfigError(f"{name} must be three numbers (R, G, B){' above 0' * (name == 'std')}, not {values}")
             object.__setattr__(self, name, values)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of what the network sees, pixels."""
+        return shape_of(self.size)
+
+    def view_shape(self, full_resolution: bool) -> tuple[int, int]:
+        """Height and width of a test's crop, pixels."""
+        return (self.short_side, self.short_side) if full_resolution and self.fit == "crop" else self.shape
 
     def to_dict(self) -> dict[str, Any]:
         """Return a dict of plain values, as JSON can hold it."""
@@ -68,6 +85,18 @@ class Preprocessing:
                 hint = nearest(key, valid)
                 raise ConfigError(f"preprocessing has no setting {key!r}; valid: {', '.join(valid)}.{hint}")
         return cls(**values)
+
+
+def shape_of(size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width, where one number is a square's side.
+
+    Raises:
+        ConfigError: they are not whole numbers above 0.
+    """
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ConfigError(f"size {size!r}: write one number for a square, or [height, width], pixels from 1 on")
+    return sides
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +136,7 @@ def train_clip(
         rng: every choice is drawn from it, always the same number of draws.
 
     Returns:
-        The clip (T, 3, S, S) uint8 and whether it was mirrored.
+        The clip (T, 3, height, width) uint8, of the preprocessing's shape, and whether it was mirrored.
 
     Source: TSN's and TSM's GroupMultiScaleCrop with "more fix crop".
     """
@@ -116,7 +145,7 @@ def train_clip(
     box = _jittered_box(height, width, preprocessing.fit, augmentation, rng)
     # Drawn even when unused, so that the option changes nothing else in a run.
     mirrored = bool(rng.random() < 0.5) and augmentation.mirror
-    clip = _crop_resize(pictures, box, (preprocessing.size, preprocessing.size), preprocessing.interpolation)
+    clip = _crop_resize(pictures, box, preprocessing.shape, preprocessing.interpolation)
     return (clip.flip(-1) if mirrored else clip), mirrored
 
 
@@ -134,20 +163,18 @@ def test_crops(
         full_resolution: crops of side short_side instead of size.
 
     Returns:
-        (num_crops, T, 3, S, S) uint8.
+        (num_crops, T, 3, height, width) uint8; one crop of a squashed picture: all of it.
     """
     if num_crops < 1:
         raise ValueError(f"num_crops must be at least 1, not {num_crops}")
     pictures = _pictures(frames)
     height, width = pictures.shape[-2:]
-    short, side = preprocessing.short_side, preprocessing.short_side if full_resolution else preprocessing.size
     if preprocessing.fit == "squash":
-        size = [short, short]
-    else:  # the long side is cut down to whole pixels, as torchvision does
-        size = [short, max(short, short * width // height)] if width >= height else [short * height // width, short]
-    if (height, width) != tuple(size):
-        interpolation = InterpolationMode(preprocessing.interpolation)
-        pictures = F.resize(pictures, size, interpolation=interpolation, antialias=True)
+        return _resize(pictures, preprocessing.shape, preprocessing.interpolation)[None]
+    short, (side, _) = preprocessing.short_side, preprocessing.view_shape(full_resolution)
+    # The long side is cut down to whole pixels, as torchvision does.
+    size = (short, max(short, short * width // height)) if width >= height else (short * height // width, short)
+    pictures = _resize(pictures, size, preprocessing.interpolation)
     free_y, free_x = size[0] - side, size[1] - side
     steps = [(i, num_crops - 1) for i in range(num_crops)] if num_crops > 1 else [(1, 2)]
     if width >= height:
@@ -200,6 +227,10 @@ def _crop_resize(
     top = min(max(0, round(box[0])), height - crop_height)
     left = min(max(0, round(box[1])), width - crop_width)
     cut = pictures[..., top : top + crop_height, left : left + crop_width]
-    if (crop_height, crop_width) == size:
-        return cut.contiguous(memory_format=torch.channels_last)
-    return F.resize(cut, list(size), interpolation=InterpolationMode(interpolation), antialias=True)
+    return _resize(cut, size, interpolation).contiguous(memory_format=torch.channels_last)
+
+
+def _resize(pictures: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
+    if tuple(pictures.shape[-2:]) == size:
+        return pictures
+    return F.resize(pictures, list(size), interpolation=InterpolationMode(interpolation), antialias=True)

@@ -271,8 +271,8 @@ def measured(scores: Scores) -> Measured:
 
 
 def _gflops(recognizer: Recognizer, views: Views) -> float:
-    size = recognizer.preprocessing.short_side if views.full_resolution else recognizer.preprocessing.size
-    return round(multiply_adds(recognizer.model, size) / 1e9, 4)
+    shape = recognizer.preprocessing.view_shape(views.full_resolution)
+    return round(multiply_adds(recognizer.model, shape) / 1e9, 4)
 
 
 def _found(folder: Path, wanted: dict) -> Scores | None:

@@ -26,11 +26,11 @@ def overlays(inside: Inside) -> list[bytes]:
     """Each frame as a PNG with its map over it: red speaks for the class, blue against it; one scale for all frames."""
     from matplotlib import colormaps
 
-    size = inside.frames.shape[1]
+    height, width = inside.frames.shape[1:3]
     limit = max(float(np.abs(inside.maps).max()), 1e-12)
     pictures = []
     for frame, plane in zip(inside.frames, inside.maps):
-        smooth = Image.fromarray((plane / limit).astype(np.float32)).resize((size, size), Image.Resampling.BICUBIC)
+        smooth = Image.fromarray((plane / limit).astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
         value = np.asarray(smooth).clip(-1, 1)
         colour = 255 * colormaps["RdBu_r"](0.5 + 0.5 * value)[..., :3]
         opacity = 0.75 * np.abs(value)[..., None]

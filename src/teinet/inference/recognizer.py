@@ -137,7 +137,7 @@ class Recognizer:
         Raises:
             ConfigError: an engine or precision that does not exist, or that this machine cannot run.
         """
-        model = optimize(self.model, engine=engine, precision=precision, size=self.preprocessing.size)
+        model = optimize(self.model, engine=engine, precision=precision, size=self.preprocessing.shape)
         return Recognizer(
             model, self.class_names, preprocessing=self.preprocessing, sampling=self.sampling, header=self.header
         )
@@ -283,10 +283,10 @@ class Recognizer:
         architecture = (self.model.config or {}).get("name", type(self.model).__name__)
         names = list(self.class_names)
         shown = ", ".join(names if len(names) <= 4 else [*names[:2], "...", names[-1]])
-        size = self.preprocessing.size
+        height, width = self.preprocessing.shape
         how = f", {self.model.optimization}" if isinstance(self.model, OptimizedClassifier) else ""
         return (
-            f"Recognizer({architecture}, {self.num_frames} frames at {size}x{size} ({self.sampling.strategy}), "
+            f"Recognizer({architecture}, {self.num_frames} frames at {height}x{width} ({self.sampling.strategy}), "
             f"{len(names)} classes: {shown}; on {self.device}{how})"
         )
 

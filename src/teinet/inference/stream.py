@@ -161,8 +161,8 @@ class Stream:
         self.recognizer = recognizer
         self.batch = batch
         self._network = SteppingClassifier(recognizer.model)
-        size, device = recognizer.preprocessing.size, recognizer.device
-        frames = torch.zeros(batch, 3, size, size, dtype=torch.uint8, device=device)
+        device = recognizer.device
+        frames = torch.zeros(batch, 3, *recognizer.preprocessing.shape, dtype=torch.uint8, device=device)
         past = self._network.blank(frames)
         if is_compiled(recognizer.model):
             if together > 1:
@@ -181,8 +181,8 @@ class Stream:
 
         Args:
             frames: N pictures (H, W, 3) uint8 of any size, None for a stream that has none this time; or
-                {number of a stream: picture}; or a tensor (N, 3, S, S), cut to the network's size already, uint8 or
-                normalised float.
+                {number of a stream: picture}; or a tensor (N, 3, height, width), cut to the network's size already,
+                uint8 or normalised float.
 
         Raises:
             ConfigError: another number of frames than streams, a stream that does not exist, no picture at all, or a
@@ -205,7 +205,8 @@ class Stream:
         """Take the next K frames of every stream at once: what K calls of `step` give, in less time.
 
         Args:
-            frames: (N, K, 3, S, S), K at least 1, cut to the network's size already, uint8 or normalised float.
+            frames: (N, K, 3, height, width), K at least 1, cut to the network's size already, uint8 or normalised
+                float.
 
         Returns:
             the K steps.
@@ -213,9 +214,9 @@ class Stream:
         Raises:
             ConfigError: frames of another shape. The state is as before.
         """
-        size = self.recognizer.preprocessing.size
-        if frames.dim() != 5 or frames.shape[1] < 1 or frames.shape != (self.batch, frames.shape[1], 3, size, size):
-            raise ConfigError(f"several steps take ({self.batch}, K, 3, {size}, {size}), got {tuple(frames.shape)}")
+        height, width = self.recognizer.preprocessing.shape
+        if frames.dim() != 5 or frames.shape[1] < 1 or frames.shape != (self.batch, frames.shape[1], 3, height, width):
+            raise ConfigError(f"several steps take ({self.batch}, K, 3, {height}, {width}), got {tuple(frames.shape)}")
         device = self.recognizer.device
         fresh = self.state.frames == 0
         logits, self.state.past = self._network(
@@ -256,10 +257,9 @@ class Stream:
     def _pictures(
         self, frames: Tensor | Sequence[Picture | None] | Mapping[int, Picture]
     ) -> tuple[tuple[int, ...], Tensor]:
-        size, device = self.recognizer.preprocessing.size, self.recognizer.device
+        device = self.recognizer.device
         if isinstance(frames, Tensor) and frames.dim() == 4 and frames.shape[1] == 3:
-            if tuple(frames.shape) != (self.batch, 3, size, size):
-                wanted = (self.batch, 3, size, size)
+            if tuple(frames.shape) != (wanted := (self.batch, 3, *self.recognizer.preprocessing.shape)):
                 raise ConfigError(f"a step takes {wanted}, got {tuple(frames.shape)}; give pictures as (H, W, 3) each")
             return tuple(range(self.batch)), frames.to(device)
         if isinstance(frames, Mapping):

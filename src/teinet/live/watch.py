@@ -291,11 +291,11 @@ class Watch:
 
     def _warm_up(self) -> None:
         """Have what is loaded at first use loaded before frames arrive."""
-        size = self._recognizer.preprocessing.size
+        shape = self._recognizer.preprocessing.shape
         if self._stream is None:
-            self._recognizer.scores(torch.zeros(1, self._recognizer.num_frames, 3, size, size, dtype=torch.uint8))
+            self._recognizer.scores(torch.zeros(1, self._recognizer.num_frames, 3, *shape, dtype=torch.uint8))
         else:
-            self._stream.step({0: np.zeros((size, size, 3), np.uint8)})
+            self._stream.step({0: np.zeros((*shape, 3), np.uint8)})
             self._stream.reset()
 
     def _now(self) -> float:

@@ -245,7 +245,7 @@ _PARTS = {"architecture": dict, "class_names": list, "preprocessing": dict, "sam
 _PARTS |= {"scores": dict, "licence": str, "card": dict, "version": str}
 _VALUES: dict[str, dict[str, type | tuple[type, ...]]] = {
     "architecture": {"name": str, "num_classes": int, "num_frames": int, "dropout": (int, float), "stages": list},
-    "preprocessing": {"size": int, "short_side": int, "fit": str, "interpolation": str, "mean": list, "std": list},
+    "preprocessing": {"size": (int, list), "short_side": int, "interpolation": str, "mean": list, "std": list},
     "sampling": {"num_frames": int, "strategy": str, "window": int},
     "recipe": {"data": dict},
 }

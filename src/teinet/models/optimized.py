@@ -106,7 +106,11 @@ class OptimizedClassifier(VideoClassifier):
 
 
 def optimize(
-    model: VideoClassifier, *, engine: Engine = "folded", precision: Precision = "auto", size: int = 224
+    model: VideoClassifier,
+    *,
+    engine: Engine = "folded",
+    precision: Precision = "auto",
+    size: tuple[int, int] = (224, 224),
 ) -> OptimizedClassifier:
     """A copy of a network for recognising only.
 
@@ -116,7 +120,7 @@ def optimize(
             in half a minute for each batch size, on a CPU with the weights laid out for it, on CUDA as a CUDA graph;
             "auto" compiles and keeps the program only where it is measured to be faster.
         precision: the number format of the network; "auto" takes bf16 where the processor computes in it, else fp32.
-        size: side of the pictures, pixels, for the engine "auto", which measures.
+        size: height and width of the pictures, pixels, for the engine "auto", which measures.
 
     Raises:
         ConfigError: an engine or precision that does not exist, or a processor that cannot take it.
@@ -301,9 +305,9 @@ def frozen(device: torch.device) -> AbstractContextManager:
     return inductor.patch(freezing=True) if device.type == "cpu" else nullcontext()
 
 
-def _keep_the_faster(model: OptimizedClassifier, size: int) -> None:
+def _keep_the_faster(model: OptimizedClassifier, size: tuple[int, int]) -> None:
     device = next(model.parameters()).device
-    clips = torch.randint(0, 256, (1, model.num_frames, 3, size, size), dtype=torch.uint8, device=device)
+    clips = torch.randint(0, 256, (1, model.num_frames, 3, *size), dtype=torch.uint8, device=device)
     compiled = model.optimization
     folded = Optimization(compiled.norms, compiled.precision, "folded")
     times: dict[Optimization, list[float]] = {folded: [], compiled: []}

@@ -13,14 +13,14 @@ from teinet.models.families import find_entry
 from teinet.models.insertion import undisturbed
 
 
-def layers_up_to(model: VideoClassifier, stage: int, *, size: int) -> list[nn.Module]:
+def layers_up_to(model: VideoClassifier, stage: int, *, size: tuple[int, int]) -> list[nn.Module]:
     """The modules with parameters of their own that run before the first block whose output has a larger stride.
 
     Args:
         model: a classifier of a known family; runs once on a black clip, and is left as it was.
         stage: k for a stride of 2^k: 1 is the stem, 2 to 4 also the stages up to res2, res3, res4, with their temporal
             modules.
-        size: side of a picture that the network takes, pixels.
+        size: height and width of a picture that the network takes, pixels.
 
     Raises:
         ConfigError: the network has no block of a later stage.
@@ -35,7 +35,7 @@ def layers_up_to(model: VideoClassifier, stage: int, *, size: int) -> list[nn.Mo
 
         def on_end(_module: nn.Module, _args: tuple, output: Tensor) -> None:
             if find_entry(module) is not None or output.shape[-1] > 1:  # a gate's convolution sees no picture
-                stages[name] = round(math.log2(size / output.shape[-1]))
+                stages[name] = round(math.log2(max(size) / max(output.shape[-2:])))
 
         handles.append(module.register_forward_pre_hook(on_start))
         if find_entry(module) is not None or isinstance(module, nn.Conv2d):
@@ -45,7 +45,7 @@ def layers_up_to(model: VideoClassifier, stage: int, *, size: int) -> list[nn.Mo
         watch(name, module)
     try:
         with undisturbed(model):
-            model(torch.zeros(1, model.num_frames, 3, size, size, device=next(model.parameters()).device))
+            model(torch.zeros(1, model.num_frames, 3, *size, device=next(model.parameters()).device))
     finally:
         for handle in handles:
             handle.remove()

@@ -58,7 +58,7 @@ class TrainingModule(Scoring):
         self._rate = 0.0  # of the last step
         self.validated = -1  # the epoch that was validated last
         up_to = recipe.optim.freeze_stages
-        early = layers_up_to(model, up_to, size=recipe.clip.size) if up_to else []
+        early = layers_up_to(model, up_to, size=recipe.clip.shape) if up_to else []
         self.frozen = [*dict.fromkeys([*frozen_norms(model, recipe.optim.freeze_bn), *early])]
         for layer in self.frozen:
             for parameter in layer.parameters(recurse=False):

@@ -169,7 +169,7 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
         causal=config.causal,
         **config.temporal_options(),
     )
-    _refuse_size(model, recipe.clip.size)
+    _refuse_size(model, recipe.clip.shape)
     if config.weights:
         load_matching(model, config.weights, class_names=class_names)
     fresh_gate = config.gate != "residual" and not config.weights and config.name.startswith(("mem_", "teinet_"))
@@ -181,15 +181,15 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
     return model
 
 
-def _refuse_size(model: VideoClassifier, size: int) -> None:
+def _refuse_size(model: VideoClassifier, size: tuple[int, int]) -> None:
     """ConfigError where the backbone cannot take pictures of this size; found out on shapes alone."""
     try:
         multiply_adds(model, size)
     except (RuntimeError, AssertionError, ValueError) as error:
         name = (model.config or {}).get("name", "this network")
         raise ConfigError(
-            f"{name} cannot take pictures of {size} pixels ({str(error).splitlines()[0]}); take another clip.size, "
-            "such as 224"
+            f"{name} cannot take pictures of {size[0]}x{size[1]} pixels ({str(error).splitlines()[0]}); take another "
+            "clip.size, such as 224"
         ) from None
 
 
@@ -197,7 +197,7 @@ def build_preprocessing(recipe: Recipe, model: VideoClassifier) -> Preprocessing
     """Picture size from the recipe; mean, deviation and interpolation from what the backbone was trained with."""
     pixels = model.data_config
     return Preprocessing(
-        size=recipe.clip.size,
+        size=recipe.clip.shape,
         short_side=recipe.clip.effective_short_side,
         fit=recipe.clip.fit,
         interpolation=pixels["interpolation"],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from teinet.data.splits import DataConfig
+from teinet.data.transforms import Preprocessing, shape_of
 from teinet.data.views import Views, check_views
 from teinet.data.watch import READ_TIMEOUT
 from teinet.errors import ConfigError
@@ -66,10 +67,10 @@ class ClipConfig:
     Args:
         strategy: segments (one frame from each of T equal parts) or dense (T frames from a window).
         window: frames of the dense window.
-        size: side of the square picture, pixels.
+        size: side of the square picture, pixels; or [height, width], for fit squash.
         short_side: short side of the frame before cropping, pixels; by default size * 256 / 224, or size where the
             frame is squashed.
-        fit: crop (squares are cut from the frame) or squash (the whole frame becomes a square, whatever its
+        fit: crop (squares are cut from the frame) or squash (the whole frame is resized to size, whatever its
             proportions: for what may happen anywhere in a wide picture).
         crop: training crops at corners, edges and centre, or at the centre alone.
         scales: sizes of the training crop relative to the short side, or to the frame's own sides where it is squashed.
@@ -79,7 +80,7 @@ class ClipConfig:
 
     strategy: Literal["segments", "dense"] = "segments"
     window: int = 64
-    size: int = 224
+    size: int | list[int] = 224
     short_side: int | None = None
     fit: Literal["crop", "squash"] = "crop"
     crop: Literal["corners", "center"] = "corners"
@@ -88,7 +89,19 @@ class ClipConfig:
 
     @property
     def effective_short_side(self) -> int:
-        return self.short_side or (self.size if self.fit == "squash" else round(self.size * 256 / 224))
+        short = min(self.shape)
+        return self.short_side or (short if self.fit == "squash" else round(short * 256 / 224))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of what the network sees, pixels."""
+        return shape_of(self.size)
+
+    @property
+    def pixels(self) -> str:
+        """The same in words."""
+        height, width = self.shape
+        return str(height) if height == width else f"{height}x{width}"
 
 
 @dataclass(kw_only=True)
@@ -237,7 +250,6 @@ class Recipe:
             "data.division": (self.data.division, 1),
             "run.divisions": (min(self.run.divisions, default=1), 1),
             "model.num_frames": (self.model.num_frames, 1),
-            "clip.size": (self.clip.size, 1),
             "optim.epochs": (self.optim.epochs, 1),
             "optim.batch_size": (self.optim.batch_size, 1),
             "optim.accumulate": (self.optim.accumulate, 1),
@@ -290,8 +302,12 @@ class Recipe:
         self._refuse_idle_settings()
         for views in self.tests():
             check_views(Views.parse(views), self.clip.fit)
-        if self.clip.effective_short_side < self.clip.size:
-            raise ConfigError(f"clip.short_side {self.clip.short_side} is smaller than clip.size {self.clip.size}")
+        try:
+            if self.clip.effective_short_side < min(self.clip.shape):
+                raise ConfigError(f"short_side {self.clip.short_side} is smaller than clip.size {self.clip.size}")
+            Preprocessing(size=self.clip.shape, short_side=self.clip.effective_short_side, fit=self.clip.fit)
+        except ConfigError as error:
+            raise ConfigError(f"clip.{error}") from None
 
     def _refuse_idle_settings(self) -> None:
         """A setting that was changed but has no effect is a misunderstanding: say so before hours are spent."""

@@ -125,7 +125,7 @@ def _announce(console: Console, parts: Parts, folder: Path) -> None:
     up_to = config.freeze_stages
     frozen = [] if not up_to else [f"frozen         the stem{f' and the stages up to res{up_to}' if up_to > 1 else ''}"]
     lines = [
-        f"[bold]{recipe.model.name}[/bold]  {recipe.model.num_frames} frames of {recipe.clip.size} px, "
+        f"[bold]{recipe.model.name}[/bold]  {recipe.model.num_frames} frames of {recipe.clip.pixels} px, "
         f"{len(splits['train'].class_names)} classes",
         f"clips          {counts}; format {splits.source.format}",
         f"learning rate  {rate_in_words(recipe)}",

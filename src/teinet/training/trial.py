@@ -122,17 +122,17 @@ def forecast(recipe: Recipe, *, trial: bool = True) -> Forecast:
     recipe = recipe.with_absolute_paths()
     parts = prepare(recipe)
     assert parts is not None
-    size, short = recipe.clip.size, recipe.clip.effective_short_side
+    pixels = parts.preprocessing
     tests = {}
     for text in recipe.tests():
         views = Views.parse(text)
-        macs = multiply_adds(parts.model, short if views.full_resolution else size)
+        macs = multiply_adds(parts.model, pixels.view_shape(views.full_resolution))
         tests[text] = (macs / 1e9, len(views))
     return Forecast(
         parts=parts,
         steps_per_epoch=parts.steps_per_epoch,
         parameters=parameters(parts.model),
-        gflops=multiply_adds(parts.model, size) / 1e9,
+        gflops=multiply_adds(parts.model, pixels.shape) / 1e9,
         tests=tests,
         trial=_try(parts) if trial else None,
     )
