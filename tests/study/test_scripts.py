@@ -54,6 +54,43 @@ def test_what_ships_is_half_as_large_and_tells_nothing_of_its_makers_disk(traine
     torch.testing.assert_close(loaded(clip), model.eval()(clip), rtol=0.01, atol=0.01)
 
 
+def test_each_folds_recipe_is_chosen_by_the_clips_of_the_other(tmp_path, monkeypatch, capsys):
+    """Of folds 1 and 2, `calm` is right in all of 1 and none of 2, `hot` the other way round: each wins the other's."""
+    listing = tmp_path / "clips.csv"
+    listing.write_text("path,label,fold\na,x,1\nb,y,1\nc,x,2\nd,y,2\n")
+    monkeypatch.setattr(sys, "argv", ["choose.py", str(listing), "--studies", "calm", "hot"])
+    script = runpy.run_path(str(SCRIPTS / "choose.py"))
+    for name, predicted in (("calm", [0, 1, 1, 0]), ("hot", [1, 0, 0, 1])):
+        cell = {
+            "cell": {"network": "TSM"},
+            "clips": list("abcd"),
+            "labels": [0, 1, 0, 1],
+            "test": {"predicted": predicted},
+        }
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tsm.json").write_text(json.dumps(cell))
+        study = {
+            "title": name,
+            "recipe": "small_data",
+            "data": "clips.csv",
+            "networks": {"TSM": {"name": "tsm_resnet10t"}},
+        }
+        study |= {
+            "folds": {"1 and 2": {"train": "fold=3"}},
+            "settings": {"optim": {"epochs": len(name)}},
+            "views": "5x1",
+        }
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(study))
+    monkeypatch.setitem(script["main"].__globals__, "RESULTS", tmp_path)
+    monkeypatch.setitem(script["main"].__globals__, "HERE", tmp_path)
+    script["main"]()
+    said = yaml.safe_load("fold_settings" + capsys.readouterr().out.partition("fold_settings")[2])["fold_settings"]
+    assert said == {
+        "fold 1": {"optim": {"epochs": 3}, "views": "5x1"},  # hot, which is right in fold 2
+        "fold 2": {"optim": {"epochs": 4}, "views": "5x1"},  # calm, which is right in fold 1
+    }
+
+
 def test_a_card_without_what_it_must_not_be_used_for_is_refused(trained, tmp_path, monkeypatch):
     (tmp_path / "card.yaml").write_text(yaml.safe_dump(CARD | {"not_for": ""}))
     with pytest.raises(SystemExit, match="a card needs not_for"):

@@ -126,7 +126,7 @@ def test_a_batch_without_any_readable_clip_is_survived(train, tmp_path, clips):
             "stage 2, 3 at one half for good; set model.stages",
         ),
         (("--optim.lr", ".nan"), "optim.lr is nan"),
-        (("--clip.short_side", "16"), "smaller than clip.size"),
+        (("--clip.short_side", "16"), "clip.size (32) must lie between 1 and short_side (16)"),
         (("--clip.fit", "squash", "--run.tests", "[10x3]"), "there are no 3 crops of it, write 10x1"),
         (("--clip.size", "[32,48]"), "clip.size (32, 48): crops are square; only fit squash"),
         (("--clip.fit", "squash", "--clip.short_side", "64"), "must be 32, as size: fit squash cuts nothing off"),

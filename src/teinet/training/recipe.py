@@ -303,8 +303,6 @@ class Recipe:
         for views in self.tests():
             check_views(Views.parse(views), self.clip.fit)
         try:
-            if self.clip.effective_short_side < min(self.clip.shape):
-                raise ConfigError(f"short_side {self.clip.short_side} is smaller than clip.size {self.clip.size}")
             Preprocessing(size=self.clip.shape, short_side=self.clip.effective_short_side, fit=self.clip.fit)
         except ConfigError as error:
             raise ConfigError(f"clip.{error}") from None
