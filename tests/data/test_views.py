@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from teinet import Recognizer, create_model
 from teinet.data import views as views_module
 from teinet.data.encode import write_video
 from teinet.data.sampling import Sampling
@@ -78,11 +79,19 @@ def test_a_view_is_the_crop_of_its_own_frames():
 
 
 def test_a_squashed_picture_has_no_several_crops():
-    squashed = Preprocessing(size=32, short_side=32, fit="squash")
+    half = (0.5, 0.5, 0.5)
+    squashed = Preprocessing(size=32, short_side=32, fit="squash", mean=half, std=half)
     frames = np.zeros((9, 32, 64, 3), np.uint8)
     assert load_views(frames, FOUR, squashed, "2x1").frames.shape == (2, 4, 3, 32, 32)
     with pytest.raises(ConfigError, match="there are no 3 crops of it, write 2x1"):
         load_views(frames, FOUR, squashed, "2x3")
+    recognizer = Recognizer(
+        create_model("tsn_test_resnet", num_classes=2, num_frames=4, pretrained=False),
+        ["a", "b"],
+        preprocessing=squashed,
+    )
+    with pytest.raises(ConfigError, match="write 2x1"):  # at once, not for each video
+        recognizer.predict_many(["a.mp4"], views="2x3")
 
 
 def test_a_span_is_a_video_of_its_own(video):

@@ -13,7 +13,7 @@ import torch
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.views import Averaging, LoadedViews, Views, average_views, load_views
+from teinet.data.views import Averaging, LoadedViews, Views, average_views, check_views, load_views
 from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError
 from teinet.inference.device import find_device
 from teinet.inference.prefetch import prefetch
@@ -219,6 +219,7 @@ class Recognizer:
         if isinstance(videos, (str, PathLike)):
             raise ConfigError(f"predict_many takes several videos; one is recognizer({os.fspath(videos)!r})")
         views = Views.parse(views)
+        check_views(views, self.preprocessing.fit)
         if start is not None and end is not None and start >= end:
             raise ConfigError(f"no span of time between start {start:g} and end {end:g} s")
         average_views(torch.zeros(1, 1), averaging)  # a wrong name is an error now, not at the first video
