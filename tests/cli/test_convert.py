@@ -43,6 +43,7 @@ def test_a_file_comes_out_that_recognises(tmp_path, words, capsys):
     assert recognizer.preprocessing.to_dict() == {
         "size": 64,
         "short_side": 72,
+        "fit": "crop",
         "interpolation": "bilinear",
         "mean": [0.485, 0.456, 0.406],
         "std": [0.229, 0.224, 0.225],
