@@ -118,6 +118,10 @@ def test_a_batch_without_any_readable_clip_is_survived(train, tmp_path, clips):
         (("--optim.label_smoothing", "2"), "optim.label_smoothing is 2.0"),
         (("--optim.freeze_bn", "all", "--optim.recompute_bn", "2"), "set one"),
         (
+            ("--optim.freeze_backbone", "true", "--optim.recompute_bn", "2"),
+            "optim.freeze_backbone keeps the statistics",
+        ),
+        (
             ("--optim.freeze_stages", "5"),
             "optim.freeze_stages is 5; it must lie between 0",
         ),

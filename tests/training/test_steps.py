@@ -64,6 +64,23 @@ def test_frozen_stages_keep_weights_and_statistics_and_the_rest_learns(train, tm
     assert late <= differ
 
 
+@pytest.mark.parametrize("network", ["tsn", "teinet"])
+def test_a_frozen_backbone_keeps_weights_and_statistics_and_the_modules_learn(train, network):
+    weights = {}
+    for epochs in (1, 2):
+        words = ("--model", f"{network}_mobilenetv2_035", "--optim.freeze_backbone", True, "--name", f"run{epochs}")
+        gate = () if network == "tsn" else ("--model.gate", "residual")
+        code, run, lines = train(*words, *gate, "--epochs", epochs, "--data.val_share", 0)
+        assert code == 0 and lines == []
+        weights[epochs] = load_file(run.parent / f"run{epochs}" / "last.safetensors")
+    learnt = {key for key, value in weights[1].items() if not torch.equal(value, weights[2][key])}
+    may = {key for key in weights[1] if ".temporal." in key or key.startswith("classifier.")}
+    fresh = {
+        key for key in may if ".mem.conv1." in key or ".mem.conv2." in key
+    }  # behind weights near zero: may stand yet
+    assert may - fresh <= learnt <= may
+
+
 def test_recomputed_statistics_are_those_of_the_batches():
     torch.manual_seed(0)
     network = create_model("tim_resnet10t", num_classes=3, num_frames=2).eval()

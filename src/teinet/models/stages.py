@@ -1,4 +1,4 @@
-"""What of a network comes before a stage: the stem and the stages up to res<k>, for fine-tuning on few clips."""
+"""Parts of a network that stay as they were while the rest learns, for fine-tuning on few clips."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from teinet.errors import ConfigError
 from teinet.models.classifier import VideoClassifier
 from teinet.models.families import find_entry
-from teinet.models.insertion import undisturbed
+from teinet.models.insertion import temporal_modules, undisturbed
 
 
 def layers_up_to(model: VideoClassifier, stage: int, *, size: tuple[int, int]) -> list[nn.Module]:
@@ -68,4 +68,14 @@ def layers_up_to(model: VideoClassifier, stage: int, *, size: tuple[int, int]) -
         module
         for name, module in model.cnn.named_modules()
         if next(module.parameters(recurse=False), None) is not None and is_early(name)
+    ]
+
+
+def backbone_layers(model: VideoClassifier) -> list[nn.Module]:
+    """The modules with parameters of their own outside the temporal modules and the last layer: the 2-D network's."""
+    new = {id(module) for part in (*temporal_modules(model), model.head) for module in part.modules()}
+    return [
+        module
+        for module in model.modules()
+        if id(module) not in new and next(module.parameters(recurse=False), None) is not None
     ]

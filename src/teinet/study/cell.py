@@ -18,6 +18,7 @@ from teinet.errors import ConfigError
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.scores import Scores
 from teinet.evaluation.session import Plan, digest, test
+from teinet.models.checkpoint import weights_file
 from teinet.study.plan import Cell, Study
 from teinet.training.folder import FACTS
 from teinet.training.parts import precision
@@ -72,7 +73,7 @@ def run_cell(
         "machine": machine(),
         "threads": threads,
         "data": facts["data"],
-        "backbone_weights": digest(Path(recipe.model.backbone_weights)) if recipe.model.backbone_weights else None,
+        **{name: digest(path) if path else None for name, path in _starts(recipe).items()},
         "parameters": forwards.meta["parameters"],
         "gflops": forwards.meta["gflops"],
         "seconds": {
@@ -105,6 +106,15 @@ def run_folder(work: str | Path, study: Study, cell: Cell) -> Path:
 def result_file(results: str | Path, study: Study, cell: Cell) -> Path:
     """Where a cell's result lies."""
     return Path(results) / study.name / f"{cell.slug}.json"
+
+
+def _starts(recipe: Recipe) -> dict[str, Path | None]:
+    """The files that training began from."""
+    model = recipe.model
+    return {
+        "backbone_weights": Path(model.backbone_weights) if model.backbone_weights else None,
+        "weights": weights_file(model.weights) if model.weights else None,
+    }
 
 
 def _tested(folder: Path, recipe: Recipe, views: Views, *, backwards: bool) -> Scores:

@@ -46,7 +46,8 @@ class Study:
         title: one line that says what the study shows.
         recipe: a recipe's name or file (beside the study's), the same for all cells.
         data: a list of clips or a folder, below the folder that holds the data.
-        networks: settings of the section `model` that are laid over the recipe's, by the name that tables show.
+        networks: settings of the section `model` that are laid over the recipe's, by the name that tables show. Trained
+            `weights` to start from may be a file beside the study's (`../weights/a.safetensors`).
         folds: settings of the section `data`, by name: which clips train and which are tested.
         seeds: each cell is run once with each.
         reference: the network that the others are compared with, clip by clip.
@@ -160,6 +161,18 @@ class Study:
         Raises:
             ConfigError: a setting that does not exist or does not fit.
         """
+        recipe = self._as_said(cell)
+        start = self.file.parent / (recipe.model.weights or "")
+        data = replace(recipe.data, path=str(Path(data_root) / self.data))
+        model = replace(
+            recipe.model,
+            backbone_weights=backbone_weights or recipe.model.backbone_weights,
+            weights=str(start) if start.is_file() else recipe.model.weights,
+        )
+        return replace(recipe, data=data, model=model)
+
+    def _as_said(self, cell: Cell) -> Recipe:
+        """The recipe of a cell before files are looked for on this machine."""
         beside = self.file.parent / self.recipe
         base = recipes.compose(beside if beside.is_file() else self.recipe)
         chosen = {
@@ -168,10 +181,7 @@ class Study:
         own = {"model": self.networks[cell.network], "data": self.folds[cell.fold], "run": {"seed": cell.seed}}
         for layer in (self.settings, chosen, own):
             base = recipes.laid_over(base, layer)
-        recipe = recipes.build(base, str(self.file))
-        data = replace(recipe.data, path=str(Path(data_root) / self.data))
-        model = replace(recipe.model, backbone_weights=backbone_weights or recipe.model.backbone_weights)
-        return replace(recipe, data=data, model=model)
+        return recipes.build(base, str(self.file))
 
     def views_of(self, cell: Cell) -> Views:
         """How a cell's test looks at a clip."""
@@ -183,7 +193,7 @@ class Study:
 
         What stands at its default is left out too, so that a setting which is new to the library changes no hash.
         """
-        recipe, default = asdict(self.recipe_of(cell)), asdict(Recipe())
+        recipe, default = asdict(self._as_said(cell)), asdict(Recipe())
         recipe["data"]["path"] = self.data
         decides = {
             section: {key: value for key, value in recipe[section].items() if value != default[section][key]}

@@ -18,7 +18,7 @@ from teinet.evaluation.evaluate import Scoring
 from teinet.evaluation.hardware import gather
 from teinet.models.classifier import VideoClassifier
 from teinet.models.gradient_checkpointing import set_gradient_checkpointing
-from teinet.models.stages import layers_up_to
+from teinet.models.stages import backbone_layers, layers_up_to
 from teinet.training.optim import build_optimizer, build_schedule, parameter_groups
 from teinet.training.recipe import Recipe
 
@@ -59,7 +59,8 @@ class TrainingModule(Scoring):
         self.validated = -1  # the epoch that was validated last
         up_to = recipe.optim.freeze_stages
         early = layers_up_to(model, up_to, size=recipe.clip.shape) if up_to else []
-        self.frozen = [*dict.fromkeys([*frozen_norms(model, recipe.optim.freeze_bn), *early])]
+        backbone = backbone_layers(model) if recipe.optim.freeze_backbone else []
+        self.frozen = [*dict.fromkeys([*frozen_norms(model, recipe.optim.freeze_bn), *early, *backbone])]
         for layer in self.frozen:
             for parameter in layer.parameters(recurse=False):
                 parameter.requires_grad_(False)

@@ -173,10 +173,11 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
     if config.weights:
         load_matching(model, config.weights, class_names=class_names)
     fresh_gate = config.gate != "residual" and not config.weights and config.name.startswith(("mem_", "teinet_"))
-    if recipe.optim.freeze_bn != "none" and fresh_gate:
+    frozen = "freeze_backbone" if recipe.optim.freeze_backbone else "freeze_bn"
+    if (recipe.optim.freeze_backbone or recipe.optim.freeze_bn != "none") and fresh_gate:
         log.warning(
             "a fresh MEM halves its input, so frozen batch norms see what they never saw; "
-            "expect poor results with optim.freeze_bn, or set model.gate residual"
+            f"expect poor results with optim.{frozen}, or set model.gate residual"
         )
     return model
 

@@ -126,6 +126,7 @@ class OptimConfig:
         bias_lr_scale: other biases learn this many times as fast.
         freeze_bn: batch norms that keep their statistics and weights: none, all_but_first, all.
         freeze_stages: what does not learn at all: 0 nothing, 1 the stem, 2 to 4 also the stages up to res2, res3, res4.
+        freeze_backbone: only the temporal modules and the last layer learn; the 2-D network stays as it was.
         recompute_bn: batches of training clips over which batch-norm statistics are recomputed before each validation
             or, in epochs without one, at their end; 0 leaves the running averages.
         gradient_checkpointing: what is computed again in the backward pass instead of being kept: none, temporal (the
@@ -150,6 +151,7 @@ class OptimConfig:
     bias_lr_scale: float = 2.0
     freeze_bn: Literal["none", "all_but_first", "all"] = "none"
     freeze_stages: int = 0
+    freeze_backbone: bool = False
     recompute_bn: int = 0
     gradient_checkpointing: Literal["none", "temporal", "blocks"] = "none"
     label_smoothing: float = 0.0
@@ -293,8 +295,12 @@ class Recipe:
                 f"optim.freeze_stages {self.optim.freeze_stages} would keep the fresh gates of stage "
                 f"{', '.join(map(str, never))} at one half for good; set model.stages to later ones"
             )
-        if self.optim.freeze_bn == "all" and self.optim.recompute_bn:
-            raise ConfigError("optim.freeze_bn all keeps the statistics that optim.recompute_bn would replace; set one")
+        for name, kept in (
+            ("freeze_bn all", self.optim.freeze_bn == "all"),
+            ("freeze_backbone", self.optim.freeze_backbone),
+        ):
+            if kept and self.optim.recompute_bn:
+                raise ConfigError(f"optim.{name} keeps the statistics that optim.recompute_bn would replace; set one")
         if self.optim.warmup >= self.optim.epochs:
             raise ConfigError(
                 f"optim.warmup is {self.optim.warmup}; it must end before optim.epochs ({self.optim.epochs})"

@@ -123,7 +123,9 @@ def _announce(console: Console, parts: Parts, folder: Path) -> None:
     counts = ", ".join(f"{len(clips)} {split}" for split, clips in splits.items())
     config = recipe.optim
     up_to = config.freeze_stages
-    frozen = [] if not up_to else [f"frozen         the stem{f' and the stages up to res{up_to}' if up_to > 1 else ''}"]
+    stages = f"the stem{f' and the stages up to res{up_to}' if up_to > 1 else ''}" if up_to else ""
+    kept = "all but the temporal modules and the last layer" if config.freeze_backbone else stages
+    frozen = [f"frozen         {kept}"] if kept else []
     lines = [
         f"[bold]{recipe.model.name}[/bold]  {recipe.model.num_frames} frames of {recipe.clip.pixels} px, "
         f"{len(splits['train'].class_names)} classes",
