@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from teinet.cli.main import main
@@ -190,6 +191,17 @@ def test_what_cannot_be_resumed(clips, whole, tmp_path, capsys):
     (tmp_path / "resume.ckpt").write_bytes((whole[1] / "resume.ckpt").read_bytes()[:5000])
     assert "resume.ckpt" in refused(tmp_path)
     assert "holds a run already" in _named_again(clips, whole[1], capsys)
+
+
+def test_a_folder_belongs_to_one_process_at_a_time(clips, tmp_path, capsys):
+    run = tmp_path / "run"
+    run.mkdir()
+    with FileLock(run / ".lock"):
+        assert main(train(clips, tmp_path, "run", "--epochs", 1)) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"another process trains in {run} now" in line
+    assert [path.name for path in run.iterdir() if path.name != ".lock"] == []
+    assert main(train(clips, tmp_path, "run", "--epochs", 1)) == 0  # the lock that is left stands in nobody's way
 
 
 def _named_again(clips: Path, run: Path, capsys) -> str:

@@ -6,6 +6,8 @@ import csv
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +17,7 @@ import lightning as L
 import timm
 import torch
 import yaml
+from filelock import FileLock, Timeout
 
 from teinet import __version__
 from teinet.data.clips import ClipList
@@ -25,6 +28,7 @@ from teinet.training.state import STATE, read_json, write_json
 
 RECIPE = "recipe.yaml"
 FACTS = "run.json"
+LOCK = ".lock"  # held while a process trains here
 MISSING = "missing.csv"  # clips of the list that are not there and were left out
 FOLDER_VARIABLE = "TEINET_RUN_FOLDER"  # tells the other processes of a run where the first one put it
 
@@ -59,8 +63,31 @@ def refuse_folder(recipe: Recipe) -> None:
         raise ConfigError(
             f"{folder} holds a run already; go on with it by `teinet train --resume {folder}`, or take another --name"
         )
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
         raise ConfigError(f"{folder} holds files, but no run to go on with; remove the folder, or take another --name")
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """While it lasts no second run trains into this folder; the other processes of the same run do.
+
+    Raises:
+        ConfigError: another one does now.
+    """
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        yield
+        return
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(
+            f"another process trains in {folder} now; wait until it has ended, or take another --name"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def is_run_of(folder: Path, recipe: Recipe) -> bool:

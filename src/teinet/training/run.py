@@ -17,7 +17,15 @@ from teinet.kernels import FastDepthwise, fast_norms
 from teinet.models.checkpoint import LAST, save_weights
 from teinet.training.batchnorm import RecomputeBatchNorm
 from teinet.training.curves import CURVES, CurvesPicture
-from teinet.training.folder import FOLDER_VARIABLE, close_facts, is_finished, make_folder, refuse_folder, write_facts
+from teinet.training.folder import (
+    FOLDER_VARIABLE,
+    alone_in,
+    close_facts,
+    is_finished,
+    make_folder,
+    refuse_folder,
+    write_facts,
+)
 from teinet.training.parts import Parts, precision, prepare
 from teinet.training.progress import TrainingProgress
 from teinet.training.recipe import Recipe
@@ -51,8 +59,17 @@ def train(
             f"{resume} is finished: all its {recipe.optim.epochs} epochs are done.", highlight=False, soft_wrap=True
         )
         return resume
-    splits, model, hardware = parts.splits, parts.model, parts.hardware
     folder = resume or make_folder(recipe)  # nothing is left behind by a recipe that does not fit
+    with alone_in(folder):
+        _fit(parts, folder, going_on=bool(resume), console=console, callbacks=callbacks or [], title=title)
+    return folder
+
+
+def _fit(
+    parts: Parts, folder: Path, *, going_on: bool, console: Console, callbacks: list[Callback], title: str
+) -> None:
+    """Train into a folder that is this run's alone."""
+    recipe, splits, model, hardware = parts.recipe, parts.splits, parts.model, parts.hardware
     write_facts(folder, recipe, splits, precision=hardware.precision)
     data, module = parts.data, parts.module(folder / UNREADABLE)
 
@@ -78,7 +95,7 @@ def train(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[*extra, epoch_log, progress, waiting, CurvesPicture(folder), *(callbacks or []), state],
+        callbacks=[*extra, epoch_log, progress, waiting, CurvesPicture(folder), *callbacks, state],
     )
     if trainer.is_global_zero:
         _announce(console, parts, folder)
@@ -91,7 +108,7 @@ def train(
             ending_together(trainer),
             data.watch.guard(lambda: _how_to_go_on(folder)),
         ):
-            trainer.fit(module, datamodule=data, ckpt_path=folder / STATE if resume else None, weights_only=True)
+            trainer.fit(module, datamodule=data, ckpt_path=folder / STATE if going_on else None, weights_only=True)
     except SystemExit:  # what Lightning makes of a second Ctrl-C
         if not state.asked:
             raise
@@ -109,7 +126,6 @@ def train(
                 highlight=False,
                 soft_wrap=True,
             )
-    return folder
 
 
 def _how_to_go_on(folder: Path) -> str:
