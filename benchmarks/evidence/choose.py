@@ -39,7 +39,7 @@ def shares(study: str, fold_of: dict[str, int]) -> dict[int, dict[str, list[bool
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("list", type=Path)
-    candidates = [f"search_fights_{name}" for name in ("whole_calm", "whole_bold", "whole_modules")]
+    candidates = [f"search_fights_{name}" for name in ("whole_calm", "whole_gentle", "whole_modules")]
     parser.add_argument("--studies", nargs="+", default=candidates)
     args = parser.parse_args()
     with args.list.open(newline="", encoding="utf-8") as file:
