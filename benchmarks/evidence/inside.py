@@ -38,7 +38,7 @@ def main() -> None:
     print(f"{LABEL}: {inside.labels[:2]}")
     print("block                 stage  moved  gates: over channels, over time")
     for block in blocks:
-        over_time, over_channels = block.gates.std(0).mean(), block.gates.mean(0).std()
+        over_time, over_channels = np.nanstd(block.gates, 0).mean(), np.nanmean(block.gates, 0).std()
         print(f"{block.name:<22}{block.stage:>4}{block.moved:>8.3f}{over_channels:>16.3f}{over_time:>11.3f}")
     first = blocks[0]
     for tap, name in ((2, "next"), (1, "this"), (0, "previous")):

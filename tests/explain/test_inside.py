@@ -63,16 +63,36 @@ def test_the_scores_are_those_of_the_recogniser(clip):
     np.testing.assert_allclose(inside.times, answer.times[0])
 
 
+@pytest.mark.parametrize("causal", [False, True], ids=["two-sided", "causal"])
+@pytest.mark.parametrize(("gate", "factor"), [("paper", 0.9), ("residual", 1.4)])
 @pytest.mark.parametrize("name", ["teinet_test_resnet", "mem_test_resnet"])
-def test_gates_are_what_the_module_multiplies_by(clip, name):
-    net = recognizer(name)
+def test_gates_are_what_the_module_multiplies_by(clip, name, gate, factor, causal):
+    net = recognizer(name, gate=gate, causal=causal)
     for module in net.model.modules():
-        if isinstance(module, MEM):  # a gate of 0.9 whatever it sees
+        if isinstance(module, MEM):  # a sigmoid of 0.9 whatever it sees
             torch.nn.init.zeros_(module.conv3.weight)
             torch.nn.init.constant_(module.conv3.bias, math.log(9))
     blocks = look_inside(net, clip).blocks
-    assert blocks and all(block.gates.shape == (3, block.channels) for block in blocks)
-    np.testing.assert_allclose(np.concatenate([block.gates.ravel() for block in blocks]), 0.9, atol=1e-5)
+    free = 0 if causal else 3  # the frame without a neighbour to compare with
+    assert blocks and all(block.gates.shape == (4, block.channels) for block in blocks)
+    for block in blocks:
+        assert (block.residual, block.causal) == (gate == "residual", causal)
+        assert np.isnan(block.gates[free]).all()
+        np.testing.assert_allclose(np.delete(block.gates, free, axis=0), factor, atol=1e-5)
+
+
+@pytest.mark.parametrize("gate", ["paper", "residual"])
+@pytest.mark.parametrize("causal", [False, True], ids=["two-sided", "causal"])
+def test_the_page_speaks_of_this_network(clip, tmp_path, monkeypatch, gate, causal):
+    monkeypatch.chdir(tmp_path)
+    recognizer(gate=gate, causal=causal).save("net.safetensors")
+    assert main(["explain", "net.safetensors", str(clip)]) == 0
+    page = " ".join((tmp_path / "clip-explained.html").read_text().split())
+    assert f"between {'0.5 and 1.5' if gate == 'residual' else '0 and 1'}." in page
+    assert f"all gates are near {'one.' if gate == 'residual' else 'one half.'}" in page
+    assert f"compares each frame with the {'one before' if causal else 'next one'}" in page
+    assert f"The {'first' if causal else 'last'} frame has none" in page
+    assert ("this frame and the two before" in page) == causal
 
 
 @pytest.mark.parametrize("init", ["shift", "identity"])
@@ -124,6 +144,7 @@ def test_the_command_writes_a_page(clip, tmp_path, monkeypatch, capsys):
     assert main(["explain", "net.safetensors", str(clip), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert len(said["frame_logits"]) == 4 and said["blocks"][0]["kernel_movement"] == 0
+    assert [value is None for value in said["blocks"][0]["gate"]] == [False, False, False, True]
     assert main(["explain", "net.safetensors", "nothing.mp4"]) == 1
 
 

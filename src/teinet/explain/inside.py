@@ -29,10 +29,12 @@ class Block:
         name: the path of the module that it stands before.
         stage: k where the block's output has stride 2^k (2 to 5).
         channels: C.
-        gates: (T-1, C) MEM's sigmoid, 0 to 1; None where there is no MEM.
+        gates: (T, C) what MEM multiplies each channel of each frame by: 0 to 1, in the residual form 0.5 to 1.5; nan in
+            the frame that has no gate (the last one; in the causal form the first). None where there is no MEM.
         kernels: (C, 3) what TIM multiplies frames t-1, t, t+1 by; None where there is no TIM.
         initial: (C, 3) what these kernels were before training; None likewise.
-        causal: whether the kernels lie on frames t-2, t-1, t.
+        residual: whether the gates are of the residual form.
+        causal: whether gates look at the frame before, and kernels lie on frames t-2, t-1, t.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Block:
     gates: np.ndarray | None
     kernels: np.ndarray | None
     initial: np.ndarray | None
+    residual: bool = False
     causal: bool = False
 
     @property
@@ -88,12 +91,17 @@ class Inside:
                     "name": block.name,
                     "stage": block.stage,
                     "channels": block.channels,
-                    "gate": None if block.gates is None else block.gates.mean(1).round(5).tolist(),
+                    "gate": None if block.gates is None else _means(block.gates),
                     "kernel_movement": None if block.kernels is None else round(block.moved, 6),
                 }
                 for block in self.blocks
             ],
         }
+
+
+def _means(gates: np.ndarray) -> list[float | None]:
+    """Over channels, frame by frame; None where there is no gate."""
+    return [None if np.isnan(value) else round(float(value), 5) for value in gates.mean(1)]
 
 
 def look_inside(
@@ -145,13 +153,14 @@ def look_inside(
 
 @contextmanager
 def _gates(cnn: nn.Module) -> Iterator[dict[str, np.ndarray]]:
-    """Collects the gates (T-1, C) of each MEM, by the name of the temporal module, while clips pass."""
+    """Collects what each MEM multiplies by, (T, C), by the name of the temporal module, while clips pass."""
     found: dict[str, np.ndarray] = {}
 
     def watch(name: str, mem: MEM) -> Any:
         def on_input(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
             if mem.num_frames > 1:
-                found[name] = mem.gate(args[0])[0].float().cpu().numpy()
+                found[name] = mem.scale(args[0])[0].float().cpu().numpy()
+                found[name][0 if mem.causal else -1] = np.nan
 
         return on_input
 
@@ -181,6 +190,14 @@ def _blocks(model: VideoClassifier, gates: dict[str, np.ndarray]) -> Iterator[Bl
         if tim is not None:
             kernels = tim.V.detach().float().cpu().numpy()
             initial = TIM(tim.channels, num_frames=1, init=init, causal=tim.causal).V.detach().numpy()
+        mem = module if isinstance(module, MEM) else getattr(module, "mem", None)
         yield Block(
-            place.name, place.stage, place.channels, gates.get(name), kernels, initial, tim is not None and tim.causal
+            name=place.name,
+            stage=place.stage,
+            channels=place.channels,
+            gates=gates.get(name),
+            kernels=kernels,
+            initial=initial,
+            residual=isinstance(mem, MEM) and mem.gate_form == "residual",
+            causal=bool(getattr(module, "causal", False)),
         )

@@ -40,6 +40,8 @@ def render_page(inside: Inside, *, clip: str, weights: str, network: str, licenc
         unit="s" if inside.times is not None else "",
         gates=inline(to_png(draw_gates(gated, names))) if gated else None,
         kernels=inline(to_png(draw_kernels(mixing))) if mixing else None,
+        residual=any(block.residual for block in gated),
+        causal=any(block.causal for block in inside.blocks),
         movement=inline(to_png(draw_movement(mixing))) if mixing else None,
     )
 

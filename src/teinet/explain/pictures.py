@@ -49,7 +49,8 @@ def png(pixels: np.ndarray) -> bytes:
 def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
     """A column for each stage, its last block: frames to the right, groups of channels downwards.
 
-    Above, the gates themselves, 0 to 1; below, how far they lie from their own mean over the clip: what motion changes.
+    Above, what multiplies the channels; below, how far that lies from its own mean over the clip. The frame without a
+    gate is left grey.
 
     Args:
         blocks: those with gates.
@@ -59,19 +60,21 @@ def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
     images = {}
     for stage, block in last.items():
         groups = np.array_split(block.gates, min(GROUPS, block.channels), axis=1)
-        images[stage] = np.stack([group.mean(axis=1) for group in groups])  # (groups, T-1)
-    changes = {stage: image - image.mean(axis=1, keepdims=True) for stage, image in images.items()}
-    limit = max(1e-3, *(float(np.abs(change).max()) for change in changes.values()))
+        images[stage] = np.stack([group.mean(axis=1) for group in groups])  # (groups, T)
+    changes = {stage: image - np.nanmean(image, axis=1, keepdims=True) for stage, image in images.items()}
+    limit = max(1e-3, *(float(np.nanmax(np.abs(change))) for change in changes.values()))
+    low = 0.5 if blocks[0].residual else 0.0
     figure = _figure(2.2 * len(last) + 1.1, 4.6)
     panels = figure.subplots(2, len(last), squeeze=False, sharex=True)
-    for row, name, shown, low, high, colours in (
-        (panels[0], "gate", images, 0, 1, "viridis"),
+    for row, name, shown, least, most, colours in (
+        (panels[0], "gate", images, low, low + 1, "viridis"),
         (panels[1], "gate less its mean", changes, -limit, limit, "RdBu_r"),
     ):
         for axes, image in zip(row, shown.values()):
-            drawn = axes.imshow(image, vmin=low, vmax=high, cmap=colours, aspect="auto", interpolation="nearest")
+            drawn = axes.imshow(image, vmin=least, vmax=most, cmap=colours, aspect="auto", interpolation="nearest")
             axes.set_yticks([])
-            axes.set_xticks(range(len(times) - 1), times[:-1], rotation=90)
+            axes.set_xticks(range(len(times)), times, rotation=90)
+            axes.set_facecolor("#dee2e6")
             _plain(axes)
         row[0].set_ylabel(f"channels, {GROUPS} groups", fontsize=9, color="#333333")
         figure.colorbar(drawn, ax=row, label=name, fraction=0.05)
