@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
+import yaml
 
+from teinet.errors import ConfigError
 from teinet.study.picture import draw_calibration
 from teinet.study.plan import Study
 from teinet.study.results import Done
-from teinet.study.statistics import calibration_error, mean, paired_difference, reliability
-from teinet.study.tables import errors_of, fill
+from teinet.study.statistics import (
+    calibration_error,
+    calibration_floor,
+    difference_over_folds,
+    mean,
+    paired_difference,
+    reliability,
+)
+from teinet.study.tables import errors_of, extras, fill, provenance
 
 
 def test_a_mean_over_folds_of_means_over_seeds():
@@ -67,19 +77,41 @@ def test_reliability_of_a_hand_worked_case():
     assert [bar.clips for bar in reliability(sure, right, bins=10)] == [1, 1, 1, 1]
 
 
-def made(study_file, answers):
+def test_the_interval_over_folds_is_students():
+    # differences 0.1, 0.2, 0.3: mean 0.2, deviation 0.1; t of two degrees of freedom is 4.3027
+    value, low, high = difference_over_folds([0.6, 0.8, 0.7], [0.5, 0.6, 0.4])
+    assert value == pytest.approx(0.2)
+    assert (low, high) == (pytest.approx(0.2 - 4.3027 * 0.1 / math.sqrt(3), abs=1e-4), pytest.approx(0.4484, abs=1e-4))
+    value, *interval = difference_over_folds([0.6], [0.5])
+    assert value == pytest.approx(0.1) and all(map(math.isnan, interval))
+    with pytest.raises(ValueError, match="no folds"):
+        difference_over_folds([], [])
+
+
+def test_probabilities_that_are_true_still_miss_by_chance():
+    # a bin of n fair coins misses one half by sqrt(2 / pi) * sqrt(0.25 / n) on average
+    assert calibration_floor(np.full(1000, 0.5)) == pytest.approx(math.sqrt(2 / math.pi * 0.25 / 100), rel=0.05)
+    assert calibration_floor(np.ones(50)) == 0
+
+
+def more_in(study_file, **settings):
+    study_file.write_text(yaml.safe_dump(yaml.safe_load(study_file.read_text()) | settings, sort_keys=False))
+
+
+def made(study_file, answers, names=("a", "b", "c")):
     """The study's cells with these predictions; every clip's label is 0."""
     study = Study.load(study_file)
     clips = {"ann": ["a1", "a2", "a3"], "bob": ["b1"]}
     cells = {}
     for cell in study.cells():
         if (said := answers.get((cell.network, cell.fold))) is not None:
-            names = clips[cell.fold]
-            test = {"predicted": said, "confidence": [0.5] * len(said)}
+            here = clips[cell.fold]
+            test = {"predicted": said, "confidence": [0.5] * len(said), "top1": said.count(0) / len(said)}
             cells[cell] = {
-                "clips": names,
-                "clusters": [cell.fold] * len(names),
-                "labels": [0] * len(names),
+                "class_names": list(names),
+                "clips": here,
+                "clusters": [cell.fold] * len(here),
+                "labels": [0] * len(here),
                 "test": test,
             }
     return Done(study, cells)
@@ -98,6 +130,53 @@ def test_clusters_with_the_most_errors_come_first(study_file):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("teinet.study.tables.markdown", lambda done: "")
         assert "| bob | 1 | 1.0 | 0.0 | – |" in fill(page, [done])
+
+
+def test_folds_stand_apart_with_the_interval_of_the_lead(study_file):
+    done = made(
+        study_file,
+        {("TSN", "ann"): [0, 1, 1], ("TIM", "ann"): [0, 0, 1], ("TSN", "bob"): [1], ("TIM", "bob"): [0]},
+    )
+    _, heads, lines = extras(done, errors=0, folds=True, pairs=True)["folds"]
+    assert heads == ["network", "ann", "bob", "− TSN over folds (95 %)"]
+    # leads of 1/3 and 1: mean 2/3, deviation 0.4714; t of one degree of freedom is 12.706
+    assert lines == [["TSN", "33.3", "0.0", "–"], ["TIM", "66.7", "100.0", "+66.7 (−356.9 to +490.2)"]]
+    page = fill("<!-- folds of tiny -->\nold\n<!-- end of folds of tiny -->", [])
+    assert "old" in page
+
+
+def test_pairs_stand_apart(study_file):
+    reversals = [["left", "right"], ["up", "down"]]
+    study_file.write_text(
+        yaml.safe_dump(yaml.safe_load(study_file.read_text()) | {"reversals": reversals}, sort_keys=False)
+    )
+    done = made(study_file, {("TIM", "ann"): [0, 1, 2]}, names=["left", "right", "up", "down"])
+    _, heads, lines = extras(done, errors=0, folds=False, pairs=True)["pairs"]
+    assert heads == ["right/taken for the other", "left; right", "up; down"]
+    assert lines == [["TSN", "–", "–"], ["TIM", "33.3/33.3", "–"]]
+    assert extras(done, errors=0, folds=False, pairs=False) == {}
+
+
+def test_a_line_below_the_table_names_the_seeds_that_ran(study_file):
+    more_in(study_file, seeds=[0, 1])
+    done = made(study_file, {("TIM", "ann"): [0]})
+    machine = {"processor": "P", "cores": 2, "gpus": [], "date": "2026-01-02T03", "versions": {"torch": "2.11"}}
+    for cell, result in list(done.cells.items()):
+        if cell.seed == 1:
+            del done.cells[cell]
+        result |= {"machine": machine, "seconds": {"training": 3600}}
+    assert provenance(done) == "1 of 8 cells; seed 0; P, 2 cores; PyTorch 2.11; 2026-01-02; 1.0 hours of cells in all."
+
+
+@pytest.mark.parametrize("what", ["data", "backbone_weights"])
+def test_cells_of_other_clips_or_weights_do_not_share_a_table(study_file, what):
+    study = Study.load(study_file)
+    for number, cell in enumerate(cell for cell in study.cells() if cell.fold == "ann"):
+        path = study_file.parent / "results" / study.name / f"{cell.slug}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"settings": study.digest(cell), what: f"hash {number}"}))
+    with pytest.raises(ConfigError, match=f"TSN/ann/0 and TIM/ann/0 differ in {what}"):
+        Done.load(study, study_file.parent / "results")
 
 
 def test_calibration_is_drawn(study_file):

@@ -14,7 +14,15 @@ import numpy as np
 from teinet.errors import ConfigError
 from teinet.study.cell import result_file
 from teinet.study.plan import Cell, Study
-from teinet.study.statistics import Difference, Mean, calibration_error, mean, paired_difference
+from teinet.study.statistics import (
+    Difference,
+    Mean,
+    calibration_error,
+    calibration_floor,
+    difference_over_folds,
+    mean,
+    paired_difference,
+)
 
 log = logging.getLogger("teinet")
 
@@ -56,6 +64,7 @@ class Done:
             result = read_result(study, cell, results)
             if result is not None:
                 cells[cell] = result
+        _refuse_mixed(study, cells)
         return cls(study, cells)
 
     def of(self, network: str) -> dict[tuple[str, int], dict[str, Any]]:
@@ -92,9 +101,32 @@ class Done:
         """The cluster of each clip."""
         return {clip: group for r in self.cells.values() for clip, group in zip(r["clips"], r["clusters"])}
 
-    def reversals(self, network: str) -> tuple[float, float, int] | None:
-        """Among clips of classes that are each other played backwards: named rightly, taken for the other, how many."""
-        partner = {a: b for pair in self.study.reversals for a, b in (pair, pair[::-1])}
+    def folds(self, network: str) -> dict[str, float]:
+        """Its top-1 in each fold that is done, in the mean over seeds."""
+        return {fold: mean(cells).value for fold, cells in self._by_fold(network).items()}
+
+    def over_folds(self, network: str, reference: str) -> tuple[float, float, float] | None:
+        """The lead over the reference in the mean of folds and its 95 % interval, by folds and seeds that both have."""
+        ours, theirs = self._by_fold(network), self._by_fold(reference)
+        both = [(ours[fold], theirs[fold], set(ours[fold]) & set(theirs[fold])) for fold in ours if fold in theirs]
+        pairs = [[mean({key: top1[key] for key in keys}).value for top1 in (a, b)] for a, b, keys in both if keys]
+        return difference_over_folds(*zip(*pairs)) if pairs and network != reference else None
+
+    def _by_fold(self, network: str) -> dict[str, dict[tuple[str, int], float]]:
+        found: dict[str, dict[tuple[str, int], float]] = {}
+        for (fold, seed), result in self.of(network).items():
+            found.setdefault(fold, {})[fold, seed] = result["test"]["top1"]
+        return found
+
+    def reversals(self, network: str, pair: tuple[str, str] | None = None) -> tuple[float, float, int] | None:
+        """Among clips of classes that are each other played backwards: named rightly, taken for the other, how many.
+
+        Args:
+            network: whose cells.
+            pair: one of the study's reversals; None takes all.
+        """
+        pairs = self.study.reversals if pair is None else (pair,)
+        partner = {a: b for pair in pairs for a, b in (pair, pair[::-1])}
         right = swapped = count = 0
         for result in self.of(network).values():
             names = result["class_names"]
@@ -109,6 +141,11 @@ class Done:
         """Expected calibration error over all its test clips."""
         sure = self.confidence(network)
         return None if sure is None else calibration_error(*sure)
+
+    def calibration_floor(self, network: str) -> float | None:
+        """The error that probabilities which are exactly true would have on as many clips."""
+        sure = self.confidence(network)
+        return None if sure is None else calibration_floor(sure[0])
 
     def confidence(self, network: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Of all test clips the probability of the class named (N,), and whether it was right (N,); None for none."""
@@ -143,6 +180,21 @@ class Done:
                 row[name] = float(np.mean(values)) if values else ""
             rows.append(row)
         return rows
+
+
+def _refuse_mixed(study: Study, cells: dict[Cell, dict[str, Any]]) -> None:
+    """ConfigError where cells that a table would compare were measured on other clips, or began from other weights."""
+    first: dict[tuple[str, str], tuple[Cell, Any]] = {}
+    for cell, result in cells.items():
+        for what, group in (("data", cell.fold), ("backbone_weights", ""), ("weights", cell.network)):
+            if (value := result.get(what)) is None:
+                continue
+            other, known = first.setdefault((what, group), (cell, value))
+            if known != value:
+                raise ConfigError(
+                    f"{study.file}: cells {other} and {cell} differ in {what}; remove the results of one of them, and "
+                    "it is run again"
+                )
 
 
 def read_result(study: Study, cell: Cell, results: str | Path) -> dict[str, Any] | None:

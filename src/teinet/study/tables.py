@@ -29,6 +29,7 @@ class Row:
     backwards: float
     reversals: tuple[float, float, int] | None
     calibration: float | None
+    calibration_floor: float | None
     cells: int
     of: int
     minutes: float
@@ -57,6 +58,7 @@ def rows(done: Done) -> list[Row]:
                 backwards=done.mean(network, "backwards").value,
                 reversals=done.reversals(network),
                 calibration=done.calibration(network),
+                calibration_floor=done.calibration_floor(network),
                 cells=mean.cells,
                 of=len(study.folds) * len(study.seeds),
                 minutes=sum(seconds) / len(seconds) / 60 if seconds else math.nan,
@@ -79,6 +81,7 @@ def cells_of(done: Done) -> tuple[list[str], list[list[str]]]:
         "pairs": (lambda r: _percent(r.reversals and r.reversals[0])) if study.reversals else None,
         "swap": (lambda r: _percent(r.reversals and r.reversals[1])) if study.reversals else None,
         "ECE": lambda r: _percent(r.calibration),
+        "(0)": lambda r: _percent(r.calibration_floor),
         "cells": lambda r: f"{r.cells}/{r.of}",
         "min": lambda r: EMPTY if _absent(r.minutes) else f"{r.minutes:.1f}",
     }
@@ -96,20 +99,47 @@ def errors_of(done: Done, count: int) -> tuple[list[str], list[list[str]]]:
     return heads, lines
 
 
+def folds_of(done: Done) -> tuple[list[str], list[list[str]]]:
+    """Each fold's top-1, as texts, and the lead over the reference with its interval over folds, percent."""
+    study, lines = done.study, []
+    for network in study.networks:
+        top1 = done.folds(network)
+        lead = done.over_folds(network, study.reference) if study.reference else None
+        lines.append([network, *(_percent(top1.get(fold)) for fold in study.folds), _interval(lead)])
+    return ["network", *study.folds, f"− {study.reference} over folds (95 %)"], lines
+
+
+def pairs_of(done: Done) -> tuple[list[str], list[list[str]]]:
+    """Each pair of classes that are each other backwards, as texts: named rightly/taken for the other, percent."""
+    study, lines = done.study, []
+    for network in study.networks:
+        found = [done.reversals(network, pair) for pair in study.reversals]
+        lines.append([network, *(EMPTY if f is None else f"{_percent(f[0])}/{_percent(f[1])}" for f in found)])
+    return ["right/taken for the other", *("; ".join(pair) for pair in study.reversals)], lines
+
+
+def extras(done: Done, *, errors: int, folds: bool, pairs: bool) -> dict[str, tuple[str, list[str], list[list[str]]]]:
+    """Further tables that were asked for and have something to show, by name: title, heads and lines."""
+    found = {}
+    if done.cells and folds and len(done.study.folds) > 1:
+        found["folds"] = ("Fold by fold", *folds_of(done))
+    if done.cells and pairs and done.study.reversals:
+        found["pairs"] = ("Classes that are each other backwards", *pairs_of(done))
+    if done.cells and errors:
+        found["errors"] = ("Where the errors lie", *errors_of(done, errors))
+    return found
+
+
 def rich_table(done: Done) -> Table:
     """For a terminal."""
-    return _rich(done.study.title, *cells_of(done))
+    return rich_extra(done.study.title, *cells_of(done))
 
 
-def rich_errors(done: Done, count: int) -> Table:
-    """Where the errors lie, for a terminal."""
-    return _rich("Where the errors lie", *errors_of(done, count))
-
-
-def _rich(title: str, heads: list[str], lines: list[list[str]]) -> Table:
+def rich_extra(title: str, heads: list[str], lines: list[list[str]]) -> Table:
+    """One of `extras`, for a terminal."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=0)
-    for i, head in enumerate(heads):  # on a narrow terminal only names and intervals are folded
-        folds = not i or head.startswith("−")
+    for i, head in enumerate(heads):  # on a narrow terminal only names, intervals and long heads are folded
+        folds = not i or head.startswith("−") or len(head) > 14
         words = [len(word) for text in (head, *(line[i] for line in lines)) for word in text.split()]
         least = max(words) if folds else None
         table.add_column(head, justify="right" if i else "left", overflow="fold", no_wrap=not folds, min_width=least)
@@ -120,15 +150,11 @@ def _rich(title: str, heads: list[str], lines: list[list[str]]) -> Table:
 
 def markdown(done: Done) -> str:
     """For a page, with the machines, dates and seeds below it."""
-    return f"{_marked(*cells_of(done))}\n\n{provenance(done)}"
+    return f"{marked(*cells_of(done))}\n\n{provenance(done)}"
 
 
-def markdown_errors(done: Done, count: int = 10) -> str:
-    """Where the errors lie, for a page."""
-    return _marked(*errors_of(done, count))
-
-
-def _marked(heads: list[str], lines: list[list[str]]) -> str:
+def marked(heads: list[str], lines: list[list[str]]) -> str:
+    """A table for a page."""
     return "\n".join([_line(heads), _line("---" for _ in heads), *map(_line, lines)])
 
 
@@ -143,11 +169,11 @@ def provenance(done: Done) -> str:
     dates = sorted(r["machine"]["date"][:10] for r in results)
     hours = sum(sum(r["seconds"].values()) for r in results) / 3600
     torch = sorted({r["machine"]["versions"]["torch"].partition("+")[0] for r in results})
-    seeds = ", ".join(map(str, done.study.seeds))
+    seeds = ", ".join(map(str, sorted({cell.seed for cell in done.cells})))
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return (
-        f"{len(results)} of {total} cells; seeds {seeds}; {' and '.join([*machines, *gpus])}; PyTorch "
-        f"{', '.join(torch)}; {when}; {hours:.1f} hours of cells in all."
+        f"{len(results)} of {total} cells; seed{'s' * (',' in seeds)} {seeds}; {' and '.join([*machines, *gpus])}; "
+        f"PyTorch {', '.join(torch)}; {when}; {hours:.1f} hours of cells in all."
     )
 
 
@@ -166,20 +192,28 @@ def _percent(value: float | None) -> str:
 def _difference(found: Difference | None) -> str:
     if found is None:
         return EMPTY
-    return f"{100 * found.value:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})".replace("-", "−")
+    return _interval((found.value, found.low, found.high))
+
+
+def _interval(found: tuple[float, float, float] | None) -> str:
+    if found is None:
+        return EMPTY
+    value, low, high = (100 * each for each in found)
+    reach = "" if math.isnan(low) else f" ({low:+.1f} to {high:+.1f})"
+    return f"{value:+.1f}{reach}".replace("-", "−")
 
 
 def fill(page: str, studies: Sequence[Done]) -> str:
     """The page with each study's table between its marks: <!-- study NAME --> and <!-- end of NAME -->.
 
-    Where it has <!-- errors of NAME --> and <!-- end of errors of NAME -->, also with what `markdown_errors` gives.
+    Likewise those of `extras` where it has such marks: <!-- folds of NAME --> and <!-- end of folds of NAME -->.
     """
     for done in studies:
         name = done.study.name
         page = _between(page, f"<!-- study {name} -->", f"<!-- end of {name} -->", markdown(done))
-        if done.cells:
-            begin, end = f"<!-- errors of {name} -->", f"<!-- end of errors of {name} -->"
-            page = _between(page, begin, end, markdown_errors(done))
+        for what, (_, heads, lines) in extras(done, errors=10, folds=True, pairs=True).items():
+            begin, end = f"<!-- {what} of {name} -->", f"<!-- end of {what} of {name} -->"
+            page = _between(page, begin, end, marked(heads, lines))
     return page
 
 
