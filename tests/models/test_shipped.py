@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 import teinet
 from teinet.cli.main import main
@@ -80,3 +81,20 @@ def test_the_header_is_read_without_the_tensors(weights):
 def test_a_file_without_a_card_has_an_empty_one(weights, tmp_path):
     save_weights(tmp_path / "plain.safetensors", weights)
     assert read_header(tmp_path / "plain.safetensors")["card"] == {}
+
+
+def test_what_truly_ships_is_small_half_precision_and_says_what_it_is_for():
+    shipped = list_shipped()
+    assert shipped
+    assert sum(each.path.stat().st_size for each in shipped) < 30e6
+    for each in shipped:
+        card, recipe = each.header["card"], each.header["recipe"]
+        assert each.header["licence"] and all(card.get(k) for k in ("title", "data", "figures", "not_for")), each.name
+        assert not recipe["data"] and not any("/" in str(value) for value in recipe["model"].values()), each.name
+        with safe_open(each.path, "pt") as file:
+            kinds = {file.get_slice(key).get_dtype() for key in file.keys()}
+        assert "F32" not in kinds and "F16" in kinds
+        recognizer = teinet.Recognizer.load(each.name)
+        scores = recognizer(np.zeros((16, 60, 80, 3), np.uint8)).labels
+        assert {name for name, _ in scores} <= set(each.header["class_names"])
+        assert all(np.isfinite(score) for _, score in scores)
