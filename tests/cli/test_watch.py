@@ -9,6 +9,7 @@ import subprocess
 from datetime import datetime
 from urllib.request import urlopen
 
+import av
 import pytest
 
 from teinet.cli.main import main
@@ -63,6 +64,30 @@ def test_a_faster_network_sees_the_same(place, capsys):
     assert said[0] == said[1] and said[0]
 
 
+def test_the_size_of_the_state_is_said_first(place, capsys):
+    kilobytes = []
+    for more in ((), ("--state", "fp16")):
+        assert main(words(place, "--fast", *more)) == 0
+        said = re.search(r"^watches door, a frame every 0\.2 s, state (\d+) kB", capsys.readouterr().err, re.MULTILINE)
+        kilobytes.append(int(said[1]))
+    assert 0.4 < kilobytes[1] / kilobytes[0] < 0.8
+
+
+def test_a_recording_that_cannot_be_decoded_is_an_error_line(place, tmp_path, capsys):
+    film = miniatures.write(tmp_path / "film.avi", 3)
+    with av.open(str(film)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(film.read_bytes())
+    for begin, size in places:
+        data[begin + 8 : begin + 8 + size] = bytes(size)  # after the chunk's name and length
+    film.write_bytes(data)
+    assert main(["watch", str(place / "causal.safetensors"), str(film), "--fast"]) == 1
+    out, err = capsys.readouterr()
+    assert [line["what"] for line in lines(out)] == ["connected", "lost"]
+    assert re.search(r"film\.avi: 0 steps, [1-9]\d* broken$", err, re.MULTILINE)
+    assert "teinet watch: " in err and "film.avi: no frame of it can be decoded" in err
+
+
 def test_a_file_is_added_to(place, tmp_path, capsys):
     target = tmp_path / "events.jsonl"
     target.write_text('{"what": "before"}\n')
@@ -111,6 +136,10 @@ def test_the_page_is_served_meanwhile(place):
         (("--nothing", "restin"), 2, "no class 'restin'"),
         (("--begin", "0.1", "--end", "0.3"), 2, "begin is 0.1"),
         (("--delay", "0"), 2, "delay"),
+        (("--delay", "inf"), 2, "delay"),
+        (("--delay", "nan"), 2, "delay"),
+        (("--delay", "-1"), 2, "delay"),
+        (("--stall", "0"), 2, "stall"),
         (("--every", "0"), 2, "spacing"),
     ],
 )

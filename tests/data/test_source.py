@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from teinet.data.source import Source
@@ -33,6 +35,54 @@ def test_a_file_that_is_there_is_no_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a=b.mp4").touch()
     assert Source.parse("a=b.mp4").kind == "file" and Source.parse("a=b.mp4").address == "a=b.mp4"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://admin:p@ss@10.0.0.7/live", "rtsp://10.0.0.7/live"),
+        ("rtsp://admin:pa/ss@10.0.0.7:554/live", "rtsp://10.0.0.7:554/live"),
+        ("rtsp://admin:12/34@10.0.0.7/live", "rtsp://10.0.0.7/live"),
+        ("rtsp://admin:p?a#ss@10.0.0.7/live", "rtsp://10.0.0.7/live"),
+        ("rtsp://admin@10.0.0.7/a@b", "rtsp://10.0.0.7/a@b"),
+        ("http://10.0.0.7/cam?user=admin&pwd=secret", "http://10.0.0.7/cam?user=***&pwd=***"),
+        ("http://10.0.0.7/cam?channel=1&access_token=a/b?c", "http://10.0.0.7/cam?channel=1&access_token=***"),
+        (
+            "rtsp://10.0.0.7/user=admin_password=tlJ_x_channel=1_stream=0.sdp",
+            "rtsp://10.0.0.7/user=***_password=***_channel=1_stream=0.sdp",
+        ),
+        ("http://10.0.0.7:80/a?to=me@example.org", "http://10.0.0.7:80/a?to=me@example.org"),
+        ("http://[::1]:80/a@b", "http://[::1]:80/a@b"),
+    ],
+)
+def test_passwords_of_all_kinds_are_left_out(address, shown):
+    source = Source.parse(address)
+    assert source.name == shown and source.address == address
+    assert address not in repr(source) or address == shown
+
+
+def test_an_error_that_repeats_the_address_tells_no_password(monkeypatch):
+    address = "rtsp://admin:p@ss@127.0.0.1:9/x?pwd=hidden"
+
+    def fail(*args, **options):
+        raise ValueError(f"cannot find a protocol for '{address}', moved to http://admin:p@ss@other/y")
+
+    monkeypatch.setattr("av.open", fail)
+    with pytest.raises(VideoError) as caught, Source.parse(address).open():
+        pass
+    said = str(caught.value)
+    assert "ss@" not in said and "hidden" not in said and "moved to http://other/y" in said
+
+
+def test_a_stream_that_does_not_answer_is_said_in_words(monkeypatch):
+    monkeypatch.setattr("teinet.data.source._PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # takes the connection, and says nothing
+        silent = Source.parse(f"http://127.0.0.1:{server.getsockname()[1]}/x.ts")
+        with (
+            pytest.raises(VideoError, match=r"cannot be opened \(no answer for 0\.2 s\)"),
+            silent.open(),
+        ):
+            pass
 
 
 @pytest.mark.parametrize("word", ["", "  "])

@@ -61,6 +61,12 @@ def test_gaps_and_times_that_run_backwards_restart(times, where):
     assert pace.taken + pace.skipped == len(times)
 
 
+def test_a_gap_follows_a_wide_spacing():
+    pace = Pace(5.0)
+    assert taken(pace, np.arange(9) * 2.5) == [0, 5, 10, 15, 20] and pace.restarts == 0
+    assert pace.judge(20 + 15.1) == "restart"
+
+
 @pytest.mark.parametrize("bad", [0, -1, float("nan"), float("inf")])
 def test_no_spacing_and_no_time_are_refused(bad):
     with pytest.raises(ConfigError, match="spacing"):

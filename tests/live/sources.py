@@ -62,5 +62,5 @@ class Made:
         container = SimpleNamespace(duration=self.duration, start_time=0, demux=lambda stream: packets)
         yield (
             container,
-            SimpleNamespace(time_base=Fraction(1, 1000), average_rate=Fraction(10), guessed_rate=None),
+            SimpleNamespace(time_base=Fraction(1, 1000), average_rate=Fraction(10), guessed_rate=None, duration=None),
         )

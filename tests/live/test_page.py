@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import socket
+import struct
+import time
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -54,6 +57,29 @@ def test_a_foreign_name_is_refused(watch):
         with pytest.raises(HTTPError, match="403"):
             urlopen(Request(f"{address}state", headers={"Host": "evil.example"}))
         assert urlopen(Request(f"{address}state", headers={"Host": "localhost:1"})).status == 200
+
+
+@pytest.mark.skipif(not socket.has_ipv6, reason="this machine has no IPv6")
+def test_this_machine_by_its_other_address(watch):
+    with serve(watch, "[::1]:0") as (_, address):
+        assert address.startswith("http://[::1]:")
+        assert urlopen(f"{address}state").status == 200
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(Request(f"{address}state", headers={"Host": "evil.example"}))
+        assert urlopen(Request(f"{address}state", headers={"Host": "[::1]"})).status == 200
+
+
+def test_a_browser_that_goes_away_leaves_no_trace(watch, capsys):
+    with serve(watch, "0") as (_, address):
+        place = ("127.0.0.1", int(address.rstrip("/").rpartition(":")[2]))
+        for words in [b"GET / HT", b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n"] * 2:
+            with socket.create_connection(place) as browser:
+                # closed so, a connection is reset
+                browser.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                browser.sendall(words)
+        time.sleep(0.2)
+        assert urlopen(f"{address}state").status == 200
+    assert capsys.readouterr().err == ""
 
 
 def test_addresses_that_are_none_are_refused(watch):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import av
 import numpy as np
 import pytest
 
@@ -25,6 +27,7 @@ def read(source, *, until=None, slow=0.0, **options):
     items = []
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
+        reader.look()
         with ready:
             item = reader.take()
             if item is None:
@@ -71,6 +74,49 @@ def test_a_file_is_played_at_its_own_speed(film):
     arrived = [shot.arrived - began for shot in shots(items)]
     assert len(arrived) == 21
     assert all(early <= shown + 0.01 for early, shown in zip(np.arange(21) / 10, arrived, strict=True))
+
+
+def bare(path):
+    """Frames without a container, of which FFmpeg thinks that there are 25 a second."""
+    with av.open(str(path), "w", format="h264") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for picture in miniatures.frames(3, 15):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        out.mux(stream.encode())
+    return path
+
+
+def unfinished(path):
+    """A Matroska file as a recorder that never came to its end leaves it: without a length."""
+    with av.open(str(path), "w", format="matroska", options={"live": "1"}) as out:
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for picture in miniatures.frames(3, 15):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        out.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(("write", "name"), [(bare, "film.h264"), (unfinished, "film.mkv")])
+def test_a_file_that_does_not_say_how_long_it_is_is_a_recording(tmp_path, write, name):
+    source = Source.parse(str(write(tmp_path / name)))
+    with source.open() as (container, _):
+        assert not container.duration
+    items, reader = read(source, spacing=0.04)
+    assert [shot.time for shot in shots(items)] == pytest.approx(np.arange(15) / 25, abs=2e-3)
+    arrived = np.array([shot.arrived for shot in shots(items)])
+    assert np.all(arrived - arrived[0] >= np.arange(15) / 25 - 0.02)
+    assert reader.restarts == 0 and said(items) == ["connected", "finished"]
+
+
+@pytest.mark.parametrize("seconds", [[0, 0.1, 5000, 5000.1], [0, 0.1, 0, 0.1]])
+def test_a_recording_whose_times_jump_is_shown_on_from_there(seconds):
+    items, reader = read(Made([[frame(second) for second in seconds]], kind="file"))
+    arrived = np.array([shot.arrived for shot in shots(items)])
+    assert np.all(np.diff(arrived) > 0.08) and arrived[-1] - arrived[0] < 2
+    assert [shot.time for shot in shots(items)] == pytest.approx(seconds)
+    assert reader.restarts == 1
 
 
 def test_a_fast_file_waits_for_the_network_and_drops_nothing():
@@ -127,6 +173,41 @@ def test_a_recording_keeps_its_own_clock_where_times_jump():
     assert reader.restarts == 1
 
 
+def test_times_grow_from_one_connection_to_the_next():
+    """The first one gives three seconds at once."""
+    scripts = [[frame(i / 10) for i in range(30)], [frame(50 + i / 10) for i in range(5)]]
+    items, reader = read(Made(scripts), until=lambda items: len(shots(items)) == 35)
+    assert len(shots(items)) == 35 and reader.connections == 2
+    assert np.all(np.diff([shot.time for shot in shots(items)]) > 0)
+
+
+def test_missing_timestamps_are_filled_in():
+    script = [frame(None if i % 5 == 4 else i / 10) for i in range(50)]
+    items, reader = read(Made([script], kind="pipe"))
+    assert np.diff([shot.time for shot in shots(items)]) == pytest.approx(0.1, abs=2e-3)
+    assert len(shots(items)) == 50 and reader.restarts == 0
+
+
+def test_a_slow_source_that_is_looked_at_as_slowly_does_not_begin_anew():
+    items, reader = read(Made([[frame(2.5 * i) for i in range(9)]], kind="pipe"), spacing=5.0, delay=60)
+    assert len(shots(items)) == 5 and reader.restarts == 0
+    assert said(items) == ["connected", "finished"]
+
+
+def test_few_reports_wait_and_the_others_are_counted():
+    source = Made([[frame(300 - i / 10) for i in range(300)]], kind="pipe")
+    ready = threading.Condition()
+    reader = Reader(source, ready=ready, began=time.monotonic(), spacing=0.1, delay=0.2)
+    reader.start()
+    reader.join(10)
+    with ready:
+        items = list(iter(reader.take, None))
+    reports = [item for item in items if not isinstance(item, Shot)]
+    assert len(reports) <= 20
+    assert sum(report.count for report in reports if report.what == "restarted") == 299
+    assert said(items)[0] == "connected" and said(items)[-1] == "finished"
+
+
 def test_pictures_of_another_size_begin_anew():
     script = [frame(0.0), frame(0.1), frame(0.2, size=(48, 64)), frame(0.3, size=(48, 64))]
     items, reader = read(Made([script], kind="pipe"))
@@ -154,6 +235,18 @@ def test_broken_frames_are_counted_and_passed_over():
     script = [frame(0.0), BROKEN, frame(0.1), BROKEN, BROKEN, frame(0.2)]
     items, reader = read(Made([script], kind="pipe"))
     assert len(shots(items)) == 3 and reader.broken == 3
+
+
+def test_what_is_broken_after_the_last_frame_is_counted():
+    _, reader = read(Made([[frame(0.0), BROKEN, frame(0.1), BROKEN, BROKEN]], kind="pipe"))
+    assert reader.broken == 3 and reader.error is None
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_a_source_that_ends_without_a_whole_frame_is_an_error(kind):
+    items, reader = read(Made([[BROKEN, BROKEN]], kind=kind))
+    assert str(reader.error) == "made: no frame of it can be decoded" and reader.broken == 2
+    assert said(items) == ["connected", "lost"]
 
 
 def test_a_lost_stream_is_opened_again_after_growing_pauses():
@@ -184,6 +277,93 @@ def test_a_source_that_is_not_there_is_an_error_unless_it_is_waited_for():
 def test_a_recording_at_an_address_ends():
     items, reader = read(Made([[frame(0.0), frame(0.1)]], duration=200_000))
     assert said(items) == ["connected", "finished"] and reader.connections == 1
+
+
+def test_a_recording_that_stops_before_its_end_broke_off():
+    items, reader = read(Made([[frame(0.0), frame(0.1)]], duration=60_000_000), fast=True)
+    assert said(items) == ["connected", "lost"] and items[-1].why == "broke off at 0.1 of 60.0 s; given up"
+    assert str(reader.error) == "made: broke off at 0.1 of 60.0 s"
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_a_recording_whose_connection_breaks_is_read_on_or_broke_off(tmp_path, resumes):
+    """A server closes the first connection after half of the file; one that knows ranges gives the rest when asked."""
+    path = tmp_path / "film.mp4"
+    noise = np.random.default_rng(0).integers(0, 256, (50, 64, 64, 3), dtype=np.uint8)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as out:
+        stream = out.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
+        for picture in noise:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode())
+    data = path.read_bytes()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            begin = int(self.headers["Range"].removeprefix("bytes=").rstrip("-")) if resumes else 0
+            self.send_response(206 if resumes else 200)
+            if resumes:
+                self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+            self.send_header("Content-Length", str(len(data) - begin))
+            self.end_headers()
+            self.wfile.write(data[begin:] if begin else data[: len(data) // 2])
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        items, reader = read(Source.parse(f"http://127.0.0.1:{server.server_address[1]}/film.mp4"), fast=True)
+    finally:
+        server.shutdown()
+        server.server_close()
+    if resumes:
+        assert said(items) == ["connected", "finished"]
+        assert len(shots(items)) + reader.broken >= 49 and shots(items)[-1].time == pytest.approx(4.9, abs=1e-3)
+    else:
+        assert said(items) == ["connected", "lost"]
+        assert "broke off" in str(reader.error)
+
+
+def test_a_source_that_stalls_is_let_be_and_said():
+    goes_on = threading.Event()
+
+    def script():
+        yield frame(0.0)
+        goes_on.wait(10)
+        yield frame(0.1)
+
+    ready = threading.Condition()
+    reader = Reader(Made([script()], kind="pipe"), ready=ready, began=time.monotonic(), spacing=0.1, stall=0.2)
+    reader.start()
+    whats, until = [], time.monotonic() + 10
+    while not reader.done and time.monotonic() < until:
+        reader.look()
+        with ready:
+            item = reader.take()
+        if item is not None and not isinstance(item, Shot):
+            whats.append((item.what, item.why))
+            if item.what == "stalled":
+                goes_on.set()
+        time.sleep(0.01)
+    with ready:
+        whats += [(item.what, item.why) for item in iter(reader.take, None) if not isinstance(item, Shot)]
+    assert [what for what, _ in whats] == ["connected", "stalled", "resumed", "finished"]
+    assert whats[1][1].startswith("no frame for 0.2") and "without a frame" in whats[2][1]
+    assert (reader.stalls, reader.connections, reader.pace.taken) == (1, 1, 2)
+
+
+def test_a_recording_does_not_stall():
+    items, reader = read(Made([[frame(0.0), frame(0.5)]], kind="file"), stall=0.01)
+    assert reader.stalls == 0 and len(shots(items)) == 2
+
+
+def test_what_is_said_of_a_recording_has_its_own_time():
+    script = [frame(5 + i / 10, size=(24, 32) if i < 3 else (48, 64)) for i in range(6)]
+    items, _ = read(Made([script], duration=6_000_000), fast=True)
+    times = {item.what: item.time for item in items if not isinstance(item, Shot)}
+    assert times == pytest.approx({"connected": 0.0, "resized": 5.3, "finished": 5.5})
 
 
 def test_a_fault_of_ours_is_said_and_ends_the_thread():

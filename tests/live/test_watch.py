@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -147,8 +150,13 @@ def test_what_cannot_be_watched_is_refused(recognizer, films):
         Watch(recognizer, [])
     with pytest.raises(ConfigError, match="twice"):
         Watch(recognizer, films[:1] * 2)
-    with pytest.raises(ConfigError, match="delay"):
-        Watch(recognizer, films, delay=0)
+    for wrong in (0, -1, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match="delay"):
+            Watch(recognizer, films, delay=wrong)
+    with pytest.raises(ConfigError, match="stall"):
+        Watch(recognizer, films, stall=0)
+    with pytest.raises(ConfigError, match="state belongs"):
+        Watch(two_sided, films, windows=True, state="fp16")
     with pytest.raises(ConfigError, match="--every"):
         Watch(make("teinet", causal=True), films)
     with pytest.raises(ConfigError, match="no class 'rest'"):
@@ -163,6 +171,112 @@ def test_a_view_shows_the_last_frame(recognizer, films):
     assert view.time == pytest.approx(alone.times[-1] + alone.lag)
     np.testing.assert_allclose(view.scores, alone.scores[-1], atol=1e-3)
     assert view.picture.shape == (32, 32, 3)
+
+
+def test_the_example_of_the_page_gives_what_a_watch_gives(films, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "live.md").read_text()
+    (example,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Events(" in text]
+    rules = 'Rules(begin=0.6, end=0.4, nothing=("rest",))'
+    assert rules in example and "spacing=0.25" in example
+    recognizer = make("teinet", causal=True, header={"spacing": 0.25})
+    clip = read_clip(films[0], np.arange)
+    camera = list(zip(clip.times, clip.data))
+    told = []
+    scope = {"recognizer": recognizer, "camera": camera, "print": told.extend, "RULES": RULES}
+    exec(example.replace(rules, "RULES"), scope)
+    notices = list(Watch(recognizer, films[:1], rules=RULES, fast=True))
+    events = ended(notices, films[0])
+    assert events
+    same(events, [change.event for change in told if change.what == "end"])
+
+
+EVER = Rules(begin=0.0, end=0.0, least=0.0)  # something is under way from the first frame on
+
+
+def test_after_its_end_nothing_is_under_way_in_the_view(monkeypatch, recognizer):
+    names = patched(monkeypatch, Made([[frame(i / 5) for i in range(3)]]))
+    watch = Watch(recognizer, names, rules=EVER, delay=60)
+    seen = {}
+    for notice in watch:
+        seen[notice.what] = watch.view(0)
+        if notice.what == "lost":
+            watch.stop()
+    assert seen["begin"].event is None and seen["end"].event is not None  # a view is of the step before
+    assert seen["lost"].event is None and seen["lost"].scores is None and seen["lost"].picture is not None
+
+
+def test_a_stalled_source_ends_what_is_under_way_and_the_others_go_on(monkeypatch, recognizer):
+    goes_on = threading.Event()
+
+    def script():
+        yield frame(0.0)
+        goes_on.wait(10)
+        yield frame(0.2)
+
+    names = patched(
+        monkeypatch,
+        Made([script()], name="stuck", kind="pipe"),
+        Made([[frame(i / 5) for i in range(5)]], name="sound", kind="pipe"),
+    )
+    watch = Watch(recognizer, names, rules=EVER, delay=60, stall=0.5)
+    whats = []
+    for notice in watch:
+        if notice.source == "stuck":
+            whats.append(notice.what)
+        if notice.what == "stalled":
+            assert watch.view(0).event is None and watch.view(0).scores is None and watch.counts(1).steps == 5
+            goes_on.set()
+    assert whats == ["connected", "begin", "end", "stalled", "resumed", "begin", "end", "finished"]
+    assert watch.counts(0).stalls == 1 and watch.counts(1).stalls == 0
+
+
+def test_sources_that_do_not_end_are_left_together(monkeypatch, recognizer):
+    over = threading.Event()
+
+    def script():
+        yield frame(0.0)
+        over.wait(10)
+
+    monkeypatch.setattr(module, "_LEAVE", 0.4)
+    names = patched(monkeypatch, *(Made([script()], name=name, kind="pipe") for name in ("one", "two", "three")))
+    watch = Watch(recognizer, names, rules=EVER)
+    begun = 0
+    for notice in watch:
+        begun += notice.what == "begin"
+        if begun == 3:
+            watch.stop()
+            began = time.monotonic()
+            begun = 0
+    assert time.monotonic() - began < 0.8
+    over.set()
+
+
+def test_the_time_of_day_is_that_of_the_moment(monkeypatch, recognizer):
+    """The clock is set on by an hour, and to another zone, after the watch has begun."""
+    names = patched(monkeypatch, Made([[frame(0.0)]], kind="pipe"))
+    watch = Watch(recognizer, names)
+    later = datetime.now(timezone(timedelta(hours=5))) + timedelta(hours=1)
+    monkeypatch.setattr(module, "datetime", SimpleNamespace(now=lambda: SimpleNamespace(astimezone=lambda: later)))
+    assert {notice.at for notice in watch} == {later}
+
+
+def test_half_the_state_is_remembered_in_fp16(recognizer, films):
+    whole, half = (Watch(recognizer, films[:2], state=state).state_bytes for state in ("same", "fp16"))
+    stream = recognizer.stream(batch=1, state="fp16")
+    assert half == stream.state.nbytes < whole
+    assert Watch(make("teinet", causal=False, header={"spacing": 0.2}), films, windows=True).state_bytes is None
+
+
+def test_many_equal_reports_are_one_notice_with_their_number(monkeypatch, recognizer):
+    names = patched(monkeypatch, Made([[frame(300 - i / 5) for i in range(200)]], kind="pipe"))
+    watch = Watch(recognizer, names, delay=0.4)
+    notices = []
+    for notice in watch:
+        notices.append(notice)
+        if notice.what == "connected":
+            time.sleep(0.5)  # the source gives everything at once meanwhile
+    whys = [notice.why for notice in notices if notice.what == "restarted"]
+    assert len(whys) <= 20 and any(" times)" in why for why in whys)
 
 
 def test_a_stream_over_the_network_that_breaks_off_is_taken_up_again(tmp_path, recognizer):

@@ -15,7 +15,7 @@ from teinet.cli.optimize import add_optimize_option
 from teinet.cli.rules import add_rules, read_rules
 from teinet.cli.text import printable
 from teinet.data.clock import clock
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, VideoError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,6 +45,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long a frame may wait for the network before it is dropped, and counted (default: 0.5)",
     )
+    parser.add_argument(
+        "--stall",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long a camera or stream may send no frame before that is said (default: 10)",
+    )
+    parser.add_argument(
+        "--state",
+        choices=("same", "fp16"),
+        default="same",
+        help="fp16: remember earlier frames in half the memory (default: in the network's number type)",
+    )
     parser.add_argument("--fast", action="store_true", help="files: as fast as possible, not at their own speed")
     parser.add_argument("--wait", action="store_true", help="wait also for sources that are not there at first")
     parser.add_argument(
@@ -60,13 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Watch until the sources end, or Ctrl-C or SIGTERM; returns 0, or 1 when no source could be read.
+    """Watch until the sources end, or Ctrl-C or SIGTERM; returns 0.
 
     Raises:
-        TeinetError: unusable weights or arguments, before anything is looked at; or no source that can be read.
+        TeinetError: unusable weights or arguments, before anything is looked at; or, at the end, no source that could
+            be read, or read to its end.
     """
     from teinet.inference import Recognizer
-    from teinet.live import Watch, serve
+    from teinet.live import Watch
 
     rules = read_rules(args)
     recognizer = Recognizer.load(args.weights, device=args.device)
@@ -84,7 +98,22 @@ def run(args: argparse.Namespace) -> int:
         fast=args.fast,
         patient=args.wait,
         windows=args.windows,
+        stall=args.stall,
+        state=args.state,
     )
+    print(printable(_opening(watch)), file=sys.stderr)
+    try:
+        _watch(watch, args)
+    except VideoError:
+        _say_counts(watch)
+        raise
+    _say_counts(watch)
+    return 0
+
+
+def _watch(watch: Watch, args: argparse.Namespace) -> None:
+    from teinet.live import serve
+
     with ExitStack() as stack:
         heard = [stack.enter_context(_lines(args))]
         if args.page:
@@ -96,9 +125,19 @@ def run(args: argparse.Namespace) -> int:
         for notice in watch:
             for tell in heard:
                 tell(notice)
+
+
+def _opening(watch: Watch) -> str:
+    """What is watched, how often the network looks, what it remembers."""
+    count = len(watch.sources)
+    words = f"watches {watch.sources[0] if count == 1 else f'{count} sources'}, a frame every {watch.spacing:.3g} s"
+    return words if watch.state_bytes is None else f"{words}, state {watch.state_bytes / 1000:,.0f} kB a stream"
+
+
+def _say_counts(watch: Watch) -> None:
     for number, name in enumerate(watch.sources):
-        print(printable(f"{name}: {_summary(watch, number)}"), file=sys.stderr)
-    return 0
+        if watch.counts(number).connections:
+            print(printable(f"{name}: {_summary(watch, number)}"), file=sys.stderr)
 
 
 @contextmanager
@@ -158,8 +197,7 @@ def _summary(watch: Watch, number: int) -> str:
     parts = [f"{counts.steps} steps"]
     if counts.delay is not None:
         parts.append(f"delay {1000 * counts.delay:.0f} ms (99 %: {1000 * counts.delay_99:.0f} ms)")
-    named = {"dropped": counts.dropped, "broken": counts.broken, "restarts": counts.restarts}
-    parts += [f"{count} {name}" for name, count in named.items() if count]
+    parts += [f"{n} {name}" for name in ("dropped", "broken", "restarts", "stalls") if (n := getattr(counts, name))]
     return ", ".join(parts)
 
 

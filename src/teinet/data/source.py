@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import av
@@ -18,7 +18,13 @@ from teinet.errors import ConfigError, VideoError
 Kind = Literal["camera", "stream", "pipe", "file"]
 
 _NAMED = re.compile(r"([\w][\w .-]*)=(.+)", re.DOTALL)
-_SECRET = re.compile(r"(?<=://)[^/@\s]*@")  # user and password before the host
+_ADDRESS = re.compile(r"\w+://[^\s'\"]+")
+_HOST_AND_PORT = re.compile(r"[^:@]*:\d{0,5}")
+_IN_BRACKETS = re.compile(r"\[[\w:.%]*\](:\d*)?")  # IPv6
+_SECRET = r"((?:user|usr|login|account|pass|psw|pwd|pw|token|key|secret|auth|sig|cred|session)[\w-]*?=)"
+_IN_PATH = re.compile(_SECRET + r"(?:(?!_[a-z]+=)[^&])*", re.IGNORECASE)  # /user=me_password=secret_channel=1
+_IN_QUERY = re.compile(_SECRET + r"[^&]*", re.IGNORECASE)
+_HIDDEN = r"\1***"
 _PATIENCE = 10.0  # seconds without an answer, or without data, after which a stream counts as lost
 
 
@@ -33,7 +39,7 @@ class Source:
     """
 
     name: str
-    address: str
+    address: str = field(repr=False)
     kind: Kind
 
     @classmethod
@@ -55,7 +61,7 @@ class Source:
         if address.startswith("file://"):
             address = address.removeprefix("file://")
         elif "://" in address:
-            return cls(name or _SECRET.sub("", address), address, "stream")
+            return cls(name or without_secrets(address), address, "stream")
         if address.split(":")[0] == "camera" or address.startswith("/dev/video"):
             return cls(name or address, address, "camera")
         return cls(name or address, address, "file")
@@ -75,7 +81,7 @@ class Source:
         try:
             container = av.open(address, **options)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise VideoError(self.name, f"cannot be opened ({_text(error)})") from None
+            raise VideoError(self.name, f"cannot be opened ({self._text(error)})") from None
         try:
             if not container.streams.video:
                 raise VideoError(self.name, "has no video")
@@ -83,13 +89,42 @@ class Source:
             stream.thread_type = "SLICE"  # whole frames in parallel would each wait for the next
             yield container, stream
         except (av.FFmpegError, OSError) as error:
-            raise VideoError(self.name, f"broke off ({_text(error)})") from None
+            raise VideoError(self.name, f"broke off ({self._text(error)})") from None
         finally:
             container.close()
+
+    def _text(self, error: Exception) -> str:
+        if isinstance(error, av.error.ExitError):  # PyAV's own time limit
+            return f"no answer for {_PATIENCE:g} s"
+        text = str(getattr(error, "strerror", None) or error).splitlines()[0]
+        return hidden(text.replace(self.address, without_secrets(self.address)))
+
+
+def without_secrets(address: str) -> str:
+    """An address as it may be shown: without user and password, and with *** for such values in its path and query."""
+    scheme, _, rest = address.partition("://")
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if _IN_BRACKETS.fullmatch(host):
+        before = ""
+    elif _HOST_AND_PORT.fullmatch(host):  # or a user and the beginning of a password
+        before = rest.partition("?")[0]
+    elif ":" in host.partition("@")[0]:  # a password, which may hold any character
+        before = rest
+    else:
+        before = host
+    path, mark, query = rest[before.rfind("@") + 1 :].partition("?")
+    return f"{scheme}://{_IN_PATH.sub(_HIDDEN, path)}{mark}{_IN_QUERY.sub(_HIDDEN, query)}"
+
+
+def hidden(text: str) -> str:
+    """A text with its addresses as they may be shown."""
+    return _ADDRESS.sub(lambda found: without_secrets(found[0]), text)
 
 
 def _stream(address: str) -> dict:
     options = {"fflags": "nobuffer"}
+    if address.startswith("http"):
+        options["reconnect"] = "1"  # a recording whose connection breaks is read on where it broke
     if address.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # over UDP lost packets are grey pictures
     return {"options": options, "timeout": None if address.startswith("pipe:") else (_PATIENCE, _PATIENCE)}
@@ -109,7 +144,3 @@ def _camera(address: str) -> tuple[str, dict]:
             address, "here a camera is named as the system names it: camera:NAME (ffmpeg -f dshow -list_devices)"
         )
     return f"video={which}", {"format": "dshow"}
-
-
-def _text(error: Exception) -> str:
-    return _SECRET.sub("", str(getattr(error, "strerror", None) or error).splitlines()[0])

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Verdict = Literal["take", "skip", "restart"]
 
+_LEAST_GAP = 2.0  # seconds
+_SPACINGS = 3  # in a gap, so that one frame may be missing
+
 
 def spacing_for(recognizer: Recognizer, asked: float | None = None) -> float:
     """Seconds between the frames that a recogniser takes: what is asked for, else those of its training.
@@ -38,7 +41,8 @@ class Pace:
 
     Args:
         spacing: seconds between the frames that the network takes, above 0.
-        gap: seconds without a frame after which what was seen before no longer counts: the stream restarts.
+        gap: seconds without a frame after which what was seen before no longer counts: the stream restarts. None takes
+            2 s, or three times the spacing where that is longer.
 
     Raises:
         ConfigError: a value that is not above 0.
@@ -49,7 +53,7 @@ class Pace:
     """
 
     spacing: float
-    gap: float = 2.0
+    gap: float | None = None
     taken: int = field(default=0, init=False)
     skipped: int = field(default=0, init=False)
     restarts: int = field(default=0, init=False)
@@ -57,6 +61,8 @@ class Pace:
     _due: float = field(default=-math.inf, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.gap is None:
+            self.gap = max(_LEAST_GAP, _SPACINGS * self.spacing)
         for name, value in (("spacing", self.spacing), ("gap", self.gap)):
             if not value > 0 or math.isinf(value):
                 raise ConfigError(f"{name} must be a time above 0 s, got {value:g}")

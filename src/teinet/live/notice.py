@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from teinet.inference.events import Event
 
-What = Literal["begin", "end", "connected", "lost", "restarted", "resized", "finished"]
+What = Literal["begin", "end", "connected", "lost", "stalled", "resumed", "restarted", "resized", "finished"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,10 +17,12 @@ class Notice:
 
     Args:
         what: "begin", "end": of an event. "connected", "lost": a source gives frames, or gives none any more.
-            "restarted": its times jumped or paused, and what was seen before no longer counts. "resized": its pictures
-            have another size, likewise. "finished": it has no more frames.
+            "stalled", "resumed": a live one is open, but sends no frames; it sends some again. "restarted": its times
+            jumped or paused, and what was seen before no longer counts. "resized": its pictures have another size,
+            likewise. "finished": it has no more frames.
         source: its name.
-        time: seconds: in a file, of its own clock; else since the watch began.
+        time: seconds: in a recording, of its own clock, where it is at (0 before its first frame); else since the watch
+            began.
         at: the time of day, with its zone.
         event: what began or ended, else None.
         why: in words, where there is something to say, else "".

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import socket
+import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from PIL import Image
@@ -82,7 +85,7 @@ def serve(watch: Watch, address: str) -> Iterator[tuple[Page, str]]:
 
     Args:
         watch: what to show.
-        address: PORT, on this machine alone, or HOST:PORT; port 0 takes a free one.
+        address: PORT, on this machine alone, or HOST:PORT ([::1]:PORT); port 0 takes a free one.
 
     Yields:
         the page, to give notices to, and its address for a browser.
@@ -94,21 +97,34 @@ def serve(watch: Watch, address: str) -> Iterator[tuple[Page, str]]:
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"a page's address is PORT or HOST:PORT, not {address!r}")
+    shown = f"[{host}]" if ":" in host else host
     page = Page(watch)
     try:
-        server = ThreadingHTTPServer((host, int(port)), _handler(page, host))
+        server = (_Server6 if ":" in host else _Server)((host, int(port)), _handler(page, host))
     except (OSError, UnicodeError) as error:
         raise ConfigError(
-            f"no page can be served at {host}:{port} ({getattr(error, 'strerror', None) or error})"
+            f"no page can be served at {shown}:{port} ({getattr(error, 'strerror', None) or error})"
         ) from None
-    server.daemon_threads = True
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="serves the page", daemon=True)
     thread.start()
     try:
-        yield page, f"http://{host}:{server.server_address[1]}/"
+        yield page, f"http://{shown}:{server.server_address[1]}/"
     finally:
         server.shutdown()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that has gone is no news."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 def _handler(page: Page, host: str) -> type[BaseHTTPRequestHandler]:
@@ -131,7 +147,10 @@ def _handler(page: Page, host: str) -> type[BaseHTTPRequestHandler]:
             """Whether the browser asked for this host: else a foreign page could read ours by a name that it owns."""
             if host not in _HERE:
                 return True  # served to others on purpose, under names that we do not know
-            return self.headers.get("Host", "").rsplit(":", 1)[0].strip("[]") in _HERE
+            try:
+                return urlsplit(f"//{self.headers.get('Host', '')}").hostname in _HERE
+            except ValueError:
+                return False
 
         def _answer(self, code: int, kind: str, body: bytes) -> None:
             self.send_response(code)
@@ -139,8 +158,8 @@ def _handler(page: Page, host: str) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Cache-Control", "no-store")
             self.send_header("X-Content-Type-Options", "nosniff")
-            self.end_headers()
             try:
+                self.end_headers()
                 self.wfile.write(body)
             except OSError:  # the browser has gone
                 self.close_connection = True

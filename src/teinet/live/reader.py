@@ -5,19 +5,20 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import av
 import numpy as np
 
 from teinet.data.picture import Converter, is_transposed
-from teinet.data.source import Source
+from teinet.data.source import Source, hidden
 from teinet.errors import VideoError
 from teinet.inference.pace import Pace
+from teinet.live.frames import Frames, Showing
 
-_JUMP = 2.0  # seconds between two frames above which a live source's clock is set anew
-_TICK = 1e-3
+_REPORTS = 20  # that may wait; more than there are kinds
+_WAITING = 100_000  # frames that may wait at most, however long each may
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each new try, the last one from then on
 
 
@@ -40,18 +41,20 @@ class Shot:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the source: `what` as in `Notice`."""
+    """What became of the source: `what`, `time` and `why` as in `Notice`; `count` stands for as many such reports."""
 
     what: str
     time: float
     why: str = ""
+    count: int = 1
 
 
 class Reader(threading.Thread):
     """A source's frames as they are due.
 
     Few frames wait; when the network is late the oldest are dropped and counted, unless the source is a file that is to
-    be read as fast as possible: then the reader waits instead.
+    be read as fast as possible: then the reader waits instead. Few reports wait either; of many, those of one kind are
+    counted together.
 
     Args:
         source: what to read.
@@ -59,6 +62,8 @@ class Reader(threading.Thread):
         ready: is notified, and guards the queue.
         began: `time.monotonic` when the watch began.
         delay: seconds that a frame may wait while a newer one is there, above 0; as many as fit into it may wait.
+        stall: seconds without a frame after which a live source that is open has stalled, above 0; never less than
+            twice the spacing.
         fast: read a recording as fast as it can be, and drop nothing.
         patient: try again also when the source cannot be opened at first.
         pauses: seconds before the first, second, ... new try; the last one from then on.
@@ -69,7 +74,8 @@ class Reader(threading.Thread):
         restarts: times at which what was seen before no longer counted: jumps, gaps, new sizes, new connections.
         broken: packets and frames that could not be decoded whole.
         connections: how often it was opened.
-        error: why it could not be read at all, else None.
+        stalls: how often it was open and sent no frame for long.
+        error: why it could not be read at all, or why a recording could not be read to its end, else None.
     """
 
     def __init__(
@@ -80,6 +86,7 @@ class Reader(threading.Thread):
         ready: threading.Condition,
         began: float,
         delay: float = 0.5,
+        stall: float = 10.0,
         fast: bool = False,
         patient: bool = False,
         pauses: tuple[float, ...] = _PAUSES,
@@ -87,12 +94,15 @@ class Reader(threading.Thread):
         super().__init__(name=f"reads {source.name}", daemon=True)
         self.source = source
         self.pace = Pace(spacing)
-        self.dropped = self.broken = self.connections = self.restarts = 0
+        self.dropped = self.broken = self.connections = self.restarts = self.stalls = 0
         self.error: VideoError | None = None
         self.done = False
-        self._recorded = False
+        self._recorded = source.kind == "file"
+        self._second: float | None = None  # of the last frame
+        self._heard: float | None = None  # when a live connection last gave a frame; `time.monotonic` seconds
+        self._stall, self._stalled = max(stall, 2 * spacing), False
         self._ready, self._began, self._fast = ready, began, fast
-        self._most = max(1, round(delay / spacing))
+        self._most = max(1, round(min(delay / spacing, _WAITING)))
         self._delay = delay
         self._patient, self._pauses = patient, pauses
         self._stopped = threading.Event()
@@ -118,6 +128,17 @@ class Reader(threading.Thread):
             self._ready.notify_all()  # there is room
         return item
 
+    def look(self) -> None:
+        """Find out whether a live source has stalled, which its own thread cannot while it waits for a frame."""
+        with self._ready:
+            if self._heard is None or self._stalled or self._shots:  # while frames wait it may wait for their end
+                return
+            quiet = time.monotonic() - self._heard
+            if quiet > self._stall:
+                self._stalled = True
+                self.stalls += 1
+                self._report("stalled", f"no frame for {quiet:.1f} s")
+
     def run(self) -> None:
         """Read until the source ends or `stop` is called."""
         failures = 0
@@ -132,11 +153,8 @@ class Reader(threading.Thread):
                     why = "it ended"
                 except VideoError as error:
                     why = error.reason
-                    if not (self.connections or self._patient):
-                        self.error = error
-                        return
-                    if self.connections and self._ends():
-                        self._report("finished", why)
+                    if self._ends() if self.connections else not self._patient:
+                        self._give_up(error)
                         return
                 if self._stopped.is_set():
                     return
@@ -145,65 +163,107 @@ class Reader(threading.Thread):
                 self._report("lost", f"{why}; trying again in {pause:g} s")
                 self._stopped.wait(pause)
         except Exception as error:  # nothing may end a watch without a word
-            self.error = VideoError(self.source.name, f"could not be read further ({error!r})")
+            self._give_up(VideoError(self.source.name, f"could not be read further ({hidden(repr(error))})"))
         finally:
             with self._ready:
                 self.done = True
                 self._ready.notify_all()
 
+    def _give_up(self, error: VideoError) -> None:
+        self.error = error
+        self._report("lost", f"{error.reason}; given up")
+
     def _ends(self) -> bool:
-        return self.source.kind in ("file", "pipe") or self._recorded
+        return self._recorded or self.source.kind == "pipe"
+
+    def _now(self) -> float:
+        """The second that a report is of: in a recording its last frame's, else that since the watch began."""
+        return (self._second or 0.0) if self._recorded else time.monotonic() - self._began
 
     def _read(self) -> None:
         with self.source.open() as (container, stream):
             self.connections += 1
-            # what has an end is a recording, wherever it lies
-            self._recorded = self.source.kind in ("file", "stream") and bool(container.duration)
+            # what has an end is a recording, wherever it lies; a file is one even where it does not say how long it is
+            self._recorded = self.source.kind == "file" or (self.source.kind == "stream" and bool(container.duration))
             self._report("connected")
             self.restarts += self.connections > 1
             self.pace.forget()
-            frames = _Frames(container, stream, live=not self._recorded, since=lambda: time.monotonic() - self._began)
-            shown = time.monotonic()  # when the second 0 of a recording is shown
-            convert: Converter | None = None
-            fresh = True
-            for frame, second in frames:
-                if self._stopped.is_set():
-                    return
-                if (
-                    self._recorded
-                    and not self._fast
-                    and self._stopped.wait(max(0.0, shown + second - time.monotonic()))
-                ):
-                    return
-                arrived = time.monotonic()
-                self.broken, frames.broken = self.broken + frames.broken, 0
-                if frames.jumped:
-                    self.pace.forget()
-                verdict = self.pace.judge(second)
-                if verdict == "restart" or frames.jumped:
-                    frames.jumped = False
-                    self._report("restarted", "its times jumped or paused")
+            frames = Frames(
+                container,
+                stream,
+                recorded=self._recorded,
+                gap=self.pace.gap,
+                since=lambda: time.monotonic() - self._began,
+                last=self._second,
+            )
+            if not self._recorded:
+                self._heard, self._stalled = time.monotonic(), False
+            before = self.pace.taken
+            try:
+                self._pick(frames)
+            finally:
+                with self._ready:
+                    self._heard = None
+                self.broken += frames.broken
+            if self._ends() and self.pace.taken == before and not self._stopped.is_set():
+                raise VideoError(self.source.name, "no frame of it can be decoded")
+            if self._recorded and self.source.kind == "stream" and not self._stopped.is_set():
+                length, margin = _length(container, stream)
+                if (self._second or 0.0) < length - max(margin, self.pace.gap):
+                    raise VideoError(self.source.name, f"broke off at {self._second:.1f} of {length:.1f} s")
+
+    def _pick(self, frames: Frames) -> None:
+        """Take the frames that are due."""
+        showing = None
+        if self._recorded and not self._fast:
+            showing = Showing(time.monotonic(), gap=self.pace.gap, apart=frames.apart)
+        convert: Converter | None = None
+        fresh = True
+        for frame, second, jumped in frames:
+            if self._stopped.is_set():
+                return
+            if showing is not None and self._stopped.wait(max(0.0, showing.due(second) - time.monotonic())):
+                return
+            arrived, self._second = time.monotonic(), second
+            self._hear(arrived)
+            self.broken, frames.broken = self.broken + frames.broken, 0
+            if jumped:
+                self.pace.forget()
+            verdict = self.pace.judge(second)
+            if verdict == "restart" or jumped:
+                self._report("restarted", "its times jumped or paused")
+                self.restarts += not fresh
+                fresh = True
+            if verdict == "skip":
+                continue
+            size = (frame.width, frame.height) if is_transposed(frame) else (frame.height, frame.width)
+            if convert is None or (convert.height, convert.width) != size:
+                if convert is not None:
+                    self._report("resized", f"{convert.width}x{convert.height} to {size[1]}x{size[0]}")
                     self.restarts += not fresh
                     fresh = True
-                if verdict == "skip":
-                    continue
-                size = (frame.width, frame.height) if is_transposed(frame) else (frame.height, frame.width)
-                if convert is None or (convert.height, convert.width) != size:
-                    if convert is not None:
-                        self._report("resized", f"{convert.width}x{convert.height} to {size[1]}x{size[0]}")
-                        self.restarts += not fresh
-                        fresh = True
-                    convert = Converter(*size)
-                picture = np.empty((*size, 3), np.uint8)
-                convert(frame, picture)
-                self._put(Shot(second, picture, fresh, arrived))
-                fresh = False
+                convert = Converter(*size)
+            picture = np.empty((*size, 3), np.uint8)
+            convert(frame, picture)
+            self._put(Shot(second, picture, fresh, arrived))
+            fresh = False
+
+    def _hear(self, now: float) -> None:
+        with self._ready:
+            if self._heard is None:
+                return
+            if self._stalled:
+                self._stalled = False
+                self._report("resumed", f"after {now - self._heard:.1f} s without a frame")
+            self._heard = now
 
     def _put(self, shot: Shot) -> None:
         with self._ready:
             waits = self._fast and self._ends()
             while waits and self._shots >= self._most and not self._stopped.is_set():
                 self._ready.wait()
+            if waits and self._heard is not None:
+                self._heard = time.monotonic()  # it was the network that had no time
             self._waiting.append(shot)
             self._shots += 1
             while self._shots > self._most:
@@ -224,58 +284,25 @@ class Reader(threading.Thread):
 
     def _report(self, what: str, why: str = "") -> None:
         with self._ready:
-            self._waiting.append(Report(what, time.monotonic() - self._began, why))
+            self._waiting.append(Report(what, self._now(), why))
+            reports = [item for item in self._waiting if isinstance(item, Report)]
+            if len(reports) > _REPORTS:
+                self._merge(reports)
             self._ready.notify_all()
 
+    def _merge(self, reports: Sequence[Report]) -> None:
+        """Have the oldest report that a later one repeats be counted by that."""
+        for number, old in enumerate(reports):
+            later = next((report for report in reports[number + 1 :] if report.what == old.what), None)
+            if later is not None:
+                self._waiting[self._waiting.index(later)] = replace(later, count=later.count + old.count)
+                self._waiting.remove(old)
+                return
 
-class _Frames:
-    """A connection's frames with their seconds; broken packets are counted and passed over.
 
-    A recording keeps its own clock. A live source's runs on from the second at which the connection gave its first
-    frame; where its timestamps jump, it is set anew by ours, so that times never run backwards.
-    """
-
-    def __init__(
-        self,
-        container: av.container.InputContainer,
-        stream: av.VideoStream,
-        *,
-        live: bool,
-        since: Callable[[], float],
-    ):
-        self.broken = 0
-        self.jumped = False
-        self._container, self._stream, self._live, self._since = container, stream, live, since
-        self._base = float(stream.time_base or 0)
-        self._begin = (container.start_time or 0) / av.time_base
-        self._apart = 1 / float(stream.average_rate or stream.guessed_rate or 25)
-        self._stamp: float | None = None  # of the frame before, by the source's clock
-        self._offset = 0.0
-
-    def __iter__(self) -> Iterator[tuple[av.VideoFrame, float]]:
-        for packet in self._container.demux(self._stream):
-            try:
-                frames = packet.decode()
-            except av.FFmpegError as error:
-                if isinstance(error, av.error.EOFError | av.error.ExitError | TimeoutError):
-                    raise
-                self.broken += 1
-                continue
-            for frame in frames:
-                self.broken += bool(frame.is_corrupt)
-                yield frame, self._second(frame)
-
-    def _second(self, frame: av.VideoFrame) -> float:
-        before = self._stamp
-        if frame.pts is not None and self._base:
-            self._stamp = frame.pts * self._base
-        elif self._live:
-            self._stamp = self._since()
-        else:
-            self._stamp = self._begin if before is None else before + self._apart
-        if not self._live:
-            return self._stamp - self._begin
-        if before is None or not 0 < self._stamp - before <= _JUMP:
-            self.jumped = before is not None
-            self._offset = max(self._since(), (before or 0) + self._offset + _TICK) - self._stamp
-        return self._stamp + self._offset
+def _length(container: av.container.InputContainer, stream: av.VideoStream) -> tuple[float, float]:
+    """Seconds that a recording says its pictures last, and by how many they may end earlier."""
+    if stream.duration:
+        return float(stream.duration * stream.time_base), 0.0
+    length = container.duration / av.time_base  # of its sound too, which may go on longer
+    return length, 0.05 * length

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from teinet.errors import ConfigError
 from teinet.inference.events import Event, Events, Rules
 from teinet.inference.pace import Pace, spacing_for
 from teinet.inference.rows import Span, Taken, WindowRows
-from teinet.inference.stream import Stream
+from teinet.inference.stream import StateType, Stream
 from teinet.live.notice import Notice
 from teinet.live.reader import Reader, Report, Shot
 from teinet.models.insertion import is_causal
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 _KEPT = 10_000  # delays, for their percentiles
 _LOOK = 0.1  # seconds after which a watch looks whether it is to stop
-_FOLLOWED = ("resized", "restarted", "lost", "finished")  # after which what is under way has ended
+_LEAVE = 2.0  # seconds that readers have for ending, all together
+_FOLLOWED = ("resized", "restarted", "lost", "stalled", "finished")  # after which what is under way has ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,7 @@ class Counts:
         broken: packets or frames that could not be decoded whole.
         restarts: times at which what was seen before no longer counted.
         connections: how often the source was opened.
+        stalls: how often it was open and sent no frame for long.
         delay, delay_99: seconds from a frame's arrival to its scores, median and 99th percentile of the last 10,000
             steps; None before the first, and of recordings read as fast as possible.
     """
@@ -53,6 +56,7 @@ class Counts:
     broken: int
     restarts: int
     connections: int
+    stalls: int
     delay: float | None
     delay_99: float | None
 
@@ -64,7 +68,7 @@ class View:
     Args:
         time: seconds, as in `Notice`; None before the first frame.
         picture: (H, W, 3) uint8 RGB, the last one that the network saw, or None.
-        scores: (classes,), or None before there are any.
+        scores: (classes,), or None before there are any, and while the source is lost or stalled.
         event: what is under way, or None.
     """
 
@@ -82,7 +86,6 @@ class _Camera:
         self.view = View()
         self.steps = 0
         self.delays: deque[float] = deque(maxlen=_KEPT)
-        self.gone = False
 
 
 class Watch:
@@ -103,16 +106,23 @@ class Watch:
         patient: wait also for a source that is not there at first.
         windows: give the network the last T frames again every T/2 frames, as `timeline` does, which costs twice the
             frames.
+        stall: seconds without a frame after which a live source that is open has stalled, above 0; it is let be, and
+            said. Never less than twice the spacing.
+        state: "fp16" keeps what a causal network remembers in half the memory, as `Recognizer.stream` does. Not with
+            windows.
 
     Raises:
         ConfigError: a two-sided network without `windows`, no or doubled sources, a value out of its range, or no
             spacing that is known.
-        VideoError: while iterating, when no source could be read at all; of the first one.
+        VideoError: at the end of iterating, when each source could not be read at all, or was a recording that could
+            not be read to its end; of the first one.
 
     Attributes:
         began, began_at: when it was made: `time.monotonic` seconds, and the time of day.
         class_names: in the order of the scores.
         sources: the sources' names.
+        spacing: seconds between the frames that the network takes.
+        state_bytes: what the network remembers of a source; None with windows.
     """
 
     def __init__(
@@ -127,6 +137,8 @@ class Watch:
         fast: bool = False,
         patient: bool = False,
         windows: bool = False,
+        stall: float = 10.0,
+        state: StateType = "same",
     ):
         found = [Source.parse(word) for word in sources]
         names = [source.name for source in found]
@@ -134,8 +146,10 @@ class Watch:
             raise ConfigError("name a source to watch: a camera, an address or a file")
         if doubled := next((name for name in names if names.count(name) > 1), None):
             raise ConfigError(f"{doubled} is watched twice; give one of them another name: NAME={doubled}")
-        if not delay > 0:
-            raise ConfigError(f"delay must be above 0 s, got {delay:g}")
+        if not 0 < delay < math.inf:
+            raise ConfigError(f"delay must be a time above 0 s, got {delay:g}")
+        if not stall > 0:
+            raise ConfigError(f"stall must be a time above 0 s, got {stall:g}")
         if not (windows or is_causal(recognizer.model)):
             raise ConfigError(
                 "this network looks at the frame after each frame, so it cannot go on frame by frame. Train a causal "
@@ -143,9 +157,12 @@ class Watch:
             )
         if windows and span is not None:
             raise ConfigError("span belongs to causal networks; a window's scores are of its T frames")
-        spacing = Pace(spacing_for(recognizer, spacing)).spacing  # which checks it
+        if windows and state != "same":
+            raise ConfigError("state belongs to causal networks; with windows nothing is remembered but the frames")
+        self.spacing = Pace(spacing_for(recognizer, spacing)).spacing  # which checks it
         self._recognizer = recognizer
-        self._stream = None if windows else Stream(recognizer, len(found), span=span)
+        self._stream = None if windows else Stream(recognizer, len(found), span=span, state=state)
+        self.state_bytes = None if self._stream is None else self._stream.state.nbytes // len(found)
         self._ready = threading.Condition()
         self.began = time.monotonic()
         self.began_at = datetime.now().astimezone()
@@ -155,10 +172,11 @@ class Watch:
             _Camera(
                 Reader(
                     source,
-                    spacing=spacing,
+                    spacing=self.spacing,
                     ready=self._ready,
                     began=self.began,
                     delay=delay,
+                    stall=stall,
                     fast=fast,
                     patient=patient,
                 ),
@@ -187,6 +205,7 @@ class Watch:
             broken=reader.broken,
             restarts=reader.restarts,
             connections=reader.connections,
+            stalls=reader.stalls,
             delay=None if half is None else float(half),
             delay_99=None if most is None else float(most),
         )
@@ -210,14 +229,17 @@ class Watch:
         finally:
             for camera in self._cameras:
                 camera.reader.stop()
+            until = time.monotonic() + _LEAVE
             for camera in self._cameras:
-                camera.reader.join(timeout=2.0)
+                camera.reader.join(timeout=max(0.0, until - time.monotonic()))
         first = self._cameras[0].reader.error
         if first is not None and all(camera.reader.error for camera in self._cameras):
             raise first
 
     def _next(self) -> dict[int, Shot | Report] | None:
         """At most one item of each source; empty after a while without any, None when no more can come."""
+        for camera in self._cameras:
+            camera.reader.look()
         with self._ready:
             if not (items := self._items()):
                 if all(camera.reader.done for camera in self._cameras):
@@ -231,18 +253,10 @@ class Watch:
         return {number: item for number, item in taken if item is not None}
 
     def _work(self, items: dict[int, Shot | Report]) -> Iterator[Notice]:
-        for camera in self._cameras:
-            if camera.reader.error is not None and not camera.gone:
-                camera.gone = True
-                if any(other.reader.error is None for other in self._cameras):  # else it is raised
-                    yield self._notice(camera, "lost", self._now(), why=f"{camera.reader.error.reason}; given up")
         shots = {number: item for number, item in items.items() if isinstance(item, Shot)}
         for number, item in items.items():
             if isinstance(item, Report):
-                camera = self._cameras[number]
-                if item.what in _FOLLOWED:
-                    yield from self._finish(camera)
-                yield self._notice(camera, item.what, item.time, why=item.why)
+                yield from self._tell(self._cameras[number], item)
         if not shots:
             return
         for number in (number for number, shot in shots.items() if shot.fresh):
@@ -264,6 +278,18 @@ class Watch:
                 scores=found[number][-1][1] if found[number] else camera.view.scores,
                 event=camera.events.current,
             )
+
+    def _tell(self, camera: _Camera, report: Report) -> Iterator[Notice]:
+        if report.what in _FOLLOWED:
+            yield from self._finish(camera)
+        if report.what in ("lost", "stalled"):
+            camera.view = replace(camera.view, scores=None)  # nobody knows what happens there now
+        nothing_read = camera.reader.error is not None and not camera.reader.connections
+        if report.what == "lost" and nothing_read and all(other.reader.error for other in self._cameras):
+            return  # it is raised
+        times = f"{report.count} times" if report.count > 1 else ""
+        why = f"{report.why} ({times})" if report.why and times else report.why or times
+        yield self._notice(camera, report.what, report.time, why=why)
 
     def _scores(self, shots: dict[int, Shot]) -> dict[int, list[tuple[float, np.ndarray]]]:
         """Of each source that has a frame the scores that are known with it, and their seconds."""
@@ -288,6 +314,7 @@ class Watch:
             yield from self._feed(camera, row.second, row.scores)
         for change in camera.events.finish():
             yield self._notice(camera, change.what, change.event.end, event=change.event)
+        camera.view = replace(camera.view, event=None)
 
     def _warm_up(self) -> None:
         """Have what is loaded at first use loaded before frames arrive."""
@@ -304,5 +331,5 @@ class Watch:
     def _notice(
         self, camera: _Camera, what: str, second: float, *, event: Event | None = None, why: str = ""
     ) -> Notice:
-        at = self.began_at + timedelta(seconds=self._now())
+        at = datetime.now().astimezone()  # the clock may have been set, or the zone changed, since the watch began
         return Notice(what=what, source=camera.reader.source.name, time=second, at=at, event=event, why=why)
