@@ -1,7 +1,8 @@
-"""Measures recognising frame by frame: python benchmarks/live.py [step] [rate] [recording] [--hours 2]
+"""Measures recognising frame by frame: python benchmarks/live.py [step] [rate] [chunks] [recording] [--hours 2]
 
 step       a step of causal TEINet beside one frame of TSN and beside a clip of 8 frames, in turns, same engine
 rate       steps a second of EfficientNet-Lite0 at 224 from pictures of 640x480, and the delay from picture to scores
+chunks     causal TEINet on a recording's frames, some at a time as teinet timeline does, beside single steps, in turns
 recording  teinet timeline's speed against real time on 480p h264, the share of decoding, and memory as it goes on
 
 Writes results/live-MACHINE.json. Let nothing else run meanwhile.
@@ -14,25 +15,32 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from multiprocessing import get_context
 from pathlib import Path
 
 import av
 import numpy as np
 import torch
 from rich.progress import Progress
+from torch import Tensor
 
 from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.throughput import Spread
 from teinet.data.motion_pairs import MotionPairs, draw_clip
 from teinet.data.play import play
 from teinet.inference import Recognizer, timeline
+from teinet.inference.rows import Rows, Taken, rows_of
+from teinet.inference.stream import Stream
 from teinet.memory import keep_freed_memory
 from teinet.models import create_model
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("step", "rate", "recording")
+PARTS = ("step", "rate", "chunks", "recording")
 FRAMES, SIZE, CLASSES = 8, 224, 27
+RATE = 25  # frames a second of the recordings
 
 
 def recognizer(name: str, engine: str) -> Recognizer:
@@ -123,41 +131,98 @@ def rate(steps: int) -> dict:
     return found
 
 
-def recording(minutes: float, hours: float) -> dict:
-    """A causal EfficientNet-Lite0 at 8 frames a second of video, over a short recording and a long one."""
-    made = {engine: recognizer("teinet_tf_efficientnet_lite0", engine) for engine in ("folded", "compiled")}
-    with tempfile.TemporaryDirectory() as folder:
-        one = _write(Path(folder) / "one.mp4")
-        for each in made.values():
-            timeline(each, one, spacing=0.125)  # compiles, and wakes the machine
-        found = {}
-        for name, engine, copies in (
-            ("short, folded", "folded", round(minutes)),
-            ("short", "compiled", round(minutes)),
-            ("short again, folded", "folded", round(minutes)),
-            ("short again", "compiled", round(minutes)),
-            ("long", "compiled", round(60 * hours)),
-        ):
-            if copies:
-                found[name] = _look(made[engine], _repeat(one, Path(folder) / f"{name}.mp4", copies), 60.0 * copies)
-                print("recording", name, found[name], flush=True)
+def chunks(rounds: int, frames: int, backbones: Sequence[str] = ("resnet50", "tf_efficientnet_lite0")) -> dict:
+    """Milliseconds a frame and the ratios within a round; pictures are cut and decoded before either begins.
+
+    The second stepping shows what noise alone makes of it; the difference is the largest of all scores.
+    """
+    found = {}
+    for backbone in backbones:
+        for engine in ("eager", "folded", "compiled"):
+            made = recognizer(f"teinet_{backbone}", engine)
+            pictures = torch.randint(0, 256, (frames, 3, SIZE, SIZE), dtype=torch.uint8)
+            stream, rows = made.stream(), rows_of(made)
+
+            def stepping(stream: Stream = stream, pictures: Tensor = pictures) -> np.ndarray:
+                stream.reset()
+                return np.concatenate([stream.step(picture[None]).scores for picture in pictures])
+
+            def chunked(rows: Rows = rows, pictures: Tensor = pictures) -> np.ndarray:
+                scored = [row for n, picture in enumerate(pictures) for row in rows.feed(Taken(n / 8, picture, n == 0))]
+                return np.stack([row.scores for row in [*scored, *rows.finish()]])
+
+            runs = {"stepping": stepping, "chunks": chunked, "stepping again": stepping}
+            for run in runs.values():
+                run.share = frames
+            difference = float(np.abs(stepping() - chunked()).max())  # which compiles, too
+            times = [{name: _seconds(run) for name, run in runs.items()} for _ in range(rounds)]
+            ratios = {
+                "chunks / stepping": [t["chunks"] / t["stepping"] for t in times],
+                "stepping again / stepping": [t["stepping again"] / t["stepping"] for t in times],
+            }
+            found[f"{backbone} {engine}"] = {
+                "frames": frames,
+                "milliseconds": {name: _spread([1000 * t[name] for t in times]) for name in runs},
+                "ratios": {name: _spread(values) for name, values in ratios.items()},
+                "largest_difference": difference,
+            }
+            medians = {name: round(float(np.median(values)), 3) for name, values in ratios.items()}
+            print("chunks", backbone, engine, medians, f"scores differ by at most {difference:.1e}", flush=True)
     return found
 
 
+def recording(minutes: float, hours: float) -> dict:
+    """A causal EfficientNet-Lite0 at 8 frames a second of video, over a short recording and a long one.
+
+    The long one is looked through in a process of its own, so that its memory holds nothing of the others.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        one = _write(Path(folder) / "one.mp4")
+        found = {}
+        if copies := round(minutes):
+            made = {engine: recognizer("teinet_tf_efficientnet_lite0", engine) for engine in ("folded", "compiled")}
+            for each in made.values():
+                timeline(each, one, spacing=0.125)  # compiles, and wakes the machine
+            for name, engine in (
+                ("short, folded", "folded"),
+                ("short", "compiled"),
+                ("short again, folded", "folded"),
+                ("short again", "compiled"),
+            ):
+                found[name] = _look(made[engine], _repeat(one, Path(folder) / f"{name}.mp4", copies), 60.0 * copies)
+                print("recording", name, found[name], flush=True)
+        if copies := round(60 * hours):
+            path = _repeat(one, Path(folder) / "long.mp4", copies)
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+                found["long"] = alone.submit(_look_alone, one, path, 60.0 * copies).result()
+            print("recording long", found["long"], flush=True)
+    return found
+
+
+def _look_alone(one: Path, path: Path, seconds: float) -> dict:
+    """What a process of its own does: compile, wake up, look."""
+    keep_freed_memory()
+    made = recognizer("teinet_tf_efficientnet_lite0", "compiled")
+    timeline(made, one, spacing=0.125)
+    return _look(made, path, seconds)
+
+
 def _look(made: Recognizer, path: Path, seconds: float) -> dict:
-    memory: list[tuple[float, int]] = []
+    memory: list[tuple[float, int]] = []  # by the video's position; the last one with its last frame
+    last = seconds - 1.5 / RATE
+    _forget_peak()
     began = time.perf_counter()
     with Progress(transient=True) as bar:
         task = bar.add_task(path.name, total=seconds)
 
         def reached(second: float) -> None:
             bar.update(task, completed=second)
-            if second >= 300 * len(memory):
+            if second >= min(300 * len(memory), last):
                 memory.append((round(second), _resident()))
 
         timeline(made, path, spacing=0.125, progress=reached)
     took = time.perf_counter() - began
-    memory.append((round(seconds), _resident()))
+    peak = _peak()
     began = time.perf_counter()
     count = -1.0
 
@@ -177,6 +242,7 @@ def _look(made: Recognizer, path: Path, seconds: float) -> dict:
         "times_real_time": seconds / took,
         "decoding_share": decoding / took,  # measured alone; beside the network it shares the cores
         "memory_mb_at_second": [(second, size / 2**20) for second, size in memory],
+        "peak_memory_mb": peak / 2**20,  # from the first frame to the last
     }
 
 
@@ -187,12 +253,26 @@ def _resident() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def _forget_peak() -> None:
+    """Have Linux count the peak of memory from now on."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def _write(path: Path) -> Path:
     """A minute of 854x480 h264 at 25 frames a second: things that move, drawn over and over."""
-    settings = MotionPairs(size=480, frames=25, segments=1)
+    settings = MotionPairs(size=480, frames=RATE, segments=1)
     rng = np.random.default_rng(0)
     with av.open(str(path), "w") as out:
-        stream = out.add_stream("libx264", rate=25, options={"crf": "23", "preset": "veryfast"})
+        stream = out.add_stream("libx264", rate=RATE, options={"crf": "23", "preset": "veryfast"})
         stream.height, stream.width, stream.pix_fmt = 480, 854, "yuv420p"
         clips = [draw_clip(kind, settings, rng) for kind in range(6)]
         for second in range(60):
@@ -229,6 +309,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--frames", type=int, default=64, help="of the recording of `chunks`")
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--hours", type=float, default=0, help="of the long recording; 0 leaves it out")
     options = parser.parse_args()
@@ -241,6 +322,8 @@ def main() -> None:
             measured = step(options.rounds)
         elif part == "rate":
             measured = rate(options.steps)
+        elif part == "chunks":
+            measured = chunks(options.rounds, options.frames)
         else:
             measured = recording(options.minutes, options.hours)
         found[part] = {"machine": machine(), **measured}

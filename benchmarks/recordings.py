@@ -2,10 +2,12 @@
 split=val --report split=test --causal RUN --two-sided RUN
 
 A causal network goes on from frame to frame (what `Recognizer.stream` gives), a two-sided one looks at overlapping
-windows; both see every recording once. When an event begins and ends (`Rules`) is chosen for each network from a fixed
-grid by the mean of F1 at overlaps 0.1, 0.25 and 0.5 on the recordings of --tune, and then measured on those of
---report; no file may be in both. Neither should be among what the networks were trained on: that, only you can see to.
-Delays count what a network must wait for, not what it takes to compute. Writes results/recordings-NAME.json.
+windows; both see every recording once. --windows RUN has a causal network look at windows too: beside --causal RUN that
+tells what stepping does, beside --two-sided RUN what sight of the next frame does. When an event begins and ends
+(`Rules`) is chosen for each network from a fixed grid by the mean of F1 at overlaps 0.1, 0.25 and 0.5 on the recordings
+of --tune, and then measured on those of --report; no file may be in both. Neither should be among what the networks
+were trained on: that, only you can see to. Delays count what a network must wait for, not what it takes to compute.
+Writes results/recordings-NAME.json.
 """
 
 from __future__ import annotations
@@ -29,9 +31,11 @@ from teinet.cli.truth import print_report
 from teinet.data.annotations import Recording, read_annotations
 from teinet.errors import TeinetError
 from teinet.evaluation.segments import SegmentReport, detections, measure
+from teinet.evaluation.session import digest
 from teinet.inference import timeline
-from teinet.inference.events import Event, Events, Rules
-from teinet.inference.pace import Pace
+from teinet.inference.events import Rules
+from teinet.inference.timeline import events_of
+from teinet.models.checkpoint import weights_file
 from teinet.models.insertion import is_causal
 
 RESULTS = Path(__file__).parent / "results"
@@ -42,44 +46,32 @@ LEAST = (0.0, 0.1, 0.2, 0.5, 1.0)  # seconds
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """One recording seen by one network: (n,) seconds, (n, classes) scores, seconds until they can be known."""
+    """One recording seen by one network: times, scores, begins and lag as in `Timeline`."""
 
     recording: Recording
     times: np.ndarray
     scores: np.ndarray
+    begins: np.ndarray
     lag: float
 
 
 def look(
-    recognizer: Recognizer, recordings: Sequence[Recording], every: float | None, **options: int | None
+    recognizer: Recognizer, recordings: Sequence[Recording], every: float | None, **options: int | bool | None
 ) -> tuple[list[Looked], float]:
     """The scores of each recording, and how many seconds of video a second of work takes through."""
     began, found = time.perf_counter(), []
     for recording in track(recordings, description="looking", console=Console(stderr=True), transient=True):
         seen = timeline(recognizer, recording.path, spacing=every, **options)
-        found.append(Looked(recording, seen.times, seen.scores, seen.lag))
+        found.append(Looked(recording, seen.times, seen.scores, seen.begins, seen.lag))
     return found, sum(r.seconds for r in recordings) / max(time.perf_counter() - began, 1e-9)
-
-
-def events_of(times: np.ndarray, scores: np.ndarray, class_names: Sequence[str], rules: Rules) -> list[Event]:
-    """The events that these rules find in scores, as `timeline` finds them; a stream begins anew after a gap."""
-    gap = max(Pace.gap, 1.5 * float(np.median(np.diff(times)))) if len(times) > 1 else Pace.gap
-    events, changes, before = Events(class_names, rules), [], None
-    for moment, row in zip(times.tolist(), scores, strict=True):
-        if before is not None and not 0 < moment - before <= gap:
-            changes += events.finish()
-        changes += events.feed(moment, row)
-        before = moment
-    changes += events.finish()
-    return [change.event for change in changes if change.what == "end"]
 
 
 def measured(looked: Sequence[Looked], class_names: Sequence[str], rules: Rules, *, step: float) -> SegmentReport:
     """The measures of some recordings under some rules."""
-    found = [
-        detections(events_of(each.times, each.scores, class_names, rules), each.times, least=rules.least, lag=each.lag)
-        for each in looked
-    ]
+    found = []
+    for each in looked:
+        events = events_of(each.times, each.scores, each.begins, class_names, rules)
+        found.append(detections(events, each.times, least=rules.least, lag=each.lag))
     return measure([each.recording for each in looked], found, step=step)
 
 
@@ -100,8 +92,8 @@ def choose(
     return max(rated, key=lambda pair: pair[1])
 
 
-def run(weights: str, args: argparse.Namespace, *, causal: bool) -> dict:
-    """All about one network."""
+def run(weights: str, args: argparse.Namespace, *, causal: bool, windows: bool) -> dict:
+    """All about one network, looking at windows or going on from frame to frame."""
     nothing = tuple(args.nothing)
     recognizer = Recognizer.load(weights)
     if is_causal(recognizer.model) is not causal:
@@ -117,21 +109,30 @@ def run(weights: str, args: argparse.Namespace, *, causal: bool) -> dict:
     if both := {r.path for r in tuning} & {r.path for r in reported}:
         raise SystemExit(f"{len(both)} recordings are in --tune and in --report, such as {min(both)}")
     every = args.every or recognizer.spacing
-    how = {"span": args.span, "hop": args.hop}
+    how = {"hop": args.hop, "windows": True} if windows else {"span": args.span}
     seen, _ = look(recognizer, tuning, args.every, **how)
     rules, tuned = choose(seen, names, nothing, step=args.step)
     seen, speed = look(recognizer, reported, args.every, **how)
     report = measured(seen, names, rules, step=args.step)
-    Console().print(f"{weights} ({'causal, stepping' if causal else 'two-sided, windows'})", style="bold", markup=False)
+    kind = f"{'causal' if causal else 'two-sided'}, {'windows' if windows else 'stepping'}"
+    Console().print(f"{weights} ({kind})", style="bold", markup=False)
     Console().print(f"rules: {', '.join(f'{k} {v}' for k, v in asdict(rules).items() if v != ())}", markup=False)
     print_report(report, Console())
+    file = weights_file(weights).resolve()
     return {
-        "weights": Path(weights).name,
+        "run": file.parent.name,
+        "weights": file.name,
+        "sha256": digest(file)[:16],
         "causal": causal,
+        "windows": windows,
         "num_frames": recognizer.num_frames,
         "spacing": every,
         "lag": round(seen[0].lag, 4),
-        **({"span": args.span or recognizer.num_frames} if causal else {"hop": args.hop or recognizer.num_frames // 2}),
+        **(
+            {"hop": args.hop or max(1, recognizer.num_frames // 2)}
+            if windows
+            else {"span": args.span or recognizer.num_frames}
+        ),
         "rules": asdict(rules),
         "tuning": {"recordings": len(tuning), "mean_f1": round(tuned, 4)},
         "times_real_time": round(speed, 2),
@@ -146,20 +147,28 @@ def main() -> None:
     parser.add_argument("--report", required=True, metavar="COLUMN=VALUES", help="recordings that are reported")
     parser.add_argument("--causal", action="append", default=[], metavar="WEIGHTS", help="a run or a weights file")
     parser.add_argument("--two-sided", action="append", default=[], metavar="WEIGHTS", help="likewise")
+    parser.add_argument(
+        "--windows", action="append", default=[], metavar="WEIGHTS", help="causal, by windows as if two-sided"
+    )
     parser.add_argument("--nothing", action="append", default=[], metavar="LABEL", help="means that nothing happens")
     parser.add_argument("--every", type=float, default=None, help="seconds between frames (default: as in training)")
-    parser.add_argument("--span", type=int, default=None, help="causal: frames that a score averages over (default: T)")
-    parser.add_argument("--hop", type=int, default=None, help="two-sided: frames between two windows (default: T/2)")
+    parser.add_argument("--span", type=int, default=None, help="--causal: frames a score averages over (default: T)")
+    parser.add_argument("--hop", type=int, default=None, help="windows: frames from one to the next (default: T/2)")
     parser.add_argument("--step", type=float, default=0.1, help="of the grid of the frame accuracy, seconds")
     parser.add_argument("--root", default=None, help="folder that the list's paths start from")
     parser.add_argument("--name", default=None, help="of the results (default: the annotations' folder)")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the results")
     args = parser.parse_args()
-    if not args.causal and not args.two_sided:
-        parser.error("name weights with --causal, --two-sided or both")
+    if not (args.causal or args.windows or args.two_sided):
+        parser.error("name weights with --causal, --windows, --two-sided")
+    if args.span is not None and not args.causal:
+        parser.error("--span is for networks of --causal alone; windows have --hop")
+    if args.hop is not None and not (args.windows or args.two_sided):
+        parser.error("--hop is for networks of --windows and --two-sided; those of --causal have --span")
     try:
-        networks = [run(weights, args, causal=True) for weights in args.causal]
-        networks += [run(weights, args, causal=False) for weights in args.two_sided]
+        networks = [run(weights, args, causal=True, windows=False) for weights in args.causal]
+        networks += [run(weights, args, causal=True, windows=True) for weights in args.windows]
+        networks += [run(weights, args, causal=False, windows=True) for weights in args.two_sided]
     except TeinetError as error:
         raise SystemExit(str(error)) from None
     said = {

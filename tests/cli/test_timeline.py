@@ -5,17 +5,26 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import threading
 
+import numpy as np
 import pytest
 import torch
 
 import teinet
+import teinet.recordings.look
 from teinet.cli.main import main
+from teinet.cli.timeline.forms import write_vtt
 from teinet.data.clock import clock
 from teinet.data.transforms import Preprocessing
+from teinet.errors import Interrupted
 from teinet.inference import timeline
-from teinet.inference.events import Rules
+from teinet.inference.events import Event, Rules
+from teinet.inference.timeline import Timeline
 from tests import miniatures
+from tests.data.test_play import film as write_film
+from tests.data.test_play import zero_packets
 
 NAMES = ["resting", "left <to> right", "throw & catch"]
 
@@ -110,6 +119,108 @@ def test_what_does_not_fit_is_one_line(place, capsys, options, line):
     assert main(words(place, "films/3.mp4", **options)) == 2
     said = capsys.readouterr().err
     assert line in said and "Traceback" not in said
+
+
+def test_what_has_no_meaning_for_the_network_is_one_line(place, tmp_path, capsys):
+    assert main(words(place, "films", hop=2, output=tmp_path / "out.csv", page=f"{tmp_path}/pages/")) == 2
+    said = capsys.readouterr().err
+    assert "hop (2) is for windows" in said and "--windows" in said and "Traceback" not in said
+    assert main([*words(place, "films", span=2), "--windows"]) == 2
+    assert "span (2) is for a causal network that goes on from frame to frame" in capsys.readouterr().err
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_causal_network_looks_at_windows_when_asked(place, tmp_path, capsys):
+    """31 frames, 0.2 s apart: windows of 4 begin at 0, 3, ... 27."""
+    assert main([*words(place, "films/3.mp4", hop=3, scores=tmp_path / "s.npz"), "--windows"]) == 0
+    with np.load(tmp_path / "s.npz") as kept:
+        np.testing.assert_allclose(kept["times"], 0.3 + 0.6 * np.arange(10), atol=1e-3)
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "vtt", "txt"])
+def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, monkeypatch, capsys, form):
+    """The second look is stopped before its last film, which for subtitles is its only one."""
+    films = ["films/4.mp4"] if form == "vtt" else ["films/3.mp4", "films/4.mp4"]
+    output, look = tmp_path / f"out.{form}", teinet.recordings.look.timeline
+    command = words(place, *films, output=output)
+    growing = tmp_path / f"out.{form}.partial" / output.name
+
+    def stopped(recognizer, video, **options):
+        if video.name == "4.mp4":
+            raise Interrupted("stopped")
+        return look(recognizer, video, **options)
+
+    output.write_text("of an earlier day")
+    monkeypatch.setattr(teinet.recordings.look, "timeline", stopped)
+    assert main(command) == 130
+    said = capsys.readouterr().err
+    assert f"stopped after {len(films) - 1} of {len(films)} videos; their events are in {growing}" in said
+    assert output.read_text() == "of an earlier day"
+    assert "WEBVTT\n" == growing.read_text() if form == "vtt" else "3.mp4" in growing.read_text()
+    monkeypatch.undo()
+    assert main(command) == 0
+    assert "4.mp4" in output.read_text() or form == "vtt"
+    assert sorted(tmp_path.iterdir()) == [output]
+    whole = output.read_text()
+    assert main(words(place, "broken/broken.mp4", output=output)) == 1  # nothing was found: nothing is lost
+    assert main(words(place, *films, output=output, every=-1)) == 2
+    assert output.read_text() == whole and sorted(tmp_path.iterdir()) == [output]
+
+
+def test_an_answer_can_go_to_what_is_no_file(place, tmp_path, capsys):
+    os.mkfifo(tmp_path / "pipe.csv")
+    heard: list[str] = []
+    reader = threading.Thread(target=lambda: heard.append((tmp_path / "pipe.csv").read_text()), daemon=True)
+    reader.start()
+    assert main(words(place, "films/3.mp4", output=tmp_path / "pipe.csv")) == 0
+    reader.join(10)
+    assert heard[0].startswith("path,start,end") and "3.mp4" in heard[0]
+
+
+def test_a_name_that_links_elsewhere_stays_a_link(place, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "out.csv").symlink_to(tmp_path / "there" / "real.csv")
+    assert main(words(place, "films/3.mp4", output=tmp_path / "out.csv")) == 0
+    assert (tmp_path / "out.csv").is_symlink() and "3.mp4" in (tmp_path / "there" / "real.csv").read_text()
+
+
+def test_subtitles_begin_as_they_must_also_without_a_cue(place, capsys):
+    assert main(words(place, "broken/broken.mp4", format="vtt")) == 1
+    assert capsys.readouterr().out == "WEBVTT\n"
+
+
+def test_subtitles_are_in_order_of_their_start():
+    """Times ran backwards after 6 s; an event of no length lasts a millisecond."""
+    spans = [(5.0, 6.0), (1.0, 2.5), (3.0, 3.0)]
+    events = tuple(Event(label="a", start=s, end=e, score=0.5, peak=1.0) for s, e in spans)
+    nothing = np.zeros(0)
+    found = Timeline(
+        path="a.mp4", class_names=("a",), times=nothing, scores=nothing, events=events, spacing=1, lag=0, begins=nothing
+    )
+    write_vtt(found, out := io.StringIO())
+    assert [line for line in out.getvalue().splitlines() if "-->" in line] == [
+        "00:00:01.000 --> 00:00:02.500",
+        "00:00:03.000 --> 00:00:03.001",
+        "00:00:05.000 --> 00:00:06.000",
+    ]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_is_wrong_with_a_recording_is_said_everywhere(place, tmp_path, capsys, jobs):
+    """A second film's packets are zeros in two places; the first one is whole."""
+    film = zero_packets(write_film(tmp_path / "broken.avi", "mjpeg", {}, pixels="yuvj420p"), (10, 40))
+    assert main([*words(place, "films/3.mp4", film, page=f"{tmp_path}/pages/", jobs=jobs), "--json"]) == 0
+    said = capsys.readouterr()
+    line = "2 packets could not be decoded whole"
+    assert [text for text in said.err.splitlines() if "broken" in text] == [
+        f"{film}: {line}"
+    ] and "3.mp4" not in said.err
+    whole, broken = json.loads(said.out)
+    assert (whole["broken"], broken["broken"], broken["restarts"], broken["resizes"]) == (0, 2, 0, 0)
+    assert broken["stated"] is None and broken["ends"] == pytest.approx(6.0, abs=0.01)
+    assert line in (tmp_path / "pages" / "broken.html").read_text()
+    assert (tmp_path / "pages" / "index.html").read_text().count(line) == 1
+    assert "could not be decoded" not in (tmp_path / "pages" / "3.html").read_text()
 
 
 def test_two_videos_have_no_common_subtitles(place, capsys):

@@ -180,13 +180,14 @@ def test_ctrl_c_ends_all_processes_and_keeps_what_is_finished(place, long, tmp_p
     process = subprocess.Popen(
         [sys.executable, "-m", "teinet", *command], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    until(lambda: output.exists() and "3.mp4" in output.read_text())
+    growing = tmp_path / "out.csv.partial" / "out.csv"
+    until(lambda: growing.exists() and "3.mp4" in growing.read_text())
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "stopped after" in said and "of 3 videos" in said and "Traceback" not in said
-    rows = list(csv.DictReader(output.open()))
-    assert {Path(row["path"]).name for row in rows} <= {"3.mp4", "4.mp4"} and rows
+    rows = list(csv.DictReader(growing.open()))
+    assert not output.exists() and {Path(row["path"]).name for row in rows} <= {"3.mp4", "4.mp4"} and rows
     until(lambda: not members(process.pid))
     assert main(words(place, *films, every=0.01, output=output)) == 0
     assert not (tmp_path / "out.csv.partial").exists()

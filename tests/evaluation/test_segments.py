@@ -182,3 +182,17 @@ def test_the_last_event_and_one_before_a_gap_last_as_long_as_between_two_scores(
     assert last.end == gap.end == pytest.approx(0.6) and last.announced == 0
     (alone,) = detections([Event(label="a", start=3.0, end=3.0, score=1, peak=1)], np.array([3.0]), least=0)
     assert (alone.start, alone.end, alone.announced) == (3.0, 3.0, 3.0)
+
+
+def test_where_times_run_backwards_each_stretch_has_its_own():
+    """0 to 1 s, then 0.5 to 1.3 s, in steps of 0.2: an event lasts to the next score of its own stretch."""
+    times = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.5, 0.7, 0.9, 1.1, 1.3])
+    events = [Event(label=a, start=s, end=e, score=1, peak=1) for a, s, e in
+              (("a", 0.4, 0.8), ("b", 1.0, 1.0), ("c", 0.7, 0.9), ("d", 1.1, 1.3))]  # fmt: skip
+    said = [(d.label, d.end, d.announced) for d in detections(events, times, least=0.2)]
+    assert said == [
+        ("a", pytest.approx(1.0), pytest.approx(0.6)),
+        ("b", pytest.approx(1.2), pytest.approx(1.0)),  # the last of its stretch
+        ("c", pytest.approx(1.1), pytest.approx(0.9)),
+        ("d", pytest.approx(1.5), pytest.approx(1.3)),
+    ]

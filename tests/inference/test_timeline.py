@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -15,10 +17,13 @@ from teinet.data.transforms import test_crops as cut_crops
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.inference import timeline
 from teinet.inference.events import Events, Rules
-from teinet.inference.rows import Span
+from teinet.inference.rows import Row, Span
 from teinet.inference.strip import StripMaker
+from teinet.inference.table import Table
 from teinet.models import set_num_frames
 from tests import miniatures
+from tests.data.test_play import changing, zero_packets
+from tests.data.test_play import film as write_film
 from tests.models.test_causal import network
 
 T = 4
@@ -137,6 +142,82 @@ def test_what_does_not_fit_is_one_line(film, tmp_path):
         timeline(recognizer, tmp_path / "absent.mp4", spacing=0.2)
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_what_has_no_meaning_for_a_network_is_refused(film, causal):
+    recognizer = make("teinet", causal=causal)
+    with pytest.raises(ConfigError, match="windows" if causal else "from frame to frame"):
+        timeline(recognizer, film, spacing=0.2, **({"hop": 2} if causal else {"span": 1}))
+    with pytest.raises(ConfigError, match="from frame to frame"):
+        timeline(recognizer, film, spacing=0.2, span=1, windows=True)
+
+
+@pytest.mark.parametrize("hop", [None, 3])
+def test_a_causal_network_can_look_at_windows_too(film, hop):
+    recognizer = make("teinet", causal=True)
+    found = timeline(recognizer, film, spacing=0.2, hop=hop, windows=True)
+    clip = cut_crops(read_clip(film, lambda n: np.arange(0, n, 2)).data, recognizer.preprocessing)[0]
+    starts = [*range(0, 28, 2), 27] if hop is None else range(0, 28, 3)
+    want = np.stack([recognizer.scores(clip[None, s : s + T]) for s in starts])
+    np.testing.assert_allclose(found.scores, want, atol=2e-4)
+    assert found.lag == pytest.approx(0.3)
+    plain = make("teinet", causal=False)
+    assert len(timeline(plain, film, spacing=0.2, windows=True).times) == 15
+
+
+def test_what_is_wrong_with_a_recording_is_counted_and_said(tmp_path):
+    """Another size after 2 s begins anew; a file of 4 s with 60 % of its bytes ends early; two packets are zeros."""
+    recognizer = make("teinet", causal=True)
+    sizes = changing(tmp_path / "sizes.ts")
+    found = timeline(recognizer, sizes, spacing=0.1, strip=True)
+    assert found.trouble == "1 restart at changes of the picture's size" and found.to_dict()["resizes"] == 1
+    assert np.flatnonzero(found.begins).tolist() == [0, 20] and found.strip.pictures.shape[1:] == (32, 32, 3)
+    alone = timeline(recognizer, changing(tmp_path / "second.ts", ((48, 64),)), spacing=0.1)
+    np.testing.assert_allclose(found.scores[20:], alone.scores, atol=1e-3)  # as if nothing had been before
+
+    cut = tmp_path / "cut.mp4"
+    with av.open(str(cut), "w", options={"movflags": "faststart"}) as out:
+        stream = out.add_stream("libx264", rate=25, options={"g": "10"})
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for picture in np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), dtype=np.uint8):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode())
+    assert timeline(recognizer, cut, spacing=0.1).trouble == ""
+    cut.write_bytes(cut.read_bytes()[: int(0.6 * cut.stat().st_size)])
+    found = timeline(recognizer, cut, spacing=0.1)
+    assert 2.0 < found.end < 2.8 and found.stated == pytest.approx(4.0, abs=0.01)
+    assert found.trouble.endswith(f"ends at {found.end:.1f} s of 4.0 s: cut off?")
+
+    broken = write_film(tmp_path / "broken.avi", "mjpeg", {}, pixels="yuvj420p")
+    zero_packets(broken, (10, 40))
+    want = timeline(recognizer, broken, spacing=0.1)
+    assert want.broken == 2 and want.trouble == "2 packets could not be decoded whole"
+    found = interrupted(recognizer, broken, [2.0, 4.5], tmp_path / "partial", spacing=0.1)
+    assert found.broken == 2 and found.end == want.end
+
+
+@pytest.mark.parametrize("name", ["film.avi", "film.ts"])
+def test_the_way_back_shows_progress_and_can_be_stopped(tmp_path, name):
+    """These files cannot be entered in the middle: going on decodes all that is known once more."""
+    path = write_film(tmp_path / name, "mpeg4" if name == "film.avi" else "libx264", {"bf": "0"})
+    recognizer, partial, stop = make("teinet", causal=True), tmp_path / "partial", threading.Event()
+    options = {"spacing": 0.1, "partial": partial, "stop": stop}
+    with pytest.raises(Interrupted):
+        timeline(recognizer, path, progress=lambda second: stop.set() if second >= 4 else None, **options)
+    kept = partial.read_bytes()
+    reached: list[float] = []
+
+    def progress(second: float) -> None:
+        reached.append(second)
+        if second >= 1:
+            stop.set()
+
+    stop.clear()
+    with pytest.raises(Interrupted, match=r"on the way back to 4\.0 s"):
+        timeline(recognizer, path, progress=progress, **options)
+    assert reached == pytest.approx(np.arange(11) / 10, abs=1e-3)
+    assert partial.read_bytes() == kept  # nothing is lost
+
+
 def interrupted(recognizer, path, at: list[float], partial, **options):
     """A timeline that is stopped at some seconds, each time by another call, and then goes on to the end."""
     for second in at:
@@ -150,19 +231,21 @@ def interrupted(recognizer, path, at: list[float], partial, **options):
                 progress=lambda now, second=second, stop=stop: stop.set() if now >= second else None,
                 **options,
             )
-    seen: list[float] = []
-    return timeline(recognizer, path, partial=partial, progress=seen.append, **options), seen
+    return timeline(recognizer, path, partial=partial, **options)
 
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("name", ["film.mp4", "film.avi", "film.webm"])
-def test_an_interrupted_look_goes_on_to_the_same_end(tmp_path, name, causal):
+def test_an_interrupted_look_goes_on_to_the_same_end(tmp_path, monkeypatch, name, causal):
     path = miniatures.write(tmp_path / name, 3, length=61, rate=10)
     recognizer = make("teinet", causal=causal)
     options = {"spacing": 0.1, "rules": Rules(begin=0.4, end=0.2, least=0.2), "strip": True}
     want = timeline(recognizer, path, **options)
-    found, seen = interrupted(recognizer, path, [0.0, 0.9, 3.2, 3.3, 5.9], tmp_path / "new" / "partial", **options)
-    assert len(seen) < 3
+    looked: list[int] = []
+    module = sys.modules["teinet.inference.timeline"]
+    monkeypatch.setattr(module, "test_crops", lambda *a: looked.append(1) or cut_crops(*a))
+    found = interrupted(recognizer, path, [0.0, 0.9, 3.2, 3.3, 5.9], tmp_path / "new" / "partial", **options)
+    assert len(looked) == 61  # no frame twice
     np.testing.assert_array_equal(found.times, want.times)
     np.testing.assert_array_equal(found.scores, want.scores)
     assert found.events == want.events and want.events and found.until == want.until
@@ -187,10 +270,24 @@ def test_gaps_and_waiting_frames_survive_an_interruption(tmp_path, causal):
     want = timeline(recognizer, path, spacing=0.1)
     assert want.restarts == 2
     for second in (1.0, 1.2, 6.3, 7.0):
-        found, _ = interrupted(recognizer, path, [second], tmp_path / f"{second}", spacing=0.1)
+        found = interrupted(recognizer, path, [second], tmp_path / f"{second}", spacing=0.1)
         np.testing.assert_array_equal(found.scores, want.scores)
         np.testing.assert_array_equal(found.times, want.times)
         assert found.restarts == 2
+
+
+def test_frames_far_apart_are_no_gaps_when_they_are_asked_for(tmp_path):
+    """Ten frames, 2.5 s apart, as a time-lapse camera gives them."""
+    path = tmp_path / "lapse.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=Fraction(2, 5))
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for picture in miniatures.frames(4, 10):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        out.mux(stream.encode())
+    recognizer = make("teinet", causal=True)
+    assert timeline(recognizer, path, spacing=2.5).restarts == 0
+    assert timeline(recognizer, path, spacing=0.2).restarts == 9
 
 
 def test_what_belongs_to_something_else_is_not_used(film, tmp_path):
@@ -210,6 +307,21 @@ def test_what_belongs_to_something_else_is_not_used(film, tmp_path):
     seen.clear()
     other = timeline(recognizer, film, spacing=0.2, partial=partial, rules=Rules(nothing=("a",)), progress=seen.append)
     assert not seen and all(event.label != "a" for event in other.events)  # rules are asked of the scores alone
+
+
+def test_rows_are_kept_once():
+    """A row of 5 scores is 5 x 4 + 8 + 1 bytes; half as many again are in reserve, and what is read is no copy."""
+    scores = np.random.default_rng(0).random((3000, 5))
+    rows = [Row(0.1 * n, row, n % 700 == 0) for n, row in enumerate(scores)]
+    table = Table(5)
+    table.add(rows[:2000])
+    table = Table(5, [table.times, table.scores, table.begins])
+    table.add(rows[2000:])
+    np.testing.assert_array_equal(table.scores, scores.astype(np.float32))
+    np.testing.assert_array_equal(table.times, 0.1 * np.arange(3000))
+    assert np.flatnonzero(table.begins).tolist() == [0, 700, 1400, 2100, 2800]
+    assert sum(array.base.nbytes for array in (table.times, table.scores, table.begins)) <= 1.5 * 3000 * 29
+    assert all(np.shares_memory(getattr(table, name), getattr(table, name)) for name in ("times", "scores", "begins"))
 
 
 def test_a_strip_is_bounded_and_even(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,7 @@ def recording(count: int, events: tuple[Event, ...] = (), length: float = 7200.0
         events=events,
         spacing=0.25,
         lag=0.0,
-        restarts=0,
+        begins=np.arange(count) == 0,
         until=length,
         strip=maker.strip,
     )
@@ -58,6 +60,17 @@ def test_nothing_happens_is_said():
     assert "Nothing happens by these rules" in html and "<tr" not in html
     assert "no class reaches 50 %" in html
     assert "<svg" in page(recording(0))
+
+
+def test_what_is_wrong_with_a_recording_stands_on_its_page_and_in_the_index():
+    found = replace(recording(50), broken=2, restarts=1, resizes=3, end=2.3, stated=4.0)
+    line = (
+        "2 packets could not be decoded whole; 1 restart at gaps in time, or where it ran backwards; "
+        "3 restarts at changes of the picture's size; ends at 2.3 s of 4.0 s: cut off?"
+    )
+    assert found.trouble == line and line in unescape(page(found))
+    assert line in unescape(render_index([Entry.of(found, "x.mp4", "x.html")], weights="w"))
+    assert "wrong" not in page(recording(50)) and recording(50).trouble == ""
 
 
 def test_a_thinned_line_keeps_its_highest_and_lowest_points():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import runpy
 import sys
@@ -58,13 +59,13 @@ def place(tmp_path_factory) -> Path:
 def test_events_from_kept_scores_are_the_timelines(place, script, causal, rules):
     recognizer = teinet.Recognizer.load(place / f"{'causal' if causal else 'two'}.safetensors")
     want = timeline(recognizer, place / "3.mp4", rules=rules)
-    assert tuple(script["events_of"](want.times, want.scores, NAMES, rules)) == want.events
+    assert script["events_of"](want.times, want.scores, want.begins, NAMES, rules) == want.events
     assert len(want.events) > 0
 
 
-def test_a_gap_ends_an_event(script):
-    times = np.array([0.0, 0.1, 0.2, 9.0, 9.1])
-    events = script["events_of"](times, np.tile([0.9, 0.1], (5, 1)), ["a", "b"], Rules(least=0))
+def test_a_stream_that_begins_anew_ends_an_event(script):
+    times, begins = np.array([0.0, 0.1, 0.2, 9.0, 9.1]), np.array([True, False, False, True, False])
+    events = script["events_of"](times, np.tile([0.9, 0.1], (5, 1)), begins, ["a", "b"], Rules(least=0))
     assert [(e.start, e.end) for e in events] == [(0.0, 0.2), (9.0, 9.1)]
 
 
@@ -75,7 +76,7 @@ def test_the_rules_chosen_are_those_that_fit(script):
     score[20:40], score[60:80] = 0.65, 0.58
     scores = np.stack([score, np.full(100, 0.04)], 1)
     recording = Recording(path="a", seconds=10, segments=(Segment(label="a", start=2, end=4),))
-    looked = [script["Looked"](recording, times, scores, lag=0.0)]
+    looked = [script["Looked"](recording, times, scores, times == 0, lag=0.0)]
     rules, quality = script["choose"](looked, ["a", "b"], (), step=0.1)
     assert rules.begin == 0.6 and quality == 1
 
@@ -86,13 +87,18 @@ def call(monkeypatch, *words: object) -> None:
 
 
 def test_a_whole_run_writes_what_it_measured(place, monkeypatch, tmp_path):
-    networks = ("--causal", place / "causal.safetensors", "--two-sided", place / "two.safetensors")
+    causal, two = place / "causal.safetensors", place / "two.safetensors"
+    networks = ("--causal", causal, "--windows", causal, "--two-sided", two, "--span", 2, "--hop", 3)
     parts = ("--tune", "split=val", "--report", "split=test", "--output", tmp_path, "--name", "tiny")
     call(monkeypatch, place / "annotations.csv", *networks, *parts)
     said = json.loads((tmp_path / "recordings-tiny.json").read_text())
-    one, other = said["networks"]
-    assert one["causal"] and not other["causal"]
-    assert one["lag"] == other["lag"] == 0.3  # from the middle of four frames, 0.2 s apart, to the last
+    one, windows, other = said["networks"]
+    assert [(n["causal"], n["windows"]) for n in said["networks"]] == [(True, False), (True, True), (False, True)]
+    assert windows["lag"] == other["lag"] == 0.3  # from the middle of four frames, 0.2 s apart, to the last
+    assert one["lag"] == 0.1 and one["span"] == 2 and windows["hop"] == other["hop"] == 3
+    assert {n["run"] for n in said["networks"]} == {place.name}
+    assert one["sha256"] == windows["sha256"] == hashlib.sha256(causal.read_bytes()).hexdigest()[:16] != other["sha256"]
+    assert (one["weights"], other["weights"]) == ("causal.safetensors", "two.safetensors")
     assert one["report"]["recordings"] == one["tuning"]["recordings"] == 2
     assert one["report"]["overall"]["segments"] == 12 and said["machine"]["processor"]
     assert str(place) not in json.dumps(said)
@@ -115,6 +121,14 @@ def test_a_network_of_the_other_kind_is_refused(place, monkeypatch):
     with pytest.raises(SystemExit, match="is two-sided, not causal"):
         parts = ("--tune", "split=val", "--report", "split=test")
         call(monkeypatch, place / "annotations.csv", "--causal", place / "two.safetensors", *parts)
+
+
+def test_an_option_that_does_nothing_is_refused(place, monkeypatch, capsys):
+    parts = ("--tune", "split=val", "--report", "split=test")
+    for networks, word in (("--causal", "--hop"), ("--windows", "--span"), ("--two-sided", "--span")):
+        with pytest.raises(SystemExit):
+            call(monkeypatch, place / "annotations.csv", networks, place / "causal.safetensors", *parts, word, "2")
+        assert f"{word} is for networks of" in capsys.readouterr().err
 
 
 def test_sentences_are_annotated_whole_and_divided_by_their_names(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import av
@@ -210,16 +210,22 @@ def is_seekable(container: av.container.InputContainer, stream: av.VideoStream) 
 
 
 def decode_all(
-    container: av.container.InputContainer, stream: av.VideoStream, packets: Iterable[av.Packet] | None = None
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    packets: Iterable[av.Packet] | None = None,
+    failed: Callable[[], object] = lambda: None,
 ):
     """Yield every frame that can be decoded; what the decoder cannot make sense of is passed over, as ffmpeg does.
 
-    `packets` are those that were read from the container already, and the rest; None takes all.
+    `packets` are those that were read from the container already, and the rest; None takes all. `failed` is called for
+    each packet that is passed over.
     """
     for packet in container.demux(stream) if packets is None else packets:
         try:
             frames = packet.decode()
-        except av.FFmpegError:
+        except av.FFmpegError as error:
+            if not isinstance(error, av.error.EOFError):
+                failed()
             continue
         yield from frames
 

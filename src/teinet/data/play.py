@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Literal
 
 import av
@@ -30,13 +30,24 @@ class Place:
         frames: that it has shown, at least 1.
         second: of the last of them.
         ordered: whether each was later than the one before.
-        size: (H, W) of its pictures.
     """
 
     frames: int
     second: float
     ordered: bool
-    size: tuple[int, int]
+
+
+@dataclass
+class Condition:
+    """In what condition a file is, as far as it was played.
+
+    Args:
+        broken: packets and frames that could not be decoded whole.
+        end: the second until which the last frame is shown.
+    """
+
+    broken: int = 0
+    end: float = 0.0
 
 
 def play(
@@ -44,6 +55,8 @@ def play(
     wanted: Callable[[float], bool] = lambda second: True,
     *,
     after: Place | None = None,
+    passed: Callable[[float], object] = lambda second: None,
+    condition: Condition | None = None,
     threads: int | Literal["auto"] = "auto",
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Decode a file and yield the frames that are wanted.
@@ -54,10 +67,13 @@ def play(
             frames alone for which it says yes.
         after: go on after this place, as if all before it had been played. Decoding starts at the keyframe before it,
             where the kind of file and its order allow that, else at the beginning.
+        passed: is called with the second of each frame that is decoded on the way to that place; what it raises ends
+            the playing.
+        condition: takes what turns out to be broken; what lies before `after` is not counted again.
         threads: of the decoder, at least 1.
 
     Yields:
-        (second, picture): (H, W, 3) uint8 RGB, upright, of the first picture's size.
+        (second, picture): (H, W, 3) uint8 RGB, upright; H and W change where the file's do.
 
     Raises:
         VideoError: no such file, no video, a folder of pictures, or not one frame that can be decoded.
@@ -65,17 +81,20 @@ def play(
     path = os.fspath(path)
     if image_folder.is_folder(path):
         raise VideoError(path, "a folder of pictures has no clock")
-    convert = None if after is None else Converter(*after.size)
+    condition = Condition() if condition is None else condition
+    convert: Converter | None = None
     number = 0 if after is None else after.frames
-    for second, frame in _frames(path, threads) if after is None else _frames_after(path, threads, after):
+    frames = (
+        _frames(path, threads, condition) if after is None else _frames_after(path, threads, condition, after, passed)
+    )
+    for second, frame in frames:
         number += 1
         if not wanted(second):
             continue
-        if convert is None:
-            turned = is_transposed(frame)
-            height, width = (frame.width, frame.height) if turned else (frame.height, frame.width)
+        height, width = (frame.width, frame.height) if is_transposed(frame) else (frame.height, frame.width)
+        if convert is None or (convert.height, convert.width) != (height, width):
             convert = Converter(height, width)
-        picture = np.empty((convert.height, convert.width, 3), np.uint8)
+        picture = np.empty((height, width, 3), np.uint8)
         convert(frame, picture)
         yield second, picture
     if not number:
@@ -83,10 +102,19 @@ def play(
 
 
 def promised_length(path: str | os.PathLike[str]) -> float | None:
-    """Seconds that a file says it lasts, at once and without a look at its frames; None where it says nothing."""
+    """Seconds that a file says its pictures last, at once and without a look at its frames; None where it says nothing.
+
+    Sound may last longer than the pictures, and a file may state more than it shows: the least that it states counts.
+    """
     try:
-        with open_video(os.fspath(path)) as (container, _):
-            return None if not container.duration else container.duration / av.time_base
+        with open_video(os.fspath(path)) as (container, stream):
+            if container.start_time is None:  # bare frames without a clock: FFmpeg guesses by the bytes
+                return None
+            stated = [container.duration / av.time_base] if container.duration else []
+            if stream.duration and stream.time_base:
+                late = 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base)
+                stated.append(float(stream.duration * stream.time_base) + late - _begin(container))
+            return min(stated, default=None)
     except VideoError:
         return None
 
@@ -94,39 +122,61 @@ def promised_length(path: str | os.PathLike[str]) -> float | None:
 Timed = Iterator[tuple[float, av.VideoFrame]]
 
 
-def _frames(path: str, threads: int | str) -> Timed:
+def _frames(path: str, threads: int | str, condition: Condition) -> Timed:
     with open_video(path, threads) as (container, stream):
-        yield from _timed(container, stream)
+        yield from _timed(container, stream, condition)
 
 
-def _frames_after(path: str, threads: int | str, place: Place) -> Timed:
+def _frames_after(
+    path: str, threads: int | str, condition: Condition, place: Place, passed: Callable[[float], object]
+) -> Timed:
+    broken = condition.broken
+
+    def pass_over(second: float) -> None:
+        condition.broken = broken  # it was counted when it was played
+        passed(second)
+
     if place.ordered:
         with open_video(path, threads) as (container, stream):
             packets = _from_keyframe(container, stream, place.second)
             if packets is not None:
                 met = False  # the very frame that was the last: else the jump went astray
-                for second, frame in _timed(container, stream, packets):
+                for second, frame in _timed(container, stream, condition, packets):
                     if met:
                         yield second, frame
                     elif second > place.second:
                         break
                     else:
+                        pass_over(second)
                         met = second == place.second
                 if met:
                     return
-    yield from islice(_frames(path, threads), place.frames, None)
+    for number, (second, frame) in enumerate(_frames(path, threads, condition), 1):
+        if number > place.frames:
+            yield second, frame
+        else:
+            pass_over(second)
 
 
 def _timed(
-    container: av.container.InputContainer, stream: av.VideoStream, packets: Iterator[av.Packet] | None = None
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    condition: Condition,
+    packets: Iterator[av.Packet] | None = None,
 ) -> Timed:
     """Frames and their seconds; one without a timestamp follows the one before at the stream's rate."""
+
+    def count() -> None:
+        condition.broken += 1
+
     begin = _begin(container)
     base = float(stream.time_base or 0)
     apart = 1 / float(stream.average_rate or stream.guessed_rate or _RATE)
     second = -apart
-    for frame in decode_all(container, stream, packets):
+    for frame in decode_all(container, stream, packets, count):
         second = second + apart if frame.pts is None else frame.pts * base - begin
+        condition.broken += bool(frame.is_corrupt)
+        condition.end = second + (frame.duration * base or apart)
         yield second, frame
 
 

@@ -108,22 +108,36 @@ def detections(events: Sequence[Event], times: np.ndarray, *, least: float, lag:
     least `least` seconds after the event's start, plus `lag`. What a network takes to compute is not in it.
 
     Args:
-        events: of `Timeline.events`.
-        times: (n,) seconds of the scores, `Timeline.times`.
+        events: of `Timeline.events`, in their order.
+        times: (n,) seconds of the scores, `Timeline.times`; where they run backwards the stream began anew.
         least: seconds that an event must last, as in the rules by which it was found.
         lag: seconds from the time that a score bears to the moment at which it can be known, `Timeline.lag`.
     """
-    gap = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
-    found = []
+    apart = np.diff(times)
+    gap = float(np.median(apart[apart > 0])) if (apart > 0).any() else 0.0
+    stretches = np.split(times, np.flatnonzero(apart <= 0) + 1)  # each of them ascends
+    found: list[Detection] = []
+    place, before = 0, -np.inf
     for event in events:
-        following = int(np.searchsorted(times, event.end + 1e-6))
-        end = float(times[following]) if following < len(times) else event.end + gap
+        place = _stretch_of(event, stretches, place, before)
+        own, before = stretches[place], event.end
+        following = int(np.searchsorted(own, event.end + 1e-6))
+        end = float(own[following]) if following < len(own) else event.end + gap
         if end - event.end > 2 * gap + 1e-6:  # the stream began anew there
             end = event.end + gap
-        known = int(np.searchsorted(times, event.start + least - 1e-6))
-        announced = float(times[known]) if known < len(times) else event.end
+        known = int(np.searchsorted(own, event.start + least - 1e-6))
+        announced = float(own[known]) if known < len(own) else event.end
         found.append(Detection(label=event.label, start=event.start, end=end, announced=announced + lag))
     return found
+
+
+def _stretch_of(event: Event, stretches: Sequence[np.ndarray], place: int, before: float) -> int:
+    """Which of several ascending stretches of times an event lies in, after one that ended at `before` in `place`."""
+    for number in range(place + (event.start < before), len(stretches)):
+        own = stretches[number]
+        if len(own) and own[0] - 1e-6 <= event.start and event.end <= own[-1] + 1e-6:
+            return number
+    return place
 
 
 def measure(

@@ -20,7 +20,7 @@ from teinet.files import replacing
 if TYPE_CHECKING:
     from teinet.inference.recognizer import Recognizer
 
-_FORMAT = 1
+_FORMAT = 2
 _KEY = "teinet.partial"
 _EVERY = 10.0  # seconds of work between two writings
 _SHARE = 20  # of the time that a writing takes: it must not cost more than a twentieth

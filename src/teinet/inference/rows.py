@@ -39,7 +39,9 @@ class Row(NamedTuple):
 
 
 class Rows(Protocol):
-    """What makes rows of frames."""
+    """What makes rows of frames; each row's scores are of `frames` of them."""
+
+    frames: int
 
     def feed(self, frame: Taken) -> list[Row]:
         """Take the next frame; returns the rows that are complete now."""
@@ -54,21 +56,42 @@ class Rows(Protocol):
         """Go on from what `tensors` gave."""
 
 
-def rows_of(recognizer: Recognizer, *, span: int | None = None, hop: int | None = None) -> Rows:
-    """What makes rows by a recogniser.
+def rows_of(recognizer: Recognizer, *, span: int | None = None, hop: int | None = None, windows: bool = False) -> Rows:
+    """What makes rows by a recogniser; arguments and errors as of `check_rows`."""
+    if check_rows(recognizer, span=span, hop=hop, windows=windows):
+        return WindowRows(recognizer, hop)
+    return CausalRows(recognizer, span)
+
+
+def check_rows(
+    recognizer: Recognizer, *, span: int | None = None, hop: int | None = None, windows: bool = False
+) -> bool:
+    """Say whether a recogniser looks at windows; else it goes on from frame to frame.
 
     Args:
-        recognizer: of any network.
-        span: causal: how many of the last frames a score averages over, at least 1; None takes T.
-        hop: two-sided: frames from one window to the next, 1 to T; None takes half of T.
+        recognizer: of any network; a two-sided one always looks at windows.
+        span: from frame to frame: how many of the last frames a score averages over, at least 1; None takes T.
+        hop: windows: frames from one to the next, 1 to T; None takes half of T.
+        windows: whether a causal network looks at windows too.
 
     Raises:
-        ConfigError: a value out of its range, also of the other kind of network.
+        ConfigError: a value out of its range, or one that has no meaning in this way of looking.
     """
     for name, value, most in (("span", span, None), ("hop", hop, recognizer.num_frames)):
         if value is not None and (value < 1 or (most and value > most)):
             raise ConfigError(f"{name} must be at least 1{f' and at most {most}' if most else ''} frames, got {value}")
-    return CausalRows(recognizer, span) if is_causal(recognizer.model) else WindowRows(recognizer, hop)
+    windows = windows or not is_causal(recognizer.model)
+    if windows and span is not None:
+        raise ConfigError(
+            f"span ({span}) is for a causal network that goes on from frame to frame; here it looks at windows, whose "
+            f"scores are of {recognizer.num_frames} frames: leave it out"
+        )
+    if hop is not None and not windows:
+        raise ConfigError(
+            f"hop ({hop}) is for windows, and this network is causal: it goes on from frame to frame. Leave it out, or "
+            "have it look at windows (windows=True, --windows)"
+        )
+    return windows
 
 
 class Span:
@@ -94,7 +117,8 @@ class CausalRows:
 
     def __init__(self, recognizer: Recognizer, span: int | None = None):
         self._stream = Stream(recognizer, span=span, together=_CHUNK)
-        self._span = Span(self._stream.span)
+        self.frames = self._stream.span
+        self._span = Span(self.frames)
         self._waiting: list[Taken] = []
 
     def feed(self, frame: Taken) -> list[Row]:
@@ -144,10 +168,10 @@ class WindowRows:
 
     def __init__(self, recognizer: Recognizer, hop: int | None = None, *, together: int = _WINDOWS):
         self._recognizer = recognizer
-        self._frames = recognizer.num_frames
-        self._hop = max(1, self._frames // 2) if hop is None else hop
+        self.frames = recognizer.num_frames
+        self._hop = max(1, self.frames // 2) if hop is None else hop
         self._together = together
-        self._window: deque[Taken] = deque(maxlen=self._frames)
+        self._window: deque[Taken] = deque(maxlen=self.frames)
         self._fresh, self._unseen = True, 0  # no window of this stretch yet; frames that lie in none
         self._waiting: list[Taken] = []  # windows: the second of their middle, (T, 3, S, S)
 
@@ -160,7 +184,7 @@ class WindowRows:
             self._fresh, self._unseen = True, 0
         self._window.append(frame)
         self._unseen += 1
-        if len(self._window) == self._frames and (self._fresh or self._unseen == self._hop):
+        if len(self._window) == self.frames and (self._fresh or self._unseen == self._hop):
             self._cut()
         return self._scored() if len(self._waiting) >= self._together else []
 
@@ -179,11 +203,11 @@ class WindowRows:
         """Go on from what `tensors` gave."""
         fresh, self._unseen = tensors["counts"].tolist()
         self._fresh = bool(fresh)
-        self._window = deque(_unpacked("window", tensors), maxlen=self._frames)
+        self._window = deque(_unpacked("window", tensors), maxlen=self.frames)
         self._waiting = _unpacked("waiting", tensors)
 
     def _cut(self) -> None:
-        window = [*self._window, *[self._window[-1]] * (self._frames - len(self._window))]
+        window = [*self._window, *[self._window[-1]] * (self.frames - len(self._window))]
         middle = (window[0].second + window[-1].second) / 2
         self._waiting.append(Taken(middle, torch.stack([frame.picture for frame in window]), self._fresh))
         self._fresh, self._unseen = False, 0

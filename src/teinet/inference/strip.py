@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 _MOST = 48
 _BOX = (192, 108)  # pixels, width and height at most
@@ -41,15 +41,17 @@ class StripMaker:
         self._pictures: list[np.ndarray] = [] if strip is None else list(strip.pictures)
 
     def feed(self, second: float, picture: np.ndarray) -> None:
-        """Look at the picture (H, W, 3) uint8 at a second; all have one size."""
+        """Look at the picture (H, W, 3) uint8 at a second; one of another shape than the first lies on black."""
         if self._seconds and 0 <= second - self._seconds[-1] < self.apart:
             return
         height, width = picture.shape[:2]
         scale = min(1.0, _BOX[0] / width, _BOX[1] / height)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = Image.fromarray(picture)
+        image = Image.fromarray(picture).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        if self._pictures and self._pictures[0].shape[:2] != (size[1], size[0]):
+            image = ImageOps.pad(image, self._pictures[0].shape[1::-1], Image.Resampling.BILINEAR)
         self._seconds.append(second)
-        self._pictures.append(np.asarray(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)))
+        self._pictures.append(np.asarray(image))
         if len(self._seconds) > _MOST:
             self._seconds, self._pictures = self._seconds[::2], self._pictures[::2]
             self.apart = 2 * self.apart or (self._seconds[-1] - self._seconds[0]) / (len(self._seconds) - 1) * 0.99

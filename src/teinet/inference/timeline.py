@@ -15,19 +15,23 @@ import torch
 from torch import Tensor
 
 from teinet.data.clock import clock
-from teinet.data.play import Place, play
+from teinet.data.play import Condition, Place, play, promised_length
 from teinet.data.transforms import test_crops
 from teinet.errors import Interrupted
 from teinet.inference.events import Event, Events, Rules
 from teinet.inference.pace import Pace, spacing_for
 from teinet.inference.partial import Kept, Partial, print_of, print_of_file
-from teinet.inference.rows import Row, Taken, rows_of
+from teinet.inference.rows import Rows, Taken, rows_of
 from teinet.inference.strip import Strip, StripMaker
+from teinet.inference.table import Table
 
 if TYPE_CHECKING:
     from teinet.inference.recognizer import Recognizer
 
 log = logging.getLogger("teinet")
+
+_MISSED = 0.5  # seconds, or
+_MISSED_SHARE = 0.01  # of its stated length, by which a recording may end early without a word
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,8 +47,13 @@ class Timeline:
         events: in the order in which they began.
         spacing: seconds between the frames that the network took.
         lag: seconds from a row's time to its last frame, before which nobody can know it.
+        begins: (n,) whether a stream begins with a row: the first one, and after a restart or a change of size.
         restarts: gaps and times that ran backwards, after which a stream began anew.
+        resizes: changes of the picture's size, likewise.
+        broken: packets and frames that could not be decoded whole.
         until: the second of the recording's last frame.
+        end: the second until which that frame is shown.
+        stated: seconds that the file says its pictures last, where it ends well before that; else None.
         strip: small pictures over its length; None where none were asked for.
     """
 
@@ -55,8 +64,13 @@ class Timeline:
     events: tuple[Event, ...]
     spacing: float
     lag: float
-    restarts: int
+    begins: np.ndarray
+    restarts: int = 0
+    resizes: int = 0
+    broken: int = 0
     until: float = 0.0
+    end: float = 0.0
+    stated: float | None = None
     strip: Strip | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,8 +79,25 @@ class Timeline:
             "path": self.path,
             "spacing": self.spacing,
             "restarts": self.restarts,
+            "resizes": self.resizes,
+            "broken": self.broken,
+            "ends": round(self.end, 3),
+            "stated": None if self.stated is None else round(self.stated, 3),
             "events": [event.to_dict() for event in self.events],
         }
+
+    @property
+    def trouble(self) -> str:
+        """What was wrong with the recording, in a line; empty for nothing."""
+        counted = (
+            (self.broken, "packet", "could not be decoded whole"),
+            (self.restarts, "restart", "at gaps in time, or where it ran backwards"),
+            (self.resizes, "restart", "at changes of the picture's size"),
+        )
+        said = [f"{count} {what}{'s' * (count > 1)} {more}" for count, what, more in counted if count]
+        if self.stated is not None:
+            said.append(f"ends at {self.end:.1f} s of {self.stated:.1f} s: cut off?")
+        return "; ".join(said)
 
 
 def timeline(
@@ -77,6 +108,7 @@ def timeline(
     rules: Rules | None = None,
     span: int | None = None,
     hop: int | None = None,
+    windows: bool = False,
     strip: bool = False,
     partial: str | PathLike | None = None,
     stop: Flag | None = None,
@@ -93,28 +125,30 @@ def timeline(
         video: a file.
         spacing: seconds between the frames that the network takes; None takes that of its training.
         rules: when events begin and end.
-        span: causal: how many of the last frames a score averages over, at least 1; None takes T.
-        hop: two-sided: frames from one window to the next, 1 to T; None takes half of T.
+        span: from frame to frame: how many of the last frames a score averages over, at least 1; None takes T.
+        hop: windows: frames from one to the next, 1 to T; None takes half of T.
+        windows: whether a causal network looks at windows too.
         strip: whether to keep small pictures too.
         partial: a file that keeps what was found so far, written every ten seconds or so and at the end. The same call
             goes on from it, and gives what an undisturbed one gives; what belongs to another recogniser, video or
             setting is not used. Rules may differ. Remove it when the answer is safe.
         stop: once it is set, what was found is kept, and `Interrupted` raised.
-        progress: is called with the second reached, for each frame.
+        progress: is called with the second reached, for each frame, also for those that are passed over on the way
+            back to where it goes on.
         threads: of the decoder.
 
     Raises:
-        ConfigError: a value out of its range, or no spacing that is known.
+        ConfigError: a value out of its range or without a meaning for this network, or no spacing that is known.
         VideoError: a file that cannot be read.
         Interrupted: `stop` was set.
         OSError: `partial` cannot be written.
     """
     spacing = spacing_for(recognizer, spacing)
     Events(recognizer.class_names, rules)  # finds a label that does not exist before all the work
-    work = _Work(recognizer, spacing, span, hop, strip)
+    work = _Work(recognizer, spacing, rows_of(recognizer, span=span, hop=hop, windows=windows), strip)
     keeper = None
     if partial is not None:
-        settings = {"spacing": spacing, "span": span, "hop": hop, "strip": strip}
+        settings = {"spacing": spacing, "span": span, "hop": hop, "windows": windows, "strip": strip}
         keeper = Partial(partial, {**settings, "recognizer": print_of(recognizer), "video": print_of_file(video)})
         kept = keeper.load()
         if kept is not None:
@@ -127,8 +161,15 @@ def timeline(
             progress(second)
         return work.wants(second)
 
+    def passed(second: float) -> None:
+        if progress is not None:
+            progress(second)
+        if stop is not None and stop.is_set():
+            raise Interrupted(f"{fspath(video)}: stopped on the way back to {work.second:.1f} s")
+
     if not work.done:
-        for second, picture in play(video, wanted, after=work.place, threads=threads):
+        frames = play(video, wanted, after=work.place, passed=passed, condition=work.condition, threads=threads)
+        for second, picture in frames:
             work.take(second, picture)
             stopped = stop is not None and stop.is_set()
             if keeper is not None and (stopped or keeper.due):
@@ -138,109 +179,129 @@ def timeline(
         work.finish()
         if keeper is not None:
             keeper.save(*work.kept())
+    found = work.found
     return Timeline(
         path=fspath(video),
         class_names=recognizer.class_names,
-        times=np.array([row.second for row in work.found]),
-        scores=_stacked(work.found, len(recognizer.class_names)),
-        events=_events(work.found, recognizer.class_names, rules),
+        times=found.times,
+        scores=found.scores,
+        events=events_of(found.times, found.scores, found.begins, recognizer.class_names, rules),
         spacing=spacing,
-        lag=((recognizer.num_frames if span is None else span) - 1) / 2 * spacing,
+        lag=(work.rows.frames - 1) / 2 * spacing,
+        begins=found.begins,
         restarts=work.pace.restarts,
+        resizes=work.resizes,
+        broken=work.condition.broken,
         until=work.second,
+        end=work.condition.end,
+        stated=_missed(promised_length(video), work),
         strip=None if work.strip is None else work.strip.strip,
     )
 
 
-def _events(rows: Sequence[Row], class_names: Sequence[str], rules: Rules | None) -> tuple[Event, ...]:
+def events_of(
+    times: np.ndarray, scores: np.ndarray, begins: np.ndarray, class_names: Sequence[str], rules: Rules | None = None
+) -> tuple[Event, ...]:
+    """The events in the scores of a recording.
+
+    Args:
+        times, scores, begins: as in `Timeline`.
+        class_names: in the order of the scores.
+        rules: when events begin and end.
+
+    Raises:
+        ConfigError: a label that means nothing and does not exist.
+    """
     events, changes = Events(class_names, rules), []
-    for second, scores, begins in rows:
-        if begins:
+    for second, row, anew in zip(times.tolist(), scores, begins.tolist(), strict=True):
+        if anew:
             changes += events.finish()
-        changes += events.feed(second, scores)
+        changes += events.feed(second, row)
     changes += events.finish()
     return tuple(change.event for change in changes if change.what == "end")
 
 
-def _stacked(rows: Sequence[Row], classes: int) -> np.ndarray:
-    return np.array([row.scores for row in rows], dtype=np.float32).reshape(-1, classes)
+def _missed(stated: float | None, work: _Work) -> float | None:
+    """The stated length of a recording that does not reach it; of times that run backwards nobody can say."""
+    missed = 0.0 if stated is None or not work.ordered else stated - work.condition.end
+    return stated if missed > max(_MISSED, _MISSED_SHARE * (stated or 0.0)) else None
 
 
 class _Work:
     """A recording that is being looked through: all that going on with it needs."""
 
-    def __init__(self, recognizer: Recognizer, spacing: float, span: int | None, hop: int | None, strip: bool):
+    def __init__(self, recognizer: Recognizer, spacing: float, rows: Rows, strip: bool):
         self.pace = Pace(spacing)
+        self.rows = rows
         self.strip = StripMaker() if strip else None
-        self.found: list[Row] = []
+        self.found = Table(len(recognizer.class_names))
+        self.condition = Condition()
+        self.resizes = 0
         self.done = False
         self.second = 0.0  # of the last frame, taken or not
+        self.ordered = True
         self._recognizer = recognizer
-        self._rows = rows_of(recognizer, span=span, hop=hop)
-        self._frames, self._ordered = 0, True
+        self._frames = 0
         self._size: tuple[int, int] | None = None
         self._verdict = "restart"
 
     @property
     def place(self) -> Place | None:
         """Where to go on playing; None for the beginning."""
-        return None if self._size is None else Place(self._frames, self.second, self._ordered, self._size)
+        return None if self._size is None else Place(self._frames, self.second, self.ordered)
 
     def wants(self, second: float) -> bool:
         """Judge the next frame."""
-        self._ordered = self._ordered and (not self._frames or second > self.second)
+        self.ordered = self.ordered and (not self._frames or second > self.second)
         self._frames, self.second = self._frames + 1, second
         self._verdict = self.pace.judge(second)
         return self._verdict != "skip"
 
     def take(self, second: float, picture: np.ndarray) -> None:
         """The picture (H, W, 3) of a frame that is wanted, cut as in a test."""
-        begins = self._size is None or self._verdict == "restart"
-        self._size = picture.shape[:2]
+        size = picture.shape[:2]
+        resized = self._size not in (None, size)
+        begins = self._size is None or resized or self._verdict == "restart"
+        self._size, self.resizes = size, self.resizes + resized
         if self.strip is not None:
             self.strip.feed(second, picture)
         cut = test_crops(torch.from_numpy(picture)[None], self._recognizer.preprocessing)[0, 0]
-        self._add(self._rows.feed(Taken(second, cut, begins)))
+        self.found.add(self.rows.feed(Taken(second, cut, begins)))
 
     def finish(self) -> None:
         """The recording has ended."""
-        self._add(self._rows.finish())
+        self.found.add(self.rows.finish())
         self.done = True
 
-    def _add(self, rows: list[Row]) -> None:
-        # the numbers that a file keeps, so that an interruption changes no event
-        self.found += [row._replace(scores=row.scores.astype(np.float32)) for row in rows]
-
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and JSON values from which `restore` goes on."""
-        tensors = {
-            "times": torch.tensor([row.second for row in self.found], dtype=torch.float64),
-            "begins": torch.tensor([row.begins for row in self.found], dtype=torch.bool),
-            "scores": torch.from_numpy(_stacked(self.found, len(self._recognizer.class_names))),
-        }
+        """Tensors and JSON values from which `restore` goes on; the rows found are not copied."""
+        found = {"times": self.found.times, "scores": self.found.scores, "begins": self.found.begins}
+        tensors = {name: torch.from_numpy(array) for name, array in found.items()}
         facts: dict[str, Any] = {"done": self.done, "pace": json.dumps(asdict(self.pace))}
-        facts["place"] = None if self.place is None else asdict(self.place)
+        facts |= {"condition": asdict(self.condition), "resizes": self.resizes, "size": self._size}
+        facts |= {"place": None if self.place is None else asdict(self.place)}
         if self.strip is not None:
             strip, facts["apart"] = self.strip.strip, self.strip.apart
             tensors["strip.seconds"] = torch.from_numpy(strip.seconds)
             tensors["strip.pictures"] = torch.from_numpy(strip.pictures)
         if not self.done:
-            tensors |= {f"rows.{name}": tensor for name, tensor in self._rows.tensors().items()}
+            tensors |= {f"rows.{name}": tensor for name, tensor in self.rows.tensors().items()}
         return tensors, facts
 
     def restore(self, kept: Kept) -> None:
         """Go on from what `kept` gave."""
         tensors, facts = kept
-        columns = tensors["times"].tolist(), tensors["scores"].numpy(), tensors["begins"].tolist()
-        self.found = [Row(*each) for each in zip(*columns, strict=True)]
+        arrays = [tensors[name].numpy() for name in ("times", "scores", "begins")]
+        self.found = Table(len(self._recognizer.class_names), arrays)
         vars(self.pace).update(json.loads(facts["pace"]))  # also what it remembers between two frames
+        self.condition, self.resizes = Condition(**facts["condition"]), facts["resizes"]
         place = facts["place"]
         if place is not None:
-            self._frames, self.second, self._ordered = place["frames"], place["second"], place["ordered"]
-            self._size = tuple(place["size"])
+            self._frames, self.second, self.ordered = place["frames"], place["second"], place["ordered"]
+            self._size = tuple(facts["size"])
         if self.strip is not None:
             strip = Strip(tensors["strip.seconds"].numpy(), tensors["strip.pictures"].numpy())
             self.strip = StripMaker((strip, facts["apart"]))
         self.done = facts["done"]
         if not self.done:
-            self._rows.restore({k.removeprefix("rows."): t for k, t in tensors.items() if k.startswith("rows.")})
+            self.rows.restore({k.removeprefix("rows."): t for k, t in tensors.items() if k.startswith("rows.")})

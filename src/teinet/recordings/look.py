@@ -40,7 +40,7 @@ class Look:
         weights: of the recogniser.
         device: where it computes.
         engine: what makes it faster, as `Recognizer.optimize` takes it; None leaves it as it is.
-        spacing, rules, span, hop, strip: as `timeline` takes them.
+        spacing, rules, span, hop, windows, strip: as `timeline` takes them.
         partials: a folder for what is found so far of each recording; None keeps nothing.
     """
 
@@ -51,6 +51,7 @@ class Look:
     rules: Rules | None = None
     span: int | None = None
     hop: int | None = None
+    windows: bool = False
     strip: bool = False
     partials: Path | None = None
 
@@ -83,6 +84,7 @@ class Look:
                 rules=self.rules,
                 span=self.span,
                 hop=self.hop,
+                windows=self.windows,
                 strip=self.strip,
                 partial=self.partial(video),
                 stop=stop,

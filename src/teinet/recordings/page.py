@@ -55,6 +55,7 @@ def render_page(
         licence=licence,
         rules=rules,
         index=index,
+        trouble=timeline.trouble,
         length=length,
         tiles=_tiles(timeline, _TILES),
         ticks=ticks(length),
@@ -86,6 +87,7 @@ class Entry:
         events: what happens.
         picture: the address of a picture from its middle.
         problem: why it could not be read.
+        trouble: what was wrong with it though it could.
     """
 
     name: str
@@ -94,13 +96,14 @@ class Entry:
     events: tuple[Event, ...] = ()
     picture: str | None = None
     problem: str = ""
+    trouble: str = ""
 
     @classmethod
     def of(cls, timeline: Timeline, name: str, page: str) -> Entry:
         """The line of a recording; the scores are let go."""
         middle = _tiles(timeline, 1)
         picture = middle[0]["address"] if middle else None
-        return cls(name, page, _length(timeline), timeline.events, picture)
+        return cls(name, page, _length(timeline), timeline.events, picture, trouble=timeline.trouble)
 
 
 def render_index(entries: Sequence[Entry], *, weights: str) -> str:

@@ -12,6 +12,7 @@ from teinet.cli.optimize import add_optimize_option
 from teinet.cli.rules import add_rules, read_rules
 from teinet.cli.text import printable
 from teinet.cli.timeline.forms import FORMS, check_scores, write_scores, writer
+from teinet.cli.timeline.output import Output, partial_folder
 from teinet.cli.timeline.progress import Progress, shown
 from teinet.cli.truth import Truth, add_truth
 from teinet.errors import ConfigError, Interrupted, VideoError
@@ -33,10 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="files, folders and all in them, patterns")
     add_rules(parser)
     parser.add_argument(
-        "--span", type=int, default=None, help="causal networks: frames that a score averages over (default: T)"
+        "--span",
+        type=int,
+        default=None,
+        help="causal networks, from frame to frame: frames that a score averages over (default: T)",
     )
     parser.add_argument(
-        "--hop", type=int, default=None, help="two-sided networks: frames from one window to the next (default: T/2)"
+        "--hop", type=int, default=None, help="windows: frames from one to the next, at most T (default: T/2)"
+    )
+    parser.add_argument(
+        "--windows",
+        action="store_true",
+        help="causal networks: look at overlapping windows of T frames, as two-sided ones do",
     )
     parser.add_argument("--format", choices=FORMS, default=None, help="default: table, or what --output's suffix says")
     parser.add_argument("--json", action="store_true", help="the same as --format json")
@@ -74,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     from teinet.data.stopping import stop_on_signal
     from teinet.inference import Recognizer
     from teinet.inference.files import find_videos
+    from teinet.inference.rows import check_rows
     from teinet.recordings.look import Look
 
     rules = read_rules(args)
@@ -84,16 +94,13 @@ def run(args: argparse.Namespace) -> int:
     videos = find_videos(args.videos, problems)
     if form == "vtt" and len(videos) != 1:
         raise ConfigError(f"WebVTT belongs to one video; {len(videos)} were named. Take --format csv or json")
-    if args.output:
-        try:
-            open(args.output, "a").close()
-        except OSError as error:
-            raise ConfigError(f"{args.output}: cannot be written ({error.strerror})") from None
+    output = Output(args.output)
     if args.scores:
         check_scores(args.scores, videos)
     pages = Pages(args.page, videos, str(args.weights), rules) if args.page else None
     recognizer = Recognizer.load(args.weights, device=args.device)
     rules.check(recognizer.class_names)
+    check_rows(recognizer, span=args.span, hop=args.hop, windows=args.windows)
     if pages is not None:
         pages.describe(recognizer)
     if recognizer.header["licence"]:
@@ -109,8 +116,9 @@ def run(args: argparse.Namespace) -> int:
         rules=rules,
         span=args.span,
         hop=args.hop,
+        windows=args.windows,
         strip=pages is not None,
-        partials=_partials(args),
+        partials=partial_folder(args.output or args.page),
     )
     if args.anew:
         _forget(look, videos)
@@ -122,8 +130,8 @@ def run(args: argparse.Namespace) -> int:
     if truth is not None:
         takers.append(truth.take)
     done, failed = 0, bool(problems)
-    with stop_on_signal() as stop, shown(videos) as progress, writer(form, args.output, truth) as write:
-        try:
+    try:
+        with stop_on_signal() as stop, shown(videos) as progress, writer(form, output, truth) as write:
             for number, answer in _answers(args, look, recognizer, videos, stop, progress):
                 progress.ended(number)
                 if isinstance(answer, VideoError):
@@ -132,14 +140,17 @@ def run(args: argparse.Namespace) -> int:
                     if pages is not None:
                         pages.fail(number, answer)
                     continue
+                if answer.trouble:
+                    print(printable(f"{answer.path}: {answer.trouble}"), file=sys.stderr)
                 write(answer)
                 for take in takers:
                     take(number, answer)
                 done += 1
-        except Interrupted:
-            on = "; the same command goes on there" if look.partials is not None else ""
-            print(f"stopped after {done} of {len(videos)} videos; their events are written{on}", file=sys.stderr)
-            return 130
+    except Interrupted:
+        where = "written" if output.growing is None else f"in {output.growing}"
+        on = "; the same command goes on there" if look.partials is not None else ""
+        print(printable(f"stopped after {done} of {len(videos)} videos; their events are {where}{on}"), file=sys.stderr)
+        return 130
     _forget(look, videos)
     return int(failed)
 
@@ -166,15 +177,6 @@ def _form(args: argparse.Namespace) -> str:
         raise ConfigError(f"--json and --format {args.format} ask for two forms: take one")
     suffix = Path(args.output or "").suffix.lower().removeprefix(".")
     return asked.pop() if asked else suffix if suffix in FORMS else "table"
-
-
-def _partials(args: argparse.Namespace) -> Path | None:
-    """The folder beside the output for what is found so far; without an output nothing is kept."""
-    output = args.output or args.page
-    if not output:
-        return None
-    path = Path(output)
-    return path.with_name(f"{path.name}.partial") if path.name else None
 
 
 def _forget(look: Look, videos: Sequence[Path]) -> None:

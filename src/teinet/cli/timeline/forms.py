@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from teinet.cli.text import printable
 from teinet.data.clock import clock
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, Interrupted
 from teinet.files import replacing
 
 if TYPE_CHECKING:
+    from teinet.cli.timeline.output import Output
     from teinet.cli.truth import Truth
     from teinet.inference.timeline import Timeline
 
@@ -24,30 +24,38 @@ CSV_COLUMNS = ("path", "start", "end", "label", "score", "peak")
 
 
 @contextmanager
-def writer(form: str, output: str | None, truth: Truth | None = None) -> Iterator[Callable[[Timeline], None]]:
-    """Gives what writes the timeline of one video; all but JSON are written as they come, measures at the end."""
-    opened = nullcontext(sys.stdout)
-    if output:
-        opened = open(output, "w", encoding="utf-8", errors="surrogateescape", newline="")
-    with opened as file:
-        if form == "json":
-            found: list[dict] = []
-            try:
-                yield lambda timeline: found.append(timeline.to_dict())
-            finally:
-                json.dump(truth.beside(found) if truth else found, file, indent=2, allow_nan=False)
-                file.write("\n")
-            return
+def writer(form: str, output: Output, truth: Truth | None = None) -> Iterator[Callable[[Timeline], None]]:
+    """Gives what writes the timeline of one video; all but JSON are written as they come, measures at the end.
+
+    `Interrupted` inside the block is an end too: what is there is written, and it is raised again.
+    """
+    with output.opened() as file:
+        found: list[dict] = []
         if form == "csv":
             csv.writer(file, lineterminator="\n").writerow(CSV_COLUMNS)
+        elif form == "vtt":
+            file.write("WEBVTT\n")  # which the file must begin with, also without a cue
 
         def write(timeline: Timeline) -> None:
-            {"csv": write_csv, "vtt": write_vtt, "table": write_table}[form](timeline, file)
-            file.flush()
+            output.written = True
+            if form == "json":
+                found.append(timeline.to_dict())
+            else:
+                {"csv": write_csv, "vtt": write_vtt, "table": write_table}[form](timeline, file)
+                file.flush()
 
-        yield write
-        if truth is not None:
+        stopped: Interrupted | None = None
+        try:
+            yield write
+        except Interrupted as error:
+            stopped = error
+        if form == "json":
+            json.dump(truth.beside(found) if truth else found, file, indent=2, allow_nan=False)
+            file.write("\n")
+        elif truth is not None:
             truth.write(form, file)
+        if stopped is not None:
+            raise stopped
 
 
 def write_csv(timeline: Timeline, file: IO[str]) -> None:
@@ -59,9 +67,8 @@ def write_csv(timeline: Timeline, file: IO[str]) -> None:
 
 
 def write_vtt(timeline: Timeline, file: IO[str]) -> None:
-    """Write WebVTT, which players show as subtitles (https://www.w3.org/TR/webvtt1/)."""
-    file.write("WEBVTT\n")
-    for event in timeline.events:
+    """Write the cues of WebVTT, which players show as subtitles (https://www.w3.org/TR/webvtt1/), by their start."""
+    for event in sorted(timeline.events, key=lambda event: event.start):  # times may have run backwards
         end = max(event.end, event.start + 0.001)  # a cue must last
         text = event.label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         file.write(f"\n{clock(event.start)} --> {clock(end)}\n{text} {100 * event.score:.0f} %\n")

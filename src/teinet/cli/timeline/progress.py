@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ from teinet.cli.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
+
+
+_RECENT = 30  # seconds over which the speed is measured: what goes on passes faster over what is known
 
 
 class Progress:
@@ -62,11 +66,15 @@ class _Shown(Progress):
         video = self._videos[number]
         task = self._bars.add_task(printable(video.name), total=promised_length(video), speed="")
         self._tasks[number] = task
-        began = time.monotonic()
+        recent = deque([(time.monotonic(), first)], maxlen=_RECENT)
 
         def show(second: float) -> None:
             if number in self._tasks:
-                speed = (second - first) / max(time.monotonic() - began, 1e-6)
+                now = time.monotonic()
+                then, before = recent[0]
+                if now - recent[-1][0] >= 1:
+                    recent.append((now, second))
+                speed = (second - before) / max(now - then, 1e-6)
                 self._bars.update(task, completed=second, speed=f"{second:.0f} s, {speed:.1f} times real time")
 
         return show
