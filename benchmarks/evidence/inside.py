@@ -13,6 +13,7 @@ import numpy as np
 
 from teinet import Recognizer
 from teinet.data.motion_pairs import draw
+from teinet.data.views import load_views
 from teinet.demo.first_look import CLIPS, WEIGHTS
 from teinet.explain.inside import look_inside
 from teinet.explain.page import frame_names
@@ -25,7 +26,10 @@ LABEL = "moving left"
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         clip = next((draw(folder, CLIPS) / "test" / LABEL).glob("*.mp4"))
-        inside = look_inside(Recognizer.load(WEIGHTS), clip)
+        recognizer = Recognizer.load(WEIGHTS)
+        inside = look_inside(recognizer, clip)
+        frames = load_views(clip, recognizer.sampling, recognizer.preprocessing).frames[0].permute(0, 2, 3, 1)
+        still = look_inside(recognizer, frames[:1].repeat(len(frames), 1, 1, 1))  # its first frame and nothing else
     PICTURES.mkdir(exist_ok=True)
     blocks = inside.blocks
     for name, figure in (
@@ -36,10 +40,13 @@ def main() -> None:
         (PICTURES / f"inside-{name}.png").write_bytes(to_png(figure))
     (PICTURES / "inside-film.png").write_bytes(png(film(inside)))
     print(f"{LABEL}: {inside.labels[:2]}")
-    print("block                 stage  moved  gates: over channels, over time")
-    for block in blocks:
+    print("block                 stage  moved  gates: over channels  over time  the same of a still clip")
+    for block, control in zip(blocks, still.blocks):
         over_time, over_channels = np.nanstd(block.gates, 0).mean(), np.nanmean(block.gates, 0).std()
-        print(f"{block.name:<22}{block.stage:>4}{block.moved:>8.3f}{over_channels:>16.3f}{over_time:>11.3f}")
+        at_rest = np.nanstd(control.gates, 0).mean()
+        print(
+            f"{block.name:<22}{block.stage:>4}{block.moved:>8.3f}{over_channels:>21.3f}{over_time:>11.3f}{at_rest:>26.3f}"
+        )
     first = blocks[0]
     for tap, name in ((2, "next"), (1, "this"), (0, "previous")):
         print(f"{first.name}, began with {name}: {first.kernels[first.initial[:, tap] == 1].mean(0).round(2)}")
