@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import runpy
 import sys
@@ -12,6 +13,7 @@ import torch
 import yaml
 
 import teinet
+from teinet.data.splits import DataConfig, load_splits
 from teinet.models.checkpoint import LAST, load_weights, save_weights
 from teinet.study.plan import Study
 
@@ -146,3 +148,42 @@ def test_a_test_is_divided_by_the_parts_of_a_joined_list(tmp_path, monkeypatch, 
     monkeypatch.setattr(sys, "argv", ["parts.py", str(tmp_path / "test"), str(tmp_path)])
     runpy.run_path(str(SCRIPTS / "parts.py"), run_name="__main__")
     assert capsys.readouterr().out == "plain: 50.0 % of 2 clips\nfootage: 0.0 % of 1 clips\n"
+
+
+def test_folds_keep_recordings_whole_and_are_those_of_training(tmp_path, monkeypatch, capsys):
+    taken = [(label, video, take) for label in "xy" for video in range(4) for take in "ab"]
+    rows = [(f"{label}/{video}{take}.mp4", label, f"{label}{video}") for label, video, take in taken]
+    for path, *_ in rows:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    listing = tmp_path / "clips.csv"
+    listing.write_text("\n".join(["path,label,video", *map(",".join, rows)]) + "\n")
+    monkeypatch.setattr(sys, "argv", ["folds.py", str(listing), "--folds", "4", "--group", "video"])
+    for _ in range(2):  # a second time the column is written anew, not beside
+        runpy.run_path(str(SCRIPTS / "folds.py"), run_name="__main__")
+    with listing.open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [list(row) for row in written[:1]] == [["path", "label", "video", "fold"]]
+    folds = {row["video"]: set() for row in written}
+    for row in written:
+        folds[row["video"]].add(int(row["fold"]))
+    assert all(len(found) == 1 for found in folds.values())
+    assert sorted({fold for found in folds.values() for fold in found}) == [1, 2, 3, 4]
+    for fold in range(4):
+        splits = load_splits(DataConfig(path=str(listing), folds=4, test_fold=fold, group="video"))
+        tested = {Path(path).relative_to(tmp_path).as_posix() for path in splits["test"].paths}
+        assert tested == {row["path"] for row in written if int(row["fold"]) == fold + 1}
+    assert "fold 1: 4, fold 2: 4, fold 3: 4, fold 4: 4" in capsys.readouterr().out
+
+
+def test_drawings_are_joined_under_their_parts(tmp_path, monkeypatch, capsys):
+    for part in ("plain", "footage"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "clips.csv").write_text("path,label,split,source\ntrain/a/0.mp4,a,train,0\n")
+    monkeypatch.setattr(sys, "argv", ["join.py", str(tmp_path), "plain", "footage"])
+    runpy.run_path(str(SCRIPTS / "join.py"), run_name="__main__")
+    assert (tmp_path / "clips.csv").read_text().splitlines() == [
+        "path,label,split,source",
+        "plain/train/a/0.mp4,a,train,plain 0",
+        "footage/train/a/0.mp4,a,train,footage 0",
+    ]
