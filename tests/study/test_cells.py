@@ -69,10 +69,16 @@ def test_a_study_from_its_first_cell_to_its_table(study_file, words, capsys):
         "\nold\n" not in text
         and text.endswith("\n\nafter\n")
         and "| TIM | " in text
-        and "4 of 4 cells; seeds 0" in text
+        and "4 of 4 cells; seed 0" in text
     )
     assert sorted(p.name for p in pictures.iterdir()) == ["tiny-calibration.png", "tiny-curves.png", "tiny.png"]
     capsys.readouterr()
+    assert main(["study", "table", str(study_file), *results, "--folds", "--pairs", "--json"]) == 0
+    more = json.loads(capsys.readouterr().out)["tiny"]
+    assert more["networks"] == table and len(more["pairs"]) == 1
+    assert more["folds"]["TIM"]["top1"].keys() == {"ann", "bob"} and len(more["folds"]["TIM"]["difference"]) == 3
+    assert main(["study", "table", str(study_file), *results, "--folds", "--markdown"]) == 0
+    assert "| network | ann | bob | − TSN over folds (95 %) |" in capsys.readouterr().out
 
 
 def test_open_cells_stand_empty_in_the_table(study_file):
