@@ -66,10 +66,7 @@ def test_a_study_from_its_first_cell_to_its_table(study_file, words, capsys):
     assert main(["study", "table", str(study_file), *results, "--fill", str(page), "--picture", str(pictures)]) == 0
     text = page.read_text()
     assert (
-        "\nold\n" not in text
-        and text.endswith("\n\nafter\n")
-        and "| TIM | " in text
-        and "4 of 4 cells; seed 0" in text
+        "\nold\n" not in text and text.endswith("\n\nafter\n") and "| TIM | " in text and "4 of 4 cells; seed 0" in text
     )
     assert sorted(p.name for p in pictures.iterdir()) == ["tiny-calibration.png", "tiny-curves.png", "tiny.png"]
     capsys.readouterr()
