@@ -76,31 +76,19 @@ def test_a_file_is_played_at_its_own_speed(film):
     assert all(early <= shown + 0.01 for early, shown in zip(np.arange(21) / 10, arrived, strict=True))
 
 
-def bare(path):
-    """Frames without a container, of which FFmpeg thinks that there are 25 a second."""
-    with av.open(str(path), "w", format="h264") as out:
-        stream = out.add_stream("libx264", rate=25)
+@pytest.mark.parametrize(
+    ("name", "kind", "codec", "options"),
+    [("film.h264", "h264", "libx264", {}), ("film.mkv", "matroska", "mpeg4", {"live": "1"})],
+    ids=["bare frames", "a recorder that never came to its end"],
+)
+def test_a_file_that_does_not_say_how_long_it_is_is_a_recording(tmp_path, name, kind, codec, options):
+    with av.open(str(tmp_path / name), "w", format=kind, options=options) as out:
+        stream = out.add_stream(codec, rate=25)  # which FFmpeg also guesses for bare frames
         stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
         for picture in miniatures.frames(3, 15):
             out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
         out.mux(stream.encode())
-    return path
-
-
-def unfinished(path):
-    """A Matroska file as a recorder that never came to its end leaves it: without a length."""
-    with av.open(str(path), "w", format="matroska", options={"live": "1"}) as out:
-        stream = out.add_stream("mpeg4", rate=25)
-        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
-        for picture in miniatures.frames(3, 15):
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
-        out.mux(stream.encode())
-    return path
-
-
-@pytest.mark.parametrize(("write", "name"), [(bare, "film.h264"), (unfinished, "film.mkv")])
-def test_a_file_that_does_not_say_how_long_it_is_is_a_recording(tmp_path, write, name):
-    source = Source.parse(str(write(tmp_path / name)))
+    source = Source.parse(str(tmp_path / name))
     with source.open() as (container, _):
         assert not container.duration
     items, reader = read(source, spacing=0.04)
