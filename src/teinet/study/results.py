@@ -183,10 +183,13 @@ class Done:
 
 
 def _refuse_mixed(study: Study, cells: dict[Cell, dict[str, Any]]) -> None:
-    """ConfigError where cells that a table would compare were measured on other clips, or began from other weights."""
+    """ConfigError where cells that a table would compare were measured on other clips, or began from other weights.
+
+    Trained weights to start from may be chosen for each fold, so there it is seeds that must agree.
+    """
     first: dict[tuple[str, str], tuple[Cell, Any]] = {}
     for cell, result in cells.items():
-        for what, group in (("data", cell.fold), ("backbone_weights", ""), ("weights", cell.network)):
+        for what, group in (("data", cell.fold), ("backbone_weights", ""), ("weights", f"{cell.network}/{cell.fold}")):
             if (value := result.get(what)) is None:
                 continue
             other, known = first.setdefault((what, group), (cell, value))
