@@ -55,6 +55,16 @@ def test_no_part_of_a_motion_module_is_taken_for_the_head(network):
     assert {name.split(".", 1)[1] for name in head} == {"fc.weight", "fc.bias"}
 
 
+def test_temporal_modules_learn_at_their_own_rate(network):
+    plain, scaled = grouped(network), grouped(network, OptimConfig(temporal_lr_scale=10.0))
+    temporal = {name for name in scaled if ".mem." in name or ".tim." in name}
+    assert len(temporal) == 8 * 7
+    for name, group in scaled.items():
+        times = 10 if name in temporal else 1
+        assert group["lr"] == pytest.approx(times * plain[name]["lr"]), name
+        assert group["weight_decay"] == plain[name]["weight_decay"], name
+
+
 def test_frozen_parameters_are_in_no_group(network):
     name, frozen = next(iter(network.named_parameters()))
     frozen.requires_grad_(False)

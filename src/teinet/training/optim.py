@@ -6,22 +6,27 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
+from teinet.models.insertion import temporal_modules
 from teinet.training.recipe import OptimConfig
 
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def parameter_groups(model: nn.Module, head: nn.Module, config: OptimConfig, lr: float) -> list[dict]:
-    """Split the parameters: norms and biases undecayed, biases faster, the head fastest.
+    """Split the parameters: norms and biases undecayed; biases, temporal modules and head at rates of their own.
 
     The head is named, not found by type: MEM's convolutions must never be taken for a classifier.
     """
+    scale = config.temporal_lr_scale
+    temporal_ids = {id(p) for m in temporal_modules(model) for p in m.parameters()} if scale != 1 else set()
     head_ids = {id(p) for p in head.parameters()}
     norm_ids = {id(p) for m in model.modules() if _is_norm(m) for p in m.parameters(recurse=False)}
     groups: dict[str, dict] = {
         "weights": {"lr": lr, "weight_decay": config.weight_decay},
         "biases": {"lr": lr * config.bias_lr_scale, "weight_decay": 0.0},
         "norms": {"lr": lr, "weight_decay": 0.0},
+        "temporal weights": {"lr": lr * scale, "weight_decay": config.weight_decay},
+        "temporal biases": {"lr": lr * scale * config.bias_lr_scale, "weight_decay": 0.0},
         "head weight": {"lr": lr * config.head_lr_scale, "weight_decay": config.weight_decay},
         "head bias": {"lr": lr * config.head_lr_scale * 2, "weight_decay": 0.0},
     }
@@ -34,6 +39,8 @@ def parameter_groups(model: nn.Module, head: nn.Module, config: OptimConfig, lr:
             members["head bias" if bias else "head weight"].append(parameter)
         elif id(parameter) in norm_ids:
             members["norms"].append(parameter)
+        elif id(parameter) in temporal_ids:
+            members["temporal biases" if bias else "temporal weights"].append(parameter)
         else:
             members["biases" if bias else "weights"].append(parameter)
     return [{"name": n, "params": members[n], **groups[n]} for n in groups if members[n]]

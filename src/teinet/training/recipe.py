@@ -124,6 +124,8 @@ class OptimConfig:
         clip_grad_norm: largest gradient norm; 0 switches clipping off.
         head_lr_scale: the last layer's weight learns this many times as fast, its bias twice that.
         bias_lr_scale: other biases learn this many times as fast.
+        temporal_lr_scale: the temporal modules (their biases too) learn this many times as fast: above 1 where the
+            backbone knows its pictures already and time is all there is to learn.
         freeze_bn: batch norms that keep their statistics and weights: none, all_but_first, all.
         freeze_stages: what does not learn at all: 0 nothing, 1 the stem, 2 to 4 also the stages up to res2, res3, res4.
         freeze_backbone: only the temporal modules and the last layer learn; the 2-D network stays as it was.
@@ -149,6 +151,7 @@ class OptimConfig:
     clip_grad_norm: float = 20.0
     head_lr_scale: float = 5.0
     bias_lr_scale: float = 2.0
+    temporal_lr_scale: float = 1.0
     freeze_bn: Literal["none", "all_but_first", "all"] = "none"
     freeze_stages: int = 0
     freeze_backbone: bool = False
@@ -264,6 +267,7 @@ class Recipe:
             "optim.clip_grad_norm": (self.optim.clip_grad_norm, 0),
             "optim.head_lr_scale": (self.optim.head_lr_scale, 0),
             "optim.bias_lr_scale": (self.optim.bias_lr_scale, 0),
+            "optim.temporal_lr_scale": (self.optim.temporal_lr_scale, 0),
             "run.seed": (self.run.seed, 0),
             "run.workers": (self.run.workers or 0, 0),
             "run.read_timeout": (self.run.read_timeout, 0),
