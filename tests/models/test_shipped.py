@@ -51,9 +51,20 @@ def test_what_exists_goes_before_a_name(weights, tmp_path):
 def test_without_weights_it_says_what_there_is(weights, tmp_path, capsys, words):
     miniatures.write(tmp_path / "clip.mp4", 0)
     assert main(["predict", *words]) == 2
-    line = capsys.readouterr().err
-    assert line.count("\n") == 1
-    assert "--weights waves (waving or not; 80 % of 40 clips; licence MIT)" in line
+    said = capsys.readouterr().err
+    row, line = " ".join(said.split()).split("teinet predict: ")
+    assert "--weights waves waving or not; licence MIT 80 % of 40 clips not for deciding anything" in row
+    assert line.startswith("no weights named;") and said.splitlines()[-1].endswith("one of the recognisers above")
+
+
+def test_watching_with_the_two_sided_form_names_the_causal_one_that_ships(weights, tmp_path, capsys):
+    clip = miniatures.write(tmp_path / "clip.mp4", 0)
+    assert main(["watch", "waves", str(clip)]) == 2
+    assert "Train a causal one" in capsys.readouterr().err
+    model = teinet.create_model("teinet_test_resnet", num_classes=2, num_frames=4, pretrained=False, causal=True)
+    save_weights(checkpoint.SHIPPED / "waves_causal.safetensors", model, {"class_names": ["wave", "other"]})
+    assert main(["watch", "waves", str(clip)]) == 2
+    assert "Take waves_causal" in capsys.readouterr().err
 
 
 def test_weights_without_videos_are_told_apart_from_a_video(weights, capsys):

@@ -17,6 +17,7 @@ from teinet.errors import ConfigError
 
 if TYPE_CHECKING:
     from teinet.inference import Prediction
+    from teinet.models.shipped import Shipped
 
 CSV_COLUMNS = ("path", "rank", "label", "score", "num_frames", "start", "end", "error")
 
@@ -113,11 +114,27 @@ def _weights(args: argparse.Namespace) -> tuple[str, list[str]]:
         return first, videos
     if videos and not path.is_file():  # loading says what is wrong with it
         return first, videos
-    shipped = ", ".join(f"--weights {each.name} ({each.summary})" for each in list_shipped())
+    shipped = list_shipped()
+    _print_shipped(shipped)
     raise ConfigError(
         "no weights named; put a run's folder or a .safetensors file before the videos"
-        + (f", or take what comes with the library: {shipped}" if shipped else "")
+        + (", or take one of the recognisers above" if shipped else "")
     )
+
+
+def _print_shipped(shipped: Sequence[Shipped]) -> None:
+    """What comes with the library, for eyes: name, what it tells apart, how well, and what it is not for."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 1, 0), title="Recognisers that come with the library:")
+    table.title_justify = "left"
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for each in shipped:
+        table.add_row(f"--weights {each.name}", each.summary)
+    if shipped:
+        Console(stderr=True, highlight=False, markup=False).print(table)
 
 
 def _shown(args: argparse.Namespace) -> bool:

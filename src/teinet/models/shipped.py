@@ -8,6 +8,8 @@ from typing import Any
 
 from teinet.models import checkpoint
 
+CAUSAL = "_causal"  # ends the name of the form for live video; the two-sided one's name is without it
+
 
 @dataclass(frozen=True)
 class Shipped:
@@ -25,9 +27,12 @@ class Shipped:
 
     @property
     def summary(self) -> str:
-        """One line: what it tells apart, how well, under which licence."""
+        """Lines: what it tells apart and under which licence, how well, and what it is not for."""
         card = self.header["card"]
-        return f"{card.get('title', '')}; {card.get('figures', '')}; licence {self.header['licence'] or 'not stated'}"
+        return (
+            f"{card.get('title', '')}; licence {self.header['licence'] or 'not stated'}\n"
+            f"{card.get('figures', '')}\nnot for {card.get('not_for', '')}"
+        )
 
 
 def list_shipped() -> list[Shipped]:
