@@ -1,11 +1,13 @@
 """Draws the figures of docs/explanation/inside.md with the shipped recogniser of motion_pairs, and prints its figures:
-python benchmarks/evidence/inside.py
+python benchmarks/evidence/inside.py [DATA/fights/fight/fi005.mp4]
 
-The clip is one that the demo draws; no training saw it.
+The clip is one that the demo draws; no training saw it. A clip of fights, if named, is shown to the recogniser of fights,
+which was trained on all of them.
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from teinet import Recognizer
 from teinet.data.motion_pairs import draw
 from teinet.data.views import load_views
 from teinet.demo.first_look import CLIPS, WEIGHTS
-from teinet.explain.inside import look_inside
+from teinet.explain.inside import Inside, look_inside
 from teinet.explain.page import frame_names
 from teinet.explain.pictures import draw_gates, draw_kernels, draw_movement, overlays, png, to_png
 
@@ -40,8 +42,19 @@ def main() -> None:
         (PICTURES / f"inside-{name}.png").write_bytes(to_png(figure))
     (PICTURES / "inside-film.png").write_bytes(png(film(inside)))
     print(f"{LABEL}: {inside.labels[:2]}")
+    say(inside, still)
+    for name in sys.argv[1:2]:
+        fight = look_inside(Recognizer.load("fights"), Path(name))
+        (PICTURES / "inside-fights.png").write_bytes(png(film(fight, columns=4)))
+        print(f"\n{name}: {fight.labels}")
+        say(fight)
+
+
+def say(inside: Inside, still: Inside | None = None) -> None:
+    """Each block's movement and gates; and those of a still clip."""
+    blocks = inside.blocks
     print("block                 stage  moved  gates: over channels  over time  the same of a still clip")
-    for block, control in zip(blocks, still.blocks):
+    for block, control in zip(blocks, (still or inside).blocks):
         over_time, over_channels = np.nanstd(block.gates, 0).mean(), np.nanmean(block.gates, 0).std()
         at_rest = np.nanstd(control.gates, 0).mean()
         print(
@@ -52,15 +65,16 @@ def main() -> None:
         print(f"{first.name}, began with {name}: {first.kernels[first.initial[:, tap] == 1].mean(0).round(2)}")
 
 
-def film(inside) -> np.ndarray:
-    """Frames above, their maps below."""
+def film(inside: Inside, columns: int = 8) -> np.ndarray:
+    """Frames above, their maps below, so many beside each other."""
     import io
 
     from PIL import Image
 
     maps = [np.array(Image.open(io.BytesIO(each)).convert("RGB")) for each in overlays(inside)]
     frames = [np.array(Image.fromarray(frame).resize(maps[0].shape[1::-1])) for frame in inside.frames]
-    return np.concatenate([np.concatenate(row, 1) for row in (frames, maps)], 0)
+    rows = [row[i : i + columns] for i in range(0, len(frames), columns) for row in (frames, maps)]
+    return np.concatenate([np.concatenate(row, 1) for row in rows], 0)
 
 
 if __name__ == "__main__":
