@@ -1,8 +1,8 @@
 """Draws the figures of docs/explanation/inside.md with the shipped recogniser of motion_pairs, and prints its figures:
 python benchmarks/evidence/inside.py [DATA/fights/fight/fi005.mp4]
 
-The clip is one that the demo draws; no training saw it. A clip of fights, if named, is shown to the recogniser of fights,
-which was trained on all of them.
+The clip is one that the demo draws; no training saw it. A clip of fights, if named, is shown to the recogniser of
+fights, which was trained on all of them.
 """
 
 from __future__ import annotations
