@@ -7,11 +7,13 @@ fights, which was trained on all of them.
 
 from __future__ import annotations
 
+import io
 import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from teinet import Recognizer
 from teinet.data.motion_pairs import draw
@@ -45,7 +47,7 @@ def main() -> None:
     say(inside, still)
     for name in sys.argv[1:2]:
         fight = look_inside(Recognizer.load("fights"), Path(name))
-        (PICTURES / "inside-fights.png").write_bytes(png(film(fight, columns=4)))
+        Image.fromarray(film(fight, columns=4)).save(PICTURES / "inside-fights.jpg", quality=85)
         print(f"\n{name}: {fight.labels}")
         say(fight)
 
@@ -67,10 +69,6 @@ def say(inside: Inside, still: Inside | None = None) -> None:
 
 def film(inside: Inside, columns: int = 8) -> np.ndarray:
     """Frames above, their maps below, so many beside each other."""
-    import io
-
-    from PIL import Image
-
     maps = [np.array(Image.open(io.BytesIO(each)).convert("RGB")) for each in overlays(inside)]
     frames = [np.array(Image.fromarray(frame).resize(maps[0].shape[1::-1])) for frame in inside.frames]
     rows = [row[i : i + columns] for i in range(0, len(frames), columns) for row in (frames, maps)]

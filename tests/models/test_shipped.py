@@ -57,14 +57,15 @@ def test_without_weights_it_says_what_there_is(weights, tmp_path, capsys, words)
     assert line.startswith("no weights named;") and said.splitlines()[-1].endswith("one of the recognisers above")
 
 
-def test_watching_with_the_two_sided_form_names_the_causal_one_that_ships(weights, tmp_path, capsys):
+def test_watching_with_the_two_sided_form_names_the_causal_ones_that_ship(weights, tmp_path, capsys):
     clip = miniatures.write(tmp_path / "clip.mp4", 0)
     assert main(["watch", "waves", str(clip)]) == 2
-    assert "Train a causal one" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Train a causal one" in said and "comes with the library" not in said
     model = teinet.create_model("teinet_test_resnet", num_classes=2, num_frames=4, pretrained=False, causal=True)
     save_weights(checkpoint.SHIPPED / "waves_causal.safetensors", model, {"class_names": ["wave", "other"]})
     assert main(["watch", "waves", str(clip)]) == 2
-    assert "Take waves_causal" in capsys.readouterr().err
+    assert "comes with the library (waves_causal)" in capsys.readouterr().err
 
 
 def test_weights_without_videos_are_told_apart_from_a_video(weights, capsys):

@@ -127,8 +127,13 @@ def _print_shipped(shipped: Sequence[Shipped]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, show_header=False, padding=(0, 2, 1, 0), title="Recognisers that come with the library:")
-    table.title_justify = "left"
+    table = Table(
+        box=None,
+        show_header=False,
+        padding=(0, 2, 1, 0),
+        title="Recognisers that come with the library:",
+        title_justify="left",
+    )
     table.add_column(no_wrap=True)
     table.add_column()
     for each in shipped:

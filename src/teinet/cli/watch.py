@@ -81,20 +81,11 @@ def run(args: argparse.Namespace) -> int:
     """
     from teinet.inference import Recognizer
     from teinet.live import Watch
-    from teinet.models.checkpoint import shipped_file
-    from teinet.models.insertion import is_causal
-    from teinet.models.shipped import CAUSAL
 
     rules = read_rules(args)
     recognizer = Recognizer.load(args.weights, device=args.device)
     if recognizer.header["licence"]:
         print(printable(f"{args.weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
-    causal = f"{args.weights}{CAUSAL}"
-    if not args.windows and not is_causal(recognizer.model) and shipped_file(args.weights) and shipped_file(causal):
-        raise ConfigError(
-            f"{args.weights} looks at the frame after each frame, so it cannot go on frame by frame. Take {causal}, "
-            "which comes with the library too, or have it look at windows (--windows)"
-        )
     if args.optimize:
         recognizer = recognizer.optimize(engine=args.optimize)
     watch = Watch(

@@ -24,6 +24,7 @@ from teinet.inference.stream import StateType, Stream
 from teinet.live.notice import Notice
 from teinet.live.reader import Reader, Report, Shot
 from teinet.models.insertion import is_causal
+from teinet.models.shipped import list_shipped
 
 if TYPE_CHECKING:
     from teinet.inference.recognizer import Recognizer
@@ -151,9 +152,12 @@ class Watch:
         if not stall > 0:
             raise ConfigError(f"stall must be a time above 0 s, got {stall:g}")
         if not (windows or is_causal(recognizer.model)):
+            shipped = [each.name for each in list_shipped() if each.header["architecture"].get("causal")]
             raise ConfigError(
                 "this network looks at the frame after each frame, so it cannot go on frame by frame. Train a causal "
-                "one (teinet train ... --model.causal true), or have it look at windows (windows=True, --windows)"
+                "one (teinet train ... --model.causal true), "
+                + (f"take one that comes with the library ({', '.join(shipped)}), " if shipped else "")
+                + "or have it look at windows (windows=True, --windows)"
             )
         if windows and span is not None:
             raise ConfigError("span belongs to causal networks; a window's scores are of its T frames")

@@ -8,8 +8,6 @@ from typing import Any
 
 from teinet.models import checkpoint
 
-CAUSAL = "_causal"  # ends the name of the form for live video; the two-sided one's name is without it
-
 
 @dataclass(frozen=True)
 class Shipped:
