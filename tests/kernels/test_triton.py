@@ -1,4 +1,4 @@
-"""The Triton form without a GPU: its numbers in Triton's interpreter, and its code from Triton's compiler."""
+"""The Triton form without a GPU (its numbers in Triton's interpreter, its code from Triton's compiler), and on one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from teinet.kernels import use_form
+from tests.kernels import triton_check
 
 triton = pytest.importorskip("triton")
 
@@ -23,6 +27,18 @@ def test_interpreted_it_gives_the_numbers_of_float64():
     if "only 0-dimensional arrays can be converted" in done.stderr:  # from numpy 2.4 on, in older Triton's own code
         pytest.skip("this Triton's interpreter does not run with this numpy")
     assert done.stdout.strip() == "all equal", done.stderr[-2000:]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_on_a_gpu_it_gives_the_numbers_of_float64():
+    with use_form("triton"):
+        triton_check.numbers("cuda")
+    allowed = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    try:
+        triton_check.network("cuda")
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = allowed
 
 
 @pytest.mark.parametrize("ones", [(), ("pixels",), SIZES], ids=str)

@@ -1,4 +1,4 @@
-"""Run by test_triton.py with TRITON_INTERPRET=1: the Triton form against float64, on a CPU, through torch's tools."""
+"""Run by test_triton.py: the Triton form against float64, on a GPU or interpreted on a CPU, and in torch's tools."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def run(x, weight, gate, num_frames, lag):
     return temporal_conv(x, weight, gate, num_frames=num_frames, lag=lag)
 
 
-def numbers() -> None:
+def numbers(device: str = "cpu") -> None:
     for shape, dtype, kind, lag in itertools.product(SHAPES, TYPES, ("both", "weight", "gate"), (0, 1)):
-        truth.check_temporal_conv(run, shape, dtype, kind=kind, layout="channels_last", lag=lag)
+        truth.check_temporal_conv(run, shape, dtype, kind=kind, layout="channels_last", lag=lag, device=device)
 
 
 def tools() -> None:
@@ -62,12 +62,12 @@ def vectors() -> None:
                 assert truth.error(value, want) < 2e-6, f"{path.name}: {key}"
 
 
-def network() -> None:
+def network(device: str = "cpu") -> None:
     """A whole network's logits and gradients are the reference's."""
     torch.manual_seed(0)
-    model = teinet.create_model("teinet_resnet10t", num_classes=3, num_frames=3, dropout=0.0).eval()
+    model = teinet.create_model("teinet_resnet10t", num_classes=3, num_frames=3, dropout=0.0).eval().to(device)
     torch.nn.init.normal_(model.head.weight)
-    clips, found = torch.randn(1, 3, 3, 32, 32), {}
+    clips, found = torch.randn(1, 3, 3, 32, 32).to(device), {}
     for form in ("reference", "triton"):
         with use_form(form):
             logits = model(clips)

@@ -49,7 +49,14 @@ def gradients(y: Tensor, towards: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 
 def check_temporal_conv(
-    function, shape: tuple[int, ...], dtype: torch.dtype, *, kind: str, layout: str, lag: int = 0
+    function,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    *,
+    kind: str,
+    layout: str,
+    lag: int = 0,
+    device: str = "cpu",
 ) -> None:
     """Hold a form, output and all gradients, to float64.
 
@@ -61,11 +68,14 @@ def check_temporal_conv(
     """
     clips, num_frames, channels, height, width = shape
     generator = torch.Generator().manual_seed(sum(shape))
-    x = lay_out(torch.randn(clips * num_frames, channels, height, width, generator=generator).to(dtype), layout)
+    x = torch.randn(clips * num_frames, channels, height, width, generator=generator).to(device, dtype)
+    x = lay_out(x, layout)
     small = torch.promote_types(dtype, torch.float32)
-    weight = torch.randn(channels, 3, generator=generator).to(small) if kind != "gate" else None
-    gate = torch.rand(clips * num_frames, channels, generator=generator).to(small) if kind != "weight" else None
-    towards = torch.randn(x.shape, generator=generator).to(dtype)
+    weight = torch.randn(channels, 3, generator=generator).to(device, small) if kind != "gate" else None
+    gate = None
+    if kind != "weight":
+        gate = torch.rand(clips * num_frames, channels, generator=generator).to(device, small)
+    towards = torch.randn(x.shape, generator=generator).to(device, dtype)
     names = [name for name, tensor in zip(("x", "weight", "gate"), (x, weight, gate)) if tensor is not None]
 
     def run(what, *tensors: Tensor | None, towards: Tensor) -> list[Tensor]:
@@ -92,7 +102,7 @@ def lay_out(x: Tensor, layout: str) -> Tensor:
     if layout == "channels_last":
         return x.contiguous(memory_format=torch.channels_last)
     if layout == "sliced":
-        wide = torch.zeros(x.shape[0], x.shape[1] + 3, *x.shape[2:], dtype=x.dtype)
+        wide = torch.zeros(x.shape[0], x.shape[1] + 3, *x.shape[2:], dtype=x.dtype, device=x.device)
         wide = wide.contiguous(memory_format=torch.channels_last)
         wide[:, 1:-2] = x
         return wide[:, 1:-2]
