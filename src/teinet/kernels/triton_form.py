@@ -78,15 +78,16 @@ def _backward(
         v1 = tl.load(weight + 3 * c + 1, mask=real, other=0.0)[None, :]
         v2 = tl.load(weight + 3 * c + 2, mask=real, other=0.0)[None, :]
     zeros = tl.zeros([ROWS, LANES], tl.float32)
+    # Of what the loop carries on, each begins as zeros of its own: names that share a value Triton takes for one.
     # dx_t needs dy of frames t-1, t, t+1 after the lag; the sums of frame t need dy_t, and x of t-1, t, t+1 before it
     d_before = zeros
     if LAG == 1:
         d_before = tl.load(dy + at, mask=mask, other=0.0).to(tl.float32)
-    d_here = zeros
+    d_here = tl.zeros([ROWS, LANES], tl.float32)
     if LAG < frames:
         d_here = tl.load(dy + at + LAG * size, mask=mask, other=0.0).to(tl.float32)
-    x_before = zeros
-    x_here = zeros
+    x_before = tl.zeros([ROWS, LANES], tl.float32)
+    x_here = tl.zeros([ROWS, LANES], tl.float32)
     if WANTS_SUMS and LAG == 0:
         x_here = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
     for t in range(frames):
