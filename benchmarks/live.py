@@ -43,19 +43,19 @@ FRAMES, SIZE, CLASSES = 8, 224, 27
 RATE = 25  # frames a second of the recordings
 
 
-def recognizer(name: str, engine: str) -> Recognizer:
+def recognizer(name: str, engine: str, precision: str) -> Recognizer:
     torch.manual_seed(0)
     model = create_model(name, num_classes=CLASSES, num_frames=FRAMES, causal=True)
     made = Recognizer(model, [f"class {i}" for i in range(CLASSES)])
-    return made if engine == "eager" else made.optimize(engine=engine)
+    return made if engine == "eager" else made.optimize(engine=engine, precision=precision)
 
 
-def step(rounds: int) -> dict:
+def step(rounds: int, precision: str) -> dict:
     """Seconds of each, and the ratios within a round; the second TSN shows what noise alone makes of it."""
     found = {}
     for backbone in ("resnet50", "tf_efficientnet_lite0"):
         for engine in ("eager", "folded", "compiled"):
-            ours, tsn = (recognizer(f"{kind}_{backbone}", engine) for kind in ("teinet", "tsn"))
+            ours, tsn = (recognizer(f"{kind}_{backbone}", engine, precision) for kind in ("teinet", "tsn"))
             runs = {
                 "step": _stepping(ours),
                 "tsn": _stepping(tsn),
@@ -108,11 +108,11 @@ def _seconds(run: Callable[[], object]) -> float:
     return (time.perf_counter() - began) / run.share
 
 
-def rate(steps: int) -> dict:
+def rate(steps: int, precision: str) -> dict:
     """From a camera's picture to its scores: cutting, the network, averaging."""
     found = {}
     for engine in ("eager", "folded", "compiled"):
-        stream = recognizer("teinet_tf_efficientnet_lite0", engine).stream()
+        stream = recognizer("teinet_tf_efficientnet_lite0", engine, precision).stream()
         picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
         delays = []
         for _ in range(steps + 20):
@@ -131,7 +131,9 @@ def rate(steps: int) -> dict:
     return found
 
 
-def chunks(rounds: int, frames: int, backbones: Sequence[str] = ("resnet50", "tf_efficientnet_lite0")) -> dict:
+def chunks(
+    rounds: int, frames: int, precision: str, backbones: Sequence[str] = ("resnet50", "tf_efficientnet_lite0")
+) -> dict:
     """Milliseconds a frame and the ratios within a round; pictures are cut and decoded before either begins.
 
     The second stepping shows what noise alone makes of it; the difference is the largest of all scores.
@@ -139,7 +141,7 @@ def chunks(rounds: int, frames: int, backbones: Sequence[str] = ("resnet50", "tf
     found = {}
     for backbone in backbones:
         for engine in ("eager", "folded", "compiled"):
-            made = recognizer(f"teinet_{backbone}", engine)
+            made = recognizer(f"teinet_{backbone}", engine, precision)
             pictures = torch.randint(0, 256, (frames, 3, SIZE, SIZE), dtype=torch.uint8)
             stream, rows = made.stream(), rows_of(made)
 
@@ -171,7 +173,7 @@ def chunks(rounds: int, frames: int, backbones: Sequence[str] = ("resnet50", "tf
     return found
 
 
-def recording(minutes: float, hours: float) -> dict:
+def recording(minutes: float, hours: float, precision: str) -> dict:
     """A causal EfficientNet-Lite0 at 8 frames a second of video, over a short recording and a long one.
 
     The long one is looked through in a process of its own, so that its memory holds nothing of the others.
@@ -180,7 +182,8 @@ def recording(minutes: float, hours: float) -> dict:
         one = _write(Path(folder) / "one.mp4")
         found = {}
         if copies := round(minutes):
-            made = {engine: recognizer("teinet_tf_efficientnet_lite0", engine) for engine in ("folded", "compiled")}
+            names = ("folded", "compiled")
+            made = {engine: recognizer("teinet_tf_efficientnet_lite0", engine, precision) for engine in names}
             for each in made.values():
                 timeline(each, one, spacing=0.125)  # compiles, and wakes the machine
             for name, engine in (
@@ -194,15 +197,15 @@ def recording(minutes: float, hours: float) -> dict:
         if copies := round(60 * hours):
             path = _repeat(one, Path(folder) / "long.mp4", copies)
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-                found["long"] = alone.submit(_look_alone, one, path, 60.0 * copies).result()
+                found["long"] = alone.submit(_look_alone, one, path, 60.0 * copies, precision).result()
             print("recording long", found["long"], flush=True)
     return found
 
 
-def _look_alone(one: Path, path: Path, seconds: float) -> dict:
+def _look_alone(one: Path, path: Path, seconds: float, precision: str) -> dict:
     """What a process of its own does: compile, wake up, look."""
     keep_freed_memory()
-    made = recognizer("teinet_tf_efficientnet_lite0", "compiled")
+    made = recognizer("teinet_tf_efficientnet_lite0", "compiled", precision)
     timeline(made, one, spacing=0.125)
     return _look(made, path, seconds)
 
@@ -312,6 +315,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=64, help="of the recording of `chunks`")
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--hours", type=float, default=0, help="of the long recording; 0 leaves it out")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of folded and compiled networks")
     options = parser.parse_args()
     keep_freed_memory()
     facts = machine()
@@ -319,14 +323,15 @@ def main() -> None:
     found = json.loads(target.read_text()) if target.exists() else {}
     for part in options.parts:
         if part == "step":
-            measured = step(options.rounds)
+            measured = step(options.rounds, options.precision)
         elif part == "rate":
-            measured = rate(options.steps)
+            measured = rate(options.steps, options.precision)
         elif part == "chunks":
-            measured = chunks(options.rounds, options.frames)
+            measured = chunks(options.rounds, options.frames, options.precision)
         else:
-            measured = recording(options.minutes, options.hours)
-        found[part] = {"machine": machine(), **measured}
+            measured = recording(options.minutes, options.hours, options.precision)
+        name = part if options.precision == "fp32" else f"{part} {options.precision}"
+        found[name] = {"machine": machine(), **measured}
         target.write_text(json.dumps(found, indent=2) + "\n")
     print(target)
 
