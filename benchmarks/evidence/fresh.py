@@ -4,12 +4,13 @@ python benchmarks/evidence/fresh.py LIST.csv WEIGHTS
 For some clips of the list it prints, by module: where fresh gates lie, with this library's start and as torch draws a
 convolution; how alike the last features of each frame are to those without gates (of TSN for MEM, of TIM for the
 others; cosine, less their mean); and how large those of the last frame are against the others', which the paper's gate
-leaves as it is while it halves them. Batch norms work as in training.
+leaves as it is while it halves them. Batch norms work as in training. Writes ../results/evidence/fresh.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from teinet.benchmark.machine import machine
 from teinet.data.decode import read_clip
 from teinet.data.splits import DataConfig, load_splits
 from teinet.data.transforms import Preprocessing, test_crops
@@ -28,6 +30,7 @@ from teinet.models import create_model
 from teinet.models.classifier import VideoClassifier
 from teinet.models.insertion import temporal_modules
 
+RESULT = Path(__file__).parent.parent / "results" / "evidence" / "fresh.json"
 FRAMES, SIZE = 8, 112
 NETWORKS = {
     "MEM": ("mem", {"gate": "paper"}, "tsn"),
@@ -88,6 +91,7 @@ def main() -> None:
     table = Table(box=SIMPLE_HEAD, title=f"fresh networks on {len(clips)} clips", title_justify="left", pad_edge=False)
     for head in ("network", "start", "gates, 1 to 99 %", "alike", "last frame / others"):
         table.add_column(head, justify="left" if head in ("network", "start") else "right")
+    rows: list[dict] = []
     plain = {kind: look(build(kind, args.weights), clips)[0] for kind in ("tsn", "tim")}
     for name, (kind, options, without) in NETWORKS.items():
         for start, change in (("near zero", lambda model: model), ("torch's", as_torch_draws)):
@@ -97,8 +101,11 @@ def main() -> None:
             norms = features.norm(dim=-1).mean(0)
             low, high = np.percentile(gates.numpy(), (1, 99))
             last = norms[-1] / norms[:-1].mean()
+            rows.append({"network": name, "start": start, "gates": [float(low), float(high)]})
+            rows[-1] |= {"cosine": float(alike), "last_over_others": float(last)}
             table.add_row(name, start, f"{low:.2f} to {high:.2f}", f"{alike:.2f}", f"{last:.1f}")
     Console().print(table)
+    RESULT.write_text(json.dumps({"machine": machine(), "clips": len(clips), "networks": rows}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

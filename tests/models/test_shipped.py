@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+import yaml
 from safetensors import safe_open
 
 import teinet
@@ -14,6 +17,7 @@ from teinet.models.checkpoint import load_weights, read_header, save_weights
 from teinet.models.shipped import list_shipped
 from tests import miniatures
 
+CARDS = Path(__file__).parents[2] / "benchmarks" / "evidence" / "cards"
 CARD = {"title": "waving or not", "figures": "80 % of 40 clips", "data": "drawn", "not_for": "deciding anything"}
 
 
@@ -101,6 +105,8 @@ def test_what_truly_ships_is_small_half_precision_and_says_what_it_is_for():
     assert sum(each.path.stat().st_size for each in shipped) < 30e6
     for each in shipped:
         card, recipe = each.header["card"], each.header["recipe"]
+        written = yaml.safe_load((CARDS / f"{each.name}.yaml").read_text())
+        assert {**card, "licence": each.header["licence"]} == written, f"{each.name}: ship it again"
         assert each.header["licence"] and all(card.get(k) for k in ("title", "data", "figures", "not_for")), each.name
         assert not recipe["data"] and not any("/" in str(value) for value in recipe["model"].values()), each.name
         with safe_open(each.path, "pt") as file:

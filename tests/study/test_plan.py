@@ -29,8 +29,13 @@ def test_cells_come_seed_by_seed_and_fold_by_fold(study_file):
     assert study.cell("TIM/ann/3").slug == "tim--ann--3"
 
 
+def test_a_network_from_scratch_takes_no_weights(study_file):
+    study = Study.load(study_file)
+    assert study.recipe_of(study.cell("TIM/bob/0"), backbone_weights="w.safetensors").model.backbone_weights is None
+
+
 def test_a_cells_recipe_is_the_recipe_with_network_fold_and_seed(study_file):
-    study = Study.load(changed(study_file, seeds=[3], settings={"optim": {"epochs": 5}}))
+    study = Study.load(changed(study_file, seeds=[3], settings={"optim": {"epochs": 5}, "model": {"pretrained": True}}))
     recipe = study.recipe_of(study.cell("TIM/bob/3"), data_root="/data", backbone_weights="w.safetensors")
     assert (recipe.model.name, recipe.model.num_frames, recipe.model.backbone_weights) == (
         "tim_test_resnet",

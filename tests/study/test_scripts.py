@@ -55,35 +55,69 @@ def test_what_ships_is_half_as_large_and_tells_nothing_of_its_makers_disk(traine
     torch.testing.assert_close(loaded(clip), model.eval()(clip), rtol=0.01, atol=0.01)
 
 
-def test_each_folds_recipe_is_chosen_by_the_clips_of_the_other(tmp_path, monkeypatch, capsys):
-    """Of folds 1 and 2, `calm` is right in all of 1 and none of 2, `hot` the other way round: each wins the other's."""
+@pytest.fixture
+def chosen_from(tmp_path, monkeypatch):
+    """Runs choose.py over candidates, of each what its networks say of clips a and b (fold 1), c and d (fold 2)."""
     listing = tmp_path / "clips.csv"
     listing.write_text("path,label,fold\na,x,1\nb,y,1\nc,x,2\nd,y,2\n")
-    monkeypatch.setattr(sys, "argv", ["choose.py", str(listing), "--studies", "calm", "hot"])
     script = runpy.run_path(str(SCRIPTS / "choose.py"))
-    candidates = {"calm": {"TSM": [0, 1, 1, 0], "TSN": [0, 1, 1, 0]}, "hot": {"TSM": [1, 0, 0, 1], "TSN": [1, 0, 0, 1]}}
-    for name, networks in candidates.items():
-        said = {"title": name, "recipe": "small_data", "data": "clips.csv", "views": "5x1"}
-        said |= {"networks": {network: {"name": f"{network.lower()}_resnet10t"} for network in networks}}
-        said |= {"folds": {"1 and 2": {"train": "fold=3"}}, "settings": {"optim": {"epochs": len(name)}}}
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(said))
-        study = Study.load(tmp_path / f"{name}.yaml")
-        (tmp_path / name).mkdir()
-        for cell in study.cells():
-            result = {"clips": list("abcd"), "labels": [0, 1, 0, 1], "test": {"predicted": networks[cell.network]}}
-            (tmp_path / name / f"{cell.slug}.json").write_text(json.dumps(result | {"settings": study.digest(cell)}))
     monkeypatch.setitem(script["main"].__globals__, "RESULTS", tmp_path)
     monkeypatch.setitem(script["main"].__globals__, "HERE", tmp_path)
-    script["main"]()
+
+    def run(candidates: dict[str, dict[str, list[int]]], *words: str) -> None:
+        for name, networks in candidates.items():
+            write_candidate(tmp_path, name, networks)
+        monkeypatch.setattr(sys, "argv", ["choose.py", str(listing), "--studies", *candidates, *words])
+        script["main"]()
+
+    return run
+
+
+def write_candidate(folder: Path, name: str, networks: dict[str, list[int] | None]) -> None:
+    """A study and its results; a network that says None is not done."""
+    said = {"title": name, "recipe": "small_data", "data": "clips.csv", "views": "5x1"}
+    said |= {"networks": {network: {"name": f"{network.lower()}_resnet10t"} for network in networks}}
+    said |= {"folds": {"1 and 2": {"train": "fold=3"}}, "settings": {"optim": {"epochs": len(name)}}}
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(said))
+    study = Study.load(folder / f"{name}.yaml")
+    (folder / name).mkdir(exist_ok=True)
+    for cell in study.cells():
+        if networks[cell.network] is None:
+            continue
+        result = {"clips": list("abcd"), "labels": [0, 1, 0, 1], "test": {"predicted": networks[cell.network]}}
+        (folder / name / f"{cell.slug}.json").write_text(json.dumps(result | {"settings": study.digest(cell)}))
+
+
+CANDIDATES = {"calm": {"TSM": [0, 1, 1, 0], "TSN": [0, 1, 1, 0]}, "hot": {"TSM": [1, 0, 0, 1], "TSN": [1, 0, 0, 1]}}
+
+
+def test_each_folds_recipe_is_chosen_by_the_clips_of_the_other(chosen_from, tmp_path, capsys):
+    """Of folds 1 and 2, `calm` is right in all of 1 and none of 2, `hot` the other way round: each wins the other's."""
+    chosen_from(CANDIDATES)
     said = yaml.safe_load("fold_settings" + capsys.readouterr().out.partition("fold_settings")[2])["fold_settings"]
     assert said == {
         "fold 1": {"optim": {"epochs": 3}, "views": "5x1"},  # hot, which is right in fold 2
         "fold 2": {"optim": {"epochs": 4}, "views": "5x1"},  # calm, which is right in fold 1
     }
-    next((tmp_path / "hot").glob("tsn*.json")).unlink()  # means over other networks would not compare
-    script["main"]()
+
+
+def test_without_all_networks_nothing_is_chosen(chosen_from, capsys):
+    """Means over other networks would not compare."""
+    missing = {"TSM": [1, 0, 0, 1], "TSN": None}
+    chosen_from(CANDIDATES | {"hot": missing})
     out = capsys.readouterr().out
     assert out.count("no choice: not all networks of all candidates are done") == 2 and "fold_settings" not in out
+    with pytest.raises(SystemExit, match="have not the same networks"):
+        chosen_from(CANDIDATES | {"hot": {"TSM": [1, 0, 0, 1]}})
+
+
+def test_a_fold_that_holds_none_of_the_clips_is_chosen_for_by_all_of_them(chosen_from, capsys):
+    better = {"TSM": [0, 1, 0, 1], "TSN": [0, 1, 0, 0]}  # 4 and 3 of 4; calm has 2 and 2
+    chosen_from(CANDIDATES | {"better": better}, "--reported", "standard")
+    out = capsys.readouterr().out
+    said = yaml.safe_load("fold_settings" + out.partition("fold_settings")[2])["fold_settings"]
+    assert said == {"standard": {"optim": {"epochs": 6}, "views": "5x1"}}
+    assert "TSM 100.0, TSN 75.0" in out
 
 
 def test_a_card_without_what_it_must_not_be_used_for_is_refused(trained, tmp_path, monkeypatch):
@@ -187,3 +221,26 @@ def test_drawings_are_joined_under_their_parts(tmp_path, monkeypatch, capsys):
         "plain/train/a/0.mp4,a,train,plain 0",
         "footage/train/a/0.mp4,a,train,footage 0",
     ]
+
+
+def test_the_list_of_fights_is_that_of_the_study(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["fights_list.py", str(tmp_path)])
+    script = runpy.run_path(str(SCRIPTS / "fights_list.py"))
+    with pytest.raises(SystemExit, match="238 of 238 clips are missing"):
+        script["main"]()
+    for label, count in (("fight", 150), ("noFight", 150)):
+        (tmp_path / label).mkdir()
+        for n in range(1, count + 1):
+            (tmp_path / label / f"{'fi' if label == 'fight' else 'nofi'}{n:03d}.mp4").touch()
+    script["main"]()
+    rows = list(csv.DictReader((tmp_path / "clips.csv").open()))
+    assert sum(row["label"] == "fight" for row in rows) == 114 and len(rows) == 238
+    assert {row["path"].partition("/")[0] for row in rows} == {"fight", "noFight"} and rows[0]["source_video"]
+
+
+def test_what_is_checked_by_itself_has_a_result_to_compare_with():
+    """`make results-check` names no study: these cells then."""
+    script = runpy.run_path(str(SCRIPTS / "check.py"))
+    study = Study.load(SCRIPTS / "motion_1a.yaml")
+    cells = script["choose"]([study], ["TSN/*/0", "MEM+TIM/*/0"], str(script["RESULTS"]), most=2)
+    assert [str(cell) for _, cell in cells] == ["TSN/drawn/0", "MEM+TIM/drawn/0"]

@@ -165,7 +165,15 @@ def test_a_line_below_the_table_names_the_seeds_that_ran(study_file):
         if cell.seed == 1:
             del done.cells[cell]
         result |= {"machine": machine, "seconds": {"training": 3600}}
-    assert provenance(done) == "1 of 8 cells; seed 0; P, 2 cores; PyTorch 2.11; 2026-01-02; 1.0 hours of cells in all."
+    assert provenance(done) == "1 of 8 cells; seed 0; P (2 cores); PyTorch 2.11; 2026-01-02; 1.0 hours of cells in all."
+
+
+def test_a_line_below_the_table_says_how_many_cells_ran_where(study_file):
+    done = made(study_file, {("TIM", "ann"): [0], ("TIM", "bob"): [0], ("TSN", "ann"): [0]})
+    machine = {"processor": "P", "cores": 2, "gpus": [], "date": "2026-01-02T03", "versions": {"torch": "2.11"}}
+    for i, result in enumerate(done.cells.values()):
+        result |= {"machine": machine | {"gpus": ["G"] * (i == 2)}, "seconds": {"training": 3600}}
+    assert "; 2 on P (2 cores), 1 on G; " in provenance(done)
 
 
 @pytest.mark.parametrize("what", ["data", "backbone_weights"])

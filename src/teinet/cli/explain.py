@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
     recognizer = Recognizer.load(args.weights, device=args.device)
     inside = look_inside(recognizer, args.video, label=args.label)
+    licence = recognizer.header.get("licence") or ""
     output = args.output or (None if args.json else f"{Path(args.video).stem}-explained.html")
     if output:
         page = render_page(
@@ -38,14 +39,16 @@ def run(args: argparse.Namespace) -> int:
             clip=Path(args.video).name,
             weights=str(args.weights),
             network=recognizer.header["architecture"]["name"],
-            licence=recognizer.header.get("licence") or "",
+            licence=licence,
         )
         with replacing(output) as part:
             part.write_text(page, encoding="utf-8", errors="replace")
     if args.json:
-        print(json.dumps(inside.to_dict(), indent=2))
+        print(json.dumps({**inside.to_dict(), "licence": licence}, indent=2))
         return 0
     best = ", ".join(f"{name} {100 * score:.1f} %" for name, score in inside.labels[:3])
     print(printable(f"{args.video}: {best}"))
     print(printable(f"page: {output}"))
+    if licence:
+        print(printable(f"licence of the weights: {licence}"))
     return 0

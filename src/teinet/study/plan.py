@@ -156,7 +156,8 @@ class Study:
         Args:
             cell: one of the study's.
             data_root: the folder that `data` starts from.
-            backbone_weights: a local file of 2-D weights, in place of those that timm loads.
+            backbone_weights: a local file of 2-D weights, in place of those that timm loads; a network that begins from
+                scratch takes none.
 
         Raises:
             ConfigError: a setting that does not exist or does not fit.
@@ -166,7 +167,7 @@ class Study:
         data = replace(recipe.data, path=str(Path(data_root) / self.data))
         model = replace(
             recipe.model,
-            backbone_weights=backbone_weights or recipe.model.backbone_weights,
+            backbone_weights=(recipe.model.pretrained and backbone_weights) or recipe.model.backbone_weights,
             weights=str(start) if start.is_file() else recipe.model.weights,
         )
         return replace(recipe, data=data, model=model)

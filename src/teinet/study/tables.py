@@ -164,17 +164,22 @@ def provenance(done: Done) -> str:
     total = len(list(done.study.cells()))
     if not results:
         return f"None of {total} cells is done."
-    machines = Counter(f"{r['machine']['processor']}, {r['machine']['cores']} cores" for r in results)
-    gpus = Counter(gpu for r in results for gpu in r["machine"]["gpus"])
+    machines = Counter(_machine(result["machine"]) for result in results)
+    where = [name if len(machines) == 1 else f"{count} on {name}" for name, count in machines.most_common()]
     dates = sorted(r["machine"]["date"][:10] for r in results)
     hours = sum(sum(r["seconds"].values()) for r in results) / 3600
     torch = sorted({r["machine"]["versions"]["torch"].partition("+")[0] for r in results})
     seeds = ", ".join(map(str, sorted({cell.seed for cell in done.cells})))
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return (
-        f"{len(results)} of {total} cells; seed{'s' * (',' in seeds)} {seeds}; {' and '.join([*machines, *gpus])}; "
+        f"{len(results)} of {total} cells; seed{'s' * (',' in seeds)} {seeds}; {', '.join(where)}; "
         f"PyTorch {', '.join(torch)}; {when}; {hours:.1f} hours of cells in all."
     )
+
+
+def _machine(facts: dict[str, Any]) -> str:
+    """The GPUs, if it had any, else the processor."""
+    return " and ".join(facts["gpus"]) or f"{facts['processor']} ({facts['cores']} cores)"
 
 
 def _line(texts: Any) -> str:
