@@ -94,8 +94,8 @@ def choose(
 
 def run(weights: str, args: argparse.Namespace, *, causal: bool, windows: bool) -> dict:
     """All about one network, looking at windows or going on from frame to frame."""
-    nothing = tuple(args.nothing)
     recognizer = Recognizer.load(weights)
+    nothing = recognizer.nothing if args.nothing is None else tuple(args.nothing)
     if is_causal(recognizer.model) is not causal:
         raise SystemExit(
             f"{weights} is {'two-sided' if causal else 'causal'}, not {'causal' if causal else 'two-sided'}"
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument(
         "--windows", action="append", default=[], metavar="WEIGHTS", help="causal, by windows as if two-sided"
     )
-    parser.add_argument("--nothing", action="append", default=[], metavar="LABEL", help="means that nothing happens")
+    parser.add_argument("--nothing", action="append", default=None, metavar="LABEL", help="means that nothing happens")
     parser.add_argument("--every", type=float, default=None, help="seconds between frames (default: as in training)")
     parser.add_argument("--span", type=int, default=None, help="--causal: frames a score averages over (default: T)")
     parser.add_argument("--hop", type=int, default=None, help="windows: frames from one to the next (default: T/2)")

@@ -46,7 +46,7 @@ def write(path: Path, kind: int, length: int = 10, rate: int = 10) -> Path:
     if not path.suffix:
         pictures(path, kind, length)
         return path
-    codec = {".webm": "libvpx", ".avi": "mpeg4", ".mp4": "libx264"}[path.suffix]
+    codec = {".webm": "libvpx", ".avi": "mpeg4", ".mp4": "libx264", ".ts": "libx264"}[path.suffix]
     with av.open(str(path), "w") as out:
         stream = out.add_stream(codec, rate=rate)
         stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"

@@ -1,7 +1,8 @@
 """Makes a shipped recogniser of a run: python benchmarks/evidence/ship.py RUN NAME CARD.yaml
 
-The card names title, data, licence, figures and not_for. The file is written in half precision to src/teinet/weights
-(--output: elsewhere); what the run's own header says of paths on this machine is left out.
+The card names title, data, licence, figures and not_for, and may name `nothing`: the classes that make no event. The
+file is written in half precision to src/teinet/weights (--output: elsewhere); what the run's own header says of paths
+on this machine is left out.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def main() -> None:
     for name in ("weights", "backbone_weights"):
         recipe.get("model", {}).pop(name, None)
     recipe.pop("run", None)
-    header |= {"licence": card.pop("licence"), "card": card, "recipe": recipe}
+    nothing = {"nothing": card.pop("nothing")} if "nothing" in card else {}
+    header |= {"licence": card.pop("licence"), **nothing, "card": card, "recipe": recipe}
     target = args.output / f"{args.name}.safetensors"
     save_weights(target, model, header, dtype=torch.float16)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
+from contextlib import suppress
 from datetime import datetime
 from urllib.request import urlopen
 
@@ -171,3 +174,24 @@ def test_notices_in_words():
     assert in_words(end) == "12:30:05  hall  00:01:03.000  fall ends after 1.5 s (71 %)"
     lost = Notice(what="lost", source="hall", time=63.0, at=at, why="it ended; trying again in 1 s")
     assert in_words(lost) == "12:30:05  hall  lost: it ended; trying again in 1 s"
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["a pipe", "a terminal"])
+def test_on_a_terminal_lines_for_programs_stay_whole(place, more):
+    """Progress is drawn on standard error; JSON goes to standard output, be that a pipe or the terminal too."""
+    ours, theirs = pty.openpty()
+    out = theirs if more else subprocess.PIPE
+    process = subprocess.Popen(
+        command(*words(place, "--fast", *more)), env=environment(), stdout=out, stderr=theirs, close_fds=True
+    )
+    os.close(theirs)
+    drawn = bytearray()
+    with suppress(OSError):  # the terminal is gone when the program is
+        while part := os.read(ours, 65536):
+            drawn += part
+    os.close(ours)
+    said = drawn if more else process.stdout.read()
+    assert process.wait(60) == 0
+    found = [line.strip() for line in said.decode().splitlines() if line.startswith("{")]
+    assert {"connected", "begin", "end", "finished"} <= {json.loads(line)["what"] for line in found}
+    assert bool(more) == (b'{"what"' in drawn)

@@ -52,6 +52,14 @@ def near(got, want) -> None:
     assert (torch.as_tensor(got) - want).abs().max() <= 1e-5 * want.abs().max()
 
 
+def test_scores_that_are_no_numbers_are_an_error():
+    model = network("teinet")
+    with torch.no_grad():
+        model.head.bias.fill_(float("nan"))
+    with pytest.raises(CheckpointError, match="scores are no numbers"):
+        recogniser_of(model).stream().step(film(1))
+
+
 def test_a_rectangle_steps_like_a_square():
     model = network("teinet")
     set_num_frames(model, T).float()

@@ -53,7 +53,7 @@ class Made:
     opened: int = field(default=0, init=False)
 
     @contextmanager
-    def open(self):
+    def open(self, patience=10.0):
         script = self.scripts[self.opened] if self.opened < len(self.scripts) else VideoError(self.name, "is not there")
         self.opened += 1
         if isinstance(script, Exception):

@@ -308,7 +308,7 @@ def test_a_recording_whose_connection_breaks_is_read_on_or_broke_off(tmp_path, r
         server.server_close()
     if resumes:
         assert said(items) == ["connected", "finished"]
-        assert len(shots(items)) + reader.broken >= 49 and shots(items)[-1].time == pytest.approx(4.9, abs=1e-3)
+        assert len(shots(items)) + reader.broken == 50 and shots(items)[-1].time == pytest.approx(4.9, abs=1e-3)
     else:
         assert said(items) == ["connected", "lost"]
         assert "broke off" in str(reader.error)
@@ -357,3 +357,52 @@ def test_what_is_said_of_a_recording_has_its_own_time():
 def test_a_fault_of_ours_is_said_and_ends_the_thread():
     _, reader = read(Made([[frame(0.0), RuntimeError("unheard of")]]))
     assert "unheard of" in str(reader.error) and reader.done
+
+
+def test_what_a_stream_begins_with_is_seen(tmp_path):
+    """FFmpeg looks at the first packets to find out what comes; they are a recording's beginning, with its keyframe."""
+    path = miniatures.write(tmp_path / "film.ts", 3, length=60, rate=10)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(path.read_bytes())
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{server.server_address[1]}/film.ts"
+        items, _ = read(Source.parse(address), delay=60.0, until=lambda items: len(shots(items)) == 60)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert len(shots(items)) == 60
+    # they all came at once: none is told by a second that is still to come
+    told = [shot.time for shot in shots(items)]
+    assert told == sorted(told) and told[-1] < 5.0
+
+
+def test_a_source_that_does_not_open_is_said():
+    opens = threading.Event()
+
+    class Silent(Made):
+        def open(self, patience=10.0):
+            opens.wait(10)
+            return super().open(patience)
+
+    ready = threading.Condition()
+    reader = Reader(Silent([[frame(0.0)]], kind="pipe"), ready=ready, began=time.monotonic(), spacing=0.1, stall=0.2)
+    reader.start()
+    deadline = time.monotonic() + 10
+    while not reader.stalls and time.monotonic() < deadline:
+        reader.look()
+        time.sleep(0.02)
+    opens.set()
+    reader.join(10)
+    with ready:
+        items = list(iter(reader.take, None))
+    assert said(items)[:2] == ["stalled", "connected"] and len(shots(items)) == 1

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from teinet.inference import Recognizer
     from teinet.inference.events import Rules
 
 
@@ -22,16 +23,22 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--end", type=float, default=0.35, help="the score below which it ends (default: 0.35)")
     parser.add_argument("--least", type=float, default=0.5, help="seconds that it must last (default: 0.5)")
     parser.add_argument(
-        "--nothing", action="append", default=[], metavar="LABEL", help="a class that means that nothing happens"
+        "--nothing",
+        action="append",
+        default=None,
+        metavar="LABEL",
+        help="a class that means that nothing happens (default: what the weights say)",
     )
 
 
-def read_rules(args: argparse.Namespace) -> Rules:
-    """The rules that the arguments say.
+def read_rules(args: argparse.Namespace, recognizer: Recognizer | None = None) -> Rules:
+    """The rules that the arguments say; what they leave open, the recogniser.
 
     Raises:
         ConfigError: a value out of its range.
     """
     from teinet.inference.events import Rules
 
-    return Rules(begin=args.begin, end=args.end, least=args.least, nothing=tuple(args.nothing))
+    known = recognizer.nothing if recognizer is not None else ()
+    nothing = known if args.nothing is None else tuple(args.nothing)
+    return Rules(begin=args.begin, end=args.end, least=args.least, nothing=nothing)

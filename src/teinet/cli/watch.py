@@ -82,8 +82,9 @@ def run(args: argparse.Namespace) -> int:
     from teinet.inference import Recognizer
     from teinet.live import Watch
 
-    rules = read_rules(args)
+    read_rules(args)  # before anything is loaded
     recognizer = Recognizer.load(args.weights, device=args.device)
+    rules = read_rules(args, recognizer)
     if recognizer.header["licence"]:
         print(printable(f"{args.weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
     if args.optimize:
@@ -121,7 +122,8 @@ def _watch(watch: Watch, args: argparse.Namespace) -> None:
             print(f"page: {address}", file=sys.stderr)
             heard.append(page.add)
         stack.enter_context(_stopped_by_signals(watch))
-        stack.enter_context(_shown(watch))
+        if not (args.json and sys.stdout.isatty()):  # lines for programs are not to be broken by what is drawn
+            stack.enter_context(_shown(watch))
         for notice in watch:
             for tell in heard:
                 tell(notice)
@@ -170,7 +172,8 @@ def _lines(args: argparse.Namespace) -> Iterator[Callable[[Notice], None]]:
         with file:
             yield lambda notice: _write_json(notice, file)
     elif args.json or not sys.stdout.isatty():
-        yield lambda notice: _write_json(notice, sys.stdout)
+        out = sys.stdout  # and not what may stand in its place once lines are drawn
+        yield lambda notice: _write_json(notice, out)
     else:
         yield lambda notice: print(in_words(notice), flush=True)
 
@@ -214,8 +217,8 @@ def _shown(watch: Watch) -> Iterator[None]:
         def __rich__(self) -> Table:
             return _table(watch)
 
-    # what is printed meanwhile appears above the lines
-    with Live(Lines(), console=Console(stderr=True), refresh_per_second=5, transient=True, redirect_stdout=True):
+    console, above = Console(stderr=True), sys.stdout.isatty()  # what is printed meanwhile appears above the lines
+    with Live(Lines(), console=console, refresh_per_second=5, transient=True, redirect_stdout=above):
         yield
 
 

@@ -25,7 +25,7 @@ _SECRET = r"((?:user|usr|login|account|pass|psw|pwd|pw|token|key|secret|auth|sig
 _IN_PATH = re.compile(_SECRET + r"(?:(?!_[a-z]+=)[^&])*", re.IGNORECASE)  # /user=me_password=secret_channel=1
 _IN_QUERY = re.compile(_SECRET + r"[^&]*", re.IGNORECASE)
 _HIDDEN = r"\1***"
-_PATIENCE = 10.0  # seconds without an answer, or without data, after which a stream counts as lost
+_PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,11 @@ class Source:
         return cls(name or address, address, "file")
 
     @contextmanager
-    def open(self) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    def open(self, patience: float = _PATIENCE) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
         """Open it; closed on leaving.
+
+        Args:
+            patience: seconds without an answer, or without data, after which a stream counts as lost.
 
         Raises:
             VideoError: it is not there, holds no video, or broke off; also of FFmpeg's errors inside the `with` block.
@@ -77,11 +80,13 @@ class Source:
             with open_video(self.address, "auto") as opened:
                 yield opened
             return
-        address, options = _camera(self.address) if self.kind == "camera" else (self.address, _stream(self.address))
+        address, options = (
+            _camera(self.address) if self.kind == "camera" else (self.address, _stream(self.address, patience))
+        )
         try:
             container = av.open(address, **options)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise VideoError(self.name, f"cannot be opened ({self._text(error)})") from None
+            raise VideoError(self.name, f"cannot be opened ({self._text(error, patience)})") from None
         try:
             if not container.streams.video:
                 raise VideoError(self.name, "has no video")
@@ -89,13 +94,13 @@ class Source:
             stream.thread_type = "SLICE"  # whole frames in parallel would each wait for the next
             yield container, stream
         except (av.FFmpegError, OSError) as error:
-            raise VideoError(self.name, f"broke off ({self._text(error)})") from None
+            raise VideoError(self.name, f"broke off ({self._text(error, patience)})") from None
         finally:
             container.close()
 
-    def _text(self, error: Exception) -> str:
+    def _text(self, error: Exception, patience: float) -> str:
         if isinstance(error, av.error.ExitError):  # PyAV's own time limit
-            return f"no answer for {_PATIENCE:g} s"
+            return f"no answer for {patience:g} s"
         text = str(getattr(error, "strerror", None) or error).splitlines()[0]
         return hidden(text.replace(self.address, without_secrets(self.address)))
 
@@ -121,13 +126,17 @@ def hidden(text: str) -> str:
     return _ADDRESS.sub(lambda found: without_secrets(found[0]), text)
 
 
-def _stream(address: str) -> dict:
-    options = {"fflags": "nobuffer"}
+def _stream(address: str, patience: float) -> dict:
+    options = {}
+    if address.startswith(("rtsp", "rtp", "rtmp", "udp", "srt")):
+        options["fflags"] = (
+            "nobuffer"  # what was read to find out what comes is late by then; elsewhere it is the beginning
+        )
     if address.startswith("http"):
         options["reconnect"] = "1"  # a recording whose connection breaks is read on where it broke
     if address.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # over UDP lost packets are grey pictures
-    return {"options": options, "timeout": None if address.startswith("pipe:") else (_PATIENCE, _PATIENCE)}
+    return {"options": options, "timeout": None if address.startswith("pipe:") else (patience, patience)}
 
 
 def _camera(address: str) -> tuple[str, dict]:

@@ -16,6 +16,7 @@ from teinet.data.transforms import Preprocessing
 from teinet.data.views import Averaging, LoadedViews, Views, average_views, check_views, load_views
 from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError
 from teinet.inference.device import find_device
+from teinet.inference.numbers import checked
 from teinet.inference.prefetch import prefetch
 from teinet.inference.result import Prediction
 from teinet.inference.stream import StateType, Stream
@@ -256,6 +257,11 @@ class Recognizer:
         value = self.header.get("spacing")
         return float(value) if isinstance(value, (int, float)) and value > 0 else None
 
+    @property
+    def nothing(self) -> tuple[str, ...]:
+        """Classes that mean that nothing happens, which make no event in a recording; as the weights' file says."""
+        return tuple(name for name in self.header.get("nothing") or () if name in self.class_names)
+
     def stream(
         self, batch: int = 1, *, span: int | None = None, state: StateType = "same", together: int = 1
     ) -> Stream:
@@ -275,10 +281,7 @@ class Recognizer:
         """
         device = self.device
         logits = torch.cat([self.model(part.to(device)).float().cpu() for part in clips.split(VIEWS_AT_ONCE)])
-        scores = average_views(logits, averaging).numpy()
-        if not np.isfinite(scores).all():
-            raise CheckpointError("the network's scores are no numbers: its weights are damaged, or training failed")
-        return scores
+        return checked(average_views(logits, averaging).numpy())
 
     def __repr__(self) -> str:
         architecture = (self.model.config or {}).get("name", type(self.model).__name__)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from teinet.errors import ConfigError
+from teinet.inference.numbers import checked
 from teinet.inference.stream import Stream
 from teinet.models.insertion import is_causal
 from teinet.models.optimized import is_compiled
@@ -222,7 +223,7 @@ class WindowRows:
             clips = torch.cat([clips, clips[-1:].expand(missing, *clips.shape[1:])])
         with torch.inference_mode():
             scores = self._recognizer.model(clips).double().softmax(1).cpu().numpy()[: len(waiting)]
-        return [Row(window.second, row, window.begins) for window, row in zip(waiting, scores, strict=True)]
+        return [Row(window.second, row, window.begins) for window, row in zip(waiting, checked(scores), strict=True)]
 
 
 def _packed(name: str, frames: Sequence[Taken]) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from teinet.data.transforms import test_crops
 from teinet.errors import CheckpointError, ConfigError
 from teinet.files import replacing
+from teinet.inference.numbers import checked
 from teinet.models.optimized import CompiledStep, is_compiled
 from teinet.models.stepping import Past, SteppingClassifier
 
@@ -233,7 +234,7 @@ class Stream:
         count = (seen + 1).clamp(max=self.span)[:, None]
         # places of the span that no frame has filled yet hold zeros
         scores = (self.state.recent[rows].double().sum(1) / count).softmax(1)
-        return Step(streams=streams, logits=logits, scores=scores.numpy(), frames=(seen + 1).numpy())
+        return Step(streams=streams, logits=logits, scores=checked(scores.numpy()), frames=(seen + 1).numpy())
 
     def reset(self, streams: Iterable[int] | None = None) -> None:
         """Let some streams begin anew, or all: another camera, a cut, a long pause.

@@ -18,7 +18,9 @@ from teinet.inference.pace import Pace
 from teinet.live.frames import Frames, Showing
 
 _REPORTS = 20  # that may wait; more than there are kinds
+_TICK = 1e-3  # seconds by which a live source's time grows at least
 _WAITING = 100_000  # frames that may wait at most, however long each may
+_PATIENCE = 10.0  # seconds after which a stalled stream counts as lost, and is opened anew
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each new try, the last one from then on
 
 
@@ -62,8 +64,8 @@ class Reader(threading.Thread):
         ready: is notified, and guards the queue.
         began: `time.monotonic` when the watch began.
         delay: seconds that a frame may wait while a newer one is there, above 0; as many as fit into it may wait.
-        stall: seconds without a frame after which a live source that is open has stalled, above 0; never less than
-            twice the spacing.
+        stall: seconds without a frame, or without an answer when it is opened, after which a live source has stalled,
+            above 0; never less than twice the spacing. A stream counts as lost 10 seconds later.
         fast: read a recording as fast as it can be, and drop nothing.
         patient: try again also when the source cannot be opened at first.
         pauses: seconds before the first, second, ... new try; the last one from then on.
@@ -74,7 +76,7 @@ class Reader(threading.Thread):
         restarts: times at which what was seen before no longer counted: jumps, gaps, new sizes, new connections.
         broken: packets and frames that could not be decoded whole.
         connections: how often it was opened.
-        stalls: how often it was open and sent no frame for long.
+        stalls: how often it sent no frame, or did not open, for long.
         error: why it could not be read at all, or why a recording could not be read to its end, else None.
     """
 
@@ -99,7 +101,8 @@ class Reader(threading.Thread):
         self.done = False
         self._recorded = source.kind == "file"
         self._second: float | None = None  # of the last frame
-        self._heard: float | None = None  # when a live connection last gave a frame; `time.monotonic` seconds
+        self._shown = 0.0  # what was said to be its second
+        self._heard: float | None = None  # when a live source last gave a frame, or was asked; `time.monotonic` seconds
         self._stall, self._stalled = max(stall, 2 * spacing), False
         self._ready, self._began, self._fast = ready, began, fast
         self._most = max(1, round(min(delay / spacing, _WAITING)))
@@ -181,7 +184,16 @@ class Reader(threading.Thread):
         return (self._second or 0.0) if self._recorded else time.monotonic() - self._began
 
     def _read(self) -> None:
-        with self.source.open() as (container, stream):
+        if self.source.kind != "file":
+            self._heard, self._stalled = time.monotonic(), False
+        try:
+            self._read_on()
+        finally:
+            with self._ready:
+                self._heard = None
+
+    def _read_on(self) -> None:
+        with self.source.open(self._stall + _PATIENCE) as (container, stream):
             self.connections += 1
             # what has an end is a recording, wherever it lies; a file is one even where it does not say how long it is
             self._recorded = self.source.kind == "file" or (self.source.kind == "stream" and bool(container.duration))
@@ -196,14 +208,12 @@ class Reader(threading.Thread):
                 since=lambda: time.monotonic() - self._began,
                 last=self._second,
             )
-            if not self._recorded:
-                self._heard, self._stalled = time.monotonic(), False
+            with self._ready:
+                self._heard, self._stalled = None if self._recorded else time.monotonic(), False
             before = self.pace.taken
             try:
                 self._pick(frames)
             finally:
-                with self._ready:
-                    self._heard = None
                 self.broken += frames.broken
             if self._ends() and self.pace.taken == before and not self._stopped.is_set():
                 raise VideoError(self.source.name, "no frame of it can be decoded")
@@ -245,8 +255,14 @@ class Reader(threading.Thread):
                 convert = Converter(*size)
             picture = np.empty((*size, 3), np.uint8)
             convert(frame, picture)
-            self._put(Shot(second, picture, fresh, arrived))
+            self._put(Shot(self._said(second, arrived), picture, fresh, arrived))
             fresh = False
+
+    def _said(self, second: float, arrived: float) -> float:
+        """The second that a frame is told by. What a stream sends at once runs ahead of our clock: then when it came."""
+        if not self._recorded and self.source.kind != "pipe":  # a pipe may be a recording, as fast as it can be read
+            self._shown = second = max(min(second, arrived - self._began), self._shown + _TICK)
+        return second
 
     def _hear(self, now: float) -> None:
         with self._ready:

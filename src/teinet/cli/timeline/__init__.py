@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from teinet.inference.rows import check_rows
     from teinet.recordings.look import Look
 
-    rules = read_rules(args)
+    read_rules(args)  # before anything is loaded
     form = _form(args)
     if args.jobs < 1:
         raise ConfigError(f"--jobs must be at least 1, got {args.jobs}")
@@ -97,12 +97,13 @@ def run(args: argparse.Namespace) -> int:
     output = Output(args.output)
     if args.scores:
         check_scores(args.scores, videos)
-    pages = Pages(args.page, videos, str(args.weights), rules) if args.page else None
+    pages = Pages(args.page, videos, str(args.weights)) if args.page else None
     recognizer = Recognizer.load(args.weights, device=args.device)
+    rules = read_rules(args, recognizer)
     rules.check(recognizer.class_names)
     check_rows(recognizer, span=args.span, hop=args.hop, windows=args.windows)
     if pages is not None:
-        pages.describe(recognizer)
+        pages.describe(recognizer, rules)
     if recognizer.header["licence"]:
         print(printable(f"{args.weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
     for problem in problems:

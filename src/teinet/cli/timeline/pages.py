@@ -25,16 +25,15 @@ class Pages:
         path: a file that ends in .html, for one recording; else a folder, which is made.
         videos: the recordings.
         weights: what to call them.
-        rules: by which events are found.
 
     Raises:
         ConfigError: one file for several recordings, or a place that cannot be written.
     """
 
-    def __init__(self, path: str, videos: Sequence[Path], weights: str, rules: Rules):
+    def __init__(self, path: str, videos: Sequence[Path], weights: str):
         from teinet.recordings.page import page_names
 
-        self._videos, self._weights, self._rules = videos, weights, rules
+        self._videos, self._weights = videos, weights
         self._names = [printable(str(video)) for video in videos]
         single = Path(path).suffix.lower() in (".html", ".htm") and not path.endswith("/") and not Path(path).is_dir()
         if single and len(videos) != 1:
@@ -50,8 +49,9 @@ class Pages:
             raise ConfigError(f"{path}: cannot be written (its folder may not be written)")
         self._entries: dict[int, object] = {}
 
-    def describe(self, recognizer: Recognizer) -> None:
-        """Take what the pages say of the recogniser."""
+    def describe(self, recognizer: Recognizer, rules: Rules) -> None:
+        """Take what the pages say of the recogniser, and by which rules events are found."""
+        self._rules = rules
         self._network = str((recognizer.header.get("architecture") or {}).get("name", "a network"))
         self._licence = recognizer.header.get("licence") or ""
 
