@@ -1,12 +1,13 @@
 """Watches cameras that misbehave for a long time: python benchmarks/soak.py [--steps 100000] [--cameras 6]
 
-The cameras join, leave, stall, send broken frames, change size, jump in time and break off, all by a seed. Every
-picture bears its camera's number and that of the stretch that it belongs to, in its pixels. Beside the watch each
-stretch is stepped through once more by a stream of its own. The run fails where
+The cameras join (every third one late), leave, stall, send broken frames, change size, jump in time and break off, all
+by a seed. Every picture bears its camera's number and that of the stretch that it belongs to, in its pixels. Beside the
+watch each stretch is stepped through once more by a stream of its own. The run fails where
 
 - scores of the watch differ from those of the stretch alone by more than 1e-5, or a step mixes two stretches;
 - frames that were due are neither seen nor counted as dropped, or broken ones are not counted;
-- memory at the end lies more than 5 % above that after a tenth of the steps.
+- memory at the end lies more than 5 % above that after a tenth of the steps;
+- something of all this never happened in 10,000 steps or more.
 
 Writes results/soak-MACHINE.json.
 """
@@ -42,8 +43,11 @@ from teinet.models import create_model
 
 RESULTS = Path(__file__).parent / "results"
 SPACING, RATE = 0.1, 10
+STALL = 0.4  # seconds; a camera has stalled after half of that
+LATE = 5  # how often a camera that joins late is not there
 SIZES = ((24, 32), (32, 24), (40, 40))
 TROUBLE = ("lost", "stall", "broken", "resized", "jump back", "jump on", "late")
+NOTICES = ("connected", "lost", "restarted", "resized", "stalled", "resumed", "begin", "end")
 MOST_GROWTH = 1.05
 
 
@@ -69,8 +73,10 @@ class Camera:
         self.handled = lambda: 0  # frames that the watch has seen or dropped
 
     @contextmanager
-    def open(self) -> Iterator[tuple[SimpleNamespace, SimpleNamespace]]:
+    def open(self, patience: float) -> Iterator[tuple[SimpleNamespace, SimpleNamespace]]:
         self._opened += 1
+        if self._number % 3 == 2 and self._opened <= LATE:
+            raise VideoError(self.name, "not there yet")
         if self._opened > 1 and self._rng.random() < 0.3:  # it stays away for a while
             raise VideoError(self.name, "refused")
         self._stretch += 1
@@ -88,7 +94,7 @@ class Camera:
             if what == "lost":
                 return
             if what == "stall":
-                time.sleep(0.02)
+                time.sleep(STALL)
             elif what == "broken":
                 self.damaged += 1
                 yield SimpleNamespace(decode=_broken)
@@ -162,7 +168,7 @@ def soak(steps: int, cameras: int, seed: int) -> dict:
     parse, watching.Source.parse = watching.Source.parse, made.__getitem__
     try:
         rules = Rules(begin=0.2, end=0.15, least=0.0)  # so that events come and go
-        watch = Watch(recognizer, list(made), delay=1.0, rules=rules)
+        watch = Watch(recognizer, list(made), delay=1.0, rules=rules, patient=True, stall=STALL / 2)
     finally:
         watching.Source.parse = parse
     checked = Checked(watch._stream, [recognizer.stream() for _ in made])
@@ -171,7 +177,7 @@ def soak(steps: int, cameras: int, seed: int) -> dict:
         watched.reader._pauses = (0.01, 0.02, 0.05)
         camera.handled = lambda w=watched: w.steps + w.reader.dropped + w.reader.pace.skipped
     memory: list[tuple[int, float]] = []
-    notices = dict.fromkeys(("connected", "lost", "restarted", "resized", "begin", "end"), 0)
+    notices = dict.fromkeys(NOTICES, 0)
     began = time.perf_counter()
     with Progress(transient=True) as bar:
         task = bar.add_task("soak", total=steps)
@@ -219,6 +225,9 @@ def faults(found: dict) -> list[str]:
         said.append(f"frames are neither seen nor counted: {found['uncounted']}")
     if any(abs(count) > 1 for count in found["broken_uncounted"]):
         said.append(f"broken frames are not counted: {found['broken_uncounted']}")
+    never = [what for what, count in (found["trouble"] | found["notices"]).items() if not count]
+    if never and found["steps"] >= 10_000:
+        said.append(f"never happened: {', '.join(never)}")
     if early and late > MOST_GROWTH * early:
         said.append(f"memory grew from {early:.0f} to {late:.0f} MB")
     return said

@@ -32,6 +32,8 @@ GOOD = {
     "uncounted": [0, 1],
     "broken_uncounted": [0, 0],
     "memory_mb": [(0, 80.0), (10, 100.0), (100, 104.0)],
+    "trouble": {"stall": 0},
+    "notices": {"resumed": 1},
 }
 
 
@@ -43,6 +45,7 @@ GOOD = {
         ({"uncounted": [0, -2]}, "neither seen nor counted"),
         ({"broken_uncounted": [5, 0]}, "broken"),
         ({"memory_mb": [(0, 80.0), (10, 100.0), (100, 106.0)]}, "grew from 100 to 106"),
+        ({"steps": 10_000, "memory_mb": [(1000, 100.0)]}, "never happened: stall"),
     ],
 )
 def test_faults_are_said(change, said):

@@ -259,7 +259,7 @@ class Reader(threading.Thread):
             fresh = False
 
     def _said(self, second: float, arrived: float) -> float:
-        """The second that a frame is told by. What a stream sends at once runs ahead of our clock: then when it came."""
+        """The second that a frame is told by; of what a stream sends at once, ahead of our clock, when it came."""
         if not self._recorded and self.source.kind != "pipe":  # a pipe may be a recording, as fast as it can be read
             self._shown = second = max(min(second, arrived - self._began), self._shown + _TICK)
         return second
