@@ -151,6 +151,35 @@ def test_a_state_is_copied_kept_in_a_file_and_gone_on_with(recognizer, tmp_path)
             near(other.step([picture]).logits, logits)
 
 
+@pytest.mark.parametrize("device", ["meta", "cuda"])
+def test_streams_follow_their_recogniser(device):
+    """Moved by one of its streams or by itself, and back; on "meta", which computes nothing, only where they are."""
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA GPU")
+    recognizer = recogniser_of(network("teinet"))
+    moved, other, stays = (
+        recognizer.stream(),
+        recognizer.stream(state="fp16"),
+        recogniser_of(network("teinet")).stream(),
+    )
+    pictures = film(4)
+    for stream in (moved, other, stays):
+        stream.step(pictures[:1])
+    if device == "meta":
+        recognizer.model.to("meta")
+        moved._follow()
+        places = {tensor.device.type for tensor in (*moved._network.parameters(), *moved._network.buffers())}
+        places |= {tensor.device.type for module in moved.state.past for tensor in module}
+        assert places == {"meta"} and moved.state.frames.tolist() == [1]
+        return
+    moved.to("cuda")
+    for place in ("cuda", "cpu", "cuda"):
+        recognizer.to(place)
+        want = stays.step(pictures[1:2]).scores
+        np.testing.assert_allclose(moved.step(pictures[1:2]).scores, want, atol=1e-4)
+        np.testing.assert_allclose(other.step(pictures[1:2]).scores, want, atol=1e-2)
+
+
 def test_states_of_others_are_refused(recognizer, tmp_path):
     stream = recognizer.stream()
     with pytest.raises(CheckpointError, match="no streams' state"):

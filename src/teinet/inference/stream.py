@@ -123,6 +123,7 @@ class Stream:
     """Recognises N streams frame by frame; `Recognizer.stream` makes it.
 
     The logits of a stream's frame t equal those of frame t of the clip of all its frames so far, as far as rounding.
+    Where the recogniser is moved to another device, its streams follow at their next step.
 
     Of a compiled recogniser (`Recognizer.optimize`) a step of all N streams is one program, made here in some seconds;
     steps of some of them alone, those with a stream's first frame, and `steps` of another K run folded.
@@ -162,7 +163,7 @@ class Stream:
         self.recognizer = recognizer
         self.batch = batch
         self._network = SteppingClassifier(recognizer.model)
-        device = recognizer.device
+        self._device = device = recognizer.device
         frames = torch.zeros(batch, 3, *recognizer.preprocessing.shape, dtype=torch.uint8, device=device)
         past = self._network.blank(frames)
         if is_compiled(recognizer.model):
@@ -188,7 +189,9 @@ class Stream:
         Raises:
             ConfigError: another number of frames than streams, a stream that does not exist, no picture at all, or a
                 picture of another shape or type. The state is as before.
+            CheckpointError: the scores are no numbers.
         """
+        self._follow()
         streams, pictures = self._pictures(frames)
         everyone = len(streams) == self.batch
         rows = torch.tensor(streams)
@@ -218,6 +221,7 @@ class Stream:
         height, width = self.recognizer.preprocessing.shape
         if frames.dim() != 5 or frames.shape[1] < 1 or frames.shape != (self.batch, frames.shape[1], 3, height, width):
             raise ConfigError(f"several steps take ({self.batch}, K, 3, {height}, {width}), got {tuple(frames.shape)}")
+        self._follow()
         device = self.recognizer.device
         fresh = self.state.frames == 0
         logits, self.state.past = self._network(
@@ -251,9 +255,16 @@ class Stream:
         Raises:
             ConfigError: a device that is not on this machine.
         """
-        self._network.to(self.recognizer.to(device).device)
-        self.state = self.state.to(self.recognizer.device)
+        self.recognizer.to(device)
+        self._follow()
         return self
+
+    def _follow(self) -> None:
+        """Go where the recogniser is: buffers and state of a stream are not moved with it."""
+        if self._device != self.recognizer.device:
+            self._device = self.recognizer.device
+            self._network.to(self._device)
+            self.state = self.state.to(self._device)
 
     def _pictures(
         self, frames: Tensor | Sequence[Picture | None] | Mapping[int, Picture]
