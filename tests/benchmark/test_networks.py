@@ -104,6 +104,9 @@ def test_names_and_numbers_that_do_not_exist_are_refused():
     for wrong in ({"network": "teinett"}, {"engine": "fast"}, {"precision": "fp64"}, {"num_frames": 0}, {"size": 8}):
         with pytest.raises(ConfigError):
             Contender(**{"network": "tsn", **wrong})
+    for foreign in ("tsm-authors", "r3d_18"):
+        with pytest.raises(ConfigError, match="has no causal form"):
+            Contender(network=foreign, causal=True)
     with pytest.raises(ConfigError, match="folding is for 2-D"):
         build(Contender(network="r3d_18", backbone="", engine="folded"), torch.device("cpu"))
     assert math.isnan(Cost(Contender(network="tsn")).kept_mb)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from rich.console import Console
 
-from teinet.benchmark.contenders import Contender
+from teinet.benchmark.contenders import Contender, build
 from teinet.benchmark.networks import Cost
 from teinet.cli.bench.networks import show
 from teinet.cli.main import main
+from teinet.models.insertion import is_causal
 
 TINY = (
     "--backbones",
@@ -37,6 +39,19 @@ def test_numbers_a_file_and_a_picture(tmp_path, capsys):
     assert [row["name"] for row in told["networks"]] == ["tsn_resnet10t", "teinet_resnet10t"]
     assert told["machine"]["versions"]["torch"] and told["rounds"] == 2
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_causal_form_is_measured_as_what_it_is(capsys):
+    small = ("--networks", "teinet", "--measure", "latency")
+    costs = []
+    for more in ((), ("--causal",)):
+        assert main(["bench", *TINY, *small, *more, "--json"]) == 0
+        (row,) = json.loads(capsys.readouterr().out)["networks"]
+        assert row["causal"] is bool(more)
+        costs.append((row["parameters"], row["macs"]))
+    assert costs[0] == pytest.approx(costs[1], rel=0.01)  # about the same work, on other frames
+    model = build(Contender(network="teinet", backbone="resnet10t", causal=True), torch.device("cpu"))
+    assert is_causal(model)
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

@@ -36,6 +36,7 @@ class Contender:
             as `Recognizer.optimize` has it.
         precision: the number format; below fp32 of the last two.
         checkpointing: what a training step computes a second time, as `set_gradient_checkpointing` has it.
+        causal: a frame sees those before it alone; of our networks.
 
     Raises:
         ConfigError: a name that does not exist.
@@ -48,6 +49,7 @@ class Contender:
     engine: str = "eager"
     precision: str = "fp32"
     checkpointing: str = "none"
+    causal: bool = False
 
     def __post_init__(self) -> None:
         networks = (*PEERS, *FOREIGN.values())
@@ -58,6 +60,8 @@ class Contender:
                 raise ConfigError(f"no {name} {value!r}; there are {', '.join(valid)}.{nearest(value, valid)}")
         if self.precision != "fp32" and self.engine in ("eager", "inductor") and self.network not in PEERS:
             raise ConfigError(f"precision {self.precision} goes with the engines folded and compiled")
+        if self.causal and self.network in networks:
+            raise ConfigError(f"{self.network} has no causal form")
         if self.num_frames < 1 or self.size < 32:
             raise ConfigError(f"frames must be at least 1 and the size 32, got {self.num_frames} and {self.size}")
 
@@ -83,6 +87,7 @@ def label(c: Contender) -> str:
     """A row's name: network, frames, and the form where it is not the plain one."""
     form = [c.engine] if c.engine != "eager" else []
     form += [c.precision] if c.precision != "fp32" else []
+    form += ["causal"] if c.causal else []
     form += [f"checkpointing {c.checkpointing}"] if c.checkpointing != "none" else []
     return ", ".join([f"{c.name} {c.num_frames}f", *form])
 
@@ -99,7 +104,10 @@ def build(contender: Contender, device: torch.device) -> nn.Module:
     if contender.network in FOREIGN.values():
         model = _foreign(contender).to(device).eval()
     else:
-        model = create_model(contender.name, num_classes=CLASSES, num_frames=contender.num_frames).to(device).eval()
+        model = create_model(
+            contender.name, num_classes=CLASSES, num_frames=contender.num_frames, causal=contender.causal
+        )
+        model = model.to(device).eval()
     if contender.engine == "inductor":
         return _Inductor(model)
     if contender.engine != "eager":

@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="as trained, with norms folded, compiled too; inductor: as trained, compiled (default: eager)",
     )  # fmt: skip
     parser.add_argument("--precisions", default="fp32", metavar="fp32,bf16,fp16", help="default: fp32")
+    parser.add_argument("--causal", action="store_true", help="the causal form, for live video, at whole clips")
     parser.add_argument("--peers", action="store_true", help="also torchvision's 3-D networks, at their own input")
     parser.add_argument("--foreign", action="store_true", help="also TSM as its authors, TEI as a textbook writes it")
     parser.add_argument(
@@ -125,10 +126,17 @@ def rows(args: argparse.Namespace) -> list[Contender]:
             form = {"engine": engine, "precision": precision}
             for backbone in _words(args.backbones, "--backbones"):
                 networks = _words(args.networks, "--networks")
-                if args.foreign and engine == "eager" and precision == "fp32":
+                if args.foreign and not args.causal and engine == "eager" and precision == "fp32":
                     networks += [foreign for ours, foreign in FOREIGN.items() if ours in networks]
                 found += [
-                    Contender(network=network, backbone=backbone, num_frames=number, size=args.size, **form)
+                    Contender(
+                        network=network,
+                        backbone=backbone,
+                        num_frames=number,
+                        size=args.size,
+                        causal=args.causal,
+                        **form,
+                    )
                     for number in frames
                     for network in networks
                 ]
@@ -160,7 +168,15 @@ def show(console: Console, costs: list[Cost], measures: list[str], sizes: dict[s
             "throughput": (f"throughput, {clips} clips at once", "clips/s", "peak MB"),
             "training": (f"training, a step of {clips} {'clip' if clips == 1 else 'clips'}", "ms", "kept MB"),
         }[measure]
-        rows = [(c, published(c.contender.network, c.contender.backbone, c.contender.num_frames)) for c in good]
+        rows = [
+            (
+                c,
+                None
+                if c.contender.causal
+                else published(c.contender.network, c.contender.backbone, c.contender.num_frames),
+            )
+            for c in good
+        ]
         paper = measure != "training" and any(row for _, row in rows)
         table = _table(title, "network", unit, "lowest", "highest", "x TSN", memory, *(["paper"] if paper else []))
         for cost, row in rows:
