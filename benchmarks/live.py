@@ -15,7 +15,7 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from multiprocessing import get_context
@@ -31,6 +31,7 @@ from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.throughput import Spread
 from teinet.data.motion_pairs import MotionPairs, draw_clip
 from teinet.data.play import play
+from teinet.data.transforms import Preprocessing
 from teinet.inference import Recognizer, timeline
 from teinet.inference.rows import Rows, Taken, rows_of
 from teinet.inference.stream import Stream
@@ -39,6 +40,8 @@ from teinet.models import create_model
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("step", "rate", "chunks", "recording")
+BACKBONES, SMALL = ("resnet50", "tf_efficientnet_lite0"), "tf_efficientnet_lite0"
+ENGINES = ("eager", "folded", "compiled")
 FRAMES, SIZE, CLASSES = 8, 224, 27
 RATE = 25  # frames a second of the recordings
 
@@ -46,15 +49,17 @@ RATE = 25  # frames a second of the recordings
 def recognizer(name: str, engine: str, precision: str) -> Recognizer:
     torch.manual_seed(0)
     model = create_model(name, num_classes=CLASSES, num_frames=FRAMES, causal=True)
-    made = Recognizer(model, [f"class {i}" for i in range(CLASSES)])
+    pixels = {"mean": model.data_config["mean"], "std": model.data_config["std"]}
+    pixels = Preprocessing(size=SIZE, short_side=SIZE * 256 // 224, **pixels)
+    made = Recognizer(model, [f"class {i}" for i in range(CLASSES)], preprocessing=pixels)
     return made if engine == "eager" else made.optimize(engine=engine, precision=precision)
 
 
 def step(rounds: int, precision: str) -> dict:
     """Seconds of each, and the ratios within a round; the second TSN shows what noise alone makes of it."""
     found = {}
-    for backbone in ("resnet50", "tf_efficientnet_lite0"):
-        for engine in ("eager", "folded", "compiled"):
+    for backbone in BACKBONES:
+        for engine in ENGINES:
             ours, tsn = (recognizer(f"{kind}_{backbone}", engine, precision) for kind in ("teinet", "tsn"))
             runs = {
                 "step": _stepping(ours),
@@ -111,8 +116,8 @@ def _seconds(run: Callable[[], object]) -> float:
 def rate(steps: int, precision: str) -> dict:
     """From a camera's picture to its scores: cutting, the network, averaging."""
     found = {}
-    for engine in ("eager", "folded", "compiled"):
-        stream = recognizer("teinet_tf_efficientnet_lite0", engine, precision).stream()
+    for engine in ENGINES:
+        stream = recognizer(f"teinet_{SMALL}", engine, precision).stream()
         picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
         delays = []
         for _ in range(steps + 20):
@@ -131,16 +136,14 @@ def rate(steps: int, precision: str) -> dict:
     return found
 
 
-def chunks(
-    rounds: int, frames: int, precision: str, backbones: Sequence[str] = ("resnet50", "tf_efficientnet_lite0")
-) -> dict:
+def chunks(rounds: int, frames: int, precision: str) -> dict:
     """Milliseconds a frame and the ratios within a round; pictures are cut and decoded before either begins.
 
     The second stepping shows what noise alone makes of it; the difference is the largest of all scores.
     """
     found = {}
-    for backbone in backbones:
-        for engine in ("eager", "folded", "compiled"):
+    for backbone in BACKBONES:
+        for engine in ENGINES:
             made = recognizer(f"teinet_{backbone}", engine, precision)
             pictures = torch.randint(0, 256, (frames, 3, SIZE, SIZE), dtype=torch.uint8)
             stream, rows = made.stream(), rows_of(made)
@@ -183,7 +186,7 @@ def recording(minutes: float, hours: float, precision: str) -> dict:
         found = {}
         if copies := round(minutes):
             names = ("folded", "compiled")
-            made = {engine: recognizer("teinet_tf_efficientnet_lite0", engine, precision) for engine in names}
+            made = {engine: recognizer(f"teinet_{SMALL}", engine, precision) for engine in names}
             for each in made.values():
                 timeline(each, one, spacing=0.125)  # compiles, and wakes the machine
             for name, engine in (
@@ -205,7 +208,7 @@ def recording(minutes: float, hours: float, precision: str) -> dict:
 def _look_alone(one: Path, path: Path, seconds: float, precision: str) -> dict:
     """What a process of its own does: compile, wake up, look."""
     keep_freed_memory()
-    made = recognizer("teinet_tf_efficientnet_lite0", "compiled", precision)
+    made = recognizer(f"teinet_{SMALL}", "compiled", precision)
     timeline(made, one, spacing=0.125)
     return _look(made, path, seconds)
 
