@@ -315,6 +315,21 @@ def test_compiled_steps_of_a_baseline():
         assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 
+@pytest.mark.parametrize("state", ["same", "fp16"])
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet"])
+def test_in_sixteen_bits_steps_stay_near_those_of_thirty_two(backbone, state):
+    torch.manual_seed(0)
+    model = teinet.create_model(f"teinet_{backbone}", num_classes=3, num_frames=T, causal=True, shortcut_only=False)
+    torch.nn.init.normal_(model.head.weight)
+    plain = recogniser_of(model.eval())
+    stream, truth = plain.optimize(engine="folded", precision="bf16").stream(2, state=state), plain.stream(2)
+    assert next(stream._network.parameters()).dtype == torch.bfloat16
+    for frames in torch.randint(0, 256, (6, 2, 3, 32, 32), dtype=torch.uint8):
+        ours, theirs = stream.step(frames), truth.step(frames)
+        assert (ours.logits - theirs.logits).abs().max() <= 0.03 * theirs.logits.abs().max()
+        np.testing.assert_allclose(ours.scores.sum(1), 1, atol=1e-6)
+
+
 def test_a_step_that_no_compiler_takes_runs_folded(recognizer, monkeypatch, caplog):
     def fails(*args, **kwargs):
         raise RuntimeError("no such thing\nas a compiler")
