@@ -73,6 +73,7 @@ def test_every_form_tells_the_same_events(place, capsys):
     assert main(words(place, "films/3.mp4")) == 0
     table = capsys.readouterr().out
     assert all(event.label in table and clock(event.start) in table for event in want)
+    assert f"   {clock(6.1)}\n" in table  # how long the video lasts, beside its name
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

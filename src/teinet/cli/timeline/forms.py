@@ -80,7 +80,7 @@ def write_table(timeline: Timeline, file: IO[str]) -> None:
     from rich.text import Text
 
     console = Console(file=file, highlight=False, soft_wrap=True)
-    last = f"   {clock(float(timeline.times[-1]))}" if len(timeline.times) else ""
+    last = f"   {clock(timeline.end)}" if len(timeline.times) else ""
     console.print(Text(printable(timeline.path), style="bold").append(last, style="not bold dim"))
     if not timeline.events:
         console.print(Text("  nothing happens", style="dim"))
