@@ -145,6 +145,13 @@ def test_folds_stand_apart_with_the_interval_of_the_lead(study_file):
     assert "old" in page
 
 
+def test_without_a_reference_no_lead_is_told(study_file):
+    more_in(study_file, reference="")
+    done = made(study_file, {("TSN", "ann"): [0], ("TIM", "ann"): [0]})
+    _, heads, lines = extras(done, errors=0, folds=True, pairs=False)["folds"]
+    assert heads == ["network", "ann", "bob"] and lines[0] == ["TSN", "100.0", "–"]
+
+
 def test_pairs_stand_apart(study_file):
     reversals = [["left", "right"], ["up", "down"]]
     study_file.write_text(

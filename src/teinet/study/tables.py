@@ -104,9 +104,9 @@ def folds_of(done: Done) -> tuple[list[str], list[list[str]]]:
     study, lines = done.study, []
     for network in study.networks:
         top1 = done.folds(network)
-        lead = done.over_folds(network, study.reference) if study.reference else None
-        lines.append([network, *(_percent(top1.get(fold)) for fold in study.folds), _interval(lead)])
-    return ["network", *study.folds, f"− {study.reference} over folds (95 %)"], lines
+        lead = [_interval(done.over_folds(network, study.reference))] if study.reference else []
+        lines.append([network, *(_percent(top1.get(fold)) for fold in study.folds), *lead])
+    return ["network", *study.folds, *([f"− {study.reference} over folds (95 %)"] if study.reference else [])], lines
 
 
 def pairs_of(done: Done) -> tuple[list[str], list[list[str]]]:
