@@ -102,9 +102,7 @@ def compare(study: Study, cell: Cell, committed: str, again: str) -> dict[str, A
     then, now = ([said == true for said, true in zip(r["test"]["predicted"], labels, strict=True)] for r in (old, new))
     lost = sum(a and not b for a, b in zip(then, now))
     gained = sum(b and not a for a, b in zip(then, now))
-    allowed = 2.576 * max(
-        math.sqrt(lost + gained), math.sqrt(2) * _seed_deviation(study, cell, committed) * len(labels)
-    )
+    allowed = 2.576 * math.sqrt(lost + gained)
     return {
         "study": study.name,
         "cell": str(cell),
