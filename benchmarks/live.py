@@ -49,8 +49,8 @@ RATE = 25  # frames a second of the recordings
 def recognizer(name: str, engine: str, precision: str) -> Recognizer:
     torch.manual_seed(0)
     model = create_model(name, num_classes=CLASSES, num_frames=FRAMES, causal=True)
-    pixels = {"mean": model.data_config["mean"], "std": model.data_config["std"]}
-    pixels = Preprocessing(size=SIZE, short_side=SIZE * 256 // 224, **pixels)
+    mean, std = model.data_config["mean"], model.data_config["std"]
+    pixels = Preprocessing(size=SIZE, short_side=SIZE * 256 // 224, mean=mean, std=std)
     made = Recognizer(model, [f"class {i}" for i in range(CLASSES)], preprocessing=pixels)
     return made if engine == "eager" else made.optimize(engine=engine, precision=precision)
 

@@ -33,6 +33,7 @@ from teinet.study.runner import run_cells
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "evidence"
+STUDY, CELLS = "motion_1a.yaml", ("TSN/*/0", "MEM+TIM/*/0")  # where none is named
 
 
 def main() -> int:
@@ -46,7 +47,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if not args.studies:
-        args.studies, args.cells = [str(HERE / "motion_1a.yaml")], ["TSN/*/0", "MEM+TIM/*/0"]
+        args.studies, args.cells = [str(HERE / STUDY)], list(CELLS)
         args.data_root = str(draw_frozen(Path("runs") / "results-check").parent)
     chosen = choose([Study.load(path) for path in args.studies], args.cells, args.results, most=args.most)
     with tempfile.TemporaryDirectory() as folder:

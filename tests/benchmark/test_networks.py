@@ -87,8 +87,9 @@ def test_a_row_is_compared_with_the_tsn_of_its_own_form_only():
 
 def test_table_2_is_the_papers():
     assert len(TABLE_2) == 7
-    assert published("teinet", "resnet50", 8) == (36.5, 46.9)
-    assert published("tsn", "resnet50", 16) is None and published("tsn", "resnet18", 8) is None
+    assert published(Contender(network="teinet")) == (36.5, 46.9)
+    for other in ({"num_frames": 16}, {"backbone": "resnet18"}, {"causal": True}):
+        assert published(Contender(network="tsn", **other)) is None
 
 
 def test_the_picture_has_a_bar_for_each_network_and_measure():

@@ -58,6 +58,11 @@ def test_a_label_that_means_nothing_makes_no_event():
     assert run([(0.1, 0.1)] * 10, Rules())[0][0][:2] == ("begin", "rest")
 
 
+def test_what_means_nothing_may_be_left_to_the_recogniser():
+    assert Rules(begin=0.6).filled(("rest",)) == Rules(begin=0.6, nothing=("rest",))
+    assert Rules(nothing=()).filled(("rest",)).nothing == ()
+
+
 def test_what_is_under_way_can_be_asked_for():
     events = Events(NAMES, Rules(least=0.5))
     assert events.current is None

@@ -20,6 +20,7 @@ from teinet.inference.events import Events, Rules
 from teinet.inference.rows import Row, Span
 from teinet.inference.strip import StripMaker
 from teinet.inference.table import Table
+from teinet.live import Watch
 from teinet.models import set_num_frames
 from tests import miniatures
 from tests.data.test_play import changing, zero_packets
@@ -105,6 +106,19 @@ def test_a_recording_shorter_than_a_clip_still_has_an_answer(tmp_path, causal):
     path = miniatures.write(tmp_path / "short.mp4", 0, length=3, rate=10)
     found = timeline(make("teinet", causal=causal), path, spacing=0.1)
     assert len(found.times) == (3 if causal else 1) and found.scores.shape[1] == 3
+
+
+def test_what_the_weights_call_nothing_makes_no_event(film):
+    rules = Rules(begin=0.0, end=0.0, least=0.0)
+    for nothing, expected in ((["a", "b"], {"c"}), ([], {"a", "b", "c"})):
+        recognizer = make("teinet", causal=True, header={"nothing": nothing})
+        assert recognizer.nothing == tuple(nothing)
+        found = timeline(recognizer, film, spacing=0.2, rules=rules)
+        assert found.events and {event.label for event in found.events} <= expected
+        (watch,) = Watch(recognizer, [str(film)], spacing=0.2, rules=rules)._cameras
+        assert watch.events.rules.nothing == tuple(nothing)
+    everything = timeline(recognizer, film, spacing=0.2, rules=Rules(begin=0.0, end=0.0, least=0.0, nothing=()))
+    assert everything.events == found.events
 
 
 def test_events_are_of_the_scores(film):

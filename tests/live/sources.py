@@ -1,7 +1,9 @@
-"""Sources made up for tests: frames with whatever times, sizes and faults are wanted."""
+"""Sources made up for tests, with whatever times, sizes and faults are wanted; and all that a reader makes of one."""
 
 from __future__ import annotations
 
+import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -11,6 +13,7 @@ import av
 import numpy as np
 
 from teinet.errors import VideoError
+from teinet.live.reader import Reader, Shot
 
 
 def frame(
@@ -64,3 +67,38 @@ class Made:
             container,
             SimpleNamespace(time_base=Fraction(1, 1000), average_rate=Fraction(10), guessed_rate=None, duration=None),
         )
+
+
+def read(source, *, until=None, slow=0.0, **options):
+    """All that a reader gives until it is done, or until `until` says so; and the reader."""
+    ready = threading.Condition()
+    options = {"spacing": 0.1, "pauses": (0.01, 0.02), "delay": 10.0} | options
+    reader = Reader(source, ready=ready, began=time.monotonic(), **options)
+    reader.start()
+    items = []
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        reader.look()
+        with ready:
+            item = reader.take()
+            if item is None:
+                if reader.done:
+                    break
+                ready.wait(0.05)
+                continue
+        items.append(item)
+        if until and until(items):
+            break
+        time.sleep(slow)
+    reader.stop()
+    reader.join(5)
+    assert not reader.is_alive()
+    return items, reader
+
+
+def shots(items):
+    return [item for item in items if isinstance(item, Shot)]
+
+
+def said(items):
+    return [item.what for item in items if not isinstance(item, Shot)]

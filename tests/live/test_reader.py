@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import av
 import numpy as np
@@ -15,42 +14,7 @@ from teinet.data.source import Source
 from teinet.errors import VideoError
 from teinet.live.reader import Reader, Shot
 from tests import miniatures
-from tests.live.sources import BROKEN, Made, frame
-
-
-def read(source, *, until=None, slow=0.0, **options):
-    """All that a reader gives until it is done, or until `until` says so; and the reader."""
-    ready = threading.Condition()
-    options = {"spacing": 0.1, "pauses": (0.01, 0.02), "delay": 10.0} | options
-    reader = Reader(source, ready=ready, began=time.monotonic(), **options)
-    reader.start()
-    items = []
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        reader.look()
-        with ready:
-            item = reader.take()
-            if item is None:
-                if reader.done:
-                    break
-                ready.wait(0.05)
-                continue
-        items.append(item)
-        if until and until(items):
-            break
-        time.sleep(slow)
-    reader.stop()
-    reader.join(5)
-    assert not reader.is_alive()
-    return items, reader
-
-
-def shots(items):
-    return [item for item in items if isinstance(item, Shot)]
-
-
-def said(items):
-    return [item.what for item in items if not isinstance(item, Shot)]
+from tests.live.sources import BROKEN, Made, frame, read, said, shots
 
 
 @pytest.fixture(scope="module")
@@ -273,47 +237,6 @@ def test_a_recording_that_stops_before_its_end_broke_off():
     assert str(reader.error) == "made: broke off at 0.1 of 60.0 s"
 
 
-@pytest.mark.parametrize("resumes", [True, False])
-def test_a_recording_whose_connection_breaks_is_read_on_or_broke_off(tmp_path, resumes):
-    """A server closes the first connection after half of the file; one that knows ranges gives the rest when asked."""
-    path = tmp_path / "film.mp4"
-    noise = np.random.default_rng(0).integers(0, 256, (50, 64, 64, 3), dtype=np.uint8)
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as out:
-        stream = out.add_stream("mpeg4", rate=10)
-        stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
-        for picture in noise:
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        out.mux(stream.encode())
-    data = path.read_bytes()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            begin = int(self.headers["Range"].removeprefix("bytes=").rstrip("-")) if resumes else 0
-            self.send_response(206 if resumes else 200)
-            if resumes:
-                self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
-            self.send_header("Content-Length", str(len(data) - begin))
-            self.end_headers()
-            self.wfile.write(data[begin:] if begin else data[: len(data) // 2])
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
-        items, reader = read(Source.parse(f"http://127.0.0.1:{server.server_address[1]}/film.mp4"), fast=True)
-    finally:
-        server.shutdown()
-        server.server_close()
-    if resumes:
-        assert said(items) == ["connected", "finished"]
-        assert len(shots(items)) + reader.broken == 50 and shots(items)[-1].time == pytest.approx(4.9, abs=1e-3)
-    else:
-        assert said(items) == ["connected", "lost"]
-        assert "broke off" in str(reader.error)
-
-
 def test_a_source_that_stalls_is_let_be_and_said():
     goes_on = threading.Event()
 
@@ -357,33 +280,6 @@ def test_what_is_said_of_a_recording_has_its_own_time():
 def test_a_fault_of_ours_is_said_and_ends_the_thread():
     _, reader = read(Made([[frame(0.0), RuntimeError("unheard of")]]))
     assert "unheard of" in str(reader.error) and reader.done
-
-
-def test_what_a_stream_begins_with_is_seen(tmp_path):
-    """FFmpeg looks at the first packets to find out what comes; they are a recording's beginning, with its keyframe."""
-    path = miniatures.write(tmp_path / "film.ts", 3, length=60, rate=10)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(path.read_bytes())
-
-        def log_message(self, *args):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
-        address = f"http://127.0.0.1:{server.server_address[1]}/film.ts"
-        items, _ = read(Source.parse(address), delay=60.0, until=lambda items: len(shots(items)) == 60)
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert len(shots(items)) == 60
-    # they all came at once: none is told by a second that is still to come
-    told = [shot.time for shot in shots(items)]
-    assert told == sorted(told) and told[-1] < 5.0
 
 
 def test_a_source_that_does_not_open_is_said():

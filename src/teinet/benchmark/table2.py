@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from teinet.benchmark.contenders import Contender
+
 
 class Row(NamedTuple):
     """Milliseconds of one clip, clips a second."""
@@ -24,6 +26,7 @@ TABLE_2 = {
 }
 
 
-def published(network: str, backbone: str, num_frames: int) -> Row | None:
-    """The paper's figures of a network, which are of ResNet-50."""
-    return TABLE_2.get((network, num_frames)) if backbone == "resnet50" else None
+def published(contender: Contender) -> Row | None:
+    """The paper's figures of a network, which are of ResNet-50 and two-sided."""
+    known = contender.backbone == "resnet50" and not contender.causal
+    return TABLE_2.get((contender.network, contender.num_frames)) if known else None

@@ -6,7 +6,6 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from teinet.inference import Recognizer
     from teinet.inference.events import Rules
 
 
@@ -31,14 +30,13 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_rules(args: argparse.Namespace, recognizer: Recognizer | None = None) -> Rules:
-    """The rules that the arguments say; what they leave open, the recogniser.
+def read_rules(args: argparse.Namespace) -> Rules:
+    """The rules that the arguments say; what means nothing they may leave to the recogniser.
 
     Raises:
         ConfigError: a value out of its range.
     """
     from teinet.inference.events import Rules
 
-    known = recognizer.nothing if recognizer is not None else ()
-    nothing = known if args.nothing is None else tuple(args.nothing)
+    nothing = None if args.nothing is None else tuple(args.nothing)
     return Rules(begin=args.begin, end=args.end, least=args.least, nothing=nothing)

@@ -82,9 +82,8 @@ def run(args: argparse.Namespace) -> int:
     from teinet.inference import Recognizer
     from teinet.live import Watch
 
-    read_rules(args)  # before anything is loaded
+    rules = read_rules(args)
     recognizer = Recognizer.load(args.weights, device=args.device)
-    rules = read_rules(args, recognizer)
     if recognizer.header["licence"]:
         print(printable(f"{args.weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
     if args.optimize:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +49,7 @@ class Rules:
         begin: the score at which it begins, 0 to 1, at least `end`.
         end: the score below which it ends; between the two whatever is under way goes on.
         least: seconds that it must last, at least 0; shorter ones are left out.
-        nothing: labels that mean that nothing happens, and make no event.
+        nothing: labels that mean that nothing happens and make no event; None leaves it to the recogniser (`filled`).
 
     Raises:
         ConfigError: a value out of its range.
@@ -58,7 +58,7 @@ class Rules:
     begin: float = 0.5
     end: float = 0.35
     least: float = 0.5
-    nothing: tuple[str, ...] = ()
+    nothing: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.end <= self.begin <= 1:
@@ -66,13 +66,17 @@ class Rules:
         if not self.least >= 0:
             raise ConfigError(f"the least length of an event must be at least 0 s, got {self.least:g}")
 
+    def filled(self, nothing: tuple[str, ...]) -> Rules:
+        """The same, with these labels for nothing where that was left open."""
+        return replace(self, nothing=nothing) if self.nothing is None else self
+
     def check(self, class_names: Sequence[str]) -> None:
         """Find out whether the labels that mean nothing exist.
 
         Raises:
             ConfigError: one does not; the message offers the nearest one.
         """
-        for label in self.nothing:
+        for label in self.nothing or ():
             if label not in class_names:
                 raise ConfigError(
                     f"there is no class {label!r} to mean that nothing happens.{nearest(label, class_names)}"
@@ -94,7 +98,7 @@ class Events:
     """
 
     def __init__(self, class_names: Sequence[str], rules: Rules | None = None):
-        self.rules = rules or Rules()
+        self.rules = (rules or Rules()).filled(())
         self.rules.check(class_names)
         self._names = list(class_names)
         self._possible = np.array([name not in self.rules.nothing for name in self._names])

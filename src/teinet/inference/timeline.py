@@ -124,7 +124,7 @@ def timeline(
         recognizer: of any network.
         video: a file.
         spacing: seconds between the frames that the network takes; None takes that of its training.
-        rules: when events begin and end; None takes the usual ones, with what the recogniser says is nothing.
+        rules: when events begin and end.
         span: from frame to frame: how many of the last frames a score averages over, at least 1; None takes T.
         hop: windows: frames from one to the next, 1 to T; None takes half of T.
         windows: whether a causal network looks at windows too.
@@ -144,7 +144,7 @@ def timeline(
         OSError: `partial` cannot be written.
     """
     spacing = spacing_for(recognizer, spacing)
-    rules = rules or Rules(nothing=recognizer.nothing)
+    rules = (rules or Rules()).filled(recognizer.nothing)
     Events(recognizer.class_names, rules)  # finds a label that does not exist before all the work
     work = _Work(recognizer, spacing, rows_of(recognizer, span=span, hop=hop, windows=windows), strip)
     keeper = None

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import av
 
-_TICK = 1e-3  # seconds by which a live source's time grows at least
+TICK = 1e-3  # seconds by which a live source's time grows at least
 _RATE = 25.0  # frames a second, where the source does not say
 
 
@@ -76,7 +76,7 @@ class LiveClock:
                     second = stamp + self._offset
                     self._apart = (stamp - before) / (self._missing + 1)
             self._stamp, self._missing = stamp, 0
-        floor = self._last + _TICK
+        floor = self._last + TICK
         self._last = max(self._since() if second is None else second, floor)
         if stamp is not None and second is None:
             self._offset = self._last - stamp

@@ -15,10 +15,9 @@ from teinet.data.picture import Converter, is_transposed
 from teinet.data.source import Source, hidden
 from teinet.errors import VideoError
 from teinet.inference.pace import Pace
-from teinet.live.frames import Frames, Showing
+from teinet.live.frames import TICK, Frames, Showing
 
 _REPORTS = 20  # that may wait; more than there are kinds
-_TICK = 1e-3  # seconds by which a live source's time grows at least
 _WAITING = 100_000  # frames that may wait at most, however long each may
 _PATIENCE = 10.0  # seconds after which a stalled stream counts as lost, and is opened anew
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each new try, the last one from then on
@@ -261,7 +260,7 @@ class Reader(threading.Thread):
     def _said(self, second: float, arrived: float) -> float:
         """The second that a frame is told by; of what a stream sends at once, ahead of our clock, when it came."""
         if not self._recorded and self.source.kind != "pipe":  # a pipe may be a recording, as fast as it can be read
-            self._shown = second = max(min(second, arrived - self._began), self._shown + _TICK)
+            self._shown = second = max(min(second, arrived - self._began), self._shown + TICK)
         return second
 
     def _hear(self, now: float) -> None:

@@ -101,7 +101,7 @@ class Watch:
         sources: as `Source.parse` reads them; each name once.
         spacing: seconds between the frames that the network takes; None takes that of its training.
         span: how many of the last frames a score averages over, at least 1; None takes T. Not with windows.
-        rules: when events begin and end; None takes the usual ones, with what the recogniser says is nothing.
+        rules: when events begin and end.
         delay: seconds that a frame may wait for the network while a newer one is there, above 0.
         fast: read recordings as fast as they can be, and drop nothing; else at their own speed.
         patient: wait also for a source that is not there at first.
@@ -186,7 +186,7 @@ class Watch:
                 ),
                 WindowRows(recognizer, together=1) if self._stream is None else None,
                 Span(recognizer.num_frames if self._stream is None else self._stream.span),
-                Events(recognizer.class_names, rules or Rules(nothing=recognizer.nothing)),
+                Events(recognizer.class_names, (rules or Rules()).filled(recognizer.nothing)),
             )
             for source in found
         ]

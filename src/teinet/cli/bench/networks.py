@@ -168,15 +168,7 @@ def show(console: Console, costs: list[Cost], measures: list[str], sizes: dict[s
             "throughput": (f"throughput, {clips} clips at once", "clips/s", "peak MB"),
             "training": (f"training, a step of {clips} {'clip' if clips == 1 else 'clips'}", "ms", "kept MB"),
         }[measure]
-        rows = [
-            (
-                c,
-                None
-                if c.contender.causal
-                else published(c.contender.network, c.contender.backbone, c.contender.num_frames),
-            )
-            for c in good
-        ]
+        rows = [(c, published(c.contender)) for c in good]
         paper = measure != "training" and any(row for _, row in rows)
         table = _table(title, "network", unit, "lowest", "highest", "x TSN", memory, *(["paper"] if paper else []))
         for cost, row in rows:

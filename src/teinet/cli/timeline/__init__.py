@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from teinet.inference.rows import check_rows
     from teinet.recordings.look import Look
 
-    read_rules(args)  # before anything is loaded
+    rules = read_rules(args)
     form = _form(args)
     if args.jobs < 1:
         raise ConfigError(f"--jobs must be at least 1, got {args.jobs}")
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         check_scores(args.scores, videos)
     pages = Pages(args.page, videos, str(args.weights)) if args.page else None
     recognizer = Recognizer.load(args.weights, device=args.device)
-    rules = read_rules(args, recognizer)
+    rules = rules.filled(recognizer.nothing)
     rules.check(recognizer.class_names)
     check_rows(recognizer, span=args.span, hop=args.hop, windows=args.windows)
     if pages is not None:

@@ -1,0 +1,85 @@
+"""Recordings and streams at an address: a connection that breaks, a beginning that comes all at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import av
+import numpy as np
+import pytest
+
+from teinet.data.source import Source
+from tests import miniatures
+from tests.live.sources import read, said, shots
+
+
+@contextmanager
+def served(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """A server's address, which answers each request so."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            answer(self)
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_a_recording_whose_connection_breaks_is_read_on_or_broke_off(tmp_path, resumes):
+    """A server closes the first connection after half of the file; one that knows ranges gives the rest when asked."""
+    path = tmp_path / "film.mp4"
+    noise = np.random.default_rng(0).integers(0, 256, (50, 64, 64, 3), dtype=np.uint8)
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as out:
+        stream = out.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
+        for picture in noise:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode())
+    data = path.read_bytes()
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        begin = int(request.headers["Range"].removeprefix("bytes=").rstrip("-")) if resumes else 0
+        request.send_response(206 if resumes else 200)
+        if resumes:
+            request.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")
+        request.send_header("Content-Length", str(len(data) - begin))
+        request.end_headers()
+        request.wfile.write(data[begin:] if begin else data[: len(data) // 2])
+
+    with served(answer) as address:
+        items, reader = read(Source.parse(f"{address}/film.mp4"), fast=True)
+    if resumes:
+        assert said(items) == ["connected", "finished"]
+        assert len(shots(items)) + reader.broken == 50 and shots(items)[-1].time == pytest.approx(4.9, abs=1e-3)
+    else:
+        assert said(items) == ["connected", "lost"]
+        assert "broke off" in str(reader.error)
+
+
+def test_what_a_stream_begins_with_is_seen(tmp_path):
+    """FFmpeg looks at the first packets to find out what comes; they are a recording's beginning, with its keyframe."""
+    path = miniatures.write(tmp_path / "film.ts", 3, length=60, rate=10)
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.end_headers()
+        request.wfile.write(path.read_bytes())
+
+    with served(answer) as address:
+        items, _ = read(Source.parse(f"{address}/film.ts"), delay=60.0, until=lambda items: len(shots(items)) == 60)
+    assert len(shots(items)) == 60
+    # they all came at once: none is told by a second that is still to come
+    told = [shot.time for shot in shots(items)]
+    assert told == sorted(told) and told[-1] < 5.0
