@@ -74,13 +74,12 @@ def test_an_error_that_repeats_the_address_tells_no_password(monkeypatch):
     assert "ss@" not in said and "hidden" not in said and "moved to http://other/y" in said
 
 
-def test_a_stream_that_does_not_answer_is_said_in_words(monkeypatch):
-    monkeypatch.setattr("teinet.data.source._PATIENCE", 0.2)
+def test_a_stream_that_does_not_answer_is_said_in_words():
     with socket.create_server(("127.0.0.1", 0)) as server:  # takes the connection, and says nothing
         silent = Source.parse(f"http://127.0.0.1:{server.getsockname()[1]}/x.ts")
         with (
             pytest.raises(VideoError, match=r"cannot be opened \(no answer for 0\.2 s\)"),
-            silent.open(),
+            silent.open(patience=0.2),
         ):
             pass
 
