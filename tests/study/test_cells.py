@@ -16,6 +16,7 @@ from teinet.study.cell import run_cell, run_folder
 from teinet.study.plan import Study
 from teinet.study.results import Done
 from teinet.study.tables import cells_of, fill, markdown, rows
+from teinet.training.folder import alone_in
 from teinet.training.state import read_log
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -203,3 +204,17 @@ def test_a_stopped_study_goes_on_where_it_was(study_file, words, capsys):
     after = read_log(log)
     assert len(after) == 80 and after[: len(before)] == before  # what was learnt was not learnt again
     capsys.readouterr()
+
+
+def test_a_cell_that_was_killed_before_its_first_state_begins_anew(study_file, words, capsys):
+    study = Study.load(study_file)
+    folder = run_folder(study_file.parent / "work", study, study.cell("TIM/ann/0"))
+    folder.mkdir(parents=True)
+    (folder / "log.csv").write_text("half of it\n")
+    (folder / "run.json").write_text("{}")
+    one = ["study", "cell", str(study_file), "TIM/ann/0", *words, "--threads", "1", "--workers", "0"]
+    with alone_in(folder):  # it still trains
+        assert main(one) == 2
+    assert "another process trains in" in capsys.readouterr().err and (folder / "log.csv").exists()
+    assert main(one) == 0
+    assert len(read_log(folder / "log.csv")) == 2

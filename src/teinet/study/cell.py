@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from teinet.evaluation.scores import Scores
 from teinet.evaluation.session import Plan, digest, test
 from teinet.models.checkpoint import weights_file
 from teinet.study.plan import Cell, Study
-from teinet.training.folder import FACTS
+from teinet.training.folder import FACTS, alone_in
 from teinet.training.parts import precision
 from teinet.training.recipe import Recipe
 from teinet.training.run import train
@@ -59,7 +60,11 @@ def run_cell(
     recipe = study.recipe_of(cell, data_root=data_root, backbone_weights=backbone_weights)
     run = replace(recipe.run, output=str(folder.parent), name=folder.name, threads=threads, workers=workers)
     recipe = replace(recipe, run=run).with_absolute_paths()
-    train(recipe, resume=folder if (folder / STATE).is_file() else None, console=console)
+    resume = (folder / STATE).is_file()
+    if not resume and folder.exists():  # it was ended within its first epoch
+        with alone_in(folder):
+            shutil.rmtree(folder)
+    train(recipe, resume=folder if resume else None, console=console)
     began = time.monotonic()
     forwards = _tested(folder, recipe, study.views_of(cell), backwards=False)
     tests = {"test": forwards}
