@@ -7,6 +7,11 @@ tells what stepping does, beside --two-sided RUN what sight of the next frame do
 (`Rules`) is chosen for each network from a fixed grid by the mean of F1 at overlaps 0.1, 0.25 and 0.5 on the recordings
 of --tune, and then measured on those of --report; no file may be in both. Neither should be among what the networks
 were trained on: that, only you can see to. Delays count what a network must wait for, not what it takes to compute.
+
+--across COLUMN, instead of --tune and --report, is for folds: each network is named with the value of the column whose
+recordings it did not learn from (--causal 1=RUN --causal 2=RUN ...), looks at those alone, and takes the rules that are
+best on the recordings of the other values, each seen by its own network. All recordings are reported together. A value
+named again begins the next set of networks, such as another seed's.
 Writes results/recordings-NAME.json.
 """
 
@@ -81,58 +86,87 @@ def quality(report: SegmentReport) -> float:
 
 
 def choose(
-    looked: Sequence[Looked], class_names: Sequence[str], nothing: tuple[str, ...], *, step: float
+    seen: Sequence[tuple[Sequence[Looked], Sequence[str]]], nothing: tuple[str, ...], *, step: float
 ) -> tuple[Rules, float]:
-    """The best rules of the grid on these recordings, the first of those that are alike, and how good they are."""
+    """The best rules of the grid on these recordings, the first of those that are alike, and how good they are.
+
+    Args:
+        seen: recordings as networks saw them, with the networks' class names; the mean over networks decides.
+        nothing: labels that mean that nothing happens.
+        step: of the grid of the frame accuracy, seconds.
+    """
     grid = (
         Rules(begin=begin, end=round(share * begin, 3), least=least, nothing=nothing)
         for begin, share, least in product(BEGIN, END, LEAST)
     )
-    rated = [(rules, quality(measured(looked, class_names, rules, step=step))) for rules in grid]
+    rated = [(r, mean(quality(measured(looked, names, r, step=step)) for looked, names in seen)) for r in grid]
     return max(rated, key=lambda pair: pair[1])
 
 
-def run(weights: str, args: argparse.Namespace, *, causal: bool, windows: bool) -> dict:
-    """All about one network, looking at windows or going on from frame to frame."""
-    recognizer = Recognizer.load(weights)
-    nothing = recognizer.nothing if args.nothing is None else tuple(args.nothing)
-    if is_causal(recognizer.model) is not causal:
-        raise SystemExit(
-            f"{weights} is {'two-sided' if causal else 'causal'}, not {'causal' if causal else 'two-sided'}"
+class Network:
+    """One network of the command line, and how it looks."""
+
+    def __init__(self, weights: str, kind: str, args: argparse.Namespace):
+        self.weights, self.kind, self.args = weights, kind, args
+        self.recognizer = recognizer = Recognizer.load(weights)
+        if is_causal(recognizer.model) is (kind == "two-sided"):
+            is_one, wanted = ("two-sided", "causal") if kind != "two-sided" else ("causal", "two-sided")
+            raise SystemExit(f"{weights} is {is_one}, not {wanted}")
+        self.nothing = recognizer.nothing if args.nothing is None else tuple(args.nothing)
+        Rules(nothing=self.nothing).check(recognizer.class_names)
+        self.windows = kind != "causal"
+
+    def recordings(self, selection: str) -> list[Recording]:
+        """Those of the list that a selection names."""
+        names, args = self.recognizer.class_names, self.args
+        return read_annotations(
+            args.annotations, class_names=names, nothing=self.nothing, selection=selection, root=args.root
         )
-    Rules(nothing=nothing).check(recognizer.class_names)
-    names = recognizer.class_names
-    tuning, reported = (
-        read_annotations(args.annotations, class_names=names, nothing=nothing, selection=selection, root=args.root)
-        for selection in (args.tune, args.report)
-    )
+
+    def look(self, recordings: Sequence[Recording]) -> tuple[list[Looked], float]:
+        """See `look`."""
+        how = {"hop": self.args.hop, "windows": True} if self.windows else {"span": self.args.span}
+        return look(self.recognizer, recordings, self.args.every, **how)
+
+    def to_dict(self) -> dict:
+        """What it is."""
+        file, frames = weights_file(self.weights).resolve(), self.recognizer.num_frames
+        hop, span = self.args.hop or max(1, frames // 2), self.args.span or frames
+        return {
+            "run": file.parent.name,
+            "weights": file.name,
+            "sha256": digest(file)[:16],
+            "causal": self.kind != "two-sided",
+            "windows": self.windows,
+            "num_frames": frames,
+            "spacing": self.args.every or self.recognizer.spacing,
+            **({"hop": hop} if self.windows else {"span": span}),
+        }
+
+
+def say(title: str, rules: Sequence[Rules], report: SegmentReport) -> None:
+    """Prints what was found."""
+    Console().print(title, style="bold", markup=False)
+    for each in rules:
+        Console().print(f"rules: {', '.join(f'{k} {v}' for k, v in asdict(each).items() if v != ())}", markup=False)
+    print_report(report, Console())
+
+
+def of_one(weights: str, kind: str, args: argparse.Namespace) -> dict:
+    """All about one network: its rules of --tune, measured on --report."""
+    network = Network(weights, kind, args)
+    tuning, reported = network.recordings(args.tune), network.recordings(args.report)
     if both := {r.path for r in tuning} & {r.path for r in reported}:
         raise SystemExit(f"{len(both)} recordings are in --tune and in --report, such as {min(both)}")
-    every = args.every or recognizer.spacing
-    how = {"hop": args.hop, "windows": True} if windows else {"span": args.span}
-    seen, _ = look(recognizer, tuning, args.every, **how)
-    rules, tuned = choose(seen, names, nothing, step=args.step)
-    seen, speed = look(recognizer, reported, args.every, **how)
+    names = network.recognizer.class_names
+    seen, _ = network.look(tuning)
+    rules, tuned = choose([(seen, names)], network.nothing, step=args.step)
+    seen, speed = network.look(reported)
     report = measured(seen, names, rules, step=args.step)
-    kind = f"{'causal' if causal else 'two-sided'}, {'windows' if windows else 'stepping'}"
-    Console().print(f"{weights} ({kind})", style="bold", markup=False)
-    Console().print(f"rules: {', '.join(f'{k} {v}' for k, v in asdict(rules).items() if v != ())}", markup=False)
-    print_report(report, Console())
-    file = weights_file(weights).resolve()
+    say(f"{weights} ({kind})", [rules], report)
     return {
-        "run": file.parent.name,
-        "weights": file.name,
-        "sha256": digest(file)[:16],
-        "causal": causal,
-        "windows": windows,
-        "num_frames": recognizer.num_frames,
-        "spacing": every,
+        **network.to_dict(),
         "lag": round(seen[0].lag, 4),
-        **(
-            {"hop": args.hop or max(1, recognizer.num_frames // 2)}
-            if windows
-            else {"span": args.span or recognizer.num_frames}
-        ),
         "rules": asdict(rules),
         "tuning": {"recordings": len(tuning), "mean_f1": round(tuned, 4)},
         "times_real_time": round(speed, 2),
@@ -140,11 +174,58 @@ def run(weights: str, args: argparse.Namespace, *, causal: bool, windows: bool) 
     }
 
 
+def of_folds(weights: dict[str, str], kind: str, args: argparse.Namespace) -> dict:
+    """All about the networks of folds: the rules of each are chosen by the others; reported together."""
+    networks = {value: Network(file, kind, args) for value, file in weights.items()}
+    seen = {value: network.look(network.recordings(f"{args.across}={value}"))[0] for value, network in networks.items()}
+    rules, recordings, found = {}, [], []
+    for value, network in networks.items():
+        others = [(seen[v], other.recognizer.class_names) for v, other in networks.items() if v != value]
+        rules[value], _ = choose(others, network.nothing, step=args.step)
+        names = network.recognizer.class_names
+        for each in seen[value]:
+            events = events_of(each.times, each.scores, each.begins, names, rules[value])
+            recordings.append(each.recording)
+            found.append(detections(events, each.times, least=rules[value].least, lag=each.lag))
+    if twice := len(recordings) - len({r.path for r in recordings}):
+        raise SystemExit(f"{twice} recordings are of several values of {args.across!r}")
+    report = measure(recordings, found, step=args.step)
+    say(f"{len(networks)} networks by {args.across} ({kind})", list(rules.values()), report)
+    return {
+        "networks": {value: network.to_dict() for value, network in networks.items()},
+        "causal": kind != "two-sided",
+        "windows": kind != "causal",
+        "rules": {value: asdict(each) for value, each in rules.items()},
+        "report": report.to_dict(),
+    }
+
+
+def sets_of(named: Sequence[str]) -> list[dict[str, str]]:
+    """`VALUE=RUN`s as sets that name each value once."""
+    sets: list[dict[str, str]] = []
+    for word in named:
+        value, mark, file = word.partition("=")
+        if not (value and mark and file):
+            raise SystemExit(f"{word!r}: with --across a network is named VALUE=RUN")
+        free = next((one for one in sets if value not in one), None)
+        if free is None:
+            sets.append({value: file})
+        else:
+            free[value] = file
+    if sets and len(sets[0]) < 2:
+        raise SystemExit("--across chooses the rules of one value by the others: name a second VALUE=RUN")
+    for one in sets:
+        if missing := sets[0].keys() - one.keys():
+            raise SystemExit(f"--across: the second network of {', '.join(one)} has none for {', '.join(missing)}")
+    return sets
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("annotations", type=Path, help="csv with path, start, end, label and a column to select by")
-    parser.add_argument("--tune", required=True, metavar="COLUMN=VALUES", help="recordings that rules are chosen on")
-    parser.add_argument("--report", required=True, metavar="COLUMN=VALUES", help="recordings that are reported")
+    parser.add_argument("--tune", metavar="COLUMN=VALUES", help="recordings that rules are chosen on")
+    parser.add_argument("--report", metavar="COLUMN=VALUES", help="recordings that are reported")
+    parser.add_argument("--across", metavar="COLUMN", help="of folds, instead of --tune and --report")
     parser.add_argument("--causal", action="append", default=[], metavar="WEIGHTS", help="a run or a weights file")
     parser.add_argument("--two-sided", action="append", default=[], metavar="WEIGHTS", help="likewise")
     parser.add_argument(
@@ -165,16 +246,19 @@ def main() -> None:
         parser.error("--span is for networks of --causal alone; windows have --hop")
     if args.hop is not None and not (args.windows or args.two_sided):
         parser.error("--hop is for networks of --windows and --two-sided; those of --causal have --span")
+    if bool(args.across) is bool(args.tune or args.report) or bool(args.tune) is not bool(args.report):
+        parser.error("say --tune and --report, or --across alone")
+    kinds = {"causal": args.causal, "causal, windows": args.windows, "two-sided": args.two_sided}
     try:
-        networks = [run(weights, args, causal=True, windows=False) for weights in args.causal]
-        networks += [run(weights, args, causal=True, windows=True) for weights in args.windows]
-        networks += [run(weights, args, causal=False, windows=True) for weights in args.two_sided]
+        if args.across:
+            networks = [of_folds(one, kind, args) for kind, named in kinds.items() for one in sets_of(named)]
+        else:
+            networks = [of_one(weights, kind, args) for kind, named in kinds.items() for weights in named]
     except TeinetError as error:
         raise SystemExit(str(error)) from None
     said = {
         "annotations": args.annotations.name,
-        "tune": args.tune,
-        "report": args.report,
+        **({"across": args.across} if args.across else {"tune": args.tune, "report": args.report}),
         "machine": machine(),
         "networks": networks,
     }

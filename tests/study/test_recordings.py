@@ -77,7 +77,7 @@ def test_the_rules_chosen_are_those_that_fit(script):
     scores = np.stack([score, np.full(100, 0.04)], 1)
     recording = Recording(path="a", seconds=10, segments=(Segment(label="a", start=2, end=4),))
     looked = [script["Looked"](recording, times, scores, times == 0, lag=0.0)]
-    rules, quality = script["choose"](looked, ["a", "b"], (), step=0.1)
+    rules, quality = script["choose"]([(looked, ["a", "b"])], (), step=0.1)
     assert rules.begin == 0.6 and quality == 1
 
 
@@ -102,6 +102,42 @@ def test_a_whole_run_writes_what_it_measured(place, monkeypatch, tmp_path):
     assert one["report"]["recordings"] == one["tuning"]["recordings"] == 2
     assert one["report"]["overall"]["segments"] == 12 and said["machine"]["processor"]
     assert str(place) not in json.dumps(said)
+
+
+def test_across_folds_the_rules_of_one_are_chosen_by_the_others(place, monkeypatch, tmp_path):
+    causal, two = place / "causal.safetensors", place / "two.safetensors"
+    folds = [word for kind, file in (("--causal", causal), ("--two-sided", two)) for value in ("val", "test")
+             for word in (kind, f"{value}={file}")]  # fmt: skip
+    output = ("--output", tmp_path, "--name")
+    call(monkeypatch, place / "annotations.csv", "--across", "split", *folds, *output, "across")
+    for tune, report in (("val", "test"), ("test", "val")):
+        parts = ("--tune", f"split={tune}", "--report", f"split={report}")
+        call(monkeypatch, place / "annotations.csv", "--causal", causal, "--two-sided", two, *parts, *output, report)
+    said, test, val = (json.loads((tmp_path / f"recordings-{n}.json").read_text()) for n in ("across", "test", "val"))
+    assert said["across"] == "split" and "tune" not in said and len(said["networks"]) == 2
+    for one, of_test, of_val in zip(said["networks"], test["networks"], val["networks"]):
+        assert one["rules"] == {"val": of_val["rules"], "test": of_test["rules"]}
+        assert one["report"]["recordings"] == 4
+        for count in ("segments", "events", "false_alarms", "seconds"):
+            parts = [n["report"]["overall"][count] for n in (of_test, of_val)]
+            assert one["report"]["overall"][count] == pytest.approx(sum(parts), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["val=A", "test=A", "val=A"], "the second network of val has none for test"),
+        (["val=A"], "name a second"),
+        (["A"], "named VALUE=RUN"),
+        (["val=A", "test=A", "--tune", "split=val"], None),
+    ],
+)
+def test_folds_that_are_not_whole_are_refused(place, monkeypatch, words, reason, capsys):
+    named = [w for word in words for w in (["--causal", word] if "A" in word else [word])]
+    named = [w.replace("A", str(place / "causal.safetensors")) for w in named]
+    with pytest.raises(SystemExit, match=reason):
+        call(monkeypatch, place / "annotations.csv", "--across", "split", *named)
+    assert reason is not None or "or --across alone" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
