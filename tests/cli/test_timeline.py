@@ -224,9 +224,20 @@ def test_what_is_wrong_with_a_recording_is_said_everywhere(place, tmp_path, caps
     assert "could not be decoded" not in (tmp_path / "pages" / "3.html").read_text()
 
 
-def test_two_videos_have_no_common_subtitles(place, capsys):
+def test_two_videos_have_subtitles_each(place, tmp_path, capsys):
     assert main(words(place, "films", format="vtt")) == 2
-    assert "WebVTT belongs to one video; 2 were named" in capsys.readouterr().err
+    said = "--output holds one video's; 2 were named. Name a folder: --output FOLDER/"
+    assert said in capsys.readouterr().err
+    assert main(words(place, "films", output=tmp_path / "both.vtt")) == 2
+    assert "both.vtt holds one video's; 2 were named" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    assert main(words(place, "films", format="vtt", output=tmp_path / "cues")) == 0
+    table = capsys.readouterr().out
+    assert "3.mp4" in table and "4.mp4" in table
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["3.vtt", "4.vtt", "cues"]
+    for name in ("3", "4"):
+        assert main(words(place, f"films/{name}.mp4", format="vtt")) == 0
+        assert (tmp_path / "cues" / f"{name}.vtt").read_text() == capsys.readouterr().out
 
 
 def test_what_means_nothing_makes_no_event(place, capsys):

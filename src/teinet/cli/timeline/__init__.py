@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from teinet.cli.optimize import add_optimize_option
 from teinet.cli.rules import add_rules, read_rules
 from teinet.cli.text import printable
-from teinet.cli.timeline.forms import FORMS, check_scores, write_scores, writer
+from teinet.cli.timeline.forms import FORMS, check_place, write_scores, write_subtitles, writer
 from teinet.cli.timeline.output import Output, partial_folder
 from teinet.cli.timeline.progress import Progress, shown
 from teinet.cli.truth import Truth, add_truth
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from teinet.inference import Recognizer
     from teinet.inference.timeline import Timeline
     from teinet.recordings.look import Look
+
+_SUBTITLES = (".vtt",)
+_SCORES = (".npz", ".csv")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", choices=FORMS, default=None, help="default: table, or what --output's suffix says")
     parser.add_argument("--json", action="store_true", help="the same as --format json")
-    parser.add_argument("--output", default=None, help="write to this file (.json, .csv, .vtt or text)")
+    parser.add_argument(
+        "--output",
+        default=None,
+        metavar="FILE|FOLDER",
+        help="write to this file (.json, .csv, .vtt or text); with --format vtt, for several videos, a folder",
+    )
     parser.add_argument(
         "--page",
         default=None,
@@ -92,11 +100,16 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--jobs must be at least 1, got {args.jobs}")
     problems: list[str] = []
     videos = find_videos(args.videos, problems)
-    if form == "vtt" and len(videos) != 1:
-        raise ConfigError(f"WebVTT belongs to one video; {len(videos)} were named. Take --format csv or json")
-    output = Output(args.output)
+    takers: list[Callable[[int, Timeline], None]] = []
+    if form == "vtt" and len(videos) > 1:  # a file for each; the table is printed beside them
+        check_place("--output", args.output or "", videos, _SUBTITLES)
+        takers.append(_each_to(args.output, videos, _SUBTITLES, write_subtitles))
+        form, output = "table", Output(None)
+    else:
+        output = Output(args.output)
     if args.scores:
-        check_scores(args.scores, videos)
+        check_place("--scores", args.scores, videos, _SCORES)
+        takers.append(_each_to(args.scores, videos, _SCORES, write_scores))
     pages = Pages(args.page, videos, str(args.weights)) if args.page else None
     recognizer = Recognizer.load(args.weights, device=args.device)
     rules = rules.filled(recognizer.nothing)
@@ -123,9 +136,6 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.anew:
         _forget(look, videos)
-    takers: list[Callable[[int, Timeline], None]] = []
-    if args.scores:
-        takers.append(_scores_to(args.scores, videos))
     if pages is not None:
         takers.append(pages.take)
     if truth is not None:
@@ -190,10 +200,13 @@ def _forget(look: Look, videos: Sequence[Path]) -> None:
         look.partials.rmdir()
 
 
-def _scores_to(path: str, videos: Sequence[Path]) -> Callable[[int, Timeline], None]:
+def _each_to(
+    path: str, videos: Sequence[Path], suffixes: Sequence[str], write: Callable[[Timeline, Path], None]
+) -> Callable[[int, Timeline], None]:
+    """What writes a file for each video: `path` where it has one of the suffixes, else inside it, with the first."""
     from teinet.recordings.page import page_names
 
-    if Path(path).suffix.lower() in (".npz", ".csv"):
-        return lambda number, timeline: write_scores(timeline, Path(path))
-    names = [Path(path) / f"{name.removesuffix('.html')}.npz" for name in page_names(videos)]
-    return lambda number, timeline: write_scores(timeline, names[number])
+    if Path(path).suffix.lower() in suffixes:
+        return lambda number, timeline: write(timeline, Path(path))
+    names = [Path(path) / f"{name.removesuffix('.html')}{suffixes[0]}" for name in page_names(videos)]
+    return lambda number, timeline: write(timeline, names[number])

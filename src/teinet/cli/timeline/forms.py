@@ -90,15 +90,16 @@ def write_table(timeline: Timeline, file: IO[str]) -> None:
     console.print()
 
 
-def check_scores(path: str, videos: Sequence[Path]) -> None:
-    """See that scores can be written to a path.
+def check_place(option: str, path: str, videos: Sequence[Path], suffixes: Sequence[str]) -> None:
+    """See that an option's path takes a file for each video: a file by its suffix, or a folder, which is made.
 
     Raises:
         ConfigError: one file for several videos, or a folder that cannot be made.
     """
-    if Path(path).suffix.lower() in (".npz", ".csv"):
+    if not path or Path(path).suffix.lower() in suffixes:
         if len(videos) != 1:
-            raise ConfigError(f"--scores {path} holds one video's; {len(videos)} were named. Name a folder")
+            named = f"{option} {path}".strip()
+            raise ConfigError(f"{named} holds one video's; {len(videos)} were named. Name a folder: {option} FOLDER/")
         folder = Path(path).parent
     else:
         folder = Path(path)
@@ -106,6 +107,13 @@ def check_scores(path: str, videos: Sequence[Path]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def write_subtitles(timeline: Timeline, path: Path) -> None:
+    """Write a whole file of WebVTT."""
+    with replacing(path) as part, open(part, "w", encoding="utf-8") as file:
+        file.write("WEBVTT\n")
+        write_vtt(timeline, file)
 
 
 def write_scores(timeline: Timeline, path: Path) -> None:
