@@ -218,3 +218,16 @@ def test_a_cell_that_was_killed_before_its_first_state_begins_anew(study_file, w
     assert "another process trains in" in capsys.readouterr().err and (folder / "log.csv").exists()
     assert main(one) == 0
     assert len(read_log(folder / "log.csv")) == 2
+
+
+def test_what_clips_are_clustered_by_is_checked_before_training(study_file, words, capsys):
+    said = yaml.safe_load(study_file.read_text())
+    study_file.write_text(yaml.safe_dump(said | {"cluster": ["subjct"]}))
+    cell = ["study", "cell", str(study_file), "TSN/ann/0", *words, "--threads", "1", "--workers", "0"]
+    assert main(cell) == 2
+    assert "no column 'subjct', by which" in capsys.readouterr().err
+    assert not (study_file.parent / "work").exists()
+    study_file.write_text(yaml.safe_dump(said | {"cluster": ["path"]}))  # which every list has
+    assert main(cell) == 0
+    result = json.loads((study_file.parent / "results" / "tiny" / "tsn--ann--0.json").read_text())
+    assert result["clusters"] == result["clips"] == [f"{w}-ann-{k}.mp4" for w in ("left", "right") for k in range(3)]

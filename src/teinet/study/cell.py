@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 
 from teinet.benchmark.machine import machine
+from teinet.data.clips import ClipList
 from teinet.data.splits import load_splits, read_config
 from teinet.data.views import Views
 from teinet.errors import ConfigError
@@ -60,6 +61,7 @@ def run_cell(
     recipe = study.recipe_of(cell, data_root=data_root, backbone_weights=backbone_weights)
     run = replace(recipe.run, output=str(folder.parent), name=folder.name, threads=threads, workers=workers)
     recipe = replace(recipe, run=run).with_absolute_paths()
+    names = _Names(study, recipe)
     resume = (folder / STATE).is_file()
     if not resume and folder.exists():  # it was ended within its first epoch
         with alone_in(folder):
@@ -87,7 +89,7 @@ def run_cell(
         },
         "curve": {name: [_number(row[name]) for row in log] for name in _CURVE},
         "class_names": list(forwards.class_names),
-        **_clips(study, recipe, forwards),
+        **names.of(load_splits(recipe.data)[forwards.meta["split"]]),
         "labels": forwards.labels.tolist(),
         **{name: _what_it_said(scores) for name, scores in tests.items()},
     }
@@ -145,22 +147,33 @@ def _what_it_said(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _clips(study: Study, recipe: Recipe, scores: Scores) -> dict[str, list[str]]:
-    """Of each test clip its name, below the list's folder and with its span, and what it is drawn together with."""
-    home = Path(str(recipe.data.path))
-    home = home if home.is_dir() else home.parent
-    clips = load_splits(recipe.data)[scores.meta["split"]]
-    columns = {(row.path, row.start, row.end): row.fields() for row in read_config(recipe.data).rows}
-    names, clusters = [], []
-    for i, path in enumerate(clips.paths):
-        start, end = clips.span(i)
-        name = Path(path).relative_to(home).as_posix() if Path(path).is_relative_to(home) else Path(path).name
-        names.append(name if start is None else f"{name} {start}-{end}")
-        fields = columns[path, start, end]
-        if missing := [column for column in study.cluster if column not in fields]:
-            raise ConfigError(f"{recipe.data.path} has no column {missing[0]!r}, by which {study.file} clusters clips")
-        clusters.append(" / ".join(fields[column] for column in study.cluster) or names[-1])
-    return {"clips": names, "clusters": clusters}
+class _Names:
+    """Of a clip its name, below the list's folder and with its span, and what it is drawn together with.
+
+    Raises:
+        ConfigError: the list lacks a column that the study clusters clips by.
+    """
+
+    def __init__(self, study: Study, recipe: Recipe):
+        home = Path(str(recipe.data.path))
+        home = home if home.is_dir() else home.parent
+        self._of: dict[tuple, tuple[str, str]] = {}
+        for row in read_config(recipe.data).rows:
+            below = Path(row.path).is_relative_to(home)
+            path = Path(row.path).relative_to(home).as_posix() if below else Path(row.path).name
+            name = path if row.start is None else f"{path} {row.start}-{row.end}"
+            fields = {"path": path, **row.fields()}
+            if missing := [column for column in study.cluster if column not in fields]:
+                raise ConfigError(
+                    f"{recipe.data.path} has no column {missing[0]!r}, by which {study.file} clusters clips"
+                )
+            cluster = " / ".join(fields[column] for column in study.cluster) or name
+            self._of[row.path, row.start, row.end] = name, cluster
+
+    def of(self, clips: ClipList) -> dict[str, list[str]]:
+        """All of a list."""
+        known = [self._of[path, *clips.span(i)] for i, path in enumerate(clips.paths)]
+        return {"clips": [name for name, _ in known], "clusters": [cluster for _, cluster in known]}
 
 
 def _number(text: str) -> float | None:
