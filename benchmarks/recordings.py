@@ -27,15 +27,17 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import track
+from rich.table import Table
 
 from teinet import Recognizer
 from teinet.benchmark.machine import machine
 from teinet.cli.truth import print_report
 from teinet.data.annotations import Recording, read_annotations
 from teinet.errors import TeinetError
-from teinet.evaluation.segments import SegmentReport, detections, measure
+from teinet.evaluation.segments import Detection, SegmentReport, detections, measure
 from teinet.evaluation.session import digest
 from teinet.inference import timeline
 from teinet.inference.events import Rules
@@ -71,13 +73,18 @@ def look(
     return found, sum(r.seconds for r in recordings) / max(time.perf_counter() - began, 1e-9)
 
 
-def measured(looked: Sequence[Looked], class_names: Sequence[str], rules: Rules, *, step: float) -> SegmentReport:
-    """The measures of some recordings under some rules."""
+def found_in(looked: Sequence[Looked], class_names: Sequence[str], rules: Rules) -> list[list[Detection]]:
+    """What is detected in each recording under some rules."""
     found = []
     for each in looked:
         events = events_of(each.times, each.scores, each.begins, class_names, rules)
         found.append(detections(events, each.times, least=rules.least, lag=each.lag))
-    return measure([each.recording for each in looked], found, step=step)
+    return found
+
+
+def measured(looked: Sequence[Looked], class_names: Sequence[str], rules: Rules, *, step: float) -> SegmentReport:
+    """The measures of some recordings under some rules."""
+    return measure([each.recording for each in looked], found_in(looked, class_names, rules), step=step)
 
 
 def quality(report: SegmentReport) -> float:
@@ -85,22 +92,21 @@ def quality(report: SegmentReport) -> float:
     return mean(value or 0.0 for value in report.overall.f1.values())
 
 
-def choose(
-    seen: Sequence[tuple[Sequence[Looked], Sequence[str]]], nothing: tuple[str, ...], *, step: float
-) -> tuple[Rules, float]:
-    """The best rules of the grid on these recordings, the first of those that are alike, and how good they are.
-
-    Args:
-        seen: recordings as networks saw them, with the networks' class names; the mean over networks decides.
-        nothing: labels that mean that nothing happens.
-        step: of the grid of the frame accuracy, seconds.
-    """
+def rate(
+    looked: Sequence[Looked], class_names: Sequence[str], nothing: tuple[str, ...], *, step: float
+) -> dict[Rules, float]:
+    """How good each rule of the grid is on these recordings."""
     grid = (
         Rules(begin=begin, end=round(share * begin, 3), least=least, nothing=nothing)
         for begin, share, least in product(BEGIN, END, LEAST)
     )
-    rated = [(r, mean(quality(measured(looked, names, r, step=step)) for looked, names in seen)) for r in grid]
-    return max(rated, key=lambda pair: pair[1])
+    return {rules: quality(measured(looked, class_names, rules, step=step)) for rules in grid}
+
+
+def best_of(rated: Sequence[dict[Rules, float]]) -> tuple[Rules, float]:
+    """The rules with the highest mean over several ratings, the first of those that are alike, and that mean."""
+    means = {rules: mean(each[rules] for each in rated) for rules in rated[0]}
+    return max(means.items(), key=lambda pair: pair[1])
 
 
 class Network:
@@ -160,7 +166,7 @@ def of_one(weights: str, kind: str, args: argparse.Namespace) -> dict:
         raise SystemExit(f"{len(both)} recordings are in --tune and in --report, such as {min(both)}")
     names = network.recognizer.class_names
     seen, _ = network.look(tuning)
-    rules, tuned = choose([(seen, names)], network.nothing, step=args.step)
+    rules, tuned = best_of([rate(seen, names, network.nothing, step=args.step)])
     seen, speed = network.look(reported)
     report = measured(seen, names, rules, step=args.step)
     say(f"{weights} ({kind})", [rules], report)
@@ -178,15 +184,13 @@ def of_folds(weights: dict[str, str], kind: str, args: argparse.Namespace) -> di
     """All about the networks of folds: the rules of each are chosen by the others; reported together."""
     networks = {value: Network(file, kind, args) for value, file in weights.items()}
     seen = {value: network.look(network.recordings(f"{args.across}={value}"))[0] for value, network in networks.items()}
+    names = {value: network.recognizer.class_names for value, network in networks.items()}
+    rated = {value: rate(seen[value], names[value], n.nothing, step=args.step) for value, n in networks.items()}
     rules, recordings, found = {}, [], []
-    for value, network in networks.items():
-        others = [(seen[v], other.recognizer.class_names) for v, other in networks.items() if v != value]
-        rules[value], _ = choose(others, network.nothing, step=args.step)
-        names = network.recognizer.class_names
-        for each in seen[value]:
-            events = events_of(each.times, each.scores, each.begins, names, rules[value])
-            recordings.append(each.recording)
-            found.append(detections(events, each.times, least=rules[value].least, lag=each.lag))
+    for value in networks:
+        rules[value], _ = best_of([each for other, each in rated.items() if other != value])
+        recordings += [each.recording for each in seen[value]]
+        found += found_in(seen[value], names[value], rules[value])
     if twice := len(recordings) - len({r.path for r in recordings}):
         raise SystemExit(f"{twice} recordings are of several values of {args.across!r}")
     report = measure(recordings, found, step=args.step)
@@ -218,6 +222,25 @@ def sets_of(named: Sequence[str]) -> list[dict[str, str]]:
         if missing := sets[0].keys() - one.keys():
             raise SystemExit(f"--across: the second network of {', '.join(one)} has none for {', '.join(missing)}")
     return sets
+
+
+def say_means(networks: Sequence[dict]) -> None:
+    """Prints the mean of each kind of network."""
+    table = Table(box=SIMPLE_HEAD, title="means, in %, delays in s", pad_edge=False)
+    for head in ("kind", "networks", "F1@10", "F1@25", "F1@50", "detected", "delay", "false/h", "frames right"):
+        table.add_column(head, justify="left" if head == "kind" else "right")
+    for causal, windows in sorted({(n["causal"], n["windows"]) for n in networks}, reverse=True):
+        alike = [n["report"]["overall"] for n in networks if (n["causal"], n["windows"]) == (causal, windows)]
+        rows = [
+            (*o["f1"].values(), o["detected"], o["delay_mean"], o["false_alarms_per_hour"], o["accuracy"])
+            for o in alike
+        ]
+        known = [[value for value in column if value is not None] for column in zip(*rows)]
+        scale = (100, 100, 100, 100, 1, 1, 100)
+        cells = [f"{k * mean(column):.1f}" if column else "-" for k, column in zip(scale, known)]
+        kind = f"{'causal' if causal else 'two-sided'}, {'windows' if windows else 'frame by frame'}"
+        table.add_row(kind, str(len(alike)), *cells)
+    Console().print(table)
 
 
 def main() -> None:
@@ -256,6 +279,7 @@ def main() -> None:
             networks = [of_one(weights, kind, args) for kind, named in kinds.items() for weights in named]
     except TeinetError as error:
         raise SystemExit(str(error)) from None
+    say_means(networks)
     said = {
         "annotations": args.annotations.name,
         **({"across": args.across} if args.across else {"tune": args.tune, "report": args.report}),

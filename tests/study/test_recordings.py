@@ -77,7 +77,7 @@ def test_the_rules_chosen_are_those_that_fit(script):
     scores = np.stack([score, np.full(100, 0.04)], 1)
     recording = Recording(path="a", seconds=10, segments=(Segment(label="a", start=2, end=4),))
     looked = [script["Looked"](recording, times, scores, times == 0, lag=0.0)]
-    rules, quality = script["choose"]([(looked, ["a", "b"])], (), step=0.1)
+    rules, quality = script["best_of"]([script["rate"](looked, ["a", "b"], (), step=0.1)])
     assert rules.begin == 0.6 and quality == 1
 
 
