@@ -227,7 +227,7 @@ def sets_of(named: Sequence[str]) -> list[dict[str, str]]:
 def say_means(networks: Sequence[dict]) -> None:
     """Prints the mean of each kind of network."""
     table = Table(box=SIMPLE_HEAD, title="means, in %, delays in s", pad_edge=False)
-    for head in ("kind", "networks", "F1@10", "F1@25", "F1@50", "detected", "delay", "false/h", "frames right"):
+    for head in ("kind", "of", "F1@10", "F1@25", "F1@50", "detected", "delay", "false/h", "accuracy"):
         table.add_column(head, justify="left" if head == "kind" else "right")
     for causal, windows in sorted({(n["causal"], n["windows"]) for n in networks}, reverse=True):
         alike = [n["report"]["overall"] for n in networks if (n["causal"], n["windows"]) == (causal, windows)]
@@ -238,7 +238,7 @@ def say_means(networks: Sequence[dict]) -> None:
         known = [[value for value in column if value is not None] for column in zip(*rows)]
         scale = (100, 100, 100, 100, 1, 1, 100)
         cells = [f"{k * mean(column):.1f}" if column else "-" for k, column in zip(scale, known)]
-        kind = f"{'causal' if causal else 'two-sided'}, {'windows' if windows else 'frame by frame'}"
+        kind = f"{'causal' if causal else 'two-sided'}, {'windows' if windows else 'stepping'}"
         table.add_row(kind, str(len(alike)), *cells)
     Console().print(table)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from teinet.evaluation.scores import Scores
 from teinet.evaluation.session import Plan, digest, test
 from teinet.models.checkpoint import weights_file
 from teinet.study.plan import Cell, Study
-from teinet.training.folder import FACTS, alone_in
+from teinet.training.folder import FACTS, empty_folder
 from teinet.training.parts import precision
 from teinet.training.recipe import Recipe
 from teinet.training.run import train
@@ -64,8 +63,7 @@ def run_cell(
     names = _Names(study, recipe)
     resume = (folder / STATE).is_file()
     if not resume and folder.exists():  # it was ended within its first epoch
-        with alone_in(folder):
-            shutil.rmtree(folder)
+        empty_folder(folder)
     train(recipe, resume=folder if resume else None, console=console)
     began = time.monotonic()
     forwards = _tested(folder, recipe, study.views_of(cell), backwards=False)
