@@ -53,13 +53,12 @@ LEAST = (0.0, 0.1, 0.2, 0.5, 1.0)  # seconds
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """One recording seen by one network: times, scores, begins and lag as in `Timeline`."""
+    """One recording seen by one network: reaches, scores and begins as in `Timeline`."""
 
     recording: Recording
-    times: np.ndarray
+    reaches: np.ndarray
     scores: np.ndarray
     begins: np.ndarray
-    lag: float
 
 
 def look(
@@ -69,7 +68,7 @@ def look(
     began, found = time.perf_counter(), []
     for recording in track(recordings, description="looking", console=Console(stderr=True), transient=True):
         seen = timeline(recognizer, recording.path, spacing=every, **options)
-        found.append(Looked(recording, seen.times, seen.scores, seen.begins, seen.lag))
+        found.append(Looked(recording, seen.reaches, seen.scores, seen.begins))
     return found, sum(r.seconds for r in recordings) / max(time.perf_counter() - began, 1e-9)
 
 
@@ -77,8 +76,8 @@ def found_in(looked: Sequence[Looked], class_names: Sequence[str], rules: Rules)
     """What is detected in each recording under some rules."""
     found = []
     for each in looked:
-        events = events_of(each.times, each.scores, each.begins, class_names, rules)
-        found.append(detections(events, each.times, least=rules.least, lag=each.lag))
+        events = events_of(each.reaches, each.scores, each.begins, class_names, rules)
+        found.append(detections(events, each.reaches, least=rules.least))
     return found
 
 
@@ -172,7 +171,6 @@ def of_one(weights: str, kind: str, args: argparse.Namespace) -> dict:
     say(f"{weights} ({kind})", [rules], report)
     return {
         **network.to_dict(),
-        "lag": round(seen[0].lag, 4),
         "rules": asdict(rules),
         "tuning": {"recordings": len(tuning), "mean_f1": round(tuned, 4)},
         "times_real_time": round(speed, 2),

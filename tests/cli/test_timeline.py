@@ -190,20 +190,47 @@ def test_subtitles_begin_as_they_must_also_without_a_cue(place, capsys):
     assert capsys.readouterr().out == "WEBVTT\n"
 
 
+def timeline_of(events) -> Timeline:
+    names, scores = tuple({event.label: None for event in events}), np.zeros((0, 1))
+    reaches, begins = np.zeros((0, 2)), np.zeros(0, bool)
+    return Timeline(
+        path="a.mp4", class_names=names, reaches=reaches, scores=scores, events=events, spacing=1, begins=begins
+    )
+
+
 def test_subtitles_are_in_order_of_their_start():
     """Times ran backwards after 6 s; an event of no length lasts a millisecond."""
     spans = [(5.0, 6.0), (1.0, 2.5), (3.0, 3.0)]
     events = tuple(Event(label="a", start=s, end=e, score=0.5, peak=1.0) for s, e in spans)
-    nothing = np.zeros(0)
-    found = Timeline(
-        path="a.mp4", class_names=("a",), times=nothing, scores=nothing, events=events, spacing=1, lag=0, begins=nothing
-    )
+    found = timeline_of(events)
     write_vtt(found, out := io.StringIO())
     assert [line for line in out.getvalue().splitlines() if "-->" in line] == [
         "00:00:01.000 --> 00:00:02.500",
         "00:00:03.000 --> 00:00:03.001",
         "00:00:05.000 --> 00:00:06.000",
     ]
+
+
+def test_a_label_of_several_lines_ends_no_cue():
+    label = "one\n\nNOTE <b>two</b> & --> \x1b[1m"
+    write_vtt(timeline_of((Event(label=label, start=1.0, end=2.0, score=0.5, peak=1.0),)), out := io.StringIO())
+    assert out.getvalue().splitlines() == [
+        "",
+        "00:00:01.000 --> 00:00:02.000",
+        "one NOTE &lt;b&gt;two&lt;/b&gt; &amp; --&gt; ?[1m 50 %",
+    ]
+
+
+def test_what_the_weights_call_nothing_can_be_asked_for(place, tmp_path, capsys):
+    recognizer = teinet.Recognizer.load(place / "weights.safetensors")
+    recognizer.header["nothing"] = NAMES
+    recognizer.save(tmp_path / "quiet.safetensors")
+    said = []
+    for more in ((), ("--nothing", ""), ("--nothing", NAMES[1])):
+        rest = words(place, "films/3.mp4")[2:]
+        assert main(["timeline", str(tmp_path / "quiet.safetensors"), *rest, "--json", *more]) == 0
+        said.append({event["label"] for event in json.loads(capsys.readouterr().out)[0]["events"]})
+    assert not said[0] and len(said[1]) > 1 and NAMES[1] not in said[2]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

@@ -67,6 +67,20 @@ def test_a_faster_network_sees_the_same(place, capsys):
     assert said[0] == said[1] and said[0]
 
 
+def test_a_signal_before_it_watches_ends_it_cleanly(place, monkeypatch, capsys):
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("teinet.inference.Recognizer.load", interrupted)
+    assert main(words(place)) == 0
+    assert capsys.readouterr().err == "stopped before anything was watched\n"
+
+
+def test_a_shipped_name_that_is_nearly_right_is_offered(capsys):
+    assert main(["watch", "fights_causl", "x.mp4"]) == 2
+    assert "no such file. Did you mean 'fights_causal'?" in capsys.readouterr().err
+
+
 def test_the_size_of_the_state_is_said_first(place, capsys):
     kilobytes = []
     for more in ((), ("--state", "fp16")):

@@ -46,6 +46,31 @@ def test_a_file_cut_off_ends_before_its_stated_end(videos, tmp_path):
     assert condition.end == pytest.approx(frames / 25, abs=0.1)
 
 
+def late(path, seconds: float = 50.0, length: int = 50):
+    """Pictures at 10 a second whose first one stands at `seconds`, as in the middle piece of a longer recording."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"bf": "0"})
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for count in range(length):
+            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 5 * count % 256, np.uint8), format="rgb24")
+            frame.pts = round(10 * seconds) + count
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "webm", "flv", "mp4", "ts"])
+def test_a_recording_whose_clock_begins_late_states_how_long_it_lasts(tmp_path, suffix):
+    if suffix == "webm":
+        path = late(tmp_path / "film.mkv").rename(tmp_path / "film.webm")
+    else:
+        path = late(tmp_path / f"film.{suffix}")
+    condition = Condition()
+    seconds = [second for second, _ in play(path, condition=condition)]
+    assert seconds[0] == pytest.approx(0, abs=2e-3) and condition.end == pytest.approx(5.0, abs=2e-3)
+    assert promised_length(path) == pytest.approx(5.0, abs=0.15)  # a transport stream says where its last frame begins
+
+
 def test_sound_that_lasts_longer_promises_no_pictures(ffmpeg, videos, tmp_path):
     path = tmp_path / "sound.mp4"
     sound = ("-f", "lavfi", "-i", "sine=duration=9", "-i", videos["b_frames.mp4"])

@@ -16,7 +16,7 @@ def run(rows, rules=None, step=0.25):
     events = Events(NAMES, rules or Rules(nothing=("rest",)))
     found = []
     for k, (wave, clap) in enumerate(rows):
-        found += events.feed(k * step, np.array([1 - wave - clap, wave, clap]))
+        found += events.feed((k * step, k * step), np.array([1 - wave - clap, wave, clap]))
     found += events.finish()
     return [(c.what, c.event.label, c.event.start, c.event.end) for c in found], found
 
@@ -53,6 +53,22 @@ def test_what_goes_on_to_the_end_ends_there():
     assert told[-1] == ("end", "wave", 0.0, 1.0)
 
 
+def test_at_the_ends_of_a_stream_an_event_reaches_its_first_and_last_frame():
+    """Windows of 0.75 s; a stream of three, then one that begins at 9 s."""
+    events, told = Events(NAMES, Rules(least=0.3, nothing=("rest",))), []
+    for first, wave in ((0.0, 0.9), (0.5, 0.1), (1.0, 0.9), (9.0, 0.1), (9.5, 0.9)):
+        told += events.feed((first, first + 0.75), np.array([1 - wave, wave, 0]), begins=first in (0.0, 9.0))
+    told += events.finish()
+    assert [(c.what, c.event.start, c.event.end) for c in told] == [
+        ("begin", 0.0, 0.375),  # from its first frame on; the middle is where its scores belong
+        ("end", 0.0, 0.375),
+        ("begin", 1.375, 1.75),  # long enough with the frames up to its stream's end alone
+        ("end", 1.375, 1.75),
+        ("begin", 9.875, 10.25),
+        ("end", 9.875, 10.25),
+    ]
+
+
 def test_a_label_that_means_nothing_makes_no_event():
     assert run([(0.1, 0.1)] * 10)[0] == []
     assert run([(0.1, 0.1)] * 10, Rules())[0][0][:2] == ("begin", "rest")
@@ -67,7 +83,7 @@ def test_what_is_under_way_can_be_asked_for():
     events = Events(NAMES, Rules(least=0.5))
     assert events.current is None
     for k in range(3):
-        events.feed(k / 4, np.array([0.0, 1.0, 0.0]))
+        events.feed((k / 4, k / 4), np.array([0.0, 1.0, 0.0]))
         assert (events.current is not None) == (k == 2)
     assert events.current.to_dict() == {"label": "wave", "start": 0.0, "end": 0.5, "score": 1.0, "peak": 1.0}
 
@@ -77,6 +93,8 @@ def test_rules_that_cannot_hold_are_refused():
         ({"begin": 0.3, "end": 0.4}, "end <= begin"),
         ({"begin": 1.5}, "<= 1"),
         ({"least": -1}, "at least 0 s"),
+        ({"least": float("inf")}, "finite"),
+        ({"least": float("nan")}, "finite"),
     ]:
         with pytest.raises(ConfigError, match=words):
             Rules(**options)

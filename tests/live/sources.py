@@ -63,6 +63,7 @@ class Made:
             raise script
         packets = (Packet(item) for item in script)
         container = SimpleNamespace(duration=self.duration, start_time=0, demux=lambda stream: packets)
+        container.format = SimpleNamespace(name="made")
         yield (
             container,
             SimpleNamespace(time_base=Fraction(1, 1000), average_rate=Fraction(10), guessed_rate=None, duration=None),

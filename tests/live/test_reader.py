@@ -14,6 +14,7 @@ from teinet.data.source import Source
 from teinet.errors import VideoError
 from teinet.live.reader import Reader, Shot
 from tests import miniatures
+from tests.data.test_play import late
 from tests.live.sources import BROKEN, Made, frame, read, said, shots
 
 
@@ -235,6 +236,30 @@ def test_a_recording_that_stops_before_its_end_broke_off():
     items, reader = read(Made([[frame(0.0), frame(0.1)]], duration=60_000_000), fast=True)
     assert said(items) == ["connected", "lost"] and items[-1].why == "broke off at 0.1 of 60.0 s; given up"
     assert str(reader.error) == "made: broke off at 0.1 of 60.0 s"
+
+
+def test_a_file_that_was_cut_off_is_lost_at_its_end(tmp_path):
+    """Of 30 s the first half of the bytes; whole, and with a clock that begins at 50 s, it is read to its end."""
+    whole = late(tmp_path / "whole.mkv", length=300)
+    items, reader = read(Source.parse(str(whole)), fast=True)
+    assert said(items) == ["connected", "finished"] and reader.error is None
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    items, reader = read(Source.parse(str(cut)), fast=True)
+    assert said(items) == ["connected", "lost"] and "of 30.0 s; given up" in items[-1].why
+    assert shots(items) and "broke off" in str(reader.error)
+
+
+def test_a_recording_whose_times_ran_backwards_may_end_anywhere():
+    script = [frame(0.0), frame(0.1), frame(0.0), frame(0.1)]
+    items, reader = read(Made([script], kind="file", duration=60_000_000), fast=True)
+    assert said(items) == ["connected", "restarted", "finished"] and reader.error is None
+
+
+def test_what_is_told_of_a_pipe_stands_in_the_order_of_its_time():
+    items, _ = read(Made([[frame(i / 10) for i in range(40)]], kind="pipe"), fast=True)
+    assert said(items) == ["connected", "finished"] and shots(items)[-1].time == pytest.approx(3.9, abs=0.05)
+    assert items[-1].time >= shots(items)[-1].time
 
 
 def test_a_source_that_stalls_is_let_be_and_said():

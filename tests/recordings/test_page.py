@@ -28,11 +28,10 @@ def recording(count: int, events: tuple[Event, ...] = (), length: float = 7200.0
     return Timeline(
         path="x.mp4",
         class_names=tuple(NASTY),
-        times=times,
+        reaches=np.stack([times, times], 1),
         scores=scores,
         events=events,
         spacing=0.25,
-        lag=0.0,
         begins=np.arange(count) == 0,
         until=length,
         strip=maker.strip,

@@ -59,12 +59,12 @@ def place(tmp_path_factory) -> Path:
 def test_events_from_kept_scores_are_the_timelines(place, script, causal, rules):
     recognizer = teinet.Recognizer.load(place / f"{'causal' if causal else 'two'}.safetensors")
     want = timeline(recognizer, place / "3.mp4", rules=rules)
-    assert script["events_of"](want.times, want.scores, want.begins, NAMES, rules) == want.events
+    assert script["events_of"](want.reaches, want.scores, want.begins, NAMES, rules) == want.events
     assert len(want.events) > 0
 
 
 def test_a_stream_that_begins_anew_ends_an_event(script):
-    times, begins = np.array([0.0, 0.1, 0.2, 9.0, 9.1]), np.array([True, False, False, True, False])
+    times, begins = np.array([[0.0, 0.1, 0.2, 9.0, 9.1]] * 2).T, np.array([True, False, False, True, False])
     events = script["events_of"](times, np.tile([0.9, 0.1], (5, 1)), begins, ["a", "b"], Rules(least=0))
     assert [(e.start, e.end) for e in events] == [(0.0, 0.2), (9.0, 9.1)]
 
@@ -76,7 +76,7 @@ def test_the_rules_chosen_are_those_that_fit(script):
     score[20:40], score[60:80] = 0.65, 0.58
     scores = np.stack([score, np.full(100, 0.04)], 1)
     recording = Recording(path="a", seconds=10, segments=(Segment(label="a", start=2, end=4),))
-    looked = [script["Looked"](recording, times, scores, times == 0, lag=0.0)]
+    looked = [script["Looked"](recording, np.stack([times, times], 1), scores, times == 0)]
     rules, quality = script["best_of"]([script["rate"](looked, ["a", "b"], (), step=0.1)])
     assert rules.begin == 0.6 and quality == 1
 
@@ -94,8 +94,7 @@ def test_a_whole_run_writes_what_it_measured(place, monkeypatch, tmp_path):
     said = json.loads((tmp_path / "recordings-tiny.json").read_text())
     one, windows, other = said["networks"]
     assert [(n["causal"], n["windows"]) for n in said["networks"]] == [(True, False), (True, True), (False, True)]
-    assert windows["lag"] == other["lag"] == 0.3  # from the middle of four frames, 0.2 s apart, to the last
-    assert one["lag"] == 0.1 and one["span"] == 2 and windows["hop"] == other["hop"] == 3
+    assert one["span"] == 2 and windows["hop"] == other["hop"] == 3
     assert {n["run"] for n in said["networks"]} == {place.name}
     assert one["sha256"] == windows["sha256"] == hashlib.sha256(causal.read_bytes()).hexdigest()[:16] != other["sha256"]
     assert (one["weights"], other["weights"]) == ("causal.safetensors", "two.safetensors")

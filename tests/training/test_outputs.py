@@ -13,6 +13,7 @@ from teinet.cli.train import parse_recipe
 from teinet.data.clips import to_clips
 from teinet.data.formats import read_listing
 from teinet.training.state import read_log
+from tests.conftest import CLASSES
 
 
 def test_tensorboard_holds_whole_epochs(train):
@@ -68,6 +69,15 @@ def test_the_last_weights_load_and_carry_the_recipe(train, clips):
     assert list(recognizer.class_names) == sorted(p.name for p in clips.iterdir())
     assert recognizer.header["scores"]["epoch"] == 2 and recognizer.header["recipe"]["optim"]["epochs"] == 2
     assert len(to_clips(read_listing(clips).rows, recognizer.class_names, source="")) == 12
+
+
+def test_the_weights_remember_which_class_means_nothing(train):
+    code, _, said = train("--epochs", 1, "--run.nothing", f"[{CLASSES[2]}x]")
+    assert code == 2 and f"run.nothing: there is no class '{CLASSES[2]}x'. Did you mean '{CLASSES[2]}'?" in str(said)
+    code, run, _ = train("--epochs", 1, "--run.nothing", f"[{CLASSES[2]}]")
+    from teinet import Recognizer
+
+    assert code == 0 and Recognizer.load(run).nothing == (CLASSES[2],)
 
 
 def test_fine_tuning_takes_the_network_of_the_weights(train, clips, tmp_path):

@@ -23,16 +23,20 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TeinetError: weights or a clip that cannot be used.
     """
+    from teinet.cli.places import check_file, keep_apart
     from teinet.cli.text import printable
     from teinet.explain.inside import look_inside
     from teinet.explain.page import render_page
     from teinet.files import replacing
     from teinet.inference import Recognizer
 
+    output = args.output or (None if args.json else f"{Path(args.video).stem}-explained.html")
+    if output:
+        check_file(output)
+        keep_apart({"--output": output}, [args.video, args.weights])
     recognizer = Recognizer.load(args.weights, device=args.device)
     inside = look_inside(recognizer, args.video, label=args.label)
     licence = recognizer.header.get("licence") or ""
-    output = args.output or (None if args.json else f"{Path(args.video).stem}-explained.html")
     if output:
         page = render_page(
             inside,

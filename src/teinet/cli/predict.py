@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from teinet.cli.optimize import add_optimize_option
+from teinet.cli.places import check_file, keep_apart
 from teinet.cli.text import printable
 from teinet.errors import ConfigError
 
@@ -68,7 +69,8 @@ def run(args: argparse.Namespace) -> int:
     weights, words = _weights(args)
     videos = find_videos(words, problems)
     if args.output:
-        _check_writable(args.output)
+        check_file(args.output)
+        keep_apart({"--output": args.output}, [*videos, weights])
     if args.precision and not args.optimize:
         raise ConfigError("--precision belongs to --optimize")
     recognizer = Recognizer.load(weights, device=args.device)
@@ -173,14 +175,6 @@ def _writer(args: argparse.Namespace) -> Iterator[Callable[[Prediction], None]]:
             file.flush()
 
         yield write
-
-
-def _check_writable(path: str) -> None:
-    """Find out before the work, not after it, that its result cannot be written."""
-    try:
-        open(path, "a").close()
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def _progress(answers: Iterable[Prediction], total: int) -> Iterable[Prediction]:

@@ -26,7 +26,7 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=None,
         metavar="LABEL",
-        help="a class that means that nothing happens (default: what the weights say)",
+        help="a class that means that nothing happens; '' for none (default: what the weights say)",
     )
 
 
@@ -38,5 +38,5 @@ def read_rules(args: argparse.Namespace) -> Rules:
     """
     from teinet.inference.events import Rules
 
-    nothing = None if args.nothing is None else tuple(args.nothing)
+    nothing = None if args.nothing is None else tuple(filter(None, args.nothing))
     return Rules(begin=args.begin, end=args.end, least=args.least, nothing=nothing)

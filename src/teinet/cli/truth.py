@@ -85,8 +85,7 @@ class Truth:
         from teinet.evaluation.segments import detections
 
         if number in self._recordings:
-            least, lag = self._rules.least, timeline.lag
-            self._found[number] = detections(timeline.events, timeline.times, least=least, lag=lag)
+            self._found[number] = detections(timeline.events, timeline.reaches, least=self._rules.least)
 
     def report(self) -> SegmentReport:
         """The measures of all videos taken so far."""

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
 
 from teinet.cli.optimize import add_optimize_option
+from teinet.cli.places import check_file, keep_apart
 from teinet.cli.rules import add_rules, read_rules
 from teinet.cli.text import printable
 from teinet.data.clock import clock
@@ -79,16 +80,37 @@ def run(args: argparse.Namespace) -> int:
         TeinetError: unusable weights or arguments, before anything is looked at; or, at the end, no source that could
             be read, or read to its end.
     """
+    try:
+        watch = _made(args)
+    except KeyboardInterrupt:  # Ctrl-C or SIGTERM while the weights were read
+        print("stopped before anything was watched", file=sys.stderr)
+        return 0
+    print(printable(_opening(watch)), file=sys.stderr)
+    try:
+        _watch(watch, args)
+    except VideoError:
+        _say_counts(watch)
+        raise
+    _say_counts(watch)
+    return 0
+
+
+def _made(args: argparse.Namespace) -> Watch:
+    from teinet.data.source import Source
     from teinet.inference import Recognizer
     from teinet.live import Watch
 
     rules = read_rules(args)
+    if args.output:
+        check_file(args.output)
+        sources = [Source.parse(word) for word in args.sources]
+        keep_apart({"--output": args.output}, [args.weights, *(s.address for s in sources if s.kind == "file")])
     recognizer = Recognizer.load(args.weights, device=args.device)
     if recognizer.header["licence"]:
         print(printable(f"{args.weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
     if args.optimize:
         recognizer = recognizer.optimize(engine=args.optimize)
-    watch = Watch(
+    return Watch(
         recognizer,
         args.sources,
         spacing=args.every,
@@ -101,14 +123,6 @@ def run(args: argparse.Namespace) -> int:
         stall=args.stall,
         state=args.state,
     )
-    print(printable(_opening(watch)), file=sys.stderr)
-    try:
-        _watch(watch, args)
-    except VideoError:
-        _say_counts(watch)
-        raise
-    _say_counts(watch)
-    return 0
 
 
 def _watch(watch: Watch, args: argparse.Namespace) -> None:

@@ -49,7 +49,7 @@ def read_annotations(
     Args:
         path: the list, such as a csv with named columns.
         class_names: those that a label must be one of; None takes any.
-        nothing: labels that mean that nothing happens; their rows make no segments.
+        nothing: labels that mean that nothing happens; their rows are checked, and make no segments.
         selection: rows to take, as `column=value,value`; None takes all.
         root: the folder that the list's paths start from.
 
@@ -122,7 +122,7 @@ def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = (
         raise VideoError(path, "a folder of pictures has no clock, so it has no segments in seconds")
     found: list[tuple[Segment, Row]] = []
     for row in rows:
-        if row.label is None or row.label in nothing:
+        if row.label is None:
             continue
         start = row.start or 0.0
         if start >= info.duration:
@@ -138,4 +138,5 @@ def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = (
             spans = f"{other.start:g} to {other.end:g} s ({other.label}) overlaps {one.start:g} to {one.end:g} s"
             reason = f"{spans} ({one.label}) of line {first.line}; one thing happens at a time in {path}"
             raise AnnotationError(row.file, reason, row.line)
-    return Recording(path=path, seconds=info.duration, segments=tuple(segment for segment, _ in found))
+    segments = tuple(segment for segment, _ in found if segment.label not in nothing)
+    return Recording(path=path, seconds=info.duration, segments=segments)

@@ -19,6 +19,7 @@ from teinet.data.picture import Converter, is_transposed
 from teinet.errors import VideoError
 
 _RATE = 25.0  # frames a second, where neither timestamps nor a rate tell
+_FROM_ZERO = ("matroska",)  # its stated length reaches from second 0, wherever the first frame lies
 _TRIES = 20  # keyframes, one before the other, of which one must be a clean start
 
 
@@ -102,21 +103,29 @@ def play(
 
 
 def promised_length(path: str | os.PathLike[str]) -> float | None:
-    """Seconds that a file says its pictures last, at once and without a look at its frames; None where it says nothing.
+    """`stated_length` of a file, at once and without a look at its frames; None also where it cannot be opened."""
+    try:
+        with open_video(os.fspath(path)) as (container, stream):
+            return stated_length(container, stream)
+    except VideoError:
+        return None
+
+
+def stated_length(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    """Seconds from its beginning after which a file says its pictures end; None where it says nothing.
 
     Sound may last longer than the pictures, and a file may state more than it shows: the least that it states counts.
     """
-    try:
-        with open_video(os.fspath(path)) as (container, stream):
-            if container.start_time is None:  # bare frames without a clock: FFmpeg guesses by the bytes
-                return None
-            stated = [container.duration / av.time_base] if container.duration else []
-            if stream.duration and stream.time_base:
-                late = 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base)
-                stated.append(float(stream.duration * stream.time_base) + late - _begin(container))
-            return min(stated, default=None)
-    except VideoError:
+    if container.start_time is None:  # bare frames without a clock: FFmpeg guesses by the bytes
         return None
+    stated = []
+    if container.duration:
+        late = _begin(container) if container.format.name.startswith(_FROM_ZERO) else 0.0
+        stated.append(container.duration / av.time_base - late)
+    if stream.duration and stream.time_base:
+        late = 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base)
+        stated.append(float(stream.duration * stream.time_base) + late - _begin(container))
+    return min(stated, default=None)
 
 
 Timed = Iterator[tuple[float, av.VideoFrame]]

@@ -100,42 +100,44 @@ class SegmentReport:
         }
 
 
-def detections(events: Sequence[Event], times: np.ndarray, *, least: float, lag: float = 0.0) -> list[Detection]:
+def detections(events: Sequence[Event], reaches: np.ndarray, *, least: float) -> list[Detection]:
     """Make events of a timeline measurable: how far each reaches, and when it was known.
 
-    A score holds until the next one, so an event lasts until the score after its last one (after the very last, for
-    the median time between two). It is announced where `Events` says "begin": with the first score that comes at
-    least `least` seconds after the event's start, plus `lag`. What a network takes to compute is not in it.
+    A score speaks of the middle of its frames and holds until the next one, so an event lasts until the score after its
+    last one (after the very last, for the median time between two). It is announced where `Events` says "begin": with
+    the last frame of the first score that lies at least `least` seconds after the event's start, or of its last score
+    where the recording ends before. What a network takes to compute is not in it.
 
     Args:
         events: of `Timeline.events`, in their order.
-        times: (n,) seconds of the scores, `Timeline.times`; where they run backwards the stream began anew.
+        reaches: (n, 2) seconds of the first and last frame of each score, `Timeline.reaches`; where they run backwards
+            the stream began anew.
         least: seconds that an event must last, as in the rules by which it was found.
-        lag: seconds from the time that a score bears to the moment at which it can be known, `Timeline.lag`.
     """
+    times = reaches.mean(1)
     apart = np.diff(times)
     gap = float(np.median(apart[apart > 0])) if (apart > 0).any() else 0.0
-    stretches = np.split(times, np.flatnonzero(apart <= 0) + 1)  # each of them ascends
+    stretches = np.split(reaches, np.flatnonzero(apart <= 0) + 1)  # each of them ascends
     found: list[Detection] = []
     place, before = 0, -np.inf
     for event in events:
         place = _stretch_of(event, stretches, place, before)
-        own, before = stretches[place], event.end
+        before, lasts = event.end, stretches[place][:, 1]
+        own = stretches[place].mean(1)
         following = int(np.searchsorted(own, event.end + 1e-6))
         end = float(own[following]) if following < len(own) else event.end + gap
         if end - event.end > 2 * gap + 1e-6:  # the stream began anew there
             end = event.end + gap
-        known = int(np.searchsorted(own, event.start + least - 1e-6))
-        announced = float(own[known]) if known < len(own) else event.end
-        found.append(Detection(label=event.label, start=event.start, end=end, announced=announced + lag))
+        known = min(int(np.searchsorted(own, event.start + least - 1e-6)), following - 1)
+        found.append(Detection(label=event.label, start=event.start, end=end, announced=float(lasts[known])))
     return found
 
 
 def _stretch_of(event: Event, stretches: Sequence[np.ndarray], place: int, before: float) -> int:
-    """Which of several ascending stretches of times an event lies in, after one that ended at `before` in `place`."""
+    """Which of several ascending stretches of scores an event lies in, after one that ended at `before` in `place`."""
     for number in range(place + (event.start < before), len(stretches)):
         own = stretches[number]
-        if len(own) and own[0] - 1e-6 <= event.start and event.end <= own[-1] + 1e-6:
+        if len(own) and own[0, 0] - 1e-6 <= event.start and event.end <= own[-1, 1] + 1e-6:
             return number
     return place
 
@@ -162,7 +164,7 @@ def measure(
 
     Args:
         recordings: the truth.
-        found: the events of each of them; what lies beyond its end is not looked at by the accuracy.
+        found: the events of each of them; what lies beyond its end does not count.
         step: seconds between two moments, above 0.
         overlaps: for each of which F1 is given, above 0 and at most 1.
 
@@ -177,7 +179,8 @@ def measure(
     seconds = sum(recording.seconds for recording in recordings)
     counts: dict[str, _Counts] = {}
     quiet = _Counts(overlaps)
-    for recording, events in zip(recordings, found, strict=True):
+    for recording, beyond in zip(recordings, found, strict=True):
+        events = [replace(event, end=min(event.end, recording.seconds)) for event in beyond]
         names = sorted({s.label for s in recording.segments} | {e.label for e in events})
         for name in names:
             own = counts.setdefault(name, _Counts(overlaps))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
@@ -17,7 +18,8 @@ class Event:
 
     Args:
         label: the class's name.
-        start, end: seconds: of the first and the last frame that belong to it.
+        start, end: seconds: the middle of the frames that its first scores are of, and of those that its last ones are
+            of. Where it was under way when the stream began or ended, that of the first or last frame itself.
         score: the mean of its class's scores in between, 0 to 1.
         peak: the highest of them.
     """
@@ -63,8 +65,8 @@ class Rules:
     def __post_init__(self) -> None:
         if not 0 <= self.end <= self.begin <= 1:
             raise ConfigError(f"0 <= end <= begin <= 1 must hold; begin is {self.begin:g} and end {self.end:g}")
-        if not self.least >= 0:
-            raise ConfigError(f"the least length of an event must be at least 0 s, got {self.least:g}")
+        if not 0 <= self.least < math.inf:
+            raise ConfigError(f"the least length of an event must be at least 0 s, and finite, got {self.least:g}")
 
     def filled(self, nothing: tuple[str, ...]) -> Rules:
         """The same, with these labels for nothing where that was left open."""
@@ -106,35 +108,58 @@ class Events:
         self._times: tuple[float, float] = (0.0, 0.0)
         self._sum, self._count, self._peak = 0.0, 0, 0.0
         self._announced = False
+        self._last: float | None = None  # second of the last frame
 
     @property
     def current(self) -> Event | None:
         """What is under way and has lasted long enough; None for nothing."""
         return self._event() if self._announced else None
 
-    def feed(self, time: float, scores: np.ndarray) -> list[Change]:
-        """Take the scores (classes,) of the frame at `time` (seconds, after the one before); returns what changed."""
-        changes: list[Change] = []
+    def feed(self, reach: tuple[float, float], scores: np.ndarray, *, begins: bool = False) -> list[Change]:
+        """Take the next scores; returns what changed.
+
+        Args:
+            reach: seconds of the first and the last frame that they are of; they speak of the middle, which lies after
+                that of the scores before.
+            scores: (classes,).
+            begins: whether a stream begins with them: what is under way ends, and what begins now may have begun with
+                the first frame. Of the very first scores that is known.
+        """
+        changes = self.finish() if begins else []
+        begins, time = begins or self._last is None, (reach[0] + reach[1]) / 2
+        self._last = reach[1]
         best = int(np.argmax(np.where(self._possible, scores, -1.0)))
-        begins = bool(self._possible[best]) and scores[best] >= self.rules.begin
+        high = bool(self._possible[best]) and scores[best] >= self.rules.begin
         if self._current is not None:
             own = scores[self._current]
-            if own < self.rules.end or (begins and best != self._current and scores[best] > own):
-                changes += self.finish()
-        if self._current is None and begins:
-            self._current, self._times = best, (time, time)
+            if own < self.rules.end or (high and best != self._current and scores[best] > own):
+                changes += self._close()
+        if self._current is None and high:
+            self._current, self._times = best, (reach[0] if begins else time, time)
             self._sum, self._count, self._peak = 0.0, 0, 0.0
         if self._current is not None:
             score = float(scores[self._current])
             self._times = (self._times[0], time)
             self._sum, self._count, self._peak = self._sum + score, self._count + 1, max(self._peak, score)
-            if not self._announced and time - self._times[0] >= self.rules.least - 1e-9:
-                self._announced = True
-                changes.append(Change("begin", self._event()))
+            changes += self._announce()
         return changes
 
     def finish(self) -> list[Change]:
-        """End what is under way: at the end of the video, or where the stream begins anew."""
+        """End what is under way with the last frame: at the end of the video, or where the stream begins anew."""
+        changes: list[Change] = []
+        if self._current is not None and self._last is not None:
+            self._times = (self._times[0], max(self._times[1], self._last))
+            changes = self._announce()
+        return changes + self._close()
+
+    def _announce(self) -> list[Change]:
+        """What is under way has begun once it has lasted long enough."""
+        if self._announced or self._times[1] - self._times[0] < self.rules.least - 1e-9:
+            return []
+        self._announced = True
+        return [Change("begin", self._event())]
+
+    def _close(self) -> list[Change]:
         ended = [Change("end", self._event())] if self._announced else []
         self._current, self._announced = None, False
         return ended

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,12 +16,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from teinet.errors import ConfigError
 from teinet.files import replacing
 
 if TYPE_CHECKING:
     from teinet.inference.recognizer import Recognizer
 
-_FORMAT = 2
+_FORMAT = 3
 _KEY = "teinet.partial"
 _EVERY = 10.0  # seconds of work between two writings
 _SHARE = 20  # of the time that a writing takes: it must not cost more than a twentieth
@@ -38,24 +40,42 @@ class Partial:
 
     Args:
         path: the file; folders that are missing are made.
-        belongs: what its content depends on, JSON values; content that belongs to something else is never used.
+        recognizer, video, settings: what its content depends on: fingerprints, and JSON values by name.
     """
 
-    def __init__(self, path: str | PathLike, belongs: dict[str, Any]):
+    def __init__(self, path: str | PathLike, *, recognizer: str, video: Sequence[int], settings: dict[str, Any]):
         self.path = Path(path)
-        self._belongs = json.loads(json.dumps({**belongs, "format": _FORMAT}))
+        self._belongs = {"format": _FORMAT, "recognizer": recognizer, "video": list(video), "settings": settings}
         self._next = time.monotonic() + _EVERY
 
     def load(self) -> Kept | None:
-        """What was kept; None for nothing, or nothing that can be used."""
+        """What was kept; None for nothing, or nothing that can be used: it is damaged, or the video is another now.
+
+        Raises:
+            ConfigError: it was found by another recogniser or with other settings, and may still be wanted.
+        """
         try:
             with safe_open(self.path, framework="pt") as file:
                 said = json.loads((file.metadata() or {}).get(_KEY, "{}"))
-                if said.get("belongs") != self._belongs:
+                belongs = said["belongs"]
+                if any(belongs.get(name) != self._belongs[name] for name in ("format", "video")):
                     return None
+                self._compare(belongs)
                 return Kept({name: file.get_tensor(name) for name in file.keys()}, said["facts"])
         except (OSError, SafetensorError, ValueError, KeyError):
             return None
+
+    def _compare(self, belongs: dict[str, Any]) -> None:
+        before, now = belongs["settings"], self._belongs["settings"]
+        changed = [name for name, value in now.items() if before[name] != value]
+        differ = [f"{name} {_said(before[name])}, not {_said(now[name])}" for name in changed]
+        if belongs["recognizer"] != self._belongs["recognizer"]:
+            differ.insert(0, "another recogniser")
+        if differ:
+            raise ConfigError(
+                f"{self.path} holds what was found so far with {'; '.join(differ)}: say the same as before to go on "
+                "there, or begin anew (--anew, or remove it)"
+            )
 
     @property
     def due(self) -> bool:
@@ -75,6 +95,10 @@ class Partial:
             safetensors.torch.save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, part, said)
         now = time.monotonic()
         self._next = now + max(_EVERY, _SHARE * (now - began))
+
+
+def _said(value: Any) -> str:
+    return {None: "unset", True: "on", False: "off"}.get(value) or f"{value:g}"
 
 
 def print_of(recognizer: Recognizer) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -31,18 +31,24 @@ class Taken(NamedTuple):
     begins: bool
 
 
-class Row(NamedTuple):
-    """Scores (classes,), the second in the middle of the frames that they are of, and whether a stream begins there."""
+class Window(NamedTuple):
+    """Frames (T, 3, S, S) uint8, the seconds of the first and the last, whether a stream begins with them."""
 
-    second: float
+    reach: tuple[float, float]
+    pictures: Tensor
+    begins: bool
+
+
+class Row(NamedTuple):
+    """Scores (classes,), the seconds of the first and last frame that they are of, whether a stream begins there."""
+
+    reach: tuple[float, float]
     scores: np.ndarray
     begins: bool
 
 
 class Rows(Protocol):
-    """What makes rows of frames; each row's scores are of `frames` of them."""
-
-    frames: int
+    """What makes rows of frames."""
 
     def feed(self, frame: Taken) -> list[Row]:
         """Take the next frame; returns the rows that are complete now."""
@@ -96,7 +102,7 @@ def check_rows(
 
 
 class Span:
-    """The middle of the frames that a stream's score averages over, which is the time that it speaks of.
+    """The frames that a stream's score averages over.
 
     Args:
         frames: how many of the last ones, at least 1.
@@ -105,12 +111,12 @@ class Span:
     def __init__(self, frames: int):
         self.seconds: deque[float] = deque(maxlen=frames)
 
-    def feed(self, second: float, begins: bool) -> float:
-        """Take the second of the next frame, which may begin a stream; returns the middle."""
+    def feed(self, second: float, begins: bool) -> tuple[float, float]:
+        """Take the second of the next frame, which may begin a stream; returns those of the first and the last."""
         if begins:
             self.seconds.clear()
         self.seconds.append(second)
-        return (self.seconds[0] + second) / 2
+        return self.seconds[0], second
 
 
 class CausalRows:
@@ -118,8 +124,7 @@ class CausalRows:
 
     def __init__(self, recognizer: Recognizer, span: int | None = None):
         self._stream = Stream(recognizer, span=span, together=_CHUNK)
-        self.frames = self._stream.span
-        self._span = Span(self.frames)
+        self._span = Span(self._stream.span)
         self._waiting: list[Taken] = []
 
     def feed(self, frame: Taken) -> list[Row]:
@@ -169,12 +174,12 @@ class WindowRows:
 
     def __init__(self, recognizer: Recognizer, hop: int | None = None, *, together: int = _WINDOWS):
         self._recognizer = recognizer
-        self.frames = recognizer.num_frames
-        self._hop = max(1, self.frames // 2) if hop is None else hop
+        self._frames = recognizer.num_frames
+        self._hop = max(1, self._frames // 2) if hop is None else hop
         self._together = together
-        self._window: deque[Taken] = deque(maxlen=self.frames)
+        self._window: deque[Taken] = deque(maxlen=self._frames)
         self._fresh, self._unseen = True, 0  # no window of this stretch yet; frames that lie in none
-        self._waiting: list[Taken] = []  # windows: the second of their middle, (T, 3, S, S)
+        self._waiting: list[Window] = []
 
     def feed(self, frame: Taken) -> list[Row]:
         """Take the next frame."""
@@ -185,7 +190,7 @@ class WindowRows:
             self._fresh, self._unseen = True, 0
         self._window.append(frame)
         self._unseen += 1
-        if len(self._window) == self.frames and (self._fresh or self._unseen == self._hop):
+        if len(self._window) == self._frames and (self._fresh or self._unseen == self._hop):
             self._cut()
         return self._scored() if len(self._waiting) >= self._together else []
 
@@ -204,36 +209,37 @@ class WindowRows:
         """Go on from what `tensors` gave."""
         fresh, self._unseen = tensors["counts"].tolist()
         self._fresh = bool(fresh)
-        self._window = deque(_unpacked("window", tensors), maxlen=self.frames)
-        self._waiting = _unpacked("waiting", tensors)
+        self._window = deque(_unpacked("window", tensors), maxlen=self._frames)
+        self._waiting = _unpacked("waiting", tensors, Window)
 
     def _cut(self) -> None:
-        window = [*self._window, *[self._window[-1]] * (self.frames - len(self._window))]
-        middle = (window[0].second + window[-1].second) / 2
-        self._waiting.append(Taken(middle, torch.stack([frame.picture for frame in window]), self._fresh))
+        window = [*self._window, *[self._window[-1]] * (self._frames - len(self._window))]
+        reach = window[0].second, window[-1].second
+        self._waiting.append(Window(reach, torch.stack([frame.picture for frame in window]), self._fresh))
         self._fresh, self._unseen = False, 0
 
     def _scored(self) -> list[Row]:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return []
-        clips = torch.stack([window.picture for window in waiting]).to(self._recognizer.device)
+        clips = torch.stack([window.pictures for window in waiting]).to(self._recognizer.device)
         missing = self._together - len(clips)
         if missing > 0 and is_compiled(self._recognizer.model):  # no second program for the last ones
             clips = torch.cat([clips, clips[-1:].expand(missing, *clips.shape[1:])])
         with torch.inference_mode():
             scores = self._recognizer.model(clips).double().softmax(1).cpu().numpy()[: len(waiting)]
-        return [Row(window.second, row, window.begins) for window, row in zip(waiting, checked(scores), strict=True)]
+        return [Row(window.reach, row, window.begins) for window, row in zip(waiting, checked(scores), strict=True)]
 
 
-def _packed(name: str, frames: Sequence[Taken]) -> dict[str, Tensor]:
+def _packed(name: str, items: Sequence[Taken | Window]) -> dict[str, Tensor]:
+    seconds, pictures, begins = zip(*items) if items else ((), (), ())
     return {
-        f"{name}.seconds": torch.tensor([frame.second for frame in frames], dtype=torch.float64),
-        f"{name}.begins": torch.tensor([frame.begins for frame in frames], dtype=torch.bool),
-        f"{name}.pictures": torch.stack([frame.picture for frame in frames]) if frames else torch.zeros(0),
+        f"{name}.seconds": torch.tensor(seconds, dtype=torch.float64),
+        f"{name}.begins": torch.tensor(begins, dtype=torch.bool),
+        f"{name}.pictures": torch.stack(pictures) if items else torch.zeros(0),
     }
 
 
-def _unpacked(name: str, tensors: Mapping[str, Tensor]) -> list[Taken]:
+def _unpacked(name: str, tensors: Mapping[str, Tensor], kind: type[Taken] | type[Window] = Taken) -> list[Any]:
     seconds, begins = tensors[f"{name}.seconds"].tolist(), tensors[f"{name}.begins"].tolist()
-    return [Taken(*each) for each in zip(seconds, tensors[f"{name}.pictures"], begins, strict=True)]
+    return [kind(*each) for each in zip(seconds, tensors[f"{name}.pictures"], begins, strict=True)]

@@ -18,11 +18,12 @@ class Table:
 
     Args:
         classes: scores of a row.
-        kept: times (n,), scores (n, classes) and begins (n,) of an earlier table to go on from.
+        kept: reaches (n, 2), scores (n, classes) and begins (n,) of an earlier table to go on from.
     """
 
     def __init__(self, classes: int, kept: Sequence[np.ndarray] | None = None):
-        self._arrays = (np.zeros(0), np.zeros((0, classes), np.float32), np.zeros(0, bool)) if kept is None else kept
+        empty = np.zeros((0, 2)), np.zeros((0, classes), np.float32), np.zeros(0, bool)
+        self._arrays = empty if kept is None else kept
         self._count = len(self._arrays[0])
 
     def add(self, rows: Iterable[Row]) -> None:
@@ -31,13 +32,13 @@ class Table:
             if self._count == len(self._arrays[0]):
                 room = max(_FIRST, self._count * 3 // 2)
                 self._arrays = [_grown(array, room) for array in self._arrays]
-            for array, value in zip(self._arrays, (row.second, row.scores, row.begins), strict=True):
+            for array, value in zip(self._arrays, row, strict=True):
                 array[self._count] = value
             self._count += 1
 
     @property
-    def times(self) -> np.ndarray:
-        """(n,) seconds, not copied."""
+    def reaches(self) -> np.ndarray:
+        """(n, 2) seconds of the first and last frame that a row is of, not copied."""
         return self._arrays[0][: self._count]
 
     @property

@@ -41,12 +41,11 @@ class Timeline:
     Args:
         path: the file.
         class_names: in the order of the scores.
-        times: (n,) seconds: the middle of the frames that each row of scores is of, those of a window, or those that a
-            stream averages over.
+        reaches: (n, 2) seconds of the first and the last frame that each row of scores is of: those of a window, or
+            those that a stream averages over. Before the last one has come nobody can know the scores.
         scores: (n, classes), each row sums to 1.
         events: in the order in which they began.
         spacing: seconds between the frames that the network took.
-        lag: seconds from a row's time to its last frame, before which nobody can know it.
         begins: (n,) whether a stream begins with a row: the first one, and after a restart or a change of size.
         restarts: gaps and times that ran backwards, after which a stream began anew.
         resizes: changes of the picture's size, likewise.
@@ -59,11 +58,10 @@ class Timeline:
 
     path: str
     class_names: tuple[str, ...]
-    times: np.ndarray
+    reaches: np.ndarray
     scores: np.ndarray
     events: tuple[Event, ...]
     spacing: float
-    lag: float
     begins: np.ndarray
     restarts: int = 0
     resizes: int = 0
@@ -72,6 +70,11 @@ class Timeline:
     end: float = 0.0
     stated: float | None = None
     strip: Strip | None = None
+
+    @property
+    def times(self) -> np.ndarray:
+        """(n,) seconds that the rows of scores speak of: the middle of their frames."""
+        return self.reaches.mean(1)
 
     def to_dict(self) -> dict[str, Any]:
         """The events as JSON values, without the scores."""
@@ -130,15 +133,16 @@ def timeline(
         windows: whether a causal network looks at windows too.
         strip: whether to keep small pictures too.
         partial: a file that keeps what was found so far, written every ten seconds or so and at the end. The same call
-            goes on from it, and gives what an undisturbed one gives; what belongs to another recogniser, video or
-            setting is not used. Rules may differ. Remove it when the answer is safe.
+            goes on from it, and gives what an undisturbed one gives; where the video has changed since it begins anew.
+            Rules may differ. Remove it when the answer is safe.
         stop: once it is set, what was found is kept, and `Interrupted` raised.
         progress: is called with the second reached, for each frame, also for those that are passed over on the way
             back to where it goes on.
         threads: of the decoder.
 
     Raises:
-        ConfigError: a value out of its range or without a meaning for this network, or no spacing that is known.
+        ConfigError: a value out of its range or without a meaning for this network, no spacing that is known, or a
+            `partial` of another recogniser or of other settings.
         VideoError: a file that cannot be read.
         Interrupted: `stop` was set.
         OSError: `partial` cannot be written.
@@ -149,8 +153,8 @@ def timeline(
     work = _Work(recognizer, spacing, rows_of(recognizer, span=span, hop=hop, windows=windows), strip)
     keeper = None
     if partial is not None:
-        settings = {"spacing": spacing, "span": span, "hop": hop, "windows": windows, "strip": strip}
-        keeper = Partial(partial, {**settings, "recognizer": print_of(recognizer), "video": print_of_file(video)})
+        settings = {"spacing": spacing, "span": span, "hop": hop, "windows": windows, "pictures": strip}
+        keeper = Partial(partial, recognizer=print_of(recognizer), video=print_of_file(video), settings=settings)
         kept = keeper.load()
         if kept is not None:
             work.restore(kept)
@@ -184,11 +188,10 @@ def timeline(
     return Timeline(
         path=fspath(video),
         class_names=recognizer.class_names,
-        times=found.times,
+        reaches=found.reaches,
         scores=found.scores,
-        events=events_of(found.times, found.scores, found.begins, recognizer.class_names, rules),
+        events=events_of(found.reaches, found.scores, found.begins, recognizer.class_names, rules),
         spacing=spacing,
-        lag=(work.rows.frames - 1) / 2 * spacing,
         begins=found.begins,
         restarts=work.pace.restarts,
         resizes=work.resizes,
@@ -201,12 +204,12 @@ def timeline(
 
 
 def events_of(
-    times: np.ndarray, scores: np.ndarray, begins: np.ndarray, class_names: Sequence[str], rules: Rules | None = None
+    reaches: np.ndarray, scores: np.ndarray, begins: np.ndarray, class_names: Sequence[str], rules: Rules | None = None
 ) -> tuple[Event, ...]:
     """The events in the scores of a recording.
 
     Args:
-        times, scores, begins: as in `Timeline`.
+        reaches, scores, begins: as in `Timeline`.
         class_names: in the order of the scores.
         rules: when events begin and end.
 
@@ -214,10 +217,8 @@ def events_of(
         ConfigError: a label that means nothing and does not exist.
     """
     events, changes = Events(class_names, rules), []
-    for second, row, anew in zip(times.tolist(), scores, begins.tolist(), strict=True):
-        if anew:
-            changes += events.finish()
-        changes += events.feed(second, row)
+    for reach, row, anew in zip(reaches.tolist(), scores, begins.tolist(), strict=True):
+        changes += events.feed(tuple(reach), row, begins=anew)
     changes += events.finish()
     return tuple(change.event for change in changes if change.what == "end")
 
@@ -262,8 +263,9 @@ class _Work:
         """The picture (H, W, 3) of a frame that is wanted, cut as in a test."""
         size = picture.shape[:2]
         resized = self._size not in (None, size)
-        begins = self._size is None or resized or self._verdict == "restart"
-        self._size, self.resizes = size, self.resizes + resized
+        restarts = self._verdict == "restart"
+        begins = self._size is None or resized or restarts
+        self._size, self.resizes = size, self.resizes + (resized and not restarts)  # a moment counts once
         if self.strip is not None:
             self.strip.feed(second, picture)
         cut = test_crops(torch.from_numpy(picture)[None], self._recognizer.preprocessing)[0, 0]
@@ -276,7 +278,7 @@ class _Work:
 
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and JSON values from which `restore` goes on; the rows found are not copied."""
-        found = {"times": self.found.times, "scores": self.found.scores, "begins": self.found.begins}
+        found = {"reaches": self.found.reaches, "scores": self.found.scores, "begins": self.found.begins}
         tensors = {name: torch.from_numpy(array) for name, array in found.items()}
         facts: dict[str, Any] = {"done": self.done, "pace": json.dumps(asdict(self.pace))}
         facts |= {"condition": asdict(self.condition), "resizes": self.resizes, "size": self._size}
@@ -292,7 +294,7 @@ class _Work:
     def restore(self, kept: Kept) -> None:
         """Go on from what `kept` gave."""
         tensors, facts = kept
-        arrays = [tensors[name].numpy() for name in ("times", "scores", "begins")]
+        arrays = [tensors[name].numpy() for name in ("reaches", "scores", "begins")]
         self.found = Table(len(self._recognizer.class_names), arrays)
         vars(self.pace).update(json.loads(facts["pace"]))  # also what it remembers between two frames
         self.condition, self.resizes = Condition(**facts["condition"]), facts["resizes"]

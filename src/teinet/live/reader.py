@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import av
 import numpy as np
 
 from teinet.data.picture import Converter, is_transposed
+from teinet.data.play import stated_length
 from teinet.data.source import Source, hidden
 from teinet.errors import VideoError
 from teinet.inference.pace import Pace
@@ -19,6 +20,7 @@ from teinet.live.frames import TICK, Frames, Showing
 
 _REPORTS = 20  # that may wait; more than there are kinds
 _WAITING = 100_000  # frames that may wait at most, however long each may
+_SOUND = 0.05  # of a recording's length, by which its sound may outlast its pictures where it states one for both
 _PATIENCE = 10.0  # seconds after which a stalled stream counts as lost, and is opened anew
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each new try, the last one from then on
 
@@ -100,6 +102,7 @@ class Reader(threading.Thread):
         self.done = False
         self._recorded = source.kind == "file"
         self._second: float | None = None  # of the last frame
+        self._ordered = True  # each was later than the one before; else nobody can say where a recording ends
         self._shown = 0.0  # what was said to be its second
         self._heard: float | None = None  # when a live source last gave a frame, or was asked; `time.monotonic` seconds
         self._stall, self._stalled = max(stall, 2 * spacing), False
@@ -180,7 +183,10 @@ class Reader(threading.Thread):
 
     def _now(self) -> float:
         """The second that a report is of: in a recording its last frame's, else that since the watch began."""
-        return (self._second or 0.0) if self._recorded else time.monotonic() - self._began
+        if self._recorded:
+            return self._second or 0.0
+        now = time.monotonic() - self._began
+        return max(now, self._second or 0.0) if self.source.kind == "pipe" else now  # what runs ahead of our clock
 
     def _read(self) -> None:
         if self.source.kind != "file":
@@ -216,8 +222,9 @@ class Reader(threading.Thread):
                 self.broken += frames.broken
             if self._ends() and self.pace.taken == before and not self._stopped.is_set():
                 raise VideoError(self.source.name, "no frame of it can be decoded")
-            if self._recorded and self.source.kind == "stream" and not self._stopped.is_set():
-                length, margin = _length(container, stream)
+            length = stated_length(container, stream) if self._recorded and self._ordered else None
+            if length is not None and not self._stopped.is_set():
+                margin = 0.0 if stream.duration else _SOUND * length
                 if (self._second or 0.0) < length - max(margin, self.pace.gap):
                     raise VideoError(self.source.name, f"broke off at {self._second:.1f} of {length:.1f} s")
 
@@ -233,6 +240,7 @@ class Reader(threading.Thread):
                 return
             if showing is not None and self._stopped.wait(max(0.0, showing.due(second) - time.monotonic())):
                 return
+            self._ordered = self._ordered and second > (-math.inf if self._second is None else self._second)
             arrived, self._second = time.monotonic(), second
             self._hear(arrived)
             self.broken, frames.broken = self.broken + frames.broken, 0
@@ -313,11 +321,3 @@ class Reader(threading.Thread):
                 self._waiting[self._waiting.index(later)] = replace(later, count=later.count + old.count)
                 self._waiting.remove(old)
                 return
-
-
-def _length(container: av.container.InputContainer, stream: av.VideoStream) -> tuple[float, float]:
-    """Seconds that a recording says its pictures last, and by how many they may end earlier."""
-    if stream.duration:
-        return float(stream.duration * stream.time_base), 0.0
-    length = container.duration / av.time_base  # of its sound too, which may go on longer
-    return length, 0.05 * length

@@ -19,7 +19,7 @@ from teinet.data.transforms import test_crops
 from teinet.errors import ConfigError
 from teinet.inference.events import Event, Events, Rules
 from teinet.inference.pace import Pace, spacing_for
-from teinet.inference.rows import Span, Taken, WindowRows
+from teinet.inference.rows import Row, Span, Taken, WindowRows
 from teinet.inference.stream import StateType, Stream
 from teinet.live.notice import Notice
 from teinet.live.reader import Reader, Report, Shot
@@ -274,12 +274,12 @@ class Watch:
             camera.steps += 1
             if not self._fast:  # a file that is read ahead has no delay
                 camera.delays.append(done - shot.arrived)
-            for second, scores in found[number]:
-                yield from self._feed(camera, second, scores)
+            for row in found[number]:
+                yield from self._feed(camera, row)
             camera.view = View(
                 time=shot.time,
                 picture=shot.picture,
-                scores=found[number][-1][1] if found[number] else camera.view.scores,
+                scores=found[number][-1].scores if found[number] else camera.view.scores,
                 event=camera.events.current,
             )
 
@@ -295,27 +295,27 @@ class Watch:
         why = f"{report.why} ({times})" if report.why and times else report.why or times
         yield self._notice(camera, report.what, report.time, why=why)
 
-    def _scores(self, shots: dict[int, Shot]) -> dict[int, list[tuple[float, np.ndarray]]]:
-        """Of each source that has a frame the scores that are known with it, and their seconds."""
+    def _scores(self, shots: dict[int, Shot]) -> dict[int, list[Row]]:
+        """Of each source that has a frame the scores that are known with it."""
         if self._stream is not None:
             step = self._stream.step({number: shot.picture for number, shot in shots.items()})
-            middles = {n: self._cameras[n].span.feed(shot.time, shot.fresh) for n, shot in shots.items()}
-            return {n: [(middles[n], scores)] for n, scores in zip(step.streams, step.scores, strict=True)}
+            reaches = {n: self._cameras[n].span.feed(shot.time, shot.fresh) for n, shot in shots.items()}
+            rows = zip(step.streams, step.scores, strict=True)
+            return {n: [Row(reaches[n], scores, shots[n].fresh)] for n, scores in rows}
         found = {}
         for number, shot in shots.items():
             cut = test_crops(torch.from_numpy(shot.picture)[None], self._recognizer.preprocessing)[0, 0]
-            rows = self._cameras[number].windows.feed(Taken(shot.time, cut, shot.fresh))
-            found[number] = [(row.second, row.scores) for row in rows]
+            found[number] = self._cameras[number].windows.feed(Taken(shot.time, cut, shot.fresh))
         return found
 
-    def _feed(self, camera: _Camera, second: float, scores: np.ndarray) -> Iterator[Notice]:
-        for change in camera.events.feed(second, scores):
-            yield self._notice(camera, change.what, second, event=change.event)
+    def _feed(self, camera: _Camera, row: Row) -> Iterator[Notice]:
+        for change in camera.events.feed(row.reach, row.scores, begins=row.begins):
+            yield self._notice(camera, change.what, sum(row.reach) / 2, event=change.event)
 
     def _finish(self, camera: _Camera) -> Iterator[Notice]:
         """End what is under way; with windows, after a last one of the frames that lie in none."""
         for row in camera.windows.finish() if camera.windows else ():
-            yield from self._feed(camera, row.second, row.scores)
+            yield from self._feed(camera, row)
         for change in camera.events.finish():
             yield self._notice(camera, change.what, change.event.end, event=change.event)
         camera.view = replace(camera.view, event=None)

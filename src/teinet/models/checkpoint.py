@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from teinet import __version__
-from teinet.errors import CheckpointError, ConfigError
+from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.files import replacing
 from teinet.models.causal import kernels_laid_anew
 from teinet.models.classifier import VideoClassifier
@@ -39,6 +39,7 @@ _DEFAULTS: dict[str, Any] = {
     "recipe": {},
     "scores": {},
     "licence": "",
+    "nothing": [],
     "card": {},
     "version": "",
 }
@@ -209,7 +210,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file.")
+        shipped = nearest(str(path), (file.stem for file in SHIPPED.glob("*.safetensors")))
+        raise CheckpointError(f"{path}: no such file.{shipped}")
     try:
         with safe_open(path, framework="pt") as file:
             yield file
@@ -242,7 +244,7 @@ def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
 
 # What a header's values must be; other keys are free.
 _PARTS = {"architecture": dict, "class_names": list, "preprocessing": dict, "sampling": dict, "recipe": dict}
-_PARTS |= {"scores": dict, "licence": str, "card": dict, "version": str}
+_PARTS |= {"scores": dict, "licence": str, "nothing": list, "card": dict, "version": str}
 _VALUES: dict[str, dict[str, type | tuple[type, ...]]] = {
     "architecture": {"name": str, "num_classes": int, "num_frames": int, "dropout": (int, float), "stages": list},
     "preprocessing": {"size": (int, list), "short_side": int, "interpolation": str, "mean": list, "std": list},

@@ -20,7 +20,7 @@ from teinet.data.spacing import typical_spacing
 from teinet.data.splits import Splits, load_splits
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, nearest
 from teinet.evaluation.evaluate import ViewClips
 from teinet.evaluation.hardware import Hardware
 from teinet.models.checkpoint import load_matching
@@ -77,6 +77,7 @@ class Parts:
             "recipe": asdict(self.recipe),
             "scores": scores,
             "licence": self.recipe.run.licence,
+            "nothing": self.recipe.run.nothing,
             "departs": departures(asdict(self.recipe), asdict(Recipe())),
             "data": {split: clips.fingerprint() for split, clips in self.splits.items()},
         }
@@ -95,6 +96,9 @@ def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda split
     hardware = Hardware(accelerator=recipe.run.accelerator, devices=recipe.run.devices, precision=precision(recipe))
     if finished(splits):
         return None
+    for label in recipe.run.nothing:
+        if label not in (names := splits["train"].class_names):
+            raise ConfigError(f"run.nothing: there is no class {label!r}.{nearest(label, names)}")
     _warn_of_empty_classes(splits)
     mirror = _mirror(recipe, splits)
     L.seed_everything(recipe.run.seed, verbose=False)

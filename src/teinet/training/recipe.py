@@ -183,6 +183,8 @@ class RunConfig:
         save_every_steps: steps between saved states from which --resume continues; 0: by minutes only.
         save_every_minutes: minutes between saved states, besides one after each epoch.
         licence: of the weights; noted in their file.
+        nothing: classes that mean that nothing happens; noted in the weights' file, so that recordings and live video
+            make no event of them.
         max_unreadable: largest share of training clips that may be unreadable before the run stops.
         divisions: train and test once for each of these official divisions of the data set, and report the mean.
         tests: views to test by once trained, such as [1x1, 10x3]; by default those of the published rows.
@@ -201,6 +203,7 @@ class RunConfig:
     save_every_steps: int = 0
     save_every_minutes: float = 10.0
     licence: str = ""
+    nothing: list[str] = field(default_factory=list)
     max_unreadable: float = 0.01
     divisions: list[int] = field(default_factory=list)
     tests: list[str] | None = None

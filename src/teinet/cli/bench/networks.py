@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from teinet.cli.places import check_file, keep_apart
 from teinet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"--device {args.device}: only cpu and cuda are measured")
         device = find_device("cpu")
     for path in filter(None, (args.output, args.picture)):
-        _check_folder(path)
+        check_file(path)
+    keep_apart({"--output": args.output, "--picture": args.picture}, ())
     if args.picture and Path(args.picture).suffix.lower() not in (".png", ".svg", ".pdf"):
         raise ConfigError(f"--picture {args.picture}: its name must end in .png, .svg or .pdf")
     sizes = {"latency": 1, "throughput": args.batch_size, "training": args.training_batch_size}
@@ -230,8 +232,3 @@ def _words(text: str, option: str, valid: tuple[str, ...] | None = None) -> list
         if valid and word not in valid:
             raise ConfigError(f"{option}: no {word!r}; there are {', '.join(valid)}.{nearest(word, valid)}")
     return words
-
-
-def _check_folder(path: str) -> None:
-    if not Path(path).absolute().parent.is_dir():
-        raise ConfigError(f"{path}: its folder does not exist")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teinet.cli.lists import add_list_options, data_config
+from teinet.cli.places import keep_apart
 
 if TYPE_CHECKING:
     from teinet.data.check import Report
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from teinet.data.pool import usable_cores
     from teinet.data.splits import read_config
 
+    keep_apart({"--output": args.output}, [args.path])
     listing = read_config(data_config(args, args.path))
     report = check(
         listing.rows,

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teinet.cli.optimize import add_optimize_option
+from teinet.cli.places import keep_apart
 from teinet.cli.rules import add_rules, read_rules
 from teinet.cli.text import printable
-from teinet.cli.timeline.forms import FORMS, check_place, write_scores, write_subtitles, writer
+from teinet.cli.timeline.forms import FORMS, check_place, is_one_file, write_scores, write_subtitles, writer
 from teinet.cli.timeline.output import Output, partial_folder
 from teinet.cli.timeline.progress import Progress, shown
 from teinet.cli.truth import Truth, add_truth
@@ -101,6 +102,8 @@ def run(args: argparse.Namespace) -> int:
     problems: list[str] = []
     videos = find_videos(args.videos, problems)
     takers: list[Callable[[int, Timeline], None]] = []
+    outputs = {"--output": args.output, "--page": args.page, "--scores": args.scores}
+    keep_apart(outputs, [*videos, *([args.truth] if args.truth else []), args.weights])
     if form == "vtt" and len(videos) > 1:  # a file for each; the table is printed beside them
         check_place("--output", args.output or "", videos, _SUBTITLES)
         takers.append(_each_to(args.output, videos, _SUBTITLES, write_subtitles))
@@ -206,7 +209,7 @@ def _each_to(
     """What writes a file for each video: `path` where it has one of the suffixes, else inside it, with the first."""
     from teinet.recordings.page import page_names
 
-    if Path(path).suffix.lower() in suffixes:
+    if is_one_file(path, suffixes):
         return lambda number, timeline: write(timeline, Path(path))
     names = [Path(path) / f"{name.removesuffix('.html')}{suffixes[0]}" for name in page_names(videos)]
     return lambda number, timeline: write(timeline, names[number])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from teinet.cli.places import check_file, make_folder
 from teinet.cli.text import printable
 from teinet.data.clock import clock
 from teinet.errors import ConfigError, Interrupted
@@ -61,7 +62,14 @@ def writer(form: str, output: Output, truth: Truth | None = None) -> Iterator[Ca
 def write_csv(timeline: Timeline, file: IO[str]) -> None:
     """Write a row for each event."""
     csv.writer(file, lineterminator="\n").writerows(
-        (printable(timeline.path), f"{e.start:.3f}", f"{e.end:.3f}", e.label, f"{e.score:.4f}", f"{e.peak:.4f}")
+        (
+            printable(timeline.path),
+            f"{e.start:.3f}",
+            f"{e.end:.3f}",
+            printable(e.label),
+            f"{e.score:.4f}",
+            f"{e.peak:.4f}",
+        )
         for e in timeline.events
     )
 
@@ -70,7 +78,8 @@ def write_vtt(timeline: Timeline, file: IO[str]) -> None:
     """Write the cues of WebVTT, which players show as subtitles (https://www.w3.org/TR/webvtt1/), by their start."""
     for event in sorted(timeline.events, key=lambda event: event.start):  # times may have run backwards
         end = max(event.end, event.start + 0.001)  # a cue must last
-        text = event.label.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        text = " ".join(printable(event.label).split())  # an empty line would end the cue
+        text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         file.write(f"\n{clock(event.start)} --> {clock(end)}\n{text} {100 * event.score:.0f} %\n")
 
 
@@ -86,7 +95,9 @@ def write_table(timeline: Timeline, file: IO[str]) -> None:
         console.print(Text("  nothing happens", style="dim"))
     for event in timeline.events:
         line = Text(f"  {clock(event.start)} - {clock(event.end)}", style="cyan")
-        console.print(line.append(f"  {100 * event.score:5.1f} %  ", style="default").append(event.label, style="bold"))
+        console.print(
+            line.append(f"  {100 * event.score:5.1f} %  ", style="default").append(printable(event.label), style="bold")
+        )
     console.print()
 
 
@@ -94,19 +105,21 @@ def check_place(option: str, path: str, videos: Sequence[Path], suffixes: Sequen
     """See that an option's path takes a file for each video: a file by its suffix, or a folder, which is made.
 
     Raises:
-        ConfigError: one file for several videos, or a folder that cannot be made.
+        ConfigError: one file for several videos, or what cannot be made or written.
     """
-    if not path or Path(path).suffix.lower() in suffixes:
+    if not path or is_one_file(path, suffixes):
         if len(videos) != 1:
             named = f"{option} {path}".strip()
             raise ConfigError(f"{named} holds one video's; {len(videos)} were named. Name a folder: {option} FOLDER/")
-        folder = Path(path).parent
+        make_folder(Path(path).parent, path)
+        check_file(path)
     else:
-        folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+        make_folder(Path(path), path)
+
+
+def is_one_file(path: str, suffixes: Sequence[str]) -> bool:
+    """Whether an option's path is that of a file, by its suffix, and not of a folder for many."""
+    return Path(path).suffix.lower() in suffixes and not path.endswith("/") and not Path(path).is_dir()
 
 
 def write_subtitles(timeline: Timeline, path: Path) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from teinet.cli.places import check_file
 from teinet.errors import ConfigError, Interrupted
 from teinet.files import replacing
 
@@ -35,9 +36,7 @@ class Output:
         self.written = False
         if self._path is None:
             return
-        place = self._path if folder is None or self._path.exists() else self._path.parent
-        if not os.access(place, os.W_OK) or self._path.is_dir():
-            raise ConfigError(f"{path}: cannot be written ({_why_not(self._path)})")
+        check_file(self._path)
         if folder is not None and not os.access(self._path.parent, os.W_OK):
             raise ConfigError(f"{path}: cannot be written (its folder may not be written)")
 
@@ -83,9 +82,3 @@ def partial_folder(output: str | None) -> Path | None:
     if not output or not path.name or special:
         return None
     return path.with_name(f"{path.name}.partial")
-
-
-def _why_not(path: Path) -> str:
-    if path.is_dir():
-        return "it is a folder"
-    return "it may not be written" if path.exists() or path.parent.exists() else "its folder does not exist"

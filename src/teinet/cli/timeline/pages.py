@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teinet.cli.text import printable
-from teinet.errors import ConfigError
+from teinet.cli.timeline.forms import check_place, is_one_file
 from teinet.files import replacing
 
 if TYPE_CHECKING:
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from teinet.inference import Recognizer
     from teinet.inference.events import Rules
     from teinet.inference.timeline import Timeline
+
+SUFFIXES = (".html", ".htm")
 
 
 class Pages:
@@ -35,18 +36,10 @@ class Pages:
 
         self._videos, self._weights = videos, weights
         self._names = [printable(str(video)) for video in videos]
-        single = Path(path).suffix.lower() in (".html", ".htm") and not path.endswith("/") and not Path(path).is_dir()
-        if single and len(videos) != 1:
-            raise ConfigError(f"--page {path} is one recording's; {len(videos)} were named. Name a folder: PAGES/")
+        check_place("--page", path, videos, SUFFIXES)
+        single = is_one_file(path, SUFFIXES)
         self._folder = None if single else Path(path)
         self._pages = [Path(path)] if single else [Path(path) / name for name in page_names(videos)]
-        folder = self._pages[0].parent
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
-        if not os.access(folder, os.W_OK):
-            raise ConfigError(f"{path}: cannot be written (its folder may not be written)")
         self._entries: dict[int, object] = {}
 
     def describe(self, recognizer: Recognizer, rules: Rules) -> None:
