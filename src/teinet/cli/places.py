@@ -36,12 +36,13 @@ def check_file(path: str | Path) -> None:
     Raises:
         ConfigError: it is a folder, its folder does not exist, or it may not be written.
     """
-    file = Path(os.path.realpath(path))
+    file = Path(path)
+    folder = Path(os.path.realpath(path)).parent  # of what a link leads to
     if file.is_dir():
         why = "it is a folder"
-    elif not file.exists() and not file.parent.is_dir():
+    elif not file.exists() and not folder.is_dir():
         why = "its folder does not exist"
-    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+    elif not os.access(file if file.exists() else folder, os.W_OK):
         why = "it may not be written"
     else:
         return

@@ -98,7 +98,9 @@ class Partial:
 
 
 def _said(value: Any) -> str:
-    return {None: "unset", True: "on", False: "off"}.get(value) or f"{value:g}"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "unset" if value is None else f"{value:g}"
 
 
 def print_of(recognizer: Recognizer) -> str:

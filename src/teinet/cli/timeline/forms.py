@@ -62,14 +62,7 @@ def writer(form: str, output: Output, truth: Truth | None = None) -> Iterator[Ca
 def write_csv(timeline: Timeline, file: IO[str]) -> None:
     """Write a row for each event."""
     csv.writer(file, lineterminator="\n").writerows(
-        (
-            printable(timeline.path),
-            f"{e.start:.3f}",
-            f"{e.end:.3f}",
-            printable(e.label),
-            f"{e.score:.4f}",
-            f"{e.peak:.4f}",
-        )
+        (printable(timeline.path), f"{e.start:.3f}", f"{e.end:.3f}", e.label, f"{e.score:.4f}", f"{e.peak:.4f}")
         for e in timeline.events
     )
 
