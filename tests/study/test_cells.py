@@ -12,6 +12,7 @@ import yaml
 from rich.console import Console
 
 from teinet.cli.main import main
+from teinet.cli.study.run import _commit
 from teinet.study.cell import run_cell, run_folder
 from teinet.study.plan import Study
 from teinet.study.results import Done
@@ -175,6 +176,10 @@ def test_results_are_committed_alone(study_file, words, capsys):
     assert git("ls-files").split() == ["results/tiny/tsn--ann--0.json", "staged.txt"]
     assert "A  staged.txt" in git("status", "--porcelain")
     capsys.readouterr()
+    _commit(root / "results" / "tiny" / "tsn--ann--0.json")  # somebody has committed it meanwhile
+    assert capsys.readouterr().out == "" and git("rev-list", "--count", "HEAD").strip() == "1"
+    _commit(root / "results" / "tiny" / "absent.json")
+    assert capsys.readouterr().out.startswith("git add: fatal: pathspec")
 
 
 def test_options_out_of_range_are_refused(study_file, words, capsys):

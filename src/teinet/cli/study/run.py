@@ -72,10 +72,13 @@ def _list(chosen: list, open_cells: set, *, as_json: bool) -> int:
 
 
 def _commit(path: Path) -> None:
-    """Commit this file alone, whatever else is changed or staged."""
-    message = f"Result: {path.parent.name}, {path.stem}"
-    for words in (["add", "--", path.name], ["commit", "--quiet", "-m", message, "--", path.name]):
-        done = subprocess.run(["git", *words], cwd=path.parent, capture_output=True, text=True)
-        if done.returncode:  # the result is there; it can be committed by hand
-            print(f"git {words[0]}: {done.stderr.strip()}")
-            return
+    """Commit this file alone, whatever else is changed or staged; where that is done already, nothing."""
+
+    def git(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["git", *words, "--", path.name], cwd=path.parent, capture_output=True, text=True)
+
+    done = git("add")
+    if not done.returncode and git("diff", "--cached", "--quiet").returncode:
+        done = git("commit", "--quiet", "-m", f"Result: {path.parent.name}, {path.stem}")
+    if done.returncode:  # the result is there; it can be committed by hand
+        print(f"{' '.join(done.args[:2])}: {done.stderr.strip()}")
