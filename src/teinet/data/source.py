@@ -111,8 +111,8 @@ def without_secrets(address: str) -> str:
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if _IN_BRACKETS.fullmatch(host):
         before = ""
-    elif _HOST_AND_PORT.fullmatch(host):  # or a user and the beginning of a password
-        before = rest.partition("?")[0]
+    elif _HOST_AND_PORT.fullmatch(host):  # or a user and the beginning of a password, which is likelier without a dot
+        before = rest.partition("?")[0] if "." in host and rest[len(host) :][:1] != "?" else rest
     elif ":" in host.partition("@")[0]:  # a password, which may hold any character
         before = rest
     else:

@@ -104,7 +104,8 @@ def run(args: argparse.Namespace) -> int:
     takers: list[Callable[[int, Timeline], None]] = []
     outputs = {"--output": args.output, "--page": args.page, "--scores": args.scores}
     keep_apart(outputs, [*videos, *([args.truth] if args.truth else []), args.weights])
-    if form == "vtt" and len(videos) > 1:  # a file for each; the table is printed beside them
+    into_folder = bool(args.output) and (args.output.endswith("/") or Path(args.output).is_dir())
+    if form == "vtt" and (len(videos) > 1 or into_folder):  # a file for each; the table is printed beside them
         check_place("--output", args.output or "", videos, _SUBTITLES)
         takers.append(_each_to(args.output, videos, _SUBTITLES, write_subtitles))
         form, output = "table", Output(None)
