@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TeinetError: weights or a clip that cannot be used.
     """
-    from teinet.cli.places import check_file, keep_apart
+    from teinet.cli.places import check_output
     from teinet.cli.text import printable
     from teinet.explain.inside import look_inside
     from teinet.explain.page import render_page
@@ -32,8 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
     output = args.output or (None if args.json else f"{Path(args.video).stem}-explained.html")
     if output:
-        check_file(output)
-        keep_apart({"--output": output}, [args.video, args.weights])
+        check_output(output, [args.video, args.weights])
     recognizer = Recognizer.load(args.weights, device=args.device)
     inside = look_inside(recognizer, args.video, label=args.label)
     licence = recognizer.header.get("licence") or ""

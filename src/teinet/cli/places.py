@@ -49,6 +49,16 @@ def check_file(path: str | Path) -> None:
     raise ConfigError(f"{path}: cannot be written ({why})")
 
 
+def check_output(path: str, inputs: Iterable[str | Path]) -> None:
+    """See that `--output` can be written, and is none of the files that the command reads.
+
+    Raises:
+        ConfigError: it cannot, or is one of them.
+    """
+    check_file(path)
+    keep_apart({"--output": path}, inputs)
+
+
 def make_folder(folder: Path, named: str | Path) -> None:
     """Make a folder, with those above it, that is to take files.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from teinet.cli.optimize import add_optimize_option
-from teinet.cli.places import check_file, keep_apart
+from teinet.cli.places import check_output
 from teinet.cli.text import printable
 from teinet.errors import ConfigError
 
@@ -69,8 +69,7 @@ def run(args: argparse.Namespace) -> int:
     weights, words = _weights(args)
     videos = find_videos(words, problems)
     if args.output:
-        check_file(args.output)
-        keep_apart({"--output": args.output}, [*videos, weights])
+        check_output(args.output, [*videos, weights])
     if args.precision and not args.optimize:
         raise ConfigError("--precision belongs to --optimize")
     recognizer = Recognizer.load(weights, device=args.device)

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
 
 from teinet.cli.optimize import add_optimize_option
-from teinet.cli.places import check_file, keep_apart
+from teinet.cli.places import check_output
 from teinet.cli.rules import add_rules, read_rules
 from teinet.cli.text import printable
 from teinet.data.clock import clock
@@ -102,9 +102,8 @@ def _made(args: argparse.Namespace) -> Watch:
 
     rules = read_rules(args)
     if args.output:
-        check_file(args.output)
         sources = [Source.parse(word) for word in args.sources]
-        keep_apart({"--output": args.output}, [args.weights, *(s.address for s in sources if s.kind == "file")])
+        check_output(args.output, [args.weights, *(s.address for s in sources if s.kind == "file")])
     recognizer = Recognizer.load(args.weights, device=args.device)
     if recognizer.header["licence"]:
         print(printable(f"{args.weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)

@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 from teinet.cli.lists import add_list_options, data_config, list_words
-from teinet.cli.places import check_file, keep_apart
+from teinet.cli.places import check_output
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if args.sample < 0:
         raise ConfigError(f"--sample is {args.sample}; expected 0 or more clips to measure")
     if args.output:
-        check_file(args.output)
-        keep_apart({"--output": args.output}, [args.path])
+        check_output(args.output, [args.path])
     listing = read_config(data_config(args, args.path))
     found = facts(listing, found_out=args.format == "auto")
     sample = draw_sample(found.rows, found.missing, args.sample, console=Console(stderr=True))
