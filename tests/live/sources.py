@@ -66,7 +66,9 @@ class Made:
         container.format = SimpleNamespace(name="made")
         yield (
             container,
-            SimpleNamespace(time_base=Fraction(1, 1000), average_rate=Fraction(10), guessed_rate=None, duration=None),
+            SimpleNamespace(
+                time_base=Fraction(1, 1000), average_rate=Fraction(10), guessed_rate=None, duration=None, start_time=0
+            ),
         )
 
 

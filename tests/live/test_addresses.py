@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from teinet.data.source import Source
 from tests import miniatures
@@ -83,3 +86,25 @@ def test_what_a_stream_begins_with_is_seen(tmp_path):
     # they all came at once: none is told by a second that is still to come
     told = [shot.time for shot in shots(items)]
     assert told == sorted(told) and told[-1] < 5.0
+
+
+def test_pictures_without_times_take_those_of_their_arrival():
+    """A camera that sends JPEG after JPEG, ten a second, where FFmpeg counts 25."""
+    jpeg = io.BytesIO()
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(jpeg, "JPEG")
+    head = b"--x\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg.getvalue())
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        request.send_response(200)
+        request.send_header("Content-Type", "multipart/x-mixed-replace; boundary=x")
+        request.end_headers()
+        with suppress(OSError):
+            for _ in range(60):
+                request.wfile.write(head + jpeg.getvalue() + b"\r\n")
+                time.sleep(0.1)
+
+    with served(answer) as address:
+        items, _ = read(Source.parse(address), until=lambda items: len(shots(items)) == 15, spacing=0.01)
+    found = shots(items)
+    behind = np.array([shot.arrived for shot in found]) - [shot.time for shot in found]
+    assert np.ptp(behind[5:]) < 0.05 < 0.5 < found[-1].time - found[5].time

@@ -89,6 +89,7 @@ class Frames:
     Args:
         container, stream: what was opened.
         recorded: it keeps its own clock.
+        made_up: whether times count that are counted up by a guessed rate where the source writes none.
         gap, since, last: as `LiveClock` takes them.
 
     Attributes:
@@ -102,6 +103,7 @@ class Frames:
         stream: av.VideoStream,
         *,
         recorded: bool,
+        made_up: bool,
         gap: float,
         since: Callable[[], float],
         last: float | None = None,
@@ -109,7 +111,9 @@ class Frames:
         self.broken = 0
         self.apart = 1 / float(stream.average_rate or stream.guessed_rate or _RATE)
         self._container, self._stream = container, stream
-        self._base = float(stream.time_base or 0)
+        # What writes no times (MJPEG, bare H.264) has no start; FFmpeg then counts some up.
+        told = made_up or container.start_time is not None or stream.start_time is not None
+        self._base = float(stream.time_base or 0) if told else 0.0
         self._clock = (
             RecordedClock((container.start_time or 0) / av.time_base, self.apart)
             if recorded

@@ -209,6 +209,7 @@ class Reader(threading.Thread):
                 container,
                 stream,
                 recorded=self._recorded,
+                made_up=self._recorded or (self._fast and self._ends()),
                 gap=self.pace.gap,
                 since=lambda: time.monotonic() - self._began,
                 last=self._second,
