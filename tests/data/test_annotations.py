@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import re
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from teinet.cli.main import main
 from teinet.data.annotations import Segment, read_annotations
+from teinet.data.decode import count_frames, probe
 from teinet.data.splits import DataConfig, load_splits
 from teinet.errors import AnnotationError, VideoError
 from tests import miniatures
@@ -60,8 +64,8 @@ def test_labels_that_mean_nothing_make_no_segments_and_rows_can_be_selected(film
     ("lines", "line", "reason"),
     [
         (["0.mp4,0,1,a", "0.mp4,3,2,b"], 3, "start 3 and end 2: no span of time"),
-        (["0.mp4,0,1,a", "0.mp4,2,6.5,b"], 3, "end 6.5 s lies beyond the video's, which lasts 6.10 s"),
-        (["0.mp4,7,,a"], 2, "start 7 s lies beyond the end of the video, which lasts 6.10 s"),
+        (["0.mp4,0,1,a", "0.mp4,2,6.5,b"], 3, "end 6.5 s lies beyond the video's, 6.10 s"),
+        (["0.mp4,7,,a"], 2, "start 7 s lies beyond the video's end, 6.10 s"),
         (["0.mp4,0,2,a", "1.mp4,1,3,a", "0.mp4,1.5,3,b"], 4, "overlaps 0 to 2 s (a) of line 2"),
         (["0.mp4,0,2,a", "0.mp4,2,3,bb"], 3, "label 'bb' is none of the 3 classes. Did you mean 'b'?"),
         (["0.mp4,0,2,"], 2, "this segment has no label"),
@@ -78,6 +82,44 @@ def test_what_cannot_be_true_names_file_and_line(films, lines, line, reason):
 def test_an_end_marked_by_hand_may_lie_a_little_behind_the_files_own(films):
     ((segment,),) = [r.segments for r in read_annotations(listed(films, "0.mp4,5,6.19,a"))]
     assert segment.end == pytest.approx(6.1)
+
+
+def sound_first(path: Path) -> None:
+    """Five seconds of sound; the pictures begin after two of them."""
+    with av.open(str(path), "w") as out:
+        sound, stream = out.add_stream("pcm_s16le", rate=8000), out.add_stream("libx264", rate=10)
+        sound.layout = "mono"
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 40000), np.int16), layout="mono")
+        silence.sample_rate, silence.pts = 8000, 0
+        out.mux(sound.encode(silence))
+        for number, picture in enumerate(miniatures.frames(3, 30)):
+            shown = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            shown.pts, shown.time_base = 20 + number, Fraction(1, 10)
+            out.mux(stream.encode(shown))
+        out.mux(stream.encode())
+        out.mux(sound.encode())
+
+
+def test_pictures_that_begin_behind_the_sound_end_by_the_files_clock(tmp_path):
+    sound_first(tmp_path / "late.mkv")
+    info = probe(tmp_path / "late.mkv")
+    assert (info.duration, info.end) == (pytest.approx(3), pytest.approx(5))
+    assert count_frames(tmp_path / "late.mkv", start=4.0, end=5.0) == 10
+    (found,) = read_annotations(listed(tmp_path, "late.mkv,2.5,4,a", "late.mkv,4.2,,b"))
+    assert found.seconds == pytest.approx(5)
+    assert [(s.label, s.start, s.end) for s in found.segments] == [("a", 2.5, 4), ("b", 4.2, pytest.approx(5))]
+    with pytest.raises(AnnotationError, match=r"beyond the video's end, 5\.00 s"):
+        read_annotations(listed(tmp_path, "late.mkv,5.5,,a"))
+
+
+def test_a_file_that_is_written_in_two_ways_is_one(films):
+    (films / "other.mp4").symlink_to("0.mp4")
+    lines = ["0.mp4,0,1,a", f"{films}/./0.mp4,1,2,b", "other.mp4,2,3,c"]
+    (only,) = read_annotations(listed(films, *lines))
+    assert only.path.endswith("0.mp4") and [s.label for s in only.segments] == ["a", "b", "c"]
+    with pytest.raises(AnnotationError, match=r"overlaps 0 to 1 s \(a\) of line 2"):
+        read_annotations(listed(films, *lines, "./0.mp4,0.5,0.9,b"))
 
 
 def test_a_folder_of_pictures_has_no_segments_in_seconds(films):

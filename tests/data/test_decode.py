@@ -148,7 +148,7 @@ def test_a_span_holds_the_frames_shown_in_it(videos):
         assert frames.indices.tolist() == list(expected)
         assert frames.num_frames == len(expected)
         assert (frames.data == everything[list(expected)]).all()
-    with pytest.raises(VideoError, match=r"no frames between 7 s and 9 s; the video lasts 3\.00 s"):
+    with pytest.raises(VideoError, match=r"no frames between 7 s and 9 s; the video ends at 3\.00 s"):
         read_clip(path, range, start=7, end=9)
 
 

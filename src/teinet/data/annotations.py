@@ -26,7 +26,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A file, how long it lasts (seconds), and what happens in it, in order of time and without overlap."""
+    """A file, when it ends (seconds), and what happens in it, in order of time and without overlap."""
 
     path: str
     seconds: float
@@ -83,20 +83,21 @@ def annotated_rows(
     if selection is not None:
         rows = select(rows, selection, source=path)
     files: dict[str, list[Row]] = {}
+    spelled: dict[str, str] = {}  # one file may be written in several ways: the first counts
     for row in rows:
         _check_label(row, class_names, nothing)
-        files.setdefault(row.path, []).append(row)
+        files.setdefault(spelled.setdefault(os.path.realpath(row.path), row.path), []).append(row)
     return files
 
 
 def end_beyond(row: Row, info: VideoInfo) -> str | None:
     """Why a row's span does not lie inside its file; None where it does, up to a frame or 0.1 s."""
-    if row.end is None or info.duration is None:
+    if row.end is None or info.end is None:
         return None
     slack = max(_SLACK, 1 / info.frame_rate if info.frame_rate else 0.0)
-    if row.end <= info.duration + slack:
+    if row.end <= info.end + slack:
         return None
-    return f"end {row.end:g} s lies beyond the video's, which lasts {info.duration:.2f} s"
+    return f"end {row.end:g} s lies beyond the video's, {info.end:.2f} s"
 
 
 def _check_label(row: Row, class_names: Sequence[str] | None, nothing: Sequence[str]) -> None:
@@ -118,19 +119,19 @@ def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = (
         AnnotationError, VideoError: see `read_annotations`.
     """
     info = probe(path)
-    if info.duration is None:
+    if info.end is None:
         raise VideoError(path, "a folder of pictures has no clock, so it has no segments in seconds")
     found: list[tuple[Segment, Row]] = []
     for row in rows:
         if row.label is None:
             continue
         start = row.start or 0.0
-        if start >= info.duration:
-            reason = f"start {start:g} s lies beyond the end of the video, which lasts {info.duration:.2f} s"
+        if start >= info.end:
+            reason = f"start {start:g} s lies beyond the video's end, {info.end:.2f} s"
             raise AnnotationError(row.file, reason, row.line)
         if reason := end_beyond(row, info):
             raise AnnotationError(row.file, reason, row.line)
-        end = info.duration if row.end is None else min(row.end, info.duration)
+        end = info.end if row.end is None else min(row.end, info.end)
         found.append((Segment(label=row.label, start=start, end=end), row))
     found.sort(key=lambda pair: pair[0].start)
     for (one, first), (other, row) in pairwise(found):
@@ -139,4 +140,4 @@ def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = (
             reason = f"{spans} ({one.label}) of line {first.line}; one thing happens at a time in {path}"
             raise AnnotationError(row.file, reason, row.line)
     segments = tuple(segment for segment, _ in found if segment.label not in nothing)
-    return Recording(path=path, seconds=info.duration, segments=segments)
+    return Recording(path=path, seconds=info.end, segments=segments)

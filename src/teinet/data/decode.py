@@ -33,12 +33,15 @@ Choice = Callable[[int], "Sequence[int] | np.ndarray"]
 @dataclass(frozen=True)
 class VideoInfo:
     """Facts of one video. Width and height are after rotation; `rotation` is the counterclockwise turn in degrees that
-    makes the stored pictures upright. A folder of pictures has no frame rate and no duration (seconds)."""
+    makes the stored pictures upright. `duration` is how long pictures are shown, `end` when the last one has been, by
+    the clock of the file (seconds): later, where sound runs before. A folder of pictures has no frame rate and neither.
+    """
 
     path: str
     num_frames: int
     frame_rate: float | None
     duration: float | None
+    end: float | None
     width: int
     height: int
     rotation: int
@@ -75,11 +78,10 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
         names = image_folder.pictures(path)
         width, height = image_folder.read_picture(path, names[0]).size
         codec = os.path.splitext(names[0])[1][1:].lower()
-        return VideoInfo(path, len(names), None, None, width, height, 0, codec)
+        return VideoInfo(path, len(names), None, None, None, width, height, 0, codec)
     index = frame_index(path)
-    return VideoInfo(
-        path, index.num_frames, index.frame_rate, index.duration, index.width, index.height, index.rotation, index.codec
-    )
+    facts = (index.width, index.height, index.rotation, index.codec)
+    return VideoInfo(path, index.num_frames, index.frame_rate, index.duration, index.end, *facts)
 
 
 def count_frames(path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None) -> int:
@@ -160,7 +162,7 @@ def frames_between(path: str, index: FrameIndex, start: float | None, end: float
     last = index.num_frames if end is None else int(np.searchsorted(index.times, end - 1e-6))
     if first >= last:
         until = "its end" if end is None else f"{end:g} s"
-        length = f"; the video lasts {index.duration:.2f} s" if index.duration else ""
+        length = "" if index.end is None else f"; the video ends at {index.end:.2f} s"
         raise VideoError(path, f"no frames between {start or 0:g} s and {until}{length}")
     return first, last
 

@@ -49,6 +49,14 @@ class FrameIndex:
     rotation: int
     codec: str
 
+    @property
+    def end(self) -> float | None:
+        """Seconds from the container's start until the last frame has been shown; None where nothing tells.
+
+        That is the duration, except where the pictures begin later, behind sound that runs already.
+        """
+        return None if self.duration is None or not len(self.times) else float(self.times[0]) + self.duration
+
 
 def frame_index(path: str) -> FrameIndex:
     """Look the index up, or build it and remember it; VideoError where the file is no whole, decodable video."""
