@@ -18,7 +18,7 @@ from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.evaluation.segments import detections
 from teinet.inference import timeline
 from teinet.inference.events import Events, Rules
-from teinet.inference.rows import Row, Span
+from teinet.inference.rows import Row, Span, Taken, WindowRows
 from teinet.inference.strip import StripMaker
 from teinet.inference.table import Table
 from teinet.live import Watch
@@ -303,3 +303,13 @@ def test_a_strip_is_bounded_and_even(tmp_path):
         assert 0.1 * (count - 1) - strip.seconds[-1] <= (apart.max() if count > 1 else 0)
         np.testing.assert_array_equal(strip.pictures[:, 0, 0, 0], np.round(strip.seconds * 10).astype(int) % 256)
         assert strip.nearest(0.0)[0, 0, 0] == 0
+
+
+def test_windows_go_on_after_what_waited_was_asked_for():
+    """A source that stalls after one frame, before the first window (T = 4, one every two frames) is full."""
+    rows = WindowRows(make("teinet", causal=False), 2, together=1)
+    frames = [Taken(float(second), torch.zeros(3, 32, 32), second == 0) for second in range(9)]
+    found = [*rows.feed(frames[0]), *rows.finish()]
+    found += [row for frame in frames[1:] for row in rows.feed(frame)]
+    assert [row.reach for row in found] == [(0, 0), (0, 3), (2, 5), (4, 7)]
+    assert [row.begins for row in found] == [True, False, False, False]

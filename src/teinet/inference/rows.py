@@ -190,7 +190,7 @@ class WindowRows:
             self._fresh, self._unseen = True, 0
         self._window.append(frame)
         self._unseen += 1
-        if len(self._window) == self._frames and (self._fresh or self._unseen == self._hop):
+        if len(self._window) == self._frames and (self._fresh or self._unseen >= self._hop):
             self._cut()
         return self._scored() if len(self._waiting) >= self._together else []
 
