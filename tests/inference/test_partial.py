@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import re
 import sys
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import av
 import numpy as np
@@ -91,11 +95,16 @@ def test_what_belongs_to_something_else_is_neither_used_nor_lost(film, tmp_path)
         (recognizer, {"spacing": 0.3}, "spacing 0.2, not 0.3: say"),
         (recognizer, {"spacing": 0.3, "span": 1}, "spacing 0.2, not 0.3; span unset, not 1"),
         (recognizer, {"spacing": 0.2, "strip": True}, "pictures off, not on"),
-        (make("tsn", causal=True), {"spacing": 0.2}, "with another recogniser: say .*--anew"),
+        (make("tsn", causal=True), {"spacing": 0.2}, "with another recogniser or --optimize: say .*--anew"),
     ]:
         with pytest.raises(ConfigError, match=words):
             timeline(other, film, partial=partial, **options)
         assert partial.read_bytes() == kept
+    folded = recognizer.optimize(engine="folded")
+    timeline(folded, film, spacing=0.2, partial=tmp_path / "folded")
+    folded.model.optimization = replace(folded.model.optimization, precision="other")  # the same tensors
+    with pytest.raises(ConfigError, match="another recogniser or --optimize"):
+        timeline(folded, film, spacing=0.2, partial=tmp_path / "folded")
     seen: list[float] = []
     again = miniatures.write(tmp_path / "other.mp4", 4, length=31, rate=10)
     timeline(recognizer, again, spacing=0.2, partial=partial, progress=seen.append)  # the video has changed
@@ -105,3 +114,20 @@ def test_what_belongs_to_something_else_is_neither_used_nor_lost(film, tmp_path)
     seen.clear()
     other = timeline(recognizer, film, spacing=0.2, partial=partial, rules=Rules(nothing=("a",)), progress=seen.append)
     assert not seen and all(event.label != "a" for event in other.events)  # rules are asked of the scores alone
+
+
+def test_what_cannot_be_written_is_an_error_of_the_system(film, tmp_path, monkeypatch):  # noqa: F811
+    """As a full disk gives, which a command says in one line."""
+    recognizer = make("teinet", causal=True)
+    with pytest.raises(FileNotFoundError, match=r"state\.safetensors"):
+        recognizer.stream().state.save(tmp_path / "nowhere" / "state.safetensors")
+    real = Path.write_bytes
+
+    def full(path, data):
+        real(path, data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=rf"No space left on device: '{re.escape(str(tmp_path))}/partial'"):
+        timeline(recognizer, film, spacing=0.2, partial=tmp_path / "partial")
+    assert not list(tmp_path.iterdir())

@@ -133,6 +133,10 @@ def test_pictures_by_number_and_tensors_ready_cut(recognizer):
     cut = cut_crops(torch.from_numpy(pictures), recognizer.preprocessing)[0]
     want = one.step(list(pictures)).logits
     near(two.step({1: pictures[1], 0: pictures[0]}).logits, want)
+    step = two.step(dict(zip(np.flatnonzero(np.array([1, 1])), pictures)))
+    assert step.streams == (0, 1) and step.frames.tolist() == [2, 2]
+    two.reset(np.flatnonzero(step.scores.max(1) > 0))
+    near(two.step({number: pictures[number] for number in np.arange(2)}).logits, want)
     near(three.step(cut).logits, want)
 
 

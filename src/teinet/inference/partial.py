@@ -70,7 +70,7 @@ class Partial:
         changed = [name for name, value in now.items() if before[name] != value]
         differ = [f"{name} {_said(before[name])}, not {_said(now[name])}" for name in changed]
         if belongs["recognizer"] != self._belongs["recognizer"]:
-            differ.insert(0, "another recogniser")
+            differ.insert(0, "another recogniser or --optimize")
         if differ:
             raise ConfigError(
                 f"{self.path} holds what was found so far with {'; '.join(differ)}: say the same as before to go on "
@@ -92,7 +92,8 @@ class Partial:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         said = {_KEY: json.dumps({"belongs": self._belongs, "facts": facts})}
         with replacing(self.path) as part:
-            safetensors.torch.save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, part, said)
+            plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+            part.write_bytes(safetensors.torch.save(plain, said))
         now = time.monotonic()
         self._next = now + max(_EVERY, _SHARE * (now - began))
 
@@ -113,6 +114,7 @@ def print_of(recognizer: Recognizer) -> str:
         recognizer.preprocessing.to_dict(),
         recognizer.device.type,
         type(recognizer.model).__name__,
+        str(getattr(recognizer.model, "optimization", "")),
     )
     digest.update(repr(facts).encode())
     for name, tensor in recognizer.model.state_dict().items():

@@ -85,11 +85,14 @@ class StreamState:
         return self.replaced(self.tensors() | past)
 
     def save(self, path: str | PathLike) -> None:
-        """Write it as a safetensors file."""
-        with replacing(path) as temporary:
-            safetensors.torch.save_file(
-                {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors().items()}, temporary
-            )
+        """Write it as a safetensors file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors().items()}
+        with replacing(path) as part:
+            part.write_bytes(safetensors.torch.save(plain))
 
     def load(self, path: str | PathLike) -> StreamState:
         """A state that `save` wrote, for the same network, number of streams and span as this one.
@@ -295,11 +298,12 @@ class Stream:
         return test_crops(picture[None], self.recognizer.preprocessing)[:, 0]
 
     def _known(self, streams: Iterable[int]) -> list[int]:
-        numbers = list(streams)
-        for number in numbers:
-            if not isinstance(number, int) or not 0 <= number < self.batch:
+        known = []
+        for number in streams:
+            if not isinstance(number, int | np.integer) or not 0 <= number < self.batch:
                 raise ConfigError(f"no stream {number!r}; there are {self.batch}, counted from 0")
-        return numbers
+            known.append(int(number))
+        return known
 
 
 def _rows(past: Past, rows: Tensor) -> Past:
