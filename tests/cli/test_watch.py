@@ -166,6 +166,15 @@ def test_wrong_arguments_are_one_line(place, capsys, more, code, message):
     assert message in err and "Traceback" not in err
 
 
+def test_options_may_stand_before_the_sources(place, capsys):
+    weights, film = str(place / "causal.safetensors"), str(place / "film.mp4")
+    found = []
+    for order in ([weights, film, "--fast"], [weights, "--fast", film], ["--fast", weights, film]):
+        assert main(["watch", *order, *map(str, EVENTS)]) == 0
+        found.append([line["what"] for line in lines(capsys.readouterr().out)])
+    assert "begin" in found[0] and found[0] == found[1] == found[2]
+
+
 def test_sources_that_are_not_there(place, capsys):
     assert main(["watch", str(place / "causal.safetensors"), "absent.mp4"]) == 1
     assert "absent.mp4: no such file" in capsys.readouterr().err

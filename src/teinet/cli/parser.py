@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import re
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from teinet.errors import ConfigError, nearest
 
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises ConfigError where argparse would print its usage and exit."""
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        """As ArgumentParser's, but options may stand anywhere, also between the words of a list."""
+        return self.parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}.{self._hint(message)} See {self.prog} --help")
