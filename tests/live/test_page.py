@@ -37,6 +37,7 @@ def test_the_page_shows_what_is_watched(watch):
         html = urlopen(address).read().decode()
         assert "front door" in html and "http" not in html.split("</style>")[1]  # nothing from elsewhere
         state = json.load(urlopen(f"{address}state"))
+        assert f'"{state["watch"]}"' in html
         (source,) = state["sources"]
         assert source["name"] == "front door" and source["counts"]["steps"] == 11
         assert sum(score for _, score in source["scores"]) == pytest.approx(1, abs=1e-3)
@@ -90,3 +91,11 @@ def test_addresses_that_are_none_are_refused(watch):
         port = address.rstrip("/").rpartition(":")[2]
         with pytest.raises(ConfigError, match=f"no page can be served at 127.0.0.1:{port}"), serve(watch, port):
             pass
+
+
+def test_an_open_page_can_tell_one_watch_from_the_next(watch):
+    pages = set()
+    for _ in range(2):
+        with serve(watch, "0") as (page, _):
+            pages.add(page.state()["watch"])
+    assert len(pages) == 2

@@ -97,8 +97,10 @@ def test_sources_of_which_none_can_be_read_are_an_error(monkeypatch, recognizer)
         Made([VideoError("one", "refused")], name="one"),
         Made([VideoError("two", "refused")], name="two"),
     )
+    said = []
     with pytest.raises(VideoError, match="one: refused"):
-        list(Watch(recognizer, names))
+        said += (f"{notice.source} {notice.why}" for notice in Watch(recognizer, names))
+    assert said == ["two refused; given up"]  # the other one's reason is the error
 
 
 def test_a_jump_ends_what_is_under_way_and_begins_anew(monkeypatch, recognizer, films):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import secrets
 import socket
 import sys
 from collections import deque
@@ -37,6 +38,7 @@ class Page:
 
     def __init__(self, watch: Watch):
         self._watch = watch
+        self._id = secrets.token_hex(8)
         self._notices: deque[dict] = deque(maxlen=_KEPT)
         self._count = 0
 
@@ -47,7 +49,7 @@ class Page:
 
     def html(self) -> str:
         """The page itself; it asks for `state` and the pictures again and again."""
-        return render("live", "page.html.jinja", filters={}, sources=self._watch.sources)
+        return render("live", "page.html.jinja", filters={}, watch=self._id, sources=self._watch.sources)
 
     def state(self) -> dict[str, Any]:
         """All sources, as JSON values."""
@@ -65,7 +67,7 @@ class Page:
                     "counts": asdict(watch.counts(number)),
                 }
             )
-        return {"sources": sources, "notices": list(self._notices)}
+        return {"watch": self._id, "sources": sources, "notices": list(self._notices)}
 
     def picture(self, number: int) -> bytes | None:
         """The last picture of a source as JPEG; None before there is one."""

@@ -289,7 +289,8 @@ class Watch:
         if report.what in ("lost", "stalled"):
             camera.view = replace(camera.view, scores=None)  # nobody knows what happens there now
         nothing_read = camera.reader.error is not None and not camera.reader.connections
-        if report.what == "lost" and nothing_read and all(other.reader.error for other in self._cameras):
+        first = camera is self._cameras[0]
+        if first and report.what == "lost" and nothing_read and all(other.reader.error for other in self._cameras):
             return  # it is raised
         times = f"{report.count} times" if report.count > 1 else ""
         why = f"{report.why} ({times})" if report.why and times else report.why or times
