@@ -191,6 +191,7 @@ def test_what_cannot_be_read_is_left_out_and_said(listed, tmp_path, capsys, monk
         (["--size", "33x32"], "must be even"),
         (["--size", "big"], "write 320x240"),
         (["--rate", "0"], "the rate must be above 0"),
+        (["--rate", "1e400"], "at most 1000 frames a second"),
         (["--rate", "x"], "write 25 or 30000/1001"),
         (["--quality", "60"], "quality is 0 (best) to 51"),
         (["--seed", "-1"], "seed must be at least 0"),
@@ -231,7 +232,7 @@ def test_ctrl_c_leaves_nothing(listed, tmp_path, monkeypatch):
 
     monkeypatch.setattr(joining, "_look", stopping)
     with pytest.raises(Interrupted, match="no recording is kept"):
-        join(read_listing(listed), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        join(read_listing(listed), tmp_path / "some" / "where" / "out")
+    assert not (tmp_path / "some").exists()
     with stop_on_signal() as stop:
         assert not stop.is_set()

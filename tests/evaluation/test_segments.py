@@ -206,6 +206,8 @@ def test_what_lies_beyond_a_recordings_end_does_not_count():
     truth = [recording(10.0, ("a", 8.0, 10.0))]
     report = measure(truth, [found(("a", 9.0, 11.0, 9.0))], overlaps=(0.5,))
     assert report.overall.f1 == {0.5: 1.0}  # one second of two; with what lies beyond it would be one of three
+    report = measure(truth, [found(("a", 8.0, 9.0, 9.0), ("b", 10.2, 11.0, 10.5))])
+    assert (report.overall.events, report.overall.false_alarms) == (1, 0) and list(report.labels) == ["a"]
 
 
 def test_where_times_run_backwards_each_stretch_has_its_own():

@@ -13,6 +13,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -70,7 +71,7 @@ class Joining:
         if self.size is not None and not all(side >= 16 and side % 2 == 0 for side in self.size):
             raise ConfigError(f"width and height must be even and at least 16, got {self.size[0]}x{self.size[1]}")
         if self.rate is not None and not 0 < self.rate <= 1000:
-            raise ConfigError(f"the rate must be above 0 and at most 1000 frames a second, got {float(self.rate):g}")
+            raise ConfigError(f"the rate must be above 0 and at most 1000 frames a second, got {self.rate}")
         if not 0 <= self.quality <= 51:
             raise ConfigError(f"quality is 0 (best) to 51, got {self.quality}")
 
@@ -128,7 +129,7 @@ def join(listing: Listing, folder: Path, settings: Joining | None = None, *, con
         raise ConfigError(f"{folder}: is there already; recordings are written into a new or an empty folder")
     refuse_unwritable([_annotated(row, folder / "0000.mp4", 0.0, 1.0, folder) for row in listing.rows], folder)
     unreadable: list[tuple[Row, str]] = []
-    new = not folder.exists()
+    new = [place for place in (folder, *folder.parents) if not place.exists()]
     written: list[Path] = []
     with stop_on_signal() as stop:
         try:
@@ -165,8 +166,9 @@ def join(listing: Listing, folder: Path, settings: Joining | None = None, *, con
         except BaseException as error:
             for path in written:
                 path.unlink(missing_ok=True)
-            if new and folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+            for place in new:
+                with suppress(OSError):  # not made yet, or somebody else has put something there
+                    place.rmdir()
             if isinstance(error, KeyboardInterrupt):
                 raise _interrupted() from None
             raise

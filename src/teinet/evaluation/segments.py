@@ -180,7 +180,8 @@ def measure(
     counts: dict[str, _Counts] = {}
     quiet = _Counts(overlaps)
     for recording, beyond in zip(recordings, found, strict=True):
-        events = [replace(event, end=min(event.end, recording.seconds)) for event in beyond]
+        inside = (event for event in beyond if event.start < recording.seconds)
+        events = [replace(event, end=min(event.end, recording.seconds)) for event in inside]
         names = sorted({s.label for s in recording.segments} | {e.label for e in events})
         for name in names:
             own = counts.setdefault(name, _Counts(overlaps))
