@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import av
+import numpy as np
 import pytest
 import torch
 
@@ -103,3 +105,35 @@ def test_a_broken_video_is_not_measured_and_the_others_are(place, capsys):
     assert run(place, "broken.mp4", "3.mp4", "--json", "--truth", truth) == 1
     said = json.loads(capsys.readouterr().out)
     assert said["measures"]["recordings"] == 1 and said["measures"]["overall"]["segments"] == 1
+
+
+def test_a_recording_that_is_cut_off_is_measured_as_far_as_it_can_be_read(place, capsys):
+    whole = av_film(place / "whole.mp4")
+    (place / "cut.mp4").write_bytes(whole[: int(0.6 * len(whole))])
+    truth = annotated(place, "cut.mp4,0.5,1,left", "cut.mp4,1.5,2,right", "cut.mp4,7,8,left")
+    assert run(place, "cut.mp4", "--json", "--truth", truth) == 0
+    said = json.loads(capsys.readouterr().out)
+    (recording,), overall = said["recordings"], said["measures"]["overall"]
+    assert 2 < recording["ends"] < 6 and overall["seconds"] == pytest.approx(recording["ends"], abs=1e-3)
+    assert said["measures"]["recordings"] == 1 and overall["segments"] == 2 and not said["without_annotations"]
+    assert run(place, "cut.mp4", "--truth", annotated(place, "cut.mp4,1,2,left", "cut.mp4,1.5,3,right")) == 2
+    assert "overlaps 1 to 2 s (left) of line 2" in capsys.readouterr().err
+
+
+def av_film(path) -> bytes:
+    """Ten seconds whose index lies first, so that a part of it can be read."""
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as out:
+        stream = out.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for picture in np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), dtype=np.uint8):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode())
+    return path.read_bytes()
+
+
+def test_one_recording_under_two_names_is_measured_once(place, capsys):
+    (place / "linked.mp4").symlink_to("3.mp4")
+    assert run(place, "3.mp4", "linked.mp4", "--json", "--truth", annotated(place, "3.mp4,1,2,left")) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["measures"]["overall"]["segments"] == 1
+    assert f"1 videos named twice, and measured once: {place}/linked.mp4" in said.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from teinet.data.annotations import Recording
+    from teinet.data.clips import Row
     from teinet.evaluation.segments import Detection, Measures, SegmentReport
     from teinet.inference import Recognizer
     from teinet.inference.events import Rules
@@ -64,13 +66,19 @@ class Truth:
             where = f"{path} annotates other files, such as {self.unused[0]}"
             raise ConfigError(f"none of the videos is annotated: {where}; its paths start from the list's folder")
         self._recordings: dict[int, Recording] = {}
+        self._cut: dict[int, tuple[str, list[Row]]] = {}  # what can be read of these, only looking through them tells
+        twice = []
         for number, name in enumerate(names):
-            if name in rows:
+            if name in names[:number]:
+                twice.append(str(videos[number]))
+            elif name in rows:
                 try:
                     self._recordings[number] = read_recording(name, rows[name], nothing=rules.nothing)
-                except VideoError:  # looking through it will say so
-                    self.without.append(str(videos[number]))
+                except VideoError:
+                    read_recording(name, rows[name], nothing=rules.nothing, until=math.inf)  # finds wrong rows now
+                    self._cut[number] = name, rows[name]
         self._found: dict[int, list[Detection]] = {}
+        self._say("named twice, and measured once", twice, "videos")
         self._say("without annotations, so not measured", self.without, "videos")
         self._say("not among the videos", self.unused, "annotated files")
 
@@ -82,8 +90,12 @@ class Truth:
 
     def take(self, number: int, timeline: Timeline) -> None:
         """Take the timeline of video `number`."""
+        from teinet.data.annotations import read_recording
         from teinet.evaluation.segments import detections
 
+        if number in self._cut:
+            name, rows = self._cut[number]
+            self._recordings[number] = read_recording(name, rows, nothing=self._rules.nothing, until=timeline.end)
         if number in self._recordings:
             self._found[number] = detections(timeline.events, timeline.reaches, least=self._rules.least)
 

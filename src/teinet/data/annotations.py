@@ -112,26 +112,34 @@ def _check_label(row: Row, class_names: Sequence[str] | None, nothing: Sequence[
         )
 
 
-def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = ()) -> Recording:
+def read_recording(
+    path: str, rows: Sequence[Row], *, nothing: Sequence[str] = (), until: float | None = None
+) -> Recording:
     """One file and its segments, held against its length and each other.
+
+    Args:
+        path, rows, nothing: the file, its rows, and labels that make no segments.
+        until: for a file that is cut off: the second up to which it can be read. What lies beyond it is left out.
 
     Raises:
         AnnotationError, VideoError: see `read_annotations`.
     """
-    info = probe(path)
-    if info.end is None:
+    info = probe(path) if until is None else None
+    last = until if info is None else info.end
+    if last is None:
         raise VideoError(path, "a folder of pictures has no clock, so it has no segments in seconds")
     found: list[tuple[Segment, Row]] = []
     for row in rows:
         if row.label is None:
             continue
         start = row.start or 0.0
-        if start >= info.end:
-            reason = f"start {start:g} s lies beyond the video's end, {info.end:.2f} s"
+        if info is None and start >= last:
+            continue
+        if start >= last:
+            raise AnnotationError(row.file, f"start {start:g} s lies beyond the video's end, {last:.2f} s", row.line)
+        if info is not None and (reason := end_beyond(row, info)):
             raise AnnotationError(row.file, reason, row.line)
-        if reason := end_beyond(row, info):
-            raise AnnotationError(row.file, reason, row.line)
-        end = info.end if row.end is None else min(row.end, info.end)
+        end = last if row.end is None else min(row.end, last)
         found.append((Segment(label=row.label, start=start, end=end), row))
     found.sort(key=lambda pair: pair[0].start)
     for (one, first), (other, row) in pairwise(found):
@@ -140,4 +148,4 @@ def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = (
             reason = f"{spans} ({one.label}) of line {first.line}; one thing happens at a time in {path}"
             raise AnnotationError(row.file, reason, row.line)
     segments = tuple(segment for segment, _ in found if segment.label not in nothing)
-    return Recording(path=path, seconds=info.end, segments=segments)
+    return Recording(path=path, seconds=last, segments=segments)
