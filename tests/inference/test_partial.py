@@ -93,7 +93,7 @@ def test_what_belongs_to_something_else_is_neither_used_nor_lost(film, tmp_path)
     kept = partial.read_bytes()
     for other, options, words in [
         (recognizer, {"spacing": 0.3}, "spacing 0.2, not 0.3: say"),
-        (recognizer, {"spacing": 0.3, "span": 1}, "spacing 0.2, not 0.3; span unset, not 1"),
+        (recognizer, {"spacing": 0.3, "span": 1}, "spacing 0.2, not 0.3; span 4, not 1"),
         (recognizer, {"spacing": 0.2, "strip": True}, "pictures off, not on"),
         (make("tsn", causal=True), {"spacing": 0.2}, "with another recogniser or --optimize: say .*--anew"),
     ]:

@@ -48,7 +48,9 @@ class Row(NamedTuple):
 
 
 class Rows(Protocol):
-    """What makes rows of frames."""
+    """What makes rows of frames; `settings` says how, by the names of `check_rows`."""
+
+    settings: dict[str, int | bool | None]
 
     def feed(self, frame: Taken) -> list[Row]:
         """Take the next frame; returns the rows that are complete now."""
@@ -125,6 +127,7 @@ class CausalRows:
     def __init__(self, recognizer: Recognizer, span: int | None = None):
         self._stream = Stream(recognizer, span=span, together=_CHUNK)
         self._span = Span(self._stream.span)
+        self.settings = {"span": self._stream.span, "hop": None, "windows": False}
         self._waiting: list[Taken] = []
 
     def feed(self, frame: Taken) -> list[Row]:
@@ -176,6 +179,7 @@ class WindowRows:
         self._recognizer = recognizer
         self._frames = recognizer.num_frames
         self._hop = max(1, self._frames // 2) if hop is None else hop
+        self.settings = {"span": None, "hop": self._hop, "windows": True}
         self._together = together
         self._window: deque[Taken] = deque(maxlen=self._frames)
         self._fresh, self._unseen = True, 0  # no window of this stretch yet; frames that lie in none

@@ -150,10 +150,11 @@ def timeline(
     spacing = spacing_for(recognizer, spacing)
     rules = (rules or Rules()).filled(recognizer.nothing)
     Events(recognizer.class_names, rules)  # finds a label that does not exist before all the work
-    work = _Work(recognizer, spacing, rows_of(recognizer, span=span, hop=hop, windows=windows), strip)
+    rows = rows_of(recognizer, span=span, hop=hop, windows=windows)
+    work = _Work(recognizer, spacing, rows, strip)
     keeper = None
     if partial is not None:
-        settings = {"spacing": spacing, "span": span, "hop": hop, "windows": windows, "pictures": strip}
+        settings = {"spacing": spacing, **rows.settings, "pictures": strip}
         keeper = Partial(partial, recognizer=print_of(recognizer), video=print_of_file(video), settings=settings)
         kept = keeper.load()
         if kept is not None:
