@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -114,6 +116,7 @@ def test_one_broken_file_does_not_stop_the_others(place, capsys):
         ({"nothing": "restin"}, "Did you mean 'resting'"),
         ({"every": 0}, "spacing must be a time above 0"),
         ({"output": "/absent/out.csv"}, "cannot be written"),
+        ({"scores": "s.txt"}, "--scores s.txt ends in .txt, not in .npz or .csv; a folder ends in /"),
     ],
 )
 def test_what_does_not_fit_is_one_line(place, capsys, options, line):
@@ -128,6 +131,8 @@ def test_what_has_no_meaning_for_the_network_is_one_line(place, tmp_path, capsys
     assert "hop (2) is for windows" in said and "--windows" in said and "Traceback" not in said
     assert main([*words(place, "films", span=2), "--windows"]) == 2
     assert "span (2) is for a causal network that goes on from frame to frame" in capsys.readouterr().err
+    assert main([*words(place, "films"), "--anew"]) == 2
+    assert "--anew is for what goes on where it was stopped" in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -155,9 +160,11 @@ def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, 
     monkeypatch.setattr(teinet.recordings.look, "timeline", stopped)
     assert main(command) == 130
     said = capsys.readouterr().err
-    assert f"stopped after {len(films) - 1} of {len(films)} videos; their events are in {growing}" in said
+    assert f"stopped after {len(films) - 1} of {len(films)} videos; " in said
+    assert (f"; their events are in {growing}" in said) == (len(films) > 1)
     assert output.read_text() == "of an earlier day"
-    assert "WEBVTT\n" == growing.read_text() if form == "vtt" else "3.mp4" in growing.read_text()
+    answers = growing.read_text()
+    assert answers == "WEBVTT\n" if form == "vtt" else "3.mp4" in answers
     monkeypatch.undo()
     assert main(command) == 0
     assert "4.mp4" in output.read_text() or form == "vtt"
@@ -166,6 +173,34 @@ def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, 
     assert main(words(place, "broken/broken.mp4", output=output)) == 1  # nothing was found: nothing is lost
     assert main(words(place, *films, output=output, every=-1)) == 2
     assert output.read_text() == whole and sorted(tmp_path.iterdir()) == [output]
+
+
+def test_a_command_that_is_refused_leaves_the_answers_of_one_that_was_stopped(place, tmp_path, monkeypatch, capsys):
+    output, real = tmp_path / "out.csv", teinet.recordings.look.timeline
+
+    def stopped(recognizer, video, **options):
+        if video.name == "4.mp4":
+            options["progress"] = lambda second: options["stop"].set()
+        return real(recognizer, video, **options)
+
+    monkeypatch.setattr(teinet.recordings.look, "timeline", stopped)
+    films = ("films/3.mp4", "films/4.mp4")
+    assert main(words(place, *films, output=output)) == 130
+    monkeypatch.undo()
+    growing = tmp_path / "out.csv.partial" / "out.csv"
+    answers = growing.read_text()
+    assert "3.mp4" in answers
+    assert main(words(place, *films, output=output, every=0.3)) == 2
+    assert "spacing 0.2, not 0.3" in capsys.readouterr().err and growing.read_text() == answers
+    assert main(words(place, *films, output=output)) == 0 and sorted(tmp_path.iterdir()) == [output]
+
+
+def test_an_answer_is_added_to_what_standard_output_is_already(place, tmp_path):
+    (tmp_path / "out.csv").write_text("before\n")
+    command = [sys.executable, "-m", "teinet", *words(place, "films/3.mp4", output="/dev/stdout"), "--format", "csv"]
+    with open(tmp_path / "out.csv", "a") as out:
+        subprocess.run(command, stdout=out, check=True)
+    assert (tmp_path / "out.csv").read_text().startswith("before\npath,start,end")
 
 
 def test_an_answer_can_go_to_what_is_no_file(place, tmp_path, capsys):

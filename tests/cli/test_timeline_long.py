@@ -149,7 +149,7 @@ def test_what_was_interrupted_goes_on(place, long, tmp_path, number):  # noqa: F
     if number == signal.SIGKILL:
         assert process.returncode == -number
     else:
-        assert process.returncode == 130 and "the same command goes on there" in said and "Traceback" not in said
+        assert process.returncode == 130 and "the same command goes on from here" in said and "Traceback" not in said
     assert partial.exists()
     process = begun(place, *command("part"), pause=0)
     _, said = process.communicate(timeout=120)

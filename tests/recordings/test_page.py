@@ -105,6 +105,19 @@ def test_pages_of_one_name_are_numbered_and_spare_the_index():
     videos = [Path("a/x.mp4"), Path("b/x.mp4"), Path("X.avi"), Path("index.mp4"), Path("x-2.mp4")]
     names = page_names(videos)
     assert names == ["x.html", "x-2.html", "X-3.html", "index-2.html", "x-2-2.html"]
+    long = [Path(folder) / f"{'漢' * 82}.mp4" for folder in "ab"]  # 250 bytes
+    one, two = page_names(long)
+    assert one != two and all(
+        len(f".{name}.part".encode()) <= 255 and name.startswith("漢" * 60) for name in (one, two)
+    )
+
+
+def test_stretches_that_lie_over_each_other_are_said():
+    timeline = recording(30)
+    assert "over each other" not in page(timeline)
+    again = replace(timeline, reaches=np.concatenate([timeline.reaches, timeline.reaches]), restarts=1,
+                    scores=np.concatenate([timeline.scores, timeline.scores]))  # fmt: skip
+    assert "2 stretches lie over each other" in page(again)
 
 
 def test_the_index_lists_what_could_and_could_not_be_read():

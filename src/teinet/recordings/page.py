@@ -20,6 +20,7 @@ from teinet.report.web import inline, render
 
 SHOWN = 6  # classes with a colour of their own; style in page.html.jinja
 _TILES = 12  # pictures beside each other
+_NAME = 200  # bytes of a page's name, of the 255 that a system allows
 _FAINT = 0.1  # a class that never scores more is not drawn while others do
 _LABELLED = 5.0  # percent of the width from which a bar has room for its label
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
@@ -57,6 +58,7 @@ def render_page(
         index=index,
         trouble=timeline.trouble,
         length=length,
+        stretches=1 + int((np.diff(timeline.times) < 0).sum()),
         tiles=_tiles(timeline, _TILES),
         ticks=ticks(length),
         dense=len(timeline.times) > POINTS,
@@ -129,7 +131,7 @@ def page_names(videos: Sequence[Path]) -> list[str]:
     taken, names = {"index"}, []
     for video in videos:
         stem = video.stem.encode("utf-8", "replace").decode().replace("?", "_") or "recording"
-        stem, number = stem[:100], 1
+        stem, number = stem.encode()[:_NAME].decode("utf-8", "ignore"), 1
         name = stem
         while name.casefold() in taken:
             number += 1

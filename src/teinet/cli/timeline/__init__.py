@@ -99,6 +99,10 @@ def run(args: argparse.Namespace) -> int:
     form = _form(args)
     if args.jobs < 1:
         raise ConfigError(f"--jobs must be at least 1, got {args.jobs}")
+    if args.anew and not (args.output or args.page):
+        raise ConfigError(
+            "--anew is for what goes on where it was stopped, and nothing does without --output or --page"
+        )
     problems: list[str] = []
     videos = find_videos(args.videos, problems)
     takers: list[Callable[[int, Timeline], None]] = []
@@ -163,8 +167,9 @@ def run(args: argparse.Namespace) -> int:
                 done += 1
     except Interrupted:
         where = "written" if output.growing is None else f"in {output.growing}"
-        on = "; the same command goes on there" if look.partials is not None else ""
-        print(printable(f"stopped after {done} of {len(videos)} videos; their events are {where}{on}"), file=sys.stderr)
+        events = f"; their events are {where}" if done else ""
+        on = "; the same command goes on from here" if look.partials is not None else ""
+        print(printable(f"stopped after {done} of {len(videos)} videos{events}{on}"), file=sys.stderr)
         return 130
     _forget(look, videos)
     return int(failed)

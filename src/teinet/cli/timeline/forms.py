@@ -100,6 +100,9 @@ def check_place(option: str, path: str, videos: Sequence[Path], suffixes: Sequen
     Raises:
         ConfigError: one file for several videos, or what cannot be made or written.
     """
+    other = Path(path).suffix
+    if other and not path.endswith("/") and not Path(path).is_dir() and not is_one_file(path, suffixes):
+        raise ConfigError(f"{option} {path} ends in {other}, not in {' or '.join(suffixes)}; a folder ends in /")
     if not path or is_one_file(path, suffixes):
         if len(videos) != 1:
             named = f"{option} {path}".strip()

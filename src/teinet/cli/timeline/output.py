@@ -50,16 +50,23 @@ class Output:
         if self._path is None:
             yield sys.stdout
             return
-        growing = self.growing or self._path
+        growing, mode, earlier = self._path, "a", None  # what is special may be a file that something stands in
         if self.growing is not None:
+            growing, mode = self.growing, "w"
             growing.parent.mkdir(exist_ok=True)
-        with open(growing, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            with suppress(FileNotFoundError):
+                earlier = growing.read_bytes()
+        with open(growing, mode, encoding="utf-8", errors="surrogateescape", newline="") as file:
             try:
                 yield file
             except Interrupted:
                 raise
             except BaseException:
-                self._forget()
+                if earlier is None or self.written:
+                    self._forget()
+                else:  # the answers of an interrupted command, which this one was refused to go on with
+                    file.close()
+                    growing.write_bytes(earlier)
                 raise
         if self.growing is None:
             return
@@ -78,6 +85,8 @@ class Output:
 def partial_folder(output: str | None) -> Path | None:
     """The folder beside an output for what is found so far; None where there is no place for one."""
     path = Path(output or "")
+    if output and path.name in ("", ".."):
+        path = Path(os.path.abspath(output))
     special = path.is_relative_to("/dev") or (path.exists() and not (path.is_file() or path.is_dir()))
     if not output or not path.name or special:
         return None
