@@ -52,7 +52,7 @@ class Truth:
     """
 
     def __init__(self, path: str, videos: Sequence[Path], recognizer: Recognizer, rules: Rules):
-        from teinet.data.annotations import annotated_rows, read_recording
+        from teinet.data.annotations import annotated_rows, read_recording, recording_until
 
         self._rules = rules
         rows = {
@@ -75,7 +75,7 @@ class Truth:
                 try:
                     self._recordings[number] = read_recording(name, rows[name], nothing=rules.nothing)
                 except VideoError:
-                    read_recording(name, rows[name], nothing=rules.nothing, until=math.inf)  # finds wrong rows now
+                    recording_until(name, rows[name], math.inf)  # finds wrong rows now
                     self._cut[number] = name, rows[name]
         self._found: dict[int, list[Detection]] = {}
         self._say("named twice, and measured once", twice, "videos")
@@ -90,12 +90,12 @@ class Truth:
 
     def take(self, number: int, timeline: Timeline) -> None:
         """Take the timeline of video `number`."""
-        from teinet.data.annotations import read_recording
+        from teinet.data.annotations import recording_until
         from teinet.evaluation.segments import detections
 
         if number in self._cut:
             name, rows = self._cut[number]
-            self._recordings[number] = read_recording(name, rows, nothing=self._rules.nothing, until=timeline.end)
+            self._recordings[number] = recording_until(name, rows, timeline.end, nothing=self._rules.nothing)
         if number in self._recordings:
             self._found[number] = detections(timeline.events, timeline.reaches, least=self._rules.least)
 

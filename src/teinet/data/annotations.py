@@ -112,35 +112,35 @@ def _check_label(row: Row, class_names: Sequence[str] | None, nothing: Sequence[
         )
 
 
-def read_recording(
-    path: str, rows: Sequence[Row], *, nothing: Sequence[str] = (), until: float | None = None
-) -> Recording:
+def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = ()) -> Recording:
     """One file and its segments, held against its length and each other.
-
-    Args:
-        path, rows, nothing: the file, its rows, and labels that make no segments.
-        until: for a file that is cut off: the second up to which it can be read. What lies beyond it is left out.
 
     Raises:
         AnnotationError, VideoError: see `read_annotations`.
     """
-    info = probe(path) if until is None else None
-    last = until if info is None else info.end
-    if last is None:
+    info = probe(path)
+    if info.end is None:
         raise VideoError(path, "a folder of pictures has no clock, so it has no segments in seconds")
-    found: list[tuple[Segment, Row]] = []
     for row in rows:
-        if row.label is None:
-            continue
-        start = row.start or 0.0
-        if info is None and start >= last:
-            continue
-        if start >= last:
-            raise AnnotationError(row.file, f"start {start:g} s lies beyond the video's end, {last:.2f} s", row.line)
-        if info is not None and (reason := end_beyond(row, info)):
+        if row.label is not None and (row.start or 0.0) >= info.end:
+            reason = f"start {row.start or 0:g} s lies beyond the video's end, {info.end:.2f} s"
             raise AnnotationError(row.file, reason, row.line)
-        end = last if row.end is None else min(row.end, last)
-        found.append((Segment(label=row.label, start=start, end=end), row))
+        if row.label is not None and (reason := end_beyond(row, info)):
+            raise AnnotationError(row.file, reason, row.line)
+    return recording_until(path, rows, info.end, nothing=nothing)
+
+
+def recording_until(path: str, rows: Sequence[Row], end: float, *, nothing: Sequence[str] = ()) -> Recording:
+    """One file and its segments up to `end` (seconds), held against each other; opens no video.
+
+    Raises:
+        AnnotationError: two that overlap.
+    """
+    found = [
+        (Segment(label=row.label, start=row.start or 0.0, end=end if row.end is None else min(row.end, end)), row)
+        for row in rows
+        if row.label is not None and (row.start or 0.0) < end
+    ]
     found.sort(key=lambda pair: pair[0].start)
     for (one, first), (other, row) in pairwise(found):
         if other.start < one.end - 1e-6:  # written numbers are rounded
@@ -148,4 +148,4 @@ def read_recording(
             reason = f"{spans} ({one.label}) of line {first.line}; one thing happens at a time in {path}"
             raise AnnotationError(row.file, reason, row.line)
     segments = tuple(segment for segment, _ in found if segment.label not in nothing)
-    return Recording(path=path, seconds=last, segments=segments)
+    return Recording(path=path, seconds=end, segments=segments)
