@@ -18,7 +18,7 @@ import torch
 from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.throughput import Spread
 from teinet.kernels import available_forms, temporal_conv, use_form
-from teinet.memory import keep_freed_memory
+from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 BLOCKS = ((64, 56), (256, 56), (512, 28), (1024, 14), (2048, 7))  # channels, side

@@ -23,7 +23,7 @@ from statistics import median
 
 import torch
 
-from teinet.data.splits import DataConfig, load_splits
+from teinet.data.lists.splits import DataConfig, load_splits
 
 
 def write_lists(root: Path, rows: int) -> dict[str, Path]:

@@ -30,13 +30,14 @@ from torch import Tensor
 from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.throughput import Spread
 from teinet.data.motion_pairs import MotionPairs, draw_clip
-from teinet.data.play import play
 from teinet.data.transforms import Preprocessing
-from teinet.inference import Recognizer, timeline
-from teinet.inference.rows import Rows, Taken, rows_of
-from teinet.inference.stream import Stream
-from teinet.memory import keep_freed_memory
+from teinet.data.video.play import play
+from teinet.detection import timeline
+from teinet.detection.rows import Rows, Taken, rows_of
 from teinet.models import create_model
+from teinet.recognition import Recognizer
+from teinet.recognition.stream import Stream
+from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("step", "rate", "chunks", "recording")

@@ -13,8 +13,8 @@ from teinet.benchmark.data import benchmark_loader
 from teinet.benchmark.loading import Loading
 from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.throughput import usual_workers
+from teinet.data.lists.splits import DataConfig
 from teinet.data.sampling import Sampling
-from teinet.data.splits import DataConfig
 from teinet.data.transforms import Preprocessing
 from teinet.data.views import Views
 

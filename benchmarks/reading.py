@@ -28,10 +28,10 @@ import torch
 
 from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.throughput import Spread
-from teinet.data import index_cache
-from teinet.data.decode import is_video, probe, read_clip
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
+from teinet.data.video import index_cache
+from teinet.data.video.reader import is_video, probe, read_clip
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES = 8

@@ -35,13 +35,13 @@ from rich.table import Table
 from teinet import Recognizer
 from teinet.benchmark.machine import machine
 from teinet.cli.truth import print_report
-from teinet.data.annotations import Recording, read_annotations
+from teinet.data.lists.annotations import Recording, read_annotations
+from teinet.detection import timeline
+from teinet.detection.events import Rules
+from teinet.detection.timeline import events_of
 from teinet.errors import TeinetError
 from teinet.evaluation.segments import Detection, SegmentReport, detections, measure
 from teinet.evaluation.session import digest
-from teinet.inference import timeline
-from teinet.inference.events import Rules
-from teinet.inference.timeline import events_of
 from teinet.models.checkpoint import weights_file
 from teinet.models.insertion import is_causal
 

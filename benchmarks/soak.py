@@ -32,14 +32,14 @@ from rich.progress import Progress
 
 from teinet.benchmark.machine import machine, machine_name
 from teinet.data.transforms import Preprocessing
+from teinet.detection import Watch
+from teinet.detection import monitor as watching
+from teinet.detection.events import Rules
 from teinet.errors import VideoError
-from teinet.inference import Recognizer
-from teinet.inference.events import Rules
-from teinet.inference.stream import Step, Stream
-from teinet.live import Watch
-from teinet.live import watch as watching
-from teinet.memory import keep_freed_memory
 from teinet.models import create_model
+from teinet.recognition import Recognizer
+from teinet.recognition.stream import Step, Stream
+from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 SPACING, RATE = 0.1, 10

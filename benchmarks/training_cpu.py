@@ -19,8 +19,8 @@ from torch.nn.functional import cross_entropy
 from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.throughput import Spread
 from teinet.kernels import FastDepthwise, fast_norms
-from teinet.memory import keep_freed_memory
 from teinet.models import create_model
+from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES, SIZE = 8, 112

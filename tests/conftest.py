@@ -26,7 +26,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def clips(tmp_path_factory) -> Path:
     """Three class folders of four small .mp4 files each: a bright square that moves over noise, or rests."""
-    from teinet.data.encode import write_video
+    from teinet.data.video.writer import write_video
 
     root = tmp_path_factory.mktemp("drawn") / "clips"
     rng = np.random.default_rng(0)

@@ -11,25 +11,23 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "teinet"
-BASE = {"errors", "files", "memory", "teinet"}
+BASE = {"errors", "utils", "teinet"}
 MAY = {
     "errors": set(),
-    "files": set(),
-    "memory": set(),
+    "utils": set(),
     "kernels": set(),
     "layers": {"kernels"},
     "models": {"kernels", "layers"},
     "data": set(),
-    "evaluation": {"models", "data", "inference"},  # it measures recognisers
-    "inference": {"models", "data"},
+    "recognition": {"layers", "models", "data"},
+    "evaluation": {"models", "data", "recognition", "detection"},  # it measures what they find
+    "detection": {"models", "data", "recognition"},
     "training": {"kernels", "models", "data", "evaluation"},  # validation is the test of `evaluation`
-    "report": {"models", "data", "training", "evaluation", "inference"},  # it reads what runs and tests left
-    "benchmark": {"kernels", "models", "data", "training", "evaluation", "inference"},  # what they do, timed
-    "explain": {"layers", "models", "data", "inference", "evaluation", "report"},  # one prediction, looked into
-    "live": {"models", "data", "inference", "report"},  # several sources at once, and the page that shows them
-    "recordings": {"data", "inference", "report"},  # long ones: several processes, and their pages
-    "study": {"models", "data", "training", "evaluation", "inference", "benchmark"},  # runs and tests, compared
-    "demo": {"kernels", "layers", "models", "data", "training", "evaluation", "inference", "report"},
+    "report": {"models", "data", "training", "evaluation", "recognition"},  # it reads what runs and tests left
+    "benchmark": {"kernels", "models", "data", "training", "evaluation", "recognition"},  # what they do, timed
+    "study": {"models", "data", "training", "evaluation", "recognition", "benchmark"},  # runs and tests, compared
+    "demo": {"kernels", "layers", "models", "data", "training", "evaluation", "recognition"},
+    "pages": {"data", "evaluation", "recognition", "detection", "training", "report", "demo"},  # what they show
 }
 # Names that the package itself offers, and the room that each comes from.
 PUBLIC = {
@@ -38,7 +36,7 @@ PUBLIC = {
     "insert_temporal": "models",
     "list_models": "models",
     "set_num_frames": "models",
-    "Recognizer": "inference",
+    "Recognizer": "recognition",
 }
 FILES = [
     p for p in sorted(PACKAGE.rglob("*.py")) if p.name not in ("__init__.py", "__main__.py") or p.parent != PACKAGE
@@ -46,7 +44,7 @@ FILES = [
 
 
 def room(module: str) -> str:
-    """`teinet.data.clips` lies in data, `teinet.Recognizer` comes from inference."""
+    """`teinet.data.lists.rows` lies in data, `teinet.Recognizer` comes from recognition."""
     name = module.split(".")[1] if "." in module else "teinet"
     return PUBLIC.get(name, name)
 
@@ -79,7 +77,7 @@ def test_the_rule_sees_what_it_forbids(tmp_path):
     (tmp_path / "x.py").write_text("def f():\n    from teinet.cli import main\n    import teinet.models.factory\n")
     assert imported(tmp_path / "x.py") == {"cli", "models"}
     (tmp_path / "x.py").write_text("from teinet import Recognizer, __version__, set_num_frames, layers\n")
-    assert imported(tmp_path / "x.py") == {"inference", "teinet", "models", "layers"}
+    assert imported(tmp_path / "x.py") == {"recognition", "teinet", "models", "layers"}
 
 
 def test_the_packages_names_come_from_where_the_rule_says():
@@ -100,10 +98,8 @@ def test_the_documentation_says_what_the_rule_says():
     table = dict(re.findall(r"^\| `(\w+)/` \|.*\| *([^|]*?) *\|$", text, flags=re.MULTILINE))
     rooms = set(MAY) - BASE
     assert set(table) == rooms | {"cli"}
-    others = {name: rooms - {name} for name in ("demo", "cli")}  # what "all" stands for
     for name in rooms:
-        said = others[name] if table[name].startswith("all") else set(re.findall(r"\w+", table[name]))
-        assert said == MAY[name], name
+        assert set(re.findall(r"\w+", table[name])) == MAY[name], name
     assert table["cli"] == "all; nobody imports it"
 
 

@@ -11,7 +11,7 @@ import argparse
 import csv
 from pathlib import Path
 
-from teinet.data.splits import DataConfig, load_splits
+from teinet.data.lists.splits import DataConfig, load_splits
 
 
 def main() -> None:

@@ -22,9 +22,9 @@ from rich.table import Table
 from torch import Tensor
 
 from teinet.benchmark.machine import machine
-from teinet.data.decode import read_clip
-from teinet.data.splits import DataConfig, load_splits
+from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.data.transforms import Preprocessing, test_crops
+from teinet.data.video.reader import read_clip
 from teinet.layers import MEM, SE
 from teinet.models import create_model
 from teinet.models.classifier import VideoClassifier

@@ -17,7 +17,7 @@ import numpy as np
 from rich.progress import track
 from scipy.io import loadmat
 
-from teinet.data.encode import write_video
+from teinet.data.video.writer import write_video
 
 DARKEST = 40  # what lies as far as `far`; behind it all is black
 

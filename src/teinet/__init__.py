@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from teinet import layers
-    from teinet.inference.recognizer import Recognizer
     from teinet.models import create_model, insert_temporal, list_models, set_num_frames
+    from teinet.recognition.recognizer import Recognizer
 
 __all__ = [
     "Recognizer",
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "Recognizer": "teinet.inference.recognizer",
+    "Recognizer": "teinet.recognition.recognizer",
     "create_model": "teinet.models.factory",
     "insert_temporal": "teinet.models.insertion",
     "list_models": "teinet.models.factory",

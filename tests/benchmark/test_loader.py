@@ -15,12 +15,13 @@ from teinet.benchmark.loading import Counted, Loading
 from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.stages import STAGES, time_stages
 from teinet.benchmark.throughput import Spread, Throughput, Window, enough
-from teinet.data import dataset, decode, views
-from teinet.data.clips import to_clips
-from teinet.data.formats import read_listing
+from teinet.data import dataset, views
+from teinet.data.lists.formats import read_listing
+from teinet.data.lists.rows import to_clips
+from teinet.data.lists.splits import DataConfig
 from teinet.data.sampling import Sampling
-from teinet.data.splits import DataConfig
 from teinet.data.transforms import Preprocessing
+from teinet.data.video import reader as decode
 from teinet.data.views import Views
 from teinet.data.watch import ReadWatch
 from teinet.errors import ConfigError

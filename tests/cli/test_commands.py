@@ -233,7 +233,7 @@ def test_a_bad_loss_in_two_processes_stops_both(clips, tmp_path, teinet):
 
 
 def test_tests_of_other_clips_overwrite_nothing():
-    from teinet.data.splits import DataConfig
+    from teinet.data.lists.splits import DataConfig
     from teinet.evaluation.session import Plan, folder_name
 
     asked = [

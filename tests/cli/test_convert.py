@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from teinet.cli.main import main
-from teinet.inference import Recognizer
+from teinet.recognition import Recognizer
 from tests.models.converters.foreign import build, randomise, tsm_file
 
 NAMES = ["wave", "clap", "jump"]

@@ -102,7 +102,7 @@ def test_shrink_then_train_on_it(clips, tmp_path, capsys, monkeypatch):
     assert "list of 12 clips: small/clips.csv" in out
     assert "Next: teinet train --data small/clips.csv --data.labels small/labels.txt" in out
     from teinet.cli.train import parse_recipe
-    from teinet.data.splits import load_splits
+    from teinet.data.lists.splits import load_splits
 
     line = out.strip().splitlines()[-1].split()
     recipe, _ = parse_recipe(line[3:])

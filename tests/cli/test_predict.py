@@ -16,11 +16,11 @@ import pytest
 import torch
 
 from teinet.cli import predict
-from teinet.data.encode import write_video
 from teinet.data.transforms import Preprocessing
+from teinet.data.video.writer import write_video
 from teinet.errors import CheckpointError, ConfigError
-from teinet.inference import Recognizer
 from teinet.models.factory import create_model
+from teinet.recognition import Recognizer
 from tests.conftest import command, environment
 
 NAMES = ["Pushing [something]", "Pulling [something]", "Nothing"]

@@ -15,18 +15,18 @@ import pytest
 import torch
 
 import teinet
-import teinet.recordings.look
+import teinet.detection.look
 from teinet.cli.main import main
 from teinet.cli.timeline.forms import write_vtt
-from teinet.data.clock import clock
 from teinet.data.transforms import Preprocessing
+from teinet.detection import timeline
+from teinet.detection.events import Event, Rules
+from teinet.detection.timeline import Timeline
 from teinet.errors import Interrupted
-from teinet.inference import timeline
-from teinet.inference.events import Event, Rules
-from teinet.inference.timeline import Timeline
+from teinet.utils.clock import clock
 from tests import miniatures
-from tests.data.test_play import film as write_film
-from tests.data.test_play import zero_packets
+from tests.data.video.test_play import film as write_film
+from tests.data.video.test_play import zero_packets
 
 NAMES = ["resting", "left <to> right", "throw & catch"]
 
@@ -147,7 +147,7 @@ def test_a_causal_network_looks_at_windows_when_asked(place, tmp_path, capsys):
 def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, monkeypatch, capsys, form):
     """The second look is stopped before its last film, which for subtitles is its only one."""
     films = ["films/4.mp4"] if form == "vtt" else ["films/3.mp4", "films/4.mp4"]
-    output, look = tmp_path / f"out.{form}", teinet.recordings.look.timeline
+    output, look = tmp_path / f"out.{form}", teinet.detection.look.timeline
     command = words(place, *films, output=output)
     growing = tmp_path / f"out.{form}.partial" / output.name
 
@@ -157,7 +157,7 @@ def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, 
         return look(recognizer, video, **options)
 
     output.write_text("of an earlier day")
-    monkeypatch.setattr(teinet.recordings.look, "timeline", stopped)
+    monkeypatch.setattr(teinet.detection.look, "timeline", stopped)
     assert main(command) == 130
     said = capsys.readouterr().err
     assert f"stopped after {len(films) - 1} of {len(films)} videos; " in said
@@ -176,14 +176,14 @@ def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, 
 
 
 def test_a_command_that_is_refused_leaves_the_answers_of_one_that_was_stopped(place, tmp_path, monkeypatch, capsys):
-    output, real = tmp_path / "out.csv", teinet.recordings.look.timeline
+    output, real = tmp_path / "out.csv", teinet.detection.look.timeline
 
     def stopped(recognizer, video, **options):
         if video.name == "4.mp4":
             options["progress"] = lambda second: options["stop"].set()
         return real(recognizer, video, **options)
 
-    monkeypatch.setattr(teinet.recordings.look, "timeline", stopped)
+    monkeypatch.setattr(teinet.detection.look, "timeline", stopped)
     films = ("films/3.mp4", "films/4.mp4")
     assert main(words(place, *films, output=output)) == 130
     monkeypatch.undo()

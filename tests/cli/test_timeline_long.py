@@ -107,9 +107,9 @@ def test_several_processes_say_the_same_in_the_same_order(place, tmp_path, capsy
 
 CODE = """
 import sys, time
-import teinet.inference
+import teinet.detection
 from teinet.cli.main import main
-partial, timeline = (sys.modules["teinet.inference." + name] for name in ("partial", "timeline"))
+partial, timeline = (sys.modules["teinet.detection." + name] for name in ("partial", "timeline"))
 partial._EVERY = partial._SHARE = 0
 play = timeline.play
 def slow(*args, **options):

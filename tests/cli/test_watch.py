@@ -17,11 +17,11 @@ import pytest
 
 from teinet.cli.main import main
 from teinet.cli.watch import in_words
-from teinet.inference.events import Event
-from teinet.live import Notice
+from teinet.detection import Notice
+from teinet.detection.events import Event
 from tests import miniatures
 from tests.conftest import command, environment
-from tests.inference.test_timeline import make
+from tests.detection.test_timeline import make
 
 EVENTS = ("--begin", 0.34, "--end", 0.3, "--least", 0.2)
 
@@ -71,7 +71,7 @@ def test_a_signal_before_it_watches_ends_it_cleanly(place, monkeypatch, capsys):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("teinet.inference.Recognizer.load", interrupted)
+    monkeypatch.setattr("teinet.recognition.Recognizer.load", interrupted)
     assert main(words(place)) == 0
     assert capsys.readouterr().err == "stopped before anything was watched\n"
 

@@ -12,9 +12,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from teinet.data import dataset as module
-from teinet.data.clips import to_clips
 from teinet.data.dataset import ClipBatch, Draw, EpochSampler, TrainingClips, Unreadable, collate
-from teinet.data.formats import read_listing
+from teinet.data.lists.formats import read_listing
+from teinet.data.lists.rows import to_clips
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.errors import ConfigError

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from teinet.cli.main import main
-from teinet.data.encode import write_video
 from teinet.data.motion_pairs import CLASS_NAMES, MotionPairs, draw
 from teinet.data.motion_pairs.footage import Footage
+from teinet.data.video.writer import write_video
 from teinet.errors import ConfigError
 
 SMALL = MotionPairs(train=2, val=1, test=2, size=32, frames=8, noise=0, distractors=0)

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from teinet.cli.main import main
-from teinet.data.annotations import read_annotations
-from teinet.data.clips import Row
-from teinet.data.encode import write_video
 from teinet.data.film import Clip, fitted, look_at, usual_rate
-from teinet.data.formats import read_listing
 from teinet.data.join import Joining, join
-from teinet.data.stopping import stop_on_signal
+from teinet.data.lists.annotations import read_annotations
+from teinet.data.lists.formats import read_listing
+from teinet.data.lists.rows import Row
+from teinet.data.video.writer import write_video
 from teinet.errors import AnnotationError, ConfigError, Interrupted
+from teinet.utils.signals import stop_on_signal
 from tests import miniatures
 
 

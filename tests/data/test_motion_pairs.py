@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 import torch
 
-from teinet.data.decode import read_clip
-from teinet.data.encode import write_reversed, write_video
 from teinet.data.motion_pairs import CLASS_NAMES, PAIRS, MotionPairs, draw, draw_clip, stage
 from teinet.data.motion_pairs.scenes import Scene as Stage
 from teinet.data.motion_pairs.scenes import add_nuisances
 from teinet.data.motion_pairs.symmetry import is_symmetric, middles
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
+from teinet.data.video.reader import read_clip
+from teinet.data.video.writer import write_reversed, write_video
 from teinet.errors import ConfigError, VideoError
 from teinet.evaluation.scores import Scores
 from teinet.models import create_model

@@ -11,9 +11,9 @@ import torch
 
 from teinet import Recognizer, create_model
 from teinet.data import views as views_module
-from teinet.data.encode import write_video
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
+from teinet.data.video.writer import write_video
 from teinet.data.views import Views, average_views, load_views
 from teinet.errors import ConfigError, VideoError
 
@@ -145,7 +145,7 @@ def test_averages_of_views():
 def test_several_decoder_threads_do_not_wait_for_each_other_for_ever(video):
     """FFmpeg's threads report errors of their own; reported through Python, they would wait for its lock."""
     code = (
-        "import sys; from teinet.data.decode import read_clip\n"
+        "import sys; from teinet.data.video.reader import read_clip\n"
         "for _ in range(20): read_clip(sys.argv[1], lambda n: [2, 7, 13, 18], threads='auto')"
     )
     subprocess.run([sys.executable, "-c", code, str(video)], check=True, timeout=60)

@@ -12,9 +12,10 @@ import pytest
 from rich.console import Console
 
 from teinet.cli.main import main
-from teinet.demo import job, page
+from teinet.demo import job
 from teinet.errors import ConfigError
 from teinet.evaluation.scores import Scores
+from teinet.pages import demo as page
 
 
 @pytest.fixture(scope="module")

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from teinet.data.clips import ClipList, to_clips
-from teinet.data.formats import read_listing
+from teinet.data.lists.formats import read_listing
+from teinet.data.lists.rows import ClipList, to_clips
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.errors import ConfigError
 from teinet.evaluation.evaluate import ViewClips, evaluate, evaluation_loader
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.scores import Scores
-from teinet.inference import Recognizer
 from teinet.models.factory import create_model
+from teinet.recognition import Recognizer
 
 CPU = Hardware(accelerator="cpu")
 

@@ -15,8 +15,8 @@ import torch
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.inference import Recognizer
 from teinet.models.factory import create_model
+from teinet.recognition import Recognizer
 from tests.conftest import CLASSES, environment
 
 CLIPS = 3000  # far more than are tested before the signal comes

@@ -9,11 +9,11 @@ from statistics import median
 import numpy as np
 import pytest
 
-from teinet.data.annotations import Recording, Segment
+from teinet.data.lists.annotations import Recording, Segment
+from teinet.detection.events import Event, Events, Rules
+from teinet.detection.timeline import events_of
 from teinet.errors import ConfigError
 from teinet.evaluation.segments import Detection, detections, measure
-from teinet.inference.events import Event, Events, Rules
-from teinet.inference.timeline import events_of
 
 
 def recording(seconds: float, *segments: tuple[str, float, float], path: str = "a.mp4") -> Recording:

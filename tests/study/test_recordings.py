@@ -14,10 +14,10 @@ import pytest
 import torch
 
 import teinet
-from teinet.data.annotations import Recording, Segment, read_annotations
+from teinet.data.lists.annotations import Recording, Segment, read_annotations
 from teinet.data.transforms import Preprocessing
-from teinet.inference import timeline
-from teinet.inference.events import Rules
+from teinet.detection import timeline
+from teinet.detection.events import Rules
 from tests import miniatures
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 import teinet
-from teinet.data.splits import DataConfig, load_splits
+from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.models.checkpoint import LAST, load_weights, save_weights
 from teinet.study.plan import Study
 

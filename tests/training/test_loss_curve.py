@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from teinet.cli.main import main
-from teinet.data.encode import write_video
+from teinet.data.video.writer import write_video
 from teinet.training.state import read_log
 
 RECORDED = Path(__file__).with_name("loss_curve.json")

@@ -10,8 +10,8 @@ from safetensors import safe_open
 
 from teinet.cli.main import main
 from teinet.cli.train import parse_recipe
-from teinet.data.clips import to_clips
-from teinet.data.formats import read_listing
+from teinet.data.lists.formats import read_listing
+from teinet.data.lists.rows import to_clips
 from teinet.training.state import read_log
 from tests.conftest import CLASSES
 

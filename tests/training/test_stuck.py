@@ -18,8 +18,8 @@ from teinet.cli.main import main
 from teinet.data import dataset, views
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.inference import Recognizer
 from teinet.models.factory import create_model
+from teinet.recognition import Recognizer
 from tests.conftest import CLASSES, small
 
 Meet = Callable[[], None]  # what happens to the process that reads the bad clip

@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 from teinet.benchmark.loading import Loading
 from teinet.benchmark.stages import StageTimes, time_stages
 from teinet.benchmark.throughput import Throughput, measure
-from teinet.data import index_cache
-from teinet.data.clips import ClipList, Row, to_clips
 from teinet.data.dataset import Unreadable
-from teinet.data.decode import VideoInfo, probe
-from teinet.data.splits import DataConfig, read_config
+from teinet.data.lists.rows import ClipList, Row, to_clips
+from teinet.data.lists.splits import DataConfig, read_config
+from teinet.data.video import index_cache
+from teinet.data.video.reader import VideoInfo, probe
 from teinet.data.watch import READ_TIMEOUT, ReadWatch
 from teinet.errors import ConfigError, VideoError
 from teinet.evaluation.evaluate import ClipScore

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from teinet.data.clips import ClipList
 from teinet.data.dataset import Draw, EpochSampler, TrainingClips, Unreadable, collate, seed_of
+from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views

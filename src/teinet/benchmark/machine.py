@@ -14,7 +14,7 @@ import av
 import torch
 
 from teinet import __version__
-from teinet.data.pool import usable_cores
+from teinet.utils.worker_pool import usable_cores
 
 
 def machine() -> dict[str, Any]:

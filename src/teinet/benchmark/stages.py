@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from teinet.benchmark.loading import Loading
-from teinet.data import dataset, decode, image_folder, views
-from teinet.data.clips import ClipList
-from teinet.data.picture import Converter
+from teinet.data import dataset, views
+from teinet.data.lists.rows import ClipList
+from teinet.data.video import image_folder
+from teinet.data.video import reader as decode
+from teinet.data.video.pixels import Converter
 
 OPEN, DECODE, CONVERT, RESIZE, COLLATE, OTHER = STAGES = (
     "open + index",

@@ -9,9 +9,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from teinet.benchmark.loading import Counted, Loading
-from teinet.data.clips import ClipList
-from teinet.data.pool import usable_cores
+from teinet.data.lists.rows import ClipList
 from teinet.data.watch import ReadWatch
+from teinet.utils.worker_pool import usable_cores
 
 ROUNDS = 5
 

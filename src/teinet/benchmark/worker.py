@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from teinet.benchmark.contenders import Contender, build
-from teinet.memory import keep_freed_memory
 from teinet.models.cost import multiply_adds, parameters
+from teinet.utils.memory import keep_freed_memory
 
 
 def serve(contender: Contender, device: str, pipe: Connection) -> None:

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from dataclasses import asdict
 
-    from teinet.data.labels import read_class_names
+    from teinet.data.lists.labels import read_class_names
     from teinet.data.sampling import Sampling
     from teinet.data.transforms import Preprocessing
     from teinet.errors import ConfigError

@@ -24,8 +24,8 @@ def run(args: argparse.Namespace) -> int:
     from rich.table import Table
 
     from teinet.demo import run_demo
-    from teinet.demo.page import next_steps, write_page
     from teinet.evaluation.scores import percent
+    from teinet.pages.demo import next_steps, write_page
     from teinet.training.progress import duration
 
     console = Console(stderr=args.json)

@@ -25,10 +25,10 @@ def run(args: argparse.Namespace) -> int:
     """
     from teinet.cli.places import check_output
     from teinet.cli.text import printable
-    from teinet.explain.inside import look_inside
-    from teinet.explain.page import render_page
-    from teinet.files import replacing
-    from teinet.inference import Recognizer
+    from teinet.pages.inside import render_page
+    from teinet.recognition import Recognizer
+    from teinet.recognition.inside import look_inside
+    from teinet.utils.files import replacing
 
     output = args.output or (None if args.json else f"{Path(args.video).stem}-explained.html")
     if output:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from teinet.data.splits import DataConfig
+    from teinet.data.lists.splits import DataConfig
 
 _FIELDS = ("format", "root", "val_path", "test_path", "labels", "division", "picture_names")
 _DEFAULTS = {"format": "auto", "division": 1}
@@ -35,6 +35,6 @@ def list_words(args: argparse.Namespace, *, prefix: str = "--") -> list[str]:
 
 def data_config(args: argparse.Namespace, path: str) -> DataConfig:
     """What the options say of the list `path`."""
-    from teinet.data.splits import DataConfig
+    from teinet.data.lists.splits import DataConfig
 
     return DataConfig(path=path, **{name: getattr(args, name) for name in _FIELDS})

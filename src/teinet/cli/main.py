@@ -13,7 +13,7 @@ from importlib import import_module
 
 from teinet.cli.parser import Parser
 from teinet.errors import Interrupted, TeinetError, nearest
-from teinet.memory import keep_freed_memory
+from teinet.utils.memory import keep_freed_memory
 
 COMMANDS = {
     "demo": "the whole main job on embedded data, a few minutes on two cores",

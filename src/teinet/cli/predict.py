@@ -17,8 +17,8 @@ from teinet.cli.text import printable
 from teinet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from teinet.inference import Prediction
     from teinet.models.shipped import Shipped
+    from teinet.recognition import Prediction
 
 CSV_COLUMNS = ("path", "rank", "label", "score", "num_frames", "start", "end", "error")
 
@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TeinetError: unusable weights or arguments, before any video is looked at.
     """
-    from teinet.inference import Recognizer
-    from teinet.inference.files import find_videos
+    from teinet.recognition import Recognizer
+    from teinet.recognition.files import find_videos
 
     problems: list[str] = []
     weights, words = _weights(args)

@@ -20,9 +20,9 @@ def run(args: argparse.Namespace) -> int:
     """Compare, and print or write; returns 0, or 1 when a file of a run is damaged."""
     from rich.console import Console
 
+    from teinet.pages.comparison import page_writer
     from teinet.report.compare import compare
     from teinet.report.find import printable
-    from teinet.report.page import page_writer
     from teinet.report.plain import plain
     from teinet.report.terminal import lines
 

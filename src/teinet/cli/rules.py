@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from teinet.inference.events import Rules
+    from teinet.detection.events import Rules
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def read_rules(args: argparse.Namespace) -> Rules:
     Raises:
         ConfigError: a value out of its range.
     """
-    from teinet.inference.events import Rules
+    from teinet.detection.events import Rules
 
     nothing = None if args.nothing is None else tuple(filter(None, args.nothing))
     return Rules(begin=args.begin, end=args.end, least=args.least, nothing=nothing)

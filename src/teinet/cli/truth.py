@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from teinet.data.annotations import Recording
-    from teinet.data.clips import Row
+    from teinet.data.lists.annotations import Recording
+    from teinet.data.lists.rows import Row
+    from teinet.detection.events import Rules
+    from teinet.detection.timeline import Timeline
     from teinet.evaluation.segments import Detection, Measures, SegmentReport
-    from teinet.inference import Recognizer
-    from teinet.inference.events import Rules
-    from teinet.inference.timeline import Timeline
+    from teinet.recognition import Recognizer
 
 _SHOWN = 3
 _WIDE = 120  # columns; a narrower terminal wraps the lines itself
@@ -52,7 +52,7 @@ class Truth:
     """
 
     def __init__(self, path: str, videos: Sequence[Path], recognizer: Recognizer, rules: Rules):
-        from teinet.data.annotations import annotated_rows, read_recording, recording_until
+        from teinet.data.lists.annotations import annotated_rows, read_recording, recording_until
 
         self._rules = rules
         rows = {
@@ -90,7 +90,7 @@ class Truth:
 
     def take(self, number: int, timeline: Timeline) -> None:
         """Take the timeline of video `number`."""
-        from teinet.data.annotations import recording_until
+        from teinet.data.lists.annotations import recording_until
         from teinet.evaluation.segments import detections
 
         if number in self._cut:

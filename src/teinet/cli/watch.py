@@ -15,13 +15,13 @@ from teinet.cli.optimize import add_optimize_option
 from teinet.cli.places import check_output
 from teinet.cli.rules import add_rules, read_rules
 from teinet.cli.text import printable
-from teinet.data.clock import clock
 from teinet.errors import ConfigError, VideoError
+from teinet.utils.clock import clock
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from teinet.live import Notice, Watch
+    from teinet.detection import Notice, Watch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,9 +96,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _made(args: argparse.Namespace) -> Watch:
-    from teinet.data.source import Source
-    from teinet.inference import Recognizer
-    from teinet.live import Watch
+    from teinet.data.video.source import Source
+    from teinet.detection import Watch
+    from teinet.recognition import Recognizer
 
     rules = read_rules(args)
     if args.output:
@@ -125,7 +125,7 @@ def _made(args: argparse.Namespace) -> Watch:
 
 
 def _watch(watch: Watch, args: argparse.Namespace) -> None:
-    from teinet.live import serve
+    from teinet.pages.live import serve
 
     with ExitStack() as stack:
         heard = [stack.enter_context(_lines(args))]

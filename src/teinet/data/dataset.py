@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from teinet.data.clips import ClipList
-from teinet.data.decode import read_clip
-from teinet.data.mirror import mirrored_labels
+from teinet.data.lists.hflip import mirrored_labels
+from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation, Preprocessing, train_clip
+from teinet.data.video.reader import read_clip
 from teinet.errors import VideoError
 
 

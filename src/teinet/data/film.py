@@ -14,12 +14,12 @@ import numpy as np
 from av.video.reformatter import Colorspace
 from PIL import Image
 
-from teinet.data import image_folder
-from teinet.data.clips import Row
-from teinet.data.decode import frames_between, read_clip
-from teinet.data.frame_index import frame_index
+from teinet.data.lists.rows import Row
+from teinet.data.video import image_folder
+from teinet.data.video.index import frame_index
+from teinet.data.video.reader import frames_between, read_clip
 from teinet.errors import VideoError
-from teinet.files import replacing
+from teinet.utils.files import replacing
 
 _AT_ONCE = 32  # pictures in memory
 _SMPTE170M, _LIMITED = 6, 1  # codes of H.273: what players assume for small pictures, said aloud in the file

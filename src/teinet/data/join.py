@@ -22,14 +22,14 @@ from typing import TypeVar
 import numpy as np
 from rich.console import Console
 
-from teinet.data.clips import Row
 from teinet.data.film import Clip, Size, look_at, open_film
-from teinet.data.formats import Listing
-from teinet.data.progress import Advance, file_progress
-from teinet.data.stopping import stop_on_signal
-from teinet.data.write_list import path_from, refuse_unwritable, write_rows
+from teinet.data.lists.formats import Listing
+from teinet.data.lists.rows import Row
+from teinet.data.lists.write_list import path_from, refuse_unwritable, write_rows
 from teinet.errors import AnnotationError, ConfigError, Interrupted, VideoError, nearest
-from teinet.files import replacing
+from teinet.utils.files import replacing
+from teinet.utils.progress import Advance, file_progress
+from teinet.utils.signals import stop_on_signal
 
 LIST, FACTS = "annotations.csv", "join.json"
 Value = TypeVar("Value", bound=Hashable)

@@ -6,10 +6,10 @@ from statistics import median
 
 import numpy as np
 
-from teinet.data.clips import ClipList
-from teinet.data.decode import frames_between, probe
-from teinet.data.frame_index import frame_index
+from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
+from teinet.data.video.index import frame_index
+from teinet.data.video.reader import frames_between, probe
 from teinet.errors import VideoError
 
 _ASKED = 32  # clips, evenly spread: a median of them is near enough

@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from teinet.data.decode import Frames, read_clip
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
+from teinet.data.video.reader import Frames, read_clip
 from teinet.errors import ConfigError
 
 Averaging = Literal["probabilities", "logits"]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.data.motion_pairs import MotionPairs, draw
-from teinet.data.splits import DataConfig, load_splits
 from teinet.evaluation.scores import percent
-from teinet.inference import Prediction, Recognizer
 from teinet.models.checkpoint import shipped_file
+from teinet.recognition import Prediction, Recognizer
 
 WEIGHTS = "motion_pairs"
 CLIPS = MotionPairs(train=0, val=0, test=1, seed=7)  # one drawing of each pair of classes

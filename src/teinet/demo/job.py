@@ -12,16 +12,16 @@ from pathlib import Path
 
 from rich.console import Console
 
+from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.data.motion_pairs import MotionPairs
 from teinet.data.motion_pairs.progress import draw_with_progress
-from teinet.data.splits import DataConfig, load_splits
 from teinet.demo.first_look import FirstLook, first_look
 from teinet.errors import ConfigError
 from teinet.evaluation.evaluate import evaluate
 from teinet.evaluation.progress import TestProgress
 from teinet.evaluation.scores import Scores
-from teinet.inference import Prediction, Recognizer
 from teinet.models.checkpoint import LAST
+from teinet.recognition import Prediction, Recognizer
 from teinet.training.folder import is_run_of
 from teinet.training.recipe import ClipConfig, ModelConfig, OptimConfig, Recipe, RunConfig
 from teinet.training.run import train

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader, Dataset
 
-from teinet.data.clips import ClipList
+from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.views import Averaging, Views, average_views, check_views, load_views

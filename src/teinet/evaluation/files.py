@@ -11,7 +11,7 @@ import numpy as np
 
 from teinet.errors import CheckpointError
 from teinet.evaluation.scores import Scores
-from teinet.files import replacing
+from teinet.utils.files import replacing
 
 SCORES = "scores.safetensors"
 _KEY = "teinet_scores"

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from teinet.data.annotations import Recording, Segment
+from teinet.data.lists.annotations import Recording, Segment
+from teinet.detection.events import Event
 from teinet.errors import ConfigError
-from teinet.inference.events import Event
 
 OVERLAPS = (0.1, 0.25, 0.5)
 

@@ -16,8 +16,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from teinet import __version__
-from teinet.data.clips import ClipList, select, to_clips
-from teinet.data.splits import DataConfig, Source, Splits, load_splits, read_config
+from teinet.data.lists.rows import ClipList, select, to_clips
+from teinet.data.lists.splits import DataConfig, Source, Splits, load_splits, read_config
 from teinet.data.views import Averaging, Views
 from teinet.data.watch import READ_TIMEOUT
 from teinet.errors import CheckpointError, ConfigError
@@ -26,10 +26,10 @@ from teinet.evaluation.files import SCORES
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.published import Measured, Published
 from teinet.evaluation.scores import Scores
-from teinet.inference.recognizer import Recognizer
 from teinet.models.checkpoint import weights_file
 from teinet.models.cost import multiply_adds, parameters
 from teinet.models.optimized import Engine
+from teinet.recognition.recognizer import Recognizer
 
 _PRECISIONS = {"32-true": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
 

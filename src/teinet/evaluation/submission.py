@@ -10,7 +10,7 @@ import numpy as np
 
 from teinet.errors import ConfigError
 from teinet.evaluation.scores import Scores
-from teinet.files import replacing
+from teinet.utils.files import replacing
 
 BEST = 5
 

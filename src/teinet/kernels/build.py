@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import product
 from pathlib import Path
 
-from teinet.files import cache_folder
+from teinet.utils.files import cache_folder
 
 log = logging.getLogger("teinet")
 

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from teinet import __version__
 from teinet.errors import CheckpointError, ConfigError, nearest
-from teinet.files import replacing
 from teinet.models.causal import kernels_laid_anew
 from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model
 from teinet.models.weights import load_fitting
+from teinet.utils.files import replacing
 
 log = logging.getLogger("teinet")
 

@@ -19,10 +19,10 @@ from torch import Tensor
 
 from teinet.errors import ConfigError, nearest
 from teinet.kernels import build
-from teinet.memory import keep_freed_memory
 from teinet.models.classifier import VideoClassifier
 from teinet.models.folding import fold_batch_norms
 from teinet.models.stepping import SteppingClassifier
+from teinet.utils.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from teinet.models.stepping import Past

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from teinet.errors import ConfigError, nearest
 from teinet.evaluation.files import SCORES
-from teinet.inference.files import natural
+from teinet.recognition.files import natural
 from teinet.training.folder import FACTS, RECIPE
 
 METRICS = "metrics.json"

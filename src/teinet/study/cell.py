@@ -12,8 +12,8 @@ import numpy as np
 from rich.console import Console
 
 from teinet.benchmark.machine import machine
-from teinet.data.clips import ClipList
-from teinet.data.splits import load_splits, read_config
+from teinet.data.lists.rows import ClipList
+from teinet.data.lists.splits import load_splits, read_config
 from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.evaluation.hardware import Hardware

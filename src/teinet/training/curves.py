@@ -10,8 +10,8 @@ from lightning.pytorch.callbacks import Callback
 
 from teinet.errors import TeinetError
 from teinet.evaluation.curves import save_curves
-from teinet.files import replacing
 from teinet.training.state import LOG, read_log
+from teinet.utils.files import replacing
 
 CURVES = "curves.png"
 

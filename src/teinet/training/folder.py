@@ -21,8 +21,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from teinet import __version__
-from teinet.data.clips import ClipList
-from teinet.data.splits import Splits
+from teinet.data.lists.rows import ClipList
+from teinet.data.lists.splits import Splits
 from teinet.errors import ConfigError
 from teinet.training.recipe import Recipe
 from teinet.training.state import STATE, read_json, write_json

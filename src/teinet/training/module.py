@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from teinet.data.clips import ClipList
 from teinet.data.dataset import ClipBatch, seed_of
+from teinet.data.lists.rows import ClipList
 from teinet.errors import RunError
 from teinet.evaluation.evaluate import Scoring
 from teinet.evaluation.hardware import gather

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from teinet.data.splits import DataConfig
+from teinet.data.lists.splits import DataConfig
 from teinet.data.transforms import Preprocessing, shape_of
 from teinet.data.views import Views, check_views
 from teinet.data.watch import READ_TIMEOUT

@@ -17,9 +17,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from teinet.errors import Interrupted, RunError
-from teinet.files import replacing
 from teinet.models.checkpoint import LAST
 from teinet.training.module import TrainingModule
+from teinet.utils.files import replacing
 
 STATE = "resume.ckpt"
 BEST = "best.safetensors"

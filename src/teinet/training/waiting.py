@@ -11,13 +11,13 @@ import numpy as np
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
-from teinet.data import image_folder, index_cache
-from teinet.data.clips import ClipList
-from teinet.data.decode import probe
-from teinet.data.pool import usable_cores
+from teinet.data.lists.rows import ClipList
+from teinet.data.video import image_folder, index_cache
+from teinet.data.video.reader import probe
 from teinet.errors import VideoError
 from teinet.training.recipe import Recipe
 from teinet.training.state import EpochLog
+from teinet.utils.worker_pool import usable_cores
 
 SHARE = 0.2  # of an epoch; less is not worth a word
 SECONDS = 60  # nor is this, over the rest of the run

@@ -59,8 +59,8 @@ def run(args: argparse.Namespace) -> int:
 
     from teinet.benchmark.machine import machine
     from teinet.benchmark.networks import benchmark_networks
-    from teinet.inference.device import find_device
     from teinet.kernels import available_forms
+    from teinet.recognition.device import find_device
 
     measures = _words(args.measure, "--measure", _MEASURES)
     measures.sort(key=_MEASURES.index)

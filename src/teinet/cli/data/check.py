@@ -11,7 +11,7 @@ from teinet.cli.lists import add_list_options, data_config
 from teinet.cli.places import keep_apart
 
 if TYPE_CHECKING:
-    from teinet.data.check import Report
+    from teinet.data.tools.check import Report
 
 _SHOWN = 40
 
@@ -37,9 +37,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from teinet.data.check import check
-    from teinet.data.pool import usable_cores
-    from teinet.data.splits import read_config
+    from teinet.data.lists.splits import read_config
+    from teinet.data.tools.check import check
+    from teinet.utils.worker_pool import usable_cores
 
     keep_apart({"--output": args.output}, [args.path])
     listing = read_config(data_config(args, args.path))

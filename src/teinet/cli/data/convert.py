@@ -24,8 +24,8 @@ def run(args: argparse.Namespace) -> int:
         TeinetError: an unusable list or output; nothing is written.
     """
     from teinet.cli.text import next_training
-    from teinet.data.convert import convert
-    from teinet.data.splits import read_config
+    from teinet.data.lists.splits import read_config
+    from teinet.data.tools.convert import convert
 
     listing = read_config(data_config(args, args.path))
     done = convert(listing, Path(args.output), absolute=args.absolute, force=args.force)

@@ -28,10 +28,10 @@ def run(args: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from teinet.data.inspection.facts import facts
-    from teinet.data.inspection.sample import draw_sample
-    from teinet.data.inspection.tables import tables
-    from teinet.data.splits import read_config
+    from teinet.data.lists.splits import read_config
+    from teinet.data.tools.inspection.facts import facts
+    from teinet.data.tools.inspection.sample import draw_sample
+    from teinet.data.tools.inspection.tables import tables
     from teinet.errors import ConfigError
 
     if args.sample < 0:
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     sample = draw_sample(found.rows, found.missing, args.sample, console=Console(stderr=True))
     page = None
     if args.output:
-        from teinet.data.inspection.page import write_page
+        from teinet.data.tools.inspection.page import write_page
 
         page = write_page(found, sample, Path(args.output), commands=_commands(args))
     if args.json:

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from teinet.data.join import Joining, join
-    from teinet.data.splits import read_config
+    from teinet.data.lists.splits import read_config
 
     settings = Joining(
         seconds=args.seconds,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from teinet.cli.lists import add_list_options, data_config
 
 if TYPE_CHECKING:
-    from teinet.data.shrink.lists import Report
+    from teinet.data.tools.shrink.lists import Report
 
 _SHOWN = 20
 
@@ -38,10 +38,10 @@ def run(args: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from teinet.data.pool import usable_cores
-    from teinet.data.shrink.run import shrink
-    from teinet.data.shrink.settings import Shrinking
-    from teinet.data.splits import read_config
+    from teinet.data.lists.splits import read_config
+    from teinet.data.tools.shrink.run import shrink
+    from teinet.data.tools.shrink.settings import Shrinking
+    from teinet.utils.worker_pool import usable_cores
 
     settings = Shrinking(short_side=args.short_side, keyframes=args.keyframes, quality=args.quality)
     report = shrink(
@@ -64,8 +64,8 @@ def _print(report: Report) -> None:
     from rich.console import Console
 
     from teinet.cli.text import next_training, printable
-    from teinet.data.shrink.lists import UNREADABLE
-    from teinet.data.shrink.run import size_text
+    from teinet.data.tools.shrink.lists import UNREADABLE
+    from teinet.data.tools.shrink.run import size_text
 
     console = Console(highlight=False, soft_wrap=True)
     for row, reason in report.unreadable[:_SHOWN]:

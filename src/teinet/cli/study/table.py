@@ -38,10 +38,10 @@ def run(args: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from teinet.files import replacing
     from teinet.study.plan import Study
     from teinet.study.results import Done
     from teinet.study.tables import extras, fill, markdown, marked, provenance, rich_extra, rich_table, rows
+    from teinet.utils.files import replacing
 
     if args.errors < 0:
         raise ConfigError(f"--errors must be at least 0, got {args.errors}")

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from threading import Event as Flag
 
-    from teinet.inference import Recognizer
-    from teinet.inference.timeline import Timeline
-    from teinet.recordings.look import Look
+    from teinet.detection.look import Look
+    from teinet.detection.timeline import Timeline
+    from teinet.recognition import Recognizer
 
 _SUBTITLES = (".vtt",)
 _SCORES = (".npz", ".csv")
@@ -89,11 +89,11 @@ def run(args: argparse.Namespace) -> int:
         TeinetError: unusable weights or arguments, before any video is looked at.
     """
     from teinet.cli.timeline.pages import Pages
-    from teinet.data.stopping import stop_on_signal
-    from teinet.inference import Recognizer
-    from teinet.inference.files import find_videos
-    from teinet.inference.rows import check_rows
-    from teinet.recordings.look import Look
+    from teinet.detection.look import Look
+    from teinet.detection.rows import check_rows
+    from teinet.recognition import Recognizer
+    from teinet.recognition.files import find_videos
+    from teinet.utils.signals import stop_on_signal
 
     rules = read_rules(args)
     form = _form(args)
@@ -183,7 +183,7 @@ def _answers(
     stop: Flag,
     progress: Progress,
 ):
-    from teinet.recordings.look import beside_each_other, one_by_one
+    from teinet.detection.look import beside_each_other, one_by_one
 
     jobs = min(args.jobs, len(videos))
     if jobs > 1:
@@ -213,7 +213,7 @@ def _each_to(
     path: str, videos: Sequence[Path], suffixes: Sequence[str], write: Callable[[Timeline, Path], None]
 ) -> Callable[[int, Timeline], None]:
     """What writes a file for each video: `path` where it has one of the suffixes, else inside it, with the first."""
-    from teinet.recordings.page import page_names
+    from teinet.pages.recording import page_names
 
     if is_one_file(path, suffixes):
         return lambda number, timeline: write(timeline, Path(path))

@@ -11,14 +11,14 @@ from typing import IO, TYPE_CHECKING
 
 from teinet.cli.places import check_file, make_folder
 from teinet.cli.text import printable
-from teinet.data.clock import clock
 from teinet.errors import ConfigError, Interrupted
-from teinet.files import replacing
+from teinet.utils.clock import clock
+from teinet.utils.files import replacing
 
 if TYPE_CHECKING:
     from teinet.cli.timeline.output import Output
     from teinet.cli.truth import Truth
-    from teinet.inference.timeline import Timeline
+    from teinet.detection.timeline import Timeline
 
 FORMS = ("table", "json", "csv", "vtt")
 CSV_COLUMNS = ("path", "start", "end", "label", "score", "peak")

@@ -12,7 +12,7 @@ from typing import IO
 
 from teinet.cli.places import check_file
 from teinet.errors import ConfigError, Interrupted
-from teinet.files import replacing
+from teinet.utils.files import replacing
 
 
 class Output:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from teinet.cli.text import printable
 from teinet.cli.timeline.forms import check_place, is_one_file
-from teinet.files import replacing
+from teinet.utils.files import replacing
 
 if TYPE_CHECKING:
+    from teinet.detection.events import Rules
+    from teinet.detection.timeline import Timeline
     from teinet.errors import VideoError
-    from teinet.inference import Recognizer
-    from teinet.inference.events import Rules
-    from teinet.inference.timeline import Timeline
+    from teinet.recognition import Recognizer
 
 SUFFIXES = (".html", ".htm")
 
@@ -32,7 +32,7 @@ class Pages:
     """
 
     def __init__(self, path: str, videos: Sequence[Path], weights: str):
-        from teinet.recordings.page import page_names
+        from teinet.pages.recording import page_names
 
         self._videos, self._weights = videos, weights
         self._names = [printable(str(video)) for video in videos]
@@ -50,7 +50,7 @@ class Pages:
 
     def take(self, number: int, timeline: Timeline) -> None:
         """Write a recording's page, and the index so far."""
-        from teinet.recordings.page import Entry, render_page
+        from teinet.pages.recording import Entry, render_page
 
         page = render_page(
             timeline,
@@ -66,12 +66,12 @@ class Pages:
 
     def fail(self, number: int, error: VideoError) -> None:
         """Note in the index that a recording could not be read."""
-        from teinet.recordings.page import Entry
+        from teinet.pages.recording import Entry
 
         self._note(number, Entry(self._names[number], problem=printable(error.reason)))
 
     def _note(self, number: int, entry: object) -> None:
-        from teinet.recordings.page import render_index
+        from teinet.pages.recording import render_index
 
         if self._folder is not None:
             self._entries[number] = entry

@@ -61,7 +61,7 @@ class _Shown(Progress):
             self._bars.remove_task(self._tasks.pop(number))
 
     def _begin(self, number: int, first: float) -> Callable[[float], None]:
-        from teinet.data.play import promised_length
+        from teinet.data.video.play import promised_length
 
         video = self._videos[number]
         task = self._bars.add_task(printable(video.name), total=promised_length(video), speed="")

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from teinet.data.encode import write_reversed, write_video
 from teinet.data.motion_pairs.footage import Footage
 from teinet.data.motion_pairs.motions import PAIRS, stage
 from teinet.data.motion_pairs.scenes import render
 from teinet.data.motion_pairs.settings import SPLITS, MotionPairs
+from teinet.data.video.writer import write_reversed, write_video
 from teinet.errors import ConfigError
-from teinet.files import replacing
+from teinet.utils.files import replacing
 
 DRAWING = 1  # raised whenever the same settings would draw other pictures
 SETTINGS_FILE, LIST_FILE = "motion_pairs.json", "clips.csv"

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from teinet.data.decode import VIDEO_SUFFIXES, read_clip
 from teinet.data.motion_pairs.scenes import Scene
 from teinet.data.motion_pairs.settings import SPLITS, MotionPairs
 from teinet.data.transforms import Augmentation, Preprocessing, train_clip
+from teinet.data.video.reader import VIDEO_SUFFIXES, read_clip
 from teinet.errors import ConfigError
 
 _SHARES = (5, 1, 2)  # of eight files: train, val, test

@@ -1,0 +1,1 @@
+"""Lists of clips: rows, labels, splits, annotations, and the formats they come in."""

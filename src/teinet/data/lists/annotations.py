@@ -1,0 +1,151 @@
+"""What happens when in long recordings, as a list says: the truth that events are measured against."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from teinet.data.lists.formats import read_listing
+from teinet.data.lists.rows import Row, select
+from teinet.data.video.reader import VideoInfo, probe
+from teinet.errors import AnnotationError, VideoError, nearest
+
+_SLACK = 0.1  # seconds that a written end may lie behind the file's: people mark ends by hand
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A part of a recording in which one thing happens: from `start` on, up to but without `end` (seconds)."""
+
+    label: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A file, when it ends (seconds), and what happens in it, in order of time and without overlap."""
+
+    path: str
+    seconds: float
+    segments: tuple[Segment, ...]
+
+
+def read_annotations(
+    path: str | os.PathLike[str],
+    *,
+    class_names: Sequence[str] | None = None,
+    nothing: Sequence[str] = (),
+    selection: str | None = None,
+    root: str | None = None,
+) -> list[Recording]:
+    """Read what happens when from a list whose rows are segments of files: path, label, start, end (seconds).
+
+    A row without start is from the file's beginning, one without end up to its end. A row that names a path alone says
+    that nothing happens in that file.
+
+    Args:
+        path: the list, such as a csv with named columns.
+        class_names: those that a label must be one of; None takes any.
+        nothing: labels that mean that nothing happens; their rows are checked, and make no segments.
+        selection: rows to take, as `column=value,value`; None takes all.
+        root: the folder that the list's paths start from.
+
+    Returns:
+        The files in the order in which the list first names them.
+
+    Raises:
+        AnnotationError: a label that is unknown or absent, a span that is none or lies beyond its file's end, two that
+            overlap; names file and line.
+        ConfigError: a selection that fits no row.
+        VideoError: a file that cannot be read, or a folder of pictures, which has no clock.
+    """
+    rows = annotated_rows(path, class_names=class_names, nothing=nothing, selection=selection, root=root)
+    return [read_recording(file, own, nothing=nothing) for file, own in rows.items()]
+
+
+def annotated_rows(
+    path: str | os.PathLike[str],
+    *,
+    class_names: Sequence[str] | None = None,
+    nothing: Sequence[str] = (),
+    selection: str | None = None,
+    root: str | None = None,
+) -> dict[str, list[Row]]:
+    """The rows of each file that a list of segments names, their labels checked; opens no video.
+
+    Raises:
+        AnnotationError, ConfigError: see `read_annotations`.
+    """
+    rows = [row._replace(file=row.file or os.fspath(path)) for row in read_listing(path, root=root).rows]
+    if selection is not None:
+        rows = select(rows, selection, source=path)
+    files: dict[str, list[Row]] = {}
+    spelled: dict[str, str] = {}  # one file may be written in several ways: the first counts
+    for row in rows:
+        _check_label(row, class_names, nothing)
+        files.setdefault(spelled.setdefault(os.path.realpath(row.path), row.path), []).append(row)
+    return files
+
+
+def end_beyond(row: Row, info: VideoInfo) -> str | None:
+    """Why a row's span does not lie inside its file; None where it does, up to a frame or 0.1 s."""
+    if row.end is None or info.end is None:
+        return None
+    slack = max(_SLACK, 1 / info.frame_rate if info.frame_rate else 0.0)
+    if row.end <= info.end + slack:
+        return None
+    return f"end {row.end:g} s lies beyond the video's, {info.end:.2f} s"
+
+
+def _check_label(row: Row, class_names: Sequence[str] | None, nothing: Sequence[str]) -> None:
+    if row.label is None:
+        if row.start is None and row.end is None:
+            return
+        raise AnnotationError(row.file, "this segment has no label; what happens in it?", row.line)
+    if class_names is not None and row.label not in class_names and row.label not in nothing:
+        hint = nearest(row.label, class_names)
+        raise AnnotationError(
+            row.file, f"label {row.label!r} is none of the {len(class_names)} classes.{hint}", row.line
+        )
+
+
+def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = ()) -> Recording:
+    """One file and its segments, held against its length and each other.
+
+    Raises:
+        AnnotationError, VideoError: see `read_annotations`.
+    """
+    info = probe(path)
+    if info.end is None:
+        raise VideoError(path, "a folder of pictures has no clock, so it has no segments in seconds")
+    for row in rows:
+        if row.label is not None and (row.start or 0.0) >= info.end:
+            reason = f"start {row.start or 0:g} s lies beyond the video's end, {info.end:.2f} s"
+            raise AnnotationError(row.file, reason, row.line)
+        if row.label is not None and (reason := end_beyond(row, info)):
+            raise AnnotationError(row.file, reason, row.line)
+    return recording_until(path, rows, info.end, nothing=nothing)
+
+
+def recording_until(path: str, rows: Sequence[Row], end: float, *, nothing: Sequence[str] = ()) -> Recording:
+    """One file and its segments up to `end` (seconds), held against each other; opens no video.
+
+    Raises:
+        AnnotationError: two that overlap.
+    """
+    found = [
+        (Segment(label=row.label, start=row.start or 0.0, end=end if row.end is None else min(row.end, end)), row)
+        for row in rows
+        if row.label is not None and (row.start or 0.0) < end
+    ]
+    found.sort(key=lambda pair: pair[0].start)
+    for (one, first), (other, row) in pairwise(found):
+        if other.start < one.end - 1e-6:  # written numbers are rounded
+            spans = f"{other.start:g} to {other.end:g} s ({other.label}) overlaps {one.start:g} to {one.end:g} s"
+            reason = f"{spans} ({one.label}) of line {first.line}; one thing happens at a time in {path}"
+            raise AnnotationError(row.file, reason, row.line)
+    segments = tuple(segment for segment, _ in found if segment.label not in nothing)
+    return Recording(path=path, seconds=end, segments=segments)

@@ -1,0 +1,133 @@
+"""Kinetics: csv files with label, YouTube's id and seconds; videos as the common downloaders name them, wherever.
+
+Found are `<id>_000010_000020.mp4`, `<id>_10_20.mp4` and `<id>.mp4`, in class folders or not. What is called by the id
+alone may be the whole video: then the seconds in the list mark the clip in it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from itertools import islice
+from pathlib import Path
+
+from teinet.data.lists.formats.base import (
+    Format,
+    Listing,
+    Options,
+    Place,
+    one_a_split,
+    read_text,
+    span,
+    split_of,
+    under,
+)
+from teinet.data.lists.rows import Row
+from teinet.data.video.reader import VIDEO_SUFFIXES, probe
+from teinet.errors import AnnotationError, VideoError
+
+_NEEDED = ("youtube_id", "time_start", "time_end")
+_PROBED = 10
+_TRIMMED = 2.0  # seconds by which a clip that was cut out already may be longer than the list says
+
+
+def _lists(place: Place) -> dict[Path, str]:
+    found = {}
+    for name, path in place.files.items():
+        if name.endswith(".csv"):
+            with path.open("rb") as file:
+                head = file.readline(4096).decode("utf-8-sig", "replace")
+            columns = {c.strip().strip('"') for c in head.split(",")}
+            if columns.issuperset(_NEEDED):
+                found[path] = split_of(name)
+    return found
+
+
+def _recognise(place: Place) -> bool:
+    return bool(_lists(place))
+
+
+def _read(place: Place, options: Options) -> Listing:
+    lists = _lists(place)
+    if not lists:
+        raise AnnotationError(place.path, f"no csv of Kinetics here: its first line names {', '.join(_NEEDED)}")
+    inside = place.folder.name in ("annotations", "annotation", "lists", "labels")
+    root = place.videos or (place.folder.parent if inside else place.folder)
+    present = _present(root)
+    rows: list[Row] = []
+    for path, split in one_a_split(lists).items():
+        rows += _rows(path, split, root, present)
+    rows, notes = _whole_videos(rows)
+    there = set(present.values())
+    absent = [position for position, row in enumerate(rows) if row.path not in there]
+    names = options.class_names or sorted({row.label for row in rows if row.label is not None})
+    return Listing(
+        format=FORMAT.name, source=place.path, rows=rows, class_names=names, notes=notes, absent=absent, incomplete=True
+    )
+
+
+def _present(root: Path) -> dict[str, str]:
+    """All video files below a folder, by their name without its suffix."""
+    found: dict[str, str] = {}
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        path = under(folder)
+        for file in files:
+            stem, _, suffix = file.rpartition(".")
+            if f".{suffix.lower()}" in VIDEO_SUFFIXES:
+                found.setdefault(stem, path(file))
+    return found
+
+
+def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[Row]:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    columns = [name.strip() for name in next(reader)]
+    places = [columns.index(name) if name in columns else None for name in (*_NEEDED, "label", "split")]
+    list_file, base = str(path), under(root)
+    rows = []
+    spans: dict[tuple[str, str], tuple[float | None, float | None, str]] = {}  # few among a quarter of a million rows
+    splits: dict[str, str] = {}
+    for values in reader:
+        if not values:
+            continue
+        line = reader.line_num
+        if len(values) != len(columns):
+            raise AnnotationError(path, f"{len(values)} fields, but {len(columns)} columns", line)
+        clip, first, last, label, told = ("" if place is None else values[place].strip() for place in places)
+        if (first, last) not in spans:
+            start, end = span(first, last, path, line)
+            spans[first, last] = start, end, f"_{int(start or 0):06d}_{int(end or 0):06d}"
+        start, end, suffix = spans[first, last]
+        if not clip or start is None or end is None:
+            raise AnnotationError(path, "a clip needs its YouTube id, time_start and time_end", line)
+        name = clip + suffix
+        file, whole = present.get(name) or present.get(f"{clip}_{int(start)}_{int(end)}"), False
+        if file is None:
+            file, whole = present.get(clip), True
+        times = (start, end) if whole and file is not None else (None, None)
+        file = file or base(f"{label}/{name}.mp4")  # where it is usually found
+        if told not in splits:
+            splits[told] = split_of(told) or split
+        rows.append(Row(file, label or None, splits[told], *times, name, list_file, line))
+    return rows
+
+
+def _whole_videos(rows: list[Row]) -> tuple[list[Row], list[str]]:
+    """Find out, from a few files called by the id alone, whether they are whole videos or clips cut out already."""
+    named = None
+    for row in islice((r for r in rows if r.end is not None), _PROBED):
+        try:
+            duration = probe(row.path).duration or 0
+        except VideoError:
+            continue
+        named = os.path.basename(row.path)
+        if duration > row.end - row.start + _TRIMMED:  # one is enough: a whole video may be short
+            return rows, [f"files such as {named} are whole videos: the list's seconds mark clips"]
+    if named is None:
+        return rows, []
+    cut = [row._replace(start=None, end=None) for row in rows]
+    return cut, [f"files such as {named} hold the clip alone: the list's seconds are not used"]
+
+
+FORMAT = Format("kinetics", "Kinetics-400 (csv)", _recognise, _read)

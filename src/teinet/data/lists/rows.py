@@ -1,0 +1,149 @@
+"""Clips with labels: the rows that a list on disk names, and the one table that training and tests look at."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from teinet.data.lists.packed import PackedTexts
+from teinet.errors import AnnotationError, ConfigError, nearest
+
+SPLITS = ("train", "val", "test")
+_NO_COLUMNS: Mapping[str, str] = {}  # shared by all rows without any; nobody writes into a row
+
+
+class Row(NamedTuple):
+    """One clip as a list names it.
+
+    Args:
+        path: of a video file, a folder of pictures, or a pattern of pictures' names in a folder (`img_%05d.jpg`).
+        label: the name of its class; None where the list does not tell.
+        split: train, val or test; empty where the list does not tell.
+        start, end: seconds inside a longer file; None for the whole of it.
+        name: what the data set itself calls the clip, as its submissions want it; empty where it does not.
+        file, line: where the list says so.
+        columns: everything else that its line holds, by name.
+    """
+
+    path: str
+    label: str | None = None
+    split: str = ""
+    start: float | None = None
+    end: float | None = None
+    name: str = ""
+    file: str = ""
+    line: int | None = None
+    columns: Mapping[str, str] = _NO_COLUMNS
+
+    def fields(self) -> dict[str, str]:
+        """What rows can be selected by: split, label, name and the columns of the line."""
+        own = {"split": self.split, "label": self.label, "name": self.name}
+        return {key: value for key, value in own.items() if value} | dict(self.columns)
+
+
+@dataclass(frozen=True)
+class ClipList:
+    """Clips with integer labels (-1: unknown) under one list of class names.
+
+    Texts lie in arrays, so that workers share them; see `PackedTexts`.
+    """
+
+    paths: Sequence[str]
+    labels: np.ndarray  # (N,) int64
+    class_names: list[str]
+    starts: np.ndarray  # (N,) float64 seconds, nan where the clip is the whole file
+    ends: np.ndarray
+    source: str
+    names: Sequence[str] = ()  # what the data set calls each clip; empty where it has no names
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def span(self, index: int) -> tuple[float | None, float | None]:
+        """Start and end of clip `index` in seconds; None where it has none."""
+        start, end = self.starts[index], self.ends[index]
+        return (None if np.isnan(start) else float(start), None if np.isnan(end) else float(end))
+
+    def fingerprint(self) -> dict[str, object]:
+        """Number of clips and classes, and a hash of the list, by which runs show that they used the same data."""
+        digest = hashlib.sha256()
+        paths = list(self.paths)
+        root = _common_folder(paths)
+        names = np.array([*self.class_names, ""], dtype=object)[self.labels]  # -1 is the last: no name
+        for path, name, start, end in zip(paths, names, self.starts.tolist(), self.ends.tolist()):
+            inside = path[len(root) :].lstrip(os.sep).replace(os.sep, "/")
+            digest.update(f"{inside}\t{name}\t{start}\t{end}\n".encode("utf-8", "surrogateescape"))
+        return {"clips": len(self), "classes": len(self.class_names), "sha256": digest.hexdigest()}
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    if not paths:
+        return ""
+    try:
+        return os.path.commonpath({os.path.dirname(p) for p in paths})
+    except ValueError:  # absolute and relative paths mixed, or two drives
+        return ""
+
+
+def select(rows: Sequence[Row], selection: str, *, source: object) -> list[Row]:
+    """The rows that `column=value,value,...` chooses; of several such conditions, joined by `;`, all must hold.
+
+    Raises:
+        ConfigError: a condition that does not parse, names no column, or leaves nothing.
+    """
+    fields = [row.fields() for row in rows]
+    known = sorted({key for row in fields for key in row})
+    chosen = list(zip(rows, fields))
+    for condition in selection.split(";"):
+        column, sep, text = condition.partition("=")
+        column, values = column.strip(), {v.strip() for v in text.split(",")}
+        if not sep or not text:
+            raise ConfigError(f"{condition!r} is not a selection; write column=value,value as in subject=1,3,5")
+        if column not in known:
+            raise ConfigError(
+                f"{source} has no column {column!r}.{nearest(column, known)} It has: {', '.join(known) or 'none'}."
+            )
+        present = {row[column] for row in fields if column in row}
+        if missing := sorted(values - present):
+            raise ConfigError(
+                f"{source}: column {column!r} never holds {', '.join(map(repr, missing))}; it holds "
+                + ", ".join(sorted(present)[:12])
+                + (", ..." if len(present) > 12 else "")
+            )
+        chosen = [(row, values_of) for row, values_of in chosen if values_of.get(column) in values]
+    if not chosen:
+        raise ConfigError(f"{source}: no clip satisfies {selection}")
+    return [row for row, _ in chosen]
+
+
+def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, source: object) -> ClipList:
+    """Give every row its class index; `class_names` default to the sorted labels found.
+
+    Raises:
+        AnnotationError: a label that is not among `class_names`, with its line.
+        ConfigError: `class_names` name a class twice.
+    """
+    names = list(class_names) if class_names is not None else sorted({r.label for r in rows if r.label is not None})
+    index: dict[str | None, int] = {name: i for i, name in enumerate(names)}
+    if len(index) < len(names):
+        raise ConfigError(f"classes are named twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+    index[None] = -1
+    for row in rows:
+        if row.label not in index:
+            hint = nearest(row.label, names)
+            reason = f"label {row.label!r} is none of the {len(names)} classes.{hint}"
+            raise AnnotationError(row.file or source, reason, row.line)
+    return ClipList(
+        paths=PackedTexts(r.path for r in rows),
+        labels=np.array([index[r.label] for r in rows], dtype=np.int64),
+        class_names=names,
+        starts=np.array([np.nan if r.start is None else r.start for r in rows], dtype=np.float64),
+        ends=np.array([np.nan if r.end is None else r.end for r in rows], dtype=np.float64),
+        source=str(source),
+        names=PackedTexts(r.name for r in rows) if any(r.name for r in rows) else (),
+    )

@@ -1,0 +1,347 @@
+"""Which clips train, validate and test: as the list says, by a column's values, or by folds that keep groups whole."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from teinet.data.lists.formats import Listing, Options, read_listing
+from teinet.data.lists.labels import read_class_names
+from teinet.data.lists.presence import absent
+from teinet.data.lists.rows import ClipList, Row, select, to_clips
+from teinet.errors import AnnotationError, ConfigError
+
+log = logging.getLogger("teinet")
+
+Split = Literal["train", "val", "test"]
+FormatName = Literal[
+    "auto",
+    "folders",
+    "table",
+    "something_v1",
+    "something_v2",
+    "jester",
+    "kinetics",
+    "ucf101",
+    "hmdb51",
+    "tsn",
+    "mmaction",
+    "slowfast",
+]
+
+
+@dataclass(kw_only=True)
+class DataConfig:
+    """Where the clips are and how they are divided.
+
+    Args:
+        path: a folder of class folders (optionally inside train/, val/, test/), a data set's own folder, or a list of
+            clips: a csv with columns path and label, or another project's.
+        format: which kind of list it is; auto finds out.
+        root: the folder that the list's paths start from; by default the usual places beside the list.
+        val_path: a list of validation clips, where each list is a file of its own; those of `path` then train.
+        test_path: a list of test clips, likewise.
+        labels: a file of class names in the order of their numbers, one a line.
+        division: which of a data set's official divisions into training and test (UCF101, HMDB51: 1 to 3).
+        picture_names: how the pictures of a clip are named, such as img_{:05d}.jpg; by default all numbered ones.
+        missing: clips of the list that are not there: keep (they are unreadable: skipped in training, wrong in a test)
+            or drop (left out, and counted); auto drops those of data sets of which no copy is complete (Kinetics).
+        train: rows that train, by a column's values: `subject=1,3,5`; several conditions, joined by `;`, must all hold.
+            By default those that neither val nor test takes.
+        val: rows that validate, written likewise.
+        test: rows that no training sees, written likewise.
+        folds: divide into this many folds (each with its share of every class); `test_fold` is tested, the rest train.
+        test_fold: which fold is tested, 0 to folds - 1.
+        group: a column whose values are never divided between folds, such as source_video or subject; path keeps the
+            segments of a recording together.
+        val_share: share of the training clips held out for validation, 0 to 0.5; where `group` is set, whole groups,
+            and the nearest 1/k. By default 0.2 where neither val nor test clips are named, otherwise 0.
+        classes: class names in the order of their indices; by default the labels found, sorted.
+        seed: starts the random numbers that divide into folds and hold out `val_share`.
+    """
+
+    path: str | None = None
+    format: FormatName = "auto"
+    root: str | None = None
+    val_path: str | None = None
+    test_path: str | None = None
+    labels: str | None = None
+    division: int = 1
+    picture_names: str | None = None
+    missing: Literal["auto", "keep", "drop"] = "auto"
+    train: str | None = None
+    val: str | None = None
+    test: str | None = None
+    folds: int = 0
+    test_fold: int = 0
+    group: str | None = None
+    val_share: float | None = None
+    classes: list[str] | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a list was understood to be: its format, what was assumed, and the rows that point nowhere."""
+
+    format: str
+    notes: list[str] = field(default_factory=list)
+    dropped: list[Row] = field(default_factory=list)
+    kept: int = 0  # rows that point nowhere and were kept
+    drawn: bool = False  # the division was drawn by chance, not told by the list or by a selection
+    numbered: bool = False  # classes are numbers that nobody names
+    submission: Literal["names", "numbers"] = "names"
+    class_names: list[str] | None = None  # in the makers' order
+
+
+class Splits(dict[Split, ClipList]):
+    """Clips by split, all under one list of class names; a split that has none is absent."""
+
+    source: Source
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Python's collector of cycles rests: again and again it would walk over a million rows, which hold no cycle."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@_without_collector()
+def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) -> Splits:
+    """Read the list and divide it. `class_names`, of a trained network, overrule the list's and `config`'s.
+
+    Raises:
+        AnnotationError: the list or a label in it is wrong.
+        ConfigError: the division does not fit the list.
+    """
+    listing = read_config(config)
+    rows, source = _present(listing, config)
+    if class_names is not None and listing.numbered and not {r.label for r in rows} <= {None, *class_names}:
+        source.notes.append("the list's numbers are taken for the network's classes in their order")
+        rows = [r if r.label is None else r._replace(label=_name_of(r, class_names)) for r in rows]
+    parts, drawn = _divide(rows, config)
+    source = replace(source, drawn=drawn)
+    _warn_of_overlap(parts, config.path)
+    if class_names is None:  # to train on; a trained network may well be shown clips that nobody named
+        for row in parts["train"] + parts["val"]:
+            if row.label is None and any(r.label is not None for r in rows):
+                raise AnnotationError(
+                    row.file or config.path, f"{row.path} has no label, so it can neither train nor validate", row.line
+                )
+    names = list(class_names) if class_names is not None else listing.class_names
+    if names is None:
+        names = sorted({r.label for r in rows if r.label is not None})
+        if not names:
+            raise AnnotationError(config.path, "no clip has a label; a csv needs a `label` column")
+    splits = Splits({split: to_clips(part, names, source=config.path) for split, part in parts.items() if part})
+    splits.source = source
+    return splits
+
+
+@_without_collector()
+def read_config(config: DataConfig) -> Listing:
+    """All rows that `config` names, from one list or several.
+
+    Raises:
+        AnnotationError, ConfigError: see `read_listing`.
+    """
+    if config.path is None:
+        raise ConfigError("no data given; name a folder of class folders or a list of clips with --data PATH")
+    names = config.classes
+    if config.labels is not None:
+        if names is not None:
+            raise ConfigError("data.classes and data.labels both name the classes; give one")
+        names = read_class_names(config.labels)
+    options = Options(division=config.division, picture_names=config.picture_names, class_names=names)
+
+    def read(path: str) -> Listing:
+        return read_listing(path, format=config.format, root=config.root, options=options)
+
+    listing = read(config.path)
+    for split, path in (("val", config.val_path), ("test", config.test_path)):
+        if path is not None:
+            more = read(path)
+            _refuse_other_kind(listing, more, path)
+            rows = [r._replace(split=r.split or "train") for r in listing.rows]
+            listing = replace(listing, rows=rows + [r._replace(split=split) for r in more.rows], absent=None)
+    if names is not None:
+        listing = replace(listing, class_names=names)
+    elif listing.numbered:  # of all lists together
+        largest = max((int(r.label) for r in listing.rows if r.label is not None), default=-1)
+        listing = replace(listing, class_names=[str(number) for number in range(largest + 1)])
+    return listing
+
+
+def _refuse_other_kind(listing: Listing, more: Listing, path: str) -> None:
+    if more.format != listing.format:
+        raise AnnotationError(path, f"is a list of format {more.format}, but {listing.source} one of {listing.format}")
+    if more.class_names != listing.class_names and not (listing.numbered and more.numbered):
+        raise AnnotationError(path, f"names other classes than {listing.source}; give one order with data.labels FILE")
+
+
+def _present(listing: Listing, config: DataConfig) -> tuple[list[Row], Source]:
+    """The rows to use, without or with those that point nowhere; said in a note."""
+    rows, notes, dropped = listing.rows, list(listing.notes), []
+    missing = absent(rows) if listing.absent is None else listing.absent
+    if missing:
+        first = rows[missing[0]]
+        where = f"{first.file}, line {first.line}: " if first.file else ""
+        if len(missing) == len(rows):
+            advice = "say which folder its paths start from (data.root)"
+            raise AnnotationError(
+                first.file or config.path, f"none of its clips exist, for example {first.path}; {advice}", first.line
+            )
+        drop = config.missing == "drop" or (config.missing == "auto" and listing.incomplete)
+        what = "left out" if drop else "kept as unreadable (data.missing drop leaves them out)"
+        notes.append(
+            f"{len(missing)} of {len(rows)} clips are not there and are {what}; the first: {where}{first.path}"
+        )
+        if drop:
+            gone = set(missing)
+            dropped = [rows[i] for i in missing]
+            rows = [row for i, row in enumerate(rows) if i not in gone]
+    return rows, Source(
+        format=listing.format,
+        notes=notes,
+        dropped=dropped,
+        kept=0 if dropped else len(missing),
+        numbered=listing.numbered and config.classes is None and config.labels is None,
+        submission=listing.submission,
+        class_names=listing.class_names,
+    )
+
+
+def _name_of(row: Row, class_names: Sequence[str]) -> str:
+    if int(row.label) >= len(class_names):
+        raise AnnotationError(
+            row.file, f"class {row.label} does not exist: the network has {len(class_names)}", row.line
+        )
+    return class_names[int(row.label)]
+
+
+def _warn_of_overlap(parts: dict[Split, list[Row]], source: object) -> None:
+    """Say how many clips are in two splits: numbers on them flatter."""
+    clips = {split: {(r.path, r.start, r.end) for r in part} for split, part in parts.items()}
+    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
+        if both := clips[one] & clips[other]:
+            log.warning(
+                "%s: %d clips are both in %s and in %s, for example %s; what is measured on them flatters",
+                *(source, len(both), one, other, min(path for path, _, _ in both)),
+            )
+        elif files := {path for path, _, _ in clips[one]} & {path for path, _, _ in clips[other]}:
+            log.warning(
+                "%s: %d files have segments both in %s and in %s, for example %s; what is measured on them flatters "
+                "(data.group path keeps a file's segments together)",
+                *(source, len(files), one, other, min(files)),
+            )
+
+
+def _divide(rows: list[Row], config: DataConfig) -> tuple[dict[Split, list[Row]], bool]:
+    """The rows of each split, and whether chance had a part in it."""
+    source = config.path
+    named = {"train": config.train, "val": config.val, "test": config.test}
+    parts: dict[Split, list[Row]]
+    if config.folds:
+        if any(named.values()):
+            raise ConfigError("give either folds or selections (train, val, test), not both")
+        train, test = _fold(rows, config)
+        parts = {"train": train, "val": [], "test": test}
+    elif any(named.values()):
+        parts = {k: select(rows, v, source=source) if v else [] for k, v in named.items()}
+        if not config.train:  # everything that the other selections leave
+            taken = {id(r) for part in parts.values() for r in part}
+            parts["train"] = [r for r in rows if id(r) not in taken]
+        _refuse_overlap(parts, source)
+    elif any(row.split for row in rows):
+        parts = {"train": [], "val": [], "test": []}
+        for row in rows:
+            if not row.split:
+                raise AnnotationError(row.file or source, "this line names no split, but others do", row.line)
+            parts[row.split].append(row)
+    else:
+        parts = {"train": list(rows), "val": [], "test": []}
+    share = config.val_share
+    if share is None:
+        share = 0.0 if parts["val"] or parts["test"] else 0.2
+    drawn = bool(config.folds)
+    if share and not parts["val"]:
+        parts["train"], parts["val"] = _hold_out(parts["train"], share, config)
+        drawn = True
+    return parts, drawn
+
+
+def _refuse_overlap(parts: dict[Split, list[Row]], source: object) -> None:
+    seen: dict[int, str] = {}
+    for split, part in parts.items():
+        for row in part:
+            if (other := seen.setdefault(id(row), split)) != split:
+                raise ConfigError(f"{source}: {row.path} is selected for both {other} and {split}")
+
+
+def _groups(rows: list[Row], config: DataConfig) -> np.ndarray | None:
+    if config.group is None:
+        return None
+    if config.group == "path":  # segments of one recording stay together
+        return np.array([r.path for r in rows])
+    if config.group not in rows[0].columns:
+        raise ConfigError(
+            f"{config.path} has no column {config.group!r} to group by; it has path, {', '.join(rows[0].fields())}"
+        )
+    return np.array([r.columns[config.group] for r in rows])
+
+
+def _fold(rows: list[Row], config: DataConfig) -> tuple[list[Row], list[Row]]:
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    if config.folds < 2:
+        raise ConfigError(f"folds is {config.folds}; to train on some and test on others takes at least 2")
+    if not 0 <= config.test_fold < config.folds:
+        raise ConfigError(
+            f"test_fold {config.test_fold} does not exist with {config.folds} folds (0 to {config.folds - 1})"
+        )
+    labels, groups = np.array([r.label or "" for r in rows]), _groups(rows, config)
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    folds = kind(config.folds, shuffle=True, random_state=config.seed)
+    count, unit = (len(rows), "clips") if groups is None else (len(set(groups)), f"values of {config.group}")
+    if count < config.folds:
+        raise ConfigError(f"{config.path}: {count} {unit} cannot be divided into {config.folds} folds")
+    try:
+        with warnings.catch_warnings():  # a class with fewer clips than folds is missing from some, which is no mistake
+            warnings.simplefilter("ignore", UserWarning)
+            train, test = list(folds.split(labels, labels, groups))[config.test_fold]
+    except ValueError as error:
+        raise ConfigError(f"{config.path}: cannot be divided into {config.folds} folds: {error}") from error
+    if not len(test):
+        raise ConfigError(f"{config.path}: fold {config.test_fold} of {config.folds} is empty; take fewer folds")
+    return [rows[i] for i in train], [rows[i] for i in test]
+
+
+def _hold_out(rows: list[Row], share: float, config: DataConfig) -> tuple[list[Row], list[Row]]:
+    """About `share` of each class, at least one clip of a class that has two; whole groups where there are groups."""
+    if not 0 < share <= 0.5:
+        raise ConfigError(f"val_share {share} is outside 0 to 0.5")
+    if config.group is not None:
+        inner = DataConfig(path=config.path, folds=max(2, round(1 / share)), group=config.group, seed=config.seed)
+        return _fold(rows, inner)
+    rng = np.random.default_rng(config.seed)
+    by_label: dict[str | None, list[int]] = {}
+    for i, row in enumerate(rows):
+        by_label.setdefault(row.label, []).append(i)
+    held: set[int] = set()
+    for members in by_label.values():
+        count = min(max(1, round(share * len(members))), len(members) - 1)
+        held.update(rng.permutation(members)[:count].tolist())
+    return [r for i, r in enumerate(rows) if i not in held], [r for i, r in enumerate(rows) if i in held]

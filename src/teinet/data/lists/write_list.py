@@ -1,0 +1,121 @@
+"""Writes rows as the library's own list, a csv with named columns, and the class names in their order beside it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+from teinet.data.lists.labels import read_class_names
+from teinet.data.lists.rows import Row
+from teinet.errors import AnnotationError, ConfigError
+from teinet.utils.files import replacing
+
+
+def write_rows(path: Path, rows: Sequence[Row], *, absolute: bool = False) -> None:
+    """Write rows as `path,label,split,start,end,name` and their own columns; those that nobody fills are left out.
+
+    Args:
+        path: the csv, written whole or not at all; its folder exists.
+        rows: at least one.
+        absolute: write whole paths, and not those from the csv's folder on.
+
+    Raises:
+        ConfigError: a text that a csv cannot hold as it is; names it.
+        OSError: the file cannot be written.
+    """
+    own = list(dict.fromkeys(name for row in rows for name in row.columns))
+    written = os.path.abspath if absolute else _paths_from(path.parent)
+    records = [_record(row, written(row.path)) for row in rows]
+    optional = [name for name in ("label", "split", "start", "end", "name") if any(r[name] for r in records)]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, ["path", *optional, *own], restval="", extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    with replacing(path) as part:
+        part.write_text(text.getvalue(), encoding="utf-8", newline="")
+
+
+def write_labels(path: Path, names: Sequence[str]) -> None:
+    """Write class names so that `read_class_names` gives them back: one a line, or as JSON where lines would not do.
+
+    Raises:
+        ConfigError: names that no file of names can hold: empty ones, or one twice.
+        OSError: the file cannot be written.
+    """
+    with replacing(path) as part:
+        for text in ("".join(f"{name}\n" for name in names), json.dumps(list(names), indent=1, ensure_ascii=False)):
+            part.write_text(text, encoding="utf-8", newline="")
+            try:
+                if read_class_names(part) == list(names):
+                    return
+            except AnnotationError as error:
+                reason = error.reason
+        raise ConfigError(f"the class names cannot be written to a file: {reason}")
+
+
+def path_from(path: str, folder: Path) -> str:
+    """`path` as it is written in a list that lies in `folder`: from there on, or whole where they share no folder."""
+    return _paths_from(folder)(path)
+
+
+def _paths_from(folder: Path) -> Callable[[str], str]:
+    """`path_from` for many paths, which looks at each of their folders once."""
+    here = os.path.abspath(folder)
+
+    @cache
+    def way(home: str) -> str:
+        there = os.path.abspath(home)
+        try:
+            relative = os.path.relpath(there, here)
+            if relative.split(os.sep)[0] != os.pardir:
+                return relative
+            # Upwards through a link leads elsewhere than its name says.
+            real, start = os.path.realpath(there), os.path.realpath(here)
+            shared = os.path.commonpath([real, start])
+            return there if shared == os.path.abspath(os.sep) else os.path.relpath(real, start)
+        except ValueError:  # two drives
+            return there
+
+    def path_from(path: str) -> str:
+        home, name = os.path.split(path.rstrip(os.sep))
+        if name in ("", os.curdir, os.pardir):
+            home, name = os.path.split(os.path.abspath(path))
+        start = way(home)
+        return name if start == os.curdir else os.path.join(start, name).replace(os.sep, "/")
+
+    return path_from
+
+
+def refuse_unwritable(rows: Sequence[Row], folder: Path) -> None:
+    """Find out before long work that its list could not be written to `folder`; ConfigError as of `write_rows`."""
+    written = _paths_from(folder)
+    for row in rows:
+        _record(row, written(row.path))
+
+
+def _record(row: Row, path: str) -> dict[str, str]:
+    """The texts of a row by column; `path` as the list shall give it."""
+    record = {
+        "path": path,
+        "label": row.label or "",
+        "split": row.split,
+        "start": "" if row.start is None else repr(float(row.start)),
+        "end": "" if row.end is None else repr(float(row.end)),
+        "name": row.name,
+        **row.columns,
+    }
+    for column, text in record.items():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            shown = text.encode("utf-8", "replace").decode()
+            raise ConfigError(f"{shown}: this {column} is no text in UTF-8, which a list must be; rename it") from None
+        if text != text.strip():
+            reason = "begins or ends with a space, which a list loses; rename it"
+            raise ConfigError(f"{row.path}: {column} {text!r} {reason}")
+    return record

@@ -1,0 +1,324 @@
+"""Reads one source in its own thread: picks frames by their times, keeps few, comes back when a source is lost."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from teinet.data.video.pixels import Converter, is_transposed
+from teinet.data.video.play import stated_length
+from teinet.data.video.source import Source, hidden
+from teinet.detection.live_frames import TICK, Frames, Showing
+from teinet.detection.pace import Pace
+from teinet.errors import VideoError
+
+_REPORTS = 20  # that may wait; more than there are kinds
+_WAITING = 100_000  # frames that may wait at most, however long each may
+_SOUND = 0.05  # of a recording's length, by which its sound may outlast its pictures where it states one for both
+_PATIENCE = 10.0  # seconds after which a stalled stream counts as lost, and is opened anew
+_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each new try, the last one from then on
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A frame that the network is to see.
+
+    Args:
+        time: seconds: in a file, of its own clock; else since the watch began.
+        picture: (H, W, 3) uint8 RGB.
+        fresh: what was seen before does not belong to it.
+        arrived: when it was decoded, or shown by a file's own clock; `time.monotonic` seconds.
+    """
+
+    time: float
+    picture: np.ndarray
+    fresh: bool
+    arrived: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of the source: `what`, `time` and `why` as in `Notice`; `count` stands for as many such reports."""
+
+    what: str
+    time: float
+    why: str = ""
+    count: int = 1
+
+
+class Reader(threading.Thread):
+    """A source's frames as they are due.
+
+    Few frames wait; when the network is late the oldest are dropped and counted, unless the source is a file that is to
+    be read as fast as possible: then the reader waits instead. Few reports wait either; of many, those of one kind are
+    counted together.
+
+    Args:
+        source: what to read.
+        spacing: seconds between the frames that are taken.
+        ready: is notified, and guards the queue.
+        began: `time.monotonic` when the watch began.
+        delay: seconds that a frame may wait while a newer one is there, above 0; as many as fit into it may wait.
+        stall: seconds without a frame, or without an answer when it is opened, after which a live source has stalled,
+            above 0; never less than twice the spacing. A stream counts as lost 10 seconds later.
+        fast: read a recording as fast as it can be, and drop nothing.
+        patient: try again also when the source cannot be opened at first.
+        pauses: seconds before the first, second, ... new try; the last one from then on.
+
+    Attributes:
+        pace: what was taken and skipped so far.
+        dropped: frames that waited too long.
+        restarts: times at which what was seen before no longer counted: jumps, gaps, new sizes, new connections.
+        broken: packets and frames that could not be decoded whole.
+        connections: how often it was opened.
+        stalls: how often it sent no frame, or did not open, for long.
+        error: why it could not be read at all, or why a recording could not be read to its end, else None.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        spacing: float,
+        ready: threading.Condition,
+        began: float,
+        delay: float = 0.5,
+        stall: float = 10.0,
+        fast: bool = False,
+        patient: bool = False,
+        pauses: tuple[float, ...] = _PAUSES,
+    ):
+        super().__init__(name=f"reads {source.name}", daemon=True)
+        self.source = source
+        self.pace = Pace(spacing)
+        self.dropped = self.broken = self.connections = self.restarts = self.stalls = 0
+        self.error: VideoError | None = None
+        self.done = False
+        self._recorded = source.kind == "file"
+        self._second: float | None = None  # of the last frame
+        self._ordered = True  # each was later than the one before; else nobody can say where a recording ends
+        self._shown = 0.0  # what was said to be its second
+        self._heard: float | None = None  # when a live source last gave a frame, or was asked; `time.monotonic` seconds
+        self._stall, self._stalled = max(stall, 2 * spacing), False
+        self._ready, self._began, self._fast = ready, began, fast
+        self._most = max(1, round(min(delay / spacing, _WAITING)))
+        self._delay = delay
+        self._patient, self._pauses = patient, pauses
+        self._stopped = threading.Event()
+        self._waiting: deque[Shot | Report] = deque()
+        self._shots = 0
+
+    def stop(self) -> None:
+        """Let the thread end soon; what is waiting stays."""
+        self._stopped.set()
+        with self._ready:
+            self._ready.notify_all()
+
+    def take(self) -> Shot | Report | None:
+        """What comes next, None for nothing at present. The caller holds `ready`."""
+        if not self._waiting:
+            return None
+        if not (self._fast and self._ends()):
+            while self._shots > 1 and self._oldest().arrived < time.monotonic() - self._delay:
+                self._drop_oldest()
+        item = self._waiting.popleft()
+        if isinstance(item, Shot):
+            self._shots -= 1
+            self._ready.notify_all()  # there is room
+        return item
+
+    def look(self) -> None:
+        """Find out whether a live source has stalled, which its own thread cannot while it waits for a frame."""
+        with self._ready:
+            if self._heard is None or self._stalled or self._shots:  # while frames wait it may wait for their end
+                return
+            quiet = time.monotonic() - self._heard
+            if quiet > self._stall:
+                self._stalled = True
+                self.stalls += 1
+                self._report("stalled", f"no frame for {quiet:.1f} s")
+
+    def run(self) -> None:
+        """Read until the source ends or `stop` is called."""
+        failures = 0
+        try:
+            while not self._stopped.is_set():
+                before = self.pace.taken
+                try:
+                    self._read()
+                    if self._ends():
+                        self._report("finished")
+                        return
+                    why = "it ended"
+                except VideoError as error:
+                    why = error.reason
+                    if self._ends() if self.connections else not self._patient:
+                        self._give_up(error)
+                        return
+                if self._stopped.is_set():
+                    return
+                failures = 1 if self.pace.taken > before else failures + 1
+                pause = self._pauses[min(failures, len(self._pauses)) - 1]
+                self._report("lost", f"{why}; trying again in {pause:g} s")
+                self._stopped.wait(pause)
+        except Exception as error:  # nothing may end a watch without a word
+            self._give_up(VideoError(self.source.name, f"could not be read further ({hidden(repr(error))})"))
+        finally:
+            with self._ready:
+                self.done = True
+                self._ready.notify_all()
+
+    def _give_up(self, error: VideoError) -> None:
+        self.error = error
+        self._report("lost", f"{error.reason}; given up")
+
+    def _ends(self) -> bool:
+        return self._recorded or self.source.kind == "pipe"
+
+    def _now(self) -> float:
+        """The second that a report is of: in a recording its last frame's, else that since the watch began."""
+        if self._recorded:
+            return self._second or 0.0
+        now = time.monotonic() - self._began
+        return max(now, self._second or 0.0) if self.source.kind == "pipe" else now  # what runs ahead of our clock
+
+    def _read(self) -> None:
+        if self.source.kind != "file":
+            self._heard, self._stalled = time.monotonic(), False
+        try:
+            self._read_on()
+        finally:
+            with self._ready:
+                self._heard = None
+
+    def _read_on(self) -> None:
+        with self.source.open(self._stall + _PATIENCE) as (container, stream):
+            self.connections += 1
+            # what has an end is a recording, wherever it lies; a file is one even where it does not say how long it is
+            self._recorded = self.source.kind == "file" or (self.source.kind == "stream" and bool(container.duration))
+            self._report("connected")
+            self.restarts += self.connections > 1
+            self.pace.forget()
+            frames = Frames(
+                container,
+                stream,
+                recorded=self._recorded,
+                made_up=self._recorded or (self._fast and self._ends()),
+                gap=self.pace.gap,
+                since=lambda: time.monotonic() - self._began,
+                last=self._second,
+            )
+            with self._ready:
+                self._heard, self._stalled = None if self._recorded else time.monotonic(), False
+            before = self.pace.taken
+            try:
+                self._pick(frames)
+            finally:
+                self.broken += frames.broken
+            if self._ends() and self.pace.taken == before and not self._stopped.is_set():
+                raise VideoError(self.source.name, "no frame of it can be decoded")
+            length = stated_length(container, stream) if self._recorded and self._ordered else None
+            if length is not None and not self._stopped.is_set():
+                margin = 0.0 if stream.duration else _SOUND * length
+                if (self._second or 0.0) < length - max(margin, self.pace.gap):
+                    raise VideoError(self.source.name, f"broke off at {self._second:.1f} of {length:.1f} s")
+
+    def _pick(self, frames: Frames) -> None:
+        """Take the frames that are due."""
+        showing = None
+        if self._recorded and not self._fast:
+            showing = Showing(time.monotonic(), gap=self.pace.gap, apart=frames.apart)
+        convert: Converter | None = None
+        fresh = True
+        for frame, second, jumped in frames:
+            if self._stopped.is_set():
+                return
+            if showing is not None and self._stopped.wait(max(0.0, showing.due(second) - time.monotonic())):
+                return
+            self._ordered = self._ordered and second > (-math.inf if self._second is None else self._second)
+            arrived, self._second = time.monotonic(), second
+            self._hear(arrived)
+            self.broken, frames.broken = self.broken + frames.broken, 0
+            if jumped:
+                self.pace.forget()
+            verdict = self.pace.judge(second)
+            if verdict == "restart" or jumped:
+                self._report("restarted", "its times jumped or paused")
+                self.restarts += not fresh
+                fresh = True
+            if verdict == "skip":
+                continue
+            size = (frame.width, frame.height) if is_transposed(frame) else (frame.height, frame.width)
+            if convert is None or (convert.height, convert.width) != size:
+                if convert is not None:
+                    self._report("resized", f"{convert.width}x{convert.height} to {size[1]}x{size[0]}")
+                    self.restarts += not fresh
+                    fresh = True
+                convert = Converter(*size)
+            picture = np.empty((*size, 3), np.uint8)
+            convert(frame, picture)
+            self._put(Shot(self._said(second, arrived), picture, fresh, arrived))
+            fresh = False
+
+    def _said(self, second: float, arrived: float) -> float:
+        """The second that a frame is told by; of what a stream sends at once, ahead of our clock, when it came."""
+        if not self._recorded and self.source.kind != "pipe":  # a pipe may be a recording, as fast as it can be read
+            self._shown = second = max(min(second, arrived - self._began), self._shown + TICK)
+        return second
+
+    def _hear(self, now: float) -> None:
+        with self._ready:
+            if self._heard is None:
+                return
+            if self._stalled:
+                self._stalled = False
+                self._report("resumed", f"after {now - self._heard:.1f} s without a frame")
+            self._heard = now
+
+    def _put(self, shot: Shot) -> None:
+        with self._ready:
+            waits = self._fast and self._ends()
+            while waits and self._shots >= self._most and not self._stopped.is_set():
+                self._ready.wait()
+            if waits and self._heard is not None:
+                self._heard = time.monotonic()  # it was the network that had no time
+            self._waiting.append(shot)
+            self._shots += 1
+            while self._shots > self._most:
+                self._drop_oldest()
+            self._ready.notify_all()
+
+    def _oldest(self) -> Shot:
+        return next(item for item in self._waiting if isinstance(item, Shot))
+
+    def _drop_oldest(self) -> None:
+        oldest = self._oldest()
+        self._waiting.remove(oldest)
+        self._shots -= 1
+        self.dropped += 1
+        if oldest.fresh:  # the one after it begins anew in its place
+            place = self._waiting.index(self._oldest())
+            self._waiting[place] = replace(self._waiting[place], fresh=True)
+
+    def _report(self, what: str, why: str = "") -> None:
+        with self._ready:
+            self._waiting.append(Report(what, self._now(), why))
+            reports = [item for item in self._waiting if isinstance(item, Report)]
+            if len(reports) > _REPORTS:
+                self._merge(reports)
+            self._ready.notify_all()
+
+    def _merge(self, reports: Sequence[Report]) -> None:
+        """Have the oldest report that a later one repeats be counted by that."""
+        for number, old in enumerate(reports):
+            later = next((report for report in reports[number + 1 :] if report.what == old.what), None)
+            if later is not None:
+                self._waiting[self._waiting.index(later)] = replace(later, count=later.count + old.count)
+                self._waiting.remove(old)
+                return

@@ -1,0 +1,215 @@
+"""Several recordings looked through, one after the other here or beside each other in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from pathlib import Path
+from threading import Event as Flag
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from teinet.detection.events import Rules
+from teinet.detection.timeline import Timeline, timeline
+from teinet.errors import Interrupted, VideoError
+from teinet.utils import worker_pool as pool
+from teinet.utils.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from teinet.recognition.recognizer import Engine, Recognizer
+
+Answer = tuple[int, Timeline | VideoError]
+Reached = Callable[[int, float], object]
+
+_STUCK_SECONDS = 600.0  # without a frame, or without the weights at the beginning
+_REFRESH_SECONDS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How to look through recordings.
+
+    Args:
+        weights: of the recogniser.
+        device: where it computes.
+        engine: what makes it faster, as `Recognizer.optimize` takes it; None leaves it as it is.
+        spacing, rules, span, hop, windows, strip: as `timeline` takes them.
+        partials: a folder for what is found so far of each recording; None keeps nothing.
+    """
+
+    weights: str
+    device: str = "auto"
+    engine: Engine | None = None
+    spacing: float | None = None
+    rules: Rules | None = None
+    span: int | None = None
+    hop: int | None = None
+    windows: bool = False
+    strip: bool = False
+    partials: Path | None = None
+
+    def partial(self, video: Path) -> Path | None:
+        """The file that keeps what is found so far of a recording."""
+        if self.partials is None:
+            return None
+        where = os.fsencode(os.path.abspath(video))
+        return self.partials / f"{blake2b(where, digest_size=8).hexdigest()}.safetensors"
+
+    def made_faster(self, recognizer: Recognizer) -> Recognizer:
+        """The recogniser as it is to look."""
+        return recognizer if self.engine is None else recognizer.optimize(engine=self.engine)
+
+    def through(
+        self,
+        recognizer: Recognizer,
+        video: Path,
+        *,
+        stop: Flag | None = None,
+        progress: Callable[[float], object] | None = None,
+        threads: int | None = None,
+    ) -> Timeline | VideoError:
+        """The answer for one recording; an error in the file is one too."""
+        try:
+            return timeline(
+                recognizer,
+                video,
+                spacing=self.spacing,
+                rules=self.rules,
+                span=self.span,
+                hop=self.hop,
+                windows=self.windows,
+                strip=self.strip,
+                partial=self.partial(video),
+                stop=stop,
+                progress=progress,
+                threads="auto" if threads is None else threads,
+            )
+        except VideoError as error:
+            return error
+
+
+def one_by_one(
+    look: Look, recognizer: Recognizer, videos: Sequence[Path], stop: Flag, reached: Reached
+) -> Iterator[Answer]:
+    """Yield (number, answer) of each recording in turn.
+
+    Args:
+        look: how; its weights and device are not read.
+        recognizer: what looks.
+        videos: files.
+        stop: ends it once it is set; what was found of the recording at hand is kept in its partial file.
+        reached: is called with a recording's number and the second reached.
+
+    Raises:
+        Interrupted: `stop` was set before all were done.
+        TeinetError: settings that do not fit.
+    """
+    for number, video in enumerate(videos):
+        if stop.is_set():
+            raise Interrupted("stopped")
+        yield number, look.through(recognizer, video, stop=stop, progress=lambda s, n=number: reached(n, s))
+
+
+def beside_each_other(look: Look, videos: Sequence[Path], jobs: int, stop: Flag, reached: Reached) -> Iterator[Answer]:
+    """Yield (number, answer) of each recording, in order, from `jobs` processes that share the processor's cores.
+
+    A process that a file ends, or that a file keeps for ten minutes without a frame, costs that file alone.
+
+    Args:
+        look: how.
+        videos: files.
+        jobs: processes, at least 1.
+        stop: ends the processes once it is set; the answers that are complete by then still come, and what was found of
+            the recordings at hand is kept up to the last writing of their partial files.
+        reached: is called, in a thread, with a recording's number and the second reached.
+
+    Raises:
+        Interrupted: `stop` was set before all were done.
+        TeinetError: settings that do not fit.
+    """
+    answers: dict[int, Timeline | VideoError] = {}
+    turn = 0
+    with _board(len(videos), reached) as board:
+        threads = max(1, pool.usable_cores() // jobs)
+        tasks = [_Task(look, number, video, threads, board) for number, video in enumerate(videos)]
+        for done in pool.run(_through, tasks, workers=jobs, timeout=_STUCK_SECONDS, stop=stop):
+            answers[done.task.number] = _answer(done)
+            while turn in answers:
+                yield turn, answers.pop(turn)
+                turn += 1
+    done_so_far = turn + len(answers)
+    yield from sorted(answers.items(), key=lambda each: each[0])
+    if done_so_far < len(videos):
+        raise Interrupted("stopped")
+
+
+@dataclass(frozen=True)
+class _Task:
+    look: Look
+    number: int
+    video: Path
+    threads: int
+    board: str
+
+
+def _answer(done: pool.Done) -> Timeline | VideoError:
+    if not isinstance(done.value, pool.Lost):
+        return done.value
+    stuck = f"stuck: no new frame within {_STUCK_SECONDS:g} s"
+    return VideoError(done.task.video, stuck if done.value.kind == "stuck" else done.value.reason)
+
+
+def _through(task: _Task, beat: pool.Beat) -> Timeline | VideoError:
+    """What a process does."""
+    recognizer = _recognizer(task.look, task.threads)
+    board = np.memmap(task.board, np.float64, "r+")
+
+    def progress(second: float) -> None:
+        board[task.number] = second
+        beat()
+
+    return task.look.through(recognizer, task.video, progress=progress, threads=task.threads)
+
+
+@lru_cache(1)
+def _recognizer(look: Look, threads: int) -> Recognizer:
+    import torch
+
+    from teinet.recognition.recognizer import Recognizer
+
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+    return look.made_faster(Recognizer.load(look.weights, device=look.device))
+
+
+@contextmanager
+def _board(count: int, reached: Reached) -> Iterator[str]:
+    """A file in which processes note the second that they have reached in each recording; a thread reads it aloud."""
+    with tempfile.TemporaryDirectory(prefix="teinet-") as folder:
+        path = os.path.join(folder, "board")
+        board = np.memmap(path, np.float64, "w+", shape=(count,))
+        board[:] = np.nan
+        ended = Flag()
+
+        def read() -> None:
+            before = board.copy()
+            while not ended.wait(_REFRESH_SECONDS):
+                now = board.copy()
+                for number in np.flatnonzero((now != before) & np.isfinite(now)).tolist():
+                    reached(number, float(now[number]))
+                before = now
+
+        reader = Thread(target=read, name="reads progress", daemon=True)
+        reader.start()
+        try:
+            yield path
+        finally:
+            ended.set()
+            reader.join()

@@ -1,0 +1,1 @@
+"""Every HTML page that the library writes or serves, in one look."""

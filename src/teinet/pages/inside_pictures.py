@@ -1,0 +1,150 @@
+"""What `look_inside` found, drawn: the frames with their maps, gates over time, kernels before and after training."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from teinet.evaluation.curves import COLOURS, DPI
+from teinet.recognition.inside import Block, Inside
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+GROUPS = 16  # of neighbouring channels, whose gates are averaged
+# a kernel's taps, by what a channel began by taking, each with its colour; and where they lie
+_BOTH_SIDES = ((2, COLOURS[0], "next"), (1, COLOURS[5], "this"), (0, COLOURS[1], "previous")), ("t−1", "t", "t+1")
+_CAUSAL = ((2, COLOURS[5], "this"), (1, COLOURS[1], "previous")), ("t−2", "t−1", "t")
+STAGE_COLOURS = dict(zip((2, 3, 4, 5), COLOURS))
+
+
+def overlays(inside: Inside) -> list[bytes]:
+    """Each frame as a PNG with its map over it: red speaks for the class, blue against it; one scale for all frames."""
+    from matplotlib import colormaps
+
+    height, width = inside.frames.shape[1:3]
+    limit = max(float(np.abs(inside.maps).max()), 1e-12)
+    pictures = []
+    for frame, plane in zip(inside.frames, inside.maps):
+        smooth = Image.fromarray((plane / limit).astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+        value = np.asarray(smooth).clip(-1, 1)
+        colour = 255 * colormaps["RdBu_r"](0.5 + 0.5 * value)[..., :3]
+        opacity = 0.75 * np.abs(value)[..., None]
+        grey = frame.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
+        pictures.append(png((grey * (1 - opacity) + colour * opacity).round().astype(np.uint8)))
+    return pictures
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Pixels (H, W, 3) uint8 as a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
+    """A column for each stage, its last block: frames to the right, groups of channels downwards.
+
+    Above, what multiplies the channels; below, how far that lies from its own mean over the clip. The frame without a
+    gate is left grey.
+
+    Args:
+        blocks: those with gates.
+        times: T names of the frames.
+    """
+    last = {block.stage: block for block in blocks}
+    images = {}
+    for stage, block in last.items():
+        groups = np.array_split(block.gates, min(GROUPS, block.channels), axis=1)
+        images[stage] = np.stack([group.mean(axis=1) for group in groups])  # (groups, T)
+    changes = {stage: image - np.nanmean(image, axis=1, keepdims=True) for stage, image in images.items()}
+    limit = max(1e-3, *(float(np.nanmax(np.abs(change))) for change in changes.values()))
+    low = 0.5 if blocks[0].residual else 0.0
+    figure = _figure(2.2 * len(last) + 1.1, 4.6)
+    panels = figure.subplots(2, len(last), squeeze=False, sharex=True)
+    for row, name, shown, least, most, colours in (
+        (panels[0], "gate", images, low, low + 1, "viridis"),
+        (panels[1], "gate less its mean", changes, -limit, limit, "RdBu_r"),
+    ):
+        for axes, image in zip(row, shown.values()):
+            drawn = axes.imshow(image, vmin=least, vmax=most, cmap=colours, aspect="auto", interpolation="nearest")
+            axes.set_yticks([])
+            axes.set_xticks(range(len(times)), times, rotation=90)
+            axes.set_facecolor("#dee2e6")
+            _plain(axes)
+        row[0].set_ylabel(f"channels, {GROUPS} groups", fontsize=9, color="#333333")
+        figure.colorbar(drawn, ax=row, label=name, fraction=0.05)
+    for axes, (stage, block) in zip(panels[0], last.items()):
+        axes.set_title(f"res{stage}, {block.channels} channels", fontsize=10, color="#222222")
+    return figure
+
+
+def draw_movement(blocks: Sequence[Block]) -> Figure:
+    """How far each block's kernels moved in training, coloured by stage."""
+    figure = _figure(9.2, 3.0)
+    axes = figure.subplots()
+    for stage in sorted({block.stage for block in blocks}):
+        where = [i for i, block in enumerate(blocks) if block.stage == stage]
+        colour = STAGE_COLOURS.get(stage, COLOURS[-1])
+        axes.bar(where, [blocks[i].moved for i in where], color=colour, width=0.7, label=f"res{stage}")
+    axes.set_xticks(range(len(blocks)), [block.name for block in blocks], rotation=90, fontsize=7.5)
+    axes.set_ylabel("movement, RMS", fontsize=9, color="#333333")
+    axes.legend(frameon=False, fontsize=8.5, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    _plain(axes)
+    axes.grid(axis="y", color="#e9ecef", linewidth=0.8)
+    axes.set_axisbelow(True)
+    return figure
+
+
+def draw_kernels(blocks: Sequence[Block]) -> Figure:
+    """A panel for each stage: the mean kernel of channels that began alike, dashed before and solid after training."""
+    stages = sorted({block.stage for block in blocks})
+    figure = _figure(2.3 * len(stages) + 0.4, 2.9)
+    panels = figure.subplots(1, len(stages), squeeze=False, sharey=True)[0]
+    lines = []
+    for axes, stage in zip(panels, stages):
+        learnt = np.concatenate([block.kernels for block in blocks if block.stage == stage])
+        began = np.concatenate([block.initial for block in blocks if block.stage == stage])
+        lines = []
+        taps, ticks = _CAUSAL if any(block.causal for block in blocks) else _BOTH_SIDES
+        for tap, colour, name in taps:
+            own = began[:, tap] == 1  # the channels that began by taking this frame alone
+            if not own.any():
+                continue
+            axes.plot(range(3), began[own].mean(0), color=colour, linestyle="--", linewidth=1, alpha=0.7)
+            mean, spread = learnt[own].mean(0), learnt[own].std(0)
+            lines += axes.plot(range(3), mean, color=colour, marker="o", markersize=4, label=f"began with {name}")
+            axes.fill_between(range(3), mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
+        axes.set_title(f"res{stage}", fontsize=10, color="#222222")
+        axes.set_xticks(range(3), ticks, fontsize=9)
+        axes.axhline(0, color="#adb5bd", linewidth=0.8)
+        _plain(axes)
+    panels[0].set_ylabel("kernel", fontsize=9, color="#333333")
+    figure.legend(handles=lines, frameon=False, fontsize=8.5, ncols=3, loc="outside lower center")
+    return figure
+
+
+def to_png(figure: Figure) -> bytes:
+    """A figure as a PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _plain(axes) -> None:
+    axes.tick_params(color="#adb5bd", labelcolor="#333333", labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#adb5bd")

@@ -1,0 +1,172 @@
+"""A page on this machine that shows what is watched: each source's picture, its running scores, what happened."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import secrets
+import socket
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+
+from teinet.detection.notice import Notice
+from teinet.errors import ConfigError
+from teinet.pages.web import render
+
+if TYPE_CHECKING:
+    from teinet.detection.monitor import Watch
+
+_SHOWN = 5  # classes a source
+_KEPT = 100  # notices
+_WIDTH = 640  # pixels of a picture at most
+_HERE = ("127.0.0.1", "localhost", "::1")
+
+
+class Page:
+    """What the page shows; give it each notice as it comes."""
+
+    def __init__(self, watch: Watch):
+        self._watch = watch
+        self._id = secrets.token_hex(8)
+        self._notices: deque[dict] = deque(maxlen=_KEPT)
+        self._count = 0
+
+    def add(self, notice: Notice) -> None:
+        """Show a notice."""
+        self._count += 1
+        self._notices.append({"number": self._count, **notice.to_dict()})
+
+    def html(self) -> str:
+        """The page itself; it asks for `state` and the pictures again and again."""
+        return render("live.html.jinja", filters={}, watch=self._id, sources=self._watch.sources)
+
+    def state(self) -> dict[str, Any]:
+        """All sources, as JSON values."""
+        watch = self._watch
+        sources = []
+        for number, name in enumerate(watch.sources):
+            view = watch.view(number)
+            best = [] if view.scores is None else np.argsort(-view.scores)[:_SHOWN]
+            sources.append(
+                {
+                    "name": name,
+                    "time": view.time,
+                    "scores": [[watch.class_names[i], round(float(view.scores[i]), 4)] for i in best],
+                    "event": None if view.event is None else view.event.label,
+                    "counts": asdict(watch.counts(number)),
+                }
+            )
+        return {"watch": self._id, "sources": sources, "notices": list(self._notices)}
+
+    def picture(self, number: int) -> bytes | None:
+        """The last picture of a source as JPEG; None before there is one."""
+        picture = self._watch.view(number).picture if number < len(self._watch.sources) else None
+        if picture is None:
+            return None
+        image = Image.fromarray(picture)
+        image.thumbnail((_WIDTH, _WIDTH))
+        out = io.BytesIO()
+        image.save(out, "JPEG", quality=80)
+        return out.getvalue()
+
+
+@contextmanager
+def serve(watch: Watch, address: str) -> Iterator[tuple[Page, str]]:
+    """Serve the page while the block runs.
+
+    Args:
+        watch: what to show.
+        address: PORT, on this machine alone, or HOST:PORT ([::1]:PORT); port 0 takes a free one.
+
+    Yields:
+        the page, to give notices to, and its address for a browser.
+
+    Raises:
+        ConfigError: no such address, or a port that is taken.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    if not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"a page's address is PORT or HOST:PORT, not {address!r}")
+    shown = f"[{host}]" if ":" in host else host
+    page = Page(watch)
+    try:
+        server = (_Server6 if ":" in host else _Server)((host, int(port)), _handler(page, host))
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(
+            f"no page can be served at {shown}:{port} ({getattr(error, 'strerror', None) or error})"
+        ) from None
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="serves the page", daemon=True)
+    thread.start()
+    try:
+        yield page, f"http://{shown}:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that has gone is no news."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+def _handler(page: Page, host: str) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self._is_for_us():
+                self._answer(403, "text/plain", b"this page is served under another name\n")
+                return
+            path = self.path.partition("?")[0]
+            if path == "/":
+                self._answer(200, "text/html; charset=utf-8", page.html().encode())
+            elif path == "/state":
+                self._answer(200, "application/json", json.dumps(page.state()).encode())
+            elif (found := re.fullmatch(r"/picture/(\d{1,6})", path)) and (jpeg := page.picture(int(found[1]))):
+                self._answer(200, "image/jpeg", jpeg)
+            else:
+                self._answer(404, "text/plain", b"nothing here\n")
+
+        def _is_for_us(self) -> bool:
+            """Whether the browser asked for this host: else a foreign page could read ours by a name that it owns."""
+            if host not in _HERE:
+                return True  # served to others on purpose, under names that we do not know
+            try:
+                return urlsplit(f"//{self.headers.get('Host', '')}").hostname in _HERE
+            except ValueError:
+                return False
+
+        def _answer(self, code: int, kind: str, body: bytes) -> None:
+            self.send_response(code)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("X-Content-Type-Options", "nosniff")
+            try:
+                self.end_headers()
+                self.wfile.write(body)
+            except OSError:  # the browser has gone
+                self.close_connection = True
+
+        def log_message(self, *args: object) -> None:
+            """The terminal belongs to the watch."""
+
+    return Handler

@@ -1,0 +1,85 @@
+"""The videos that a user means by files, folders and patterns."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from teinet.data.video.reader import is_video
+from teinet.errors import ConfigError
+
+
+def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) -> list[Path]:
+    """Expand files, folders (searched to the bottom) and patterns such as `clips/**/*.webm`, each video once.
+
+    A file that is named is taken whatever its suffix; a folder of numbered pictures is one video. Names keep their
+    order, what a folder or a pattern holds comes in natural order (clip2 before clip10). A file that does not exist is
+    kept: reading it will say so, and the others still get answers.
+
+    Args:
+        names: files, folders, patterns.
+        problems: takes what is wrong with a folder or pattern that stands for no video, while others stand for some.
+
+    Raises:
+        ConfigError: a folder or pattern that stands for no video; with `problems`, if none of the names does.
+    """
+    found: dict[str, Path] = {}
+    for name in names:
+        try:
+            for path in _expand(str(name)):
+                found.setdefault(os.path.abspath(path), path)
+        except ConfigError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+    if problems and not found:
+        raise ConfigError("; ".join(problems))
+    return list(found.values())
+
+
+def natural(name: str | Path) -> list[tuple[int, int, str]]:
+    """A sort key that reads the numbers in a name as numbers."""
+    parts = re.split(r"(\d+)", str(name).casefold())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
+def _expand(name: str) -> list[Path]:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        videos = list(_walk(path))
+        if not videos:
+            raise ConfigError(f"{name}: no videos in this folder")
+        return videos
+    if path.exists() or not glob.has_magic(name):  # a file's own name may hold [ ] * ?
+        return [path]  # one that does not exist is that file's error, when its turn comes: the others get answers
+    matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=natural)
+    if not matches:
+        raise ConfigError(f"{name}: nothing matches this pattern")
+    asked = Path(name).suffix not in ("", ".*")  # "*.dat" says what it wants, "*" may well match notes and tables
+    videos = []
+    for match in matches:
+        if match.is_dir():
+            videos += _walk(match)
+        elif asked or is_video(match):
+            videos.append(match)
+    if not videos:
+        raise ConfigError(f"{name}: matches {len(matches)} names, none of them a video")
+    return videos
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    # without hidden files: macOS's ._clip.mp4 companions are no videos
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+    entries.sort(key=lambda entry: natural(entry.name))
+    if is_video(folder) and not any(entry.is_file() and is_video(entry) for entry in entries):
+        yield folder  # pictures; beside videos they are their thumbnails
+        return
+    for entry in entries:
+        if entry.is_dir():
+            if not entry.is_symlink():  # a link may lead back up
+                yield from _walk(entry)
+        elif is_video(entry):
+            yield entry

@@ -1,0 +1,203 @@
+"""A look inside one prediction: class activation maps frame by frame, MEM's gates, and the kernels that TIM learnt."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from teinet.data.views import load_views
+from teinet.errors import ConfigError, nearest
+from teinet.layers import MEM, TEI, TIM
+from teinet.models.classifier import VideoClassifier
+from teinet.models.insertion import find_places, set_num_frames
+from teinet.recognition.recognizer import Recognizer
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """What the temporal module of one block holds, and what it did with the clip.
+
+    Args:
+        name: the path of the module that it stands before.
+        stage: k where the block's output has stride 2^k (2 to 5).
+        channels: C.
+        gates: (T, C) what MEM multiplies each channel of each frame by: 0 to 1, in the residual form 0.5 to 1.5; nan in
+            the frame that has no gate (the last one; in the causal form the first). None where there is no MEM.
+        kernels: (C, 3) what TIM multiplies frames t-1, t, t+1 by; None where there is no TIM.
+        initial: (C, 3) what these kernels were before training; None likewise.
+        residual: whether the gates are of the residual form.
+        causal: whether gates look at the frame before, and kernels lie on frames t-2, t-1, t.
+    """
+
+    name: str
+    stage: int
+    channels: int
+    gates: np.ndarray | None
+    kernels: np.ndarray | None
+    initial: np.ndarray | None
+    residual: bool = False
+    causal: bool = False
+
+    @property
+    def moved(self) -> float:
+        """How far the kernels moved in training: the root of the mean square over channels and taps."""
+        return float(np.sqrt(np.mean((self.kernels - self.initial) ** 2)))
+
+
+@dataclass(frozen=True, eq=False)
+class Inside:
+    """One clip through one network.
+
+    Args:
+        frames: (T, S, S, 3) uint8, as the network saw them.
+        times: (T,) seconds in the file, None without a clock.
+        indices: (T,) their numbers in the file.
+        labels: the best classes and their scores, best first.
+        label: the class that the maps are for.
+        frame_logits: (T,) that class's logit of each frame; the clip's is their mean.
+        maps: (T, h, w) what each place adds to its frame's logit: their sums are `frame_logits` less a constant where
+            the head is a mean over places and one linear layer, else to first order.
+        blocks: the temporal modules, in the network's order.
+    """
+
+    frames: np.ndarray
+    times: np.ndarray | None
+    indices: np.ndarray
+    labels: tuple[tuple[str, float], ...]
+    label: str
+    frame_logits: np.ndarray
+    maps: np.ndarray
+    blocks: list[Block]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers as JSON values: maps whole, of gates and kernels their means."""
+        return {
+            "labels": [{"name": name, "score": round(score, 6)} for name, score in self.labels],
+            "label": self.label,
+            "frame_indices": self.indices.tolist(),
+            "times": None if self.times is None else self.times.round(6).tolist(),
+            "frame_logits": self.frame_logits.round(5).tolist(),
+            "maps": self.maps.round(5).tolist(),
+            "blocks": [
+                {
+                    "name": block.name,
+                    "stage": block.stage,
+                    "channels": block.channels,
+                    "gate": None if block.gates is None else _means(block.gates),
+                    "kernel_movement": None if block.kernels is None else round(block.moved, 6),
+                }
+                for block in self.blocks
+            ],
+        }
+
+
+def _means(gates: np.ndarray) -> list[float | None]:
+    """Over channels, frame by frame; None where there is no gate."""
+    return [None if np.isnan(value) else round(float(value), 5) for value in gates.mean(1)]
+
+
+def look_inside(
+    recognizer: Recognizer, video: str | PathLike | np.ndarray | Tensor, *, label: str | None = None
+) -> Inside:
+    """Recognise one clip (the centre view) and keep what happened on the way.
+
+    Args:
+        recognizer: a network of timm's, not an optimised one.
+        video: a file, a folder of numbered frames, or frames (T, H, W, 3) uint8.
+        label: the class to draw maps for; None takes the best one.
+
+    Raises:
+        VideoError: the file cannot be read.
+        ConfigError: a class that does not exist, or a network whose features and head cannot be told apart.
+    """
+    if label is not None and label not in recognizer.class_names:
+        hint = nearest(label, recognizer.class_names)
+        raise ConfigError(f"the recogniser has no class {label!r}.{hint}")
+    model = recognizer.model
+    cnn = model.cnn
+    if not (hasattr(cnn, "forward_features") and hasattr(cnn, "forward_head")):
+        raise ConfigError(f"{type(cnn).__name__} has no forward_features and forward_head, which timm's networks have")
+    loaded = load_views(video, recognizer.sampling, recognizer.preprocessing, threads="auto")
+    clip = loaded.frames[0]  # (T, 3, S, S)
+    with torch.no_grad(), _gates(cnn) as gates:
+        features = cnn.forward_features(model._frames(clip[None].to(recognizer.device)))  # (T, C, h, w)
+    with torch.enable_grad():
+        features = features.detach().requires_grad_()
+        logits = cnn.forward_head(features).float()  # (T, classes)
+        scores = logits.detach().mean(0).softmax(0)
+        chosen = recognizer.class_names.index(label) if label is not None else int(scores.argmax())
+        (slopes,) = torch.autograd.grad(logits[:, chosen].sum(), features)
+    if features.dim() != 4:
+        raise ConfigError(f"{type(cnn).__name__} has features of shape {tuple(features.shape)}, not (T, C, h, w)")
+    maps = (slopes * features).sum(1)  # with a mean and a linear layer the slope is the class's weight over h * w
+    order = scores.argsort(descending=True)[:5].tolist()
+    return Inside(
+        frames=clip.permute(0, 2, 3, 1).numpy(),
+        times=None if loaded.times is None else loaded.times[0],
+        indices=loaded.indices[0],
+        labels=tuple((recognizer.class_names[i], float(scores[i])) for i in order),
+        label=recognizer.class_names[chosen],
+        frame_logits=logits[:, chosen].detach().cpu().numpy(),
+        maps=maps.detach().float().cpu().numpy(),
+        blocks=list(_blocks(model, gates)),
+    )
+
+
+@contextmanager
+def _gates(cnn: nn.Module) -> Iterator[dict[str, np.ndarray]]:
+    """Collects what each MEM multiplies by, (T, C), by the name of the temporal module, while clips pass."""
+    found: dict[str, np.ndarray] = {}
+
+    def watch(name: str, mem: MEM) -> Any:
+        def on_input(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            if mem.num_frames > 1:
+                found[name] = mem.scale(args[0])[0].float().cpu().numpy()
+                found[name][0 if mem.causal else -1] = np.nan
+
+        return on_input
+
+    mems = {name: module.mem if isinstance(module, TEI) else module for name, module in cnn.named_modules()}
+    handles = [  # a TEI never calls its own MEM as a module, so nothing is collected twice
+        cnn.get_submodule(name).register_forward_pre_hook(watch(name, mem))
+        for name, mem in mems.items()
+        if isinstance(mem, MEM)
+    ]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _blocks(model: VideoClassifier, gates: dict[str, np.ndarray]) -> Iterator[Block]:
+    single = set_num_frames(copy.deepcopy(model), 1).cnn  # stages are found with one picture
+    init = (model.config or {}).get("init") or "shift"
+    for place in find_places(single):
+        name = f"{place.name}.temporal"
+        module = getattr(model.cnn.get_submodule(place.name), "temporal", None)
+        if module is None:
+            continue
+        tim = module if isinstance(module, TIM) else getattr(module, "tim", None)
+        kernels = initial = None
+        if tim is not None:
+            kernels = tim.V.detach().float().cpu().numpy()
+            initial = TIM(tim.channels, num_frames=1, init=init, causal=tim.causal).V.detach().numpy()
+        mem = module if isinstance(module, MEM) else getattr(module, "mem", None)
+        yield Block(
+            name=place.name,
+            stage=place.stage,
+            channels=place.channels,
+            gates=gates.get(name),
+            kernels=kernels,
+            initial=initial,
+            residual=isinstance(mem, MEM) and mem.gate_form == "residual",
+            causal=bool(getattr(module, "causal", False)),
+        )

@@ -1,0 +1,316 @@
+"""A recogniser: a network with its class names and preprocessing, from a video to names. One file holds all of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import torch
+
+from teinet.data.sampling import Sampling
+from teinet.data.transforms import Preprocessing
+from teinet.data.views import Averaging, LoadedViews, Views, average_views, check_views, load_views
+from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError
+from teinet.models.checkpoint import load_weights, save_weights
+from teinet.models.classifier import VideoClassifier
+from teinet.models.insertion import set_num_frames
+from teinet.models.optimized import Engine, OptimizedClassifier, Precision, optimize
+from teinet.recognition.device import find_device
+from teinet.recognition.numbers import checked
+from teinet.recognition.prediction import Prediction
+from teinet.recognition.stream import StateType, Stream
+from teinet.utils.prefetch import prefetch
+
+Video = str | PathLike | np.ndarray | torch.Tensor
+VIEWS_AT_ONCE = 6  # views in one pass of the network: bounds memory at 30 views; wider gains nothing on a CPU
+
+
+class Recognizer:
+    """Names the action in a video.
+
+    Args:
+        model: maps `(B, T, 3, S, S)` uint8 to `(B, classes)` logits; put into eval mode.
+        class_names: one per class, in the order of the network's outputs.
+        preprocessing: size and colours that the network trained with; None takes 224 and the network's mean and std.
+        sampling: how frames are chosen; None spreads the network's T frames over the video.
+        header: what else the weights file shall say (recipe, scores, licence).
+
+    Raises:
+        ConfigError: another number of names than classes, names given twice, a sampling of another T, or a
+            preprocessing of another mean and std than the network's.
+    """
+
+    def __init__(
+        self,
+        model: VideoClassifier,
+        class_names: Sequence[str],
+        *,
+        preprocessing: Preprocessing | None = None,
+        sampling: Sampling | None = None,
+        header: Mapping[str, Any] | None = None,
+    ):
+        if not isinstance(model, VideoClassifier):
+            raise ConfigError(
+                f"a recogniser holds a VideoClassifier, not a {type(model).__name__}; teinet.create_model builds one, "
+                "or wrap your network: teinet.models.VideoClassifier(cnn, num_frames=T)"
+            )
+        names = tuple(str(name) for name in class_names)
+        if len(names) != model.num_classes:
+            raise ConfigError(f"{len(names)} class names for a network with {model.num_classes} classes")
+        if len(set(names)) < len(names):
+            raise ConfigError(f"class names occur twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+        if sampling is not None and sampling.num_frames != model.num_frames:
+            raise ConfigError(
+                f"sampling takes {sampling.num_frames} frames, the network was built for {model.num_frames}; "
+                f"teinet.set_num_frames(model, {sampling.num_frames}) changes the network on purpose"
+            )
+        own = _own_preprocessing(model)
+        if preprocessing is not None and (preprocessing.mean, preprocessing.std) != (own.mean, own.std):
+            raise ConfigError(
+                f"preprocessing has mean {preprocessing.mean} and std {preprocessing.std}, but the network normalises "
+                f"with mean {own.mean} and std {own.std}"
+            )
+        self.model = model.eval()
+        self.class_names = names
+        self.preprocessing = preprocessing or own
+        self.sampling = sampling or Sampling(num_frames=model.num_frames)
+        self.header = dict(header or {})
+
+    @classmethod
+    def load(cls, path: str | PathLike, device: str | torch.device = "cpu") -> Recognizer:
+        """Read a weights file.
+
+        Args:
+            path: a .safetensors file that training or `save` wrote, or a run's folder, which stands for its last
+                weights.
+            device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best one.
+
+        Raises:
+            CheckpointError: the file is missing, truncated, damaged, or does not hold a recogniser.
+            ConfigError: a device that is not on this machine.
+        """
+        place = find_device(device)
+        model, header = load_weights(path)
+        names = header.get("class_names")
+        if not names:
+            raise CheckpointError(f"{path}: holds no class names, so it cannot name what it sees")
+        try:
+            preprocessing = Preprocessing.from_dict(header["preprocessing"]) if header.get("preprocessing") else None
+            sampling = Sampling(**header["sampling"]) if header.get("sampling") else None
+            if preprocessing is not None:
+                # the file knows what its network was trained with; what timm says now may have changed since
+                _set_normalisation(model, preprocessing)
+            return cls(model.to(place), names, preprocessing=preprocessing, sampling=sampling, header=header)
+        except (ConfigError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: {error}") from None
+
+    def save(self, path: str | PathLike) -> None:
+        """Write network, class names, preprocessing and sampling into one safetensors file.
+
+        Raises:
+            ConfigError: this is an optimised recogniser.
+        """
+        if isinstance(self.model, OptimizedClassifier):
+            raise ConfigError("an optimised recogniser cannot be saved; save the one that it was made from")
+        header = self.header | {
+            "class_names": list(self.class_names),
+            "preprocessing": self.preprocessing.to_dict(),
+            "sampling": asdict(self.sampling),
+        }
+        save_weights(path, self.model, header)
+
+    def optimize(self, *, engine: Engine = "auto", precision: Precision = "auto") -> Recognizer:
+        """A second recogniser that gives the same answers faster; this one stays as it is.
+
+        Logits differ by rounding: by less than 1e-5 of the largest in fp32, about 1e-2 in bf16 and fp16. It cannot be
+        saved. On Linux the process keeps the memory that it frees (`teinet.utils.memory.keep_freed_memory`).
+
+        Args:
+            engine: "folded" folds batch norms into convolutions, at once; "compiled" also has torch.compile make a
+                program, in half a minute for each number of views; "auto" keeps the program only where it is measured
+                to be faster.
+            precision: "fp32", "bf16", "fp16" (on a GPU), or "auto" for bf16 where the processor computes in it.
+
+        Raises:
+            ConfigError: an engine or precision that does not exist, or that this machine cannot run.
+        """
+        model = optimize(self.model, engine=engine, precision=precision, size=self.preprocessing.shape)
+        return Recognizer(
+            model, self.class_names, preprocessing=self.preprocessing, sampling=self.sampling, header=self.header
+        )
+
+    def to(self, device: str | torch.device) -> Recognizer:
+        """Move to a device, in place, and return self."""
+        self.model.to(find_device(device))
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies, and where its clips go."""
+        return next(self.model.parameters()).device
+
+    @property
+    def num_frames(self) -> int:
+        """T, the frames of a clip."""
+        return self.model.num_frames
+
+    def set_num_frames(self, num_frames: int) -> Recognizer:
+        """Look at another number of frames than the network was trained with, on purpose, in place; returns self.
+
+        Accuracy falls the more the two differ.
+
+        Args:
+            num_frames: T, at least 1.
+
+        Raises:
+            ConfigError: T below 1.
+        """
+        set_num_frames(self.model, num_frames)
+        self.sampling = replace(self.sampling, num_frames=num_frames)
+        return self
+
+    def __call__(
+        self,
+        video: Video,
+        *,
+        top_k: int = 5,
+        views: Views | str = "1x1",
+        start: float | None = None,
+        end: float | None = None,
+        averaging: Averaging = "probabilities",
+    ) -> Prediction:
+        """Recognise one video.
+
+        Args:
+            video: a file, a folder of numbered frames, or frames `(T, H, W, 3)` uint8 in RGB, array or tensor.
+            top_k: how many classes to name.
+            views: clips x crops: `1x1`, `10x3`.
+            start, end: look at this span only, seconds; for files.
+            averaging: of several views, "probabilities" or "logits".
+
+        Raises:
+            VideoError: the file cannot be read.
+            ConfigError: frames of another shape or type, unknown views.
+        """
+        _check_top_k(top_k)
+        loaded = load_views(video, self.sampling, self.preprocessing, views, start, end, threads="auto")
+        return self._answer(_name(video), loaded, top_k, averaging)
+
+    def predict_many(
+        self,
+        videos: Iterable[Video],
+        *,
+        top_k: int = 5,
+        views: Views | str = "1x1",
+        start: float | None = None,
+        end: float | None = None,
+        averaging: Averaging = "probabilities",
+        workers: int | None = None,
+    ) -> Iterator[Prediction]:
+        """Recognise videos one after the other, decoding the next ones meanwhile; arguments as in a call.
+
+        A video that cannot be read gives a Prediction with `error` set, and the others still get their answers.
+        `workers` threads decode (default: as many as there are cores, at most 4).
+        """
+        _check_top_k(top_k)
+        if isinstance(videos, (str, PathLike)):
+            raise ConfigError(f"predict_many takes several videos; one is recognizer({os.fspath(videos)!r})")
+        views = Views.parse(views)
+        check_views(views, self.preprocessing.fit)
+        if start is not None and end is not None and start >= end:
+            raise ConfigError(f"no span of time between start {start:g} and end {end:g} s")
+        average_views(torch.zeros(1, 1), averaging)  # a wrong name is an error now, not at the first video
+
+        def load(video: Video) -> LoadedViews:
+            return load_views(video, self.sampling, self.preprocessing, views, start, end)
+
+        return self._answers(videos, load, top_k, averaging, workers or min(4, os.cpu_count() or 1))
+
+    def _answers(
+        self, videos: Iterable[Video], load: Callable, top_k: int, averaging: Averaging, workers: int
+    ) -> Iterator[Prediction]:
+        for video, future in prefetch(load, videos, workers=workers):
+            try:
+                yield self._answer(_name(video), future.result(), top_k, averaging)
+            except TeinetError as error:
+                yield Prediction(path=_name(video), error=error.reason if isinstance(error, VideoError) else str(error))
+
+    def _answer(self, name: str, loaded: LoadedViews, top_k: int, averaging: Averaging) -> Prediction:
+        scores = self.scores(loaded.frames, averaging)
+        best = np.argsort(-scores, kind="stable")[:top_k]
+        return Prediction(
+            path=name,
+            labels=tuple((self.class_names[i], float(scores[i])) for i in best),
+            scores=scores,
+            frame_indices=loaded.indices,
+            times=loaded.times,
+            num_frames=loaded.num_frames,
+        )
+
+    @property
+    def spacing(self) -> float | None:
+        """Seconds between two neighbouring frames in training, for the most part; None where it is not known."""
+        value = self.header.get("spacing")
+        return float(value) if isinstance(value, (int, float)) and value > 0 else None
+
+    @property
+    def nothing(self) -> tuple[str, ...]:
+        """Classes that mean that nothing happens, which make no event in a recording; as the weights' file says."""
+        return tuple(name for name in self.header.get("nothing") or () if name in self.class_names)
+
+    def stream(
+        self, batch: int = 1, *, span: int | None = None, state: StateType = "same", together: int = 1
+    ) -> Stream:
+        """Live video: N streams that go on frame by frame, one 2-D frame's work each. See `Stream`.
+
+        Raises:
+            ConfigError: a two-sided network, or a value out of its range.
+        """
+        return Stream(self, batch, span=span, state=state, together=together)
+
+    @torch.inference_mode()
+    def scores(self, clips: torch.Tensor, averaging: Averaging = "probabilities") -> np.ndarray:
+        """Average the network's scores over the views `(V, T, 3, S, S)` of one video; returns `(classes,)` float32.
+
+        Raises:
+            CheckpointError: the scores are no numbers.
+        """
+        device = self.device
+        logits = torch.cat([self.model(part.to(device)).float().cpu() for part in clips.split(VIEWS_AT_ONCE)])
+        return checked(average_views(logits, averaging).numpy())
+
+    def __repr__(self) -> str:
+        architecture = (self.model.config or {}).get("name", type(self.model).__name__)
+        names = list(self.class_names)
+        shown = ", ".join(names if len(names) <= 4 else [*names[:2], "...", names[-1]])
+        height, width = self.preprocessing.shape
+        how = f", {self.model.optimization}" if isinstance(self.model, OptimizedClassifier) else ""
+        return (
+            f"Recognizer({architecture}, {self.num_frames} frames at {height}x{width} ({self.sampling.strategy}), "
+            f"{len(names)} classes: {shown}; on {self.device}{how})"
+        )
+
+
+def _own_preprocessing(model: VideoClassifier) -> Preprocessing:
+    return Preprocessing(**getattr(model, "data_config", {}))
+
+
+def _set_normalisation(model: VideoClassifier, preprocessing: Preprocessing) -> None:
+    for name in ("mean", "std"):
+        values = getattr(preprocessing, name)
+        buffer = getattr(model, name)
+        buffer.copy_(torch.tensor(values).view_as(buffer))
+        model.data_config[name] = values
+
+
+def _name(video: Video) -> str:
+    return os.fspath(video) if isinstance(video, (str, PathLike)) else ""
+
+
+def _check_top_k(top_k: int) -> None:
+    if top_k < 1:
+        raise ConfigError(f"top_k is {top_k}; it must be at least 1")

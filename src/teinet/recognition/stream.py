@@ -1,0 +1,321 @@
+"""Live video: a causal recogniser that takes one frame of each of N streams at a time, at the cost of one 2-D frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from teinet.data.transforms import test_crops
+from teinet.errors import CheckpointError, ConfigError
+from teinet.models.optimized import CompiledStep, is_compiled
+from teinet.models.stepping import Past, SteppingClassifier
+from teinet.recognition.numbers import checked
+from teinet.utils.files import replacing
+
+if TYPE_CHECKING:
+    from teinet.recognition.recognizer import Recognizer
+
+StateType = Literal["same", "fp16"]
+Picture = np.ndarray | Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Step:
+    """What a step says of the streams that took part in it.
+
+    Args:
+        streams: their numbers.
+        logits: (n, classes) of these frames alone, float32 at least.
+        scores: (n, classes) softmax of the logits' mean over the span, or over the frames since the stream began.
+        frames: (n,) how many frames each stream has seen since it began.
+    """
+
+    streams: tuple[int, ...]
+    logits: Tensor
+    scores: np.ndarray
+    frames: np.ndarray
+
+
+@dataclass(eq=False)
+class StreamState:
+    """All that N streams remember; tensors whose first axis is the stream.
+
+    Args:
+        past: of each temporal module: pooled features (N, C), and up to two earlier frames (N, C, H, W); on the
+            network's device, the rest on the CPU.
+        frames: (N,) int64, frames seen since the stream began; 0 is a fresh one, and its past is zeros.
+        recent: (N, span, classes) the logits of the last frames, in the order (frames - 1) % span.
+    """
+
+    past: Past
+    frames: Tensor
+    recent: Tensor
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return sum(tensor.nbytes for tensor in self.tensors().values())
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor by its name."""
+        past = {f"past.{m}.{i}": t for m, module in enumerate(self.past) for i, t in enumerate(module)}
+        return {"frames": self.frames, "recent": self.recent, **past}
+
+    def reset(self, streams: Iterable[int] | None = None) -> None:
+        """Begin anew: some streams, or all."""
+        rows = list(range(len(self.frames))) if streams is None else list(streams)
+        for tensor in self.tensors().values():
+            tensor[rows] = 0
+
+    def clone(self) -> StreamState:
+        """A copy that later steps do not change."""
+        return self.replaced({name: tensor.clone() for name, tensor in self.tensors().items()})
+
+    def to(self, device: str | torch.device) -> StreamState:
+        """The same with its past on a device."""
+        past = {name: tensor.to(device) for name, tensor in self.tensors().items() if name.startswith("past.")}
+        return self.replaced(self.tensors() | past)
+
+    def save(self, path: str | PathLike) -> None:
+        """Write it as a safetensors file.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        plain = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors().items()}
+        with replacing(path) as part:
+            part.write_bytes(safetensors.torch.save(plain))
+
+    def load(self, path: str | PathLike) -> StreamState:
+        """A state that `save` wrote, for the same network, number of streams and span as this one.
+
+        Raises:
+            CheckpointError: no such file, a damaged one, or one of another network or number of streams.
+        """
+        own = self.tensors()
+        try:
+            found = safetensors.torch.load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise CheckpointError(f"{path}: holds no streams' state ({error})") from None
+        if found.keys() != own.keys():
+            raise CheckpointError(f"{path}: holds the state of another kind of network")
+        for name, tensor in own.items():
+            if found[name].shape != tensor.shape or found[name].dtype != tensor.dtype:
+                theirs, ours = (f"{tuple(t.shape)} {t.dtype}" for t in (found[name], tensor))
+                raise CheckpointError(f"{path}: {name} is {theirs} there, {ours} here: other streams, span or network")
+        return self.replaced({name: found[name].to(tensor.device) for name, tensor in own.items()})
+
+    def replaced(self, tensors: Mapping[str, Tensor]) -> StreamState:
+        """One of the same kind that holds these tensors, named and shaped as those of `tensors`."""
+        past = tuple(
+            tuple(_laid_like(tensors[f"past.{m}.{i}"], t) for i, t in enumerate(module))
+            for m, module in enumerate(self.past)
+        )
+        return StreamState(past=past, frames=tensors["frames"], recent=tensors["recent"])
+
+
+class Stream:
+    """Recognises N streams frame by frame; `Recognizer.stream` makes it.
+
+    The logits of a stream's frame t equal those of frame t of the clip of all its frames so far, as far as rounding.
+    Where the recogniser is moved to another device, its streams follow at their next step.
+
+    Of a compiled recogniser (`Recognizer.optimize`) a step of all N streams is one program, made here in some seconds;
+    steps of some of them alone, those with a stream's first frame, and `steps` of another K run folded.
+
+    Args:
+        recognizer: a causal one (or TSN's); its network is shared, not copied.
+        batch: N, at least 1. Not all of them need to take part in a step.
+        span: how many of the last frames `Step.scores` averages over, at least 1; None takes the network's T.
+        state: "same" keeps earlier frames in the network's number type, "fp16" in half the memory; logits then differ
+            by rounding to about 1e-3.
+        together: K, how many frames of each stream the program takes: 1 for `step`, more for `steps`.
+
+    Raises:
+        ConfigError: a two-sided network, or a value out of its range.
+    """
+
+    state: StreamState
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        batch: int = 1,
+        *,
+        span: int | None = None,
+        state: StateType = "same",
+        together: int = 1,
+    ):
+        if batch < 1:
+            raise ConfigError(f"a stream takes a batch of at least 1, got {batch}")
+        if state not in ("same", "fp16"):
+            raise ConfigError(f"a stream's state is 'same' or 'fp16', not {state!r}")
+        if together < 1:
+            raise ConfigError(f"a step takes at least 1 frame of each stream together, got {together}")
+        self.span = recognizer.num_frames if span is None else span
+        if self.span < 1:
+            raise ConfigError(f"span must be at least 1 frame, got {span}")
+        self.recognizer = recognizer
+        self.batch = batch
+        self._network = SteppingClassifier(recognizer.model)
+        self._device = device = recognizer.device
+        frames = torch.zeros(batch, 3, *recognizer.preprocessing.shape, dtype=torch.uint8, device=device)
+        past = self._network.blank(frames)
+        if is_compiled(recognizer.model):
+            if together > 1:
+                frames = frames[:, None].repeat(1, together, 1, 1, 1)
+            self._network = CompiledStep(recognizer.model, self._network, frames, past)
+        if state == "fp16":
+            past = tuple(tuple(t.half() if t.dim() == 4 else t for t in module) for module in past)
+        self.state = StreamState(
+            past=past,
+            frames=torch.zeros(batch, dtype=torch.int64),
+            recent=torch.zeros(batch, self.span, len(recognizer.class_names), dtype=torch.float32),
+        )
+
+    def step(self, frames: Tensor | Sequence[Picture | None] | Mapping[int, Picture]) -> Step:
+        """Take the next frame of each stream, or of some.
+
+        Args:
+            frames: N pictures (H, W, 3) uint8 of any size, None for a stream that has none this time; or
+                {number of a stream: picture}; or a tensor (N, 3, height, width), cut to the network's size already,
+                uint8 or normalised float.
+
+        Raises:
+            ConfigError: another number of frames than streams, a stream that does not exist, no picture at all, or a
+                picture of another shape or type. The state is as before.
+            CheckpointError: the scores are no numbers.
+        """
+        self._follow()
+        streams, pictures = self._pictures(frames)
+        everyone = len(streams) == self.batch
+        rows = torch.tensor(streams)
+        seen = self.state.frames[rows]
+        past = self.state.past if everyone else _rows(self.state.past, rows)
+        fresh = (seen == 0).to(pictures.device) if bool((seen == 0).any()) else None
+        logits, past = self._network(pictures, past, fresh)
+        if everyone:
+            self.state.past = past
+        else:
+            _put(self.state.past, rows, past)
+        return self._noted(streams, logits)
+
+    def steps(self, frames: Tensor) -> tuple[Step, ...]:
+        """Take the next K frames of every stream at once: what K calls of `step` give, in less time.
+
+        Args:
+            frames: (N, K, 3, height, width), K at least 1, cut to the network's size already, uint8 or normalised
+                float.
+
+        Returns:
+            the K steps.
+
+        Raises:
+            ConfigError: frames of another shape. The state is as before.
+        """
+        height, width = self.recognizer.preprocessing.shape
+        if frames.dim() != 5 or frames.shape[1] < 1 or frames.shape != (self.batch, frames.shape[1], 3, height, width):
+            raise ConfigError(f"several steps take ({self.batch}, K, 3, {height}, {width}), got {tuple(frames.shape)}")
+        self._follow()
+        device = self.recognizer.device
+        fresh = self.state.frames == 0
+        logits, self.state.past = self._network(
+            frames.to(device), self.state.past, fresh.to(device) if bool(fresh.any()) else None
+        )
+        return tuple(self._noted(tuple(range(self.batch)), each) for each in logits.unbind(1))
+
+    def _noted(self, streams: tuple[int, ...], logits: Tensor) -> Step:
+        """The step of some streams whose next frames gave these logits (n, classes); they are remembered."""
+        rows = torch.tensor(streams)
+        seen = self.state.frames[rows]
+        self.state.recent[rows, seen % self.span] = logits.detach().float().cpu()
+        self.state.frames[rows] = seen + 1
+        count = (seen + 1).clamp(max=self.span)[:, None]
+        # places of the span that no frame has filled yet hold zeros
+        scores = (self.state.recent[rows].double().sum(1) / count).softmax(1)
+        return Step(streams=streams, logits=logits, scores=checked(scores.numpy()), frames=(seen + 1).numpy())
+
+    def reset(self, streams: Iterable[int] | None = None) -> None:
+        """Let some streams begin anew, or all: another camera, a cut, a long pause.
+
+        Raises:
+            ConfigError: a stream that does not exist.
+        """
+        chosen = None if streams is None else self._known(streams)
+        self.state.reset(chosen)
+
+    def to(self, device: str | torch.device) -> Stream:
+        """Move recogniser and state to a device, in place, and return self.
+
+        Raises:
+            ConfigError: a device that is not on this machine.
+        """
+        self.recognizer.to(device)
+        self._follow()
+        return self
+
+    def _follow(self) -> None:
+        """Go where the recogniser is: buffers and state of a stream are not moved with it."""
+        if self._device != self.recognizer.device:
+            self._device = self.recognizer.device
+            self._network.to(self._device)
+            self.state = self.state.to(self._device)
+
+    def _pictures(
+        self, frames: Tensor | Sequence[Picture | None] | Mapping[int, Picture]
+    ) -> tuple[tuple[int, ...], Tensor]:
+        device = self.recognizer.device
+        if isinstance(frames, Tensor) and frames.dim() == 4 and frames.shape[1] == 3:
+            if tuple(frames.shape) != (wanted := (self.batch, 3, *self.recognizer.preprocessing.shape)):
+                raise ConfigError(f"a step takes {wanted}, got {tuple(frames.shape)}; give pictures as (H, W, 3) each")
+            return tuple(range(self.batch)), frames.to(device)
+        if isinstance(frames, Mapping):
+            given = {self._known([number])[0]: frames[number] for number in frames}
+        elif len(frames) != self.batch:
+            raise ConfigError(f"a step of {self.batch} streams takes {self.batch} pictures, got {len(frames)}")
+        else:
+            given = dict(enumerate(frames))
+        given = {number: picture for number, picture in sorted(given.items()) if picture is not None}
+        if not given:
+            raise ConfigError("a step takes at least one picture")
+        cut = [self._cut(picture, number) for number, picture in given.items()]
+        return tuple(given), torch.cat(cut).to(device)
+
+    def _cut(self, picture: Picture, number: int) -> Tensor:
+        picture = torch.as_tensor(picture)
+        if picture.dim() != 3 or picture.shape[2] != 3 or picture.dtype != torch.uint8 or not picture.numel():
+            raise ConfigError(
+                f"stream {number}: a picture is (H, W, 3) uint8, got {tuple(picture.shape)} {picture.dtype}"
+            )
+        return test_crops(picture[None], self.recognizer.preprocessing)[:, 0]
+
+    def _known(self, streams: Iterable[int]) -> list[int]:
+        known = []
+        for number in streams:
+            if not isinstance(number, int | np.integer) or not 0 <= number < self.batch:
+                raise ConfigError(f"no stream {number!r}; there are {self.batch}, counted from 0")
+            known.append(int(number))
+        return known
+
+
+def _rows(past: Past, rows: Tensor) -> Past:
+    return tuple(tuple(_laid_like(tensor[rows.to(tensor.device)], tensor) for tensor in module) for module in past)
+
+
+def _put(past: Past, rows: Tensor, new: Past) -> None:
+    for module, theirs in zip(past, new, strict=True):
+        for tensor, value in zip(module, theirs, strict=True):
+            tensor[rows.to(tensor.device)] = value
+
+
+def _laid_like(tensor: Tensor, other: Tensor) -> Tensor:
+    """Frames in the memory format that the network computes in."""
+    return tensor.contiguous(memory_format=torch.channels_last) if other.dim() == 4 else tensor

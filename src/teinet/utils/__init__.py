@@ -1,0 +1,1 @@
+"""What every room uses: files, signals, progress, worker processes."""

@@ -1,0 +1,248 @@
+"""Lists as their makers distribute them: what each layout says, read from miniature copies."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from teinet.data.lists.formats import FORMATS, Options, read_listing
+from teinet.data.lists.formats.base import picture_pattern, split_of
+from teinet.data.lists.rows import to_clips
+from teinet.data.lists.splits import DataConfig, load_splits
+from teinet.data.video.reader import read_clip
+from teinet.errors import ConfigError
+from tests import miniatures
+
+
+def counts(splits) -> dict[str, int]:
+    return {split: len(clips) for split, clips in splits.items()}
+
+
+def load(path: Path, **config):
+    return load_splits(DataConfig(path=str(path), **config))
+
+
+@pytest.mark.parametrize("name", miniatures.ALL)
+def test_every_format_is_found_out_and_can_be_said(name, tmp_path):
+    place = miniatures.ALL[name](tmp_path)
+    found = read_listing(place)
+    assert found.format == name
+    assert read_listing(place, format=name).rows == found.rows
+    assert len({row.label for row in found.rows} - {None}) == 3
+    assert all(row.line is None or row.line >= 1 for row in found.rows)
+
+
+def test_every_format_has_a_miniature():
+    assert set(miniatures.ALL) == set(FORMATS)
+
+
+@pytest.mark.parametrize("name", miniatures.ALL)
+def test_every_clip_that_is_there_can_be_read(name, tmp_path):
+    splits = load(miniatures.ALL[name](tmp_path), missing="drop")
+    for clips in splits.values():
+        for index, path in enumerate(clips.paths):
+            start, end = clips.span(index)
+            assert read_clip(path, lambda n: [0, n - 1], start=start, end=end).data.shape[1:] == (32, 32, 3)
+
+
+def test_something_v1(tmp_path):
+    splits = load(miniatures.something_v1(tmp_path))
+    assert counts(splits) == {"train": 9, "val": 6, "test": 3}
+    assert splits["train"].class_names == list(reversed(miniatures.SOMETHING_V1))  # the makers' order, not the alphabet
+    assert splits["train"].labels.tolist() == [2, 2, 2, 1, 1, 1, 0, 0, 0]
+    assert splits["test"].labels.tolist() == [-1, -1, -1] and list(splits["test"].names) == ["16", "17", "18"]
+    assert len(load(tmp_path, missing="drop")["train"]) == 8
+
+
+def test_something_v2(tmp_path):
+    splits = load(miniatures.something_v2(tmp_path))
+    assert counts(splits) == {"train": 9, "val": 6, "test": 3}
+    assert splits["train"].class_names[0] == "Putting something similar to other things that are already on the table"
+    assert splits["val"].labels.tolist() == [1, 1, 2, 2, 0, 0]
+    assert splits["train"].paths[0].endswith("20bn-something-something-v2/100.webm")
+
+
+def test_something_v2_unpacked_into_pictures_as_tsm_does(tmp_path):
+    miniatures.something_v2(tmp_path)
+    for number in range(100, 118):
+        miniatures.pictures(tmp_path / "frames" / str(number), 0, name="{:06d}.jpg")
+    splits = load(tmp_path, root=str(tmp_path / "frames"), picture_names="{:06d}.jpg")
+    assert splits["val"].paths[0] == str(tmp_path / "frames" / "109" / "%06d.jpg")
+    assert len(read_clip(splits["val"].paths[0], range).indices) == 10
+
+
+def test_kinetics_counts_what_is_not_to_be_had(tmp_path):
+    splits = load(miniatures.kinetics(tmp_path))
+    assert counts(splits) == {"train": 10, "val": 5}
+    assert len(splits.source.dropped) == 3
+    assert any("3 of 18 clips are not there and are left out" in note for note in splits.source.notes)
+    assert not np.isfinite(splits["train"].starts).any()
+    assert counts(load(tmp_path, missing="keep")) == {"train": 12, "val": 6}
+    assert splits["train"].class_names == sorted(miniatures.KINETICS)
+
+
+def test_kinetics_inside_longer_videos(tmp_path):
+    splits = load(miniatures.kinetics(tmp_path, whole=True))
+    assert set(splits["val"].starts) == {1.0} and set(splits["val"].ends) == {2.0}
+    assert any("whole videos" in note for note in splits.source.notes)
+    frames = read_clip(splits["val"].paths[0], range, start=1.0, end=2.0)
+    assert frames.indices.tolist() == list(range(10, 20))  # ten pictures a second
+
+
+def test_kinetics_files_named_by_their_id_that_hold_the_clip_alone(tmp_path):
+    miniatures.kinetics(tmp_path)
+    for file in list(tmp_path.rglob("*.mp4")):
+        file.rename(file.with_name(file.name[: -len("_000010_000020.mp4")] + ".mp4"))
+    splits = load(tmp_path)
+    assert counts(splits) == {"train": 10, "val": 5} and not np.isfinite(splits["val"].ends).any()
+
+
+def test_ucf101_has_three_divisions_that_share_no_test_clip(tmp_path):
+    miniatures.ucf101(tmp_path)
+    tested = []
+    for division in (1, 2, 3):
+        splits = load(tmp_path, division=division)
+        assert counts(splits) == {"train": 12, "test": 6} and splits["test"].class_names == list(miniatures.UCF)
+        tested += splits["test"].paths
+        assert Counter(splits["test"].labels.tolist()) == {0: 2, 1: 2, 2: 2}
+    assert len(set(tested)) == 18
+    with pytest.raises(ConfigError, match="no division 4 of UCF101"):
+        load(tmp_path, division=4)
+    assert counts(load(tmp_path / "ucfTrainTestlist", division=2)) == {"train": 12, "test": 6}
+
+
+def test_hmdb51_leaves_out_what_is_not_used(tmp_path):
+    miniatures.hmdb51(tmp_path)
+    for division in (1, 2, 3):
+        splits = load(tmp_path, division=division)
+        assert counts(splits) == {"train": 9, "test": 6} and splits["test"].class_names == list(miniatures.HMDB)
+    assert Path(splits["test"].paths[0]).name.startswith("(Movie)_s_#")
+
+
+def test_tsn_lists_and_the_pictures_that_are_meant(tmp_path):
+    splits = load(miniatures.tsn(tmp_path), picture_names="img_{:05d}.jpg")
+    assert counts(splits) == {"train": 9, "val": 6} and splits["train"].class_names == ["clap", "nod", "wave"]
+    path = splits["train"].paths[0]
+    frames = read_clip(path, range)
+    alone = miniatures.frames(0)  # and not the flow beside them
+    assert path.endswith("clip 0/img_%05d.jpg") and len(frames.indices) == 10
+    assert np.abs(frames.data.numpy().astype(int) - alone).mean() < 12
+    assert len(read_clip(os.path.dirname(path), range).indices) == 20  # both series
+
+
+def test_lists_one_by_one(tmp_path):
+    miniatures.mmaction(tmp_path)
+    train, val = (tmp_path / f"tiny_{split}_list_videos.txt" for split in ("train", "val"))
+    assert counts(load(train, val_path=str(val))) == {"train": 9, "val": 6}
+    (tmp_path / "label_map.txt").unlink()
+    splits = load(train, val_path=str(val))
+    assert splits["val"].class_names == ["0", "1", "2"] and "no names" in " ".join(splits.source.notes)
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\n")
+    assert load(train, val_path=str(val), labels=str(tmp_path / "names.txt"))["val"].class_names == list("abcd")
+    known = load_splits(DataConfig(path=str(val), val_share=0), ["x", "y", "z"])  # a trained network's
+    assert known["val"].labels.tolist() == [0, 0, 1, 1, 2, 2] and "in their order" in " ".join(known.source.notes)
+
+
+@pytest.mark.parametrize("separator", [" ", ",", "\t"])
+def test_slowfast(tmp_path, separator):
+    assert counts(load(miniatures.slowfast(tmp_path, separator))) == {"train": 9, "val": 6, "test": 6}
+
+
+def test_json_lines_and_columns(tmp_path):
+    place = miniatures.json_lines(tmp_path)
+    assert load(place)["train"].class_names == ["clap, loud", 'say "hi"', "wave"]
+    assert counts(load(place, train="camera=0", val="camera=1")) == {"train": 6, "val": 6}
+
+
+REAL = [
+    ("train_videofolder.txt", "train"),
+    ("something-something-v2-validation.json", "val"),
+    ("kinetics400_val_list_videos.txt", "val"),
+    ("testlist02.txt", "test"),
+    ("jester-v1-labels.csv", ""),
+    ("trainval.csv", ""),
+    ("training_and_validation.csv", ""),
+    ("contest.csv", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "split"), REAL)
+def test_splits_by_the_names_of_files(name, split):
+    assert split_of(name) == split
+
+
+def test_patterns_of_pictures():
+    assert picture_pattern("img_{:05d}.jpg") == picture_pattern("img_%05d.jpg") == "img_%05d.jpg"
+    assert picture_pattern("{}.png") == "%d.png" and picture_pattern(None) is None
+
+
+def test_real_jester_lists(shared):
+    listing = read_listing(shared / "data" / "annotations")
+    rows = Counter(row.split for row in listing.rows)
+    assert listing.format == "jester" and len(listing.class_names) == 27 and listing.class_names[0] == "Swiping Left"
+    assert rows["train"] == 2000 and rows["val"] == 14787
+    splits = load(shared / "data" / "annotations", root=str(shared / "data" / "clips" / "jester"), missing="drop")
+    assert sum(map(len, splits.values())) <= 2
+
+
+def test_lists_of_the_size_of_kinetics_are_cheap(tmp_path):
+    """250,000 rows: seconds, and texts that workers share; the limit leaves room for a slow machine."""
+    count = 250_000
+    (tmp_path / "videos").mkdir()
+    (tmp_path / "videos" / "v0.mp4").write_bytes(b"x")
+    with (tmp_path / "clips.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", "split"])
+        rows.writerows((f"videos/v{i}.mp4", f"class {i % 400}", "train" if i % 10 else "val") for i in range(count))
+    began = time.perf_counter()
+    splits = load(tmp_path / "clips.csv")
+    seconds = time.perf_counter() - began
+    assert sum(map(len, splits.values())) == count and len(splits["train"].class_names) == 400
+    assert seconds < 30
+    assert sum(array.nbytes for array in (splits["train"].labels, splits["train"].starts)) < 10e6
+
+
+def test_packed_texts_are_a_sequence():
+    from teinet.data.lists.packed import PackedTexts
+
+    texts = ["", "a", "ünï", "x" * 1000, os.fsdecode(b"bad\xff")]
+    packed = PackedTexts(texts)
+    assert packed == texts and list(packed) == texts and len(packed) == 5
+    assert packed[-1] == texts[-1] and packed[1:3] == texts[1:3] and packed[0] == ""
+    with pytest.raises(IndexError):
+        packed[5]
+    assert list(PackedTexts([])) == []
+
+
+def test_options_without_class_names_leave_numbers():
+    assert Options().class_names is None
+    assert to_clips([], ["a"], source="").paths == []
+    assert json.dumps([*to_clips([], ["a"], source="").paths]) == "[]"
+
+
+def test_answers_beside_something_v2_are_no_list_of_clips(tmp_path):
+    miniatures.something_v2(tmp_path)
+    (tmp_path / "labels" / "test-answers.csv").write_text("115;Pulling something from left to right\n")
+    assert read_listing(tmp_path).format == "something_v2"
+
+
+def test_ids_alone_are_clips_to_predict(tmp_path):
+    miniatures.something_v1(tmp_path)
+    (tmp_path / "ids.csv").write_text("16\n17\n")
+    clips = load_splits(DataConfig(path=str(tmp_path / "ids.csv"), val_share=0.0), ["a", "b"])["train"]
+    assert clips.labels.tolist() == [-1, -1] and list(clips.names) == ["16", "17"]
+
+
+def test_one_long_file_is_enough_to_know_whole_videos(tmp_path):
+    miniatures.kinetics(tmp_path, whole=True)
+    shortest = sorted(tmp_path.rglob("*.mp4"))[0]
+    miniatures.write(shortest, 0, length=10)  # a whole video that ends after a second
+    splits = load(tmp_path)
+    assert np.isfinite(splits["train"].starts).all()

@@ -1,0 +1,209 @@
+"""Every file of a list is decoded once, and what is wrong with it is what training would stumble over."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from teinet.data.lists.rows import Row
+from teinet.data.tools.check import check, examine_file
+from teinet.data.tools.findings import COLUMNS, Finding
+from teinet.data.video.reader import read_clip
+from teinet.data.video.scan import scan
+from teinet.errors import ConfigError, Interrupted, VideoError
+from teinet.utils import worker_pool as pool
+
+
+def say(call) -> object:
+    """What a call returns, or the reason for which it cannot."""
+    try:
+        return call()
+    except VideoError as error:
+        return error.reason
+
+
+def test_a_scan_finds_what_reading_all_frames_finds(videos, tmp_path):
+    files = [p for name, p in videos.items() if p.suffix != ".png"]
+    whole = videos["b_frames.mp4"].read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 4 : len(whole) // 2] = bytes(len(whole) // 2 - len(whole) // 4)
+    for name, content in (
+        ("empty.mp4", b""),
+        ("text.mp4", b"hello\n" * 100),
+        ("cut.mp4", videos["faststart.mp4"].read_bytes()[:30000]),
+        ("damaged.mp4", bytes(damaged)),
+    ):
+        (tmp_path / name).write_bytes(content)
+        files.append(tmp_path / name)
+    for path in [*files, tmp_path / "nowhere.mp4", tmp_path]:
+        found, truth = say(lambda path=path: scan(str(path))), say(lambda path=path: read_clip(path, range))
+        if isinstance(truth, str):
+            assert found == truth, path
+        else:
+            assert (found.num_frames, found.height, found.width) == tuple(truth.data.shape[:3]), path
+
+
+@pytest.fixture
+def listed(clips, tmp_path) -> tuple[list[Row], Path]:
+    """Rows of all kinds; their files lie in a folder of the test's own."""
+    folder = tmp_path / "videos"
+    (folder / "pictures").mkdir(parents=True)
+    for number in range(3):
+        shutil.copy(clips / "resting" / f"{number}.mp4", folder / f"{number}.mp4")
+        Image.new("RGB", (20, 10)).save(folder / "pictures" / f"img_{number}.jpg")
+    (folder / "bad.mp4").write_bytes(b"no video")
+    names = ("0.mp4", "1.mp4", "bad.mp4", "gone.mp4", "pictures", "pictures/img_%d.jpg")
+    rows = [Row(str(folder / name), "x", file="list.csv", line=line) for line, name in enumerate(names, 2)]
+    spans = [(0.0, 0.3), (0.5, 0.6), (0.7, 0.8)]  # six frames at ten a second
+    rows += [Row(str(folder / "2.mp4"), "x", "", *span, file="list.csv", line=8 + i) for i, span in enumerate(spans)]
+    return rows, tmp_path / "check.csv"
+
+
+def table(path: Path) -> dict[str, dict[str, str]]:
+    with path.open(newline="") as file:
+        return {os.path.basename(row["path"]): row for row in csv.DictReader(file)}
+
+
+def test_what_is_written_down(listed, ffmpeg):
+    rows, output = listed
+    before = {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in output.parent.rglob("*") if p.is_file()}
+    report = check(rows, output, workers=0)
+    assert report.counts() == {"ok": 4, "broken": 2, "missing": 1, "stuck": 0} and report.clips == 9
+    found = table(output)
+    assert [row["path"] for row in found.values()] == list(dict.fromkeys(row.path for row in rows))
+    frames = ffmpeg("-i", rows[0].path, "-f", "framecrc", "-").decode().strip().splitlines()
+    assert found["0.mp4"] | {"frames": "6", "width": "48", "height": "36", "codec": "h264"} == found["0.mp4"]
+    assert int(found["0.mp4"]["frames"]) == sum(not line.startswith("#") for line in frames)
+    assert float(found["0.mp4"]["seconds"]) == pytest.approx(0.6)
+    assert found["pictures"]["frames"] == found["img_%d.jpg"]["frames"] == "3" and not found["pictures"]["seconds"]
+    assert found["bad.mp4"]["status"] == "broken" and "text" in found["bad.mp4"]["reason"]
+    assert found["gone.mp4"]["status"] == "missing" and found["gone.mp4"]["line"] == "5"
+    wrong = found["2.mp4"]  # the first clip in it holds frames, the second one too, the third lies behind the end
+    assert (wrong["status"], wrong["line"]) == ("broken", "10") and "no frames between 0.7 s" in wrong["reason"]
+    assert all((p.read_bytes(), p.stat().st_mtime_ns) == content for p, content in before.items())
+
+
+class Counting:
+    """Examines files, and remembers which."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def __call__(self, clips: Sequence[Row], beat: pool.Beat) -> Finding:
+        self.seen.append(os.path.basename(clips[0].path))
+        return examine_file(clips, beat)
+
+
+def test_an_interrupted_check_goes_on(listed):
+    rows, output = listed
+    first = Counting()
+    check(rows, output, workers=0, examine=first)
+    assert sorted(first.seen) == ["0.mp4", "1.mp4", "2.mp4", "bad.mp4", "img_%d.jpg", "pictures"]
+    done = output.read_text()
+    lines = done.splitlines(keepends=True)
+    output.write_text("".join(lines[:3]) + lines[3][:20])  # a kill in the middle of a line
+    more = Counting()
+    report = check(rows, output, workers=0, examine=more)
+    assert set(first.seen) - set(more.seen) == {"0.mp4", "1.mp4"} and report.resumed == 2
+    assert output.read_text() == done
+
+
+def test_what_has_changed_is_read_again(listed):
+    rows, output = listed
+    check(rows, output, workers=0)
+    now = Counting()
+    report = check(rows, output, workers=0, examine=now)
+    assert now.seen == ["2.mp4"]  # its spans are wrong, which the list may have mended
+    os.utime(rows[0].path, ns=(1, 1))
+    Image.new("RGB", (40, 10)).save(Path(rows[4].path) / "img_1.jpg")
+    shutil.copy(rows[0].path, rows[2].path)
+    rows = [row for row in rows if row.line != 10]
+    now = Counting()
+    report = check(rows, output, workers=0, examine=now)
+    assert sorted(now.seen) == ["0.mp4", "2.mp4", "bad.mp4", "img_%d.jpg", "pictures"]
+    assert [f.path for f in report.bad] == [rows[3].path]
+    rows = [row._replace(end=0.4) if row.line == 8 else row for row in rows]
+    now = Counting()
+    check(rows, output, workers=0, examine=now)
+    assert now.seen == ["2.mp4"]
+    now = Counting()
+    check(rows, output, workers=0, examine=now, again=True)
+    assert len(now.seen) == 6
+
+
+def test_files_of_others_are_not_written_over(listed):
+    rows, output = listed
+    output.write_text("path,label\na.mp4,x\n")
+    with pytest.raises(ConfigError, match="not from `teinet data check`"):
+        check(rows, output, workers=0, again=True)
+    assert output.read_text() == "path,label\na.mp4,x\n"
+    output.unlink()
+    check(rows[:1], output, workers=0)
+    with pytest.raises(ConfigError, match="holds a check of other files"):
+        check(rows[1:2], output, workers=0)
+    assert len(table(output)) == 1 and tuple(table(output)["0.mp4"]) == COLUMNS
+    for wrong in ({"workers": -1}, {"workers": 1, "timeout": 0}):
+        with pytest.raises(ConfigError, match="workers is"):
+            check(rows, output, **wrong)
+
+
+def hang_at_bad(clips: Sequence[Row], beat: pool.Beat) -> Finding:
+    if clips[0].path.endswith("bad.mp4"):
+        time.sleep(100)
+    return examine_file(clips, beat)
+
+
+def test_a_file_that_hangs_is_named_and_the_others_are_read(listed):
+    rows, output = listed
+    report = check(rows, output, workers=2, timeout=2, examine=hang_at_bad)
+    assert report.counts() == {"ok": 4, "broken": 1, "missing": 1, "stuck": 1}
+    assert table(output)["bad.mp4"]["status"] == "stuck" and "2 s" in table(output)["bad.mp4"]["reason"]
+    now = Counting()
+    check(rows, output, workers=0, examine=now)
+    assert now.seen == ["bad.mp4", "2.mp4"]  # it may have been the disk's fault
+
+
+def test_file_names_that_are_no_text(listed, clips):
+    output = listed[1]
+    odd = os.fsdecode(os.fsencode(output.parent) + b"/caf\xe9.mp4")
+    shutil.copy(clips / "resting" / "0.mp4", odd)
+    now = Counting()
+    assert check([Row(odd)], output, workers=0, examine=now).counts()["ok"] == 1
+    check([Row(odd)], output, workers=0, examine=now)
+    assert len(now.seen) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_after_the_file_and_the_same_call_goes_on(listed, number):
+    rows, output = listed
+
+    def signalled(clips: Sequence[Row], beat: pool.Beat) -> Finding:
+        os.kill(os.getpid(), number)
+        return examine_file(clips, beat)
+
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(Interrupted, match=f"stopped after 2 of 7 files, which are in {output}; the same command"):
+        check(rows, output, workers=0, examine=signalled)  # one of the two is the one that is missing
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+    assert check(rows, output, workers=0).resumed == 1
+
+
+def test_a_second_signal_stops_at_once(listed):
+    rows, output = listed
+
+    def insistent(clips: Sequence[Row], beat: pool.Beat) -> Finding:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("not reached")
+
+    with pytest.raises(KeyboardInterrupt):
+        check(rows, output, workers=0, examine=insistent)
+    assert check(rows, output, workers=0).counts()["ok"] == 4

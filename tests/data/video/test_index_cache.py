@@ -1,0 +1,99 @@
+"""Frames are counted once per file and content, also across processes, and everything works without the cache."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import sqlite3
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+
+from teinet.data.video import index as frame_index
+from teinet.data.video import index_cache
+from teinet.data.video.reader import probe, read_clip
+
+
+@pytest.fixture
+def clip(videos, tmp_path, monkeypatch):
+    monkeypatch.setenv("TEINET_CACHE", str(tmp_path / "cache"))
+    return shutil.copy(videos["b_frames.mp4"], tmp_path / "clip.mp4")
+
+
+@pytest.fixture
+def counted(monkeypatch) -> list[str]:
+    """The paths whose packets were counted."""
+    paths: list[str] = []
+    build = frame_index._build
+    monkeypatch.setattr(frame_index, "_build", lambda path: paths.append(path) or build(path))
+    return paths
+
+
+def test_counted_once_per_process_and_once_on_disk(clip, counted):
+    first = probe(clip)
+    assert probe(clip) == first and len(counted) == 1
+    index_cache.clear_memory()  # as a new process begins
+    assert probe(clip) == first and len(counted) == 1
+    assert [f for f in os.listdir(index_cache.cache_file().parent) if f.endswith(".sqlite")]
+
+
+def test_what_the_disk_returns_is_what_was_stored(clip):
+    built = frame_index.frame_index(clip)
+    index_cache.clear_memory()
+    stored = frame_index.frame_index(clip)
+    assert stored is not built
+    for name in ("times", "pts", "keys"):
+        assert (getattr(stored, name) == getattr(built, name)).all()
+
+
+def test_another_content_is_counted_anew(clip, videos, counted):
+    assert probe(clip).num_frames == 75
+    shutil.copy(videos["one_frame.mp4"], clip)
+    assert probe(clip).num_frames == 1 and len(counted) == 2
+
+
+def test_a_damaged_cache_is_passed_over(clip, counted):
+    probe(clip)
+    with sqlite3.connect(index_cache.cache_file()) as database:
+        database.execute("UPDATE frames SET payload = ?", (b"nonsense",))
+    index_cache.clear_memory()
+    assert probe(clip).num_frames == 75 and len(counted) == 2
+    index_cache.cache_file().write_bytes(b"this is no database" * 100)
+    index_cache.clear_memory()
+    assert probe(clip).num_frames == 75
+
+
+def test_works_where_no_cache_can_be_written(clip, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("TEINET_CACHE", str(tmp_path / "file" / "cache"))
+    assert probe(clip).num_frames == 75
+
+
+def test_place_of_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("TEINET_CACHE", "/a")
+    assert str(index_cache.cache_file().parent) == os.path.join("/a")
+    monkeypatch.delenv("TEINET_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/b")
+    assert index_cache.cache_file().parent == index_cache.Path("/b/teinet")
+
+
+def _sum(path: str) -> int:
+    # numpy adds up: torch's own threads do not survive a fork, which data loaders know and this pool does not
+    return int(read_clip(path, lambda n: [0, n // 2, n - 1]).data.numpy().sum(dtype="int64"))
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_several_processes_read_at_once(method, clip, videos):
+    """Also after the parent has decoded, which must leave nothing behind that a forked child would trip over."""
+    if method not in multiprocessing.get_all_start_methods():
+        pytest.skip(f"{method} does not exist on this system")
+    paths = [clip, str(videos["vp9.webm"]), str(videos["mpeg4_b.avi"])] * 3
+    expected = [_sum(path) for path in paths]
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context(method)) as pool:
+        assert list(pool.map(_sum_of, paths, timeout=50)) == expected
+
+
+def _sum_of(path: str) -> int:
+    index_cache.clear_memory()
+    return _sum(path)

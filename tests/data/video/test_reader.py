@@ -1,0 +1,194 @@
+"""Frames are those of ffmpeg's own program, by index: luma to the bit, RGB within 2 levels, from any start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from teinet.data.video import container
+from teinet.data.video import index as frame_index
+from teinet.data.video import reader as decode
+from teinet.data.video.reader import is_video, probe, read_clip
+from teinet.errors import VideoError
+
+NAMES = (
+    "b_frames.mp4 open_gop.mp4 refresh.mp4 mpeg4_b.mp4 hevc.mkv ten_bit.mp4 vp9.webm vp8_hidden.webm mpeg4_b.avi "
+    "msmpeg4.avi mjpeg.avi edit_list.mp4 stream.ts stream.flv h264.mkv variable_rate.mp4 odd_444.mp4 odd_420.webm "
+    "bt709.mp4 "
+    "full_range.mp4 one_frame.mp4 one_frame.png animation.gif transparent.gif rotated_90.mp4 rotated_180.mp4 "
+    "rotated_270.mp4 flipped_90.mp4 mirrored.mp4 with_audio.mp4 faststart.mp4 fragments.mp4"
+).split()
+SEEKABLE = ("b_frames.mp4", "mpeg4_b.mp4", "hevc.mkv", "vp9.webm", "edit_list.mp4", "h264.mkv", "with_audio.mp4")
+
+
+def luma(path: Path, indices: np.ndarray) -> np.ndarray:
+    data, _ = decode._decode(str(path), frame_index.frame_index(str(path)), indices, 1, "luma")
+    assert data is not None
+    return data
+
+
+def pixel_format(path: Path) -> str:
+    with av.open(str(path), **container._LENIENT) as opened:
+        return opened.streams.video[0].codec_context.pix_fmt
+
+
+def assert_same_as_ffmpeg(path: Path, truth) -> None:
+    frames = read_clip(path, range)
+    height, width = frames.data.shape[1:3]
+    expected = truth(path, height, width)
+    assert len(frames.data) == len(expected) == frames.num_frames == probe(path).num_frames
+    got = frames.data.numpy()
+    assert (np.maximum(got, expected) - np.minimum(got, expected)).max() <= 2
+    if (pixels := pixel_format(path)) in ("yuv420p", "yuvj420p", "yuv444p"):
+        expected = truth(path, height, width, luma=True, pixels=pixels)
+        np.testing.assert_array_equal(luma(path, np.arange(frames.num_frames)), expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_frame_is_ffmpegs(name, videos, truth):
+    assert_same_as_ffmpeg(videos[name], truth)
+
+
+def test_every_frame_of_real_clips_is_ffmpegs(real_clips, truth):
+    assert len(real_clips) >= 10
+    for path in real_clips:
+        assert_same_as_ffmpeg(path, truth)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_choice_of_frames_is_the_same_as_all_of_them(name, videos):
+    path = videos[name]
+    everything = read_clip(path, range).data
+    rng = np.random.default_rng(0)
+    n = len(everything)
+    choices = [rng.integers(n, size=rng.integers(1, 9)) for _ in range(12)] + [
+        np.array([n - 1]),
+        np.array([n - 1, 0, 0]),
+    ]
+    for choice in choices:
+        frames = read_clip(path, lambda _, choice=choice: choice)
+        assert (frames.data == everything[choice]).all()
+        np.testing.assert_array_equal(frames.indices, choice)
+
+
+@pytest.mark.parametrize("name", SEEKABLE)
+def test_late_frames_are_reached_without_decoding_all_before_them(name, videos, monkeypatch):
+    """Fewer frames are decoded than lie before the last one: it jumped, and did not have to start again."""
+    decoded = []
+    plain = frame_index.decode_all
+    monkeypatch.setattr(decode, "decode_all", lambda *a: (decoded.append(f.pts) or f for f in plain(*a)))
+    n = probe(videos[name]).num_frames
+    read_clip(videos[name], lambda n: [n - 1])
+    assert 0 < len(decoded) < n // 2
+    decoded.clear()
+    read_clip(videos[name], lambda n: [0, n - 1])
+    assert 0 < len(decoded) < n // 2 + 2
+
+
+def test_keyframes_that_are_no_clean_start_are_not_jumped_to(videos):
+    """Open GOPs have frames that reach across, gradual refresh has no whole picture to start from."""
+    assert frame_index.frame_index(str(videos["b_frames.mp4"])).keys.tolist() == [0, 12, 24, 36, 48, 60, 72]
+    assert frame_index.frame_index(str(videos["open_gop.mp4"])).keys.tolist() == [0]
+    assert frame_index.frame_index(str(videos["refresh.mp4"])).keys.tolist() == [0]
+
+
+def test_decoding_stops_after_the_last_frame(videos, monkeypatch):
+    decoded = []
+    plain = frame_index.decode_all
+    monkeypatch.setattr(decode, "decode_all", lambda *a: (decoded.append(f.pts) or f for f in plain(*a)))
+    read_clip(videos["variable_rate.mp4"], lambda n: [2, 1, 2])
+    assert len(decoded) == 3
+
+
+def test_wrong_timestamps_in_the_index_cost_time_and_not_frames(videos):
+    path = str(videos["b_frames.mp4"])
+    everything = read_clip(path, range).data
+    index = frame_index.frame_index(path)
+    lying = frame_index.replace(index, pts=index.pts + 7)
+    data, _ = decode._decode(path, lying, np.array([3, 40, 70]), 1)
+    assert (data == everything[[3, 40, 70]].numpy()).all()
+    assert len(frame_index.frame_index(path).keys) == 0  # and it is remembered that jumping does not work
+
+
+@pytest.mark.parametrize("promised", [76, 80, 74])
+def test_a_count_that_decoding_contradicts_is_corrected(videos, promised):
+    path = str(videos["b_frames.mp4"])
+    frame_index.corrected(path, frame_index.frame_index(path), promised)
+    counts = []
+    frames = read_clip(path, lambda n: counts.append(n) or [n - 1])
+    if promised > 75:
+        assert counts == [promised, 75]
+        assert frames.num_frames == probe(path).num_frames == 75
+        assert (frames.data == read_clip(path, lambda n: [74]).data).all()
+    else:  # nothing asked for lies beyond: nothing to correct
+        assert counts == [74]
+    # put right for the tests after this one
+    frame_index.corrected(path, frame_index._build(path), 75, frame_index._build(path).keys)
+
+
+def test_threads_do_not_change_the_frames(videos):
+    for name in ("b_frames.mp4", "vp9.webm", "edit_list.mp4"):
+        one, many = (read_clip(videos[name], range, threads=threads) for threads in (1, "auto"))
+        assert (one.data == many.data).all()
+
+
+def test_times_are_those_of_the_frames(videos):
+    frames = read_clip(videos["variable_rate.mp4"], range)
+    shown = [n for n in range(75) if n % 3 == 0 or n % 7 == 0]
+    np.testing.assert_allclose(frames.times, np.array(shown) / 25, atol=1e-6)
+    np.testing.assert_allclose(read_clip(videos["stream.ts"], range).times, np.arange(75) / 25, atol=1e-3)
+
+
+def test_a_span_holds_the_frames_shown_in_it(videos):
+    path = videos["b_frames.mp4"]
+    everything = read_clip(path, range).data
+    for start, end, expected in ((0.4, 0.8, range(10, 20)), (None, 0.2, range(5)), (2.8, None, range(70, 75))):
+        frames = read_clip(path, range, start=start, end=end)
+        assert frames.indices.tolist() == list(expected)
+        assert frames.num_frames == len(expected)
+        assert (frames.data == everything[list(expected)]).all()
+    with pytest.raises(VideoError, match=r"no frames between 7 s and 9 s; the video ends at 3\.00 s"):
+        read_clip(path, range, start=7, end=9)
+
+
+def test_probe_tells_size_after_rotation(videos):
+    info = probe(videos["rotated_90.mp4"])
+    assert (info.width, info.height, info.rotation, info.codec) == (120, 160, 90, "h264")
+    assert (info.num_frames, info.frame_rate) == (75, 25.0)
+    assert info.duration == pytest.approx(3.0)
+    assert probe(videos["edit_list.mp4"]).num_frames == 52  # of 63 packets, 11 lie before the cut
+
+
+def test_a_size_that_changes_midstream_is_scaled_to_the_first(ffmpeg, tmp_path):
+    parts = []
+    for i, size in enumerate(("160x120", "80x60")):
+        parts.append(tmp_path / f"{i}.ts")
+        ffmpeg(
+            "-f",
+            "lavfi",
+            "-i",
+            f"testsrc2=size={size}:rate=25:duration=0.4",
+            "-pix_fmt",
+            "yuv420p",
+            "-c:v",
+            "libx264",
+            parts[-1],
+        )
+    (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames = read_clip(tmp_path / "both.ts", range)
+    assert frames.data.shape == (20, 120, 160, 3)
+    assert frames.data[:10].float().std() > 20 and frames.data[10:].float().std() > 20
+
+
+def test_a_choice_outside_the_video_is_the_callers_mistake(videos):
+    for choice in ([75], [-1], []):
+        with pytest.raises(IndexError):
+            read_clip(videos["b_frames.mp4"], lambda n, choice=choice: choice)
+
+
+def test_is_video_goes_by_suffix(tmp_path):
+    assert is_video("a/b.MP4") and is_video("x.webm") and is_video("x.gif")
+    assert not is_video("notes.txt") and not is_video(tmp_path)

@@ -1,0 +1,107 @@
+"""Sources made up for tests, with whatever times, sizes and faults are wanted; and all that a reader makes of one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from types import SimpleNamespace
+
+import av
+import numpy as np
+
+from teinet.detection.live_reader import Reader, Shot
+from teinet.errors import VideoError
+
+
+def frame(
+    second: float | None, *, size: tuple[int, int] = (24, 32), grey: int = 0, picture: np.ndarray | None = None
+) -> av.VideoFrame:
+    """A picture, grey if none is given, shown at `second`; None for one without a timestamp."""
+    picture = np.full((*size, 3), grey, np.uint8) if picture is None else picture
+    made = av.VideoFrame.from_ndarray(picture, format="rgb24")
+    made.time_base = Fraction(1, 1000)
+    made.pts = None if second is None else round(1000 * second)
+    return made
+
+
+class Packet:
+    """Decodes to a frame, or fails as a broken one does."""
+
+    def __init__(self, content):
+        self._content = content
+
+    def decode(self):
+        if isinstance(self._content, Exception):
+            raise self._content
+        return [self._content]
+
+
+BROKEN = av.error.InvalidDataError(1, "broken")
+
+
+@dataclass
+class Made:
+    """A source whose connections are scripts: lists of frames and errors, or a VideoError when it is opened.
+
+    After the last script it cannot be opened any more.
+    """
+
+    scripts: list
+    kind: str = "stream"
+    name: str = "made"
+    duration: int | None = None  # as libav says it: known of recordings alone
+    opened: int = field(default=0, init=False)
+
+    @contextmanager
+    def open(self, patience=10.0):
+        script = self.scripts[self.opened] if self.opened < len(self.scripts) else VideoError(self.name, "is not there")
+        self.opened += 1
+        if isinstance(script, Exception):
+            raise script
+        packets = (Packet(item) for item in script)
+        container = SimpleNamespace(duration=self.duration, start_time=0, demux=lambda stream: packets)
+        container.format = SimpleNamespace(name="made")
+        yield (
+            container,
+            SimpleNamespace(
+                time_base=Fraction(1, 1000), average_rate=Fraction(10), guessed_rate=None, duration=None, start_time=0
+            ),
+        )
+
+
+def read(source, *, until=None, slow=0.0, **options):
+    """All that a reader gives until it is done, or until `until` says so; and the reader."""
+    ready = threading.Condition()
+    options = {"spacing": 0.1, "pauses": (0.01, 0.02), "delay": 10.0} | options
+    reader = Reader(source, ready=ready, began=time.monotonic(), **options)
+    reader.start()
+    items = []
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        reader.look()
+        with ready:
+            item = reader.take()
+            if item is None:
+                if reader.done:
+                    break
+                ready.wait(0.05)
+                continue
+        items.append(item)
+        if until and until(items):
+            break
+        time.sleep(slow)
+    reader.stop()
+    reader.join(5)
+    assert not reader.is_alive()
+    return items, reader
+
+
+def shots(items):
+    return [item for item in items if isinstance(item, Shot)]
+
+
+def said(items):
+    return [item.what for item in items if not isinstance(item, Shot)]

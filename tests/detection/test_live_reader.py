@@ -1,0 +1,329 @@
+"""One source read in its thread: which frames come out, what is dropped, and what is said when something is wrong."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import av
+import numpy as np
+import pytest
+
+from teinet.data.video.reader import read_clip
+from teinet.data.video.source import Source
+from teinet.detection.live_reader import Reader, Shot
+from teinet.errors import VideoError
+from tests import miniatures
+from tests.data.video.test_play import late
+from tests.detection.sources import BROKEN, Made, frame, read, said, shots
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    return miniatures.write(tmp_path_factory.mktemp("film") / "film.mp4", 3, length=21, rate=10)
+
+
+def test_a_file_gives_the_frames_at_the_wanted_spacing(film):
+    items, reader = read(Source.parse(str(film)), spacing=0.2, fast=True, delay=0.4)
+    truth = read_clip(film, lambda n: np.arange(0, n, 2))
+    assert said(items) == ["connected", "finished"]
+    np.testing.assert_allclose([shot.time for shot in shots(items)], truth.times, atol=1e-3)
+    assert np.array_equal(np.stack([shot.picture for shot in shots(items)]), truth.data)
+    assert [shot.fresh for shot in shots(items)] == [True] + [False] * 10
+    assert (reader.dropped, reader.pace.skipped, reader.restarts) == (0, 10, 0)
+
+
+def test_a_file_is_played_at_its_own_speed(film):
+    began = time.monotonic()
+    items, _ = read(Source.parse(str(film)))
+    arrived = [shot.arrived - began for shot in shots(items)]
+    assert len(arrived) == 21
+    assert all(early <= shown + 0.01 for early, shown in zip(np.arange(21) / 10, arrived, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "codec", "options"),
+    [("film.h264", "h264", "libx264", {}), ("film.mkv", "matroska", "mpeg4", {"live": "1"})],
+    ids=["bare frames", "a recorder that never came to its end"],
+)
+def test_a_file_that_does_not_say_how_long_it_is_is_a_recording(tmp_path, name, kind, codec, options):
+    with av.open(str(tmp_path / name), "w", format=kind, options=options) as out:
+        stream = out.add_stream(codec, rate=25)  # which FFmpeg also guesses for bare frames
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for picture in miniatures.frames(3, 15):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        out.mux(stream.encode())
+    source = Source.parse(str(tmp_path / name))
+    with source.open() as (container, _):
+        assert not container.duration
+    items, reader = read(source, spacing=0.04)
+    assert [shot.time for shot in shots(items)] == pytest.approx(np.arange(15) / 25, abs=2e-3)
+    arrived = np.array([shot.arrived for shot in shots(items)])
+    assert np.all(arrived - arrived[0] >= np.arange(15) / 25 - 0.02)
+    assert reader.restarts == 0 and said(items) == ["connected", "finished"]
+
+
+@pytest.mark.parametrize("seconds", [[0, 0.1, 5000, 5000.1], [0, 0.1, 0, 0.1]])
+def test_a_recording_whose_times_jump_is_shown_on_from_there(seconds):
+    items, reader = read(Made([[frame(second) for second in seconds]], kind="file"))
+    arrived = np.array([shot.arrived for shot in shots(items)])
+    assert np.all(np.diff(arrived) > 0.08) and arrived[-1] - arrived[0] < 2
+    assert [shot.time for shot in shots(items)] == pytest.approx(seconds)
+    assert reader.restarts == 1
+
+
+def test_a_fast_file_waits_for_the_network_and_drops_nothing():
+    source = Made([[frame(i / 10) for i in range(30)]], duration=3_000_000)
+    items, reader = read(source, fast=True, delay=0.1, slow=0.01)
+    assert len(shots(items)) == 30 and reader.dropped == 0
+
+
+def test_what_waits_too_long_is_dropped_and_counted():
+    """The network takes nothing while thirty frames come: the newest two are left, and begin anew."""
+    source = Made([[frame(i / 10, grey=i) for i in range(30)]], kind="pipe")
+    ready = threading.Condition()
+    reader = Reader(source, ready=ready, began=time.monotonic(), spacing=0.1, delay=0.2)
+    reader.start()
+    reader.join(10)
+    with ready:
+        items = list(iter(reader.take, None))
+    assert [int(shot.picture[0, 0, 0]) for shot in shots(items)] == [28, 29]
+    assert [shot.fresh for shot in shots(items)] == [True, False]
+    assert reader.dropped == 28 and reader.pace.taken == 30
+
+
+def test_a_frame_that_waited_too_long_gives_way_to_a_newer_one():
+    source = Made([[frame(i / 10, grey=i) for i in range(4)]], kind="pipe")
+    ready = threading.Condition()
+    reader = Reader(source, ready=ready, began=time.monotonic(), spacing=0.1, delay=0.4)
+    reader.start()
+    reader.join(10)
+    time.sleep(0.5)
+    with ready:
+        items = list(iter(reader.take, None))
+    assert [int(shot.picture[0, 0, 0]) for shot in shots(items)] == [3]
+    assert shots(items)[0].fresh and reader.dropped == 3
+
+
+@pytest.mark.parametrize("to", [-5000.0, -0.55, 0.0, 5000.0])
+def test_times_that_jump_begin_anew_and_never_run_backwards(to):
+    before = [frame(100 + i / 10) for i in range(5)]
+    after = [frame(100.4 + to + i / 10) for i in range(5)]
+    items, reader = read(Made([before + after], kind="pipe"))
+    times = [shot.time for shot in shots(items)]
+    assert said(items) == ["connected", "restarted", "finished"]
+    assert reader.restarts == 1
+    assert np.all(np.diff(times) > 0) and max(times) < 5
+    fresh = [shot.fresh for shot in shots(items)]
+    assert fresh.count(True) == 2 and fresh[0]
+
+
+def test_a_recording_keeps_its_own_clock_where_times_jump():
+    seconds = [0, 0.1, 0.2, 60, 60.1]
+    items, reader = read(Made([[frame(s) for s in seconds]], duration=61_000_000), fast=True)
+    assert [shot.time for shot in shots(items)] == pytest.approx(seconds)
+    assert [shot.fresh for shot in shots(items)] == [True, False, False, True, False]
+    assert reader.restarts == 1
+
+
+def test_times_grow_from_one_connection_to_the_next():
+    """The first one gives three seconds at once."""
+    scripts = [[frame(i / 10) for i in range(30)], [frame(50 + i / 10) for i in range(5)]]
+    items, reader = read(Made(scripts), until=lambda items: len(shots(items)) == 35)
+    assert len(shots(items)) == 35 and reader.connections == 2
+    assert np.all(np.diff([shot.time for shot in shots(items)]) > 0)
+
+
+def test_missing_timestamps_are_filled_in():
+    script = [frame(None if i % 5 == 4 else i / 10) for i in range(50)]
+    items, reader = read(Made([script], kind="pipe"))
+    assert np.diff([shot.time for shot in shots(items)]) == pytest.approx(0.1, abs=2e-3)
+    assert len(shots(items)) == 50 and reader.restarts == 0
+
+
+def test_a_slow_source_that_is_looked_at_as_slowly_does_not_begin_anew():
+    items, reader = read(Made([[frame(2.5 * i) for i in range(9)]], kind="pipe"), spacing=5.0, delay=60)
+    assert len(shots(items)) == 5 and reader.restarts == 0
+    assert said(items) == ["connected", "finished"]
+
+
+def test_few_reports_wait_and_the_others_are_counted():
+    source = Made([[frame(300 - i / 10) for i in range(300)]], kind="pipe")
+    ready = threading.Condition()
+    reader = Reader(source, ready=ready, began=time.monotonic(), spacing=0.1, delay=0.2)
+    reader.start()
+    reader.join(10)
+    with ready:
+        items = list(iter(reader.take, None))
+    reports = [item for item in items if not isinstance(item, Shot)]
+    assert len(reports) <= 20
+    assert sum(report.count for report in reports if report.what == "restarted") == 299
+    assert said(items)[0] == "connected" and said(items)[-1] == "finished"
+
+
+def test_pictures_of_another_size_begin_anew():
+    script = [frame(0.0), frame(0.1), frame(0.2, size=(48, 64)), frame(0.3, size=(48, 64))]
+    items, reader = read(Made([script], kind="pipe"))
+    assert said(items) == ["connected", "resized", "finished"]
+    assert next(item.why for item in items if getattr(item, "what", "") == "resized") == "32x24 to 64x48"
+    assert [shot.picture.shape for shot in shots(items)] == [(24, 32, 3)] * 2 + [(48, 64, 3)] * 2
+    assert [shot.fresh for shot in shots(items)] == [True, False, True, False]
+    assert reader.restarts == 1
+
+
+def test_another_rate_changes_nothing():
+    script = [frame(i / 50) for i in range(100)] + [frame(2 + i / 10) for i in range(10)]
+    items, reader = read(Made([script], kind="pipe"))
+    assert np.diff([shot.time for shot in shots(items)]) == pytest.approx(0.1, abs=0.021)
+    assert reader.restarts == 0
+
+
+def test_frames_without_times_take_those_of_their_arrival():
+    items, _ = read(Made([[frame(None) for _ in range(3)]], kind="pipe"), spacing=1e-6)
+    times = [shot.time for shot in shots(items)]
+    assert len(times) == 3 and np.all(np.diff(times) > 0)
+
+
+def test_broken_frames_are_counted_and_passed_over():
+    script = [frame(0.0), BROKEN, frame(0.1), BROKEN, BROKEN, frame(0.2)]
+    items, reader = read(Made([script], kind="pipe"))
+    assert len(shots(items)) == 3 and reader.broken == 3
+
+
+def test_what_is_broken_after_the_last_frame_is_counted():
+    _, reader = read(Made([[frame(0.0), BROKEN, frame(0.1), BROKEN, BROKEN]], kind="pipe"))
+    assert reader.broken == 3 and reader.error is None
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_a_source_that_ends_without_a_whole_frame_is_an_error(kind):
+    items, reader = read(Made([[BROKEN, BROKEN]], kind=kind))
+    assert str(reader.error) == "made: no frame of it can be decoded" and reader.broken == 2
+    assert said(items) == ["connected", "lost"]
+
+
+def test_a_lost_stream_is_opened_again_after_growing_pauses():
+    source = Made(
+        [[frame(0.0)], VideoError("made", "refused"), VideoError("made", "refused"), [frame(0.0), frame(0.1)]]
+    )
+    items, reader = read(source, pauses=(0.01, 0.02, 0.03), until=lambda items: len(shots(items)) == 3)
+    whys = [item.why for item in items if getattr(item, "what", "") == "lost"]
+    assert whys[:3] == [
+        "it ended; trying again in 0.01 s",
+        "refused; trying again in 0.02 s",
+        "refused; trying again in 0.03 s",
+    ]
+    assert [shot.fresh for shot in shots(items)] == [True, True, False]
+    assert np.all(np.diff([shot.time for shot in shots(items)]) > 0)
+    assert reader.connections == 2 and reader.restarts == 1
+
+
+def test_a_source_that_is_not_there_is_an_error_unless_it_is_waited_for():
+    _, reader = read(Made([VideoError("made", "refused")]))
+    assert str(reader.error) == "made: refused"
+    items, reader = read(
+        Made([VideoError("made", "refused"), [frame(0.0)]]), patient=True, until=lambda items: bool(shots(items))
+    )
+    assert reader.error is None and said(items) == ["lost", "connected"]
+
+
+def test_a_recording_at_an_address_ends():
+    items, reader = read(Made([[frame(0.0), frame(0.1)]], duration=200_000))
+    assert said(items) == ["connected", "finished"] and reader.connections == 1
+
+
+def test_a_recording_that_stops_before_its_end_broke_off():
+    items, reader = read(Made([[frame(0.0), frame(0.1)]], duration=60_000_000), fast=True)
+    assert said(items) == ["connected", "lost"] and items[-1].why == "broke off at 0.1 of 60.0 s; given up"
+    assert str(reader.error) == "made: broke off at 0.1 of 60.0 s"
+
+
+def test_a_file_that_was_cut_off_is_lost_at_its_end(tmp_path):
+    """Of 30 s the first half of the bytes; whole, and with a clock that begins at 50 s, it is read to its end."""
+    whole = late(tmp_path / "whole.mkv", length=300)
+    items, reader = read(Source.parse(str(whole)), fast=True)
+    assert said(items) == ["connected", "finished"] and reader.error is None
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    items, reader = read(Source.parse(str(cut)), fast=True)
+    assert said(items) == ["connected", "lost"] and "of 30.0 s; given up" in items[-1].why
+    assert shots(items) and "broke off" in str(reader.error)
+
+
+def test_a_recording_whose_times_ran_backwards_may_end_anywhere():
+    script = [frame(0.0), frame(0.1), frame(0.0), frame(0.1)]
+    items, reader = read(Made([script], kind="file", duration=60_000_000), fast=True)
+    assert said(items) == ["connected", "restarted", "finished"] and reader.error is None
+
+
+def test_what_is_told_of_a_pipe_stands_in_the_order_of_its_time():
+    items, _ = read(Made([[frame(i / 10) for i in range(40)]], kind="pipe"), fast=True)
+    assert said(items) == ["connected", "finished"] and shots(items)[-1].time == pytest.approx(3.9, abs=0.05)
+    assert items[-1].time >= shots(items)[-1].time
+
+
+def test_a_source_that_stalls_is_let_be_and_said():
+    goes_on = threading.Event()
+
+    def script():
+        yield frame(0.0)
+        goes_on.wait(10)
+        yield frame(0.1)
+
+    ready = threading.Condition()
+    reader = Reader(Made([script()], kind="pipe"), ready=ready, began=time.monotonic(), spacing=0.1, stall=0.2)
+    reader.start()
+    whats, until = [], time.monotonic() + 10
+    while not reader.done and time.monotonic() < until:
+        reader.look()
+        with ready:
+            item = reader.take()
+        if item is not None and not isinstance(item, Shot):
+            whats.append((item.what, item.why))
+            if item.what == "stalled":
+                goes_on.set()
+        time.sleep(0.01)
+    with ready:
+        whats += [(item.what, item.why) for item in iter(reader.take, None) if not isinstance(item, Shot)]
+    assert [what for what, _ in whats] == ["connected", "stalled", "resumed", "finished"]
+    assert whats[1][1].startswith("no frame for 0.2") and "without a frame" in whats[2][1]
+    assert (reader.stalls, reader.connections, reader.pace.taken) == (1, 1, 2)
+
+
+def test_a_recording_does_not_stall():
+    items, reader = read(Made([[frame(0.0), frame(0.5)]], kind="file"), stall=0.01)
+    assert reader.stalls == 0 and len(shots(items)) == 2
+
+
+def test_what_is_said_of_a_recording_has_its_own_time():
+    script = [frame(5 + i / 10, size=(24, 32) if i < 3 else (48, 64)) for i in range(6)]
+    items, _ = read(Made([script], duration=6_000_000), fast=True)
+    times = {item.what: item.time for item in items if not isinstance(item, Shot)}
+    assert times == pytest.approx({"connected": 0.0, "resized": 5.3, "finished": 5.5})
+
+
+def test_a_fault_of_ours_is_said_and_ends_the_thread():
+    _, reader = read(Made([[frame(0.0), RuntimeError("unheard of")]]))
+    assert "unheard of" in str(reader.error) and reader.done
+
+
+def test_a_source_that_does_not_open_is_said():
+    opens = threading.Event()
+
+    class Silent(Made):
+        def open(self, patience=10.0):
+            opens.wait(10)
+            return super().open(patience)
+
+    ready = threading.Condition()
+    reader = Reader(Silent([[frame(0.0)]], kind="pipe"), ready=ready, began=time.monotonic(), spacing=0.1, stall=0.2)
+    reader.start()
+    deadline = time.monotonic() + 10
+    while not reader.stalls and time.monotonic() < deadline:
+        reader.look()
+        time.sleep(0.02)
+    opens.set()
+    reader.join(10)
+    with ready:
+        items = list(iter(reader.take, None))
+    assert said(items)[:2] == ["stalled", "connected"] and len(shots(items)) == 1

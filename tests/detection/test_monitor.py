@@ -1,0 +1,317 @@
+"""Several sources and one recogniser: what is said, that nothing of one source reaches another, how it ends."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import av
+import numpy as np
+import pytest
+
+from teinet.data.video.reader import read_clip
+from teinet.detection import Watch, timeline
+from teinet.detection import monitor as module
+from teinet.detection.events import Rules
+from teinet.errors import ConfigError, VideoError
+from tests import miniatures
+from tests.detection.sources import Made, frame
+from tests.detection.test_timeline import make
+
+RULES = Rules(begin=0.34, end=0.3, least=0.2)
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory) -> list[str]:
+    folder = tmp_path_factory.mktemp("films")
+    return [str(miniatures.write(folder / f"{kind}.mp4", kind, length=30 + 7 * kind, rate=10)) for kind in (1, 2, 3)]
+
+
+@pytest.fixture(scope="module")
+def recognizer():
+    return make("teinet", causal=True, header={"spacing": 0.2})
+
+
+def ended(notices, source):
+    return [notice.event for notice in notices if notice.what == "end" and notice.source == source]
+
+
+def same(events, others):
+    assert [(e.label, e.start, e.end) for e in events] == [(e.label, e.start, e.end) for e in others]
+    assert [e.score for e in events] == pytest.approx([e.score for e in others], abs=1e-3)
+
+
+def test_several_recordings_at_once_give_what_each_gives_alone(recognizer, films):
+    watch = Watch(recognizer, films, rules=RULES, fast=True)
+    notices = list(watch)
+    for number, film in enumerate(films):
+        alone = timeline(recognizer, film, rules=RULES)
+        assert alone.events
+        same(ended(notices, film), alone.events)
+        assert watch.counts(number).steps == len(alone.times)
+        assert watch.counts(number).dropped == 0
+        mine = [notice.what for notice in notices if notice.source == film]
+        assert mine[0] == "connected" and mine[-1] == "finished"
+        assert mine.count("begin") == mine.count("end")
+
+
+def test_a_two_sided_network_by_windows_gives_what_the_timeline_gives(films):
+    recognizer = make("teinet", causal=False, header={"spacing": 0.2})
+    notices = list(Watch(recognizer, films[:1], rules=RULES, fast=True, windows=True))
+    alone = timeline(recognizer, films[0], rules=RULES)
+    assert alone.events
+    same(ended(notices, films[0]), alone.events)
+
+
+def patched(monkeypatch, *sources: Made) -> list[str]:
+    """Have the words name made-up sources."""
+    known = {source.name: source for source in sources}
+    monkeypatch.setattr(module.Source, "parse", classmethod(lambda cls, word: known[word]))
+    return list(known)
+
+
+def test_a_source_that_ends_or_is_not_there_leaves_the_others_alone(monkeypatch, recognizer, films):
+    film = module.Source.parse(films[0])
+    names = patched(
+        monkeypatch,
+        Made([[frame(i / 5) for i in range(3)]], name="short", kind="pipe"),
+        Made([VideoError("absent", "refused")], name="absent"),
+        film,
+    )
+    watch = Watch(recognizer, names, rules=RULES, fast=True)
+    notices = list(watch)
+    same(ended(notices, films[0]), timeline(recognizer, films[0], rules=RULES).events)
+    assert watch.counts(0).steps == 3
+    assert next(n.why for n in notices if n.source == "absent") == "refused; given up"
+
+
+def test_sources_of_which_none_can_be_read_are_an_error(monkeypatch, recognizer):
+    names = patched(
+        monkeypatch,
+        Made([VideoError("one", "refused")], name="one"),
+        Made([VideoError("two", "refused")], name="two"),
+    )
+    said = []
+    with pytest.raises(VideoError, match="one: refused"):
+        said += (f"{notice.source} {notice.why}" for notice in Watch(recognizer, names))
+    assert said == ["two refused; given up"]  # the other one's reason is the error
+
+
+def test_a_jump_ends_what_is_under_way_and_begins_anew(monkeypatch, recognizer, films):
+    """Twice the same frames with a jump between them: twice the same events, the second ones later."""
+    data = read_clip(films[0], lambda n: np.arange(0, 20, 2)).data.numpy()
+    once, again = ([frame(begin + i / 5, picture=p) for i, p in enumerate(data)] for begin in (0, 1000))
+    names = patched(monkeypatch, Made([once + again], kind="pipe"))
+    notices = list(Watch(recognizer, names, rules=RULES, fast=True, delay=60))
+    events = ended(notices, "made")
+    half = len(events) // 2
+    assert half and len(events) % 2 == 0
+    assert [e.label for e in events[:half]] == [e.label for e in events[half:]]
+    assert [e.score for e in events[:half]] == pytest.approx([e.score for e in events[half:]], abs=1e-5)
+    jump = next(i for i, notice in enumerate(notices) if notice.what == "restarted")
+    assert sum(notice.what == "end" for notice in notices[:jump]) == half
+
+
+def test_a_late_network_drops_frames_and_counts_them(monkeypatch, recognizer):
+    names = patched(monkeypatch, Made([[frame(i / 5, grey=i) for i in range(50)]], kind="pipe"))
+    watch = Watch(recognizer, names, delay=0.4)
+    for notice in watch:
+        if notice.what == "connected":
+            time.sleep(0.5)  # the source gives everything at once meanwhile
+    counts = watch.counts(0)
+    assert counts.dropped >= 45
+    assert counts.steps + counts.dropped == 50
+
+
+def test_stop_ends_the_watch_and_what_is_under_way(monkeypatch, recognizer, films):
+    watch = Watch(recognizer, films[2:], rules=Rules(begin=0.0, end=0.0, least=0.0))
+    timer = threading.Timer(1.0, watch.stop)
+    timer.start()
+    began = time.monotonic()
+    notices = list(watch)
+    assert time.monotonic() - began < 4  # the film lasts 5.1 s
+    whats = [notice.what for notice in notices]
+    assert whats[:2] == ["connected", "begin"] and whats[-1] == "end"
+    assert "finished" not in whats and whats.count("begin") == whats.count("end")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("reads ")]
+
+
+def test_what_cannot_be_watched_is_refused(recognizer, films):
+    two_sided = make("teinet", causal=False, header={"spacing": 0.2})
+    with pytest.raises(ConfigError, match=r"--model\.causal true"):
+        Watch(two_sided, films)
+    with pytest.raises(ConfigError, match="span belongs"):
+        Watch(two_sided, films, windows=True, span=3)
+    with pytest.raises(ConfigError, match="name a source"):
+        Watch(recognizer, [])
+    with pytest.raises(ConfigError, match="twice"):
+        Watch(recognizer, films[:1] * 2)
+    for wrong in (0, -1, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match="delay"):
+            Watch(recognizer, films, delay=wrong)
+    with pytest.raises(ConfigError, match="stall"):
+        Watch(recognizer, films, stall=0)
+    with pytest.raises(ConfigError, match="state belongs"):
+        Watch(two_sided, films, windows=True, state="fp16")
+    with pytest.raises(ConfigError, match="--every"):
+        Watch(make("teinet", causal=True), films)
+    with pytest.raises(ConfigError, match="no class 'rest'"):
+        Watch(recognizer, films, rules=Rules(nothing=("rest",)))
+
+
+def test_a_view_shows_the_last_frame(recognizer, films):
+    watch = Watch(recognizer, films[:1], fast=True)
+    assert watch.view(0).picture is None
+    list(watch)
+    view, alone = watch.view(0), timeline(recognizer, films[0])
+    assert view.time == pytest.approx(alone.reaches[-1, 1])
+    np.testing.assert_allclose(view.scores, alone.scores[-1], atol=1e-3)
+    assert view.picture.shape == (32, 32, 3)
+
+
+def test_the_example_of_the_page_gives_what_a_watch_gives(films, capsys):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "live.md").read_text()
+    (example,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Events(" in text]
+    rules = 'Rules(begin=0.6, end=0.4, nothing=("rest",))'
+    assert rules in example and "spacing=0.25" in example
+    recognizer = make("teinet", causal=True, header={"spacing": 0.25})
+    clip = read_clip(films[0], np.arange)
+    camera = list(zip(clip.times, clip.data))
+    told = []
+    scope = {"recognizer": recognizer, "camera": camera, "print": told.extend, "RULES": RULES}
+    exec(example.replace(rules, "RULES"), scope)
+    notices = list(Watch(recognizer, films[:1], rules=RULES, fast=True))
+    events = ended(notices, films[0])
+    assert events
+    same(events, [change.event for change in told if change.what == "end"])
+
+
+EVER = Rules(begin=0.0, end=0.0, least=0.0)  # something is under way from the first frame on
+
+
+def test_after_its_end_nothing_is_under_way_in_the_view(monkeypatch, recognizer):
+    names = patched(monkeypatch, Made([[frame(i / 5) for i in range(3)]]))
+    watch = Watch(recognizer, names, rules=EVER, delay=60)
+    seen = {}
+    for notice in watch:
+        seen[notice.what] = watch.view(0)
+        if notice.what == "lost":
+            watch.stop()
+    assert seen["begin"].event is None and seen["end"].event is not None  # a view is of the step before
+    assert seen["lost"].event is None and seen["lost"].scores is None and seen["lost"].picture is not None
+
+
+def test_a_stalled_source_ends_what_is_under_way_and_the_others_go_on(monkeypatch, recognizer):
+    goes_on = threading.Event()
+
+    def script():
+        yield frame(0.0)
+        goes_on.wait(10)
+        yield frame(0.2)
+
+    names = patched(
+        monkeypatch,
+        Made([script()], name="stuck", kind="pipe"),
+        Made([[frame(i / 5) for i in range(5)]], name="sound", kind="pipe"),
+    )
+    watch = Watch(recognizer, names, rules=EVER, delay=60, stall=0.5)
+    whats = []
+    for notice in watch:
+        if notice.source == "stuck":
+            whats.append(notice.what)
+        if notice.what == "stalled":
+            assert watch.view(0).event is None and watch.view(0).scores is None and watch.counts(1).steps == 5
+            goes_on.set()
+    assert whats == ["connected", "begin", "end", "stalled", "resumed", "begin", "end", "finished"]
+    assert watch.counts(0).stalls == 1 and watch.counts(1).stalls == 0
+
+
+def test_sources_that_do_not_end_are_left_together(monkeypatch, recognizer):
+    over = threading.Event()
+
+    def script():
+        yield frame(0.0)
+        over.wait(10)
+
+    monkeypatch.setattr(module, "_LEAVE", 0.4)
+    names = patched(monkeypatch, *(Made([script()], name=name, kind="pipe") for name in ("one", "two", "three")))
+    watch = Watch(recognizer, names, rules=EVER)
+    begun = 0
+    for notice in watch:
+        begun += notice.what == "begin"
+        if begun == 3:
+            watch.stop()
+            began = time.monotonic()
+            begun = 0
+    assert time.monotonic() - began < 0.8
+    over.set()
+
+
+def test_the_time_of_day_is_that_of_the_moment(monkeypatch, recognizer):
+    """The clock is set on by an hour, and to another zone, after the watch has begun."""
+    names = patched(monkeypatch, Made([[frame(0.0)]], kind="pipe"))
+    watch = Watch(recognizer, names)
+    later = datetime.now(timezone(timedelta(hours=5))) + timedelta(hours=1)
+    monkeypatch.setattr(module, "datetime", SimpleNamespace(now=lambda: SimpleNamespace(astimezone=lambda: later)))
+    assert {notice.at for notice in watch} == {later}
+
+
+def test_half_the_state_is_remembered_in_fp16(recognizer, films):
+    whole, half = (Watch(recognizer, films[:2], state=state).state_bytes for state in ("same", "fp16"))
+    stream = recognizer.stream(batch=1, state="fp16")
+    assert half == stream.state.nbytes < whole
+    assert Watch(make("teinet", causal=False, header={"spacing": 0.2}), films, windows=True).state_bytes is None
+
+
+def test_many_equal_reports_are_one_notice_with_their_number(monkeypatch, recognizer):
+    names = patched(monkeypatch, Made([[frame(300 - i / 5) for i in range(200)]], kind="pipe"))
+    watch = Watch(recognizer, names, delay=0.4)
+    notices = []
+    for notice in watch:
+        notices.append(notice)
+        if notice.what == "connected":
+            time.sleep(0.5)  # the source gives everything at once meanwhile
+    whys = [notice.why for notice in notices if notice.what == "restarted"]
+    assert len(whys) <= 20 and any(" times)" in why for why in whys)
+
+
+def test_a_stream_over_the_network_that_breaks_off_is_taken_up_again(tmp_path, recognizer):
+    """A server that gives a piece of a transport stream to each who asks, and then closes the connection."""
+    piece = tmp_path / "piece.ts"
+    with av.open(str(piece), "w", format="mpegts") as out:
+        stream = out.add_stream("mpeg2video", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for picture in miniatures.frames(3, 30):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        out.mux(stream.encode())
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "video/mp2t")
+            self.end_headers()  # no length: it could go on for ever
+            self.wfile.write(Path(piece).read_bytes())
+
+        def log_message(self, *args):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        watch = Watch(recognizer, [f"http://127.0.0.1:{server.server_address[1]}/live.ts"])
+        notices = []
+        for notice in watch:
+            notices.append(notice)
+            if [n.what for n in notices].count("connected") == 2:
+                watch.stop()
+    finally:
+        server.shutdown()
+        server.server_close()
+    said = [notice.what for notice in notices if notice.event is None]
+    assert said == ["connected", "lost", "connected"]
+    assert watch.counts(0).connections == 2 and watch.counts(0).restarts == 1

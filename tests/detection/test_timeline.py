@@ -1,0 +1,314 @@
+"""A long recording: what is found equals separate steps, or separate windows; gaps begin anew."""
+
+from __future__ import annotations
+
+import threading
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import torch
+
+import teinet
+from teinet.data.transforms import Preprocessing
+from teinet.data.transforms import test_crops as cut_crops
+from teinet.data.video.reader import read_clip
+from teinet.detection import Watch, timeline
+from teinet.detection.events import Events, Rules
+from teinet.detection.rows import Row, Span, Taken, WindowRows
+from teinet.detection.strip import StripMaker
+from teinet.detection.table import Table
+from teinet.errors import ConfigError, Interrupted, VideoError
+from teinet.evaluation.segments import detections
+from teinet.models import set_num_frames
+from tests import miniatures
+from tests.data.video.test_play import changing, zero_packets
+from tests.data.video.test_play import film as write_film
+from tests.models.test_causal import network
+
+T = 4
+
+SHARPER = 200.0
+
+
+def make(name: str, *, causal: bool, header: dict | None = None) -> teinet.Recognizer:
+    model = set_num_frames(network(name, causal=causal), T).float()
+    pixels = Preprocessing(size=32, short_side=32, mean=model.data_config["mean"], std=model.data_config["std"])
+    return teinet.Recognizer(model, list("abc"), preprocessing=pixels, header=header or {})
+
+
+def interrupted(recognizer, path, at: list[float], partial, **options):
+    """A timeline that is stopped at some seconds, each time by another call, and then goes on to the end."""
+    for second in at:
+        stop = threading.Event()
+        with pytest.raises(Interrupted, match="stopped at"):
+            timeline(
+                recognizer,
+                path,
+                partial=partial,
+                stop=stop,
+                progress=lambda now, second=second, stop=stop: stop.set() if now >= second else None,
+                **options,
+            )
+    return timeline(recognizer, path, partial=partial, **options)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """61 frames at 10 a second."""
+    return miniatures.write(tmp_path_factory.mktemp("film") / "film.mp4", 3, length=61, rate=10)
+
+
+@pytest.mark.parametrize("name", ["teinet", "tsm", "tsn"])
+def test_a_causal_network_gives_what_single_steps_give(film, name):
+    recognizer = make(name, causal=True)
+    found = timeline(recognizer, film, spacing=0.2, span=3)
+    frames = read_clip(film, lambda n: np.arange(0, n, 2))
+    stream = recognizer.stream(span=3)
+    steps = [stream.step([picture]) for picture in frames.data]
+    firsts = np.maximum(np.arange(len(steps)) - 2, 0)
+    np.testing.assert_allclose(found.times, (frames.times[firsts] + frames.times) / 2, atol=1e-3)
+    np.testing.assert_allclose(found.scores, np.concatenate([step.scores for step in steps]), atol=2e-4)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_score_is_known_when_the_last_of_its_frames_comes(film, causal):
+    found = timeline(make("teinet", causal=causal), film, spacing=0.2)
+    reaches = found.reaches.round(3).tolist()
+    assert reaches[-1] == [5.4, 6.0] and reaches[0] == ([0.0, 0.0] if causal else [0.0, 0.6])
+    if causal:
+        alone = timeline(make("teinet", causal=True), film, spacing=0.2, span=1)
+        np.testing.assert_array_equal(alone.reaches[:, 0], alone.reaches[:, 1])
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_what_goes_on_from_beginning_to_end_is_an_event_of_the_whole_length(film, causal):
+    """The network's bias says a; the first window's middle is 0.3 s, the last one's 5.7 s."""
+    recognizer = make("teinet", causal=causal)
+    with torch.no_grad():
+        recognizer.model.cnn.fc.weight.zero_()
+        recognizer.model.cnn.fc.bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
+    (event,) = timeline(recognizer, film, spacing=0.2).events
+    assert (event.label, event.start) == ("a", 0.0) and event.end == pytest.approx(6.0, abs=1e-3)
+
+
+def test_an_event_is_announced_when_a_stream_would_say_it(film):
+    """Against single steps: the second of the frame with which "begin" comes, also where few frames have been seen."""
+    recognizer, rules = make("teinet", causal=True), Rules(begin=0.4, end=0.2, least=0.2)
+    usual = np.log(timeline(recognizer, film, spacing=0.2, span=1).scores).mean(0)
+    with torch.no_grad():  # so that what is seen decides, and changes
+        recognizer.model.cnn.fc.bias.sub_(torch.from_numpy(usual)).mul_(SHARPER)
+        recognizer.model.cnn.fc.weight.mul_(SHARPER)
+    found = timeline(recognizer, film, spacing=0.2, rules=rules)
+    frames = read_clip(film, lambda n: np.arange(0, n, 2))
+    stream, span, events, said = recognizer.stream(), Span(T), Events(recognizer.class_names, rules), []
+    for second, picture in zip(frames.times.tolist(), frames.data):
+        scores = stream.step([picture]).scores[0]
+        changes = events.feed(span.feed(second, second == 0), scores, begins=second == 0)
+        said += [(second, change.event.label) for change in changes if change.what == "begin"]
+    said += [(second, change.event.label) for change in events.finish() if change.what == "begin"]
+    measured = detections(found.events, found.reaches, least=rules.least)
+    assert len(said) > 1 and min(said)[0] < (T - 1) * 0.2
+    assert [(round(d.announced, 3), d.label) for d in measured] == [(round(s, 3), label) for s, label in said]
+
+
+@pytest.mark.parametrize("frames", [1, 4, 9])
+def test_averaging_moves_no_event(frames):
+    """Frames 20 to 39 are a's; the mean over the last ones crosses one half where half of them are."""
+    signal = (np.arange(60) // 20 == 1).astype(float)
+    span, events, changes = Span(frames), Events(["a", "b"], Rules(begin=0.5, end=0.5, least=0)), []
+    for n in range(60):
+        score = signal[max(0, n + 1 - frames) : n + 1].mean()
+        changes += events.feed(span.feed(n / 10, n == 0), np.array([score, 0.0]), begins=n == 0)
+    (event,) = [change.event for change in changes if change.what == "end"]
+    assert event.start == pytest.approx(2.0, abs=0.06) and event.end == pytest.approx(3.9, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("hop", "starts"), [(None, [*range(0, 28, 2), 27]), (1, range(28)), (4, [*range(0, 28, 4), 27])]
+)
+def test_a_two_sided_network_gives_what_separate_windows_give(film, hop, starts):
+    recognizer = make("teinet", causal=False)
+    found = timeline(recognizer, film, spacing=0.2, hop=hop)
+    frames = read_clip(film, lambda n: np.arange(0, n, 2))
+    clip = cut_crops(frames.data, recognizer.preprocessing)[0]
+    want = np.stack([recognizer.scores(clip[None, s : s + T]) for s in starts])
+    np.testing.assert_allclose(found.scores, want, atol=2e-4)
+    middles = [(frames.times[s] + frames.times[s + T - 1]) / 2 for s in starts]
+    np.testing.assert_allclose(found.times, middles, atol=1e-3)
+
+
+def test_compiled_windows_are_always_as_many(film, monkeypatch):
+    recognizer = make("teinet", causal=False)
+    want = timeline(recognizer, film, spacing=0.2, hop=2)
+    assert len(want.times) % 2  # the last window is alone
+    sizes = []
+    recognizer.model.register_forward_pre_hook(lambda model, inputs: sizes.append(len(inputs[0])))
+    monkeypatch.setattr("teinet.detection.rows.is_compiled", lambda model: True)
+    found = timeline(recognizer, film, spacing=0.2, hop=2)
+    assert set(sizes) == {2}
+    np.testing.assert_array_equal(found.times, want.times)
+    np.testing.assert_allclose(found.scores, want.scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_a_recording_shorter_than_a_clip_still_has_an_answer(tmp_path, causal):
+    path = miniatures.write(tmp_path / "short.mp4", 0, length=3, rate=10)
+    found = timeline(make("teinet", causal=causal), path, spacing=0.1)
+    assert len(found.times) == (3 if causal else 1) and found.scores.shape[1] == 3
+
+
+def test_what_the_weights_call_nothing_makes_no_event(film):
+    rules = Rules(begin=0.0, end=0.0, least=0.0)
+    for nothing, expected in ((["a", "b"], {"c"}), ([], {"a", "b", "c"})):
+        recognizer = make("teinet", causal=True, header={"nothing": nothing})
+        assert recognizer.nothing == tuple(nothing)
+        found = timeline(recognizer, film, spacing=0.2, rules=rules)
+        assert found.events and {event.label for event in found.events} <= expected
+        (watch,) = Watch(recognizer, [str(film)], spacing=0.2, rules=rules)._cameras
+        assert watch.events.rules.nothing == tuple(nothing)
+    everything = timeline(recognizer, film, spacing=0.2, rules=Rules(begin=0.0, end=0.0, least=0.0, nothing=()))
+    assert everything.events == found.events
+
+
+def test_events_are_of_the_scores(film):
+    recognizer = make("teinet", causal=True)
+    found = timeline(recognizer, film, spacing=0.2, rules=Rules(begin=0.4, end=0.2, least=0.2))
+    assert found.events and found.to_dict()["events"][0]["label"] in "abc"
+    for event in found.events:
+        rows = (found.times >= event.start - 1e-6) & (found.times <= event.end + 1e-6)
+        own = found.scores[rows, "abc".index(event.label)]
+        assert own[0] >= 0.4 - 1e-4 and own.min() >= 0.2 - 1e-4
+        assert event.score == pytest.approx(own.mean(), abs=1e-4) and event.end - event.start >= 0.2 - 1e-6
+
+
+def test_the_spacing_is_that_of_training_unless_said(film):
+    recognizer = make("tsn", causal=True, header={"spacing": 0.5})
+    assert len(timeline(recognizer, film).times) == 13
+    with pytest.raises(ConfigError, match="--every"):
+        timeline(make("tsn", causal=True), film)
+
+
+def test_progress_reaches_the_end(film):
+    reached: list[float] = []
+    timeline(make("tsn", causal=True), film, spacing=1.0, progress=reached.append)
+    assert len(reached) == 61 and reached[-1] == pytest.approx(6.0, abs=1e-3)
+
+
+def test_what_does_not_fit_is_one_line(film, tmp_path):
+    recognizer = make("teinet", causal=False)
+    for options, words in [({"hop": 5}, "at most 4"), ({"hop": 0}, "at least 1"), ({"span": 0}, "at least 1")]:
+        with pytest.raises(ConfigError, match=words):
+            timeline(recognizer, film, spacing=0.2, **options)
+    with pytest.raises(ConfigError, match="no class 'd'"):
+        timeline(recognizer, film, spacing=0.2, rules=Rules(nothing=("d",)))
+    with pytest.raises(VideoError, match="no such file"):
+        timeline(recognizer, tmp_path / "absent.mp4", spacing=0.2)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_what_has_no_meaning_for_a_network_is_refused(film, causal):
+    recognizer = make("teinet", causal=causal)
+    with pytest.raises(ConfigError, match="windows" if causal else "from frame to frame"):
+        timeline(recognizer, film, spacing=0.2, **({"hop": 2} if causal else {"span": 1}))
+    with pytest.raises(ConfigError, match="from frame to frame"):
+        timeline(recognizer, film, spacing=0.2, span=1, windows=True)
+
+
+@pytest.mark.parametrize("hop", [None, 3])
+def test_a_causal_network_can_look_at_windows_too(film, hop):
+    recognizer = make("teinet", causal=True)
+    found = timeline(recognizer, film, spacing=0.2, hop=hop, windows=True)
+    clip = cut_crops(read_clip(film, lambda n: np.arange(0, n, 2)).data, recognizer.preprocessing)[0]
+    starts = [*range(0, 28, 2), 27] if hop is None else range(0, 28, 3)
+    want = np.stack([recognizer.scores(clip[None, s : s + T]) for s in starts])
+    np.testing.assert_allclose(found.scores, want, atol=2e-4)
+    np.testing.assert_allclose(np.diff(found.reaches), 0.6, atol=1e-3)
+    plain = make("teinet", causal=False)
+    assert len(timeline(plain, film, spacing=0.2, windows=True).times) == 15
+
+
+def test_what_is_wrong_with_a_recording_is_counted_and_said(tmp_path):
+    """Another size after 2 s begins anew; a file of 4 s with 60 % of its bytes ends early; two packets are zeros."""
+    recognizer = make("teinet", causal=True)
+    sizes = changing(tmp_path / "sizes.ts")
+    found = timeline(recognizer, sizes, spacing=0.1, strip=True)
+    assert found.trouble == "1 restart at changes of the picture's size" and found.to_dict()["resizes"] == 1
+    assert np.flatnonzero(found.begins).tolist() == [0, 20] and found.strip.pictures.shape[1:] == (32, 32, 3)
+    alone = timeline(recognizer, changing(tmp_path / "second.ts", ((48, 64),)), spacing=0.1)
+    np.testing.assert_allclose(found.scores[20:], alone.scores, atol=1e-3)  # as if nothing had been before
+
+    cut = tmp_path / "cut.mp4"
+    with av.open(str(cut), "w", options={"movflags": "faststart"}) as out:
+        stream = out.add_stream("libx264", rate=25, options={"g": "10"})
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for picture in np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), dtype=np.uint8):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(stream.encode())
+    assert timeline(recognizer, cut, spacing=0.1).trouble == ""
+    cut.write_bytes(cut.read_bytes()[: int(0.6 * cut.stat().st_size)])
+    found = timeline(recognizer, cut, spacing=0.1)
+    assert 2.0 < found.end < 2.8 and found.stated == pytest.approx(4.0, abs=0.01)
+    assert found.trouble.endswith(f"ends at {found.end:.1f} s of 4.0 s: cut off?")
+
+    broken = write_film(tmp_path / "broken.avi", "mjpeg", {}, pixels="yuvj420p")
+    zero_packets(broken, (10, 40))
+    want = timeline(recognizer, broken, spacing=0.1)
+    assert want.broken == 2 and want.trouble == "2 packets could not be decoded whole"
+    found = interrupted(recognizer, broken, [2.0, 4.5], tmp_path / "partial", spacing=0.1)
+    assert found.broken == 2 and found.end == want.end
+
+
+def test_frames_far_apart_are_no_gaps_when_they_are_asked_for(tmp_path):
+    """Ten frames, 2.5 s apart, as a time-lapse camera gives them."""
+    path = tmp_path / "lapse.mp4"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=Fraction(2, 5))
+        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        for picture in miniatures.frames(4, 10):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        out.mux(stream.encode())
+    recognizer = make("teinet", causal=True)
+    assert timeline(recognizer, path, spacing=2.5).restarts == 0
+    assert timeline(recognizer, path, spacing=0.2).restarts == 9
+
+
+def test_rows_are_kept_once():
+    """A row of 5 scores is 5 x 4 + 2 x 8 + 1 bytes; half as many again are in reserve, and what is read is no copy."""
+    scores = np.random.default_rng(0).random((3000, 5))
+    rows = [Row((0.1 * n, 0.1 * n + 0.3), row, n % 700 == 0) for n, row in enumerate(scores)]
+    table = Table(5)
+    table.add(rows[:2000])
+    table = Table(5, [table.reaches, table.scores, table.begins])
+    table.add(rows[2000:])
+    np.testing.assert_array_equal(table.scores, scores.astype(np.float32))
+    np.testing.assert_array_equal(table.reaches[:, 0], 0.1 * np.arange(3000))
+    assert np.flatnonzero(table.begins).tolist() == [0, 700, 1400, 2100, 2800]
+    arrays = {name: getattr(table, name) for name in ("reaches", "scores", "begins")}
+    assert sum(array.base.nbytes for array in arrays.values()) <= 1.5 * 3000 * 37
+    assert all(np.shares_memory(getattr(table, name), array) for name, array in arrays.items())
+
+
+def test_a_strip_is_bounded_and_even(tmp_path):
+    for count in (1, 40, 49, 400, 3000):
+        maker = StripMaker()
+        for number in range(count):
+            maker.feed(0.1 * number, np.full((60, 200, 3), number % 256, np.uint8))
+        strip = maker.strip
+        apart = np.diff(strip.seconds)
+        assert min(count, 24) <= len(strip.seconds) <= 48 and strip.pictures.shape[1:] == (58, 192, 3)
+        assert count < 50 or apart.max() < 1.3 * apart.min()
+        assert 0.1 * (count - 1) - strip.seconds[-1] <= (apart.max() if count > 1 else 0)
+        np.testing.assert_array_equal(strip.pictures[:, 0, 0, 0], np.round(strip.seconds * 10).astype(int) % 256)
+        assert strip.nearest(0.0)[0, 0, 0] == 0
+
+
+def test_windows_go_on_after_what_waited_was_asked_for():
+    """A source that stalls after one frame, before the first window (T = 4, one every two frames) is full."""
+    rows = WindowRows(make("teinet", causal=False), 2, together=1)
+    frames = [Taken(float(second), torch.zeros(3, 32, 32), second == 0) for second in range(9)]
+    found = [*rows.feed(frames[0]), *rows.finish()]
+    found += [row for frame in frames[1:] for row in rows.feed(frame)]
+    assert [row.reach for row in found] == [(0, 0), (0, 3), (2, 5), (4, 7)]
+    assert [row.begins for row in found] == [True, False, False, False]

@@ -1,0 +1,156 @@
+"""The look inside a prediction: maps that add up, gates and kernels as they were set, a page with all of it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import teinet
+from teinet.cli.main import main
+from teinet.errors import ConfigError
+from teinet.layers import MEM, TIM
+from teinet.pages.inside import frame_names
+from teinet.recognition.inside import look_inside
+from tests import miniatures
+
+NAMES = ("left", "right", "still")
+
+
+def recognizer(name: str = "teinet_test_resnet", *, size=64, **options) -> teinet.Recognizer:
+    torch.manual_seed(0)
+    model = teinet.create_model(name, num_classes=3, num_frames=4, pretrained=False, shortcut_only=False, **options)
+    from teinet.data.transforms import Preprocessing
+
+    config = model.data_config
+    pixels = Preprocessing(size=size, short_side=64, fit="crop" if size == 64 else "squash", **config)
+    return teinet.Recognizer(model, NAMES, preprocessing=pixels)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    return miniatures.write(tmp_path / "clip.mp4", 0, length=12)
+
+
+def test_maps_and_bias_add_up_to_each_frames_score(clip):
+    net = recognizer()
+    inside = look_inside(net, clip, label="right")
+    weight, bias = net.model.head.weight[1], net.model.head.bias[1]
+    sums = inside.maps.reshape(4, -1).sum(1) + float(bias.detach())
+    np.testing.assert_allclose(sums, inside.frame_logits, rtol=1e-4, atol=1e-5)
+    # the classic map: the class's weights times the features, over the number of places
+    frames = net.model._frames(torch.from_numpy(inside.frames).permute(0, 3, 1, 2)[None])
+    with torch.no_grad():
+        features = net.model.cnn.forward_features(frames)
+        classic = torch.einsum("c,tchw->thw", weight, features) / features[0, 0].numel()
+    np.testing.assert_allclose(inside.maps, classic.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_the_scores_are_those_of_the_recogniser(clip):
+    net = recognizer()
+    answer, inside = net(str(clip), top_k=3), look_inside(net, clip)
+    assert [name for name, _ in inside.labels] == [name for name, _ in answer.labels]
+    np.testing.assert_allclose([s for _, s in inside.labels], [s for _, s in answer.labels], atol=1e-5)
+    assert inside.label == answer.label
+    np.testing.assert_array_equal(inside.indices, answer.frame_indices[0])
+    np.testing.assert_allclose(inside.times, answer.times[0])
+
+
+@pytest.mark.parametrize("causal", [False, True], ids=["two-sided", "causal"])
+@pytest.mark.parametrize(("gate", "factor"), [("paper", 0.9), ("residual", 1.4)])
+@pytest.mark.parametrize("name", ["teinet_test_resnet", "mem_test_resnet"])
+def test_gates_are_what_the_module_multiplies_by(clip, name, gate, factor, causal):
+    net = recognizer(name, gate=gate, causal=causal)
+    for module in net.model.modules():
+        if isinstance(module, MEM):  # a sigmoid of 0.9 whatever it sees
+            torch.nn.init.zeros_(module.conv3.weight)
+            torch.nn.init.constant_(module.conv3.bias, math.log(9))
+    blocks = look_inside(net, clip).blocks
+    free = 0 if causal else 3  # the frame without a neighbour to compare with
+    assert blocks and all(block.gates.shape == (4, block.channels) for block in blocks)
+    for block in blocks:
+        assert (block.residual, block.causal) == (gate == "residual", causal)
+        assert np.isnan(block.gates[free]).all()
+        np.testing.assert_allclose(np.delete(block.gates, free, axis=0), factor, atol=1e-5)
+
+
+@pytest.mark.parametrize("gate", ["paper", "residual"])
+@pytest.mark.parametrize("causal", [False, True], ids=["two-sided", "causal"])
+def test_the_page_speaks_of_this_network(clip, tmp_path, monkeypatch, gate, causal):
+    monkeypatch.chdir(tmp_path)
+    recognizer(gate=gate, causal=causal).save("net.safetensors")
+    assert main(["explain", "net.safetensors", str(clip)]) == 0
+    page = " ".join((tmp_path / "clip-explained.html").read_text().split())
+    assert f"between {'0.5 and 1.5' if gate == 'residual' else '0 and 1'}." in page
+    assert f"all gates are near {'one.' if gate == 'residual' else 'one half.'}" in page
+    assert f"compares each frame with the {'one before' if causal else 'next one'}" in page
+    assert f"The {'first' if causal else 'last'} frame has none" in page
+    assert ("this frame and the two before" in page) == causal
+
+
+@pytest.mark.parametrize("init", ["shift", "identity"])
+def test_movement_is_counted_from_where_the_kernels_began(clip, init):
+    net = recognizer("tim_test_resnet", init=init)
+    assert all(block.moved == 0 and block.gates is None for block in look_inside(net, clip).blocks)
+    for module in net.model.modules():
+        if isinstance(module, TIM):
+            module.weight.data += 0.25
+    assert {round(block.moved, 6) for block in look_inside(net, clip).blocks} == {0.25}
+
+
+def test_blocks_come_in_order_with_their_stages(clip):
+    stages = [block.stage for block in look_inside(recognizer(), clip).blocks]
+    assert stages == sorted(stages) and set(stages) <= {2, 3, 4, 5} and len(set(stages)) > 1
+    assert recognizer().model.num_frames == 4
+
+
+def test_a_network_of_the_mobile_kind_too(clip):
+    net = recognizer("teinet_tf_efficientnet_lite0")
+    inside = look_inside(net, clip)
+    sums = inside.maps.reshape(4, -1).sum(1) + float(net.model.head.bias[NAMES.index(inside.label)].detach())
+    np.testing.assert_allclose(sums, inside.frame_logits, rtol=1e-3, atol=1e-5)
+
+
+def test_frames_without_a_clock_are_numbered():
+    inside = look_inside(recognizer(), miniatures.frames(0, 10))
+    assert inside.times is None and frame_names(inside) == [str(i) for i in inside.indices]
+
+
+def test_what_does_not_exist_is_named(clip):
+    with pytest.raises(ConfigError, match=r"no class 'rihgt'\. Did you mean 'right'"):
+        look_inside(recognizer(), clip, label="rihgt")
+
+
+def test_the_command_writes_a_page(clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    net = recognizer(size=(64, 96))
+    net.header["licence"] = "MIT"
+    net.save("net.safetensors")
+    assert main(["explain", "net.safetensors", str(clip), "--label", "right"]) == 0
+    page = (tmp_path / "clip-explained.html").read_text()
+    assert "Where it saw “right”" in page and "licence of the weights: MIT" in page
+    assert page.count("data:image/png") == 2 * 4 + 3  # frames, their maps, three diagrams
+    frame = re.findall(r"data:image/png;base64,([^\"]+)", page)[0]
+    assert Image.open(io.BytesIO(base64.b64decode(frame))).size == (96, 64)
+    assert "http" not in page.replace("http-equiv", "")
+    capsys.readouterr()
+    assert main(["explain", "net.safetensors", str(clip), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert len(said["frame_logits"]) == 4 and said["blocks"][0]["kernel_movement"] == 0
+    assert [value is None for value in said["blocks"][0]["gate"]] == [False, False, False, True]
+    assert main(["explain", "net.safetensors", "nothing.mp4"]) == 1
+
+
+def test_a_network_without_modules_says_so(clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recognizer("tsn_test_resnet").save("tsn.safetensors")
+    assert main(["explain", "tsn.safetensors", str(clip)]) == 0
+    page = (tmp_path / "clip-explained.html").read_text()
+    assert "holds neither gates nor temporal kernels" in page and page.count("data:image/png") == 8

@@ -1,0 +1,66 @@
+"""Files that are written whole or not at all: through an error, a kill and, as far as can be seen, a power cut."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from teinet.utils.files import replacing
+
+
+def test_the_new_content_takes_the_place_of_the_old(tmp_path):
+    path = tmp_path / "a.txt"
+    for text in ("old", "new"):
+        with replacing(path) as part:
+            part.write_text(text)
+            assert not path.exists() or path.read_text() == "old"
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_content_is_on_the_disk_before_it_has_the_name(tmp_path, monkeypatch):
+    done, sync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(os.fstat(handle).st_ino) or sync(handle))
+    monkeypatch.setattr(os, "replace", lambda a, b: done.append("replaced") or replace(a, b))
+    with replacing(tmp_path / "a.txt") as part:
+        part.write_text("x")
+    folder = tmp_path.stat().st_ino
+    assert done == [(tmp_path / "a.txt").stat().st_ino, "replaced", folder]
+
+
+def test_an_error_leaves_the_old_content_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as part:
+        part.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_of_the_disk_names_the_file_that_was_meant(tmp_path):
+    path = tmp_path / "a.txt"
+    with pytest.raises(OSError, match="No space") as caught, replacing(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as caught, replacing(tmp_path / "no" / "a.txt") as part:
+        part.write_text("x")
+    assert caught.value.filename == str(tmp_path / "no" / "a.txt")
+
+
+def test_a_kill_leaves_the_old_content_and_the_next_writer_tidies_up(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    code = (
+        "import os, signal, sys; from teinet.utils.files import replacing\n"
+        "with replacing(sys.argv[1]) as part:\n"
+        "    part.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    with replacing(path) as part:
+        part.write_text("new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
