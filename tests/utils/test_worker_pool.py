@@ -82,7 +82,7 @@ def test_without_processes():
 def test_a_killed_command_leaves_no_process_behind(tmp_path):
     code = (
         "import os, tests.utils.test_worker_pool as t\n"
-        "from teinet.data import pool\n"
+        "from teinet.utils import worker_pool as pool\n"
         "if __name__ == '__main__':\n"
         "    for done in pool.run(t.act, [('value', 1), ('sleep', 300)], workers=1, timeout=600):\n"
         "        print('first', flush=True)\n"
