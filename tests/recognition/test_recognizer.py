@@ -13,15 +13,14 @@ from teinet.data.video.writer import write_video
 from teinet.errors import CheckpointError, ConfigError, VideoError
 from teinet.models.factory import create_model
 from teinet.recognition import Recognizer
+from tests.networks import wake
 
 NAMES = ["opening", "closing", "left", "right", "up", "down", "still"]
 
 
 def network(name: str = "teinet_resnet10t", num_frames: int = 4, seed: int = 0):
     torch.manual_seed(seed)
-    model = create_model(name, num_classes=len(NAMES), num_frames=num_frames)
-    torch.nn.init.normal_(model.head.weight, std=0.5)  # a fresh head says nearly the same of everything
-    return model
+    return wake(create_model(name, num_classes=len(NAMES), num_frames=num_frames), head_std=0.5)
 
 
 def small(model) -> Preprocessing:

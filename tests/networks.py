@@ -1,0 +1,27 @@
+"""Networks for tests: fresh ones hide their temporal modules, so tests about time must wake them first."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+NORMS = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
+
+
+@torch.no_grad()
+def wake(net: nn.Module, head_std: float = 1.0) -> nn.Module:
+    """Let the residual branches, the norms' statistics and the head count, as after training; returns the network.
+
+    timm starts the last norm of each residual branch at zero. The branch, and the temporal module in it, then have no
+    effect on the answer: a network with and one without the module give the same logits for frames in any order.
+    """
+    for module in net.modules():
+        if isinstance(module, NORMS) and module.weight is not None:
+            module.weight.uniform_(0.5, 1)
+        if isinstance(module, nn.BatchNorm2d):
+            module.bias.normal_(std=0.1)
+            module.running_mean.normal_(std=0.1)
+            module.running_var.uniform_(0.5, 2)
+    if hasattr(net, "head"):
+        net.head.weight.normal_(std=head_std)  # a fresh head gives nearly the same scores for every clip
+    return net
