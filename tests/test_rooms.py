@@ -37,6 +37,7 @@ PUBLIC = {
     "list_models": "models",
     "set_num_frames": "models",
     "Recognizer": "recognition",
+    "VideoReader": "data",
 }
 FILES = [
     p for p in sorted(PACKAGE.rglob("*.py")) if p.name not in ("__init__.py", "__main__.py") or p.parent != PACKAGE

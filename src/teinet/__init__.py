@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from teinet import layers
+    from teinet.data.video.reader import VideoReader
     from teinet.models import create_model, insert_temporal, list_models, set_num_frames
     from teinet.recognition.recognizer import Recognizer
 
 __all__ = [
     "Recognizer",
+    "VideoReader",
     "create_model",
     "insert_temporal",
     "layers",
@@ -24,6 +26,7 @@ __all__ = [
 
 _HOME = {
     "Recognizer": "teinet.recognition.recognizer",
+    "VideoReader": "teinet.data.video.reader",
     "create_model": "teinet.models.factory",
     "insert_temporal": "teinet.models.insertion",
     "list_models": "teinet.models.factory",

@@ -188,6 +188,11 @@ def test_crops(
 test_crops.__test__ = False  # the name is not a test's, whatever pytest thinks
 
 
+def crop_frame(image: np.ndarray | torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """Cut one frame (H, W, 3) uint8 as in a test with one crop: (3, height, width) uint8."""
+    return test_crops(torch.as_tensor(image)[None], preprocessing)[0, 0]
+
+
 def _pictures(frames: torch.Tensor) -> torch.Tensor:
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8 or 0 in frames.shape:
         raise ValueError(f"frames must be (T, H, W, 3) uint8, not {tuple(frames.shape)} {frames.dtype}")

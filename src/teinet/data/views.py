@@ -15,7 +15,7 @@ import torch
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
-from teinet.data.video.reader import Frames, read_clip
+from teinet.data.video.reader import OldFrames, read_clip
 from teinet.errors import ConfigError
 
 Averaging = Literal["probabilities", "logits"]
@@ -165,7 +165,7 @@ def average_views(logits: torch.Tensor, averaging: Averaging = "probabilities") 
 
 def _read(
     path: str | PathLike, sampling: Sampling, views: Views, start: float | None, end: float | None, threads: int | str
-) -> tuple[Frames, np.ndarray]:
+) -> tuple[OldFrames, np.ndarray]:
     """The distinct frames that the views need, and where `(clips, T)` each clip finds its own among them."""
     where = None
 
@@ -178,10 +178,10 @@ def _read(
     return frames, where
 
 
-def _pick(data: torch.Tensor, sampling: Sampling, views: Views) -> tuple[Frames, np.ndarray]:
+def _pick(data: torch.Tensor, sampling: Sampling, views: Views) -> tuple[OldFrames, np.ndarray]:
     distinct, where = _distinct(sampling, len(data), views)
     no_times = np.full(len(distinct), np.nan)
-    return Frames(data[torch.from_numpy(distinct)], distinct, no_times, len(data), ""), where
+    return OldFrames(data[torch.from_numpy(distinct)], distinct, no_times, len(data), ""), where
 
 
 def _distinct(sampling: Sampling, n: int, views: Views) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ av.logging.set_level(None)
 av.logging.set_libav_level(av.logging.PANIC)
 
 # Metadata need not be UTF-8; from 19 on PyAV knows that by itself.
+_FROM_ZERO = ("matroska",)  # its stated length reaches from second 0, wherever the first frame lies
 _LENIENT = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
@@ -63,6 +64,28 @@ def check_file(path: str) -> None:
         raise VideoError(path, "not readable: permission denied") from None
     except OSError as error:
         raise VideoError(path, f"cannot be opened ({error.strerror or error})") from None
+
+
+def begin(container: av.container.InputContainer) -> float:
+    """The timestamp at which a file begins, seconds."""
+    return (container.start_time or 0) / av.time_base
+
+
+def stated_length(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+    """Seconds from its beginning after which a file says its video ends; None where it says nothing.
+
+    Sound may last longer than the video, and a file may state more than it shows: the least that it states counts.
+    """
+    if container.start_time is None:  # bare frames without a clock: FFmpeg guesses by the bytes
+        return None
+    stated = []
+    if container.duration:
+        late = begin(container) if container.format.name.startswith(_FROM_ZERO) else 0.0
+        stated.append(container.duration / av.time_base - late)
+    if stream.duration and stream.time_base:
+        late = 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base)
+        stated.append(float(stream.duration * stream.time_base) + late - begin(container))
+    return min(stated, default=None)
 
 
 def _video_stream(path: str, container: av.container.InputContainer) -> av.VideoStream:

@@ -50,6 +50,12 @@ class FrameIndex:
     codec: str
 
     @property
+    def durations(self) -> np.ndarray:
+        """(n,) seconds until the next frame; the last is shown for the rest of the duration."""
+        last = max(0.0, (self.duration or 0.0) - float(self.times[-1] - self.times[0])) if self.num_frames else 0.0
+        return np.append(np.diff(self.times), last)
+
+    @property
     def end(self) -> float | None:
         """Seconds from the container's start until the last frame has been shown; None where nothing tells.
 

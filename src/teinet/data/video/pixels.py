@@ -27,8 +27,8 @@ class Converter:
         self._reformatter = VideoReformatter()
         self._graphs: dict[tuple[object, ...], av.filter.Graph] = {}
 
-    def __call__(self, frame: av.VideoFrame, out: np.ndarray) -> None:
-        """Write the picture into `out`: (H, W, 3) uint8, or (H, W) for luma."""
+    def __call__(self, frame: av.VideoFrame, out: np.ndarray) -> np.ndarray:
+        """Write the picture into `out`, (H, W, 3) uint8, or (H, W) for luma, and return it."""
         matrix = display_matrix(frame)
         height, width = (self.width, self.height) if matrix[0] == 0 else (self.height, self.width)
         if self.pixels == "rgb":
@@ -36,6 +36,7 @@ class Converter:
         plane = frame.planes[0]
         rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : out[0, 0].size * width]
         out[...] = upright(matrix, rows.reshape(height, width, *out.shape[2:]))
+        return out
 
     def _rgb(self, frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
         same_size = (frame.width, frame.height) == (width, height)

@@ -12,14 +12,13 @@ import av
 import numpy as np
 
 from teinet.data.video import image_folder
-from teinet.data.video.container import open_video
+from teinet.data.video.container import open_video, stated_length
 from teinet.data.video.index import decode_all, is_seekable
 from teinet.data.video.keyframes import is_idr
 from teinet.data.video.pixels import Converter, is_transposed
 from teinet.errors import VideoError
 
 _RATE = 25.0  # frames a second, where neither timestamps nor a rate tell
-_FROM_ZERO = ("matroska",)  # its stated length reaches from second 0, wherever the first frame lies
 _TRIES = 20  # keyframes, one before the other, of which one must be a clean start
 
 
@@ -109,23 +108,6 @@ def promised_length(path: str | os.PathLike[str]) -> float | None:
             return stated_length(container, stream)
     except VideoError:
         return None
-
-
-def stated_length(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
-    """Seconds from its beginning after which a file says its pictures end; None where it says nothing.
-
-    Sound may last longer than the pictures, and a file may state more than it shows: the least that it states counts.
-    """
-    if container.start_time is None:  # bare frames without a clock: FFmpeg guesses by the bytes
-        return None
-    stated = []
-    if container.duration:
-        late = _begin(container) if container.format.name.startswith(_FROM_ZERO) else 0.0
-        stated.append(container.duration / av.time_base - late)
-    if stream.duration and stream.time_base:
-        late = 0.0 if stream.start_time is None else float(stream.start_time * stream.time_base)
-        stated.append(float(stream.duration * stream.time_base) + late - _begin(container))
-    return min(stated, default=None)
 
 
 Timed = Iterator[tuple[float, av.VideoFrame]]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,9 +16,11 @@ import torch
 from av.container import InputContainer
 
 from teinet.data.video import image_folder
-from teinet.data.video.container import open_video
+from teinet.data.video.container import begin, open_video, stated_length
+from teinet.data.video.frames import Frame, Frames, FrameStream, LiveClock, RecordedClock, frame_interval
 from teinet.data.video.index import FrameIndex, corrected, decode_all, frame_index
 from teinet.data.video.pixels import Converter
+from teinet.data.video.source import Source
 from teinet.errors import VideoError
 
 VIDEO_SUFFIXES = frozenset(
@@ -28,6 +33,220 @@ DAMAGED = 0.9
 _WORTH_A_JUMP = 8  # frames; fewer are decoded sooner than the decoder is set up anew
 
 Choice = Callable[[int], "Sequence[int] | np.ndarray"]
+
+
+class VideoReader:
+    """Read a video: the frames of a clip by their numbers, or one after the other however long it is.
+
+        reader = VideoReader("clip.mp4")
+        len(reader), reader.times, reader.frame_rate          # counted and measured, not taken from a header
+        reader.frames_at([0, 5]).images                       # (2, H, W, 3) uint8
+        for frame in reader:                                  # in constant memory; conversion happens at frame.image
+            frame.image, frame.time, frame.is_discontinuity
+
+    A file or a folder of images gives both. A camera, an address or a pipe can only be iterated; each iteration is a
+    new connection, and its times run on from the one before.
+
+    Args:
+        source: a path (a file that FFmpeg reads, a folder of numbered images, or a pattern of their names in it such
+            as `folder/img_%05d.jpg`); `camera`, `camera:1`, `/dev/video0`; an address with ://; `-` for standard
+            input; or a `Source`. What exists as a path is a path.
+        threads: decoder threads; 1 suits data workers, of which there are many, "auto" a single video.
+        patience: seconds without an answer, or without data, after which a live source counts as lost.
+        gap: seconds between two frames above which a live source's timestamps have jumped.
+        start: `time.monotonic` seconds that a live source's times count from; None takes now.
+        guess_times: whether a pipe or address that writes no times is a recording, whose frames follow each other at
+            the rate it says; else they are timed as they come.
+
+    Nothing is opened before it is needed, and nothing stays open.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | Source,
+        *,
+        threads: int | Literal["auto"] = "auto",
+        patience: float = 10.0,
+        gap: float = 2.0,
+        start: float | None = None,
+        guess_times: bool = False,
+    ):
+        self.source = source if isinstance(source, Source) else _source(source)
+        self.path = self.source.address if self.source.kind == "file" else self.source.name
+        self.is_live = self.source.kind != "file"
+        self.is_image_folder = not self.is_live and image_folder.is_folder(self.path)
+        self._threads, self._patience, self._gap, self._guess_times = threads, patience, gap, guess_times
+        self._start = time.monotonic() if start is None else start
+        self._known: FrameIndex | None = None
+        self._pass: FrameStream | None = None
+
+    def __len__(self) -> int:
+        if self.is_live:
+            raise TypeError(f"{self.path}: live video has no length; iterate over it")
+        return len(image_folder.pictures(self.path)) if self.is_image_folder else self._index.num_frames
+
+    @property
+    def times(self) -> np.ndarray:
+        """(N,) seconds at which frames are shown, from the start of the file; NaN in a folder of images."""
+        return np.full(len(self), np.nan) if self.is_image_folder else self._index.times
+
+    @property
+    def durations(self) -> np.ndarray:
+        """(N,) seconds for which frames are shown; NaN in a folder of images."""
+        return np.full(len(self), np.nan) if self.is_image_folder else self._index.durations
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds for which frames are shown in all; None where nothing tells."""
+        return None if self.is_image_folder else self._index.duration
+
+    @property
+    def end_time(self) -> float | None:
+        """Second at which the last frame has been shown: later than `duration` where frames begin late, after sound."""
+        return None if self.is_image_folder else self._index.end
+
+    @property
+    def frame_rate(self) -> float | None:
+        """Frames a second; None in a folder of images, or where nothing tells."""
+        return None if self.is_image_folder else self._index.frame_rate
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the first frame, upright."""
+        if self.is_image_folder:
+            return image_folder.read_picture(self.path, image_folder.pictures(self.path)[0]).size
+        return self._index.width, self._index.height
+
+    @property
+    def rotation(self) -> int:
+        """Counterclockwise degrees by which stored frames are turned upright: 0, 90, 180 or 270."""
+        return 0 if self.is_image_folder else self._index.rotation
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the codec, or the images' suffix."""
+        if self.is_image_folder:
+            return os.path.splitext(image_folder.pictures(self.path)[0])[1][1:].lower()
+        return self._index.codec
+
+    @property
+    def stated_length(self) -> float | None:
+        """Seconds that a file says it lasts, at once and without a look at its frames; None where nothing tells."""
+        if self.is_live or self.is_image_folder:
+            return None
+        try:
+            with open_video(self.path) as (container, stream):
+                return stated_length(container, stream)
+        except VideoError:
+            return None
+
+    @property
+    def num_broken(self) -> int:
+        """Packets and frames that the latest iteration could not decode whole, so far."""
+        return 0 if self._pass is None else self._pass.num_broken
+
+    @property
+    def _index(self) -> FrameIndex:
+        if self.is_live:
+            raise VideoError(self.path, "live video can only be iterated over")
+        if self._known is None:
+            self._known = frame_index(self.path)
+        return self._known
+
+    @contextmanager
+    def open(self) -> Iterator[FrameStream]:
+        """Open a pass over a file or a live source, closed on leaving; iterating over the reader is the short form.
+
+        Raises:
+            VideoError: it cannot be opened, or breaks off; also of FFmpeg's errors inside the `with` block.
+        """
+        if self.is_image_folder:
+            raise VideoError(self.path, "a folder of images is not opened; iterate over it")
+        with self.source.open(self._patience, self._threads) as (container, stream):
+            # what has an end is a recording, wherever it lies; a file is one even where it does not say how long it is
+            recorded = not self.is_live or (self.source.kind == "stream" and bool(container.duration))
+            interval = frame_interval(stream)
+            if recorded:
+                clock = RecordedClock(begin(container), interval)
+            else:
+                last = None if self._pass is None else self._pass.last_time
+                clock = LiveClock(
+                    gap=self._gap, interval=interval, now=lambda: time.monotonic() - self._start, last_time=last
+                )
+            # What writes no times (MJPEG, bare H.264) has no start; FFmpeg then counts some up.
+            has_times = container.start_time is not None or stream.start_time is not None
+            guess = recorded or self._guess_times
+            self._pass = FrameStream(container, stream, clock, has_times=has_times or guess)
+            yield self._pass
+
+    def __iter__(self) -> Iterator[Frame]:
+        if self.is_image_folder:
+            yield from self._images()
+            return
+        empty = True
+        with self.open() as frames:
+            for frame in frames:
+                empty = False
+                yield frame
+            if empty and (frames.is_recorded or self.source.kind == "pipe"):
+                raise VideoError(self.path, "no frame of it can be decoded")
+
+    def _images(self) -> Iterator[Frame]:
+        names, size = image_folder.pictures(self.path), self.size
+
+        def loader(name: str) -> Callable[[], np.ndarray]:
+            return lambda: image_folder.read_pictures(self.path, [name], size)[0]
+
+        for index, name in enumerate(names):
+            yield Frame(index, math.nan, math.nan, index == 0, size, loader(name))
+
+    def frames_shown(self, start: float | None = None, end: float | None = None) -> range:
+        """Return the numbers of the frames that are shown at or after `start` and before `end`, seconds.
+
+        Raises:
+            VideoError: there are none, or a folder of images is asked for seconds.
+        """
+        if self.is_image_folder:
+            _refuse_seconds(self.path, start, end)
+            return range(len(self))
+        return range(*frames_between(self.path, self._index, start, end))
+
+    def frames_at(self, indices: Sequence[int] | np.ndarray) -> Frames:
+        """Decode the frames of these numbers, in any order, repeats allowed.
+
+        Raises:
+            IndexError: a number outside the video.
+            VideoError: the file is missing, empty, cut off or no video; the reason is one line.
+        """
+        return self.sample(lambda n: indices)
+
+    def sample(self, choose: Choice, start: float | None = None, end: float | None = None) -> Frames:
+        """Decode the frames that `choose` picks, each once, and stop after the last.
+
+        Args:
+            choose: is given n, the number of frames in the video or span, and returns numbers in 0..n-1 in any order,
+                repeats allowed. Where decoding gives another number of frames than the packets promised, it is called
+                again with the true one.
+            start: seconds; only frames shown at or after it count.
+            end: seconds; only frames shown before it count.
+
+        Raises:
+            IndexError: a number outside 0..n-1.
+            VideoError: the file is missing, empty, cut off, no video, or has no frames in the span.
+        """
+        if self.is_live:
+            raise VideoError(self.path, "live video can only be iterated over")
+        frames = read_clip(self.path, choose, start=start, end=end, threads=self._threads)
+        self._known = None
+        return Frames(frames.data.numpy(), frames.indices, frames.times, frames.num_frames)
+
+
+def _source(source: str | os.PathLike[str]) -> Source:
+    path = os.fspath(source)
+    named = path == "-" or "://" in path or path.split(":")[0] == "camera"
+    if isinstance(source, str) and (path.startswith("/dev/video") or (named and not os.path.lexists(path))):
+        return Source.parse(path)
+    return Source(path, path, "file")
 
 
 @dataclass(frozen=True)
@@ -49,7 +268,7 @@ class VideoInfo:
 
 
 @dataclass(frozen=True)
-class Frames:
+class OldFrames:
     """Decoded frames: `data` (N, H, W, 3) uint8, their `indices` (N,) in the whole video, their `times` (N,) in seconds
     from its start (NaN for a folder of pictures), and `num_frames`, those in the video, or in the span asked for."""
 
@@ -101,7 +320,7 @@ def read_clip(
     start: float | None = None,
     end: float | None = None,
     threads: int | Literal["auto"] = 1,
-) -> Frames:
+) -> OldFrames:
     """Decode the frames that `choose` picks, each once, and stop after the last.
 
     Args:
@@ -137,17 +356,17 @@ def read_clip(
         raise VideoError(path, "gives another number of frames each time that it is decoded")
     if not np.array_equal(places, np.arange(len(wanted))):
         data = data[places]
-    return Frames(torch.from_numpy(data), chosen, index.times[chosen], last - first, path)
+    return OldFrames(torch.from_numpy(data), chosen, index.times[chosen], last - first, path)
 
 
-def _read_folder(path: str, choose: Choice, start: float | None, end: float | None) -> Frames:
+def _read_folder(path: str, choose: Choice, start: float | None, end: float | None) -> OldFrames:
     _refuse_seconds(path, start, end)
     names = image_folder.pictures(path)
     chosen = _chosen(choose, len(names))
     size = image_folder.read_picture(path, names[0]).size
     wanted, places = np.unique(chosen, return_inverse=True)
     data = image_folder.read_pictures(path, [names[i] for i in wanted], size)[places]
-    return Frames(torch.from_numpy(data), chosen, np.full(len(chosen), np.nan), len(names), path)
+    return OldFrames(torch.from_numpy(data), chosen, np.full(len(chosen), np.nan), len(names), path)
 
 
 def _refuse_seconds(path: str, start: float | None, end: float | None) -> None:

@@ -67,17 +67,20 @@ class Source:
         return cls(name or address, address, "file")
 
     @contextmanager
-    def open(self, patience: float = _PATIENCE) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    def open(
+        self, patience: float = _PATIENCE, threads: int | Literal["auto"] = "auto"
+    ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
         """Open it; closed on leaving.
 
         Args:
             patience: seconds without an answer, or without data, after which a stream counts as lost.
+            threads: of a file's decoder.
 
         Raises:
             VideoError: it is not there, holds no video, or broke off; also of FFmpeg's errors inside the `with` block.
         """
         if self.kind == "file":
-            with open_video(self.address, "auto") as opened:
+            with open_video(self.address, threads) as opened:
                 yield opened
             return
         address, options = (
