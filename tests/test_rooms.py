@@ -22,7 +22,7 @@ MAY = {
     "recognition": {"layers", "models", "data"},
     "evaluation": {"models", "data", "recognition", "detection"},  # it measures what they find
     "detection": {"models", "data", "recognition"},
-    "training": {"kernels", "models", "data", "evaluation"},  # validation is the test of `evaluation`
+    "training": {"models", "data", "evaluation"},  # validation is the test of `evaluation`
     "report": {"models", "data", "training", "evaluation", "recognition"},  # it reads what runs and tests left
     "benchmark": {"kernels", "models", "data", "training", "evaluation", "recognition"},  # what they do, timed
     "study": {"models", "data", "training", "evaluation", "recognition", "benchmark"},  # runs and tests, compared

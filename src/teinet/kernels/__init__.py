@@ -9,28 +9,21 @@ Forms that give it:
 
 `temporal_step` and `motion_step` give the same in the causal form, frame by frame, in the forms "reference" and "cpu".
 
-`FastDepthwise` and `fast_norms` make a backbone's own layers faster on a CPU while it trains: the backward pass of its
-depthwise convolutions, and its batch norms with their activations.
-
 The fastest form that a call allows is taken. What is exported (torch.export) holds plain torch operations.
 """
 
 from __future__ import annotations
 
 from teinet.kernels.choice import FORMS, available_forms, use_form
-from teinet.kernels.depthwise import FastDepthwise
 from teinet.kernels.gate import Squeeze, motion_gate
-from teinet.kernels.norm import fast_norms
 from teinet.kernels.reference import pool
 from teinet.kernels.step import motion_step, temporal_step
 from teinet.kernels.temporal import temporal_conv
 
 __all__ = [
     "FORMS",
-    "FastDepthwise",
     "Squeeze",
     "available_forms",
-    "fast_norms",
     "motion_gate",
     "motion_step",
     "pool",

@@ -116,14 +116,6 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         for number in product(numbers, numbers) if name.startswith("motion_") else product(numbers):
             function = getattr(library, "_".join((name, *number)))
             function.argtypes, function.restype = types, None
-    depthwise = library.depthwise_backward_float32
-    depthwise.argtypes, depthwise.restype = [*[p] * 6, n, i], None
-    f = ctypes.c_float
-    norms = {"moments": [p, p, p, n, n, n, i], "apply": [*[p] * 4, n, n, f, f, i]}
-    norms |= {"sums": [*[p] * 6, n, n, n, f, f, i], "gradient": [*[p] * 7, n, n, f, f, i]}
-    for name, types in norms.items():
-        function = getattr(library, f"batch_norm_{name}_float32")
-        function.argtypes, function.restype = types, None
     return library
 
 

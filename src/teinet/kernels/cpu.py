@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -13,7 +12,6 @@ from teinet.kernels import build
 
 TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 _CHUNKS = 16  # parts of a clip's pixels whose sums are kept apart: enough for the cores, whatever their number
-MOST_TAPS = 64  # of a depthwise convolution's kernel
 
 
 def forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int = 0) -> Tensor:
@@ -88,82 +86,6 @@ def step(x: Tensor, weight: Tensor, gate: Tensor | None, one: Tensor, two: Tenso
         streams, height * width, channels, torch.get_num_threads(),
     )  # fmt: skip
     return y
-
-
-def depthwise_backward(
-    dy: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    stride: tuple[int, int],
-    padding: tuple[int, int],
-    dilation: tuple[int, int],
-    wants_x: bool,
-    wants_weight: bool,
-) -> tuple[Tensor | None, Tensor | None]:
-    """dx like x and dw like weight (C, 1, kh, kw) of dy (N, C, Ho, Wo); dy and x channels-last float32."""
-    pictures, channels, height, width = x.shape
-    kernel = weight.shape[2:]
-    taps = kernel[0] * kernel[1]
-    chunks = min(_CHUNKS, pictures)
-    dx = torch.empty_like(x) if wants_x else None
-    sums = x.new_empty((chunks, taps, channels)) if wants_weight else None
-    geometry = (pictures, height, width, channels, *dy.shape[2:], *kernel, *stride, *padding, *dilation)
-    rows = weight.detach().reshape(channels, taps).t().contiguous()
-    _function("depthwise_backward", x.dtype)(
-        dy.data_ptr(), x.data_ptr(), rows.data_ptr(), _address(dx), _address(sums),
-        (ctypes.c_int64 * len(geometry))(*geometry), chunks, torch.get_num_threads(),
-    )  # fmt: skip
-    return dx, None if sums is None else sums.sum(0).t().reshape(weight.shape)
-
-
-def batch_norm_moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance (biased) of each channel, (C,) float64, of x (N, C, H, W), channels-last float32."""
-    rows, channels = x.numel() // x.shape[1], x.shape[1]
-    origin = x[0, :, 0, 0].contiguous()
-    chunks = min(_CHUNKS, rows)
-    sums = x.new_empty((chunks, 2, channels), dtype=torch.float64)
-    _function("batch_norm_moments", x.dtype)(
-        x.data_ptr(), origin.data_ptr(), sums.data_ptr(), rows, channels, chunks, torch.get_num_threads()
-    )
-    first, second = sums.sum(0) / rows
-    return origin + first, (second - first.square()).clamp_(min=0)
-
-
-def batch_norm_apply(x: Tensor, scale: Tensor, shift: Tensor, low: float, high: float) -> Tensor:
-    """y like x (N, C, H, W): x * scale + shift, (C,) float32, clamped."""
-    y = torch.empty_like(x)
-    _function("batch_norm_apply", x.dtype)(
-        x.data_ptr(), scale.data_ptr(), shift.data_ptr(), y.data_ptr(), x.numel() // x.shape[1], x.shape[1],
-        low, high, torch.get_num_threads(),
-    )  # fmt: skip
-    return y
-
-
-def batch_norm_sums(
-    dy: Tensor, x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, low: float, high: float
-) -> tuple[Tensor, Tensor]:
-    """Sums of g and of g * (x - mean), (C,) float64; g is dy where x * scale + shift lay between the bounds."""
-    rows, channels = x.numel() // x.shape[1], x.shape[1]
-    chunks = min(_CHUNKS, rows)
-    sums = x.new_empty((chunks, 2, channels), dtype=torch.float64)
-    _function("batch_norm_sums", x.dtype)(
-        dy.data_ptr(), x.data_ptr(), scale.data_ptr(), shift.data_ptr(), mean.data_ptr(), sums.data_ptr(),
-        rows, channels, chunks, low, high, torch.get_num_threads(),
-    )  # fmt: skip
-    first, second = sums.sum(0)
-    return first, second
-
-
-def batch_norm_gradient(
-    dy: Tensor, x: Tensor, scale: Tensor, shift: Tensor, slope: Tensor, constant: Tensor, low: float, high: float
-) -> Tensor:
-    """dx like x: g * scale + x * slope + constant; g as in `batch_norm_sums`."""
-    dx = torch.empty_like(x)
-    _function("batch_norm_gradient", x.dtype)(
-        dy.data_ptr(), x.data_ptr(), scale.data_ptr(), shift.data_ptr(), slope.data_ptr(), constant.data_ptr(),
-        dx.data_ptr(), x.numel() // x.shape[1], x.shape[1], low, high, torch.get_num_threads(),
-    )  # fmt: skip
-    return dx
 
 
 @cache

@@ -13,7 +13,6 @@ from rich.console import Console
 
 from teinet.errors import Interrupted
 from teinet.evaluation.hardware import ending_together, quiet
-from teinet.kernels import FastDepthwise, fast_norms
 from teinet.models.checkpoint import LAST, save_weights
 from teinet.training.batchnorm import RecomputeBatchNorm
 from teinet.training.curves import CURVES, CurvesPicture
@@ -102,12 +101,7 @@ def _fit(
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.run.threads or threads)
     try:
-        with (
-            FastDepthwise(),
-            fast_norms(module),
-            ending_together(trainer),
-            data.watch.guard(lambda: _how_to_go_on(folder)),
-        ):
+        with ending_together(trainer), data.watch.guard(lambda: _how_to_go_on(folder)):
             trainer.fit(module, datamodule=data, ckpt_path=folder / STATE if going_on else None, weights_only=True)
     except SystemExit:  # what Lightning makes of a second Ctrl-C
         if not state.asked:
