@@ -1,5 +1,6 @@
 """Freed memory that stays with the process: its pages are not asked of the system again."""
 
+import os
 import subprocess
 import sys
 
@@ -20,7 +21,9 @@ print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def faults(how):
-    done = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    command = [sys.executable, "-c", PROGRAM, how]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return map(int, done.stdout.split())
 
 

@@ -20,13 +20,11 @@ from torch import Tensor, nn
 
 from teinet.benchmark.contenders import Contender, build
 from teinet.models.cost import multiply_adds, parameters
-from teinet.utils.memory import keep_freed_memory
 
 
 def serve(contender: Contender, device: str, pipe: Connection) -> None:
     """Build the network, then answer (measure, batch size) with seconds until None comes; errors are answers too."""
     logging.disable(logging.WARNING)
-    keep_freed_memory()
     sys.stdout = open(os.devnull, "w")  # compilers' chatter
     try:
         network = _Measured(contender, torch.device(device))

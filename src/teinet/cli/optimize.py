@@ -9,7 +9,7 @@ def add_optimize_option(parser: argparse.ArgumentParser) -> None:
     """Declare --optimize."""
     parser.add_argument(
         "--optimize",
-        choices=("folded", "compiled", "auto"),
+        choices=("folded", "compiled"),
         default=None,
-        help="same answers, faster: norms folded, at once; compiled as well, in half a minute; or whichever is faster",
+        help="same answers, faster: norms folded, at once; compiled as well, in half a minute",
     )

@@ -20,7 +20,6 @@ from teinet.detection.events import Rules
 from teinet.detection.timeline import Timeline, timeline
 from teinet.errors import Interrupted, VideoError
 from teinet.utils import worker_pool as pool
-from teinet.utils.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from teinet.recognition.recognizer import Engine, Recognizer
@@ -184,7 +183,6 @@ def _recognizer(look: Look, threads: int) -> Recognizer:
 
     from teinet.recognition.recognizer import Recognizer
 
-    keep_freed_memory()
     torch.set_num_threads(threads)
     return look.made_faster(Recognizer.load(look.weights, device=look.device))
 

@@ -11,7 +11,6 @@ import types
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -22,19 +21,16 @@ from teinet.kernels import build
 from teinet.models.classifier import VideoClassifier
 from teinet.models.folding import fold_batch_norms
 from teinet.models.stepping import SteppingClassifier
-from teinet.utils.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from teinet.models.stepping import Past
 
 log = logging.getLogger("teinet")
 
-Engine = Literal["folded", "compiled", "auto"]
+Engine = Literal["folded", "compiled"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _EXAMPLE_SIZES = (64, 224)  # pixels, to see which norm follows which convolution
-_SLOWEST = 0.97  # of the folded network's time: what a compiled one must stay under to be kept
-_TIMED = 5  # passes
 _ONE_AT_A_TIME = threading.RLock()  # compiling is not for several threads, nor is a CUDA graph
 
 
@@ -110,17 +106,14 @@ def optimize(
     *,
     engine: Engine = "folded",
     precision: Precision = "auto",
-    size: tuple[int, int] = (224, 224),
 ) -> OptimizedClassifier:
     """A copy of a network for recognising only.
 
     Args:
         model: left as it is.
         engine: "folded" folds batch norms into convolutions, at once; "compiled" also has torch.compile make a program,
-            in half a minute for each batch size, on a CPU with the weights laid out for it, on CUDA as a CUDA graph;
-            "auto" compiles and keeps the program only where it is measured to be faster.
+            in half a minute for each batch size, on a CPU with the weights laid out for it, on CUDA as a CUDA graph.
         precision: the number format of the network; "auto" takes bf16 where the processor computes in it, else fp32.
-        size: height and width of the pictures, pixels, for the engine "auto", which measures.
 
     Raises:
         ConfigError: an engine or precision that does not exist, or a processor that cannot take it.
@@ -130,20 +123,14 @@ def optimize(
     device = next(model.parameters()).device
     _check("engine", engine, get_args(Engine))
     chosen = _precision(precision, device)
-    if engine != "folded" and not can_compile(device):
-        if engine == "compiled":
-            raise ConfigError(f"the network cannot be compiled: {_needs(device)}; the engine 'folded' needs nothing")
-        log.info("the network is not compiled: %s", _needs(device))
-        engine = "folded"
-    keep_freed_memory()
+    if engine == "compiled" and not can_compile(device):
+        raise ConfigError(f"the network cannot be compiled: {_needs(device)}; the engine 'folded' needs nothing")
     fast = copy.deepcopy(model).eval().requires_grad_(False)
     norms = _fold(fast)
     fast.cnn.to(dtype=DTYPES[chosen], memory_format=torch.channels_last)
     fast.__class__ = OptimizedClassifier
     fast._programs, fast._steps = {}, {}
-    fast.optimization = Optimization(norms, chosen, "folded" if engine == "folded" else "compiled")
-    if engine == "auto":
-        _keep_the_faster(fast, size)
+    fast.optimization = Optimization(norms, chosen, engine)
     return fast
 
 
@@ -303,28 +290,3 @@ def frozen(device: torch.device) -> AbstractContextManager:
     import torch._inductor.config as inductor
 
     return inductor.patch(freezing=True) if device.type == "cpu" else nullcontext()
-
-
-def _keep_the_faster(model: OptimizedClassifier, size: tuple[int, int]) -> None:
-    device = next(model.parameters()).device
-    clips = torch.randint(0, 256, (1, model.num_frames, 3, *size), dtype=torch.uint8, device=device)
-    compiled = model.optimization
-    folded = Optimization(compiled.norms, compiled.precision, "folded")
-    times: dict[Optimization, list[float]] = {folded: [], compiled: []}
-    for turn in range(_TIMED + 1):
-        for form, found in times.items():
-            model.optimization = form
-            began = time.perf_counter()
-            try:
-                model(clips).cpu()
-            except Exception as error:  # compilers raise many kinds, for networks that they cannot follow
-                log.warning("the network is not compiled: %s", _first_line(error))
-                model.optimization = folded
-                return
-            if turn:  # the first pass compiles
-                found.append(time.perf_counter() - began)
-    ratio = median(times[compiled]) / median(times[folded])
-    model.optimization = compiled if ratio < _SLOWEST else folded
-    if model.optimization is folded:
-        model._programs.clear()
-    log.info("compiled, the network takes %.2f times as long as folded; it runs %s", ratio, model.optimization.engine)
