@@ -60,6 +60,22 @@ class Interrupted(TeinetError):
     exit_code = 130
 
 
+# The distributions beyond the core, by the extra that installs them and the module that a command imports.
+EXTRAS = {
+    "train": ("lightning", "jsonargparse", "sklearn", "tensorboard", "yaml", "filelock", "docstring_parser", "pebble"),
+    "report": ("jinja2", "matplotlib"),
+}
+
+
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """Return what to install where a module of an extra is missing; None where the module belongs to none."""
+    module = (error.name or "").partition(".")[0]
+    extra = next((name for name, modules in EXTRAS.items() if module in modules), None)
+    if extra is None:
+        return None
+    return f"{module} is missing, which this needs; install it with: pip install 'teinet[{extra}]'"
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """` Did you mean 'x'?` with the closest of `valid` to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)

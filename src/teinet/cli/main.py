@@ -12,7 +12,7 @@ import threading
 from importlib import import_module
 
 from teinet.cli.parser import Parser
-from teinet.errors import Interrupted, TeinetError, nearest
+from teinet.errors import Interrupted, TeinetError, missing_extra, nearest
 from teinet.utils.memory import keep_freed_memory
 
 COMMANDS = {
@@ -91,6 +91,11 @@ def main(argv: list[str] | None = None) -> int:
         elif isinstance(error, Interrupted):
             return 0  # at another code Lightning kills the first process, maybe before it has spoken
         return error.exit_code
+    except ModuleNotFoundError as error:
+        if (advice := missing_extra(error)) is None:
+            raise
+        _say(name, advice)
+        return 2
     except KeyboardInterrupt:
         _say(name, "stopped")
         return 130

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 from typing import Any, Literal
 
-from jinja2 import Environment, PackageLoader
-
 
 def render(template: str, *, filters: dict[str, Any], **values: Any) -> str:
     """A page from a template of this folder, which may include style.css."""
+    from jinja2 import Environment, PackageLoader  # an extra: only pages need it
+
     environment = Environment(loader=PackageLoader("teinet", "pages"), autoescape=True)
     environment.filters |= filters
     return environment.get_template(template).render(values)
