@@ -16,6 +16,7 @@ import av
 import numpy as np
 import pytest
 
+import teinet.detection.look
 from teinet.cli.main import main
 from tests import miniatures
 from tests.cli.test_timeline import NAMES, place, words  # noqa: F401
@@ -105,28 +106,6 @@ def test_several_processes_say_the_same_in_the_same_order(place, tmp_path, capsy
     assert "spacing must be a time above 0" in capsys.readouterr().err
 
 
-CODE = """
-import sys, time
-import teinet.detection
-from teinet.cli.main import main
-partial, timeline = (sys.modules["teinet.detection." + name] for name in ("partial", "timeline"))
-partial._EVERY = partial._SHARE = 0
-play = timeline.play
-def slow(*args, **options):
-    for each in play(*args, **options):
-        time.sleep(float(sys.argv[1]))
-        yield each
-timeline.play = slow
-sys.exit(main(sys.argv[2:]))
-"""
-
-
-def begun(place, *command, pause: float) -> subprocess.Popen:  # noqa: F811
-    return subprocess.Popen(
-        [sys.executable, "-c", CODE, str(pause), *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
 def until(true, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not true():
@@ -136,40 +115,40 @@ def until(true, seconds: float = 120) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_what_was_interrupted_goes_on(place, long, tmp_path, number):  # noqa: F811
-    def command(name: str) -> list[str]:
-        return words(place, long, every=0.05, output=tmp_path / f"{name}.json", page=tmp_path / f"{name}.html")
+def test_what_was_interrupted_goes_on_with_the_other_files(place, long, tmp_path, capsys, number):  # noqa: F811
+    def command(name: str, *more: str) -> list[str]:
+        files = (place / "films" / "3.mp4", long)
+        options = {"output": tmp_path / f"{name}.json", "page": f"{tmp_path / name}/", "every": 0.02}
+        return [*words(place, *files, **options), *more]
 
     assert main(command("whole")) == 0
-    process = begun(place, *command("part"), pause=0.01)
+    process = subprocess.Popen([sys.executable, "-m", "teinet", *command("part")], stderr=subprocess.PIPE, text=True)
     partial = tmp_path / "part.json.partial"
-    until(lambda: any(path.stat().st_size > 30_000 for path in partial.glob("*.safetensors")))
+    until(lambda: list(partial.glob("*.npz")))
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     if number == signal.SIGKILL:
         assert process.returncode == -number
     else:
-        assert process.returncode == 130 and "the same command goes on from here" in said and "Traceback" not in said
-    assert partial.exists()
-    process = begun(place, *command("part"), pause=0)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0 and "long.mp4: goes on at 00:00:" in said
-    whole, part = (tmp_path / f"{name}.html" for name in ("whole", "part"))
+        assert process.returncode == 130 and "goes on with the others" in said and "Traceback" not in said
+    assert not (tmp_path / "part.json").exists()
+    looked = []
+    real = teinet.detection.look.timeline
+
+    def counted(recognizer, video, **options):
+        looked.append(Path(video).name)
+        return real(recognizer, video, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(teinet.detection.look, "timeline", counted)
+        assert main(command("part")) == 0
+        assert looked == ["long.mp4"]
+        assert main(command("part", "--anew")) == 0
+        assert looked == ["long.mp4", "3.mp4", "long.mp4"]
     assert (tmp_path / "part.json").read_text() == (tmp_path / "whole.json").read_text()
-    assert part.read_text() == whole.read_text()
+    for name in ("3.html", "long.html"):
+        assert (tmp_path / "part" / name).read_text() == (tmp_path / "whole" / name).read_text()
     assert not partial.exists()
-
-
-@pytest.mark.slow
-def test_anew_forgets_what_was_found(place, long, tmp_path):  # noqa: F811
-    command = words(place, long, every=0.05, output=tmp_path / "out.csv")
-    process = begun(place, *command, pause=0.01)
-    until(lambda: list((tmp_path / "out.csv.partial").glob("*.safetensors")))
-    process.kill()
-    process.communicate()
-    process = begun(place, *command, "--anew", pause=0)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 0 and "goes on" not in said
 
 
 @pytest.mark.slow

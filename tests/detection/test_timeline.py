@@ -16,9 +16,8 @@ from teinet.data.transforms import test_crops as cut_crops
 from teinet.data.video.reader import read_clip
 from teinet.detection import Watch, timeline
 from teinet.detection.events import Events, Rules
-from teinet.detection.rows import Row, Span, Taken, WindowRows
+from teinet.detection.rows import Span, Taken, WindowRows
 from teinet.detection.strip import StripMaker
-from teinet.detection.table import Table
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.evaluation.segments import detections
 from teinet.models import set_num_frames
@@ -36,22 +35,6 @@ def make(name: str, *, causal: bool, header: dict | None = None) -> teinet.Recog
     model = set_num_frames(network(name, causal=causal), T).float()
     pixels = Preprocessing(size=32, short_side=32, mean=model.data_config["mean"], std=model.data_config["std"])
     return teinet.Recognizer(model, list("abc"), preprocessing=pixels, header=header or {})
-
-
-def interrupted(recognizer, path, at: list[float], partial, **options):
-    """A timeline that is stopped at some seconds, each time by another call, and then goes on to the end."""
-    for second in at:
-        stop = threading.Event()
-        with pytest.raises(Interrupted, match="stopped at"):
-            timeline(
-                recognizer,
-                path,
-                partial=partial,
-                stop=stop,
-                progress=lambda now, second=second, stop=stop: stop.set() if now >= second else None,
-                **options,
-            )
-    return timeline(recognizer, path, partial=partial, **options)
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +179,14 @@ def test_progress_reaches_the_end(film):
     assert len(reached) == 61 and reached[-1] == pytest.approx(6.0, abs=1e-3)
 
 
+def test_it_can_be_stopped(film):
+    stop = threading.Event()
+    with pytest.raises(Interrupted, match=r"stopped at 2\.0 s"):
+        timeline(
+            make("tsn", causal=True), film, spacing=1.0, stop=stop, progress=lambda s: stop.set() if s >= 1.5 else None
+        )
+
+
 def test_what_does_not_fit_is_one_line(film, tmp_path):
     recognizer = make("teinet", causal=False)
     for options, words in [({"hop": 5}, "at most 4"), ({"hop": 0}, "at least 1"), ({"span": 0}, "at least 1")]:
@@ -256,8 +247,6 @@ def test_what_is_wrong_with_a_recording_is_counted_and_said(tmp_path):
     zero_packets(broken, (10, 40))
     want = timeline(recognizer, broken, spacing=0.1)
     assert want.broken == 2 and want.trouble == "2 packets could not be decoded whole"
-    found = interrupted(recognizer, broken, [2.0, 4.5], tmp_path / "partial", spacing=0.1)
-    assert found.broken == 2 and found.end == want.end
 
 
 def test_frames_far_apart_are_no_gaps_when_they_are_asked_for(tmp_path):
@@ -272,22 +261,6 @@ def test_frames_far_apart_are_no_gaps_when_they_are_asked_for(tmp_path):
     recognizer = make("teinet", causal=True)
     assert timeline(recognizer, path, spacing=2.5).restarts == 0
     assert timeline(recognizer, path, spacing=0.2).restarts == 9
-
-
-def test_rows_are_kept_once():
-    """A row of 5 scores is 5 x 4 + 2 x 8 + 1 bytes; half as many again are in reserve, and what is read is no copy."""
-    scores = np.random.default_rng(0).random((3000, 5))
-    rows = [Row((0.1 * n, 0.1 * n + 0.3), row, n % 700 == 0) for n, row in enumerate(scores)]
-    table = Table(5)
-    table.add(rows[:2000])
-    table = Table(5, [table.reaches, table.scores, table.begins])
-    table.add(rows[2000:])
-    np.testing.assert_array_equal(table.scores, scores.astype(np.float32))
-    np.testing.assert_array_equal(table.reaches[:, 0], 0.1 * np.arange(3000))
-    assert np.flatnonzero(table.begins).tolist() == [0, 700, 1400, 2100, 2800]
-    arrays = {name: getattr(table, name) for name in ("reaches", "scores", "begins")}
-    assert sum(array.base.nbytes for array in arrays.values()) <= 1.5 * 3000 * 37
-    assert all(np.shares_memory(getattr(table, name), array) for name, array in arrays.items())
 
 
 def test_a_strip_is_bounded_and_even(tmp_path):

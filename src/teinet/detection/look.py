@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import blake2b
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from teinet.detection.events import Rules
+from teinet.detection.result_cache import ResultCache
 from teinet.detection.timeline import Timeline, timeline
 from teinet.errors import Interrupted, VideoError
 from teinet.utils import worker_pool as pool
@@ -40,7 +40,6 @@ class Look:
         device: where it computes.
         engine: what makes it faster, as `Recognizer.optimize` takes it; None leaves it as it is.
         spacing, rules, span, hop, windows, strip: as `timeline` takes them.
-        partials: a folder for what is found so far of each recording; None keeps nothing.
     """
 
     weights: str
@@ -52,14 +51,6 @@ class Look:
     hop: int | None = None
     windows: bool = False
     strip: bool = False
-    partials: Path | None = None
-
-    def partial(self, video: Path) -> Path | None:
-        """The file that keeps what is found so far of a recording."""
-        if self.partials is None:
-            return None
-        where = os.fsencode(os.path.abspath(video))
-        return self.partials / f"{blake2b(where, digest_size=8).hexdigest()}.safetensors"
 
     def made_faster(self, recognizer: Recognizer) -> Recognizer:
         """The recogniser as it is to look."""
@@ -85,7 +76,6 @@ class Look:
                 hop=self.hop,
                 windows=self.windows,
                 strip=self.strip,
-                partial=self.partial(video),
                 stop=stop,
                 progress=progress,
                 threads="auto" if threads is None else threads,
@@ -94,58 +84,107 @@ class Look:
             return error
 
 
-def one_by_one(
-    look: Look, recognizer: Recognizer, videos: Sequence[Path], stop: Flag, reached: Reached
+def look_through(
+    look: Look,
+    recognizer: Recognizer,
+    videos: Sequence[Path],
+    *,
+    jobs: int,
+    cache: ResultCache | None,
+    stop: Flag,
+    reached: Reached,
 ) -> Iterator[Answer]:
-    """Yield (number, answer) of each recording in turn.
+    """Yield (number, answer) of each recording, in order.
 
     Args:
-        look: how; its weights and device are not read.
-        recognizer: what looks.
+        look: how.
+        recognizer: of `look.weights`.
         videos: files.
-        stop: ends it once it is set; what was found of the recording at hand is kept in its partial file.
+        jobs: recordings at a time; more than 1 are looked through in processes of their own.
+        cache: gives the answers of an earlier call, and keeps those of this one; None for none.
+        stop: ends it once it is set; the answers that are complete by then still come.
         reached: is called with a recording's number and the second reached.
 
     Raises:
         Interrupted: `stop` was set before all were done.
         TeinetError: settings that do not fit.
     """
-    for number, video in enumerate(videos):
+    rules = look.rules or Rules()
+    known = set() if cache is None else {n for n, video in enumerate(videos) if cache.holds(video)}
+    rest = {number: video for number, video in enumerate(videos) if number not in known}
+    jobs = min(jobs, len(rest))
+    found = (
+        beside_each_other(look, rest, jobs, stop, reached)
+        if jobs > 1
+        else one_by_one(look, look.made_faster(recognizer) if rest else recognizer, rest, stop, reached)
+    )
+    waiting: dict[int, Timeline | VideoError] = {}
+    try:
+        for number, video in enumerate(videos):
+            if number in known and cache is not None:
+                answer = cache.load(video, rules)
+                assert answer is not None
+                yield number, answer
+                continue
+            while number not in waiting:
+                other, answer = next(found)
+                if cache is not None and isinstance(answer, Timeline):
+                    cache.save(videos[other], answer)
+                waiting[other] = answer
+            yield number, waiting.pop(number)
+    except Interrupted:
+        yield from sorted(waiting.items(), key=lambda each: each[0])
+        raise
+
+
+def one_by_one(
+    look: Look, recognizer: Recognizer, videos: Mapping[int, Path], stop: Flag, reached: Reached
+) -> Iterator[Answer]:
+    """Yield (number, answer) of each recording in turn.
+
+    Args:
+        look: how; its weights and device are not read.
+        recognizer: what looks.
+        videos: files by their numbers.
+        stop: ends it once it is set.
+        reached: is called with a recording's number and the second reached.
+
+    Raises:
+        Interrupted: `stop` was set before all were done.
+        TeinetError: settings that do not fit.
+    """
+    for number, video in videos.items():
         if stop.is_set():
             raise Interrupted("stopped")
         yield number, look.through(recognizer, video, stop=stop, progress=lambda s, n=number: reached(n, s))
 
 
-def beside_each_other(look: Look, videos: Sequence[Path], jobs: int, stop: Flag, reached: Reached) -> Iterator[Answer]:
-    """Yield (number, answer) of each recording, in order, from `jobs` processes that share the processor's cores.
+def beside_each_other(
+    look: Look, videos: Mapping[int, Path], jobs: int, stop: Flag, reached: Reached
+) -> Iterator[Answer]:
+    """Yield (number, answer) of each recording as it is done, from `jobs` processes that share the processor's cores.
 
     A process that a file ends, or that a file keeps for ten minutes without a frame, costs that file alone.
 
     Args:
         look: how.
-        videos: files.
+        videos: files by their numbers.
         jobs: processes, at least 1.
-        stop: ends the processes once it is set; the answers that are complete by then still come, and what was found of
-            the recordings at hand is kept up to the last writing of their partial files.
+        stop: ends the processes once it is set; the answers that are complete by then still come.
         reached: is called, in a thread, with a recording's number and the second reached.
 
     Raises:
         Interrupted: `stop` was set before all were done.
         TeinetError: settings that do not fit.
     """
-    answers: dict[int, Timeline | VideoError] = {}
-    turn = 0
-    with _board(len(videos), reached) as board:
+    done = 0
+    with _board(1 + max(videos, default=0), reached) as board:
         threads = max(1, pool.usable_cores() // jobs)
-        tasks = [_Task(look, number, video, threads, board) for number, video in enumerate(videos)]
-        for done in pool.run(_through, tasks, workers=jobs, timeout=_STUCK_SECONDS, stop=stop):
-            answers[done.task.number] = _answer(done)
-            while turn in answers:
-                yield turn, answers.pop(turn)
-                turn += 1
-    done_so_far = turn + len(answers)
-    yield from sorted(answers.items(), key=lambda each: each[0])
-    if done_so_far < len(videos):
+        tasks = [_Task(look, number, video, threads, board) for number, video in videos.items()]
+        for answer in pool.run(_through, tasks, workers=jobs, timeout=_STUCK_SECONDS, stop=stop):
+            done += 1
+            yield answer.task.number, _answer(answer)
+    if done < len(videos):
         raise Interrupted("stopped")
 
 

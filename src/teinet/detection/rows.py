@@ -1,10 +1,9 @@
-"""Frames of a recording in, rows of scores out, by either kind of network; what is under way can be kept."""
+"""Frames of a recording in, rows of scores out, by either kind of network."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -48,21 +47,13 @@ class Row(NamedTuple):
 
 
 class Rows(Protocol):
-    """What makes rows of frames; `settings` says how, by the names of `check_rows`."""
-
-    settings: dict[str, int | bool | None]
+    """What makes rows of frames."""
 
     def feed(self, frame: Taken) -> list[Row]:
         """Take the next frame; returns the rows that are complete now."""
 
     def finish(self) -> list[Row]:
         """The last rows, at the end of the recording."""
-
-    def tensors(self) -> dict[str, Tensor]:
-        """All that is remembered, by name."""
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` gave."""
 
 
 def rows_of(recognizer: Recognizer, *, span: int | None = None, hop: int | None = None, windows: bool = False) -> Rows:
@@ -127,7 +118,6 @@ class CausalRows:
     def __init__(self, recognizer: Recognizer, span: int | None = None):
         self._stream = Stream(recognizer, span=span, together=_CHUNK)
         self._span = Span(self._stream.span)
-        self.settings = {"span": self._stream.span, "hop": None, "windows": False}
         self._waiting: list[Taken] = []
 
     def feed(self, frame: Taken) -> list[Row]:
@@ -149,20 +139,6 @@ class CausalRows:
             for frame, step in zip(waiting, steps, strict=True)
         ]
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The stream's state and the frames that wait."""
-        stream = {f"stream.{name}": tensor for name, tensor in self._stream.state.tensors().items()}
-        seconds = torch.tensor(list(self._span.seconds), dtype=torch.float64)
-        return {**stream, "span.seconds": seconds, **_packed("waiting", self._waiting)}
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` gave."""
-        state = self._stream.state
-        own = {name: tensors[f"stream.{name}"].to(tensor.device) for name, tensor in state.tensors().items()}
-        self._stream.state = state.replaced(own)
-        self._span.seconds.extend(tensors["span.seconds"].tolist())
-        self._waiting = _unpacked("waiting", tensors)
-
 
 class WindowRows:
     """A row for each window of T frames, and a last one that ends with the stretch, so that no frame is left out.
@@ -179,7 +155,6 @@ class WindowRows:
         self._recognizer = recognizer
         self._frames = recognizer.num_frames
         self._hop = max(1, self._frames // 2) if hop is None else hop
-        self.settings = {"span": None, "hop": self._hop, "windows": True}
         self._together = together
         self._window: deque[Taken] = deque(maxlen=self._frames)
         self._fresh, self._unseen = True, 0  # no window of this stretch yet; frames that lie in none
@@ -204,18 +179,6 @@ class WindowRows:
             self._cut()
         return self._scored()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The window, those that wait, and where in the stretch it is."""
-        counts = torch.tensor([int(self._fresh), self._unseen])
-        return {"counts": counts, **_packed("window", self._window), **_packed("waiting", self._waiting)}
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from what `tensors` gave."""
-        fresh, self._unseen = tensors["counts"].tolist()
-        self._fresh = bool(fresh)
-        self._window = deque(_unpacked("window", tensors), maxlen=self._frames)
-        self._waiting = _unpacked("waiting", tensors, Window)
-
     def _cut(self) -> None:
         window = [*self._window, *[self._window[-1]] * (self._frames - len(self._window))]
         reach = window[0].second, window[-1].second
@@ -233,17 +196,3 @@ class WindowRows:
         with torch.inference_mode():
             scores = self._recognizer.model(clips).double().softmax(1).cpu().numpy()[: len(waiting)]
         return [Row(window.reach, row, window.begins) for window, row in zip(waiting, checked(scores), strict=True)]
-
-
-def _packed(name: str, items: Sequence[Taken | Window]) -> dict[str, Tensor]:
-    seconds, pictures, begins = zip(*items) if items else ((), (), ())
-    return {
-        f"{name}.seconds": torch.tensor(seconds, dtype=torch.float64),
-        f"{name}.begins": torch.tensor(begins, dtype=torch.bool),
-        f"{name}.pictures": torch.stack(pictures) if items else torch.zeros(0),
-    }
-
-
-def _unpacked(name: str, tensors: Mapping[str, Tensor], kind: type[Taken] | type[Window] = Taken) -> list[Any]:
-    seconds, begins = tensors[f"{name}.seconds"].tolist(), tensors[f"{name}.begins"].tolist()
-    return [kind(*each) for each in zip(seconds, tensors[f"{name}.pictures"], begins, strict=True)]

@@ -29,20 +29,16 @@ class Strip:
 
 
 class StripMaker:
-    """Keeps some of the pictures that it is shown; once there are too many, every second one, twice as far apart.
+    """Keeps some of the pictures that it is shown; once there are too many, every second one, twice as far apart."""
 
-    Args:
-        kept: an earlier strip to go on from, and the seconds between its pictures.
-    """
-
-    def __init__(self, kept: tuple[Strip, float] | None = None):
-        strip, self.apart = kept or (None, 0.0)
-        self._seconds: list[float] = [] if strip is None else strip.seconds.tolist()
-        self._pictures: list[np.ndarray] = [] if strip is None else list(strip.pictures)
+    def __init__(self):
+        self._apart = 0.0
+        self._seconds: list[float] = []
+        self._pictures: list[np.ndarray] = []
 
     def feed(self, second: float, picture: np.ndarray) -> None:
         """Look at the picture (H, W, 3) uint8 at a second; one of another shape than the first lies on black."""
-        if self._seconds and 0 <= second - self._seconds[-1] < self.apart:
+        if self._seconds and 0 <= second - self._seconds[-1] < self._apart:
             return
         height, width = picture.shape[:2]
         scale = min(1.0, _BOX[0] / width, _BOX[1] / height)
@@ -54,7 +50,7 @@ class StripMaker:
         self._pictures.append(np.asarray(image))
         if len(self._seconds) > _MOST:
             self._seconds, self._pictures = self._seconds[::2], self._pictures[::2]
-            self.apart = 2 * self.apart or (self._seconds[-1] - self._seconds[0]) / (len(self._seconds) - 1) * 0.99
+            self._apart = 2 * self._apart or (self._seconds[-1] - self._seconds[0]) / (len(self._seconds) - 1) * 0.99
 
     @property
     def strip(self) -> Strip:

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from os import PathLike, fspath
 from threading import Event as Flag
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from teinet.data.transforms import test_crops
-from teinet.data.video.play import Condition, Place, play, promised_length
+from teinet.data.video.play import Condition, play, promised_length
 from teinet.detection.events import Event, Events, Rules
 from teinet.detection.pace import Pace, spacing_for
-from teinet.detection.partial import Kept, Partial, print_of, print_of_file
-from teinet.detection.rows import Rows, Taken, rows_of
+from teinet.detection.rows import Row, Rows, Taken, rows_of
 from teinet.detection.strip import Strip, StripMaker
-from teinet.detection.table import Table
 from teinet.errors import Interrupted
-from teinet.utils.clock import clock
 
 if TYPE_CHECKING:
     from teinet.recognition.recognizer import Recognizer
-
-log = logging.getLogger("teinet")
 
 _MISSED = 0.5  # seconds, or
 _MISSED_SHARE = 0.01  # of its stated length, by which a recording may end early without a word
@@ -113,7 +105,6 @@ def timeline(
     hop: int | None = None,
     windows: bool = False,
     strip: bool = False,
-    partial: str | PathLike | None = None,
     stop: Flag | None = None,
     progress: Callable[[float], object] | None = None,
     threads: int | Literal["auto"] = "auto",
@@ -132,68 +123,43 @@ def timeline(
         hop: windows: frames from one to the next, 1 to T; None takes half of T.
         windows: whether a causal network looks at windows too.
         strip: whether to keep small pictures too.
-        partial: a file that keeps what was found so far, written every ten seconds or so and at the end. The same call
-            goes on from it, and gives what an undisturbed one gives; where the video has changed since it begins anew.
-            Rules may differ. Remove it when the answer is safe.
-        stop: once it is set, what was found is kept, and `Interrupted` raised.
-        progress: is called with the second reached, for each frame, also for those that are passed over on the way
-            back to where it goes on.
+        stop: once it is set, `Interrupted` is raised.
+        progress: is called with the second reached, for each frame.
         threads: of the decoder.
 
     Raises:
-        ConfigError: a value out of its range or without a meaning for this network, no spacing that is known, or a
-            `partial` of another recogniser or of other settings.
+        ConfigError: a value out of its range or without a meaning for this network, or no spacing that is
+            known.
         VideoError: a file that cannot be read.
         Interrupted: `stop` was set.
-        OSError: `partial` cannot be written.
     """
     spacing = spacing_for(recognizer, spacing)
     rules = (rules or Rules()).filled(recognizer.nothing)
     Events(recognizer.class_names, rules)  # finds a label that does not exist before all the work
     rows = rows_of(recognizer, span=span, hop=hop, windows=windows)
     work = _Work(recognizer, spacing, rows, strip)
-    keeper = None
-    if partial is not None:
-        settings = {"spacing": spacing, **rows.settings, "pictures": strip}
-        keeper = Partial(partial, recognizer=print_of(recognizer), video=print_of_file(video), settings=settings)
-        kept = keeper.load()
-        if kept is not None:
-            work.restore(kept)
-            if not work.done:
-                log.info("%s: goes on at %s", fspath(video), clock(work.second))
 
     def wanted(second: float) -> bool:
         if progress is not None:
             progress(second)
         return work.wants(second)
 
-    def passed(second: float) -> None:
-        if progress is not None:
-            progress(second)
+    for second, picture in play(video, wanted, condition=work.condition, threads=threads):
+        work.take(second, picture)
         if stop is not None and stop.is_set():
-            raise Interrupted(f"{fspath(video)}: stopped on the way back to {work.second:.1f} s")
-
-    if not work.done:
-        frames = play(video, wanted, after=work.place, passed=passed, condition=work.condition, threads=threads)
-        for second, picture in frames:
-            work.take(second, picture)
-            stopped = stop is not None and stop.is_set()
-            if keeper is not None and (stopped or keeper.due):
-                keeper.save(*work.kept())
-            if stopped:
-                raise Interrupted(f"{fspath(video)}: stopped at {second:.1f} s")
-        work.finish()
-        if keeper is not None:
-            keeper.save(*work.kept())
-    found = work.found
+            raise Interrupted(f"{fspath(video)}: stopped at {second:.1f} s")
+    work.finish()
+    reaches = np.array([row.reach for row in work.found], dtype=np.float64).reshape(-1, 2)
+    scores = np.array([row.scores for row in work.found], dtype=np.float32).reshape(-1, len(recognizer.class_names))
+    begins = np.array([row.begins for row in work.found], dtype=bool)
     return Timeline(
         path=fspath(video),
         class_names=recognizer.class_names,
-        reaches=found.reaches,
-        scores=found.scores,
-        events=events_of(found.reaches, found.scores, found.begins, recognizer.class_names, rules),
+        reaches=reaches,
+        scores=scores,
+        events=events_of(reaches, scores, begins, recognizer.class_names, rules),
         spacing=spacing,
-        begins=found.begins,
+        begins=begins,
         restarts=work.pace.restarts,
         resizes=work.resizes,
         broken=work.condition.broken,
@@ -231,32 +197,26 @@ def _missed(stated: float | None, work: _Work) -> float | None:
 
 
 class _Work:
-    """A recording that is being looked through: all that going on with it needs."""
+    """A recording that is being looked through."""
 
     def __init__(self, recognizer: Recognizer, spacing: float, rows: Rows, strip: bool):
         self.pace = Pace(spacing)
         self.rows = rows
         self.strip = StripMaker() if strip else None
-        self.found = Table(len(recognizer.class_names))
+        self.found: list[Row] = []
         self.condition = Condition()
         self.resizes = 0
-        self.done = False
         self.second = 0.0  # of the last frame, taken or not
         self.ordered = True
         self._recognizer = recognizer
-        self._frames = 0
+        self._first = True
         self._size: tuple[int, int] | None = None
         self._verdict = "restart"
 
-    @property
-    def place(self) -> Place | None:
-        """Where to go on playing; None for the beginning."""
-        return None if self._size is None else Place(self._frames, self.second, self.ordered)
-
     def wants(self, second: float) -> bool:
         """Judge the next frame."""
-        self.ordered = self.ordered and (not self._frames or second > self.second)
-        self._frames, self.second = self._frames + 1, second
+        self.ordered = self.ordered and (self._first or second > self.second)
+        self._first, self.second = False, second
         self._verdict = self.pace.judge(second)
         return self._verdict != "skip"
 
@@ -270,42 +230,11 @@ class _Work:
         if self.strip is not None:
             self.strip.feed(second, picture)
         cut = test_crops(torch.from_numpy(picture)[None], self._recognizer.preprocessing)[0, 0]
-        self.found.add(self.rows.feed(Taken(second, cut, begins)))
+        self._add(self.rows.feed(Taken(second, cut, begins)))
 
     def finish(self) -> None:
         """The recording has ended."""
-        self.found.add(self.rows.finish())
-        self.done = True
+        self._add(self.rows.finish())
 
-    def kept(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and JSON values from which `restore` goes on; the rows found are not copied."""
-        found = {"reaches": self.found.reaches, "scores": self.found.scores, "begins": self.found.begins}
-        tensors = {name: torch.from_numpy(array) for name, array in found.items()}
-        facts: dict[str, Any] = {"done": self.done, "pace": json.dumps(asdict(self.pace))}
-        facts |= {"condition": asdict(self.condition), "resizes": self.resizes, "size": self._size}
-        facts |= {"place": None if self.place is None else asdict(self.place)}
-        if self.strip is not None:
-            strip, facts["apart"] = self.strip.strip, self.strip.apart
-            tensors["strip.seconds"] = torch.from_numpy(strip.seconds)
-            tensors["strip.pictures"] = torch.from_numpy(strip.pictures)
-        if not self.done:
-            tensors |= {f"rows.{name}": tensor for name, tensor in self.rows.tensors().items()}
-        return tensors, facts
-
-    def restore(self, kept: Kept) -> None:
-        """Go on from what `kept` gave."""
-        tensors, facts = kept
-        arrays = [tensors[name].numpy() for name in ("reaches", "scores", "begins")]
-        self.found = Table(len(self._recognizer.class_names), arrays)
-        vars(self.pace).update(json.loads(facts["pace"]))  # also what it remembers between two frames
-        self.condition, self.resizes = Condition(**facts["condition"]), facts["resizes"]
-        place = facts["place"]
-        if place is not None:
-            self._frames, self.second, self.ordered = place["frames"], place["second"], place["ordered"]
-            self._size = tuple(facts["size"])
-        if self.strip is not None:
-            strip = Strip(tensors["strip.seconds"].numpy(), tensors["strip.pictures"].numpy())
-            self.strip = StripMaker((strip, facts["apart"]))
-        self.done = facts["done"]
-        if not self.done:
-            self.rows.restore({k.removeprefix("rows."): t for k, t in tensors.items() if k.startswith("rows.")})
+    def _add(self, rows: list[Row]) -> None:
+        self.found += [row._replace(scores=row.scores.astype(np.float32)) for row in rows]  # half the memory

@@ -9,8 +9,7 @@ import pytest
 from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.spacing import typical_spacing
-from teinet.data.video.index import decode_all
-from teinet.data.video.play import Condition, Place, play, promised_length
+from teinet.data.video.play import Condition, play, promised_length
 from teinet.data.video.reader import read_clip
 from teinet.errors import VideoError
 from tests import miniatures
@@ -79,16 +78,11 @@ def test_sound_that_lasts_longer_promises_no_pictures(ffmpeg, videos, tmp_path):
 
 
 def test_broken_packets_are_counted_once(tmp_path):
-    """The bytes of three inner packets are overwritten; going on behind them does not count them again."""
+    """The bytes of three inner packets are overwritten."""
     path = zero_packets(film(tmp_path / "film.avi", "mjpeg", {}, pixels="yuvj420p"), (10, 11, 40))
     condition = Condition()
     played = list(play(path, condition=condition, threads=1))
     assert condition.broken == 3 and len(played) == 57
-    after = Place(30, played[29][0], True)
-    for before in (0, 2):
-        rest = Condition(broken=before)
-        assert len(list(play(path, after=after, condition=rest, threads=1))) == 27
-        assert rest.broken == before + 1
 
 
 def test_pictures_keep_the_size_that_the_file_gives_them(tmp_path):
@@ -186,75 +180,3 @@ def film(path, codec: str, options: dict[str, str], length: int = 60, rate: int 
             out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
         out.mux(stream.encode())
     return path
-
-
-def goes_on(path, numbers) -> None:
-    """Playing on after some frames gives the very rest."""
-    whole = list(play(path))
-    for number in numbers:
-        second, _ = whole[number]
-        rest = list(play(path, after=Place(number + 1, second, True)))
-        assert [each[0] for each in rest] == [each[0] for each in whole[number + 1 :]]
-        assert all(np.array_equal(a[1], b[1]) for a, b in zip(rest, whole[number + 1 :], strict=True))
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith(".png")])
-def test_going_on_gives_the_rest_of_any_file(videos, name):
-    count = len(list(play(videos[name])))
-    goes_on(videos[name], sorted({0, count // 3, count // 2, count - 1}))
-
-
-@pytest.mark.parametrize(
-    ("name", "codec", "options"),
-    [
-        ("closed.mp4", "libx264", {"g": "10", "bf": "3", "x264-params": "scenecut=0"}),
-        ("open.mp4", "libx264", {"g": "10", "bf": "3", "x264-params": "open-gop=1:b-pyramid=normal:scenecut=0"}),
-        ("open.mkv", "libx264", {"g": "10", "bf": "2", "x264-params": "open-gop=1:scenecut=0"}),
-        ("refresh.mp4", "libx264", {"g": "10", "x264-params": "intra-refresh=1"}),
-        ("open.hevc.mp4", "libx265", {"x265-params": "keyint=10:min-keyint=10:open-gop=1:bframes=4:log-level=none"}),
-        ("stream.ts", "libx264", {"g": "10", "bf": "3"}),
-        ("packed.avi", "mpeg4", {"g": "10", "bf": "2"}),
-        ("vp9.webm", "libvpx-vp9", {"g": "10", "auto-alt-ref": "1", "lag-in-frames": "16", "cpu-used": "8"}),
-    ],
-)
-def test_going_on_is_exact_with_frames_out_of_order(tmp_path, name, codec, options):
-    goes_on(film(tmp_path / name, codec, options), range(0, 60, 7))
-
-
-def test_going_on_begins_at_the_keyframe_before(tmp_path, monkeypatch):
-    path = film(tmp_path / "film.mp4", "libx264", {"g": "10", "bf": "3", "x264-params": "scenecut=0"})
-    decoded = []
-
-    def counted(*args):
-        for frame in decode_all(*args):
-            decoded.append(frame.pts)
-            yield frame
-
-    monkeypatch.setattr("teinet.data.video.play.decode_all", counted)
-    assert len(list(play(path, after=Place(46, 4.5, True)))) == 14
-    assert len(decoded) == 20
-    decoded.clear()
-    assert len(list(play(path, after=Place(46, 4.5, False)))) == 14  # its times told nothing
-    assert len(decoded) == 60
-
-
-@pytest.mark.parametrize(("name", "codec"), [("film.avi", "mpeg4"), ("stream.ts", "libx264"), ("film.mp4", "libx264")])
-def test_the_way_to_a_place_is_told_and_can_be_left(tmp_path, name, codec):
-    """Files without seeking begin anew, the others at the keyframe before: frame 40 of 60, at 4 s."""
-    path = film(tmp_path / name, codec, {"g": "20", "bf": "0"})
-    second = list(play(path))[45][0]
-    way: list[float] = []
-    assert len(list(play(path, after=Place(46, second, True), passed=way.append, threads=1))) == 14
-    first = 40 if name == "film.mp4" else 0
-    assert len(way) == 46 - first and way[-1] == second
-
-    def leave(second: float) -> None:
-        raise KeyError(second)
-
-    with pytest.raises(KeyError):
-        next(play(path, after=Place(46, second, True), passed=leave, threads=1))
-
-
-def test_a_place_that_no_frame_had_is_counted_from_the_start(tmp_path):
-    path = film(tmp_path / "film.mp4", "libx264", {"g": "10"})
-    assert [round(second, 3) for second, _ in play(path, after=Place(57, 4.51, True))] == [5.7, 5.8, 5.9]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,17 +13,14 @@ from teinet.cli.rules import add_rules, read_rules
 from teinet.cli.text import printable
 from teinet.cli.timeline.forms import FORMS, check_place, is_one_file, write_scores, write_subtitles, writer
 from teinet.cli.timeline.output import Output, partial_folder
-from teinet.cli.timeline.progress import Progress, shown
+from teinet.cli.timeline.progress import shown
 from teinet.cli.truth import Truth, add_truth
 from teinet.errors import ConfigError, Interrupted, VideoError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from threading import Event as Flag
 
-    from teinet.detection.look import Look
     from teinet.detection.timeline import Timeline
-    from teinet.recognition import Recognizer
 
 _SUBTITLES = (".vtt",)
 _SCORES = (".npz", ".csv")
@@ -89,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
         TeinetError: unusable weights or arguments, before any video is looked at.
     """
     from teinet.cli.timeline.pages import Pages
-    from teinet.detection.look import Look
+    from teinet.detection.look import Look, look_through
+    from teinet.detection.pace import spacing_for
+    from teinet.detection.result_cache import ResultCache
     from teinet.detection.rows import check_rows
     from teinet.recognition import Recognizer
     from teinet.recognition.files import find_videos
@@ -140,10 +138,15 @@ def run(args: argparse.Namespace) -> int:
         hop=args.hop,
         windows=args.windows,
         strip=pages is not None,
-        partials=partial_folder(args.output or args.page),
     )
-    if args.anew:
-        _forget(look, videos)
+    folder = partial_folder(args.output or args.page)
+    cache = None
+    if folder is not None:
+        settings = {"spacing": spacing_for(recognizer, args.every), "span": args.span, "hop": args.hop}
+        settings |= {"windows": args.windows, "pictures": pages is not None, "optimize": args.optimize}
+        cache = ResultCache(folder, recognizer, settings)
+        if args.anew:
+            cache.clear(videos)
     if pages is not None:
         takers.append(pages.take)
     if truth is not None:
@@ -151,7 +154,10 @@ def run(args: argparse.Namespace) -> int:
     done, failed = 0, bool(problems)
     try:
         with stop_on_signal() as stop, shown(videos) as progress, writer(form, output, truth) as write:
-            for number, answer in _answers(args, look, recognizer, videos, stop, progress):
+            answers = look_through(
+                look, recognizer, videos, jobs=args.jobs, cache=cache, stop=stop, reached=progress.reached
+            )
+            for number, answer in answers:
                 progress.ended(number)
                 if isinstance(answer, VideoError):
                     failed = True
@@ -168,27 +174,12 @@ def run(args: argparse.Namespace) -> int:
     except Interrupted:
         where = "written" if output.growing is None else f"in {output.growing}"
         events = f"; their events are {where}" if done else ""
-        on = "; the same command goes on from here" if look.partials is not None else ""
+        on = "; the same command goes on with the others" if cache is not None else ""
         print(printable(f"stopped after {done} of {len(videos)} videos{events}{on}"), file=sys.stderr)
         return 130
-    _forget(look, videos)
+    if cache is not None:
+        cache.clear(videos)
     return int(failed)
-
-
-def _answers(
-    args: argparse.Namespace,
-    look: Look,
-    recognizer: Recognizer,
-    videos: Sequence[Path],
-    stop: Flag,
-    progress: Progress,
-):
-    from teinet.detection.look import beside_each_other, one_by_one
-
-    jobs = min(args.jobs, len(videos))
-    if jobs > 1:
-        return beside_each_other(look, videos, jobs, stop, progress.reached)
-    return one_by_one(look, look.made_faster(recognizer), videos, stop, progress.reached)
 
 
 def _form(args: argparse.Namespace) -> str:
@@ -197,16 +188,6 @@ def _form(args: argparse.Namespace) -> str:
         raise ConfigError(f"--json and --format {args.format} ask for two forms: take one")
     suffix = Path(args.output or "").suffix.lower().removeprefix(".")
     return asked.pop() if asked else suffix if suffix in FORMS else "table"
-
-
-def _forget(look: Look, videos: Sequence[Path]) -> None:
-    """Remove what was kept of these videos; what others left in the folder stays."""
-    if look.partials is None:
-        return
-    for video in videos:
-        look.partial(video).unlink(missing_ok=True)
-    with suppress(OSError):  # there is none, or it holds something else
-        look.partials.rmdir()
 
 
 def _each_to(
