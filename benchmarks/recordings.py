@@ -42,7 +42,7 @@ from teinet.detection.timeline import events_of
 from teinet.errors import TeinetError
 from teinet.evaluation.segments import Detection, SegmentReport, detections, measure
 from teinet.evaluation.session import digest
-from teinet.models.checkpoint import weights_file
+from teinet.models.header import weights_file
 from teinet.models.insertion import is_causal
 
 RESULTS = Path(__file__).parent / "results"

@@ -29,7 +29,7 @@ _HOME = {
     "VideoReader": "teinet.data.video.reader",
     "create_model": "teinet.models.factory",
     "insert_temporal": "teinet.models.insertion",
-    "list_models": "teinet.models.factory",
+    "list_models": "teinet.models.names",
     "set_num_frames": "teinet.models.insertion",
 }
 

@@ -39,6 +39,17 @@ def test_help_comes_within_a_second():
     assert min(took) < 1
 
 
+def test_what_needs_no_network_does_not_wait_for_torch(tmp_path):
+    code = (
+        "import sys; from teinet.cli.main import main; "
+        "assert main(['models']) == 0 and main(['predict', 'clip.mp4']) == 2; "
+        "assert not {'torch', 'timm', 'av', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "--weights motion_pairs" in done.stderr and "teinet_resnet50\n" in done.stdout
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name, capsys):
     try:

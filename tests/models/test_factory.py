@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from argparse import Namespace
+from fnmatch import fnmatch
+from functools import partial
 
 import pytest
 import timm
@@ -14,6 +16,7 @@ from safetensors.torch import save_file
 from teinet.errors import CheckpointError, ConfigError
 from teinet.layers import MEM, SE, SETIM, TEI, TIM, TSM
 from teinet.models import create_model, list_models
+from teinet.models.names import TIMM_MODULES, WITHOUT_BRANCH
 
 NET = "resnet10t"
 
@@ -189,6 +192,11 @@ def test_the_list_follows_the_rule():
     assert not [name for name in names if "vgg" in name or "vit_" in name.replace("repvit_", "")]
     assert set(list_models("teinet_*resnet50")) >= {"teinet_resnet50", "teinet_seresnet50"}
     assert list_models("nothing*") == []
+
+
+def test_the_list_is_timms_own():
+    listed = [name for module in TIMM_MODULES for name in timm.list_models(module=module)]
+    assert list_models("tsn_*") == [f"tsn_{n}" for n in listed if not any(map(partial(fnmatch, n), WITHOUT_BRANCH))]
 
 
 @pytest.mark.parametrize("name", list_models("tim_*")[::29])

@@ -12,9 +12,9 @@ from safetensors import safe_open
 
 import teinet
 from teinet.cli.main import main
-from teinet.models import checkpoint
-from teinet.models.checkpoint import load_weights, read_header, save_weights
-from teinet.models.shipped import list_shipped
+from teinet.models import header
+from teinet.models.checkpoint import load_weights, save_weights
+from teinet.models.header import list_pretrained, read_header
 from tests import miniatures
 
 CARDS = Path(__file__).parents[2] / "benchmarks" / "evidence" / "cards"
@@ -25,13 +25,13 @@ CARD = {"title": "waving or not", "figures": "80 % of 40 clips", "data": "drawn"
 def weights(tmp_path, monkeypatch):
     """A folder with one shipped recogniser, `waves`; and its network."""
     folder = tmp_path / "weights"
-    monkeypatch.setattr(checkpoint, "SHIPPED", folder)
+    monkeypatch.setattr(header, "PRETRAINED", folder)
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     model = teinet.create_model("teinet_test_resnet", num_classes=2, num_frames=4, pretrained=False)
-    header = {"class_names": ["wave", "other"], "licence": "MIT", "card": CARD, "preprocessing": {"size": 32}}
-    header["preprocessing"] |= {"short_side": 32, **{k: list(v) for k, v in list(model.data_config.items())[:2]}}
-    save_weights(folder / "waves.safetensors", model, header, dtype=torch.float16)
+    facts = {"class_names": ["wave", "other"], "licence": "MIT", "card": CARD, "preprocessing": {"size": 32}}
+    facts["preprocessing"] |= {"short_side": 32, **{k: list(v) for k, v in list(model.data_config.items())[:2]}}
+    save_weights(folder / "waves.safetensors", model, facts, dtype=torch.float16)
     return model
 
 
@@ -67,7 +67,7 @@ def test_watching_with_the_two_sided_form_names_the_causal_ones_that_ship(weight
     said = capsys.readouterr().err
     assert "Train a causal one" in said and "comes with the library" not in said
     model = teinet.create_model("teinet_test_resnet", num_classes=2, num_frames=4, pretrained=False, causal=True)
-    save_weights(checkpoint.SHIPPED / "waves_causal.safetensors", model, {"class_names": ["wave", "other"]})
+    save_weights(header.PRETRAINED / "waves_causal.safetensors", model, {"class_names": ["wave", "other"]})
     assert main(["watch", "waves", str(clip)]) == 2
     assert "comes with the library (waves_causal)" in capsys.readouterr().err
 
@@ -79,7 +79,7 @@ def test_weights_without_videos_are_told_apart_from_a_video(weights, capsys):
 
 def test_half_precision_halves_the_file_and_computes_in_full(weights, tmp_path):
     save_weights(tmp_path / "full.safetensors", weights, {"class_names": ["wave", "other"]})
-    half, full = checkpoint.SHIPPED / "waves.safetensors", tmp_path / "full.safetensors"
+    half, full = header.PRETRAINED / "waves.safetensors", tmp_path / "full.safetensors"
     assert half.stat().st_size < 0.55 * full.stat().st_size
     model, _ = load_weights(half)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
@@ -90,7 +90,7 @@ def test_half_precision_halves_the_file_and_computes_in_full(weights, tmp_path):
 
 
 def test_the_header_is_read_without_the_tensors(weights):
-    assert [each.name for each in list_shipped()] == ["waves"]
+    assert [each.name for each in list_pretrained()] == ["waves"]
     assert read_header("waves")["card"] == CARD
 
 
@@ -100,7 +100,7 @@ def test_a_file_without_a_card_has_an_empty_one(weights, tmp_path):
 
 
 def test_what_truly_ships_is_small_half_precision_and_says_what_it_is_for():
-    shipped = list_shipped()
+    shipped = list_pretrained()
     assert shipped
     assert sum(each.path.stat().st_size for each in shipped) < 30e6
     for each in shipped:

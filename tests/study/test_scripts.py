@@ -15,7 +15,8 @@ import yaml
 
 import teinet
 from teinet.data.lists.splits import DataConfig, load_splits
-from teinet.models.checkpoint import LAST, load_weights, save_weights
+from teinet.models.checkpoint import load_weights, save_weights
+from teinet.models.header import LAST
 from teinet.study.plan import Study
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "evidence"

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the names that match; returns 0, or 1 when none does."""
-    from teinet import list_models
+    from teinet.models.names import list_models
 
     names = list_models(args.filter)
     print(json.dumps(names, indent=2) if args.json else "\n".join(names))

@@ -17,7 +17,7 @@ from teinet.cli.text import printable
 from teinet.errors import ConfigError
 
 if TYPE_CHECKING:
-    from teinet.models.shipped import Shipped
+    from teinet.models.header import Pretrained
     from teinet.recognition import Prediction
 
 CSV_COLUMNS = ("path", "rank", "label", "score", "num_frames", "start", "end", "error")
@@ -62,11 +62,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TeinetError: unusable weights or arguments, before any video is looked at.
     """
+    weights, words = _weights(args)  # before torch is imported: that there are none is said at once
     from teinet.recognition import Recognizer
     from teinet.recognition.files import find_videos
 
     problems: list[str] = []
-    weights, words = _weights(args)
     videos = find_videos(words, problems)
     if args.output:
         check_output(args.output, [*videos, weights])
@@ -102,28 +102,27 @@ def _weights(args: argparse.Namespace) -> tuple[str, list[str]]:
     Raises:
         ConfigError: no weights were named, or no video.
     """
-    from teinet.models.checkpoint import LAST, shipped_file
-    from teinet.models.shipped import list_shipped
+    from teinet.models.header import LAST, list_pretrained, pretrained_file
 
     if args.weights is not None:
         return args.weights, args.words
     first, videos = args.words[0], args.words[1:]
     path = Path(first)
-    if path.suffix == ".safetensors" or (path / LAST).is_file() or (not path.exists() and shipped_file(first)):
+    if path.suffix == ".safetensors" or (path / LAST).is_file() or (not path.exists() and pretrained_file(first)):
         if not videos:
             raise ConfigError(f"{first} are weights; name the videos behind them")
         return first, videos
     if videos and not path.is_file():  # loading says what is wrong with it
         return first, videos
-    shipped = list_shipped()
-    _print_shipped(shipped)
+    pretrained = list_pretrained()
+    _print_pretrained(pretrained)
     raise ConfigError(
         "no weights named; put a run's folder or a .safetensors file before the videos"
-        + (", or take one of the recognisers above" if shipped else "")
+        + (", or take one of the recognisers above" if pretrained else "")
     )
 
 
-def _print_shipped(shipped: Sequence[Shipped]) -> None:
+def _print_pretrained(pretrained: Sequence[Pretrained]) -> None:
     """What comes with the library, for eyes: name, what it tells apart, how well, and what it is not for."""
     from rich.console import Console
     from rich.table import Table
@@ -137,9 +136,9 @@ def _print_shipped(shipped: Sequence[Shipped]) -> None:
     )
     table.add_column(no_wrap=True)
     table.add_column()
-    for each in shipped:
+    for each in pretrained:
         table.add_row(f"--weights {each.name}", each.summary)
-    if shipped:
+    if pretrained:
         Console(stderr=True, highlight=False, markup=False).print(table)
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.data.motion_pairs import MotionPairs, draw
 from teinet.evaluation.scores import percent
-from teinet.models.checkpoint import shipped_file
+from teinet.models.header import pretrained_file
 from teinet.recognition import Prediction, Recognizer
 
 WEIGHTS = "motion_pairs"
@@ -25,7 +25,7 @@ class FirstLook:
     """The answers to clips that no training saw, one of each class.
 
     Args:
-        card: what the recogniser says of itself; see `models.shipped`.
+        card: what the recogniser says of itself; see `models.header`.
         labels: the clips' true classes.
         predictions: its answers, in the same order.
         seconds: reading and recognising all of them took.
@@ -44,7 +44,7 @@ class FirstLook:
 
 def first_look(folder: Path, console: Console) -> FirstLook | None:
     """Draw a clip of each class into `folder`, recognise all, and print some; None where the weights do not ship."""
-    if shipped_file(WEIGHTS) is None:
+    if pretrained_file(WEIGHTS) is None:
         return None
     console.print(f"[bold]1  A recogniser that comes with the library[/bold]: --weights {WEIGHTS}", soft_wrap=True)
     clips = load_splits(DataConfig(path=str(draw(folder, CLIPS) / "clips.csv")))["test"]

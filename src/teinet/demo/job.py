@@ -20,7 +20,7 @@ from teinet.errors import ConfigError
 from teinet.evaluation.evaluate import evaluate
 from teinet.evaluation.progress import TestProgress
 from teinet.evaluation.scores import Scores
-from teinet.models.checkpoint import LAST
+from teinet.models.header import LAST
 from teinet.recognition import Prediction, Recognizer
 from teinet.training.folder import is_run_of
 from teinet.training.recipe import ClipConfig, ModelConfig, OptimConfig, Recipe, RunConfig

@@ -22,8 +22,8 @@ from teinet.detection.notice import Notice
 from teinet.detection.pace import Pace, spacing_for
 from teinet.detection.rows import Row, Span, Taken, WindowRows
 from teinet.errors import ConfigError
+from teinet.models.header import list_pretrained
 from teinet.models.insertion import is_causal
-from teinet.models.shipped import list_shipped
 from teinet.recognition.stream import StateType, Stream
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Watch:
         if not stall > 0:
             raise ConfigError(f"stall must be a time above 0 s, got {stall:g}")
         if not (windows or is_causal(recognizer.model)):
-            shipped = [each.name for each in list_shipped() if each.header["architecture"].get("causal")]
+            shipped = [each.name for each in list_pretrained() if each.header["architecture"].get("causal")]
             raise ConfigError(
                 "this network looks at the frame after each frame, so it cannot go on frame by frame. Train a causal "
                 "one (teinet train ... --model.causal true), "

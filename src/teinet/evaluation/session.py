@@ -26,8 +26,8 @@ from teinet.evaluation.files import SCORES
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.published import Measured, Published
 from teinet.evaluation.scores import Scores
-from teinet.models.checkpoint import weights_file
 from teinet.models.cost import multiply_adds, parameters
+from teinet.models.header import weights_file
 from teinet.models.optimized import Engine
 from teinet.recognition.recognizer import Recognizer
 

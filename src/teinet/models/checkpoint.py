@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +16,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 from teinet import __version__
-from teinet.errors import CheckpointError, ConfigError, nearest
+from teinet.errors import CheckpointError, ConfigError
 from teinet.models.causal import kernels_laid_anew
 from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model
+from teinet.models.header import DEFAULTS, FORMAT, KEY, not_whole, read_header, weights_file, wrong_values
 from teinet.models.weights import load_fitting
 from teinet.utils.files import replacing
 
 log = logging.getLogger("teinet")
 
-FORMAT = 1
-SHIPPED = Path(__file__).parents[1] / "weights"  # recognisers that come with the library; see `models.shipped`
-LAST = "last.safetensors"  # what a training run calls its last weights
-_KEY = "teinet"
-_DEFAULTS: dict[str, Any] = {
-    "class_names": [],
-    "preprocessing": {},
-    "sampling": {},
-    "spacing": None,
-    "recipe": {},
-    "scores": {},
-    "licence": "",
-    "nothing": [],
-    "card": {},
-    "version": "",
-}
 _NOT_FROM_A_FILE = ("pretrained", "backbone_weights")  # a header must not make us fetch or open anything else
 
 
@@ -73,7 +56,7 @@ def save_weights(
     architecture = model.config or (header or {}).get("architecture")  # its T may have been changed since it was loaded
     if not architecture:
         raise ConfigError("a network that create_model did not build needs header['architecture'] to be saved.")
-    full = {**_DEFAULTS, **(header or {}), "format": FORMAT, "architecture": architecture, "version": __version__}
+    full = {**DEFAULTS, **(header or {}), "format": FORMAT, "architecture": architecture, "version": __version__}
     names = full["class_names"]
     if names and len(names) != model.num_classes:
         raise ConfigError(f"{len(names)} class names for a network of {model.num_classes} classes.")
@@ -81,7 +64,7 @@ def save_weights(
         text = json.dumps(full)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the header of {path} cannot be written as JSON: {error}.") from error
-    if wrong := next(_wrong_values(json.loads(text)), None):
+    if wrong := next(wrong_values(json.loads(text)), None):
         raise ConfigError(f"the header of {path} would not load again: {wrong}.")
     tensors = {
         key: value.detach().cpu().to(dtype if value.is_floating_point() else None).contiguous()
@@ -89,7 +72,7 @@ def save_weights(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
-        part.write_bytes(save(tensors, metadata={_KEY: text}))
+        part.write_bytes(save(tensors, metadata={KEY: text}))
 
 
 def load_weights(path: str | Path) -> tuple[VideoClassifier, dict[str, Any]]:
@@ -158,122 +141,12 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
     return header
 
 
-def weights_file(path: str | Path) -> Path:
-    """The recogniser file that `path` names: itself, the last weights of a run's folder, or a shipped recogniser.
-
-    Args:
-        path: a file, which need not exist, a folder, or a name of `models.shipped`; what exists goes before a name.
-
-    Raises:
-        CheckpointError: a folder that holds none.
-    """
-    path = Path(path)
-    if not path.exists():
-        return shipped_file(path) or path
-    if not path.is_dir():
-        return path
-    if not (path / LAST).is_file():
-        runs = sorted(file.parent for file in path.glob(f"*/{LAST}"))
-        hint = f" It holds {len(runs)} runs, such as {runs[0]}." if runs else ""
-        raise CheckpointError(f"{path} holds no {LAST}; name a training run's folder or a .safetensors file.{hint}")
-    return path / LAST
-
-
-def shipped_file(name: str | Path) -> Path | None:
-    """The file of the recogniser of this name that comes with the library; None where there is none."""
-    path = SHIPPED / f"{name}.safetensors"
-    return path if Path(name).name == str(name) and path.is_file() else None
-
-
 def read_recogniser(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header and tensors of a recogniser's file, with every key of the header present.
-
-    Args:
-        path: the file, a run's folder, or a shipped recogniser's name.
-
-    Raises:
-        CheckpointError: it is none, is cut off, of a newer format, or has a damaged header.
-    """
+    """Return header and tensors of a recognizer's file, with every key of the header present; see `read_header`."""
     path = weights_file(path)
-    with _opened(path) as file:
-        header = _header(path, file.metadata() or {})
-        return header, {key: file.get_tensor(key) for key in file.keys()}
-
-
-def read_header(path: str | Path) -> dict[str, Any]:
-    """A recogniser's header alone, without its tensors; see `read_recogniser`."""
-    path = weights_file(path)
-    with _opened(path) as file:
-        return _header(path, file.metadata() or {})
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        shipped = nearest(str(path), (file.stem for file in SHIPPED.glob("*.safetensors")))
-        raise CheckpointError(f"{path}: no such file.{shipped}")
+    header = read_header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            yield file
+            return header, {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{path}: not a safetensors file, or cut off ({error}). Copy it again, or export it again from its run."
-        ) from error
-
-
-def _header(path: Path, metadata: dict[str, str]) -> dict[str, Any]:
-    if _KEY not in metadata:
-        raise CheckpointError(
-            f"{path}: plain weights without teinet's header. If they are a backbone's, give them as backbone_weights."
-        )
-    try:
-        header = json.loads(metadata[_KEY])
-        version, name = header["format"], header["architecture"]["name"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: teinet's header is damaged ({error!r}). Export the file again.") from error
-    if not isinstance(version, int) or version > FORMAT:
-        raise CheckpointError(
-            f"{path}: written in format {version} by a newer teinet; this one reads up to {FORMAT}. Upgrade teinet."
-        )
-    log.debug("%s: %s, format %s", path, name, version)
-    header = {**_DEFAULTS, **header}
-    if wrong := next(_wrong_values(header), None):
-        raise CheckpointError(f"{path}: teinet's header is damaged ({wrong}). Export the file again.")
-    return header
-
-
-# What a header's values must be; other keys are free.
-_PARTS = {"architecture": dict, "class_names": list, "preprocessing": dict, "sampling": dict, "recipe": dict}
-_PARTS |= {"scores": dict, "licence": str, "nothing": list, "card": dict, "version": str}
-_VALUES: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "architecture": {"name": str, "num_classes": int, "num_frames": int, "dropout": (int, float), "stages": list},
-    "preprocessing": {"size": (int, list), "short_side": int, "interpolation": str, "mean": list, "std": list},
-    "sampling": {"num_frames": int, "strategy": str, "window": int},
-    "recipe": {"data": dict},
-}
-
-
-def _wrong_values(header: dict[str, Any]) -> Iterator[str]:
-    """What in a header is of another type than it must be, in words."""
-    for part, kind in _PARTS.items():
-        if not isinstance(header[part], kind):
-            yield f"{part} is {_short(header[part])}"
-            return
-    for part, kinds in _VALUES.items():
-        for key, kind in kinds.items():
-            value = header[part].get(key)
-            if key in header[part] and (not isinstance(value, kind) or isinstance(value, bool)):
-                yield f"{part}.{key} is {_short(value)}"
-    if not isinstance(header["spacing"], (int, float, type(None))) or header["spacing"] is False:
-        yield f"spacing is {_short(header['spacing'])}"
-    if any(not isinstance(name, str) for name in header["class_names"]):
-        yield f"class_names holds {_short(next(n for n in header['class_names'] if not isinstance(n, str)))}"
-    for key in ("mean", "std"):
-        colours = header["preprocessing"].get(key, [])
-        if any(not isinstance(colour, (int, float)) for colour in colours):
-            yield f"preprocessing.{key} is {_short(colours)}"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+        raise not_whole(path, error) from error

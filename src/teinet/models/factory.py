@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +14,11 @@ from torch import nn
 
 from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.classifier import VideoClassifier, find_head, head_classes
-from teinet.models.families import TIMM_MODULES, WITHOUT_BRANCH
 from teinet.models.insertion import ALL_STAGES, insert_temporal
+from teinet.models.names import PREFIXES, list_models
 from teinet.models.weights import load_fitting, read_weights
 
 log = logging.getLogger("teinet")
-
-PREFIXES = {  # the longer of two that begin alike comes first
-    "teinet_": "tei",
-    "se_tim_": "se_tim",
-    "tsn_": "none",
-    "tsm_": "tsm",
-    "mem_": "mem",
-    "tim_": "tim",
-    "se_": "se",
-}
 
 
 def create_model(
@@ -122,15 +110,6 @@ def create_model(
     )
 
 
-def list_models(filter: str = "*") -> list[str]:
-    """The names that `create_model` knows, those that match `filter` with wildcards (`"teinet_*resnet*"`).
-
-    By rule, from timm's own list: every prefix before every network of the families that insertion supports.
-    tsn_ takes timm's other networks too.
-    """
-    return fnmatch.filter((prefix + name for prefix in sorted(PREFIXES) for name in _backbones()), filter)
-
-
 def split_name(name: str) -> tuple[str, str]:
     """The temporal module and timm's name in a network's name.
 
@@ -152,12 +131,6 @@ def split_name(name: str) -> tuple[str, str]:
     if not timm.is_model(backbone.partition(".")[0]):  # a tag such as .a1_in1k chooses among timm's weights
         raise ConfigError(f"timm has no network {backbone!r}.{nearest(backbone, timm.list_models())}")
     return PREFIXES[prefix], backbone
-
-
-@lru_cache(maxsize=1)
-def _backbones() -> tuple[str, ...]:
-    names = [name for module in TIMM_MODULES for name in timm.list_models(module=module)]
-    return tuple(n for n in names if not any(fnmatch.fnmatchcase(n, pattern) for pattern in WITHOUT_BRANCH))
 
 
 def _start_head(

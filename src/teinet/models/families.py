@@ -103,32 +103,6 @@ BLOCKS: dict[str, Entry] = {
     for name, entry in classes.items()
 }
 
-# timm's modules whose networks are built from the blocks above, and within them the names that are not.
-TIMM_MODULES = (
-    "byobnet",
-    "convnext",
-    "cspnet",
-    "dla",
-    "efficientnet",
-    "hardcorenas",
-    "hrnet",
-    "inception_next",
-    "mobilenetv3",
-    "nfnet",
-    "regnet",
-    "repvit",
-    "res2net",
-    "resnest",
-    "resnet",
-    "resnetv2",
-    "rexnet",
-    "senet",
-    "sknet",
-    "starnet",
-    "tresnet",
-)
-WITHOUT_BRANCH = ("lcnet_*", "mobilenetv1_*", "mobileone_*", "repvgg_*", "test_efficientnet*")
-
 
 def find_entry(block: nn.Module) -> Entry | None:
     """The table's row for a block, looked up by its class and then by its parents."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from teinet.evaluation.session import digest
-from teinet.models.checkpoint import LAST
+from teinet.models.header import LAST
 from teinet.report import files
 from teinet.report.files import NUMBER, read, typed
 from teinet.report.find import find_runs, is_test, printable, short_names, tests_in

@@ -19,7 +19,7 @@ from teinet.errors import ConfigError
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.scores import Scores
 from teinet.evaluation.session import Plan, digest, test
-from teinet.models.checkpoint import weights_file
+from teinet.models.header import weights_file
 from teinet.study.plan import Cell, Study
 from teinet.training.folder import FACTS, empty_folder
 from teinet.training.parts import precision

@@ -12,7 +12,7 @@ from teinet.data.views import Views, check_views
 from teinet.data.watch import READ_TIMEOUT
 from teinet.errors import ConfigError
 from teinet.evaluation.published import Published
-from teinet.models.checkpoint import shipped_file
+from teinet.models.header import pretrained_file
 
 REQUIRED = "REQUIRED"  # in place of a path that only the user can know
 
@@ -241,7 +241,7 @@ class Recipe:
         paths = ("path", "root", "val_path", "test_path", "labels")
         data = replace(self.data, **{name: absolute(getattr(self.data, name)) for name in paths})
         start = self.model.weights
-        shipped = start is not None and not Path(start).exists() and shipped_file(start) is not None
+        shipped = start is not None and not Path(start).exists() and pretrained_file(start) is not None
         weights = start if shipped else absolute(start)  # what comes with the library goes by its name
         model = replace(self.model, weights=weights, backbone_weights=absolute(self.model.backbone_weights))
         return replace(self, data=data, model=model)

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from teinet.errors import Interrupted
 from teinet.evaluation.hardware import ending_together, quiet
-from teinet.models.checkpoint import LAST, save_weights
+from teinet.models.checkpoint import save_weights
+from teinet.models.header import LAST
 from teinet.training.batchnorm import RecomputeBatchNorm
 from teinet.training.curves import CURVES, CurvesPicture
 from teinet.training.folder import (

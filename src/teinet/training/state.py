@@ -17,7 +17,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from teinet.errors import Interrupted, RunError
-from teinet.models.checkpoint import LAST
+from teinet.models.header import LAST
 from teinet.training.module import TrainingModule
 from teinet.utils.files import replacing
 
