@@ -32,7 +32,7 @@ test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 results-check: $(STAMP)
-	$(BIN)/python benchmarks/evidence/check.py --threads 1 --workers 0 --jobs 2
+	$(BIN)/python -m benchmarks.evidence.check --threads 1 --workers 0 --jobs 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

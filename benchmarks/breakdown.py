@@ -17,10 +17,10 @@ import torch
 from torch import nn
 from torch.profiler import profile
 
-from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.throughput import Spread
 from teinet.models.factory import create_model
 from teinet.models.insertion import temporal_modules
+from teinet.utils.machine import machine, machine_name
 from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"

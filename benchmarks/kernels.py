@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.throughput import Spread
 from teinet.kernels import available_forms, temporal_conv, use_form
+from teinet.utils.machine import machine, machine_name
 from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"

@@ -27,7 +27,6 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.throughput import Spread
 from teinet.data.motion_pairs import MotionPairs, draw_clip
 from teinet.data.transforms import Preprocessing
@@ -37,6 +36,7 @@ from teinet.detection.rows import Rows, Taken, rows_of
 from teinet.models import create_model
 from teinet.recognition import Recognizer
 from teinet.recognition.stream import Stream
+from teinet.utils.machine import machine, machine_name
 from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from teinet.benchmark.data import benchmark_loader
 from teinet.benchmark.loading import Loading
-from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.throughput import usual_workers
 from teinet.data.lists.splits import DataConfig
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.views import Views
+from teinet.utils.machine import machine, machine_name
 
 RESULTS = Path(__file__).parent / "results"
 

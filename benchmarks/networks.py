@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 
 from teinet.benchmark.contenders import Contender
-from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.networks import Cost, benchmark_networks
 from teinet.benchmark.picture import draw_costs
 from teinet.benchmark.throughput import Spread
 from teinet.kernels import available_forms
 from teinet.models.optimized import native_precision
+from teinet.utils.machine import machine, machine_name
 
 RESULTS = Path(__file__).parent / "results"
 OURS = ("tsn", "tsm", "tim", "teinet")

@@ -26,12 +26,12 @@ import av
 import numpy as np
 import torch
 
-from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.throughput import Spread
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video import index_cache
 from teinet.data.video.reader import is_video, probe, read_clip
+from teinet.utils.machine import machine, machine_name
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES = 8

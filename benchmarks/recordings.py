@@ -33,7 +33,6 @@ from rich.progress import track
 from rich.table import Table
 
 from teinet import Recognizer
-from teinet.benchmark.machine import machine
 from teinet.cli.truth import print_report
 from teinet.data.lists.annotations import Recording, read_annotations
 from teinet.detection import timeline
@@ -44,6 +43,7 @@ from teinet.evaluation.segments import Detection, SegmentReport, detections, mea
 from teinet.evaluation.session import digest
 from teinet.models.header import weights_file
 from teinet.models.insertion import is_causal
+from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
 BEGIN = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)

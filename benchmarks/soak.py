@@ -30,7 +30,6 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
-from teinet.benchmark.machine import machine, machine_name
 from teinet.data.transforms import Preprocessing
 from teinet.detection import Watch
 from teinet.detection import monitor as watching
@@ -39,6 +38,7 @@ from teinet.errors import VideoError
 from teinet.models import create_model
 from teinet.recognition import Recognizer
 from teinet.recognition.stream import Step, Stream
+from teinet.utils.machine import machine, machine_name
 from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"

@@ -1,7 +1,7 @@
 """Runs some finished cells again, compares them with what is committed: make results-check
 
 That is the smallest part, whose clips are drawn here: TSN and MEM+TIM of motion_1a, seed 0, some minutes. Any other
-part, with its data: python benchmarks/evidence/check.py STUDY ... --data-root DATA --backbone-weights FILE
+part, with its data: python -m benchmarks.evidence.check STUDY ... --data-root DATA --backbone-weights FILE
 
 For each cell: top-1 then and now, the clips that were right and are wrong now, and the other way round. Another machine
 or another version of torch rounds otherwise, and a network from scratch then learns as otherwise as with another seed
@@ -26,12 +26,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from teinet.cli.study.options import add_where, where
+from benchmarks.study.__main__ import add_where, where
+from benchmarks.study.plan import Cell, Study
+from benchmarks.study.results import read_result
+from benchmarks.study.runner import run_cells
 from teinet.data.motion_pairs import MotionPairs
 from teinet.data.motion_pairs.progress import draw_with_progress
-from teinet.study.plan import Cell, Study
-from teinet.study.results import read_result
-from teinet.study.runner import run_cells
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "evidence"

@@ -1,8 +1,8 @@
 """Chooses the recipe of each reported fold by clips of other folds (nested validation):
-python benchmarks/evidence/choose.py DATA/fights/clips.csv --studies search_fights_whole_calm search_fights_whole_gentle
-python benchmarks/evidence/choose.py DATA/utd_mhad_depth/clips.csv --column subject --fold person \\
+python -m benchmarks.evidence.choose DATA/fights/clips.csv --studies search_fights_whole_calm search_fights_whole_gentle
+python -m benchmarks.evidence.choose DATA/utd_mhad_depth/clips.csv --column subject --fold person \\
   --studies search_utd_alone search_utd_msr
-python benchmarks/evidence/choose.py DATA/msr_action3d_depth/clips.csv --column subject \\
+python -m benchmarks.evidence.choose DATA/msr_action3d_depth/clips.csv --column subject \\
   --fold person --reported standard --studies search_msr_alone search_msr_utd
 
 Each cell of the candidates left out two folds, j and k, and named their clips. For fold k the mean over networks of
@@ -21,8 +21,8 @@ from statistics import fmean
 
 import yaml
 
-from teinet.study.plan import Study
-from teinet.study.results import read_result
+from benchmarks.study.plan import Study
+from benchmarks.study.results import read_result
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "evidence"

@@ -1,4 +1,4 @@
-"""Sets once how hard motion_pairs is for motion_1a: python benchmarks/evidence/difficulty.py DATA
+"""Sets once how hard motion_pairs is for motion_1a: python -m benchmarks.evidence.difficulty DATA
 
 From the easiest level on, clips are drawn and TSM is trained with seed 100, until its top-1 on the validation clips
 lies between 55 and 75 %. No other network is looked at. Writes ../results/evidence/motion_difficulty.json, and leaves
@@ -14,13 +14,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from teinet.benchmark.machine import machine
+from benchmarks.study.plan import Cell, Study
 from teinet.data.motion_pairs import MotionPairs
 from teinet.data.motion_pairs.progress import draw_with_progress
-from teinet.study.plan import Cell, Study
 from teinet.training.folder import STATE
 from teinet.training.run import train
 from teinet.training.state import LOG, read_log
+from teinet.utils.machine import machine
 
 HERE = Path(__file__).parent
 RESULT = HERE.parent / "results" / "evidence" / "motion_difficulty.json"

@@ -1,4 +1,4 @@
-"""Writes the list of the fights that were used: python benchmarks/evidence/fights_list.py DATA/fights
+"""Writes the list of the fights that were used: python -m benchmarks.evidence.fights_list DATA/fights
 
 Which clips of the Surveillance Camera Fight Dataset those are, and which recording (`source_video`) each was cut from,
 stands in the results of the study `fights`: of each fold its test clips. DATA/fights holds the data set's folders
@@ -11,8 +11,8 @@ import argparse
 import csv
 from pathlib import Path
 
-from teinet.study.plan import Study
-from teinet.study.results import read_result
+from benchmarks.study.plan import Study
+from benchmarks.study.results import read_result
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "evidence"

@@ -21,7 +21,6 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from teinet.benchmark.machine import machine
 from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.reader import read_clip
@@ -29,6 +28,7 @@ from teinet.layers import MEM, SE
 from teinet.models import create_model
 from teinet.models.classifier import VideoClassifier
 from teinet.models.insertion import temporal_modules
+from teinet.utils.machine import machine
 
 RESULT = Path(__file__).parent.parent / "results" / "evidence" / "fresh.json"
 FRAMES, SIZE = 8, 112

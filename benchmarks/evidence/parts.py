@@ -12,7 +12,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from teinet.benchmark.machine import machine
+from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parents[1] / "results" / "weights"
 

@@ -23,11 +23,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from teinet.benchmark.machine import machine
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.views import load_views
 from teinet.models import create_model
+from teinet.utils.machine import machine
 
 RESULT = Path(__file__).parents[1] / "results" / "evidence" / "fights_probe.json"
 FRAMES = 8

@@ -1,5 +1,5 @@
 """How far rounding alone moves a cell:
-python benchmarks/evidence/rounding.py STUDY.yaml NETWORK/FOLD/SEED --data-root DATA
+python -m benchmarks.evidence.rounding STUDY.yaml NETWORK/FOLD/SEED --data-root DATA
 
 The cell is trained again, each time from weights that are moved by about a millionth of themselves: as much as another
 machine or another order of additions makes of a step. Writes ../results/evidence/rounding.json: top-1 of each beside
@@ -11,20 +11,20 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
 from rich.console import Console
 
-from teinet.benchmark.machine import machine
-from teinet.cli.study.options import add_where, where
+from benchmarks.study.__main__ import add_where, where
+from benchmarks.study.cell import run_cell
+from benchmarks.study.plan import Study
+from benchmarks.study.results import read_result
 from teinet.models.classifier import VideoClassifier
-from teinet.study.cell import run_cell
-from teinet.study.plan import Study
-from teinet.study.results import read_result
 from teinet.training import parts
+from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent.parent / "results" / "evidence"
 AMOUNT = 1e-6  # standard deviation, as a share of each weight
@@ -50,7 +50,7 @@ def main() -> None:
 
         with tempfile.TemporaryDirectory() as folder, patch.object(parts, "build_model", moved):
             here = replace(where(args), work=f"{args.work}/{time}", results=folder)
-            result = json.loads(run_cell(study, cell, **asdict(here), console=Console(stderr=True)).read_text())
+            result = json.loads(run_cell(study, cell, here, console=Console(stderr=True)).read_text())
         found.append(result["test"]["top1"])
     said = {"machine": machine(), "study": study.name, "cell": str(cell), "amount": AMOUNT}
     said |= {"committed": committed["test"]["top1"], "moved": found}

@@ -12,7 +12,6 @@ import torch
 from teinet.benchmark import stages, throughput
 from teinet.benchmark.data import benchmark_loader
 from teinet.benchmark.loading import Counted, Loading
-from teinet.benchmark.machine import machine, machine_name
 from teinet.benchmark.stages import STAGES, time_stages
 from teinet.benchmark.throughput import Spread, Throughput, Window, enough
 from teinet.data import dataset, views
@@ -25,6 +24,7 @@ from teinet.data.video import reader as decode
 from teinet.data.views import Views
 from teinet.data.watch import ReadWatch
 from teinet.errors import ConfigError
+from teinet.utils.machine import machine, machine_name
 
 SMALL = {"sampling": Sampling(num_frames=2), "preprocessing": Preprocessing(size=32, short_side=36), "batch_size": 3}
 TRAIN, TEST = Loading(**SMALL), Loading(**SMALL, views=Views.parse("2x3"))

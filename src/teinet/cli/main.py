@@ -28,7 +28,6 @@ COMMANDS = {
     "models": "list the networks that can be built",
     "recipes": "list the recipes that repeat the paper's tables",
     "convert": "other projects' weights into ours",
-    "study": "compare networks over folds and seeds: tables with paired differences",
     "bench": "what networks cost beside each other, and the loader's throughput",
 }
 

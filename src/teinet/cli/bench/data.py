@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from teinet.benchmark.data import benchmark_loader
-    from teinet.benchmark.machine import machine
+    from teinet.utils.machine import machine
 
     loading, workers = _loading(args), _workers(args.workers)
     with Console(stderr=True).status("") as status:

@@ -57,10 +57,10 @@ def run(args: argparse.Namespace) -> int:
     """
     from rich.console import Console
 
-    from teinet.benchmark.machine import machine
     from teinet.benchmark.networks import benchmark_networks
     from teinet.kernels import available_forms
     from teinet.recognition.device import find_device
+    from teinet.utils.machine import machine
 
     measures = _words(args.measure, "--measure", _MEASURES)
     measures.sort(key=_MEASURES.index)

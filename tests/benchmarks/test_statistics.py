@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
-from teinet.errors import ConfigError
-from teinet.study.picture import draw_calibration
-from teinet.study.plan import Study
-from teinet.study.results import Done
-from teinet.study.statistics import (
+from benchmarks.study.figures import draw_calibration
+from benchmarks.study.plan import Study
+from benchmarks.study.results import Done
+from benchmarks.study.statistics import (
     calibration_error,
     calibration_floor,
     difference_over_folds,
@@ -21,7 +20,8 @@ from teinet.study.statistics import (
     paired_difference,
     reliability,
 )
-from teinet.study.tables import errors_of, extras, fill, provenance
+from benchmarks.study.tables import errors_of, extras, fill, provenance
+from teinet.errors import ConfigError
 
 
 def test_a_mean_over_folds_of_means_over_seeds():
@@ -128,7 +128,7 @@ def test_clusters_with_the_most_errors_come_first(study_file):
     )  # fmt: skip
     page = "<!-- errors of tiny -->\nold\n<!-- end of errors of tiny -->"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("teinet.study.tables.markdown", lambda done: "")
+        patch.setattr("benchmarks.study.tables.markdown", lambda done: "")
         assert "| bob | 1 | 1.0 | 0.0 | – |" in fill(page, [done])
 
 

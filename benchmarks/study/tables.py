@@ -11,8 +11,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from teinet.study.results import Done
-from teinet.study.statistics import Difference
+from benchmarks.study.results import Done
+from benchmarks.study.statistics import Difference
 
 EMPTY = "–"  # of what no cell has measured yet
 

@@ -8,49 +8,23 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from benchmarks.study.cell import Where, run_folder
+from benchmarks.study.plan import Cell, Study
+from benchmarks.study.results import read_result
 from teinet.errors import Interrupted
 from teinet.evaluation.scores import percent
-from teinet.study.cell import result_file, run_folder
-from teinet.study.plan import Cell, Study
-from teinet.study.results import read_result
 from teinet.training.state import LOG, read_log
 
+ROOT = Path(__file__).parents[2]  # what `benchmarks` lies in
 _POLL = 0.5  # seconds
 _PATIENCE = 60  # seconds that a cell has to save its state before it is killed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Where:
-    """Folders and files of this machine, and how it is used.
-
-    Args:
-        data_root: the folder that the studies' data lie in.
-        work: the folder of runs.
-        results: the folder of results.
-        backbone_weights: a local file of 2-D weights.
-        threads: of each cell, on a CPU.
-        workers: decoding processes of each cell; 0 decodes in the cell's own.
-    """
-
-    data_root: str = "."
-    work: str = "runs/study"
-    results: str = "results"
-    backbone_weights: str | None = None
-    threads: int | None = None
-    workers: int | None = None
-
-    def words(self) -> list[str]:
-        """The same as options of the command."""
-        said = {"--data-root": self.data_root, "--work": self.work, "--results": self.results}
-        said |= {"--backbone-weights": self.backbone_weights, "--threads": self.threads, "--workers": self.workers}
-        return [word for name, value in said.items() if value is not None for word in (name, str(value))]
 
 
 @dataclass
@@ -78,7 +52,6 @@ def run_cells(
     *,
     jobs: int = 1,
     console: Console,
-    done: Callable[[Path], None] | None = None,
 ) -> list[tuple[Cell, str]]:
     """Run cells, at most `jobs` at a time, and show how far they are.
 
@@ -87,7 +60,6 @@ def run_cells(
         where: folders, threads.
         jobs: processes at a time, at least 1.
         console: shows the progress; a line for each cell that ends.
-        done: called with each file of results as soon as it is written.
 
     Returns:
         The cells that failed, each with the last line that it said; the others went on.
@@ -123,8 +95,6 @@ def run_cells(
                         progress.console.print(f"[red]failed[/red]  {one.study.name} {one.cell}: {reason}")
                         continue
                     _say_done(progress.console, one, where.results)
-                    if done is not None:
-                        done(result_file(where.results, one.study, one.cell))
         except KeyboardInterrupt:
             _stop(running)
             finished = len(todo) - len(waiting) - len(running) - len(failed)
@@ -140,8 +110,11 @@ def run_cells(
 def _begin(study: Study, cell: Cell, where: Where, progress: Progress, epochs: dict) -> _Running:
     folder = run_folder(where.work, study, cell)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "teinet", "study", "cell", str(study.file), str(cell), *where.words()]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(where.threads)} if where.threads else None
+    command = [sys.executable, "-m", "benchmarks.study", "cell", str(study.file), str(cell), *where.words()]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)}
+    if where.threads:
+        environment["OMP_NUM_THREADS"] = str(where.threads)
     with _log_of(folder).open("w") as log:
         # a session of its own: Ctrl-C reaches this process alone, which tells the cells
         process = subprocess.Popen(

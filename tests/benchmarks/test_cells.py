@@ -9,14 +9,12 @@ import time
 
 import pytest
 import yaml
-from rich.console import Console
 
-from teinet.cli.main import main
-from teinet.cli.study.run import _commit
-from teinet.study.cell import run_cell, run_folder
-from teinet.study.plan import Study
-from teinet.study.results import Done
-from teinet.study.tables import cells_of, fill, markdown, rows
+from benchmarks.study.__main__ import main
+from benchmarks.study.cell import Where, run_cell, run_folder
+from benchmarks.study.plan import Study
+from benchmarks.study.results import Done
+from benchmarks.study.tables import cells_of, fill, markdown, rows
 from teinet.training.folder import alone_in
 from teinet.training.state import read_log
 
@@ -31,7 +29,7 @@ def words(study_file):
 
 def test_a_study_from_its_first_cell_to_its_table(study_file, words, capsys):
     options = [str(study_file), *words]
-    assert main(["study", "cell", str(study_file), "TSN/ann/0", *words, "--threads", "1", "--workers", "0"]) == 0
+    assert main(["cell", str(study_file), "TSN/ann/0", *words, "--threads", "1", "--workers", "0"]) == 0
     target = study_file.parent / "results" / "tiny" / "tsn--ann--0.json"
     result = json.loads(target.read_text())
     assert result["clips"] == [f"{label}-ann-{take}.mp4" for label in ("left", "right") for take in range(3)]
@@ -45,15 +43,15 @@ def test_a_study_from_its_first_cell_to_its_table(study_file, words, capsys):
     )
     before = target.read_bytes()
 
-    assert main(["study", "run", *options, "--threads", "1", "--workers", "0", "--jobs", "2"]) == 0
+    assert main(["run", *options, "--threads", "1", "--workers", "0", "--jobs", "2"]) == 0
     out = capsys.readouterr().out
     assert "3 of 4 cells to run, 2 at a time" in out and out.count(" min") == 3
     assert target.read_bytes() == before  # what is done is not done again
-    assert main(["study", "run", *options, "--list"]) == 0
+    assert main(["run", *options, "--list"]) == 0
     assert "4 of 4 done" in capsys.readouterr().out
 
-    assert main(["study", "table", str(study_file), "--results", f"{study_file.parent}/results", "--json"]) == 0
-    table = json.loads(capsys.readouterr().out)["tiny"]
+    assert main(["table", str(study_file), "--results", f"{study_file.parent}/results", "--json"]) == 0
+    table = json.loads(capsys.readouterr().out)["tiny"]["networks"]
     assert [row["network"] for row in table] == ["TSN", "TIM"] and [row["cells"] for row in table] == [2, 2]
     assert table[0]["difference"] is None and table[1]["difference"]["clips"] == 12
     assert table[1]["difference"]["clusters"] == 4
@@ -65,18 +63,18 @@ def test_a_study_from_its_first_cell_to_its_table(study_file, words, capsys):
     page.write_text("# Page\n\n<!-- study tiny -->\nold\n<!-- end of tiny -->\n\nafter\n")
     pictures = study_file.with_name("pictures")
     results = ["--results", f"{study_file.parent}/results"]
-    assert main(["study", "table", str(study_file), *results, "--fill", str(page), "--picture", str(pictures)]) == 0
+    assert main(["table", str(study_file), *results, "--fill", str(page), "--pictures", str(pictures)]) == 0
     text = page.read_text()
     assert (
         "\nold\n" not in text and text.endswith("\n\nafter\n") and "| TIM | " in text and "4 of 4 cells; seed 0" in text
     )
     assert sorted(p.name for p in pictures.iterdir()) == ["tiny-calibration.png", "tiny-curves.png", "tiny.png"]
     capsys.readouterr()
-    assert main(["study", "table", str(study_file), *results, "--folds", "--pairs", "--json"]) == 0
+    assert main(["table", str(study_file), *results, "--folds", "--pairs", "--json"]) == 0
     more = json.loads(capsys.readouterr().out)["tiny"]
     assert more["networks"] == table and len(more["pairs"]) == 1
     assert more["folds"]["TIM"]["top1"].keys() == {"ann", "bob"} and len(more["folds"]["TIM"]["difference"]) == 3
-    assert main(["study", "table", str(study_file), *results, "--folds", "--markdown"]) == 0
+    assert main(["table", str(study_file), *results, "--folds", "--markdown"]) == 0
     assert "| network | ann | bob | − TSN over folds (95 %) |" in capsys.readouterr().out
 
 
@@ -99,20 +97,20 @@ def test_a_result_of_other_settings_counts_as_not_done(study_file, words, caplog
     assert not Done.load(study, path.parents[1]).cells
     assert "was measured with other settings" in caplog.text
     path.write_text("{")
-    assert main(["study", "run", str(study_file), *words, "--list"]) == 2
+    assert main(["run", str(study_file), *words, "--list"]) == 2
 
 
 def test_a_cell_of_two_studies_is_measured_once(study_file, words, capsys):
     networks = {"causal": {"name": "tim_test_resnet", "causal": True}, "two-sided": {"name": "tim_test_resnet"}}
     other = study_file.with_name("other.yaml")
     other.write_text(yaml.safe_dump({"extends": "tiny.yaml", "networks": networks, "reference": "causal"}))
-    assert main(["study", "cell", str(study_file), "TIM/ann/0", *words, "--threads", "1", "--workers", "0"]) == 0
+    assert main(["cell", str(study_file), "TIM/ann/0", *words, "--threads", "1", "--workers", "0"]) == 0
     results = study_file.parent / "results"
     tiny, study = Study.load(study_file), Study.load(other)
     assert [str(cell) for cell in Done.load(study, results).cells] == ["two-sided/ann/0"]
     there = Done.load(tiny, results).cells[tiny.cell("TIM/ann/0")]
     assert Done.load(study, results).cells[study.cell("two-sided/ann/0")] == there
-    assert main(["study", "run", str(other), *words, "--list"]) == 0
+    assert main(["run", str(other), *words, "--list"]) == 0
     assert "1 of 4 done" in capsys.readouterr().out
 
     other.write_text(other.read_text() + "settings: {optim: {epochs: 3}}\n")
@@ -125,7 +123,7 @@ def test_a_cell_that_fails_stops_no_other(study_file, words, capsys):
     said = yaml.safe_load(study_file.read_text())
     said["folds"] = {"nobody": {"train": "subject=carl"}, "ann": said["folds"]["ann"]}
     study_file.write_text(yaml.safe_dump(said, sort_keys=False))
-    code = main(["study", "run", str(study_file), *words, "--threads", "1", "--workers", "0", "--cells", "TSN/*"])
+    code = main(["run", str(study_file), *words, "--threads", "1", "--workers", "0", "--cells", "TSN/*"])
     out = capsys.readouterr().out
     assert code == 1
     assert "never holds 'carl'" in " ".join(out.split()) and "TSN/ann/0" in out
@@ -136,10 +134,10 @@ def test_a_stopped_cell_goes_on_from_its_state(study_file):
     study, root = Study.load(study_file), study_file.parent
     cell = study.cell("TIM/ann/0")
     places = {"data_root": root / "data", "work": root / "work", "threads": 1, "workers": 0}
-    run_cell(study, cell, results=root / "results", console=Console(quiet=True), **places)
+    run_cell(study, cell, Where(results=root / "results", **places))
     log = run_folder(root / "work", study, cell) / "log.csv"
     seconds = log.read_text()
-    run_cell(study, cell, results=root / "again", console=Console(quiet=True), **places)
+    run_cell(study, cell, Where(results=root / "again", **places))
     assert log.read_text() == seconds  # trained once
     first, again = (
         json.loads((root / name / "tiny" / f"{cell.slug}.json").read_text()) for name in ("results", "again")
@@ -150,41 +148,17 @@ def test_a_stopped_cell_goes_on_from_its_state(study_file):
 def test_a_run_of_other_settings_is_not_gone_on_with(study_file):
     study, root = Study.load(study_file), study_file.parent
     cell = study.cell("TSN/ann/0")
-    places = {"data_root": root / "data", "work": root / "work", "results": root / "results"}
-    run_cell(study, cell, threads=1, workers=0, console=Console(quiet=True), **places)
+    here = Where(data_root=root / "data", work=root / "work", results=root / "results", threads=1, workers=0)
+    run_cell(study, cell, here)
     said = yaml.safe_load(study_file.read_text()) | {"settings": {"optim": {"epochs": 3}}}
     study_file.write_text(yaml.safe_dump(said))
-    path = run_cell(Study.load(study_file), cell, threads=1, workers=0, console=Console(quiet=True), **places)
+    path = run_cell(Study.load(study_file), cell, here)
     assert json.loads(path.read_text())["curve"]["epoch"] == [1, 2, 3]
 
 
-def test_results_are_committed_alone(study_file, words, capsys):
-    root = study_file.parent
-
-    def git(*command):
-        done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True)
-        return done.stdout
-
-    git("init", "--quiet")
-    git("config", "user.email", "a@b.c")
-    git("config", "user.name", "A")
-    (root / "staged.txt").write_text("half done")
-    git("add", "staged.txt")
-    run = ["study", "run", str(study_file), *words, "--threads", "1", "--workers", "0"]
-    assert main([*run, "--cells", "TSN/ann/0", "--commit"]) == 0
-    assert git("show", "--name-only", "--format=%s").split("\n")[0] == "Result: tiny, tsn--ann--0"
-    assert git("ls-files").split() == ["results/tiny/tsn--ann--0.json", "staged.txt"]
-    assert "A  staged.txt" in git("status", "--porcelain")
-    capsys.readouterr()
-    _commit(root / "results" / "tiny" / "tsn--ann--0.json")  # somebody has committed it meanwhile
-    assert capsys.readouterr().out == "" and git("rev-list", "--count", "HEAD").strip() == "1"
-    _commit(root / "results" / "tiny" / "absent.json")
-    assert capsys.readouterr().out.startswith("git add: fatal: pathspec")
-
-
 def test_options_out_of_range_are_refused(study_file, words, capsys):
-    for extra in (["--jobs", "0"], ["--threads", "0"], ["--workers", "-1"], ["--cells", "none"], ["--json"]):
-        assert main(["study", "run", str(study_file), *words, *extra]) == 2
+    for extra in (["--jobs", "0"], ["--threads", "0"], ["--workers", "-1"], ["--cells", "none"]):
+        assert main(["run", str(study_file), *words, *extra]) == 2
         assert capsys.readouterr().err.count("\n") == 1
 
 
@@ -193,8 +167,9 @@ def test_a_stopped_study_goes_on_where_it_was(study_file, words, capsys):
     said |= {"networks": {"TIM": said["networks"]["TIM"]}, "settings": {"optim": {"epochs": 80}}, "reference": ""}
     said |= {"folds": {"ann": said["folds"]["ann"]}}
     study_file.write_text(yaml.safe_dump(said))
-    run = ["study", "run", str(study_file), *words, "--threads", "1", "--workers", "0"]
-    process = subprocess.Popen([sys.executable, "-m", "teinet", *run], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    run = ["run", str(study_file), *words, "--threads", "1", "--workers", "0"]
+    command = [sys.executable, "-m", "benchmarks.study", *run]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     study = Study.load(study_file)
     log = run_folder(study_file.parent / "work", study, study.cell("TIM/ann/0")) / "log.csv"
     deadline = time.monotonic() + 90
@@ -217,7 +192,7 @@ def test_a_cell_that_was_killed_before_its_first_state_begins_anew(study_file, w
     folder.mkdir(parents=True)
     (folder / "log.csv").write_text("half of it\n")
     (folder / "run.json").write_text("{}")
-    one = ["study", "cell", str(study_file), "TIM/ann/0", *words, "--threads", "1", "--workers", "0"]
+    one = ["cell", str(study_file), "TIM/ann/0", *words, "--threads", "1", "--workers", "0"]
     with alone_in(folder):  # it still trains
         assert main(one) == 2
     assert "another process trains in" in capsys.readouterr().err and (folder / "log.csv").exists()
@@ -228,7 +203,7 @@ def test_a_cell_that_was_killed_before_its_first_state_begins_anew(study_file, w
 def test_what_clips_are_clustered_by_is_checked_before_training(study_file, words, capsys):
     said = yaml.safe_load(study_file.read_text())
     study_file.write_text(yaml.safe_dump(said | {"cluster": ["subjct"]}))
-    cell = ["study", "cell", str(study_file), "TSN/ann/0", *words, "--threads", "1", "--workers", "0"]
+    cell = ["cell", str(study_file), "TSN/ann/0", *words, "--threads", "1", "--workers", "0"]
     assert main(cell) == 2
     assert "no column 'subjct', by which" in capsys.readouterr().err
     assert not (study_file.parent / "work").exists()

@@ -14,10 +14,10 @@ import torch
 import yaml
 
 import teinet
+from benchmarks.study.plan import Study
 from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.models.checkpoint import load_weights, save_weights
 from teinet.models.header import LAST
-from teinet.study.plan import Study
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "evidence"
 CARD = {"title": "two motions", "data": "drawn", "licence": "MIT", "figures": "80 % of 40 clips", "not_for": "deciding"}

@@ -6,9 +6,9 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.study.results import Done
+from benchmarks.study.statistics import reliability
 from teinet.evaluation.curves import COLOURS, DPI, has_points, save_curves
-from teinet.study.results import Done
-from teinet.study.statistics import reliability
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

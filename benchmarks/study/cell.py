@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from teinet.benchmark.machine import machine
+from benchmarks.study.plan import Cell, Study
 from teinet.data.lists.rows import ClipList
 from teinet.data.lists.splits import load_splits, read_config
 from teinet.data.views import Views
@@ -20,45 +20,57 @@ from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.scores import Scores
 from teinet.evaluation.session import Plan, digest, test
 from teinet.models.header import weights_file
-from teinet.study.plan import Cell, Study
 from teinet.training.folder import FACTS, empty_folder
 from teinet.training.parts import precision
 from teinet.training.recipe import Recipe
 from teinet.training.run import train
 from teinet.training.state import LOG, STATE, read_json, read_log, write_json
+from teinet.utils.machine import machine
 
 _CURVE = ("epoch", "lr", "loss", "top1", "val_top1", "val_loss")
 
 
-def run_cell(
-    study: Study,
-    cell: Cell,
-    *,
-    data_root: str | Path,
-    work: str | Path,
-    results: str | Path,
-    backbone_weights: str | None = None,
-    threads: int | None = None,
-    workers: int | None = None,
-    console: Console | None = None,
-) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class Where:
+    """Folders and files of this machine, and how it is used.
+
+    Args:
+        data_root: the folder that the studies' data lie in.
+        work: the folder of runs.
+        results: the folder of results.
+        backbone_weights: a local file of 2-D weights.
+        threads: of each cell, on a CPU.
+        workers: decoding processes of each cell; 0 decodes in the cell's own.
+    """
+
+    data_root: str = "."
+    work: str = "runs/study"
+    results: str = "results"
+    backbone_weights: str | None = None
+    threads: int | None = None
+    workers: int | None = None
+
+    def words(self) -> list[str]:
+        """The same as options of the command."""
+        said = {"--data-root": self.data_root, "--work": self.work, "--results": self.results}
+        said |= {"--backbone-weights": self.backbone_weights, "--threads": self.threads, "--workers": self.workers}
+        return [word for name, value in said.items() if value is not None for word in (name, str(value))]
+
+
+def run_cell(study: Study, cell: Cell, where: Where, *, console: Console | None = None) -> Path:
     """Train a cell, or go on with it, test it, and write its file; returns the file.
 
     Args:
         study, cell: what to run.
-        data_root: the folder that the study's data lie in.
-        work: the folder of runs; see `run_folder`.
-        results: the folder of results; the cell's file is RESULTS/STUDY/CELL.json.
-        backbone_weights: a local file of 2-D weights.
-        threads, workers: see `RunConfig`.
+        where: folders, threads.
         console: where training says what it does.
 
     Raises:
         TeinetError: see `train` and `test`.
     """
-    folder = run_folder(work, study, cell)
-    recipe = study.recipe_of(cell, data_root=data_root, backbone_weights=backbone_weights)
-    run = replace(recipe.run, output=str(folder.parent), name=folder.name, threads=threads, workers=workers)
+    folder = run_folder(where.work, study, cell)
+    recipe = study.recipe_of(cell, data_root=where.data_root, backbone_weights=where.backbone_weights)
+    run = replace(recipe.run, output=str(folder.parent), name=folder.name, threads=where.threads, workers=where.workers)
     recipe = replace(recipe, run=run).with_absolute_paths()
     names = _Names(study, recipe)
     resume = (folder / STATE).is_file()
@@ -76,7 +88,7 @@ def run_cell(
         "cell": {"network": cell.network, "fold": cell.fold, "seed": cell.seed},
         "settings": study.digest(cell),
         "machine": machine(),
-        "threads": threads,
+        "threads": where.threads,
         "data": facts["data"],
         **{name: digest(path) if path else None for name, path in _starts(recipe).items()},
         "parameters": forwards.meta["parameters"],
@@ -91,7 +103,7 @@ def run_cell(
         "labels": forwards.labels.tolist(),
         **{name: _what_it_said(scores) for name, scores in tests.items()},
     }
-    target = result_file(results, study, cell)
+    target = result_file(where.results, study, cell)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_json(target, result)
     return target

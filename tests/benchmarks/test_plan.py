@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.study.cell import run_folder
+from benchmarks.study.plan import Study
 from teinet.data.views import Views
 from teinet.errors import ConfigError
-from teinet.study.cell import run_folder
-from teinet.study.plan import Study
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "evidence"
 EVIDENCE = sorted(path for path in FOLDER.glob("*.yaml") if "recipe" not in path.name)

@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from teinet.errors import ConfigError
-from teinet.study.cell import result_file
-from teinet.study.plan import Cell, Study
-from teinet.study.statistics import (
+from benchmarks.study.cell import result_file
+from benchmarks.study.plan import Cell, Study
+from benchmarks.study.statistics import (
     Difference,
     Mean,
     calibration_error,
@@ -23,6 +22,7 @@ from teinet.study.statistics import (
     mean,
     paired_difference,
 )
+from teinet.errors import ConfigError
 
 log = logging.getLogger("teinet")
 
