@@ -24,11 +24,11 @@ def run(args: argparse.Namespace) -> int:
         TeinetError: weights or a clip that cannot be used.
     """
     from teinet.cli.places import check_output
-    from teinet.cli.text import printable
     from teinet.pages.inside import render_page
     from teinet.recognition import Recognizer
     from teinet.recognition.inside import look_inside
     from teinet.utils.files import replacing
+    from teinet.utils.text import printable
 
     output = args.output or (None if args.json else f"{Path(args.video).stem}-explained.html")
     if output:

@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from teinet.cli.optimize import add_optimize_option
 from teinet.cli.places import check_output
-from teinet.cli.text import printable
 from teinet.errors import ConfigError
+from teinet.utils.text import printable
 
 if TYPE_CHECKING:
     from teinet.models.header import Pretrained

@@ -22,9 +22,9 @@ def run(args: argparse.Namespace) -> int:
 
     from teinet.pages.comparison import page_writer
     from teinet.report.compare import compare
-    from teinet.report.find import printable
     from teinet.report.plain import plain
     from teinet.report.terminal import lines
+    from teinet.utils.text import printable
 
     write = page_writer(args.output) if args.output else None
     comparison = compare(args.runs)

@@ -177,8 +177,7 @@ def _notes(console, tested: list[Tested]) -> None:
 
 
 def _print(console, args: argparse.Namespace, scores: Scores, tested: list[Tested], folder: Path | None) -> None:
-    from teinet.cli.text import say_departures
-    from teinet.evaluation.published import comparable, notes, published_table
+    from teinet.evaluation.published import comparable, departures_note, notes, published_table
     from teinet.evaluation.report import tables
     from teinet.evaluation.session import measured
 
@@ -206,7 +205,7 @@ def _print(console, args: argparse.Namespace, scores: Scores, tested: list[Teste
         console.print(table)
         for t in tested:
             if departs := (t.scores.meta.get("recipe") or {}).get("departs"):
-                say_departures(console, t.row, departs)
+                console.print(departures_note(t.row, departs), style="dim", highlight=False, soft_wrap=True)
     for note in notes(beside):
         console.print(note, style="dim", highlight=False, soft_wrap=True)
     if folder is not None:

@@ -248,8 +248,7 @@ def main(argv: list[str]) -> int:
 
 def _report(console: Any, recipe: Recipe, done: list[Any]) -> None:
     """Measured beside published, for each of the recipe's views; then what to type next."""
-    from teinet.cli.text import say_departures
-    from teinet.evaluation.published import comparable, notes, published_table
+    from teinet.evaluation.published import comparable, departures_note, notes, published_table
     from teinet.evaluation.scores import percent
     from teinet.training.series import mean_over
 
@@ -268,7 +267,7 @@ def _report(console: Any, recipe: Recipe, done: list[Any]) -> None:
         for note in notes(beside):
             console.print(note, style="dim", highlight=False, soft_wrap=True)
     if changed := recipes.departures(asdict(recipe), asdict(Recipe())):
-        say_departures(console, recipe.row, changed)
+        console.print(departures_note(recipe.row, changed), style="dim", highlight=False, soft_wrap=True)
     folders = " ".join(str(trained.folder) for trained in done)
     console.print(
         f"\nTrained. Next:\n  teinet test {done[0].folder}\n  teinet predict {done[0].folder} VIDEO\n"

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from teinet.cli.text import printable
 from teinet.errors import ConfigError, VideoError
+from teinet.utils.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -14,9 +14,9 @@ from typing import IO, TYPE_CHECKING
 from teinet.cli.optimize import add_optimize_option
 from teinet.cli.places import check_output
 from teinet.cli.rules import add_rules, read_rules
-from teinet.cli.text import printable
 from teinet.errors import ConfigError, VideoError
 from teinet.utils.clock import clock
+from teinet.utils.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -100,6 +100,11 @@ def notes(published: Sequence[Published]) -> list[str]:
     return [f"table {p.table}, {p.row}: {p.note}" for p in published if p.note]
 
 
+def departures_note(row: str | None, settings: Sequence[str]) -> str:
+    """Return what to say where figures printed for a row stand next to a run that is not quite that row."""
+    return f"this is not the row itself: {', '.join(settings)} differ from {row}"
+
+
 def cost(gflops: float | None, views: int) -> str:
     """GFLOPs of a view and the number of views: `33 x 30`."""
     return "-" if gflops is None else f"{gflops:.3g} x {views}"

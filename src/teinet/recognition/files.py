@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from teinet.data.video.reader import is_video
 from teinet.errors import ConfigError
+from teinet.utils.text import natural
 
 
 def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) -> list[Path]:
@@ -38,12 +38,6 @@ def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) 
     if problems and not found:
         raise ConfigError("; ".join(problems))
     return list(found.values())
-
-
-def natural(name: str | Path) -> list[tuple[int, int, str]]:
-    """A sort key that reads the numbers in a name as numbers."""
-    parts = re.split(r"(\d+)", str(name).casefold())
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
 def _expand(name: str) -> list[Path]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from teinet.errors import ConfigError, nearest
 from teinet.evaluation.files import SCORES
-from teinet.recognition.files import natural
 from teinet.training.folder import FACTS, RECIPE
+from teinet.utils.text import natural, printable
 
 METRICS = "metrics.json"
 _DEPTH = 2  # runs/ and runs/group/ are looked through; deeper ones may be clips by the hundred thousand
@@ -67,11 +67,6 @@ def short_names(folders: Sequence[Path]) -> list[str]:
     own = [path.name or str(path) for path in whole]
     names = [name if own.count(name) == 1 else os.path.relpath(path, root) for name, path in zip(own, whole)]
     return [printable(name) for name in names]
-
-
-def printable(text: object) -> str:
-    """File names are bytes on Linux; what is not UTF-8 among them is shown as a question mark."""
-    return str(text).encode("utf-8", "replace").decode("utf-8")
 
 
 def _inside(folder: Path, depth: int) -> Iterator[Path]:

@@ -16,7 +16,8 @@ from teinet.evaluation.files import SCORES
 from teinet.evaluation.published import Published, comparable
 from teinet.evaluation.scores import Scores
 from teinet.report.files import NUMBER, json_object, read, typed
-from teinet.report.find import METRICS, printable, short_names
+from teinet.report.find import METRICS, short_names
+from teinet.utils.text import printable
 
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("top1", "top5", "mean_class_accuracy", "gflops"), NUMBER),

@@ -8,10 +8,10 @@ from typing import Any
 
 from teinet.report.beside import Beside, beside_test
 from teinet.report.compare import Comparison
-from teinet.report.find import printable
 from teinet.report.groups import Group, Mean, Spread
 from teinet.report.outcome import Outcome
 from teinet.report.run import Run
+from teinet.utils.text import printable
 
 
 def plain(comparison: Comparison) -> dict[str, Any]:

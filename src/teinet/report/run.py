@@ -12,10 +12,11 @@ from teinet.evaluation.session import digest
 from teinet.models.header import LAST
 from teinet.report import files
 from teinet.report.files import NUMBER, read, typed
-from teinet.report.find import find_runs, is_test, printable, short_names, tests_in
+from teinet.report.find import find_runs, is_test, short_names, tests_in
 from teinet.report.outcome import Outcome, read_outcome
 from teinet.training.folder import FACTS, MISSING, RECIPE
 from teinet.training.state import LOG
+from teinet.utils.text import printable
 
 _KINDS: dict[str, Any] = {
     **dict.fromkeys(("command", "resumed", "notes"), list),

@@ -9,11 +9,11 @@ from typing import Any
 
 from teinet.evaluation.published import cost
 from teinet.report.beside import Beside
-from teinet.report.find import printable
 from teinet.report.groups import Group, Spread
 from teinet.report.outcome import Outcome
 from teinet.report.run import Run
 from teinet.training.progress import duration
+from teinet.utils.text import printable
 
 DASH = "-"
 

@@ -12,9 +12,9 @@ from teinet.report import show
 from teinet.report.beside import Beside, beside_test
 from teinet.report.classes import ClassChanges
 from teinet.report.compare import Comparison
-from teinet.report.find import printable
 from teinet.report.groups import Group, Spread
 from teinet.report.run import Run
+from teinet.utils.text import printable
 
 WIDTH = 80
 _NAME = 30  # columns for the name of a test or of a printed row

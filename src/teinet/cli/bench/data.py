@@ -123,8 +123,8 @@ def _print(console: Console, report: LoaderReport, step_seconds: float | None) -
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from teinet.cli.text import printable
     from teinet.evaluation.scores import percent
+    from teinet.utils.text import printable
 
     told = report.loading.to_dict()
     kinds = ", ".join(f"{count} {kind}" for kind, count in list(report.kinds.items())[:_SHOWN])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 from teinet.cli.actions import run_action
 
 ACTIONS = {
@@ -23,3 +26,11 @@ def main(argv: list[str]) -> int:
         description="Look at lists of clips, and prepare the clips.",
         epilog="PATH is a folder of class folders, a data set's own folder, or a list of clips;",
     )
+
+
+def next_training(list_: Path, labels: Path | None, *, drop: bool = False) -> str:
+    """The command that trains on a list that was just written."""
+    words = ["teinet", "train", "--data", str(list_)]
+    words += ["--data.labels", str(labels)] if labels else []
+    words += ["--data.missing", "drop"] if drop else []
+    return shlex.join(words)

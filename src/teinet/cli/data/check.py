@@ -65,7 +65,7 @@ def _print(report: Report) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from teinet.cli.text import printable
+    from teinet.utils.text import printable
 
     console = Console(highlight=False, soft_wrap=True)
     if report.bad:

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TeinetError: an unusable list or output; nothing is written.
     """
-    from teinet.cli.text import next_training
+    from teinet.cli.data import next_training
     from teinet.data.lists.splits import read_config
     from teinet.data.tools.convert import convert
 

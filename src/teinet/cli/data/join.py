@@ -92,7 +92,7 @@ def _rate(text: str | None) -> Fraction | None:
 def _print(done: Joined) -> None:
     from rich.console import Console
 
-    from teinet.cli.text import printable
+    from teinet.utils.text import printable
 
     console = Console(highlight=False, soft_wrap=True)
     for row, reason in done.unreadable[:_SHOWN]:

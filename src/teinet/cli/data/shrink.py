@@ -63,9 +63,10 @@ def run(args: argparse.Namespace) -> int:
 def _print(report: Report) -> None:
     from rich.console import Console
 
-    from teinet.cli.text import next_training, printable
+    from teinet.cli.data import next_training
     from teinet.data.tools.shrink.lists import UNREADABLE
     from teinet.data.tools.shrink.run import size_text
+    from teinet.utils.text import printable
 
     console = Console(highlight=False, soft_wrap=True)
     for row, reason in report.unreadable[:_SHOWN]:

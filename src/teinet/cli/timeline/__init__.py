@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from teinet.cli.optimize import add_optimize_option
 from teinet.cli.places import keep_apart
 from teinet.cli.rules import add_rules, read_rules
-from teinet.cli.text import printable
 from teinet.cli.timeline.forms import FORMS, check_place, is_one_file, write_scores, write_subtitles, writer
 from teinet.cli.timeline.output import Output, partial_folder
 from teinet.cli.timeline.progress import shown
 from teinet.cli.truth import Truth, add_truth
 from teinet.errors import ConfigError, Interrupted, VideoError
+from teinet.utils.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from teinet.cli.places import check_file, make_folder
-from teinet.cli.text import printable
 from teinet.errors import ConfigError, Interrupted
 from teinet.utils.clock import clock
 from teinet.utils.files import replacing
+from teinet.utils.text import printable
 
 if TYPE_CHECKING:
     from teinet.cli.timeline.output import Output

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from teinet.cli.text import printable
 from teinet.cli.timeline.forms import check_place, is_one_file
 from teinet.utils.files import replacing
+from teinet.utils.text import printable
 
 if TYPE_CHECKING:
     from teinet.detection.events import Rules

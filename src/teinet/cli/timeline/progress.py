@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from teinet.cli.text import printable
+from teinet.utils.text import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
