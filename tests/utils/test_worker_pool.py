@@ -53,7 +53,7 @@ def test_each_task_is_answered_once_whatever_happens_to_the_others():
 def test_what_work_raises_is_raised_here_and_nobody_is_left_behind():
     with pytest.raises(VideoError, match="odd") as caught:
         list(pool.run(act, [("sleep", 30), ("raise", 0)], workers=2, timeout=60))
-    assert "in act" in caught.value.__notes__[0]
+    assert "in act" in str(caught.value.__cause__)
 
 
 def test_a_stop_ends_at_once_and_leaves_nothing_half_written(tmp_path):
@@ -113,3 +113,9 @@ def _session(number: int) -> list[str]:
         if int(session) == number and state != "Z":
             found.append(name)
     return found
+
+
+def test_tasks_that_end_their_process_at_once_are_all_named():
+    done = list(pool.run(act, [("crash", i) for i in range(12)], workers=2, timeout=10))
+    assert sorted(d.task[1] for d in done) == list(range(12))
+    assert all(d.value.kind == "died" for d in done)

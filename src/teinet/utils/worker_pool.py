@@ -1,24 +1,25 @@
-"""Processes that can be killed: each does one task at a time, and is replaced when it gives no sign of life, or dies.
+"""Worker processes that can be killed: pebble's pool, and a watch over tasks that give no sign of life.
 
-A video can hang or crash a decoder, beyond what Python can catch. `concurrent.futures` waits for such a process for
-ever, or gives up all of them; here the task is named and the others go on.
+A video can hang or crash a decoder, beyond what Python can catch. `concurrent.futures` waits for such a process
+forever, or gives up all of them; here the task is named and the others continue. pebble's own timeout is for a whole
+task, however long its video, so the watch cancels what gives no sign of life.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
 import threading
 import time
-import traceback
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
-from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, Literal, TypeVar
 
 from teinet.errors import RunError
@@ -28,9 +29,8 @@ Value = TypeVar("Value")
 Beat = Callable[[], None]
 Work = Callable[[Task, Beat], Value]
 
-_START_SECONDS = 300  # to import a library from a busy network drive
 _TURN_SECONDS = 0.1
-_GRACE_SECONDS = 2
+_RESTARTS = 3  # of the pool, with no answer in between
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ def run(
     timeout: float,
     stop: threading.Event | None = None,
 ) -> Iterator[Done[Task, Value]]:
-    """Do all tasks in processes of their own, and yield their answers as they come.
+    """Do all tasks in worker processes, and yield their answers as they come.
 
     Args:
-        work: is given a task and a function to call whenever it has come a little further. It, tasks and answers can be
+        work: takes a task and a function to call whenever it has come a little further. It, tasks and answers can be
             pickled.
         tasks: what to do.
-        workers: number of processes; 0 works in this one, without a limit of time.
+        workers: number of processes; 0 works in this one, without a time limit.
         timeout: seconds without a sign of life after which a task is `Lost`.
         stop: once it is set no more answers come, and the processes are ended.
 
@@ -71,179 +71,122 @@ def run(
         Exception: what `work` raised, of any type; the processes are ended.
         RunError: the processes cannot be started.
     """
-    stop = stop or threading.Event()
-    waiting = deque(tasks)
+    stop, waiting = stop or threading.Event(), list(tasks)[::-1]
     if workers == 0:
         while waiting and not stop.is_set():
-            task = waiting.popleft()
+            task = waiting.pop()
             yield Done(task, work(task, lambda: None))
         return
-    context = _context()
-    crew: list[_Worker] = []
+    from pebble import ProcessExpired, ProcessPool
+
+    context = _context(work)
+    slots = list(range(2 * workers))  # no worker waits for this process
+    beats = context.RawArray("d", len(slots))  # when the task of each slot last gave a sign of life
+
+    def started() -> ProcessPool:
+        return ProcessPool(min(workers, len(waiting)), initializer=_prepare, initargs=(work, beats), context=context)
+
+    pool, restarts = started(), 0
+    running: dict[Future, tuple[int, Task]] = {}
+    before = awake = time.monotonic()
     try:
-        for _ in range(min(workers, len(waiting))):
-            crew.append(_Worker(context, work, timeout))
-        before = time.monotonic()
-        while crew and not stop.is_set():
-            heard = wait([worker.pipe for worker in crew], _TURN_SECONDS)
+        while (waiting or running) and not stop.is_set():
+            while waiting and slots:
+                slot, task = slots.pop(), waiting.pop()
+                beats[slot] = 0.0
+                running[pool.schedule(_do, (slot, task))] = slot, task
+            finished = wait(running, _TURN_SECONDS, FIRST_COMPLETED).done
             now = time.monotonic()
-            pause, before = now - before, now
-            if pause > 1 + _TURN_SECONDS:  # this process itself stood still: Ctrl-Z, or a slow reader of the answers
-                for worker in crew:
-                    worker.deadline += pause
-            for worker in list(crew):
-                done = worker.listen() if worker.pipe in heard else worker.overdue(now)
-                if worker.idle and waiting:
-                    worker.give(waiting.popleft())
-                elif worker.idle or worker.lost:
-                    crew.remove(worker)
-                    worker.end()
-                    if worker.lost and waiting:
-                        crew.append(_Worker(context, work, timeout))
-                if done is not None:
-                    yield done
+            if now - before > 1 + _TURN_SECONDS:  # all processes stood still: Ctrl-Z
+                awake = now
+            before = now
+            for future, (slot, _) in running.items():
+                if future.running():
+                    beats[slot] = beats[slot] or now
+                    if now - max(beats[slot], awake) > timeout:
+                        future.cancel()
+            broken = None
+            for future in finished:
+                slot, task = running.pop(future)
+                slots.append(slot)
+                try:
+                    value = future.result()
+                except CancelledError:
+                    value = Lost("stuck", f"stuck: no new frame within {timeout:g} s (--timeout)")
+                except ProcessExpired as error:
+                    value = Lost("died", _how_it_died(error.exitcode))
+                except BrokenProcessPool as error:
+                    broken = error
+                    waiting.append(task)
+                    continue
+                restarts = 0
+                yield Done(task, value)
+            if broken is not None:  # also when a worker dies before pebble knows what it was given
+                if restarts == _RESTARTS:
+                    raise RunError(f"processes to read videos with cannot be started ({broken})") from broken
+                pool.join()
+                pool, restarts = started(), restarts + 1
     finally:
-        for worker in crew:  # all are asked before any is waited for
-            worker.process.terminate()
-        for worker in crew:
-            worker.end()
+        pool.stop()
+        pool.join()
 
 
-class _Worker:
-    """One process, and what it is doing."""
-
-    def __init__(self, context: Any, work: Work, timeout: float):
-        self.timeout = timeout
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, work, min(1.0, timeout / 4)), daemon=True)
-        with _deaf_to_ctrl_c() if context.get_start_method() == "spawn" else nullcontext():
-            self.process.start()
-        theirs.close()  # so that the end of the process ends the pipe
-        self.task: Any = None
-        self.idle = self.ready = self.lost = False
-        self.deadline = time.monotonic() + _START_SECONDS
-
-    def give(self, task: Any) -> None:
-        self.task, self.idle, self.deadline = task, False, time.monotonic() + self.timeout
-        try:
-            self.pipe.send(task)
-        except OSError:
-            pass  # it has died: the next look at the pipe finds out
-
-    def listen(self) -> Done | None:
-        """Take one message; an answer or a death is returned, an exception raised."""
-        try:
-            kind, value = self.pipe.recv()
-        except (EOFError, OSError):
-            return self._dead()
-        if kind == "raised":
-            error, where = value
-            error.add_note(where)
-            raise error
-        self.deadline = time.monotonic() + self.timeout
-        if kind == "beat":
-            return None
-        self.ready = self.idle = True
-        return Done(self.task, value) if kind == "done" else None
-
-    def overdue(self, now: float) -> Done | None:
-        """Give the process up if its time is over."""
-        if now < self.deadline or self.idle:
-            return None
-        self.lost = True
-        if not self.ready:
-            raise RunError(f"a process to read videos with did not start within {_START_SECONDS} s")
-        self.process.terminate()
-        return Done(self.task, Lost("stuck", f"stuck: no new frame within {self.timeout:g} s (--timeout)"))
-
-    def _dead(self) -> Done:
-        self.lost = True
-        self.process.join(_GRACE_SECONDS)
-        code = self.process.exitcode
-        if not self.ready:
-            raise RunError(f"a process to read videos with could not be started (it ended with {code})")
-        how = _signal_name(-code) if code is not None and code < 0 else f"code {code}"
-        reason = f"the process that read it was ended by {how}: the decoder crashed, or memory was short"
-        return Done(self.task, Lost("died", reason))
-
-    def end(self) -> None:
-        """Wait for the end of a process that has nothing to do, or was asked to end; kill it if it does not."""
-        self.pipe.close()
-        self.process.join(_GRACE_SECONDS)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+def usable_cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _serve(pipe: Connection, work: Work, beat_seconds: float) -> None:
-    """What a process does: answer tasks until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the first one decides
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leaves `with` blocks, which remove half-written files
+def _how_it_died(code: int) -> str:
+    how = f"code {code}" if code >= 0 else f"signal {-code}"
+    with suppress(ValueError):
+        how = signal.Signals(-code).name
+    return f"the process that read it was ended by {how}: the decoder crashed, or memory was short"
+
+
+_own: dict[str, Any] = {}  # of a worker: its `work` and `beats`
+
+
+def _prepare(work: Work, beats: Any) -> None:
+    """Run in a worker, once."""
+    _own.update(work=work, beats=beats)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    last = time.monotonic()
+
+
+def _do(slot: int, task: Any) -> Any:
+    """Run in a worker, for each task."""
 
     def beat() -> None:
-        nonlocal last
-        if (now := time.monotonic()) - last >= beat_seconds:
-            last = now
-            pipe.send(("beat", None))
+        _own["beats"][slot] = time.monotonic()
 
-    pipe.send(("ready", None))
+    beat()
+    handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leaves `with` blocks: they remove partial files
     try:
-        while True:
-            task = pipe.recv()
-            try:
-                answer = ("done", work(task, beat))
-            except Exception as error:
-                answer = ("raised", (error, traceback.format_exc()))
-            try:
-                pipe.send(answer)
-            except (TypeError, AttributeError, ValueError):  # cannot be pickled
-                pipe.send(("raised", (RuntimeError(f"no answer: {answer[1]!r}"), "")))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
+        return _own["work"](task, beat)
+    except SystemExit:  # pebble would send it as an answer
+        os._exit(1)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _end_with_parent() -> None:
-    """A killed command leaves nobody behind, not even one that hangs."""
+    """A killed command leaves no process behind, not even one that hangs."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        wait([parent.sentinel])
+        multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)
 
 
-def _context() -> Any:
+def _context(work: Work) -> Any:
     """How processes are started: never by forking this one, whose threads may hold locks."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     # One process imports torch and av, once, and is forked: a replacement is there at once.
-    context.set_forkserver_preload(["teinet.data.tools.check", "teinet.data.tools.shrink.run"])
-    with _deaf_to_ctrl_c():
-        forkserver.ensure_running()
+    context.set_forkserver_preload([getattr(work, "func", work).__module__])
+    handler = signal.getsignal(signal.SIGINT)
+    with suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; this one decides
+    forkserver.ensure_running()
+    with suppress(ValueError):
+        signal.signal(signal.SIGINT, handler)
     return context
-
-
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes started inside the block ignore Ctrl-C from their first moment on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
