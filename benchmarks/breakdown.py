@@ -18,10 +18,10 @@ from torch import nn
 from torch.profiler import profile
 
 from teinet.benchmark.throughput import Spread
+from teinet.cli.memory import keep_freed_memory
 from teinet.models.factory import create_model
 from teinet.models.insertion import temporal_modules
 from teinet.utils.machine import machine, machine_name
-from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = ("tsn_resnet50", "teinet_resnet50", "tsn_mobilenetv2_100", "teinet_mobilenetv2_100")

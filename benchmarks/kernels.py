@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from teinet.benchmark.throughput import Spread
+from teinet.cli.memory import keep_freed_memory
 from teinet.kernels import available_forms, temporal_conv, use_form
 from teinet.utils.machine import machine, machine_name
-from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 BLOCKS = ((64, 56), (256, 56), (512, 28), (1024, 14), (2048, 7))  # channels, side

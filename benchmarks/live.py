@@ -28,6 +28,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from teinet.benchmark.throughput import Spread
+from teinet.cli.memory import keep_freed_memory
 from teinet.data.motion_pairs import MotionPairs, draw_clip
 from teinet.data.transforms import Preprocessing
 from teinet.data.video.play import play
@@ -37,7 +38,6 @@ from teinet.models import create_model
 from teinet.recognition import Recognizer
 from teinet.recognition.stream import Stream
 from teinet.utils.machine import machine, machine_name
-from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("step", "rate", "chunks", "recording")

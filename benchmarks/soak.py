@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
+from teinet.cli.memory import keep_freed_memory
 from teinet.data.transforms import Preprocessing
 from teinet.detection import Watch
 from teinet.detection import monitor as watching
@@ -39,7 +40,6 @@ from teinet.models import create_model
 from teinet.recognition import Recognizer
 from teinet.recognition.stream import Step, Stream
 from teinet.utils.machine import machine, machine_name
-from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 SPACING, RATE = 0.1, 10

@@ -23,7 +23,7 @@ from teinet.detection import timeline
 from teinet.detection.events import Event, Rules
 from teinet.detection.timeline import Timeline
 from teinet.errors import Interrupted
-from teinet.utils.clock import clock
+from teinet.utils.text import clock
 from tests import miniatures
 from tests.data.video.test_play import film as write_film
 from tests.data.video.test_play import zero_packets

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     from teinet.demo import run_demo
     from teinet.evaluation.scores import percent
     from teinet.pages.demo import next_steps, write_page
-    from teinet.training.progress import duration
+    from teinet.utils.text import duration
 
     console = Console(stderr=args.json)
     result = run_demo(Path(args.output), quick=args.quick, console=console)

@@ -11,9 +11,9 @@ import sys
 import threading
 from importlib import import_module
 
+from teinet.cli.memory import keep_freed_memory
 from teinet.cli.parser import Parser
 from teinet.errors import Interrupted, TeinetError, missing_extra, nearest
-from teinet.utils.memory import keep_freed_memory
 
 COMMANDS = {
     "demo": "the whole main job on embedded data, a few minutes on two cores",

@@ -15,8 +15,7 @@ from teinet.cli.optimize import add_optimize_option
 from teinet.cli.places import check_output
 from teinet.cli.rules import add_rules, read_rules
 from teinet.errors import ConfigError, VideoError
-from teinet.utils.clock import clock
-from teinet.utils.text import printable
+from teinet.utils.text import clock, printable
 
 if TYPE_CHECKING:
     from rich.table import Table

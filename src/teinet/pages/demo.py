@@ -17,8 +17,8 @@ from teinet.evaluation.confusion import save_confusion
 from teinet.evaluation.curves import draw_curves
 from teinet.evaluation.scores import Scores, percent
 from teinet.pages.web import inline, render
-from teinet.training.progress import duration
 from teinet.training.state import LOG, read_log
+from teinet.utils.text import duration
 
 
 def write_page(result: Result) -> Path:

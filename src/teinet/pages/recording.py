@@ -16,7 +16,7 @@ from teinet.detection.events import Event, Rules
 from teinet.detection.timeline import Timeline
 from teinet.pages.score_curves import POINTS, path_of
 from teinet.pages.web import inline, render
-from teinet.utils.clock import clock, short_clock
+from teinet.utils.text import clock, short_clock
 
 SHOWN = 6  # classes with a colour of their own; style in page.html.jinja
 _TILES = 12  # pictures beside each other

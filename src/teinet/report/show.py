@@ -12,8 +12,7 @@ from teinet.report.beside import Beside
 from teinet.report.groups import Group, Spread
 from teinet.report.outcome import Outcome
 from teinet.report.run import Run
-from teinet.training.progress import duration
-from teinet.utils.text import printable
+from teinet.utils.text import duration, printable
 
 DASH = "-"
 

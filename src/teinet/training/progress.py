@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from teinet.training.module import TrainingModule
 from teinet.training.state import EpochLog
+from teinet.utils.text import duration
 
 
 class TrainingProgress(Callback):
@@ -94,12 +95,3 @@ class TrainingProgress(Callback):
 def steps_per_epoch(trainer: L.Trainer) -> int:
     """Optimiser steps of one epoch."""
     return -(-trainer.num_training_batches // trainer.accumulate_grad_batches)
-
-
-def duration(seconds: float) -> str:
-    """45 s, 3 min 05 s, 2 h 10 min."""
-    minutes, s = divmod(round(seconds), 60)
-    hours, m = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {m:02} min"
-    return f"{m} min {s:02} s" if m else f"{s} s"

@@ -1,4 +1,4 @@
-"""Names and messages as they may be shown, and sorted."""
+"""Names, seconds, durations and counts as people read them."""
 
 from __future__ import annotations
 
@@ -22,3 +22,44 @@ def natural(name: str | Path) -> list[tuple[int, int, str]]:
     """Return a sort key that reads the numbers in a name as numbers."""
     parts = re.split(r"(\d+)", str(name).casefold())
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
+def plural(count: int, noun: str) -> str:
+    """Return `1 clip`, `2 clips`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def clock(second: float) -> str:
+    """Return hours, minutes, seconds and milliseconds: 00:01:02.500."""
+    whole = round(max(second, 0.0) * 1000)
+    return f"{whole // 3_600_000:02d}:{whole // 60_000 % 60:02d}:{whole // 1000 % 60:02d}.{whole % 1000:03d}"
+
+
+def short_clock(second: float) -> str:
+    """Return minutes and seconds, hours where there are some: 1:02, 2:00:00."""
+    whole = round(max(second, 0.0))
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def duration(seconds: float) -> str:
+    """Return 45 s, 3 min 05 s, 2 h 10 min."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {m:02} min"
+    return f"{m} min {s:02} s" if m else f"{s} s"
+
+
+def file_size(count: int) -> str:
+    """Return bytes as a person says them: 812 MB, 1.4 GB."""
+    size, units = abs(float(count)), ("B", "kB", "MB", "GB", "TB")
+    place = 0
+    while size >= 999.5 and place < len(units) - 1:
+        size, place = size / 1000, place + 1
+    return f"{'-' if count < 0 else ''}{size:.3g} {units[place]}"
+
+
+def number(value: float) -> str:
+    """Return a number without decimals that say nothing: 58, 2.9, 29.97."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -65,8 +65,7 @@ def _print(report: Report) -> None:
 
     from teinet.cli.data import next_training
     from teinet.data.tools.shrink.lists import UNREADABLE
-    from teinet.data.tools.shrink.run import size_text
-    from teinet.utils.text import printable
+    from teinet.utils.text import file_size, printable
 
     console = Console(highlight=False, soft_wrap=True)
     for row, reason in report.unreadable[:_SHOWN]:
@@ -77,7 +76,7 @@ def _print(report: Report) -> None:
     before = f", {report.resumed} of them before" if report.resumed else ""
     share = f" ({report.after / report.before:.0%})" if report.before else ""
     console.print(
-        f"{report.files} files{before}: {size_text(report.before)} became {size_text(report.after)}{share}",
+        f"{report.files} files{before}: {file_size(report.before)} became {file_size(report.after)}{share}",
         markup=False,
     )
     console.print(f"list of {report.clips} clips: {report.list}", markup=False)

@@ -11,9 +11,8 @@ from typing import IO, TYPE_CHECKING
 
 from teinet.cli.places import check_file, make_folder
 from teinet.errors import ConfigError, Interrupted
-from teinet.utils.clock import clock
 from teinet.utils.files import replacing
-from teinet.utils.text import printable
+from teinet.utils.text import clock, printable
 
 if TYPE_CHECKING:
     from teinet.cli.timeline.output import Output

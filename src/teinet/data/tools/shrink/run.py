@@ -22,6 +22,7 @@ from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.utils import worker_pool as pool
 from teinet.utils.progress import file_progress
 from teinet.utils.signals import stop_on_signal
+from teinet.utils.text import file_size
 
 
 def shrink(
@@ -79,7 +80,7 @@ def shrink(
                 journal.add(entry)
                 left -= 1
                 saved += 0 if entry.reason else (entry.before or 0) - entry.bytes
-                advance(f"{size_text(saved)} saved")
+                advance(f"{file_size(saved)} saved")
     finally:
         journal.close()
     if left:
@@ -122,12 +123,3 @@ def _holds(entry: Entry | None, job: Job, folder: Path) -> bool:
         return target is None or job.pictures or target.st_size == entry.bytes
     except OSError:
         return False
-
-
-def size_text(count: int) -> str:
-    """Bytes as a person says them: 812 MB, 1.4 GB."""
-    size, units = abs(float(count)), ("B", "kB", "MB", "GB", "TB")
-    place = 0
-    while size >= 999.5 and place < len(units) - 1:
-        size, place = size / 1000, place + 1
-    return f"{'-' if count < 0 else ''}{size:.3g} {units[place]}"

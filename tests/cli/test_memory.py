@@ -8,7 +8,7 @@ import pytest
 
 PROGRAM = """
 import resource, sys, torch
-from teinet.utils.memory import keep_freed_memory
+from teinet.cli.memory import keep_freed_memory
 
 kept = sys.argv[1] == "keep" and keep_freed_memory()
 for _ in range(6):
