@@ -14,7 +14,7 @@ from teinet.data import views as views_module
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.writer import write_video
-from teinet.data.views import Views, average_views, load_views
+from teinet.data.views import Views, load_views
 from teinet.errors import ConfigError, VideoError
 
 SMALL = Preprocessing(size=28, short_side=32)
@@ -131,15 +131,6 @@ def test_reversed_and_read_only_arrays_are_taken():
     assert torch.equal(load_views(frames[::-1], FOUR, SMALL).frames, expected)
     frames.setflags(write=False)
     assert torch.equal(load_views(frames, FOUR, SMALL).frames, load_views(frames.copy(), FOUR, SMALL).frames)
-
-
-def test_averages_of_views():
-    logits = torch.tensor([[0.0, 0.0], [0.0, 4.0]])
-    sure = 1 / (1 + np.exp(-4.0))
-    assert average_views(logits)[1].item() == pytest.approx((0.5 + sure) / 2)
-    assert average_views(logits, "logits")[1].item() == pytest.approx(1 / (1 + np.exp(-2.0)))
-    with pytest.raises(ConfigError, match="averaging"):
-        average_views(logits, "scores")
 
 
 def test_several_decoder_threads_do_not_wait_for_each_other_for_ever(video):

@@ -1,4 +1,4 @@
-"""Views of a video: which clips and crops a test looks at (`1x1`, `10x3`), cut from one decode, and their average.
+"""Views of a video: which clips and crops a test looks at (`1x1`, `10x3`), cut from one decode.
 
 The paper's testing protocols (section 4.2). Tests and recognisers both come through here, so they see the same pixels.
 """
@@ -18,7 +18,6 @@ from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.reader import OldFrames, read_clip
 from teinet.errors import ConfigError
 
-Averaging = Literal["probabilities", "logits"]
 _FORM = re.compile(r"(\d+)\s*[x×]\s*(\d+)(?:/(full|crop))?", re.IGNORECASE)
 
 
@@ -149,18 +148,6 @@ def check_frames(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
         usable = frames.flags.writeable and min(frames.strides) >= 0
         return torch.from_numpy(frames if usable else frames.copy())
     return frames.detach().cpu()
-
-
-def average_views(logits: torch.Tensor, averaging: Averaging = "probabilities") -> torch.Tensor:
-    """Average the scores of a video's views, `(..., V, classes)` logits to `(..., classes)` probabilities.
-
-    `"probabilities"` averages after the softmax, `"logits"` before it (TSM's code does).
-    """
-    if averaging == "probabilities":
-        return logits.float().softmax(-1).mean(-2)
-    if averaging == "logits":
-        return logits.float().mean(-2).softmax(-1)
-    raise ConfigError(f"averaging {averaging!r}: 'probabilities' and 'logits' exist")
 
 
 def _read(

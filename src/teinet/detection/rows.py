@@ -12,7 +12,7 @@ from torch import Tensor
 from teinet.errors import ConfigError
 from teinet.models.insertion import is_causal
 from teinet.models.optimized import is_compiled
-from teinet.recognition.numbers import checked
+from teinet.models.probabilities import to_probabilities
 from teinet.recognition.stream import Stream
 
 if TYPE_CHECKING:
@@ -194,5 +194,5 @@ class WindowRows:
         if missing > 0 and is_compiled(self._recognizer.model):  # no second program for the last ones
             clips = torch.cat([clips, clips[-1:].expand(missing, *clips.shape[1:])])
         with torch.inference_mode():
-            scores = self._recognizer.model(clips).double().softmax(1).cpu().numpy()[: len(waiting)]
-        return [Row(window.reach, row, window.begins) for window, row in zip(waiting, checked(scores), strict=True)]
+            scores = to_probabilities(self._recognizer.model(clips)[: len(waiting)])
+        return [Row(window.reach, row, window.begins) for window, row in zip(waiting, scores, strict=True)]

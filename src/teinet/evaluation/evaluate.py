@@ -14,13 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.views import Averaging, Views, average_views, check_views, load_views
+from teinet.data.views import Views, check_views, load_views
 from teinet.data.watch import READ_TIMEOUT, ReadWatch
 from teinet.errors import Interrupted, RunError, VideoError
 from teinet.evaluation.hardware import Hardware, ending_together, gather, prepare_worker, quiet
 from teinet.evaluation.interruption import StopOnSignal, stopped
 from teinet.evaluation.scores import Scores
 from teinet.models.classifier import VideoClassifier
+from teinet.models.probabilities import Averaging, to_probabilities
 
 
 class ClipScore(NamedTuple):
@@ -108,8 +109,8 @@ class Scoring(L.LightningModule):
             clips = clips.flip(1)
         logits = torch.cat([self.model(part).float() for part in clips.split(self.clips_per_forward)])
         logits = logits.unflatten(0, batch.frames.shape[:2])  # (B, V, C)
-        probabilities = average_views(logits, self.averaging)
-        self._scored += [ClipScore(i, p) for i, p in zip(batch.indices, probabilities.cpu().numpy())]
+        probabilities = to_probabilities(logits, self.averaging, allow_nan=True)  # `Scores` names those clips
+        self._scored += [ClipScore(i, p) for i, p in zip(batch.indices, probabilities)]
 
     def on_validation_epoch_end(self) -> None:
         """Gather the scores of all processes, in the order of the list, while the processes still talk."""

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from teinet import __version__
 from teinet.data.lists.rows import ClipList, select, to_clips
 from teinet.data.lists.splits import DataConfig, Source, Splits, load_splits, read_config
-from teinet.data.views import Averaging, Views
+from teinet.data.views import Views
 from teinet.data.watch import READ_TIMEOUT
 from teinet.errors import CheckpointError, ConfigError
 from teinet.evaluation.evaluate import evaluate
@@ -29,6 +29,7 @@ from teinet.evaluation.scores import Scores
 from teinet.models.cost import multiply_adds, parameters
 from teinet.models.header import weights_file
 from teinet.models.optimized import Engine
+from teinet.models.probabilities import Averaging
 from teinet.recognition.recognizer import Recognizer
 
 _PRECISIONS = {"32-true": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}

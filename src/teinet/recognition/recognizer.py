@@ -13,14 +13,14 @@ import torch
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.views import Averaging, LoadedViews, Views, average_views, check_views, load_views
+from teinet.data.views import LoadedViews, Views, check_views, load_views
 from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError
 from teinet.models.checkpoint import load_weights, save_weights
 from teinet.models.classifier import VideoClassifier
 from teinet.models.insertion import set_num_frames
 from teinet.models.optimized import Engine, OptimizedClassifier, Precision, optimize
+from teinet.models.probabilities import Averaging, check_averaging, to_probabilities
 from teinet.recognition.device import find_device
-from teinet.recognition.numbers import checked
 from teinet.recognition.prediction import Prediction
 from teinet.recognition.stream import StateType, Stream
 from teinet.utils.prefetch import prefetch
@@ -222,7 +222,7 @@ class Recognizer:
         check_views(views, self.preprocessing.fit)
         if start is not None and end is not None and start >= end:
             raise ConfigError(f"no span of time between start {start:g} and end {end:g} s")
-        average_views(torch.zeros(1, 1), averaging)  # a wrong name is an error now, not at the first video
+        check_averaging(averaging)  # a wrong name is an error now, not at the first video
 
         def load(video: Video) -> LoadedViews:
             return load_views(video, self.sampling, self.preprocessing, views, start, end)
@@ -280,7 +280,7 @@ class Recognizer:
         """
         device = self.device
         logits = torch.cat([self.model(part.to(device)).float().cpu() for part in clips.split(VIEWS_AT_ONCE)])
-        return checked(average_views(logits, averaging).numpy())
+        return to_probabilities(logits, averaging)
 
     def __repr__(self) -> str:
         architecture = (self.model.config or {}).get("name", type(self.model).__name__)

@@ -16,8 +16,8 @@ from torch import Tensor
 from teinet.data.transforms import test_crops
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.optimized import CompiledStep, is_compiled
+from teinet.models.probabilities import to_probabilities
 from teinet.models.stepping import Past, SteppingClassifier
-from teinet.recognition.numbers import checked
 from teinet.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -240,8 +240,8 @@ class Stream:
         self.state.frames[rows] = seen + 1
         count = (seen + 1).clamp(max=self.span)[:, None]
         # places of the span that no frame has filled yet hold zeros
-        scores = (self.state.recent[rows].double().sum(1) / count).softmax(1)
-        return Step(streams=streams, logits=logits, scores=checked(scores.numpy()), frames=(seen + 1).numpy())
+        scores = to_probabilities(self.state.recent[rows].double().sum(1) / count)
+        return Step(streams=streams, logits=logits, scores=scores, frames=(seen + 1).numpy())
 
     def reset(self, streams: Iterable[int] | None = None) -> None:
         """Let some streams begin anew, or all: another camera, a cut, a long pause.

@@ -1,0 +1,47 @@
+"""From a network's logits to probabilities: the one place that averages, applies the softmax and checks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from teinet.errors import CheckpointError, ConfigError
+
+Averaging = Literal["probabilities", "logits"]
+
+
+def to_probabilities(logits: Tensor, averaging: Averaging | None = None, *, allow_nan: bool = False) -> np.ndarray:
+    """Return float32 probabilities, (..., classes).
+
+    Args:
+        logits: (..., classes), or (..., V, classes) of a video's V views.
+        averaging: over the views: "probabilities" averages after the softmax, "logits" before it (TSM's code does).
+            None where there are no views.
+        allow_nan: return scores that are no numbers, for those who name the clip.
+
+    Raises:
+        ConfigError: an averaging that does not exist.
+        CheckpointError: the logits are no numbers: damaged weights and overflow would else say that nothing happens.
+    """
+    check_averaging(averaging)
+    scores = logits.detach().cpu().double()
+    if averaging == "logits":
+        scores = scores.mean(-2)
+    scores = scores.softmax(-1)
+    if averaging == "probabilities":
+        scores = scores.mean(-2)
+    if not (allow_nan or scores.isfinite().all()):
+        raise CheckpointError("the network's scores are no numbers: its weights are damaged, or training failed")
+    return scores.float().numpy()
+
+
+def check_averaging(averaging: str | None) -> None:
+    """Refuse an averaging that does not exist.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    if averaging not in (None, "probabilities", "logits"):
+        raise ConfigError(f"averaging {averaging!r}: 'probabilities' and 'logits' exist")
