@@ -6,14 +6,13 @@ import argparse
 import errno
 import logging
 import os
-import signal
 import sys
-import threading
 from importlib import import_module
 
 from teinet.cli.memory import keep_freed_memory
 from teinet.cli.parser import Parser
 from teinet.errors import Interrupted, TeinetError, missing_extra, nearest
+from teinet.utils.signals import interrupt_on_sigterm
 
 COMMANDS = {
     "demo": "the whole main job on embedded data, a few minutes on two cores",
@@ -72,7 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("teinet").setLevel(logging.INFO if first else logging.CRITICAL)
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # each retry would be a line of its own
-    _stop_on_sigterm()
+    interrupt_on_sigterm()  # so that what was computed is kept
     keep_freed_memory()
     try:
         command = import_module(f"teinet.cli.{name}")
@@ -112,16 +111,6 @@ def main(argv: list[str] | None = None) -> int:
             raise
         _say(name, f"not enough memory; {_LOWER.get(name, _LOWER_ELSEWHERE)}")
         return 1
-
-
-def _stop_on_sigterm() -> None:
-    """SIGTERM stops a command as Ctrl-C does, so that what was computed is kept."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 # What makes a command need less memory.

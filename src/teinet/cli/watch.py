@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
@@ -15,6 +13,7 @@ from teinet.cli.optimize import add_optimize_option
 from teinet.cli.places import check_output
 from teinet.cli.rules import add_rules, read_rules
 from teinet.errors import ConfigError, VideoError
+from teinet.utils.signals import stop_on_signal
 from teinet.utils.text import clock, printable
 
 if TYPE_CHECKING:
@@ -132,7 +131,7 @@ def _watch(watch: Watch, args: argparse.Namespace) -> None:
             page, address = stack.enter_context(serve(watch, args.page))
             print(f"page: {address}", file=sys.stderr)
             heard.append(page.add)
-        stack.enter_context(_stopped_by_signals(watch))
+        stack.enter_context(stop_on_signal(watch.stop))
         if not (args.json and sys.stdout.isatty()):  # lines for programs are not to be broken by what is drawn
             stack.enter_context(_shown(watch))
         for notice in watch:
@@ -151,25 +150,6 @@ def _say_counts(watch: Watch) -> None:
     for number, name in enumerate(watch.sources):
         if watch.counts(number).connections:
             print(printable(f"{name}: {_summary(watch, number)}"), file=sys.stderr)
-
-
-@contextmanager
-def _stopped_by_signals(watch: Watch) -> Iterator[None]:
-    """Ctrl-C and SIGTERM are how a watch usually ends: what is under way ends with it. A second one ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: object) -> None:
-        signal.signal(number, signal.default_int_handler)
-        watch.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from teinet.evaluation.interruption import StopOnSignal, stopped
 from teinet.evaluation.scores import Scores
 from teinet.models.classifier import VideoClassifier
 from teinet.models.probabilities import Averaging, to_probabilities
+from teinet.utils.signals import stop_on_signal
 
 
 class ClipScore(NamedTuple):
@@ -204,14 +205,14 @@ def evaluate(
     videos = max(1, batch_size // len(views))
     reading = ReadWatch(read_timeout)
     data = _TestData(ViewClips(clips, sampling, preprocessing, views), videos, workers, reading)
-    with quiet(), StopOnSignal() as watch:
+    with quiet(), stop_on_signal() as stop:
         trainer = L.Trainer(
             **hardware.trainer_arguments(),
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            callbacks=[*callbacks, watch],
+            callbacks=[*callbacks, StopOnSignal(stop)],
         )
         try:
             with (
@@ -221,7 +222,7 @@ def evaluate(
                 trainer.validate(scoring, datamodule=data, verbose=False)
         except (SystemExit, RuntimeError, RunError) as error:
             # SystemExit is what Lightning makes of a KeyboardInterrupt; a loader whose workers got SIGTERM too fails
-            if not isinstance(error, SystemExit) and not watch.asked:
+            if not isinstance(error, SystemExit) and not stop.is_set():
                 raise
             raise Interrupted(stopped(scoring.num_scored, len(clips))) from None
     facts = {"views": str(views), "averaging": averaging, "data": clips.fingerprint(), **(meta or {})}

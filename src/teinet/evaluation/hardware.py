@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import torch
 import torch.distributed
 
 from teinet.errors import ConfigError, Interrupted, RunError, nearest
+from teinet.utils.signals import ignore_signals
 
 _LOST = re.compile(r"Connection (closed|reset) by peer")
 
@@ -120,6 +120,5 @@ def gather(value: Any) -> list[Any]:
 
 def prepare_worker(worker_id: int) -> None:
     """Leave signals to the main process, which gets them too, and one thread to each worker."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    ignore_signals()
     torch.set_num_threads(1)

@@ -7,10 +7,10 @@ import time
 import lightning as L
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from teinet.training.module import TrainingModule
 from teinet.training.state import EpochLog
+from teinet.utils.progress import ProgressBars, ProgressTask
 from teinet.utils.text import duration
 
 
@@ -21,41 +21,31 @@ class TrainingProgress(Callback):
         self.console = console
         self.epoch_log = epoch_log
         self.title = title
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
+        self._bars = ProgressBars(console)
+        self._task: ProgressTask | None = None
         self._began = 0.0
         self._first_step = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
         self._began, self._first_step = time.monotonic(), trainer.global_step
-        if trainer.is_global_zero and self.console.is_terminal:
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=12),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[facts]}"),
-                console=self.console,
-                transient=True,
-            )
-            self._bar.start()
+        if trainer.is_global_zero:
+            self._bars.start()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
-        if self._bar:
-            if self._task is not None:
-                self._bar.remove_task(self._task)
-            text = f"{self.title}epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            self._task = self._bar.add_task(text, total=trainer.num_training_batches, facts="")
+        if self._task is not None:
+            self._task.remove()
+        text = f"{self.title}epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        self._task = self._bars.task(text, trainer.num_training_batches, unit=None)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainingModule, outputs, batch, batch_idx: int) -> None:
-        if self._bar and self._task is None:  # resumed in the middle of an epoch
+        if self._task is None:  # resumed in the middle of an epoch
             self.on_train_epoch_start(trainer, pl_module)
-        if self._bar:
-            facts = f"{self._facts(trainer)}  {self._left(trainer)} left"
-            self._bar.update(self._task, completed=batch_idx + 1, facts=facts)
+        if self.console.is_terminal:
+            self._task.update(batch_idx + 1, facts=f"{self._facts(trainer)}  {self._left(trainer)} left")
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
-        if self._bar and self._task is not None:
-            self._bar.update(self._task, facts=f"{self._facts(trainer)}  validating")
+        if self._task is not None:
+            self._task.update(trainer.num_training_batches, facts=f"{self._facts(trainer)}  validating")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
         if trainer.is_global_zero:
@@ -80,16 +70,11 @@ class TrainingProgress(Callback):
         seconds = (time.monotonic() - self._began) / max(done, 1) * max(total - done, 0)
         return duration(seconds)
 
-    def _stop(self) -> None:
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
-
     def on_train_end(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
-        self._stop()
+        self._bars.stop()
 
     def on_exception(self, trainer: L.Trainer, pl_module: TrainingModule, exception: BaseException) -> None:
-        self._stop()
+        self._bars.stop()
 
 
 def steps_per_epoch(trainer: L.Trainer) -> int:

@@ -31,6 +31,7 @@ from teinet.training.progress import TrainingProgress
 from teinet.training.recipe import Recipe
 from teinet.training.state import STATE, EpochLog, RunState
 from teinet.training.waiting import WaitingAdvice
+from teinet.utils.signals import StopSignal
 
 UNREADABLE = "unreadable.csv"
 
@@ -77,8 +78,13 @@ def _fit(
         save_weights(path, model, parts.header(scores))
 
     epoch_log = EpochLog(folder)
+    stop = StopSignal()
     state = RunState(
-        folder, every_steps=recipe.run.save_every_steps, every_minutes=recipe.run.save_every_minutes, save_weights=save
+        folder,
+        stop=stop,
+        every_steps=recipe.run.save_every_steps,
+        every_minutes=recipe.run.save_every_minutes,
+        save_weights=save,
     )
     progress = TrainingProgress(console, epoch_log, title=title)
     waiting = WaitingAdvice(console, epoch_log, recipe=recipe, clips=splits["train"], workers=data.workers)
@@ -103,12 +109,14 @@ def _fit(
     torch.set_num_threads(recipe.run.threads or threads)
     try:
         with ending_together(trainer), data.watch.guard(lambda: _how_to_go_on(folder)):
+            stop.take()
             trainer.fit(module, datamodule=data, ckpt_path=folder / STATE if going_on else None, weights_only=True)
     except SystemExit:  # what Lightning makes of a second Ctrl-C
-        if not state.asked:
+        if not stop.is_set():
             raise
         raise Interrupted(f"stopped at once. {_how_to_go_on(folder)}") from None
     finally:
+        stop.release()
         torch.set_num_threads(threads)
         os.environ.pop(FOLDER_VARIABLE, None)  # another run of this process makes its own folder
     if trainer.is_global_zero:

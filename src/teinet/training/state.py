@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,6 +18,7 @@ from teinet.errors import Interrupted, RunError
 from teinet.models.header import LAST
 from teinet.training.module import TrainingModule
 from teinet.utils.files import replacing
+from teinet.utils.signals import StopSignal
 
 STATE = "resume.ckpt"
 BEST = "best.safetensors"
@@ -30,20 +29,26 @@ class RunState(Callback):
     """Saves the run's state by steps, by minutes and after every epoch; on Ctrl-C or SIGTERM after the current step.
 
     Args:
+        stop: set by the first signal.
         save_weights: writes a recogniser file, given its path and the scores so far.
     """
 
     def __init__(
-        self, folder: Path, *, every_steps: int, every_minutes: float, save_weights: Callable[[Path, dict], None]
+        self,
+        folder: Path,
+        *,
+        stop: StopSignal,
+        every_steps: int,
+        every_minutes: float,
+        save_weights: Callable[[Path, dict], None],
     ):
         self.folder = folder
         self.every_steps = every_steps
         self.every_minutes = every_minutes
         self.save_weights = save_weights
         self.best: float | None = None
-        self.asked = False  # a signal came
+        self.stop = stop
         self._saved_at = time.monotonic()
-        self._handlers: dict[int, Any] = {}
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -52,19 +57,7 @@ class RunState(Callback):
         self.best = state_dict["best"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._handlers[number] = signal.signal(number, self._on_signal)
-
-    def _on_signal(self, number: int, frame: object) -> None:
-        if self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-
-    def _restore_handlers(self) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers = {}
+        self.stop.take()  # the trainer put a handler of its own around ours
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainingModule, outputs, batch, batch_idx: int) -> None:
         last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
@@ -72,7 +65,7 @@ class RunState(Callback):
             return  # the end of the epoch saves; half an accumulated gradient is no state
         due = self.every_steps and trainer.global_step % self.every_steps == 0
         due = due or time.monotonic() - self._saved_at > 60 * self.every_minutes
-        stop = self.asked
+        stop = self.stop.is_set()
         if trainer.world_size > 1:  # all processes save together, when the first one says so
             due, stop = trainer.strategy.broadcast((due, stop))
         if due or stop or pl_module.problem:
@@ -98,7 +91,7 @@ class RunState(Callback):
         self._save(trainer)
         if pl_module.problem:
             raise RunError(pl_module.problem)
-        stop = trainer.strategy.broadcast(self.asked) if trainer.world_size > 1 else self.asked
+        stop = trainer.strategy.broadcast(self.stop.is_set()) if trainer.world_size > 1 else self.stop.is_set()
         if stop and trainer.current_epoch + 1 < trainer.max_epochs:
             self._leave(trainer)
 
@@ -113,12 +106,6 @@ class RunState(Callback):
             f"stopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}, step {trainer.global_step}; "
             f"nothing is lost. Go on with: teinet train --resume {self.folder}"
         )
-
-    def on_fit_end(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
-        self._restore_handlers()
-
-    def on_exception(self, trainer: L.Trainer, pl_module: TrainingModule, exception: BaseException) -> None:
-        self._restore_handlers()
 
 
 class EpochLog(Callback):

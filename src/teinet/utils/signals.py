@@ -1,33 +1,68 @@
-"""Ctrl-C and SIGTERM during long work: the first asks it to stop where it can go on later, the second stops at once."""
+"""Ctrl-C and SIGTERM: the first signal asks long work to stop where it can be resumed, the second stops it at once."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+
+_STOP = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopSignal(threading.Event):
+    """An event that the first signal sets; the second one raises KeyboardInterrupt in the main thread.
+
+    Args:
+        then: called at the first signal, in the handler.
+    """
+
+    def __init__(self, then: Callable[[], None] | None = None):
+        super().__init__()
+        self._then = then
+        self._before: dict[int, Any] = {}
+
+    def take(self) -> None:
+        """Handle the signals; again where somebody has put other handlers over these."""
+        if threading.current_thread() is not threading.main_thread():  # elsewhere Python allows no handlers
+            return
+        for number in _STOP:
+            before = signal.signal(number, self._on_signal)
+            self._before.setdefault(number, before)
+
+    def release(self) -> None:
+        """Restore the handlers that were there before the first `take`."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        if self.is_set():
+            raise KeyboardInterrupt
+        self.set()
+        if self._then is not None:
+            self._then()
 
 
 @contextmanager
-def stop_on_signal() -> Iterator[threading.Event]:
-    """Give an event that the first signal sets; the signals are given back at the end of the block.
-
-    Raises:
-        KeyboardInterrupt: inside the block, at the second signal.
-    """
-    asked = threading.Event()
-
-    def on_signal(number: int, frame: object) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    if threading.current_thread() is not threading.main_thread():  # elsewhere Python allows no handlers
-        yield asked
-        return
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+def stop_on_signal(then: Callable[[], None] | None = None) -> Iterator[StopSignal]:
+    """Handle the signals inside the block; see `StopSignal`."""
+    stop = StopSignal(then)
+    stop.take()
     try:
-        yield asked
+        yield stop
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        stop.release()
+
+
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM raise KeyboardInterrupt as Ctrl-C does, for the rest of the process."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def ignore_signals() -> None:
+    """Leave Ctrl-C and SIGTERM to the parent process, for the rest of this one."""
+    for number in _STOP:
+        signal.signal(number, signal.SIG_IGN)
