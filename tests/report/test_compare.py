@@ -10,8 +10,7 @@ import yaml
 
 from teinet.errors import ConfigError
 from teinet.report import compare
-from teinet.report.beside import beside_test
-from teinet.report.plain import plain
+from teinet.report.runs import Remark
 from tests.report.conftest import fingerprint, meta, recipe, write_log, write_metrics, write_run, write_scores
 
 RECIPES = Path(__file__).parents[2] / "recipes"
@@ -27,13 +26,16 @@ def test_each_test_stands_beside_the_printed_rows_of_its_protocol(runs):
     write_run(runs / "a", tests={"1x1": (0.468, 0.759), "10x3": (0.49, 0.77)})
     one, ten = compare([runs / "a"]).runs[0].outcomes
     rows = printed("something_v1/teinet_8f")
-    ours = {(b.printed.table, b.printed.row): (b.printed.top1, b.top1, b.top5) for b in beside_test(one)}
+    ours = {
+        (r.published.table, r.published.row): (r.published.top1, r.top1_difference, r.top5_difference)
+        for r in one.published
+    }
     assert set(ours) == {(r["table"], r["row"]) for r in rows if r.get("views", "1x1") == "1x1" and "ensemble" not in r}
     assert ours["1a", "Res50+MEM+TIM"] == (47.4, pytest.approx(46.8 - 47.4), pytest.approx(75.9 - 76.6))
     assert ours["3", "TEINet-RGB 8f"] == (47.4, pytest.approx(-0.6), None)  # no top-5 is printed there
-    (beside,) = beside_test(ten)
-    assert (beside.printed.row, beside.printed.top1) == ("TEINet-RGB 8f x 10", 48.8)
-    assert beside.top1 == pytest.approx(0.2) and beside.num_views == 30
+    (row,) = ten.published
+    assert (row.published.row, row.published.top1) == ("TEINet-RGB 8f x 10", 48.8)
+    assert row.top1_difference == pytest.approx(0.2)
 
 
 def test_a_test_of_training_clips_stands_beside_nothing(runs):
@@ -57,9 +59,9 @@ def test_an_ensemble_stands_beside_the_ensembles_row(runs):
     (outcome,) = run.outcomes
     assert not run.trained and outcome.members == ["_8f", "16f"] and run.network == "teinet_8f + teinet_16f"
     assert outcome.gflops == 99 and outcome.parameters == 2 * 30356896
-    (beside,) = beside_test(outcome)
+    (ours,) = outcome.published
     (row,) = [r for r in printed("something_v1/teinet_8f") if r.get("ensemble")]
-    assert beside.printed.row == row["row"] and beside.top1 == pytest.approx(52 - row["top1"])
+    assert ours.published.row == row["row"] and ours.top1_difference == pytest.approx(52 - row["top1"])
 
 
 def test_seeds_of_one_recipe_have_a_mean_and_a_deviation(runs):
@@ -69,9 +71,10 @@ def test_seeds_of_one_recipe_have_a_mean_and_a_deviation(runs):
     (group,) = compare([runs]).groups
     assert group.runs == ["a-0", "a-1", "a-2"] and group.varied == {"run.seed": [0, 1, 2]} and not group.notes
     (mean,) = group.means
-    assert mean.top1 == (pytest.approx(0.48), pytest.approx(0.02), 3)  # deviations -2, 0, 2: root of 8 / (3 - 1)
-    assert mean.top5 == (pytest.approx(0.75), pytest.approx(0), 3)
-    assert mean.beside[0].top1 == pytest.approx(48 - 47.4)
+    found = (mean.top1.mean, mean.top1.deviation, mean.top1.n)
+    assert found == (pytest.approx(0.48), pytest.approx(0.02), 3)  # deviations -2, 0, 2: root of 8 / (3 - 1)
+    assert (mean.top5.mean, mean.top5.deviation) == (pytest.approx(0.75), pytest.approx(0))
+    assert mean.published[0].top1_difference == pytest.approx(48 - 47.4)
 
 
 def test_divisions_and_folds_are_repeats_and_other_settings_are_none(runs):
@@ -82,7 +85,7 @@ def test_divisions_and_folds_are_repeats_and_other_settings_are_none(runs):
     comparison = compare([runs])
     (group,) = comparison.groups
     assert group.varied == {"data.division": [1, 2]}
-    assert group.means[0].beside[0].top1 == pytest.approx(96.5 - printed("ucf101/teinet_16f")[0]["top1"])
+    assert group.means[0].published[0].top1_difference == pytest.approx(96.5 - printed("ucf101/teinet_16f")[0]["top1"])
     assert not any("trained on different clips" in note for note in comparison.notes)  # that is what divisions are
     write_run(
         runs / "other", recipe("ucf101/teinet_16f", data__division=3, run__workers=7), tests={"10x3": (0.9, None)}
@@ -147,7 +150,7 @@ def test_unfinished_and_untested_runs_are_shown_as_such(runs):
         "1 clip missing and left out (missing.csv)",
     ]
     assert first.warnings[0].command == f"teinet train --resume {run}"
-    assert second.warnings == [("not tested", f"teinet test {runs / 'b'}")]
+    assert second.warnings == [Remark("not tested", f"teinet test {runs / 'b'}")]
 
 
 def test_the_classes_that_won_and_lost_most(runs):
@@ -194,7 +197,7 @@ def test_json_holds_everything_unrounded(runs):
     write_run(runs / "a", tests={"1x1": (1 / 3, 0.7)})
     run = write_run(runs / "b", recipe(run__seed=1), learning_rate=float("nan"), tests={"1x1": (0.4, 0.7)})
     write_log(run, 2)
-    values = json.loads(json.dumps(plain(compare([runs])), allow_nan=False))
+    values = json.loads(json.dumps(compare([runs]).to_dict(), allow_nan=False))
     one, other = values["runs"]
     assert one["tests"][0]["top1"] == 1 / 3 and one["tests"][0]["published"][0]["top1_difference"] < -14
     assert other["log"][1] == {

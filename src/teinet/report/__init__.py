@@ -1,4 +1,4 @@
-"""Runs beside each other and beside the paper: read from their folders, compared, put on one page."""
+"""Runs compared with each other and with the paper: read from their folders, put in one table or on one page."""
 
 from teinet.report.compare import Comparison, compare
 

@@ -1,19 +1,24 @@
-"""Runs of one recipe with several seeds, divisions or folds: the mean of their tests and how far they scatter."""
+"""What differs between recipes; runs of one recipe with several seeds or divisions: their mean and how they scatter."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from statistics import fmean, stdev
-from typing import Any, NamedTuple
+from typing import Any
 
-from teinet.report.beside import Beside, beside
-from teinet.report.outcome import Outcome
-from teinet.report.run import Run
-from teinet.report.settings import VARIED, flat, without_varied
+from teinet.report.outcome import Outcome, PrintedRow, printed_rows
+from teinet.report.runs import Run
+from teinet.training.recipe import Recipe
+
+# What may differ between runs that repeat each other; name and output only say where a run lies.
+PLACE = ("run.name", "run.output")
+VARIED = ("run.seed", "data.division", "data.test_fold", "data.seed")
 
 
-class Spread(NamedTuple):
+@dataclass(frozen=True)
+class Spread:
     """Mean and standard deviation (n - 1) of n shares, 0 to 1."""
 
     mean: float
@@ -32,7 +37,7 @@ class Mean:
     top1: Spread | None
     top5: Spread | None
     mean_class_accuracy: Spread | None
-    beside: list[Beside] = field(default_factory=list)
+    published: list[PrintedRow]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,55 +51,74 @@ class Group:
     name: str
     runs: list[str]
     varied: dict[str, list[Any]]
-    means: list[Mean]
+    means: list[Mean] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 def groups(runs: Sequence[Run]) -> list[Group]:
-    """The groups of two runs and more, in the order of their first runs."""
+    """Return the groups of two runs and more, in the order of their first runs."""
     alike: dict[str, list[Run]] = {}
     for run in runs:
         if run.recipe:
-            alike.setdefault(without_varied(run.recipe), []).append(run)
+            same = {name: value for name, value in settings(run.recipe).items() if name not in PLACE + VARIED}
+            alike.setdefault(_text(same), []).append(run)
     return [_group(some) for some in alike.values() if len(some) > 1]
 
 
+def differing(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+    """Return the settings that differ: name of the setting, then of the run, then the value."""
+    recipes = {run.name: settings(run.recipe) for run in runs if run.recipe}
+    names = dict.fromkeys(name for recipe in recipes.values() for name in recipe if name not in PLACE)
+    table = {name: {run: recipe.get(name) for run, recipe in recipes.items()} for name in names}
+    return {name: values for name, values in table.items() if len({_text(value) for value in values.values()}) > 1}
+
+
+def settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe's settings by names with dots; those that an older version did not know have their defaults."""
+    flat: dict[str, Any] = {}
+    for source in (asdict(Recipe()), recipe):
+        for key, value in source.items():
+            if isinstance(value, Mapping):
+                flat |= {f"{key}.{name}": inner for name, inner in value.items()}
+            elif key != "published":  # figures of a paper, no setting
+                flat[key] = value
+    return flat
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
 def _group(runs: list[Run]) -> Group:
-    settings = [flat(run.recipe) for run in runs]
-    values = {name: [setting.get(name) for setting in settings] for name in VARIED}
-    varied = {name: each for name, each in values.items() if len(set(map(str, each))) > 1}
+    each = [settings(run.recipe) for run in runs]
+    values = {name: [one.get(name) for one in each] for name in VARIED}
+    tests: dict[tuple[str, ...], dict[str, Outcome]] = {}
+    for run in runs:
+        for outcome in run.outcomes:
+            if not outcome.members:
+                tests.setdefault(outcome.key, {})[run.name] = outcome
     return Group(
         name=str(runs[0].recipe.get("row") or runs[0].network),
         runs=[run.name for run in runs],
-        varied=varied,
-        means=_means(runs),
+        varied={name: found for name, found in values.items() if len(set(map(str, found))) > 1},
+        means=[_mean(found) for found in tests.values() if len(found) > 1],
         notes=_notes(runs, values),
     )
 
 
-def _means(runs: list[Run]) -> list[Mean]:
-    tests: dict[tuple[str, ...], list[tuple[Run, Outcome]]] = {}
-    for run in runs:
-        for outcome in run.outcomes:
-            if not outcome.members:
-                tests.setdefault(outcome.key, []).append((run, outcome))
-    return [_mean(found) for found in tests.values() if len(found) > 1]
-
-
-def _mean(found: list[tuple[Run, Outcome]]) -> Mean:
-    outcomes = [outcome for _, outcome in found]
-    top1, top5, classes = (
-        _spread([getattr(outcome, name) for outcome in outcomes]) for name in ("top1", "top5", "mean_class_accuracy")
-    )
+def _mean(tests: dict[str, Outcome]) -> Mean:
+    outcomes = list(tests.values())
+    first = outcomes[0]
+    top1, top5 = _spread([o.top1 for o in outcomes]), _spread([o.top5 for o in outcomes])
     return Mean(
-        name=outcomes[0].name,
-        views=outcomes[0].views,
-        split=outcomes[0].split,
-        runs=[run.name for run, _ in found],
+        name=first.name,
+        views=first.views,
+        split=first.split,
+        runs=list(tests),
         top1=top1,
         top5=top5,
-        mean_class_accuracy=classes,
-        beside=beside(outcomes[0].published, top1 and top1.mean, top5 and top5.mean),
+        mean_class_accuracy=_spread([o.mean_class_accuracy for o in outcomes]),
+        published=printed_rows([p.published for p in first.published], top1 and top1.mean, top5 and top5.mean),
     )
 
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from teinet.evaluation.session import digest
 from teinet.models.header import LAST
-from teinet.report import files
-from teinet.report.files import NUMBER, read, typed
+from teinet.report import run_files
 from teinet.report.find import find_runs, is_test, short_names, tests_in
 from teinet.report.outcome import Outcome, read_outcome
+from teinet.report.run_files import NUMBER, Kinds, read, typed
 from teinet.training.folder import FACTS, MISSING, RECIPE
 from teinet.training.state import LOG
 from teinet.utils.text import printable
 
-_KINDS: dict[str, Any] = {
+_KINDS: Kinds = {
     **dict.fromkeys(("command", "resumed", "notes"), list),
     **dict.fromkeys(("started", "finished", "precision", "format"), str),
     **dict.fromkeys(("seed", "missing", "unreadable"), int),
@@ -27,8 +27,9 @@ _KINDS: dict[str, Any] = {
 }
 
 
-class Remark(NamedTuple):
-    """What a reader of a run's numbers must know, and the command that mends it."""
+@dataclass(frozen=True)
+class Remark:
+    """What a reader of a run's numbers must know, and the command that helps."""
 
     text: str
     command: str = ""
@@ -52,17 +53,17 @@ class Run:
     folder: Path
     name: str
     trained: bool
-    recipe: dict[str, Any] = field(default_factory=dict)
-    facts: dict[str, Any] = field(default_factory=dict)
-    log: list[dict[str, float]] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
-    unreadable: int = 0
-    missing: int = 0
+    recipe: dict[str, Any]
+    facts: dict[str, Any]
+    log: list[dict[str, float]]
+    outcomes: list[Outcome]
+    unreadable: int
+    missing: int
+    problems: list[str]
     warnings: list[Remark] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
 
     def setting(self, section: str, name: str) -> Any:
-        """A setting of its recipe; None where the recipe does not say it."""
+        """Return a setting of its recipe; None where the recipe does not say it."""
         return self.recipe.get(section, {}).get(name)
 
     @property
@@ -98,41 +99,53 @@ class Run:
         return "finished" in self.facts
 
     @property
+    def state(self) -> str:
+        """How far training came, where it did not come to its end."""
+        done, asked = self.epochs
+        return "" if self.finished or not self.trained else f"unfinished, {done} of {asked or '?'} epochs"
+
+    @property
     def seconds(self) -> float | None:
         """Of its training steps, without validation and breaks; None before the first epoch's end."""
         return sum(row.get("seconds", 0.0) for row in self.log) if self.log else None
 
+    @property
+    def title(self) -> str:
+        """Network, frames, size and data set: `teinet_resnet50, 8 frames, 30.4 M parameters, something_v1`."""
+        parts = [self.network]
+        parts += [f"{self.frames} frames"] if self.frames is not None else []
+        parts += [f"{self.parameters / 1e6:.1f} M parameters"] if self.parameters else []
+        parts += [self.facts["format"]] if "format" in self.facts else []
+        return printable(", ".join(parts))
 
-def read_runs(names: list[str] | list[Path]) -> list[Run]:
-    """Read all runs in the folders.
 
-    Raises:
-        ConfigError: see `find_runs`.
-    """
+def read_runs(names: Sequence[str | Path]) -> list[Run]:
+    """Read all runs in the folders; see `find_runs`."""
     folders = find_runs(names)
-    return [read_run(folder, name) for folder, name in zip(folders, short_names(folders))]
+    return [_read_run(folder, name) for folder, name in zip(folders, short_names(folders))]
 
 
-def read_run(folder: Path, name: str) -> Run:
-    """Read a run's folder; whatever is damaged is left out, and named."""
+def _read_run(folder: Path, name: str) -> Run:
+    """Whatever is damaged is left out, and named."""
     problems: list[str] = []
     trained = any((folder / file).is_file() for file in (RECIPE, FACTS))
-    recipe = read(folder / RECIPE, files.recipe, problems) or {}
-    facts = typed(read(folder / FACTS, files.json_object, problems) or {}, _KINDS, FACTS, problems)
+    recipe = read(folder / RECIPE, run_files.recipe, problems) or {}
+    facts = typed(read(folder / FACTS, run_files.json_object, problems) or {}, _KINDS, FACTS, problems)
     if trained:
         problems += [f"{file} is not there" for file in (RECIPE, FACTS) if not (folder / file).is_file()]
     tests = [folder] if is_test(folder) else list(tests_in(folder))
-    outcomes = [o for test in tests if (o := read_outcome(test, problems, recipe)) is not None]
+    # What could not be read is listed as soon as it is met; run.json counts it once the run has ended.
+    unreadable = read(folder / "unreadable.csv", run_files.count_rows, problems) or facts.get("unreadable", 0)
     run = Run(
         folder=folder,
         name=name,
         trained=trained,
         recipe=recipe,
         facts=facts,
-        log=read(folder / LOG, files.log, problems) or [],
-        outcomes=outcomes,
-        unreadable=_unreadable(folder, facts, problems) if trained else 0,
-        missing=read(folder / MISSING, files.count_rows, problems) or facts.get("missing", 0),
+        log=read(folder / LOG, run_files.log, problems) or [],
+        outcomes=[o for test in tests if (o := read_outcome(test, problems, recipe)) is not None],
+        unreadable=unreadable if trained else 0,
+        missing=read(folder / MISSING, run_files.count_rows, problems) or facts.get("missing", 0),
         problems=problems,
     )
     run.warnings.extend(_warnings(run))
@@ -141,12 +154,10 @@ def read_run(folder: Path, name: str) -> Run:
 
 def _warnings(run: Run) -> Iterator[Remark]:
     place = shlex.quote(printable(run.folder))
-    unfinished = run.trained and not run.finished
-    if unfinished:
-        done, asked = run.epochs
-        yield Remark(f"unfinished, {done} of {asked or '?'} epochs", f"teinet train --resume {place}")
+    if run.state:
+        yield Remark(run.state, f"teinet train --resume {place}")
     if not run.outcomes:
-        can = (run.folder / LAST).is_file() and not unfinished
+        can = (run.folder / LAST).is_file() and not run.state
         yield Remark("not tested", f"teinet test {place}" if can else "")
     if run.unreadable:
         yield Remark(f"{_clips(run.unreadable)} could not be read in training or validation (unreadable.csv)")
@@ -173,11 +184,6 @@ def _other_weights(run: Run) -> Iterator[Remark]:
                     yield Remark(f"{outcome.name}: scores of other weights than {what} holds now; test again")
             if own and file.name != LAST:
                 yield Remark(f"{outcome.name}: scores of {printable(file.name)}, not of {LAST}")
-
-
-def _unreadable(folder: Path, facts: dict[str, Any], problems: list[str]) -> int:
-    """Listed as soon as they are met; run.json counts them once the run has ended."""
-    return read(folder / "unreadable.csv", files.count_rows, problems) or facts.get("unreadable", 0)
 
 
 def _clips(count: int) -> str:

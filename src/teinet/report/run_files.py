@@ -15,27 +15,24 @@ from teinet.errors import TeinetError
 from teinet.training.state import EpochLog, read_log
 
 T = TypeVar("T")
+Kinds = Mapping[str, type | tuple[type, ...]]
 NUMBER = (int, float)
 _SECTIONS = ("data", "model", "clip", "optim", "run")
 _DAMAGE = (OSError, ValueError, SyntaxError, RecursionError, yaml.YAMLError, csv.Error, TeinetError)
 
 
-def read(path: Path, reader: Callable[[Path], T], problems: list[str], missing: T | None = None) -> T | None:
-    """What `reader` makes of a file; `missing` where there is none, or it is damaged, which `problems` then says."""
+def read(path: Path, reader: Callable[[Path], T], problems: list[str]) -> T | None:
+    """Return what `reader` makes of a file; None where there is none, or it is damaged, which `problems` then says."""
     try:
-        return reader(path) if path.is_file() else missing
+        return reader(path) if path.is_file() else None
     except _DAMAGE as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         problems.append(f"{path.name} is damaged ({' '.join(said.split())})")
-        return missing
+        return None
 
 
 def json_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object.
-
-    Raises:
-        ValueError: it holds something else.
-    """
+    """Read a JSON file that holds an object, or raise ValueError."""
     value = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(value, dict):
         raise ValueError("it holds no JSON object")
@@ -43,11 +40,7 @@ def json_object(path: Path) -> dict[str, Any]:
 
 
 def recipe(path: Path) -> dict[str, Any]:
-    """A run's recipe.yaml, as plain values.
-
-    Raises:
-        ValueError, YAMLError: it is none.
-    """
+    """Read a run's recipe.yaml as plain values, or raise ValueError or YAMLError."""
     try:
         value = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), default=str))
     except TypeError:
@@ -58,11 +51,7 @@ def recipe(path: Path) -> dict[str, Any]:
 
 
 def log(path: Path) -> list[dict[str, float]]:
-    """A run's log.csv: the numbers of each epoch, by column.
-
-    Raises:
-        ValueError: it is no log, or a line is not whole; names it.
-    """
+    """Read the numbers of each epoch in a run's log.csv, by column, or raise ValueError, which names the line."""
     rows, logged = [], read_log(path)
     if not logged and "epoch" not in path.read_text(encoding="utf-8"):  # a run stopped early has the header alone
         raise ValueError("it is no log")
@@ -78,15 +67,13 @@ def log(path: Path) -> list[dict[str, float]]:
 
 
 def count_rows(path: Path) -> int:
-    """The rows of a csv below its header."""
+    """Count the rows of a csv below its header."""
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return max(0, sum(1 for row in csv.reader(file) if row) - 1)
 
 
-def typed(
-    values: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]], name: str, problems: list[str]
-) -> dict[str, Any]:
-    """The values that are of the kind that they must be; others are left out, and `problems` names them."""
+def typed(values: Mapping[str, Any], kinds: Kinds, name: str, problems: list[str]) -> dict[str, Any]:
+    """Return the values that are of the kind that they must be; others are left out, and `problems` names them."""
     kept = {}
     for key, kind in kinds.items():
         value = values.get(key)

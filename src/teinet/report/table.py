@@ -1,0 +1,107 @@
+"""The comparison on a terminal: one table of all tests with the paper's rows, then what must be known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.text import Text
+
+from teinet.report.compare import Comparison
+from teinet.report.groups import Group, Spread
+from teinet.report.outcome import PrintedRow
+from teinet.utils.text import printable
+
+_NAME = 30  # columns for the name of a test or of a printed row
+_FIGURES = (6, 7, 7, 6, 7, 6, 11)
+
+
+def share(value: float | None) -> str:
+    """A share in per cent: `47.3`, or a dash."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def number(value: float | None) -> str:
+    """A printed figure: `47.4`, or a dash."""
+    return "-" if value is None else f"{value:.1f}"
+
+
+def signed(points: float | None) -> str:
+    """A difference: `+0.3`, `-1.2`, `0.0`, or nothing."""
+    if points is None:
+        return ""
+    return "0.0" if round(points, 1) == 0 else f"{points:+.1f}"
+
+
+def spread(value: Spread | None) -> str:
+    """Mean and standard deviation in per cent: `47.3 ± 0.4`."""
+    return "-" if value is None else f"{100 * value.mean:.1f} ± {100 * value.deviation:.1f}"
+
+
+def setting(value: Any) -> str:
+    """A recipe's value as its reference writes it."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else printable(value) or "''"
+
+
+def varied(group: Group) -> str:
+    """What a group's runs differ in: `run.seed 0, 1, 2`."""
+    return "; ".join(f"{name} {', '.join(map(setting, each))}" for name, each in group.varied.items()) or "nothing"
+
+
+def lines(comparison: Comparison) -> Iterator[Text]:
+    """Every test of every run, below it the printed rows and measured minus printed; means; what must be known."""
+    yield _row("", "views", "clips", "top-1", "", "top-5", "", "mean class", style="dim")
+    for run in comparison.runs:
+        yield Text(run.name, style="bold").append(f"  {run.title}", style="not bold")
+        for o in run.outcomes:
+            name = ", ".join(filter(None, (o.title, o.split, o.cost if o.gflops else "")))
+            figures = (share(o.top1), "", share(o.top5), "", share(o.mean_class_accuracy))
+            yield _row(f"  {name}", o.views, str(o.clips), *figures)
+            yield from map(_printed, o.published)
+        for warning in run.warnings:
+            said = f"{warning.text}: {warning.command}" if warning.command else warning.text
+            yield Text(f"  ! {said}", style="yellow")
+    for group in comparison.groups:
+        yield Text(f"\n{group.name}", style="bold").append("  mean ± standard deviation (n - 1)", style="not bold dim")
+        yield Text(f"  {', '.join(group.runs)} differ in {varied(group)}", style="dim")
+        for mean in group.means:
+            figures = [cell for each in (mean.top1, mean.top5) for cell in _mean(each)]
+            classes = share(mean.mean_class_accuracy and mean.mean_class_accuracy.mean)
+            yield _row(f"  {mean.name}, n = {len(mean.runs)}", mean.views, "", *figures, classes)
+            yield from map(_printed, mean.published)
+        yield from (Text(f"  ! {note}", style="yellow") for note in group.notes)
+    if comparison.settings or comparison.notes or comparison.paper:
+        yield Text()
+    for name, values in comparison.settings.items():
+        yield Text(f"{name} differs: {_who(values)}")
+    if c := comparison.classes:
+        said = f"of {c.classes} classes {c.better} are recognized better, {c.worse} worse"
+        yield Text(f"class by class ({c.test}, from {c.first} to {c.second}): " + "; ".join([said, *c.notes]))
+    yield from map(Text, (*comparison.notes, *comparison.paper))
+
+
+def _mean(value: Spread | None) -> tuple[str, str]:
+    return (share(value.mean), f"±{share(value.deviation)}") if value else ("-", "")
+
+
+def _printed(row: PrintedRow) -> Text:
+    p = row.published
+    figures = (number(p.top1), signed(row.top1_difference), number(p.top5), signed(row.top5_difference))
+    return _row(f"    table {p.table} {p.row}", p.views, "", *figures, style="dim")
+
+
+def _row(name: str, *figures: str, style: str = "") -> Text:
+    """A name and its figures in 80 columns; below it where the name is long."""
+    cells = "".join(f"{figure:>{width}}" for figure, width in zip(figures, _FIGURES)).rstrip()
+    start = f"{name:<{_NAME}}" if len(name) <= _NAME else f"{name}\n{'':{_NAME}}"
+    return Text(start + cells, style=style)
+
+
+def _who(values: Mapping[str, Any]) -> str:
+    """`0.01: a, b; 0.02: c`."""
+    runs: dict[str, list[str]] = {}
+    for run, value in values.items():
+        runs.setdefault(setting(value), []).append(run)
+    return "; ".join(f"{value}: {', '.join(names)}" for value, names in runs.items())
