@@ -18,9 +18,8 @@ from teinet.report.compare import Comparison
 from teinet.report.outcome import PrintedRow
 from teinet.report.runs import Run
 from teinet.report.table import number, setting, share, signed, spread, varied
-from teinet.utils.clock import duration
 from teinet.utils.files import replacing
-from teinet.utils.text import printable
+from teinet.utils.text import duration, printable
 
 
 def check_page(path: str | Path) -> Path:
