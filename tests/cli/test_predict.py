@@ -22,6 +22,7 @@ from teinet.errors import CheckpointError, ConfigError
 from teinet.models.factory import create_model
 from teinet.recognition import Recognizer
 from tests.conftest import command, environment
+from tests.networks import wake
 
 NAMES = ["Pushing [something]", "Pulling [something]", "Nothing"]
 
@@ -30,7 +31,7 @@ NAMES = ["Pushing [something]", "Pulling [something]", "Nothing"]
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("predict")
     torch.manual_seed(0)
-    model = create_model("tsm_resnet10t", num_classes=3, num_frames=2)
+    model = wake(create_model("tsm_resnet10t", num_classes=3, num_frames=2))
     Recognizer(model, NAMES, preprocessing=Preprocessing(size=32, short_side=32, **model.data_config)).save(
         folder / "net.safetensors"
     )

@@ -21,6 +21,7 @@ from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.scores import Scores
 from teinet.models.factory import create_model
 from teinet.recognition import Recognizer
+from tests.networks import wake
 
 CPU = Hardware(accelerator="cpu")
 
@@ -29,8 +30,7 @@ CPU = Hardware(accelerator="cpu")
 def recognizer() -> Recognizer:
     torch.manual_seed(1)
     model = create_model("teinet_resnet10t", num_classes=3, num_frames=2)
-    for parameter in model.head.parameters():  # a fresh head says nothing
-        torch.nn.init.normal_(parameter, std=0.2)
+    wake(model, head_std=0.2)
     names = ["moving left", "moving right", "resting"]
     size = Preprocessing(size=32, short_side=36, **model.data_config)
     return Recognizer(model, names, preprocessing=size, sampling=Sampling(num_frames=2))

@@ -11,6 +11,7 @@ import teinet
 from teinet.kernels import temporal_conv, use_form
 from teinet.layers import TEI
 from tests.kernels import truth
+from tests.networks import wake
 
 SHAPES = [(2, 8, 33, 3, 5), (1, 1, 7, 2, 2), (1, 3, 64, 9, 5), (2, 2, 100, 1, 1), (1, 16, 8, 4, 4), (1, 3, 130, 7, 6)]
 TYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -65,8 +66,8 @@ def vectors() -> None:
 def network(device: str = "cpu") -> None:
     """A whole network's logits and gradients are the reference's."""
     torch.manual_seed(0)
-    model = teinet.create_model("teinet_resnet10t", num_classes=3, num_frames=3, dropout=0.0).eval().to(device)
-    torch.nn.init.normal_(model.head.weight)
+    model = teinet.create_model("teinet_resnet10t", num_classes=3, num_frames=3, dropout=0.0).eval()
+    wake(model).to(device)
     clips, found = torch.randn(1, 3, 3, 32, 32).to(device), {}
     for form in ("reference", "triton"):
         with use_form(form):

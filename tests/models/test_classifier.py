@@ -11,6 +11,7 @@ from torch import nn
 
 from teinet.errors import ConfigError
 from teinet.models import VideoClassifier, create_model, set_num_frames
+from tests.networks import wake
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
@@ -18,8 +19,7 @@ MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 def small(name: str = "teinet_resnet10t", num_frames: int = 2) -> VideoClassifier:
     torch.manual_seed(0)
     model = create_model(name, num_classes=5, num_frames=num_frames)
-    nn.init.normal_(model.head.weight)  # the recipe's head starts so small that differences would drown
-    return model.eval()
+    return wake(model).eval()
 
 
 def clip(num_frames: int = 2, clips: int = 3) -> torch.Tensor:

@@ -16,15 +16,12 @@ from teinet.errors import ConfigError
 from teinet.kernels import use_form
 from teinet.models.gradient_checkpointing import set_gradient_checkpointing
 from teinet.models.insertion import temporal_modules
+from tests.networks import wake
 
 
 def network(name: str, **options) -> nn.Module:
     torch.manual_seed(0)
-    model = teinet.create_model(name, num_classes=5, num_frames=4, **options).train()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1)
-    return model
+    return wake(teinet.create_model(name, num_classes=5, num_frames=4, **options)).train()
 
 
 CLIPS = torch.randint(0, 256, (2, 4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -8,20 +8,15 @@ from torch import nn
 
 import teinet
 from teinet.kernels import available_forms, use_form
+from tests.networks import wake
 
 NAMES = ["teinet_resnet50", "tim_resnet18", "mem_resnet18", "se_tim_resnet18", "teinet_mobilenetv2_100",
          "teinet_efficientnet_lite0"]  # fmt: skip
 
 
 def awake(name: str, **options) -> nn.Module:
-    """A network whose residual branches count: fresh ones end in a norm whose weight is zero."""
     torch.manual_seed(0)
-    model = teinet.create_model(name, num_classes=5, num_frames=4, dropout=0.0, **options)
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1)
-    nn.init.normal_(model.head.weight)
-    return model
+    return wake(teinet.create_model(name, num_classes=5, num_frames=4, dropout=0.0, **options))
 
 
 @pytest.mark.skipif("cpu" not in available_forms(), reason="the cpu form cannot run here")

@@ -16,6 +16,7 @@ from teinet.models import optimized
 from teinet.models.classifier import VideoClassifier
 from teinet.models.folding import fold_batch_norms
 from teinet.models.optimized import can_compile, native_precision, optimize
+from tests.networks import wake
 
 CPU = torch.device("cpu")
 needs_compiler = pytest.mark.skipif(not can_compile(CPU), reason="there is no C++ compiler here")
@@ -24,15 +25,7 @@ needs_compiler = pytest.mark.skipif(not can_compile(CPU), reason="there is no C+
 def trained(name: str, **options) -> VideoClassifier:
     """A network whose norms have statistics, as after training."""
     torch.manual_seed(0)
-    model = teinet.create_model(name, num_classes=5, num_frames=4, **options).eval()
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.5, 1)
-            nn.init.normal_(module.bias, std=0.1)
-            module.running_mean.normal_(std=0.1)
-            module.running_var.uniform_(0.5, 2)
-    nn.init.normal_(model.head.weight)
-    return model
+    return wake(teinet.create_model(name, num_classes=5, num_frames=4, **options)).eval()
 
 
 def clips(count: int = 2, size: int = 64) -> torch.Tensor:

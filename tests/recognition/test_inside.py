@@ -20,6 +20,7 @@ from teinet.layers import MEM, TIM
 from teinet.pages.inside import frame_names
 from teinet.recognition.inside import look_inside
 from tests import miniatures
+from tests.networks import wake
 
 NAMES = ("left", "right", "still")
 
@@ -27,6 +28,7 @@ NAMES = ("left", "right", "still")
 def recognizer(name: str = "teinet_test_resnet", *, size=64, **options) -> teinet.Recognizer:
     torch.manual_seed(0)
     model = teinet.create_model(name, num_classes=3, num_frames=4, pretrained=False, shortcut_only=False, **options)
+    wake(model)
     from teinet.data.transforms import Preprocessing
 
     config = model.data_config

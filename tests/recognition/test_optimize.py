@@ -12,6 +12,7 @@ from teinet import Recognizer, create_model
 from teinet.data.transforms import Preprocessing
 from teinet.errors import ConfigError
 from teinet.models.optimized import can_compile
+from tests.networks import wake
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +66,7 @@ def test_the_commands_take_it(tmp_path, clips, teinet):
     names = [folder.name for folder in sorted(clips.iterdir())]
     torch.manual_seed(0)
     model = create_model("teinet_resnet18", num_classes=3, num_frames=4)
-    torch.nn.init.normal_(model.head.weight)
+    wake(model)
     weights = tmp_path / "weights.safetensors"
     Recognizer(model, names, preprocessing=Preprocessing(size=64, short_side=64)).save(weights)
     folder = clips / names[0]

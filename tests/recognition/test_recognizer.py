@@ -66,7 +66,8 @@ def test_a_file_and_its_decoded_frames_get_the_same_answer(recognizer, video, vi
     by_path = recognizer(video, views=views)
     for same in (decoded, decoded.numpy(), str(video)):
         assert np.array_equal(recognizer(same, views=views).scores, by_path.scores)
-    assert not np.array_equal(recognizer(decoded.flip(0), views=views).scores, by_path.scores)
+    backwards = recognizer(decoded.flip(0), views=views).scores
+    assert np.abs(backwards - by_path.scores).max() > 1e-3  # far more than another order of the mean changes
 
 
 def test_the_answer_is_the_networks_own_mean_over_views(recognizer, frames):

@@ -17,6 +17,7 @@ from teinet.errors import CheckpointError, ConfigError
 from teinet.kernels import available_forms
 from teinet.models import set_num_frames
 from tests.models.test_causal import network
+from tests.networks import wake
 
 T, SIZE = 4, 32
 
@@ -324,7 +325,7 @@ def test_compiled_steps_of_a_baseline():
 def test_in_sixteen_bits_steps_stay_near_those_of_thirty_two(backbone, state):
     torch.manual_seed(0)
     model = teinet.create_model(f"teinet_{backbone}", num_classes=3, num_frames=T, causal=True, shortcut_only=False)
-    torch.nn.init.normal_(model.head.weight)
+    wake(model)
     plain = recogniser_of(model.eval())
     stream, truth = plain.optimize(engine="folded", precision="bf16").stream(2, state=state), plain.stream(2)
     assert next(stream._network.parameters()).dtype == torch.bfloat16
