@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from teinet.data.lists.splits import DataConfig
 
 _FIELDS = ("format", "root", "val_path", "test_path", "labels", "division", "picture_names")
-_DEFAULTS = {"format": "auto", "division": 1}
 
 
 def add_list_options(parser: argparse.ArgumentParser) -> None:
@@ -21,16 +20,6 @@ def add_list_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", default=None, help="file of class names in the order of their numbers")
     parser.add_argument("--division", type=int, default=1, help="official division, UCF101 and HMDB51: 1 to 3")
     parser.add_argument("--picture-names", default=None, help="of clips that are folders, such as img_{:05d}.jpg")
-
-
-def list_words(args: argparse.Namespace, *, prefix: str = "--") -> list[str]:
-    """The options that were given, as words for another command: `--data.` is the prefix of a recipe's fields."""
-    words = []
-    for name in _FIELDS:
-        if (value := getattr(args, name)) != _DEFAULTS.get(name):
-            option = name if prefix.endswith(".") else name.replace("_", "-")
-            words += [f"{prefix}{option}", str(value)]
-    return words
 
 
 def data_config(args: argparse.Namespace, path: str) -> DataConfig:

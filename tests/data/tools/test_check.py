@@ -14,8 +14,7 @@ import pytest
 from PIL import Image
 
 from teinet.data.lists.rows import Row
-from teinet.data.tools.check import check, examine_file
-from teinet.data.tools.findings import COLUMNS, Finding
+from teinet.data.tools.checking import COLUMNS, Finding, check, examine_file
 from teinet.data.video.reader import read_clip
 from teinet.data.video.scan import scan
 from teinet.errors import ConfigError, Interrupted, VideoError
@@ -107,9 +106,11 @@ def test_an_interrupted_check_goes_on(listed):
     first = Counting()
     check(rows, output, workers=0, examine=first)
     assert sorted(first.seen) == ["0.mp4", "1.mp4", "2.mp4", "bad.mp4", "img_%d.jpg", "pictures"]
-    done = output.read_text()
-    lines = done.splitlines(keepends=True)
-    output.write_text("".join(lines[:3]) + lines[3][:20])  # a kill in the middle of a line
+    done, journal = output.read_text(), output.with_name("check.csv.journal")
+    output.unlink()  # it is written at the end
+    lines = journal.read_text().splitlines(keepends=True)
+    assert len(lines) == 8  # the first says whose it is, the second what is missing
+    journal.write_text("".join(lines[:4]) + lines[4][:20])  # a kill in the middle of a line
     more = Counting()
     report = check(rows, output, workers=0, examine=more)
     assert set(first.seen) - set(more.seen) == {"0.mp4", "1.mp4"} and report.resumed == 2
@@ -121,7 +122,7 @@ def test_what_has_changed_is_read_again(listed):
     check(rows, output, workers=0)
     now = Counting()
     report = check(rows, output, workers=0, examine=now)
-    assert now.seen == ["2.mp4"]  # its spans are wrong, which the list may have mended
+    assert now.seen == ["2.mp4"]  # its spans are wrong, which the list may have fixed
     os.utime(rows[0].path, ns=(1, 1))
     Image.new("RGB", (40, 10)).save(Path(rows[4].path) / "img_1.jpg")
     shutil.copy(rows[0].path, rows[2].path)

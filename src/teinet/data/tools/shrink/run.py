@@ -11,7 +11,7 @@ from rich.console import Console
 from teinet.data.lists.formats import Listing
 from teinet.data.lists.presence import absent
 from teinet.data.lists.write_list import refuse_unwritable
-from teinet.data.tools.findings import stamp
+from teinet.data.tools.checking import stamp
 from teinet.data.tools.shrink.journal import Entry, Journal
 from teinet.data.tools.shrink.lists import Report, copied, finish, labels_beside
 from teinet.data.tools.shrink.pictures import shrink_pictures

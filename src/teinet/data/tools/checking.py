@@ -2,29 +2,66 @@
 
 from __future__ import annotations
 
+import csv
+import os
+import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any, Literal
 
 from rich.console import Console
 
 from teinet.data.lists.annotations import end_beyond
 from teinet.data.lists.presence import absent
 from teinet.data.lists.rows import Row
-from teinet.data.tools.findings import Finding, FindingsFile, checksum, read_findings, stamp, write_findings
+from teinet.data.video import image_folder
 from teinet.data.video.reader import count_frames
 from teinet.data.video.scan import scan
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.utils import worker_pool as pool
+from teinet.utils.files import replacing
+from teinet.utils.journal import Journal
 from teinet.utils.progress import file_progress
 from teinet.utils.signals import stop_on_signal
 
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """How one file is.
+
+    Args:
+        path: as the list gives it.
+        frames, width, height, seconds, codec: empty where it cannot be read; a folder of images has no seconds.
+        status: stuck where it gave no frame for too long.
+        reason: why it is not ok, in one line.
+        list, line: where the list names it, for the first time or with the span that is wrong.
+        bytes, modified: size and time of last change (ns) when it was looked at; of images the sum and the latest.
+        spans: a checksum of the clips' seconds in it, as the list gave them.
+    """
+
+    path: str
+    frames: int | None = None
+    width: int | None = None
+    height: int | None = None
+    seconds: float | None = None
+    codec: str = ""
+    status: Literal["ok", "broken", "missing", "stuck"] = "ok"
+    reason: str = ""
+    list: str = ""
+    line: int | None = None
+    bytes: int | None = None
+    modified: int | None = None
+    spans: str = ""
+
+
 Examine = Callable[[Sequence[Row], pool.Beat], Finding]
+COLUMNS = tuple(field.name for field in fields(Finding))
 
 
 @dataclass(frozen=True)
-class Report:
+class Checked:
     """All files of a list, in its order; `resumed` of them were known from an earlier check."""
 
     findings: list[Finding]
@@ -34,15 +71,16 @@ class Report:
 
     @property
     def bad(self) -> list[Finding]:
+        """The files that are not ok."""
         return [finding for finding in self.findings if finding.status != "ok"]
 
     def counts(self) -> dict[str, int]:
-        """Files by status."""
+        """Return the number of files by status."""
         counted = Counter(finding.status for finding in self.findings)
         return {status: counted[status] for status in ("ok", "broken", "missing", "stuck")}
 
     def to_dict(self) -> dict[str, object]:
-        """Counts, and what is not ok, for JSON."""
+        """Return counts, and what is not ok, as JSON values."""
         bad = [{key: getattr(f, key) for key in ("path", "status", "reason", "list", "line")} for f in self.bad]
         return {
             "clips": self.clips,
@@ -63,20 +101,20 @@ def check(
     again: bool = False,
     console: Console | None = None,
     examine: Examine | None = None,
-) -> Report:
+) -> Checked:
     """Decode all frames of each file that `rows` name, and write a csv of all of them.
 
-    Files that `output` knows already, from a check that was interrupted, are not read again, unless they or the list's
-    seconds in them have changed, or they were stuck.
+    Each file is written to a journal next to `output` when it is done. Files that an earlier check has done are not
+    read again, unless they or the list's seconds in them have changed, or they were stuck.
 
     Args:
         rows: of a list.
         output: the csv; see `Finding`.
-        workers: number of processes; 0 works in this one, without a limit of time.
+        workers: number of processes; 0 works in this one, without a time limit.
         timeout: seconds without a new frame after which a file is stuck.
-        again: forget what `output` knows.
+        again: forget what earlier checks found.
         console: where progress is shown.
-        examine: what is done with the clips of one file; `examine` below.
+        examine: what is done with the clips of one file; `examine_file` below.
 
     Raises:
         ConfigError: `output` is another kind of file or holds the check of other files; nothing is read then.
@@ -87,21 +125,17 @@ def check(
     files: dict[str, list[Row]] = {}
     for row in rows:
         files.setdefault(row.path, []).append(row._replace(columns={}))  # not needed
-    before = read_findings(output)
-    if before and not again and not before.keys() & files.keys():
-        raise ConfigError(
-            f"{output}: holds a check of other files ({next(iter(before))}, ...); name another one with --output, "
-            "or write over it with --again"
-        )
+    journal = Journal(output.with_name(f"{output.name}.journal"), "data check")
+    before = _earlier(journal, output, files, again)
     missing = {rows[i].path for i in absent(rows)}
     found: dict[str, Finding] = {}
     for path, clips in files.items():
         if path in missing:
             found[path] = _start(clips, status="missing", reason="no such file or folder")
-        elif not again and path in before and _holds(before[path], clips):
+        elif path in before and _holds(before[path], clips):
             found[path] = replace(before[path], list=clips[0].file, line=clips[0].line)
     resumed, todo = len(found) - len(missing), [clips for path, clips in files.items() if path not in found]
-    table = FindingsFile(output, found.values())
+    journal.start(map(vars, found.values()))
     try:
         with (
             stop_on_signal() as stop,
@@ -111,18 +145,18 @@ def check(
             for done in pool.run(examine or examine_file, todo, workers=workers, timeout=timeout, stop=stop):
                 finding = _lost(done.task, done.value) if isinstance(done.value, pool.Lost) else done.value
                 found[finding.path] = finding
-                table.add(finding)
+                journal.add(vars(finding))
                 bad += finding.status != "ok"
                 advance(f"{bad} bad" if bad else "")
     finally:
-        table.close()
+        journal.close()
+    ordered = [found[path] for path in files if path in found]
+    _write(output, ordered)
     if len(found) < len(files):
         raise Interrupted(
-            f"stopped after {len(found)} of {len(files)} files, which are in {output}; the same command goes on"
+            f"stopped after {len(found)} of {len(files)} files, which are in {output}; the same command continues"
         )
-    ordered = [found[path] for path in files]
-    write_findings(output, ordered)
-    return Report(ordered, len(rows), resumed, output)
+    return Checked(ordered, len(rows), resumed, output)
 
 
 def examine_file(clips: Sequence[Row], beat: pool.Beat) -> Finding:
@@ -160,9 +194,47 @@ def examine_file(clips: Sequence[Row], beat: pool.Beat) -> Finding:
     return finding
 
 
-def _start(clips: Sequence[Row], **facts: object) -> Finding:
+def stamp(path: str) -> tuple[int, int]:
+    """Return size and time of last change in ns, of a video or of all its images; OSError where it is gone."""
+    if not image_folder.is_folder(path):
+        status = os.stat(path)
+        return status.st_size, status.st_mtime_ns
+    folder = path if os.path.isdir(path) else image_folder.split(path)[0]
+    latest, size = os.stat(folder).st_mtime_ns, 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            status = entry.stat()
+            size, latest = size + status.st_size, max(latest, status.st_mtime_ns)
+    return size, latest
+
+
+def _earlier(journal: Journal, output: Path, files: Iterable[str], again: bool) -> dict[str, Finding]:
+    """What earlier checks of these files found, by path."""
+    before = {record["path"]: Finding(**record) for record in journal.read()}
+    if output.exists() and not journal.path.exists():
+        raise ConfigError(
+            f"{output}: is there already and is not from `teinet data check`; name another file with --output"
+        )
+    if again:
+        return {}
+    if before and not before.keys() & set(files):
+        raise ConfigError(
+            f"{output}: holds a check of other files ({next(iter(before))}, ...); name another one with --output, "
+            "or overwrite it with --again"
+        )
+    return before
+
+
+def _write(output: Path, findings: Iterable[Finding]) -> None:
+    with replacing(output) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(vars(finding).values() for finding in findings)
+
+
+def _start(clips: Sequence[Row], **facts: Any) -> Finding:
     first = clips[0]
-    return Finding(path=first.path, list=first.file, line=first.line, spans=checksum(clips), **facts)
+    return Finding(path=first.path, list=first.file, line=first.line, spans=_checksum(clips), **facts)
 
 
 def _lost(clips: Sequence[Row], lost: pool.Lost) -> Finding:
@@ -175,6 +247,12 @@ def _holds(finding: Finding, clips: Sequence[Row]) -> bool:
     if finding.status != "ok" and (finding.status != "broken" or finding.frames is not None):
         return False
     try:
-        return (finding.bytes, finding.modified) == stamp(clips[0].path) and finding.spans == checksum(clips)
+        return (finding.bytes, finding.modified) == stamp(clips[0].path) and finding.spans == _checksum(clips)
     except OSError:
         return False
+
+
+def _checksum(rows: Sequence[Row]) -> str:
+    """A text that changes when the seconds of the clips in a file do; empty where they are whole files."""
+    spans = sorted({(row.start or 0.0, row.end or 0.0) for row in rows if (row.start, row.end) != (None, None)})
+    return f"{zlib.crc32(repr(spans).encode()):08x}" if spans else ""

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from teinet.data.lists.rows import Row
-from teinet.data.tools.inspection.facts import Facts
-from teinet.data.tools.inspection.sample import Sample
+from teinet.data.tools.inspection import Facts, Sample
+from teinet.utils.text import number
 
 _CLASSES_SHOWN = 40
 _ENDS_SHOWN = 10
@@ -19,50 +19,56 @@ _UNDIVIDED = "undivided"
 
 
 def tables(facts: Facts, sample: Sample) -> Iterator[tuple[str, Table]]:
-    """All that was found, each with its title."""
-    yield "what was understood", _two_columns(understood(facts))
+    """Yield all that was found, each table with its title."""
+    yield "what was understood", _two_columns(_understood(facts))
     if warnings := worth_knowing(facts, sample):
         yield "worth knowing", _two_columns(warnings, style="yellow")
     if facts.class_names:
         chosen, which = chosen_classes(facts)
         yield f"classes{which}", _class_table(facts, chosen, _ENDS_SHOWN if which else None)
-    yield "a few rows", _two_columns([(str(i + 1), describe(facts.rows[i])) for i in facts.examples])
+    yield "a few rows", _two_columns([(str(i), _describe(row)) for i, row in enumerate(facts.examples(), 1)])
     if sample.measured:
         yield f"a sample of {len(sample.measured)} clips", _range_table(sample)
-        yield "", _two_columns(measured(sample))
+        counted = {"sizes": sample.sizes(), "codecs": sample.codecs()}
+        yield (
+            "",
+            _two_columns([(name, listed([f"{n} ({count})" for n, count in pairs])) for name, pairs in counted.items()]),
+        )
 
 
-def understood(facts: Facts) -> list[tuple[str, str]]:
+def _understood(facts: Facts) -> list[tuple[str, str]]:
     """Facts in words, each under a short name."""
     how = "found out" if facts.found_out else "as said"
     parts = f", {facts.spans:,} of them parts of files" if facts.spans else ""
     order = "in the makers' order" if facts.ordered else "in alphabetical order"
-    rows = [
+    if list(facts.splits) == [""]:
+        splits = "none: training holds out a fifth of each class, or divides as data.folds, train, val and test say"
+    else:
+        splits = ", ".join(f"{count} {split or _UNDIVIDED}" for split, count in facts.splits.items())
+    if isinstance(facts.mirror, str):
+        mirror = f"refused: {facts.mirror}"
+    elif facts.mirror:
+        mirror = f"complete; exchanges {listed([f'{a} - {b}' for a, b in facts.mirror])}"
+    else:
+        mirror = "no class names a direction; mirrored clips keep their class"
+    return [
         ("list", facts.source),
         ("format", f"{facts.format}: {facts.title} ({how})"),
         ("clips", f"{facts.clips:,} in {facts.files:,} files{parts}"),
-        ("splits", _splits(facts)),
+        ("splits", splits),
         ("classes", f"{len(facts.class_names)}, {order}" if facts.class_names else "none: no clip has a label"),
+        *(("note", note) for note in facts.notes),
+        *((f"column {name}", f"{len(values)} values: {listed(values)}") for name, values in facts.columns.items()),
+        ("mirror", mirror),
     ]
-    rows += [("note", note) for note in facts.notes]
-    for name, values in facts.columns.items():
-        rows.append((f"column {name}", f"{len(values)} values: {listed(values)}"))
-    if isinstance(facts.mirror, str):
-        rows.append(("mirror", f"refused: {facts.mirror}"))
-    elif facts.mirror:
-        pairs = [f"{a} - {b}" for a, b in facts.mirror]
-        rows.append(("mirror", f"complete; exchanges {listed(pairs)}"))
-    else:
-        rows.append(("mirror", "no class names a direction; mirrored clips keep their class"))
-    return rows
 
 
 def worth_knowing(facts: Facts, sample: Sample) -> list[tuple[str, str]]:
-    """What may be wrong, each under a short name; nothing where all is well."""
+    """Return what may be wrong, each under a short name; nothing where all is well."""
     found = []
     if facts.missing:
         first = facts.rows[facts.missing[0]]
-        found.append(("not there", f"{len(facts.missing)} of {facts.clips} clips; the first: {where(first)}"))
+        found.append(("not there", f"{len(facts.missing)} of {facts.clips} clips; the first: {_where(first)}"))
     if sample.unreadable:
         row, reason = sample.unreadable[0]
         count = f"{len(sample.unreadable)} of {sample.asked} clips tried"
@@ -71,7 +77,7 @@ def worth_knowing(facts: Facts, sample: Sample) -> list[tuple[str, str]]:
         first = facts.rows[facts.unlabelled[0]]
         tested = all(facts.rows[i].split == "test" for i in facts.unlabelled)
         which = " (all in test)" if tested else ""
-        found.append(("without a label", f"{len(facts.unlabelled)} clips{which}; the first: {where(first)}"))
+        found.append(("without a label", f"{len(facts.unlabelled)} clips{which}; the first: {_where(first)}"))
     if empty := facts.empty_classes():
         found.append(("without clips", f"{len(empty)} of {len(facts.class_names)} classes: {listed(empty)}"))
     if untrained := facts.untrained_classes():
@@ -90,34 +96,13 @@ def worth_knowing(facts: Facts, sample: Sample) -> list[tuple[str, str]]:
     return found
 
 
-def measured(sample: Sample) -> list[tuple[str, str]]:
-    """Sizes and codecs with their numbers."""
-
-    def counted(values: Sequence[tuple[str, int]]) -> str:
-        return listed([f"{name} ({count})" for name, count in values])
-
-    return [("sizes", counted(sample.sizes())), ("codecs", counted(sample.codecs()))]
-
-
-def describe(row: Row) -> str:
-    """A row as one line."""
-    span = "" if row.start is None and row.end is None else f"  {_second(row.start)} to {_second(row.end)} s"
-    fields = {"label": row.label, "split": row.split, "name": row.name, **row.columns}
-    return f"{row.path}{span}  " + "  ".join(f"{key}={value}" for key, value in fields.items() if value)
-
-
-def where(row: Row) -> str:
-    """A clip, and where the list names it."""
-    return f"{row.path} ({row.file}, line {row.line})" if row.line else row.path
-
-
 def listed(values: Sequence[str], most: int = _NAMES_SHOWN) -> str:
-    """The first few of several names."""
+    """Return the first few of several names as one text."""
     return ", ".join(values[:most]) + (f", ... {len(values) - most} more" if len(values) > most else "")
 
 
 def chosen_classes(facts: Facts) -> tuple[list[int], str]:
-    """The classes to show, from most clips to fewest, and what to say of those that are not."""
+    """Return the classes to show, from most clips to fewest, and what to say of those that are not."""
     totals = facts.totals()
     order = sorted(range(len(totals)), key=lambda i: (-totals[i], i))
     if len(order) <= _CLASSES_SHOWN:
@@ -126,26 +111,30 @@ def chosen_classes(facts: Facts) -> tuple[list[int], str]:
     return chosen, f", the {_ENDS_SHOWN} with most and fewest clips of {len(order)} (all: --json)"
 
 
-def _splits(facts: Facts) -> str:
-    if list(facts.splits) == [""]:
-        return "none: training holds out a fifth of each class, or divides as data.folds, train, val and test say"
-    return ", ".join(f"{count} {split or _UNDIVIDED}" for split, count in facts.splits.items())
+def _describe(row: Row) -> str:
+    start, end = ("" if second is None else number(second) for second in (row.start, row.end))
+    span = f"  {start} to {end} s" if start or end else ""
+    fields = {"label": row.label, "split": row.split, "name": row.name, **row.columns}
+    return f"{row.path}{span}  " + "  ".join(f"{key}={value}" for key, value in fields.items() if value)
+
+
+def _where(row: Row) -> str:
+    return f"{row.path} ({row.file}, line {row.line})" if row.line else row.path
 
 
 def _class_table(facts: Facts, chosen: Sequence[int], parted_after: int | None) -> Table:
+    several = list(facts.splits) if len(facts.splits) > 1 else []
     table = Table(pad_edge=False, box=SIMPLE_HEAD, show_edge=False)
     table.add_column("number", justify="right", style="dim")
     table.add_column("class", overflow="fold")
-    several = len(facts.splits) > 1
-    for split in facts.splits if several else ():
-        table.add_column(split or _UNDIVIDED, justify="right")
-    table.add_column("clips", justify="right")
+    for name in (*(split or _UNDIVIDED for split in several), "clips"):
+        table.add_column(name, justify="right")
     totals = facts.totals()
-    for place, i in enumerate(chosen):
-        parts = [str(counts[i]) for counts in facts.counts.values()] if several else []
+    for place, i in enumerate(chosen, 1):
+        counts = [str(facts.counts[split][i]) for split in several]
         # Text: names such as "Pushing [something]" would be read as markup
-        row = (str(i), Text(facts.class_names[i]), *parts, str(totals[i]))
-        table.add_row(*row, end_section=place + 1 == parted_after)
+        name = Text(facts.class_names[i])
+        table.add_row(str(i), name, *counts, str(totals[i]), end_section=place == parted_after)
     return table
 
 
@@ -154,7 +143,7 @@ def _range_table(sample: Sample) -> Table:
     for name in ("", "smallest", "median", "largest"):
         table.add_column(name, justify="right" if name else "left")
     for name, values in sample.ranges().items():
-        table.add_row(name, *(number(value) for value in values))
+        table.add_row(name, *map(number, values))
     return table
 
 
@@ -165,12 +154,3 @@ def _two_columns(rows: Sequence[tuple[str, str]], style: str = "dim") -> Table:
     for name, text in rows:
         table.add_row(name, Text(text.encode("utf-8", "replace").decode()))
     return table
-
-
-def number(value: float) -> str:
-    """Without decimals that say nothing: 58, 2.9, 29.97."""
-    return f"{value:.2f}".rstrip("0").rstrip(".")
-
-
-def _second(value: float | None) -> str:
-    return "" if value is None else number(value)
