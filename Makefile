@@ -7,13 +7,14 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: help demo demo-quick test results-check lint wheel clean
+.PHONY: help demo demo-quick test results-check lint types wheel clean
 
 help:
 	@echo "make demo           draw motion_pairs, train TSN and TEINet on it, test, write a page with the result (minutes)"
 	@echo "make test           run the test suite"
 	@echo "make results-check  train and test two cells of docs/results.md again, compare (minutes)"
-	@echo "make lint           check the style"
+	@echo "make lint           check style, format and spelling"
+	@echo "make types          check types"
 	@echo "make wheel          build the package into dist/"
 
 $(STAMP): pyproject.toml
@@ -36,6 +37,11 @@ results-check: $(STAMP)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+types: $(STAMP)
+	$(BIN)/pyright
 
 wheel: $(STAMP)
 	$(BIN)/python -m build --wheel
