@@ -31,7 +31,7 @@ from teinet.benchmark.throughput import Spread
 from teinet.cli.memory import keep_freed_memory
 from teinet.data.motion_pairs import MotionPairs, draw_clip
 from teinet.data.transforms import Preprocessing
-from teinet.data.video.play import play
+from teinet.data.video.reader import VideoReader
 from teinet.detection import timeline
 from teinet.detection.rows import Rows, Taken, rows_of
 from teinet.models import create_model
@@ -231,17 +231,11 @@ def _look(made: Recognizer, path: Path, seconds: float) -> dict:
     took = time.perf_counter() - began
     peak = _peak()
     began = time.perf_counter()
-    count = -1.0
-
-    def wanted(second: float) -> bool:
-        nonlocal count
-        if second >= count:
-            count = second + 0.125
-            return True
-        return False
-
-    for _ in play(path, wanted):
-        pass
+    due = -1.0
+    for frame in VideoReader(path):
+        if frame.time >= due:
+            due = frame.time + 0.125
+            frame.image  # noqa: B018
     decoding = time.perf_counter() - began
     return {
         "video_seconds": seconds,

@@ -30,7 +30,7 @@ from teinet.benchmark.throughput import Spread
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video import index_cache
-from teinet.data.video.reader import is_video, probe, read_clip
+from teinet.data.video.reader import VideoReader, is_video
 from teinet.utils.machine import machine, machine_name
 
 RESULTS = Path(__file__).parent / "results"
@@ -43,7 +43,7 @@ def middles(count: int) -> list[int]:
 
 
 def ours(path: str, count: int) -> torch.Tensor:
-    return read_clip(path, middles).data
+    return torch.from_numpy(VideoReader(path, threads=1).sample(middles).images)
 
 
 def readers() -> dict[str, Reader]:
@@ -79,7 +79,7 @@ def make_webm(paths: list[str], folder: Path) -> list[str]:
     """VP9 clips of 48 frames, 240 lines high, as Something-Something's are."""
     made = []
     for number, path in enumerate(paths):
-        frames = read_clip(path, lambda n: [min(i, n - 1) for i in range(48)]).data
+        frames = VideoReader(path).sample(lambda n: [min(i, n - 1) for i in range(48)]).images
         height, width = 240, max(2, frames.shape[2] * 240 // frames.shape[1] // 2 * 2)
         target = folder / f"{number}.webm"
         with av.open(str(target), "w") as container:
@@ -87,7 +87,7 @@ def make_webm(paths: list[str], folder: Path) -> list[str]:
                 "libvpx-vp9", rate=Fraction(12), options={"crf": "32", "b": "0", "cpu-used": "5"}
             )
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            for picture in frames.numpy():
+            for picture in frames:
                 frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
                 container.mux(stream.encode(frame.reformat(width, height, "yuv420p")))
             container.mux(stream.encode())
@@ -99,7 +99,7 @@ def measure(paths: list[str], rounds: int) -> dict:
     preprocessing, found = Preprocessing(size=224, short_side=256), readers()
     seconds: dict[str, list[float]] = {}
     differ: dict[str, list[float]] = {}
-    infos = {path: probe(path) for path in paths}
+    counts = {path: len(VideoReader(path)) for path in paths}
     for turn in range(rounds + 1):
         total: dict[str, float] = {}
         for path in paths:
@@ -109,14 +109,14 @@ def measure(paths: list[str], rounds: int) -> dict:
                     index_cache.clear_memory()
                     os.environ["TEINET_CACHE"], kept = os.devnull, os.environ.get("TEINET_CACHE")
                 began = time.perf_counter()
-                frames = read(path, infos[path].num_frames)
+                frames = read(path, counts[path])
                 middle = time.perf_counter()
                 test_crops(frames, preprocessing)
                 end = time.perf_counter()
                 if name == "teinet, first look":
                     os.environ.pop("TEINET_CACHE")
                     os.environ.update({} if kept is None else {"TEINET_CACHE": kept})
-                    probe(path)
+                    len(VideoReader(path))
                 pictures[name] = frames
                 total[name] = total.get(name, 0.0) + end - began
                 total[f"{name}: frames"] = total.get(f"{name}: frames", 0.0) + middle - began
@@ -139,7 +139,8 @@ def measure(paths: list[str], rounds: int) -> dict:
             "of_another_size": int(np.isnan(differ[name]).sum()),
         }
         print(name, told[name], flush=True)
-    kinds = sorted({f"{info.codec} {info.width}x{info.height}" for info in infos.values()})
+    videos = [VideoReader(path) for path in paths]
+    kinds = sorted({f"{video.codec} {video.size[0]}x{video.size[1]}" for video in videos})
     return {"clips": len(paths), "kinds": kinds, "readers": told}
 
 

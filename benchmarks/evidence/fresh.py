@@ -23,7 +23,7 @@ from torch import Tensor
 
 from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.data.transforms import Preprocessing, test_crops
-from teinet.data.video.reader import read_clip
+from teinet.data.video.reader import VideoReader
 from teinet.layers import MEM, SE
 from teinet.models import create_model
 from teinet.models.classifier import VideoClassifier
@@ -84,7 +84,9 @@ def main() -> None:
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, args.clips).astype(int)]
     clips = torch.stack(
         [
-            test_crops(read_clip(Path(p), lambda n: np.linspace(0, n - 1, FRAMES).astype(int)).data, pixels)[0]
+            test_crops(VideoReader(Path(p)).sample(lambda n: np.linspace(0, n - 1, FRAMES).astype(int)).images, pixels)[
+                0
+            ]
             for p in chosen
         ]
     )

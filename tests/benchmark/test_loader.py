@@ -14,7 +14,7 @@ from teinet.benchmark.data import benchmark_loader
 from teinet.benchmark.loading import Counted, Loading
 from teinet.benchmark.stages import STAGES, time_stages
 from teinet.benchmark.throughput import Spread, Throughput, Window, enough
-from teinet.data import dataset, views
+from teinet.data import views
 from teinet.data.lists.formats import read_listing
 from teinet.data.lists.rows import to_clips
 from teinet.data.lists.splits import DataConfig
@@ -87,9 +87,9 @@ def test_what_is_counted(clips):
 @pytest.mark.parametrize("loading", [TRAIN, TEST], ids=["train", "test"])
 def test_each_stage_has_its_time_and_the_functions_are_given_back(clips, loading):
     files = to_clips(read_listing(clips).rows, source="")
-    before = [decode.open_video, decode.frame_index, dataset.read_clip, views.read_clip, views.test_crops]
+    before = [decode.open_video, decode.frame_index, decode.VideoReader.sample, views.test_crops]
     times = time_stages(loading, files, seconds=60)
-    assert before == [decode.open_video, decode.frame_index, dataset.read_clip, views.read_clip, views.test_crops]
+    assert before == [decode.open_video, decode.frame_index, decode.VideoReader.sample, views.test_crops]
     assert times.clips == len(files) and list(times.seconds) == list(STAGES)
     assert all(seconds > 0 for seconds in times.seconds.values()), times.seconds
 

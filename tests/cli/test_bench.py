@@ -13,7 +13,7 @@ from teinet.benchmark.stages import StageTimes
 from teinet.benchmark.throughput import Throughput, Window
 from teinet.cli.bench.data import verdict
 from teinet.cli.main import main
-from teinet.data import dataset
+from teinet.data.video.reader import VideoReader
 
 TINY = ("--frames", "2", "--size", "32", "--seconds", "0.3", "--batch-size", "2", "--workers", "1,0")
 
@@ -30,13 +30,13 @@ def test_tables_for_people_and_json_for_programs(clips, capsys):
 
 
 def test_a_file_that_hangs_ends_it(clips, capsys, monkeypatch):
-    read, bad = dataset.read_clip, str(clips / "resting" / "0.mp4")
+    read, bad = VideoReader.sample, str(clips / "resting" / "0.mp4")
 
-    def hang(path, *args, **settings):
-        time.sleep(600 if path == bad else 0)
-        return read(path, *args, **settings)
+    def hang(reader, *args, **settings):
+        time.sleep(600 if reader.path == bad else 0)
+        return read(reader, *args, **settings)
 
-    monkeypatch.setattr(dataset, "read_clip", hang)
+    monkeypatch.setattr(VideoReader, "sample", hang)
     assert main(["bench", "data", str(clips), *TINY, "--read-timeout", "1"]) == 1
     assert f"{bad} (" in capsys.readouterr().err.splitlines()[-1]
 

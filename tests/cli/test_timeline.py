@@ -25,8 +25,8 @@ from teinet.detection.timeline import Timeline
 from teinet.errors import Interrupted
 from teinet.utils.text import clock
 from tests import miniatures
-from tests.data.video.test_play import film as write_film
-from tests.data.video.test_play import zero_packets
+from tests.data.video.test_frames import film as write_film
+from tests.data.video.test_frames import zero_packets
 
 NAMES = ["resting", "left <to> right", "throw & catch"]
 

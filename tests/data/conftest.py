@@ -109,8 +109,6 @@ def videos(ffmpeg, tmp_path_factory) -> dict[str, Path]:
     make("mjpeg.avi", *short, "-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
     make("edit_list.mp4", "-ss", "0.9", "-i", source, "-c", "copy")
     make("stream.ts", "-i", source, "-c", "copy")
-    make("wmv2.wmv", *pattern, "-c:v", "wmv2")
-    make("theora.ogv", *pattern, *yuv, "-c:v", "libtheora")
     make("stream.flv", "-i", source, "-c", "copy")
     make("h264.mkv", "-i", source, "-c", "copy")
     make("variable_rate.mp4", *pattern, *yuv, "-vf", "select='not(mod(n,3))+not(mod(n,7))'", "-fps_mode", "vfr", *x264)

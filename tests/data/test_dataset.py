@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from teinet.data import dataset as module
 from teinet.data.dataset import ClipBatch, Draw, EpochSampler, TrainingClips, Unreadable, collate
 from teinet.data.lists.formats import read_listing
 from teinet.data.lists.rows import to_clips
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation, Preprocessing
+from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError
 
 
@@ -70,14 +70,14 @@ def test_a_draw_is_the_same_clip_in_any_worker(clips):
 
 
 def test_a_count_corrected_on_the_way_does_not_change_the_draw(clips, monkeypatch):
-    # where a file's packets promise more frames than decode, read_clip asks a second time, with the true number
-    data, true_read = training_clips(clips), module.read_clip
+    # where a file's packets promise more frames than decode, the reader asks a second time, with the true number
+    data, read = training_clips(clips), VideoReader.sample
 
-    def read_twice(path, choose, **span):
-        return true_read(path, lambda n: choose(n + 3)[:0].tolist() + list(choose(n)), **span)
+    def read_twice(reader, choose, *span):
+        return read(reader, lambda n: choose(n + 3)[:0].tolist() + list(choose(n)), *span)
 
     plain = data[Draw(5, 99)][0]
-    monkeypatch.setattr(module, "read_clip", read_twice)
+    monkeypatch.setattr(VideoReader, "sample", read_twice)
     assert torch.equal(data[Draw(5, 99)][0], plain)
 
 
@@ -124,12 +124,12 @@ def test_unreadable_clips_are_left_out_of_the_batch(clips, tmp_path):
 def test_spans_are_respected(clips, monkeypatch):
     data, asked = training_clips(clips), []
 
-    def read(path, choose, *, start, end):
+    def read(reader, choose, start, end):
         asked.append((start, end))
         indices = np.asarray(choose(6))
-        return SimpleNamespace(data=torch.zeros(len(indices), 36, 48, 3, dtype=torch.uint8))
+        return SimpleNamespace(images=torch.zeros(len(indices), 36, 48, 3, dtype=torch.uint8))
 
-    monkeypatch.setattr(module, "read_clip", read)
+    monkeypatch.setattr(VideoReader, "sample", read)
     data.clips.starts[0], data.clips.ends[1] = 1.5, 4.0
     for index in range(3):
         data[Draw(index, 0)]

@@ -20,7 +20,7 @@ from teinet.data.motion_pairs.scenes import add_nuisances
 from teinet.data.motion_pairs.symmetry import is_symmetric, middles
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
-from teinet.data.video.reader import read_clip
+from teinet.data.video.reader import VideoReader
 from teinet.data.video.writer import write_reversed, write_video
 from teinet.errors import ConfigError, VideoError
 from teinet.evaluation.scores import Scores
@@ -310,7 +310,7 @@ def networks() -> dict[str, torch.nn.Module]:
 
 
 def logits(model: torch.nn.Module, path: Path) -> torch.Tensor:
-    frames = read_clip(path, lambda n: Sampling().test(n)[0]).data
+    frames = VideoReader(path).sample(lambda n: Sampling().test(n)[0]).images
     with torch.inference_mode():
         return model(test_crops(frames, Preprocessing(size=48, short_side=48))[None, 0])[0]
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from teinet import Recognizer, create_model
-from teinet.data import views as views_module
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
+from teinet.data.video.reader import VideoReader
 from teinet.data.video.writer import write_video
 from teinet.data.views import Views, load_views
 from teinet.errors import ConfigError, VideoError
@@ -53,9 +53,9 @@ def test_views_that_do_not_exist_are_refused(text):
 
 
 def test_ten_clips_and_three_crops_come_from_one_reading(video, monkeypatch):
-    read = views_module.read_clip
+    read = VideoReader.sample
     calls = []
-    monkeypatch.setattr(views_module, "read_clip", lambda *a, **k: calls.append(a) or read(*a, **k))
+    monkeypatch.setattr(VideoReader, "sample", lambda *a, **k: calls.append(a) or read(*a, **k))
     loaded = load_views(video, FOUR, SMALL, "10x3")
     assert len(calls) == 1
     assert loaded.frames.shape == (30, 4, 3, 32, 32) and loaded.frames.dtype == torch.uint8
@@ -136,7 +136,7 @@ def test_reversed_and_read_only_arrays_are_taken():
 def test_several_decoder_threads_do_not_wait_for_each_other_for_ever(video):
     """FFmpeg's threads report errors of their own; reported through Python, they would wait for its lock."""
     code = (
-        "import sys; from teinet.data.video.reader import read_clip\n"
-        "for _ in range(20): read_clip(sys.argv[1], lambda n: [2, 7, 13, 18], threads='auto')"
+        "import sys; from teinet.data.video.reader import VideoReader\n"
+        "for _ in range(20): VideoReader(sys.argv[1], threads='auto').sample(lambda n: [2, 7, 13, 18])"
     )
     subprocess.run([sys.executable, "-c", code, str(video)], check=True, timeout=60)

@@ -9,12 +9,12 @@ import av
 import numpy as np
 import pytest
 
-from teinet.data.video.reader import read_clip
+from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import Source
 from teinet.detection.live_reader import Reader, Shot
 from teinet.errors import VideoError
 from tests import miniatures
-from tests.data.video.test_play import late
+from tests.data.video.test_frames import late
 from tests.detection.sources import BROKEN, Made, frame, read, said, shots
 
 
@@ -25,10 +25,10 @@ def film(tmp_path_factory):
 
 def test_a_file_gives_the_frames_at_the_wanted_spacing(film):
     items, reader = read(Source.parse(str(film)), spacing=0.2, fast=True, delay=0.4)
-    truth = read_clip(film, lambda n: np.arange(0, n, 2))
+    truth = VideoReader(film).sample(lambda n: np.arange(0, n, 2))
     assert said(items) == ["connected", "finished"]
     np.testing.assert_allclose([shot.time for shot in shots(items)], truth.times, atol=1e-3)
-    assert np.array_equal(np.stack([shot.picture for shot in shots(items)]), truth.data)
+    assert np.array_equal(np.stack([shot.picture for shot in shots(items)]), truth.images)
     assert [shot.fresh for shot in shots(items)] == [True] + [False] * 10
     assert (reader.dropped, reader.pace.skipped, reader.restarts) == (0, 10, 0)
 

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 
-from teinet.data.video.reader import read_clip
+from teinet.data.video.reader import VideoReader
 from teinet.detection import Watch, timeline
 from teinet.detection import monitor as module
 from teinet.detection.events import Rules
@@ -104,7 +104,7 @@ def test_sources_of_which_none_can_be_read_are_an_error(monkeypatch, recognizer)
 
 def test_a_jump_ends_what_is_under_way_and_begins_anew(monkeypatch, recognizer, films):
     """Twice the same frames with a jump between them: twice the same events, the second ones later."""
-    data = read_clip(films[0], lambda n: np.arange(0, 20, 2)).data.numpy()
+    data = VideoReader(films[0]).sample(lambda n: np.arange(0, 20, 2)).images
     once, again = ([frame(begin + i / 5, picture=p) for i, p in enumerate(data)] for begin in (0, 1000))
     names = patched(monkeypatch, Made([once + again], kind="pipe"))
     notices = list(Watch(recognizer, names, rules=RULES, fast=True, delay=60))
@@ -180,8 +180,8 @@ def test_the_example_of_the_page_gives_what_a_watch_gives(films, capsys):
     rules = 'Rules(begin=0.6, end=0.4, nothing=("rest",))'
     assert rules in example and "spacing=0.25" in example
     recognizer = make("teinet", causal=True, header={"spacing": 0.25})
-    clip = read_clip(films[0], np.arange)
-    camera = list(zip(clip.times, clip.data))
+    clip = VideoReader(films[0]).sample(np.arange)
+    camera = list(zip(clip.times, clip.images))
     told = []
     scope = {"recognizer": recognizer, "camera": camera, "print": told.extend, "RULES": RULES}
     exec(example.replace(rules, "RULES"), scope)

@@ -13,7 +13,7 @@ import torch
 import teinet
 from teinet.data.transforms import Preprocessing
 from teinet.data.transforms import test_crops as cut_crops
-from teinet.data.video.reader import read_clip
+from teinet.data.video.reader import VideoReader
 from teinet.detection import Watch, timeline
 from teinet.detection.events import Events, Rules
 from teinet.detection.rows import Span, Taken, WindowRows
@@ -22,8 +22,8 @@ from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.evaluation.segments import detections
 from teinet.models import set_num_frames
 from tests import miniatures
-from tests.data.video.test_play import changing, zero_packets
-from tests.data.video.test_play import film as write_film
+from tests.data.video.test_frames import changing, zero_packets
+from tests.data.video.test_frames import film as write_film
 from tests.models.test_causal import network
 
 T = 4
@@ -47,9 +47,9 @@ def film(tmp_path_factory):
 def test_a_causal_network_gives_what_single_steps_give(film, name):
     recognizer = make(name, causal=True)
     found = timeline(recognizer, film, spacing=0.2, span=3)
-    frames = read_clip(film, lambda n: np.arange(0, n, 2))
+    frames = VideoReader(film).sample(lambda n: np.arange(0, n, 2))
     stream = recognizer.stream(span=3)
-    steps = [stream.step([picture]) for picture in frames.data]
+    steps = [stream.step([picture]) for picture in frames.images]
     firsts = np.maximum(np.arange(len(steps)) - 2, 0)
     np.testing.assert_allclose(found.times, (frames.times[firsts] + frames.times) / 2, atol=1e-3)
     np.testing.assert_allclose(found.scores, np.concatenate([step.scores for step in steps]), atol=2e-4)
@@ -84,9 +84,9 @@ def test_an_event_is_announced_when_a_stream_would_say_it(film):
         recognizer.model.cnn.fc.bias.sub_(torch.from_numpy(usual)).mul_(SHARPER)
         recognizer.model.cnn.fc.weight.mul_(SHARPER)
     found = timeline(recognizer, film, spacing=0.2, rules=rules)
-    frames = read_clip(film, lambda n: np.arange(0, n, 2))
+    frames = VideoReader(film).sample(lambda n: np.arange(0, n, 2))
     stream, span, events, said = recognizer.stream(), Span(T), Events(recognizer.class_names, rules), []
-    for second, picture in zip(frames.times.tolist(), frames.data):
+    for second, picture in zip(frames.times.tolist(), frames.images):
         scores = stream.step([picture]).scores[0]
         changes = events.feed(span.feed(second, second == 0), scores, begins=second == 0)
         said += [(second, change.event.label) for change in changes if change.what == "begin"]
@@ -114,8 +114,8 @@ def test_averaging_moves_no_event(frames):
 def test_a_two_sided_network_gives_what_separate_windows_give(film, hop, starts):
     recognizer = make("teinet", causal=False)
     found = timeline(recognizer, film, spacing=0.2, hop=hop)
-    frames = read_clip(film, lambda n: np.arange(0, n, 2))
-    clip = cut_crops(frames.data, recognizer.preprocessing)[0]
+    frames = VideoReader(film).sample(lambda n: np.arange(0, n, 2))
+    clip = cut_crops(frames.images, recognizer.preprocessing)[0]
     want = np.stack([recognizer.scores(clip[None, s : s + T]) for s in starts])
     np.testing.assert_allclose(found.scores, want, atol=2e-4)
     middles = [(frames.times[s] + frames.times[s + T - 1]) / 2 for s in starts]
@@ -211,7 +211,7 @@ def test_what_has_no_meaning_for_a_network_is_refused(film, causal):
 def test_a_causal_network_can_look_at_windows_too(film, hop):
     recognizer = make("teinet", causal=True)
     found = timeline(recognizer, film, spacing=0.2, hop=hop, windows=True)
-    clip = cut_crops(read_clip(film, lambda n: np.arange(0, n, 2)).data, recognizer.preprocessing)[0]
+    clip = cut_crops(VideoReader(film).sample(lambda n: np.arange(0, n, 2)).images, recognizer.preprocessing)[0]
     starts = [*range(0, 28, 2), 27] if hop is None else range(0, 28, 3)
     want = np.stack([recognizer.scores(clip[None, s : s + T]) for s in starts])
     np.testing.assert_allclose(found.scores, want, atol=2e-4)

@@ -8,7 +8,7 @@ import torch
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.video.reader import read_clip
+from teinet.data.video.reader import VideoReader
 from teinet.data.video.writer import write_video
 from teinet.errors import CheckpointError, ConfigError, VideoError
 from teinet.models.factory import create_model
@@ -62,7 +62,7 @@ def test_an_answer_names_scores_frames_and_times(recognizer, video):
 
 @pytest.mark.parametrize("views", ["1x1", "3x3"])
 def test_a_file_and_its_decoded_frames_get_the_same_answer(recognizer, video, views):
-    decoded = read_clip(video, np.arange).data
+    decoded = torch.from_numpy(VideoReader(video).sample(np.arange).images)
     by_path = recognizer(video, views=views)
     for same in (decoded, decoded.numpy(), str(video)):
         assert np.array_equal(recognizer(same, views=views).scores, by_path.scores)

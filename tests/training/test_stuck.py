@@ -15,9 +15,9 @@ import torch
 from torch.utils.data._utils import signal_handling
 
 from teinet.cli.main import main
-from teinet.data import dataset, views
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
+from teinet.data.video.reader import VideoReader
 from teinet.models.factory import create_model
 from teinet.recognition import Recognizer
 from tests.conftest import CLASSES, small
@@ -36,16 +36,14 @@ def bad(clips, monkeypatch) -> Callable[..., Path]:
     path = clips / "resting" / "2.mp4"
 
     def make(meet: Meet = hang) -> Path:
-        def wrapped(real):
-            def read_clip(file, *args, **settings):
-                if str(file) == str(path):
-                    meet()
-                return real(file, *args, **settings)
+        read = VideoReader.sample
 
-            return read_clip
+        def sample(reader, *args, **settings):
+            if reader.path == str(path):
+                meet()
+            return read(reader, *args, **settings)
 
-        for module in (dataset, views):
-            monkeypatch.setattr(module, "read_clip", wrapped(module.read_clip))
+        monkeypatch.setattr(VideoReader, "sample", sample)
         return path
 
     return make

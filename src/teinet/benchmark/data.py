@@ -20,7 +20,7 @@ from teinet.data.dataset import Unreadable
 from teinet.data.lists.rows import ClipList, Row, to_clips
 from teinet.data.lists.splits import DataConfig, read_config
 from teinet.data.video import index_cache
-from teinet.data.video.reader import VideoInfo, probe
+from teinet.data.video.reader import VideoReader
 from teinet.data.watch import READ_TIMEOUT, ReadWatch
 from teinet.errors import ConfigError, VideoError
 from teinet.evaluation.evaluate import ClipScore
@@ -102,23 +102,23 @@ def benchmark_loader(
     with watch.guard():
         say("first look at the clips")
         looks = _look_at([rows[i] for i in chosen], loading, max(1, *workers), watch)
-        good = [rows[chosen[look.number]] for look in looks if look.info is not None]
-        bad = [(rows[chosen[look.number]].path, look.reason) for look in looks if look.info is None]
+        good = [rows[chosen[look.number]] for look in looks if look.kind is not None]
+        bad = [(rows[chosen[look.number]].path, look.reason) for look in looks if look.kind is None]
         if not good:
             raise ConfigError(f"{config.path}: none of {len(bad)} clips can be read, the first: {': '.join(bad[0])}")
         for row in good:
-            probe(row.path)  # the counts are in the memory of this process, and so of the workers
+            len(VideoReader(row.path))  # the counts are in the memory of this process, and so of the workers
         say("stages of a clip")
         stages = time_stages(loading, _clips(good), seconds=min(seconds, _STAGE_SECONDS))
         endless = _clips(good * -(-_MANY // len(good)))
         measured = measure(loading, endless, workers, seconds=seconds, watch=watch, say=say)
-    new = [look.seconds for look in looks if look.info is not None and look.is_first]
+    new = [look.seconds for look in looks if look.kind is not None and look.is_first]
     return LoaderReport(
         source=str(config.path),
         listed=len(rows),
         clips=len(good),
         unreadable=bad,
-        kinds=dict(Counter(_kind(look.info) for look in looks if look.info is not None).most_common()),
+        kinds=dict(Counter(look.kind for look in looks if look.kind is not None).most_common()),
         counting=median(new) if new else None,
         loading=loading,
         stages=stages,
@@ -128,7 +128,7 @@ def benchmark_loader(
 
 class _Look(NamedTuple):
     number: int
-    info: VideoInfo | None
+    kind: str | None
     reason: str
     seconds: float
     is_first: bool
@@ -148,14 +148,14 @@ class _Looks(Dataset):
         try:
             is_first = os.path.isfile(path) and index_cache.get_disk(index_cache.key_of(path)) is None
             began = time.perf_counter()
-            info = probe(path)
+            kind = _kind(VideoReader(path))
             seconds = time.perf_counter() - began
         except VideoError as error:
             return _Look(number, None, error.reason, 0.0, False)
         sample = self.data[self.loading.key(number)]
         if isinstance(sample, (Unreadable, ClipScore)):
             return _Look(number, None, sample.reason, seconds, is_first)
-        return _Look(number, info, "", seconds, is_first)
+        return _Look(number, kind, "", seconds, is_first)
 
 
 def _look_at(rows: Sequence[Row], loading: Loading, workers: int, watch: ReadWatch) -> list[_Look]:
@@ -171,5 +171,6 @@ def _clips(rows: Sequence[Row]) -> ClipList:
     return to_clips(rows, source="")
 
 
-def _kind(info: VideoInfo) -> str:
-    return f"{info.codec} {info.width}x{info.height}"
+def _kind(video: VideoReader) -> str:
+    width, height = video.size
+    return f"{video.codec} {width}x{height}"

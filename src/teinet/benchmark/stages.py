@@ -115,9 +115,8 @@ def _watched(seconds: dict[str, float]) -> Iterator[_Clock]:
     places = [
         (decode, "frame_index", clock.timed, OPEN),
         (decode, "open_video", clock.entered, OPEN),
-        (image_folder, "pictures", clock.timed, OPEN),
-        (dataset, "read_clip", clock.timed, DECODE),
-        (views, "read_clip", clock.timed, DECODE),
+        (image_folder, "image_names", clock.timed, OPEN),
+        (decode.VideoReader, "sample", clock.timed, DECODE),
         (Converter, "__call__", clock.timed, CONVERT),
         (dataset, "train_clip", clock.timed, RESIZE),
         (views, "test_crops", clock.timed, RESIZE),

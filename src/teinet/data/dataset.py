@@ -15,7 +15,7 @@ from teinet.data.lists.hflip import mirrored_labels
 from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation, Preprocessing, train_clip
-from teinet.data.video.reader import read_clip
+from teinet.data.video.reader import VideoReader
 from teinet.errors import VideoError
 
 
@@ -73,11 +73,11 @@ class TrainingClips(Dataset):
             return self.sampling.train(n, np.random.default_rng((seed, 0)))
 
         try:
-            frames = read_clip(self.clips.paths[index], choose, start=start, end=end)
+            frames = VideoReader(self.clips.paths[index], threads=1).sample(choose, start, end)
         except VideoError as error:
             return Unreadable(index, error.path, error.reason)
         rng = np.random.default_rng((seed, 1))
-        clip, flipped = train_clip(frames.data, self.preprocessing, self.augmentation, rng)
+        clip, flipped = train_clip(frames.images, self.preprocessing, self.augmentation, rng)
         label = int(self.clips.labels[index])
         return clip, self.mirrored[label] if flipped and self.mirrored else label, index
 

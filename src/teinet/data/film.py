@@ -15,9 +15,7 @@ from av.video.reformatter import Colorspace
 from PIL import Image
 
 from teinet.data.lists.rows import Row
-from teinet.data.video import image_folder
-from teinet.data.video.index import frame_index
-from teinet.data.video.reader import frames_between, read_clip
+from teinet.data.video.reader import VideoReader
 from teinet.errors import VideoError
 from teinet.utils.files import replacing
 
@@ -76,8 +74,8 @@ class Clip:
                     raise VideoError(self.row.path, "gives another number of frames each time that it is decoded")
                 return part
 
-            frames = read_clip(self.row.path, these, start=self.row.start, end=self.row.end)
-            for picture in frames.data.numpy():
+            frames = VideoReader(self.row.path).sample(these, self.row.start, self.row.end)
+            for picture in frames.images:
                 yield fitted(picture, size)
 
 
@@ -87,14 +85,14 @@ def look_at(row: Row) -> Clip:
     Raises:
         VideoError: it cannot be read.
     """
-    count = read_clip(row.path, lambda n: [n - 1], start=row.start, end=row.end)
-    height, width = count.data.shape[1:3]
-    if image_folder.is_folder(row.path):
+    video = VideoReader(row.path)
+    count = video.sample(lambda n: [n - 1], row.start, row.end)
+    height, width = count.images.shape[1:3]
+    if video.is_image_folder:
         return Clip(row, (width, height), None, None, count.num_frames)
-    index = frame_index(row.path)
-    first, last = frames_between(row.path, index, row.start, row.end)
-    times = index.times[first:last] - index.times[first]
-    return Clip(row, (width, height), usual_rate(index.frame_rate or 25), times, last - first)
+    shown = video.frames_shown(row.start, row.end)
+    times = video.times[shown.start : shown.stop] - video.times[shown.start]
+    return Clip(row, (width, height), usual_rate(video.frame_rate or 25), times, len(shown))
 
 
 def usual_rate(measured: float) -> Fraction:

@@ -8,8 +8,7 @@ import numpy as np
 
 from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
-from teinet.data.video.index import frame_index
-from teinet.data.video.reader import frames_between, probe
+from teinet.data.video.reader import VideoReader
 from teinet.errors import VideoError
 
 _ASKED = 32  # clips, evenly spread: a median of them is near enough
@@ -25,14 +24,13 @@ def typical_spacing(clips: ClipList, sampling: Sampling) -> float | None:
     for row in chosen:
         path, (start, end) = clips.paths[row], clips.span(row)
         try:
-            info = probe(path)
-            if info.duration is None or not info.duration > 0:
+            reader = VideoReader(path)
+            if reader.duration is None:
                 continue
-            first, last = frames_between(path, frame_index(path), start, end)
+            frames = len(reader.frames_shown(start, end))
         except VideoError:
             continue
-        frames = last - first
         if sampling.strategy == "dense":
             frames = min(frames, sampling.window)
-        found.append(frames * info.duration / info.num_frames / sampling.num_frames)
+        found.append(frames * reader.duration / len(reader) / sampling.num_frames)
     return round(median(found), 4) if found else None

@@ -127,7 +127,10 @@ class Augmentation:
 
 
 def train_clip(
-    frames: torch.Tensor, preprocessing: Preprocessing, augmentation: Augmentation, rng: np.random.Generator
+    frames: torch.Tensor | np.ndarray,
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    rng: np.random.Generator,
 ) -> tuple[torch.Tensor, bool]:
     """Cut one randomly placed and scaled crop from all frames alike and resize it.
 
@@ -150,7 +153,7 @@ def train_clip(
 
 
 def test_crops(
-    frames: torch.Tensor,
+    frames: torch.Tensor | np.ndarray,
     preprocessing: Preprocessing,
     num_crops: int = 1,
     full_resolution: bool = False,
@@ -193,7 +196,8 @@ def crop_frame(image: np.ndarray | torch.Tensor, preprocessing: Preprocessing) -
     return test_crops(torch.as_tensor(image)[None], preprocessing)[0, 0]
 
 
-def _pictures(frames: torch.Tensor) -> torch.Tensor:
+def _pictures(frames: torch.Tensor | np.ndarray) -> torch.Tensor:
+    frames = torch.as_tensor(frames)
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8 or 0 in frames.shape:
         raise ValueError(f"frames must be (T, H, W, 3) uint8, not {tuple(frames.shape)} {frames.dtype}")
     return frames.permute(0, 3, 1, 2)  # (T, H, W, 3) -> (T, 3, H, W), channels-last in memory: no copy

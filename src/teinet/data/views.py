@@ -15,7 +15,8 @@ import torch
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
-from teinet.data.video.reader import OldFrames, read_clip
+from teinet.data.video.frames import Frames
+from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError
 
 _FORM = re.compile(r"(\d+)\s*[x×]\s*(\d+)(?:/(full|crop))?", re.IGNORECASE)
@@ -105,7 +106,9 @@ def load_views(
         if start is not None or end is not None:
             raise ConfigError("start and end are seconds of a video file; cut frames in memory by slicing them")
         frames, where = _pick(check_frames(video), sampling, views)
-    crops = test_crops(frames.data, preprocessing, views.num_crops, bool(views.full_resolution))  # (crops, U, 3, S, S)
+    crops = test_crops(
+        frames.images, preprocessing, views.num_crops, bool(views.full_resolution)
+    )  # (crops, U, 3, S, S)
     clips = crops[:, torch.from_numpy(where)].transpose(0, 1)  # (crops, clips, T, 3, S, S) -> (clips, crops, ...)
     times = None if np.isnan(frames.times).all() else frames.times[where]
     return LoadedViews(clips.flatten(0, 1).contiguous(), frames.indices[where], times, frames.num_frames)
@@ -152,7 +155,7 @@ def check_frames(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 def _read(
     path: str | PathLike, sampling: Sampling, views: Views, start: float | None, end: float | None, threads: int | str
-) -> tuple[OldFrames, np.ndarray]:
+) -> tuple[Frames, np.ndarray]:
     """The distinct frames that the views need, and where `(clips, T)` each clip finds its own among them."""
     where = None
 
@@ -161,14 +164,14 @@ def _read(
         distinct, where = _distinct(sampling, n, views)
         return distinct
 
-    frames = read_clip(path, choose, start=start, end=end, threads=threads)
+    frames = VideoReader(path, threads=threads).sample(choose, start, end)
     return frames, where
 
 
-def _pick(data: torch.Tensor, sampling: Sampling, views: Views) -> tuple[OldFrames, np.ndarray]:
+def _pick(data: torch.Tensor, sampling: Sampling, views: Views) -> tuple[Frames, np.ndarray]:
     distinct, where = _distinct(sampling, len(data), views)
     no_times = np.full(len(distinct), np.nan)
-    return OldFrames(data[torch.from_numpy(distinct)], distinct, no_times, len(data), ""), where
+    return Frames(data[torch.from_numpy(distinct)].numpy(), distinct, no_times, len(data)), where
 
 
 def _distinct(sampling: Sampling, n: int, views: Views) -> tuple[np.ndarray, np.ndarray]:

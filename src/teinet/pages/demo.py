@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from teinet.data.motion_pairs import PAIRS
-from teinet.data.video.reader import read_clip
+from teinet.data.video.reader import VideoReader
 from teinet.demo.job import NETWORKS, Result
 from teinet.evaluation.confusion import save_confusion
 from teinet.evaluation.curves import draw_curves
@@ -78,8 +78,8 @@ def _confusion(scores: Scores) -> str:
 def _film(result: Result) -> Iterator[tuple[str, float]]:
     """Each frame that the networks looked at, as a picture, with its second."""
     indices = result.predictions["TEINet"].frame_indices.reshape(-1)
-    frames = read_clip(result.clip, lambda n: indices)
-    for picture, second in zip(frames.data, frames.times):
+    frames = VideoReader(result.clip).frames_at(indices)
+    for picture, second in zip(frames.images, frames.times):
         buffer = io.BytesIO()
-        Image.fromarray(picture.numpy()).save(buffer, "PNG")
+        Image.fromarray(picture).save(buffer, "PNG")
         yield inline(buffer.getvalue()), float(second)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from teinet.data.lists.rows import ClipList
 from teinet.data.video import image_folder, index_cache
-from teinet.data.video.reader import probe
+from teinet.data.video.reader import VideoReader
 from teinet.errors import VideoError
 from teinet.training.recipe import Recipe
 from teinet.training.state import EpochLog
@@ -120,8 +120,7 @@ class WaitingAdvice(Callback):
         sides = []
         for path in self.examples:
             try:
-                video = probe(path)  # was read a while ago: it neither takes long nor hangs
-                sides.append(min(video.width, video.height))
+                sides.append(min(VideoReader(path).size))  # was read a while ago: it neither takes long nor hangs
             except VideoError:
                 pass
         return Feeding(

@@ -15,7 +15,7 @@ import pytest
 from teinet.cli.main import main
 from teinet.data.lists.annotations import Segment, read_annotations
 from teinet.data.lists.splits import DataConfig, load_splits
-from teinet.data.video.reader import count_frames, probe
+from teinet.data.video.reader import VideoReader
 from teinet.errors import AnnotationError, VideoError
 from tests import miniatures
 from tests.conftest import small
@@ -103,9 +103,9 @@ def sound_first(path: Path) -> None:
 
 def test_pictures_that_begin_behind_the_sound_end_by_the_files_clock(tmp_path):
     sound_first(tmp_path / "late.mkv")
-    info = probe(tmp_path / "late.mkv")
-    assert (info.duration, info.end) == (pytest.approx(3), pytest.approx(5))
-    assert count_frames(tmp_path / "late.mkv", start=4.0, end=5.0) == 10
+    video = VideoReader(tmp_path / "late.mkv")
+    assert (video.duration, video.end_time) == (pytest.approx(3), pytest.approx(5))
+    assert video.frames_shown(4.0, 5.0) == range(20, 30)
     (found,) = read_annotations(listed(tmp_path, "late.mkv,2.5,4,a", "late.mkv,4.2,,b"))
     assert found.seconds == pytest.approx(5)
     assert [(s.label, s.start, s.end) for s in found.segments] == [("a", 2.5, 4), ("b", 4.2, pytest.approx(5))]

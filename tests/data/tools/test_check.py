@@ -15,8 +15,7 @@ from PIL import Image
 
 from teinet.data.lists.rows import Row
 from teinet.data.tools.checking import COLUMNS, Finding, check, examine_file
-from teinet.data.video.reader import read_clip
-from teinet.data.video.scan import scan
+from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.utils import worker_pool as pool
 
@@ -43,11 +42,12 @@ def test_a_scan_finds_what_reading_all_frames_finds(videos, tmp_path):
         (tmp_path / name).write_bytes(content)
         files.append(tmp_path / name)
     for path in [*files, tmp_path / "nowhere.mp4", tmp_path]:
-        found, truth = say(lambda path=path: scan(str(path))), say(lambda path=path: read_clip(path, range))
+        reader = VideoReader(path)
+        found, truth = say(reader.verify), say(lambda path=path: VideoReader(path).sample(range))
         if isinstance(truth, str):
             assert found == truth, path
         else:
-            assert (found.num_frames, found.height, found.width) == tuple(truth.data.shape[:3]), path
+            assert (len(reader), *reader.size[::-1]) == truth.images.shape[:3], path
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from teinet.data.lists.formats import read_listing
 from teinet.data.tools.shrink.run import shrink
 from teinet.data.tools.shrink.settings import Shrinking
 from teinet.data.tools.shrink.video import shrink_video
-from teinet.data.video.image_folder import pictures
+from teinet.data.video.image_folder import image_names
 from teinet.data.video.index import frame_index
-from teinet.data.video.reader import read_clip
+from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError
 
 SMALL = Shrinking(short_side=64)
@@ -133,7 +133,7 @@ def test_the_pictures_are_the_originals_resized(name, size, smooth, truth, tmp_p
         assert found.shape == expected.shape
         assert psnr(found, expected) > least
         assert np.abs(found.mean((0, 1, 2)) - expected.mean((0, 1, 2))).max() < cast
-        assert np.array_equal(read_clip(copy, range).data.numpy(), found)  # ours reads as ffmpeg does
+        assert np.array_equal(VideoReader(copy).sample(range).images, found)  # ours reads as ffmpeg does
 
 
 @pytest.mark.parametrize(
@@ -180,13 +180,13 @@ def test_folders_of_pictures_become_smaller_pictures_of_the_same_names(folders, 
     paths = [row.path for row in read_listing(report.list).rows]
     assert [os.path.relpath(p, out / "frames") for p in paths] == ["1", "2/img_%05d.jpg", "3", "4"]
     assert [os.path.basename(row.path) for row, _ in report.unreadable] == ["5"]
-    assert pictures(paths[0]) == ("img_00001.jpg", "img_00002.jpg", "img_00003.jpg")
-    assert pictures(paths[1]) == ("img_00001.jpg", "img_00002.jpg", "img_00003.jpg")
+    assert image_names(paths[0]) == ("img_00001.jpg", "img_00002.jpg", "img_00003.jpg")
+    assert image_names(paths[1]) == ("img_00001.jpg", "img_00002.jpg", "img_00003.jpg")
     small = (folders.parent / "frames" / "3" / "img_00001.jpg").read_bytes()
     assert (Path(paths[2]) / "img_00001.jpg").read_bytes() == small  # not encoded again
     for i, size in ((0, (80, 45)), (1, (80, 45)), (3, (45, 80))):
-        found = read_clip(paths[i], range).data.numpy()
-        original = read_clip(read_listing(folders).rows[i].path, range).data.numpy()
+        found = VideoReader(paths[i]).sample(range).images
+        original = VideoReader(read_listing(folders).rows[i].path).sample(range).images
         expected = np.stack([np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BICUBIC)) for f in original])
         assert psnr(found, expected) > 34
     with Image.open(Path(paths[3]) / "img_00001.JPG") as upright:
@@ -213,8 +213,8 @@ def test_real_clips(shared, truth, tmp_path):
     folder = shared / "data" / "clips"
     for source in sorted(folder.glob("*.avi"))[:2] + sorted(folder.glob("*.mp4"))[:1] + sorted(folder.glob("*.gif")):
         shrunk(source, tmp_path / "copy.mp4", Shrinking(short_side=128))
-        whole, copy = read_clip(source, lambda n: [n // 2]), read_clip(tmp_path / "copy.mp4", lambda n: [n // 2])
+        whole, copy = (VideoReader(path).sample(lambda n: [n // 2]) for path in (source, tmp_path / "copy.mp4"))
         assert whole.num_frames == copy.num_frames
-        size = (copy.data.shape[2], copy.data.shape[1])
-        expected = np.asarray(Image.fromarray(whole.data[0].numpy()).resize(size, Image.Resampling.BICUBIC))
-        assert psnr(copy.data[0].numpy(), expected) > 30, source
+        size = (copy.images.shape[2], copy.images.shape[1])
+        expected = np.asarray(Image.fromarray(whole.images[0]).resize(size, Image.Resampling.BICUBIC))
+        assert psnr(copy.images[0], expected) > 30, source

@@ -18,7 +18,7 @@ from teinet.data.tools.shrink import run as shrink_run
 from teinet.data.tools.shrink.run import shrink
 from teinet.data.tools.shrink.settings import Shrinking
 from teinet.data.video.index import frame_index
-from teinet.data.video.reader import read_clip
+from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, RunError
 
 SMALL = Shrinking(short_side=64)
@@ -67,7 +67,7 @@ def test_the_list_of_the_copies_trains_as_the_first_one_did(tree, tmp_path):
         assert one.labels[keep].tolist() == other.labels.tolist() and one.class_names == other.class_names
         assert [one.span(i) for i in keep] == [other.span(i) for i in range(len(other))]
     assert read_listing(report.list).rows[-1].columns == {"who": "b"}
-    assert read_clip(second["train"].paths[0], range).data.shape == (6, 16, 22, 3)
+    assert VideoReader(second["train"].paths[0]).sample(range).images.shape == (6, 16, 22, 3)
     bad = list(csv.DictReader((out / "unreadable.csv").open()))
     assert [(os.path.basename(r["path"]), r["line"]) for r in bad] == [("bad.mp4", "10"), ("gone.mp4", "11")]
     assert "text" in bad[0]["reason"] and "no such file" in bad[1]["reason"]
@@ -173,8 +173,8 @@ def test_seconds_follow_the_frames_where_the_source_begins_later(videos, tmp_pat
     listing = read_listing(tmp_path / "list.csv")
     report = shrink(listing, tmp_path / "small", SMALL, workers=0)
     (row,) = read_listing(report.list).rows
-    was = read_clip(listing.rows[0].path, range, start=0.5, end=1.0)
-    now = read_clip(row.path, range, start=row.start, end=row.end)
+    was = VideoReader(listing.rows[0].path).sample(range, start=0.5, end=1.0)
+    now = VideoReader(row.path).sample(range, start=row.start, end=row.end)
     assert was.indices.tolist() == now.indices.tolist() and len(now.indices) > 10
     ((_, reason),) = report.unreadable  # before the first frame
     assert "no frames" in reason

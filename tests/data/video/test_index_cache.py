@@ -12,7 +12,7 @@ import pytest
 
 from teinet.data.video import index as frame_index
 from teinet.data.video import index_cache
-from teinet.data.video.reader import probe, read_clip
+from teinet.data.video.reader import VideoReader
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def counted(monkeypatch) -> list[str]:
 
 
 def test_counted_once_per_process_and_once_on_disk(clip, counted):
-    first = probe(clip)
-    assert probe(clip) == first and len(counted) == 1
+    first = len(VideoReader(clip))
+    assert len(VideoReader(clip)) == first and len(counted) == 1
     index_cache.clear_memory()  # as a new process begins
-    assert probe(clip) == first and len(counted) == 1
+    assert len(VideoReader(clip)) == first and len(counted) == 1
     assert [f for f in os.listdir(index_cache.cache_file().parent) if f.endswith(".sqlite")]
 
 
@@ -48,26 +48,26 @@ def test_what_the_disk_returns_is_what_was_stored(clip):
 
 
 def test_another_content_is_counted_anew(clip, videos, counted):
-    assert probe(clip).num_frames == 75
+    assert len(VideoReader(clip)) == 75
     shutil.copy(videos["one_frame.mp4"], clip)
-    assert probe(clip).num_frames == 1 and len(counted) == 2
+    assert len(VideoReader(clip)) == 1 and len(counted) == 2
 
 
 def test_a_damaged_cache_is_passed_over(clip, counted):
-    probe(clip)
+    len(VideoReader(clip))
     with sqlite3.connect(index_cache.cache_file()) as database:
         database.execute("UPDATE frames SET payload = ?", (b"nonsense",))
     index_cache.clear_memory()
-    assert probe(clip).num_frames == 75 and len(counted) == 2
+    assert len(VideoReader(clip)) == 75 and len(counted) == 2
     index_cache.cache_file().write_bytes(b"this is no database" * 100)
     index_cache.clear_memory()
-    assert probe(clip).num_frames == 75
+    assert len(VideoReader(clip)) == 75
 
 
 def test_works_where_no_cache_can_be_written(clip, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("TEINET_CACHE", str(tmp_path / "file" / "cache"))
-    assert probe(clip).num_frames == 75
+    assert len(VideoReader(clip)) == 75
 
 
 def test_place_of_the_cache(monkeypatch, tmp_path):
@@ -80,7 +80,7 @@ def test_place_of_the_cache(monkeypatch, tmp_path):
 
 def _sum(path: str) -> int:
     # numpy adds up: torch's own threads do not survive a fork, which data loaders know and this pool does not
-    return int(read_clip(path, lambda n: [0, n // 2, n - 1]).data.numpy().sum(dtype="int64"))
+    return int(VideoReader(path).sample(lambda n: [0, n // 2, n - 1]).images.sum(dtype="int64"))
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -10,8 +10,9 @@ import pytest
 
 from teinet.data.video import container
 from teinet.data.video import index as frame_index
-from teinet.data.video import reader as decode
-from teinet.data.video.reader import is_video, probe, read_clip
+from teinet.data.video.frames import decode
+from teinet.data.video.pixels import display_matrix, upright
+from teinet.data.video.reader import VideoReader, is_video
 from teinet.errors import VideoError
 
 NAMES = (
@@ -24,10 +25,14 @@ NAMES = (
 SEEKABLE = ("b_frames.mp4", "mpeg4_b.mp4", "hevc.mkv", "vp9.webm", "edit_list.mp4", "h264.mkv", "with_audio.mp4")
 
 
-def luma(path: Path, indices: np.ndarray) -> np.ndarray:
-    data, _ = decode._decode(str(path), frame_index.frame_index(str(path)), indices, 1, "luma")
-    assert data is not None
-    return data
+def luma(path: Path) -> np.ndarray:
+    """The stored Y plane of every frame, upright."""
+    planes = []
+    for frame in VideoReader(path):
+        plane = frame.raw.planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width]
+        planes.append(upright(display_matrix(frame.raw), rows).copy())
+    return np.stack(planes)
 
 
 def pixel_format(path: Path) -> str:
@@ -36,15 +41,15 @@ def pixel_format(path: Path) -> str:
 
 
 def assert_same_as_ffmpeg(path: Path, truth) -> None:
-    frames = read_clip(path, range)
-    height, width = frames.data.shape[1:3]
+    frames = VideoReader(path).sample(range)
+    height, width = frames.images.shape[1:3]
     expected = truth(path, height, width)
-    assert len(frames.data) == len(expected) == frames.num_frames == probe(path).num_frames
-    got = frames.data.numpy()
+    assert len(frames.images) == len(expected) == frames.num_frames == len(VideoReader(path))
+    got = frames.images
     assert (np.maximum(got, expected) - np.minimum(got, expected)).max() <= 2
     if (pixels := pixel_format(path)) in ("yuv420p", "yuvj420p", "yuv444p"):
         expected = truth(path, height, width, luma=True, pixels=pixels)
-        np.testing.assert_array_equal(luma(path, np.arange(frames.num_frames)), expected)
+        np.testing.assert_array_equal(luma(path), expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -61,7 +66,7 @@ def test_every_frame_of_real_clips_is_ffmpegs(real_clips, truth):
 @pytest.mark.parametrize("name", NAMES)
 def test_any_choice_of_frames_is_the_same_as_all_of_them(name, videos):
     path = videos[name]
-    everything = read_clip(path, range).data
+    everything = VideoReader(path).sample(range).images
     rng = np.random.default_rng(0)
     n = len(everything)
     choices = [rng.integers(n, size=rng.integers(1, 9)) for _ in range(12)] + [
@@ -69,8 +74,8 @@ def test_any_choice_of_frames_is_the_same_as_all_of_them(name, videos):
         np.array([n - 1, 0, 0]),
     ]
     for choice in choices:
-        frames = read_clip(path, lambda _, choice=choice: choice)
-        assert (frames.data == everything[choice]).all()
+        frames = VideoReader(path).sample(lambda _, choice=choice: choice)
+        assert (frames.images == everything[choice]).all()
         np.testing.assert_array_equal(frames.indices, choice)
 
 
@@ -78,13 +83,12 @@ def test_any_choice_of_frames_is_the_same_as_all_of_them(name, videos):
 def test_late_frames_are_reached_without_decoding_all_before_them(name, videos, monkeypatch):
     """Fewer frames are decoded than lie before the last one: it jumped, and did not have to start again."""
     decoded = []
-    plain = frame_index.decode_all
-    monkeypatch.setattr(decode, "decode_all", lambda *a: (decoded.append(f.pts) or f for f in plain(*a)))
-    n = probe(videos[name]).num_frames
-    read_clip(videos[name], lambda n: [n - 1])
+    monkeypatch.setattr("teinet.data.video.reader.decode", lambda *a: (decoded.append(f.pts) or f for f in decode(*a)))
+    n = len(VideoReader(videos[name]))
+    VideoReader(videos[name]).sample(lambda n: [n - 1])
     assert 0 < len(decoded) < n // 2
     decoded.clear()
-    read_clip(videos[name], lambda n: [0, n - 1])
+    VideoReader(videos[name]).sample(lambda n: [0, n - 1])
     assert 0 < len(decoded) < n // 2 + 2
 
 
@@ -97,19 +101,18 @@ def test_keyframes_that_are_no_clean_start_are_not_jumped_to(videos):
 
 def test_decoding_stops_after_the_last_frame(videos, monkeypatch):
     decoded = []
-    plain = frame_index.decode_all
-    monkeypatch.setattr(decode, "decode_all", lambda *a: (decoded.append(f.pts) or f for f in plain(*a)))
-    read_clip(videos["variable_rate.mp4"], lambda n: [2, 1, 2])
+    monkeypatch.setattr("teinet.data.video.reader.decode", lambda *a: (decoded.append(f.pts) or f for f in decode(*a)))
+    VideoReader(videos["variable_rate.mp4"]).sample(lambda n: [2, 1, 2])
     assert len(decoded) == 3
 
 
 def test_wrong_timestamps_in_the_index_cost_time_and_not_frames(videos):
     path = str(videos["b_frames.mp4"])
-    everything = read_clip(path, range).data
+    everything = VideoReader(path).sample(range).images
     index = frame_index.frame_index(path)
-    lying = frame_index.replace(index, pts=index.pts + 7)
-    data, _ = decode._decode(path, lying, np.array([3, 40, 70]), 1)
-    assert (data == everything[[3, 40, 70]].numpy()).all()
+    lying = VideoReader(path)
+    lying._known = frame_index.replace(index, pts=index.pts + 7)
+    assert (lying.frames_at([3, 40, 70]).images == everything[[3, 40, 70]]).all()
     assert len(frame_index.frame_index(path).keys) == 0  # and it is remembered that jumping does not work
 
 
@@ -118,11 +121,11 @@ def test_a_count_that_decoding_contradicts_is_corrected(videos, promised):
     path = str(videos["b_frames.mp4"])
     frame_index.corrected(path, frame_index.frame_index(path), promised)
     counts = []
-    frames = read_clip(path, lambda n: counts.append(n) or [n - 1])
+    frames = VideoReader(path).sample(lambda n: counts.append(n) or [n - 1])
     if promised > 75:
         assert counts == [promised, 75]
-        assert frames.num_frames == probe(path).num_frames == 75
-        assert (frames.data == read_clip(path, lambda n: [74]).data).all()
+        assert frames.num_frames == len(VideoReader(path)) == 75
+        assert (frames.images == VideoReader(path).sample(lambda n: [74]).images).all()
     else:  # nothing asked for lies beyond: nothing to correct
         assert counts == [74]
     # put right for the tests after this one
@@ -131,35 +134,38 @@ def test_a_count_that_decoding_contradicts_is_corrected(videos, promised):
 
 def test_threads_do_not_change_the_frames(videos):
     for name in ("b_frames.mp4", "vp9.webm", "edit_list.mp4"):
-        one, many = (read_clip(videos[name], range, threads=threads) for threads in (1, "auto"))
-        assert (one.data == many.data).all()
+        one, many = (VideoReader(videos[name], threads=threads).sample(range) for threads in (1, "auto"))
+        assert (one.images == many.images).all()
 
 
 def test_times_are_those_of_the_frames(videos):
-    frames = read_clip(videos["variable_rate.mp4"], range)
+    frames = VideoReader(videos["variable_rate.mp4"]).sample(range)
     shown = [n for n in range(75) if n % 3 == 0 or n % 7 == 0]
     np.testing.assert_allclose(frames.times, np.array(shown) / 25, atol=1e-6)
-    np.testing.assert_allclose(read_clip(videos["stream.ts"], range).times, np.arange(75) / 25, atol=1e-3)
+    reader = VideoReader(videos["variable_rate.mp4"])
+    np.testing.assert_allclose(reader.durations[:-1], np.diff(shown) / 25, atol=1e-6)
+    assert reader.durations[-1] > 0 and reader.frame_rate == pytest.approx((len(shown) - 1) / shown[-1] * 25, rel=0.02)
+    np.testing.assert_allclose(VideoReader(videos["stream.ts"]).sample(range).times, np.arange(75) / 25, atol=1e-3)
 
 
 def test_a_span_holds_the_frames_shown_in_it(videos):
     path = videos["b_frames.mp4"]
-    everything = read_clip(path, range).data
+    everything = VideoReader(path).sample(range).images
     for start, end, expected in ((0.4, 0.8, range(10, 20)), (None, 0.2, range(5)), (2.8, None, range(70, 75))):
-        frames = read_clip(path, range, start=start, end=end)
+        frames = VideoReader(path).sample(range, start=start, end=end)
         assert frames.indices.tolist() == list(expected)
         assert frames.num_frames == len(expected)
-        assert (frames.data == everything[list(expected)]).all()
+        assert (frames.images == everything[list(expected)]).all()
     with pytest.raises(VideoError, match=r"no frames between 7 s and 9 s; the video ends at 3\.00 s"):
-        read_clip(path, range, start=7, end=9)
+        VideoReader(path).sample(range, start=7, end=9)
 
 
-def test_probe_tells_size_after_rotation(videos):
-    info = probe(videos["rotated_90.mp4"])
-    assert (info.width, info.height, info.rotation, info.codec) == (120, 160, 90, "h264")
-    assert (info.num_frames, info.frame_rate) == (75, 25.0)
-    assert info.duration == pytest.approx(3.0)
-    assert probe(videos["edit_list.mp4"]).num_frames == 52  # of 63 packets, 11 lie before the cut
+def test_facts_are_of_the_size_after_rotation(videos):
+    video = VideoReader(videos["rotated_90.mp4"])
+    assert (video.size, video.rotation, video.codec) == ((120, 160), 90, "h264")
+    assert (len(video), video.frame_rate) == (75, 25.0)
+    assert video.duration == video.end_time == pytest.approx(3.0)
+    assert len(VideoReader(videos["edit_list.mp4"])) == 52  # of 63 packets, 11 lie before the cut
 
 
 def test_a_size_that_changes_midstream_is_scaled_to_the_first(ffmpeg, tmp_path):
@@ -178,15 +184,15 @@ def test_a_size_that_changes_midstream_is_scaled_to_the_first(ffmpeg, tmp_path):
             parts[-1],
         )
     (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
-    frames = read_clip(tmp_path / "both.ts", range)
-    assert frames.data.shape == (20, 120, 160, 3)
-    assert frames.data[:10].float().std() > 20 and frames.data[10:].float().std() > 20
+    frames = VideoReader(tmp_path / "both.ts").sample(range)
+    assert frames.images.shape == (20, 120, 160, 3)
+    assert frames.images[:10].std() > 20 and frames.images[10:].std() > 20
 
 
 def test_a_choice_outside_the_video_is_the_callers_mistake(videos):
     for choice in ([75], [-1], []):
         with pytest.raises(IndexError):
-            read_clip(videos["b_frames.mp4"], lambda n, choice=choice: choice)
+            VideoReader(videos["b_frames.mp4"]).sample(lambda n, choice=choice: choice)
 
 
 def test_is_video_goes_by_suffix(tmp_path):

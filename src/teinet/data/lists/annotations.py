@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from teinet.data.lists.formats import read_listing
 from teinet.data.lists.rows import Row, select
-from teinet.data.video.reader import VideoInfo, probe
+from teinet.data.video.reader import VideoReader
 from teinet.errors import AnnotationError, VideoError, nearest
 
 _SLACK = 0.1  # seconds that a written end may lie behind the file's: people mark ends by hand
@@ -90,14 +90,14 @@ def annotated_rows(
     return files
 
 
-def end_beyond(row: Row, info: VideoInfo) -> str | None:
+def end_beyond(row: Row, video: VideoReader) -> str | None:
     """Why a row's span does not lie inside its file; None where it does, up to a frame or 0.1 s."""
-    if row.end is None or info.end is None:
+    if row.end is None or video.end_time is None:
         return None
-    slack = max(_SLACK, 1 / info.frame_rate if info.frame_rate else 0.0)
-    if row.end <= info.end + slack:
+    slack = max(_SLACK, 1 / video.frame_rate if video.frame_rate else 0.0)
+    if row.end <= video.end_time + slack:
         return None
-    return f"end {row.end:g} s lies beyond the video's, {info.end:.2f} s"
+    return f"end {row.end:g} s lies beyond the video's, {video.end_time:.2f} s"
 
 
 def _check_label(row: Row, class_names: Sequence[str] | None, nothing: Sequence[str]) -> None:
@@ -118,16 +118,16 @@ def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = (
     Raises:
         AnnotationError, VideoError: see `read_annotations`.
     """
-    info = probe(path)
-    if info.end is None:
-        raise VideoError(path, "a folder of pictures has no clock, so it has no segments in seconds")
+    video = VideoReader(path)
+    if video.end_time is None:
+        raise VideoError(path, "a folder of images has no clock, so it has no segments in seconds")
     for row in rows:
-        if row.label is not None and (row.start or 0.0) >= info.end:
-            reason = f"start {row.start or 0:g} s lies beyond the video's end, {info.end:.2f} s"
+        if row.label is not None and (row.start or 0.0) >= video.end_time:
+            reason = f"start {row.start or 0:g} s lies beyond the video's end, {video.end_time:.2f} s"
             raise AnnotationError(row.file, reason, row.line)
-        if row.label is not None and (reason := end_beyond(row, info)):
+        if row.label is not None and (reason := end_beyond(row, video)):
             raise AnnotationError(row.file, reason, row.line)
-    return recording_until(path, rows, info.end, nothing=nothing)
+    return recording_until(path, rows, video.end_time, nothing=nothing)
 
 
 def recording_until(path: str, rows: Sequence[Row], end: float, *, nothing: Sequence[str] = ()) -> Recording:

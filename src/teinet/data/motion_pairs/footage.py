@@ -15,7 +15,7 @@ import numpy as np
 from teinet.data.motion_pairs.scenes import Scene
 from teinet.data.motion_pairs.settings import SPLITS, MotionPairs
 from teinet.data.transforms import Augmentation, Preprocessing, train_clip
-from teinet.data.video.reader import VIDEO_SUFFIXES, read_clip
+from teinet.data.video.reader import VIDEO_SUFFIXES, VideoReader
 from teinet.errors import ConfigError
 
 _SHARES = (5, 1, 2)  # of eight files: train, val, test
@@ -69,7 +69,7 @@ class Footage:
             start = int(share * max(n - frames + 1, 1))
             return np.minimum(start + np.arange(frames), n - 1)
 
-        pictures = read_clip(str(path), choose).data
+        pictures = VideoReader(path, threads=1).sample(choose).images
         square = Preprocessing(size=size, short_side=size)
         clip, _ = train_clip(pictures, square, Augmentation(scales=(1.0, 0.8, 0.6), mirror=True), rng)
         cut = clip.permute(0, 2, 3, 1).numpy().astype(np.float32)  # (frames, 3, S, S) -> (frames, S, S, 3)

@@ -17,8 +17,7 @@ from teinet.data.lists.annotations import end_beyond
 from teinet.data.lists.presence import absent
 from teinet.data.lists.rows import Row
 from teinet.data.video import image_folder
-from teinet.data.video.reader import count_frames
-from teinet.data.video.scan import scan
+from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.utils import worker_pool as pool
 from teinet.utils.files import replacing
@@ -165,27 +164,29 @@ def examine_file(clips: Sequence[Row], beat: pool.Beat) -> Finding:
     try:
         size, modified = stamp(path)  # before it is read: what changes meanwhile is read again the next time
         finding = replace(finding, bytes=size, modified=modified)
-        info = scan(path, beat)
+        video = VideoReader(path, threads=1)
+        video.verify(beat)
+        (width, height), seconds = video.size, video.duration
     except VideoError as error:
         return replace(finding, status="broken", reason=error.reason)
     except Exception as error:  # a mistake of ours; training would stop at this file just so
         return replace(finding, status="broken", reason=" ".join(f"{type(error).__name__}: {error}".split()))
     finding = replace(
         finding,
-        frames=info.num_frames,
-        width=info.width,
-        height=info.height,
-        seconds=None if info.duration is None else round(info.duration, 6),
-        codec=info.codec,
+        frames=len(video),
+        width=width,
+        height=height,
+        seconds=None if seconds is None else round(seconds, 6),
+        codec=video.codec,
     )
     wrong: list[tuple[Row, str]] = []
     for row in clips:
         try:
-            count_frames(path, start=row.start, end=row.end)
+            video.frames_shown(row.start, row.end)
         except VideoError as error:
             wrong.append((row, error.reason))
             continue
-        if reason := end_beyond(row, info):
+        if reason := end_beyond(row, video):
             wrong.append((row, reason))
     if wrong:
         (row, reason), others = wrong[0], len(wrong) - 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
@@ -14,7 +15,7 @@ from teinet.data.lists.formats import FORMATS, Listing
 from teinet.data.lists.hflip import mirrored_labels
 from teinet.data.lists.presence import absent
 from teinet.data.lists.rows import SPLITS, Row
-from teinet.data.video.reader import VideoInfo, count_frames, probe
+from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError
 from teinet.utils.progress import file_progress
 from teinet.utils.text import natural
@@ -174,12 +175,24 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
     return found
 
 
+class Measured(NamedTuple):
+    """A clip: its frames and seconds, and the facts of its file. A folder of images has no seconds and no rate."""
+
+    path: str
+    num_frames: int
+    duration: float | None
+    frame_rate: float | None
+    width: int
+    height: int
+    codec: str
+
+
 @dataclass(frozen=True)
 class Sample:
     """Clips drawn from a list, `asked` of those that are there; some could not be read."""
 
     asked: int
-    measured: list[VideoInfo]  # of each clip: its frames and seconds, and the facts of its file
+    measured: list[Measured]  # of each clip: its frames and seconds, and the facts of its file
     unreadable: list[tuple[Row, str]]
 
     def ranges(self) -> dict[str, tuple[float, float, float]]:
@@ -241,9 +254,9 @@ def draw_sample(
     return sample
 
 
-def _measure(row: Row) -> VideoInfo:
-    info = probe(row.path)
-    frames = count_frames(row.path, start=row.start, end=row.end)
-    if frames != info.num_frames and info.frame_rate:
-        info = replace(info, duration=frames / info.frame_rate)
-    return replace(info, num_frames=frames)
+def _measure(row: Row) -> Measured:
+    video = VideoReader(row.path)
+    frames, duration = len(video.frames_shown(row.start, row.end)), video.duration
+    if frames != len(video) and video.frame_rate:
+        duration = frames / video.frame_rate
+    return Measured(row.path, frames, duration, video.frame_rate, *video.size, video.codec)

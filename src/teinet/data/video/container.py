@@ -133,22 +133,14 @@ def _looks_like_text(path: str) -> bool:
 def ends_too_early(path: str | Path) -> bool:
     """Say whether the container's own structure promises more bytes than the file has.
 
-    MP4, AVI, Matroska, GIF, ASF, Ogg and transport streams can tell; program streams (.mpg), bare streams (.h264,
-    .mjpeg) and recordings whose length was never written cannot: such files end where they end.
+    MP4, RIFF (AVI) and Matroska can tell, but for recordings whose length was never written; of other files, which end
+    where they end, FFmpeg alone may notice it.
     """
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         head = file.read(12)
         if head[:4] == b"RIFF":
             return any(end > size for end in _riff_ends(file, size))
-        if head[:4] == b"GIF8" and size >= 13:
-            return _gif_stops_inside_a_block(file, size)
-        if head == _ASF_HEADER[:12]:
-            return (_asf_size(file) or 0) > size
-        if head[:4] == b"OggS":
-            return _ogg_stops_inside_a_page(file, size)
-        if head[:1] == b"G" and _is_transport_stream(file):
-            return size % _TS_PACKET != 0
         if head[:4] == b"\x1aE\xdf\xa3":
             end = _matroska_end(file)
             return end is not None and end > size
@@ -210,65 +202,3 @@ def _matroska_end(file: BinaryIO) -> int | None:
         return None
     length = number(False)
     return None if length is None else file.tell() + length
-
-
-# Identifiers of the ASF specification, sections 2.2 and 3.2, in the order of their bytes in a file.
-_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-
-
-def _asf_size(file: BinaryIO) -> int | None:
-    """Return the size that the file says of itself; None in a live recording, which does not know it."""
-    file.seek(16)
-    head = file.read(min(int.from_bytes(file.read(8), "little"), 1 << 20))
-    place = head.find(_ASF_FILE_PROPERTIES)
-    if place < 0 or len(head) < place + 92:
-        return None
-    live = head[place + 88] & 1
-    return None if live else int.from_bytes(head[place + 40 : place + 48], "little")
-
-
-def _ogg_stops_inside_a_page(file: BinaryIO, size: int) -> bool:
-    """Look at the last page that begins in the file: its table says how long it is."""
-    file.seek(max(0, size - 2 * 65307))  # the longest page
-    tail = file.read()
-    place = tail.rfind(b"OggS")
-    if place < 0 or len(tail) < place + 27:
-        return True
-    segments = tail[place + 26]
-    table = tail[place + 27 : place + 27 + segments]
-    return len(table) < segments or place + 27 + segments + sum(table) > len(tail)
-
-
-_TS_PACKET = 188
-
-
-def _is_transport_stream(file: BinaryIO) -> bool:
-    file.seek(0)
-    head = file.read(5 * _TS_PACKET)
-    return len(head) > 2 * _TS_PACKET and all(byte == 0x47 for byte in head[::_TS_PACKET])
-
-
-def _gif_stops_inside_a_block(file: BinaryIO, size: int) -> bool:
-    """Walk the blocks; a missing trailer alone is common and harmless."""
-    file.seek(10)
-    packed = file.read(3)[0]
-    file.seek(13 + (3 << (packed & 7) + 1 if packed & 0x80 else 0))
-    while file.tell() < size:
-        kind = file.read(1)
-        if kind == b"!":  # an extension: its label, then sub-blocks
-            file.read(1)
-        elif kind == b",":  # a picture: its header, palette, code size, then sub-blocks
-            header = file.read(9)
-            if len(header) < 9:
-                return True
-            file.seek((3 << (header[8] & 7) + 1 if header[8] & 0x80 else 0) + 1, os.SEEK_CUR)
-        else:  # the trailer, or something that is no GIF's
-            return False
-        while length := file.read(1):
-            if length == b"\0":
-                break
-            file.seek(length[0], os.SEEK_CUR)
-        else:
-            return True
-    return file.tell() > size

@@ -1,6 +1,6 @@
-"""A folder of numbered JPEG or PNG pictures is a video too: its files in numeric order.
+"""A folder of numbered JPEG or PNG images is a video too: its files in numeric order.
 
-Where a folder holds several series (optical flow beside the frames), a name with FFmpeg's %05d in the place of the
+Where a folder holds several series (optical flow next to the frames), a name with FFmpeg's %05d in the place of the
 number chooses one: `clip/img_%05d.jpg`.
 """
 
@@ -22,21 +22,21 @@ _PLACE = re.compile(r"%(0\d+)?d")
 
 
 def split(path: str) -> tuple[str, str | None]:
-    """The folder that holds the pictures, and the pattern of their names where `path` ends in one."""
+    """Return the folder that holds the images, and the pattern of their names where `path` ends in one."""
     folder, name = os.path.split(path)
     return (folder or os.curdir, name) if _PLACE.search(name) else (path, None)
 
 
 def is_folder(path: str) -> bool:
-    """Whether a path means pictures in a folder: the folder itself, or a pattern of names in it."""
+    """Say whether a path means images in a folder: the folder itself, or a pattern of names in it."""
     if os.path.isdir(path):
         return True
     folder, pattern = split(path)
     return pattern is not None and os.path.isdir(folder) and not os.path.exists(path)
 
 
-def pictures(path: str) -> tuple[str, ...]:
-    """Return the numbered pictures' names in numeric order; VideoError where there are none."""
+def image_names(path: str) -> tuple[str, ...]:
+    """Return the numbered images' names in numeric order; VideoError where there are none."""
     folder, pattern = split(path)
     if pattern and os.path.isdir(path):  # a folder may have any name
         folder, pattern = path, None
@@ -47,9 +47,9 @@ def pictures(path: str) -> tuple[str, ...]:
     except OSError as error:
         raise VideoError(path, f"cannot be opened ({error.strerror or error})") from None
     if not names and pattern:
-        raise VideoError(path, f"the folder holds no picture named {pattern}")
+        raise VideoError(path, f"the folder holds no image named {pattern}")
     if not names:
-        raise VideoError(path, "the folder holds no numbered pictures (.jpg or .png) and so is no video")
+        raise VideoError(path, "the folder holds no numbered images (.jpg or .png) and so is no video")
     return names
 
 
@@ -66,21 +66,21 @@ def _numbered(folder: str, pattern: str | None, _mtime_ns: int) -> tuple[str, ..
     return tuple(name for _, name in sorted(found))
 
 
-def read_pictures(path: str, names: Sequence[str], size: tuple[int, int]) -> np.ndarray:
-    """Read pictures as (N, H, W, 3) uint8; those of another size are resized to `size`, (width, height)."""
+def read_images(path: str, names: Sequence[str], size: tuple[int, int]) -> np.ndarray:
+    """Read images as (N, H, W, 3) uint8; those of another size are resized to `size`, (width, height)."""
     data = np.empty((len(names), size[1], size[0], 3), np.uint8)
     for out, name in zip(data, names):
-        picture = read_picture(path, name)
-        out[...] = picture if picture.size == size else picture.resize(size, Image.Resampling.BICUBIC)
+        image = read_image(path, name)
+        out[...] = image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
     return data
 
 
-def read_picture(path: str, name: str) -> Image.Image:
-    """Read one picture of those that `path` means, upright, as RGB."""
+def read_image(path: str, name: str) -> Image.Image:
+    """Read one image of those that `path` means, upright, as RGB."""
     folder = path if os.path.isdir(path) else split(path)[0]
     try:
-        with Image.open(os.path.join(folder, name)) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
+        with Image.open(os.path.join(folder, name)) as image:
+            return ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        reason = "cut off" if "truncated" in str(error) else "cannot be read as a picture"
-        raise VideoError(path, f"its picture {name} is damaged ({reason})") from None
+        reason = "cut off" if "truncated" in str(error) else "cannot be read as an image"
+        raise VideoError(path, f"its image {name} is damaged ({reason})") from None

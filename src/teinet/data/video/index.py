@@ -9,15 +9,15 @@ from __future__ import annotations
 import io
 import itertools
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import av
 import numpy as np
 
 from teinet.data.video import index_cache
-from teinet.data.video.container import check_file, ends_too_early, open_video
-from teinet.data.video.keyframes import is_idr, safe_keys
+from teinet.data.video.container import begin, check_file, ends_too_early, open_video
+from teinet.data.video.frames import decode
 from teinet.data.video.pixels import is_transposed, rotation
 from teinet.errors import VideoError
 
@@ -27,41 +27,47 @@ _SEEKABLE_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg", "pror
 # These may hold packets that give no frame, or one that gives two.
 _PACKED_CODECS = {"mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "h263", "flv1"}
 _PLACEHOLDER_BYTES = 16
+_SAME_RATE = 0.01  # share by which a measured rate may lie off a written one that is then believed to the digit
 
 
 @dataclass(frozen=True)
 class FrameIndex:
     """The frames of one video in the order in which they are shown.
 
-    times: (n,) seconds from the container's start. pts: (n,) in the stream's time base, -1s where unknown.
-    keys: indices of frames from which decoding can start and give exactly what decoding from the beginning gives.
-    rotation: counterclockwise degrees. Width and height are after rotation.
+    Args:
+        times: (n,) seconds from the container's start.
+        pts: (n,) in the stream's time base, -1s where unknown.
+        keys: indices of frames from which decoding can start and give exactly what decoding from the beginning gives.
+        last_duration: seconds for which the last frame is shown, 0 where nothing tells.
+        frame_rate: frames a second; None where nothing tells.
+        width, height: of the first frame, after rotation.
+        rotation: counterclockwise degrees.
+        codec: FFmpeg's name of it.
     """
 
-    num_frames: int
     times: np.ndarray
     pts: np.ndarray
     keys: np.ndarray
+    last_duration: float
     frame_rate: float | None
-    duration: float | None
     width: int
     height: int
     rotation: int
     codec: str
 
     @property
-    def durations(self) -> np.ndarray:
-        """(n,) seconds until the next frame; the last is shown for the rest of the duration."""
-        last = max(0.0, (self.duration or 0.0) - float(self.times[-1] - self.times[0])) if self.num_frames else 0.0
-        return np.append(np.diff(self.times), last)
+    def num_frames(self) -> int:
+        return len(self.times)
 
     @property
-    def end(self) -> float | None:
-        """Seconds from the container's start until the last frame has been shown; None where nothing tells.
+    def durations(self) -> np.ndarray:
+        """(n,) seconds until the next frame."""
+        return np.append(np.diff(self.times), self.last_duration)
 
-        That is the duration, except where the pictures begin later, behind sound that runs already.
-        """
-        return None if self.duration is None or not len(self.times) else float(self.times[0]) + self.duration
+    @property
+    def duration(self) -> float | None:
+        """Seconds for which frames are shown in all; None where nothing tells."""
+        return float(self.times[-1] - self.times[0]) + self.last_duration or None
 
 
 def frame_index(path: str) -> FrameIndex:
@@ -79,16 +85,15 @@ def frame_index(path: str) -> FrameIndex:
     return index
 
 
-def corrected(path: str, index: FrameIndex, num_frames: int, keys: Sequence[int] = ()) -> FrameIndex:
+def corrected(path: str, index: FrameIndex, num_frames: int, keys: Sequence[int] | np.ndarray = ()) -> FrameIndex:
     """Remember what decoding showed: the true number of frames, and which of the keyframes can be trusted (none)."""
     times, pts = index.times[:num_frames], index.pts[:num_frames]
     missing = num_frames - len(times)
     if missing > 0:
         step = 1 / index.frame_rate if index.frame_rate else 0.0
-        last = times[-1] if len(times) else -step
-        times = np.append(times, last + step * np.arange(1, missing + 1))
+        times = np.append(times, times[-1] + step * np.arange(1, missing + 1))
         pts = np.append(pts, np.full(missing, -1))
-    index = replace(index, num_frames=num_frames, times=times, pts=pts, keys=np.asarray(keys, np.int64))
+    index = replace(index, times=times, pts=pts, keys=np.asarray(keys, np.int64))
     key = index_cache.key_of(path)
     index_cache.put_memory(key, index)
     index_cache.put_disk(key, _pack(index))
@@ -99,10 +104,10 @@ def corrected(path: str, index: FrameIndex, num_frames: int, keys: Sequence[int]
 class _Packets:
     """What is kept of each packet that shows a frame, in the order of decoding."""
 
-    pts: list[int | None]
-    dts: list[int | None]
-    sizes: list[int]
-    keys: list[bool]
+    pts: list[int | None] = field(default_factory=list)
+    dts: list[int | None] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    keys: list[bool] = field(default_factory=list)
     corrupt: bool = False
     discarded: int = 0
     error: str | None = None
@@ -110,37 +115,20 @@ class _Packets:
 
 def _build(path: str) -> FrameIndex:
     with open_video(path) as (container, stream):
-        first: av.VideoFrame | None = None
-        packets = _Packets([], [], [], [])
-        demuxed = container.demux(stream)
-        while True:
-            try:
-                packet = next(demuxed, None)
-            except av.FFmpegError as error:
-                packets.error = str(error.strerror)
-                break
-            if packet is None:
-                break
-            if packet.size > 0:
-                _note(packet, stream, packets)
-            if first is None:
-                first = _first_frame(packet)
-        if first is None and packets.error is not None:
-            first = _first_frame(None, stream)
+        packets, first = _read_packets(container, stream)
         _refuse_cut_off(path, stream, packets)
         if first is None:
             raise VideoError(path, "no frame of it can be decoded")
-        start = (container.start_time or 0) / av.time_base
+        start = begin(container)
         time_base, rate = float(stream.time_base or 0), float(stream.average_rate or stream.guessed_rate or 0)
         codec, formats = stream.codec_context.name, set(container.format.name.split(","))
-        size = (first.height, first.width) if is_transposed(first) else (first.width, first.height)
+        width, height = (first.height, first.width) if is_transposed(first) else (first.width, first.height)
         turn = rotation(first)
     n = len(packets.pts)
     stamps, exact = _stamps(packets)
     if not exact or _doubtful(codec, packets):
-        decoded = decoded_pts(path)
-        n = len(decoded)
-        exact = False
+        decoded = _decoded_pts(path)
+        n, exact = len(decoded), False
         if all(b > a for a, b in itertools.pairwise(decoded)) and decoded:
             stamps = np.array(decoded)
         stamps = None if stamps is None or len(stamps) < n else stamps[:n]
@@ -149,13 +137,33 @@ def _build(path: str) -> FrameIndex:
     else:
         times, pts = stamps * time_base - start, stamps
     trusted = exact and bool(formats & _SEEKABLE_FORMATS) and codec in _SEEKABLE_CODECS
-    keys = safe_keys(packets.pts, packets.keys) if trusted else np.zeros(0, np.int64)
-    step = 1 / rate if rate else 0.0
-    if n > 1:
-        step = float(np.median(np.diff(times)))
-    duration = float(times[-1] - times[0] + step) if n else None
-    frame_rate = rate or (1 / step if step > 0 else None)
-    return FrameIndex(n, times, pts, keys, frame_rate, duration or None, *size, turn, codec)
+    keys = _safe_keys(pts, packets) if trusted else np.zeros(0, np.int64)
+    step = float(np.median(np.diff(times))) if n > 1 else 1 / rate if rate else 0.0
+    return FrameIndex(times, pts, keys, step, _frame_rate(times, rate), width, height, turn, codec)
+
+
+def _read_packets(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> tuple[_Packets, av.VideoFrame | None]:
+    """Note each packet; decode the first frame alone."""
+    packets, first = _Packets(), None
+    demuxed = container.demux(stream)
+    while True:
+        try:
+            packet = next(demuxed, None)
+        except av.FFmpegError as error:
+            packets.error = str(error.strerror)
+            packet = None
+        if packet is not None and packet.size > 0:
+            _note(packet, stream, packets)
+        if first is None:
+            try:
+                frames = stream.decode(packet)
+            except av.FFmpegError:
+                frames = []
+            first = frames[0] if frames else None
+        if packet is None:
+            return packets, first
 
 
 def _note(packet: av.Packet, stream: av.VideoStream, packets: _Packets) -> None:
@@ -171,15 +179,7 @@ def _note(packet: av.Packet, stream: av.VideoStream, packets: _Packets) -> None:
     packets.pts.append(packet.pts)
     packets.dts.append(packet.dts)
     packets.sizes.append(packet.size)
-    packets.keys.append(packet.is_keyframe and (codec != "h264" or is_idr(packet, stream.codec_context.extradata)))
-
-
-def _first_frame(packet: av.Packet | None, stream: av.VideoStream | None = None) -> av.VideoFrame | None:
-    try:
-        frames = packet.decode() if packet is not None else stream.decode(None)
-    except av.FFmpegError:
-        return None
-    return frames[0] if frames else None
+    packets.keys.append(packet.is_keyframe and (codec != "h264" or _is_idr(packet, stream.codec_context.extradata)))
 
 
 def _refuse_cut_off(path: str, stream: av.VideoStream, packets: _Packets) -> None:
@@ -192,9 +192,8 @@ def _refuse_cut_off(path: str, stream: av.VideoStream, packets: _Packets) -> Non
     if short or packets.corrupt:
         of = f" of {promised}" if promised > present else ""
         raise VideoError(path, f"cut off: frame {present + 1}{of} cannot be read")
-    if not promised or "gif" in stream.codec_context.name:
-        if ends_too_early(path):
-            raise VideoError(path, f"cut off: it ends after {present} frames, in the middle of its data")
+    if not promised and ends_too_early(path):
+        raise VideoError(path, f"cut off: it ends after {present} frames, in the middle of its data")
     if packets.error is not None:
         raise VideoError(path, f"damaged: after {present} frames it cannot be read ({packets.error})")
 
@@ -211,37 +210,51 @@ def _doubtful(codec: str, packets: _Packets) -> bool:
     return codec in _PACKED_CODECS and any(size <= _PLACEHOLDER_BYTES for size in packets.sizes)
 
 
-def decoded_pts(path: str) -> list[int]:
+def _decoded_pts(path: str) -> list[int]:
     """Decode a file from end to end and return each frame's timestamp, in the order in which frames come out."""
     with open_video(path) as (container, stream):
-        return [frame.pts if frame.pts is not None else -1 for frame in decode_all(container, stream)]
+        return [frame.pts if frame.pts is not None else -1 for frame in decode(container, stream)]
 
 
-def is_seekable(container: av.container.InputContainer, stream: av.VideoStream) -> bool:
-    """Say whether this kind of file has a timestamp in every packet and marks its keyframes truly."""
-    formats = set(container.format.name.split(","))
-    return bool(formats & _SEEKABLE_FORMATS) and stream.codec_context.name in _SEEKABLE_CODECS - _PACKED_CODECS
+def _frame_rate(times: np.ndarray, written: float) -> float | None:
+    """Frames a second by the frames' times; as it is written where that is the same but for the times' rounding."""
+    span = float(times[-1] - times[0])
+    if not span > 0:
+        return written or None
+    measured = (len(times) - 1) / span
+    return written if abs(measured - written) < _SAME_RATE * written else measured
 
 
-def decode_all(
-    container: av.container.InputContainer,
-    stream: av.VideoStream,
-    packets: Iterable[av.Packet] | None = None,
-    failed: Callable[[], object] = lambda: None,
-):
-    """Yield every frame that can be decoded; what the decoder cannot make sense of is passed over, as ffmpeg does.
+def _safe_keys(pts: np.ndarray, packets: _Packets) -> np.ndarray:
+    """Return, as indices in presentation order, the keyframes that no frame reaches across: all packets before one (in
+    the order of decoding) are shown before it, all after it after."""
+    order = np.array(packets.pts, np.int64)
+    before = np.maximum.accumulate(np.append(np.iinfo(np.int64).min, order[:-1]))
+    after = np.minimum.accumulate(np.append(order[1:], np.iinfo(np.int64).max)[::-1])[::-1]
+    safe = np.array(packets.keys, bool) & (before < order) & (order < after)
+    return np.searchsorted(pts, order[safe]).astype(np.int64)
 
-    `packets` are those that were read from the container already, and the rest; None takes all. `failed` is called for
-    each packet that is passed over.
-    """
-    for packet in container.demux(stream) if packets is None else packets:
-        try:
-            frames = packet.decode()
-        except av.FFmpegError as error:
-            if not isinstance(error, av.error.EOFError):
-                failed()
-            continue
-        yield from frames
+
+def _is_idr(packet: av.Packet, extradata: bytes | None) -> bool:
+    """Say whether an H.264 keyframe is a true restart: recovery points of gradual refresh are marked as keys too."""
+    data = bytes(packet)
+    position = 0
+    length_bytes = (extradata[4] & 3) + 1 if extradata and extradata[0] == 1 and len(extradata) > 4 else 0
+    while position < len(data):
+        if length_bytes:
+            end = position + length_bytes
+            length = int.from_bytes(data[position:end], "big")
+            kind = data[end] & 31 if end < len(data) else 0
+            position = end + max(length, 1)
+        else:
+            start = data.find(b"\0\0\1", position)
+            if start < 0 or start + 3 >= len(data):
+                return False
+            kind = data[start + 3] & 31
+            position = start + 3
+        if 1 <= kind <= 5:  # the first slice decides
+            return kind == 5
+    return False
 
 
 def _pack(index: FrameIndex) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from teinet.utils.files import cache_folder
 
-SCHEMA = 1  # raise it whenever the payload's meaning changes: older rows are then not found
+SCHEMA = 2  # raise it whenever the payload's meaning changes: older rows are then not found
 _MEMORY_ENTRIES = 8192
 
 Key = tuple[str, int, int]  # absolute path, size, modification time in ns

@@ -1,4 +1,4 @@
-"""One decoded frame as an upright RGB picture, in the colours that FFmpeg's own program gives it.
+"""One decoded frame as an upright RGB image, in the colors that FFmpeg's own program gives it.
 
 Pixels that are not square stay as they are stored, interlaced frames too.
 """
@@ -6,7 +6,6 @@ Pixels that are not square stay as they are stored, interlaced frames too.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Literal
 
 import av
 import av.filter
@@ -16,33 +15,28 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 
 class Converter:
-    """Turns the frames of one video into upright pictures of one size."""
+    """Turns the frames of one video into upright images of one size."""
 
-    def __init__(self, height: int, width: int, pixels: Literal["rgb", "luma"] = "rgb"):
-        """`height` and `width` after rotation; frames of another size (it may change midstream) are scaled to them.
-
-        "luma" gives the stored Y plane, untouched, which an independent decoder must give to the bit.
-        """
-        self.height, self.width, self.pixels = height, width, pixels
+    def __init__(self, height: int, width: int):
+        """`height` and `width` after rotation; frames of another size (it may change midstream) are scaled to them."""
+        self.height, self.width = height, width
         self._reformatter = VideoReformatter()
         self._graphs: dict[tuple[object, ...], av.filter.Graph] = {}
 
     def __call__(self, frame: av.VideoFrame, out: np.ndarray) -> np.ndarray:
-        """Write the picture into `out`, (H, W, 3) uint8, or (H, W) for luma, and return it."""
+        """Write the image into `out`, (H, W, 3) uint8, and return it."""
         matrix = display_matrix(frame)
         height, width = (self.width, self.height) if matrix[0] == 0 else (self.height, self.width)
-        if self.pixels == "rgb":
-            frame = self._rgb(frame, width, height)
-        plane = frame.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : out[0, 0].size * width]
-        out[...] = upright(matrix, rows.reshape(height, width, *out.shape[2:]))
+        plane = self._rgb(frame, width, height).planes[0]
+        rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : 3 * width]
+        out[...] = upright(matrix, rows.reshape(height, width, 3))
         return out
 
     def _rgb(self, frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
         same_size = (frame.width, frame.height) == (width, height)
         if same_size and all(component.bits <= 8 for component in frame.format.components):
             return self._reformatter.reformat(frame, format="rgb24", interpolation=Interpolation.BICUBIC, threads=1)
-        # Beyond 8 bits, and when scaling, colours depend on where chroma samples lie, which only the filter heeds.
+        # Beyond 8 bits, and when scaling, colors depend on where chroma samples lie, which only the filter heeds.
         kind = (frame.width, frame.height, frame.format.name, width, height)
         if kind not in self._graphs:
             self._graphs[kind] = _scaler(frame, width, height)
@@ -88,20 +82,20 @@ def is_transposed(frame: av.VideoFrame) -> bool:
 
 
 def rotation(frame: av.VideoFrame) -> int:
-    """Return the counterclockwise turn that makes the stored picture upright: 0, 90, 180 or 270 degrees."""
+    """Return the counterclockwise turn that makes the stored image upright: 0, 90, 180 or 270 degrees."""
     a, b, _, d = display_matrix(frame)
     if a == 0:
         return 90 if b < 0 else 270
     return 180 if a < 0 and d < 0 else 0
 
 
-def upright(matrix: tuple[int, int, int, int], picture: np.ndarray) -> np.ndarray:
-    """Apply what `display_matrix` returned to a picture (H, W, ...), as a view."""
+def upright(matrix: tuple[int, int, int, int], image: np.ndarray) -> np.ndarray:
+    """Apply what `display_matrix` returned to an image (H, W, ...), as a view."""
     a, b, c, d = matrix
     if a == 0:
-        picture, a, d = picture.swapaxes(0, 1), c, b
+        image, a, d = image.swapaxes(0, 1), c, b
     if a < 0:
-        picture = picture[:, ::-1]
+        image = image[:, ::-1]
     if d < 0:
-        picture = picture[::-1]
-    return picture
+        image = image[::-1]
+    return image

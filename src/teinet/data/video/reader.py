@@ -1,4 +1,4 @@
-"""Reads exactly the frames asked for from a video file, an animated GIF or a folder of pictures."""
+"""Reads video: exactly the frames asked for, or one after the other, from files, folders of images and live sources."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Literal
 
 import av
 import numpy as np
-import torch
 from av.container import InputContainer
 
 from teinet.data.video import image_folder
 from teinet.data.video.container import begin, open_video, stated_length
-from teinet.data.video.frames import Frame, Frames, FrameStream, LiveClock, RecordedClock, frame_interval
-from teinet.data.video.index import FrameIndex, corrected, decode_all, frame_index
+from teinet.data.video.frames import Frame, Frames, FrameStream, LiveClock, RecordedClock, decode, frame_interval
+from teinet.data.video.index import FrameIndex, corrected, frame_index
 from teinet.data.video.pixels import Converter
 from teinet.data.video.source import Source
 from teinet.errors import VideoError
@@ -29,10 +27,21 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 # Packets promise a frame or two too many in sound files; where more is missing, the video is not what it was.
-DAMAGED = 0.9
-_WORTH_A_JUMP = 8  # frames; fewer are decoded sooner than the decoder is set up anew
+_DAMAGED = 0.9
+_WORTH_A_JUMP = 8  # frames; fewer are decoded sooner than the decoder is set up again
 
 Choice = Callable[[int], "Sequence[int] | np.ndarray"]
+
+
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Say whether a path looks like a video: a file with a video's suffix, or a folder with numbered images."""
+    path = os.fspath(path)
+    if not image_folder.is_folder(path):
+        return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
+    try:
+        return bool(image_folder.image_names(path))
+    except VideoError:
+        return False
 
 
 class VideoReader:
@@ -58,7 +67,8 @@ class VideoReader:
         guess_times: whether a pipe or address that writes no times is a recording, whose frames follow each other at
             the rate it says; else they are timed as they come.
 
-    Nothing is opened before it is needed, and nothing stays open.
+    Nothing is opened before it is needed, and nothing stays open. What is asked of a file that cannot be read raises
+    VideoError, whose reason is one line.
     """
 
     def __init__(
@@ -83,7 +93,7 @@ class VideoReader:
     def __len__(self) -> int:
         if self.is_live:
             raise TypeError(f"{self.path}: live video has no length; iterate over it")
-        return len(image_folder.pictures(self.path)) if self.is_image_folder else self._index.num_frames
+        return len(image_folder.image_names(self.path)) if self.is_image_folder else self._index.num_frames
 
     @property
     def times(self) -> np.ndarray:
@@ -97,13 +107,13 @@ class VideoReader:
 
     @property
     def duration(self) -> float | None:
-        """Seconds for which frames are shown in all; None where nothing tells."""
+        """Seconds for which frames are shown in all; None in a folder of images, or where nothing tells."""
         return None if self.is_image_folder else self._index.duration
 
     @property
     def end_time(self) -> float | None:
         """Second at which the last frame has been shown: later than `duration` where frames begin late, after sound."""
-        return None if self.is_image_folder else self._index.end
+        return None if self.duration is None else float(self.times[0]) + self.duration
 
     @property
     def frame_rate(self) -> float | None:
@@ -114,7 +124,7 @@ class VideoReader:
     def size(self) -> tuple[int, int]:
         """(width, height) of the first frame, upright."""
         if self.is_image_folder:
-            return image_folder.read_picture(self.path, image_folder.pictures(self.path)[0]).size
+            return image_folder.read_image(self.path, image_folder.image_names(self.path)[0]).size
         return self._index.width, self._index.height
 
     @property
@@ -126,7 +136,7 @@ class VideoReader:
     def codec(self) -> str:
         """FFmpeg's name of the codec, or the images' suffix."""
         if self.is_image_folder:
-            return os.path.splitext(image_folder.pictures(self.path)[0])[1][1:].lower()
+            return os.path.splitext(image_folder.image_names(self.path)[0])[1][1:].lower()
         return self._index.codec
 
     @property
@@ -145,13 +155,62 @@ class VideoReader:
         """Packets and frames that the latest iteration could not decode whole, so far."""
         return 0 if self._pass is None else self._pass.num_broken
 
-    @property
-    def _index(self) -> FrameIndex:
-        if self.is_live:
-            raise VideoError(self.path, "live video can only be iterated over")
-        if self._known is None:
-            self._known = frame_index(self.path)
-        return self._known
+    def frames_shown(self, start: float | None = None, end: float | None = None) -> range:
+        """Return the numbers of the frames that are shown at or after `start` and before `end`, seconds.
+
+        Raises:
+            VideoError: there are none, or a folder of images is asked for seconds.
+        """
+        if self.is_image_folder:
+            if start is not None or end is not None:
+                reason = "a folder of images has no clock: start and end in seconds cannot be used"
+                raise VideoError(self.path, reason)
+            return range(len(self))
+        # Times are multiples of a time base: a millionth of a second forgives the rounding of a written number.
+        first = 0 if start is None else int(np.searchsorted(self.times, start - 1e-6))
+        last = self._index.num_frames if end is None else int(np.searchsorted(self.times, end - 1e-6))
+        if first >= last:
+            until = "its end" if end is None else f"{end:g} s"
+            length = "" if self.end_time is None else f"; the video ends at {self.end_time:.2f} s"
+            raise VideoError(self.path, f"no frames between {start or 0:g} s and {until}{length}")
+        return range(first, last)
+
+    def frames_at(self, indices: Sequence[int] | np.ndarray) -> Frames:
+        """Decode the frames of these numbers, in any order, repeats allowed.
+
+        Raises:
+            IndexError: a number outside the video.
+            VideoError: the file is missing, empty, cut off or no video.
+        """
+        return self.sample(lambda n: indices)
+
+    def sample(self, choose: Choice, start: float | None = None, end: float | None = None) -> Frames:
+        """Decode the frames that `choose` picks, each once, and stop after the last.
+
+        Args:
+            choose: is given n, the number of frames in the video or span, and returns numbers in 0..n-1 in any order,
+                repeats allowed. Where decoding gives another number of frames than the packets promised, it is called
+                again with the true one.
+            start: seconds; only frames shown at or after it count.
+            end: seconds; only frames shown before it count.
+
+        Raises:
+            IndexError: a number outside 0..n-1.
+            VideoError: the file is missing, empty, cut off, no video, or has no frames in the span.
+        """
+        for _ in range(3):
+            shown = self.frames_shown(start, end)
+            chosen = _chosen(choose, len(shown)) + shown.start
+            wanted, places = np.unique(chosen, return_inverse=True)
+            images, counted = self._images_at(wanted) if self.is_image_folder else self._decode(wanted)
+            if images is not None:
+                break
+            self.correct_count(counted)
+        else:
+            raise VideoError(self.path, "gives another number of frames each time that it is decoded")
+        if not np.array_equal(places, np.arange(len(wanted))):
+            images = images[places]
+        return Frames(images, chosen, self.times[chosen], len(shown))
 
     @contextmanager
     def open(self) -> Iterator[FrameStream]:
@@ -181,7 +240,7 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         if self.is_image_folder:
-            yield from self._images()
+            yield from self._iterate_images()
             return
         empty = True
         with self.open() as frames:
@@ -191,54 +250,79 @@ class VideoReader:
             if empty and (frames.is_recorded or self.source.kind == "pipe"):
                 raise VideoError(self.path, "no frame of it can be decoded")
 
-    def _images(self) -> Iterator[Frame]:
-        names, size = image_folder.pictures(self.path), self.size
+    def verify(self, on_frame: Callable[[], object] = lambda: None) -> None:
+        """Decode every frame, in the memory of one, and correct the number of frames by what is found.
+
+        Args:
+            on_frame: called after every frame.
+
+        Raises:
+            VideoError: what decoding all frames at once would raise.
+        """
+        count, kind = len(self), None
+        on_frame()
+        for frame in self:
+            count = frame.index + 1
+            if frame.raw is None or kind != (kind := (*frame.size, frame.raw.format.name)):  # new to the conversion
+                frame.image  # noqa: B018
+            on_frame()
+        if count != len(self):
+            self.correct_count(count)
+
+    def correct_count(self, num_frames: int) -> None:
+        """Remember how many frames decoding gave, where the packets promised another number.
+
+        Raises:
+            VideoError: there are so few that the file must be damaged.
+        """
+        if num_frames == 0:
+            raise VideoError(self.path, "no frame of it can be decoded")
+        if num_frames < _DAMAGED * len(self):
+            raise VideoError(self.path, f"damaged: only {num_frames} of its {len(self)} frames can be decoded")
+        self._known = corrected(self.path, self._index, num_frames)
+
+    @property
+    def _index(self) -> FrameIndex:
+        if self.is_live:
+            raise VideoError(self.path, "live video can only be iterated over")
+        if self._known is None:
+            self._known = frame_index(self.path)
+        return self._known
+
+    def _decode(self, wanted: np.ndarray) -> tuple[np.ndarray | None, int]:
+        """Decode the `wanted` frames (ascending); if some never come, return None and the true number of frames."""
+        index, count = self._index, 0
+        images = np.empty((len(wanted), index.height, index.width, 3), np.uint8)
+        attempts = (_jumping, _plain) if len(index.keys) else (_plain,)
+        for attempt in attempts:
+            convert = Converter(index.height, index.width)
+            found = count = 0
+            with open_video(self.path, self._threads) as (container, stream):
+                for i, frame in attempt(container, stream, index, wanted):
+                    count = i + 1
+                    if i > wanted[found]:  # it never came: the packets' timestamps are not the frames'
+                        break
+                    if i == wanted[found]:
+                        convert(frame, images[found])
+                        found += 1
+                        if found == len(wanted):
+                            if attempt is not attempts[0]:  # jumping has failed: not again
+                                self._known = corrected(self.path, index, index.num_frames)
+                            return images, index.num_frames
+        return None, count
+
+    def _images_at(self, wanted: np.ndarray) -> tuple[np.ndarray, int]:
+        names = image_folder.image_names(self.path)
+        return image_folder.read_images(self.path, [names[i] for i in wanted], self.size), len(names)
+
+    def _iterate_images(self) -> Iterator[Frame]:
+        names, size = image_folder.image_names(self.path), self.size
 
         def loader(name: str) -> Callable[[], np.ndarray]:
-            return lambda: image_folder.read_pictures(self.path, [name], size)[0]
+            return lambda: image_folder.read_images(self.path, [name], size)[0]
 
         for index, name in enumerate(names):
             yield Frame(index, math.nan, math.nan, index == 0, size, loader(name))
-
-    def frames_shown(self, start: float | None = None, end: float | None = None) -> range:
-        """Return the numbers of the frames that are shown at or after `start` and before `end`, seconds.
-
-        Raises:
-            VideoError: there are none, or a folder of images is asked for seconds.
-        """
-        if self.is_image_folder:
-            _refuse_seconds(self.path, start, end)
-            return range(len(self))
-        return range(*frames_between(self.path, self._index, start, end))
-
-    def frames_at(self, indices: Sequence[int] | np.ndarray) -> Frames:
-        """Decode the frames of these numbers, in any order, repeats allowed.
-
-        Raises:
-            IndexError: a number outside the video.
-            VideoError: the file is missing, empty, cut off or no video; the reason is one line.
-        """
-        return self.sample(lambda n: indices)
-
-    def sample(self, choose: Choice, start: float | None = None, end: float | None = None) -> Frames:
-        """Decode the frames that `choose` picks, each once, and stop after the last.
-
-        Args:
-            choose: is given n, the number of frames in the video or span, and returns numbers in 0..n-1 in any order,
-                repeats allowed. Where decoding gives another number of frames than the packets promised, it is called
-                again with the true one.
-            start: seconds; only frames shown at or after it count.
-            end: seconds; only frames shown before it count.
-
-        Raises:
-            IndexError: a number outside 0..n-1.
-            VideoError: the file is missing, empty, cut off, no video, or has no frames in the span.
-        """
-        if self.is_live:
-            raise VideoError(self.path, "live video can only be iterated over")
-        frames = read_clip(self.path, choose, start=start, end=end, threads=self._threads)
-        self._known = None
-        return Frames(frames.data.numpy(), frames.indices, frames.times, frames.num_frames)
 
 
 def _source(source: str | os.PathLike[str]) -> Source:
@@ -249,143 +333,6 @@ def _source(source: str | os.PathLike[str]) -> Source:
     return Source(path, path, "file")
 
 
-@dataclass(frozen=True)
-class VideoInfo:
-    """Facts of one video. Width and height are after rotation; `rotation` is the counterclockwise turn in degrees that
-    makes the stored pictures upright. `duration` is how long pictures are shown, `end` when the last one has been, by
-    the clock of the file (seconds): later, where sound runs before. A folder of pictures has no frame rate and neither.
-    """
-
-    path: str
-    num_frames: int
-    frame_rate: float | None
-    duration: float | None
-    end: float | None
-    width: int
-    height: int
-    rotation: int
-    codec: str
-
-
-@dataclass(frozen=True)
-class OldFrames:
-    """Decoded frames: `data` (N, H, W, 3) uint8, their `indices` (N,) in the whole video, their `times` (N,) in seconds
-    from its start (NaN for a folder of pictures), and `num_frames`, those in the video, or in the span asked for."""
-
-    data: torch.Tensor
-    indices: np.ndarray
-    times: np.ndarray
-    num_frames: int
-    path: str
-
-
-def is_video(path: str | os.PathLike[str]) -> bool:
-    """Say whether a path looks like a video: a file with a video's suffix, or a folder with numbered pictures."""
-    path = os.fspath(path)
-    if not image_folder.is_folder(path):
-        return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
-    try:
-        return bool(image_folder.pictures(path))
-    except VideoError:
-        return False
-
-
-def probe(path: str | os.PathLike[str]) -> VideoInfo:
-    """Return a video's facts, its frames truly counted; VideoError where it cannot be read."""
-    path = os.fspath(path)
-    if image_folder.is_folder(path):
-        names = image_folder.pictures(path)
-        width, height = image_folder.read_picture(path, names[0]).size
-        codec = os.path.splitext(names[0])[1][1:].lower()
-        return VideoInfo(path, len(names), None, None, None, width, height, 0, codec)
-    index = frame_index(path)
-    facts = (index.width, index.height, index.rotation, index.codec)
-    return VideoInfo(path, index.num_frames, index.frame_rate, index.duration, index.end, *facts)
-
-
-def count_frames(path: str | os.PathLike[str], *, start: float | None = None, end: float | None = None) -> int:
-    """Return the number of frames that `read_clip` lets choose from; VideoError where it could not."""
-    path = os.fspath(path)
-    if image_folder.is_folder(path):
-        _refuse_seconds(path, start, end)
-        return len(image_folder.pictures(path))
-    first, last = frames_between(path, frame_index(path), start, end)
-    return last - first
-
-
-def read_clip(
-    path: str | os.PathLike[str],
-    choose: Choice,
-    *,
-    start: float | None = None,
-    end: float | None = None,
-    threads: int | Literal["auto"] = 1,
-) -> OldFrames:
-    """Decode the frames that `choose` picks, each once, and stop after the last.
-
-    Args:
-        path: a file that FFmpeg reads, a folder of numbered pictures, or a pattern of their names in it
-            (`folder/img_%05d.jpg`).
-        choose: is given n, the number of frames in the video or span, and returns indices in 0..n-1 in any order,
-            repeats allowed. Where decoding gives another number of frames than the packets promised, it is called
-            again with the true one.
-        start: seconds; only frames shown at or after it count.
-        end: seconds; only frames shown before it count.
-        threads: decoder threads; 1 suits data workers, of which there are many, "auto" a single file.
-
-    Raises:
-        VideoError: the file is missing, empty, cut off, no video, or has no frames in the span; the reason is one line.
-    """
-    path = os.fspath(path)
-    if image_folder.is_folder(path):
-        return _read_folder(path, choose, start, end)
-    index = frame_index(path)
-    for _ in range(3):
-        first, last = frames_between(path, index, start, end)
-        chosen = _chosen(choose, last - first) + first
-        wanted, places = np.unique(chosen, return_inverse=True)
-        data, counted = _decode(path, index, wanted, threads)
-        if data is not None:
-            break
-        if counted == 0:
-            raise VideoError(path, "no frame of it can be decoded")
-        if counted < DAMAGED * index.num_frames:
-            raise VideoError(path, f"damaged: only {counted} of its {index.num_frames} frames can be decoded")
-        index = corrected(path, index, counted)
-    else:
-        raise VideoError(path, "gives another number of frames each time that it is decoded")
-    if not np.array_equal(places, np.arange(len(wanted))):
-        data = data[places]
-    return OldFrames(torch.from_numpy(data), chosen, index.times[chosen], last - first, path)
-
-
-def _read_folder(path: str, choose: Choice, start: float | None, end: float | None) -> OldFrames:
-    _refuse_seconds(path, start, end)
-    names = image_folder.pictures(path)
-    chosen = _chosen(choose, len(names))
-    size = image_folder.read_picture(path, names[0]).size
-    wanted, places = np.unique(chosen, return_inverse=True)
-    data = image_folder.read_pictures(path, [names[i] for i in wanted], size)[places]
-    return OldFrames(torch.from_numpy(data), chosen, np.full(len(chosen), np.nan), len(names), path)
-
-
-def _refuse_seconds(path: str, start: float | None, end: float | None) -> None:
-    if start is not None or end is not None:
-        raise VideoError(path, "a folder of pictures has no clock: start and end in seconds cannot be used")
-
-
-def frames_between(path: str, index: FrameIndex, start: float | None, end: float | None) -> tuple[int, int]:
-    """Return the first frame of a span (seconds) and the one after its last; VideoError where it holds none."""
-    # Times are multiples of a time base: a millionth of a second forgives the rounding of a written number.
-    first = 0 if start is None else int(np.searchsorted(index.times, start - 1e-6))
-    last = index.num_frames if end is None else int(np.searchsorted(index.times, end - 1e-6))
-    if first >= last:
-        until = "its end" if end is None else f"{end:g} s"
-        length = "" if index.end is None else f"; the video ends at {index.end:.2f} s"
-        raise VideoError(path, f"no frames between {start or 0:g} s and {until}{length}")
-    return first, last
-
-
 def _chosen(choose: Choice, n: int) -> np.ndarray:
     chosen = np.asarray(choose(n), dtype=np.int64).reshape(-1)
     if len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= n:
@@ -393,43 +340,18 @@ def _chosen(choose: Choice, n: int) -> np.ndarray:
     return chosen
 
 
-def _decode(
-    path: str, index: FrameIndex, wanted: np.ndarray, threads: int | str, pixels: Literal["rgb", "luma"] = "rgb"
-) -> tuple[np.ndarray | None, int]:
-    """Decode the `wanted` frames (ascending); if some never come, return None and the true number of frames."""
-    data = np.empty((len(wanted), index.height, index.width, 3)[: 4 if pixels == "rgb" else 3], np.uint8)
-    attempts = (_jumping, _plain) if len(index.keys) else (_plain,)
-    for attempt in attempts:
-        convert = Converter(index.height, index.width, pixels)
-        found = 0
-        count = 0
-        with open_video(path, threads) as (container, stream):
-            for i, frame in attempt(container, stream, index, wanted):
-                count = i + 1
-                if i > wanted[found]:  # it never came: the packets' timestamps are not the frames'
-                    break
-                if i == wanted[found]:
-                    convert(frame, data[found])
-                    found += 1
-                    if found == len(wanted):
-                        if attempt is not attempts[0]:  # jumping has failed: not again
-                            corrected(path, index, index.num_frames)
-                        return data, index.num_frames
-    return None, count
-
-
 Numbered = Iterator[tuple[int, av.VideoFrame]]
 
 
 def _plain(container: InputContainer, stream: av.VideoStream, index: FrameIndex, wanted: np.ndarray) -> Numbered:
     """Number the frames as they come out, from the beginning: always right."""
-    yield from enumerate(decode_all(container, stream))
+    yield from enumerate(decode(container, stream))
 
 
 def _jumping(container: InputContainer, stream: av.VideoStream, index: FrameIndex, wanted: np.ndarray) -> Numbered:
     """Jump to keyframes where that skips frames; number by timestamps, and end early where they do not fit."""
     remaining = iter(wanted.tolist())
-    target = next(remaining)
+    target: int | None = next(remaining)
     position = 0  # the next frame to come out
     key = _key_before(index, target)
     while True:
@@ -437,7 +359,7 @@ def _jumping(container: InputContainer, stream: av.VideoStream, index: FrameInde
             container.seek(int(index.pts[key]), stream=stream, backward=True)
             position = key
         jumped = False
-        for frame in decode_all(container, stream):
+        for frame in decode(container, stream):
             if position > 0 and frame.pts is not None and frame.pts < index.pts[position]:
                 continue  # shown before the keyframe: the container jumped further back than asked
             if position >= index.num_frames or frame.pts != index.pts[position]:

@@ -16,7 +16,7 @@ from teinet.data.lists.formats import FORMATS, Options, read_listing
 from teinet.data.lists.formats.base import picture_pattern, split_of
 from teinet.data.lists.rows import to_clips
 from teinet.data.lists.splits import DataConfig, load_splits
-from teinet.data.video.reader import read_clip
+from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError
 from tests import miniatures
 
@@ -49,7 +49,7 @@ def test_every_clip_that_is_there_can_be_read(name, tmp_path):
     for clips in splits.values():
         for index, path in enumerate(clips.paths):
             start, end = clips.span(index)
-            assert read_clip(path, lambda n: [0, n - 1], start=start, end=end).data.shape[1:] == (32, 32, 3)
+            assert VideoReader(path).sample(lambda n: [0, n - 1], start=start, end=end).images.shape[1:] == (32, 32, 3)
 
 
 def test_something_v1(tmp_path):
@@ -75,7 +75,7 @@ def test_something_v2_unpacked_into_pictures_as_tsm_does(tmp_path):
         miniatures.pictures(tmp_path / "frames" / str(number), 0, name="{:06d}.jpg")
     splits = load(tmp_path, root=str(tmp_path / "frames"), picture_names="{:06d}.jpg")
     assert splits["val"].paths[0] == str(tmp_path / "frames" / "109" / "%06d.jpg")
-    assert len(read_clip(splits["val"].paths[0], range).indices) == 10
+    assert len(VideoReader(splits["val"].paths[0]).sample(range).indices) == 10
 
 
 def test_kinetics_counts_what_is_not_to_be_had(tmp_path):
@@ -92,7 +92,7 @@ def test_kinetics_inside_longer_videos(tmp_path):
     splits = load(miniatures.kinetics(tmp_path, whole=True))
     assert set(splits["val"].starts) == {1.0} and set(splits["val"].ends) == {2.0}
     assert any("whole videos" in note for note in splits.source.notes)
-    frames = read_clip(splits["val"].paths[0], range, start=1.0, end=2.0)
+    frames = VideoReader(splits["val"].paths[0]).sample(range, start=1.0, end=2.0)
     assert frames.indices.tolist() == list(range(10, 20))  # ten pictures a second
 
 
@@ -130,11 +130,11 @@ def test_tsn_lists_and_the_pictures_that_are_meant(tmp_path):
     splits = load(miniatures.tsn(tmp_path), picture_names="img_{:05d}.jpg")
     assert counts(splits) == {"train": 9, "val": 6} and splits["train"].class_names == ["clap", "nod", "wave"]
     path = splits["train"].paths[0]
-    frames = read_clip(path, range)
+    frames = VideoReader(path).sample(range)
     alone = miniatures.frames(0)  # and not the flow beside them
     assert path.endswith("clip 0/img_%05d.jpg") and len(frames.indices) == 10
-    assert np.abs(frames.data.numpy().astype(int) - alone).mean() < 12
-    assert len(read_clip(os.path.dirname(path), range).indices) == 20  # both series
+    assert np.abs(frames.images.astype(int) - alone).mean() < 12
+    assert len(VideoReader(os.path.dirname(path)).sample(range).indices) == 20  # both series
 
 
 def test_lists_one_by_one(tmp_path):

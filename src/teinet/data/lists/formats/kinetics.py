@@ -24,7 +24,7 @@ from teinet.data.lists.formats.base import (
     under,
 )
 from teinet.data.lists.rows import Row
-from teinet.data.video.reader import VIDEO_SUFFIXES, probe
+from teinet.data.video.reader import VIDEO_SUFFIXES, VideoReader
 from teinet.errors import AnnotationError, VideoError
 
 _NEEDED = ("youtube_id", "time_start", "time_end")
@@ -118,7 +118,7 @@ def _whole_videos(rows: list[Row]) -> tuple[list[Row], list[str]]:
     named = None
     for row in islice((r for r in rows if r.end is not None), _PROBED):
         try:
-            duration = probe(row.path).duration or 0
+            duration = VideoReader(row.path).duration or 0
         except VideoError:
             continue
         named = os.path.basename(row.path)

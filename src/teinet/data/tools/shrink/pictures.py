@@ -36,9 +36,9 @@ def shrink_pictures(source: str, target: Path, settings: Shrinking, beat: Beat) 
         VideoError: a picture cannot be read, or two of them would get one name.
         OSError: the target cannot be written.
     """
-    names = image_folder.pictures(source)
+    names = image_folder.image_names(source)
     folder = source if os.path.isdir(source) else image_folder.split(source)[0]
-    whole = image_folder.read_picture(source, names[0]).size
+    whole = image_folder.read_image(source, names[0]).size
     size = settings.size(*whole)
     target.mkdir(parents=True, exist_ok=True)
     if size != whole and len({jpeg_name(name) for name in names}) < len(names):
@@ -46,7 +46,7 @@ def shrink_pictures(source: str, target: Path, settings: Shrinking, beat: Beat) 
     written = 0
     for name in names:
         path = target / (name if size == whole else jpeg_name(name))
-        picture = image_folder.read_picture(source, name)  # also of those that are copied: a broken one is found here
+        picture = image_folder.read_image(source, name)  # also of those that are copied: a broken one is found here
         with replacing(path) as part:
             if size == whole:
                 shutil.copyfile(os.path.join(folder, name), part)

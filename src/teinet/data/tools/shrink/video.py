@@ -14,10 +14,8 @@ from av.container import OutputContainer
 
 from teinet.data.tools.shrink.scaler import Scaler
 from teinet.data.tools.shrink.settings import Shrinking
-from teinet.data.video.container import open_video
-from teinet.data.video.index import FrameIndex, corrected, decode_all, frame_index
 from teinet.data.video.pixels import is_transposed
-from teinet.data.video.reader import DAMAGED
+from teinet.data.video.reader import VideoReader
 from teinet.errors import VideoError
 from teinet.utils.files import replacing
 from teinet.utils.worker_pool import Beat
@@ -45,20 +43,16 @@ def shrink_video(source: str, target: Path, settings: Shrinking, beat: Beat) -> 
         VideoError: the source cannot be read, or h264 cannot hold it.
         OSError: the target cannot be written.
     """
-    index = frame_index(source)
+    video = VideoReader(source, threads=1)
     for _ in range(3):
         try:
             with replacing(target) as part:
-                count = _write(source, part, index, settings, beat)
-                if count != index.num_frames:
+                count = _write(video, part, settings, beat)
+                if count != len(video):
                     raise _OtherCount
-            return float(index.times[0])
+            return float(video.times[0])
         except _OtherCount:
-            if count < DAMAGED * index.num_frames or count == 0:
-                raise VideoError(
-                    source, f"damaged: only {count} of its {index.num_frames} frames can be decoded"
-                ) from None
-            index = corrected(source, index, count)
+            video.correct_count(count)
     raise VideoError(source, "gives another number of frames each time that it is decoded")
 
 
@@ -66,21 +60,22 @@ class _OtherCount(Exception):
     """Decoding gave another number of frames than the packets promised."""
 
 
-def _write(source: str, part: Path, index: FrameIndex, settings: Shrinking, beat: Beat) -> int:
+def _write(video: VideoReader, part: Path, settings: Shrinking, beat: Beat) -> int:
     """Decode, scale and encode all frames; returns their number."""
-    clock, ticks, lengths = _clock(index, source)
-    size = settings.size(index.width, index.height, even=True)
+    source = video.path
+    size = settings.size(*video.size, even=True)
     count = 0
-    with open_video(source) as (container, stream), _output(source, part) as out:
-        shape = stream.codec_context.sample_aspect_ratio  # of a pixel; the library ignores it, players do not
+    with video.open() as stream, _output(source, part) as out:
+        clock, ticks, lengths = _clock(video, stream.time_base)
+        shape = stream.pixel_shape  # the library ignores it, players do not
         scale, copy = Scaler(size), None
-        for frame in decode_all(container, stream):
+        for frame in (frame.raw for frame in stream):
             if count < len(ticks):
                 small = scale(frame)
                 with _writing(source, part):
                     if copy is None:
                         turned = shape and (1 / shape if is_transposed(frame) else shape)
-                        copy = _Copy(out, _encoder(out, small, index, clock, settings, turned), lengths)
+                        copy = _Copy(out, _encoder(out, small, video.frame_rate, clock, settings, turned), lengths)
                     if count == len(ticks) - 1 and frame.duration and frame.time_base:  # no next frame tells how long
                         lengths[count] = max(1, round(frame.duration * frame.time_base / clock))
                     small.pts, small.time_base = int(ticks[count]), clock
@@ -109,7 +104,7 @@ class _Copy:
 def _encoder(
     out: OutputContainer,
     frame: av.VideoFrame,
-    index: FrameIndex,
+    frame_rate: float | None,
     clock: Fraction,
     settings: Shrinking,
     shape: Fraction | None,
@@ -124,7 +119,7 @@ def _encoder(
         "bf": "0",  # frames are decoded in the order in which they are shown: any reader finds them
         "threads": "1",  # processes share the cores
     }
-    rate = Fraction(index.frame_rate or 25).limit_denominator(1001)
+    rate = Fraction(frame_rate or 25).limit_denominator(1001)
     stream = out.add_stream("libx264", rate=rate, options=options)
     context = stream.codec_context
     stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
@@ -137,19 +132,18 @@ def _encoder(
     return stream
 
 
-def _clock(index: FrameIndex, source: str) -> tuple[Fraction, np.ndarray, np.ndarray]:
+def _clock(video: VideoReader, time_base: Fraction | None) -> tuple[Fraction, np.ndarray, np.ndarray]:
     """A time base in which every frame's time is a whole number, and these numbers, from 0, with each one's length."""
-    times = index.times - index.times[0]
-    with open_video(source) as (_, stream):
-        bases = [stream.time_base] if stream.time_base else []
-    if index.frame_rate:
-        bases.append(1 / Fraction(index.frame_rate).limit_denominator(1001))
+    times = video.times - video.times[0]
+    bases = [time_base] if time_base else []
+    if video.frame_rate:
+        bases.append(1 / Fraction(video.frame_rate).limit_denominator(1001))
     for base in (*bases, Fraction(1, 1_000_000)):
         ticks = np.round(times / float(base)).astype(np.int64)
         if np.abs(ticks * float(base) - times).max() < 1e-6:
             break
     gaps = np.diff(ticks)
-    usual = int(np.median(gaps)) if len(gaps) else round(1 / float(base) / (index.frame_rate or 25))
+    usual = int(np.median(gaps)) if len(gaps) else round(1 / float(base) / (video.frame_rate or 25))
     return base, ticks, np.append(gaps, max(1, usual))
 
 
