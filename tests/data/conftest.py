@@ -117,6 +117,14 @@ def videos(ffmpeg, tmp_path_factory) -> dict[str, Path]:
     bt709 = "scale=out_color_matrix=bt709:out_range={0},format=yuv420p,setparams=colorspace=bt709:range={0}"
     make("bt709.mp4", *short, "-vf", bt709.format("tv"), "-colorspace", "bt709", *x264)
     make("full_range.mp4", *short, "-vf", bt709.format("pc"), "-colorspace", "bt709", "-color_range", "pc", *x264)
+    full = (
+        "-vf",
+        "scale=out_range=pc",
+        "-color_range",
+        "pc",
+    )  # which H.264 says by its pixel format, too; these do not
+    make("full_range.webm", *short, *full, *yuv, "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8")
+    make("full_range_ten_bit.mp4", *short, *full, "-pix_fmt", "yuv420p10le", *x264)
     make("one_frame.mp4", *short, *yuv, "-frames:v", "1", *x264)
     make("one_frame.png", *short, "-frames:v", "1")
     make("animation.gif", "-f", "lavfi", "-i", "testsrc2=size=160x120:rate=10:duration=2")

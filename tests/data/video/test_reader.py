@@ -19,7 +19,8 @@ NAMES = (
     "b_frames.mp4 open_gop.mp4 refresh.mp4 mpeg4_b.mp4 hevc.mkv ten_bit.mp4 vp9.webm vp8_hidden.webm mpeg4_b.avi "
     "msmpeg4.avi mjpeg.avi edit_list.mp4 stream.ts stream.flv h264.mkv variable_rate.mp4 odd_444.mp4 odd_420.webm "
     "bt709.mp4 "
-    "full_range.mp4 one_frame.mp4 one_frame.png animation.gif transparent.gif rotated_90.mp4 rotated_180.mp4 "
+    "full_range.mp4 full_range.webm full_range_ten_bit.mp4 "
+    "one_frame.mp4 one_frame.png animation.gif transparent.gif rotated_90.mp4 rotated_180.mp4 "
     "rotated_270.mp4 flipped_90.mp4 mirrored.mp4 with_audio.mp4 faststart.mp4 fragments.mp4"
 ).split()
 SEEKABLE = ("b_frames.mp4", "mpeg4_b.mp4", "hevc.mkv", "vp9.webm", "edit_list.mp4", "h264.mkv", "with_audio.mp4")
