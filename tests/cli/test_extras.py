@@ -22,6 +22,7 @@ for words in (
     ("timeline", "motion_pairs", clip),
     ("watch", "motion_pairs_causal", clip, "--fast"),
     ("data", "inspect", folder),
+    ("info",),
 ):
     assert main(words) == 0, words
 for words in (
@@ -44,4 +45,5 @@ def test_the_core_recognizes_and_the_rest_names_its_extra(clips, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     asked = [line.partition("pip install ")[2] for line in done.stderr.splitlines() if "pip install" in line]
+    assert "train              missing: lightning" in done.stdout
     assert asked == ["'teinet[train]'", "'teinet[train]'", "'teinet[report]'"]

@@ -26,6 +26,7 @@ COMMANDS = {
     "data": "look at lists of clips; check, shrink and convert them; draw the embedded set",
     "models": "list the networks that can be built",
     "recipes": "list the recipes that repeat the paper's tables",
+    "info": "versions, devices, FFmpeg and kernels on this machine, for bug reports",
     "convert": "other projects' weights into ours",
     "bench": "what networks cost beside each other, and the loader's throughput",
 }
