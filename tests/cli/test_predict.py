@@ -62,6 +62,15 @@ def test_json_over_a_folder_with_a_broken_file(place, capsys):
     assert len(err.strip().splitlines()) == 1 and "bad3.mp4" in err
 
 
+def test_json_holds_the_scores_unrounded(place, capsys):
+    video = place / "videos" / "good2.mp4"
+    assert call(place / "net.safetensors", video, "--json", "--top-k", "3") == 0
+    (answer,) = json.loads(capsys.readouterr().out)
+    own = Recognizer.load(place / "net.safetensors")(video, top_k=3)
+    assert [(label["name"], label["score"]) for label in answer["labels"]] == list(own.labels)
+    assert sorted(label["score"] for label in answer["labels"]) == sorted(own.scores.tolist())
+
+
 def test_csv_has_a_row_for_each_class_and_one_for_each_error(place, capsys):
     assert call(place / "net.safetensors", place / "videos", "--csv", "--top-k", "3", "--views", "2x3") == 1
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

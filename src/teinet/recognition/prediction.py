@@ -44,7 +44,7 @@ class Prediction:
         """The answer as JSON values, without `scores`."""
         return {
             "path": self.path,
-            "labels": [{"name": name, "score": round(score, 6)} for name, score in self.labels],
+            "labels": [{"name": name, "score": score} for name, score in self.labels],
             "num_frames": self.num_frames,
             "frame_indices": None if self.frame_indices is None else self.frame_indices.tolist(),
             "times": None if self.times is None else self.times.round(6).tolist(),
