@@ -17,9 +17,8 @@ from rich.console import Console
 from benchmarks.study.plan import Cell, Study
 from teinet.data.motion_pairs import MotionPairs
 from teinet.data.motion_pairs.progress import draw_with_progress
-from teinet.training.folder import STATE
-from teinet.training.run import train
-from teinet.training.state import LOG, read_log
+from teinet.training.run_dir import LOG, STATE, read_log
+from teinet.training.trainer import train
 from teinet.utils.machine import machine
 
 HERE = Path(__file__).parent

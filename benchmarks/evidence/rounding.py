@@ -23,7 +23,7 @@ from benchmarks.study.cell import run_cell
 from benchmarks.study.plan import Study
 from benchmarks.study.results import read_result
 from teinet.models.classifier import VideoClassifier
-from teinet.training import parts
+from teinet.training import setup as parts
 from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent.parent / "results" / "evidence"

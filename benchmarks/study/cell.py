@@ -20,11 +20,10 @@ from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.scores import Scores
 from teinet.evaluation.session import Plan, digest, test
 from teinet.models.header import weights_file
-from teinet.training.folder import FACTS, empty_folder
-from teinet.training.parts import precision
 from teinet.training.recipe import Recipe
-from teinet.training.run import train
-from teinet.training.state import LOG, STATE, read_json, read_log, write_json
+from teinet.training.run_dir import FACTS, LOG, STATE, empty_folder, read_json, read_log, write_json
+from teinet.training.setup import precision
+from teinet.training.trainer import train
 from teinet.utils.machine import machine
 
 _CURVE = ("epoch", "lr", "loss", "top1", "val_top1", "val_loss")

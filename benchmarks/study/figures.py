@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.study.results import Done
 from benchmarks.study.statistics import reliability
-from teinet.evaluation.curves import COLOURS, DPI, has_points, save_curves
+from teinet.evaluation.plots import COLOURS, DPI, has_points, save_curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,7 +14,7 @@ import yaml
 
 from teinet.data.views import Views
 from teinet.errors import ConfigError, nearest
-from teinet.training import recipes
+from teinet.training import recipe_files
 from teinet.training.recipe import Recipe
 
 Settings = dict[str, Any]
@@ -175,14 +175,14 @@ class Study:
     def _as_said(self, cell: Cell) -> Recipe:
         """The recipe of a cell before files are looked for on this machine."""
         beside = self.file.parent / self.recipe
-        base = recipes.compose(beside if beside.is_file() else self.recipe)
+        base = recipe_files.compose(beside if beside.is_file() else self.recipe)
         chosen = {
             section: value for section, value in self.fold_settings.get(cell.fold, {}).items() if section != "views"
         }
         own = {"model": self.networks[cell.network], "data": self.folds[cell.fold], "run": {"seed": cell.seed}}
         for layer in (self.settings, chosen, own):
-            base = recipes.laid_over(base, layer)
-        return recipes.build(base, str(self.file))
+            base = recipe_files.laid_over(base, layer)
+        return recipe_files.build(base, str(self.file))
 
     def views_of(self, cell: Cell) -> Views:
         """How a cell's test looks at a clip."""

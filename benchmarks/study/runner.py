@@ -20,7 +20,7 @@ from benchmarks.study.plan import Cell, Study
 from benchmarks.study.results import read_result
 from teinet.errors import Interrupted
 from teinet.evaluation.scores import percent
-from teinet.training.state import LOG, read_log
+from teinet.training.run_dir import LOG, read_log
 
 ROOT = Path(__file__).parents[2]  # what `benchmarks` lies in
 _POLL = 0.5  # seconds

@@ -15,8 +15,7 @@ from benchmarks.study.cell import Where, run_cell, run_folder
 from benchmarks.study.plan import Study
 from benchmarks.study.results import Done
 from benchmarks.study.tables import cells_of, fill, markdown, rows
-from teinet.training.folder import alone_in
-from teinet.training.state import read_log
+from teinet.training.run_dir import alone_in, read_log
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -61,7 +61,7 @@ def test_every_command_has_help(name, capsys):
 
 
 def test_the_help_of_train_names_every_setting_without_pythons_types(capsys):
-    from teinet.training.recipes import field_names
+    from teinet.training.recipe_files import field_names
 
     main(["train", "--help"])
     out = capsys.readouterr().out

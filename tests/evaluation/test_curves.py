@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from teinet.evaluation.curves import SEVERAL, draw_curves, save_curves
+from teinet.evaluation.plots import SEVERAL, draw_curves, save_curves
 
 
 def rows(epochs: int, *, every: int = 1, **changes) -> list[dict]:

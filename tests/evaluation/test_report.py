@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from teinet.evaluation import report
-from teinet.evaluation.confusion import save_confusion
+from teinet.evaluation import summary as report
+from teinet.evaluation.plots import save_confusion
 from teinet.evaluation.scores import Scores
 
 

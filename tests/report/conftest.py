@@ -15,7 +15,7 @@ import yaml
 
 from teinet.evaluation.scores import Scores
 from teinet.training.recipe import Recipe
-from teinet.training.recipes import compose
+from teinet.training.recipe_files import compose
 
 NAMES = ["Pushing [something]", "Pulling [something]", "Nothing", "Folding", "Tearing"]
 

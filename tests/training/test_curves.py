@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from teinet.errors import Interrupted, RunError
-from teinet.training.curves import CURVES, CurvesPicture
+from teinet.training.callbacks import CURVES, CurvesPicture
 
 LOG = "epoch,step,lr,loss,top1,val_top1,val_loss,seconds,data_share\n1,3,0.01,1.1,0.4,0.3,1.2,4.0,0.1\n"
 FIRST = SimpleNamespace(is_global_zero=True)

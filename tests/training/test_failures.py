@@ -14,7 +14,7 @@ from teinet.cli.main import main
 from teinet.cli.train import parse_recipe
 from teinet.models.factory import create_model
 from teinet.training.module import TrainingModule
-from teinet.training.state import read_log
+from teinet.training.run_dir import read_log
 from tests.conftest import small
 
 

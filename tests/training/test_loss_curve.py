@@ -15,7 +15,7 @@ import pytest
 
 from teinet.cli.main import main
 from teinet.data.video.writer import write_video
-from teinet.training.state import read_log
+from teinet.training.run_dir import read_log
 
 RECORDED = Path(__file__).with_name("loss_curve.json")
 

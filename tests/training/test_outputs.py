@@ -12,7 +12,7 @@ from teinet.cli.main import main
 from teinet.cli.train import parse_recipe
 from teinet.data.lists.formats import read_listing
 from teinet.data.lists.rows import to_clips
-from teinet.training.state import read_log
+from teinet.training.run_dir import read_log
 from tests.conftest import CLASSES
 
 

@@ -11,8 +11,8 @@ from teinet.cli.main import main
 from teinet.cli.train import parse_recipe
 from teinet.errors import ConfigError
 from teinet.models.cost import multiply_adds, parameters
-from teinet.training.parts import build_model
-from teinet.training.recipes import compose, list_recipes
+from teinet.training.recipe_files import compose, list_recipes
+from teinet.training.setup import build_model
 
 # The paper's tables, the rows of its own networks and of the 2-D baselines: table, top-1, top-5, test.
 PRINTED = {

@@ -139,7 +139,7 @@ class Stop(Exception):
 @pytest.mark.parametrize("moment", ["on_validation_start", "on_train_epoch_end"])
 def test_stopped_at_the_end_of_an_epoch(clips, whole, tmp_path, monkeypatch, moment):
     # no state but those after whole epochs and steps; here the run dies at the seam between two epochs
-    from teinet.training.progress import TrainingProgress
+    from teinet.training.callbacks import TrainingProgress
 
     before = getattr(TrainingProgress, moment, None)
 

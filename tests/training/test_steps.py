@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from teinet.models.factory import create_model
 from teinet.training.batchnorm import recompute_statistics
-from teinet.training.state import read_log
+from teinet.training.run_dir import read_log
 
 
 def buffers(path: Path) -> tuple[dict, dict]:

@@ -31,8 +31,8 @@ def print_plan(recipe: Recipe, *, as_json: bool) -> int:
 
 def _print(console: Console, found: Forecast) -> None:
     from teinet.evaluation.published import cost
-    from teinet.training.parts import precision
-    from teinet.training.run import rate_in_words
+    from teinet.training.setup import precision
+    from teinet.training.trainer import rate_in_words
     from teinet.utils.text import duration
 
     recipe, parts = found.recipe, found.parts

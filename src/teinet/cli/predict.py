@@ -213,7 +213,7 @@ def write_table(answer: Prediction, file: IO[str]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from teinet.evaluation.report import bar
+    from teinet.evaluation.summary import bar
 
     console = Console(file=file, highlight=False, soft_wrap=True)
     title = Text(printable(answer.path), style="bold")  # Text: brackets in names would be read as markup

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the recipes that match; returns 0, or 1 when none does."""
-    from teinet.training.recipes import list_recipes
+    from teinet.training.recipe_files import list_recipes
 
     found = [r for r in list_recipes() if fnmatch.fnmatch(r.name, args.filter)]
     if args.table:

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from teinet.evaluation.ensemble import average
-    from teinet.evaluation.progress import TestProgress
+    from teinet.evaluation.evaluate import TestProgress
     from teinet.evaluation.session import test
 
     plan = _plan(args)
@@ -178,8 +178,8 @@ def _notes(console, tested: list[Tested]) -> None:
 
 def _print(console, args: argparse.Namespace, scores: Scores, tested: list[Tested], folder: Path | None) -> None:
     from teinet.evaluation.published import comparable, departures_note, notes, published_table
-    from teinet.evaluation.report import tables
     from teinet.evaluation.session import measured
+    from teinet.evaluation.summary import tables
 
     members = [t.row for t in tested] if len(tested) > 1 and all(t.row for t in tested) else []
     rows = [p for t in tested for p in t.published] if members else tested[0].published

@@ -13,7 +13,7 @@ from typing import Any
 from jsonargparse import SUPPRESS, ArgumentError, ArgumentParser, DefaultHelpFormatter
 
 from teinet.errors import ConfigError, nearest
-from teinet.training import recipes
+from teinet.training import recipe_files
 from teinet.training.recipe import Recipe
 
 # What people type first; each stands for the field beside it.
@@ -109,7 +109,7 @@ def expand(argv: list[str]) -> list[str]:
             word = f"teinet_{word}"
         elif position and argv[position - 1] == "--config":
             word = _settings(word)
-        elif not word.startswith("-") and not _awaits_value(argv[:position]) and recipes.is_recipe(word):
+        elif not word.startswith("-") and not _awaits_value(argv[:position]) and recipe_files.is_recipe(word):
             result += ["--config", _settings(word)]
             continue
         option = SHORT.get(option, option)
@@ -144,8 +144,8 @@ def _settings(name: str) -> str:
     Raises:
         ConfigError: a section or setting that does not exist, by its whole name, which the parser does not say.
     """
-    settings = recipes.compose(name)
-    recipes.refuse_unknown(settings, name)
+    settings = recipe_files.compose(name)
+    recipe_files.refuse_unknown(settings, name)
     return json.dumps(settings)
 
 
@@ -162,7 +162,7 @@ def _explain(text: str) -> str:
     unknown = unknown or re.search(r"Option [\"']([\w.\-]+)[\"'] is not accepted", text)
     if unknown:
         name = unknown[1]
-        valid = recipes.field_names() if "." in name else [*recipes.field_names(), *(s[2:] for s in SHORT)]
+        valid = recipe_files.field_names() if "." in name else [*recipe_files.field_names(), *(s[2:] for s in SHORT)]
         last = name.rpartition(".")[2]
         hint = f" Did you mean {_OFTEN[last]!r}?" if last in _OFTEN else nearest(name, valid)
         return f"there is no setting {name!r}.{hint} teinet train --help lists all"
@@ -234,7 +234,7 @@ def main(argv: list[str]) -> int:
         return print_plan(recipe, as_json=options.json)
     from rich.console import Console
 
-    from teinet.training.series import train_and_test, train_divisions
+    from teinet.training.trainer import train_and_test, train_divisions
 
     console = Console()
     if recipe.run.divisions:
@@ -250,7 +250,7 @@ def _report(console: Any, recipe: Recipe, done: list[Any]) -> None:
     """Measured beside published, for each of the recipe's views; then what to type next."""
     from teinet.evaluation.published import comparable, departures_note, notes, published_table
     from teinet.evaluation.scores import percent
-    from teinet.training.series import mean_over
+    from teinet.training.trainer import mean_over
 
     for number, views in enumerate(recipe.tests()):
         tests = [trained.tests[number] for trained in done]
@@ -266,7 +266,7 @@ def _report(console: Any, recipe: Recipe, done: list[Any]) -> None:
             console.print(table)
         for note in notes(beside):
             console.print(note, style="dim", highlight=False, soft_wrap=True)
-    if changed := recipes.departures(asdict(recipe), asdict(Recipe())):
+    if changed := recipe_files.departures(asdict(recipe), asdict(Recipe())):
         console.print(departures_note(recipe.row, changed), style="dim", highlight=False, soft_wrap=True)
     folders = " ".join(str(trained.folder) for trained in done)
     console.print(
@@ -301,8 +301,7 @@ def _with_network_of_weights(recipe: Recipe, argv: list[str]) -> Recipe:
 
 
 def _resumed(folder: Path) -> tuple[Recipe, Path]:
-    from teinet.training.folder import RECIPE
-    from teinet.training.state import STATE
+    from teinet.training.run_dir import RECIPE, STATE
 
     if not (folder / RECIPE).is_file():
         raise ConfigError(f"{folder} is no run: it holds no {RECIPE}; name the folder that `teinet train` made")

@@ -16,16 +16,14 @@ from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.data.motion_pairs import MotionPairs
 from teinet.data.motion_pairs.progress import draw_with_progress
 from teinet.demo.first_look import FirstLook, first_look
-from teinet.errors import ConfigError
-from teinet.evaluation.evaluate import evaluate
-from teinet.evaluation.progress import TestProgress
+from teinet.errors import ConfigError, Interrupted
+from teinet.evaluation.evaluate import TestProgress, evaluate
 from teinet.evaluation.scores import Scores
 from teinet.models.header import LAST
 from teinet.recognition import Prediction, Recognizer
-from teinet.training.folder import is_run_of
 from teinet.training.recipe import ClipConfig, ModelConfig, OptimConfig, Recipe, RunConfig
-from teinet.training.run import train
-from teinet.training.state import STATE, Interrupted
+from teinet.training.run_dir import STATE, is_run_of
+from teinet.training.trainer import train
 
 BACKBONE = "test_resnet"  # timm's smallest residual network: 0.4 million parameters
 NETWORKS = {"TSN": f"tsn_{BACKBONE}", "TEINet": f"teinet_{BACKBONE}"}

@@ -9,6 +9,7 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
+from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
 from teinet.data.lists.rows import ClipList
@@ -18,11 +19,40 @@ from teinet.data.views import Views, check_views, load_views
 from teinet.data.watch import READ_TIMEOUT, ReadWatch
 from teinet.errors import Interrupted, RunError, VideoError
 from teinet.evaluation.hardware import Hardware, ending_together, gather, prepare_worker, quiet
-from teinet.evaluation.interruption import StopOnSignal, stopped
 from teinet.evaluation.scores import Scores
 from teinet.models.classifier import VideoClassifier
 from teinet.models.probabilities import Averaging, to_probabilities
-from teinet.utils.signals import stop_on_signal
+from teinet.utils.progress import ProgressBars
+from teinet.utils.signals import StopSignal, stop_on_signal
+
+
+class StopOnSignal(Callback):
+    """Raises `Interrupted` after the batch in which the first signal came; the second one stops at once.
+
+    A signal in the very last batch changes nothing, for then the test is complete.
+    """
+
+    def __init__(self, stop: StopSignal) -> None:
+        self.stop = stop
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.stop.take()  # the trainer put a handler of its own around ours, which talks to the other processes
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int, *_: int
+    ) -> None:
+        loader = trainer.val_dataloaders
+        clips, world = len(loader.dataset), trainer.world_size
+        if batch_idx + 1 >= -(-(clips // world) // loader.batch_size):
+            return  # the last batch of the smallest share: after it not all processes would answer
+        stop = trainer.strategy.broadcast(self.stop.is_set()) if world > 1 else self.stop.is_set()
+        if stop:
+            raise Interrupted(stopped(sum(gather(pl_module.num_scored)), clips))
+
+
+def stopped(done: int, clips: int) -> str:
+    """What a user is told about a test that did not come to its end."""
+    return f"stopped after {done} of {clips} clips; half a test is not kept, the same command starts it anew"
 
 
 class ClipScore(NamedTuple):
@@ -248,3 +278,28 @@ def to_scores(scored: Sequence[ClipScore], clips: ClipList, meta: dict[str, Any]
         meta=meta,
         names=clips.names,
     )
+
+
+class TestProgress(Callback):
+    """Counts the clips of the first process and shows the time left."""
+
+    __test__ = False  # no test of ours, whatever pytest takes its name for
+
+    def __init__(self, console: Console, title: str = "testing"):
+        self.bars = ProgressBars(console)
+        self.title = title
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.bars.start()
+            self.task = self.bars.task(self.title, len(trainer.val_dataloaders.sampler), unit="clips")
+
+    def on_validation_batch_end(self, trainer: L.Trainer, pl_module: Scoring, *args: object, **kwargs: object) -> None:
+        if trainer.is_global_zero:
+            self.task.update(pl_module.num_scored)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.bars.stop()
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.bars.stop()

@@ -22,10 +22,9 @@ from teinet.data.views import Views
 from teinet.data.watch import READ_TIMEOUT
 from teinet.errors import CheckpointError, ConfigError
 from teinet.evaluation.evaluate import evaluate
-from teinet.evaluation.files import SCORES
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.published import Measured, Published
-from teinet.evaluation.scores import Scores
+from teinet.evaluation.scores import SCORES, Scores
 from teinet.models.cost import multiply_adds, parameters
 from teinet.models.header import weights_file
 from teinet.models.optimized import Engine

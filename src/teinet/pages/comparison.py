@@ -11,7 +11,7 @@ from typing import Any
 
 from teinet import __version__
 from teinet.errors import ConfigError
-from teinet.evaluation.curves import ONE, SEVERAL, TITLES, has_points, save_curves
+from teinet.evaluation.plots import ONE, SEVERAL, TITLES, has_points, save_curves
 from teinet.evaluation.published import cost, count_views
 from teinet.pages.web import inline, render
 from teinet.report.compare import Comparison

@@ -13,11 +13,10 @@ from PIL import Image
 from teinet.data.motion_pairs import PAIRS
 from teinet.data.video.reader import VideoReader
 from teinet.demo.job import NETWORKS, Result
-from teinet.evaluation.confusion import save_confusion
-from teinet.evaluation.curves import draw_curves
+from teinet.evaluation.plots import draw_curves, save_confusion
 from teinet.evaluation.scores import Scores, percent
 from teinet.pages.web import inline, render
-from teinet.training.state import LOG, read_log
+from teinet.training.run_dir import LOG, read_log
 from teinet.utils.text import duration
 
 

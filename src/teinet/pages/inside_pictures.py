@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from teinet.evaluation.curves import COLOURS, DPI
+from teinet.evaluation.plots import COLOURS, DPI
 from teinet.recognition.inside import Block, Inside
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from teinet.errors import ConfigError, nearest
-from teinet.evaluation.files import SCORES
-from teinet.training.folder import FACTS, RECIPE
+from teinet.evaluation.scores import SCORES
+from teinet.training.run_dir import FACTS, RECIPE
 from teinet.utils.text import natural, printable
 
 METRICS = "metrics.json"

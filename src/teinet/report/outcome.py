@@ -12,9 +12,8 @@ from typing import Any
 from PIL import Image
 
 from teinet.data.views import Views
-from teinet.evaluation.files import SCORES
 from teinet.evaluation.published import Published, comparable, cost
-from teinet.evaluation.scores import Scores
+from teinet.evaluation.scores import SCORES, Scores
 from teinet.report.find import METRICS, short_names
 from teinet.report.run_files import NUMBER, Kinds, json_object, read, typed
 from teinet.utils.text import printable

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 import yaml
 
 from teinet.errors import TeinetError
-from teinet.training.state import EpochLog, read_log
+from teinet.training.callbacks import EpochLog
+from teinet.training.run_dir import read_log
 
 T = TypeVar("T")
 Kinds = Mapping[str, type | tuple[type, ...]]

@@ -14,8 +14,7 @@ from teinet.report import run_files
 from teinet.report.find import find_runs, is_test, short_names, tests_in
 from teinet.report.outcome import Outcome, read_outcome
 from teinet.report.run_files import NUMBER, Kinds, read, typed
-from teinet.training.folder import FACTS, MISSING, RECIPE
-from teinet.training.state import LOG
+from teinet.training.run_dir import FACTS, LOG, MISSING, RECIPE
 from teinet.utils.text import printable
 
 _KINDS: Kinds = {

@@ -20,8 +20,8 @@ from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.evaluation.hardware import quiet
 from teinet.models.cost import multiply_adds, parameters
-from teinet.training.parts import Parts, precision, prepare
 from teinet.training.recipe import Recipe
+from teinet.training.setup import Parts, precision, prepare
 
 STEPS = 6
 WARM_UP = 2  # steps that are not counted: the first ones set up threads, kernels and caches

@@ -15,8 +15,8 @@ from teinet.data.lists.rows import ClipList
 from teinet.data.video import image_folder, index_cache
 from teinet.data.video.reader import VideoReader
 from teinet.errors import VideoError
+from teinet.training.callbacks import EpochLog
 from teinet.training.recipe import Recipe
-from teinet.training.state import EpochLog
 from teinet.utils.worker_pool import usable_cores
 
 SHARE = 0.2  # of an epoch; less is not worth a word

@@ -1,8 +1,9 @@
-"""A run's folder: made, filled with what the run was (recipe, versions, data), and recognised again."""
+"""A run's folder: made, locked, filled with what the run was (recipe, versions, data, log), and recognized again."""
 
 from __future__ import annotations
 
 import csv
+import json
 import os
 import platform
 import shutil
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import av
 import lightning as L
@@ -25,7 +27,7 @@ from teinet.data.lists.rows import ClipList
 from teinet.data.lists.splits import Splits
 from teinet.errors import ConfigError
 from teinet.training.recipe import Recipe
-from teinet.training.state import STATE, read_json, write_json
+from teinet.utils.files import replacing
 
 RECIPE = "recipe.yaml"
 FACTS = "run.json"
@@ -168,3 +170,27 @@ def close_facts(folder: Path, *, unreadable: int) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+STATE = "resume.ckpt"
+BEST = "best.safetensors"
+LOG = "log.csv"
+
+
+def read_log(path: Path) -> list[dict[str, str]]:
+    """The rows of a run's log.csv; none where there is no log yet."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write JSON whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read what `write_json` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))

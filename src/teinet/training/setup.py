@@ -30,7 +30,7 @@ from teinet.models.factory import create_model
 from teinet.training.loaders import TrainingData
 from teinet.training.module import TrainingModule
 from teinet.training.recipe import Recipe
-from teinet.training.recipes import departures
+from teinet.training.recipe_files import departures
 
 log = logging.getLogger("teinet")
 
