@@ -15,8 +15,7 @@ from teinet.data.lists.formats import FORMATS, Listing, read_listing
 from teinet.data.lists.labels import read_class_names
 from teinet.data.lists.rows import Row
 from teinet.data.lists.splits import DataConfig, read_config
-from teinet.data.lists.write_list import path_from, write_labels
-from teinet.data.tools.conversion import convert
+from teinet.data.lists.write_list import convert, path_from, write_labels
 from teinet.errors import ConfigError
 
 

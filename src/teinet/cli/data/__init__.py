@@ -218,7 +218,7 @@ def _convert_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _convert(args: argparse.Namespace) -> int:
     from teinet.data.lists.splits import read_config
-    from teinet.data.tools.conversion import convert
+    from teinet.data.lists.write_list import convert
 
     listing = read_config(data_config(args, args.path))
     done = convert(listing, Path(args.output), absolute=args.absolute, force=args.force)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, overload
 
 import numpy as np
+import torch
 
-from teinet.data.lists.packed import PackedTexts
+from teinet.data.video import image_folder
 from teinet.errors import AnnotationError, ConfigError, nearest
 
 SPLITS = ("train", "val", "test")
@@ -44,6 +46,50 @@ class Row(NamedTuple):
         """What rows can be selected by: split, label, name and the columns of the line."""
         own = {"split": self.split, "label": self.label, "name": self.name}
         return {key: value for key, value in own.items() if value} | dict(self.columns)
+
+
+class PackedTexts(Sequence[str]):
+    """An immutable sequence of texts in two arrays: a quarter of a million paths that data workers share.
+
+    A Python list is copied into every worker, text by text, by the mere counting of references; an array is not. File
+    names are bytes on Linux and need not be UTF-8; what Python makes of them comes back unharmed.
+    """
+
+    def __init__(self, texts: Iterable[str]):
+        encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
+        # Tensors, not arrays: where workers are spawned and not forked, torch hands them over in shared memory.
+        self._bytes = torch.from_numpy(np.frombuffer(bytearray(b"".join(encoded)) or bytearray(1), np.uint8))
+        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
+        self._ends = torch.from_numpy(np.cumsum(lengths))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        index = range(len(self))[index]  # negative ones, and those beyond the end
+        first = int(self._ends[index - 1]) if index else 0
+        return self._bytes.numpy()[first : int(self._ends[index])].tobytes().decode("utf-8", "surrogateescape")
+
+    def __iter__(self) -> Iterator[str]:
+        content, first = self._bytes.numpy().tobytes(), 0
+        for end in self._ends.tolist():
+            yield content[first:end].decode("utf-8", "surrogateescape")
+            first = end
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(a == b for a, b in zip(self, other))
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self[:3])) + (", ..." if len(self) > 3 else "")
+        return f"PackedTexts([{shown}], {len(self)} in all)"
 
 
 @dataclass(frozen=True)
@@ -147,3 +193,32 @@ def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, s
         source=str(source),
         names=PackedTexts(r.name for r in rows) if any(r.name for r in rows) else (),
     )
+
+
+def absent(rows: Sequence[Row]) -> list[int]:
+    """Return the positions of rows whose file or folder does not exist.
+
+    Each folder is asked once, so that a quarter of a million rows take a second.
+    """
+    names = lru_cache(maxsize=None)(_names)  # for this call alone: files come and go
+    missing = []
+    for position, row in enumerate(rows):
+        path = row.path
+        if "%" in path and (split := image_folder.split(path))[1]:
+            path = split[0]
+        folder, _, name = path.rstrip(os.sep).rpartition(os.sep)
+        folder = folder or os.sep if path[:1] == os.sep else folder
+        if name in ("", ".", ".."):
+            found = os.path.exists(path)
+        else:
+            found = name in names(folder)
+        if not found:
+            missing.append(position)
+    return missing
+
+
+def _names(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder or os.curdir))
+    except OSError:
+        return frozenset()

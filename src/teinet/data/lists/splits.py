@@ -14,27 +14,12 @@ import numpy as np
 
 from teinet.data.lists.formats import Listing, Options, read_listing
 from teinet.data.lists.labels import read_class_names
-from teinet.data.lists.presence import absent
-from teinet.data.lists.rows import ClipList, Row, select, to_clips
+from teinet.data.lists.rows import ClipList, Row, absent, select, to_clips
 from teinet.errors import AnnotationError, ConfigError
 
 log = logging.getLogger("teinet")
 
 Split = Literal["train", "val", "test"]
-FormatName = Literal[
-    "auto",
-    "folders",
-    "table",
-    "something_v1",
-    "something_v2",
-    "jester",
-    "kinetics",
-    "ucf101",
-    "hmdb51",
-    "tsn",
-    "mmaction",
-    "slowfast",
-]
 
 
 @dataclass(kw_only=True)
@@ -68,7 +53,7 @@ class DataConfig:
     """
 
     path: str | None = None
-    format: FormatName = "auto"
+    format: str = "auto"
     root: str | None = None
     val_path: str | None = None
     test_path: str | None = None

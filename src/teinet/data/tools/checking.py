@@ -14,8 +14,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from teinet.data.lists.annotations import end_beyond
-from teinet.data.lists.presence import absent
-from teinet.data.lists.rows import Row
+from teinet.data.lists.rows import Row, absent
 from teinet.data.video import image_folder
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, Interrupted, VideoError

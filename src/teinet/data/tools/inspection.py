@@ -13,8 +13,7 @@ from rich.console import Console
 
 from teinet.data.lists.formats import FORMATS, Listing
 from teinet.data.lists.hflip import mirrored_labels
-from teinet.data.lists.presence import absent
-from teinet.data.lists.rows import SPLITS, Row
+from teinet.data.lists.rows import SPLITS, Row, absent
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError
 from teinet.utils.progress import file_progress

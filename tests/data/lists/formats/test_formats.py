@@ -210,7 +210,7 @@ def test_lists_of_the_size_of_kinetics_are_cheap(tmp_path):
 
 
 def test_packed_texts_are_a_sequence():
-    from teinet.data.lists.packed import PackedTexts
+    from teinet.data.lists.rows import PackedTexts
 
     texts = ["", "a", "ünï", "x" * 1000, os.fsdecode(b"bad\xff")]
     packed = PackedTexts(texts)

@@ -1,4 +1,4 @@
-"""Lists of clips as their makers distribute them, one format a file, all ending in the same rows.
+"""Lists of clips as their makers distribute them, each format in a file of its own, all ending in the same rows.
 
 Which format a place holds can be said, and is otherwise found out.
 """
@@ -7,46 +7,43 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from teinet.data.lists.formats import (
-    folders,
-    hmdb51,
-    jester,
-    kinetics,
-    mmaction,
-    slowfast,
-    something_v1,
-    something_v2,
-    table,
-    tsn,
-    ucf101,
-)
 from teinet.data.lists.formats.base import Format, Listing, Options, Place
+from teinet.data.lists.formats.folders import FOLDERS
+from teinet.data.lists.formats.hmdb51 import HMDB51
+from teinet.data.lists.formats.index_lists import MMACTION, SLOWFAST, TSN
+from teinet.data.lists.formats.kinetics import KINETICS
+from teinet.data.lists.formats.something_v1 import JESTER, SOMETHING_V1
+from teinet.data.lists.formats.something_v2 import SOMETHING_V2
+from teinet.data.lists.formats.table import TABLE
+from teinet.data.lists.formats.ucf101 import UCF101
 from teinet.errors import AnnotationError, ConfigError, nearest
 
 __all__ = ["FORMATS", "Listing", "Options", "find_format", "read_listing"]
 
-_DATA_SETS = (something_v1, something_v2, jester, kinetics, ucf101, hmdb51)
-_LISTS = (tsn, mmaction, slowfast)  # lines that the data sets' own lists may look like
-_OWN = (table, folders)
-FORMATS: dict[str, Format] = {m.FORMAT.name: m.FORMAT for m in (*_DATA_SETS, *_LISTS, *_OWN)}
+# A format is a module with a `Format`; it is added by naming it here. What an earlier group recognizes, no later one is
+# asked about: data sets' own lists may look like others, and any csv is a table.
+_GROUPS = (
+    (SOMETHING_V1, SOMETHING_V2, JESTER, KINETICS, UCF101, HMDB51),
+    (TSN, MMACTION, SLOWFAST),
+    (TABLE,),
+    (FOLDERS,),
+)
+FORMATS: dict[str, Format] = {format.name: format for group in _GROUPS for format in group}
 
 
 def find_format(place: Place) -> Format:
-    """The format of a place.
+    """Return the format of a place.
 
     Raises:
         AnnotationError: it holds lists of several, or nothing that is known.
     """
-    for group in (_DATA_SETS, _LISTS):
-        found = [m.FORMAT for m in group if m.FORMAT.recognise(place)]
+    for group in _GROUPS:
+        found = [format for format in group if format.recognise(place)]
         if len(found) > 1:
             names = ", ".join(f.name for f in found)
             raise AnnotationError(place.path, f"holds lists of several formats ({names}); say which with data.format")
         if found:
             return found[0]
-    for module in _OWN:
-        if module.FORMAT.recognise(place):
-            return module.FORMAT
     raise AnnotationError(
         place.path,
         "no list of clips that is known: a csv or .jsonl with columns path and label, or a format of another project "
@@ -66,7 +63,7 @@ def read_listing(
     Args:
         path: a folder of class folders, a data set's folder, or one of its lists.
         format: one of `FORMATS`, or "auto".
-        root: the folder that the clips lie in; None takes the usual places beside the list.
+        root: the folder that the clips lie in; None takes the usual places next to the list.
         options: see `Options`.
 
     Raises:

@@ -54,13 +54,8 @@ class Place:
                         found.setdefault(entry.name.lower(), Path(entry.path))
         return found
 
-    @cached_property
-    def head(self) -> list[str]:
-        """The first lines of the file, decoded as well as may be; none of a folder's."""
-        return [] if self.is_folder else first_lines(self.path)
-
     def find_videos(self, *names: str) -> Path:
-        """The folder of clips: the one that was named, else the first of `names` beside the lists or one level up."""
+        """The folder of clips: the one that was named, else the first of `names` next to the lists or one level up."""
         if self.videos is not None:
             return self.videos
         for base in (self.folder, self.folder.parent):
@@ -142,7 +137,7 @@ class Format:
 
 
 def under(root: str | os.PathLike[str]) -> Callable[[str], str]:
-    """Give what joins relative paths to a folder, and leaves absolute ones: os.path.join, for a million calls."""
+    """Return what joins relative paths to a folder, and leaves absolute ones: os.path.join, for a million calls."""
     prefix = os.path.join(root, "")
     absolute = os.path.isabs
     return lambda path: path if absolute(path) else prefix + path
@@ -158,17 +153,17 @@ def split_of(name: str) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def first_lines(path: Path, count: int = 5) -> list[str]:
-    """Up to `count` lines of a text file that hold something; none where it is no text."""
+def first_line(path: Path) -> str:
+    """Return the first line of a text file that holds something; an empty text where it is no text."""
     try:
         with path.open("rb") as file:
             content = file.read(1 << 16)
     except OSError:
-        return []
+        return ""
     if b"\0" in content:
-        return []
-    lines = content.decode("utf-8-sig", "replace").splitlines()
-    return [line for line in lines if line.strip()][:count]
+        return ""
+    lines = (line.strip() for line in content.decode("utf-8-sig", "replace").splitlines())
+    return next(filter(None, lines), "")
 
 
 def read_text(path: Path) -> str:

@@ -31,7 +31,7 @@ def _read(place: Place, options: Options) -> Listing:
         raise AnnotationError(
             root, f"{found}; expected one folder per class with videos in it, or a list of clips (data.format)"
         )
-    return Listing(format=FORMAT.name, source=root, rows=rows, class_names=options.class_names)
+    return Listing(format="folders", source=root, rows=rows, class_names=options.class_names)
 
 
-FORMAT = Format("folders", "a folder per class", _recognise, _read)
+FOLDERS = Format("folders", "a folder per class", _recognise, _read)

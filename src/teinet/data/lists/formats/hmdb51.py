@@ -38,7 +38,7 @@ def _read(place: Place, options: Options) -> Listing:
     if not rows:
         found = sorted({m[2] for name in place.files if (m := _NAME.fullmatch(name))})
         raise ConfigError(f"{place.path}: no division {options.division} of HMDB51 (there are {', '.join(found)})")
-    return Listing(format=FORMAT.name, source=place.path, rows=rows, class_names=options.class_names or sorted(names))
+    return Listing(format="hmdb51", source=place.path, rows=rows, class_names=options.class_names or sorted(names))
 
 
-FORMAT = Format("hmdb51", "HMDB51 (avi, three divisions)", _recognise, _read)
+HMDB51 = Format("hmdb51", "HMDB51 (avi, three divisions)", _recognise, _read)

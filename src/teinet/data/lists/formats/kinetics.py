@@ -12,17 +12,8 @@ import os
 from itertools import islice
 from pathlib import Path
 
-from teinet.data.lists.formats.base import (
-    Format,
-    Listing,
-    Options,
-    Place,
-    one_a_split,
-    read_text,
-    span,
-    split_of,
-    under,
-)
+from teinet.data.lists.formats import base
+from teinet.data.lists.formats.base import Format, Listing, Options, Place
 from teinet.data.lists.rows import Row
 from teinet.data.video.reader import VIDEO_SUFFIXES, VideoReader
 from teinet.errors import AnnotationError, VideoError
@@ -36,16 +27,10 @@ def _lists(place: Place) -> dict[Path, str]:
     found = {}
     for name, path in place.files.items():
         if name.endswith(".csv"):
-            with path.open("rb") as file:
-                head = file.readline(4096).decode("utf-8-sig", "replace")
-            columns = {c.strip().strip('"') for c in head.split(",")}
+            columns = {c.strip().strip('"') for c in base.first_line(path).split(",")}
             if columns.issuperset(_NEEDED):
-                found[path] = split_of(name)
+                found[path] = base.split_of(name)
     return found
-
-
-def _recognise(place: Place) -> bool:
-    return bool(_lists(place))
 
 
 def _read(place: Place, options: Options) -> Listing:
@@ -56,14 +41,14 @@ def _read(place: Place, options: Options) -> Listing:
     root = place.videos or (place.folder.parent if inside else place.folder)
     present = _present(root)
     rows: list[Row] = []
-    for path, split in one_a_split(lists).items():
+    for path, split in base.one_a_split(lists).items():
         rows += _rows(path, split, root, present)
     rows, notes = _whole_videos(rows)
     there = set(present.values())
     absent = [position for position, row in enumerate(rows) if row.path not in there]
     names = options.class_names or sorted({row.label for row in rows if row.label is not None})
     return Listing(
-        format=FORMAT.name, source=place.path, rows=rows, class_names=names, notes=notes, absent=absent, incomplete=True
+        format="kinetics", source=place.path, rows=rows, class_names=names, notes=notes, absent=absent, incomplete=True
     )
 
 
@@ -72,7 +57,7 @@ def _present(root: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder, folders, files in os.walk(root):
         folders.sort()
-        path = under(folder)
+        path = base.under(folder)
         for file in files:
             stem, _, suffix = file.rpartition(".")
             if f".{suffix.lower()}" in VIDEO_SUFFIXES:
@@ -81,10 +66,10 @@ def _present(root: Path) -> dict[str, str]:
 
 
 def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[Row]:
-    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    reader = csv.reader(io.StringIO(base.read_text(path), newline=""))
     columns = [name.strip() for name in next(reader)]
     places = [columns.index(name) if name in columns else None for name in (*_NEEDED, "label", "split")]
-    list_file, base = str(path), under(root)
+    list_file, join = str(path), base.under(root)
     rows = []
     spans: dict[tuple[str, str], tuple[float | None, float | None, str]] = {}  # few among a quarter of a million rows
     splits: dict[str, str] = {}
@@ -96,7 +81,7 @@ def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[R
             raise AnnotationError(path, f"{len(values)} fields, but {len(columns)} columns", line)
         clip, first, last, label, told = ("" if place is None else values[place].strip() for place in places)
         if (first, last) not in spans:
-            start, end = span(first, last, path, line)
+            start, end = base.span(first, last, path, line)
             spans[first, last] = start, end, f"_{int(start or 0):06d}_{int(end or 0):06d}"
         start, end, suffix = spans[first, last]
         if not clip or start is None or end is None:
@@ -106,9 +91,9 @@ def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[R
         if file is None:
             file, whole = present.get(clip), True
         times = (start, end) if whole and file is not None else (None, None)
-        file = file or base(f"{label}/{name}.mp4")  # where it is usually found
+        file = file or join(f"{label}/{name}.mp4")  # where it is usually found
         if told not in splits:
-            splits[told] = split_of(told) or split
+            splits[told] = base.split_of(told) or split
         rows.append(Row(file, label or None, splits[told], *times, name, list_file, line))
     return rows
 
@@ -130,4 +115,4 @@ def _whole_videos(rows: list[Row]) -> tuple[list[Row], list[str]]:
     return cut, [f"files such as {named} hold the clip alone: the list's seconds are not used"]
 
 
-FORMAT = Format("kinetics", "Kinetics-400 (csv)", _recognise, _read)
+KINETICS = Format("kinetics", "Kinetics-400 (csv)", lambda place: bool(_lists(place)), _read)

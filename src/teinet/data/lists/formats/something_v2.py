@@ -8,16 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from teinet.data.lists.formats.base import (
-    Format,
-    Listing,
-    Options,
-    Place,
-    one_a_split,
-    picture_pattern,
-    read_text,
-    split_of,
-)
+from teinet.data.lists.formats import base
+from teinet.data.lists.formats.base import Format, Listing, Options, Place
 from teinet.data.lists.labels import read_class_names
 from teinet.data.lists.rows import Row
 from teinet.errors import AnnotationError
@@ -28,22 +20,18 @@ _VIDEOS = ("20bn-something-something-v2", "videos", "webm", "frames", "rawframes
 def _lists(place: Place) -> dict[Path, str]:
     found = {}
     for name, path in place.files.items():
-        if name.endswith(".json") and (split_of(name) or not place.is_folder):
+        if name.endswith(".json") and (base.split_of(name) or not place.is_folder):
             with path.open("rb") as file:
                 if re.match(rb'\s*\[\s*\{\s*"(id|label|template|placeholders)"', file.read(4096)):
-                    found[path] = split_of(name)
+                    found[path] = base.split_of(name)
     return found
 
 
-def _recognise(place: Place) -> bool:
-    return bool(_lists(place))
-
-
 def _read(place: Place, options: Options) -> Listing:
-    root, pattern = str(place.find_videos(*_VIDEOS)), picture_pattern(options.picture_names)
+    root, pattern = str(place.find_videos(*_VIDEOS)), base.picture_pattern(options.picture_names)
     frames = pattern or _holds_folders(root)
     rows: list[Row] = []
-    for path, split in one_a_split(_lists(place)).items():
+    for path, split in base.one_a_split(_lists(place)).items():
         for number, entry in enumerate(_entries(path), 1):
             clip, label = _clip(entry, split, path, number)
             file = (
@@ -57,13 +45,13 @@ def _read(place: Place, options: Options) -> Listing:
         names = read_class_names(files[0])
     notes = ["lines of its lists are entries of their JSON arrays, counted from 1"]
     return Listing(
-        format=FORMAT.name, source=place.path, rows=rows, class_names=names, notes=notes, submission="numbers"
+        format="something_v2", source=place.path, rows=rows, class_names=names, notes=notes, submission="numbers"
     )
 
 
 def _entries(path: Path) -> list[Any]:
     try:
-        entries = json.loads(read_text(path))
+        entries = json.loads(base.read_text(path))
     except ValueError as error:
         raise AnnotationError(path, f"not a JSON list ({error})", getattr(error, "lineno", None)) from None
     if not isinstance(entries, list):
@@ -90,4 +78,4 @@ def _holds_folders(root: str) -> bool:
         return False
 
 
-FORMAT = Format("something_v2", "Something-Something V2 (webm, JSON)", _recognise, _read)
+SOMETHING_V2 = Format("something_v2", "Something-Something V2 (webm, JSON)", lambda place: bool(_lists(place)), _read)

@@ -8,18 +8,8 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from teinet.data.lists.formats.base import (
-    Format,
-    Listing,
-    Options,
-    Place,
-    first_lines,
-    read_lines,
-    read_text,
-    span,
-    split_of,
-    under,
-)
+from teinet.data.lists.formats import base
+from teinet.data.lists.formats.base import Format, Listing, Options, Place
 from teinet.data.lists.rows import SPLITS, Row
 from teinet.errors import AnnotationError
 
@@ -35,17 +25,16 @@ def _read(place: Place, options: Options) -> Listing:
     path = place.path
     if place.is_folder:
         raise AnnotationError(path, "is a folder; format table wants one csv or .jsonl file")
-    lines = first_lines(path, 1)
-    records = _json_lines(path) if lines and lines[0].lstrip().startswith("{") else _csv(path)
-    clip, file = under(place.videos or path.parent), str(path)
+    records = _json_lines(path) if base.first_line(path).startswith("{") else _csv(path)
+    clip, file = base.under(place.videos or path.parent), str(path)
     rows = [_row(values, path, file, line, clip) for line, values in records]
     if not rows:
         raise AnnotationError(path, "the list holds no clips")
-    return Listing(format=FORMAT.name, source=path, rows=rows, class_names=options.class_names)
+    return Listing(format="table", source=path, rows=rows, class_names=options.class_names)
 
 
 def _csv(path: Path) -> Iterator[Record]:
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
+    reader = csv.reader(io.StringIO(base.read_text(path), newline=""), skipinitialspace=True)
     try:
         names = [name.strip() for name in next(reader, [])]
         if "path" not in names:
@@ -69,7 +58,7 @@ def _csv(path: Path) -> Iterator[Record]:
 
 
 def _json_lines(path: Path) -> Iterator[Record]:
-    for line, text in read_lines(path):
+    for line, text in base.read_lines(path):
         try:
             values = json.loads(text)
         except ValueError as error:
@@ -84,9 +73,9 @@ def _json_lines(path: Path) -> Iterator[Record]:
 def _row(values: dict[str, str], path: Path, file: str, line: int, clip: Callable[[str], str]) -> Row:
     if not values["path"]:
         raise AnnotationError(path, "this line names no path", line)
-    start, end = span(values.get("start"), values.get("end"), path, line)
+    start, end = base.span(values.get("start"), values.get("end"), path, line)
     split = values.get("split", "")
-    if split and (told := split_of(split)):
+    if split and (told := base.split_of(split)):
         split = told
     elif split:
         raise AnnotationError(path, f"split {split!r} is none of {', '.join(SPLITS)}", line)
@@ -95,4 +84,4 @@ def _row(values: dict[str, str], path: Path, file: str, line: int, clip: Callabl
     return Row(clip(values["path"]), label, split, start, end, name, file, line, columns)
 
 
-FORMAT = Format("table", "a csv or JSON Lines with named columns", _recognise, _read)
+TABLE = Format("table", "a csv or JSON Lines with named columns", _recognise, _read)

@@ -40,7 +40,7 @@ def _read(place: Place, options: Options) -> Listing:
     names = options.class_names
     if names is None and "classind.txt" in place.files:
         names = read_class_names(place.files["classind.txt"])
-    return Listing(format=FORMAT.name, source=place.path, rows=rows, class_names=names)
+    return Listing(format="ucf101", source=place.path, rows=rows, class_names=names)
 
 
-FORMAT = Format("ucf101", "UCF101 (avi, three divisions)", _recognise, _read)
+UCF101 = Format("ucf101", "UCF101 (avi, three divisions)", _recognise, _read)

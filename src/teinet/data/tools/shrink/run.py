@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from teinet.data.lists.formats import Listing
-from teinet.data.lists.presence import absent
+from teinet.data.lists.rows import absent
 from teinet.data.lists.write_list import refuse_unwritable
 from teinet.data.tools.checking import stamp
 from teinet.data.tools.shrink.journal import Entry, Journal

@@ -1,4 +1,4 @@
-"""What the lists of TSN's family, MMAction2 and SlowFast share: a path, then numbers; class names in a file beside."""
+"""Lists of TSN's family, MMAction2 and SlowFast: a path, then numbers a line; class names in a file next to them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from teinet.data.lists.formats.base import (
-    Format,
-    Listing,
-    Options,
-    Place,
-    first_lines,
-    numbered_label,
-    numbers_as_names,
-    picture_pattern,
-    read_lines,
-    split_of,
-    under,
-)
+from teinet.data.lists.formats import base
+from teinet.data.lists.formats.base import Format, Listing, Options, Place
 from teinet.data.lists.labels import read_class_names
 from teinet.data.lists.rows import Row
 from teinet.errors import AnnotationError
@@ -53,12 +42,12 @@ class NumberedList:
 
     def _files(self, place: Place) -> dict[Path, str]:
         """The files of this kind, each with its split; of a folder's those whose names tell it."""
-        found = {p: split_of(n) for n, p in place.files.items() if n.endswith(self.suffixes) and n not in _NAMES}
+        found = {p: base.split_of(n) for n, p in place.files.items() if n.endswith(self.suffixes) and n not in _NAMES}
         return {p: split for p, split in found.items() if (split or not place.is_folder) and self._fits(p)}
 
     def _fits(self, path: Path) -> bool:
-        lines = first_lines(path, 1)  # a bad line further down is to be named, and the list not to be passed over
-        return bool(lines) and self.line.fullmatch(lines[0].strip()) is not None
+        # A bad line further down is to be named, and the list not to be passed over.
+        return self.line.fullmatch(base.first_line(path)) is not None
 
     def _read(self, place: Place, options: Options) -> Listing:
         names, notes = options.class_names, []
@@ -70,21 +59,21 @@ class NumberedList:
             rows += self._rows(path, split, names, str(place.videos or place.folder), options)
         numbered = names is None
         if numbered:
-            names = numbers_as_names(rows)
+            names = base.numbers_as_names(rows)
             notes.append("classes have numbers and no names; name them with data.labels FILE")
         return Listing(
             format=self.name, source=place.path, rows=rows, class_names=names, notes=notes, numbered=numbered
         )
 
     def _rows(self, path: Path, split: str, names: list[str] | None, root: str, options: Options) -> list[Row]:
-        pattern = picture_pattern(options.picture_names) if self.pictures else None
+        pattern = base.picture_pattern(options.picture_names) if self.pictures else None
         rows = []
-        clip_of, file = under(root), str(path)
-        for line, text in read_lines(path):
+        clip_of, file = base.under(root), str(path)
+        for line, text in base.read_lines(path):
             match = self.line.fullmatch(text)
             if match is None:
                 raise AnnotationError(path, f"expected {self.expected}, found {text[:60]!r}", line)
-            clip, label = clip_of(match["path"]), numbered_label(match["label"], names, path, line)
+            clip, label = clip_of(match["path"]), base.numbered_label(match["label"], names, path, line)
             name = clip.rpartition(os.sep)[2]
             if not self.pictures:
                 name = name.rpartition(".")[0] or name
@@ -96,3 +85,30 @@ class NumberedList:
 def _names_beside(folder: Path) -> Path | None:
     files = {p.name.lower(): p for p in sorted(folder.iterdir()) if p.is_file()}
     return next((p for name, p in files.items() if name in _NAMES or name.startswith("label_map")), None)
+
+
+# The folder's name may hold spaces. The number of frames is not believed: the images are counted where they lie.
+TSN = NumberedList(
+    name="tsn",
+    title="TSN's and TSM's lists, MMAction2's of frames (folder frames label)",
+    line=re.compile(r"(?P<path>.+?)[ \t]+\d+[ \t]+(?P<label>\d+)"),
+    expected="`folder frames label`",
+    suffixes=(".txt", ".lst"),
+    pictures=True,
+).format()
+MMACTION = NumberedList(
+    name="mmaction",
+    title="MMAction2's lists of videos (file label)",
+    # The path's last word is no number: that would be TSN's count of frames.
+    line=re.compile(r"(?P<path>(?:.*[ \t])?\S*[^\s\d]\S*)[ \t]+(?P<label>\d+)"),
+    expected="`file label`",
+    suffixes=(".txt", ".lst"),
+).format()
+SLOWFAST = NumberedList(
+    name="slowfast",
+    title="SlowFast's and PyTorchVideo's csv (path label)",
+    # A space or a comma parts them, and no first line names columns.
+    line=re.compile(r'"?(?P<path>(?:[^"]*[ ,\t])?[^\s,"]*[^\s,\d"][^\s,"]*)"?[ ,\t]+(?P<label>\d+)'),
+    expected="`path label` or `path,label`",
+    suffixes=(".csv",),
+).format()
