@@ -17,8 +17,8 @@ import torch
 from torch import nn
 from torch.profiler import profile
 
-from teinet.benchmark.throughput import Spread
 from teinet.cli.memory import keep_freed_memory
+from teinet.evaluation.speed import Spread
 from teinet.models.factory import create_model
 from teinet.models.insertion import temporal_modules
 from teinet.utils.machine import machine, machine_name

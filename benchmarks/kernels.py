@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from teinet.benchmark.throughput import Spread
 from teinet.cli.memory import keep_freed_memory
+from teinet.evaluation.speed import Spread
 from teinet.kernels import available_forms, temporal_conv, use_form
 from teinet.utils.machine import machine, machine_name
 

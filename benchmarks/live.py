@@ -27,13 +27,13 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from teinet.benchmark.throughput import Spread
 from teinet.cli.memory import keep_freed_memory
 from teinet.data.motion_pairs import MotionPairs, draw_clip
 from teinet.data.transforms import Preprocessing
 from teinet.data.video.reader import VideoReader
 from teinet.detection import timeline
 from teinet.detection.rows import Rows, Taken, rows_of
+from teinet.evaluation.speed import Spread
 from teinet.models import create_model
 from teinet.recognition import Recognizer
 from teinet.recognition.stream import Stream

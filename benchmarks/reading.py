@@ -26,11 +26,11 @@ import av
 import numpy as np
 import torch
 
-from teinet.benchmark.throughput import Spread
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video import index_cache
 from teinet.data.video.reader import VideoReader, is_video
+from teinet.evaluation.speed import Spread
 from teinet.utils.machine import machine, machine_name
 
 RESULTS = Path(__file__).parent / "results"

@@ -24,7 +24,6 @@ MAY = {
     "detection": {"models", "data", "recognition"},
     "training": {"models", "data", "evaluation"},  # validation is the test of `evaluation`
     "report": {"models", "data", "training", "evaluation", "recognition"},  # it reads what runs and tests left
-    "benchmark": {"kernels", "models", "data", "training", "evaluation", "recognition"},  # what they do, timed
     "demo": {"kernels", "layers", "models", "data", "training", "evaluation", "recognition"},
     "pages": {"data", "evaluation", "recognition", "detection", "training", "report", "demo"},  # what they show
 }

@@ -33,13 +33,11 @@ SMALL = Feeding(workers=4, devices=1, cores=8, short_side=240, used=256)
         ),
         (
             replace(SMALL, workers=8),
-            "8 cores at work already; what helps is a faster disk or more cores (teinet bench data says where the time "
-            "goes)",
+            "8 cores at work already; what helps is a faster disk or more cores",
         ),
         (
             replace(SMALL, workers=1, cores=1, pictures=True, short_side=None),
-            "1 core at work already; what helps is a fast local disk for so many small files (teinet bench data says "
-            "where the time goes)",
+            "1 core at work already; what helps is a fast local disk for so many small files",
         ),
     ],
 )

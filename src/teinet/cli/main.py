@@ -28,7 +28,7 @@ COMMANDS = {
     "recipes": "list the recipes that repeat the paper's tables",
     "info": "versions, devices, FFmpeg and kernels on this machine, for bug reports",
     "convert": "other projects' weights into ours",
-    "bench": "what networks cost beside each other, and the loader's throughput",
+    "benchmark": "what networks cost on this machine, next to the paper's Table 2",
 }
 
 _EPILOG = """\

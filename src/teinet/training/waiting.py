@@ -68,7 +68,7 @@ def advice(share: float, feeding: Feeding) -> str:
         remedies.append(f"shrink the {things} once (teinet data shrink; {sizes})")
     if not remedies:
         other = "a fast local disk for so many small files" if f.pictures else "a faster disk or more cores"
-        remedies.append(f"what helps is {other} (teinet bench data says where the time goes)")
+        remedies.append(f"what helps is {other}")
     busy = "" if idle else f"{cores} at work already; "
     note = " (the first epoch also counts the frames of each file, the next ones wait less)" if f.counting else ""
     return f"waiting for clips took {100 * share:.0f} % of this epoch{note}: {busy}{', or '.join(remedies)}"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -69,10 +68,6 @@ class Contender:
     def name(self) -> str:
         """What a table calls the network."""
         return f"{self.network}_{self.backbone}" if self.backbone else self.network
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
     def plain_form(self) -> Contender:
         """The same network as it is trained."""
@@ -153,7 +148,7 @@ class _Peer(nn.Module):
 def _foreign(contender: Contender) -> VideoClassifier:
     import timm
 
-    module = {"tsm-authors": _AuthorsShift, "teinet-textbook": _TextbookTEI}[contender.network]
+    module = {"tsm-authors": AuthorsShift, "teinet-textbook": TextbookTEI}[contender.network]
     cnn = timm.create_model(contender.backbone, num_classes=CLASSES)
     insert_temporal(cnn, module, num_frames=contender.num_frames)
     model = VideoClassifier(_Contiguous(cnn), num_frames=contender.num_frames)
@@ -172,7 +167,7 @@ class _Contiguous(nn.Module):
         return self.cnn(x.contiguous())
 
 
-class _AuthorsShift(nn.Module):
+class AuthorsShift(nn.Module):
     """TSM as its authors' code does it: into a tensor of zeros, three parts are copied."""
 
     def __init__(self, channels: int, *, num_frames: int):
@@ -188,7 +183,7 @@ class _AuthorsShift(nn.Module):
         return out.view(x.shape)
 
 
-class _TextbookTEI(nn.Module):
+class TextbookTEI(nn.Module):
     """TEI written down as the equations stand: 5-D products for the gate, a 1-D convolution over permuted time."""
 
     def __init__(self, channels: int, *, num_frames: int):

@@ -1,1 +1,0 @@
-"""What things cost: speed on this machine, measured so that anyone can repeat it."""

@@ -1,0 +1,175 @@
+"""What networks cost on this machine, timed in turns in one process, next to the paper's Table 2."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import torch
+
+from teinet.models.classifier import VideoClassifier
+from teinet.models.cost import multiply_adds, parameters
+
+
+class Spread(NamedTuple):
+    """The same measurement, made several times."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Return median, lowest and highest."""
+        return cls(median(values), min(values), max(values))
+
+
+class Published(NamedTuple):
+    """Milliseconds of one clip, and clips a second in batches of 16, on a Tesla P100."""
+
+    latency: float
+    throughput: float
+
+
+# A network with ResNet-50 and its frames; TEINet, arXiv 1911.09435, Table 2. It has no TSN of 16 frames.
+TABLE_2 = {
+    ("tsn_resnet50", 8): Published(15.5, 81.5),
+    ("tsm_resnet50", 8): Published(17.4, 77.4),
+    ("tsm_resnet50", 16): Published(29.0, 39.5),
+    ("tim_resnet50", 8): Published(20.1, 61.6),
+    ("tim_resnet50", 16): Published(34.9, 31.4),
+    ("teinet_resnet50", 8): Published(36.5, 46.9),
+    ("teinet_resnet50", 16): Published(49.5, 24.2),
+}
+
+
+@dataclass(kw_only=True)
+class Speed:
+    """One network and what it costs.
+
+    Args:
+        name: what a table calls it.
+        model: as it is run: in evaluation mode, on its device, optimized or not.
+        size: (height, width) of its frames, pixels.
+        parameters, macs: of the network as it was trained; macs are the multiply-adds of one clip.
+        seconds: of one pass, one for each round, by the clips in the batch.
+        peak_mb: the most memory that a pass takes beyond what was in use before it, by the clips in the batch; nan
+            where nothing counts it.
+    """
+
+    name: str
+    model: VideoClassifier
+    size: tuple[int, int]
+    parameters: int
+    macs: int
+    seconds: dict[int, list[float]] = field(default_factory=dict)
+    peak_mb: dict[int, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, model: VideoClassifier, size: tuple[int, int]) -> Speed:
+        """Count a network that is not optimized yet."""
+        return cls(name=name, model=model, size=size, parameters=parameters(model), macs=multiply_adds(model, size))
+
+    def latency(self) -> Spread:
+        """Return the milliseconds of one clip."""
+        return Spread.of([1e3 * seconds for seconds in self.seconds[1]])
+
+    def throughput(self, batch_size: int) -> Spread:
+        """Return the clips a second in batches."""
+        return Spread.of([batch_size / seconds for seconds in self.seconds[batch_size]])
+
+    @property
+    def published(self) -> Published | None:
+        """The row of Table 2, which is of bidirectional networks at 224 pixels."""
+        config = self.model.config or {}
+        if config.get("causal") or self.size != (224, 224):
+            return None
+        return TABLE_2.get((str(config.get("name")), self.model.num_frames))
+
+    def to_dict(self, batch_size: int) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        peaks = {clips: None if peak != peak else round(peak, 1) for clips, peak in self.peak_mb.items()}
+        return {
+            "name": self.name,
+            "num_frames": self.model.num_frames,
+            "size": list(self.size),
+            "parameters": self.parameters,
+            "macs": self.macs,
+            "latency_ms": self.latency()._asdict(),
+            "clips_per_second": self.throughput(batch_size)._asdict(),
+            "peak_mb": {"latency": peaks[1], "throughput": peaks[batch_size]},
+            "paper": None if self.published is None else self.published._asdict(),
+        }
+
+
+@torch.inference_mode()
+def measure_speed(
+    networks: Sequence[Speed], *, batch_size: int = 16, rounds: int = 5, say: Callable[[str], None] = lambda text: None
+) -> None:
+    """Time each network once in each round, there and back, so that what else the machine does affects all alike.
+
+    Args:
+        networks: take the seconds and the memory.
+        batch_size: clips of a pass for the throughput; one clip is timed too.
+        rounds: at least 1; a pass before them does not count.
+        say: is told what is going on.
+    """
+    for turn in range(rounds + 1):
+        for network in networks if turn % 2 else networks[::-1]:
+            for clips in sorted({1, batch_size}):
+                say(f"{f'round {turn} of {rounds}' if turn else 'warming up'}: {network.name}, batch of {clips}")
+                seconds, peak = _pass(network, clips)
+                if turn:
+                    network.seconds.setdefault(clips, []).append(seconds)
+                    network.peak_mb.setdefault(clips, peak)
+
+
+def _pass(network: Speed, clips: int) -> tuple[float, float]:
+    """Return the seconds of one pass over clips of noise, and the megabytes that it takes at most."""
+    device = next(network.model.parameters()).device
+    shape = (clips, network.model.num_frames, 3, *network.size)
+    batch = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).to(device)
+    before = begin_peak(device)
+    _wait(device)
+    began = time.perf_counter()
+    network.model(batch)
+    _wait(device)
+    seconds = time.perf_counter() - began
+    return seconds, peak_mb(device) - before
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def begin_peak(device: torch.device) -> float:
+    """Reset the peak; returns the megabytes in use, nan where nothing counts them."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device) / 1e6
+    try:
+        ctypes.CDLL(None).malloc_trim(0)  # the peak begins at what is truly in use
+        Path("/proc/self/clear_refs").write_text("5")
+    except (OSError, AttributeError):
+        return float("nan")
+    return _status("VmRSS")
+
+
+def peak_mb(device: torch.device) -> float:
+    """Return the most megabytes that were in use since `begin_peak`; nan where nothing counts them."""
+    return torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else _status("VmHWM")
+
+
+def _status(name: str) -> float:
+    """Return a line of the process's status in MB; nan where there is none."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return float("nan")
+    return next((float(line.split()[1]) / 1e3 for line in lines if line.startswith(f"{name}:")), float("nan"))
