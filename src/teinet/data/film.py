@@ -7,20 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
-import av
 import numpy as np
-from av.video.reformatter import Colorspace
 from PIL import Image
 
 from teinet.data.lists.rows import Row
 from teinet.data.video.reader import VideoReader
+from teinet.data.video.writer import VideoWriter
 from teinet.errors import VideoError
-from teinet.utils.files import replacing
 
 _AT_ONCE = 32  # pictures in memory
-_SMPTE170M, _LIMITED = 6, 1  # codes of H.273: what players assume for small pictures, said aloud in the file
 
 Size = tuple[int, int]  # width, height
 
@@ -120,44 +116,30 @@ def fitted(picture: np.ndarray, size: Size) -> np.ndarray:
 class Film:
     """A video file under way: frame n is shown at n / rate seconds; `frames` counts those written."""
 
-    def __init__(self, out: av.container.OutputContainer, stream: av.VideoStream, rate: Fraction):
-        self._out, self._stream, self._apart = out, stream, 1 / rate
-        self.frames = 0
+    def __init__(self, writer: VideoWriter):
+        self._writer = writer
+
+    @property
+    def frames(self) -> int:
+        return self._writer.num_frames
 
     def add(self, picture: np.ndarray, times: int = 1) -> None:
         """Write a picture (H, W, 3) uint8 RGB, or hold it for some frames."""
         for _ in range(times):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601)
-            frame.pts, frame.time_base = self.frames, self._apart
-            self._out.mux(self._stream.encode(frame))
-            self.frames += 1
+            self._writer.write(picture)
 
 
 @contextmanager
-def open_film(path: str | os.PathLike, size: Size, rate: Fraction, *, quality: int = 18) -> Iterator[Film]:
+def open_film(path: str | os.PathLike, rate: Fraction, *, quality: int = 18) -> Iterator[Film]:
     """Give a film to add pictures to; the .mp4 stands there, whole, when the block ends well, and not at all otherwise.
-
-    The same pictures give the same bytes: h264 on one thread, without B-frames, a keyframe at least each second.
 
     Args:
         path: the file; its folder exists.
-        size: width and height of its pictures, even.
         rate: frames a second.
         quality: x264's rate factor, 0 (best) to 51.
 
     Raises:
         OSError: the file cannot be written.
     """
-    options = {"preset": "veryfast", "crf": str(quality), "g": str(max(1, round(rate))), "bf": "0", "threads": "1"}
-    with replacing(path) as part:
-        with av.open(f"file:{Path(part).absolute()}", "w", format="mp4") as out:
-            stream = out.add_stream("libx264", rate=rate, options=options)
-            stream.width, stream.height = size
-            stream.pix_fmt = "yuv420p"
-            context = stream.codec_context
-            context.thread_count = 1
-            context.colorspace = context.color_primaries = context.color_trc = _SMPTE170M
-            context.color_range = _LIMITED
-            yield Film(out, stream, rate)
-            out.mux(stream.encode())
+    with VideoWriter(path, rate, quality=quality) as writer:
+        yield Film(writer)

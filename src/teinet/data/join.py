@@ -214,7 +214,7 @@ def _write(
         segments: list[tuple[Row, float, float]] = []
         broken: int | None = None
         try:
-            with open_film(path, done.size, done.rate, quality=quality) as film:
+            with open_film(path, done.rate, quality=quality) as film:
                 last = None
                 for number, (clip, pause) in enumerate(zip(clips, pauses)):
                     if stop.is_set():

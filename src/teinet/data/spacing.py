@@ -21,7 +21,7 @@ def typical_spacing(clips: ClipList, sampling: Sampling) -> float | None:
     """
     chosen = np.unique(np.linspace(0, len(clips) - 1, min(_ASKED, len(clips))).astype(int)) if len(clips) else []
     found = []
-    for row in chosen:
+    for row in map(int, chosen):
         path, (start, end) = clips.paths[row], clips.span(row)
         try:
             reader = VideoReader(path)

@@ -154,10 +154,15 @@ def check_frames(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 
 def _read(
-    path: str | PathLike, sampling: Sampling, views: Views, start: float | None, end: float | None, threads: int | str
+    path: str | PathLike,
+    sampling: Sampling,
+    views: Views,
+    start: float | None,
+    end: float | None,
+    threads: int | Literal["auto"],
 ) -> tuple[Frames, np.ndarray]:
     """The distinct frames that the views need, and where `(clips, T)` each clip finds its own among them."""
-    where = None
+    where = np.empty(0, np.int64)
 
     def choose(n: int) -> np.ndarray:  # called again when decoding finds another number of frames than promised
         nonlocal where

@@ -11,9 +11,8 @@ import pytest
 from PIL import Image
 
 from teinet.data.lists.formats import read_listing
-from teinet.data.tools.shrink.run import shrink
-from teinet.data.tools.shrink.settings import Shrinking
-from teinet.data.tools.shrink.video import shrink_video
+from teinet.data.tools.shrinking import shrink
+from teinet.data.tools.small_copy import Shrinking, shrink_video
 from teinet.data.video.image_folder import image_names
 from teinet.data.video.index import frame_index
 from teinet.data.video.reader import VideoReader
@@ -121,14 +120,14 @@ def smooth(ffmpeg, tmp_path_factory) -> dict[str, Path]:
 )
 def test_the_pictures_are_the_originals_resized(name, size, smooth, truth, tmp_path):
     width, height = size
-    whole = frame_index(str(smooth[name]))
-    originals = truth(smooth[name], whole.height, whole.width)
+    whole = VideoReader(smooth[name]).size
+    originals = truth(smooth[name], whole[1], whole[0])
     expected = np.stack([np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BICUBIC)) for f in originals])
     for quality, least, cast in ((23, 33, 3), (2, 36, 2)):
         copy = tmp_path / f"{quality}.mp4"
         shrunk(smooth[name], copy, Shrinking(short_side=64, quality=quality))
-        index = frame_index(str(copy))
-        assert (index.width, index.height, index.rotation) == (width, height, 0)
+        video = VideoReader(copy)
+        assert (video.size, video.rotation) == ((width, height), 0)
         found = truth(copy, height, width)
         assert found.shape == expected.shape
         assert psnr(found, expected) > least
@@ -197,13 +196,13 @@ def test_folders_of_pictures_become_smaller_pictures_of_the_same_names(folders, 
 def test_a_disk_that_fills_up_in_the_middle_of_a_video_is_not_the_videos_fault(clips, tmp_path, monkeypatch):
     from contextlib import contextmanager
 
-    from teinet.data.tools.shrink import video
+    from teinet.data.video import writer
 
     @contextmanager
     def onto_a_full_disk(path):
         yield Path("/dev/full")
 
-    monkeypatch.setattr(video, "replacing", onto_a_full_disk)
+    monkeypatch.setattr(writer, "replacing", onto_a_full_disk)
     with pytest.raises(OSError, match="No space left"):
         shrunk(clips / "resting" / "0.mp4", tmp_path / "copy.mp4")
 

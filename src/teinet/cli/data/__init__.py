@@ -17,7 +17,7 @@ from teinet.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from teinet.data.tools.checking import Checked
-    from teinet.data.tools.shrink.lists import Report
+    from teinet.data.tools.shrinking import Shrunk
 
 _BAD_SHOWN, _LEFT_OUT_SHOWN = 40, 20
 _PATH = "a folder of class folders, or a list of clips"
@@ -169,8 +169,8 @@ def _shrink(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from teinet.data.lists.splits import read_config
-    from teinet.data.tools.shrink.run import shrink
-    from teinet.data.tools.shrink.settings import Shrinking
+    from teinet.data.tools.shrinking import shrink
+    from teinet.data.tools.small_copy import Shrinking
 
     report = shrink(
         read_config(data_config(args, args.path)),
@@ -188,10 +188,10 @@ def _shrink(args: argparse.Namespace) -> int:
     return int(bool(report.unreadable))
 
 
-def _print_shrunk(report: Report) -> None:
+def _print_shrunk(report: Shrunk) -> None:
     from rich.console import Console
 
-    from teinet.data.tools.shrink.lists import UNREADABLE
+    from teinet.data.tools.shrinking import UNREADABLE
     from teinet.utils.text import file_size, printable
 
     console = Console(highlight=False, soft_wrap=True)

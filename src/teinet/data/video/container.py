@@ -7,10 +7,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import av
 import av.logging
+from av.container import InputContainer
+from av.error import EOFError as EndOfFile
+from av.error import FFmpegError, InvalidDataError
+from av.stream import Disposition
 
 from teinet.errors import VideoError
 
@@ -22,11 +26,11 @@ av.logging.set_libav_level(av.logging.PANIC)
 
 # Metadata need not be UTF-8; from 19 on PyAV knows that by itself.
 _FROM_ZERO = ("matroska",)  # its stated length reaches from second 0, wherever the first frame lies
-_LENIENT = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
+_LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 @contextmanager
-def open_video(path: str, threads: int | str = 1) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+def open_video(path: str, threads: int | Literal["auto"] = 1) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """Open a file and its best video stream; closed on leaving, so nothing crosses a fork.
 
     Raises: VideoError, also for FFmpeg's errors inside the `with` block.
@@ -35,14 +39,14 @@ def open_video(path: str, threads: int | str = 1) -> Iterator[tuple[av.container
     try:
         # "file:" keeps a colon in a name from being taken for a protocol
         container = av.open(f"file:{os.path.abspath(path)}", **_LENIENT)
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (FFmpegError, OSError, ValueError) as error:
         raise VideoError(path, _why_not_opened(path, error)) from None
     try:
         stream = _video_stream(path, container)
         stream.codec_context.thread_count = 0 if threads == "auto" else int(threads)
         stream.thread_type = "AUTO" if threads == "auto" or int(threads) > 1 else "NONE"
         yield container, stream
-    except av.FFmpegError as error:
+    except FFmpegError as error:
         raise VideoError(path, f"cannot be read ({_text(error)})") from None
     finally:
         container.close()
@@ -66,12 +70,12 @@ def check_file(path: str) -> None:
         raise VideoError(path, f"cannot be opened ({error.strerror or error})") from None
 
 
-def begin(container: av.container.InputContainer) -> float:
+def begin(container: InputContainer) -> float:
     """The timestamp at which a file begins, seconds."""
     return (container.start_time or 0) / av.time_base
 
 
-def stated_length(container: av.container.InputContainer, stream: av.VideoStream) -> float | None:
+def stated_length(container: InputContainer, stream: av.VideoStream) -> float | None:
     """Seconds from its beginning after which a file says its video ends; None where it says nothing.
 
     Sound may last longer than the video, and a file may state more than it shows: the least that it states counts.
@@ -88,9 +92,9 @@ def stated_length(container: av.container.InputContainer, stream: av.VideoStream
     return min(stated, default=None)
 
 
-def _video_stream(path: str, container: av.container.InputContainer) -> av.VideoStream:
+def _video_stream(path: str, container: InputContainer) -> av.VideoStream:
     # A cover picture in a music file is a "video stream" too, marked as attached.
-    streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     streams = [s for s in streams if s.codec_context is not None]
     if not streams:
         if container.streams.audio:
@@ -99,7 +103,7 @@ def _video_stream(path: str, container: av.container.InputContainer) -> av.Video
             raise VideoError(path, "cut off before its first frame")
         raise VideoError(path, "has no video stream that can be decoded")
     best = container.streams.best("video")
-    return best if best in streams else streams[0]
+    return best if isinstance(best, av.VideoStream) and best in streams else streams[0]
 
 
 def _why_not_opened(path: str, error: Exception) -> str:
@@ -111,7 +115,7 @@ def _why_not_opened(path: str, error: Exception) -> str:
         return "cut off, or its recording was never finished: the index (moov) that stands at its end is missing"
     if ends_too_early(path):
         return "cut off: its end is missing, and with it what is needed to read the rest"
-    if isinstance(error, av.error.InvalidDataError | av.error.EOFError | ValueError):
+    if isinstance(error, InvalidDataError | EndOfFile | ValueError):
         return "not a video that FFmpeg can read, or its beginning is damaged"
     return f"cannot be opened ({_text(error)})"
 

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.error import EOFError as EndOfFile
+from av.error import ExitError, FFmpegError
 
 from teinet.data.video.container import stated_length
 from teinet.data.video.pixels import Converter, is_transposed
@@ -92,7 +95,7 @@ class FrameStream:
 
     def __init__(
         self,
-        container: av.container.InputContainer,
+        container: InputContainer,
         stream: av.VideoStream,
         clock: RecordedClock | LiveClock,
         *,
@@ -131,7 +134,7 @@ def _converted(convert: Converter, raw: av.VideoFrame) -> Callable[[], np.ndarra
 
 
 def decode(
-    container: av.container.InputContainer,
+    container: InputContainer,
     stream: av.VideoStream,
     broken: Callable[[], object] = lambda: None,
 ) -> Iterator[av.VideoFrame]:
@@ -142,10 +145,10 @@ def decode(
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
-        except av.FFmpegError as error:
-            if isinstance(error, av.error.ExitError | TimeoutError):
+        except FFmpegError as error:
+            if isinstance(error, ExitError | TimeoutError):
                 raise
-            if not isinstance(error, av.error.EOFError):
+            if not isinstance(error, EndOfFile):
                 broken()
             continue
         yield from frames

@@ -71,7 +71,7 @@ def read_images(path: str, names: Sequence[str], size: tuple[int, int]) -> np.nd
     data = np.empty((len(names), size[1], size[0], 3), np.uint8)
     for out, name in zip(data, names):
         image = read_image(path, name)
-        out[...] = image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
+        out[...] = np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BICUBIC))
     return data
 
 

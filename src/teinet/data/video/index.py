@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 
 import av
 import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
 
 from teinet.data.video import index_cache
 from teinet.data.video.container import begin, check_file, ends_too_early, open_video
@@ -142,16 +144,14 @@ def _build(path: str) -> FrameIndex:
     return FrameIndex(times, pts, keys, step, _frame_rate(times, rate), width, height, turn, codec)
 
 
-def _read_packets(
-    container: av.container.InputContainer, stream: av.VideoStream
-) -> tuple[_Packets, av.VideoFrame | None]:
+def _read_packets(container: InputContainer, stream: av.VideoStream) -> tuple[_Packets, av.VideoFrame | None]:
     """Note each packet; decode the first frame alone."""
     packets, first = _Packets(), None
     demuxed = container.demux(stream)
     while True:
         try:
             packet = next(demuxed, None)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             packets.error = str(error.strerror)
             packet = None
         if packet is not None and packet.size > 0:
@@ -159,7 +159,7 @@ def _read_packets(
         if first is None:
             try:
                 frames = stream.decode(packet)
-            except av.FFmpegError:
+            except FFmpegError:
                 frames = []
             first = frames[0] if frames else None
         if packet is None:

@@ -6,6 +6,7 @@ Pixels that are not square stay as they are stored, interlaced frames too.
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import av
 import av.filter
@@ -27,7 +28,7 @@ class Converter:
         """Write the image into `out`, (H, W, 3) uint8, and return it."""
         matrix = display_matrix(frame)
         height, width = (self.width, self.height) if matrix[0] == 0 else (self.height, self.width)
-        plane = self._rgb(frame, width, height).planes[0]
+        plane: Any = self._rgb(frame, width, height).planes[0]  # a buffer
         rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : 3 * width]
         out[...] = upright(matrix, rows.reshape(height, width, 3))
         return out
@@ -42,7 +43,9 @@ class Converter:
             self._graphs[kind] = _scaler(frame, width, height)
         graph = self._graphs[kind]
         graph.push(frame)
-        return graph.pull()
+        scaled = graph.pull()
+        assert isinstance(scaled, av.VideoFrame)
+        return scaled
 
 
 def _scaler(frame: av.VideoFrame, width: int, height: int) -> av.filter.Graph:
@@ -62,8 +65,9 @@ def _scaler(frame: av.VideoFrame, width: int, height: int) -> av.filter.Graph:
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     """Return a, b, c, d of x' = a x + c y, y' = b x + d y, reduced to quarter turns and flips."""
+    found: Any = frame.side_data
     try:
-        data = frame.side_data.get(SideData.DISPLAYMATRIX)
+        data = found.get(SideData.DISPLAYMATRIX)
     except (KeyError, AttributeError):
         data = None
     if data is None:

@@ -85,7 +85,8 @@ class VideoReader:
         self.path = self.source.address if self.source.kind == "file" else self.source.name
         self.is_live = self.source.kind != "file"
         self.is_image_folder = not self.is_live and image_folder.is_folder(self.path)
-        self._threads, self._patience, self._gap, self._guess_times = threads, patience, gap, guess_times
+        self._threads: int | Literal["auto"] = threads
+        self._patience, self._gap, self._guess_times = patience, gap, guess_times
         self._start = time.monotonic() if start is None else start
         self._known: FrameIndex | None = None
         self._pass: FrameStream | None = None

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import av
+from av.container import InputContainer
+from av.error import ExitError, FFmpegError
 
 from teinet.data.video.container import open_video
 from teinet.errors import ConfigError, VideoError
@@ -69,7 +71,7 @@ class Source:
     @contextmanager
     def open(
         self, patience: float = _PATIENCE, threads: int | Literal["auto"] = "auto"
-    ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    ) -> Iterator[tuple[InputContainer, av.VideoStream]]:
         """Open it; closed on leaving.
 
         Args:
@@ -88,7 +90,7 @@ class Source:
         )
         try:
             container = av.open(address, **options)
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except (FFmpegError, OSError, ValueError) as error:
             raise VideoError(self.name, f"cannot be opened ({self._text(error, patience)})") from None
         try:
             if not container.streams.video:
@@ -96,13 +98,13 @@ class Source:
             stream = container.streams.best("video") or container.streams.video[0]
             stream.thread_type = "SLICE"  # whole frames in parallel would each wait for the next
             yield container, stream
-        except (av.FFmpegError, OSError) as error:
+        except (FFmpegError, OSError) as error:
             raise VideoError(self.name, f"broke off ({self._text(error, patience)})") from None
         finally:
             container.close()
 
     def _text(self, error: Exception, patience: float) -> str:
-        if isinstance(error, av.error.ExitError):  # PyAV's own time limit
+        if isinstance(error, ExitError):  # PyAV's own time limit
             return f"no answer for {patience:g} s"
         text = str(getattr(error, "strerror", None) or error).splitlines()[0]
         return hidden(text.replace(self.address, without_secrets(self.address)))

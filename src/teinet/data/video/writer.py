@@ -1,26 +1,175 @@
-"""Writing frames as a small .mp4 that can be turned round without loss.
+"""Writing frames as an .mp4 file: `VideoWriter`, and small files that can be reversed without loss.
 
-Every picture is coded by itself (h264, intra only, one constant quantiser, one thread), so a packet decodes to the same
-picture wherever it stands in the file. `write_reversed` copies the packets of a file in the opposite order.
+`write_video` codes every frame by itself (h264, intra only, one constant quantizer), so a packet decodes to the same
+image wherever it stands in the file. `write_reversed` copies the packets of such a file in the opposite order.
 """
 
 from __future__ import annotations
 
-import io
+import errno
 import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import av
 import numpy as np
+from av.error import FFmpegError
 from av.video.reformatter import Colorspace
 
 from teinet.errors import VideoError
 from teinet.utils.files import replacing
 
-_SMPTE170M, _LIMITED = 6, 1  # codes of H.273: what players assume for small pictures, said aloud in the file
+# Codes of H.273: what players assume of small videos, said aloud in the file, so that also readers that ignore what a
+# file says of its colors get them right.
+_SMPTE170M, _LIMITED = 6, 1
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT}
 
 
-def write_video(path: str | os.PathLike, frames: np.ndarray, frame_rate: int, *, quantiser: int = 26) -> Path:
+class VideoWriter:
+    """Write frames to an .mp4 file as h264; it stands there, whole, when the block ends well, and not at all otherwise.
+
+        with VideoWriter("clip.mp4", frame_rate=25) as writer:
+            for image in images:
+                writer.write(image)
+
+    The same frames give the same bytes: one thread, and no B-frames, so that any reader finds each frame.
+
+    Args:
+        path: the file; its folder exists.
+        frame_rate: frames a second.
+        quality: x264's constant rate factor, 0 (lossless) to 51; None leaves it to `options`.
+        keyframe_interval: frames from one that can be decoded alone to the next; None takes a second.
+        time_base: seconds of a tick, in which `write` may say when frames are shown; None takes a frame's.
+        pixel_shape: width of a pixel by its height; None says nothing.
+        faststart: put the index first, for readers that begin before they have all.
+        options: of x264, as FFmpeg names them.
+
+    Raises:
+        OSError: the file cannot be written, or the disk is full.
+        VideoError: h264 cannot hold the frames.
+        ValueError: no frame was written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        frame_rate: float | Fraction,
+        *,
+        quality: int | None = 23,
+        keyframe_interval: int | None = None,
+        time_base: Fraction | None = None,
+        pixel_shape: Fraction | None = None,
+        faststart: bool = False,
+        options: Mapping[str, str] | None = None,
+    ):
+        self.path, self.num_frames = Path(path), 0
+        self._rate = Fraction(frame_rate).limit_denominator(1001)
+        self._time_base = time_base or 1 / self._rate
+        self._pixel_shape, self._faststart = pixel_shape, faststart
+        interval = max(1, round(self._rate)) if keyframe_interval is None else keyframe_interval
+        self._options = {"preset": "veryfast", "g": str(interval), "bf": "0", "threads": "1"}
+        if quality is not None:
+            self._options["crf"] = str(quality)
+        self._options.update(options or {})
+        self._durations: deque[int] = deque()
+        self._stream: av.VideoStream | None = None
+        self._session: AbstractContextManager[None] | None = None
+        self._out: Any = None
+
+    def __enter__(self) -> VideoWriter:
+        self._session = self._opened()
+        self._session.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        assert self._session is not None
+        return self._session.__exit__(kind, error, trace)
+
+    def write(
+        self, frame: np.ndarray | av.VideoFrame, *, ticks: int | None = None, duration: int | None = None
+    ) -> None:
+        """Write the next frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB, H and W even and those of the first; or a frame of such size that is yuv420p in
+                the colors of small videos already.
+            ticks: when it is shown; None counts frames.
+            duration: ticks for which it is shown, said of all frames or of none.
+
+        Raises:
+            ValueError: an odd height or width.
+        """
+        primaries = transfer = _SMPTE170M
+        if isinstance(frame, av.VideoFrame):
+            primaries, transfer = frame.color_primaries, frame.color_trc
+        else:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601)
+        if self._stream is None:
+            if frame.height % 2 or frame.width % 2:
+                shape = (frame.height, frame.width)
+                raise ValueError(f"h264 with halved color needs an even height and width, got {shape}")
+            self._stream = self._add_stream(frame.width, frame.height, primaries, transfer)
+        frame.pts, frame.time_base = self.num_frames if ticks is None else ticks, self._time_base
+        frame.pict_type = 0  # as the encoder likes, and not as it was in a source
+        if duration is not None:
+            self._durations.append(duration)
+        self._encode(frame)
+        self.num_frames += 1
+
+    def _add_stream(self, width: int, height: int, primaries: int, transfer: int) -> av.VideoStream:
+        stream = self._out.add_stream("libx264", rate=self._rate, options=self._options)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        context = stream.codec_context
+        context.time_base = stream.time_base = self._time_base
+        context.thread_count = 1
+        context.colorspace, context.color_range = _SMPTE170M, _LIMITED
+        context.color_primaries, context.color_trc = primaries, transfer
+        if self._pixel_shape:
+            context.sample_aspect_ratio = self._pixel_shape
+        return stream
+
+    def _encode(self, frame: av.VideoFrame | None) -> None:
+        assert self._stream is not None
+        with self._failing():
+            for packet in self._stream.encode(frame):
+                if self._durations:
+                    packet.duration = self._durations.popleft()
+                self._out.mux(packet)
+
+    @contextmanager
+    def _opened(self) -> Iterator[None]:
+        options = {"movflags": "+faststart"} if self._faststart else {}
+        with replacing(self.path) as part:
+            with self._failing():
+                self._out = av.open(f"file:{part.absolute()}", "w", format="mp4", options=options)
+            try:
+                yield
+                if self._stream is None:
+                    raise ValueError(f"no frame was written to {self.path}")
+                self._encode(None)
+            finally:
+                with self._failing():
+                    self._out.close()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except FFmpegError as error:
+            if error.errno in _DISK:
+                raise OSError(error.errno, error.strerror, str(self.path)) from None
+            raise VideoError(self.path, f"cannot be written as h264 ({error.strerror})") from None
+
+
+def write_video(path: str | os.PathLike[str], frames: np.ndarray, frame_rate: int, *, quantiser: int = 26) -> Path:
     """Write `frames` to the .mp4 file `path`, whole or not at all.
 
     Args:
@@ -39,26 +188,14 @@ def write_video(path: str | os.PathLike, frames: np.ndarray, frame_rate: int, *,
     frames = np.asarray(frames)
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) == 0:
         raise ValueError(f"expected frames (T, H, W, 3) uint8 with T > 0, got {frames.shape} {frames.dtype}")
-    if frames.shape[1] % 2 or frames.shape[2] % 2:
-        raise ValueError(f"h264 with halved colour needs an even height and width, got {frames.shape[1:3]}")
-    options = {"preset": "veryfast", "qp": str(quantiser), "g": "1", "bf": "0", "threads": "1", "aq-mode": "0"}
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp4") as out:
-        stream = out.add_stream("libx264", rate=frame_rate, options=options)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        context = stream.codec_context
-        context.thread_count = 1
-        context.colorspace = context.color_primaries = context.color_trc = _SMPTE170M
-        context.color_range = _LIMITED
-        for pixels in frames:
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            out.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601)))
-        out.mux(stream.encode())
-    return _write_whole(path, buffer.getvalue())
+    constant = {"qp": str(quantiser), "aq-mode": "0"}
+    with VideoWriter(path, frame_rate, quality=None, keyframe_interval=1, options=constant) as writer:
+        for image in frames:
+            writer.write(image)
+    return writer.path
 
 
-def write_reversed(source: str | os.PathLike, path: str | os.PathLike) -> Path:
+def write_reversed(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
     """Write the intra-only .mp4 `source` backwards to `path`: the same packets in the opposite order.
 
     Args:
@@ -69,24 +206,21 @@ def write_reversed(source: str | os.PathLike, path: str | os.PathLike) -> Path:
         The path.
 
     Raises:
-        VideoError: `source` holds a picture that cannot be decoded alone.
+        VideoError: `source` holds a frame that cannot be decoded alone.
         OSError: a file cannot be read or written.
     """
-    buffer = io.BytesIO()
-    with av.open(os.fspath(source)) as src, av.open(buffer, "w", format="mp4") as out:
+    with (
+        av.open(os.fspath(source)) as src,
+        replacing(path) as part,
+        av.open(f"file:{part.absolute()}", "w", format="mp4") as out,
+    ):
         old = src.streams.video[0]
         new = out.add_stream_from_template(old)
         packets = [packet for packet in src.demux(old) if packet.size]
         if not packets or not all(packet.is_keyframe for packet in packets):
-            raise VideoError(source, "holds pictures that depend on others, so its packets cannot be reordered")
+            raise VideoError(source, "holds frames that depend on others, so its packets cannot be reordered")
         times = [(packet.pts, packet.dts, packet.duration) for packet in packets]
         for packet, (pts, dts, duration) in zip(reversed(packets), times):
             packet.pts, packet.dts, packet.duration, packet.stream = pts, dts, duration, new
             out.mux(packet)
-    return _write_whole(path, buffer.getvalue())
-
-
-def _write_whole(path: str | os.PathLike, content: bytes) -> Path:
-    with replacing(path) as part:
-        part.write_bytes(content)
     return Path(path)

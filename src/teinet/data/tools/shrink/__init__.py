@@ -1,1 +1,0 @@
-"""Small copies of clips, which training reads faster, and the list of them."""

@@ -1,0 +1,361 @@
+"""Small copies of all clips of a list, written by several processes, and a list of them for training.
+
+Each copy has the same relative path below the new folder as its source has below the list's; a journal in that folder
+says what was written, so that the same command continues and nothing of others is overwritten.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from teinet.data.lists.formats import Listing
+from teinet.data.lists.rows import Row, absent
+from teinet.data.lists.write_list import refuse_unwritable, write_labels, write_rows
+from teinet.data.tools.checking import stamp
+from teinet.data.tools.small_copy import Shrinking, jpeg_name, shrink_images, shrink_video
+from teinet.data.video import image_folder
+from teinet.errors import ConfigError, Interrupted, RunError, VideoError
+from teinet.utils import worker_pool as pool
+from teinet.utils.files import replacing
+from teinet.utils.journal import Journal
+from teinet.utils.progress import file_progress
+from teinet.utils.signals import stop_on_signal
+from teinet.utils.text import file_size
+
+CLIPS, LABELS, UNREADABLE, JOURNAL = "clips.csv", "labels.txt", "unreadable.csv", "shrink.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shrunk:
+    """What `shrink` has done.
+
+    Args:
+        clips: written to the list.
+        files: copies, `resumed` of them from an earlier command.
+        before, after: bytes of these files and of their copies.
+        unreadable: clips that are left out, each with the reason.
+        list: the csv, and `labels` the file of class names next to it (None: no clip has a label).
+    """
+
+    clips: int
+    files: int
+    resumed: int
+    before: int
+    after: int
+    list: Path
+    labels: Path | None
+    unreadable: list[tuple[Row, str]] = field(repr=False)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return counts, and what was left out, as JSON values."""
+        facts = {key: getattr(self, key) for key in ("clips", "files", "resumed", "before", "after")}
+        left_out = [{"path": r.path, "reason": why, "list": r.file, "line": r.line} for r, why in self.unreadable]
+        labels = None if self.labels is None else str(self.labels)
+        return {**facts, "list": str(self.list), "labels": labels, "unreadable": left_out}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Copy:
+    """One copy, as the journal holds it.
+
+    Args:
+        key: of the job; the path below the folder.
+        reason: why there is none; empty where there is one.
+        before, modified: size and time of last change (ns) of the source when it was read; None where it was lost.
+        bytes: size of the copy.
+        shift: seconds by which frames are shown earlier in it.
+        renamed: whether its images became .jpg.
+    """
+
+    key: str
+    reason: str = ""
+    before: int | None = None
+    modified: int | None = None
+    bytes: int = 0
+    shift: float = 0.0
+    renamed: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file or folder of images.
+
+    Args:
+        source: as the list gives it; several clips may lie in it.
+        target: path below the new folder, with slashes: an .mp4 file, or a folder of images.
+        is_images: whether it is a folder of images.
+        pattern: of their names, where the list gives one.
+    """
+
+    source: str
+    target: str
+    is_images: bool = False
+    pattern: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Its name in the journal: several patterns may lie in one folder."""
+        return f"{self.target}/{self.pattern}" if self.pattern else self.target
+
+
+def shrink(
+    listing: Listing,
+    folder: Path,
+    settings: Shrinking,
+    *,
+    root: str | None = None,
+    workers: int,
+    timeout: float = 60.0,
+    console: Console | None = None,
+) -> Shrunk:
+    """Write small copies of a list's clips below `folder`, and the list of them to `folder/clips.csv`.
+
+    Copies that an earlier command wrote are not written again, unless the source has changed.
+
+    Args:
+        listing: the clips; they are not changed.
+        folder: a new folder, or one that this function began to fill.
+        settings: size and quality.
+        root: the folder that the list's paths start from, where it was said.
+        workers: number of processes; 0 works in this one, without a limit of time.
+        timeout: seconds without a new frame after which a file is given up.
+        console: where progress is shown.
+
+    Raises:
+        ConfigError: `folder` is unsuitable; nothing is written.
+        OSError: `folder` cannot be written to, or the disk is full.
+        Interrupted: Ctrl-C or SIGTERM; what was written is kept.
+    """
+    if workers < 0 or not timeout > 0:
+        raise ConfigError(f"workers is {workers} and timeout {timeout:g}; expected 0 or more, and seconds above 0")
+    rows = listing.rows
+    missing = {rows[i].path for i in absent(rows)}
+    jobs = _plan(listing, folder, root)
+    present = list({job.key: job for path, job in jobs.items() if path not in missing}.values())
+    if not present:
+        raise ConfigError(f"{listing.source}: none of its clips exist, for example {rows[0].path}; say --root FOLDER")
+    refuse_unwritable([_copied(row, jobs[row.path], Copy(key=""), folder) for row in rows], folder)
+    journal, copies = _open_journal(folder, settings, present)
+    try:
+        todo = [job for job in present if not _holds(copies.get(job.key), job, folder)]
+        resumed, left = len(present) - len(todo), len(todo)
+        labels = _write_class_names(listing, folder)
+        saved = sum((e.before or 0) - e.bytes for e in copies.values() if not e.reason)
+        with (
+            stop_on_signal() as stop,
+            file_progress(console or Console(quiet=True), "shrinking", len(present), done=resumed) as advance,
+        ):
+            work = partial(_work, folder, settings)
+            for done in pool.run(work, todo, workers=workers, timeout=timeout, stop=stop):
+                copy = done.value
+                if isinstance(copy, pool.Lost):  # without size and time, so that the next command tries again
+                    copy = Copy(key=done.task.key, reason=copy.reason)
+                copies[copy.key] = copy
+                journal.add(vars(copy))
+                left -= 1
+                saved += 0 if copy.reason else (copy.before or 0) - copy.bytes
+                advance(f"{file_size(saved)} saved")
+    finally:
+        journal.close()
+    if left:
+        total = len(present)
+        raise Interrupted(f"stopped after {total - left} of {total} files in {folder}; the same command continues")
+    return _finish(rows, jobs, missing, copies, folder, resumed, labels)
+
+
+def _open_journal(folder: Path, settings: Shrinking, jobs: Iterable[Job]) -> tuple[Journal, dict[str, Copy]]:
+    """Open the folder's journal, and return the copies in it; ConfigError where the folder or a copy is not ours."""
+    journal = Journal(folder / JOURNAL, "data shrink", asdict(settings))
+    records = journal.read()
+    if not journal.path.exists() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder}: is there already and is not from `teinet data shrink`; name a new folder")
+    owned = dict.fromkeys(record["key"] for record in records)
+    for job in jobs:
+        if job.key not in owned and (folder / job.target).exists():
+            raise ConfigError(
+                f"{folder / job.target}: is there already and was not written by this command; move it away"
+            )
+    owned.update(dict.fromkeys(job.key for job in jobs))
+    copies = {record["key"]: Copy(**record) for record in records if len(record) > 1}
+    folder.mkdir(parents=True, exist_ok=True)
+    # The names are claimed before the first file is written: after a kill it is known what may be overwritten.
+    journal.start([*({"key": key} for key in owned), *map(vars, copies.values())])
+    return journal, copies
+
+
+def _work(folder: Path, settings: Shrinking, job: Job, beat: pool.Beat) -> Copy:
+    """Make one copy, in a process of its own."""
+    target = folder / job.target
+    try:
+        size, modified = stamp(job.source)
+    except OSError:
+        return Copy(key=job.key, reason="no such file or folder")
+    copy = Copy(key=job.key, before=size, modified=modified)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if job.is_images:
+            written, renamed = shrink_images(job.source, target, settings, beat)
+            return replace(copy, bytes=written, renamed=renamed)
+        shift = shrink_video(job.source, target, settings, beat)
+        return replace(copy, bytes=target.stat().st_size, shift=shift)
+    except VideoError as error:
+        return replace(copy, reason=error.reason)
+    except OSError:  # the disk's; nothing else could be written either
+        raise
+    except Exception as error:  # a mistake of ours, or of FFmpeg's: the others continue
+        return replace(copy, reason=" ".join(f"{type(error).__name__}: {error}".split()))
+
+
+def _holds(copy: Copy | None, job: Job, folder: Path) -> bool:
+    """Say whether nothing is left to do: the source is as it was, and its copy is there, or cannot be."""
+    if copy is None or copy.modified is None:
+        return False
+    try:
+        if (copy.before, copy.modified) != stamp(job.source):
+            return False
+        return bool(copy.reason) or (folder / job.target).stat().st_size == copy.bytes or job.is_images
+    except OSError:
+        return False
+
+
+def _plan(listing: Listing, folder: Path, root: str | None) -> dict[str, Job]:
+    """A job for each file that is there, by its path in the list.
+
+    Args:
+        listing: the clips.
+        folder: the new folder.
+        root: the folder that the list's paths start from, where it was said.
+
+    Raises:
+        ConfigError: `folder` lies among the clips or around them, or the clips share no folder.
+    """
+    places = {row.path: _place(row.path) for row in listing.rows}
+    folders = {os.path.dirname(place) for place, _ in places.values()}
+    _refuse_source(folder, folders | ({str(listing.source)} if listing.format == "folders" else set()))
+    base = _base(listing, root, folders)
+    names = {place: os.path.relpath(place, base).replace(os.sep, "/") for place, _ in places.values()}
+    is_images = {place: os.path.isdir(place) for place in names}
+    stems = {place: n if is_images[place] else f"{os.path.splitext(n)[0]}.mp4" for place, n in names.items()}
+    # a.avi next to a.mp4, and A.mp4 next to a.mp4 where a file system takes them for one: these keep their suffix
+    count = Counter(stem.casefold() for stem in stems.values())
+    jobs = {}
+    for path, (place, pattern) in places.items():
+        alone = is_images[place] or count[stems[place].casefold()] == 1
+        jobs[path] = Job(path, stems[place] if alone else f"{names[place]}.mp4", is_images[place], pattern)
+    seen: dict[str, Job] = {}
+    for job in {places[path]: job for path, job in jobs.items()}.values():
+        if (other := seen.setdefault(job.key.casefold(), job)) is not job:
+            raise ConfigError(f"{other.source} and {job.source} would both be written to {job.target}; rename one")
+    return jobs
+
+
+def _place(path: str) -> tuple[str, str | None]:
+    """The file or folder that a path means, whole, and the pattern of images' names."""
+    if image_folder.is_folder(path) and not os.path.isdir(path):
+        folder, pattern = image_folder.split(path)
+        return os.path.abspath(folder), pattern
+    return os.path.abspath(path), None
+
+
+def _base(listing: Listing, root: str | None, folders: set[str]) -> str:
+    """The folder that relative paths start from: the list's, where all clips lie below it, or what they share."""
+    try:
+        shared = os.path.commonpath(folders)
+    except ValueError:  # two drives
+        raise ConfigError("the clips lie on several drives and share no folder; shrink them by several lists") from None
+    source = listing.source if listing.source.is_dir() else listing.source.parent
+    for base in (root, source):
+        if base is not None and Path(shared).is_relative_to(os.path.abspath(base)):
+            return os.path.abspath(base)
+    return shared
+
+
+def _refuse_source(folder: Path, folders: set[str]) -> None:
+    """Refuse a new folder in one that holds clips or, as class folders next to each other, the clips' folders."""
+    real = {Path(os.path.realpath(name)) for name in folders}
+    parents = Counter(path.parent for path in real)
+    target = Path(os.path.realpath(folder))
+    for source in (*real, *(path for path, count in parents.items() if count > 1)):
+        if target == source or source in target.parents or target in source.parents:
+            raise ConfigError(
+                f"{folder}: lies in a folder of the clips, or around it ({source}); name a folder elsewhere, so that "
+                "originals and copies are never mixed up"
+            )
+
+
+def _finish(
+    rows: Sequence[Row],
+    jobs: dict[str, Job],
+    missing: set[str],
+    copies: dict[str, Copy],
+    folder: Path,
+    resumed: int,
+    labels: Path | None,
+) -> Shrunk:
+    """Write the lists, and count; RunError where no clip could be read."""
+    written: list[Row] = []
+    unreadable: list[tuple[Row, str]] = []
+    done: dict[str, Copy] = {}
+    for row in rows:
+        job = jobs[row.path]
+        copy = copies.get(job.key, Copy(key=job.key))
+        small = _copied(row, job, copy, folder)
+        if row.path in missing:
+            unreadable.append((row, "no such file or folder"))
+        elif copy.reason:
+            unreadable.append((row, copy.reason))
+        elif small.end is not None and small.end <= (small.start or 0):
+            unreadable.append((row, f"no frames before {row.end:g} s"))
+        else:
+            written.append(small)
+            done[job.key] = copy
+    if not written:
+        raise RunError(f"none of the clips could be read; the first: {unreadable[0][0].path}: {unreadable[0][1]}")
+    write_rows(folder / CLIPS, written)
+    _write_unreadable(folder / UNREADABLE, unreadable)
+    return Shrunk(
+        clips=len(written),
+        files=len(done),
+        resumed=resumed,
+        before=sum(copy.before or 0 for copy in done.values()),
+        after=sum(copy.bytes for copy in done.values()),
+        list=folder / CLIPS,
+        labels=labels,
+        unreadable=unreadable,
+    )
+
+
+def _copied(row: Row, job: Job, copy: Copy, folder: Path) -> Row:
+    """Return the row of a clip's copy."""
+    path = folder / job.target
+    if job.pattern:
+        path /= jpeg_name(job.pattern) if copy.renamed else job.pattern
+    start, end = (None if second is None else max(0.0, second - copy.shift) for second in (row.start, row.end))
+    return row._replace(path=str(path), start=start, end=end)
+
+
+def _write_class_names(listing: Listing, folder: Path) -> Path | None:
+    """Write the class names in their order; None where no clip has a label."""
+    names = listing.class_names or sorted({row.label for row in listing.rows if row.label is not None})
+    if not names:
+        return None
+    write_labels(folder / LABELS, names)
+    return folder / LABELS
+
+
+def _write_unreadable(path: Path, unreadable: Sequence[tuple[Row, str]]) -> None:
+    if not unreadable:
+        path.unlink(missing_ok=True)  # of an earlier command
+        return
+    with replacing(path) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("path", "reason", "list", "line"))
+        writer.writerows((row.path, reason, row.file, row.line or "") for row, reason in unreadable)
