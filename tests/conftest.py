@@ -57,6 +57,12 @@ def freed_memory_goes_back() -> None:
     os.environ.setdefault(MALLOC, "131072")  # glibc's own value; read when a process starts, so this one is unchanged
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compile_in_this_process() -> None:
+    """Let torch.compile start no processes of its own: each would import torch, and the suite's cores are taken."""
+    os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+
 @pytest.fixture
 def teinet(tmp_path) -> Callable[..., subprocess.CompletedProcess]:
     """Run `python -m teinet WORDS` in the test's folder, on one thread; returns what it printed and its exit code."""

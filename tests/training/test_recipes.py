@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
+from functools import cache
 
 import pytest
 import torch
@@ -33,8 +35,13 @@ PRINTED = {
 NAMES = [recipe.name for recipe in list_recipes()]
 
 
-def recipe(name: str, *more: str):
-    return parse_recipe([name, *more])[0]
+@cache
+def parsed(*words: str):
+    return parse_recipe(list(words))[0]
+
+
+def recipe(*words: str):
+    return deepcopy(parsed(*words))
 
 
 def test_every_row_that_the_paper_prints_has_its_recipe():
