@@ -19,8 +19,7 @@ from teinet import Recognizer
 from teinet.data.motion_pairs import draw
 from teinet.data.views import load_views
 from teinet.demo.first_look import CLIPS, WEIGHTS
-from teinet.pages.inside import frame_names
-from teinet.pages.inside_pictures import draw_gates, draw_kernels, draw_movement, overlays, png, to_png
+from teinet.pages.explained import draw_gates, draw_kernels, draw_movement, frame_names, overlays, png, to_png
 from teinet.recognition.inside import Inside, look_inside
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"

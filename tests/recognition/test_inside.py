@@ -17,7 +17,7 @@ import teinet
 from teinet.cli.main import main
 from teinet.errors import ConfigError
 from teinet.layers import MEM, TIM
-from teinet.pages.inside import frame_names
+from teinet.pages.explained import frame_names
 from teinet.recognition.inside import look_inside
 from tests import miniatures
 from tests.networks import wake

@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> int:
         TeinetError: weights or a clip that cannot be used.
     """
     from teinet.cli.places import check_output
-    from teinet.pages.inside import render_page
+    from teinet.pages.explained import render_page
     from teinet.recognition import Recognizer
     from teinet.recognition.inside import look_inside
     from teinet.utils.files import replacing

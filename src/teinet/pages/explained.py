@@ -1,25 +1,65 @@
-"""What `look_inside` found, drawn: the frames with their maps, gates over time, kernels before and after training."""
+"""The look inside a prediction as one HTML page: frames with their maps, gates over time, kernels before and after."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from teinet.evaluation.plots import COLOURS, DPI
+from teinet.evaluation.scores import percent
+from teinet.pages.web import inline, render
 from teinet.recognition.inside import Block, Inside
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GROUPS = 16  # of neighbouring channels, whose gates are averaged
-# a kernel's taps, by what a channel began by taking, each with its colour; and where they lie
+GROUPS = 16  # of neighboring channels, whose gates are averaged
+# a kernel's taps, by what a channel began by taking, each with its color; and where they lie
 _BOTH_SIDES = ((2, COLOURS[0], "next"), (1, COLOURS[5], "this"), (0, COLOURS[1], "previous")), ("t−1", "t", "t+1")
 _CAUSAL = ((2, COLOURS[5], "this"), (1, COLOURS[1], "previous")), ("t−2", "t−1", "t")
-STAGE_COLOURS = dict(zip((2, 3, 4, 5), COLOURS))
+
+
+def render_page(inside: Inside, *, clip: str, weights: str, network: str, licence: str) -> str:
+    """Return the page.
+
+    Args:
+        inside: what `look_inside` found.
+        clip, weights: what to call the file and the weights.
+        network: its name.
+        licence: of the weights; may be empty.
+    """
+    gated = [block for block in inside.blocks if block.gates is not None]
+    mixing = [block for block in inside.blocks if block.kernels is not None]
+    names = frame_names(inside)
+    frames, maps = (map(inline, pictures) for pictures in (map(png, inside.frames), overlays(inside)))
+    return render(
+        "explained.html.jinja",
+        filters={"percent": percent},
+        inside=inside,
+        clip=clip,
+        weights=weights,
+        network=network,
+        licence=licence,
+        film=list(zip(frames, maps, names, inside.frame_logits)),
+        unit="s" if inside.times is not None else "",
+        gates=inline(to_png(draw_gates(gated, names))) if gated else None,
+        kernels=inline(to_png(draw_kernels(mixing))) if mixing else None,
+        residual=any(block.residual for block in gated),
+        causal=any(block.causal for block in inside.blocks),
+        movement=inline(to_png(draw_movement(mixing))) if mixing else None,
+    )
+
+
+def frame_names(inside: Inside) -> list[str]:
+    """Return what to call the frames: their seconds, or their numbers in a clip without a clock."""
+    if inside.times is None:
+        return [str(int(index)) for index in inside.indices]
+    return [f"{second:.2f}" for second in inside.times]
 
 
 def overlays(inside: Inside) -> list[bytes]:
@@ -32,25 +72,18 @@ def overlays(inside: Inside) -> list[bytes]:
     for frame, plane in zip(inside.frames, inside.maps):
         smooth = Image.fromarray((plane / limit).astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
         value = np.asarray(smooth).clip(-1, 1)
-        colour = 255 * colormaps["RdBu_r"](0.5 + 0.5 * value)[..., :3]
+        color = 255 * np.asarray(colormaps["RdBu_r"](0.5 + 0.5 * value))[..., :3]
         opacity = 0.75 * np.abs(value)[..., None]
-        grey = frame.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
-        pictures.append(png((grey * (1 - opacity) + colour * opacity).round().astype(np.uint8)))
+        gray = frame.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
+        pictures.append(png((gray * (1 - opacity) + color * opacity).round().astype(np.uint8)))
     return pictures
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """Pixels (H, W, 3) uint8 as a PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
     """A column for each stage, its last block: frames to the right, groups of channels downwards.
 
     Above, what multiplies the channels; below, how far that lies from its own mean over the clip. The frame without a
-    gate is left grey.
+    gate is left gray.
 
     Args:
         blocks: those with gates.
@@ -59,6 +92,7 @@ def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
     last = {block.stage: block for block in blocks}
     images = {}
     for stage, block in last.items():
+        assert block.gates is not None
         groups = np.array_split(block.gates, min(GROUPS, block.channels), axis=1)
         images[stage] = np.stack([group.mean(axis=1) for group in groups])  # (groups, T)
     changes = {stage: image - np.nanmean(image, axis=1, keepdims=True) for stage, image in images.items()}
@@ -66,31 +100,33 @@ def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
     low = 0.5 if blocks[0].residual else 0.0
     figure = _figure(2.2 * len(last) + 1.1, 4.6)
     panels = figure.subplots(2, len(last), squeeze=False, sharex=True)
-    for row, name, shown, least, most, colours in (
+    for row, name, shown, least, most, colors in (
         (panels[0], "gate", images, low, low + 1, "viridis"),
         (panels[1], "gate less its mean", changes, -limit, limit, "RdBu_r"),
     ):
+        drawn = []
         for axes, image in zip(row, shown.values()):
-            drawn = axes.imshow(image, vmin=least, vmax=most, cmap=colours, aspect="auto", interpolation="nearest")
+            look = {"vmin": least, "vmax": most, "cmap": colors, "aspect": "auto", "interpolation": "nearest"}
+            drawn.append(axes.imshow(image, **look))
             axes.set_yticks([])
             axes.set_xticks(range(len(times)), times, rotation=90)
             axes.set_facecolor("#dee2e6")
             _plain(axes)
         row[0].set_ylabel(f"channels, {GROUPS} groups", fontsize=9, color="#333333")
-        figure.colorbar(drawn, ax=row, label=name, fraction=0.05)
+        figure.colorbar(drawn[0], ax=row, label=name, fraction=0.05)
     for axes, (stage, block) in zip(panels[0], last.items()):
         axes.set_title(f"res{stage}, {block.channels} channels", fontsize=10, color="#222222")
     return figure
 
 
 def draw_movement(blocks: Sequence[Block]) -> Figure:
-    """How far each block's kernels moved in training, coloured by stage."""
+    """How far each block's kernels moved in training, colored by stage."""
     figure = _figure(9.2, 3.0)
     axes = figure.subplots()
     for stage in sorted({block.stage for block in blocks}):
         where = [i for i, block in enumerate(blocks) if block.stage == stage]
-        colour = STAGE_COLOURS.get(stage, COLOURS[-1])
-        axes.bar(where, [blocks[i].moved for i in where], color=colour, width=0.7, label=f"res{stage}")
+        moved = [blocks[i].moved for i in where]
+        axes.bar(where, moved, color=COLOURS[(stage - 2) % len(COLOURS)], width=0.7, label=f"res{stage}")
     axes.set_xticks(range(len(blocks)), [block.name for block in blocks], rotation=90, fontsize=7.5)
     axes.set_ylabel("movement, RMS", fontsize=9, color="#333333")
     axes.legend(frameon=False, fontsize=8.5, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
@@ -105,20 +141,20 @@ def draw_kernels(blocks: Sequence[Block]) -> Figure:
     stages = sorted({block.stage for block in blocks})
     figure = _figure(2.3 * len(stages) + 0.4, 2.9)
     panels = figure.subplots(1, len(stages), squeeze=False, sharey=True)[0]
-    lines = []
+    taps, ticks = _CAUSAL if any(block.causal for block in blocks) else _BOTH_SIDES
+    lines: list[Any] = []
     for axes, stage in zip(panels, stages):
-        learnt = np.concatenate([block.kernels for block in blocks if block.stage == stage])
-        began = np.concatenate([block.initial for block in blocks if block.stage == stage])
+        learned = np.concatenate([b.kernels for b in blocks if b.stage == stage and b.kernels is not None])
+        began = np.concatenate([b.initial for b in blocks if b.stage == stage and b.initial is not None])
         lines = []
-        taps, ticks = _CAUSAL if any(block.causal for block in blocks) else _BOTH_SIDES
-        for tap, colour, name in taps:
+        for tap, color, name in taps:
             own = began[:, tap] == 1  # the channels that began by taking this frame alone
             if not own.any():
                 continue
-            axes.plot(range(3), began[own].mean(0), color=colour, linestyle="--", linewidth=1, alpha=0.7)
-            mean, spread = learnt[own].mean(0), learnt[own].std(0)
-            lines += axes.plot(range(3), mean, color=colour, marker="o", markersize=4, label=f"began with {name}")
-            axes.fill_between(range(3), mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
+            axes.plot(range(3), began[own].mean(0), color=color, linestyle="--", linewidth=1, alpha=0.7)
+            mean, spread = learned[own].mean(0), learned[own].std(0)
+            lines += axes.plot(range(3), mean, color=color, marker="o", markersize=4, label=f"began with {name}")
+            axes.fill_between(range(3), mean - spread, mean + spread, color=color, alpha=0.15, linewidth=0)
         axes.set_title(f"res{stage}", fontsize=10, color="#222222")
         axes.set_xticks(range(3), ticks, fontsize=9)
         axes.axhline(0, color="#adb5bd", linewidth=0.8)
@@ -126,6 +162,13 @@ def draw_kernels(blocks: Sequence[Block]) -> Figure:
     panels[0].set_ylabel("kernel", fontsize=9, color="#333333")
     figure.legend(handles=lines, frameon=False, fontsize=8.5, ncols=3, loc="outside lower center")
     return figure
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Pixels (H, W, 3) uint8 as a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def to_png(figure: Figure) -> bytes:
@@ -144,7 +187,7 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _plain(axes) -> None:
+def _plain(axes: Axes) -> None:
     axes.tick_params(color="#adb5bd", labelcolor="#333333", labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#adb5bd")
