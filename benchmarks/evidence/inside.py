@@ -18,8 +18,9 @@ from PIL import Image
 from teinet import Recognizer
 from teinet.data.motion_pairs import draw
 from teinet.data.views import load_views
-from teinet.demo.first_look import CLIPS, WEIGHTS
-from teinet.pages.explained import draw_gates, draw_kernels, draw_movement, frame_names, overlays, png, to_png
+from teinet.demo.job import FRESH_CLIPS, PRETRAINED
+from teinet.pages.explained import draw_gates, draw_kernels, draw_movement, frame_names, overlays
+from teinet.pages.web import figure_png, png
 from teinet.recognition.inside import Inside, look_inside
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
@@ -28,8 +29,8 @@ LABEL = "moving left"
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        clip = next((draw(folder, CLIPS) / "test" / LABEL).glob("*.mp4"))
-        recognizer = Recognizer.load(WEIGHTS)
+        clip = next((draw(folder, FRESH_CLIPS) / "test" / LABEL).glob("*.mp4"))
+        recognizer = Recognizer.load(PRETRAINED)
         inside = look_inside(recognizer, clip)
         frames = load_views(clip, recognizer.sampling, recognizer.preprocessing).frames[0].permute(0, 2, 3, 1)
         still = look_inside(recognizer, frames[:1].repeat(len(frames), 1, 1, 1))  # its first frame and nothing else
@@ -40,7 +41,7 @@ def main() -> None:
         ("movement", draw_movement(blocks)),
         ("gates", draw_gates(blocks, frame_names(inside))),
     ):
-        (PICTURES / f"inside-{name}.png").write_bytes(to_png(figure))
+        (PICTURES / f"inside-{name}.png").write_bytes(figure_png(figure))
     (PICTURES / "inside-film.png").write_bytes(png(film(inside)))
     print(f"{LABEL}: {inside.labels[:2]}")
     say(inside, still)

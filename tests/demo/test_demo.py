@@ -15,7 +15,7 @@ from teinet.cli.main import main
 from teinet.demo import job
 from teinet.errors import ConfigError
 from teinet.evaluation.scores import Scores
-from teinet.pages import demo as page
+from teinet.pages import demo_page as page
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def test_a_recogniser_that_ships_is_shown_first(done):
     look = result.first_look
     assert look is not None and len(look.labels) == 24
     assert look.right >= 15  # 22 when it was made: no training saw these clips, and chance is 1
-    assert said.index("1  A recogniser that comes with the library") < said.index("2  Drawing")
-    assert f"{look.right} of 24 clips drawn just now are named rightly" in said
+    assert said.index("1  A model that comes with the library") < said.index("2  Drawing")
+    assert f"{look.right} of 24 clips drawn just now are recognized correctly" in said
     text = page.write_page(result).read_text()
     assert look.card["title"] in text and text.count("(wrong)") == 24 - look.right
 

@@ -1,4 +1,4 @@
-"""`teinet demo`: shows a shipped recogniser, then trains and tests TSN and TEINet on drawn clips, and writes a page."""
+"""`teinet demo`: shows a pretrained model, then trains and tests TSN and TEINet on drawn clips, and writes a page."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def run(args: argparse.Namespace) -> int:
 
     from teinet.demo import run_demo
     from teinet.evaluation.scores import percent
-    from teinet.pages.demo import next_steps, write_page
+    from teinet.pages.demo_page import next_steps, write_page
     from teinet.utils.text import duration
 
-    console = Console(stderr=args.json)
+    console = Console(stderr=args.json, highlight=False)
     result = run_demo(Path(args.output), quick=args.quick, console=console)
     page = write_page(result)
     if args.json:
@@ -45,15 +45,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         verdict = "as expected" if result.holds else "NOT as expected"
         console.print(f"{verdict}: TSN, blind to order, at most 50 %; TEINet at least 70 %")
-    console.print(f"\n[bold]6  A held-out clip[/bold]: {result.clip} ({result.label})", highlight=False, soft_wrap=True)
-    console.print("  the first that TEINet names rightly, to explain; the table is the measurement", style="dim")
+    console.print(f"\n[bold]6  A held-out clip[/bold]: {result.clip} ({result.label})", soft_wrap=True)
+    console.print("  the first that TEINet recognizes, to explain; the table is the measurement", style="dim")
     for name, prediction in result.predictions.items():
         answers = ", ".join(f"{label} {percent(score)}" for label, score in prediction.labels)
-        console.print(f"  {name:<7} {answers}", highlight=False, soft_wrap=True)
-    console.print(
-        f"\nThe page: {page.absolute().as_uri()}   ({duration(sum(result.seconds.values()))} in all)",
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print(f"\nNext:\n{next_steps(result)}", highlight=False, soft_wrap=True)
+        console.print(f"  {name:<7} {answers}", soft_wrap=True)
+    took = duration(sum(result.seconds.values()))
+    console.print(f"\nThe page: {page.absolute().as_uri()}   ({took} in all)", soft_wrap=True)
+    console.print(f"\nNext:\n{next_steps(result)}", soft_wrap=True)
     return 0 if args.quick or result.holds else 1

@@ -1,4 +1,4 @@
-"""What `teinet demo` does: a shipped recogniser shown, then TSN and TEINet trained by one recipe on motion_pairs.
+"""What `teinet demo` does: a pretrained model shown, then TSN and TEINet trained by one recipe on motion_pairs.
 
 The test split holds every clip forwards under one name and backwards under another, so TSN, blind to the order of
 frames, cannot pass 50 % top-1, however long it learns.
@@ -7,19 +7,20 @@ frames, cannot pass 50 % top-1, however long it learns.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from teinet.data.lists.splits import DataConfig, load_splits
-from teinet.data.motion_pairs import MotionPairs
+from teinet.data.motion_pairs import MotionPairs, draw
 from teinet.data.motion_pairs.progress import draw_with_progress
-from teinet.demo.first_look import FirstLook, first_look
 from teinet.errors import ConfigError, Interrupted
 from teinet.evaluation.evaluate import TestProgress, evaluate
-from teinet.evaluation.scores import Scores
-from teinet.models.header import LAST
+from teinet.evaluation.scores import Scores, percent
+from teinet.models.header import LAST, pretrained_file
 from teinet.recognition import Prediction, Recognizer
 from teinet.training.recipe import ClipConfig, ModelConfig, OptimConfig, Recipe, RunConfig
 from teinet.training.run_dir import STATE, is_run_of
@@ -29,6 +30,28 @@ BACKBONE = "test_resnet"  # timm's smallest residual network: 0.4 million parame
 NETWORKS = {"TSN": f"tsn_{BACKBONE}", "TEINet": f"teinet_{BACKBONE}"}
 CLIPS = MotionPairs()
 QUICK_CLIPS = replace(CLIPS, train=4, val=1, test=1)
+PRETRAINED = "motion_pairs"
+FRESH_CLIPS = MotionPairs(train=0, val=0, test=1, seed=7)  # one drawing of each class, for the pretrained model
+
+
+@dataclass(frozen=True)
+class FirstLook:
+    """A pretrained model's answers to clips that no training saw, one of each class.
+
+    Args:
+        card: what the model says of itself; see `models.header`.
+        labels: the clips' true classes.
+        predictions: its answers, in the same order.
+    """
+
+    card: dict[str, str]
+    labels: Sequence[str]
+    predictions: Sequence[Prediction]
+
+    @property
+    def right(self) -> int:
+        """Clips recognized correctly."""
+        return sum(answer.label == label for label, answer in zip(self.labels, self.predictions))
 
 
 @dataclass(frozen=True)
@@ -54,7 +77,7 @@ class Result:
 
 
 def demo_recipe(data: Path, output: Path, network: str, *, quick: bool = False) -> Recipe:
-    """The small recipe that both networks learn by, from scratch."""
+    """Return the small recipe that both networks learn by, from scratch."""
     return Recipe(
         data=DataConfig(path=str(data)),
         model=ModelConfig(name=NETWORKS[network], pretrained=False, dropout=0.0),
@@ -70,7 +93,7 @@ def demo_recipe(data: Path, output: Path, network: str, *, quick: bool = False) 
             head_lr_scale=1.0,
             bias_lr_scale=1.0,
         ),
-        # a second thread costs more than it brings on pictures as small as these
+        # a second thread costs more than it brings on frames as small as these
         run=RunConfig(output=str(output), name=network.lower(), workers=1, threads=1, validate_every=2 if quick else 3),
     )
 
@@ -84,60 +107,74 @@ def run_demo(folder: Path, *, quick: bool = False, console: Console | None = Non
     folder = folder.absolute()
     clips = QUICK_CLIPS if quick else CLIPS
     seconds: dict[str, float] = {}
-    began = time.monotonic()
-    look = first_look(folder / "first_look", console)
-    seconds["first look"] = time.monotonic() - began
 
-    began = time.monotonic()
-    total = 24 * (clips.train + clips.val + clips.test)
-    console.print(
-        f"[bold]2  Drawing motion_pairs[/bold]: {total} clips of 24 classes, 12 pairs that are each other backwards",
-        soft_wrap=True,
-    )
-    data = draw_with_progress(folder / "motion_pairs", clips, console)
-    seconds["draw"] = time.monotonic() - began
-
-    runs, scores = {}, {}
-    for step, network in enumerate(NETWORKS, start=3):
+    @contextmanager
+    def step(title: str, more: str, what: str) -> Iterator[None]:
+        console.print(f"\n[bold]{len(seconds) + 1}  {title}[/bold]: {more}", soft_wrap=True)
         began = time.monotonic()
-        blind = "sees frames, not their order" if network == "TSN" else "the same backbone with TEI modules"
-        console.print(f"\n[bold]{step}  Training {network}[/bold]: {blind}")
-        runs[network] = _train(demo_recipe(data, folder, network, quick=quick), console, network)
-        seconds[f"train {network}"] = time.monotonic() - began
+        yield
+        seconds[what] = time.monotonic() - began
 
-    began = time.monotonic()
-    console.print("\n[bold]5  Testing[/bold] on clips that no training saw, each forwards and backwards")
-    test = load_splits(DataConfig(path=str(data)))["test"]
+    with step("A model that comes with the library", f"--weights {PRETRAINED}", "first look"):
+        look = _first_look(folder / "first_look", console)
+    total = 24 * (clips.train + clips.val + clips.test)
+    with step("Drawing motion_pairs", f"{total} clips of 24 classes, 12 pairs that are each other backwards", "draw"):
+        data = draw_with_progress(folder / "motion_pairs", clips, console)
+    runs = {}
+    for network in NETWORKS:
+        blind = "sees frames, not their order" if network == "TSN" else "the same backbone with TEI modules"
+        with step(f"Training {network}", blind, f"train {network}"):
+            runs[network] = _train(demo_recipe(data, folder, network, quick=quick), console, network)
     recognizers = {network: Recognizer.load(run) for network, run in runs.items()}
-    for network, recognizer in recognizers.items():
-        scores[network] = evaluate(
-            recognizer.model,
-            test,
-            sampling=recognizer.sampling,
-            preprocessing=recognizer.preprocessing,
-            callbacks=[TestProgress(console)],
-            meta={"weights": str(runs[network] / LAST), "split": "test"},
-        )
-        scores[network].save(runs[network] / "test-1x1")
-    seconds["test"] = time.monotonic() - began
+    test = load_splits(DataConfig(path=str(data)))["test"]
+    scores = {}
+    with step("Testing", "clips that no training saw, each forwards and backwards", "test"):
+        for network, recognizer in recognizers.items():
+            scores[network] = evaluate(
+                recognizer.model,
+                test,
+                sampling=recognizer.sampling,
+                preprocessing=recognizer.preprocessing,
+                callbacks=[TestProgress(console)],
+                meta={"weights": str(runs[network] / LAST), "split": "test"},
+            )
+            scores[network].save(runs[network] / "test-1x1")
 
     # The clip shown: the first that TEINet knows; chosen to explain, the table above is the measurement.
     known = scores["TEINet"].predictions == scores["TEINet"].labels
     index = int(known.argmax()) if known.any() else 0
-    predictions = {network: r(test.paths[index], top_k=3) for network, r in recognizers.items()}
     return Result(
         folder=folder,
         recipe=demo_recipe(data, folder, "TEINet", quick=quick),
         clips=clips,
         scores=scores,
         runs=runs,
-        predictions=predictions,
+        predictions={network: r(test.paths[index], top_k=3) for network, r in recognizers.items()},
         clip=Path(test.paths[index]),
         label=test.class_names[test.labels[index]],
         seconds=seconds,
         quick=quick,
         first_look=look,
     )
+
+
+def _first_look(folder: Path, console: Console) -> FirstLook | None:
+    """Draw a clip of each class into `folder` and recognize all; None where the package holds no weights."""
+    if pretrained_file(PRETRAINED) is None:
+        return None
+    clips = load_splits(DataConfig(path=str(draw(folder, FRESH_CLIPS) / "clips.csv")))["test"]
+    recognizer = Recognizer.load(PRETRAINED)
+    predictions = list(recognizer.predict_many(clips.paths, top_k=1))
+    look = FirstLook(recognizer.header["card"], [clips.class_names[label] for label in clips.labels], predictions)
+    for label, answer in list(zip(look.labels, predictions))[:4]:
+        name, score = answer.labels[0]
+        console.print(f"  {label}: {name} ({percent(score)})", highlight=False, soft_wrap=True)
+    console.print(
+        f"  {look.right} of {len(look.labels)} clips drawn just now are recognized correctly",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return look
 
 
 def _train(recipe: Recipe, console: Console, network: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from PIL import Image
 
 from teinet.evaluation.plots import COLOURS, DPI
 from teinet.evaluation.scores import percent
-from teinet.pages.web import inline, render
+from teinet.pages.web import figure_png, inline, png, render
 from teinet.recognition.inside import Block, Inside
 
 if TYPE_CHECKING:
@@ -47,11 +46,11 @@ def render_page(inside: Inside, *, clip: str, weights: str, network: str, licenc
         licence=licence,
         film=list(zip(frames, maps, names, inside.frame_logits)),
         unit="s" if inside.times is not None else "",
-        gates=inline(to_png(draw_gates(gated, names))) if gated else None,
-        kernels=inline(to_png(draw_kernels(mixing))) if mixing else None,
+        gates=inline(figure_png(draw_gates(gated, names))) if gated else None,
+        kernels=inline(figure_png(draw_kernels(mixing))) if mixing else None,
         residual=any(block.residual for block in gated),
         causal=any(block.causal for block in inside.blocks),
-        movement=inline(to_png(draw_movement(mixing))) if mixing else None,
+        movement=inline(figure_png(draw_movement(mixing))) if mixing else None,
     )
 
 
@@ -162,20 +161,6 @@ def draw_kernels(blocks: Sequence[Block]) -> Figure:
     panels[0].set_ylabel("kernel", fontsize=9, color="#333333")
     figure.legend(handles=lines, frameon=False, fontsize=8.5, ncols=3, loc="outside lower center")
     return figure
-
-
-def png(pixels: np.ndarray) -> bytes:
-    """Pixels (H, W, 3) uint8 as a PNG."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def to_png(figure: Figure) -> bytes:
-    """A figure as a PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
 
 
 def _figure(width: float, height: float) -> Figure:

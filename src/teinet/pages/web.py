@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Literal
+import io
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def render(template: str, *, filters: dict[str, Any], **values: Any) -> str:
@@ -13,6 +20,20 @@ def render(template: str, *, filters: dict[str, Any], **values: Any) -> str:
     environment = Environment(loader=PackageLoader("teinet", "pages"), autoescape=True)
     environment.filters |= filters
     return environment.get_template(template).render(values)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Return pixels (H, W, 3) uint8 as a PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def figure_png(figure: Figure, **options: Any) -> bytes:
+    """Return a figure of matplotlib as a PNG, with the options of its `savefig`."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", **options)
+    return buffer.getvalue()
 
 
 def inline(picture: bytes, kind: Literal["png", "jpeg"] = "png") -> str:

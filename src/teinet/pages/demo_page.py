@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from teinet.data.motion_pairs import PAIRS
 from teinet.data.video.reader import VideoReader
 from teinet.demo.job import NETWORKS, Result
-from teinet.evaluation.plots import draw_curves, save_confusion
+from teinet.evaluation.plots import draw_confusion, draw_curves
 from teinet.evaluation.scores import Scores, percent
-from teinet.pages.web import inline, render
+from teinet.pages.web import figure_png, inline, png, render
 from teinet.training.run_dir import LOG, read_log
 from teinet.utils.text import duration
 
@@ -42,7 +40,7 @@ def next_steps(result: Result) -> str:
     """The commands that a reader of the page may type next."""
     run, clip = (shlex.quote(_short(path)) for path in (result.runs["TEINet"], result.clip))
     lines = (
-        (f"teinet predict {run} {clip}", "name the action in files or folders"),
+        (f"teinet predict {run} {clip}", "recognize the action in files or folders"),
         (f"teinet test {run} --views 10x3", "ten clips, three crops"),
         ("teinet train --data videos/ --backbone resnet50", "your own clips, a folder for each class"),
     )
@@ -61,24 +59,20 @@ def _curves(result: Result) -> str:
     right.axhline(50, color="#c92a2a", lw=1, ls="--")
     note = {"ha": "left", "va": "bottom", "fontsize": 8, "color": "#c92a2a", "transform": right.get_yaxis_transform()}
     right.text(0.01, 51, "limit of a network blind to order", **note)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=140)
-    return inline(buffer.getvalue())
+    return inline(figure_png(figure, dpi=140))
 
 
 def _confusion(scores: Scores) -> str:
-    names = [name for pair in PAIRS for name in pair]  # partners side by side: reversals lie beside the diagonal
+    names = [name for pair in PAIRS for name in pair]  # partners are neighbors: reversals lie next to the diagonal
     order = [scores.class_names.index(name) for name in names]
-    buffer = io.BytesIO()
-    save_confusion(scores.confusion[np.ix_(order, order)], names, buffer)
-    return inline(buffer.getvalue())
+    figure = draw_confusion(scores.confusion[np.ix_(order, order)], names)
+    return inline(figure_png(figure, bbox_inches="tight", pad_inches=0.2))
 
 
 def _film(result: Result) -> Iterator[tuple[str, float]]:
-    """Each frame that the networks looked at, as a picture, with its second."""
-    indices = result.predictions["TEINet"].frame_indices.reshape(-1)
-    frames = VideoReader(result.clip).frames_at(indices)
-    for picture, second in zip(frames.images, frames.times):
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "PNG")
-        yield inline(buffer.getvalue()), float(second)
+    """Each frame that the networks looked at, with its second."""
+    indices = result.predictions["TEINet"].frame_indices
+    assert indices is not None, "the clip was read"
+    frames = VideoReader(result.clip).frames_at(indices.reshape(-1))
+    for image, second in zip(frames.images, frames.times):
+        yield inline(png(image)), float(second)
