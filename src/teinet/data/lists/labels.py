@@ -99,12 +99,11 @@ def _refuse_repeated(path: str | Path, entries: list[_Entry]) -> None:
 
 
 def _in_order(path: str | Path, entries: list[_Entry]) -> list[str]:
-    indices = [index for index, _, _ in entries]
-    start = 0 if 0 in indices else 1
+    start = 0 if any(index == 0 for index, _, _ in entries) else 1
     last = start + len(entries) - 1
     seen: set[int | None] = set()
     for index, name, line in entries:
-        if index in seen or not start <= index <= last:
+        if index is None or index in seen or not start <= index <= last:
             what = "is given twice" if index in seen else f"is outside {start} to {last}"
             raise AnnotationError(
                 path,

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -85,7 +86,7 @@ class PackedTexts(Sequence[str]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and len(self) == len(other) and all(a == b for a, b in zip(self, other))
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         shown = ", ".join(map(repr, self[:3])) + (", ..." if len(self) > 3 else "")
@@ -180,7 +181,7 @@ def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, s
         raise ConfigError(f"classes are named twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
     index[None] = -1
     for row in rows:
-        if row.label not in index:
+        if row.label is not None and row.label not in index:
             hint = nearest(row.label, names)
             reason = f"label {row.label!r} is none of the {len(names)} classes.{hint}"
             raise AnnotationError(row.file or source, reason, row.line)
@@ -222,3 +223,27 @@ def _names(folder: str) -> frozenset[str]:
         return frozenset(os.listdir(folder or os.curdir))
     except OSError:
         return frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """Clips, or files with other clips in them, that are in two splits: what is measured on them flatters."""
+
+    one: str
+    other: str
+    clips: int
+    files: int
+    example: str
+
+
+def overlaps(parts: Mapping[str, Sequence[Row]]) -> list[Overlap]:
+    """Return what each two of the splits have in common."""
+    clips = {split: {(r.path, r.start, r.end) for r in part} for split, part in parts.items()}
+    files = {split: {path for path, _, _ in part} for split, part in clips.items()}
+    found = []
+    for one, other in combinations(parts, 2):
+        if both := files[one] & files[other]:
+            same = clips[one] & clips[other]
+            example = min(path for path, _, _ in same) if same else min(both)
+            found.append(Overlap(one=one, other=other, clips=len(same), files=len(both), example=example))
+    return found

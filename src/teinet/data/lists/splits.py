@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -13,13 +13,12 @@ from typing import Literal
 import numpy as np
 
 from teinet.data.lists.formats import Listing, Options, read_listing
+from teinet.data.lists.formats.base import numbers_as_names
 from teinet.data.lists.labels import read_class_names
-from teinet.data.lists.rows import ClipList, Row, absent, select, to_clips
+from teinet.data.lists.rows import SPLITS, ClipList, Row, absent, overlaps, select, to_clips
 from teinet.errors import AnnotationError, ConfigError
 
 log = logging.getLogger("teinet")
-
-Split = Literal["train", "val", "test"]
 
 
 @dataclass(kw_only=True)
@@ -86,7 +85,7 @@ class Source:
     class_names: list[str] | None = None  # in the makers' order
 
 
-class Splits(dict[Split, ClipList]):
+class Splits(dict[str, ClipList]):
     """Clips by split, all under one list of class names; a split that has none is absent."""
 
     source: Source
@@ -116,7 +115,7 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
     rows, source = _present(listing, config)
     if class_names is not None and listing.numbered and not {r.label for r in rows} <= {None, *class_names}:
         source.notes.append("the list's numbers are taken for the network's classes in their order")
-        rows = [r if r.label is None else r._replace(label=_name_of(r, class_names)) for r in rows]
+        rows = [_named(row, class_names) for row in rows]
     parts, drawn = _divide(rows, config)
     source = replace(source, drawn=drawn)
     _warn_of_overlap(parts, config.path)
@@ -165,8 +164,7 @@ def read_config(config: DataConfig) -> Listing:
     if names is not None:
         listing = replace(listing, class_names=names)
     elif listing.numbered:  # of all lists together
-        largest = max((int(r.label) for r in listing.rows if r.label is not None), default=-1)
-        listing = replace(listing, class_names=[str(number) for number in range(largest + 1)])
+        listing = replace(listing, class_names=numbers_as_names(listing.rows))
     return listing
 
 
@@ -209,55 +207,52 @@ def _present(listing: Listing, config: DataConfig) -> tuple[list[Row], Source]:
     )
 
 
-def _name_of(row: Row, class_names: Sequence[str]) -> str:
+def _named(row: Row, class_names: Sequence[str]) -> Row:
+    """The row with the name of the class that its label is the number of."""
+    if row.label is None:
+        return row
     if int(row.label) >= len(class_names):
-        raise AnnotationError(
-            row.file, f"class {row.label} does not exist: the network has {len(class_names)}", row.line
-        )
-    return class_names[int(row.label)]
+        reason = f"class {row.label} does not exist: the network has {len(class_names)}"
+        raise AnnotationError(row.file, reason, row.line)
+    return row._replace(label=class_names[int(row.label)])
 
 
-def _warn_of_overlap(parts: dict[Split, list[Row]], source: object) -> None:
-    """Say how many clips are in two splits: numbers on them flatter."""
-    clips = {split: {(r.path, r.start, r.end) for r in part} for split, part in parts.items()}
-    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
-        if both := clips[one] & clips[other]:
-            log.warning(
-                "%s: %d clips are both in %s and in %s, for example %s; what is measured on them flatters",
-                *(source, len(both), one, other, min(path for path, _, _ in both)),
-            )
-        elif files := {path for path, _, _ in clips[one]} & {path for path, _, _ in clips[other]}:
+def _warn_of_overlap(parts: Mapping[str, Sequence[Row]], source: object) -> None:
+    for overlap in overlaps(parts):
+        which = (overlap.one, overlap.other, overlap.example)
+        if overlap.clips:
+            text = "%s: %d clips are both in %s and in %s, for example %s; what is measured on them flatters"
+            log.warning(text, source, overlap.clips, *which)
+        else:
             log.warning(
                 "%s: %d files have segments both in %s and in %s, for example %s; what is measured on them flatters "
                 "(data.group path keeps a file's segments together)",
-                *(source, len(files), one, other, min(files)),
+                *(source, overlap.files, *which),
             )
 
 
-def _divide(rows: list[Row], config: DataConfig) -> tuple[dict[Split, list[Row]], bool]:
+def _divide(rows: list[Row], config: DataConfig) -> tuple[dict[str, list[Row]], bool]:
     """The rows of each split, and whether chance had a part in it."""
     source = config.path
-    named = {"train": config.train, "val": config.val, "test": config.test}
-    parts: dict[Split, list[Row]]
+    named: dict[str, str | None] = {"train": config.train, "val": config.val, "test": config.test}
+    parts: dict[str, list[Row]] = {split: [] for split in SPLITS}
     if config.folds:
         if any(named.values()):
             raise ConfigError("give either folds or selections (train, val, test), not both")
-        train, test = _fold(rows, config)
-        parts = {"train": train, "val": [], "test": test}
+        parts["train"], parts["test"] = _fold(rows, config)
     elif any(named.values()):
-        parts = {k: select(rows, v, source=source) if v else [] for k, v in named.items()}
+        parts |= {split: select(rows, text, source=source) for split, text in named.items() if text}
         if not config.train:  # everything that the other selections leave
             taken = {id(r) for part in parts.values() for r in part}
             parts["train"] = [r for r in rows if id(r) not in taken]
         _refuse_overlap(parts, source)
     elif any(row.split for row in rows):
-        parts = {"train": [], "val": [], "test": []}
         for row in rows:
             if not row.split:
                 raise AnnotationError(row.file or source, "this line names no split, but others do", row.line)
             parts[row.split].append(row)
     else:
-        parts = {"train": list(rows), "val": [], "test": []}
+        parts["train"] = list(rows)
     share = config.val_share
     if share is None:
         share = 0.0 if parts["val"] or parts["test"] else 0.2
@@ -268,7 +263,7 @@ def _divide(rows: list[Row], config: DataConfig) -> tuple[dict[Split, list[Row]]
     return parts, drawn
 
 
-def _refuse_overlap(parts: dict[Split, list[Row]], source: object) -> None:
+def _refuse_overlap(parts: Mapping[str, Sequence[Row]], source: object) -> None:
     seen: dict[int, str] = {}
     for split, part in parts.items():
         for row in part:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from rich.console import Console
 
 from teinet.data.lists.formats import FORMATS, Listing
 from teinet.data.lists.hflip import mirrored_labels
-from teinet.data.lists.rows import SPLITS, Row, absent
+from teinet.data.lists.rows import SPLITS, Overlap, Row, absent, overlaps
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError
 from teinet.utils.progress import file_progress
@@ -22,17 +21,6 @@ from teinet.utils.text import natural
 _FEW = 20
 _ROWS_SHOWN = 3
 _SHORT = (8, 16)  # frames that networks look at
-
-
-@dataclass(frozen=True, kw_only=True)
-class Overlap:
-    """Clips, or files with other clips in them, that are in two splits."""
-
-    one: str
-    other: str
-    clips: int
-    files: int
-    example: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,23 +131,11 @@ def facts(listing: Listing, *, found_out: bool) -> Facts:
         counts={split: [by_class[split, name] for name in names] for split in splits},
         unlabelled=[i for i, row in enumerate(rows) if row.label is None],
         repeated=len(rows) - len({(row.split, row.path, row.start, row.end) for row in rows}),
-        overlaps=_overlaps(rows, [split for split in splits if split]),
+        overlaps=overlaps({split: [row for row in rows if row.split == split] for split in splits if split}),
         columns=_columns(rows),
         mirror=mirror,
         rows=rows,
     )
-
-
-def _overlaps(rows: Sequence[Row], splits: Sequence[str]) -> list[Overlap]:
-    clips = {split: {(r.path, r.start, r.end) for r in rows if r.split == split} for split in splits}
-    files = {split: {path for path, _, _ in part} for split, part in clips.items()}
-    found = []
-    for one, other in combinations(splits, 2):
-        if both := files[one] & files[other]:
-            same = clips[one] & clips[other]
-            example = min(path for path, _, _ in same) if same else min(both)
-            found.append(Overlap(one=one, other=other, clips=len(same), files=len(both), example=example))
-    return found
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ Which format a place holds can be said, and is otherwise found out.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from teinet.data.lists.formats.base import Format, Listing, Options, Place
@@ -52,10 +53,10 @@ def find_format(place: Place) -> Format:
 
 
 def read_listing(
-    path: str | Path,
+    path: str | os.PathLike[str],
     *,
     format: str = "auto",
-    root: str | Path | None = None,
+    root: str | os.PathLike[str] | None = None,
     options: Options | None = None,
 ) -> Listing:
     """Read a list of clips, or a folder that holds them.

@@ -101,13 +101,14 @@ def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[R
 def _whole_videos(rows: list[Row]) -> tuple[list[Row], list[str]]:
     """Find out, from a few files called by the id alone, whether they are whole videos or clips cut out already."""
     named = None
-    for row in islice((r for r in rows if r.end is not None), _PROBED):
+    clips = ((row.path, row.end - (row.start or 0)) for row in rows if row.end is not None)
+    for path, length in islice(clips, _PROBED):
         try:
-            duration = VideoReader(row.path).duration or 0
+            duration = VideoReader(path).duration or 0
         except VideoError:
             continue
-        named = os.path.basename(row.path)
-        if duration > row.end - row.start + _TRIMMED:  # one is enough: a whole video may be short
+        named = os.path.basename(path)
+        if duration > length + _TRIMMED:  # one is enough: a whole video may be short
             return rows, [f"files such as {named} are whole videos: the list's seconds mark clips"]
     if named is None:
         return rows, []
