@@ -137,9 +137,7 @@ def measure(path: str, loading: Loading, workers: Sequence[int], *, clips: int, 
     chosen = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[:clips]]
     data = loading.dataset(to_clips(chosen, source=path))
     good = [  # a first look at each, which also counts its frames
-        row
-        for index, row in enumerate(chosen)
-        if not isinstance(data[loading.key(index)], (Unreadable, ClipScore))
+        row for index, row in enumerate(chosen) if not isinstance(data[loading.key(index)], (Unreadable, ClipScore))
     ]
     if not good:
         raise SystemExit(f"{path}: none of {len(chosen)} clips can be read")

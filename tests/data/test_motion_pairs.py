@@ -315,7 +315,7 @@ def logits(model: torch.nn.Module, path: Path) -> torch.Tensor:
         return model(test_crops(frames, Preprocessing(size=48, short_side=48))[None, 0])[0]
 
 
-@pytest.mark.parametrize("name, blind", [("tsn", True), ("tim", False)])
+@pytest.mark.parametrize(("name", "blind"), [("tsn", True), ("tim", False)])
 def test_tsn_gives_both_partners_the_same_logits(drawn, networks, name, blind):
     tested = [drawn / row["path"] for row in rows(drawn) if row["split"] == "test"]
     for forward, backward in PAIRS:

@@ -20,7 +20,7 @@ kinds = st.sampled_from(["segments", "dense"])
 
 
 @pytest.mark.parametrize(
-    "n, num_frames, expected",
+    ("n", "num_frames", "expected"),
     [
         (80, 8, [5, 15, 25, 35, 45, 55, 65, 75]),
         (24, 8, [1, 4, 7, 10, 13, 16, 19, 22]),
@@ -96,7 +96,7 @@ def test_training_reaches_every_frame_and_repeats_with_its_seed():
 
 def test_a_video_without_frames_and_settings_that_do_not_exist_are_refused():
     for call in (lambda s: s.test(0), lambda s: s.train(0, np.random.default_rng()), lambda s: s.test(5, 0)):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match=r"0 frames|at least 1"):
             call(Sampling())
     with pytest.raises(ConfigError, match="Did you mean 'segments'"):
         Sampling(strategy="segment")

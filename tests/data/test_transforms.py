@@ -26,7 +26,7 @@ def pictures(height: int, width: int, count: int = 2) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-@pytest.mark.parametrize("height, width", [(120, 160), (161, 121), (40, 55), (480, 640)])
+@pytest.mark.parametrize(("height", "width"), [(120, 160), (161, 121), (40, 55), (480, 640)])
 def test_test_crops_equal_pils_resize_and_crop(height, width, interpolation):
     frames = pictures(height, width)
     short, size = 64, 56
@@ -48,7 +48,7 @@ def test_test_crops_equal_pils_resize_and_crop(height, width, interpolation):
     assert (centre[0] == crops[1]).all()
 
 
-@pytest.mark.parametrize("height, width", [(60, 160), (160, 60), (64, 64), (56, 56)])
+@pytest.mark.parametrize(("height", "width"), [(60, 160), (160, 60), (64, 64), (56, 56)])
 @pytest.mark.parametrize("size", [(56, 56), (40, 71)])
 def test_a_squashed_picture_is_pils_resize_of_all_of_it(height, width, size):
     frames = pictures(height, width)

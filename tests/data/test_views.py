@@ -29,7 +29,7 @@ def video(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "text, clips, crops, full",
+    ("text", "clips", "crops", "full"),
     [
         ("1x1", 1, 1, False),
         ("10x3", 10, 3, True),
@@ -103,7 +103,7 @@ def test_a_span_is_a_video_of_its_own(video):
 
 
 @pytest.mark.parametrize(
-    "frames, said",
+    ("frames", "said"),
     [
         (np.zeros((4, 8, 8), np.uint8), r"\(4, 8, 8\), expected \(T, H, W, 3\)"),
         (np.zeros((8, 8, 3), np.uint8), r"frames\[None\]"),

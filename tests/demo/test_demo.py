@@ -89,7 +89,7 @@ def test_another_recipe_in_the_same_folder_is_refused(done, monkeypatch):
         job._train(changed, Console(file=io.StringIO()), "TSN")
 
 
-@pytest.mark.parametrize("tsn, teinet, code", [(0.5, 0.7, 0), (0.51, 0.9, 1), (0.4, 0.69, 1)])
+@pytest.mark.parametrize(("tsn", "teinet", "code"), [(0.5, 0.7, 0), (0.51, 0.9, 1), (0.4, 0.69, 1)])
 def test_the_full_demo_fails_where_the_networks_do_not_show_it(done, monkeypatch, capsys, tsn, teinet, code):
     def scores(right: float) -> Scores:
         labels = np.zeros(100, dtype=int)

@@ -56,7 +56,7 @@ def test_a_test_without_any_labelled_or_readable_clip_still_reports():
     assert "4 (counted as wrong)" in text(report.tables(scores(reasons=["bad"] * 4)))
 
 
-@pytest.mark.parametrize("share, cells", [(0, ""), (0.5, "█████"), (1, "██████████"), (0.05, "▌")])
+@pytest.mark.parametrize(("share", "cells"), [(0, ""), (0.5, "█████"), (1, "██████████"), (0.05, "▌")])
 def test_bars_are_as_long_as_their_share(share, cells):
     assert report.bar(share, 10) == cells
 

@@ -56,7 +56,7 @@ def test_options_reach_the_module():
     assert not hasattr(model.cnn.layer1[0].conv1, "temporal")
     tei = model.cnn.layer3[0].conv1.temporal
     assert tei.mem.conv1.out_channels == tei.channels // 4 and tei.mem.gate_form == "residual"
-    assert (tei.tim.V == torch.tensor([0.0, 1.0, 0.0])).all()
+    assert (torch.tensor([0.0, 1.0, 0.0]) == tei.tim.V).all()
     assert model.config["stages"] == [4, 5] and model.config["gate"] == "residual"
 
 

@@ -50,7 +50,7 @@ def test_each_video_once_in_the_order_named(folder):
 
 
 @pytest.mark.parametrize(
-    "name, said",
+    ("name", "said"),
     [("*.mov", "nothing matches"), ("empty", "no videos"), ("not*", "none of them")],
 )
 def test_a_name_that_stands_for_no_video_is_an_error(folder, name, said):

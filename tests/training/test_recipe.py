@@ -11,7 +11,7 @@ from teinet.training.recipe import ClipConfig, DataConfig, ModelConfig, OptimCon
 
 
 @pytest.mark.parametrize(
-    "recipe, name",
+    ("recipe", "name"),
     [
         (Recipe(optim=OptimConfig(optimizer="adamw", momentum=0.8)), "optim.momentum"),
         (Recipe(optim=OptimConfig(schedule="onecycle", warmup=1.0)), "optim.warmup"),

@@ -50,12 +50,12 @@ class Hardware:
             raise ConfigError(f"devices is {self.devices}; it must be at least 1")
         if self.accelerator == "mps" and not torch.backends.mps.is_available():
             raise ConfigError("accelerator is mps, but this machine offers no Apple GPU to torch; take cpu")
-        if self.accelerator == "cuda" or (self.accelerator == "auto" and torch.cuda.is_available()):
-            if (found := torch.cuda.device_count()) < self.devices:
-                advice = f"at most {found}" if found else "accelerator cpu"
-                raise ConfigError(
-                    f"devices is {self.devices} on cuda, but torch finds {found or 'none'} here; take {advice}"
-                )
+        on_cuda = self.accelerator == "cuda" or (self.accelerator == "auto" and torch.cuda.is_available())
+        if on_cuda and (found := torch.cuda.device_count()) < self.devices:
+            advice = f"at most {found}" if found else "accelerator cpu"
+            raise ConfigError(
+                f"devices is {self.devices} on cuda, but torch finds {found or 'none'} here; take {advice}"
+            )
 
     def device(self) -> str:
         """The kind of device that "auto" stands for, or the one that was named."""

@@ -58,7 +58,7 @@ class Scores:
             raise ConfigError(f"{n} clips, but {len(self.names)} names")
         if not len(labels) == len(reasons) == n:
             raise ConfigError(f"{n} clips, but {len(labels)} labels, {len(reasons)} reasons")
-        if n and not (-1 <= labels.min() and labels.max() < len(names)):
+        if n and not (labels.min() >= -1 and labels.max() < len(names)):
             raise ConfigError(f"labels go from {labels.min()} to {labels.max()}; there are {len(names)} classes")
         for row in np.flatnonzero(~np.isfinite(probabilities).all(axis=1)):
             reasons[row] = reasons[row] or "the network's scores are not finite"
@@ -172,13 +172,11 @@ class Scores:
 
     def save(self, folder: str | Path, picture: bool = True) -> Path:
         """Write the test into a folder: scores, tables and the confusion picture; see `evaluation.files`."""
-
         return save_scores(self, folder, picture=picture)
 
     @classmethod
     def load(cls, path: str | Path) -> Scores:
         """Read scores back from a test's folder or from its `scores.safetensors`."""
-
         return load_scores(path)
 
 

@@ -27,7 +27,7 @@ def reason(path) -> str:
 
 
 @pytest.mark.parametrize(
-    "content, expected",
+    ("content", "expected"),
     [
         (b"", "the file is empty (0 bytes)"),
         (b"hello world\n" * 50, "not a video: the file holds text"),

@@ -209,10 +209,7 @@ def absent(rows: Sequence[Row]) -> list[int]:
             path = split[0]
         folder, _, name = path.rstrip(os.sep).rpartition(os.sep)
         folder = folder or os.sep if path[:1] == os.sep else folder
-        if name in ("", ".", ".."):
-            found = os.path.exists(path)
-        else:
-            found = name in names(folder)
+        found = os.path.exists(path) if name in ("", ".", "..") else name in names(folder)
         if not found:
             missing.append(position)
     return missing

@@ -226,8 +226,10 @@ def _frame_rate(times: np.ndarray, written: float) -> float | None:
 
 
 def _safe_keys(pts: np.ndarray, packets: _Packets) -> np.ndarray:
-    """Return, as indices in presentation order, the keyframes that no frame reaches across: all packets before one (in
-    the order of decoding) are shown before it, all after it after."""
+    """Return, as indices in presentation order, the keyframes that no frame reaches across.
+
+    All packets before one (in the order of decoding) are shown before it, all after it after.
+    """
     order = np.array(packets.pts, np.int64)
     before = np.maximum.accumulate(np.append(np.iinfo(np.int64).min, order[:-1]))
     after = np.minimum.accumulate(np.append(order[1:], np.iinfo(np.int64).max)[::-1])[::-1]

@@ -42,4 +42,5 @@ def play(
 
 
 def promised_length(path: str | os.PathLike[str]) -> float | None:
+    """Return the length in seconds that a file states."""
     return VideoReader(path).stated_length

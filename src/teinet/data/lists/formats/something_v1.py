@@ -21,9 +21,9 @@ def _lists(place: Place) -> dict[Path, str]:
     found = {}
     for name, path in place.files.items():
         other = "label" in name or "answer" in name
-        if name.endswith(".csv") and not other and (base.split_of(name) or not place.is_folder):
-            if _LINE.fullmatch(base.first_line(path)):
-                found[path] = base.split_of(name)
+        wanted = name.endswith(".csv") and not other and (base.split_of(name) or not place.is_folder)
+        if wanted and _LINE.fullmatch(base.first_line(path)):
+            found[path] = base.split_of(name)
     return found
 
 
