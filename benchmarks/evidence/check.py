@@ -30,8 +30,7 @@ from benchmarks.study.__main__ import add_where, where
 from benchmarks.study.plan import Cell, Study
 from benchmarks.study.results import read_result
 from benchmarks.study.runner import run_cells
-from teinet.data.motion_pairs import MotionPairs
-from teinet.data.motion_pairs.progress import draw_with_progress
+from teinet.data.motion_pairs import MotionPairs, draw_with_progress
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "evidence"

@@ -15,8 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.study.plan import Cell, Study
-from teinet.data.motion_pairs import MotionPairs
-from teinet.data.motion_pairs.progress import draw_with_progress
+from teinet.data.motion_pairs import MotionPairs, draw_with_progress
 from teinet.training.run_dir import LOG, STATE, read_log
 from teinet.training.trainer import train
 from teinet.utils.machine import machine

@@ -15,9 +15,8 @@ import pytest
 import torch
 
 from teinet.data.motion_pairs import CLASS_NAMES, PAIRS, MotionPairs, draw, draw_clip, stage
-from teinet.data.motion_pairs.scenes import Scene as Stage
-from teinet.data.motion_pairs.scenes import add_nuisances
-from teinet.data.motion_pairs.symmetry import is_symmetric, middles
+from teinet.data.motion_pairs.scenes import coordinates_in, set_scene
+from teinet.data.motion_pairs.settings import is_symmetric, middles
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.reader import VideoReader
@@ -217,8 +216,7 @@ def test_nuisances_have_no_direction_in_time():
     names = ("drift x", "drift y", "camera x", "distractor x", "distractor y")
     ends: dict[str, list[float]] = {name: [] for name in names}
     for seed in range(400):
-        scene = Stage([], np.ones_like(time))
-        add_nuisances(scene, settings, time, np.random.default_rng(seed))
+        scene = set_scene([], np.ones_like(time), settings, time, np.random.default_rng(seed))
         wanderer = scene.distractors[0]
         tracks = (scene.background_x, scene.background_y, scene.camera_x, wanderer.x, wanderer.y)
         for name, track in zip(ends, tracks):
@@ -252,8 +250,6 @@ def test_turning_clockwise_on_the_screen():
     scene = staged("turning clockwise")[0]
     arrow = scene.things[0]
     assert all(np.all(np.diff(s.things[0].angle) >= 0) for s in staged("turning clockwise"))
-    from teinet.data.motion_pairs.shapes import coordinates_in
-
     arrow.x = arrow.y = 0.0
     arrow.angle = np.array([0.0, np.pi / 2])
     frame, row, column, u, _ = coordinates_in(arrow, np.zeros(2), np.zeros(2), 2, 96)

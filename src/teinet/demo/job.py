@@ -15,8 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from teinet.data.lists.splits import DataConfig, load_splits
-from teinet.data.motion_pairs import MotionPairs, draw
-from teinet.data.motion_pairs.progress import draw_with_progress
+from teinet.data.motion_pairs import MotionPairs, draw, draw_with_progress
 from teinet.errors import ConfigError, Interrupted
 from teinet.evaluation.evaluate import TestProgress, evaluate
 from teinet.evaluation.scores import Scores, percent

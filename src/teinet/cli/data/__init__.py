@@ -261,8 +261,7 @@ def _draw_arguments(parser: argparse.ArgumentParser) -> None:
 def _draw(args: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from teinet.data.motion_pairs import MotionPairs
-    from teinet.data.motion_pairs.progress import draw_with_progress
+    from teinet.data.motion_pairs import MotionPairs, draw_with_progress
 
     settings = MotionPairs(**{f.name: getattr(args, f.name) for f in fields(MotionPairs)})
     console = Console()

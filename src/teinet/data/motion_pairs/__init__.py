@@ -4,8 +4,8 @@ Every drawn clip stands twice, forwards under one class name and backwards under
 blind to the order of frames cannot name more than half of the clips rightly, however well it sees.
 """
 
-from teinet.data.motion_pairs.draw import draw
+from teinet.data.motion_pairs.draw import draw, draw_with_progress
 from teinet.data.motion_pairs.motions import CLASS_NAMES, PAIRS, draw_clip, stage
 from teinet.data.motion_pairs.settings import MotionPairs
 
-__all__ = ["CLASS_NAMES", "PAIRS", "MotionPairs", "draw", "draw_clip", "stage"]
+__all__ = ["CLASS_NAMES", "PAIRS", "MotionPairs", "draw", "draw_clip", "draw_with_progress", "stage"]

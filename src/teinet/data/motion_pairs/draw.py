@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
 from teinet.data.motion_pairs.footage import Footage
 from teinet.data.motion_pairs.motions import PAIRS, stage
@@ -19,6 +20,7 @@ from teinet.data.motion_pairs.settings import SPLITS, MotionPairs
 from teinet.data.video.writer import write_reversed, write_video
 from teinet.errors import ConfigError
 from teinet.utils.files import replacing
+from teinet.utils.progress import ProgressBars
 
 DRAWING = 1  # raised whenever the same settings would draw other pictures
 SETTINGS_FILE, LIST_FILE = "motion_pairs.json", "clips.csv"
@@ -73,6 +75,13 @@ def draw(
     if missing or not (root / LIST_FILE).exists():
         _write_list(root, jobs)
     return root
+
+
+def draw_with_progress(folder: Path, settings: MotionPairs, console: Console, footage: str | None = None) -> Path:
+    """Draw motion_pairs and show how far it is, on a terminal; see `draw`."""
+    with ProgressBars(console) as bars:
+        task = bars.task("drawing motion_pairs", unit="clips")
+        return draw(folder, settings, footage=footage, progress=lambda done, total: task.update(done, total=total))
 
 
 def _jobs(settings: MotionPairs) -> Iterator[Job]:

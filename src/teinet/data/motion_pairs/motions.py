@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
-from teinet.data.motion_pairs.scenes import Scene, Thing, add_nuisances, render, texture, wander
+from teinet.data.motion_pairs.scenes import Scene, Thing, render, set_scene, texture, wander
 from teinet.data.motion_pairs.settings import MotionPairs
 from teinet.data.motion_pairs.shapes import ARROW, BAR, BOX, LIQUID, MOUTH, RING, VESSEL, Shape
 
-Motion = Callable[[np.ndarray, np.random.Generator], Scene]
+Motion = Callable[[np.ndarray, np.random.Generator], list[Thing]]
 
 
 def draw_clip(pair: int, settings: MotionPairs, rng: np.random.Generator) -> np.ndarray:
@@ -21,10 +22,11 @@ def draw_clip(pair: int, settings: MotionPairs, rng: np.random.Generator) -> np.
 def stage(pair: int, settings: MotionPairs, rng: np.random.Generator) -> Scene:
     """Plan one clip of the forward class of `PAIRS[pair]`: who moves where, without drawing it."""
     time = (np.arange(settings.frames) + 0.5) / settings.frames
-    scene = _MOTIONS[pair][2](time, rng)
-    scene.light = scene.light * rng.uniform(0.8, 1.0)
-    add_nuisances(scene, settings, time, rng)
-    return scene
+    things = _MOTIONS[pair][2](time, rng)
+    light = np.ones_like(time)
+    if PAIRS[pair] == _BRIGHTER:
+        light = 1 - rng.uniform(0.65, 0.8) * (1 - _progress(time, rng))
+    return set_scene(things, light * rng.uniform(0.8, 1.0), settings, time, rng)
 
 
 def _progress(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -44,11 +46,7 @@ def _place(time: np.ndarray, rng: np.random.Generator, reach: float) -> tuple[np
     return rng.uniform(-reach, reach) + _sway(time, rng), rng.uniform(-reach, reach) + _sway(time, rng)
 
 
-def _steady(time: np.ndarray) -> np.ndarray:
-    return np.ones_like(time)
-
-
-def _travel(time: np.ndarray, rng: np.random.Generator, heading: float) -> Scene:
+def _travel(time: np.ndarray, rng: np.random.Generator, heading: float) -> list[Thing]:
     """One thing crosses the picture along `heading` (radians, clockwise from the right)."""
     heading = heading + rng.uniform(-0.3, 0.3)
     along = rng.uniform(0.9, 1.3) * (_progress(time, rng) - 0.5) + rng.uniform(-0.12, 0.12)
@@ -57,15 +55,7 @@ def _travel(time: np.ndarray, rng: np.random.Generator, heading: float) -> Scene
     y = along * np.sin(heading) + across * np.cos(heading) + _sway(time, rng)
     radius = rng.uniform(0.26, 0.38)
     thing = Thing(Shape.any_round(rng), texture(rng, 48), x, y, radius, radius, rng.uniform(0, 2 * np.pi))
-    return Scene([thing], _steady(time))
-
-
-def _left(time, rng):
-    return _travel(time, rng, np.pi)
-
-
-def _up(time, rng):
-    return _travel(time, rng, -np.pi / 2)
+    return [thing]
 
 
 def _faster(time, rng):
@@ -79,20 +69,20 @@ def _faster(time, rng):
     bead = Thing(
         Shape.any_round(rng), texture(rng, 48), x + orbit * np.cos(angle), y + orbit * np.sin(angle), radius, radius
     )
-    return Scene([ring, bead], _steady(time))
+    return [ring, bead]
 
 
 def _nearer(time, rng):
     x, y = _place(time, rng, 0.25)
     radius = rng.uniform(0.1, 0.15) * rng.uniform(3.5, 4.5) ** _progress(time, rng)
-    return Scene([Thing(Shape.any_round(rng), texture(rng, 64), x, y, radius, radius)], _steady(time))
+    return [Thing(Shape.any_round(rng), texture(rng, 64), x, y, radius, radius)]
 
 
 def _clockwise(time, rng):
     x, y = _place(time, rng, 0.3)
     radius = rng.uniform(0.55, 0.75)
     angle = rng.uniform(0, 2 * np.pi) + np.radians(rng.uniform(150, 240)) * _progress(time, rng)
-    return Scene([Thing(ARROW, texture(rng, 48), x, y, radius, radius, angle)], _steady(time))
+    return [Thing(ARROW, texture(rng, 48), x, y, radius, radius, angle)]
 
 
 def _appearing(time, rng):
@@ -100,7 +90,7 @@ def _appearing(time, rng):
     radius = rng.uniform(0.35, 0.5)
     angle = rng.uniform(0, 2 * np.pi)
     thing = Thing(Shape.any_round(rng), texture(rng, 48), x, y, radius, radius, angle, opacity=_progress(time, rng))
-    return Scene([thing], _steady(time))
+    return [thing]
 
 
 def _together(time, rng):
@@ -113,7 +103,7 @@ def _together(time, rng):
     dx, dy = half * np.cos(heading), half * np.sin(heading)
     first = Thing(shape, texture(rng, 48), x + dx, y + dy, radius, radius)
     second = Thing(shape, texture(rng, 48), x - dx, y - dy, radius, radius)
-    return Scene([first, second], _steady(time))
+    return [first, second]
 
 
 def _opening(time, rng):
@@ -121,7 +111,7 @@ def _opening(time, rng):
     radius = rng.uniform(0.45, 0.6)
     angle = rng.uniform(0, 2 * np.pi) + 5 * _sway(time, rng)
     phase = _progress(time, rng)
-    return Scene([Thing(MOUTH, texture(rng, 48), x, y, radius, radius, angle, phase=phase)], _steady(time))
+    return [Thing(MOUTH, texture(rng, 48), x, y, radius, radius, angle, phase=phase)]
 
 
 def _covering(time, rng):
@@ -133,15 +123,14 @@ def _covering(time, rng):
     half = radius + 0.1
     away = (1 - _progress(time, rng)) * rng.uniform(0.9, 1.05)
     panel = Thing(BOX, texture(rng, 48), x + away * np.cos(heading), y + away * np.sin(heading), half, half, heading)
-    return Scene([still, panel], _steady(time))
+    return [still, panel]
 
 
 def _brighter(time, rng):
-    """The light of the whole picture changes; a thing stands in it."""
+    """A thing that stands; the light of the whole frame changes, as `stage` says."""
     x, y = _place(time, rng, 0.4)
     radius = rng.uniform(0.25, 0.4)
-    thing = Thing(Shape.any_round(rng), texture(rng, 48), x, y, radius, radius, rng.uniform(0, 2 * np.pi))
-    return Scene([thing], 1 - rng.uniform(0.65, 0.8) * (1 - _progress(time, rng)))
+    return [Thing(Shape.any_round(rng), texture(rng, 48), x, y, radius, radius, rng.uniform(0, 2 * np.pi))]
 
 
 def _stretching(time, rng):
@@ -151,7 +140,7 @@ def _stretching(time, rng):
     length = short + (long - short) * _progress(time, rng)
     angle, thickness = rng.uniform(0, 2 * np.pi), rng.uniform(0.14, 0.18)
     bar = Thing(BAR, texture(rng, 48), x, y, length, thickness, angle, phase=length / thickness)
-    return Scene([bar], _steady(time))
+    return [bar]
 
 
 def _filling(time, rng):
@@ -160,12 +149,13 @@ def _filling(time, rng):
     half = rng.uniform(0.45, 0.6)
     glass = np.full((2, 2, 3), rng.uniform(190, 240), np.float32)
     liquid = Thing(LIQUID, texture(rng, 64), x, y, half, half, phase=0.05 + 0.95 * _progress(time, rng))
-    return Scene([liquid, Thing(VESSEL, glass, x, y, half, half)], _steady(time))
+    return [liquid, Thing(VESSEL, glass, x, y, half, half)]
 
 
+_BRIGHTER = ("getting brighter", "getting darker")
 _MOTIONS: tuple[tuple[str, str, Motion], ...] = (
-    ("moving left", "moving right", _left),
-    ("moving up", "moving down", _up),
+    ("moving left", "moving right", partial(_travel, heading=np.pi)),
+    ("moving up", "moving down", partial(_travel, heading=-np.pi / 2)),
     ("coming nearer", "going farther", _nearer),
     ("turning clockwise", "turning anticlockwise", _clockwise),
     ("appearing", "disappearing", _appearing),
@@ -173,7 +163,7 @@ _MOTIONS: tuple[tuple[str, str, Motion], ...] = (
     ("opening", "closing", _opening),
     ("covering", "uncovering", _covering),
     ("getting faster", "getting slower", _faster),
-    ("getting brighter", "getting darker", _brighter),
+    (*_BRIGHTER, _brighter),
     ("stretching", "contracting", _stretching),
     ("filling", "emptying", _filling),
 )

@@ -6,12 +6,12 @@ Every nuisance (drift, shake, distractors, grain) has a law that is the same for
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from teinet.data.motion_pairs.settings import MotionPairs
-from teinet.data.motion_pairs.shapes import OUTLINE, Shape, coordinates_in
+from teinet.data.motion_pairs.shapes import OUTLINE, Shape
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Thing:
     """
 
     shape: Shape
-    texture: np.ndarray  # (S, S, 3) float32, 0..255
+    texture: np.ndarray
     x: np.ndarray | float
     y: np.ndarray | float
     width: np.ndarray | float
@@ -42,17 +42,27 @@ class Thing:
 
 @dataclass
 class Scene:
-    """What one clip shows: things that carry its class, distractors behind them, background, camera, light."""
+    """What one clip shows: things that carry its class, over what carries none.
+
+    Args:
+        things: those that carry its class.
+        light: (T,) 0 to 1, of the whole frame.
+        distractors: things behind them that wander without meaning.
+        background: (S, S, 3) float32, a texture that can be tiled.
+        background_x, background_y: (T,) its offsets in pixels.
+        camera_x, camera_y: (T,) in picture coordinates.
+        footage: (T, S, S, 3) float32, real video in place of the background.
+    """
 
     things: list[Thing]
-    light: np.ndarray  # (T,) 0..1, of the whole picture
-    distractors: list[Thing] = field(default_factory=list)
-    background: np.ndarray | None = None  # (S, S, 3) float32
-    background_x: np.ndarray | None = None  # (T,) offsets in pixels of the background's texture
-    background_y: np.ndarray | None = None
-    footage: np.ndarray | None = None  # (T, S, S, 3) float32: real video in place of background
-    camera_x: np.ndarray | None = None  # (T,) in picture coordinates
-    camera_y: np.ndarray | None = None
+    light: np.ndarray
+    distractors: list[Thing]
+    background: np.ndarray
+    background_x: np.ndarray
+    background_y: np.ndarray
+    camera_x: np.ndarray
+    camera_y: np.ndarray
+    footage: np.ndarray | None = None
 
 
 def wander(rng: np.random.Generator, time: np.ndarray, cycles: tuple[float, float], terms: int = 2) -> np.ndarray:
@@ -63,23 +73,33 @@ def wander(rng: np.random.Generator, time: np.ndarray, cycles: tuple[float, floa
     return total * np.sqrt(2 / terms)
 
 
-def add_nuisances(scene: Scene, settings: MotionPairs, time: np.ndarray, rng: np.random.Generator) -> None:
-    """Give `scene` its background, camera and distractors, none of which knows the class."""
-    scene.background = texture(rng, settings.size, colourful=False)
+def set_scene(
+    things: list[Thing], light: np.ndarray, settings: MotionPairs, time: np.ndarray, rng: np.random.Generator
+) -> Scene:
+    """Return a scene of `things` with a background, a camera and distractors, none of which knows the class."""
+    background = texture(rng, settings.size, colourful=False)
     direction = rng.uniform(0, 2 * np.pi)
     distance = settings.drift * settings.size * rng.uniform(0.3, 1)
     start = rng.uniform(0, settings.size, 2)
-    scene.background_x = start[0] + distance * np.cos(direction) * (time - 0.5)
-    scene.background_y = start[1] + distance * np.sin(direction) * (time - 0.5)
-    scene.camera_x = 2 * settings.shake * wander(rng, time, (2, 6), terms=3)
-    scene.camera_y = 2 * settings.shake * wander(rng, time, (2, 6), terms=3)
+    camera_x, camera_y = (2 * settings.shake * wander(rng, time, (2, 6), terms=3) for _ in range(2))
+    distractors = []
     for _ in range(settings.distractors):
         radius = rng.uniform(0.09, 0.14)
         x = rng.uniform(-0.8, 0.8) + 0.15 * wander(rng, time, (0.5, 1.5))
         y = rng.uniform(-0.8, 0.8) + 0.15 * wander(rng, time, (0.5, 1.5))
         angle = rng.uniform(0, 2 * np.pi) + 0.5 * wander(rng, time, (0.5, 1.5))
         shape = Shape.any_round(rng)
-        scene.distractors.append(Thing(shape, texture(rng, 48), x, y, radius, radius, angle))
+        distractors.append(Thing(shape, texture(rng, 48), x, y, radius, radius, angle))
+    return Scene(
+        things,
+        light,
+        distractors,
+        background,
+        background_x=start[0] + distance * np.cos(direction) * (time - 0.5),
+        background_y=start[1] + distance * np.sin(direction) * (time - 0.5),
+        camera_x=camera_x,
+        camera_y=camera_y,
+    )
 
 
 def texture(rng: np.random.Generator, size: int, colourful: bool = True) -> np.ndarray:
@@ -160,6 +180,26 @@ def _paint(canvas: np.ndarray, thing: Thing, scene: Scene) -> None:
     ]
     rim = np.clip((-pixels - OUTLINE * size / 2) + 0.5, 0.15, 1)[:, None]
     canvas[frame, row, column] += inside * (colour * rim - canvas[frame, row, column])
+
+
+def coordinates_in(
+    thing: Thing, camera_x: np.ndarray, camera_y: np.ndarray, frames: int, size: int
+) -> tuple[np.ndarray, ...]:
+    """The pixels that `thing` can touch: frame, row, column (int) and its own coordinates u, v there (float32)."""
+    per_frame = [
+        np.broadcast_to(np.asarray(value, np.float32), (frames,))[:, None, None]
+        for value in (thing.x + camera_x, thing.y + camera_y, thing.width, thing.height, thing.angle)
+    ]
+    x, y, width, height, angle = per_frame
+    grid = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1).astype(np.float32)
+    dx, dy = grid[None, None, :] - x, grid[None, :, None] - y
+    reach = np.hypot(width, height) + 0.05  # of the corners, whatever the angle
+    near = (np.abs(dx) < reach) & (np.abs(dy) < reach)
+    frame, row, column = np.nonzero(near)
+    dx, dy = dx[frame, 0, column], dy[frame, row, 0]
+    angle, width, height = (value.ravel()[frame] for value in (angle, width, height))
+    cos, sin = np.cos(angle), np.sin(angle)
+    return frame, row, column, (cos * dx + sin * dy) / width, (cos * dy - sin * dx) / height
 
 
 def _hue(hue: float, saturation: float, value: float) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from teinet.data.motion_pairs.symmetry import is_symmetric
 from teinet.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
@@ -62,3 +61,14 @@ class MotionPairs:
     def clips(self, split: str) -> int:
         """Clips of each class in `split`; each is one drawing, shared with the partner's class."""
         return {"train": self.train, "val": self.val, "test": self.test}[split]
+
+
+def middles(num_frames: int, segments: int) -> list[int]:
+    """The middle frame of each of `segments` equal parts of `num_frames` frames, as one-clip tests take them."""
+    return [(2 * i + 1) * num_frames // (2 * segments) for i in range(segments)]
+
+
+def is_symmetric(num_frames: int, segments: int) -> bool:
+    """Whether the middle frames, counted from the end, are the middle frames again; so with odd frames a segment."""
+    chosen = middles(num_frames, segments)
+    return chosen == [num_frames - 1 - i for i in reversed(chosen)]

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from teinet.data.motion_pairs.scenes import Thing
 
 OUTLINE = 0.03  # width of the dark rim, in picture coordinates
 WIDEST_MOUTH = 1.25  # radians on each side of a fully open mouth
@@ -26,26 +22,6 @@ class Shape:
     def any_round(rng: np.random.Generator) -> Shape:
         """One of the shapes that look alike from all sides."""
         return ROUND[rng.integers(len(ROUND))]
-
-
-def coordinates_in(
-    thing: Thing, camera_x: np.ndarray, camera_y: np.ndarray, frames: int, size: int
-) -> tuple[np.ndarray, ...]:
-    """The pixels that `thing` can touch: frame, row, column (int) and its own coordinates u, v there (float32)."""
-    per_frame = [
-        np.broadcast_to(np.asarray(value, np.float32), (frames,))[:, None, None]
-        for value in (thing.x + camera_x, thing.y + camera_y, thing.width, thing.height, thing.angle)
-    ]
-    x, y, width, height, angle = per_frame
-    grid = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1).astype(np.float32)
-    dx, dy = grid[None, None, :] - x, grid[None, :, None] - y
-    reach = np.hypot(width, height) + 0.05  # of the corners, whatever the angle
-    near = (np.abs(dx) < reach) & (np.abs(dy) < reach)
-    frame, row, column = np.nonzero(near)
-    dx, dy = dx[frame, 0, column], dy[frame, row, 0]
-    angle, width, height = (value.ravel()[frame] for value in (angle, width, height))
-    cos, sin = np.cos(angle), np.sin(angle)
-    return frame, row, column, (cos * dx + sin * dy) / width, (cos * dy - sin * dx) / height
 
 
 def _polygon(sides: int):
