@@ -103,7 +103,7 @@ def test_each_mistake_is_one_line_and_leaves_nothing(tmp_path, words, capsys):
         (("--size", "300"), "short_side"),
         (("--strategy", "dens"), "Did you mean 'dense'"),
         (("--output", str(tmp_path / "folder")), "a folder"),
-        (("--output", str(tmp_path / "labels.txt")), "--force writes over it"),
+        (("--output", str(tmp_path / "labels.txt")), "--force overwrites it"),
         (("--output", words[1], "--force"), "the checkpoint itself"),
         (("--output", str(tmp_path / "file" / "a.safetensors")), "cannot be written"),
         (("--output", "/proc/a.safetensors"), "cannot be written"),

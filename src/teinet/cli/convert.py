@@ -1,12 +1,15 @@
-"""`teinet convert`: another project's checkpoint as a recogniser of ours."""
+"""`teinet convert`: another project's checkpoint as a recognizer of ours."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from teinet.errors import ConfigError
 
 if TYPE_CHECKING:
     from teinet.models.converters import Conversion
@@ -22,11 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", help="tsm, mmaction or timm (default: found out from the keys)")
     parser.add_argument("--backbone", metavar="NAME", help="timm's name, for a network of timm that is no plain ResNet")
     parser.add_argument("--strategy", default="segments", help="how it samples frames: segments (default) or dense")
-    parser.add_argument("--size", type=int, default=224, help="side of its pictures, pixels (default: 224)")
+    parser.add_argument("--size", type=int, default=224, help="side of its frames, pixels (default: 224)")
     parser.add_argument("--short-side", type=int, default=256, help="short side before the crop, pixels (default: 256)")
     parser.add_argument("--n-div", type=int, default=8, help="TSM shifts 1/N of the channels each way (default: 8)")
-    parser.add_argument("--output", metavar="FILE", help="default: beside the checkpoint, as .safetensors")
-    parser.add_argument("--force", action="store_true", help="write over a file that is there")
+    parser.add_argument("--output", metavar="FILE", help="default: next to the checkpoint, as .safetensors")
+    parser.add_argument("--force", action="store_true", help="overwrite a file that is there")
     parser.add_argument("--licence", default="", metavar="TEXT", help="of the weights, kept in the file")
     parser.add_argument("--json", action="store_true", help="print a JSON object")
 
@@ -37,19 +40,16 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TeinetError: a checkpoint, list of names, setting or output that does not do; nothing is written then.
     """
-    from dataclasses import asdict
-
     from teinet.data.lists.labels import read_class_names
     from teinet.data.sampling import Sampling
     from teinet.data.transforms import Preprocessing
-    from teinet.errors import ConfigError
-    from teinet.models.checkpoint import save_weights
     from teinet.models.converters import convert_checkpoint
+    from teinet.recognition import Recognizer
 
     source, output = Path(args.checkpoint), _output(args)
     names = read_class_names(args.labels)
-    pixels = {"size": args.size, "short_side": args.short_side}
-    Preprocessing(**pixels), Sampling(strategy=args.strategy)  # a wrong setting is found before the work
+    pixels = Preprocessing(size=args.size, short_side=args.short_side)  # a wrong setting is found before the work
+    sampling = Sampling(strategy=args.strategy)
     done = convert_checkpoint(
         source,
         class_names=names,
@@ -58,18 +58,16 @@ def run(args: argparse.Namespace) -> int:
         backbone=args.backbone,
         n_div=args.n_div,
     )
-    colours = done.model.data_config
-    preprocessing = Preprocessing(**pixels, interpolation=done.interpolation, mean=colours["mean"], std=colours["std"])
-    header = {
-        "class_names": names,
-        "preprocessing": preprocessing.to_dict(),
-        "sampling": asdict(Sampling(num_frames=done.model.num_frames, strategy=args.strategy)),
-        "recipe": {},
-        "scores": {},
-        "licence": args.licence,
-    }
+    colors = done.model.data_config
+    recognizer = Recognizer(
+        done.model,
+        names,
+        preprocessing=replace(pixels, interpolation=done.interpolation, mean=colors["mean"], std=colors["std"]),
+        sampling=replace(sampling, num_frames=done.model.num_frames),
+        header={"licence": args.licence},
+    )
     try:
-        save_weights(output, done.model, header)
+        recognizer.save(output)
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written ({error.strerror or error})") from error
     _report(done, source, output, args)
@@ -78,8 +76,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _output(args: argparse.Namespace) -> Path:
     """Where to write; refused before the work where something is there."""
-    from teinet.errors import ConfigError
-
     source = Path(args.checkpoint)
     if args.output:
         output = Path(args.output)
@@ -93,7 +89,7 @@ def _output(args: argparse.Namespace) -> Path:
     if output.is_dir():
         raise ConfigError(f"{output}: a folder; name a file with --output")
     if output.exists() and not args.force:
-        raise ConfigError(f"{output}: is there already; --force writes over it, --output names another file")
+        raise ConfigError(f"{output}: is there already; --force overwrites it, --output names another file")
     return output
 
 
@@ -118,12 +114,9 @@ def _report(done: Conversion, source: Path, output: Path, args: argparse.Namespa
         }
         print(json.dumps(facts, indent=2))
         return
-    lines = [
-        f"format    {done.format} ({FORMATS[done.format].what})",
-        f"network   {name}, T = {model.num_frames} frames, {model.num_classes} classes",
-        f"left out  {', '.join(done.left_out) or 'nothing'}",
-        *(f"note      {note}" for note in notes),
-        f"file      {output}",
-        f"Next: teinet predict {shlex.quote(str(output))} VIDEO",
-    ]
-    print("\n".join(lines))
+    print(f"format    {done.format} ({FORMATS[done.format].what})")
+    print(f"network   {name}, T = {model.num_frames} frames, {model.num_classes} classes")
+    print(f"left out  {', '.join(done.left_out) or 'nothing'}")
+    for note in notes:
+        print(f"note      {note}")
+    print(f"file      {output}\nNext: teinet predict {shlex.quote(str(output))} VIDEO")
