@@ -10,7 +10,7 @@ import pytest
 from teinet.errors import ConfigError
 from teinet.pages.comparison import check_page, write_page
 from teinet.report import compare
-from teinet.report.table import lines
+from teinet.report.terminal import lines
 from tests.report.conftest import NAMES, meta, recipe, write_run, write_scores
 
 

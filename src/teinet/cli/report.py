@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
 
     from teinet.pages.comparison import check_page, write_page
     from teinet.report import compare
-    from teinet.report.table import lines
+    from teinet.report.terminal import lines
     from teinet.utils.text import printable
 
     page = check_page(args.output) if args.output else None

@@ -17,7 +17,7 @@ from teinet.pages.web import inline, render
 from teinet.report.compare import Comparison
 from teinet.report.outcome import PrintedRow
 from teinet.report.runs import Run
-from teinet.report.table import number, setting, share, signed, spread, varied
+from teinet.report.terminal import number, setting, share, signed, spread, varied
 from teinet.utils.files import replacing
 from teinet.utils.text import duration, printable
 
