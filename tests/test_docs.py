@@ -6,12 +6,14 @@ import re
 import runpy
 import shlex
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
 
 from teinet.cli.main import COMMANDS
+from teinet.cli.parser import Parser
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -56,3 +58,18 @@ def test_commands_of_the_documents_parse(tmp_path: Path, monkeypatch: pytest.Mon
     for line in lines:
         if "RECIPE" not in line and "..." not in line:
             parse_recipe([str(ROOT / w) if w.startswith("recipes/") else w for w in shlex.split(line)])
+
+
+def test_other_commands_of_the_documents_parse() -> None:
+    pages = "\n".join(p.read_text() for p in PAGES).replace("\\\n", " ")
+    blocks = "\n".join(re.findall(r"```(?:bash|sh)\n(.*?)```", pages, re.DOTALL))
+    lines = re.findall(r"^teinet (\w+)(.*)$", blocks, re.MULTILINE)
+    seen = set()
+    for name, words in lines:
+        command = import_module(f"teinet.cli.{name}")
+        if hasattr(command, "add_arguments"):
+            parser = Parser(prog=name)
+            command.add_arguments(parser)
+            parser.parse_args(shlex.split(words.split(" #")[0]))
+            seen.add(name)
+    assert len(seen) > 9
