@@ -18,6 +18,7 @@ import torch
 from teinet.cli.memory import keep_freed_memory
 from teinet.evaluation.speed import Spread
 from teinet.kernels import available_forms, temporal_conv, use_form
+from teinet.layers import TIM
 from teinet.utils.machine import machine, machine_name
 
 RESULTS = Path(__file__).parent / "results"
@@ -51,17 +52,25 @@ def measure(channels: int, side: int, clips: int, dtype: torch.dtype, device: to
     gate = torch.rand(clips * FRAMES, channels, device=device, requires_grad=True)
     works: dict[str, Callable[[], object]] = {"copy": lambda: target.copy_(x.detach())}
     forms = [form for form in available_forms() if form != ("cpu" if device.type == "cuda" else "triton")]
+    tim = TIM(channels, num_frames=FRAMES).to(device=device, dtype=dtype)  # the reference
     results = {}
+
+    def run(form: str) -> torch.Tensor:
+        if form == "reference":
+            return tim(x * gate.to(dtype)[:, :, None, None])
+        return temporal_conv(x, weight, gate, num_frames=FRAMES)
+
     for form in forms:
         with use_form(form):
-            results[form] = temporal_conv(x, weight, gate, num_frames=FRAMES)
+            results[form] = run(form)
 
         def forward(form=form) -> None:
             with torch.no_grad():
-                temporal_conv(x, weight, gate, num_frames=FRAMES)
+                run(form)
 
         def backward(form=form) -> None:
-            torch.autograd.grad(results[form], (x, weight, gate), dy, retain_graph=True)
+            kernel = tim.weight if form == "reference" else weight
+            torch.autograd.grad(results[form], (x, kernel, gate), dy, retain_graph=True)
 
         works[f"{form} forward"], works[f"{form} backward"] = forward, backward
     seconds: dict[str, list[float]] = {name: [] for name in works}

@@ -49,10 +49,10 @@ def test_it_compiles_for_a_gpu_that_is_not_here(kernel, dtype, ones, tmp_path, m
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from teinet.kernels import triton_form
+    from teinet.kernels import triton as kernels
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    function = getattr(triton_form, kernel)
+    function = getattr(kernels, kernel)
     kinds = ((True, True, 0), (True, False, 0), (False, True, 0), (True, True, 1), (True, False, 1))
     for weight, gate, lag in kinds:
         constants = {

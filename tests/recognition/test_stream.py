@@ -245,7 +245,7 @@ def test_what_does_not_fit_is_one_line_and_changes_nothing(recognizer):
         with pytest.raises(ConfigError, match=words):
             recognizer.stream(**options)
     two_sided = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=T)
-    with pytest.raises(ConfigError, match="two-sided"):
+    with pytest.raises(ConfigError, match="bidirectional"):
         teinet.Recognizer(two_sided, list("abc")).stream()
 
 

@@ -1,32 +1,31 @@
-"""The arithmetic of TEI, TIM and MEM made fast, behind one function per operation.
+"""The layers' arithmetic made fast: one function per operation, C++ on a CPU or Triton on CUDA behind it.
 
-`temporal_conv` (gate and temporal kernel, one pass over memory) and `motion_gate` (MEM's gate) each define one result.
-Forms that give it:
+- `temporal_conv`: gate and temporal kernel in one pass over memory, forward and backward.
+- `motion_gate`: MEM's gate from features to factors, on a CPU.
+- `temporal_step`, `motion_step`: the same for one more frame of each stream, on a CPU.
 
-- "reference": plain torch operations, on any device, type and memory layout; what the others are checked against;
-- "cpu": C++, compiled by the machine's own compiler when it is first needed, for channels-last float32 and bfloat16;
-- "triton": a Triton kernel of `temporal_conv` for CUDA, for channels-last float32, float16 and bfloat16.
-
-`temporal_step` and `motion_step` give the same in the causal form, frame by frame, in the forms "reference" and "cpu".
-
-The fastest form that a call allows is taken. What is exported (torch.export) holds plain torch operations.
+What they compute is written in `teinet.layers`, in plain torch, and runs there wherever these do not: `fuses` and its
+like tell. They take channels-last tensors; C++ float32 and bfloat16, Triton float16 too.
 """
 
 from __future__ import annotations
 
-from teinet.kernels.choice import FORMS, available_forms, use_form
-from teinet.kernels.gate import Squeeze, motion_gate
-from teinet.kernels.reference import pool
-from teinet.kernels.step import motion_step, temporal_step
-from teinet.kernels.temporal import temporal_conv
+from teinet.kernels.dispatch import FORMS, available_forms, fuses, is_channels_last, use_form
+from teinet.kernels.motion_gate import Squeeze, fuses_gate, motion_gate
+from teinet.kernels.step import fuses_motion_step, fuses_step, motion_step, temporal_step
+from teinet.kernels.temporal_conv import temporal_conv
 
 __all__ = [
     "FORMS",
     "Squeeze",
     "available_forms",
+    "fuses",
+    "fuses_gate",
+    "fuses_motion_step",
+    "fuses_step",
+    "is_channels_last",
     "motion_gate",
     "motion_step",
-    "pool",
     "temporal_conv",
     "temporal_step",
     "use_form",

@@ -1,4 +1,4 @@
-"""Compiles native/ for the very processor that runs it, once, into the cache folder."""
+"""Compile native/ for the very processor that runs it, once, into the cache folder, and hand out its functions."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from functools import lru_cache
+from collections.abc import Callable
+from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from teinet.utils.files import cache_folder
 
@@ -23,6 +27,7 @@ HEADERS = tuple(sorted(Path(__file__).with_name("native").glob("*.h")))
 FLAGS = (
     "-std=c++17 -O3 -march=native -fno-math-errno -fno-trapping-math -ffp-contract=fast -fopenmp -shared -fPIC".split()
 )
+TYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}  # what the C++ computes, on channels-last tensors
 _COMPILERS = ("c++", "g++", "clang++")
 _SECONDS = 120
 
@@ -35,6 +40,24 @@ def native() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
         log.warning("the temporal modules run in plain torch, which is slower: %s", _line(error))
         return None
+
+
+@cache
+def function(name: str, *types: torch.dtype) -> Callable:
+    """Return a compiled function for tensors of these types.
+
+    Raises:
+        TypeError: there is none.
+    """
+    if not set(types) <= set(TYPES) or (library := native()) is None:
+        kinds = " and ".join(map(str, types))
+        raise TypeError(f"no fast form computes {kinds} on a CPU here; call the layers, which have a plain one")
+    return getattr(library, "_".join((name, *(TYPES[each] for each in types))))
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Return where a tensor's numbers lie; None is C's null."""
+    return None if tensor is None else tensor.data_ptr()
 
 
 def compiler() -> str | None:
@@ -81,14 +104,8 @@ def _fingerprint(command: str) -> str:
         cpu = "".join(sorted({line for line in text.splitlines() if line.startswith(("model name", "flags", "CPU "))}))
     except OSError:
         cpu = platform.processor()
-    parts = (
-        *(path.read_text() for path in SOURCES + HEADERS),
-        " ".join(FLAGS),
-        command,
-        version,
-        platform.machine(),
-        cpu,
-    )
+    sources = [path.read_text() for path in SOURCES + HEADERS]
+    parts = (*sources, " ".join(FLAGS), command, version, platform.machine(), cpu)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -111,11 +128,11 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
         "motion_step": [*[p] * 11, *[n] * 4, ctypes.c_float, i],
         "step": [*[p] * 6, *[n] * 3, i],
     }
-    numbers = ("float32", "bfloat16")
+    numbers = TYPES.values()
     for name, types in arguments.items():
         for number in product(numbers, numbers) if name.startswith("motion_") else product(numbers):
-            function = getattr(library, "_".join((name, *number)))
-            function.argtypes, function.restype = types, None
+            entry = getattr(library, "_".join((name, *number)))
+            entry.argtypes, entry.restype = types, None
     return library
 
 

@@ -8,11 +8,9 @@ from typing import Any
 from torch import nn
 
 from teinet.errors import ConfigError, nearest
-from teinet.layers.base import TemporalLayer
-from teinet.layers.mem import MEM
-from teinet.layers.se import SE
-from teinet.layers.tei import SETIM, TEI
-from teinet.layers.tim import TIM
+from teinet.layers.se import SE, SETIM
+from teinet.layers.tei import MEM, TEI, TIM
+from teinet.layers.temporal_layer import TemporalLayer
 from teinet.layers.tsm import TSM
 
 __all__ = ["LAYERS", "MEM", "SE", "SETIM", "TEI", "TIM", "TSM", "TemporalLayer", "build"]

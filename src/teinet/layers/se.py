@@ -1,11 +1,12 @@
-"""Squeeze-and-excitation (Hu et al., CVPR 2018) at MEM's place: the gate that sees no motion, TEINet's Table 1a."""
+"""Squeeze-and-excitation (Hu et al., CVPR 2018) at MEM's place, the gate that sees no motion: TEINet's Table 1a."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from teinet.kernels import pool, temporal_conv
-from teinet.layers.base import TemporalLayer, hidden_channels, start_at_half
+from teinet.kernels import fuses, temporal_conv
+from teinet.layers.tei import TIM, Init
+from teinet.layers.temporal_layer import TemporalLayer, hidden_channels, linear, pool, scaled, start_at_half
 
 
 class SE(TemporalLayer):
@@ -29,29 +30,43 @@ class SE(TemporalLayer):
         self.conv2 = nn.Conv2d(hidden, channels, 1)
         start_at_half(self.conv2)
 
-    def scale(self, x: Tensor) -> Tensor:
-        """What multiplies each channel of each frame of x (B*T, C, H, W), as (B*T, C)."""
-        self.num_clips(x)
-        return self._scale(x)
+    def forward(self, x: Tensor) -> Tensor:
+        """(B*T, C, H, W) to the same shape and memory format."""
+        x = self.check(x)
+        if fuses(x):
+            return temporal_conv(x, gate=self.scale(x), num_frames=self.num_frames)
+        return scaled(x, self.scale(x))
 
-    def _scale(self, x: Tensor) -> Tensor:
-        pooled = pool(x)[:, :, None, None]
-        return self.conv2(self.conv1(pooled).relu()).sigmoid().flatten(1)
+    def scale(self, x: Tensor) -> Tensor:
+        """Return what multiplies each channel of each frame of x (N, C, H, W), as (N, C)."""
+        return linear(self.conv2, linear(self.conv1, pool(x)).relu()).sigmoid()
+
+
+class SETIM(TemporalLayer):
+    """Squeeze-and-excitation on each frame, then TIM: what remains of TEI without motion.
+
+    Args:
+        channels: C, at least 1.
+        num_frames: T, at least 1.
+        reduction: SE's.
+        init, causal: TIM's.
+
+    Raises:
+        ConfigError: another init, or a value below 1; in forward, a batch that T does not divide.
+
+    Source: TEINet, arXiv 1911.09435, Table 1a.
+    """
+
+    def __init__(
+        self, channels: int, *, num_frames: int, reduction: int = 8, init: Init = "shift", causal: bool = False
+    ):
+        super().__init__(channels, num_frames=num_frames, causal=causal)
+        self.se = SE(channels, num_frames=num_frames, reduction=reduction)
+        self.tim = TIM(channels, num_frames=num_frames, init=init, causal=causal)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B*T, C, H, W) to the same shape and memory format, each frame scaled by its own gate.
-
-        Raises:
-            ConfigError: T does not divide the batch.
-        """
-        return temporal_conv(x, gate=self.scale(x), num_frames=self.num_frames)
-
-    def step(
-        self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None, num_frames: int = 1
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """See `TemporalLayer.step`."""
-        return x * self.step_scale(x)[:, :, None, None], ()
-
-    def step_scale(self, x: Tensor) -> Tensor:
-        """What multiplies each channel of frames of N streams (N*K, C, H, W), as (N*K, C)."""
-        return self._scale(x)
+        """(B*T, C, H, W) to the same shape and memory format."""
+        x = self.check(x)
+        if fuses(x):
+            return temporal_conv(x, self.tim.V, self.se.scale(x), num_frames=self.num_frames, lag=self.tim.lag)
+        return self.tim(self.se(x))

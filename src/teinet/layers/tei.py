@@ -1,20 +1,162 @@
-"""The TEI module (TEINet, section 3.3, Figure 1): MEM, then TIM. And Table 1a's SE+TIM, with SE in MEM's place."""
+"""The paper's modules (TEINet, arXiv 1911.09435, section 3): MEM, TIM, and TEI, which is MEM and then TIM.
+
+x is (B*T, C, H, W), the T frames of a clip next to each other; x_t is frame t of a clip. Each module's equations stand
+in its forward pass in plain torch; where a fused kernel gives the same faster, it returns early.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
-from torch import Tensor
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
-from teinet.kernels import temporal_conv
-from teinet.layers.base import TemporalLayer
-from teinet.layers.mem import MEM
-from teinet.layers.se import SE
-from teinet.layers.tim import TIM
+from teinet.errors import ConfigError, nearest
+from teinet.kernels import Squeeze, fuses, fuses_gate, is_channels_last, motion_gate, temporal_conv
+from teinet.layers.temporal_layer import TemporalLayer, hidden_channels, linear, pool, scaled, start_at_half
+
+Gate = Literal["paper", "residual"]
+Init = Literal["shift", "identity"]
+
+
+class MEM(TemporalLayer):
+    """Motion Enhanced Module (section 3.1): scale each channel of frames 1..T-1 by what changes until the next frame.
+
+    s_t = conv1(gap(x_t)) - conv2(gap(x_{t+1}))     u_t = sigmoid(conv3(s_t)) x_t,  t = 1..T-1     u_T = x_T
+
+    Args:
+        channels: C, at least 1.
+        num_frames: T, at least 1; T = 1 is the identity.
+        reduction: r of the squeezing 1x1 convolutions, C -> C/r, at least 1.
+        gate: "paper" is x * sigmoid; "residual" is x + x * (sigmoid - 0.5), the form of TEA and TDN, about 1 when
+            fresh.
+        causal: the same s_t gates the later frame of the two, u_{t+1}; frame 1 passes untouched.
+
+    Raises:
+        ConfigError: another gate, or a value below 1; in forward, a batch that T does not divide.
+
+    Source: Eq. 1-3 (W_theta is conv1, W_phi conv2, W_varphi conv3; all with bias).
+    """
+
+    def __init__(
+        self, channels: int, *, num_frames: int, reduction: int = 8, gate: Gate = "paper", causal: bool = False
+    ):
+        super().__init__(channels, num_frames=num_frames, causal=causal)
+        _check_choice("gate", gate, get_args(Gate))
+        hidden = hidden_channels(channels, reduction)
+        self.gate_form = gate
+        # 1x1 convolutions, not linear layers: the recipe raises the rate of the head, which is the linear layer.
+        self.conv1 = nn.Conv2d(channels, hidden, 1)
+        self.conv2 = nn.Conv2d(channels, hidden, 1)
+        self.conv3 = nn.Conv2d(hidden, channels, 1)
+        start_at_half(self.conv3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B*T, C, H, W) to the same shape and memory format."""
+        x = self.check(x)
+        if self.num_frames == 1:
+            return x
+        scale = self.scale(x)  # (B, T, C)
+        if fuses(x):
+            return temporal_conv(x, gate=scale, num_frames=self.num_frames)
+        return scaled(x, scale)  # Eq. 3: u_t
+
+    def scale(self, x: Tensor) -> Tensor:
+        """Return what multiplies each channel of each frame of x (B*T, C, H, W), as (B, T, C); T is at least 2."""
+        if fuses_gate(x, weights := self.weights):
+            scale = motion_gate(x, weights, num_frames=self.num_frames, offset=self.offset)
+        else:
+            pooled = pool(x).unflatten(0, (-1, self.num_frames))  # gap(x_t): (B, T, C)
+            scale = self.gate(pooled[:, :-1], pooled[:, 1:])  # (B, T-1, C)
+            scale = F.pad(scale, (0, 0, 0, 1), value=1.0)  # (B, T, C): the last frame has no next one
+        return scale.roll(1, 1) if self.causal else scale
+
+    def gate(self, this: Tensor, following: Tensor) -> Tensor:
+        """Return the factor of pairs of neighboring frames, from the pooled features of both, (..., C) to (..., C)."""
+        s = linear(self.conv1, this) - linear(self.conv2, following)  # Eq. 1: (..., C/r)
+        gate = linear(self.conv3, s).sigmoid()  # Eq. 2: (..., C)
+        return gate + self.offset if self.offset else gate
+
+    @property
+    def offset(self) -> float:
+        """What is added to the sigmoid: x + x * (sigmoid - 0.5) is x * (sigmoid + 0.5)."""
+        return 0.5 if self.gate_form == "residual" else 0.0
+
+    @property
+    def weights(self) -> Squeeze:
+        """The convolutions' weights and biases, as the kernels take them."""
+        conv1, conv2, conv3 = self.conv1, self.conv2, self.conv3
+        assert conv1.bias is not None and conv2.bias is not None and conv3.bias is not None
+        return Squeeze(conv1.weight, conv1.bias, conv2.weight, conv2.bias, conv3.weight, conv3.bias)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, gate={self.gate_form!r}"
+
+
+class TIM(TemporalLayer):
+    """Temporal Interaction Module (section 3.2): mix each channel with its own neighbors in time, by a learned kernel.
+
+    y_t[c] = V[c, -1] x_{t-1}[c] + V[c, 0] x_t[c] + V[c, 1] x_{t+1}[c],     zeros outside the clip, no bias
+
+    The parameter `weight` is (C, 1, 3, 1), the kernel of a depthwise convolution over (T, H*W); `V` is its (C, 3) view.
+
+    Args:
+        channels: C, at least 1.
+        num_frames: T, at least 1.
+        init: "shift" starts as TSM (the first C/8 channels take the next frame, the second C/8 the previous one);
+            "identity" starts as no operation. The causal form starts with C/8 channels on the previous frame.
+        causal: the kernel lies on frames t-2, t-1, t.
+
+    Raises:
+        ConfigError: another init, or a value below 1; in forward, a batch that T does not divide.
+
+    Source: Eq. 4; the initial kernel is TDN's and ACTION-Net's.
+    """
+
+    def __init__(self, channels: int, *, num_frames: int, init: Init = "shift", causal: bool = False):
+        super().__init__(channels, num_frames=num_frames, causal=causal)
+        _check_choice("init", init, get_args(Init))
+        self.weight = nn.Parameter(torch.zeros(channels, 1, 3, 1))
+        part = channels // 8 if init == "shift" else 0
+        with torch.no_grad():
+            if self.causal:  # the other way is the future
+                self.V[:part, 1] = 1.0
+                self.V[part:, 2] = 1.0
+            else:
+                self.V[:part, 2] = 1.0
+                self.V[part : 2 * part, 0] = 1.0
+                self.V[2 * part :, 1] = 1.0
+
+    @property
+    def V(self) -> Tensor:
+        """The kernels (C, 3): V[c, 0..2] multiplies frames t-1, t, t+1; in the causal form t-2, t-1, t."""
+        return self.weight.flatten(1)
+
+    @property
+    def lag(self) -> int:
+        """By how many frames the kernel's middle lies behind."""
+        return int(self.causal)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B*T, C, H, W) to the same shape and memory format."""
+        return self.mix(self.check(x), self.num_frames)
+
+    def mix(self, x: Tensor, num_frames: int) -> Tensor:
+        """Eq. 4 on clips of `num_frames` frames."""
+        if fuses(x):
+            return temporal_conv(x, self.V, num_frames=num_frames, lag=self.lag)
+        # Time becomes the height of an image that is H*W wide, so that Eq. 4 is a (3, 1) depthwise convolution; in
+        # channels-last memory every reshape here is a view. The lag: padded by one more frame before, cut off behind.
+        layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+        clip = x.unflatten(0, (-1, num_frames)).transpose(1, 2).flatten(3)  # (B, C, T, H*W)
+        y = F.conv2d(clip, self.weight, padding=(1 + self.lag, 0), groups=self.channels)[:, :, :num_frames]  # Eq. 4
+        y = y.contiguous(memory_format=layout).unflatten(3, x.shape[2:])  # (B, C, T, H, W)
+        return y.transpose(1, 2).flatten(0, 1).contiguous(memory_format=layout)  # (B*T, C, H, W)
 
 
 class TEI(TemporalLayer):
-    """Enhance motion-sensitive channels, then let neighbouring frames interact.
+    """Temporal Enhancement-and-Interaction (section 3.3, Figure 1): MEM, then TIM.
 
     Args:
         channels: C, at least 1.
@@ -25,8 +167,6 @@ class TEI(TemporalLayer):
 
     Raises:
         ConfigError: another gate or init, or a value below 1; in forward, a batch that T does not divide.
-
-    Source: TEINet, arXiv 1911.09435, section 3.3.
     """
 
     def __init__(
@@ -35,8 +175,8 @@ class TEI(TemporalLayer):
         *,
         num_frames: int,
         reduction: int = 8,
-        gate: Literal["paper", "residual"] = "paper",
-        init: Literal["shift", "identity"] = "shift",
+        gate: Gate = "paper",
+        init: Init = "shift",
         causal: bool = False,
     ):
         super().__init__(channels, num_frames=num_frames, causal=causal)
@@ -44,70 +184,13 @@ class TEI(TemporalLayer):
         self.tim = TIM(channels, num_frames=num_frames, init=init, causal=causal)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B*T, C, H, W) to the same shape and memory format: MEM, then TIM.
-
-        Raises:
-            ConfigError: T does not divide the batch.
-        """
-        if self.num_frames == 1:
-            return self.tim(x)
-        return temporal_conv(x, self.tim.V, self.mem.scale(x), num_frames=self.num_frames, lag=self.tim.lag)
-
-    def blank(self, x: Tensor) -> tuple[Tensor, ...]:
-        """MEM's and TIM's: the pooled features of the frame before, and the two gated frames before."""
-        return *self.mem.blank(x), *self.tim.blank(x)
-
-    def step(
-        self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None, num_frames: int = 1
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """See `TemporalLayer.step`."""
-        scale, pooled = self.mem.step_scale(x, past[0], fresh, num_frames)
-        y, frames = self.tim.gated_step(x, scale, past[1:], num_frames)
-        return y, (pooled, *frames)
+        """(B*T, C, H, W) to the same shape and memory format."""
+        x = self.check(x)
+        if fuses(x) and self.num_frames > 1:  # gate and kernel in one pass over memory
+            return temporal_conv(x, self.tim.V, self.mem.scale(x), num_frames=self.num_frames, lag=self.tim.lag)
+        return self.tim(self.mem(x))
 
 
-class SETIM(TemporalLayer):
-    """Squeeze-and-excitation on each frame, then TIM: what remains of TEI without motion.
-
-    Args:
-        channels: C, at least 1.
-        num_frames: T, at least 1.
-        reduction: SE's.
-        init, causal: TIM's.
-
-    Raises:
-        ConfigError: another init, or a value below 1; in forward, a batch that T does not divide.
-
-    Source: TEINet, arXiv 1911.09435, Table 1a.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        *,
-        num_frames: int,
-        reduction: int = 8,
-        init: Literal["shift", "identity"] = "shift",
-        causal: bool = False,
-    ):
-        super().__init__(channels, num_frames=num_frames, causal=causal)
-        self.se = SE(channels, num_frames=num_frames, reduction=reduction)
-        self.tim = TIM(channels, num_frames=num_frames, init=init, causal=causal)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B*T, C, H, W) to the same shape and memory format: SE, then TIM.
-
-        Raises:
-            ConfigError: T does not divide the batch.
-        """
-        return temporal_conv(x, self.tim.V, self.se.scale(x), num_frames=self.num_frames, lag=self.tim.lag)
-
-    def blank(self, x: Tensor) -> tuple[Tensor, ...]:
-        """TIM's: the two gated frames before."""
-        return self.tim.blank(x)
-
-    def step(
-        self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None, num_frames: int = 1
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """See `TemporalLayer.step`."""
-        return self.tim.gated_step(x, self.se.step_scale(x), past, num_frames)
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name} {value!r} is none of {', '.join(choices)}.{nearest(str(value), choices)}")

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from teinet.errors import ConfigError
-from teinet.kernels.choice import is_channels_last
-from teinet.layers.base import TemporalLayer
+from teinet.kernels import is_channels_last
+from teinet.layers.temporal_layer import TemporalLayer
 
 
 class TSM(TemporalLayer):
@@ -38,33 +38,15 @@ class TSM(TemporalLayer):
         self.fold = channels // n_div
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B*T, C, H, W) to the same shape and memory format, shifted.
-
-        Raises:
-            ConfigError: T does not divide the batch.
-        """
-        clips, frames = self.num_clips(x), self.num_frames
+        """(B*T, C, H, W) to the same shape and memory format, shifted."""
+        x, frames = self.check(x), self.num_frames
         channels, height, width = x.shape[1:]
         # Not in place: an in-place shift overwrites what its own backward needs.
         if is_channels_last(x):
-            clip = x.permute(0, 2, 3, 1).reshape(clips, frames, height * width, channels)
+            clip = x.permute(0, 2, 3, 1).reshape(-1, frames, height * width, channels)
             return self._shift(clip, 3).reshape(-1, height, width, channels).permute(0, 3, 1, 2)
-        clip = x.reshape(clips, frames, channels, height * width)
+        clip = x.reshape(-1, frames, channels, height * width)
         return self._shift(clip, 2).reshape(x.shape)
-
-    def blank(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The shifted channels of the frame before."""
-        return (torch.zeros_like(x[:, : self.fold]),)
-
-    def step(
-        self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None, num_frames: int = 1
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """See `TemporalLayer.step`."""
-        self._must_be_causal()
-        clips = x[:, : self.fold].unflatten(0, (-1, num_frames))
-        before = torch.cat([past[0][:, None].to(x.dtype), clips[:, :-1]], 1)
-        y = torch.cat([before.flatten(0, 1), x[:, self.fold :]], 1)
-        return y, (clips[:, -1].to(past[0].dtype, copy=True),)
 
     def _shift(self, clip: Tensor, channel_dim: int) -> Tensor:
         if not clip.requires_grad and not torch.compiler.is_compiling():

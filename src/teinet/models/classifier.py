@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError
-from teinet.layers.base import TemporalLayer
+from teinet.layers.temporal_layer import TemporalLayer
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

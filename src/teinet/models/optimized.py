@@ -20,10 +20,10 @@ from teinet.errors import ConfigError, nearest
 from teinet.kernels import build
 from teinet.models.classifier import VideoClassifier
 from teinet.models.folding import fold_batch_norms
-from teinet.models.stepping import SteppingClassifier
+from teinet.models.streaming import StreamingClassifier
 
 if TYPE_CHECKING:
-    from teinet.models.stepping import Past
+    from teinet.models.streaming import States
 
 log = logging.getLogger("teinet")
 
@@ -55,7 +55,8 @@ class OptimizedClassifier(VideoClassifier):
 
     optimization: Optimization
     _programs: dict[tuple[Any, ...], Callable[[Tensor], Tensor]]
-    _steps: dict[tuple[Any, ...], Callable[[Tensor, Past], tuple[Tensor, Past]] | None]  # None: it cannot be compiled
+    # None: it cannot be compiled
+    _steps: dict[tuple[Any, ...], Callable[[Tensor, States], tuple[Tensor, States]] | None]
 
     def forward(self, clips: Tensor) -> Tensor:
         """See `VideoClassifier.forward`; without gradients."""
@@ -220,55 +221,55 @@ def is_compiled(model: VideoClassifier) -> bool:
 
 
 class CompiledStep:
-    """A network's step as one program, for all of N streams at once; other steps go their usual way.
+    """A network's step as one program, for all of N streams at once; steps of other shapes go their usual way.
 
     Compiles when it is made, in some seconds, once for each shape of frames of a classifier.
 
     Args:
-        model: the optimised classifier, which keeps the program.
+        model: the optimized classifier, which keeps the program.
         network: made of it.
         frames: (N, 3, H, W) or (N, K, 3, H, W) uint8, an example.
-        past: blank, of the number types that the network computes in; states may be kept in others.
+        state: an example, of the number types that the network computes in; states may be kept in others.
     """
 
-    def __init__(self, model: OptimizedClassifier, network: SteppingClassifier, frames: Tensor, past: Past):
+    def __init__(self, model: OptimizedClassifier, network: StreamingClassifier, frames: Tensor, state: States):
         self.network = network
         self._shape, self._device = frames.shape, frames.device
-        self._types = [[tensor.dtype for tensor in kept] for kept in past]
+        self._types = [[tensor.dtype for tensor in own] for own in state]
         kind = (frames.shape, frames.device)
         with _ONE_AT_A_TIME:
             if kind not in model._steps:
                 # by a network of its own, for that of a stream is the stream's alone
-                model._steps[kind] = self._compile(SteppingClassifier(model), frames, copy.deepcopy(past))
+                model._steps[kind] = self._compile(StreamingClassifier(model), frames, copy.deepcopy(state))
         self._run = model._steps[kind]
 
     def _compile(
-        self, network: SteppingClassifier, frames: Tensor, past: Past
-    ) -> Callable[[Tensor, Past], tuple[Tensor, Past]] | None:
-        def run(frames: Tensor, past: Past) -> tuple[Tensor, Past]:
-            return network(frames, past)
+        self, network: StreamingClassifier, frames: Tensor, state: States
+    ) -> Callable[[Tensor, States], tuple[Tensor, States]] | None:
+        def run(frames: Tensor, state: States) -> tuple[Tensor, States]:
+            return network(frames, state)
 
         self._run = _program(run)
         log.info("compiling the network's step for frames of %s, once", "x".join(map(str, frames.shape)))
         began = time.perf_counter()
         try:
             for _ in range(2):  # the second one takes what a step leaves, as all later ones do
-                _, past = self(frames, past)
+                _, state = self(frames, state)
         except Exception as error:  # compilers raise many kinds, for networks that they cannot follow
             log.warning("the step is not compiled, it runs folded: %s", _first_line(error))
             return None
         log.info("compiled in %.0f s", time.perf_counter() - began)
         return self._run
 
-    def __call__(self, frames: Tensor, past: Past, fresh: Tensor | None = None) -> tuple[Tensor, Past]:
-        """See `SteppingClassifier.forward`."""
+    def __call__(self, frames: Tensor, state: States) -> tuple[Tensor, States]:
+        """See `StreamingClassifier.forward`."""
         same = frames.shape == self._shape and frames.dtype == torch.uint8 and frames.device == self._device
-        if fresh is not None or not same or self._run is None:
-            return self.network(frames, past, fresh)
+        if not same or self._run is None:
+            return self.network(frames, state)
         with _ONE_AT_A_TIME, frozen(self._device), torch.inference_mode(False), torch.no_grad():
             # numbers change their type out here: within, a frame to be kept is overwritten before it is rounded
-            logits, now = self._run(frames.clone() if frames.is_inference() else frames, _typed(past, self._types))
-            return logits, _typed(now, [[tensor.dtype for tensor in kept] for kept in past])
+            logits, now = self._run(frames.clone() if frames.is_inference() else frames, _typed(state, self._types))
+            return logits, _typed(now, [[tensor.dtype for tensor in own] for own in state])
 
     def to(self, device: torch.device) -> CompiledStep:
         """Move the network, in place; on another device than the program's it runs folded."""
@@ -280,8 +281,8 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), repr(error))
 
 
-def _typed(past: Past, types: list[list[torch.dtype]]) -> Past:
-    return tuple(tuple(map(Tensor.to, kept, of)) for kept, of in zip(past, types, strict=True))
+def _typed(state: States, types: list[list[torch.dtype]]) -> States:
+    return tuple(tuple(map(Tensor.to, own, of)) for own, of in zip(state, types, strict=True))
 
 
 def frozen(device: torch.device) -> AbstractContextManager:

@@ -17,7 +17,7 @@ from teinet.data.transforms import test_crops
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.optimized import CompiledStep, is_compiled
 from teinet.models.probabilities import to_probabilities
-from teinet.models.stepping import Past, SteppingClassifier
+from teinet.models.streaming import States, StreamingClassifier
 from teinet.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ class StreamState:
     """All that N streams remember; tensors whose first axis is the stream.
 
     Args:
-        past: of each temporal module: pooled features (N, C), and up to two earlier frames (N, C, H, W); on the
+        past: of each temporal module: pooled features (N, C+1), and up to two earlier frames (N, C, H, W); on the
             network's device, the rest on the CPU.
         frames: (N,) int64, frames seen since the stream began; 0 is a fresh one, and its past is zeros.
         recent: (N, span, classes) the logits of the last frames, in the order (frames - 1) % span.
     """
 
-    past: Past
+    past: States
     frames: Tensor
     recent: Tensor
 
@@ -129,7 +129,7 @@ class Stream:
     Where the recogniser is moved to another device, its streams follow at their next step.
 
     Of a compiled recogniser (`Recognizer.optimize`) a step of all N streams is one program, made here in some seconds;
-    steps of some of them alone, those with a stream's first frame, and `steps` of another K run folded.
+    steps of some of them alone and `steps` of another K run folded.
 
     Args:
         recognizer: a causal one (or TSN's); its network is shared, not copied.
@@ -165,10 +165,10 @@ class Stream:
             raise ConfigError(f"span must be at least 1 frame, got {span}")
         self.recognizer = recognizer
         self.batch = batch
-        self._network = SteppingClassifier(recognizer.model)
+        self._network = StreamingClassifier(recognizer.model)
         self._device = device = recognizer.device
         frames = torch.zeros(batch, 3, *recognizer.preprocessing.shape, dtype=torch.uint8, device=device)
-        past = self._network.blank(frames)
+        past = self._network.init_state(frames)
         if is_compiled(recognizer.model):
             if together > 1:
                 frames = frames[:, None].repeat(1, together, 1, 1, 1)
@@ -198,10 +198,8 @@ class Stream:
         streams, pictures = self._pictures(frames)
         everyone = len(streams) == self.batch
         rows = torch.tensor(streams)
-        seen = self.state.frames[rows]
         past = self.state.past if everyone else _rows(self.state.past, rows)
-        fresh = (seen == 0).to(pictures.device) if bool((seen == 0).any()) else None
-        logits, past = self._network(pictures, past, fresh)
+        logits, past = self._network(pictures, past)
         if everyone:
             self.state.past = past
         else:
@@ -225,11 +223,7 @@ class Stream:
         if frames.dim() != 5 or frames.shape[1] < 1 or frames.shape != (self.batch, frames.shape[1], 3, height, width):
             raise ConfigError(f"several steps take ({self.batch}, K, 3, {height}, {width}), got {tuple(frames.shape)}")
         self._follow()
-        device = self.recognizer.device
-        fresh = self.state.frames == 0
-        logits, self.state.past = self._network(
-            frames.to(device), self.state.past, fresh.to(device) if bool(fresh.any()) else None
-        )
+        logits, self.state.past = self._network(frames.to(self.recognizer.device), self.state.past)
         return tuple(self._noted(tuple(range(self.batch)), each) for each in logits.unbind(1))
 
     def _noted(self, streams: tuple[int, ...], logits: Tensor) -> Step:
@@ -306,11 +300,11 @@ class Stream:
         return known
 
 
-def _rows(past: Past, rows: Tensor) -> Past:
+def _rows(past: States, rows: Tensor) -> States:
     return tuple(tuple(_laid_like(tensor[rows.to(tensor.device)], tensor) for tensor in module) for module in past)
 
 
-def _put(past: Past, rows: Tensor, new: Past) -> None:
+def _put(past: States, rows: Tensor, new: States) -> None:
     for module, theirs in zip(past, new, strict=True):
         for tensor, value in zip(module, theirs, strict=True):
             tensor[rows.to(tensor.device)] = value

@@ -1,9 +1,10 @@
-// MEM's gate on a CPU: pooling, the three 1x1 convolutions of pictures of one pixel, the sigmoid; teinet.kernels.cpu
-// calls it. A general matrix product repacks the weights first, which costs more than these few columns are worth: here
-// each weight is read once, in the order in which it lies.
+// MEM's gate on a CPU: pooling, the three 1x1 convolutions of images of one pixel, the sigmoid; kernels/motion_gate.py
+// and step.py call it. A general matrix product repacks the weights first, which costs more than these few columns are
+// worth: here each weight is read once, in the order in which it lies.
 //
 // x: (N, P, C), N = B*T frames, channels last.  w1, w2: (R, C), w3: (C, R), b1, b2: (R), b3: (C).
 // pooled: (N, C).  hidden: (B*(T-1), R).  scale: (B, T, C), the gate plus `offset`, and 1 for the last frame.
+// Of streams, pooled and `before` are (N, C+1), whose last column is 1, or 0 where there was no frame: scale is 1 there.
 
 #include <algorithm>
 #include <cmath>
@@ -84,9 +85,9 @@ void sum_pixels(const S* frame, double* sums, int64_t first, int64_t last, int64
     }
 }
 
-// pooled[n, c]: the mean over the pixels of a frame; where frames are fewer than threads, threads share one
+// pooled[n * stride + c]: the mean over the pixels of a frame; where frames are fewer than threads, threads share one
 template <typename S>
-void pool(const S* x, float* pooled, int64_t frames, int64_t pixels, int64_t channels, int threads) {
+void pool(const S* x, float* pooled, int64_t frames, int64_t pixels, int64_t channels, int64_t stride, int threads) {
     const int64_t blocks = (channels + BLOCK - 1) / BLOCK;
     if (frames * pixels * channels <= SMALL) threads = 1;
     const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads / (frames * blocks), pixels / ROWS));
@@ -102,7 +103,7 @@ void pool(const S* x, float* pooled, int64_t frames, int64_t pixels, int64_t cha
                 double* sums = parts > 1 ? &shared[((n * blocks + block) * parts + part) * BLOCK] : own;
                 sum_pixels(x + n * pixels * channels, sums, part * rows, last, begin, end, channels);
                 if (parts == 1)
-                    for (int64_t c = begin; c < end; ++c) pooled[n * channels + c] = float(sums[c - begin] / pixels);
+                    for (int64_t c = begin; c < end; ++c) pooled[n * stride + c] = float(sums[c - begin] / pixels);
             }
         }
     }
@@ -112,7 +113,7 @@ void pool(const S* x, float* pooled, int64_t frames, int64_t pixels, int64_t cha
             const double* sums = &shared[(n * blocks + c / BLOCK) * parts * BLOCK + c % BLOCK];
             double sum = 0;
             for (int64_t part = 0; part < parts; ++part) sum += sums[part * BLOCK];
-            pooled[n * channels + c] = float(sum / pixels);
+            pooled[n * stride + c] = float(sum / pixels);
         }
     }
 }
@@ -172,12 +173,19 @@ Pairs of_streams(const float* before, const float* pooled, float* hidden, float*
                  int64_t R) {
     Pairs pairs(streams);
     for (int64_t n = 0; n < streams; ++n) {
-        pairs.here[n] = before + n * C;
-        pairs.following[n] = pooled + n * C;
+        pairs.here[n] = before + n * (C + 1);
+        pairs.following[n] = pooled + n * (C + 1);
         pairs.squeezed[n] = hidden + n * R;
         pairs.gates[n] = scale + n * C;
     }
     return pairs;
+}
+
+void note_first_frames(const float* before, float* pooled, float* scale, int64_t streams, int64_t C) {
+    for (int64_t n = 0; n < streams; ++n) {
+        pooled[n * (C + 1) + C] = 1;
+        if (before[n * (C + 1) + C] == 0) std::fill(scale + n * C, scale + (n + 1) * C, 1.0f);
+    }
 }
 
 }  // namespace
@@ -187,7 +195,7 @@ Pairs of_streams(const float* before, const float* pooled, float* hidden, float*
                                        const void* w3, const void* b3, float* pooled, float* hidden, float* scale,    \
                                        int64_t clips, int64_t frames, int64_t pixels, int64_t channels,               \
                                        int64_t squeezed, float offset, int threads) {                                 \
-        pool((const S*)x, pooled, clips * frames, pixels, channels, threads);                                         \
+        pool((const S*)x, pooled, clips * frames, pixels, channels, channels, threads);                               \
         gate(of_clips(pooled, hidden, scale, clips, frames, channels, squeezed), (const W*)w1, (const W*)b1,          \
              (const W*)w2, (const W*)b2, (const W*)w3, (const W*)b3, hidden, channels, squeezed, offset, threads);    \
     }                                                                                                                 \
@@ -195,9 +203,10 @@ Pairs of_streams(const float* before, const float* pooled, float* hidden, float*
                                        const void* w3, const void* b3, const float* before, float* pooled,            \
                                        float* hidden, float* scale, int64_t streams, int64_t pixels,                  \
                                        int64_t channels, int64_t squeezed, float offset, int threads) {               \
-        pool((const S*)x, pooled, streams, pixels, channels, threads);                                                \
+        pool((const S*)x, pooled, streams, pixels, channels, channels + 1, threads);                                  \
         gate(of_streams(before, pooled, hidden, scale, streams, channels, squeezed), (const W*)w1, (const W*)b1,      \
              (const W*)w2, (const W*)b2, (const W*)w3, (const W*)b3, hidden, channels, squeezed, offset, threads);    \
+        note_first_frames(before, pooled, scale, streams, channels);                                                  \
     }
 
 TEINET_MOTION_GATE(float32_float32, float, float)

@@ -1,4 +1,4 @@
-// One frame of each of N streams through a causal temporal module; teinet.kernels.cpu calls it.
+// One frame of each of N streams through a causal temporal module; kernels/step.py calls it.
 //
 // x, y, u1, u2: (N, P, C), channels last, P pixels of a frame; float or bfloat16, computed in float.
 // v: (C, 3), on frames t-2, t-1, t.  g: (N, C) or null (ones).  u is the gated frame, u1 and u2 those before it:

@@ -1,4 +1,4 @@
-// The gated temporal convolution on a CPU, one pass over memory each way; teinet.kernels.cpu compiles and calls it.
+// The gated temporal convolution on a CPU, one pass over memory each way; kernels/temporal_conv.py calls it.
 //
 // x, y, dy, dx: (B, T, P, C), channels last, P pixels of a frame; float or bfloat16, computed in float.
 // v: (C, 3) or null (no neighbours: 0, 1, 0).  g: (B, T, C) or null (ones).

@@ -1,10 +1,12 @@
-"""What every temporal layer shares: the number of frames, and views between a batch of frames and a batch of clips.
+"""What the temporal layers share: the number of frames, and the one check of what comes in.
 
-Inside a 2-D CNN a clip batch travels as (B*T, C, H, W), the frames of a clip adjacent.
+Inside a 2-D CNN a clip batch travels as (B*T, C, H, W), the frames of a clip next to each other.
 """
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError
@@ -22,9 +24,6 @@ class TemporalLayer(nn.Module):
         ConfigError: a value below 1; in forward, a batch that T does not divide.
     """
 
-    num_frames: int
-    causal: bool  # whether a frame sees itself and earlier ones only
-
     def __init__(self, channels: int, *, num_frames: int, causal: bool = False):
         super().__init__()
         for name, value in (("channels", channels), ("num_frames", num_frames)):
@@ -36,8 +35,8 @@ class TemporalLayer(nn.Module):
         self.num_frames = num_frames
         self.causal = bool(causal)
 
-    def num_clips(self, x: Tensor) -> int:
-        """B of x (B*T, C, H, W).
+    def check(self, x: Tensor) -> Tensor:
+        """Return x (B*T, C, H, W), under autocast in autocast's type; each layer's forward begins with it.
 
         Raises:
             ConfigError: T does not divide the batch, or x has another number of channels.
@@ -49,44 +48,37 @@ class TemporalLayer(nn.Module):
                 f"a batch of {x.shape[0]} frames is not B*T for T = {self.num_frames} frames a clip: "
                 "feed whole clips, or change T on purpose with teinet.set_num_frames(network, T)."
             )
-        return x.shape[0] // self.num_frames
-
-    def blank(self, x: Tensor) -> tuple[Tensor, ...]:
-        """What `step` keeps of earlier frames, before there were any: zeros.
-
-        x is a frame of each stream, (N, C, H, W), and tells sizes, type and device.
-        """
-        return ()
-
-    def step(
-        self, x: Tensor, past: tuple[Tensor, ...], fresh: Tensor | None, num_frames: int = 1
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The next frames of each of N streams: what `forward` gives for them after all those before. No gradients.
-
-        Args:
-            x: (N*K, C, H, W), the frames of a stream adjacent; channels-last is fastest.
-            past: what the last call returned, or `blank`; its memory is used again.
-            fresh: (N,) bool, which streams see their first frame; None for none. Their past must be blank.
-            num_frames: K, at least 1.
-
-        Raises:
-            ConfigError: the layer is not causal.
-        """
-        raise NotImplementedError(type(self).__name__)
-
-    def _must_be_causal(self) -> None:
-        if not self.causal:
-            raise ConfigError(
-                "a two-sided network cannot go on frame by frame, for it needs the next one; train a causal one "
-                "(teinet train --model.causal true, or teinet.create_model(..., causal=True))."
-            )
+        device = x.device.type
+        if device != "meta" and torch.is_autocast_enabled(device) and x.dtype != torch.float64:
+            return x.to(torch.get_autocast_dtype(device))
+        return x
 
     def extra_repr(self) -> str:
+        """Return what stands in the layer's line when a network is printed."""
         return f"{self.channels}, num_frames={self.num_frames}" + (", causal" if self.causal else "")
 
 
+def pool(x: Tensor) -> Tensor:
+    """Return the mean over the pixels of x (N, C, H, W), as (N, C)."""
+    # not x.mean: its backward writes out what it spreads over the pixels, where a sum's spreads a view
+    height, width = x.shape[2:]
+    if x.dtype == torch.float16:  # whose largest number a sum over an image can pass
+        return (x.sum(3) / width).sum(2) / height
+    return x.sum((2, 3)) / (height * width)
+
+
+def linear(conv: nn.Conv2d, features: Tensor) -> Tensor:
+    """Return what a 1x1 convolution makes of features (..., C), which are images of one pixel."""
+    return F.linear(features, conv.weight.flatten(1), conv.bias)
+
+
+def scaled(x: Tensor, scale: Tensor) -> Tensor:
+    """Return x (N, C, H, W), each channel of each frame times its factor, N*C of them in that order."""
+    return x * scale.to(x.dtype).reshape(*x.shape[:2], 1, 1)
+
+
 def hidden_channels(channels: int, reduction: int) -> int:
-    """C/r, rounded down, at least 1.
+    """Return C/r, rounded down, at least 1.
 
     Raises:
         ConfigError: r below 1.
@@ -97,11 +89,12 @@ def hidden_channels(channels: int, reduction: int) -> int:
 
 
 def start_at_half(last: nn.Conv2d) -> None:
-    """Have the convolution before a sigmoid begin near zero, so that fresh gates are about one half for whatever comes.
+    """Have the convolution before a sigmoid start near zero, so that fresh gates are about one half for any input.
 
     As torch draws it, it has few inputs, large weights and features of a pretrained network before it: in
     EfficientNet-Lite0 fresh gates lie anywhere from 0 to 1, another one for each frame, and a network that starts from
     ImageNet begins with noise in each block. Zero itself would keep the convolutions before from learning at first.
     """
     nn.init.normal_(last.weight, std=0.001)
-    nn.init.zeros_(last.bias)
+    if last.bias is not None:
+        nn.init.zeros_(last.bias)

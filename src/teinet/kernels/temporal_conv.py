@@ -2,7 +2,7 @@
 
 y_t = V[-1] g_{t-1} x_{t-1} + V[0] g_t x_t + V[1] g_{t+1} x_{t+1},    zeros outside the clip
 
-Backwards, with S_{t,i} = sum over pixels of x_{t+i} dy_t, one pass over x and dy gives everything:
+Backward, with S_{t,i} = sum over pixels of x_{t+i} dy_t, one pass over x and dy gives everything:
 
 dx_t = g_t (V[1] dy_{t-1} + V[0] dy_t + V[-1] dy_{t+1}),   dV[i] = sum_t g_{t+i} S_{t,i},   dg_t = sum_i V[i] S_{t-i,i}
 
@@ -13,80 +13,67 @@ become t-2, t-1, t.
 from __future__ import annotations
 
 from math import prod
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from teinet.errors import ConfigError
-from teinet.kernels import choice, cpu, reference
-from teinet.kernels.choice import form_for
-from teinet.kernels.operators import check_together, define, differentiate, refuse_second_derivatives
+from teinet.kernels.build import address, function
+from teinet.kernels.dispatch import check_together, define, differentiate, is_triton_asked, refuse_second_derivatives
 
 _TAPS = 3
+_CHUNKS = 16  # parts of a clip's pixels whose sums are kept apart: enough for the cores, whatever their number
 
 
 def temporal_conv(
     x: Tensor, weight: Tensor | None = None, gate: Tensor | None = None, *, num_frames: int, lag: int = 0
 ) -> Tensor:
-    """Scale each channel of each frame by a gate, then mix it with its neighbours in time; one pass over memory.
+    """Scale each channel of each frame by a gate, then mix it with its neighbors in time; one pass over memory.
 
     Args:
-        x: (B*T, C, H, W), the frames of a clip adjacent.
+        x: (B*T, C, H, W), the frames of a clip adjacent, of a type and on a device that `fuses` says yes to.
         weight: (C, 3), what multiplies frames t-1, t, t+1 (Eq. 4's V); None does not mix (MEM alone).
         gate: (B*T, C), or as many numbers in that order; None scales nothing (TIM alone).
         num_frames: T, at least 1; divides the batch.
         lag: 0, or 1 for the causal form, in which the weight multiplies frames t-2, t-1, t; the gate never lags.
 
     Returns:
-        Of x's shape and memory format; of its type, under autocast of autocast's.
+        Like x, in channels-last memory.
 
     Raises:
         ConfigError: shapes that do not fit together.
+        TypeError: numbers of a type that no fast form computes.
 
     Source: TEINet, arXiv 1911.09435, Eq. 3 and 4.
     """
-    _check(x, weight, gate, num_frames, lag)
-    if weight is None and gate is None:
-        return x
-    device = x.device.type
-    if device != "meta" and torch.is_autocast_enabled(device) and x.dtype != torch.float64:
-        x = x.to(torch.get_autocast_dtype(device))
-    if form_for(x) == "reference":
-        weight, gate = _as(weight, x.dtype), _as(gate, x.dtype)
-        return reference.temporal_conv(x, weight, gate, num_frames, lag)
-    gate = None if gate is None else gate.reshape(x.shape[:2])
-    return _operator(x, _as(weight, torch.float32), _as(gate, torch.float32), num_frames, lag)
-
-
-def _check(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int) -> None:
-    if x.dim() != 4 or num_frames < 1 or x.shape[0] % num_frames:
-        raise ConfigError(f"x must be (B*T, C, H, W) for T = {num_frames}, got {tuple(x.shape)}.")
-    if lag not in (0, 1):
-        raise ConfigError(f"lag must be 0 or 1, got {lag!r}.")
+    # what follows reads bare addresses, so this is looked at here too
+    if x.dim() != 4 or num_frames < 1 or x.shape[0] % num_frames or lag not in (0, 1):
+        raise ConfigError(f"x must be (B*T, C, H, W) for T = {num_frames}, lag 0 or 1; got {tuple(x.shape)}, {lag!r}.")
     frames, channels = x.shape[:2]
     if weight is not None and tuple(weight.shape) != (channels, _TAPS):
         raise ConfigError(f"weight must be (C, 3) for C = {channels}, got {tuple(weight.shape)}.")
     if gate is not None and gate.numel() != frames * channels:
         raise ConfigError(f"gate must hold B*T x C = {frames} x {channels} numbers, got {tuple(gate.shape)}.")
-
-
-def _as(small: Tensor | None, dtype: torch.dtype) -> Tensor | None:
-    return small if small is None or small.dtype == dtype else small.to(dtype)
-
-
-def _forms(x: Tensor) -> ModuleType:
-    if x.is_cpu and not choice.is_triton_asked():
-        return cpu
-    from teinet.kernels import triton_form
-
-    return triton_form
+    if gate is not None:
+        gate = gate.reshape(frames, channels).to(torch.float32)
+    return _operator(x, None if weight is None else weight.to(torch.float32), gate, num_frames, lag)
 
 
 def _forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int = 0) -> Tensor:
     check_together(x, weight, gate)
-    return _forms(x).forward(_channels_last(x), _plain(weight), _plain(gate), num_frames, lag)
+    x, weight, gate = _channels_last(x), _plain(weight), _plain(gate)
+    if not x.is_cpu or is_triton_asked():
+        from teinet.kernels import triton
+
+        return triton.forward(x, weight, gate, num_frames, lag)
+    frames, channels, height, width = x.shape
+    y = torch.empty_like(x)
+    function("forward", x.dtype)(
+        x.data_ptr(), address(weight), address(gate), y.data_ptr(),
+        frames // num_frames, num_frames, height * width, channels, lag, torch.get_num_threads(),
+    )  # fmt: skip
+    return y
 
 
 def _backward(
@@ -101,8 +88,21 @@ def _backward(
 ) -> tuple[Tensor, Tensor]:
     """dx and S (B, T, 3, C) float32; an empty tensor for what is not wanted."""
     check_together(x, dy, weight, gate)
-    x, dy = _channels_last(x), _channels_last(dy.to(x.dtype))
-    dx, sums = _forms(x).backward(dy, x, _plain(weight), _plain(gate), num_frames, lag, wants_x, wants_sums)
+    x, dy, weight, gate = _channels_last(x), _channels_last(dy.to(x.dtype)), _plain(weight), _plain(gate)
+    if not x.is_cpu or is_triton_asked():
+        from teinet.kernels import triton
+
+        dx, sums = triton.backward(dy, x, weight, gate, num_frames, lag, wants_x, wants_sums)
+    else:
+        frames, channels, height, width = x.shape
+        clips, pixels = frames // num_frames, height * width
+        chunks = min(_CHUNKS, pixels)
+        dx = torch.empty_like(x) if wants_x else None
+        sums = x.new_empty((clips, chunks, num_frames, _TAPS, channels), dtype=torch.float32) if wants_sums else None
+        function("backward", x.dtype)(
+            dy.data_ptr(), x.data_ptr(), address(weight), address(gate), address(dx), address(sums),
+            clips, num_frames, pixels, channels, lag, chunks, torch.get_num_threads(),
+        )  # fmt: skip
     empty = x.new_empty(0, dtype=torch.float32)
     return x.new_empty(0) if dx is None else dx, empty if sums is None else sums.sum(1)
 
@@ -181,8 +181,8 @@ def _gate_gradient(sums: Tensor, weight: Tensor | None, lag: int) -> Tensor:
     if weight is None:
         return sums[:, :, 1].flatten(0, 1)
     # tap i of frame t reads frame t - lag - 1 + i
-    each = (weight[:, i] * _later(sums[:, :, i], i - 1 - lag) for i in range(_TAPS))
-    return sum(each).flatten(0, 1)
+    each = [weight[:, i] * _later(sums[:, :, i], i - 1 - lag) for i in range(_TAPS)]
+    return (each[0] + each[1] + each[2]).flatten(0, 1)
 
 
 def _later(values: Tensor, frames: int) -> Tensor:

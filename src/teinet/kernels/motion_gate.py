@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from teinet.errors import ConfigError
-from teinet.kernels import cpu, reference
-from teinet.kernels.choice import form_for
-from teinet.kernels.operators import check_together, define, differentiate, refuse_second_derivatives
+from teinet.kernels.build import TYPES, function
+from teinet.kernels.dispatch import check_together, define, differentiate, form_for, refuse_second_derivatives
 
 
 class Squeeze(NamedTuple):
@@ -27,21 +26,26 @@ class Squeeze(NamedTuple):
     b3: Tensor
 
 
+def fuses_gate(x: Tensor, weights: Squeeze) -> bool:
+    """Whether `motion_gate` computes a call on x (B*T, C, H, W) with these weights."""
+    return form_for(x) == "cpu" and weights.w1.dtype in TYPES and all(w.dtype == weights.w1.dtype for w in weights)
+
+
 def motion_gate(x: Tensor, weights: Squeeze, *, num_frames: int, offset: float = 0.0) -> Tensor:
-    """What multiplies each channel of each frame, from the difference of neighbouring frames' pooled features.
+    """What multiplies each channel of each frame, from the difference of neighboring frames' pooled features.
 
     Args:
-        x: (B*T, C, H, W), the frames of a clip adjacent; T divides the batch.
+        x: (B*T, C, H, W), the frames of a clip adjacent; T divides the batch; `fuses_gate` says yes to it.
         weights: of the three convolutions.
         num_frames: T, at least 2.
         offset: added to the sigmoid: 0 for the paper's gate, 0.5 for the residual one.
 
     Returns:
-        (B, T, C): the sigmoid plus `offset`, and 1 for the last frame. Where the compiled form runs it is float32 and
-        computed so, also from bfloat16.
+        (B, T, C) float32: the sigmoid plus `offset`, and 1 for the last frame.
 
     Raises:
         ConfigError: shapes that do not fit together.
+        TypeError: numbers of a type that no fast form computes.
 
     Source: TEINet, arXiv 1911.09435, Eq. 1-3.
     """
@@ -53,17 +57,26 @@ def motion_gate(x: Tensor, weights: Squeeze, *, num_frames: int, offset: float =
         raise ConfigError(f"weights of {shapes} do not fit together, or not x {tuple(x.shape)}.")
     if num_frames < 2 or x.shape[0] % num_frames:
         raise ConfigError(f"x must be (B*T, C, H, W) for T = {num_frames}, at least 2, got {tuple(x.shape)}.")
-    if form_for(x) == "cpu" and w1.dtype in cpu.TYPES and all(w.dtype == w1.dtype for w in weights):
-        return _operator(x, w1, b1, w2, b2, w3, b3, num_frames, offset)[0]
-    return reference.motion_gate(x, *weights, num_frames, offset)
+    return _operator(x, w1, b1, w2, b2, w3, b3, num_frames, offset)[0]
 
 
 def _forward(
     x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor, num_frames: int, offset: float
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Scale (B, T, C), pooled (B*T, C) and hidden (B*(T-1), C/r), float32."""
     check_together(x, w1, b1, w2, b2, w3, b3)
-    weights = [w.contiguous() for w in (w1, b1, w2, b2, w3, b3)]
-    return cpu.motion_gate(x.contiguous(memory_format=torch.channels_last), weights, num_frames, offset)
+    x = x.contiguous(memory_format=torch.channels_last)
+    weights = [w.contiguous() for w in (w1, b1, w2, b2, w3, b3)]  # named here, so that they live while they are read
+    frames, channels, height, width = x.shape
+    clips, squeezed = frames // num_frames, w1.shape[0]
+    pooled = x.new_empty((frames, channels), dtype=torch.float32)
+    hidden = x.new_empty((clips * (num_frames - 1), squeezed), dtype=torch.float32)
+    scale = x.new_empty((clips, num_frames, channels), dtype=torch.float32)
+    function("motion_gate", x.dtype, w1.dtype)(
+        x.data_ptr(), *(w.data_ptr() for w in weights), pooled.data_ptr(), hidden.data_ptr(), scale.data_ptr(),
+        clips, num_frames, height * width, channels, squeezed, offset, torch.get_num_threads(),
+    )  # fmt: skip
+    return scale, pooled, hidden
 
 
 def _shapes(x, w1, b1, w2, b2, w3, b3, num_frames, offset):

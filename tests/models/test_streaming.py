@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 import teinet
 from teinet.errors import ConfigError
 from teinet.kernels import available_forms, use_form
+from teinet.layers.cells import cell_for
 from teinet.models import VideoClassifier, insert_temporal, set_num_frames
-from teinet.models.stepping import SteppingClassifier
+from teinet.models.streaming import StreamingClassifier
 from tests.models.test_causal import PREFIXES, network
 from tests.models.test_families import FAMILIES, backbone, wake
 
@@ -20,10 +21,10 @@ LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}
 
 def stepped(model: VideoClassifier, clip: torch.Tensor) -> torch.Tensor:
     """Each frame's logits, (N, T, classes), one step after the other."""
-    stepping = SteppingClassifier(model)
-    past, rows = stepping.blank(clip[:, 0]), []
-    for t in range(clip.shape[1]):
-        logits, past = stepping(clip[:, t], past, torch.ones(len(clip), dtype=torch.bool) if t == 0 else None)
+    streaming = StreamingClassifier(model)
+    state, rows = streaming.init_state(clip[:, 0]), []
+    for frames in clip.unbind(1):
+        logits, state = streaming(frames, state)
         rows.append(logits)
     return torch.stack(rows, 1)
 
@@ -81,12 +82,11 @@ def test_several_frames_at_a_time(prefix, parts, streams, dtype, form):
     clip = torch.randn(streams, sum(parts), 3, 40, 48, dtype=dtype)
     with use_form(form), torch.no_grad():
         want = set_num_frames(model, sum(parts)).frame_logits(clip)
-        stepping = SteppingClassifier(model)
-        past, rows, fresh = stepping.blank(clip[:, 0]), [], torch.ones(streams, dtype=torch.bool)
+        streaming = StreamingClassifier(model)
+        state, rows = streaming.init_state(clip[:, 0]), []
         for part in clip.split(parts, dim=1):
-            logits, past = stepping(part, past, fresh)
+            logits, state = streaming(part, state)
             rows.append(logits)
-            fresh = None
     assert (torch.cat(rows, 1) - want).abs().max() <= LIMITS[dtype] * want.abs().max()
 
 
@@ -99,17 +99,17 @@ def test_bytes_are_normalised_as_in_clips():
 def test_streams_that_join_do_not_see_what_others_saw():
     model = network("teinet")
     first, second = torch.randn(2, 1, 6, 3, 40, 40, dtype=torch.float64).unbind(0)
-    stepping = SteppingClassifier(model)
-    past = stepping.blank(torch.cat([first[:, 0], second[:, 0]]))
+    streaming = StreamingClassifier(model)
+    state = streaming.init_state(torch.cat([first[:, 0], second[:, 0]]))
     rows = []
     for t in range(6):  # the second stream begins at the third step, with whatever was in its place before
         late = t >= 2
         frames = torch.cat([first[:, t], second[:, t - 2] if late else torch.randn_like(second[:, 0])])
         if t == 2:
-            for layer in past:
-                for tensor in layer:
+            for cell in state:
+                for tensor in cell:
                     tensor[1].zero_()
-        logits, past = stepping(frames, past, torch.tensor([t == 0, t in (0, 2)]))
+        logits, state = streaming(frames, state)
         rows.append(logits)
     with torch.no_grad():
         torch.testing.assert_close(torch.stack(rows)[:, 0], model.frame_logits(first)[0])
@@ -127,35 +127,67 @@ def test_bfloat16_stays_near():
 
 def test_it_can_be_compiled():
     model = network("teinet").float()
-    stepping = SteppingClassifier(model)
-    program = torch.compile(stepping, backend="aot_eager", fullgraph=True)
+    streaming = StreamingClassifier(model)
+    program = torch.compile(streaming, backend="aot_eager", fullgraph=True)
     clip = torch.randn(1, 4, 3, 40, 40)
-    past, own, fresh = stepping.blank(clip[:, 0]), stepping.blank(clip[:, 0]), torch.ones(1, dtype=torch.bool)
-    for t in range(4):
-        got, past = program(clip[:, t], past, fresh)
-        want, own = stepping(clip[:, t], own, fresh)
+    state, own = streaming.init_state(clip[:, 0]), streaming.init_state(clip[:, 0])
+    for frames in clip.unbind(1):
+        got, state = program(frames, state)
+        want, own = streaming(frames, own)
         torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-4)
-        fresh = torch.zeros(1, dtype=torch.bool)
 
 
 def test_weights_are_shared_and_the_network_stays_as_it_was():
     model = network("teinet")
     clip = torch.randn(1, 6, 3, 40, 40, dtype=torch.float64)
     before = model(clip)
-    stepping = SteppingClassifier(model)
-    assert {p.data_ptr() for p in stepping.parameters()} == {p.data_ptr() for p in model.parameters()}
+    streaming = StreamingClassifier(model)
+    assert {p.data_ptr() for p in streaming.parameters()} == {p.data_ptr() for p in model.parameters()}
     assert torch.equal(model(clip), before)
 
 
-def test_two_sided_networks_are_refused_with_what_to_do():
+def test_bidirectional_networks_are_refused_with_what_to_do():
     with pytest.raises(ConfigError, match=r"--model\.causal true"):
-        SteppingClassifier(network("teinet", causal=False))
-    with pytest.raises(ConfigError, match="two-sided"):
-        layer = teinet.layers.TIM(8, num_frames=2)
-        layer.step(torch.zeros(1, 8, 2, 2), layer.blank(torch.zeros(1, 8, 2, 2)), None)
+        StreamingClassifier(network("teinet", causal=False))
+    with pytest.raises(ConfigError, match="bidirectional"):
+        cell_for(teinet.layers.TIM(8, num_frames=2))
 
 
-def test_modules_of_your_own_know_no_step():
+class Before(torch.nn.Module):
+    """A user's module: the mean of a frame and the one before it. And its cell."""
+
+    causal = True
+
+    def __init__(self, channels, *, num_frames, causal=False):
+        super().__init__()
+        self.num_frames = num_frames
+
+    def forward(self, x):
+        clips = x.unflatten(0, (-1, self.num_frames))
+        before = torch.cat([torch.zeros_like(clips[:, :1]), clips[:, :-1]], 1)
+        return ((clips + before) / 2).flatten(0, 1)
+
+    def cell(self):
+        return BeforeCell()
+
+
+class BeforeCell(torch.nn.Module):
+    def init_state(self, x):
+        return (torch.zeros_like(x),)
+
+    def forward(self, x, state):
+        return (x + state[0]) / 2, (x.clone(),)
+
+
+def test_a_module_of_ones_own_streams_by_its_own_cell():
+    net = insert_temporal(backbone("resnet basic"), Before, num_frames=5, causal=True)
+    wake(net)
+    model = VideoClassifier(net, num_frames=5).eval()
+    clip = torch.randn(2, 5, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert wrong(model, clip) < LIMITS[torch.float32]
+
+
+def test_a_module_of_ones_own_without_a_cell_is_refused():
     net = insert_temporal(backbone("resnet basic"), lambda channels, **_: torch.nn.Identity(), num_frames=2)
-    with pytest.raises(ConfigError, match="knows no step"):
-        SteppingClassifier(VideoClassifier(net, num_frames=2))
+    with pytest.raises(ConfigError, match=r"Identity .*has no cell.*method cell\(\)"):
+        StreamingClassifier(VideoClassifier(net, num_frames=2))

@@ -1,20 +1,20 @@
-"""Which form computes a call, and a way to say so for a while."""
+"""Which form computes a call, and how an operation becomes an operator of torch's: `torch.ops.teinet`."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from teinet.errors import ConfigError, nearest
-from teinet.kernels import build, cpu
+from teinet.kernels import build
 
 log = logging.getLogger("teinet")
 
@@ -24,10 +24,12 @@ VARIABLE = "TEINET_KERNELS"  # in the environment: the form that all calls of th
 
 _TRITON_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 _asked = os.environ.get(VARIABLE, "")  # "" for the fastest; what a call reads is kept short, for there are many
+# Not torch.library.custom_op, whose own wrapping costs 20 to 30 microseconds a call, in networks of a few milliseconds.
+_LIBRARY = torch.library.Library("teinet", "FRAGMENT")
 
 
 def available_forms() -> list[str]:
-    """The forms that this machine can run; finding out compiles the CPU's kernel, where that was not done before."""
+    """Return the forms that this machine can run; finding out compiles the C++, where that was not done before."""
     found = {"reference": True, "cpu": cpu_is_there(), "triton": torch.cuda.is_available() and triton_is_there()}
     return [form for form, is_there in found.items() if is_there]
 
@@ -37,7 +39,7 @@ def use_form(form: Form) -> Iterator[None]:
     """Compute with one form inside the block; for comparisons. Not for several threads at once.
 
     The environment variable TEINET_KERNELS does the same for a whole process. Calls that a form cannot compute
-    (another device, type or layout) go to the reference.
+    (another device, type or layout) go to the reference, the layers' plain torch.
 
     Args:
         form: "reference", "cpu" or "triton".
@@ -56,7 +58,7 @@ def use_form(form: Form) -> Iterator[None]:
 
 
 def form_for(x: Tensor) -> str:
-    """The form that computes a call on x (B*T, C, H, W).
+    """Return the form that computes a call on x (B*T, C, H, W).
 
     Raises:
         ConfigError: the environment asks for a form that does not exist.
@@ -73,7 +75,12 @@ def form_for(x: Tensor) -> str:
         return "reference"
     if _asked == "triton":  # on a CPU only in Triton's interpreter, which is how it is tested without a GPU
         return "triton" if x.dtype in _TRITON_TYPES and is_interpreting() else "reference"
-    return "cpu" if x.dtype in cpu.TYPES and cpu_is_there() else "reference"
+    return "cpu" if x.dtype in build.TYPES and cpu_is_there() else "reference"
+
+
+def fuses(x: Tensor) -> bool:
+    """Whether `temporal_conv` computes a call on x (B*T, C, H, W) faster than plain torch does."""
+    return form_for(x) != "reference"
 
 
 def is_triton_asked() -> bool:
@@ -88,7 +95,7 @@ def is_channels_last(x: Tensor) -> bool:
 
 @torch.compiler.assume_constant_result
 def cpu_is_there() -> bool:
-    """Whether the CPU's kernel can be used; compiles it where that was not done before."""
+    """Whether the C++ can be used; compiles it where that was not done before."""
     return build.native() is not None
 
 
@@ -100,11 +107,11 @@ def triton_is_there() -> bool:
 
 @lru_cache(maxsize=1)
 def _launches() -> bool:
-    from teinet.kernels import triton_form
+    from teinet.kernels import triton
 
     try:
         x = torch.ones(1, 1, 1, 1, device="cuda")
-        return triton_form.forward(x, None, None, 1).item() == 1
+        return triton.forward(x, None, None, 1).item() == 1
     except Exception as error:  # no compiler for its launcher, a driver too old: Triton raises many kinds
         reason = str(error).strip().splitlines()
         log.warning(
@@ -117,3 +124,50 @@ def _launches() -> bool:
 def is_interpreting() -> bool:
     """Whether Triton runs its kernels in Python, without a GPU."""
     return os.environ.get("TRITON_INTERPRET") == "1" and triton_is_there()
+
+
+def define(schema: str, kernels: dict[str, Callable], shapes: Callable, flops: Callable) -> Any:
+    """Make an operator, and return it to be called.
+
+    Args:
+        schema: its name, arguments and results, as torch writes them.
+        kernels: what computes it, by device: "CPU", "CUDA".
+        shapes: the same on tensors without numbers.
+        flops: what it costs, from shapes.
+    """
+    from torch.utils.flop_counter import register_flop_formula
+
+    name = schema.partition("(")[0]
+    # compilers keep the memory layout of what they hand over
+    _LIBRARY.define(schema, tags=(torch.Tag.needs_fixed_stride_order,))
+    for device, kernel in kernels.items():
+        _LIBRARY.impl(name, kernel, device)
+    torch.library.register_fake(f"teinet::{name}", shapes, lib=_LIBRARY)
+    operator = getattr(torch.ops.teinet, name)
+    register_flop_formula(operator)(flops)
+    return operator.default
+
+
+def differentiate(operator: Any, save: Callable, backward: Callable) -> None:
+    """Give an operator its gradient, as torch.library.register_autograd does."""
+    torch.library.register_autograd(operator.name(), backward, setup_context=save, lib=_LIBRARY)
+
+
+def refuse_second_derivatives() -> None:
+    """Called in a backward pass.
+
+    Raises:
+        RuntimeError: its own gradient is wanted too (create_graph=True), which only the plain form has.
+    """
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "the fast forms of the temporal modules have first derivatives only; for second ones compute with "
+            "teinet.kernels.use_form('reference'), or set TEINET_KERNELS=reference"
+        )
+
+
+def check_together(x: Tensor, *others: Tensor | None) -> None:
+    """RuntimeError where tensors lie on different devices: kernels read bare addresses."""
+    for other in others:
+        if other is not None and other.device != x.device:
+            raise RuntimeError(f"expected all tensors on one device, found {x.device} and {other.device}")

@@ -1,0 +1,190 @@
+"""The causal layers frame by frame: cells with a state, as `nn.LSTMCell` is to `nn.LSTM`.
+
+    state = cell.init_state(x)      # x (N, C, H, W): a frame of each of N streams
+    y, state = cell(x, state)       # what the layer gives for this frame of a clip of all frames so far
+
+x may hold K frames of each stream, (N*K, C, H, W), those of a stream next to each other. A state is a tuple of tensors
+whose first axis is the stream; zeros are the state before the first frame. Its memory is used again for the next one.
+Weights are the layer's own. Cells are for recognizing: they give no gradients.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from teinet.errors import ConfigError
+from teinet.kernels import fuses_motion_step, fuses_step, motion_step, temporal_step
+from teinet.layers.se import SE, SETIM
+from teinet.layers.tei import MEM, TEI, TIM
+from teinet.layers.temporal_layer import TemporalLayer, pool, scaled
+from teinet.layers.tsm import TSM
+
+State = tuple[Tensor, ...]
+
+
+class Cell(nn.Module):
+    """A causal layer, some frames at a time.
+
+    Raises:
+        ConfigError: the layer is bidirectional.
+    """
+
+    def __init__(self, layer: TemporalLayer):
+        super().__init__()
+        if not layer.causal:
+            raise ConfigError(
+                "a bidirectional network cannot go on frame by frame, for a frame needs the one after it. Train a "
+                "causal one: teinet train ... --model.causal true (its weights can start it: --model.weights), or "
+                "teinet.create_model(..., causal=True)."
+            )
+
+    def init_state(self, x: Tensor) -> State:
+        """Return the state before the first frame; x (N, C, H, W) tells sizes, type and device."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """(N*K, C, H, W) and the state to the same shape and the next state."""
+        raise NotImplementedError
+
+
+class MEMCell(Cell):
+    """Scale each channel of a frame by what changed since the frame before: u_t = gate_t x_t, u_1 = x_1.
+
+    The state is (N, C+1): the pooled features of the frame before and 1, or zeros where there was none.
+    """
+
+    def __init__(self, mem: MEM):
+        super().__init__(mem)
+        self.mem = mem
+
+    def init_state(self, x: Tensor) -> State:
+        return (x.new_zeros(x.shape[0], x.shape[1] + 1, dtype=torch.promote_types(x.dtype, torch.float32)),)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        scale, before = self.scale(x, state[0])
+        return scaled(x, scale), (before,)
+
+    def scale(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what multiplies each channel of each frame, (N*K, C), and the next state's tensor."""
+        streams, count = len(before), len(x) // len(before)
+        if count > 1:  # each frame's own frame before
+            clips = F.pad(pool(x).to(before.dtype), (0, 1), value=1.0).unflatten(0, (streams, count))
+            before = torch.cat([before[:, None], clips[:, :-1]], 1).flatten(0, 1)
+        if fuses_motion_step(x, weights := self.mem.weights, before):
+            scale, here = motion_step(x, weights, before, self.mem.offset)
+        else:
+            pooled = pool(x)
+            scale = self.mem.gate(before[:, :-1].to(pooled.dtype), pooled)
+            scale = torch.where(before[:, -1:] > 0, scale, 1.0)
+            here = F.pad(pooled.to(before.dtype), (0, 1), value=1.0)
+        return scale, here[count - 1 :: count]
+
+
+class TIMCell(Cell):
+    """Mix a frame with the two before it: y_t = V0 u_{t-2} + V1 u_{t-1} + V2 u_t, where u is the input, scaled or not.
+
+    The state is (u_{t-1}, u_{t-2}), each (N, C, H, W); of another number type than x, it is kept in that.
+    """
+
+    def __init__(self, tim: TIM):
+        super().__init__(tim)
+        self.tim = tim
+
+    def init_state(self, x: Tensor) -> State:
+        return torch.zeros_like(x), torch.zeros_like(x)
+
+    def forward(self, x: Tensor, state: State, scale: Tensor | None = None) -> tuple[Tensor, State]:
+        """As in any cell; scale (N*K, C) multiplies x first."""
+        one, two = state
+        if len(x) > len(one):
+            return self._several(x if scale is None else scaled(x, scale), one, two)
+        if fuses_step(x, one, two):
+            return temporal_step(x, self.tim.V, scale, one, two), (two, one)
+        u = x if scale is None else scaled(x, scale)
+        v = self.tim.V.to(x.dtype).t()[:, None, :, None, None]  # (3, 1, C, 1, 1)
+        y = v[0] * two.to(x.dtype) + v[1] * one.to(x.dtype) + v[2] * u
+        # a copy, for x may be overwritten; not into `two`, for torch.compile has been seen to write before it reads
+        return y, (u.to(two.dtype, copy=True, memory_format=torch.preserve_format), one)
+
+    def _several(self, x: Tensor, one: Tensor, two: Tensor) -> tuple[Tensor, State]:
+        """Frames after the two before them, as one clip, of which those two are cut off again."""
+        clip = x.unflatten(0, (len(one), -1))
+        clip = torch.cat([two[:, None].to(x.dtype), one[:, None].to(x.dtype), clip], 1)  # (N, K+2, C, H, W)
+        frames = clip.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        y = self.tim.mix(frames, clip.shape[1]).unflatten(0, clip.shape[:2])
+        one.copy_(clip[:, -1])
+        two.copy_(clip[:, -2])
+        return y[:, 2:].flatten(0, 1).contiguous(memory_format=torch.channels_last), (one, two)
+
+
+class TEICell(Cell):
+    """MEM's cell, then TIM's. The state is both of theirs."""
+
+    def __init__(self, tei: TEI):
+        super().__init__(tei)
+        self.mem, self.tim = MEMCell(tei.mem), TIMCell(tei.tim)
+
+    def init_state(self, x: Tensor) -> State:
+        return *self.mem.init_state(x), *self.tim.init_state(x)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        scale, before = self.mem.scale(x, state[0])
+        y, frames = self.tim(x, state[1:], scale)
+        return y, (before, *frames)
+
+
+class SETIMCell(Cell):
+    """SE, which looks at no other frame, then TIM's cell, whose state it has."""
+
+    def __init__(self, layer: SETIM):
+        super().__init__(layer)
+        self.se, self.tim = layer.se, TIMCell(layer.tim)
+
+    def init_state(self, x: Tensor) -> State:
+        return self.tim.init_state(x)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        return self.tim(x, state, self.se.scale(x))
+
+
+class TSMCell(Cell):
+    """Take 1/n of the channels from the frame before. The state is these channels, (N, C/n, H, W)."""
+
+    def __init__(self, tsm: TSM):
+        super().__init__(tsm)
+        self.fold = tsm.fold
+
+    def init_state(self, x: Tensor) -> State:
+        return (torch.zeros_like(x[:, : self.fold]),)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        (before,) = state
+        clips = x[:, : self.fold].unflatten(0, (len(before), -1))  # (N, K, C/n, H, W)
+        moved = torch.cat([before[:, None].to(x.dtype), clips[:, :-1]], 1)
+        y = torch.cat([moved.flatten(0, 1), x[:, self.fold :]], 1)
+        return y, (clips[:, -1].to(before.dtype, copy=True),)
+
+
+_CELLS = {MEM: MEMCell, TIM: TIMCell, TEI: TEICell, SETIM: SETIMCell, TSM: TSMCell}
+
+
+def cell_for(layer: nn.Module) -> nn.Module | None:
+    """Return the cell of a layer, with the layer's own weights; None for SE, which needs none.
+
+    A layer of your own gives its cell by a method `cell()`: a module with `init_state` and `forward` as here.
+
+    Raises:
+        ConfigError: the layer is bidirectional, or one of your own without a cell.
+    """
+    if type(layer) is SE:
+        return None
+    if type(layer) in _CELLS:
+        return _CELLS[type(layer)](layer)
+    if callable(make := getattr(layer, "cell", None)):
+        return make()
+    raise ConfigError(
+        f"{type(layer).__name__} is no layer of this library and has no cell, so it cannot go on frame by frame: give "
+        "it a method cell() that returns a module like those of teinet.layers.cells (docs/how-to/insert.md)."
+    )
