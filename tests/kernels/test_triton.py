@@ -22,7 +22,8 @@ SIZES = ("frames", "pixels", "channels")
 
 
 def test_interpreted_it_gives_the_numbers_of_float64():
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)}
+    places = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": places}
     command = [sys.executable, "-m", "tests.kernels.triton_check"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300)
     if "only 0-dimensional arrays can be converted" in done.stderr:  # from numpy 2.4 on, in older Triton's own code

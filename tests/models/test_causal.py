@@ -7,8 +7,7 @@ import torch
 
 import teinet
 from teinet.models import set_num_frames
-from teinet.models.causal import kernels_laid_anew
-from teinet.models.checkpoint import load_matching, load_weights, save_weights
+from teinet.models.checkpoint import convert_kernels, load_matching, load_weights, save_weights
 from teinet.models.insertion import insert_temporal, is_causal, temporal_modules
 
 PREFIXES = ["teinet", "tim", "mem", "se_tim", "se", "tsm", "tsn"]
@@ -63,10 +62,10 @@ def test_kernels_keep_what_they_can():
         "a.temporal.tim.weight": torch.tensor([1.0, 2.0, 4.0]).view(1, 1, 3, 1),
         "b.weight": torch.ones(1, 1, 3, 1),
     }
-    causal = kernels_laid_anew(two_sided, causal=True)
+    causal = convert_kernels(two_sided, causal=True)
     assert causal["a.temporal.tim.weight"].flatten().tolist() == [0, 1, 6]
     assert causal["b.weight"] is two_sided["b.weight"]
-    back = kernels_laid_anew(causal, causal=False)
+    back = convert_kernels(causal, causal=False)
     assert back["a.temporal.tim.weight"].flatten().tolist() == [1, 6, 0]
 
 
@@ -77,7 +76,7 @@ def test_weights_of_the_two_sided_form_start_a_causal_network(tmp_path, prefix, 
     model = network(prefix).float()
     with caplog.at_level("INFO", logger="teinet"):
         load_matching(model, tmp_path / "two.safetensors", class_names=list("abc"))
-    assert "laid anew for the causal form" in caplog.text
+    assert "converted to the causal form" in caplog.text
     own, theirs = model.state_dict(), source.state_dict()
     for key in own:
         if not key.endswith(("temporal.weight", "tim.weight")):

@@ -94,8 +94,7 @@ def _output(args: argparse.Namespace) -> Path:
 
 
 def _report(done: Conversion, source: Path, output: Path, args: argparse.Namespace) -> None:
-    from teinet.models.converters import FORMATS
-    from teinet.models.converters.hints import contradictions
+    from teinet.models.converters import FORMATS, contradictions
 
     model = done.model
     name = (model.config or {})["name"]

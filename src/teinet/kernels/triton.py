@@ -7,6 +7,7 @@ value is read once and written once. Sums over pixels are kept for each tile and
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import triton
@@ -126,7 +127,8 @@ def forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: i
     y = torch.empty_like(x)
     grid, sizes, tile = _plan(x, num_frames, _FORWARD_VALUES)
     with _on(x):
-        _forward[grid](
+        launch: Any = _forward[grid]  # Triton's own types know neither launching nor constants
+        launch(
             x, _or(weight, x), _or(gate, x), y, *sizes,
             HAS_WEIGHT=weight is not None, HAS_GATE=gate is not None, LAG=_lag(weight, lag), **tile, num_warps=_WARPS,
         )  # fmt: skip
@@ -150,7 +152,8 @@ def backward(
     if wants_sums:
         sums = x.new_empty((grid[2], grid[0], frames, 3, channels), dtype=torch.float32)
     with _on(x):
-        _backward[grid](
+        launch: Any = _backward[grid]
+        launch(
             dy, x, _or(weight, x), _or(gate, x), _or(dx, x), _or(sums, x), frames, pixels, channels,
             HAS_WEIGHT=weight is not None, HAS_GATE=gate is not None, WANTS_X=wants_x, WANTS_SUMS=wants_sums,
             LAG=_lag(weight, lag), **tile, num_warps=_WARPS,

@@ -10,6 +10,8 @@ Weights are the layer's own. Cells are for recognizing: they give no gradients.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -182,7 +184,8 @@ def cell_for(layer: nn.Module) -> nn.Module | None:
         return None
     if type(layer) in _CELLS:
         return _CELLS[type(layer)](layer)
-    if callable(make := getattr(layer, "cell", None)):
+    make: Callable[[], nn.Module] | None = getattr(layer, "cell", None)
+    if make is not None:
         return make()
     raise ConfigError(
         f"{type(layer).__name__} is no layer of this library and has no cell, so it cannot go on frame by frame: give "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from torch import Tensor
 
 from teinet import __version__
 from teinet.errors import CheckpointError, ConfigError
-from teinet.models.causal import kernels_laid_anew
 from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model
 from teinet.models.header import DEFAULTS, FORMAT, KEY, not_whole, read_header, weights_file, wrong_values
@@ -26,6 +26,7 @@ from teinet.utils.files import replacing
 
 log = logging.getLogger("teinet")
 
+_TIM_KERNELS = (".temporal.tim.weight", ".temporal.weight")  # of TEI and SE+TIM, and of TIM alone
 _NOT_FROM_A_FILE = ("pretrained", "backbone_weights")  # a header must not make us fetch or open anything else
 
 
@@ -113,7 +114,7 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
     """Start fine-tuning: load a recogniser's weights into `model`, whose head stays new; returns the file's header.
 
     Args:
-        model: the network to fine-tune; changed in place. A causal one can start from a two-sided one, and back.
+        model: the network to fine-tune; changed in place. A causal one can start from a bidirectional one, and back.
         path: a .safetensors file of a recogniser, or a run's folder.
         class_names: the model's own; where the file has the very same, its head is loaded too.
 
@@ -123,8 +124,8 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
     header, tensors = read_recogniser(path)
     causal = bool((model.config or {}).get("causal"))
     if causal != bool(header["architecture"].get("causal")):
-        log.info("%s: laid anew for the %s form", path, "causal" if causal else "two-sided")
-        tensors = kernels_laid_anew(tensors, causal=causal)
+        log.info("%s: temporal kernels converted to the %s form", path, "causal" if causal else "bidirectional")
+        tensors = convert_kernels(tensors, causal=causal)
     same = bool(class_names) and list(class_names) == list(header["class_names"])
     head = model.head_name
     load_fitting(
@@ -139,6 +140,28 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
             "%s: all weights loaded but the head (%s), which is new, for %d classes", path, head, model.num_classes
         )
     return header
+
+
+def convert_kernels(tensors: Mapping[str, Tensor], *, causal: bool) -> dict[str, Tensor]:
+    """Return a recognizer's tensors for the other form: TIM's kernels keep what they take from t-1 and t, as they can.
+
+    Bidirectional kernels lie on t-1, t, t+1. The causal form cannot have frame t+1, and takes frame t for it: (0, V0,
+    V1+V2) on t-2, t-1, t. Back, frame t-2 becomes t-1: (V0+V1, V2, 0). It is a start for training.
+
+    Args:
+        tensors: by name; kernels are (C, 1, 3, 1).
+        causal: the form to make.
+    """
+
+    def convert(kernel: Tensor) -> Tensor:
+        first, middle, last = kernel.unbind(2)
+        none = torch.zeros_like(first)
+        return torch.stack([none, first, middle + last] if causal else [first + middle, last, none], dim=2)
+
+    return {
+        key: convert(value) if key.endswith(_TIM_KERNELS) and value.shape[1:] == (1, 3, 1) else value
+        for key, value in tensors.items()
+    }
 
 
 def read_recogniser(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,9 @@ class VideoClassifier(nn.Module):
         ConfigError: T below 1; in forward, clips of another shape, type or T; a network without a head where its
             head or its number of classes is asked for.
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -121,7 +124,7 @@ class VideoClassifier(nn.Module):
 
     def _dtype(self) -> torch.dtype:
         """What the CNN computes in; autocast does its own casting."""
-        return next((p.dtype for p in self.cnn.parameters()), self.mean.dtype)
+        return next(iter(self.cnn.parameters()), self.mean).dtype
 
 
 def find_head(cnn: nn.Module) -> tuple[str, nn.Module]:
@@ -130,7 +133,8 @@ def find_head(cnn: nn.Module) -> tuple[str, nn.Module]:
     Raises:
         ConfigError: it has none.
     """
-    head = cnn.get_classifier() if hasattr(cnn, "get_classifier") else None
+    find: Callable[[], nn.Module] | None = getattr(cnn, "get_classifier", None)
+    head = None if find is None else find()
     for name, module in cnn.named_modules():
         if module is head and name and any(True for _ in module.parameters()):
             return name, module
@@ -152,14 +156,14 @@ def _drop_wrapper(module: nn.Module, state_dict: dict[str, Any], prefix: str, _m
         state_dict[prefix + key[len(start) :]] = state_dict.pop(key)
 
 
-def _add_wrapper(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+def _add_wrapper(module: VideoClassifier, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
     module._load_prefix = prefix
     start = prefix + _WRAPPED
     for key in [key for key in state_dict if key.startswith(prefix) and not key.startswith(start)]:
         state_dict[start + key[len(prefix) :]] = state_dict.pop(key)
 
 
-def _report_without_wrapper(module: nn.Module, incompatible: Any) -> None:
+def _report_without_wrapper(module: VideoClassifier, incompatible: Any) -> None:
     prefix = module._load_prefix
     start = prefix + _WRAPPED
     for keys in incompatible:  # missing, unexpected

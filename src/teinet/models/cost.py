@@ -7,13 +7,15 @@ import copy
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from teinet.models.classifier import VideoClassifier
+
 
 def parameters(model: torch.nn.Module) -> int:
     """Learnt numbers of a network."""
     return sum(p.numel() for p in model.parameters())
 
 
-def multiply_adds(model: torch.nn.Module, size: int | tuple[int, int]) -> int:
+def multiply_adds(model: VideoClassifier, size: int | tuple[int, int]) -> int:
     """Multiply-adds of one clip of T pictures, `size` x `size` pixels or (height, width).
 
     `model` takes clips and knows its T as `num_frames`: a `VideoClassifier`. Convolutions and linear layers count;

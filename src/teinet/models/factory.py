@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import timm.data
 import torch
+from timm.data.config import resolve_model_data_config
 from torch import nn
 
 from teinet.errors import CheckpointError, ConfigError, nearest
@@ -89,7 +89,7 @@ def create_model(
         **temporal_options,
     )
 
-    pixels = timm.data.resolve_model_data_config(cnn)
+    pixels = resolve_model_data_config(cnn)
     return VideoClassifier(
         cnn,
         num_frames=num_frames,
@@ -140,7 +140,8 @@ def _start_head(
     head_name, head = find_head(cnn)
     source, theirs = None, None
     if pretrained:
-        source, theirs = "the pretrained weights", cnn.pretrained_cfg.get("num_classes")
+        facts: dict[str, Any] = getattr(cnn, "pretrained_cfg", {})
+        source, theirs = "the pretrained weights", facts.get("num_classes")
     elif backbone_weights is not None:
         source, theirs = backbone_weights, _load_backbone(cnn, backbone, backbone_weights, head_name)
     if theirs == num_classes:
@@ -161,8 +162,8 @@ def _load_backbone(cnn: nn.Module, backbone: str, path: str | Path, head_name: s
             "(teinet.Recognizer.load, or models.checkpoint.load_matching to fine-tune from it)."
         )
     own = find_head(cnn)[1].state_dict()
-    theirs = {key: tensors.get(f"{head_name}.{key}") for key in own}
-    fits = all(theirs[key] is not None and theirs[key].shape == own[key].shape for key in own)
+    theirs = {key: tensors[f"{head_name}.{key}"] for key in own if f"{head_name}.{key}" in tensors}
+    fits = {key: value.shape for key, value in theirs.items()} == {key: value.shape for key, value in own.items()}
     load_fitting(
         cnn,
         tensors,
@@ -172,7 +173,7 @@ def _load_backbone(cnn: nn.Module, backbone: str, path: str | Path, head_name: s
     )
     if fits:
         return head_classes(find_head(cnn)[1])
-    wide = [value for value in theirs.values() if value is not None and value.dim() > 1]
+    wide = [value for value in theirs.values() if value.dim() > 1]
     return wide[-1].shape[0] if wide else None
 
 

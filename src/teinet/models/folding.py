@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from timm.layers import BatchNormAct2d, Conv2dSame
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.norm_act import BatchNormAct2d
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from teinet.models.entry import plain_class
+from teinet.models.insertion import plain_class
 
 _CONVOLUTIONS = (nn.Conv2d, Conv2dSame)  # exactly these: others compute their weights, or use them otherwise
 _NORMS = (nn.BatchNorm2d, BatchNormAct2d)
@@ -59,8 +60,10 @@ def _trace(model: nn.Module, example: Tensor) -> tuple[list[_Pair], Counter, Ten
 
     def before_norm(module: nn.BatchNorm2d, args: tuple[Tensor, ...]) -> None:
         calls[module] += 1
-        convolution, output, version, step = outputs.get(id(args[0]), (None, None, -1, None))
-        if output is args[0] and output._version == version and module.track_running_stats:
+        if id(args[0]) not in outputs or not module.track_running_stats:
+            return
+        convolution, output, version, step = outputs[id(args[0])]
+        if output._version == version:
             pairs.append(_Pair(convolution, module, step))
 
     handles = []
@@ -93,16 +96,13 @@ def _uses(result: Tensor) -> Counter:
 
 @torch.no_grad()
 def _fold(pair: _Pair) -> None:
-    convolution, norm = pair.convolution, pair.norm
-
-    def wide(tensor: Tensor | None) -> Tensor | None:
-        return None if tensor is None else tensor.detach().double()
-
+    convolution, norm, like = pair.convolution, pair.norm, pair.convolution.weight
+    assert norm.running_mean is not None and norm.running_var is not None  # it tracks statistics
+    given = None if convolution.bias is None else convolution.bias.double()
+    learned = (norm.weight.double(), norm.bias.double()) if norm.affine else (None, None)
     weight, bias = fuse_conv_bn_weights(
-        wide(convolution.weight), wide(convolution.bias), wide(norm.running_mean), wide(norm.running_var), norm.eps,
-        wide(norm.weight), wide(norm.bias),
-    )  # fmt: skip
-    like = convolution.weight
+        like.double(), given, norm.running_mean.double(), norm.running_var.double(), norm.eps, *learned
+    )
     layout = torch.channels_last if like.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
     convolution.weight = nn.Parameter(weight.to(like.dtype).contiguous(memory_format=layout), requires_grad=False)
     convolution.bias = nn.Parameter(bias.to(like.dtype), requires_grad=False)
@@ -112,7 +112,8 @@ def _replace(model: nn.Module, norm: nn.BatchNorm2d) -> None:
     """Put in the norm's place what is left of it: nothing, or its activation."""
     rest: nn.Module = nn.Identity()
     if isinstance(norm, BatchNormAct2d):
-        parts: list[nn.Module] = [part for part in (norm.drop, norm.act) if not isinstance(part, nn.Identity)]
+        kept = (norm.get_submodule(name) for name in ("drop", "act"))
+        parts = [part for part in kept if not isinstance(part, nn.Identity)]
         rest = parts[0] if len(parts) == 1 else nn.Sequential(*parts)
     for parent in model.modules():
         for name, child in parent.named_children():

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from teinet.errors import ConfigError, nearest
-from teinet.models.entry import TemporalEntry
 from teinet.models.families import find_entry
+from teinet.models.insertion import TemporalEntry
 
 Checkpointing = Literal["none", "temporal", "blocks"]
 
@@ -91,7 +91,7 @@ def _both(first: AbstractContextManager, second: AbstractContextManager) -> Iter
 def _still(module: nn.Module) -> Iterator[None]:
     """Batch norms inside learn no statistics: the batch was counted in the forward pass."""
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-    before: list[tuple[nn.Module, float | None, Tensor | None]] = []
+    before: list[tuple[nn.modules.batchnorm._BatchNorm, float | None, Tensor | None]] = []
     for norm in norms:
         counted = None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
         before.append((norm, norm.momentum, counted))
@@ -101,5 +101,5 @@ def _still(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum, counted in before:
             norm.momentum = momentum
-            if counted is not None:
+            if counted is not None and norm.num_batches_tracked is not None:
                 norm.num_batches_tracked.copy_(counted)

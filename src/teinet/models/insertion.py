@@ -12,20 +12,27 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from teinet import layers
 from teinet.errors import ConfigError
-from teinet.models.entry import TemporalEntry, put_before
 from teinet.models.families import entry_path, find_entry
 
 log = logging.getLogger("teinet")
 
+Network = TypeVar("Network", bound=nn.Module)
 ALL_STAGES = (2, 3, 4, 5)
 _PROBE_SIZES = (64, 256)  # pixels: 64 at stride 32 still leaves 2x2; a few attention blocks need more
+
+
+class TemporalEntry:
+    """What marks a module that a temporal module runs before. It is of a subclass of its own class."""
+
+    temporal: nn.Module
 
 
 @dataclass
@@ -46,7 +53,7 @@ class Place:
 
 
 def insert_temporal(
-    cnn: nn.Module,
+    cnn: Network,
     temporal: str | Callable[..., nn.Module] = "tei",
     *,
     num_frames: int = 8,
@@ -55,7 +62,7 @@ def insert_temporal(
     every: int = 1,
     causal: bool = False,
     **options: Any,
-) -> nn.Module:
+) -> Network:
     """Put a temporal module before the first convolution of each residual branch of a 2-D CNN; returns the same CNN.
 
     Args:
@@ -114,7 +121,7 @@ def insert_temporal(
     return cnn
 
 
-def set_num_frames(net: nn.Module, num_frames: int) -> nn.Module:
+def set_num_frames(net: Network, num_frames: int) -> Network:
     """Change T of a network and of every temporal module in it, on purpose; returns the same network.
 
     Accuracy falls where T is not the one that the network was trained with. A module of your own is reached where it
@@ -129,7 +136,7 @@ def set_num_frames(net: nn.Module, num_frames: int) -> nn.Module:
     """
     if num_frames < 1:
         raise ConfigError(f"num_frames must be at least 1, got {num_frames}.")
-    owners = [module for module in net.modules() if isinstance(getattr(module, "num_frames", None), int)]
+    owners: list[Any] = [m for m in net.modules() if isinstance(getattr(m, "num_frames", None), int)]
     if not owners:
         held = temporal_modules(net)
         if held:
@@ -166,8 +173,7 @@ def find_places(cnn: nn.Module) -> list[Place]:
     blocks: dict[str, Place] = {}
     for name, module in cnn.named_modules():
         entry = find_entry(module)
-        path = None if entry is None else entry_path(module, entry)
-        if path is not None:
+        if entry is not None and (path := entry_path(module, entry)) is not None:
             blocks[name] = Place(f"{name}.{path}" if name else path, entry.shortcut(module))
     if not blocks:
         raise ConfigError(
@@ -257,3 +263,32 @@ def undisturbed(cnn: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+def put_before(module: nn.Module, temporal: nn.Module) -> None:
+    """Let `temporal` run on the first argument of `module`, whose submodule it becomes; changes `module` in place."""
+    # A subclass and not a forward pre-hook: torch.compile does not look at hooks when it decides whether what it
+    # compiled for one network serves another one, so the plain network's code would run for the one with hooks.
+    module.__class__ = _entering(type(module))
+    module.temporal = temporal
+
+
+def plain_class(module: nn.Module) -> type[nn.Module]:
+    """The class that a module was of before a temporal module was put before it."""
+    return type(module).__bases__[1] if isinstance(module, TemporalEntry) else type(module)
+
+
+@cache
+def _entering(plain: type[nn.Module]) -> type[nn.Module]:
+    def forward(self: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return plain.forward(self, self.temporal(x), *args, **kwargs)
+
+    def reduce(self: Any, protocol: int) -> tuple[Any, ...]:  # for copies and pickles, which look classes up by name
+        return _blank, (plain,), self.__dict__
+
+    return type(f"Temporal{plain.__name__}", (TemporalEntry, plain), {"forward": forward, "__reduce_ex__": reduce})
+
+
+def _blank(plain: type[nn.Module]) -> nn.Module:
+    cls = _entering(plain)
+    return cls.__new__(cls)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.utils._triton import has_triton
 
 from teinet.errors import ConfigError, nearest
 from teinet.kernels import build
@@ -128,8 +129,9 @@ def optimize(
         raise ConfigError(f"the network cannot be compiled: {_needs(device)}; the engine 'folded' needs nothing")
     fast = copy.deepcopy(model).eval().requires_grad_(False)
     norms = _fold(fast)
-    fast.cnn.to(dtype=DTYPES[chosen], memory_format=torch.channels_last)
+    fast.cnn.to(DTYPES[chosen]).to(memory_format=torch.channels_last)
     fast.__class__ = OptimizedClassifier
+    assert isinstance(fast, OptimizedClassifier)
     fast._programs, fast._steps = {}, {}
     fast.optimization = Optimization(norms, chosen, engine)
     return fast
@@ -150,7 +152,7 @@ def _fold(model: VideoClassifier) -> int:
 def can_compile(device: torch.device) -> bool:
     """Whether torch.compile can make programs for a device here."""
     if device.type == "cuda":
-        return torch.utils._triton.has_triton()
+        return has_triton()
     return device.type == "cpu" and build.compiler() is not None
 
 

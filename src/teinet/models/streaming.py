@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from teinet.layers.cells import State, cell_for
 from teinet.models.classifier import VideoClassifier
-from teinet.models.entry import TemporalEntry
-from teinet.models.insertion import set_num_frames
+from teinet.models.insertion import TemporalEntry, set_num_frames
 
 States = tuple[State, ...]  # of each cell, in the order of the network
 
@@ -78,7 +78,7 @@ class _Passing(nn.Module):
 
     def __init__(self, cell: nn.Module):
         super().__init__()
-        self.cell = cell
+        self.cell: Any = cell
         self.state: State | None = None
 
     def forward(self, x: Tensor) -> Tensor:

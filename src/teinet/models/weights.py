@@ -11,6 +11,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from teinet.errors import CheckpointError
+from teinet.models.unpickle import load_inert
 
 _SHOWN = 5
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
@@ -49,7 +50,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file.")
     try:
-        content, beside = _read_safetensors(path) if path.suffix == ".safetensors" else (_read_pickle(path), {})
+        content, beside = _read_safetensors(path) if path.suffix == ".safetensors" else (load_inert(path), {})
     except Exception as error:  # what a damaged pickle makes its reader raise can be of any kind
         raise CheckpointError(
             f"{path}: cannot be read as weights ({_first_line(error)}). It may be cut off or of another kind; "
@@ -71,12 +72,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})
-
-
-def _read_pickle(path: Path) -> Any:
-    from teinet.models.converters.unpickle import load_inert  # the converters themselves import this module
-
-    return load_inert(path)
 
 
 def load_fitting(

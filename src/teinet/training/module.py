@@ -17,8 +17,8 @@ from teinet.errors import RunError
 from teinet.evaluation.evaluate import Scoring
 from teinet.evaluation.hardware import gather
 from teinet.models.classifier import VideoClassifier
+from teinet.models.freeze import backbone_layers, layers_up_to
 from teinet.models.gradient_checkpointing import set_gradient_checkpointing
-from teinet.models.stages import backbone_layers, layers_up_to
 from teinet.training.optim import build_optimizer, build_schedule, parameter_groups
 from teinet.training.recipe import Recipe
 

@@ -11,9 +11,8 @@ from torch import nn
 
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models import load_weights, save_weights
-from teinet.models.converters import FORMATS, convert_checkpoint
-from teinet.models.converters.hints import contradictions, frames_in_name
-from teinet.models.converters.networks import find_resnet
+from teinet.models.converters import FORMATS, contradictions, convert_checkpoint, frames_in_name
+from teinet.models.converters.translation import find_resnet
 from tests.models.converters.foreign import FILES, build, mmaction_file, randomise, tsm_file
 
 T = 4

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.classifier import VideoClassifier
-from teinet.models.converters import mmaction, timm, tsm
-from teinet.models.converters.hints import frames_in_name
-from teinet.models.converters.networks import Translation
+from teinet.models.converters import from_mmaction, from_tsm
+from teinet.models.converters.translation import Translation, translate_plain
 from teinet.models.factory import create_model
 from teinet.models.weights import Checkpoint, load_fitting, read_checkpoint, some
 
-__all__ = ["FORMATS", "Conversion", "Format", "convert_checkpoint"]
+__all__ = ["FORMATS", "Conversion", "Format", "contradictions", "convert_checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,16 @@ class Format:
 
 
 FORMATS = {
-    "tsm": Format("TSM's own repository", tsm.fits, tsm.translate),
-    "mmaction": Format("MMAction2", mmaction.fits, mmaction.translate),
-    "timm": Format("torchvision or timm", timm.fits, timm.translate),
+    "tsm": Format("TSM's own repository", from_tsm.fits, from_tsm.translate),
+    "mmaction": Format("MMAction2", from_mmaction.fits, from_mmaction.translate),
+    "timm": Format("torchvision or timm", lambda keys: True, translate_plain),  # what is of no other format
 }
 
+
+# What a file's name says of its training: good for a message, not to be trusted in silence.
+_FRAMES = re.compile(r"segment(\d+)|(?<!\d)1x1x(\d+)(?!\d)")  # TSM's repository; MMAction2: length x interval x clips
+_DIV = re.compile(r"shift(\d+)")
+_DENSE = re.compile(r"(?<![a-z])dense(?![a-z])")
 
 # Both projects shift in every second block where the third stage has 23 blocks or more.
 _EVERY = {"resnet101": 2, "resnet152": 2}
@@ -97,11 +103,12 @@ def convert_checkpoint(
     translation = FORMATS[name].translate(checkpoint, path, backbone)
     network = f"{'tsm' if translation.shifted else 'tsn'}_{translation.backbone}"
     try:
+        shifts: dict[str, Any] = {"n_div": n_div, "every": _EVERY.get(translation.backbone, 1)}
         model = create_model(
             network,
             num_classes=len(class_names),
             num_frames=_frames(path, network, num_frames),
-            **({"n_div": n_div, "every": _EVERY.get(translation.backbone, 1)} if translation.shifted else {}),
+            **(shifts if translation.shifted else {}),
         )
     except RuntimeError as error:  # timm's, of a name with a tag that it does not know
         raise ConfigError(f"timm cannot build {translation.backbone}: {error}") from error
@@ -115,6 +122,31 @@ def convert_checkpoint(
     )
     left_out = tuple(key for key in checkpoint.beside if key != "format")  # safetensors' own note
     return Conversion(model.eval(), name, translation.interpolation or model.data_config["interpolation"], left_out)
+
+
+def contradictions(path: str | Path, *, num_frames: int, n_div: int, strategy: str) -> list[str]:
+    """Return what the file's name says otherwise than the settings of a TSM, a sentence each.
+
+    Args:
+        path: of the foreign checkpoint.
+        num_frames, n_div, strategy: the settings of the conversion.
+    """
+    name = Path(path).name
+    notes = []
+    frames, div = frames_in_name(path), _DIV.search(name)
+    if frames not in (None, num_frames):
+        notes.append(f"the file's name says {frames} frames, the conversion {num_frames}")
+    if div and int(div[1]) != n_div:
+        notes.append(f"the file's name says shift{div[1]}, the conversion --n-div {n_div}")
+    if _DENSE.search(name) and strategy != "dense":
+        notes.append(f"the file's name says dense, the conversion --strategy {strategy}")
+    return notes
+
+
+def frames_in_name(path: str | Path) -> int | None:
+    """Return T as the file's name gives it, or None."""
+    found = _FRAMES.search(Path(path).name)
+    return int(found[1] or found[2]) if found else None
 
 
 def _find_format(checkpoint: Checkpoint, path: str | Path, said: str | None) -> str:

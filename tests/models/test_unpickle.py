@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from teinet.errors import CheckpointError
-from teinet.models.converters.unpickle import Inert, load_inert
+from teinet.models.unpickle import Inert, load_inert
 from teinet.models.weights import read_checkpoint, read_weights
 
 WEIGHTS = {"conv1.weight": torch.arange(24.0).view(2, 3, 2, 2), "bn1.num_batches_tracked": torch.tensor(7)}

@@ -7,7 +7,7 @@ import torch
 
 from teinet.errors import ConfigError
 from teinet.models import create_model
-from teinet.models.stages import layers_up_to
+from teinet.models.freeze import layers_up_to
 
 # The paths of everything with weights up to a stage, as their beginnings.
 EARLY = {

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import torch
 from torch import Tensor
+from torch._utils import _rebuild_tensor
 
 # What torch says where a file is no pickle but something that it would unpack or run.
 _NO_PICKLE = {
@@ -59,7 +60,7 @@ class _Tensor(Inert):
     __slots__ = ()
 
     def __new__(cls, storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
-        return torch._utils._rebuild_tensor(storage, offset, size, stride)
+        return _rebuild_tensor(storage, offset, size, stride)
 
 
 class _Parameter(Inert):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from teinet.models.converters.networks import Project, Translation, mobilenet_key, translate_project
+from teinet.models.converters.translation import Project, Translation, mobilenet_key, translate_project
 from teinet.models.weights import Checkpoint
 
 _BASE = "base_model."

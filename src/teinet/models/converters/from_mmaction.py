@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from teinet.models.converters.networks import (
+from teinet.models.converters.translation import (
     MOBILENET_BLOCKS,
     Project,
     Translation,

@@ -1,4 +1,4 @@
-"""What the adapters share: which network some keys are, MobileNetV2's blocks, and variants that have no equal here."""
+"""What the adapters share: which network some keys are, MobileNetV2's blocks, variants that have no equal here."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import timm
 from torch import Tensor
 
 from teinet.errors import CheckpointError
-from teinet.models.weights import some
+from teinet.models.weights import Checkpoint, some
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Translation:
     interpolation: str | None = "bilinear"
 
 
-_RESNETS = {  # (bottlenecks, blocks a stage)
+_RESNETS: dict[tuple[bool, tuple[int, ...]], str] = {  # (bottlenecks, blocks a stage)
     (False, (2, 2, 2, 2)): "resnet18",
     (False, (3, 4, 6, 3)): "resnet34",
     (True, (3, 4, 6, 3)): "resnet50",
@@ -125,6 +126,30 @@ def find_resnet(tensors: Mapping[str, Tensor], conv: str = "") -> str | None:
     if f"conv1{conv}.weight" not in tensors or second is None or second.shape[:2] != (64, 64):  # wide, grouped
         return None
     return _RESNETS.get((f"layer1.0.conv3{conv}.weight" in tensors, depths))
+
+
+def translate_plain(checkpoint: Checkpoint, source: str | Path, backbone: str | None = None) -> Translation:
+    """Return the weights of a plain ResNet of torchvision or timm, or of any network of timm that is named: a TSN.
+
+    Args:
+        checkpoint: what the file holds.
+        source: what messages call the file.
+        backbone: timm's name of the network; None: the name in the file (timm's own training writes it as `arch`),
+            or else the plain ResNet that the keys show.
+
+    Raises:
+        CheckpointError: no name is given, and neither file nor keys tell it.
+    """
+    tensors = checkpoint.tensors
+    arch = checkpoint.beside.get("arch")
+    resnet = find_resnet(tensors)
+    network = backbone or (arch if isinstance(arch, str) and timm.is_model(arch) else resnet)
+    if network is None:
+        raise CheckpointError(
+            f"{source}: its keys ({some(list(tensors))}) are neither TSM's, MMAction2's nor a plain ResNet's; if they "
+            "are another network's of timm, name it (--backbone NAME)."
+        )
+    return Translation(network, tensors, interpolation="bilinear" if network == resnet else None)
 
 
 def mobilenet_key(position: int, part: int, is_norm: bool, leaf: str) -> str | None:
