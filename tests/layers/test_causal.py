@@ -94,24 +94,6 @@ def test_no_frame_sees_a_later_one(shape, name, channels_last, data):
     torch.testing.assert_close(layer(changed)[~rows], y[~rows], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_gradients_are_the_numerical_ones(name, channels_last):
-    layer = filled(build(name, 8, num_frames=4, causal=True))
-    x = clip_of((2, 4, 8, 2, 2), channels_last).requires_grad_()
-    assert torch.autograd.gradcheck(layer, (x,))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_torchs_own_tools_take_it(name):
-    layer = build(name, 16, num_frames=4, causal=True)
-    x = torch.randn(8, 16, 5, 6).contiguous(memory_format=torch.channels_last)
-    exported = torch.export.export(layer, (x,))
-    torch.testing.assert_close(exported.module()(x), layer(x), rtol=1e-5, atol=1e-5)
-    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
-    torch.testing.assert_close(compiled(x), layer(x), rtol=1e-5, atol=1e-5)
-
-
 def test_squeeze_and_excitation_has_no_other_form():
     assert SE(8, num_frames=2).causal
     assert "causal" in repr(TEI(8, num_frames=2, causal=True)) and "causal" not in repr(TEI(8, num_frames=2))

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from teinet.errors import ConfigError
 from teinet.kernels import available_forms, use_form
 from teinet.layers import LAYERS, MEM, TIM, TSM, build
+from tests.kernels.truth import lay_out
 
 NAMES = list(LAYERS)
 CLIPS = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 20), st.integers(1, 6), st.integers(1, 6))
@@ -57,11 +58,14 @@ def test_the_shift_kernel_is_the_shift(shape, channels_last, gradient):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_gradients_are_the_numerical_ones(name, channels_last):
+def test_gradients_are_the_numerical_ones(name, channels_last, causal):
     torch.manual_seed(0)
-    layer = build(name, 8, num_frames=3).double()
-    x = frames(2, 3, 8, 2, 3, channels_last).requires_grad_()
+    layer = build(name, 8, num_frames=4, causal=causal).double()
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    x = frames(2, 4, 8, 2, 2, channels_last).requires_grad_()
     assert torch.autograd.gradcheck(layer, (x,))
 
 
@@ -69,6 +73,15 @@ def test_one_frame_and_identity_kernels_change_nothing():
     x = torch.randn(4, 16, 3, 3)
     assert torch.equal(MEM(16, num_frames=1)(x), x)
     assert torch.equal(TIM(16, num_frames=4, init="identity")(x), x)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("layout", ["sliced", "expanded"])
+def test_how_the_input_lies_in_memory_changes_nothing(name, layout):
+    layer = build(name, 8, num_frames=2).double()
+    x = lay_out(frames(2, 2, 8, 3, 2, False), layout)
+    torch.testing.assert_close(layer(x), layer(x.contiguous()), rtol=0, atol=1e-14)
+    assert layer(x[:0]).shape == (0, *x.shape[1:])
 
 
 class Operators(TorchDispatchMode):
@@ -83,19 +96,7 @@ class Operators(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-VIEWS = {
-    "select",
-    "view",
-    "permute",
-    "reshape",
-    "transpose",
-    "slice",
-    "unsqueeze",
-    "squeeze",
-    "detach",
-    "_unsafe_view",
-    "alias",
-}
+VIEWS = set("select view permute reshape transpose slice unsqueeze squeeze detach _unsafe_view alias".split())
 
 
 @pytest.mark.parametrize(("form", "operator"), [("reference", "convolution"), ("cpu", "temporal_conv")])
@@ -170,27 +171,28 @@ def test_mem_touches_the_activations_twice(form, operators):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_torch_tools(name):
+@pytest.mark.parametrize("causal", [False, True])
+def test_torch_tools(name, causal):
     """autocast to bfloat16, export and deep copies give the layer's own output."""
     torch.manual_seed(0)
-    layer = build(name, 16, num_frames=4).eval()
+    layer = build(name, 16, num_frames=4, causal=causal).eval()
     x = torch.randn(8, 16, 5, 7).contiguous(memory_format=torch.channels_last)
     want = layer(x)
     torch.testing.assert_close(copy.deepcopy(layer)(x), want)
     exported = torch.export.export(layer, (x,)).module()
     torch.testing.assert_close(exported(x), want)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        half = layer(x.bfloat16())
-    assert half.dtype == torch.bfloat16
+        half = layer(x)
+        assert layer(x.bfloat16()).dtype == half.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), want, rtol=0.03, atol=0.03)
 
 
-@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("channels_last", "causal"), [(False, False), (True, False), (True, True)])
 @pytest.mark.parametrize("name", NAMES)
-def test_compiled_as_one_graph_forwards_and_backwards(name, channels_last):
+def test_compiled_as_one_graph_forward_and_backward(name, channels_last, causal):
     """AOTAutograd traces both directions, as torch's own compiler does; outputs and all gradients are the layer's."""
     torch.manual_seed(0)
-    layer = build(name, 16, num_frames=4)
+    layer = build(name, 16, num_frames=4, causal=causal)
     x = torch.randn(8, 16, 5, 7)
     x = x.contiguous(memory_format=torch.channels_last) if channels_last else x
     weights = torch.randn_like(x)

@@ -7,56 +7,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 
 @dataclass(frozen=True)
-class Entry:
+class Branch:
     """Where a block's residual branch begins.
 
     Args:
-        entry: the path, inside the block, of the first module of the branch; or None where this block has no branch
-            of the kind (a depthwise-separable block without expansion).
-        shortcut: whether the block adds its input, or a projection of it, to the branch.
+        path: of the first module of the branch, inside the block; or what finds it, None where this block has no
+            branch of the kind (a depthwise-separable block without expansion).
+        shortcut: the block's attribute that is None or False where it does not add its input, or a projection of it,
+            to the branch; empty where it always does.
     """
 
-    entry: Callable[[nn.Module], str | None]
-    shortcut: Callable[[nn.Module], bool]
+    path: str | Callable[[Any], str | None]
+    shortcut: str = ""
+
+    def has_shortcut(self, block: nn.Module) -> bool:
+        """Whether the block adds its input, or a projection of it, to the branch."""
+        return not self.shortcut or getattr(block, self.shortcut) not in (None, False)
 
 
-def _at(path: str) -> Callable[[nn.Module], str | None]:
-    return lambda block: path
-
-
-def _always(block: nn.Module) -> bool:
-    return True
-
-
-def _true(name: str) -> Callable[[nn.Module], bool]:
-    return lambda block: bool(getattr(block, name))
-
-
-def _present(name: str) -> Callable[[nn.Module], bool]:
-    return lambda block: getattr(block, name) is not None
-
-
-def _universal_entry(block: nn.Module) -> str | None:  # MobileNetV4: the depthwise start is optional
+def _universal(block: Any) -> str | None:  # MobileNetV4: the depthwise start is optional
     return "pw_exp" if isinstance(block.dw_start, nn.Identity) else "dw_start"
 
 
-def _rexnet_entry(block: nn.Module) -> str | None:
+def _rexnet(block: Any) -> str | None:
     return None if block.conv_exp is None else "conv_exp"
 
 
-def _if_longer(path: str, container: str, without_expansion: int) -> Callable[[nn.Module], str | None]:
-    """torchvision drops the expanding convolution from the container where the expansion ratio is 1."""
-    return lambda block: path if len(getattr(block, container)) > without_expansion else None
+def _torchvision_mobilenet(block: Any) -> str | None:  # without expansion its first convolution is dropped
+    return "conv.0.0" if len(block.conv) > 3 else None
 
 
-_CONV1 = Entry(_at("conv1"), _always)
+_CONV1 = Branch("conv1")
 
-_TIMM: dict[str, dict[str, Entry]] = {
+_TIMM: dict[str, dict[str, Branch]] = {
     "resnet": {"BasicBlock": _CONV1, "Bottleneck": _CONV1},  # ResNeXt, wide, SE, ECA; HRNet's blocks too
     "resnetv2": {"PreActBasic": _CONV1, "PreActBottleneck": _CONV1, "Bottleneck": _CONV1},
     "res2net": {"Bottle2neck": _CONV1},
@@ -68,54 +57,53 @@ _TIMM: dict[str, dict[str, Entry]] = {
     "cspnet": {"BottleneckBlock": _CONV1, "DarkBlock": _CONV1, "EdgeBlock": _CONV1},
     "nfnet": {"NormFreeBlock": _CONV1},
     "regnet": {
-        "Bottleneck": Entry(_at("conv1"), _present("downsample")),  # here None means no shortcut at all
-        "PreBottleneck": Entry(_at("conv1"), _present("downsample")),
+        "Bottleneck": Branch("conv1", "downsample"),  # here None means no shortcut at all
+        "PreBottleneck": Branch("conv1", "downsample"),
     },
     "byobnet": {
-        "BasicBlock": Entry(_at("conv1_kxk"), _present("shortcut")),
-        "BottleneckBlock": Entry(_at("conv1_1x1"), _present("shortcut")),
-        "DarkBlock": Entry(_at("conv1_1x1"), _present("shortcut")),
-        "EdgeBlock": Entry(_at("conv1_kxk"), _present("shortcut")),
+        "BasicBlock": Branch("conv1_kxk", "shortcut"),
+        "BottleneckBlock": Branch("conv1_1x1", "shortcut"),
+        "DarkBlock": Branch("conv1_1x1", "shortcut"),
+        "EdgeBlock": Branch("conv1_kxk", "shortcut"),
     },
     "_efficientnet_blocks": {  # MobileNetV2, V3 and V4, EfficientNet, -Lite and V2, MNASNet, HardCoReNAS
-        "InvertedResidual": Entry(_at("conv_pw"), _true("has_skip")),
-        "EdgeResidual": Entry(_at("conv_exp"), _true("has_skip")),
-        "UniversalInvertedResidual": Entry(_universal_entry, _true("has_skip")),
+        "InvertedResidual": Branch("conv_pw", "has_skip"),
+        "EdgeResidual": Branch("conv_exp", "has_skip"),
+        "UniversalInvertedResidual": Branch(_universal, "has_skip"),
     },
-    "rexnet": {"LinearBottleneck": Entry(_rexnet_entry, _true("use_shortcut"))},
-    "repvit": {"RepViTBlock": Entry(_at("channel_mixer.conv1"), _always)},
-    "convnext": {"ConvNeXtBlock": Entry(_at("conv_dw"), _always)},
-    "inception_next": {"MetaNeXtBlock": Entry(_at("token_mixer"), _always)},
-    "starnet": {"Block": Entry(_at("dwconv"), _always)},
+    "rexnet": {"LinearBottleneck": Branch(_rexnet, "use_shortcut")},
+    "repvit": {"RepViTBlock": Branch("channel_mixer.conv1")},
+    "convnext": {"ConvNeXtBlock": Branch("conv_dw")},
+    "inception_next": {"MetaNeXtBlock": Branch("token_mixer")},
+    "starnet": {"Block": Branch("dwconv")},
 }
 
-_TORCHVISION: dict[str, dict[str, Entry]] = {
+_TORCHVISION: dict[str, dict[str, Branch]] = {
     "resnet": {"BasicBlock": _CONV1, "Bottleneck": _CONV1},
-    "mobilenetv2": {"InvertedResidual": Entry(_if_longer("conv.0.0", "conv", 3), _true("use_res_connect"))},
-    "convnext": {"CNBlock": Entry(_at("block.0"), _always)},
-    "regnet": {"ResBottleneckBlock": Entry(_at("f.a.0"), _always)},
+    "mobilenetv2": {"InvertedResidual": Branch(_torchvision_mobilenet, "use_res_connect")},
+    "convnext": {"CNBlock": Branch("block.0")},
+    "regnet": {"ResBottleneckBlock": Branch("f.a.0")},
 }
 
-BLOCKS: dict[str, Entry] = {
-    f"{package}.{module}.{name}": entry
+BLOCKS: dict[str, Branch] = {
+    f"{package}.{module}.{name}": branch
     for package, modules in (("timm.models", _TIMM), ("torchvision.models", _TORCHVISION))
     for module, classes in modules.items()
-    for name, entry in classes.items()
+    for name, branch in classes.items()
 }
 
 
-def find_entry(block: nn.Module) -> Entry | None:
+def find_branch(block: nn.Module) -> Branch | None:
     """The table's row for a block, looked up by its class and then by its parents."""
     for cls in type(block).__mro__:
-        entry = BLOCKS.get(f"{cls.__module__}.{cls.__qualname__}")
-        if entry is not None:
-            return entry
+        if branch := BLOCKS.get(f"{cls.__module__}.{cls.__qualname__}"):
+            return branch
     return None
 
 
-def entry_path(block: nn.Module, entry: Entry) -> str | None:
+def branch_path(block: nn.Module, branch: Branch) -> str | None:
     """The path of the branch's first convolution; of the module that stands for it where there is no single one."""
-    path = entry.entry(block)
+    path = branch.path if isinstance(branch.path, str) else branch.path(block)
     if path is None:
         return None
     module = block.get_submodule(path)

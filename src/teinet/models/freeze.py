@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from teinet.errors import ConfigError
 from teinet.models.classifier import VideoClassifier
-from teinet.models.families import find_entry
+from teinet.models.families import find_branch
 from teinet.models.insertion import temporal_modules, undisturbed
 
 
@@ -34,11 +34,11 @@ def layers_up_to(model: VideoClassifier, stage: int, *, size: tuple[int, int]) -
             begins.setdefault(name, len(begins))
 
         def on_end(_module: nn.Module, _args: tuple, output: Tensor) -> None:
-            if find_entry(module) is not None or output.shape[-1] > 1:  # a gate's convolution sees no picture
+            if find_branch(module) is not None or output.shape[-1] > 1:  # a gate's convolution sees no picture
                 stages[name] = round(math.log2(max(size) / max(output.shape[-2:])))
 
         handles.append(module.register_forward_pre_hook(on_start))
-        if find_entry(module) is not None or isinstance(module, nn.Conv2d):
+        if find_branch(module) is not None or isinstance(module, nn.Conv2d):
             handles.append(module.register_forward_hook(on_end))
 
     for name, module in model.cnn.named_modules():

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from teinet.errors import ConfigError, nearest
-from teinet.models.families import find_entry
+from teinet.models.families import find_branch
 from teinet.models.insertion import TemporalEntry
 
 Checkpointing = Literal["none", "temporal", "blocks"]
@@ -53,7 +53,7 @@ def set_gradient_checkpointing(model: nn.Module, what: Checkpointing) -> nn.Modu
 
 
 def _belongs(module: nn.Module, what: str) -> bool:
-    return isinstance(module, TemporalEntry) if what == "temporal" else find_entry(module) is not None
+    return isinstance(module, TemporalEntry) if what == "temporal" else find_branch(module) is not None
 
 
 class _Recomputed:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from teinet import layers
 from teinet.errors import ConfigError
-from teinet.models.families import entry_path, find_entry
+from teinet.models.families import branch_path, find_branch
 
 log = logging.getLogger("teinet")
 
@@ -172,9 +172,9 @@ def find_places(cnn: nn.Module) -> list[Place]:
     """
     blocks: dict[str, Place] = {}
     for name, module in cnn.named_modules():
-        entry = find_entry(module)
-        if entry is not None and (path := entry_path(module, entry)) is not None:
-            blocks[name] = Place(f"{name}.{path}" if name else path, entry.shortcut(module))
+        branch = find_branch(module)
+        if branch is not None and (path := branch_path(module, branch)) is not None:
+            blocks[name] = Place(f"{name}.{path}" if name else path, branch.has_shortcut(module))
     if not blocks:
         raise ConfigError(
             f"{type(cnn).__name__} has no residual branch that is known, so no temporal module can enter it. "
