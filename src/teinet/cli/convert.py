@@ -113,7 +113,7 @@ def _report(done: Conversion, source: Path, output: Path, args: argparse.Namespa
         }
         print(json.dumps(facts, indent=2))
         return
-    print(f"format    {done.format} ({FORMATS[done.format].what})")
+    print(f"format    {done.format} ({FORMATS[done.format]})")
     print(f"network   {name}, T = {model.num_frames} frames, {model.num_classes} classes")
     print(f"left out  {', '.join(done.left_out) or 'nothing'}")
     for note in notes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,34 +13,16 @@ from torch import nn
 from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.classifier import VideoClassifier
 from teinet.models.converters import from_mmaction, from_tsm
-from teinet.models.converters.translation import Translation, translate_plain
+from teinet.models.converters.translation import Translation, translate_plain, translate_project
 from teinet.models.factory import create_model
 from teinet.models.weights import Checkpoint, load_fitting, read_checkpoint, some
 
-__all__ = ["FORMATS", "Conversion", "Format", "contradictions", "convert_checkpoint"]
+__all__ = ["FORMATS", "Conversion", "contradictions", "convert_checkpoint"]
 
 
-@dataclass(frozen=True)
-class Format:
-    """One project's way to name weights.
-
-    Args:
-        what: whose it is, for messages.
-        fits: whether keys are this format's.
-        translate: (checkpoint, source, backbone) to timm's keys.
-    """
-
-    what: str
-    fits: Callable[[Iterable[str]], bool]
-    translate: Callable[[Checkpoint, str | Path, str | None], Translation]
-
-
-FORMATS = {
-    "tsm": Format("TSM's own repository", from_tsm.fits, from_tsm.translate),
-    "mmaction": Format("MMAction2", from_mmaction.fits, from_mmaction.translate),
-    "timm": Format("torchvision or timm", lambda keys: True, translate_plain),  # what is of no other format
-}
-
+PROJECTS = {"tsm": from_tsm.TSM, "mmaction": from_mmaction.MMACTION}
+# By name, whose it is; what is no project's may be a plain network's.
+FORMATS = {**{name: project.title for name, project in PROJECTS.items()}, "timm": "torchvision or timm"}
 
 # What a file's name says of its training: good for a message, not to be trusted in silence.
 _FRAMES = re.compile(r"segment(\d+)|(?<!\d)1x1x(\d+)(?!\d)")  # TSM's repository; MMAction2: length x interval x clips
@@ -100,7 +82,10 @@ def convert_checkpoint(
     name = _find_format(checkpoint, path, format)
     if backbone and name != "timm":
         raise ConfigError(f"backbone is {backbone!r}, but in format {name} the keys say which network it is: omit it.")
-    translation = FORMATS[name].translate(checkpoint, path, backbone)
+    if name in PROJECTS:
+        translation = translate_project(checkpoint.tensors, path, PROJECTS[name])
+    else:
+        translation = translate_plain(checkpoint, path, backbone)
     network = f"{'tsm' if translation.shifted else 'tsn'}_{translation.backbone}"
     try:
         shifts: dict[str, Any] = {"n_div": n_div, "every": _EVERY.get(translation.backbone, 1)}
@@ -118,7 +103,7 @@ def convert_checkpoint(
         model,
         translation.tensors,
         source=path,
-        advice=f"It was taken for a {network} of {FORMATS[name].what}; a changed network cannot be converted.",
+        advice=f"It was taken for a {network} of {FORMATS[name]}; a changed network cannot be converted.",
     )
     left_out = tuple(key for key in checkpoint.beside if key != "format")  # safetensors' own note
     return Conversion(model.eval(), name, translation.interpolation or model.data_config["interpolation"], left_out)
@@ -150,14 +135,14 @@ def frames_in_name(path: str | Path) -> int | None:
 
 
 def _find_format(checkpoint: Checkpoint, path: str | Path, said: str | None) -> str:
-    found = next(name for name, format in FORMATS.items() if format.fits(checkpoint.tensors))
+    found = next((name for name, project in PROJECTS.items() if project.fits(checkpoint.tensors)), "timm")
     if said is None:
         return found
     if said not in FORMATS:
         raise ConfigError(f"there is no format {said!r}: {', '.join(FORMATS)}.{nearest(said, FORMATS)}")
     if said != found:
         raise CheckpointError(
-            f"{path}: its keys ({some(list(checkpoint.tensors))}) are not those of {FORMATS[said].what}. "
+            f"{path}: its keys ({some(list(checkpoint.tensors))}) are not those of {FORMATS[said]}. "
             f"They look like format {found}; leave the format out and it is found."
         )
     return said

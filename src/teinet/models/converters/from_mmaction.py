@@ -7,17 +7,8 @@ behind it as its `net`: in a ResNet the convolution, in a MobileNetV2 the module
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from pathlib import Path
 
-from teinet.models.converters.translation import (
-    MOBILENET_BLOCKS,
-    Project,
-    Translation,
-    mobilenet_key,
-    translate_project,
-)
-from teinet.models.weights import Checkpoint
+from teinet.models.converters.translation import MOBILENET_BLOCKS, Project, mobilenet_key
 
 _BASE = "backbone."
 _HEAD = re.compile(r"cls_head\.fc_cls\.(weight|bias)")
@@ -25,25 +16,6 @@ _RESNET = re.compile(r"((?:layer\d\.\d+\.)?)conv(\d)\.(conv|bn)(?:\.net)?\.(\w+)
 _SHORTCUT = re.compile(r"(layer\d\.\d+\.downsample)\.(conv|bn)\.(\w+)")
 _ENDS = re.compile(r"conv([12])\.(conv|bn)\.(\w+)")
 _BLOCK = re.compile(r"layer(\d)\.(\d+)\.conv\.(\d)(?:\.net)?\.(conv|bn)\.(\w+)")
-
-
-def fits(keys: Iterable[str]) -> bool:
-    """Whether these keys are MMAction2's."""
-    return any(key.startswith((_BASE, "cls_head.")) for key in keys)
-
-
-def translate(checkpoint: Checkpoint, source: str | Path, backbone: str | None = None) -> Translation:
-    """Its weights under timm's keys.
-
-    Args:
-        checkpoint: what the file holds.
-        source: what messages call the file.
-        backbone: not needed: the keys say which network it is.
-
-    Raises:
-        CheckpointError: a variant that no network here equals, or a network that is not known.
-    """
-    return translate_project(checkpoint.tensors, source, _PROJECT)
 
 
 def _resnet(key: str) -> str | None:
@@ -74,4 +46,12 @@ def _mobilenet(key: str) -> str | None:
     return None
 
 
-_PROJECT = Project("MMAction2", _BASE, _resnet, _mobilenet, mobilenet_has="layer7.0.conv.0.conv.weight", conv=".conv")
+MMACTION = Project(
+    title="MMAction2",
+    base=_BASE,
+    head="cls_head.",
+    resnet=_resnet,
+    mobilenet=_mobilenet,
+    mobilenet_has="layer7.0.conv.0.conv.weight",
+    conv=".conv",
+)

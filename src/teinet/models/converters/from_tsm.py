@@ -7,35 +7,13 @@ or the base model's own where it was trained without dropout. A shift keeps the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from pathlib import Path
 
-from teinet.models.converters.translation import Project, Translation, mobilenet_key, translate_project
-from teinet.models.weights import Checkpoint
+from teinet.models.converters.translation import Project, mobilenet_key
 
 _BASE = "base_model."
 _HEADS = re.compile(r"(?:new_fc|base_model\.fc|base_model\.classifier)\.(weight|bias)")
 _MOBILENET = re.compile(r"features\.(\d+)\.(?:conv\.)?(\d)(?:\.net)?\.(\w+)")
 _ENDS = {0: ("conv_stem", "bn1"), 18: ("conv_head", "bn2")}  # the features between them are blocks
-
-
-def fits(keys: Iterable[str]) -> bool:
-    """Whether these keys are this repository's."""
-    return any(key.startswith((_BASE, "new_fc.")) for key in keys)
-
-
-def translate(checkpoint: Checkpoint, source: str | Path, backbone: str | None = None) -> Translation:
-    """Its weights under timm's keys.
-
-    Args:
-        checkpoint: what the file holds.
-        source: what messages call the file.
-        backbone: not needed: the keys say which network it is.
-
-    Raises:
-        CheckpointError: a variant that no network here equals, or a network that is not known.
-    """
-    return translate_project(checkpoint.tensors, source, _PROJECT)
 
 
 def _resnet(key: str) -> str | None:
@@ -59,4 +37,11 @@ def _mobilenet(key: str) -> str | None:
     return mobilenet_key(layer - 1, part, kind == 1, leaf)
 
 
-_PROJECT = Project("TSM", _BASE, _resnet, _mobilenet, mobilenet_has="features.0.0.weight")
+TSM = Project(
+    title="TSM's own repository",
+    base=_BASE,
+    head="new_fc.",
+    resnet=_resnet,
+    mobilenet=_mobilenet,
+    mobilenet_has="features.0.0.weight",
+)

@@ -54,19 +54,24 @@ class Project:
     """How a project with a ResNet and a MobileNetV2, each with shifts or without, names its weights.
 
     Args:
-        name: for messages.
-        base: what the backbone's keys begin with.
+        title: for messages.
+        base, head: what the backbone's keys and the head's begin with.
         resnet, mobilenet: a key to timm's, or None where timm has no equal.
         mobilenet_has: a key, behind `base`, that only its MobileNetV2 has.
         conv: what follows a convolution's name in a ResNet's keys.
     """
 
-    name: str
+    title: str
     base: str
+    head: str
     resnet: Callable[[str], str | None]
     mobilenet: Callable[[str], str | None]
     mobilenet_has: str
     conv: str = ""
+
+    def fits(self, keys: Iterable[str]) -> bool:
+        """Whether these keys are this project's."""
+        return any(key.startswith((self.base, self.head)) for key in keys)
 
 
 def translate_project(tensors: Mapping[str, Tensor], source: str | Path, project: Project) -> Translation:
@@ -87,7 +92,7 @@ def translate_project(tensors: Mapping[str, Tensor], source: str | Path, project
     network = find_resnet(inner, conv=project.conv)
     if network is None:
         raise CheckpointError(
-            f"{source}: its weights ({some(list(tensors))}) are of none of the networks known: {project.name}'s "
+            f"{source}: its weights ({some(list(tensors))}) are of none of the networks known of {project.title}: "
             "ResNet-18, -34, -50, -101, -152 and MobileNetV2."
         )
     return translate_keys(tensors, project.resnet, network)
