@@ -193,3 +193,9 @@ def test_preprocessing_survives_json_and_refuses_what_it_does_not_know():
     for wrong in ({"crop": "corner"}, {"scales": ()}, {"scales": (1.5,)}):
         with pytest.raises(ConfigError):
             Augmentation(**wrong)
+
+
+def test_one_frame_is_cut_as_in_a_test():
+    frames = np.random.default_rng(0).integers(0, 256, (3, 40, 60, 3), dtype=np.uint8)
+    wanted = Preprocessing(size=32, short_side=36)
+    assert torch.equal(transforms.crop_frame(frames[1], wanted), transforms.test_crops(frames, wanted)[0, 1])

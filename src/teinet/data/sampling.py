@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import median
 from typing import Literal
 
 import numpy as np
 
-from teinet.errors import ConfigError, nearest
+from teinet.data.lists.rows import ClipList
+from teinet.data.video.reader import VideoReader
+from teinet.errors import ConfigError, VideoError, nearest
 
 STRATEGIES = ("segments", "dense")
+_ASKED = 32  # clips whose spacing is measured, evenly spread: a median of them is near enough
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,3 +78,25 @@ def _middles(length: int, num_frames: int) -> np.ndarray:
 def _check(n: int) -> None:
     if n < 1:
         raise ValueError(f"cannot choose frames from a video of {n} frames")
+
+
+def typical_spacing(clips: ClipList, sampling: Sampling) -> float | None:
+    """The median time between two neighbouring frames of a training clip, seconds; None for pictures without a clock.
+
+    Clips that cannot be read are passed over.
+    """
+    chosen = np.unique(np.linspace(0, len(clips) - 1, min(_ASKED, len(clips))).astype(int)) if len(clips) else []
+    found = []
+    for row in map(int, chosen):
+        path, (start, end) = clips.paths[row], clips.span(row)
+        try:
+            reader = VideoReader(path)
+            if reader.duration is None:
+                continue
+            frames = len(reader.frames_shown(start, end))
+        except VideoError:
+            continue
+        if sampling.strategy == "dense":
+            frames = min(frames, sampling.window)
+        found.append(frames * reader.duration / len(reader) / sampling.num_frames)
+    return round(median(found), 4) if found else None

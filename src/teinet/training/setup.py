@@ -16,8 +16,7 @@ import torch
 from teinet.data.dataset import EpochSampler, TrainingClips
 from teinet.data.lists.hflip import mirrored_labels
 from teinet.data.lists.splits import Splits, load_splits
-from teinet.data.sampling import Sampling
-from teinet.data.spacing import typical_spacing
+from teinet.data.sampling import Sampling, typical_spacing
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
 from teinet.errors import ConfigError, nearest

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 
@@ -17,7 +18,7 @@ import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from teinet.data.video import index_cache
+from teinet.data.video import image_folder, index_cache
 from teinet.data.video.container import begin, check_file, ends_too_early, open_video
 from teinet.data.video.frames import decode
 from teinet.data.video.pixels import is_transposed, rotation
@@ -69,7 +70,8 @@ class FrameIndex:
     @property
     def duration(self) -> float | None:
         """Seconds for which frames are shown in all; None where nothing tells."""
-        return float(self.times[-1] - self.times[0]) + self.last_duration or None
+        duration = float(self.times[-1] - self.times[0]) + self.last_duration
+        return duration if duration > 0 else None
 
 
 def frame_index(path: str) -> FrameIndex:
@@ -85,6 +87,14 @@ def frame_index(path: str) -> FrameIndex:
         index_cache.put_disk(key, _pack(index))
     index_cache.put_memory(key, index)
     return index
+
+
+def folder_index(path: str) -> FrameIndex:
+    """Return the index of a folder of images, which has neither times nor a rate."""
+    names = image_folder.image_names(path)
+    width, height = image_folder.read_image(path, names[0]).size
+    nowhere, codec = np.full(len(names), np.nan), os.path.splitext(names[0])[1][1:].lower()
+    return FrameIndex(nowhere, np.full(len(names), -1), np.zeros(0, np.int64), np.nan, None, width, height, 0, codec)
 
 
 def corrected(path: str, index: FrameIndex, num_frames: int, keys: Sequence[int] | np.ndarray = ()) -> FrameIndex:

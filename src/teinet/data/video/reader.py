@@ -16,7 +16,7 @@ from av.container import InputContainer
 from teinet.data.video import image_folder
 from teinet.data.video.container import begin, open_video, stated_length
 from teinet.data.video.frames import Frame, Frames, FrameStream, LiveClock, RecordedClock, decode, frame_interval
-from teinet.data.video.index import FrameIndex, corrected, frame_index
+from teinet.data.video.index import FrameIndex, corrected, folder_index, frame_index
 from teinet.data.video.pixels import Converter
 from teinet.data.video.source import Source
 from teinet.errors import VideoError
@@ -94,22 +94,22 @@ class VideoReader:
     def __len__(self) -> int:
         if self.is_live:
             raise TypeError(f"{self.path}: live video has no length; iterate over it")
-        return len(image_folder.image_names(self.path)) if self.is_image_folder else self._index.num_frames
+        return self._index.num_frames
 
     @property
     def times(self) -> np.ndarray:
         """(N,) seconds at which frames are shown, from the start of the file; NaN in a folder of images."""
-        return np.full(len(self), np.nan) if self.is_image_folder else self._index.times
+        return self._index.times
 
     @property
     def durations(self) -> np.ndarray:
         """(N,) seconds for which frames are shown; NaN in a folder of images."""
-        return np.full(len(self), np.nan) if self.is_image_folder else self._index.durations
+        return self._index.durations
 
     @property
     def duration(self) -> float | None:
         """Seconds for which frames are shown in all; None in a folder of images, or where nothing tells."""
-        return None if self.is_image_folder else self._index.duration
+        return self._index.duration
 
     @property
     def end_time(self) -> float | None:
@@ -119,25 +119,21 @@ class VideoReader:
     @property
     def frame_rate(self) -> float | None:
         """Frames a second; None in a folder of images, or where nothing tells."""
-        return None if self.is_image_folder else self._index.frame_rate
+        return self._index.frame_rate
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) of the first frame, upright."""
-        if self.is_image_folder:
-            return image_folder.read_image(self.path, image_folder.image_names(self.path)[0]).size
         return self._index.width, self._index.height
 
     @property
     def rotation(self) -> int:
         """Counterclockwise degrees by which stored frames are turned upright: 0, 90, 180 or 270."""
-        return 0 if self.is_image_folder else self._index.rotation
+        return self._index.rotation
 
     @property
     def codec(self) -> str:
         """FFmpeg's name of the codec, or the images' suffix."""
-        if self.is_image_folder:
-            return os.path.splitext(image_folder.image_names(self.path)[0])[1][1:].lower()
         return self._index.codec
 
     @property
@@ -162,11 +158,8 @@ class VideoReader:
         Raises:
             VideoError: there are none, or a folder of images is asked for seconds.
         """
-        if self.is_image_folder:
-            if start is not None or end is not None:
-                reason = "a folder of images has no clock: start and end in seconds cannot be used"
-                raise VideoError(self.path, reason)
-            return range(len(self))
+        if self.is_image_folder and (start is not None or end is not None):
+            raise VideoError(self.path, "a folder of images has no clock: start and end in seconds cannot be used")
         # Times are multiples of a time base: a millionth of a second forgives the rounding of a written number.
         first = 0 if start is None else int(np.searchsorted(self.times, start - 1e-6))
         last = self._index.num_frames if end is None else int(np.searchsorted(self.times, end - 1e-6))
@@ -287,7 +280,7 @@ class VideoReader:
         if self.is_live:
             raise VideoError(self.path, "live video can only be iterated over")
         if self._known is None:
-            self._known = frame_index(self.path)
+            self._known = folder_index(self.path) if self.is_image_folder else frame_index(self.path)
         return self._known
 
     def _decode(self, wanted: np.ndarray) -> tuple[np.ndarray | None, int]:
