@@ -32,7 +32,8 @@ from teinet.data.motion_pairs import MotionPairs, draw_clip
 from teinet.data.transforms import Preprocessing
 from teinet.data.video.reader import VideoReader
 from teinet.detection import timeline
-from teinet.detection.rows import Rows, Taken, rows_of
+from teinet.detection.sampler import FrameSampler
+from teinet.detection.scorer import SampledFrame, Scorer, make_scorer
 from teinet.evaluation.speed import Spread
 from teinet.models import create_model
 from teinet.recognition import Recognizer
@@ -147,15 +148,16 @@ def chunks(rounds: int, frames: int, precision: str) -> dict:
         for engine in ENGINES:
             made = recognizer(f"teinet_{backbone}", engine, precision)
             pictures = torch.randint(0, 256, (frames, 3, SIZE, SIZE), dtype=torch.uint8)
-            stream, rows = made.stream(), rows_of(made)
+            stream, scorer = made.stream(), make_scorer(made, batched=True)
 
             def stepping(stream: Stream = stream, pictures: Tensor = pictures) -> np.ndarray:
                 stream.reset()
                 return np.concatenate([stream.step(picture[None]).scores for picture in pictures])
 
-            def chunked(rows: Rows = rows, pictures: Tensor = pictures) -> np.ndarray:
-                scored = [row for n, picture in enumerate(pictures) for row in rows.feed(Taken(n / 8, picture, n == 0))]
-                return np.stack([row.scores for row in [*scored, *rows.finish()]])
+            def chunked(scorer: Scorer = scorer, pictures: Tensor = pictures) -> np.ndarray:
+                frames = (SampledFrame(n / 8, picture, n == 0) for n, picture in enumerate(pictures))
+                scored = [row for frame in frames for row in scorer.push({0: frame})[0]]
+                return np.stack([row.scores for row in [*scored, *scorer.finish(0)]])
 
             runs = {"stepping": stepping, "chunks": chunked, "stepping again": stepping}
             for run in runs.values():
@@ -231,11 +233,9 @@ def _look(made: Recognizer, path: Path, seconds: float) -> dict:
     took = time.perf_counter() - began
     peak = _peak()
     began = time.perf_counter()
-    due = -1.0
+    sampler = FrameSampler(0.125)
     for frame in VideoReader(path):
-        if frame.time >= due:
-            due = frame.time + 0.125
-            frame.image  # noqa: B018
+        _ = sampler.judge(frame.time) == "skip" or frame.image
     decoding = time.perf_counter() - began
     return {
         "video_seconds": seconds,

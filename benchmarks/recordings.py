@@ -37,7 +37,7 @@ from teinet.cli.truth import print_report
 from teinet.data.lists.annotations import Recording, read_annotations
 from teinet.detection import timeline
 from teinet.detection.events import Rules
-from teinet.detection.timeline import events_of
+from teinet.detection.recording import events_of
 from teinet.errors import TeinetError
 from teinet.evaluation.segments import Detection, SegmentReport, detections, measure
 from teinet.evaluation.session import digest
@@ -53,12 +53,12 @@ LEAST = (0.0, 0.1, 0.2, 0.5, 1.0)  # seconds
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """One recording seen by one network: reaches, scores and begins as in `Timeline`."""
+    """One recording seen by one network: reaches, scores and resets as in `Timeline`."""
 
     recording: Recording
     reaches: np.ndarray
     scores: np.ndarray
-    begins: np.ndarray
+    resets: np.ndarray
 
 
 def look(
@@ -68,7 +68,7 @@ def look(
     began, found = time.perf_counter(), []
     for recording in track(recordings, description="looking", console=Console(stderr=True), transient=True):
         seen = timeline(recognizer, recording.path, spacing=every, **options)
-        found.append(Looked(recording, seen.reaches, seen.scores, seen.begins))
+        found.append(Looked(recording, seen.reaches, seen.scores, seen.resets))
     return found, sum(r.seconds for r in recordings) / max(time.perf_counter() - began, 1e-9)
 
 
@@ -76,7 +76,7 @@ def found_in(looked: Sequence[Looked], class_names: Sequence[str], rules: Rules)
     """What is detected in each recording under some rules."""
     found = []
     for each in looked:
-        events = events_of(each.reaches, each.scores, each.begins, class_names, rules)
+        events = events_of(each.reaches, each.scores, each.resets, class_names, rules)
         found.append(detections(events, each.reaches, least=rules.least))
     return found
 

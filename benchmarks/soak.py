@@ -32,8 +32,10 @@ from rich.progress import Progress
 
 from teinet.cli.memory import keep_freed_memory
 from teinet.data.transforms import Preprocessing
+from teinet.data.video.source import Source
 from teinet.detection import Watch
 from teinet.detection import monitor as watching
+from teinet.detection.detector import StreamDetectors, Update
 from teinet.detection.events import Rules
 from teinet.errors import VideoError
 from teinet.models import create_model
@@ -51,7 +53,7 @@ NOTICES = ("connected", "lost", "restarted", "resized", "stalled", "resumed", "b
 MOST_GROWTH = 1.05
 
 
-class Camera:
+class Camera(Source):
     """A source made up by a seed; counts what it sent.
 
     Attributes:
@@ -60,10 +62,8 @@ class Camera:
         trouble: how often each kind of trouble came.
     """
 
-    kind = "stream"
-
     def __init__(self, number: int, seed: int):
-        self.name = f"camera {number}"
+        self.__dict__ |= {"name": f"camera {number}", "address": "", "kind": "stream"}
         self.sent = self.damaged = 0
         self.trouble = dict.fromkeys(TROUBLE, 0)
         self._number, self._stretch = number, 0
@@ -73,7 +73,7 @@ class Camera:
         self.handled = lambda: 0  # frames that the watch has seen or dropped
 
     @contextmanager
-    def open(self, patience: float) -> Iterator[tuple[SimpleNamespace, SimpleNamespace]]:
+    def open(self, patience: float, threads: object) -> Iterator[tuple[SimpleNamespace, SimpleNamespace]]:
         self._opened += 1
         if self._number % 3 == 2 and self._opened <= LATE:
             raise VideoError(self.name, "not there yet")
@@ -81,7 +81,10 @@ class Camera:
             raise VideoError(self.name, "refused")
         self._stretch += 1
         container = SimpleNamespace(duration=None, start_time=0, demux=lambda stream: self._packets())
-        yield container, SimpleNamespace(time_base=Fraction(1, 1000), average_rate=Fraction(RATE), guessed_rate=None)
+        stream = SimpleNamespace(time_base=Fraction(1, 1000), average_rate=Fraction(RATE), guessed_rate=None)
+        stream.duration, stream.start_time = None, 0
+        stream.codec_context = SimpleNamespace(sample_aspect_ratio=None)
+        yield container, stream
 
     def _packets(self) -> Iterator[SimpleNamespace]:
         size = SIZES[self._rng.integers(len(SIZES))]
@@ -130,17 +133,23 @@ def _broken() -> list:
 class Checked:
     """A stream of N whose every step is compared with N streams of one, each reset when a new stretch begins."""
 
-    def __init__(self, stream: Stream, alone: list[Stream]):
-        self._stream, self._alone = stream, alone
+    def __init__(self, streams: StreamDetectors, alone: list[Stream]):
+        self._push, self._stream, self._alone = streams.push, streams.scorer.stream, alone
+        streams.push, streams.scorer.stream = self.push, self
+        self._marks: dict[int, bytes] = {}
         self._stretch: list[bytes | None] = [None] * len(alone)
         self.worst, self.compared, self.mixed = 0.0, 0, 0
 
-    def step(self, frames: Mapping[int, np.ndarray]) -> Step:
+    def push(self, frames: Mapping[int, tuple[float, np.ndarray, bool]]) -> dict[int, Update]:
+        self._marks = {number: image[0, 0].tobytes() for number, (_, image, _) in frames.items()}
+        return self._push(frames)
+
+    def step(self, frames: Mapping[int, torch.Tensor]) -> Step:
         step = self._stream.step(frames)
-        if not any(frame[0, 0].any() for frame in frames.values()):  # the watch warms up
+        if not self._marks:  # the watch warms up
             return step
         for place, number in enumerate(step.streams):
-            mark = frames[number][0, 0].tobytes()
+            mark = self._marks[number]
             if mark != self._stretch[number]:
                 self._stretch[number] = mark
                 self._alone[number].reset()
@@ -171,11 +180,10 @@ def soak(steps: int, cameras: int, seed: int) -> dict:
         watch = Watch(recognizer, list(made), delay=1.0, rules=rules, patient=True, stall=STALL / 2)
     finally:
         watching.Source.parse = parse
-    checked = Checked(watch._stream, [recognizer.stream() for _ in made])
-    watch._stream = checked
+    checked = Checked(watch._streams, [recognizer.stream() for _ in made])
     for camera, watched in zip(made.values(), watch._cameras, strict=True):
-        watched.reader._pauses = (0.01, 0.02, 0.05)
-        camera.handled = lambda w=watched: w.steps + w.reader.dropped + w.reader.pace.skipped
+        watched.thread._pauses = (0.01, 0.02, 0.05)
+        camera.handled = lambda w=watched: w.steps + w.thread.dropped + w.thread.sampler.num_skipped
     memory: list[tuple[int, float]] = []
     notices = dict.fromkeys(NOTICES, 0)
     began = time.perf_counter()
@@ -191,7 +199,7 @@ def soak(steps: int, cameras: int, seed: int) -> dict:
                     camera.ended = True
                 watch.stop()
     counts = [watch.counts(number) for number in range(cameras)]
-    waiting = [camera.reader._shots for camera in watch._cameras]
+    waiting = [camera.thread._shots for camera in watch._cameras]
     lost = [
         camera.sent - (count.steps + count.skipped + count.dropped + left)
         for camera, count, left in zip(made.values(), counts, waiting, strict=True)

@@ -9,19 +9,20 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import teinet
-import teinet.detection.look
+import teinet.detection.recordings
 from teinet.cli.main import main
-from teinet.cli.timeline.forms import write_vtt
+from teinet.cli.timeline_output import unique_names, write_vtt
 from teinet.data.transforms import Preprocessing
 from teinet.detection import timeline
 from teinet.detection.events import Event, Rules
-from teinet.detection.timeline import Timeline
+from teinet.detection.recording import Timeline
 from teinet.errors import Interrupted
 from teinet.utils.text import clock
 from tests import miniatures
@@ -132,7 +133,7 @@ def test_what_has_no_meaning_for_the_network_is_one_line(place, tmp_path, capsys
     assert main([*words(place, "films", span=2), "--windows"]) == 2
     assert "span (2) is for a causal network that goes on from frame to frame" in capsys.readouterr().err
     assert main([*words(place, "films"), "--anew"]) == 2
-    assert "--anew is for what goes on where it was stopped" in capsys.readouterr().err
+    assert "--anew is for what continues after a stop" in capsys.readouterr().err
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -147,7 +148,7 @@ def test_a_causal_network_looks_at_windows_when_asked(place, tmp_path, capsys):
 def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, monkeypatch, capsys, form):
     """The second look is stopped before its last film, which for subtitles is its only one."""
     films = ["films/4.mp4"] if form == "vtt" else ["films/3.mp4", "films/4.mp4"]
-    output, look = tmp_path / f"out.{form}", teinet.detection.look.timeline
+    output, look = tmp_path / f"out.{form}", teinet.detection.recordings.timeline
     command = words(place, *films, output=output)
     growing = tmp_path / f"out.{form}.partial" / output.name
 
@@ -157,7 +158,7 @@ def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, 
         return look(recognizer, video, **options)
 
     output.write_text("of an earlier day")
-    monkeypatch.setattr(teinet.detection.look, "timeline", stopped)
+    monkeypatch.setattr(teinet.detection.recordings, "timeline", stopped)
     assert main(command) == 130
     said = capsys.readouterr().err
     assert f"stopped after {len(films) - 1} of {len(films)} videos; " in said
@@ -176,14 +177,14 @@ def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, 
 
 
 def test_a_command_that_is_refused_leaves_the_answers_of_one_that_was_stopped(place, tmp_path, monkeypatch, capsys):
-    output, real = tmp_path / "out.csv", teinet.detection.look.timeline
+    output, real = tmp_path / "out.csv", teinet.detection.recordings.timeline
 
     def stopped(recognizer, video, **options):
         if video.name == "4.mp4":
             options["progress"] = lambda second: options["stop"].set()
         return real(recognizer, video, **options)
 
-    monkeypatch.setattr(teinet.detection.look, "timeline", stopped)
+    monkeypatch.setattr(teinet.detection.recordings, "timeline", stopped)
     films = ("films/3.mp4", "films/4.mp4")
     assert main(words(place, *films, output=output)) == 130
     monkeypatch.undo()
@@ -227,9 +228,9 @@ def test_subtitles_begin_as_they_must_also_without_a_cue(place, capsys):
 
 def timeline_of(events) -> Timeline:
     names, scores = tuple({event.label: None for event in events}), np.zeros((0, 1))
-    reaches, begins = np.zeros((0, 2)), np.zeros(0, bool)
+    reaches, resets = np.zeros((0, 2)), np.zeros(0, bool)
     return Timeline(
-        path="a.mp4", class_names=names, reaches=reaches, scores=scores, events=events, spacing=1, begins=begins
+        path="a.mp4", class_names=names, reaches=reaches, scores=scores, events=events, spacing=1, resets=resets
     )
 
 
@@ -303,6 +304,17 @@ def test_two_videos_have_subtitles_each(place, tmp_path, capsys):
     for folder in (f"{tmp_path}/one/", tmp_path / "cues"):  # a folder for one video too, where it is one
         assert main(words(place, "films/3.mp4", format="vtt", output=folder)) == 0
     assert (tmp_path / "one" / "3.vtt").read_text() == (tmp_path / "cues" / "3.vtt").read_text()
+
+
+def test_files_of_one_name_are_numbered_and_spare_the_index():
+    videos = [Path("a/x.mp4"), Path("b/x.mp4"), Path("X.avi"), Path("index.mp4"), Path("x-2.mp4")]
+    names = unique_names(videos)
+    assert names == ["x", "x-2", "X-3", "index-2", "x-2-2"]
+    long = [Path(folder) / f"{'漢' * 82}.mp4" for folder in "ab"]  # 250 bytes
+    one, two = unique_names(long)
+    assert one != two and all(
+        len(f".{name}.html.part".encode()) <= 255 and name.startswith("漢" * 60) for name in (one, two)
+    )
 
 
 def test_what_means_nothing_makes_no_event(place, capsys):

@@ -16,7 +16,7 @@ import av
 import numpy as np
 import pytest
 
-import teinet.detection.look
+import teinet.detection.recordings
 from teinet.cli.main import main
 from tests import miniatures
 from tests.cli.test_timeline import NAMES, place, words  # noqa: F401
@@ -130,17 +130,17 @@ def test_what_was_interrupted_goes_on_with_the_other_files(place, long, tmp_path
     if number == signal.SIGKILL:
         assert process.returncode == -number
     else:
-        assert process.returncode == 130 and "goes on with the others" in said and "Traceback" not in said
+        assert process.returncode == 130 and "continues with the others" in said and "Traceback" not in said
     assert not (tmp_path / "part.json").exists()
     looked = []
-    real = teinet.detection.look.timeline
+    real = teinet.detection.recordings.timeline
 
     def counted(recognizer, video, **options):
         looked.append(Path(video).name)
         return real(recognizer, video, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(teinet.detection.look, "timeline", counted)
+        patch.setattr(teinet.detection.recordings, "timeline", counted)
         assert main(command("part")) == 0
         assert looked == ["long.mp4"]
         assert main(command("part", "--anew")) == 0

@@ -21,7 +21,7 @@ from teinet.detection import Notice
 from teinet.detection.events import Event
 from tests import miniatures
 from tests.conftest import command, environment
-from tests.detection.test_timeline import make
+from tests.detection.test_recording import make
 
 EVENTS = ("--begin", 0.34, "--end", 0.3, "--least", 0.2)
 

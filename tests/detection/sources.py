@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from fractions import Fraction
 from types import SimpleNamespace
 
 import av
 import numpy as np
 
-from teinet.detection.live_reader import Reader, Shot
+from teinet.data.video.source import Source
+from teinet.detection.source_thread import Shot, SourceThread
 from teinet.errors import VideoError
 
 
@@ -42,23 +42,22 @@ class Packet:
 BROKEN = av.error.InvalidDataError(1, "broken")
 
 
-@dataclass
-class Made:
+class Made(Source):
     """A source whose connections are scripts: lists of frames and errors, or a VideoError when it is opened.
 
-    After the last script it cannot be opened any more.
+    After the last script it cannot be opened any more. `duration`: as libav says it, known of recordings alone.
     """
 
-    scripts: list
-    kind: str = "stream"
-    name: str = "made"
-    duration: int | None = None  # as libav says it: known of recordings alone
-    opened: int = field(default=0, init=False)
+    def __init__(self, scripts: list, kind: str = "stream", name: str = "made", duration: int | None = None):
+        super().__init__(name, name, kind)
+        object.__setattr__(self, "scripts", scripts)
+        object.__setattr__(self, "duration", duration)
+        object.__setattr__(self, "opened", 0)
 
     @contextmanager
-    def open(self, patience=10.0):
+    def open(self, patience=10.0, threads=1):
         script = self.scripts[self.opened] if self.opened < len(self.scripts) else VideoError(self.name, "is not there")
-        self.opened += 1
+        object.__setattr__(self, "opened", self.opened + 1)
         if isinstance(script, Exception):
             raise script
         packets = (Packet(item) for item in script)
@@ -67,7 +66,12 @@ class Made:
         yield (
             container,
             SimpleNamespace(
-                time_base=Fraction(1, 1000), average_rate=Fraction(10), guessed_rate=None, duration=None, start_time=0
+                time_base=Fraction(1, 1000),
+                average_rate=Fraction(10),
+                guessed_rate=None,
+                duration=None,
+                start_time=0,
+                codec_context=SimpleNamespace(sample_aspect_ratio=None),
             ),
         )
 
@@ -76,7 +80,7 @@ def read(source, *, until=None, slow=0.0, **options):
     """All that a reader gives until it is done, or until `until` says so; and the reader."""
     ready = threading.Condition()
     options = {"spacing": 0.1, "pauses": (0.01, 0.02), "delay": 10.0} | options
-    reader = Reader(source, ready=ready, began=time.monotonic(), **options)
+    reader = SourceThread(source, ready=ready, began=time.monotonic(), **options)
     reader.start()
     items = []
     deadline = time.monotonic() + 30

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from teinet.detection.events import Events, Rules
+from teinet.detection.events import EventDetector, Rules
 from teinet.errors import ConfigError
 
 NAMES = ["rest", "wave", "clap"]
@@ -13,10 +13,10 @@ NAMES = ["rest", "wave", "clap"]
 
 def run(rows, rules=None, step=0.25):
     """Changes as (what, label, start, end); rows are the scores of wave and clap, the rest is rest's."""
-    events = Events(NAMES, rules or Rules(nothing=("rest",)))
+    events = EventDetector(NAMES, rules or Rules(nothing=("rest",)))
     found = []
     for k, (wave, clap) in enumerate(rows):
-        found += events.feed((k * step, k * step), np.array([1 - wave - clap, wave, clap]))
+        found += events.update((k * step, k * step), np.array([1 - wave - clap, wave, clap]))
     found += events.finish()
     return [(c.what, c.event.label, c.event.start, c.event.end) for c in found], found
 
@@ -55,9 +55,9 @@ def test_what_goes_on_to_the_end_ends_there():
 
 def test_at_the_ends_of_a_stream_an_event_reaches_its_first_and_last_frame():
     """Windows of 0.75 s; a stream of three, then one that begins at 9 s."""
-    events, told = Events(NAMES, Rules(least=0.3, nothing=("rest",))), []
+    events, told = EventDetector(NAMES, Rules(least=0.3, nothing=("rest",))), []
     for first, wave in ((0.0, 0.9), (0.5, 0.1), (1.0, 0.9), (9.0, 0.1), (9.5, 0.9)):
-        told += events.feed((first, first + 0.75), np.array([1 - wave, wave, 0]), begins=first in (0.0, 9.0))
+        told += events.update((first, first + 0.75), np.array([1 - wave, wave, 0]), reset=first in (0.0, 9.0))
     told += events.finish()
     assert [(c.what, c.event.start, c.event.end) for c in told] == [
         ("begin", 0.0, 0.375),  # from its first frame on; the middle is where its scores belong
@@ -80,10 +80,10 @@ def test_what_means_nothing_may_be_left_to_the_recogniser():
 
 
 def test_what_is_under_way_can_be_asked_for():
-    events = Events(NAMES, Rules(least=0.5))
+    events = EventDetector(NAMES, Rules(least=0.5))
     assert events.current is None
     for k in range(3):
-        events.feed((k / 4, k / 4), np.array([0.0, 1.0, 0.0]))
+        events.update((k / 4, k / 4), np.array([0.0, 1.0, 0.0]))
         assert (events.current is not None) == (k == 2)
     assert events.current.to_dict() == {"label": "wave", "start": 0.0, "end": 0.5, "score": 1.0, "peak": 1.0}
 
@@ -99,4 +99,4 @@ def test_rules_that_cannot_hold_are_refused():
         with pytest.raises(ConfigError, match=words):
             Rules(**options)
     with pytest.raises(ConfigError, match="Did you mean 'rest'"):
-        Events(NAMES, Rules(nothing=("rset",)))
+        EventDetector(NAMES, Rules(nothing=("rset",)))

@@ -21,7 +21,7 @@ from teinet.detection.events import Rules
 from teinet.errors import ConfigError, VideoError
 from tests import miniatures
 from tests.detection.sources import Made, frame
-from tests.detection.test_timeline import make
+from tests.detection.test_recording import make
 
 RULES = Rules(begin=0.34, end=0.3, least=0.2)
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_watched_is_refused(recognizer, films):
     two_sided = make("teinet", causal=False, header={"spacing": 0.2})
     with pytest.raises(ConfigError, match=r"--model\.causal true"):
         Watch(two_sided, films)
-    with pytest.raises(ConfigError, match="span belongs"):
+    with pytest.raises(ConfigError, match=r"span .3. is for a causal network"):
         Watch(two_sided, films, windows=True, span=3)
     with pytest.raises(ConfigError, match="name a source"):
         Watch(recognizer, [])
@@ -176,15 +176,15 @@ def test_a_view_shows_the_last_frame(recognizer, films):
 
 def test_the_example_of_the_page_gives_what_a_watch_gives(films, capsys):
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "live.md").read_text()
-    (example,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Events(" in text]
-    rules = 'Rules(begin=0.6, end=0.4, nothing=("rest",))'
-    assert rules in example and "spacing=0.25" in example
+    (example,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "detector(" in text]
     recognizer = make("teinet", causal=True, header={"spacing": 0.25})
-    clip = VideoReader(films[0]).sample(np.arange)
-    camera = list(zip(clip.times, clip.images))
+    options = "threshold=0.6, off_threshold=0.4"
+    assert options in example
     told = []
-    scope = {"recognizer": recognizer, "camera": camera, "print": told.extend, "RULES": RULES}
-    exec(example.replace(rules, "RULES"), scope)
+    scope = {"recognizer": recognizer, "print": lambda change: told.append(change)}
+    example = example.replace(options, "threshold=0.34, off_threshold=0.3, min_duration=0.2")
+    exec(example.replace('"camera"', repr(films[0])), scope)
+    told += scope["detector"].finish()
     notices = list(Watch(recognizer, films[:1], rules=RULES, fast=True))
     events = ended(notices, films[0])
     assert events

@@ -13,7 +13,7 @@ from teinet.detection.events import Rules
 from teinet.detection.result_cache import ResultCache, fingerprint
 from teinet.errors import ConfigError
 from tests import miniatures
-from tests.detection.test_timeline import film, make  # noqa: F401
+from tests.detection.test_recording import film, make  # noqa: F401
 
 RULES = Rules(begin=0.4, end=0.2, least=0.2)
 
@@ -27,7 +27,7 @@ def test_a_timeline_comes_back_as_it_was(film, tmp_path, strip):  # noqa: F811
     cache.save(film, want)
     found = ResultCache(tmp_path / "new", recognizer, {"spacing": 0.2}).load(film, RULES)
     assert cache.holds(film) and found.events == want.events and want.events and found.to_dict() == want.to_dict()
-    for name in ("reaches", "scores", "begins"):
+    for name in ("reaches", "scores", "resets"):
         np.testing.assert_array_equal(getattr(found, name), getattr(want, name))
     assert (found.strip is None) is not strip and (not strip or (found.strip.pictures == want.strip.pictures).all())
     other = cache.load(film, Rules(begin=0.4, end=0.2, least=0.2, nothing=("a",)))  # rules read the scores alone

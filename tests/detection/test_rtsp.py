@@ -22,7 +22,7 @@ def test_a_camera_is_seen_and_opened_again_when_it_hangs_up(sent):
     assert said(items) == ["connected", "lost", "connected", "lost"]
     assert reader.error is None and reader.connections == 2 and reader.broken == 0
     times = np.array([shot.time for shot in shots(items)])
-    assert [shot.fresh for shot in shots(items)].count(True) == 2 and len(times) >= 10
+    assert [shot.reset for shot in shots(items)].count(True) == 2 and len(times) >= 10
     apart = np.diff(times)
     assert (apart > 0).all() and np.median(apart) == pytest.approx(0.1, abs=0.011)  # every second frame
     assert shots(items)[0].picture.shape == (64, 64, 3)

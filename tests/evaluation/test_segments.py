@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from teinet.data.lists.annotations import Recording, Segment
-from teinet.detection.events import Event, Events, Rules
-from teinet.detection.timeline import events_of
+from teinet.detection.events import Event, EventDetector, Rules
+from teinet.detection.recording import events_of
 from teinet.errors import ConfigError
 from teinet.evaluation.segments import Detection, detections, measure
 
@@ -168,9 +168,9 @@ def test_an_event_lasts_until_the_next_score_and_is_known_when_events_says_begin
     names, rules = ["a", "b"], Rules(begin=0.6, end=0.4, least=0.5)
     times = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6])
     scores = np.array([[0.1, 0.9]] * 2 + [[0.9, 0.1]] * 4 + [[0.5, 0.5]] + [[0.1, 0.1]] * 2)
-    events, begun, ended = Events(names, rules), [], []
+    events, begun, ended = EventDetector(names, rules), [], []
     for time, row in zip(times, scores):
-        for change in events.feed((time, time), row):
+        for change in events.update((time, time), row):
             (begun if change.what == "begin" else ended).append((time, change.event))
     (event,) = [event for _, event in ended]
     assert (event.label, event.start, event.end) == ("a", 0.4, 1.2)

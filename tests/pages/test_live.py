@@ -18,7 +18,7 @@ from teinet.detection.events import Rules
 from teinet.errors import ConfigError
 from teinet.pages.live import serve
 from tests import miniatures
-from tests.detection.test_timeline import make
+from tests.detection.test_recording import make
 
 
 @pytest.fixture(scope="module")

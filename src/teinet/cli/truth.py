@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from teinet.data.lists.annotations import Recording
     from teinet.data.lists.rows import Row
     from teinet.detection.events import Rules
-    from teinet.detection.timeline import Timeline
+    from teinet.detection.recording import Timeline
     from teinet.evaluation.segments import Detection, Measures, SegmentReport
     from teinet.recognition import Recognizer
 
@@ -57,7 +57,9 @@ class Truth:
         self._rules = rules
         rows = {
             os.path.realpath(file): own
-            for file, own in annotated_rows(path, class_names=recognizer.class_names, nothing=rules.nothing).items()
+            for file, own in annotated_rows(
+                path, class_names=recognizer.class_names, nothing=rules.nothing or ()
+            ).items()
         }
         names = [os.path.realpath(video) for video in videos]
         self.without = [str(video) for video, name in zip(videos, names, strict=True) if name not in rows]
@@ -73,7 +75,7 @@ class Truth:
                 twice.append(str(videos[number]))
             elif name in rows:
                 try:
-                    self._recordings[number] = read_recording(name, rows[name], nothing=rules.nothing)
+                    self._recordings[number] = read_recording(name, rows[name], nothing=rules.nothing or ())
                 except VideoError:
                     recording_until(name, rows[name], math.inf)  # finds wrong rows now
                     self._cut[number] = name, rows[name]
@@ -95,7 +97,7 @@ class Truth:
 
         if number in self._cut:
             name, rows = self._cut[number]
-            self._recordings[number] = recording_until(name, rows, timeline.end, nothing=self._rules.nothing)
+            self._recordings[number] = recording_until(name, rows, timeline.end, nothing=self._rules.nothing or ())
         if number in self._recordings:
             self._found[number] = detections(timeline.events, timeline.reaches, least=self._rules.least)
 

@@ -189,7 +189,7 @@ def in_words(notice: Notice) -> str:
 def _summary(watch: Watch, number: int) -> str:
     counts = watch.counts(number)
     parts = [f"{counts.steps} steps"]
-    if counts.delay is not None:
+    if counts.delay is not None and counts.delay_99 is not None:
         parts.append(f"delay {1000 * counts.delay:.0f} ms (99 %: {1000 * counts.delay_99:.0f} ms)")
     parts += [f"{n} {name}" for name in ("dropped", "broken", "restarts", "stalls") if (n := getattr(counts, name))]
     return ", ".join(parts)

@@ -1,7 +1,8 @@
 """Events in long recordings and in live video: when each action begins and ends."""
 
-from teinet.detection.monitor import Counts, Watch
-from teinet.detection.notice import Notice
-from teinet.detection.timeline import Timeline, timeline
+from teinet.detection.detector import Detector
+from teinet.detection.events import Change, Event, Rules
+from teinet.detection.monitor import Counts, Notice, Watch
+from teinet.detection.recording import Timeline, timeline
 
-__all__ = ["Counts", "Notice", "Timeline", "Watch", "timeline"]
+__all__ = ["Change", "Counts", "Detector", "Event", "Notice", "Rules", "Timeline", "Watch", "timeline"]

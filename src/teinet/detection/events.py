@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class Event:
 class Change(NamedTuple):
     """An event began (it has lasted long enough to be one) or ended."""
 
-    what: str  # "begin" or "end"
+    what: Literal["begin", "end"]
     event: Event
 
 
@@ -51,7 +51,7 @@ class Rules:
         begin: the score at which it begins, 0 to 1, at least `end`.
         end: the score below which it ends; between the two whatever is under way goes on.
         least: seconds that it must last, at least 0; shorter ones are left out.
-        nothing: labels that mean that nothing happens and make no event; None leaves it to the recogniser (`filled`).
+        nothing: labels that mean that nothing happens and make no event; None leaves it to the recognizer (`filled`).
 
     Raises:
         ConfigError: a value out of its range.
@@ -85,7 +85,7 @@ class Rules:
                 )
 
 
-class Events:
+class EventDetector:
     """Finds events in one stream's scores.
 
     One thing happens at a time: the class with the highest score begins where that reaches `begin`, and ends where its
@@ -103,7 +103,7 @@ class Events:
         self.rules = (rules or Rules()).filled(())
         self.rules.check(class_names)
         self._names = list(class_names)
-        self._possible = np.array([name not in self.rules.nothing for name in self._names])
+        self._possible = np.array([name not in (self.rules.nothing or ()) for name in self._names])
         self._current: int | None = None
         self._times: tuple[float, float] = (0.0, 0.0)
         self._sum, self._count, self._peak = 0.0, 0, 0.0
@@ -115,18 +115,18 @@ class Events:
         """What is under way and has lasted long enough; None for nothing."""
         return self._event() if self._announced else None
 
-    def feed(self, reach: tuple[float, float], scores: np.ndarray, *, begins: bool = False) -> list[Change]:
+    def update(self, reach: tuple[float, float], scores: np.ndarray, *, reset: bool = False) -> list[Change]:
         """Take the next scores; returns what changed.
 
         Args:
             reach: seconds of the first and the last frame that they are of; they speak of the middle, which lies after
                 that of the scores before.
             scores: (classes,).
-            begins: whether a stream begins with them: what is under way ends, and what begins now may have begun with
-                the first frame. Of the very first scores that is known.
+            reset: whether a new stretch begins with them: what is under way ends, and what begins now may have begun
+                with the first frame. The very first scores always do.
         """
-        changes = self.finish() if begins else []
-        begins, time = begins or self._last is None, (reach[0] + reach[1]) / 2
+        changes = self.finish() if reset else []
+        reset, time = reset or self._last is None, (reach[0] + reach[1]) / 2
         self._last = reach[1]
         best = int(np.argmax(np.where(self._possible, scores, -1.0)))
         high = bool(self._possible[best]) and scores[best] >= self.rules.begin
@@ -135,7 +135,7 @@ class Events:
             if own < self.rules.end or (high and best != self._current and scores[best] > own):
                 changes += self._close()
         if self._current is None and high:
-            self._current, self._times = best, (reach[0] if begins else time, time)
+            self._current, self._times = best, (reach[0] if reset else time, time)
             self._sum, self._count, self._peak = 0.0, 0, 0.0
         if self._current is not None:
             score = float(scores[self._current])
@@ -145,7 +145,7 @@ class Events:
         return changes
 
     def finish(self) -> list[Change]:
-        """End what is under way with the last frame: at the end of the video, or where the stream begins anew."""
+        """End what is under way with the last frame: at the end of the video, or of a stretch."""
         changes: list[Change] = []
         if self._current is not None and self._last is not None:
             self._times = (self._times[0], max(self._times[1], self._last))

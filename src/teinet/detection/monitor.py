@@ -1,4 +1,4 @@
-"""Watches several sources with one recogniser: a step for all that have a frame, events as they begin and end."""
+"""Watches several sources with one recognizer: a step for all that have a frame, events as they begin and end."""
 
 from __future__ import annotations
 
@@ -9,30 +9,62 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
-from teinet.data.transforms import test_crops
 from teinet.data.video.source import Source
-from teinet.detection.events import Event, Events, Rules
-from teinet.detection.live_reader import Reader, Report, Shot
-from teinet.detection.notice import Notice
-from teinet.detection.pace import Pace, spacing_for
-from teinet.detection.rows import Row, Span, Taken, WindowRows
+from teinet.detection.detector import StreamDetectors, Update
+from teinet.detection.events import Event, Rules
+from teinet.detection.sampler import FrameSampler, interval_for
+from teinet.detection.source_thread import Report, Shot, SourceThread, Told
 from teinet.errors import ConfigError
 from teinet.models.header import list_pretrained
 from teinet.models.insertion import is_causal
-from teinet.recognition.stream import StateType, Stream
 
 if TYPE_CHECKING:
     from teinet.recognition.recognizer import Recognizer
+    from teinet.recognition.stream import StateType
 
 _KEPT = 10_000  # delays, for their percentiles
 _LOOK = 0.1  # seconds after which a watch looks whether it is to stop
 _LEAVE = 2.0  # seconds that readers have for ending, all together
 _FOLLOWED = ("resized", "restarted", "lost", "stalled", "finished")  # after which what is under way has ended
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """Something happened before a camera, or to it.
+
+    Args:
+        what: "begin", "end": of an event. "connected", "lost": a source gives frames, or gives none any more.
+            "stalled", "resumed": a live one is open, but sends no frames; it sends some again. "restarted": its times
+            jumped or paused, and the state does not carry over. "resized": its frames have another size, likewise.
+            "finished": it has no more frames.
+        source: its name.
+        time: seconds: in a recording, of its own clock, where it is at (0 before its first frame); else since the watch
+            began.
+        at: the time of day, with its zone.
+        event: what began or ended, else None.
+        why: in words, where there is something to say, else "".
+    """
+
+    what: Literal["begin", "end"] | Told
+    source: str
+    time: float
+    at: datetime
+    event: Event | None = None
+    why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        said = {"what": self.what, "source": self.source, "at": self.at.isoformat(timespec="milliseconds")}
+        if self.event is not None:
+            event = self.event.to_dict()
+            if self.what == "begin":
+                del event["end"]
+            return {**said, **event}
+        return {**said, "time": round(self.time, 3), **({"why": self.why} if self.why else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +76,7 @@ class Counts:
         skipped: frames between them, which the spacing leaves out.
         dropped: frames that were due, but waited too long.
         broken: packets or frames that could not be decoded whole.
-        restarts: times at which what was seen before no longer counted.
+        restarts: times at which the state did not carry over.
         connections: how often the source was opened.
         stalls: how often it was open and sent no frame for long.
         delay, delay_99: seconds from a frame's arrival to its scores, median and 99th percentile of the last 10,000
@@ -80,10 +112,10 @@ class View:
 
 
 class _Camera:
-    """One source in the watch: its reader, its windows where it is looked at by such, its events, its last picture."""
+    """One source in the watch: its thread, what it shows, what became of its frames."""
 
-    def __init__(self, reader: Reader, windows: WindowRows | None, span: Span, events: Events):
-        self.reader, self.windows, self.span, self.events = reader, windows, span, events
+    def __init__(self, thread: SourceThread):
+        self.thread = thread
         self.view = View()
         self.steps = 0
         self.delays: deque[float] = deque(maxlen=_KEPT)
@@ -159,14 +191,9 @@ class Watch:
                 + (f"take one that comes with the library ({', '.join(shipped)}), " if shipped else "")
                 + "or have it look at windows (windows=True, --windows)"
             )
-        if windows and span is not None:
-            raise ConfigError("span belongs to causal networks; a window's scores are of its T frames")
-        if windows and state != "same":
-            raise ConfigError("state belongs to causal networks; with windows nothing is remembered but the frames")
-        self.spacing = Pace(spacing_for(recognizer, spacing)).spacing  # which checks it
-        self._recognizer = recognizer
-        self._stream = None if windows else Stream(recognizer, len(found), span=span, state=state)
-        self.state_bytes = None if self._stream is None else self._stream.state.nbytes // len(found)
+        self.spacing = FrameSampler(interval_for(recognizer, spacing)).interval  # which checks it
+        self._streams = StreamDetectors(recognizer, len(found), rules=rules, span=span, windows=windows, state=state)
+        self.state_bytes = self._streams.scorer.state_bytes
         self._ready = threading.Condition()
         self.began = time.monotonic()
         self.began_at = datetime.now().astimezone()
@@ -174,7 +201,7 @@ class Watch:
         self.sources = tuple(names)
         self._cameras = [
             _Camera(
-                Reader(
+                SourceThread(
                     source,
                     spacing=self.spacing,
                     ready=self._ready,
@@ -183,10 +210,7 @@ class Watch:
                     stall=stall,
                     fast=fast,
                     patient=patient,
-                ),
-                WindowRows(recognizer, together=1) if self._stream is None else None,
-                Span(recognizer.num_frames if self._stream is None else self._stream.span),
-                Events(recognizer.class_names, (rules or Rules()).filled(recognizer.nothing)),
+                )
             )
             for source in found
         ]
@@ -200,16 +224,16 @@ class Watch:
     def counts(self, number: int) -> Counts:
         """What became of a source's frames so far."""
         camera = self._cameras[number]
-        reader, delays = camera.reader, list(camera.delays)
+        thread, delays = camera.thread, list(camera.delays)
         half, most = np.percentile(delays, [50, 99]) if delays else (None, None)
         return Counts(
             steps=camera.steps,
-            skipped=reader.pace.skipped,
-            dropped=reader.dropped,
-            broken=reader.broken,
-            restarts=reader.restarts,
-            connections=reader.connections,
-            stalls=reader.stalls,
+            skipped=thread.sampler.num_skipped,
+            dropped=thread.dropped,
+            broken=thread.broken,
+            restarts=thread.restarts,
+            connections=thread.connections,
+            stalls=thread.stalls,
             delay=None if half is None else float(half),
             delay_99=None if most is None else float(most),
         )
@@ -219,122 +243,97 @@ class Watch:
         return self._cameras[number].view
 
     def __iter__(self) -> Iterator[Notice]:
-        self._warm_up()
+        self._streams.scorer.warm_up()  # before frames arrive
         for camera in self._cameras:
-            camera.reader.start()
+            camera.thread.start()
         try:
             while not self._stopping:
                 items = self._next()
                 if items is None:
                     break
                 yield from self._work(items)
-            for camera in self._cameras:
-                yield from self._finish(camera)
+            for number in range(len(self._cameras)):
+                yield from self._finish(number)
         finally:
             for camera in self._cameras:
-                camera.reader.stop()
+                camera.thread.stop()
             until = time.monotonic() + _LEAVE
             for camera in self._cameras:
-                camera.reader.join(timeout=max(0.0, until - time.monotonic()))
-        first = self._cameras[0].reader.error
-        if first is not None and all(camera.reader.error for camera in self._cameras):
+                camera.thread.join(timeout=max(0.0, until - time.monotonic()))
+        first = self._cameras[0].thread.error
+        if first is not None and all(camera.thread.error for camera in self._cameras):
             raise first
 
     def _next(self) -> dict[int, Shot | Report] | None:
         """At most one item of each source; empty after a while without any, None when no more can come."""
         for camera in self._cameras:
-            camera.reader.look()
+            camera.thread.look()
         with self._ready:
             if not (items := self._items()):
-                if all(camera.reader.done for camera in self._cameras):
+                if all(camera.thread.done for camera in self._cameras):
                     return self._items() or None  # the last ones may have come with the thread's end
                 self._ready.wait(_LOOK)
                 items = self._items()
             return items
 
     def _items(self) -> dict[int, Shot | Report]:
-        taken = ((number, camera.reader.take()) for number, camera in enumerate(self._cameras))
+        taken = ((number, camera.thread.take()) for number, camera in enumerate(self._cameras))
         return {number: item for number, item in taken if item is not None}
 
     def _work(self, items: dict[int, Shot | Report]) -> Iterator[Notice]:
         shots = {number: item for number, item in items.items() if isinstance(item, Shot)}
         for number, item in items.items():
             if isinstance(item, Report):
-                yield from self._tell(self._cameras[number], item)
+                yield from self._tell(number, item)
         if not shots:
             return
-        for number in (number for number, shot in shots.items() if shot.fresh):
-            yield from self._finish(self._cameras[number])
-            if self._stream is not None:
-                self._stream.reset([number])
-        found = self._scores(shots)
+        updates = self._streams.push({n: (shot.time, shot.picture, shot.reset) for n, shot in shots.items()})
         done = time.monotonic()
         for number, shot in shots.items():
-            camera = self._cameras[number]
+            camera, update = self._cameras[number], updates[number]
             camera.steps += 1
             if not self._fast:  # a file that is read ahead has no delay
                 camera.delays.append(done - shot.arrived)
-            for row in found[number]:
-                yield from self._feed(camera, row)
+            yield from self._notices(camera, update)
             camera.view = View(
                 time=shot.time,
                 picture=shot.picture,
-                scores=found[number][-1].scores if found[number] else camera.view.scores,
-                event=camera.events.current,
+                scores=update.rows[-1].scores if update.rows else camera.view.scores,
+                event=self._streams.events[number].current,
             )
 
-    def _tell(self, camera: _Camera, report: Report) -> Iterator[Notice]:
+    def _tell(self, number: int, report: Report) -> Iterator[Notice]:
+        camera = self._cameras[number]
         if report.what in _FOLLOWED:
-            yield from self._finish(camera)
+            yield from self._finish(number)
         if report.what in ("lost", "stalled"):
             camera.view = replace(camera.view, scores=None)  # nobody knows what happens there now
-        nothing_read = camera.reader.error is not None and not camera.reader.connections
+        nothing_read = camera.thread.error is not None and not camera.thread.connections
         first = camera is self._cameras[0]
-        if first and report.what == "lost" and nothing_read and all(other.reader.error for other in self._cameras):
+        if first and report.what == "lost" and nothing_read and all(other.thread.error for other in self._cameras):
             return  # it is raised
         times = f"{report.count} times" if report.count > 1 else ""
         why = f"{report.why} ({times})" if report.why and times else report.why or times
         yield self._notice(camera, report.what, report.time, why=why)
 
-    def _scores(self, shots: dict[int, Shot]) -> dict[int, list[Row]]:
-        """Of each source that has a frame the scores that are known with it."""
-        if self._stream is not None:
-            step = self._stream.step({number: shot.picture for number, shot in shots.items()})
-            reaches = {n: self._cameras[n].span.feed(shot.time, shot.fresh) for n, shot in shots.items()}
-            rows = zip(step.streams, step.scores, strict=True)
-            return {n: [Row(reaches[n], scores, shots[n].fresh)] for n, scores in rows}
-        found = {}
-        for number, shot in shots.items():
-            cut = test_crops(torch.from_numpy(shot.picture)[None], self._recognizer.preprocessing)[0, 0]
-            found[number] = self._cameras[number].windows.feed(Taken(shot.time, cut, shot.fresh))
-        return found
-
-    def _feed(self, camera: _Camera, row: Row) -> Iterator[Notice]:
-        for change in camera.events.feed(row.reach, row.scores, begins=row.begins):
-            yield self._notice(camera, change.what, sum(row.reach) / 2, event=change.event)
-
-    def _finish(self, camera: _Camera) -> Iterator[Notice]:
+    def _finish(self, number: int) -> Iterator[Notice]:
         """End what is under way; with windows, after a last one of the frames that lie in none."""
-        for row in camera.windows.finish() if camera.windows else ():
-            yield from self._feed(camera, row)
-        for change in camera.events.finish():
-            yield self._notice(camera, change.what, change.event.end, event=change.event)
+        camera = self._cameras[number]
+        yield from self._notices(camera, self._streams.finish(number))
         camera.view = replace(camera.view, event=None)
 
-    def _warm_up(self) -> None:
-        """Have what is loaded at first use loaded before frames arrive."""
-        shape = self._recognizer.preprocessing.shape
-        if self._stream is None:
-            self._recognizer.scores(torch.zeros(1, self._recognizer.num_frames, 3, *shape, dtype=torch.uint8))
-        else:
-            self._stream.step({0: np.zeros((*shape, 3), np.uint8)})
-            self._stream.reset()
-
-    def _now(self) -> float:
-        return time.monotonic() - self.began
+    def _notices(self, camera: _Camera, update: Update) -> Iterator[Notice]:
+        for change in update.changes:
+            yield self._notice(camera, change.what, change.event.end, event=change.event)
 
     def _notice(
-        self, camera: _Camera, what: str, second: float, *, event: Event | None = None, why: str = ""
+        self,
+        camera: _Camera,
+        what: Literal["begin", "end"] | Told,
+        second: float,
+        *,
+        event: Event | None = None,
+        why: str = "",
     ) -> Notice:
         at = datetime.now().astimezone()  # the clock may have been set, or the zone changed, since the watch began
-        return Notice(what=what, source=camera.reader.source.name, time=second, at=at, event=event, why=why)
+        return Notice(what=what, source=camera.thread.source.name, time=second, at=at, event=event, why=why)

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from teinet.detection.events import Rules
+from teinet.detection.recording import Timeline, events_of
 from teinet.detection.strip import Strip
-from teinet.detection.timeline import Timeline, events_of
 from teinet.errors import ConfigError
 from teinet.utils.files import replacing
 
@@ -50,14 +50,14 @@ class ResultCache:
             OSError: it cannot be written.
         """
         facts = {name: getattr(timeline, name) for name in _FACTS}
-        facts |= {"format": _FORMAT, "recognizer": self._recognizer, "settings": self._settings}
-        arrays = {"reaches": timeline.reaches, "scores": timeline.scores, "begins": timeline.begins}
+        facts |= {"format": _FORMAT, "recognizer": self._recognizer, "settings": self._settings, "video": _stamp(video)}
+        arrays: dict[str, Any] = {"facts": np.array(json.dumps(facts))}
+        arrays |= {"reaches": timeline.reaches, "scores": timeline.scores, "resets": timeline.resets}
         if timeline.strip is not None:
             arrays |= {"seconds": timeline.strip.seconds, "pictures": timeline.strip.pictures}
         self.folder.mkdir(parents=True, exist_ok=True)
-        facts["video"] = _stamp(video)
         with replacing(self._path(video)) as part, open(part, "wb") as file:
-            np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
+            np.savez(file, **arrays)
 
     def holds(self, video: str | PathLike) -> bool:
         """Whether the timeline of a recording is kept, and the file is still the same.
@@ -81,7 +81,7 @@ class ResultCache:
         return Timeline(
             path=fspath(video),
             class_names=self._class_names,
-            events=events_of(arrays["reaches"], arrays["scores"], arrays["begins"], self._class_names, rules),
+            events=events_of(arrays["reaches"], arrays["scores"], arrays["resets"], self._class_names, rules),
             strip=strip,
             **arrays,
             **{name: facts[name] for name in _FACTS},

@@ -20,12 +20,11 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
-from teinet.detection.notice import Notice
 from teinet.errors import ConfigError
 from teinet.pages.web import render
 
 if TYPE_CHECKING:
-    from teinet.detection.monitor import Watch
+    from teinet.detection.monitor import Notice, Watch
 
 _SHOWN = 5  # classes a source
 _KEPT = 100  # notices
@@ -57,12 +56,13 @@ class Page:
         sources = []
         for number, name in enumerate(watch.sources):
             view = watch.view(number)
-            best = [] if view.scores is None else np.argsort(-view.scores)[:_SHOWN]
+            scores = np.zeros(0) if view.scores is None else view.scores
+            best = np.argsort(-scores)[:_SHOWN]
             sources.append(
                 {
                     "name": name,
                     "time": view.time,
-                    "scores": [[watch.class_names[i], round(float(view.scores[i]), 4)] for i in best],
+                    "scores": [[watch.class_names[i], round(float(scores[i]), 4)] for i in best],
                     "event": None if view.event is None else view.event.label,
                     "counts": asdict(watch.counts(number)),
                 }

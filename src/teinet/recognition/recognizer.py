@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from teinet.recognition.device import find_device
 from teinet.recognition.prediction import Prediction
 from teinet.recognition.stream import StateType, Stream
 from teinet.utils.prefetch import prefetch
+
+if TYPE_CHECKING:
+    from teinet.detection.detector import Detector
 
 Video = str | PathLike | np.ndarray | torch.Tensor
 VIEWS_AT_ONCE = 6  # views in one pass of the network: bounds memory at 30 views; wider gains nothing on a CPU
@@ -270,6 +273,39 @@ class Recognizer:
             ConfigError: a two-sided network, or a value out of its range.
         """
         return Stream(self, batch, span=span, state=state, together=together)
+
+    def detector(
+        self,
+        *,
+        threshold: float = 0.5,
+        off_threshold: float = 0.35,
+        min_duration: float = 0.5,
+        background: tuple[str, ...] | None = None,
+        frame_interval: float | None = None,
+        span: int | None = None,
+        hop: int | None = None,
+        windows: bool = False,
+    ) -> Detector:
+        """Make what detects events in a stream of frames, as they come: `.push(frame)`, `.finish()`. See `Detector`.
+
+        Args:
+            threshold: the score at which an event begins, 0 to 1.
+            off_threshold: the score below which it ends, at most `threshold`.
+            min_duration: seconds that it must last, at least 0.
+            background: classes that make no event; None takes those that the weights name.
+            frame_interval: seconds between the frames that the network takes; None takes that of its training.
+            span: stepping: how many of the last frames a score averages over; None takes T.
+            hop: windows: frames from one to the next, 1 to T; None takes half of T.
+            windows: whether a causal network sees windows too, as a two-sided one does.
+
+        Raises:
+            ConfigError: a value out of its range or without a meaning for this network, or no interval that is known.
+        """
+        from teinet.detection.detector import Detector
+        from teinet.detection.events import Rules
+
+        rules = Rules(begin=threshold, end=off_threshold, least=min_duration, nothing=background)
+        return Detector(self, frame_interval=frame_interval, rules=rules, span=span, hop=hop, windows=windows)
 
     @torch.inference_mode()
     def scores(self, clips: torch.Tensor, averaging: Averaging = "probabilities") -> np.ndarray:

@@ -187,7 +187,7 @@ class Stream:
         Args:
             frames: N pictures (H, W, 3) uint8 of any size, None for a stream that has none this time; or
                 {number of a stream: picture}; or a tensor (N, 3, height, width), cut to the network's size already,
-                uint8 or normalised float.
+                uint8 or normalised float. A picture may be cut already too, (3, height, width).
 
         Raises:
             ConfigError: another number of frames than streams, a stream that does not exist, no picture at all, or a
@@ -285,6 +285,8 @@ class Stream:
 
     def _cut(self, picture: Picture, number: int) -> Tensor:
         picture = torch.as_tensor(picture)
+        if picture.shape == (3, *self.recognizer.preprocessing.shape):
+            return picture[None]
         if picture.dim() != 3 or picture.shape[2] != 3 or picture.dtype != torch.uint8 or not picture.numel():
             raise ConfigError(
                 f"stream {number}: a picture is (H, W, 3) uint8, got {tuple(picture.shape)} {picture.dtype}"

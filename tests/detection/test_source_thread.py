@@ -11,7 +11,7 @@ import pytest
 
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import Source
-from teinet.detection.live_reader import Reader, Shot
+from teinet.detection.source_thread import Shot, SourceThread
 from teinet.errors import VideoError
 from tests import miniatures
 from tests.data.video.test_frames import late
@@ -29,8 +29,8 @@ def test_a_file_gives_the_frames_at_the_wanted_spacing(film):
     assert said(items) == ["connected", "finished"]
     np.testing.assert_allclose([shot.time for shot in shots(items)], truth.times, atol=1e-3)
     assert np.array_equal(np.stack([shot.picture for shot in shots(items)]), truth.images)
-    assert [shot.fresh for shot in shots(items)] == [True] + [False] * 10
-    assert (reader.dropped, reader.pace.skipped, reader.restarts) == (0, 10, 0)
+    assert [shot.reset for shot in shots(items)] == [True] + [False] * 10
+    assert (reader.dropped, reader.sampler.num_skipped, reader.restarts) == (0, 10, 0)
 
 
 def test_a_file_is_played_at_its_own_speed(film):
@@ -82,27 +82,27 @@ def test_what_waits_too_long_is_dropped_and_counted():
     """The network takes nothing while thirty frames come: the newest two are left, and begin anew."""
     source = Made([[frame(i / 10, grey=i) for i in range(30)]], kind="pipe")
     ready = threading.Condition()
-    reader = Reader(source, ready=ready, began=time.monotonic(), spacing=0.1, delay=0.2)
+    reader = SourceThread(source, ready=ready, began=time.monotonic(), spacing=0.1, delay=0.2)
     reader.start()
     reader.join(10)
     with ready:
         items = list(iter(reader.take, None))
     assert [int(shot.picture[0, 0, 0]) for shot in shots(items)] == [28, 29]
-    assert [shot.fresh for shot in shots(items)] == [True, False]
-    assert reader.dropped == 28 and reader.pace.taken == 30
+    assert [shot.reset for shot in shots(items)] == [True, False]
+    assert reader.dropped == 28 and reader.sampler.num_taken == 30
 
 
 def test_a_frame_that_waited_too_long_gives_way_to_a_newer_one():
     source = Made([[frame(i / 10, grey=i) for i in range(4)]], kind="pipe")
     ready = threading.Condition()
-    reader = Reader(source, ready=ready, began=time.monotonic(), spacing=0.1, delay=0.4)
+    reader = SourceThread(source, ready=ready, began=time.monotonic(), spacing=0.1, delay=0.4)
     reader.start()
     reader.join(10)
     time.sleep(0.5)
     with ready:
         items = list(iter(reader.take, None))
     assert [int(shot.picture[0, 0, 0]) for shot in shots(items)] == [3]
-    assert shots(items)[0].fresh and reader.dropped == 3
+    assert shots(items)[0].reset and reader.dropped == 3
 
 
 @pytest.mark.parametrize("to", [-5000.0, -0.55, 0.0, 5000.0])
@@ -114,15 +114,15 @@ def test_times_that_jump_begin_anew_and_never_run_backwards(to):
     assert said(items) == ["connected", "restarted", "finished"]
     assert reader.restarts == 1
     assert np.all(np.diff(times) > 0) and max(times) < 5
-    fresh = [shot.fresh for shot in shots(items)]
-    assert fresh.count(True) == 2 and fresh[0]
+    resets = [shot.reset for shot in shots(items)]
+    assert resets.count(True) == 2 and resets[0]
 
 
 def test_a_recording_keeps_its_own_clock_where_times_jump():
     seconds = [0, 0.1, 0.2, 60, 60.1]
     items, reader = read(Made([[frame(s) for s in seconds]], duration=61_000_000), fast=True)
     assert [shot.time for shot in shots(items)] == pytest.approx(seconds)
-    assert [shot.fresh for shot in shots(items)] == [True, False, False, True, False]
+    assert [shot.reset for shot in shots(items)] == [True, False, False, True, False]
     assert reader.restarts == 1
 
 
@@ -150,7 +150,7 @@ def test_a_slow_source_that_is_looked_at_as_slowly_does_not_begin_anew():
 def test_few_reports_wait_and_the_others_are_counted():
     source = Made([[frame(300 - i / 10) for i in range(300)]], kind="pipe")
     ready = threading.Condition()
-    reader = Reader(source, ready=ready, began=time.monotonic(), spacing=0.1, delay=0.2)
+    reader = SourceThread(source, ready=ready, began=time.monotonic(), spacing=0.1, delay=0.2)
     reader.start()
     reader.join(10)
     with ready:
@@ -167,7 +167,7 @@ def test_pictures_of_another_size_begin_anew():
     assert said(items) == ["connected", "resized", "finished"]
     assert next(item.why for item in items if getattr(item, "what", "") == "resized") == "32x24 to 64x48"
     assert [shot.picture.shape for shot in shots(items)] == [(24, 32, 3)] * 2 + [(48, 64, 3)] * 2
-    assert [shot.fresh for shot in shots(items)] == [True, False, True, False]
+    assert [shot.reset for shot in shots(items)] == [True, False, True, False]
     assert reader.restarts == 1
 
 
@@ -213,7 +213,7 @@ def test_a_lost_stream_is_opened_again_after_growing_pauses():
         "refused; trying again in 0.02 s",
         "refused; trying again in 0.03 s",
     ]
-    assert [shot.fresh for shot in shots(items)] == [True, True, False]
+    assert [shot.reset for shot in shots(items)] == [True, True, False]
     assert np.all(np.diff([shot.time for shot in shots(items)]) > 0)
     assert reader.connections == 2 and reader.restarts == 1
 
@@ -271,7 +271,7 @@ def test_a_source_that_stalls_is_let_be_and_said():
         yield frame(0.1)
 
     ready = threading.Condition()
-    reader = Reader(Made([script()], kind="pipe"), ready=ready, began=time.monotonic(), spacing=0.1, stall=0.2)
+    reader = SourceThread(Made([script()], kind="pipe"), ready=ready, began=time.monotonic(), spacing=0.1, stall=0.2)
     reader.start()
     whats, until = [], time.monotonic() + 10
     while not reader.done and time.monotonic() < until:
@@ -287,7 +287,7 @@ def test_a_source_that_stalls_is_let_be_and_said():
         whats += [(item.what, item.why) for item in iter(reader.take, None) if not isinstance(item, Shot)]
     assert [what for what, _ in whats] == ["connected", "stalled", "resumed", "finished"]
     assert whats[1][1].startswith("no frame for 0.2") and "without a frame" in whats[2][1]
-    assert (reader.stalls, reader.connections, reader.pace.taken) == (1, 1, 2)
+    assert (reader.stalls, reader.connections, reader.sampler.num_taken) == (1, 1, 2)
 
 
 def test_a_recording_does_not_stall():
@@ -311,12 +311,14 @@ def test_a_source_that_does_not_open_is_said():
     opens = threading.Event()
 
     class Silent(Made):
-        def open(self, patience=10.0):
+        def open(self, patience=10.0, threads=1):
             opens.wait(10)
             return super().open(patience)
 
     ready = threading.Condition()
-    reader = Reader(Silent([[frame(0.0)]], kind="pipe"), ready=ready, began=time.monotonic(), spacing=0.1, stall=0.2)
+    reader = SourceThread(
+        Silent([[frame(0.0)]], kind="pipe"), ready=ready, began=time.monotonic(), spacing=0.1, stall=0.2
+    )
     reader.start()
     deadline = time.monotonic() + 10
     while not reader.stalls and time.monotonic() < deadline:

@@ -1,4 +1,4 @@
-"""Frames by their times: the spacing is kept at any rate of the source; gaps and times that run backwards restart."""
+"""Frames by their times: the spacing is kept at any rate of the source; gaps and times that run backwards reset."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teinet.detection.pace import Pace
+from teinet.detection.sampler import FrameSampler
 from teinet.errors import ConfigError
 
 
-def taken(pace: Pace, times) -> list[float]:
-    return [t for t in times if pace.judge(t) != "skip"]
+def taken(sampler: FrameSampler, times) -> list[float]:
+    return [t for t in times if sampler.judge(t) != "skip"]
 
 
 @pytest.mark.parametrize(("rate", "spacing", "each"), [(30, 0.1, 3), (25, 0.2, 5), (8, 0.125, 1), (60, 0.5, 30)])
 def test_whole_multiples_are_taken_exactly(rate, spacing, each):
     times = np.arange(300) / rate
-    assert taken(Pace(spacing), times) == times[::each].tolist()
+    assert taken(FrameSampler(spacing), times) == times[::each].tolist()
 
 
 @settings(deadline=None)
@@ -26,7 +26,7 @@ def test_whole_multiples_are_taken_exactly(rate, spacing, each):
 def test_the_average_keeps_the_spacing(rate, spacing, seed):
     jitter = np.random.default_rng(seed).uniform(-0.3, 0.3, 2000) / rate
     times = np.arange(2000) / rate + jitter
-    kept = taken(Pace(spacing), times)
+    kept = taken(FrameSampler(spacing), times)
     apart = np.diff(kept)
     if spacing * rate >= 2:
         assert abs(apart.mean() / spacing - 1) < 0.02 or len(kept) < 100
@@ -37,42 +37,48 @@ def test_the_average_keeps_the_spacing(rate, spacing, seed):
 
 def test_changing_the_rate_changes_no_spacing():
     times = np.concatenate([np.arange(0, 10, 1 / 30), np.arange(10, 20, 1 / 12), np.arange(20, 30, 1 / 50)])
-    kept = np.array(taken(Pace(0.25), times))
+    kept = np.array(taken(FrameSampler(0.25), times))
     for low, high in ((0, 10), (10, 20), (20, 30)):
         part = kept[(kept >= low) & (kept < high)]
         assert abs(len(part) - 40) <= 1
 
 
 def test_after_a_pause_frames_are_not_made_up_for():
-    pace = Pace(0.1, gap=5)
+    sampler = FrameSampler(0.1, gap=5)
     times = [*np.arange(0, 1, 0.02), *np.arange(3, 4, 0.02)]
-    kept = np.array(taken(pace, times))
-    assert abs((kept >= 3).sum() - 10) <= 1 and pace.restarts == 0
+    kept = np.array(taken(sampler, times))
+    assert abs((kept >= 3).sum() - 10) <= 1 and sampler.num_gaps == 0
 
 
 @pytest.mark.parametrize(
     ("times", "where"), [([0, 0.1, 0.2, 3.0, 3.1], 3.0), ([0, 0.1, 0.2, 0.05, 0.15], 0.05), ([5, 5], 5)]
 )
 def test_gaps_and_times_that_run_backwards_restart(times, where):
-    pace = Pace(0.1)
-    verdicts = [pace.judge(t) for t in times]
-    assert verdicts.count("restart") == pace.restarts == 1
-    assert times[verdicts.index("restart")] == where
-    assert pace.taken + pace.skipped == len(times)
+    sampler = FrameSampler(0.1)
+    verdicts = [sampler.judge(t) for t in times]
+    assert verdicts[0] == "reset" and verdicts.count("reset") == sampler.num_gaps + 1 == 2
+    assert times[1:][verdicts[1:].index("reset")] == where
+    assert sampler.num_taken + sampler.num_skipped == len(times)
+
+
+def test_a_discontinuity_is_taken_at_once_and_counts_as_no_gap():
+    sampler = FrameSampler(0.5)
+    assert [sampler.judge(t, t == 0.7) for t in (0.0, 0.6, 0.7, 1.0, 1.2)] == ["reset", "take", "reset", "skip", "take"]
+    assert sampler.num_gaps == 0
 
 
 def test_a_gap_follows_a_wide_spacing():
-    pace = Pace(5.0)
-    assert taken(pace, np.arange(9) * 2.5) == [0, 5, 10, 15, 20] and pace.restarts == 0
-    assert pace.judge(20 + 15.1) == "restart"
+    sampler = FrameSampler(5.0)
+    assert taken(sampler, np.arange(9) * 2.5) == [0, 5, 10, 15, 20] and sampler.num_gaps == 0
+    assert sampler.judge(20 + 15.1) == "reset"
 
 
 @pytest.mark.parametrize("bad", [0, -1, float("nan"), float("inf")])
 def test_no_spacing_and_no_time_are_refused(bad):
     with pytest.raises(ConfigError, match="spacing"):
-        Pace(bad)
+        FrameSampler(bad)
     with pytest.raises(ConfigError, match="gap"):
-        Pace(0.1, gap=bad)
+        FrameSampler(0.1, gap=bad)
     if not np.isfinite(bad):
         with pytest.raises(ConfigError, match="a frame's time"):
-            Pace(0.1).judge(bad)
+            FrameSampler(0.1).judge(bad)

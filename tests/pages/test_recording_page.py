@@ -5,16 +5,22 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html import unescape
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from teinet.detection.events import Event, Rules
+from teinet.detection.recording import Timeline
 from teinet.detection.strip import StripMaker
-from teinet.detection.timeline import Timeline
-from teinet.pages.recording import Entry, classes_that_matter, page_names, render_index, render_page, ticks
-from teinet.pages.score_curves import path_of, thinned
+from teinet.pages.recording_page import (
+    Entry,
+    classes_that_matter,
+    path_of,
+    render_index,
+    render_page,
+    thinned,
+    ticks,
+)
 
 NASTY = ["<script>alert(1)</script>", "左から右へ何かを押す", 'a "quoted" & long name ' + "that goes on " * 20, "rest"]
 
@@ -32,7 +38,7 @@ def recording(count: int, events: tuple[Event, ...] = (), length: float = 7200.0
         scores=scores,
         events=events,
         spacing=0.25,
-        begins=np.arange(count) == 0,
+        resets=np.arange(count) == 0,
         until=length,
         strip=maker.strip,
     )
@@ -99,17 +105,6 @@ def test_the_axis_has_some_round_seconds(length):
     found = ticks(length)
     assert 1 <= len(found) <= 9 and found[0] == (0, "0:00") and found[-1][0] < 100
     assert all(re.fullmatch(r"(\d+:)?\d+:\d\d", label) for _, label in found)
-
-
-def test_pages_of_one_name_are_numbered_and_spare_the_index():
-    videos = [Path("a/x.mp4"), Path("b/x.mp4"), Path("X.avi"), Path("index.mp4"), Path("x-2.mp4")]
-    names = page_names(videos)
-    assert names == ["x.html", "x-2.html", "X-3.html", "index-2.html", "x-2-2.html"]
-    long = [Path(folder) / f"{'漢' * 82}.mp4" for folder in "ab"]  # 250 bytes
-    one, two = page_names(long)
-    assert one != two and all(
-        len(f".{name}.part".encode()) <= 255 and name.startswith("漢" * 60) for name in (one, two)
-    )
 
 
 def test_stretches_that_lie_over_each_other_are_said():

@@ -1,27 +1,28 @@
-"""Reads one source in its own thread: picks frames by their times, keeps few, comes back when a source is lost."""
+"""Reads one source in its own thread: samples frames by their times, keeps few, reconnects when a source is lost."""
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
-from teinet.data.video.pixels import Converter, is_transposed
-from teinet.data.video.play import stated_length
+from teinet.data.video.frames import TICK, FrameStream, PlaybackClock
+from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import Source, hidden
-from teinet.detection.live_frames import TICK, Frames, Showing
-from teinet.detection.pace import Pace
+from teinet.detection.sampler import FrameSampler
 from teinet.errors import VideoError
+
+Told = Literal["connected", "lost", "stalled", "resumed", "restarted", "resized", "finished"]
 
 _REPORTS = 20  # that may wait; more than there are kinds
 _WAITING = 100_000  # frames that may wait at most, however long each may
-_SOUND = 0.05  # of a recording's length, by which its sound may outlast its pictures where it states one for both
-_PATIENCE = 10.0  # seconds after which a stalled stream counts as lost, and is opened anew
+_SOUND = 0.05  # of a recording's length, by which its sound may outlast its frames where it states one for both
+_PATIENCE = 10.0  # seconds after which a stalled stream counts as lost, and is opened again
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each new try, the last one from then on
 
 
@@ -32,13 +33,13 @@ class Shot:
     Args:
         time: seconds: in a file, of its own clock; else since the watch began.
         picture: (H, W, 3) uint8 RGB.
-        fresh: what was seen before does not belong to it.
+        reset: the state does not carry over to it.
         arrived: when it was decoded, or shown by a file's own clock; `time.monotonic` seconds.
     """
 
     time: float
     picture: np.ndarray
-    fresh: bool
+    reset: bool
     arrived: float
 
 
@@ -46,13 +47,13 @@ class Shot:
 class Report:
     """What became of the source: `what`, `time` and `why` as in `Notice`; `count` stands for as many such reports."""
 
-    what: str
+    what: Told
     time: float
     why: str = ""
     count: int = 1
 
 
-class Reader(threading.Thread):
+class SourceThread(threading.Thread):
     """A source's frames as they are due.
 
     Few frames wait; when the network is late the oldest are dropped and counted, unless the source is a file that is to
@@ -72,9 +73,9 @@ class Reader(threading.Thread):
         pauses: seconds before the first, second, ... new try; the last one from then on.
 
     Attributes:
-        pace: what was taken and skipped so far.
+        sampler: which frames were taken and skipped so far.
         dropped: frames that waited too long.
-        restarts: times at which what was seen before no longer counted: jumps, gaps, new sizes, new connections.
+        restarts: times at which the state did not carry over: jumps, gaps, new sizes, new connections.
         broken: packets and frames that could not be decoded whole.
         connections: how often it was opened.
         stalls: how often it sent no frame, or did not open, for long.
@@ -96,13 +97,12 @@ class Reader(threading.Thread):
     ):
         super().__init__(name=f"reads {source.name}", daemon=True)
         self.source = source
-        self.pace = Pace(spacing)
+        self.sampler = FrameSampler(spacing)
         self.dropped = self.broken = self.connections = self.restarts = self.stalls = 0
         self.error: VideoError | None = None
         self.done = False
         self._recorded = source.kind == "file"
         self._second: float | None = None  # of the last frame
-        self._ordered = True  # each was later than the one before; else nobody can say where a recording ends
         self._shown = 0.0  # what was said to be its second
         self._heard: float | None = None  # when a live source last gave a frame, or was asked; `time.monotonic` seconds
         self._stall, self._stalled = max(stall, 2 * spacing), False
@@ -110,6 +110,13 @@ class Reader(threading.Thread):
         self._most = max(1, round(min(delay / spacing, _WAITING)))
         self._delay = delay
         self._patient, self._pauses = patient, pauses
+        self._reader = VideoReader(
+            source,
+            patience=self._stall + _PATIENCE,
+            gap=self.sampler.gap or 0.0,
+            start=began,
+            guess_times=fast and source.kind == "pipe",
+        )
         self._stopped = threading.Event()
         self._waiting: deque[Shot | Report] = deque()
         self._shots = 0
@@ -149,7 +156,7 @@ class Reader(threading.Thread):
         failures = 0
         try:
             while not self._stopped.is_set():
-                before = self.pace.taken
+                before = self.sampler.num_taken
                 try:
                     self._read()
                     if self._ends():
@@ -163,7 +170,7 @@ class Reader(threading.Thread):
                         return
                 if self._stopped.is_set():
                     return
-                failures = 1 if self.pace.taken > before else failures + 1
+                failures = 1 if self.sampler.num_taken > before else failures + 1
                 pause = self._pauses[min(failures, len(self._pauses)) - 1]
                 self._report("lost", f"{why}; trying again in {pause:g} s")
                 self._stopped.wait(pause)
@@ -198,73 +205,51 @@ class Reader(threading.Thread):
                 self._heard = None
 
     def _read_on(self) -> None:
-        with self.source.open(self._stall + _PATIENCE) as (container, stream):
+        with self._reader.open() as frames:
             self.connections += 1
-            # what has an end is a recording, wherever it lies; a file is one even where it does not say how long it is
-            self._recorded = self.source.kind == "file" or (self.source.kind == "stream" and bool(container.duration))
+            self._recorded = frames.is_recorded
             self._report("connected")
             self.restarts += self.connections > 1
-            self.pace.forget()
-            frames = Frames(
-                container,
-                stream,
-                recorded=self._recorded,
-                made_up=self._recorded or (self._fast and self._ends()),
-                gap=self.pace.gap,
-                since=lambda: time.monotonic() - self._began,
-                last=self._second,
-            )
             with self._ready:
                 self._heard, self._stalled = None if self._recorded else time.monotonic(), False
-            before = self.pace.taken
+            before = self.sampler.num_taken, self.broken
             try:
-                self._pick(frames)
+                self._sample(frames)
             finally:
-                self.broken += frames.broken
-            if self._ends() and self.pace.taken == before and not self._stopped.is_set():
-                raise VideoError(self.source.name, "no frame of it can be decoded")
-            length = stated_length(container, stream) if self._recorded and self._ordered else None
-            if length is not None and not self._stopped.is_set():
-                margin = 0.0 if stream.duration else _SOUND * length
-                if (self._second or 0.0) < length - max(margin, self.pace.gap):
-                    raise VideoError(self.source.name, f"broke off at {self._second:.1f} of {length:.1f} s")
-
-    def _pick(self, frames: Frames) -> None:
-        """Take the frames that are due."""
-        showing = None
-        if self._recorded and not self._fast:
-            showing = Showing(time.monotonic(), gap=self.pace.gap, apart=frames.apart)
-        convert: Converter | None = None
-        fresh = True
-        for frame, second, jumped in frames:
+                self.broken = before[1] + frames.num_broken
             if self._stopped.is_set():
                 return
-            if showing is not None and self._stopped.wait(max(0.0, showing.due(second) - time.monotonic())):
+            if self._ends() and self.sampler.num_taken == before[0]:
+                raise VideoError(self.source.name, "no frame of it can be decoded")
+            length = frames.stated_length if frames.is_ordered else None  # else nobody can say where it ends
+            if length is not None:
+                margin = max(_SOUND * length if frames.length_includes_sound else 0.0, self.sampler.gap or 0.0)
+                if (self._second or 0.0) < length - margin:
+                    raise VideoError(self.source.name, f"broke off at {self._second:.1f} of {length:.1f} s")
+
+    def _sample(self, frames: FrameStream) -> None:
+        """Take the frames that are due."""
+        playback, size, broken = None, None, self.broken
+        if self._recorded and not self._fast:
+            playback = PlaybackClock(time.monotonic(), gap=self.sampler.gap or 0.0, interval=frames.frame_interval)
+        for frame in frames:
+            if self._stopped.is_set():
                 return
-            self._ordered = self._ordered and second > (-math.inf if self._second is None else self._second)
-            arrived, self._second = time.monotonic(), second
+            if playback is not None and self._stopped.wait(max(0.0, playback.due(frame.time) - time.monotonic())):
+                return
+            arrived, self._second = time.monotonic(), frame.time
             self._hear(arrived)
-            self.broken, frames.broken = self.broken + frames.broken, 0
-            if jumped:
-                self.pace.forget()
-            verdict = self.pace.judge(second)
-            if verdict == "restart" or jumped:
-                self._report("restarted", "its times jumped or paused")
-                self.restarts += not fresh
-                fresh = True
-            if verdict == "skip":
-                continue
-            size = (frame.width, frame.height) if is_transposed(frame) else (frame.height, frame.width)
-            if convert is None or (convert.height, convert.width) != size:
-                if convert is not None:
-                    self._report("resized", f"{convert.width}x{convert.height} to {size[1]}x{size[0]}")
-                    self.restarts += not fresh
-                    fresh = True
-                convert = Converter(*size)
-            picture = np.empty((*size, 3), np.uint8)
-            convert(frame, picture)
-            self._put(Shot(self._said(second, arrived), picture, fresh, arrived))
-            fresh = False
+            self.broken = broken + frames.num_broken
+            verdict = self.sampler.judge(frame.time, frame.is_discontinuity)
+            if verdict == "reset" and size is not None:
+                if frame.size != size:
+                    self._report("resized", f"{size[0]}x{size[1]} to {frame.size[0]}x{frame.size[1]}")
+                else:
+                    self._report("restarted", "its times jumped or paused")
+                self.restarts += 1
+            size = frame.size
+            if verdict != "skip":
+                self._put(Shot(self._said(frame.time, arrived), frame.image, verdict == "reset", arrived))
 
     def _said(self, second: float, arrived: float) -> float:
         """The second that a frame is told by; of what a stream sends at once, ahead of our clock, when it came."""
@@ -302,11 +287,11 @@ class Reader(threading.Thread):
         self._waiting.remove(oldest)
         self._shots -= 1
         self.dropped += 1
-        if oldest.fresh:  # the one after it begins anew in its place
+        if oldest.reset:  # the one after it starts the stretch in its place
             place = self._waiting.index(self._oldest())
-            self._waiting[place] = replace(self._waiting[place], fresh=True)
+            self._waiting[place] = replace(self._waiting[place], reset=True)
 
-    def _report(self, what: str, why: str = "") -> None:
+    def _report(self, what: Told, why: str = "") -> None:
         with self._ready:
             self._waiting.append(Report(what, self._now(), why))
             reports = [item for item in self._waiting if isinstance(item, Report)]

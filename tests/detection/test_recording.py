@@ -15,8 +15,8 @@ from teinet.data.transforms import Preprocessing
 from teinet.data.transforms import test_crops as cut_crops
 from teinet.data.video.reader import VideoReader
 from teinet.detection import Watch, timeline
-from teinet.detection.events import Events, Rules
-from teinet.detection.rows import Span, Taken, WindowRows
+from teinet.detection.events import EventDetector, Rules
+from teinet.detection.scorer import SampledFrame, WindowScorer
 from teinet.detection.strip import StripMaker
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.evaluation.segments import detections
@@ -85,10 +85,11 @@ def test_an_event_is_announced_when_a_stream_would_say_it(film):
         recognizer.model.cnn.fc.weight.mul_(SHARPER)
     found = timeline(recognizer, film, spacing=0.2, rules=rules)
     frames = VideoReader(film).sample(lambda n: np.arange(0, n, 2))
-    stream, span, events, said = recognizer.stream(), Span(T), Events(recognizer.class_names, rules), []
-    for second, picture in zip(frames.times.tolist(), frames.images):
+    stream, events, said = recognizer.stream(), EventDetector(recognizer.class_names, rules), []
+    times = frames.times.tolist()
+    for number, (second, picture) in enumerate(zip(times, frames.images)):
         scores = stream.step([picture]).scores[0]
-        changes = events.feed(span.feed(second, second == 0), scores, begins=second == 0)
+        changes = events.update((times[max(0, number + 1 - T)], second), scores)
         said += [(second, change.event.label) for change in changes if change.what == "begin"]
     said += [(second, change.event.label) for change in events.finish() if change.what == "begin"]
     measured = detections(found.events, found.reaches, least=rules.least)
@@ -100,10 +101,10 @@ def test_an_event_is_announced_when_a_stream_would_say_it(film):
 def test_averaging_moves_no_event(frames):
     """Frames 20 to 39 are a's; the mean over the last ones crosses one half where half of them are."""
     signal = (np.arange(60) // 20 == 1).astype(float)
-    span, events, changes = Span(frames), Events(["a", "b"], Rules(begin=0.5, end=0.5, least=0)), []
+    events, changes = EventDetector(["a", "b"], Rules(begin=0.5, end=0.5, least=0)), []
     for n in range(60):
         score = signal[max(0, n + 1 - frames) : n + 1].mean()
-        changes += events.feed(span.feed(n / 10, n == 0), np.array([score, 0.0]), begins=n == 0)
+        changes += events.update((max(0, n + 1 - frames) / 10, n / 10), np.array([score, 0.0]))
     (event,) = [change.event for change in changes if change.what == "end"]
     assert event.start == pytest.approx(2.0, abs=0.06) and event.end == pytest.approx(3.9, abs=0.06)
 
@@ -128,7 +129,7 @@ def test_compiled_windows_are_always_as_many(film, monkeypatch):
     assert len(want.times) % 2  # the last window is alone
     sizes = []
     recognizer.model.register_forward_pre_hook(lambda model, inputs: sizes.append(len(inputs[0])))
-    monkeypatch.setattr("teinet.detection.rows.is_compiled", lambda model: True)
+    monkeypatch.setattr("teinet.detection.scorer.is_compiled", lambda model: True)
     found = timeline(recognizer, film, spacing=0.2, hop=2)
     assert set(sizes) == {2}
     np.testing.assert_array_equal(found.times, want.times)
@@ -149,8 +150,8 @@ def test_what_the_weights_call_nothing_makes_no_event(film):
         assert recognizer.nothing == tuple(nothing)
         found = timeline(recognizer, film, spacing=0.2, rules=rules)
         assert found.events and {event.label for event in found.events} <= expected
-        (watch,) = Watch(recognizer, [str(film)], spacing=0.2, rules=rules)._cameras
-        assert watch.events.rules.nothing == tuple(nothing)
+        watch = Watch(recognizer, [str(film)], spacing=0.2, rules=rules)
+        assert watch._streams.events[0].rules.nothing == tuple(nothing)
     everything = timeline(recognizer, film, spacing=0.2, rules=Rules(begin=0.0, end=0.0, least=0.0, nothing=()))
     assert everything.events == found.events
 
@@ -226,7 +227,7 @@ def test_what_is_wrong_with_a_recording_is_counted_and_said(tmp_path):
     sizes = changing(tmp_path / "sizes.ts")
     found = timeline(recognizer, sizes, spacing=0.1, strip=True)
     assert found.trouble == "1 restart at changes of the picture's size" and found.to_dict()["resizes"] == 1
-    assert np.flatnonzero(found.begins).tolist() == [0, 20] and found.strip.pictures.shape[1:] == (32, 32, 3)
+    assert np.flatnonzero(found.resets).tolist() == [0, 20] and found.strip.pictures.shape[1:] == (32, 32, 3)
     alone = timeline(recognizer, changing(tmp_path / "second.ts", ((48, 64),)), spacing=0.1)
     np.testing.assert_allclose(found.scores[20:], alone.scores, atol=1e-3)  # as if nothing had been before
 
@@ -279,9 +280,9 @@ def test_a_strip_is_bounded_and_even(tmp_path):
 
 def test_windows_go_on_after_what_waited_was_asked_for():
     """A source that stalls after one frame, before the first window (T = 4, one every two frames) is full."""
-    rows = WindowRows(make("teinet", causal=False), 2, together=1)
-    frames = [Taken(float(second), torch.zeros(3, 32, 32), second == 0) for second in range(9)]
-    found = [*rows.feed(frames[0]), *rows.finish()]
-    found += [row for frame in frames[1:] for row in rows.feed(frame)]
+    scorer = WindowScorer(make("teinet", causal=False), hop=2)
+    frames = [SampledFrame(float(second), torch.zeros(3, 32, 32), second == 0) for second in range(9)]
+    found = [*scorer.push({0: frames[0]})[0], *scorer.finish(0)]
+    found += [row for frame in frames[1:] for row in scorer.push({0: frame})[0]]
     assert [row.reach for row in found] == [(0, 0), (0, 3), (2, 5), (4, 7)]
-    assert [row.begins for row in found] == [True, False, False, False]
+    assert [row.reset for row in found] == [True, False, False, False]

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from teinet.detection.events import Event, Rules
-from teinet.detection.timeline import Timeline
-from teinet.pages.score_curves import POINTS, path_of
+from teinet.detection.recording import Timeline
 from teinet.pages.web import inline, render
 from teinet.utils.text import clock, short_clock
 
 SHOWN = 6  # classes with a colour of their own; style in page.html.jinja
 _TILES = 12  # pictures beside each other
-_NAME = 200  # bytes of a page's name, of the 255 that a system allows
+WIDTH, HEIGHT = 1000, 100  # of the picture that a curve lies in
+POINTS = 1000  # of a curve at most
+_GAP = 5.0  # times the usual distance between two rows: there a curve is broken
 _FAINT = 0.1  # a class that never scores more is not drawn while others do
 _LABELLED = 5.0  # percent of the width from which a bar has room for its label
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
@@ -43,7 +43,7 @@ def render_page(
     chosen = classes_that_matter(timeline, rules)
     colours = {timeline.class_names[c]: place for place, c in enumerate(chosen)}
     length = _length(timeline)
-    seconds = Counter[str]()
+    seconds: dict[str, float] = defaultdict(float)
     for event in timeline.events:
         seconds[event.label] += event.end - event.start
     return render(
@@ -109,11 +109,13 @@ class Entry:
 
 def render_index(entries: Sequence[Entry], *, weights: str) -> str:
     """The page that links those of several recordings."""
-    seconds = Counter[str]()
+    seconds: dict[str, float] = defaultdict(float)
     for entry in entries:
         for event in entry.events:
             seconds[event.label] += event.end - event.start + 1e-3
-    colours = {label: place for place, (label, _) in enumerate(seconds.most_common(SHOWN))}
+    colours = {
+        label: place for place, (label, _) in enumerate(sorted(seconds.items(), key=lambda each: -each[1])[:SHOWN])
+    }
     lines = [
         {
             "entry": entry,
@@ -123,21 +125,6 @@ def render_index(entries: Sequence[Entry], *, weights: str) -> str:
         for entry in entries
     ]
     return render("recordings.html.jinja", filters=FILTERS, weights=weights, lines=lines, colours=colours)
-
-
-def page_names(videos: Sequence[Path]) -> list[str]:
-    """A page's file for each of several recordings: by its name, numbered where two are alike."""
-    taken, names = {"index"}, []
-    for video in videos:
-        stem = video.stem.encode("utf-8", "replace").decode().replace("?", "_") or "recording"
-        stem, number = stem.encode()[:_NAME].decode("utf-8", "ignore"), 1
-        name = stem
-        while name.casefold() in taken:
-            number += 1
-            name = f"{stem}-{number}"
-        taken.add(name.casefold())
-        names.append(f"{name}.html")
-    return names
 
 
 def classes_that_matter(timeline: Timeline, rules: Rules) -> list[int]:
@@ -158,6 +145,43 @@ def ticks(length: float) -> list[tuple[float, str]]:
     """(percent of the width, label) of round seconds along a length."""
     step = next((step for step in _STEPS if length / step < _TICKS), length / _TICKS)
     return [(100 * t / length, short_clock(t)) for t in np.arange(0, length * (1 - 0.5 / _TICKS), step).tolist()]
+
+
+def thinned(times: np.ndarray, scores: np.ndarray, most: int = POINTS) -> np.ndarray:
+    """Which points to draw: all, or of each of many equal stretches the lowest and the highest.
+
+    Args:
+        times: (n,) seconds.
+        scores: (n,) of one class.
+        most: points, even.
+
+    Returns:
+        indices, ascending, at most `most` of them; the highest and the lowest score are among them.
+    """
+    if len(times) <= most:
+        return np.arange(len(times))
+    chosen = set()
+    for part in np.array_split(np.arange(len(times)), most // 2):
+        own = scores[part]
+        chosen |= {int(part[own.argmin()]), int(part[own.argmax()])}
+    return np.array(sorted(chosen))
+
+
+def path_of(times: np.ndarray, scores: np.ndarray, length: float) -> str:
+    """The `d` of an SVG path, 1000 wide for `length` seconds and 100 high from score 1 (top) to 0."""
+    if not len(times):
+        return ""
+    usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    broken = np.append(True, (np.diff(times) > _GAP * usual) | (np.diff(times) < 0))
+    stretch = np.cumsum(broken)
+    words, before = [], 0
+    for i in thinned(times, scores).tolist():
+        x, y = WIDTH * times[i] / length, HEIGHT * (1 - float(scores[i]))
+        words.append(f"{'L' if stretch[i] == before else 'M'}{x:.1f} {y:.1f}")
+        before = stretch[i]
+    if len(words) == 1:  # a point alone would not be seen
+        words.append("h2")
+    return "".join(words)
 
 
 def _length(timeline: Timeline) -> float:

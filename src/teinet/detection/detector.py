@@ -1,0 +1,162 @@
+"""Frames in, events out: joins the frame sampler, the scorer and the event detector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from teinet.data.transforms import crop_frame
+from teinet.data.video.frames import Frame
+from teinet.detection.events import Change, Event, EventDetector, Rules
+from teinet.detection.sampler import FrameSampler, interval_for
+from teinet.detection.scorer import SampledFrame, ScoreRow, make_scorer
+
+if TYPE_CHECKING:
+    from teinet.recognition.recognizer import Recognizer
+    from teinet.recognition.stream import StateType
+
+
+class Update(NamedTuple):
+    """What is new of a stream: rows of scores, and the events that began or ended with them."""
+
+    rows: list[ScoreRow]
+    changes: list[Change]
+
+
+class StreamDetectors:
+    """Detects events in the sampled frames of N streams; a step of the network takes a frame of each.
+
+    Args:
+        recognizer: of any network; a two-sided one needs windows.
+        streams: N, at least 1.
+        rules: when events begin and end; None takes `Rules()`.
+        span, hop, windows, state, batched: as `make_scorer` takes them.
+
+    Raises:
+        ConfigError: a value out of its range, or one that has no meaning for this network.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        streams: int = 1,
+        *,
+        rules: Rules | None = None,
+        span: int | None = None,
+        hop: int | None = None,
+        windows: bool = False,
+        state: StateType = "same",
+        batched: bool = False,
+    ):
+        rules = (rules or Rules()).filled(recognizer.nothing)
+        self.events = [EventDetector(recognizer.class_names, rules) for _ in range(streams)]
+        self.scorer = make_scorer(
+            recognizer, streams, span=span, hop=hop, windows=windows, state=state, batched=batched
+        )
+        self._preprocessing = recognizer.preprocessing
+
+    def push(self, frames: Mapping[int, tuple[float, np.ndarray | Tensor, bool]]) -> dict[int, Update]:
+        """Take the next frame of some streams.
+
+        Args:
+            frames: by stream: (time in seconds, image (H, W, 3) uint8 RGB, whether the state does not carry over).
+        """
+        sampled = {
+            number: SampledFrame(time, crop_frame(image, self._preprocessing), reset)
+            for number, (time, image, reset) in frames.items()
+        }
+        return {number: self._update(number, rows) for number, rows in self.scorer.push(sampled).items()}
+
+    def finish(self, stream: int) -> Update:
+        """End what is under way in a stream: it has ended, or stands still."""
+        rows, changes = self._update(stream, self.scorer.finish(stream))
+        return Update(rows, changes + self.events[stream].finish())
+
+    def _update(self, stream: int, rows: Iterable[ScoreRow]) -> Update:
+        events, changes, rows = self.events[stream], [], list(rows)
+        for row in rows:
+            changes += events.update(row.reach, row.scores, reset=row.reset)
+        return Update(rows, changes)
+
+
+class Detector:
+    """Detects events in one stream of frames; `Recognizer.detector` makes it.
+
+        detector = recognizer.detector()
+        for frame in teinet.VideoReader("camera"):
+            for change in detector.push(frame): ...
+
+    Args:
+        recognizer: of any network; a two-sided one sees windows.
+        frame_interval: seconds between the frames that the network takes; None takes that of its training.
+        rules: when events begin and end; None takes `Rules()`.
+        span, hop, windows, batched: as `make_scorer` takes them.
+
+    Raises:
+        ConfigError: a value out of its range or without a meaning for this network, or no interval that is known.
+
+    Attributes:
+        sampler: says which frames are taken.
+        rows: the rows of scores that the last `push` or `finish` gave.
+        num_resets: discontinuities in time, after which the state did not carry over.
+        num_resizes: changes of the images' size, likewise.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        *,
+        frame_interval: float | None = None,
+        rules: Rules | None = None,
+        span: int | None = None,
+        hop: int | None = None,
+        windows: bool = False,
+        batched: bool = False,
+    ):
+        self.sampler = FrameSampler(interval_for(recognizer, frame_interval))
+        self._streams = StreamDetectors(recognizer, rules=rules, span=span, hop=hop, windows=windows, batched=batched)
+        self.rows: list[ScoreRow] = []
+        self.num_resets = self.num_resizes = 0
+        self._size: tuple[int, int] | None = None
+
+    @property
+    def current(self) -> Event | None:
+        """The event that is under way; None for none."""
+        return self._streams.events[0].current
+
+    def push(self, frame: Frame | np.ndarray, time: float | None = None) -> list[Change]:
+        """Take the next frame; returns the events that began or ended with it.
+
+        Args:
+            frame: of a `VideoReader`, whose image is converted only if the network takes it; or an image (H, W, 3)
+                uint8 RGB from elsewhere.
+            time: seconds at which such an image is shown.
+
+        Raises:
+            ConfigError: a time that is not a number.
+        """
+        if not isinstance(frame, Frame):
+            image, time = frame, math.nan if time is None else time
+            frame = Frame(0, time, math.nan, False, (image.shape[1], image.shape[0]), lambda: image)
+        self.rows = []
+        first, resized = self._size is None, self._size not in (None, frame.size)
+        self._size = frame.size
+        verdict = self.sampler.judge(frame.time, frame.is_discontinuity or resized)
+        if verdict == "reset" and not first:
+            self.num_resizes += resized
+            self.num_resets += not resized
+        if verdict == "skip":
+            return []
+        return self._told(self._streams.push({0: (frame.time, frame.image, verdict == "reset")})[0])
+
+    def finish(self) -> list[Change]:
+        """End what is under way: the video has ended. What waited for more frames is scored."""
+        return self._told(self._streams.finish(0))
+
+    def _told(self, update: Update) -> list[Change]:
+        self.rows = update.rows
+        return update.changes

@@ -1,0 +1,210 @@
+"""What happens when in a long recording: one decoding pass, scores over time, events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from threading import Event as Flag
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from teinet.data.video.frames import FrameStream
+from teinet.data.video.reader import VideoReader
+from teinet.data.video.source import Source
+from teinet.detection.detector import Detector
+from teinet.detection.events import Change, Event, EventDetector, Rules
+from teinet.detection.scorer import ScoreRow
+from teinet.detection.strip import Strip, StripMaker
+from teinet.errors import Interrupted, VideoError
+
+if TYPE_CHECKING:
+    from teinet.recognition.recognizer import Recognizer
+
+_MISSED = 0.5  # seconds, or
+_MISSED_SHARE = 0.01  # of its stated length, by which a recording may end early without a word
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Timeline:
+    """Scores and events of one recording.
+
+    Args:
+        path: the file.
+        class_names: in the order of the scores.
+        reaches: (n, 2) seconds of the first and the last frame that each row of scores is of: those of a window, or
+            those that a stream averages over. Before the last one has come nobody can know the scores.
+        scores: (n, classes), each row sums to 1.
+        events: in the order in which they began.
+        spacing: seconds between the frames that the network took.
+        resets: (n,) whether a new stretch begins with a row: the first one, and after a restart or a change of size.
+        restarts: gaps and times that ran backwards, after which the state did not carry over.
+        resizes: changes of the images' size, likewise.
+        broken: packets and frames that could not be decoded whole.
+        until: the second of the recording's last frame.
+        end: the second until which that frame is shown.
+        stated: seconds that the file says its pictures last, where it ends well before that; else None.
+        strip: small images over its length; None where none were asked for.
+    """
+
+    path: str
+    class_names: tuple[str, ...]
+    reaches: np.ndarray
+    scores: np.ndarray
+    events: tuple[Event, ...]
+    spacing: float
+    resets: np.ndarray
+    restarts: int = 0
+    resizes: int = 0
+    broken: int = 0
+    until: float = 0.0
+    end: float = 0.0
+    stated: float | None = None
+    strip: Strip | None = None
+
+    @property
+    def times(self) -> np.ndarray:
+        """(n,) seconds that the rows of scores speak of: the middle of their frames."""
+        return self.reaches.mean(1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The events as JSON values, without the scores."""
+        return {
+            "path": self.path,
+            "spacing": self.spacing,
+            "restarts": self.restarts,
+            "resizes": self.resizes,
+            "broken": self.broken,
+            "ends": round(self.end, 3),
+            "stated": None if self.stated is None else round(self.stated, 3),
+            "events": [event.to_dict() for event in self.events],
+        }
+
+    @property
+    def trouble(self) -> str:
+        """What was wrong with the recording, in a line; empty for nothing."""
+        counted = (
+            (self.broken, "packet", "could not be decoded whole"),
+            (self.restarts, "restart", "at gaps in time, or where it ran backwards"),
+            (self.resizes, "restart", "at changes of the picture's size"),
+        )
+        said = [f"{count} {what}{'s' * (count > 1)} {more}" for count, what, more in counted if count]
+        if self.stated is not None:
+            said.append(f"ends at {self.end:.1f} s of {self.stated:.1f} s: cut off?")
+        return "; ".join(said)
+
+
+def timeline(
+    recognizer: Recognizer,
+    video: str | PathLike,
+    *,
+    spacing: float | None = None,
+    rules: Rules | None = None,
+    span: int | None = None,
+    hop: int | None = None,
+    windows: bool = False,
+    strip: bool = False,
+    stop: Flag | None = None,
+    progress: Callable[[float], object] | None = None,
+    threads: int | Literal["auto"] = "auto",
+) -> Timeline:
+    """Find out what happens when in a video, however long, decoding it once.
+
+    A causal network steps from frame to frame with its state, some frames at a time; a two-sided one looks at
+    overlapping windows of T frames. Either gives what separate steps, or separate windows, give.
+
+    Args:
+        recognizer: of any network.
+        video: a file.
+        spacing: seconds between the frames that the network takes; None takes that of its training.
+        rules: when events begin and end.
+        span: stepping: how many of the last frames a score averages over, at least 1; None takes T.
+        hop: windows: frames from one to the next, 1 to T; None takes half of T.
+        windows: whether a causal network looks at windows too.
+        strip: whether to keep small images too.
+        stop: once it is set, `Interrupted` is raised.
+        progress: is called with the second reached, for each frame.
+        threads: of the decoder.
+
+    Raises:
+        ConfigError: a value out of its range or without a meaning for this network, or no spacing that is known.
+        VideoError: a file that cannot be read.
+        Interrupted: `stop` was set.
+    """
+    path = fspath(video)
+    detector = Detector(
+        recognizer, frame_interval=spacing, rules=rules, span=span, hop=hop, windows=windows, batched=True
+    )
+    maker = StripMaker() if strip else None
+    reader = VideoReader(Source(path, path, "file"), threads=threads)
+    if reader.is_image_folder:
+        raise VideoError(path, "a folder of images has no clock")
+    rows: list[ScoreRow] = []
+    changes: list[Change] = []
+    until = end = 0.0
+    with reader.open() as frames:
+        for frame in frames:
+            if progress is not None:
+                progress(frame.time)
+            taken = detector.sampler.num_taken
+            changes += detector.push(frame)
+            rows += detector.rows
+            until, end = frame.time, frame.time + frame.duration
+            if detector.sampler.num_taken == taken:
+                continue
+            if maker is not None:
+                maker.feed(frame.time, frame.image)
+            if stop is not None and stop.is_set():
+                raise Interrupted(f"{path}: stopped at {frame.time:.1f} s")
+        if frames.last_time is None:
+            raise VideoError(path, "no frame of it can be decoded")
+        changes += detector.finish()
+        rows += detector.rows
+        return Timeline(
+            path=path,
+            class_names=recognizer.class_names,
+            reaches=np.array([row.reach for row in rows], np.float64).reshape(-1, 2),
+            scores=np.array([row.scores for row in rows], np.float32).reshape(-1, len(recognizer.class_names)),
+            events=_ended(changes),
+            spacing=detector.sampler.interval,
+            resets=np.array([row.reset for row in rows], bool),
+            restarts=detector.num_resets,
+            resizes=detector.num_resizes,
+            broken=frames.num_broken,
+            until=until,
+            end=end,
+            stated=_missed(frames, end),
+            strip=None if maker is None else maker.strip,
+        )
+
+
+def events_of(
+    reaches: np.ndarray, scores: np.ndarray, resets: np.ndarray, class_names: Sequence[str], rules: Rules | None = None
+) -> tuple[Event, ...]:
+    """The events in the scores of a recording.
+
+    Args:
+        reaches, scores, resets: as in `Timeline`.
+        class_names: in the order of the scores.
+        rules: when events begin and end.
+
+    Raises:
+        ConfigError: a label that means nothing and does not exist.
+    """
+    events, changes = EventDetector(class_names, rules), []
+    for reach, row, reset in zip(reaches.tolist(), scores, resets.tolist(), strict=True):
+        changes += events.update(tuple(reach), row, reset=reset)
+    return _ended(changes + events.finish())
+
+
+def _ended(changes: Sequence[Change]) -> tuple[Event, ...]:
+    return tuple(change.event for change in changes if change.what == "end")
+
+
+def _missed(frames: FrameStream, end: float) -> float | None:
+    """The stated length of a recording that does not reach it; of times that run backwards nobody can say."""
+    stated = frames.stated_length
+    if stated is None or not frames.is_ordered or stated - end <= max(_MISSED, _MISSED_SHARE * stated):
+        return None
+    return stated

@@ -1,0 +1,102 @@
+"""Which frames of a source a network takes, by their times: it was trained at some interval, whatever the rate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from teinet.errors import ConfigError
+
+if TYPE_CHECKING:
+    from teinet.recognition.recognizer import Recognizer
+
+Verdict = Literal["take", "skip", "reset"]
+
+_MIN_GAP = 2.0  # seconds
+_INTERVALS = 3  # in a gap, so that one frame may be missing
+
+
+def interval_for(recognizer: Recognizer, asked: float | None = None) -> float:
+    """Seconds between the frames that a recognizer takes: what is asked for, else those of its training.
+
+    Raises:
+        ConfigError: nothing is asked for, and the weights do not say.
+    """
+    interval = recognizer.spacing if asked is None else asked
+    if interval is None:
+        raise ConfigError(
+            "this recogniser does not know how far apart in time its frames lay in training; say how many seconds "
+            "lie between two frames (spacing=, --every)"
+        )
+    return interval
+
+
+@dataclass
+class FrameSampler:
+    """Takes frames about `interval` seconds apart from a source of any rate.
+
+    The frame nearest to when one is due is taken, and what is due next is counted on from there and not from the
+    frame's own time, so that the average keeps the interval. From a source slower than that every frame is taken.
+
+    Args:
+        interval: seconds between the frames that the network takes, above 0.
+        gap: seconds without a frame after which the state does not carry over. None takes 2 s, or three times the
+            interval where that is longer.
+
+    Raises:
+        ConfigError: a value that is not above 0.
+
+    Attributes:
+        num_taken, num_skipped: frames so far.
+        num_gaps: gaps, and times that ran backwards, so far.
+    """
+
+    interval: float
+    gap: float | None = None
+    num_taken: int = field(default=0, init=False)
+    num_skipped: int = field(default=0, init=False)
+    num_gaps: int = field(default=0, init=False)
+    _last: float | None = field(default=None, init=False, repr=False)  # the time of the frame before, taken or not
+    _due: float = field(default=-math.inf, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.gap = max(_MIN_GAP, _INTERVALS * self.interval) if self.gap is None else self.gap
+        for name, value in (("spacing", self.interval), ("gap", self.gap)):
+            if not value > 0 or math.isinf(value):
+                raise ConfigError(f"{name} must be a time above 0 s, got {value:g}")
+
+    def judge(self, time: float, is_discontinuity: bool = False) -> Verdict:
+        """Say what becomes of the next frame.
+
+        Args:
+            time: when it is shown, seconds.
+            is_discontinuity: whether its source says that it does not continue what was before.
+
+        Returns:
+            "take", "skip", or "reset": take it, but the state does not carry over. That is the first frame, a
+            discontinuity, and a frame after a gap or at a time that is not later than the one before.
+
+        Raises:
+            ConfigError: a time that is not a number.
+        """
+        if not math.isfinite(time):
+            raise ConfigError(f"a frame's time must be a number of seconds, got {time}")
+        before, self._last = self._last, time
+        if before is None or is_discontinuity:
+            return self._take("reset", due=time)
+        assert self.gap is not None
+        if time <= before or time - before > self.gap:
+            self.num_gaps += 1
+            return self._take("reset", due=time)
+        early = min(time - before, self.interval) / 2  # the next frame would be farther off
+        if time < self._due - early:
+            self.num_skipped += 1
+            return "skip"
+        # a source that is slower than the interval sets it itself
+        return self._take("take", due=self._due if time - self._due < self.interval else time)
+
+    def _take(self, verdict: Verdict, due: float) -> Verdict:
+        self.num_taken += 1
+        self._due = due + self.interval
+        return verdict

@@ -1,0 +1,262 @@
+"""Sampled frames in, rows of scores out: by a network that steps from frame to frame, or by one that sees windows."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from teinet.errors import ConfigError
+from teinet.models.insertion import is_causal
+from teinet.models.optimized import is_compiled
+from teinet.models.probabilities import to_probabilities
+
+if TYPE_CHECKING:
+    from teinet.recognition.recognizer import Recognizer
+    from teinet.recognition.stream import StateType
+
+_FRAMES_AT_ONCE = 8  # of a stepping network: as many as a clip has, so as fast a frame
+_WINDOWS_AT_ONCE = 2
+
+
+class SampledFrame(NamedTuple):
+    """A frame that the network takes: its time (seconds), (3, S, S) uint8, whether the state does not carry over."""
+
+    time: float
+    pixels: Tensor
+    reset: bool
+
+
+class ScoreRow(NamedTuple):
+    """Scores (classes,), the times of the first and last frame that they are of, whether a new stretch begins there."""
+
+    reach: tuple[float, float]
+    scores: np.ndarray
+    reset: bool
+
+
+class Scorer(Protocol):
+    """Makes rows of the sampled frames of N streams."""
+
+    def push(self, frames: Mapping[int, SampledFrame]) -> dict[int, list[ScoreRow]]:
+        """Take the next frame of some streams; returns the rows that are known now, by stream."""
+        ...
+
+    def finish(self, stream: int) -> list[ScoreRow]:
+        """Return the rows of a stream's frames that wait for more."""
+        ...
+
+    def warm_up(self) -> None:
+        """Load what is loaded at first use."""
+        ...
+
+    @property
+    def state_bytes(self) -> int | None:
+        """What the network remembers of a stream; None where it remembers frames alone."""
+        ...
+
+
+def make_scorer(
+    recognizer: Recognizer,
+    streams: int = 1,
+    *,
+    span: int | None = None,
+    hop: int | None = None,
+    windows: bool = False,
+    state: StateType = "same",
+    batched: bool = False,
+) -> Scorer:
+    """Make what a recognizer scores frames with.
+
+    Args:
+        recognizer: of any network; a two-sided one needs windows.
+        streams: N, at least 1.
+        span: stepping: how many of the last frames a score averages over, at least 1; None takes T.
+        hop: windows: frames from one to the next, 1 to T; None takes half of T.
+        windows: whether a causal network sees windows too.
+        state: stepping: as `Recognizer.stream` takes it.
+        batched: of a single stream, score several frames or windows at once: faster, and later.
+
+    Raises:
+        ConfigError: a value out of its range, or one that has no meaning in this way of scoring.
+    """
+    if uses_windows(recognizer, span=span, hop=hop, windows=windows):
+        if state != "same":
+            raise ConfigError("state belongs to causal networks; with windows nothing is remembered but the frames")
+        return WindowScorer(recognizer, streams, hop=hop, at_once=_WINDOWS_AT_ONCE if batched else 1)
+    return SteppingScorer(recognizer, streams, span=span, state=state, at_once=_FRAMES_AT_ONCE if batched else 1)
+
+
+def uses_windows(
+    recognizer: Recognizer, *, span: int | None = None, hop: int | None = None, windows: bool = False
+) -> bool:
+    """Say whether a recognizer sees windows; else it steps from frame to frame. Arguments, errors as `make_scorer`."""
+    for name, value, most in (("span", span, None), ("hop", hop, recognizer.num_frames)):
+        if value is not None and (value < 1 or (most and value > most)):
+            raise ConfigError(f"{name} must be at least 1{f' and at most {most}' if most else ''} frames, got {value}")
+    windows = windows or not is_causal(recognizer.model)
+    if windows and span is not None:
+        raise ConfigError(
+            f"span ({span}) is for a causal network that goes on from frame to frame; here it looks at windows, whose "
+            f"scores are of {recognizer.num_frames} frames: leave it out"
+        )
+    if hop is not None and not windows:
+        raise ConfigError(
+            f"hop ({hop}) is for windows, and this network is causal: it goes on from frame to frame. Leave it out, or "
+            "have it look at windows (windows=True, --windows)"
+        )
+    return windows
+
+
+class SteppingScorer:
+    """A row for each frame: the network steps on from the state that it keeps.
+
+    Args:
+        recognizer: a causal one.
+        streams: N; one step takes a frame of each that has one.
+        span: how many of the last frames a score averages over; None takes T.
+        state: as `Recognizer.stream` takes it.
+        at_once: of a single stream, frames in one step; those before wait for it.
+    """
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        streams: int = 1,
+        *,
+        span: int | None = None,
+        state: StateType = "same",
+        at_once: int = 1,
+    ):
+        self.stream = recognizer.stream(streams, span=span, state=state, together=at_once)
+        self._times: list[deque[float]] = [deque(maxlen=self.stream.span) for _ in range(streams)]
+        self._at_once, self._shape = at_once, recognizer.preprocessing.shape
+        self._waiting: list[SampledFrame] = []
+
+    def push(self, frames: Mapping[int, SampledFrame]) -> dict[int, list[ScoreRow]]:
+        """See `Scorer`."""
+        if self._at_once > 1:
+            return {0: self._wait(frames[0])}
+        if resets := [number for number, frame in frames.items() if frame.reset]:
+            self.stream.reset(resets)
+        step = self.stream.step({number: frame.pixels for number, frame in frames.items()})
+        rows = zip(step.streams, step.scores, strict=True)
+        return {number: [self._row(number, frames[number], scores)] for number, scores in rows}
+
+    def _wait(self, frame: SampledFrame) -> list[ScoreRow]:
+        rows = self.finish(0) if frame.reset else []
+        self._waiting.append(frame)
+        return rows + (self.finish(0) if len(self._waiting) == self._at_once else [])
+
+    def finish(self, stream: int) -> list[ScoreRow]:
+        """See `Scorer`."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return []
+        if waiting[0].reset:
+            self.stream.reset()
+        steps = self.stream.steps(torch.stack([frame.pixels for frame in waiting])[None])
+        return [self._row(stream, frame, step.scores[0]) for frame, step in zip(waiting, steps, strict=True)]
+
+    def warm_up(self) -> None:
+        """See `Scorer`."""
+        self.stream.step({0: torch.zeros(3, *self._shape, dtype=torch.uint8)})
+        self.stream.reset()
+
+    @property
+    def state_bytes(self) -> int:
+        """See `Scorer`."""
+        return self.stream.state.nbytes // self.stream.batch
+
+    def _row(self, stream: int, frame: SampledFrame, scores: np.ndarray) -> ScoreRow:
+        times = self._times[stream]
+        if frame.reset:
+            times.clear()
+        times.append(frame.time)
+        return ScoreRow((times[0], frame.time), scores, frame.reset)
+
+
+class _Window(NamedTuple):
+    stream: int
+    frames: Sequence[SampledFrame]
+    reset: bool
+
+
+class WindowScorer:
+    """A row for each window of T frames, and a last one that ends with the stretch, so that no frame is left out.
+
+    A stretch shorter than T repeats its last frame, as a short clip does.
+
+    Args:
+        recognizer: of any network.
+        streams: N.
+        hop: frames from one window to the next, 1 to T; None takes half of T.
+        at_once: windows in one pass of the network; those before wait for it.
+    """
+
+    state_bytes = None
+
+    def __init__(self, recognizer: Recognizer, streams: int = 1, *, hop: int | None = None, at_once: int = 1):
+        self._recognizer, self._at_once = recognizer, at_once
+        self._hop = max(1, recognizer.num_frames // 2) if hop is None else hop
+        self._frames: list[deque[SampledFrame]] = [deque(maxlen=recognizer.num_frames) for _ in range(streams)]
+        self._reset, self._unseen = [True] * streams, [0] * streams  # no window yet; frames that lie in none
+        self._waiting: list[_Window] = []
+
+    def push(self, frames: Mapping[int, SampledFrame]) -> dict[int, list[ScoreRow]]:
+        """See `Scorer`."""
+        for number, frame in frames.items():
+            self._take(number, frame)
+        rows: dict[int, list[ScoreRow]] = {number: [] for number in frames}
+        while len(self._waiting) >= self._at_once:
+            for number, row in self._score():
+                rows[number].append(row)
+        return rows
+
+    def finish(self, stream: int) -> list[ScoreRow]:
+        """See `Scorer`."""
+        if self._unseen[stream]:
+            self._cut(stream)
+        return [row for _, row in self._score()]
+
+    def warm_up(self) -> None:
+        """See `Scorer`."""
+        clip = torch.zeros(1, self._recognizer.num_frames, 3, *self._recognizer.preprocessing.shape, dtype=torch.uint8)
+        self._recognizer.scores(clip)
+
+    def _take(self, number: int, frame: SampledFrame) -> None:
+        frames = self._frames[number]
+        if frame.reset:
+            if self._unseen[number]:
+                self._cut(number)
+            frames.clear()
+            self._reset[number], self._unseen[number] = True, 0
+        frames.append(frame)
+        self._unseen[number] += 1
+        if len(frames) == frames.maxlen and (self._reset[number] or self._unseen[number] >= self._hop):
+            self._cut(number)
+
+    def _cut(self, number: int) -> None:
+        frames = self._frames[number]
+        missing = self._recognizer.num_frames - len(frames)
+        self._waiting.append(_Window(number, [*frames, *[frames[-1]] * missing], self._reset[number]))
+        self._reset[number], self._unseen[number] = False, 0
+
+    def _score(self) -> list[tuple[int, ScoreRow]]:
+        windows, self._waiting = self._waiting[: self._at_once], self._waiting[self._at_once :]
+        if not windows:
+            return []
+        clips = torch.stack([torch.stack([frame.pixels for frame in window.frames]) for window in windows])
+        missing = self._at_once - len(windows)
+        if missing > 0 and is_compiled(self._recognizer.model):  # no second program for the last ones
+            clips = torch.cat([clips, clips[-1:].expand(missing, *clips.shape[1:])])
+        with torch.inference_mode():
+            scores = to_probabilities(self._recognizer.model(clips.to(self._recognizer.device))[: len(windows)])
+        return [
+            (window.stream, ScoreRow((window.frames[0].time, window.frames[-1].time), row, window.reset))
+            for window, row in zip(windows, scores, strict=True)
+        ]

@@ -1,0 +1,70 @@
+"""One object from frames to events: the same as a timeline, as frames come; and what ends a stretch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from teinet.data.video.reader import VideoReader
+from teinet.detection import Rules, timeline
+from teinet.errors import ConfigError
+from tests.data.video.test_frames import changing
+from tests.detection.test_recording import film, make  # noqa: F401
+
+THRESHOLDS = {"threshold": 0.4, "off_threshold": 0.2, "min_duration": 0.2}
+RULES = Rules(begin=0.4, end=0.2, least=0.2)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_frames_pushed_one_by_one_give_the_events_of_a_timeline(film, causal):  # noqa: F811
+    recognizer = make("teinet", causal=causal)
+    detector, changes, rows = recognizer.detector(frame_interval=0.2, **THRESHOLDS), [], []
+    for frame in VideoReader(film):
+        changes += detector.push(frame)
+        rows += detector.rows
+        assert ("image" in vars(frame)) == (frame.index % 2 == 0)  # the others are not converted
+    assert detector.current is None or detector.current.label in "abc"
+    changes += detector.finish()
+    rows += detector.rows
+    want = timeline(recognizer, film, spacing=0.2, rules=RULES)
+    ended = [change.event for change in changes if change.what == "end"]
+    assert want.events and [(e.label, e.start, e.end) for e in ended] == [
+        (e.label, e.start, e.end) for e in want.events
+    ]
+    np.testing.assert_allclose([row.scores for row in rows], want.scores, atol=2e-4)
+
+
+def test_images_from_elsewhere_have_their_times_said(film):  # noqa: F811
+    recognizer = make("teinet", causal=True)
+    ours, theirs = (recognizer.detector(frame_interval=0.2) for _ in range(2))
+    for frame in VideoReader(film):
+        assert ours.push(frame.image, frame.time) == theirs.push(frame)
+    assert ours.sampler.num_taken == theirs.sampler.num_taken == 31
+    with pytest.raises(ConfigError, match="a frame's time"):
+        ours.push(np.zeros((32, 32, 3), np.uint8))
+
+
+def test_gaps_and_sizes_are_counted_and_the_state_does_not_carry_over(tmp_path):
+    recognizer = make("teinet", causal=True)
+    frames = list(VideoReader(changing(tmp_path / "sizes.ts")))
+    detector = recognizer.detector(frame_interval=0.1)
+    resets = []
+    for frame in frames:
+        detector.push(frame)
+        resets += [row.reset for row in detector.rows]
+    assert np.flatnonzero(resets).tolist() == [0, 20] and (detector.num_resizes, detector.num_resets) == (1, 0)
+    detector.push(frames[-1].image, frames[-1].time + 100)
+    assert detector.rows[0].reset and detector.num_resets == 1
+    alone = recognizer.detector(frame_interval=0.1)
+    alone.push(frames[-1].image, 0.0)
+    np.testing.assert_allclose(detector.rows[0].scores, alone.rows[0].scores, atol=1e-6)
+
+
+def test_thresholds_that_cannot_hold_are_refused():
+    recognizer = make("teinet", causal=True, header={"spacing": 0.2})
+    with pytest.raises(ConfigError, match="end <= begin"):
+        recognizer.detector(threshold=0.3, off_threshold=0.4)
+    with pytest.raises(ConfigError, match="no class 'rest'"):
+        recognizer.detector(background=("rest",))
+    with pytest.raises(ConfigError, match="--every"):
+        make("teinet", causal=True).detector()
