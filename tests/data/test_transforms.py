@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -125,6 +127,15 @@ def test_thirteen_positions_are_tsns_more_fix_crop():
     steps = {(0, 0), (4, 0), (0, 4), (4, 4), (2, 2), (0, 2), (4, 2), (2, 4), (2, 0), (1, 1), (3, 1), (1, 3), (3, 3)}
     assert {(4 * y, 4 * x) for y, x in crop_positions()} == steps
     assert len(crop_positions()) == 13
+
+
+def test_all_thirteen_positions_are_drawn_alike_often():
+    augmentation = Augmentation(scales=(0.5,))
+    boxes = [transforms._jittered_box(80, 80, "crop", augmentation, np.random.default_rng(i)) for i in range(1300)]
+    drawn = Counter((4 * top / 40, 4 * left / 40) for top, left, _, _ in boxes)  # in quarters of the free 40 pixels
+    corners, edges, quarters = [(0, 0), (0, 4), (4, 0), (4, 4)], [(0, 2), (2, 0), (2, 4), (4, 2)], (1, 3)
+    assert set(drawn) == {*corners, *edges, (2, 2), *((y, x) for y in quarters for x in quarters)}
+    assert all(60 < count < 145 for count in drawn.values())  # 100 expected, deviation 9.6
 
 
 def test_center_crop_stays_in_the_middle():

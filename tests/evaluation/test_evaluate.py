@@ -66,10 +66,11 @@ def test_the_same_scores_as_a_recogniser_clip_by_clip(recognizer, listed, views,
     assert scores.top1 == pytest.approx(hits / 12) and scores.num_unreadable == 0
 
 
-def test_spans_of_a_file(recognizer, listed):
-    listed.starts[:], listed.ends[:] = 0.3, 0.6
+@pytest.mark.parametrize(("start", "end"), [(0.3, 0.6), (0.0, 0.3), (0.2, 0.4)])  # of 0.6 s
+def test_spans_of_a_file(recognizer, listed, start, end):
+    listed.starts[:], listed.ends[:] = start, end
     scores = run(recognizer, listed)
-    alone = [recognizer(path, start=0.3, end=0.6).scores for path in listed.paths]
+    alone = [recognizer(path, start=start, end=end).scores for path in listed.paths]
     np.testing.assert_allclose(scores.probabilities, np.stack(alone), atol=1e-5)
     whole = run(recognizer, to_clips(read_listing(Path(listed.source)).rows, source=""))
     assert np.abs(scores.probabilities - whole.probabilities).max() > 1e-3

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import sqlite3
+import struct
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -50,6 +51,18 @@ def test_what_the_disk_returns_is_what_was_stored(clip):
 def test_another_content_is_counted_anew(clip, videos, counted):
     assert len(VideoReader(clip)) == 75
     shutil.copy(videos["one_frame.mp4"], clip)
+    assert len(VideoReader(clip)) == 1 and len(counted) == 2
+
+
+def test_another_content_of_the_same_size_is_counted_again(clip, videos, counted):
+    size, other = os.path.getsize(clip), videos["one_frame.mp4"].read_bytes()
+    assert len(VideoReader(clip)) == 75 and len(other) + 8 <= size
+    padding = size - len(other)  # a box that players skip
+    with open(clip, "wb") as file:
+        file.write(other + struct.pack(">I4s", padding, b"free") + bytes(padding - 8))
+    assert os.path.getsize(clip) == size
+    assert len(VideoReader(clip)) == 1 and len(counted) == 2
+    index_cache.clear_memory()  # and on disk
     assert len(VideoReader(clip)) == 1 and len(counted) == 2
 
 
