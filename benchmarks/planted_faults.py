@@ -5,7 +5,8 @@
     python benchmarks/planted_faults.py --check          # only whether every fault still fits its file
 
 A fault counts as caught only where its tests pass without it. Each runs on a copy of the repository of its own; the
-working tree is never touched. Exit code: 0 where all are caught, 1 where one is missed or does not fit its file. The faults are in planted_faults.toml.
+working tree is never touched. The faults are in planted_faults.toml. Exit code: 0 where all are caught, 1 where one is
+missed or does not fit its file.
 """
 
 from __future__ import annotations
