@@ -12,7 +12,7 @@ STAMP = $(VENV)/.installed
 help:
 	@echo "make demo           draw motion_pairs, train TSN and TEINet on it, test, write a page with the result (minutes)"
 	@echo "make test           run the test suite"
-	@echo "make results-check  train and test two cells of docs/results.md again, compare (minutes)"
+	@echo "make results-check  train and test two cells of a study again, compare (minutes)"
 	@echo "make lint           check style, format and spelling"
 	@echo "make types          check types"
 	@echo "make wheel          build the package into dist/"

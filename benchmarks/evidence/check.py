@@ -34,7 +34,7 @@ from teinet.data.motion_pairs import MotionPairs, draw_with_progress
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results" / "evidence"
-STUDY, CELLS = "motion_1a.yaml", ("TSN/*/0", "MEM+TIM/*/0")  # where none is named
+STUDY, CELLS = "motion_pairs.yaml#motion_1a", ("TSN/*/0", "MEM+TIM/*/0")  # where none is named
 
 
 def main() -> int:
@@ -48,9 +48,10 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if not args.studies:
-        args.studies, args.cells = [str(HERE / STUDY)], list(CELLS)
+        args.studies, args.cells = [f"{HERE}/{STUDY}"], list(CELLS)
         args.data_root = str(draw_frozen(Path("runs") / "results-check").parent)
-    chosen = choose([Study.load(path) for path in args.studies], args.cells, args.results, most=args.most)
+    studies = [study for address in args.studies for study in Study.load_all(address)]
+    chosen = choose(studies, args.cells, args.results, most=args.most)
     with tempfile.TemporaryDirectory() as folder:
         here = replace(where(args), results=f"{folder}/results", work=f"{folder}/work")
         failed = run_cells(chosen, here, jobs=args.jobs, console=Console(stderr=True))

@@ -52,7 +52,8 @@ def main() -> None:
     args = parser.parse_args()
     with args.list.open(newline="", encoding="utf-8") as file:
         fold_of = {row["path"]: f"{args.fold} {row[args.column]}" for row in csv.DictReader(file)}
-    studies = {name: Study.load(HERE / f"{name}.yaml") for name in args.studies}
+    known = {study.name: study for file in HERE.glob("*.yaml") for study in Study.load_all(file)}
+    studies = {name: known[name] for name in args.studies}
     if len({tuple(study.networks) for study in studies.values()}) > 1:
         raise SystemExit(f"{', '.join(args.studies)} have not the same networks; their means would not compare")
     folds = {args.reported} if args.reported else set(fold_of.values())

@@ -30,10 +30,10 @@ LEVELS = [
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="the folder that teinet study takes as --data-root")
+    parser.add_argument("data", type=Path, help="the folder that benchmarks.study takes as --data-root")
     parser.add_argument("--work", type=Path, default=Path("runs/difficulty"))
     args = parser.parse_args()
-    study, console, tried = Study.load(HERE / "motion_1a.yaml"), Console(), []
+    study, console, tried = Study.load(f"{HERE}/motion_pairs.yaml#motion_1a"), Console(), []
     cell = Cell(network="TSM", fold="drawn", seed=100)
     for level, settings in enumerate(LEVELS):
         clips = draw_with_progress(args.work / f"level{level}", settings, console)

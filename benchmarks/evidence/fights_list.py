@@ -22,7 +22,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    study, rows = Study.load(HERE / "fights.yaml"), {}
+    study, rows = Study.load(f"{HERE}/fights.yaml#fights"), {}
     for fold in study.folds:
         result = read_result(study, study.cell(f"{study.reference}/{fold}/0"), str(RESULTS))
         for path, label, source in zip(result["clips"], result["labels"], result["clusters"], strict=True):

@@ -21,7 +21,7 @@ from rich.console import Console
 from benchmarks.study.__main__ import add_where, where
 from benchmarks.study.cell import run_cell
 from benchmarks.study.plan import Study
-from benchmarks.study.results import read_result
+from benchmarks.study.results import read_result, read_results
 from teinet.models.classifier import VideoClassifier
 from teinet.training import setup as parts
 from teinet.utils.machine import machine
@@ -50,7 +50,7 @@ def main() -> None:
 
         with tempfile.TemporaryDirectory() as folder, patch.object(parts, "build_model", moved):
             here = replace(where(args), work=f"{args.work}/{time}", results=folder)
-            result = json.loads(run_cell(study, cell, here, console=Console(stderr=True)).read_text())
+            result = read_results(run_cell(study, cell, here, console=Console(stderr=True)))[str(cell)]
         found.append(result["test"]["top1"])
     said = {"machine": machine(), "study": study.name, "cell": str(cell), "amount": AMOUNT}
     said |= {"committed": committed["test"]["top1"], "moved": found}

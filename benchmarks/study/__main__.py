@@ -1,6 +1,7 @@
 """Compare networks over folds and seeds, under one recipe: python -m benchmarks.study run|cell|table ...
 
-STUDY is a YAML file that names recipe, data, networks, folds and seeds; benchmarks/README.md says how.
+STUDY is a YAML file that names recipe, data, networks, folds and seeds, or FILE#NAME for one of several studies in a
+file; benchmarks/study/README.md says more.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = actions.add_parser("run", help="train and test all cells that are not done, several at once; resumable")
     run.set_defaults(action=_run)
-    run.add_argument("studies", nargs="+", metavar="STUDY", help="YAML files, in the order of work")
+    run.add_argument("studies", nargs="+", metavar="STUDY", help="in the order of work")
     add_where(run)
     run.add_argument("--cells", default=None, metavar="PATTERN", help="only these, such as 'TIM/*/0'")
     run.add_argument("--jobs", type=int, default=1, help="cells at a time, each a process (default: 1)")
@@ -60,13 +61,13 @@ def _parser() -> argparse.ArgumentParser:
 
     cell = actions.add_parser("cell", help="train and test one cell")
     cell.set_defaults(action=_cell)
-    cell.add_argument("study", help="the study's YAML file")
+    cell.add_argument("study", help="FILE or FILE#NAME")
     cell.add_argument("cell", help="NETWORK/FOLD/SEED, as run --list names them")
     add_where(cell)
 
     table = actions.add_parser("table", help="what the finished cells say: means, spreads, paired differences")
     table.set_defaults(action=_table)
-    table.add_argument("studies", nargs="+", metavar="STUDY", help="YAML files")
+    table.add_argument("studies", nargs="+", metavar="STUDY")
     table.add_argument("--results", default="results", help="the folder of results (default: results)")
     table.add_argument("--pictures", metavar="FOLDER", help="draw NAME.png, -curves.png, -calibration.png there")
     table.add_argument("--folds", action="store_true", help="also each fold, and the lead's interval over folds")
@@ -106,7 +107,7 @@ def _run(args: argparse.Namespace) -> int:
     """Returns 0, or 1 when some cell failed."""
     if args.jobs < 1:
         raise ConfigError(f"--jobs is {args.jobs}; it must be at least 1")
-    studies = [Study.load(path) for path in args.studies]
+    studies = [study for address in args.studies for study in Study.load_all(address)]
     chosen = [
         (study, cell)
         for study in studies
@@ -136,7 +137,7 @@ def _cell(args: argparse.Namespace) -> int:
 def _table(args: argparse.Namespace) -> int:
     if args.errors < 0:
         raise ConfigError(f"--errors must be at least 0, got {args.errors}")
-    studies = [Done.load(Study.load(path), args.results) for path in args.studies]
+    studies = [Done.load(study, args.results) for address in args.studies for study in Study.load_all(address)]
     if args.fill:
         page = Path(args.fill)
         text = fill(page.read_text(encoding="utf-8"), studies)

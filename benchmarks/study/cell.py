@@ -1,4 +1,4 @@
-"""One cell of a study: trained, tested, tested backwards, and what is kept of it: a small file."""
+"""One cell of a study: trained, tested, tested backwards, and what is kept of it: a line of the study's results."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
 
 from benchmarks.study.plan import Cell, Study
+from benchmarks.study.results import append, results_file
 from teinet.data.lists.rows import ClipList
 from teinet.data.lists.splits import load_splits, read_config
 from teinet.data.views import Views
@@ -21,12 +21,12 @@ from teinet.evaluation.scores import Scores
 from teinet.evaluation.session import Plan, digest, test
 from teinet.models.header import weights_file
 from teinet.training.recipe import Recipe
-from teinet.training.run_dir import FACTS, LOG, STATE, empty_folder, read_json, read_log, write_json
+from teinet.training.run_dir import FACTS, LOG, STATE, empty_folder, read_json, read_log
 from teinet.training.setup import precision
 from teinet.training.trainer import train
 from teinet.utils.machine import machine
 
-_CURVE = ("epoch", "lr", "loss", "top1", "val_top1", "val_loss")
+_CURVE = ("epoch", "loss", "top1", "val_top1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Where:
 
 
 def run_cell(study: Study, cell: Cell, where: Where, *, console: Console | None = None) -> Path:
-    """Train a cell, or go on with it, test it, and write its file; returns the file.
+    """Train a cell, or go on with it, test it, and add its line to the study's results; returns that file.
 
     Args:
         study, cell: what to run.
@@ -78,33 +78,29 @@ def run_cell(study: Study, cell: Cell, where: Where, *, console: Console | None 
     train(recipe, resume=folder if resume else None, console=console)
     began = time.monotonic()
     forwards = _tested(folder, recipe, study.views_of(cell), backwards=False)
-    tests = {"test": forwards}
-    if study.backwards:
-        tests["backwards"] = _tested(folder, recipe, study.views_of(cell), backwards=True)
-    facts, log = read_json(folder / FACTS), read_log(folder / LOG)
+    backwards = _tested(folder, recipe, study.views_of(cell), backwards=True) if study.backwards else None
+    facts, log, this = read_json(folder / FACTS), read_log(folder / LOG), machine()
     result = {
-        "study": study.name,
-        "cell": {"network": cell.network, "fold": cell.fold, "seed": cell.seed},
+        "cell": str(cell),
         "settings": study.digest(cell),
-        "machine": machine(),
-        "threads": where.threads,
-        "data": facts["data"],
+        "machine": {name: this[name] for name in ("processor", "cores", "gpus", "date")}
+        | {"torch": this["versions"]["torch"]},
+        "data": {split: clips["sha256"] for split, clips in facts["data"].items()},
         **{name: digest(path) if path else None for name, path in _starts(recipe).items()},
-        "parameters": forwards.meta["parameters"],
-        "gflops": forwards.meta["gflops"],
-        "seconds": {
-            "training": round(sum(float(row["seconds"]) for row in log)),
-            "testing": round(time.monotonic() - began),
-        },
+        "seconds": round(sum(float(row["seconds"]) for row in log) + time.monotonic() - began),
         "curve": {name: [_number(row[name]) for row in log] for name in _CURVE},
+        "test": {
+            "top1": round(forwards.top1, 6),
+            "predicted": forwards.predictions.tolist(),  # -1: unreadable
+            "confidence": np.round(forwards.probabilities.max(axis=1), 4).tolist(),
+        },
+        "backwards": {"top1": round(backwards.top1, 6)} if backwards else None,
         "class_names": list(forwards.class_names),
         **names.of(load_splits(recipe.data)[forwards.meta["split"]]),
         "labels": forwards.labels.tolist(),
-        **{name: _what_it_said(scores) for name, scores in tests.items()},
     }
-    target = result_file(where.results, study, cell)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    write_json(target, result)
+    target = results_file(where.results, study)
+    append(target, result)
     return target
 
 
@@ -117,11 +113,6 @@ def run_folder(work: str | Path, study: Study, cell: Cell) -> Path:
     if study.base is not None and same is not None:
         return run_folder(work, study.base, same)
     return Path(work) / study.name / f"{cell.slug}--{study.digest(cell, training=True)}"
-
-
-def result_file(results: str | Path, study: Study, cell: Cell) -> Path:
-    """Where a cell's result lies."""
-    return Path(results) / study.name / f"{cell.slug}.json"
 
 
 def _starts(recipe: Recipe) -> dict[str, Path | None]:
@@ -142,18 +133,6 @@ def _tested(folder: Path, recipe: Recipe, views: Views, *, backwards: bool) -> S
         hardware=Hardware(accelerator=recipe.run.accelerator, precision=precision(recipe)),
     )
     return test(folder, plan, reuse=True).scores
-
-
-def _what_it_said(scores: Scores) -> dict[str, Any]:
-    """Top-1, each clip's predicted class (-1: unreadable), and the probabilities of that class and of the true one."""
-    rows = np.arange(len(scores))
-    return {
-        "top1": round(scores.top1, 6),
-        "mean_class_accuracy": round(scores.mean_class_accuracy, 6),
-        "predicted": scores.predictions.tolist(),
-        "confidence": np.round(scores.probabilities.max(axis=1), 4).tolist(),
-        "probability": np.round(scores.probabilities[rows, scores.labels], 4).tolist(),
-    }
 
 
 class _Names:

@@ -25,7 +25,7 @@ def draw_networks(done: Done) -> Figure:
     axes = figure.subplots()
     for y, network in enumerate(networks):
         for test, colour in (("backwards", "#adb5bd"), ("test", COLOURS[0])):
-            values = [100 * r[test]["top1"] for r in done.of(network).values() if test in r]
+            values = [100 * r[test]["top1"] for r in done.of(network).values() if r.get(test)]
             if not values:
                 continue
             mean = 100 * done.mean(network, test).value

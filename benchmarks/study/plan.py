@@ -42,7 +42,7 @@ class Study:
     """What is compared, and on what.
 
     Args:
-        name: of the file, without its ending.
+        name: of the study, or of its file without the ending.
         title: one line that says what the study shows.
         recipe: a recipe's name or file (beside the study's), the same for all cells.
         data: a list of clips or a folder, below the folder that holds the data.
@@ -58,7 +58,8 @@ class Study:
         fold_settings: likewise for the cells of one fold, by the fold's name: what was chosen on clips that the fold
             does not report (nested validation). It may name `views` too.
         views: how each test looks at a clip, clips x crops.
-        file: that says all this. What it leaves out stands in the study beside it that `extends: FILE` names.
+        address, file: where all this is said. What it leaves out stands in the study that `extends` names: another of
+            the same file, or one in a file beside it, FILE or FILE#NAME.
         base: that study, whose cells count here too where they are the same.
     """
 
@@ -76,20 +77,34 @@ class Study:
     settings: Mapping[str, Settings] = field(default_factory=dict)
     fold_settings: Mapping[str, Settings] = field(default_factory=dict)
     views: Views = field(default_factory=Views)
+    address: str = ""
     file: Path = Path()
     base: Study | None = None
 
     @classmethod
-    def load(cls, path: str | Path) -> Study:
+    def load_all(cls, address: str | Path) -> list[Study]:
+        """Read the study of this address, or all of a file that holds several.
+
+        Raises:
+            ConfigError: see `load`.
+        """
+        studies = {} if "#" in str(address) else _yaml(Path(address)).get("studies", {})
+        return [cls.load(f"{address}#{name}") for name in studies] if studies else [cls.load(address)]
+
+    @classmethod
+    def load(cls, address: str | Path) -> Study:
         """Read a study.
+
+        Args:
+            address: a file that holds one study, or FILE#NAME for one of those below a file's `studies`.
 
         Raises:
             ConfigError: the file is none, or a part of it is missing, unknown or of another kind.
         """
+        path, _, name = str(address).partition("#")
+        said, base = _read(str(address))
         path = Path(path)
-        said = _read(path)
-        below = said.pop("extends", None)
-        known = {f.name for f in fields(cls)} - {"name", "file", "base"}
+        known = {f.name for f in fields(cls)} - {"name", "address", "file", "base"}
         if unknown := sorted(set(map(str, said)) - known):
             raise ConfigError(f"{path}: a study has no {unknown[0]!r}.{nearest(unknown[0], known)}")
         if missing := [key for key in ("title", "recipe", "data", "networks", "folds") if not said.get(key)]:
@@ -118,8 +133,13 @@ class Study:
             raise ConfigError(f"{path}: reference {said['reference']!r} is none of the networks.{hint}")
         tuples = {"seeds": tuple(seeds), "cluster": tuple(said.get("cluster", ()))}
         tuples["reversals"] = tuple((str(a), str(b)) for a, b in said.get("reversals", ()))
-        base = None if below is None else cls.load(path.parent / str(below))
-        return cls(name=path.stem, file=path, base=base, **{**said, **names, **tuples, "views": views})
+        return cls(
+            name=name or path.stem,
+            address=str(address),
+            file=path,
+            base=cls.load(base) if base else None,
+            **{**said, **names, **tuples, "views": views},
+        )
 
     def cells(self) -> Iterator[Cell]:
         """Every cell, in the order of work: a seed and a fold is done with all networks before the next begins."""
@@ -209,7 +229,7 @@ def _named(said: Settings, key: str) -> dict[str, Settings]:
     return {str(name): value for name, value in said.get(key, {}).items()}
 
 
-def _read(path: Path, above: tuple[Path, ...] = ()) -> Settings:
+def _yaml(path: Path) -> Settings:
     try:
         said = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -218,10 +238,21 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> Settings:
         raise ConfigError(f"{path} is no valid YAML: {error}") from None
     if not isinstance(said, dict):
         raise ConfigError(f"{path} is no study: it must hold title, recipe, data, networks and folds")
-    below = said.get("extends")
+    return said
+
+
+def _read(address: str, above: tuple[str, ...] = ()) -> tuple[Settings, str | None]:
+    """What a study says with all that it extends, and the address of the study that it extends."""
+    file, _, name = address.partition("#")
+    path, said = Path(file), _yaml(Path(file))
+    studies = said.get("studies", {})
+    if name and name not in studies:
+        raise ConfigError(f"{path} has no study {name!r}.{nearest(name, studies)}")
+    said = dict(studies[name]) if name else said
+    below = said.pop("extends", None)
     if below is None:
-        return said
-    above = (*above, path.resolve())
-    if (path.parent / str(below)).resolve() in above:
-        raise ConfigError(f"{path} extends itself")
-    return {**_read(path.parent / str(below), above), **said}
+        return said, None
+    base = f"{path}#{below}" if below in studies else str(path.parent / below)
+    if base in (*above, address):
+        raise ConfigError(f"{address} extends itself")
+    return {**_read(base, (*above, address))[0], **said}, base

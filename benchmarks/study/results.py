@@ -1,17 +1,21 @@
-"""The cells of a study that are done, as tables want them."""
+"""What cells measured: a file for each study, RESULTS/STUDY.jsonl, a line for each cell, read as tables want it.
+
+The clips that a cell was tested on stand in a line of their own, by a hash that the cells' lines name: the cells of a
+fold share them.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.study.cell import result_file
 from benchmarks.study.plan import Cell, Study
 from benchmarks.study.statistics import (
     Difference,
@@ -54,10 +58,10 @@ class Done:
 
     @classmethod
     def load(cls, study: Study, results: str | Path) -> Done:
-        """Read what lies in RESULTS/STUDY.
+        """Read RESULTS/STUDY.jsonl.
 
         Raises:
-            ConfigError: a file there that is no result.
+            ConfigError: a line there that is no result.
         """
         cells = {}
         for cell in study.cells():
@@ -73,7 +77,7 @@ class Done:
 
     def mean(self, network: str, test: str = "test") -> Mean:
         """A network's top-1 over folds and seeds; of "test", or of "backwards"."""
-        return mean({key: result[test]["top1"] for key, result in self.of(network).items() if test in result})
+        return mean({key: result[test]["top1"] for key, result in self.of(network).items() if result.get(test)})
 
     def right(self, network: str, among: set[tuple[str, int]]) -> dict[str, float]:
         """For each clip the share of cells (of `among`) in which it was named rightly."""
@@ -195,9 +199,57 @@ def _refuse_mixed(study: Study, cells: dict[Cell, dict[str, Any]]) -> None:
             other, known = first.setdefault((what, group), (cell, value))
             if known != value:
                 raise ConfigError(
-                    f"{study.file}: cells {other} and {cell} differ in {what}; remove the results of one of them, and "
-                    "it is run again"
+                    f"{study.file}: cells {other} and {cell} differ in {what}; remove the line of one of them from "
+                    "the results, and it is run again"
                 )
+
+
+_CLIPS = ("clips", "clusters", "labels", "class_names")
+
+
+def results_file(results: str | Path, study: Study) -> Path:
+    """Where a study's results lie."""
+    return Path(results) / f"{study.name}.jsonl"
+
+
+def append(path: Path, result: dict[str, Any]) -> None:
+    """Add a cell's line, before it that of its clips where the file does not hold it yet."""
+    clips = {name: result[name] for name in _CLIPS}
+    key = hashlib.sha256(json.dumps(clips).encode()).hexdigest()[:12]
+    lines = [{name: value for name, value in result.items() if name not in _CLIPS} | {"clips": key}]
+    if not path.is_file() or f'"key": "{key}"' not in path.read_text(encoding="utf-8"):
+        lines.insert(0, {"key": key, **clips})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab", buffering=0) as file:  # one write: several cells end at a time
+        file.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
+
+
+def read_results(path: Path) -> dict[str, dict[str, Any]]:
+    """The latest line of each cell, with its clips; empty where there is no file.
+
+    Raises:
+        ConfigError: a line that is no result.
+    """
+    if not path.is_file():
+        return {}
+    status = path.stat()
+    return _read(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=64)
+def _read(path: Path, modified: int, size: int) -> dict[str, dict[str, Any]]:
+    clips, found = {}, {}
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            line = json.loads(text)
+            if "key" in line:
+                clips[line.pop("key")] = line
+            else:
+                found[line["cell"]] = line | clips[line["clips"]]
+        except (ValueError, KeyError, TypeError):
+            reason = "no result of a study; remove it, and run its cell again"
+            raise ConfigError(f"{path}, line {number}: {reason}") from None
+    return found
 
 
 def read_result(study: Study, cell: Cell, results: str | Path) -> dict[str, Any] | None:
@@ -206,18 +258,14 @@ def read_result(study: Study, cell: Cell, results: str | Path) -> dict[str, Any]
     A cell that is the same in the study that this one extends is measured once: its result there is the result here.
 
     Raises:
-        ConfigError: the file is no result.
+        ConfigError: a line that is no result.
     """
-    path = result_file(results, study, cell)
-    if not path.is_file():
+    path = results_file(results, study)
+    result = read_results(path).get(str(cell))
+    if result is None:
         same = study.same_in_base(cell)
         return None if study.base is None or same is None else read_result(study.base, same, results)
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-        settings = result["settings"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-        raise ConfigError(f"{path} is no result of a study; remove it, and its cell is run again") from None
-    if settings != study.digest(cell):
-        log.warning("%s was measured with other settings than %s now names; it counts as not done", path, study.file)
+    if result["settings"] != study.digest(cell):
+        log.warning("%s, %s: measured with other settings than %s now names; not done", path, cell, study.address)
         return None
     return result

@@ -110,7 +110,7 @@ def run_cells(
 def _begin(study: Study, cell: Cell, where: Where, progress: Progress, epochs: dict) -> _Running:
     folder = run_folder(where.work, study, cell)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "benchmarks.study", "cell", str(study.file), str(cell), *where.words()]
+    command = [sys.executable, "-m", "benchmarks.study", "cell", study.address, str(cell), *where.words()]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep)}
     if where.threads:

@@ -47,7 +47,7 @@ def rows(done: Done) -> list[Row]:
     found = []
     for network in study.networks:
         mean, results = done.mean(network), list(done.of(network).values())
-        seconds = [sum(result["seconds"].values()) for result in results]
+        seconds = [result["seconds"] for result in results]
         found.append(
             Row(
                 network=network,
@@ -167,8 +167,8 @@ def provenance(done: Done) -> str:
     machines = Counter(_machine(result["machine"]) for result in results)
     where = [name if len(machines) == 1 else f"{count} on {name}" for name, count in machines.most_common()]
     dates = sorted(r["machine"]["date"][:10] for r in results)
-    hours = sum(sum(r["seconds"].values()) for r in results) / 3600
-    torch = sorted({r["machine"]["versions"]["torch"].partition("+")[0] for r in results})
+    hours = sum(r["seconds"] for r in results) / 3600
+    torch = sorted({r["machine"]["torch"].partition("+")[0] for r in results})
     seeds = ", ".join(map(str, sorted({cell.seed for cell in done.cells})))
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
     return (

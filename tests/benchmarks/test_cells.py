@@ -13,7 +13,7 @@ import yaml
 from benchmarks.study.__main__ import main
 from benchmarks.study.cell import Where, run_cell, run_folder
 from benchmarks.study.plan import Study
-from benchmarks.study.results import Done
+from benchmarks.study.results import Done, append, read_result, read_results
 from benchmarks.study.tables import cells_of, fill, markdown, rows
 from teinet.training.run_dir import alone_in, read_log
 
@@ -29,23 +29,25 @@ def words(study_file):
 def test_a_study_from_its_first_cell_to_its_table(study_file, words, capsys):
     options = [str(study_file), *words]
     assert main(["cell", str(study_file), "TSN/ann/0", *words, "--threads", "1", "--workers", "0"]) == 0
-    target = study_file.parent / "results" / "tiny" / "tsn--ann--0.json"
-    result = json.loads(target.read_text())
+    target = study_file.parent / "results" / "tiny.jsonl"
+    result = read_results(target)["TSN/ann/0"]
     assert result["clips"] == [f"{label}-ann-{take}.mp4" for label in ("left", "right") for take in range(3)]
     assert result["clusters"] == ["ann / left"] * 3 + ["ann / right"] * 3
     assert result["labels"] == [0, 0, 0, 1, 1, 1] and result["class_names"] == ["left", "right"]
     right = [label == said for label, said in zip(result["labels"], result["test"]["predicted"])]
     assert result["test"]["top1"] == pytest.approx(sum(right) / 6, abs=1e-6)
-    assert result["backwards"]["predicted"] == result["test"]["predicted"]  # TSN does not see order
+    assert result["backwards"]["top1"] == result["test"]["top1"]  # TSN does not see order
     assert result["curve"]["epoch"] == [1, 2] and result["curve"]["val_top1"][1] == pytest.approx(
         result["test"]["top1"], abs=1e-5
     )
-    before = target.read_bytes()
+    before = target.read_text().splitlines()
+    assert len(before) == 2  # its clips, and the cell
 
     assert main(["run", *options, "--threads", "1", "--workers", "0", "--jobs", "2"]) == 0
     out = capsys.readouterr().out
     assert "3 of 4 cells to run, 2 at a time" in out and out.count(" min") == 3
-    assert target.read_bytes() == before  # what is done is not done again
+    after = target.read_text().splitlines()
+    assert after[:2] == before and len(after) == 6  # what is done is not done again; each fold's clips once
     assert main(["run", *options, "--list"]) == 0
     assert "4 of 4 done" in capsys.readouterr().out
 
@@ -90,12 +92,15 @@ def test_open_cells_stand_empty_in_the_table(study_file):
 def test_a_result_of_other_settings_counts_as_not_done(study_file, words, caplog):
     study = Study.load(study_file)
     cell = study.cell("TSN/ann/0")
-    path = study_file.parent / "results" / "tiny" / f"{cell.slug}.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps({"settings": "0123", "test": {"top1": 1.0}}))
-    assert not Done.load(study, path.parents[1]).cells
-    assert "was measured with other settings" in caplog.text
-    path.write_text("{")
+    path = study_file.parent / "results" / "tiny.jsonl"
+    clips = {"clips": ["a"], "clusters": ["a"], "labels": [0], "class_names": ["left"]}
+    append(path, {"cell": str(cell), "settings": "0123", "test": {"top1": 1.0}, **clips})
+    assert not Done.load(study, path.parent).cells
+    assert "measured with other settings" in caplog.text
+    append(path, {"cell": str(cell), "settings": study.digest(cell), "test": {"top1": 0.5}, **clips})
+    found = read_result(study, cell, path.parent)  # the later line counts
+    assert found["test"] == {"top1": 0.5} and found["clips"] == ["a"] and path.read_text().count('"key"') == 1
+    path.write_text(path.read_text() + "{")
     assert main(["run", str(study_file), *words, "--list"]) == 2
 
 
@@ -126,7 +131,7 @@ def test_a_cell_that_fails_stops_no_other(study_file, words, capsys):
     out = capsys.readouterr().out
     assert code == 1
     assert "never holds 'carl'" in " ".join(out.split()) and "TSN/ann/0" in out
-    assert (study_file.parent / "results" / "tiny" / "tsn--ann--0.json").is_file()
+    assert "TSN/ann/0" in read_results(study_file.parent / "results" / "tiny.jsonl")
 
 
 def test_a_stopped_cell_goes_on_from_its_state(study_file):
@@ -138,9 +143,7 @@ def test_a_stopped_cell_goes_on_from_its_state(study_file):
     seconds = log.read_text()
     run_cell(study, cell, Where(results=root / "again", **places))
     assert log.read_text() == seconds  # trained once
-    first, again = (
-        json.loads((root / name / "tiny" / f"{cell.slug}.json").read_text()) for name in ("results", "again")
-    )
+    first, again = (read_results(root / name / "tiny.jsonl")[str(cell)] for name in ("results", "again"))
     assert first["test"] == again["test"] and first["backwards"] == again["backwards"]
 
 
@@ -152,7 +155,7 @@ def test_a_run_of_other_settings_is_not_gone_on_with(study_file):
     said = yaml.safe_load(study_file.read_text()) | {"settings": {"optim": {"epochs": 3}}}
     study_file.write_text(yaml.safe_dump(said))
     path = run_cell(Study.load(study_file), cell, here)
-    assert json.loads(path.read_text())["curve"]["epoch"] == [1, 2, 3]
+    assert read_results(path)[str(cell)]["curve"]["epoch"] == [1, 2, 3]
 
 
 def test_options_out_of_range_are_refused(study_file, words, capsys):
@@ -208,5 +211,5 @@ def test_what_clips_are_clustered_by_is_checked_before_training(study_file, word
     assert not (study_file.parent / "work").exists()
     study_file.write_text(yaml.safe_dump(said | {"cluster": ["path"]}))  # which every list has
     assert main(cell) == 0
-    result = json.loads((study_file.parent / "results" / "tiny" / "tsn--ann--0.json").read_text())
+    result = read_results(study_file.parent / "results" / "tiny.jsonl")["TSN/ann/0"]
     assert result["clusters"] == result["clips"] == [f"{w}-ann-{k}.mp4" for w in ("left", "right") for k in range(3)]

@@ -10,11 +10,13 @@ import yaml
 
 from benchmarks.study.cell import run_folder
 from benchmarks.study.plan import Study
+from benchmarks.study.results import read_result, read_results, results_file
 from teinet.data.views import Views
 from teinet.errors import ConfigError
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "evidence"
-EVIDENCE = sorted(path for path in FOLDER.glob("*.yaml") if "recipe" not in path.name)
+EVIDENCE = {study.name: study for path in FOLDER.glob("*.yaml") for study in Study.load_all(path)}
+RESULTS = FOLDER.parent / "results" / "evidence"
 
 
 def changed(path: Path, **values) -> Path:
@@ -147,12 +149,28 @@ def test_what_the_study_below_trains_alike_is_trained_once(study_file, tmp_path)
         assert (run_folder(tmp_path, study, cell) == run_folder(tmp_path, base, cell)) is once
 
 
-@pytest.mark.parametrize("path", EVIDENCE, ids=lambda path: path.stem)
-def test_the_studies_of_the_evidence_fit_their_recipe(path):
-    study = Study.load(path)
+def test_a_file_may_hold_several_studies(study_file):
+    said = yaml.safe_load(study_file.read_text())
+    path = study_file.with_name("all.yaml")
+    more = {"extends": "tiny", "seeds": [1]}
+    path.write_text(yaml.safe_dump({"studies": {"tiny": said, "more": more, "far": {"extends": "tiny.yaml"}}}))
+    tiny, more, far = Study.load_all(path)
+    assert [tiny.name, more.name, far.name] == ["tiny", "more", "far"]
+    assert (more.title, more.seeds, more.base) == (tiny.title, (1,), tiny)
+    assert Study.load(more.address) == more and far.base == Study.load(study_file)
+    with pytest.raises(ConfigError, match=r"has no study 'tinny'\. Did you mean 'tiny'"):
+        Study.load(f"{path}#tinny")
+
+
+@pytest.mark.parametrize("name", sorted(EVIDENCE))
+def test_the_evidence_fits_its_plans(name):
+    """Recipes can be built, and every result in the repository is of settings that the study names."""
+    study = EVIDENCE[name]
     for cell in {cell.network: cell for cell in study.cells()}.values():  # folds and seeds change no setting
         study.recipe_of(cell).check()
+    done = [cell for cell in study.cells() if read_result(study, cell, RESULTS)]
+    assert len(read_results(results_file(RESULTS, study))) <= len(done)
 
 
-def test_the_evidence_is_found():
-    assert len(EVIDENCE) >= 4
+def test_each_file_of_results_belongs_to_a_study():
+    assert {path.stem for path in RESULTS.glob("*.jsonl")} == set(EVIDENCE)

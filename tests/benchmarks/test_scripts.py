@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import runpy
 import sys
 from dataclasses import replace
@@ -15,6 +14,7 @@ import yaml
 
 import teinet
 from benchmarks.study.plan import Study
+from benchmarks.study.results import append, results_file
 from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.models.checkpoint import load_weights, save_weights
 from teinet.models.header import LAST
@@ -82,12 +82,12 @@ def write_candidate(folder: Path, name: str, networks: dict[str, list[int] | Non
     said |= {"folds": {"1 and 2": {"train": "fold=3"}}, "settings": {"optim": {"epochs": len(name)}}}
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(said))
     study = Study.load(folder / f"{name}.yaml")
-    (folder / name).mkdir(exist_ok=True)
     for cell in study.cells():
         if networks[cell.network] is None:
             continue
-        result = {"clips": list("abcd"), "labels": [0, 1, 0, 1], "test": {"predicted": networks[cell.network]}}
-        (folder / name / f"{cell.slug}.json").write_text(json.dumps(result | {"settings": study.digest(cell)}))
+        clips = {"clips": list("abcd"), "clusters": list("abcd"), "labels": [0, 1, 0, 1], "class_names": ["x", "y"]}
+        said = {"cell": str(cell), "settings": study.digest(cell), "test": {"predicted": networks[cell.network]}}
+        append(results_file(folder, study), said | clips)
 
 
 CANDIDATES = {"calm": {"TSM": [0, 1, 1, 0], "TSN": [0, 1, 1, 0]}, "hot": {"TSM": [1, 0, 0, 1], "TSN": [1, 0, 0, 1]}}
@@ -136,11 +136,10 @@ def run_twice(study_file):
 
     def write(then: list[bool], now: list[bool], **other) -> tuple[Study, str, str]:
         for name, right in (("then", then), ("now", now)):
-            folder = study_file.parent / name / study.name
-            folder.mkdir(parents=True, exist_ok=True)
             said = {"top1": sum(right) / len(right), "predicted": [int(not each) for each in right]}
-            result = {"settings": study.digest(cell), "test": said, "labels": [0] * len(right), "data": "a"}
-            (folder / f"{cell.slug}.json").write_text(json.dumps(result | (other if name == "now" else {})))
+            result = {"cell": str(cell), "settings": study.digest(cell), "test": said, "data": "a"}
+            clips = {"clips": [], "clusters": [], "labels": [0] * len(right), "class_names": []}
+            append(results_file(study_file.parent / name, study), result | clips | (other if name == "now" else {}))
         return study, str(study_file.parent / "then"), str(study_file.parent / "now")
 
     return write
@@ -169,8 +168,8 @@ def test_a_cell_run_again_may_differ_as_seeds_do(run_twice):
     assert not script["compare"](study, cell, then, now)["holds"]
     study = replace(study, seeds=(0, 1))
     other = replace(cell, seed=1)
-    result = {"settings": study.digest(other), "test": {"top1": 0.4}}
-    (Path(then) / study.name / f"{other.slug}.json").write_text(json.dumps(result))
+    result = {"cell": str(other), "settings": study.digest(other), "test": {"top1": 0.4}}
+    append(results_file(then, study), result | {"clips": [], "clusters": [], "labels": [], "class_names": []})
     row = script["compare"](study, cell, then, now)
     assert row["holds"] and row["allowed"] == pytest.approx(51.5, abs=0.1)
 
@@ -267,5 +266,5 @@ def test_the_list_of_fights_is_that_of_the_study(tmp_path, monkeypatch, capsys):
 def test_what_is_checked_by_itself_has_a_result_to_compare_with():
     """`make results-check` names no study: these cells then."""
     script = runpy.run_path(str(SCRIPTS / "check.py"))
-    study = Study.load(SCRIPTS / script["STUDY"])
+    study = Study.load(f"{SCRIPTS}/{script['STUDY']}")
     assert len(script["choose"]([study], list(script["CELLS"]), str(script["RESULTS"]), most=2)) == 2

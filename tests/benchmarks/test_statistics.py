@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -11,7 +10,7 @@ import yaml
 
 from benchmarks.study.figures import draw_calibration
 from benchmarks.study.plan import Study
-from benchmarks.study.results import Done
+from benchmarks.study.results import Done, append, results_file
 from benchmarks.study.statistics import (
     calibration_error,
     calibration_floor,
@@ -167,19 +166,19 @@ def test_pairs_stand_apart(study_file):
 def test_a_line_below_the_table_names_the_seeds_that_ran(study_file):
     more_in(study_file, seeds=[0, 1])
     done = made(study_file, {("TIM", "ann"): [0]})
-    machine = {"processor": "P", "cores": 2, "gpus": [], "date": "2026-01-02T03", "versions": {"torch": "2.11"}}
+    machine = {"processor": "P", "cores": 2, "gpus": [], "date": "2026-01-02T03", "torch": "2.11"}
     for cell, result in list(done.cells.items()):
         if cell.seed == 1:
             del done.cells[cell]
-        result |= {"machine": machine, "seconds": {"training": 3600}}
+        result |= {"machine": machine, "seconds": 3600}
     assert provenance(done) == "1 of 8 cells; seed 0; P (2 cores); PyTorch 2.11; 2026-01-02; 1.0 hours of cells in all."
 
 
 def test_a_line_below_the_table_says_how_many_cells_ran_where(study_file):
     done = made(study_file, {("TIM", "ann"): [0], ("TIM", "bob"): [0], ("TSN", "ann"): [0]})
-    machine = {"processor": "P", "cores": 2, "gpus": [], "date": "2026-01-02T03", "versions": {"torch": "2.11"}}
+    machine = {"processor": "P", "cores": 2, "gpus": [], "date": "2026-01-02T03", "torch": "2.11"}
     for i, result in enumerate(done.cells.values()):
-        result |= {"machine": machine | {"gpus": ["G"] * (i == 2)}, "seconds": {"training": 3600}}
+        result |= {"machine": machine | {"gpus": ["G"] * (i == 2)}, "seconds": 3600}
     assert "; 2 on P (2 cores), 1 on G; " in provenance(done)
 
 
@@ -187,11 +186,13 @@ def test_a_line_below_the_table_says_how_many_cells_ran_where(study_file):
 def test_cells_of_other_clips_or_weights_do_not_share_a_table(study_file, what):
     study = Study.load(study_file)
     for number, cell in enumerate(cell for cell in study.cells() if cell.fold == "ann"):
-        path = study_file.parent / "results" / study.name / f"{cell.slug}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"settings": study.digest(cell), what: f"hash {number}"}))
+        append(
+            results_file(study_file.parent, study),
+            {"cell": str(cell), "settings": study.digest(cell), what: f"hash {number}"}
+            | {"clips": [], "clusters": [], "labels": [], "class_names": []},
+        )
     with pytest.raises(ConfigError, match=f"TSN/ann/0 and TIM/ann/0 differ in {what}"):
-        Done.load(study, study_file.parent / "results")
+        Done.load(study, study_file.parent)
 
 
 def test_calibration_is_drawn(study_file):

@@ -125,7 +125,7 @@ class OptimConfig:
         head_lr_scale: the last layer's weight learns this many times as fast, its bias twice that.
         bias_lr_scale: other biases learn this many times as fast.
         temporal_lr_scale: the temporal modules (their biases too) learn this many times as fast; where 10 was measured,
-            it was worse than 1 (docs/results.md).
+            it was worse than 1 (benchmarks/notes/evidence.md).
         freeze_bn: batch norms that keep their statistics and weights: none, all_but_first, all.
         freeze_stages: what does not learn at all: 0 nothing, 1 the stem, 2 to 4 also the stages up to res2, res3, res4.
         freeze_backbone: only the temporal modules and the last layer learn; the 2-D network stays as it was.

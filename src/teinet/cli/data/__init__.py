@@ -6,7 +6,6 @@ import argparse
 import json
 import shlex
 from dataclasses import fields
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,6 @@ ACTIONS = {
     "check": "decode every clip once and name those that are broken",
     "shrink": "write small copies of all clips, from which training reads faster",
     "convert": "write any list as a csv with named columns",
-    "join": "join labelled clips to long recordings with annotations",
     "draw": "draw the embedded data set motion_pairs",
 }
 
@@ -56,10 +54,6 @@ def main(argv: list[str]) -> int:
     if name not in ACTIONS:
         raise ConfigError(f"there is no action {name!r}.{nearest(name, ACTIONS)} See teinet data --help")
     parser = Parser(prog=f"teinet data {name}", description=ACTIONS[name])
-    if name == "join":
-        join = import_module("teinet.cli.data.join")
-        join.add_arguments(parser)
-        return join.run(parser.parse_args(argv[1:]))
     add_arguments, run = _ACTIONS[name]
     add_arguments(parser)
     return run(parser.parse_args(argv[1:]))
@@ -242,13 +236,6 @@ def _draw_arguments(parser: argparse.ArgumentParser) -> None:
     meaning = {p.arg_name: p.description for p in text.params}
     parser.description = text.short_description
     parser.add_argument("folder", help="where to write; an interrupted drawing goes on")
-    parser.add_argument(
-        "--footage",
-        default=None,
-        metavar="FOLDER",
-        help="draw on real video: these files run behind the things, forwards or backwards, and pieces of them are on "
-        "the things",
-    )
     for field in fields(MotionPairs):
         parser.add_argument(
             f"--{field.name.replace('_', '-')}",
@@ -265,7 +252,7 @@ def _draw(args: argparse.Namespace) -> int:
 
     settings = MotionPairs(**{f.name: getattr(args, f.name) for f in fields(MotionPairs)})
     console = Console()
-    folder = draw_with_progress(Path(args.folder), settings, console, args.footage)
+    folder = draw_with_progress(Path(args.folder), settings, console)
     console.print(f"{folder}: ready. Next: teinet train --data {folder}", highlight=False, soft_wrap=True)
     return 0
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from rich.console import Console
 
-from teinet.data.motion_pairs.footage import Footage
 from teinet.data.motion_pairs.motions import PAIRS, stage
-from teinet.data.motion_pairs.scenes import render
+from teinet.data.motion_pairs.scenes import Scene, render
 from teinet.data.motion_pairs.settings import SPLITS, MotionPairs
 from teinet.data.video.writer import write_reversed, write_video
 from teinet.errors import ConfigError
@@ -28,11 +28,19 @@ SETTINGS_FILE, LIST_FILE = "motion_pairs.json", "clips.csv"
 Job = tuple[str, int, int]  # split, pair, index
 
 
+class Footage(Protocol):
+    """Changes scenes before they are rendered; `facts` say what it is, and are kept with the settings."""
+
+    def facts(self) -> dict[str, object]: ...
+
+    def put_behind(self, scene: Scene, split: str, settings: MotionPairs, rng: np.random.Generator) -> None: ...
+
+
 def draw(
     root: str | os.PathLike,
     settings: MotionPairs | None = None,
     *,
-    footage: str | os.PathLike | None = None,
+    footage: Footage | None = None,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
@@ -41,18 +49,16 @@ def draw(
     Args:
         root: a new or empty folder, or one that an earlier call began to fill.
         settings: what to draw; None takes the defaults of MotionPairs.
-        footage: a folder of video files to draw on, in place of drawn backgrounds and textures; at least 8.
+        footage: what is put in place of drawn backgrounds and textures.
         workers: threads that draw (numpy and the encoder let go of the interpreter), at least 1; None takes one a
             core. The files do not depend on it.
         progress: called with (clips drawn, clips in all) after each drawing; a clip is a file.
 
     Raises:
-        ConfigError: `root` holds anything else, or the data set with other settings; too little footage.
-        VideoError: footage that cannot be read.
+        ConfigError: `root` holds anything else, or the data set with other settings.
     """
     root, settings = Path(root), settings or MotionPairs()
-    real = None if footage is None else Footage(Path(footage))
-    _claim(root, settings, real)
+    _claim(root, settings, footage)
     jobs = list(_jobs(settings))
     missing = [job for job in jobs if not all(path.exists() for path in _paths(root, job))]
     total = 2 * len(jobs)
@@ -62,7 +68,7 @@ def draw(
             for name in pair:
                 (root / split / name).mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=workers or os.cpu_count()) as pool:
-        tasks = [pool.submit(_draw_both, root, settings, real, job) for job in missing]
+        tasks = [pool.submit(_draw_both, root, settings, footage, job) for job in missing]
         try:
             for task in as_completed(tasks):
                 task.result()
@@ -77,11 +83,11 @@ def draw(
     return root
 
 
-def draw_with_progress(folder: Path, settings: MotionPairs, console: Console, footage: str | None = None) -> Path:
+def draw_with_progress(folder: Path, settings: MotionPairs, console: Console) -> Path:
     """Draw motion_pairs and show how far it is, on a terminal; see `draw`."""
     with ProgressBars(console) as bars:
         task = bars.task("drawing motion_pairs", unit="clips")
-        return draw(folder, settings, footage=footage, progress=lambda done, total: task.update(done, total=total))
+        return draw(folder, settings, progress=lambda done, total: task.update(done, total=total))
 
 
 def _jobs(settings: MotionPairs) -> Iterator[Job]:

@@ -1,0 +1,89 @@
+"""Draws motion_pairs on real video: python -m benchmarks.footage FOLDER VIDEOS [--train 20 --val 2 ...]
+
+The videos run behind the things and, as still pieces, on them; each split has files of its own. Pieces run forwards or
+backwards by the toss of a coin, for real video has an arrow of time, and that must not tell the class.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+
+from teinet.data.motion_pairs import MotionPairs, draw
+from teinet.data.motion_pairs.scenes import Scene
+from teinet.data.motion_pairs.settings import SPLITS
+from teinet.data.transforms import Augmentation, Preprocessing, train_clip
+from teinet.data.video.reader import VIDEO_SUFFIXES, VideoReader
+
+_SHARES = (5, 1, 2)  # of eight files: train, val, test
+_PIECE = 4  # the smallest texture that footage replaces; the plain gray of rings and glasses is smaller
+
+
+class Footage:
+    """Video files to draw on, divided among the splits by a hash of their names.
+
+    Args:
+        folder: searched to the bottom for video files.
+
+    Raises:
+        SystemExit: it holds too few for every split to have one.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+        ranked = sorted(files, key=lambda path: hashlib.sha256(path.relative_to(folder).as_posix().encode()).digest())
+        ends = np.cumsum(_SHARES) * len(ranked) // sum(_SHARES)
+        parts = np.split(np.array(ranked, dtype=object), ends[:-1])
+        self.files: dict[str, Sequence[Path]] = {split: part.tolist() for split, part in zip(SPLITS, parts)}
+        if not all(self.files.values()):
+            raise SystemExit(f"{folder}: holds {len(files)} video files; three splits take at least 8")
+        self.names = [path.relative_to(folder).as_posix() for path in files]
+
+    def facts(self) -> dict[str, object]:
+        """How many files, and a hash of their names: what a drawing is known by."""
+        return {"files": len(self.names), "sha256": hashlib.sha256("\n".join(self.names).encode()).hexdigest()}
+
+    def put_behind(self, scene: Scene, split: str, settings: MotionPairs, rng: np.random.Generator) -> None:
+        """Give a scene a piece of video as its background, and its things and distractors pieces of frames."""
+        scene.footage = self._cut(split, settings.frames, settings.size, rng)
+        for thing in [*scene.things, *scene.distractors]:
+            size = len(thing.texture)
+            if size >= _PIECE:
+                thing.texture = self._cut(split, 1, size, rng)[0]
+
+    def _cut(self, split: str, frames: int, size: int, rng: np.random.Generator) -> np.ndarray:
+        """Consecutive frames of some file, some square of them: (frames, size, size, 3) float32, 0 to 255."""
+        files = self.files[split]
+        path = files[rng.integers(len(files))]
+        share, backwards = rng.random(), rng.random() < 0.5
+
+        def choose(n: int) -> np.ndarray:  # a file that is too short stands still at its end
+            start = int(share * max(n - frames + 1, 1))
+            return np.minimum(start + np.arange(frames), n - 1)
+
+        images = VideoReader(path, threads=1).sample(choose).images
+        square = Preprocessing(size=size, short_side=size)
+        clip, _ = train_clip(images, square, Augmentation(scales=(1.0, 0.8, 0.6), mirror=True), rng)
+        cut = clip.permute(0, 2, 3, 1).numpy().astype(np.float32)  # (frames, 3, S, S) -> (frames, S, S, 3)
+        return cut[::-1] if backwards else cut
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="where to write; an interrupted drawing continues")
+    parser.add_argument("videos", type=Path)
+    for field in fields(MotionPairs):
+        parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
+    args = parser.parse_args()
+    settings = MotionPairs(**{field.name: getattr(args, field.name) for field in fields(MotionPairs)})
+    print(draw(args.folder, settings, footage=Footage(args.videos)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""motion_pairs on real video: each split has its own files, and the files' direction says nothing about the class."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from benchmarks.footage import Footage
+from teinet.data.motion_pairs import CLASS_NAMES, MotionPairs, draw
+from teinet.data.video.writer import write_video
+from teinet.errors import ConfigError
+
+SMALL = MotionPairs(train=2, val=1, test=2, size=32, frames=8, noise=0, distractors=0)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    """Sixteen files, each of a grey of its own that grows a little brighter with time."""
+    folder = tmp_path_factory.mktemp("footage")
+    for number in range(16):
+        grey = 20 + 14 * number + np.arange(12) // 2  # 0 to 5 on top of the file's own grey
+        frames = np.broadcast_to(grey[:, None, None, None], (12, 48, 64, 3)).astype(np.uint8)
+        (folder / str(number % 2)).mkdir(exist_ok=True)
+        write_video(folder / str(number % 2) / f"{number}.mp4", frames, 10, quantiser=1)
+    return folder
+
+
+def decoded(path: Path) -> np.ndarray:
+    with av.open(str(path)) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
+def behind(clip: np.ndarray) -> np.ndarray:
+    """The grey behind the things, frame by frame: what is commonest along the picture's rim."""
+    rim = np.concatenate([clip[:, 0], clip[:, -1], clip[:, :, 0], clip[:, :, -1]], axis=1).mean(axis=-1)
+    return np.median(rim, axis=1)
+
+
+def test_each_split_has_files_of_its_own(videos):
+    footage = Footage(videos)
+    files = [set(footage.files[split]) for split in ("train", "val", "test")]
+    assert sum(map(len, files)) == len(set.union(*files)) == 16
+    assert len(files[0]) > len(files[2]) > 0 < len(files[1])
+
+
+def test_the_files_are_seen_behind_the_things_forwards_and_backwards_alike(videos, tmp_path):
+    root = draw(tmp_path / "set", replace(SMALL, train=8), footage=Footage(videos), workers=2)
+    footage = Footage(videos)
+    directions = []
+    for split in ("train", "test"):
+        own = {int(path.stem) for path in footage.files[split]}
+        for path in sorted((root / split / "moving left").iterdir()):
+            grey = behind(decoded(path))
+            # drawn with a light of 0.8 to 1
+            assert any(0.8 * (20 + 14 * n) - 4 < grey.mean() < 20 + 14 * n + 8 for n in own), own
+            directions.append(np.sign(grey[-1] - grey[0]))
+    assert {-1.0, 1.0} <= set(directions)
+    assert json.loads((root / "motion_pairs.json").read_text())["footage"]["files"] == 16
+
+
+def test_partners_are_still_each_other_backwards(videos, tmp_path):
+    root = draw(tmp_path / "set", SMALL, footage=Footage(videos), workers=2)
+    for forward, backward in zip(
+        sorted((root / "test" / "moving left").iterdir()), sorted((root / "test" / "moving right").iterdir())
+    ):
+        np.testing.assert_array_equal(decoded(forward), decoded(backward)[::-1])
+    assert len(CLASS_NAMES) == len(list((root / "test").iterdir()))
+
+
+def test_other_footage_is_another_data_set(videos, tmp_path):
+    root = draw(tmp_path / "set", SMALL, footage=Footage(videos), workers=2)
+    assert draw(root, SMALL, footage=Footage(videos)) == root
+    with pytest.raises(ConfigError, match="on other footage"):
+        draw(root, SMALL)
+
+
+def test_too_little_footage_is_refused(videos, tmp_path):
+    (tmp_path / "one.mp4").write_bytes((videos / "0" / "0.mp4").read_bytes())
+    with pytest.raises(SystemExit, match="holds 1 video files; three splits take at least 8"):
+        Footage(tmp_path)

@@ -1,0 +1,166 @@
+"""Joined recordings: every segment is its clip, to the frame."""
+
+from __future__ import annotations
+
+import csv
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from benchmarks.join import Clip, fitted, join, usual_rate
+from teinet.data.lists.annotations import read_annotations
+from teinet.data.lists.formats import read_listing
+from teinet.data.lists.rows import Row
+from teinet.data.video.writer import write_video
+
+
+def grey_clip(path: Path, first: int, count: int, size: tuple[int, int] = (48, 32), rate: int = 10) -> None:
+    """Each frame is plain and 8 grey levels brighter than the one before, so that it says which one it is."""
+    levels = first + 8 * np.arange(count, dtype=np.uint8)
+    frames = np.broadcast_to(levels[:, None, None, None], (count, size[1], size[0], 3))
+    write_video(path, np.ascontiguousarray(frames), rate, quantiser=4)
+
+
+def decoded(path: Path) -> np.ndarray:
+    with av.open(str(path)) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
+@pytest.fixture
+def listed(tmp_path) -> Path:
+    """Eight clips of 5 to 12 frames, four people, two labels; one clip is a part of a file."""
+    rows = ["path,label,who,start,end"]
+    for number in range(8):
+        grey_clip(tmp_path / f"{number}.mp4", 16 + 10 * number, 5 + number)
+        part = "0.2,0.9" if number == 7 else ","
+        rows.append(f"{number}.mp4,{'ab'[number % 2]},{number // 2},{part}")
+    (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
+    return tmp_path / "clips.csv"
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((folder / "annotations.csv").open()))
+
+
+def test_a_segment_is_its_clip_to_the_frame_and_nothing_moves_between(listed, tmp_path):
+    found, unreadable = join(read_listing(listed).rows, tmp_path / "out", seconds=4, gap=(0.3, 0.6))
+    rows = rows_of(tmp_path / "out")
+    assert sorted(Path(row["clip"]).name for row in rows) == [f"{n}.mp4" for n in range(8)]
+    assert (len(found), unreadable) == (8, []) and len({row["path"] for row in rows}) > 1
+    for name in {row["path"] for row in rows}:
+        levels = decoded(tmp_path / "out" / name).mean((1, 2, 3))
+        assert len(levels) <= 40
+        own = [row for row in rows if row["path"] == name]
+        ends = [0, *(round(float(row["end"]) * 10) for row in own)]
+        for row, before in zip(own, ends):
+            start, end = (round(float(row[key]) * 10) for key in ("start", "end"))
+            number = int(Path(row["clip"]).stem)
+            source = decoded(tmp_path / f"{number}.mp4").mean((1, 2, 3))
+            source = source[2:9] if number == 7 else source
+            assert end - start == len(source)
+            assert np.abs(levels[start:end] - source).max() < 2  # 8 levels lie between two frames
+            pause = levels[before:start]
+            assert 3 <= len(pause) <= 6
+            held = 0 if before == 0 else len(pause) // 2
+            assert np.abs(pause[held:] - source[0]).max(initial=0) < 2
+            if held:
+                assert np.abs(pause[:held] - levels[before - 1]).max() < 2
+        assert 3 <= len(levels) - ends[-1] <= 6 and np.abs(np.diff(levels[ends[-1] - 1 :])).max() < 2
+    assert sum(len(r.segments) for r in read_annotations(tmp_path / "out" / "annotations.csv")) == 8
+    (part,) = [row for row in rows if row["clip"].endswith("7.mp4")]
+    assert (part["clip_start"], part["clip_end"]) == ("0.2", "0.9")
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_one_another_order(listed, tmp_path):
+    def bytes_of(name: str, seed: int) -> dict[str, bytes]:
+        join(read_listing(listed).rows, tmp_path / name, seconds=5, seed=seed)
+        return {path.name: path.read_bytes() for path in sorted((tmp_path / name).iterdir())}
+
+    first = bytes_of("one", 0)
+    assert first == bytes_of("two", 0)
+    assert first["annotations.csv"] != bytes_of("three", 1)["annotations.csv"]
+
+
+def test_values_of_a_column_and_splits_are_never_mixed(listed, tmp_path):
+    join(read_listing(listed).rows, tmp_path / "out", by="who", gap=(0, 0))
+    rows = rows_of(tmp_path / "out")
+    people = {}
+    for row in rows:
+        people.setdefault(row["path"], set()).add(row["who"])
+    assert len(people) == 4 and all(len(who) == 1 for who in people.values())
+    for name in people:  # without pauses segments touch
+        own = [row for row in rows if row["path"] == name]
+        assert own[0]["start"] == "0.0" and all(a["end"] == b["start"] for a, b in pairwise(own))
+    lines = listed.read_text().splitlines()
+    divided = [lines[0] + ",split", *(f"{line},{('train', 'test')[i % 2]}" for i, line in enumerate(lines[1:]))]
+    listed.write_text("\n".join(divided) + "\n")
+    join(read_listing(listed).rows, tmp_path / "divided")
+    splits = {(row["path"], row["split"]) for row in rows_of(tmp_path / "divided")}
+    assert sorted(split for _, split in splits) == ["test", "train"]
+
+
+def test_other_sizes_are_fitted_and_other_rates_keep_their_time(tmp_path):
+    for number, (size, rate) in enumerate([((48, 32), 10), ((48, 32), 10), ((64, 64), 20), ((32, 32), 5)]):
+        grey_clip(tmp_path / f"{number}.mp4", 60, 10, size, rate)
+    (tmp_path / "clips.csv").write_text("path,label\n" + "".join(f"{n}.mp4,a\n" for n in range(4)))
+    join(read_listing(tmp_path / "clips.csv").rows, tmp_path / "out", gap=(0, 0))
+    pictures = decoded(tmp_path / "out" / "0000.mp4")
+    for row in rows_of(tmp_path / "out"):
+        number, start, end = int(Path(row["clip"]).stem), float(row["start"]), float(row["end"])
+        assert end - start == pytest.approx([1, 1, 0.5, 2][number])
+        shown = pictures[round(start * 10) : round(end * 10)]
+        inner = shown[:, :, 8:40] if number > 1 else shown
+        levels = (inner.mean((1, 2, 3)) - 60) / 8
+        want = {2: [0, 2, 4, 6, 8], 3: [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9]}
+        assert np.abs(levels - want.get(number, list(range(10)))).max() < 0.3
+        if number > 1:
+            assert shown[:, :, :7].max() < 12 and shown[:, :, 41:].max() < 12
+
+
+@pytest.mark.parametrize(("source", "rate"), [(60, 30), (120, 30), (25, 30), (24, 24), (10, 30)])
+def test_the_first_frame_shown_is_the_clips_first(source, rate):
+    clip = Clip(Row("x"), (2, 2), Fraction(source), np.arange(source) / source)
+    shown = clip.shown(Fraction(rate))
+    assert shown[0] == 0 and len(shown) == rate and (np.diff(shown) >= 0).all() and shown[-1] < source
+    asked = np.minimum(np.arange(rate) / rate, (source - 1) / source)  # the last picture stays until the end
+    assert np.abs(shown / source - asked).max() <= 0.5 / source + 1e-9
+
+
+def test_times_rounded_to_milliseconds_still_give_each_frame_once():
+    clip = Clip(Row("x"), (2, 2), Fraction(30), np.round(np.arange(90) / 30, 3))
+    assert clip.shown(Fraction(30)).tolist() == list(range(90))
+
+
+@pytest.mark.parametrize(
+    ("measured", "rate"),
+    [(29.97, Fraction(30000, 1001)), (29.9999, 30), (23.976, Fraction(24000, 1001)), (12.5, Fraction(25, 2)), (25, 25)],
+)
+def test_usual_rates(measured, rate):
+    assert usual_rate(measured) == rate
+
+
+def test_a_picture_is_fitted_as_it_is():
+    assert fitted(np.full((10, 40, 3), 200, np.uint8), (20, 20))[:, 0, 0].tolist() == [0] * 7 + [200] * 5 + [0] * 8
+
+
+def test_what_cannot_be_read_is_left_out_and_said(listed, tmp_path):
+    (tmp_path / "3.mp4").write_bytes((tmp_path / "3.mp4").read_bytes()[:300])
+    found, unreadable = join(read_listing(listed).rows, tmp_path / "out")
+    assert len(found) == 7 and [Path(error.path).name for error in unreadable] == ["3.mp4"]
+
+
+def test_what_does_not_fit_is_said_and_writes_nothing(listed, tmp_path):
+    rows = read_listing(listed).rows
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    with pytest.raises(SystemExit, match="holds files"):
+        join(rows, tmp_path / "full")
+    with pytest.raises(SystemExit, match="no column 'whom'"):
+        join(rows, tmp_path / "out", by="whom")
+    with pytest.raises(SystemExit, match="has no label"):
+        join([rows[0]._replace(label=None)], tmp_path / "out")
+    assert not (tmp_path / "out").exists() and [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
