@@ -15,7 +15,7 @@ from benchmarks.study.cell import Where, run_cell, run_folder
 from benchmarks.study.plan import Study
 from benchmarks.study.results import Done, append, read_result, read_results
 from benchmarks.study.tables import cells_of, fill, markdown, rows
-from teinet.training.run_dir import alone_in, read_log
+from teinet.training.run_dir import read_log
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -134,19 +134,6 @@ def test_a_cell_that_fails_stops_no_other(study_file, words, capsys):
     assert "TSN/ann/0" in read_results(study_file.parent / "results" / "tiny.jsonl")
 
 
-def test_a_stopped_cell_goes_on_from_its_state(study_file):
-    study, root = Study.load(study_file), study_file.parent
-    cell = study.cell("TIM/ann/0")
-    places = {"data_root": root / "data", "work": root / "work", "threads": 1, "workers": 0}
-    run_cell(study, cell, Where(results=root / "results", **places))
-    log = run_folder(root / "work", study, cell) / "log.csv"
-    seconds = log.read_text()
-    run_cell(study, cell, Where(results=root / "again", **places))
-    assert log.read_text() == seconds  # trained once
-    first, again = (read_results(root / name / "tiny.jsonl")[str(cell)] for name in ("results", "again"))
-    assert first["test"] == again["test"] and first["backwards"] == again["backwards"]
-
-
 def test_a_run_of_other_settings_is_not_gone_on_with(study_file):
     study, root = Study.load(study_file), study_file.parent
     cell = study.cell("TSN/ann/0")
@@ -156,12 +143,6 @@ def test_a_run_of_other_settings_is_not_gone_on_with(study_file):
     study_file.write_text(yaml.safe_dump(said))
     path = run_cell(Study.load(study_file), cell, here)
     assert read_results(path)[str(cell)]["curve"]["epoch"] == [1, 2, 3]
-
-
-def test_options_out_of_range_are_refused(study_file, words, capsys):
-    for extra in (["--jobs", "0"], ["--threads", "0"], ["--workers", "-1"], ["--cells", "none"]):
-        assert main(["run", str(study_file), *words, *extra]) == 2
-        assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_stopped_study_goes_on_where_it_was(study_file, words, capsys):
@@ -186,30 +167,3 @@ def test_a_stopped_study_goes_on_where_it_was(study_file, words, capsys):
     after = read_log(log)
     assert len(after) == 80 and after[: len(before)] == before  # what was learnt was not learnt again
     capsys.readouterr()
-
-
-def test_a_cell_that_was_killed_before_its_first_state_begins_anew(study_file, words, capsys):
-    study = Study.load(study_file)
-    folder = run_folder(study_file.parent / "work", study, study.cell("TIM/ann/0"))
-    folder.mkdir(parents=True)
-    (folder / "log.csv").write_text("half of it\n")
-    (folder / "run.json").write_text("{}")
-    one = ["cell", str(study_file), "TIM/ann/0", *words, "--threads", "1", "--workers", "0"]
-    with alone_in(folder):  # it still trains
-        assert main(one) == 2
-    assert "another process trains in" in capsys.readouterr().err and (folder / "log.csv").exists()
-    assert main(one) == 0
-    assert len(read_log(folder / "log.csv")) == 2
-
-
-def test_what_clips_are_clustered_by_is_checked_before_training(study_file, words, capsys):
-    said = yaml.safe_load(study_file.read_text())
-    study_file.write_text(yaml.safe_dump(said | {"cluster": ["subjct"]}))
-    cell = ["cell", str(study_file), "TSN/ann/0", *words, "--threads", "1", "--workers", "0"]
-    assert main(cell) == 2
-    assert "no column 'subjct', by which" in capsys.readouterr().err
-    assert not (study_file.parent / "work").exists()
-    study_file.write_text(yaml.safe_dump(said | {"cluster": ["path"]}))  # which every list has
-    assert main(cell) == 0
-    result = read_results(study_file.parent / "results" / "tiny.jsonl")["TSN/ann/0"]
-    assert result["clusters"] == result["clips"] == [f"{w}-ann-{k}.mp4" for w in ("left", "right") for k in range(3)]

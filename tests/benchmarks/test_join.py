@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from benchmarks.join import Clip, fitted, join, usual_rate
+from benchmarks.join import Clip, join
 from teinet.data.lists.annotations import read_annotations
 from teinet.data.lists.formats import read_listing
 from teinet.data.lists.rows import Row
@@ -130,37 +130,7 @@ def test_the_first_frame_shown_is_the_clips_first(source, rate):
     assert np.abs(shown / source - asked).max() <= 0.5 / source + 1e-9
 
 
-def test_times_rounded_to_milliseconds_still_give_each_frame_once():
-    clip = Clip(Row("x"), (2, 2), Fraction(30), np.round(np.arange(90) / 30, 3))
-    assert clip.shown(Fraction(30)).tolist() == list(range(90))
-
-
-@pytest.mark.parametrize(
-    ("measured", "rate"),
-    [(29.97, Fraction(30000, 1001)), (29.9999, 30), (23.976, Fraction(24000, 1001)), (12.5, Fraction(25, 2)), (25, 25)],
-)
-def test_usual_rates(measured, rate):
-    assert usual_rate(measured) == rate
-
-
-def test_a_picture_is_fitted_as_it_is():
-    assert fitted(np.full((10, 40, 3), 200, np.uint8), (20, 20))[:, 0, 0].tolist() == [0] * 7 + [200] * 5 + [0] * 8
-
-
 def test_what_cannot_be_read_is_left_out_and_said(listed, tmp_path):
     (tmp_path / "3.mp4").write_bytes((tmp_path / "3.mp4").read_bytes()[:300])
     found, unreadable = join(read_listing(listed).rows, tmp_path / "out")
     assert len(found) == 7 and [Path(error.path).name for error in unreadable] == ["3.mp4"]
-
-
-def test_what_does_not_fit_is_said_and_writes_nothing(listed, tmp_path):
-    rows = read_listing(listed).rows
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "mine.txt").write_text("mine")
-    with pytest.raises(SystemExit, match="holds files"):
-        join(rows, tmp_path / "full")
-    with pytest.raises(SystemExit, match="no column 'whom'"):
-        join(rows, tmp_path / "out", by="whom")
-    with pytest.raises(SystemExit, match="has no label"):
-        join([rows[0]._replace(label=None)], tmp_path / "out")
-    assert not (tmp_path / "out").exists() and [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]

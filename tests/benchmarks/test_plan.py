@@ -31,11 +31,6 @@ def test_cells_come_seed_by_seed_and_fold_by_fold(study_file):
     assert study.cell("TIM/ann/3").slug == "tim--ann--3"
 
 
-def test_a_network_from_scratch_takes_no_weights(study_file):
-    study = Study.load(study_file)
-    assert study.recipe_of(study.cell("TIM/bob/0"), backbone_weights="w.safetensors").model.backbone_weights is None
-
-
 def test_a_cells_recipe_is_the_recipe_with_network_fold_and_seed(study_file):
     study = Study.load(changed(study_file, seeds=[3], settings={"optim": {"epochs": 5}, "model": {"pretrained": True}}))
     recipe = study.recipe_of(study.cell("TIM/bob/3"), data_root="/data", backbone_weights="w.safetensors")
@@ -110,17 +105,6 @@ def test_what_was_chosen_for_a_fold_holds_for_its_cells_alone(study_file):
 def test_a_mistake_in_the_file_is_named(study_file, values, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
         Study.load(changed(study_file, **values))
-
-
-def test_a_mistake_in_a_setting_is_named(study_file):
-    study = Study.load(changed(study_file, settings={"optim": {"epoch": 5}}))
-    with pytest.raises(ConfigError, match=r"tiny.yaml: there is no setting 'optim.epoch'. Did you mean 'optim.epochs'"):
-        study.recipe_of(study.cell("TSN/ann/0"))
-    study = Study.load(changed(study_file, settings={"optim": {"epochs": "many"}}))
-    with pytest.raises(ConfigError, match=r"tiny.yaml: .*optim.epochs"):
-        study.recipe_of(study.cell("TSN/ann/0"))
-    with pytest.raises(ConfigError, match=r"no cell 'TSN/anna/0'\. Did you mean 'TSN/ann/0'"):
-        study.cell("TSN/anna/0")
 
 
 def test_a_study_may_extend_another(study_file):

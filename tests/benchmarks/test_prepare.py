@@ -40,12 +40,6 @@ def test_depth_becomes_grey(tmp_path, monkeypatch, data_set, name, depths, clip,
     np.testing.assert_allclose(grey, (0, 255, 147.5, 40, 40), atol=4)
 
 
-def test_a_folder_without_such_files_is_said(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["prepare.py", "utd_mhad", str(tmp_path), str(tmp_path / "out")])
-    with pytest.raises(SystemExit, match="holds no file named like"):
-        runpy.run_path(SCRIPT, run_name="__main__")
-
-
 def test_words_of_a_slot_keep_their_sentence_together(tmp_path, monkeypatch):
     names = [f"clips/{k:03d}.mp4" for k in range(200)]
     words = tmp_path / "words.csv"

@@ -103,16 +103,6 @@ def test_each_folds_recipe_is_chosen_by_the_clips_of_the_other(chosen_from, tmp_
     }
 
 
-def test_without_all_networks_nothing_is_chosen(chosen_from, capsys):
-    """Means over other networks would not compare."""
-    missing = {"TSM": [1, 0, 0, 1], "TSN": None}
-    chosen_from(CANDIDATES | {"hot": missing})
-    out = capsys.readouterr().out
-    assert out.count("no choice: not all networks of all candidates are done") == 2 and "fold_settings" not in out
-    with pytest.raises(SystemExit, match="have not the same networks"):
-        chosen_from(CANDIDATES | {"hot": {"TSM": [1, 0, 0, 1]}})
-
-
 def test_a_fold_that_holds_none_of_the_clips_is_chosen_for_by_all_of_them(chosen_from, capsys):
     better = {"TSM": [0, 1, 0, 1], "TSN": [0, 1, 0, 0]}  # 4 and 3 of 4; calm has 2 and 2
     chosen_from(CANDIDATES | {"better": better}, "--reported", "standard")
@@ -120,12 +110,6 @@ def test_a_fold_that_holds_none_of_the_clips_is_chosen_for_by_all_of_them(chosen
     said = yaml.safe_load("fold_settings" + out.partition("fold_settings")[2])["fold_settings"]
     assert said == {"standard": {"optim": {"epochs": 6}, "views": "5x1"}}
     assert "TSM 100.0, TSN 75.0" in out
-
-
-def test_a_card_without_what_it_must_not_be_used_for_is_refused(trained, tmp_path, monkeypatch):
-    (tmp_path / "card.yaml").write_text(yaml.safe_dump(CARD | {"not_for": ""}))
-    with pytest.raises(SystemExit, match="a card needs not_for"):
-        ship(monkeypatch, trained[0], "motions", tmp_path / "card.yaml", "--output", tmp_path / "out")
 
 
 @pytest.fixture
@@ -174,41 +158,6 @@ def test_a_cell_run_again_may_differ_as_seeds_do(run_twice):
     assert row["holds"] and row["allowed"] == pytest.approx(51.5, abs=0.1)
 
 
-def test_weights_are_moved_by_no_more_than_rounding_does():
-    script = runpy.run_path(str(SCRIPTS / "rounding.py"))
-    layers = [torch.nn.Linear(50, 50) for _ in range(3)]
-    for layer in layers:
-        torch.nn.init.ones_(layer.weight)
-    moved = [script["move"](layer, seed=seed).weight for layer, seed in zip(layers, (1, 1, 2))]
-    assert torch.equal(moved[0], moved[1]) and not torch.equal(moved[0], moved[2])
-    assert 5e-7 < (moved[0] - 1).std() < 2e-6
-
-
-def test_a_cell_of_other_clips_is_not_compared(run_twice):
-    study, *folders = run_twice([True], [True], data="b")
-    (cell, *_) = study.cells()
-    with pytest.raises(SystemExit, match="data are not those of"):
-        runpy.run_path(str(SCRIPTS / "check.py"))["compare"](study, cell, *folders)
-
-
-def test_a_cell_to_check_must_be_there(run_twice):
-    study, then, _ = run_twice([True], [True])
-    choose = runpy.run_path(str(SCRIPTS / "check.py"))["choose"]
-    (cell, *_) = study.cells()
-    assert choose([study], [str(cell)], then, most=2) == [(study, cell)]
-    with pytest.raises(SystemExit, match=r"no finished cell called TIM/\*/0"):
-        choose([study], [str(cell), "TIM/*/0"], then, most=2)
-
-
-def test_a_test_is_divided_by_the_parts_of_a_joined_list(tmp_path, monkeypatch, capsys):
-    lines = ["path,rank", f"{tmp_path}/plain/a.mp4,1", f"{tmp_path}/plain/b.mp4,2", f"{tmp_path}/footage/a.mp4,"]
-    (tmp_path / "test").mkdir()
-    (tmp_path / "test" / "clips.csv").write_text("\n".join(lines) + "\n")
-    monkeypatch.setattr(sys, "argv", ["parts.py", str(tmp_path / "test"), str(tmp_path)])
-    runpy.run_path(str(SCRIPTS / "parts.py"), run_name="__main__")
-    assert capsys.readouterr().out == "plain: 50.0 % of 2 clips\nfootage: 0.0 % of 1 clips\n"
-
-
 def test_folds_keep_recordings_whole_and_are_those_of_training(tmp_path, monkeypatch, capsys):
     taken = [(label, video, take) for label in "xy" for video in range(4) for take in "ab"]
     rows = [(f"{label}/{video}{take}.mp4", label, f"{label}{video}") for label, video, take in taken]
@@ -233,34 +182,6 @@ def test_folds_keep_recordings_whole_and_are_those_of_training(tmp_path, monkeyp
         tested = {Path(path).relative_to(tmp_path).as_posix() for path in splits["test"].paths}
         assert tested == {row["path"] for row in written if int(row["fold"]) == fold + 1}
     assert "fold 1: 4, fold 2: 4, fold 3: 4, fold 4: 4" in capsys.readouterr().out
-
-
-def test_drawings_are_joined_under_their_parts(tmp_path, monkeypatch, capsys):
-    for part in ("plain", "footage"):
-        (tmp_path / part).mkdir()
-        (tmp_path / part / "clips.csv").write_text("path,label,split,source\ntrain/a/0.mp4,a,train,0\n")
-    monkeypatch.setattr(sys, "argv", ["join.py", str(tmp_path), "plain", "footage"])
-    runpy.run_path(str(SCRIPTS / "join.py"), run_name="__main__")
-    assert (tmp_path / "clips.csv").read_text().splitlines() == [
-        "path,label,split,source",
-        "plain/train/a/0.mp4,a,train,plain 0",
-        "footage/train/a/0.mp4,a,train,footage 0",
-    ]
-
-
-def test_the_list_of_fights_is_that_of_the_study(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["fights_list.py", str(tmp_path)])
-    script = runpy.run_path(str(SCRIPTS / "fights_list.py"))
-    with pytest.raises(SystemExit, match="238 of 238 clips are missing"):
-        script["main"]()
-    for label, count in (("fight", 150), ("noFight", 150)):
-        (tmp_path / label).mkdir()
-        for n in range(1, count + 1):
-            (tmp_path / label / f"{'fi' if label == 'fight' else 'nofi'}{n:03d}.mp4").touch()
-    script["main"]()
-    rows = list(csv.DictReader((tmp_path / "clips.csv").open()))
-    assert sum(row["label"] == "fight" for row in rows) == 114 and len(rows) == 238
-    assert {row["path"].partition("/")[0] for row in rows} == {"fight", "noFight"} and rows[0]["source_video"]
 
 
 def test_what_is_checked_by_itself_has_a_result_to_compare_with():

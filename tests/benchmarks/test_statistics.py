@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks.study.figures import draw_calibration
 from benchmarks.study.plan import Study
 from benchmarks.study.results import Done, append, results_file
 from benchmarks.study.statistics import (
@@ -30,6 +29,12 @@ def test_a_mean_over_folds_of_means_over_seeds():
     assert found.over_folds == pytest.approx(math.sqrt(0.02))
     assert found.over_seeds == pytest.approx(math.sqrt(0.02))
     assert found.cells == 3
+
+
+def test_the_spread_over_seeds_weighs_each_fold_by_its_degrees_of_freedom():
+    # three seeds with variance 0.01, two with 0.02, one that tells nothing: sqrt((2 * 0.01 + 1 * 0.02) / 3)
+    found = mean({("a", 0): 0.6, ("a", 1): 0.7, ("a", 2): 0.8, ("b", 0): 0.5, ("b", 1): 0.7, ("c", 0): 0.1})
+    assert found.over_seeds == pytest.approx(math.sqrt(0.04 / 3))
 
 
 def test_what_is_not_measured_is_not_a_number():
@@ -55,17 +60,6 @@ def test_clips_that_always_agree_count_once():
     ninefold = paired_difference(np.repeat(ours, 9), np.repeat(theirs, 9), np.repeat(range(200), 9).tolist())
     assert (ninefold.low, ninefold.high) == pytest.approx((single.low, single.high), abs=0.01)
     assert (ninefold.clips, ninefold.clusters) == (1800, 200)
-
-
-def test_clips_that_do_not_match_are_refused():
-    with pytest.raises(ValueError, match="3, 2 and 3"):
-        paired_difference(np.ones(3), np.ones(2), "abc")
-
-
-def test_calibration_by_hand():
-    # two bins of two: confidence 0.6 and accuracy 0.5 (gap 0.1), then 0.9 and 1 (gap 0.1)
-    assert calibration_error(np.array([0.9, 0.5, 0.7, 0.9]), np.array([1, 1, 0, 1]), bins=2) == pytest.approx(0.1)
-    assert calibration_error(np.array([1.0, 1.0]), np.array([1, 1])) == 0
 
 
 def test_reliability_of_a_hand_worked_case():
@@ -131,6 +125,18 @@ def test_clusters_with_the_most_errors_come_first(study_file):
         assert "| bob | 1 | 1.0 | 0.0 | – |" in fill(page, [done])
 
 
+def test_a_difference_counts_only_cells_that_both_networks_have(study_file):
+    more_in(study_file, seeds=[0, 1])
+    done = made(study_file, {("TSN", "ann"): [0, 1, 1], ("TIM", "ann"): [0, 0, 1], ("TIM", "bob"): [1]})
+    alone = done.study.cell("TIM/ann/1")  # right in all, but TSN has no such cell
+    done.cells[alone]["test"] |= {"predicted": [0, 0, 0], "top1": 1.0}
+    del done.cells[done.study.cell("TSN/ann/1")]
+    found = done.difference("TIM", "TSN")
+    assert (found.value, found.clips) == (pytest.approx(1 / 3), 3)
+    assert done.over_folds("TIM", "TSN")[0] == pytest.approx(1 / 3)
+    assert done.difference("TSN", "TSN") is None
+
+
 def test_folds_stand_apart_with_the_interval_of_the_lead(study_file):
     done = made(
         study_file,
@@ -144,25 +150,6 @@ def test_folds_stand_apart_with_the_interval_of_the_lead(study_file):
     assert "old" in page
 
 
-def test_without_a_reference_no_lead_is_told(study_file):
-    more_in(study_file, reference="")
-    done = made(study_file, {("TSN", "ann"): [0], ("TIM", "ann"): [0]})
-    _, heads, lines = extras(done, errors=0, folds=True, pairs=False)["folds"]
-    assert heads == ["network", "ann", "bob"] and lines[0] == ["TSN", "100.0", "–"]
-
-
-def test_pairs_stand_apart(study_file):
-    reversals = [["left", "right"], ["up", "down"]]
-    study_file.write_text(
-        yaml.safe_dump(yaml.safe_load(study_file.read_text()) | {"reversals": reversals}, sort_keys=False)
-    )
-    done = made(study_file, {("TIM", "ann"): [0, 1, 2]}, names=["left", "right", "up", "down"])
-    _, heads, lines = extras(done, errors=0, folds=False, pairs=True)["pairs"]
-    assert heads == ["right/taken for the other", "left; right", "up; down"]
-    assert lines == [["TSN", "–", "–"], ["TIM", "33.3/33.3", "–"]]
-    assert extras(done, errors=0, folds=False, pairs=False) == {}
-
-
 def test_a_line_below_the_table_names_the_seeds_that_ran(study_file):
     more_in(study_file, seeds=[0, 1])
     done = made(study_file, {("TIM", "ann"): [0]})
@@ -172,14 +159,6 @@ def test_a_line_below_the_table_names_the_seeds_that_ran(study_file):
             del done.cells[cell]
         result |= {"machine": machine, "seconds": 3600}
     assert provenance(done) == "1 of 8 cells; seed 0; P (2 cores); PyTorch 2.11; 2026-01-02; 1.0 hours of cells in all."
-
-
-def test_a_line_below_the_table_says_how_many_cells_ran_where(study_file):
-    done = made(study_file, {("TIM", "ann"): [0], ("TIM", "bob"): [0], ("TSN", "ann"): [0]})
-    machine = {"processor": "P", "cores": 2, "gpus": [], "date": "2026-01-02T03", "torch": "2.11"}
-    for i, result in enumerate(done.cells.values()):
-        result |= {"machine": machine | {"gpus": ["G"] * (i == 2)}, "seconds": 3600}
-    assert "; 2 on P (2 cores), 1 on G; " in provenance(done)
 
 
 @pytest.mark.parametrize("what", ["data", "backbone_weights"])
@@ -193,11 +172,3 @@ def test_cells_of_other_clips_or_weights_do_not_share_a_table(study_file, what):
         )
     with pytest.raises(ConfigError, match=f"TSN/ann/0 and TIM/ann/0 differ in {what}"):
         Done.load(study, study_file.parent)
-
-
-def test_calibration_is_drawn(study_file):
-    figure = draw_calibration(made(study_file, {("TSN", "ann"): [0, 1, 1]}))
-    (axes,) = figure.axes
-    line = axes.lines[1]  # after the diagonal
-    assert line.get_label() == "TSN"
-    assert sorted(line.get_xydata().tolist()) == [[50.0, 0.0], [50.0, 0.0], [50.0, 100.0]]
