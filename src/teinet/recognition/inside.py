@@ -49,6 +49,7 @@ class Block:
     @property
     def moved(self) -> float:
         """How far the kernels moved in training: the root of the mean square over channels and taps."""
+        assert self.kernels is not None and self.initial is not None, "asked of a block with TIM"
         return float(np.sqrt(np.mean((self.kernels - self.initial) ** 2)))
 
 
@@ -123,15 +124,16 @@ def look_inside(
         raise ConfigError(f"the recogniser has no class {label!r}.{hint}")
     model = recognizer.model
     cnn = model.cnn
-    if not (hasattr(cnn, "forward_features") and hasattr(cnn, "forward_head")):
+    to_features, to_logits = getattr(cnn, "forward_features", None), getattr(cnn, "forward_head", None)
+    if to_features is None or to_logits is None:
         raise ConfigError(f"{type(cnn).__name__} has no forward_features and forward_head, which timm's networks have")
     loaded = load_views(video, recognizer.sampling, recognizer.preprocessing, threads="auto")
     clip = loaded.frames[0]  # (T, 3, S, S)
     with torch.no_grad(), _gates(cnn) as gates:
-        features = cnn.forward_features(model._frames(clip[None].to(recognizer.device)))  # (T, C, h, w)
+        features = to_features(model._frames(clip[None].to(recognizer.device)))  # (T, C, h, w)
     with torch.enable_grad():
         features = features.detach().requires_grad_()
-        logits = cnn.forward_head(features).float()  # (T, classes)
+        logits = to_logits(features).float()  # (T, classes)
         scores = logits.detach().mean(0).softmax(0)
         chosen = recognizer.class_names.index(label) if label is not None else int(scores.argmax())
         (slopes,) = torch.autograd.grad(logits[:, chosen].sum(), features)
@@ -178,9 +180,10 @@ def _gates(cnn: nn.Module) -> Iterator[dict[str, np.ndarray]]:
 
 
 def _blocks(model: VideoClassifier, gates: dict[str, np.ndarray]) -> Iterator[Block]:
-    single = set_num_frames(copy.deepcopy(model), 1).cnn  # stages are found with one picture
+    single = copy.deepcopy(model)
+    set_num_frames(single, 1)  # stages are found with one frame
     init = (model.config or {}).get("init") or "shift"
-    for place in find_places(single):
+    for place in find_places(single.cnn):
         name = f"{place.name}.temporal"
         module = getattr(model.cnn.get_submodule(place.name), "temporal", None)
         if module is None:
