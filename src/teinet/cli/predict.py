@@ -6,7 +6,7 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -63,8 +63,11 @@ def run(args: argparse.Namespace) -> int:
         TeinetError: unusable weights or arguments, before any video is looked at.
     """
     weights, words = _weights(args)  # before torch is imported: that there are none is said at once
+    from rich.console import Console
+
     from teinet.recognition import Recognizer
     from teinet.recognition.files import find_videos
+    from teinet.utils.progress import file_progress
 
     problems: list[str] = []
     videos = find_videos(words, problems)
@@ -81,15 +84,18 @@ def run(args: argparse.Namespace) -> int:
     for problem in problems:
         print(printable(problem), file=sys.stderr)
     done, failed = 0, bool(problems)
-    with _writer(args) as write:
+    seen = not (args.json or args.csv or args.output) and sys.stdout.isatty()  # errors too, with the answers
+    console = Console(stderr=True) if len(videos) > 1 else None
+    with file_progress(console, "recognizing", len(videos)) as advance, _writer(args) as write:
         try:
-            for answer in _progress(answers, len(videos)):
+            for answer in answers:
                 write(answer)
+                advance("")
                 done += 1
                 if answer.error is not None:
                     failed = True
-                if answer.error is not None and not _shown(args):
-                    print(printable(f"{answer.path}: {' '.join(answer.error.split())}"), file=sys.stderr)
+                    if not seen:
+                        print(printable(f"{answer.path}: {answer.error}"), file=sys.stderr)
         except KeyboardInterrupt:
             print(f"stopped after {done} of {len(videos)} videos; their answers are written", file=sys.stderr)
             return 130
@@ -142,14 +148,9 @@ def _print_pretrained(pretrained: Sequence[Pretrained]) -> None:
         Console(stderr=True, highlight=False, markup=False).print(table)
 
 
-def _shown(args: argparse.Namespace) -> bool:
-    """Whether the answers, errors among them, stand before the same eyes as standard error."""
-    return not (args.json or args.csv or args.output) and sys.stdout.isatty()
-
-
 @contextmanager
 def _writer(args: argparse.Namespace) -> Iterator[Callable[[Prediction], None]]:
-    """Gives what writes one answer, to the terminal or the file, in the form that was asked for."""
+    """Give what writes one answer, to the terminal or the file, in the form that was asked for."""
     suffix = Path(args.output or "").suffix.lower()
     as_json = args.json or (suffix == ".json" and not args.csv)
     as_csv = args.csv or (suffix == ".csv" and not args.json)
@@ -158,45 +159,30 @@ def _writer(args: argparse.Namespace) -> Iterator[Callable[[Prediction], None]]:
         opened = open(args.output, "w", encoding="utf-8", errors="surrogateescape", newline="")
     with opened as file:
         if as_json:
-            answers: list[Prediction] = []
+            answers: list[dict[str, Any]] = []
             try:
-                yield answers.append
+                yield lambda answer: answers.append(answer.to_dict())
             finally:
-                write_json(answers, file)
+                # ASCII, so that neither the terminal's encoding nor file names that are not UTF-8 can break it
+                json.dump(answers, file, indent=2, allow_nan=False)
+                file.write("\n")
             return
+        rows = csv.writer(file, lineterminator="\n")
         if as_csv:
-            csv.writer(file, lineterminator="\n").writerow(CSV_COLUMNS)
-        form = write_csv if as_csv else write_table
+            rows.writerow(CSV_COLUMNS)
 
         def write(answer: Prediction) -> None:
-            form(answer, file)
+            if as_csv:
+                rows.writerows(_rows(answer))
+            else:
+                _print_answer(answer, file)
             file.flush()
 
         yield write
 
 
-def _progress(answers: Iterable[Prediction], total: int) -> Iterable[Prediction]:
-    if total < 2 or not sys.stderr.isatty():
-        return answers
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(answers, "recognising", total=total, console=Console(stderr=True), transient=True)
-
-
-def write_json(answers: Sequence[Prediction], file: IO[str]) -> None:
-    """Write one JSON list, an object for each video."""
-    # ASCII, so that neither the terminal's encoding nor file names that are not UTF-8 can break the document
-    json.dump([answer.to_dict() for answer in answers], file, indent=2, allow_nan=False)
-    file.write("\n")
-
-
-def write_csv(answer: Prediction, file: IO[str]) -> None:
-    """Write a row for each class of a video, or one for a video without an answer."""
-    csv.writer(file, lineterminator="\n").writerows(_rows(answer))
-
-
 def _rows(answer: Prediction) -> Iterator[tuple[Any, ...]]:
+    """A row for each class of a video, or one for a video without an answer."""
     start, end = (f"{second:.3f}" for second in answer.span) if answer.span else ("", "")
     path = printable(answer.path)
     if answer.error is not None:
@@ -205,7 +191,7 @@ def _rows(answer: Prediction) -> Iterator[tuple[Any, ...]]:
         yield path, rank, name, f"{score:.6f}", answer.num_frames, start, end, ""
 
 
-def write_table(answer: Prediction, file: IO[str]) -> None:
+def _print_answer(answer: Prediction, file: IO[str]) -> None:
     """Write a block for a video: the file and the seconds looked at, then its classes with bars.
 
     Lines, and not columns: neither a long path nor a long class name is cut or folded on a narrow terminal.
