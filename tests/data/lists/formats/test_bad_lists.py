@@ -40,22 +40,6 @@ def test_a_bad_line_is_named(name, tmp_path):
     assert caught.value.line == line and file in str(caught.value)
 
 
-def test_a_label_outside_the_names_is_named_with_file_and_line(tmp_path):
-    miniatures.something_v1(tmp_path)
-    file = tmp_path / "something-something-v1-train.csv"
-    file.write_text(file.read_text().replace("4;Pushing something from right", "4;Pushing somethin from right"))
-    with pytest.raises(AnnotationError, match=r"train\.csv, line 4: .*Did you mean 'Pushing something from right"):
-        load(tmp_path)
-
-
-def test_names_that_repeat_are_refused_with_their_line(tmp_path):
-    miniatures.something_v1(tmp_path)
-    with (tmp_path / "something-something-v1-labels.csv").open("a") as file:
-        file.write(miniatures.SOMETHING_V1[1] + "\n")
-    with pytest.raises(AnnotationError, match=r"labels\.csv, line 4"):
-        load(tmp_path)
-
-
 @pytest.mark.parametrize(("encoding", "line"), [("latin-1", 5), ("utf-16", 1)])
 def test_another_encoding_is_said_with_its_line(tmp_path, encoding, line):
     miniatures.mmaction(tmp_path)
@@ -90,14 +74,6 @@ def test_rows_that_point_nowhere(tmp_path):
     assert "1 of 18 clips are not there and are kept as unreadable" in note and "train.csv, line 2" in note
     with pytest.raises(AnnotationError, match=r"none of its clips exist.*data\.root"):
         load(tmp_path, root=str(tmp_path / "elsewhere"))
-
-
-def test_overlap_is_counted_and_warned_of(tmp_path, caplog):
-    miniatures.mmaction(tmp_path)
-    train, val = (tmp_path / f"tiny_{split}_list_videos.txt" for split in ("train", "val"))
-    val.write_text(val.read_text() + "\n".join(train.read_text().splitlines()[:2]) + "\n")
-    load(tmp_path)
-    assert "2 clips are both in train and in val" in caplog.text
 
 
 def test_formats_and_names_that_do_not_exist(tmp_path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import time
 from collections import Counter
@@ -12,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from teinet.data.lists.formats import FORMATS, Options, read_listing
+from teinet.data.lists.formats import FORMATS, read_listing
 from teinet.data.lists.formats.base import picture_pattern, split_of
-from teinet.data.lists.rows import to_clips
 from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError
@@ -219,12 +217,6 @@ def test_packed_texts_are_a_sequence():
     with pytest.raises(IndexError):
         packed[5]
     assert list(PackedTexts([])) == []
-
-
-def test_options_without_class_names_leave_numbers():
-    assert Options().class_names is None
-    assert to_clips([], ["a"], source="").paths == []
-    assert json.dumps([*to_clips([], ["a"], source="").paths]) == "[]"
 
 
 def test_answers_beside_something_v2_are_no_list_of_clips(tmp_path):
