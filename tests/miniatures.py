@@ -47,12 +47,20 @@ def write(path: Path, kind: int, length: int = 10, rate: int = 10) -> Path:
         pictures(path, kind, length)
         return path
     codec = {".webm": "libvpx", ".avi": "mpeg4", ".mp4": "libx264", ".ts": "libx264"}[path.suffix]
+    return encode(path, frames(kind, length), codec, rate=rate)
+
+
+def encode(path, images, codec="libx264", options=None, *, rate=10, pixels="yuv420p", first=0) -> Path:
+    """Images (H, W, 3) as a file of any codec, in the container of its suffix; `first` is the first timestamp."""
     with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=rate)
-        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
+        stream = out.add_stream(codec, rate=rate, options=options or {})
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = pixels
         stream.codec_context.thread_count = 1
-        for picture in frames(kind, length):
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+        for number, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame.pts = first + number
+            out.mux(stream.encode(frame))
         out.mux(stream.encode())
     return path
 

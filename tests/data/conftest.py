@@ -64,46 +64,14 @@ def videos(ffmpeg, tmp_path_factory) -> dict[str, Path]:
     source = made["b_frames.mp4"]
     make("open_gop.mp4", *pattern, *yuv, *x264, "-bf", "3", "-g", "12", "-x264-params", "open-gop=1:scenecut=0")
     make("refresh.mp4", *pattern, *yuv, *x264, "-g", "12", "-x264-params", "intra-refresh=1")
-    make(
-        "mpeg4_b.mp4",
-        *pattern,
-        "-c:v",
-        "mpeg4",
-        "-bf",
-        "2",
-        "-g",
-        "12",
-        "-flags",
-        "+cgop",
-        "-sc_threshold",
-        "1000000000",
-    )
-    make(
-        "hevc.mkv",
-        *pattern,
-        *yuv,
-        "-c:v",
-        "libx265",
-        "-preset",
-        "ultrafast",
-        "-x265-params",
-        "log-level=none:keyint=15:open-gop=0",
-    )
+    closed = ("-flags", "+cgop", "-sc_threshold", "1000000000")
+    make("mpeg4_b.mp4", *pattern, "-c:v", "mpeg4", "-bf", "2", "-g", "12", *closed)
+    x265 = ("-c:v", "libx265", "-preset", "ultrafast")
+    make("hevc.mkv", *pattern, *yuv, *x265, "-x265-params", "log-level=none:keyint=15:open-gop=0")
     make("ten_bit.mp4", *short, "-pix_fmt", "yuv420p10le", *x264)
     make("vp9.webm", *pattern, *yuv, "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "20")
-    make(
-        "vp8_hidden.webm",
-        *pattern,
-        *yuv,
-        "-c:v",
-        "libvpx",
-        "-auto-alt-ref",
-        "1",
-        "-lag-in-frames",
-        "16",
-        "-b:v",
-        "300k",
-    )
+    hidden = ("-auto-alt-ref", "1", "-lag-in-frames", "16", "-b:v", "300k")
+    make("vp8_hidden.webm", *pattern, *yuv, "-c:v", "libvpx", *hidden)
     make("mpeg4_b.avi", *pattern, "-c:v", "mpeg4", "-bf", "2", "-g", "12")
     make("msmpeg4.avi", *short, "-c:v", "msmpeg4v2")
     make("mjpeg.avi", *short, "-c:v", "mjpeg", "-pix_fmt", "yuvj420p")
@@ -117,12 +85,8 @@ def videos(ffmpeg, tmp_path_factory) -> dict[str, Path]:
     bt709 = "scale=out_color_matrix=bt709:out_range={0},format=yuv420p,setparams=colorspace=bt709:range={0}"
     make("bt709.mp4", *short, "-vf", bt709.format("tv"), "-colorspace", "bt709", *x264)
     make("full_range.mp4", *short, "-vf", bt709.format("pc"), "-colorspace", "bt709", "-color_range", "pc", *x264)
-    full = (
-        "-vf",
-        "scale=out_range=pc",
-        "-color_range",
-        "pc",
-    )  # which H.264 says by its pixel format, too; these do not
+    # H.264 says full range by its pixel format, too; these do not
+    full = ("-vf", "scale=out_range=pc", "-color_range", "pc")
     make("full_range.webm", *short, *full, *yuv, "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8")
     make("full_range_ten_bit.mp4", *short, *full, "-pix_fmt", "yuv420p10le", *x264)
     make("one_frame.mp4", *short, *yuv, "-frames:v", "1", *x264)

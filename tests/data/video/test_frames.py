@@ -218,34 +218,24 @@ def test_broken_packets_are_counted(tmp_path):
     assert len([0 for _ in reader]) == 57 and reader.num_broken == 3
 
 
+def shades(length: int, height: int = 32, width: int = 32) -> list[np.ndarray]:
+    return [np.full((height, width, 3), 5 * count % 256, np.uint8) for count in range(length)]
+
+
 def late(path, seconds: float = 50.0, length: int = 50):
-    """Pictures at 10 a second whose first one stands at `seconds`, as in the middle piece of a longer recording."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=10, options={"bf": "0"})
-        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
-        for count in range(length):
-            frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 5 * count % 256, np.uint8), format="rgb24")
-            frame.pts = round(10 * seconds) + count
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
+    """Images at 10 a second whose first one stands at `seconds`, as in the middle piece of a longer recording."""
+    return miniatures.encode(path, shades(length), options={"bf": "0"}, first=round(10 * seconds))
 
 
 def changing(path, sizes=((32, 32), (48, 64)), length: int = 20):
-    """A transport stream at 10 frames a second whose picture (height, width) changes."""
-    with open(path, "wb") as out:
-        for number, (height, width) in enumerate(sizes):
-            part = path.with_name(f"part{number}.ts")
-            with av.open(str(part), "w") as container:
-                stream = container.add_stream("libx264", rate=10, options={"bf": "0"})
-                stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-                for count in range(length):
-                    frame = av.VideoFrame.from_ndarray(np.full((height, width, 3), 5 * count, np.uint8), format="rgb24")
-                    frame.pts = number * length + count
-                    container.mux(stream.encode(frame))
-                container.mux(stream.encode())
-            out.write(part.read_bytes())
-            part.unlink()
+    """A transport stream at 10 frames a second whose size (height, width) changes."""
+    parts = []
+    for number, size in enumerate(sizes):
+        part = path.with_name(f"part{number}.ts")
+        miniatures.encode(part, shades(length, *size), options={"bf": "0"}, first=number * length)
+        parts.append(part.read_bytes())
+        part.unlink()
+    path.write_bytes(b"".join(parts))
     return path
 
 
@@ -262,10 +252,4 @@ def zero_packets(path, numbers):
 
 def film(path, codec: str, options: dict[str, str], length: int = 60, rate: int = 10, pixels: str = "yuv420p"):
     """A file with several keyframes and the encoder's own B-frames."""
-    with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=rate, options=options)
-        stream.height, stream.width, stream.pix_fmt = 32, 32, pixels
-        for picture in miniatures.frames(5, length):
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
-        out.mux(stream.encode())
-    return path
+    return miniatures.encode(path, miniatures.frames(5, length), codec, options, rate=rate, pixels=pixels)
