@@ -30,7 +30,7 @@ demo-quick: $(STAMP)
 	$(BIN)/teinet demo --quick --output teinet-demo/quick
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 results-check: $(STAMP)
 	$(BIN)/python -m benchmarks.evidence.check --threads 1 --workers 0 --jobs 2

@@ -7,6 +7,7 @@ import pytest
 
 from teinet.data.video.reader import VideoReader
 from teinet.detection import Rules, timeline
+from teinet.detection.detector import Detector
 from teinet.errors import ConfigError
 from tests.data.video.test_frames import changing
 from tests.detection.test_recording import film, make  # noqa: F401
@@ -58,6 +59,22 @@ def test_gaps_and_sizes_are_counted_and_the_state_does_not_carry_over(tmp_path):
     alone = recognizer.detector(frame_interval=0.1)
     alone.push(frames[-1].image, 0.0)
     np.testing.assert_allclose(detector.rows[0].scores, alone.rows[0].scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("windows", [False, True])
+def test_after_a_restart_no_score_is_of_frames_before_it(windows, batched):
+    detector = Detector(make("teinet", causal=True), frame_interval=0.2, windows=windows, batched=batched)
+    image, rows = np.zeros((32, 32, 3), np.uint8), []
+    for start in (0, 100):
+        for time in start + 0.2 * np.arange(9):
+            detector.push(image, time)
+            rows += detector.rows
+    detector.finish()
+    reaches = np.array([row.reach for row in rows + detector.rows])
+    before, after = (reaches[(reaches[:, 1] >= 100) == later] for later in (False, True))
+    assert len(before) == len(after) > 1 and after[0, 0] == 100
+    np.testing.assert_allclose(after - 100, before, atol=1e-9)
 
 
 def test_thresholds_that_cannot_hold_are_refused():
