@@ -21,15 +21,6 @@ if TYPE_CHECKING:
 _BAD_SHOWN, _LEFT_OUT_SHOWN = 40, 20
 _PATH = "a folder of class folders, or a list of clips"
 
-ACTIONS = {
-    "inspect": "say what a list was understood to be, and how its clips are",
-    "check": "decode every clip once and name those that are broken",
-    "shrink": "write small copies of all clips, from which training reads faster",
-    "convert": "write any list as a csv with named columns",
-    "draw": "draw the embedded data set motion_pairs",
-}
-
-
 def main(argv: list[str]) -> int:
     """Run one action; returns the exit code.
 
@@ -37,7 +28,7 @@ def main(argv: list[str]) -> int:
         ConfigError: an action that does not exist.
     """
     if not argv or argv[0].startswith("-"):
-        listed = "\n".join(f"  {name:<9} {what}" for name, what in ACTIONS.items())
+        listed = "\n".join(f"  {name:<9} {what}" for name, (what, _, _) in ACTIONS.items())
         parser = Parser(
             prog="teinet data",
             usage="teinet data ACTION ...",
@@ -53,8 +44,8 @@ def main(argv: list[str]) -> int:
     name = argv[0]
     if name not in ACTIONS:
         raise ConfigError(f"there is no action {name!r}.{nearest(name, ACTIONS)} See teinet data --help")
-    parser = Parser(prog=f"teinet data {name}", description=ACTIONS[name])
-    add_arguments, run = _ACTIONS[name]
+    what, add_arguments, run = ACTIONS[name]
+    parser = Parser(prog=f"teinet data {name}", description=what)
     add_arguments(parser)
     return run(parser.parse_args(argv[1:]))
 
@@ -278,10 +269,11 @@ def _next_training(list_: Path, labels: Path | None, *, drop: bool = False) -> s
     return shlex.join(words)
 
 
-_ACTIONS = {
-    "inspect": (_inspect_arguments, _inspect),
-    "check": (_check_arguments, _check),
-    "shrink": (_shrink_arguments, _shrink),
-    "convert": (_convert_arguments, _convert),
-    "draw": (_draw_arguments, _draw),
+# What each action does, what it takes, and what runs it.
+ACTIONS = {
+    "inspect": ("say what a list was understood to be, and how its clips are", _inspect_arguments, _inspect),
+    "check": ("decode every clip once and name those that are broken", _check_arguments, _check),
+    "shrink": ("write small copies of all clips, from which training reads faster", _shrink_arguments, _shrink),
+    "convert": ("write any list as a csv with named columns", _convert_arguments, _convert),
+    "draw": ("draw the embedded data set motion_pairs", _draw_arguments, _draw),
 }
