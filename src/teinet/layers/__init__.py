@@ -8,12 +8,16 @@ from typing import Any
 from torch import nn
 
 from teinet.errors import ConfigError, nearest
+from teinet.layers.cells import MEMCell, SETIMCell, TEICell, TIMCell, TSMCell, cell_for
 from teinet.layers.se import SE, SETIM
 from teinet.layers.tei import MEM, TEI, TIM
 from teinet.layers.temporal_layer import TemporalLayer
 from teinet.layers.tsm import TSM
 
-__all__ = ["LAYERS", "MEM", "SE", "SETIM", "TEI", "TIM", "TSM", "TemporalLayer", "build"]
+__all__ = [
+    "LAYERS", "MEM", "MEMCell", "SE", "SETIM", "SETIMCell", "TEI", "TEICell", "TIM", "TIMCell", "TSM", "TSMCell",
+    "TemporalLayer", "build", "cell_for",
+]  # fmt: skip
 
 LAYERS: dict[str, type[TemporalLayer]] = {"tei": TEI, "tim": TIM, "mem": MEM, "se_tim": SETIM, "se": SE, "tsm": TSM}
 
