@@ -23,8 +23,8 @@ MAY = {
     "evaluation": {"models", "data", "recognition", "detection"},  # it measures what they find
     "detection": {"models", "data"},  # it is handed a recognizer
     "training": {"models", "data", "evaluation"},  # validation is the test of `evaluation`
-    "report": {"models", "data", "training", "evaluation", "recognition"},  # it reads what runs and tests left
-    "demo": {"kernels", "layers", "models", "data", "training", "evaluation", "recognition"},
+    "report": {"models", "data", "training", "evaluation"},  # it reads what runs and tests left
+    "demo": {"models", "data", "training", "evaluation", "recognition"},
     "pages": {"data", "evaluation", "recognition", "detection", "training", "report", "demo"},  # what they show
 }
 # Names that the package itself offers, and the room that each comes from.

@@ -1,4 +1,4 @@
-"""Recognise actions in video with 2-D networks and cheap, learnable time (TEINet and its family).
+"""Recognize actions in video with 2-D networks that understand time (TEINet and its family).
 
 Names load on first use, so that `import teinet` (and `teinet --help`) imports neither torch nor Lightning.
 """

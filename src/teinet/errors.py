@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class TeinetError(Exception):
-    """Base of every error that a user can cause and mend. `exit_code` is the command's exit status."""
+    """Base of every error that a user can cause and fix. `exit_code` is the command's exit status."""
 
     exit_code = 2
 

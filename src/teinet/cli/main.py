@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = "\n".join(f"  {name:<9} {what}" for name, what in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="teinet",
-        description="Recognise actions in video with 2-D networks and cheap, learnable time.",
+        description="Recognize actions in video with 2-D networks that understand time.",
         epilog=_EPILOG.format(commands=commands),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="teinet COMMAND ...",

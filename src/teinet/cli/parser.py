@@ -1,4 +1,4 @@
-"""argparse whose complaints are one line with the nearest valid word, as everything else that a user can mend."""
+"""argparse whose complaints are one line with the nearest valid word, as everything else that a user can fix."""
 
 from __future__ import annotations
 
