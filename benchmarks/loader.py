@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from teinet.data.clip_loader import prepare_worker
 from teinet.data.dataset import Draw, TrainingClips, Unreadable, collate, seed_of
 from teinet.data.lists.rows import ClipList, to_clips
 from teinet.data.lists.splits import DataConfig, read_config
@@ -28,7 +29,6 @@ from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
 from teinet.evaluation.evaluate import ClipScore, ViewClips, collate_views
-from teinet.evaluation.hardware import prepare_worker
 from teinet.evaluation.speed import Spread
 from teinet.utils.machine import machine, machine_name
 from teinet.utils.worker_pool import usable_cores

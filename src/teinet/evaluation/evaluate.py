@@ -12,13 +12,13 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
+from teinet.data.clip_loader import READ_TIMEOUT, ClipLoader, ReadWatch
 from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.views import Views, check_views, load_views
-from teinet.data.watch import READ_TIMEOUT, ReadWatch
 from teinet.errors import Interrupted, RunError, VideoError
-from teinet.evaluation.hardware import Hardware, ending_together, gather, prepare_worker, quiet
+from teinet.evaluation.hardware import Hardware, ending_together, gather, quiet
 from teinet.evaluation.scores import Scores
 from teinet.models.classifier import VideoClassifier
 from teinet.models.probabilities import Averaging, to_probabilities
@@ -160,14 +160,13 @@ def evaluation_loader(
 ) -> DataLoader:
     """Batches of this process's share of the clips: every `world_size`-th one, so that none is counted twice."""
     share = range(rank, len(dataset), world_size)
-    return DataLoader(
-        watch.over(dataset, workers) if watch else dataset,
+    return ClipLoader(
+        dataset,
+        watch=watch,
         batch_size=batch_size,
         sampler=share,
         num_workers=workers,
         collate_fn=collate_views,
-        worker_init_fn=prepare_worker,
-        persistent_workers=False,
         pin_memory=torch.cuda.is_available(),
     )
 

@@ -16,7 +16,6 @@ import torch
 import torch.distributed
 
 from teinet.errors import ConfigError, Interrupted, RunError, nearest
-from teinet.utils.signals import ignore_signals
 
 _LOST = re.compile(r"Connection (closed|reset) by peer")
 
@@ -116,9 +115,3 @@ def gather(value: Any) -> list[Any]:
     values: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(values, value)
     return values
-
-
-def prepare_worker(worker_id: int) -> None:
-    """Leave signals to the main process, which gets them too, and one thread to each worker."""
-    ignore_signals()
-    torch.set_num_threads(1)

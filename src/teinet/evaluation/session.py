@@ -16,10 +16,10 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from teinet import __version__
+from teinet.data.clip_loader import READ_TIMEOUT
 from teinet.data.lists.rows import ClipList, select, to_clips
 from teinet.data.lists.splits import DataConfig, Source, Splits, load_splits, read_config
 from teinet.data.views import Views
-from teinet.data.watch import READ_TIMEOUT
 from teinet.errors import CheckpointError, ConfigError
 from teinet.evaluation.evaluate import evaluate
 from teinet.evaluation.hardware import Hardware

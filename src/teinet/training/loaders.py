@@ -8,17 +8,15 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader
 
+from teinet.data.clip_loader import ClipLoader, ReadWatch
 from teinet.data.dataset import EpochSampler, TrainingClips, collate
-from teinet.data.watch import ReadWatch
 from teinet.evaluation.evaluate import ViewClips, evaluation_loader
-from teinet.evaluation.hardware import prepare_worker
 from teinet.training.recipe import Recipe
 
 
-class ResumableLoader(DataLoader):
-    """A DataLoader with a state that Lightning saves and loads: how many batches of the epoch were taken.
+class ResumableLoader(ClipLoader):
+    """A loader with a state that Lightning saves and loads: how many batches of the epoch were taken.
 
     That is enough, since clips and their order are functions of seed and epoch; how far workers had read ahead, and how
     many they were, is no part of it. Needs an `EpochSampler`.
@@ -72,12 +70,12 @@ class TrainingData(L.LightningDataModule):
     def loader(self, sampler: EpochSampler) -> ResumableLoader:
         """Batches of the clips that `sampler` draws; remembers how many were taken."""
         return ResumableLoader(
-            self.watch.over(self.train, self.workers),
+            self.train,
+            watch=self.watch,
             batch_size=self.recipe.optim.batch_size,
             sampler=sampler,
             num_workers=self.workers,
             collate_fn=collate,
-            worker_init_fn=prepare_worker,
             persistent_workers=self.workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from teinet.data.clip_loader import READ_TIMEOUT
 from teinet.data.lists.splits import DataConfig
 from teinet.data.transforms import Preprocessing, shape_of
 from teinet.data.views import Views, check_views
-from teinet.data.watch import READ_TIMEOUT
 from teinet.errors import ConfigError
 from teinet.evaluation.published import Published
 from teinet.models.header import pretrained_file
