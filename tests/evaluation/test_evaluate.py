@@ -15,6 +15,7 @@ from teinet.data.lists.formats import read_listing
 from teinet.data.lists.rows import ClipList, to_clips
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
+from teinet.data.views import Views, load_views
 from teinet.errors import ConfigError
 from teinet.evaluation.evaluate import ViewClips, evaluate, evaluation_loader
 from teinet.evaluation.hardware import Hardware
@@ -56,8 +57,6 @@ def run(recognizer: Recognizer, clips: ClipList, **more) -> Scores:
 @pytest.mark.parametrize("averaging", ["probabilities", "logits"])
 @pytest.mark.parametrize("views", ["1x1", "2x3/crop"])
 def test_the_same_scores_as_a_recogniser_clip_by_clip(recognizer, listed, views, averaging):
-    from teinet.data.views import Views
-
     scores = run(recognizer, listed, views=Views.parse(views), averaging=averaging, batch_size=5)
     alone = [recognizer(path, views=views, averaging=averaging).scores for path in listed.paths]
     np.testing.assert_allclose(scores.probabilities, np.stack(alone), atol=1e-5)
@@ -76,10 +75,20 @@ def test_spans_of_a_file(recognizer, listed, start, end):
     assert np.abs(scores.probabilities - whole.probabilities).max() > 1e-3
 
 
+def test_backwards_plays_each_view_from_its_last_frame_to_its_first(recognizer, listed):
+    views = Views.parse("2x1")
+    scores = run(recognizer, listed, views=views, backwards=True)
+    expected = []
+    for path in listed.paths:
+        frames = load_views(path, recognizer.sampling, recognizer.preprocessing, views).frames  # (V, T, 3, S, S)
+        with torch.no_grad():
+            expected.append(recognizer.model(frames.flip(1)).softmax(1).mean(0).numpy())
+    np.testing.assert_allclose(scores.probabilities, np.stack(expected), atol=1e-5)
+    assert np.abs(run(recognizer, listed, views=views).probabilities - scores.probabilities).max() > 1e-4
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_ten_times_three_views(recognizer, clips, workers):
-    from teinet.data.views import Views
-
     few = to_clips(read_listing(clips).rows[::5], recognizer.class_names, source=clips)
     scores = run(recognizer, few, views=Views.parse("10x3"), batch_size=2, workers=workers)
     alone = [recognizer(path, views="10x3").scores for path in few.paths]
@@ -176,7 +185,6 @@ def test_two_processes_give_the_scores_of_one(clips, weights, tmp_path, teinet, 
     ("views", "batch_size", "videos"), [("1x1", 8, 8), ("3x3", 8, 1), ("2x1", 8, 4), ("5x1", 9, 1)]
 )
 def test_a_step_holds_as_many_views_as_the_batch_size_says(recognizer, listed, monkeypatch, views, batch_size, videos):
-    from teinet.data.views import Views
     from teinet.evaluation.evaluate import Scoring
 
     seen, step = [], Scoring.validation_step

@@ -76,6 +76,7 @@ def test_numbers_equal_scikit_learns():
     for k in (1, 2, 5):
         theirs = top_k_accuracy_score(scores.labels, scores.probabilities, k=k, labels=labels)
         assert scores.top(k) == pytest.approx(theirs)
+    assert scores.top5_k == 5 and scores.top5 == pytest.approx(theirs)
 
 
 def test_a_constant_network_gains_nothing_from_ties():

@@ -76,13 +76,16 @@ def test_unreadable_clips_are_skipped_listed_and_counted(train, listed):
 
 def test_unreadable_validation_clips_are_said_and_listed_and_stop_nothing(train, listed, caplog):
     rows = list(csv.DictReader(listed.open()))
-    lines = [f"{row['path']},{row['label']},{'val' if 'e' in Path(row['path']).stem else 'train'}" for row in rows]
+    bad = [Path(row["path"]).stem in ("broken", "empty") for row in rows]
+    # of the first class, which is also that of scores that are all zero
+    lines = [f"{r['path']},{'moving left,val' if b else r['label'] + ',train'}" for r, b in zip(rows, bad)]
     listed.write_text("\n".join(["path,label,split", *lines, f"{rows[0]['path']},{rows[0]['label']},val"]))
     code, run, _ = train("--data.val_share", 0, "--run.max_unreadable", 0, data=listed)
     assert code == 0
     assert caplog.text.count("2 of 3 validation clips cannot be read and count as wrong") == 1  # of two epochs
     names = [Path(row["path"]).name for row in csv.DictReader((run / "unreadable.csv").open())]
     assert sorted(names) == ["broken.mp4", "empty.mp4"]
+    assert all(float(row["val_top1"]) < 0.34 for row in read_log(run / "log.csv")), "unreadable clips count as right"
 
 
 def test_too_many_unreadable_clips_stop_the_run(train, listed):

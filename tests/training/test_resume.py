@@ -157,6 +157,32 @@ def test_stopped_at_the_end_of_an_epoch(clips, whole, tmp_path, monkeypatch, mom
     assert_same(tmp_path / "run", whole[1])
 
 
+def test_a_worse_epoch_after_a_resume_is_not_the_best(clips, tmp_path, monkeypatch):
+    from teinet.training.module import TrainingModule
+
+    log_dict, step = TrainingModule.log_dict, TrainingModule.training_step
+
+    def scored(self, values, **settings):
+        if "val_top1" in values:
+            values = {**values, "val_top1": (0.75, 0.25, 0.5)[self.current_epoch]}
+        log_dict(self, values, **settings)
+
+    def die(self, batch, batch_idx):
+        if self.global_step == 8:
+            raise Stop
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "log_dict", scored)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", die)
+        with pytest.raises(Stop):
+            main(train(clips, tmp_path, "run"))
+    best = (tmp_path / "run" / "best.safetensors").read_bytes()
+    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
+    assert [row["val_top1"] for row in log(tmp_path / "run")] == ["0.75000", "0.25000", "0.50000"]
+    assert (tmp_path / "run" / "best.safetensors").read_bytes() == best
+
+
 @pytest.mark.parametrize(("every_steps", "workers"), [(0, 0), (2, 0), (0, 2)])
 def test_states_between_which_a_run_is_lost(clips, whole, tmp_path, monkeypatch, every_steps, workers):
     from teinet.training.module import TrainingModule

@@ -1,4 +1,4 @@
-"""The arithmetic of steps: batch norms frozen and recomputed, gradients accumulated."""
+"""The arithmetic of steps: loss, clipping, random numbers, batch norms frozen and recomputed, gradients accumulated."""
 
 from __future__ import annotations
 
@@ -6,11 +6,80 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file
 
+from teinet.cli.train import parse_recipe
 from teinet.models.factory import create_model
 from teinet.training.batchnorm import recompute_statistics
 from teinet.training.run_dir import read_log
+from teinet.training.setup import prepare
+from teinet.training.trainer import train as train_run
+from tests.conftest import small
+
+
+class Observer(Callback):
+    """Notes what each step saw and left."""
+
+    def __init__(self) -> None:
+        self.logits: torch.Tensor | None = None
+        self.losses: list[tuple[torch.Tensor, torch.Tensor, float]] = []
+        self.norms: list[float] = []
+        self.states: list[bytes] = []
+        self.steps = 0
+
+    def on_train_start(self, trainer, module) -> None:
+        module.model.register_forward_hook(self._seen)
+        self.steps_planned = module.steps_per_epoch
+
+    def _seen(self, model, clips, logits) -> None:
+        if model.training:
+            self.logits = logits.detach().clone()
+            self.states.append(bytes(torch.get_rng_state().tolist()))
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:
+        self.losses.append((self.logits, batch.labels, float(outputs["loss"]) * trainer.accumulate_grad_batches))
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        self.norms.append(float(torch.nn.utils.get_total_norm(gradients)))
+        self.steps = trainer.global_step
+
+
+@pytest.fixture(scope="module")
+def observed(clips, tmp_path_factory) -> tuple[Observer, Path]:
+    """Two epochs of five batches, two of them a step, with smoothed labels and gradients clipped to a small norm."""
+    words = ("--batch-size", 2, "--optim.accumulate", 2, "--optim.label_smoothing", 0.25)
+    words = (*words, "--optim.clip_grad_norm", 0.01, "--output", tmp_path_factory.mktemp("observed"))
+    observer = Observer()
+    return observer, train_run(parse_recipe(small(clips, *words))[0], callbacks=[observer])
+
+
+def test_labels_are_smoothed_by_the_share_that_is_asked_for(observed):
+    """A target of 1 - s for the true class and s / C for each: the cross entropy written out."""
+    for logits, labels, loss in observed[0].losses:
+        target = 0.75 * torch.eye(3)[labels] + 0.25 / 3
+        assert loss == pytest.approx(float(-(target * logits.log_softmax(1)).sum(1).mean()), rel=1e-5)
+
+
+def test_the_gradients_norm_is_clipped(observed):
+    after_steps = [norm for i, norm in enumerate(observed[0].norms) if i % 5 in (1, 3, 4)]
+    assert after_steps == pytest.approx([0.01] * 6, rel=1e-3)
+
+
+def test_each_step_draws_random_numbers_of_its_own(observed):
+    assert len(set(observed[0].states)) == 10
+
+
+def test_an_epoch_has_as_many_steps_as_the_schedule_counts(observed):
+    """Nine clips, two a batch, two batches a step: the last step of an epoch holds a single clip."""
+    assert observed[0].steps_planned == 3 and observed[0].steps == 6
+
+
+@pytest.mark.parametrize(("network", "interpolation"), [("resnet10t", "bicubic"), ("test_resnet", "bilinear")])
+def test_frames_are_resized_as_the_backbone_learned(clips, network, interpolation):
+    parts = prepare(parse_recipe(small(clips, "--model", f"tsn_{network}"))[0])
+    assert parts.data.train.preprocessing.interpolation == interpolation
+    assert parts.data.val.preprocessing.interpolation == interpolation
+    assert parts.header({})["preprocessing"]["interpolation"] == interpolation
 
 
 def buffers(path: Path) -> tuple[dict, dict]:

@@ -182,8 +182,7 @@ def _print(console, args: argparse.Namespace, scores: Scores, tested: list[Teste
     from teinet.evaluation.summary import tables
 
     members = [t.row for t in tested] if len(tested) > 1 and all(t.row for t in tested) else []
-    rows = [p for t in tested for p in t.published] if members else tested[0].published
-    unique = list({(p.table, p.row): p for p in rows}.values())
+    unique = list({(p.table, p.row): p for t in tested for p in t.published}.values())
     beside = comparable(unique, views=str(scores.meta.get("views")), members=members)
     if (len(tested) > 1 and not members) or args.select or args.backwards or args.split == "train":
         beside = []  # nothing that a paper measured

@@ -30,7 +30,7 @@ def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str
     count = len(class_names)
     rows = confusion.sum(axis=1, keepdims=True)
     share = np.where(rows > 0, confusion / np.maximum(rows, 1), np.nan)
-    names = [_label(name) for name in class_names]
+    names = [_label(name, most=32) for name in class_names]
     named, written = count <= 60, count <= 30
     longest = max(map(len, names), default=0) if named else 0
     side = float(np.clip(0.36 * count, 3.2, 11))  # inches of the square itself
@@ -81,11 +81,6 @@ def save_confusion(
 ) -> None:
     """Write `draw_confusion` as a picture; the suffix chooses the format (.png, .svg, .pdf)."""
     draw_confusion(confusion, class_names, title).savefig(path, bbox_inches="tight", pad_inches=0.2)
-
-
-def _label(name: str) -> str:
-    short = name if len(name) <= 32 else name[:31] + "…"
-    return short.replace("$", r"\$")  # matplotlib would read formulas
 
 
 DPI = 120
