@@ -119,7 +119,8 @@ def rate(steps: int, precision: str) -> dict:
     """From a camera's picture to its scores: cutting, the network, averaging."""
     found = {}
     for engine in ENGINES:
-        stream = recognizer(f"teinet_{SMALL}", engine, precision).stream()
+        made = recognizer(f"teinet_{SMALL}", engine, precision)
+        stream = made.stream()
         picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
         delays = []
         for _ in range(steps + 20):
@@ -132,7 +133,7 @@ def rate(steps: int, precision: str) -> dict:
             "steps_per_second": steps / float(delays.sum()),
             "delay_ms": {str(p): 1000 * float(np.percentile(delays, p)) for p in (50, 90, 99, 100)},
             "state_bytes": stream.state.nbytes,
-            "state_bytes_fp16": stream.recognizer.stream(state="fp16").state.nbytes,
+            "state_bytes_fp16": made.stream(state="fp16").state.nbytes,
         }
         print("rate", engine, found[engine])
     return found

@@ -228,12 +228,12 @@ def test_what_does_not_fit_is_one_line_and_changes_nothing(recognizer):
     stream = recognizer.stream(batch=2)
     picture = film(1)[0]
     for frames, words in [
-        ([picture], "takes 2 pictures, got 1"),
-        ([None, None], "at least one picture"),
-        ({}, "at least one picture"),
+        ([picture], "takes 2 images, got 1"),
+        ([None, None], "at least one image"),
+        ({}, "at least one image"),
         ({2: picture}, "no stream 2; there are 2"),
-        ([picture, picture.astype(np.float32)], "stream 1: a picture is"),
-        ([picture, picture[..., 0]], "stream 1: a picture is"),
+        ([picture, picture.astype(np.float32)], "stream 1: an image is"),
+        ([picture, picture[..., 0]], "stream 1: an image is"),
         (torch.zeros(2, 3, 8, 8), "a step takes"),
     ]:
         with pytest.raises(ConfigError, match=words):

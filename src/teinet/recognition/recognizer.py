@@ -97,7 +97,7 @@ class Recognizer:
             ConfigError: a device that is not on this machine.
         """
         place = find_device(device)
-        model, header = load_weights(path)
+        model, header = load_weights(os.fspath(path))
         names = header.get("class_names")
         if not names:
             raise CheckpointError(f"{path}: holds no class names, so it cannot name what it sees")
@@ -124,7 +124,7 @@ class Recognizer:
             "preprocessing": self.preprocessing.to_dict(),
             "sampling": asdict(self.sampling),
         }
-        save_weights(path, self.model, header)
+        save_weights(os.fspath(path), self.model, header)
 
     def optimize(self, *, engine: Engine = "folded", precision: Precision = "auto") -> Recognizer:
         """A second recogniser that gives the same answers faster; this one stays as it is.
@@ -272,7 +272,7 @@ class Recognizer:
         Raises:
             ConfigError: a two-sided network, or a value out of its range.
         """
-        return Stream(self, batch, span=span, state=state, together=together)
+        return Stream(self.model, self.preprocessing, batch, span=span, state=state, together=together)
 
     def detector(
         self,

@@ -1,11 +1,11 @@
-"""Live video: a causal recogniser that takes one frame of each of N streams at a time, at the cost of one 2-D frame."""
+"""Live video: a causal recognizer that takes one frame of each of N streams at a time, at the cost of one 2-D frame."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import safetensors.torch
@@ -13,18 +13,17 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from teinet.data.transforms import test_crops
+from teinet.data.transforms import Preprocessing, crop_frame
 from teinet.errors import CheckpointError, ConfigError
-from teinet.models.optimized import CompiledStep, is_compiled
+from teinet.models.classifier import VideoClassifier
+from teinet.models.optimized import CompiledStep, OptimizedClassifier, is_compiled
 from teinet.models.probabilities import to_probabilities
 from teinet.models.streaming import States, StreamingClassifier
+from teinet.recognition.device import find_device
 from teinet.utils.files import replacing
 
-if TYPE_CHECKING:
-    from teinet.recognition.recognizer import Recognizer
-
 StateType = Literal["same", "fp16"]
-Picture = np.ndarray | Tensor
+Image = np.ndarray | Tensor
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -70,7 +69,7 @@ class StreamState:
         return {"frames": self.frames, "recent": self.recent, **past}
 
     def reset(self, streams: Iterable[int] | None = None) -> None:
-        """Begin anew: some streams, or all."""
+        """Forget all that some streams, or all, remember."""
         rows = list(range(len(self.frames))) if streams is None else list(streams)
         for tensor in self.tensors().values():
             tensor[rows] = 0
@@ -126,13 +125,14 @@ class Stream:
     """Recognises N streams frame by frame; `Recognizer.stream` makes it.
 
     The logits of a stream's frame t equal those of frame t of the clip of all its frames so far, as far as rounding.
-    Where the recogniser is moved to another device, its streams follow at their next step.
+    Where the recognizer is moved to another device, its streams follow at their next step.
 
-    Of a compiled recogniser (`Recognizer.optimize`) a step of all N streams is one program, made here in some seconds;
+    Of a compiled recognizer (`Recognizer.optimize`) a step of all N streams is one program, made here in some seconds;
     steps of some of them alone and `steps` of another K run folded.
 
     Args:
-        recognizer: a causal one (or TSN's); its network is shared, not copied.
+        model: a causal one (or TSN's); shared, not copied.
+        preprocessing: size of the images that it takes.
         batch: N, at least 1. Not all of them need to take part in a step.
         span: how many of the last frames `Step.scores` averages over, at least 1; None takes the network's T.
         state: "same" keeps earlier frames in the network's number type, "fp16" in half the memory; logits then differ
@@ -147,7 +147,8 @@ class Stream:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        model: VideoClassifier,
+        preprocessing: Preprocessing,
         batch: int = 1,
         *,
         span: int | None = None,
@@ -160,46 +161,46 @@ class Stream:
             raise ConfigError(f"a stream's state is 'same' or 'fp16', not {state!r}")
         if together < 1:
             raise ConfigError(f"a step takes at least 1 frame of each stream together, got {together}")
-        self.span = recognizer.num_frames if span is None else span
+        self.span = model.num_frames if span is None else span
         if self.span < 1:
             raise ConfigError(f"span must be at least 1 frame, got {span}")
-        self.recognizer = recognizer
         self.batch = batch
-        self._network = StreamingClassifier(recognizer.model)
-        self._device = device = recognizer.device
-        frames = torch.zeros(batch, 3, *recognizer.preprocessing.shape, dtype=torch.uint8, device=device)
-        past = self._network.init_state(frames)
-        if is_compiled(recognizer.model):
+        self._model, self._preprocessing, self._shape = model, preprocessing, preprocessing.shape
+        self._network = network = StreamingClassifier(model)
+        self._device = self.device
+        frames = torch.zeros(batch, 3, *self._shape, dtype=torch.uint8, device=self._device)
+        past = network.init_state(frames)
+        if isinstance(model, OptimizedClassifier) and is_compiled(model):
             if together > 1:
                 frames = frames[:, None].repeat(1, together, 1, 1, 1)
-            self._network = CompiledStep(recognizer.model, self._network, frames, past)
+            self._network = CompiledStep(model, network, frames, past)
         if state == "fp16":
             past = tuple(tuple(t.half() if t.dim() == 4 else t for t in module) for module in past)
         self.state = StreamState(
             past=past,
             frames=torch.zeros(batch, dtype=torch.int64),
-            recent=torch.zeros(batch, self.span, len(recognizer.class_names), dtype=torch.float32),
+            recent=torch.zeros(batch, self.span, model.num_classes, dtype=torch.float32),
         )
 
-    def step(self, frames: Tensor | Sequence[Picture | None] | Mapping[int, Picture]) -> Step:
+    def step(self, frames: Tensor | Sequence[Image | None] | Mapping[int, Image]) -> Step:
         """Take the next frame of each stream, or of some.
 
         Args:
-            frames: N pictures (H, W, 3) uint8 of any size, None for a stream that has none this time; or
-                {number of a stream: picture}; or a tensor (N, 3, height, width), cut to the network's size already,
-                uint8 or normalised float. A picture may be cut already too, (3, height, width).
+            frames: N images (H, W, 3) uint8 of any size, None for a stream that has none this time; or
+                {number of a stream: image}; or a tensor (N, 3, height, width), cut to the network's size already,
+                uint8 or normalised float. A image may be cut already too, (3, height, width).
 
         Raises:
-            ConfigError: another number of frames than streams, a stream that does not exist, no picture at all, or a
-                picture of another shape or type. The state is as before.
+            ConfigError: another number of frames than streams, a stream that does not exist, no image at all, or a
+                image of another shape or type. The state is as before.
             CheckpointError: the scores are no numbers.
         """
         self._follow()
-        streams, pictures = self._pictures(frames)
+        streams, images = self._images(frames)
         everyone = len(streams) == self.batch
         rows = torch.tensor(streams)
         past = self.state.past if everyone else _rows(self.state.past, rows)
-        logits, past = self._network(pictures, past)
+        logits, past = self._network(images, past)
         if everyone:
             self.state.past = past
         else:
@@ -219,11 +220,11 @@ class Stream:
         Raises:
             ConfigError: frames of another shape. The state is as before.
         """
-        height, width = self.recognizer.preprocessing.shape
+        height, width = self._shape
         if frames.dim() != 5 or frames.shape[1] < 1 or frames.shape != (self.batch, frames.shape[1], 3, height, width):
             raise ConfigError(f"several steps take ({self.batch}, K, 3, {height}, {width}), got {tuple(frames.shape)}")
         self._follow()
-        logits, self.state.past = self._network(frames.to(self.recognizer.device), self.state.past)
+        logits, self.state.past = self._network(frames.to(self._device), self.state.past)
         return tuple(self._noted(tuple(range(self.batch)), each) for each in logits.unbind(1))
 
     def _noted(self, streams: tuple[int, ...], logits: Tensor) -> Step:
@@ -238,60 +239,59 @@ class Stream:
         return Step(streams=streams, logits=logits, scores=scores, frames=(seen + 1).numpy())
 
     def reset(self, streams: Iterable[int] | None = None) -> None:
-        """Let some streams begin anew, or all: another camera, a cut, a long pause.
+        """Reset the state of some streams, or of all: another camera, a cut, a long pause.
 
         Raises:
             ConfigError: a stream that does not exist.
         """
-        chosen = None if streams is None else self._known(streams)
-        self.state.reset(chosen)
+        self.state.reset(None if streams is None else self._known(streams))
 
     def to(self, device: str | torch.device) -> Stream:
-        """Move recogniser and state to a device, in place, and return self.
+        """Move network and state to a device, in place, and return self.
 
         Raises:
             ConfigError: a device that is not on this machine.
         """
-        self.recognizer.to(device)
+        self._model.to(find_device(device))
         self._follow()
         return self
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return next(self._model.parameters()).device
+
     def _follow(self) -> None:
-        """Go where the recogniser is: buffers and state of a stream are not moved with it."""
-        if self._device != self.recognizer.device:
-            self._device = self.recognizer.device
+        """Go where the network is: buffers and state of a stream are not moved with it."""
+        if self._device != self.device:
+            self._device = self.device
             self._network.to(self._device)
             self.state = self.state.to(self._device)
 
-    def _pictures(
-        self, frames: Tensor | Sequence[Picture | None] | Mapping[int, Picture]
-    ) -> tuple[tuple[int, ...], Tensor]:
-        device = self.recognizer.device
+    def _images(self, frames: Tensor | Sequence[Image | None] | Mapping[int, Image]) -> tuple[tuple[int, ...], Tensor]:
         if isinstance(frames, Tensor) and frames.dim() == 4 and frames.shape[1] == 3:
-            if tuple(frames.shape) != (wanted := (self.batch, 3, *self.recognizer.preprocessing.shape)):
-                raise ConfigError(f"a step takes {wanted}, got {tuple(frames.shape)}; give pictures as (H, W, 3) each")
-            return tuple(range(self.batch)), frames.to(device)
+            if tuple(frames.shape) != (wanted := (self.batch, 3, *self._shape)):
+                raise ConfigError(f"a step takes {wanted}, got {tuple(frames.shape)}; give images as (H, W, 3) each")
+            return tuple(range(self.batch)), frames.to(self._device)
         if isinstance(frames, Mapping):
             given = {self._known([number])[0]: frames[number] for number in frames}
         elif len(frames) != self.batch:
-            raise ConfigError(f"a step of {self.batch} streams takes {self.batch} pictures, got {len(frames)}")
+            raise ConfigError(f"a step of {self.batch} streams takes {self.batch} images, got {len(frames)}")
         else:
             given = dict(enumerate(frames))
-        given = {number: picture for number, picture in sorted(given.items()) if picture is not None}
+        given = {number: image for number, image in sorted(given.items()) if image is not None}
         if not given:
-            raise ConfigError("a step takes at least one picture")
-        cut = [self._cut(picture, number) for number, picture in given.items()]
-        return tuple(given), torch.cat(cut).to(device)
+            raise ConfigError("a step takes at least one image")
+        cut = [self._cut(image, number) for number, image in given.items()]
+        return tuple(given), torch.stack(cut).to(self._device)
 
-    def _cut(self, picture: Picture, number: int) -> Tensor:
-        picture = torch.as_tensor(picture)
-        if picture.shape == (3, *self.recognizer.preprocessing.shape):
-            return picture[None]
-        if picture.dim() != 3 or picture.shape[2] != 3 or picture.dtype != torch.uint8 or not picture.numel():
-            raise ConfigError(
-                f"stream {number}: a picture is (H, W, 3) uint8, got {tuple(picture.shape)} {picture.dtype}"
-            )
-        return test_crops(picture[None], self.recognizer.preprocessing)[:, 0]
+    def _cut(self, image: Image, number: int) -> Tensor:
+        image = torch.as_tensor(image)
+        if image.shape == (3, *self._shape):
+            return image
+        if image.dim() != 3 or image.shape[2] != 3 or image.dtype != torch.uint8 or not image.numel():
+            raise ConfigError(f"stream {number}: an image is (H, W, 3) uint8, got {tuple(image.shape)} {image.dtype}")
+        return crop_frame(image, self._preprocessing)
 
     def _known(self, streams: Iterable[int]) -> list[int]:
         known = []
