@@ -18,15 +18,12 @@ import argparse
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
-import av
 import numpy as np
-from av.video.reformatter import Colorspace
 from PIL import Image
 from rich.progress import track
 
@@ -34,6 +31,7 @@ from teinet.data.lists.rows import Row
 from teinet.data.lists.splits import DataConfig, read_config
 from teinet.data.lists.write_list import path_from, write_rows
 from teinet.data.video.reader import VideoReader
+from teinet.data.video.writer import VideoWriter
 from teinet.errors import VideoError
 
 AT_ONCE = 32  # frames in memory
@@ -106,37 +104,9 @@ def fitted(frame: np.ndarray, size: Size) -> np.ndarray:
     return out
 
 
-class Film:
-    """A video file that is being written; `frames` counts those in it."""
-
-    def __init__(self, out: av.container.OutputContainer, stream: av.VideoStream, rate: Fraction):
-        self._out, self._stream, self._apart = out, stream, 1 / rate
-        self.frames = 0
-
-    def add(self, frame: np.ndarray, times: int = 1) -> None:
-        """Write a frame, or hold it."""
-        for _ in range(times):
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601)
-            picture.pts, picture.time_base = self.frames, self._apart
-            self._out.mux(self._stream.encode(picture))
-            self.frames += 1
-
-
-@contextmanager
-def open_film(path: Path, size: Size, rate: Fraction) -> Iterator[Film]:
-    """The same frames give the same bytes: h264 on one thread, without B-frames, a keyframe at least each second."""
-    options = {"preset": "veryfast", "crf": "18", "g": str(max(1, round(rate))), "bf": "0", "threads": "1"}
-    with av.open(f"file:{path.absolute()}", "w", format="mp4") as out:
-        stream = out.add_stream("libx264", rate=rate, options=options)
-        stream.width, stream.height = size
-        stream.pix_fmt = "yuv420p"
-        context = stream.codec_context
-        context.thread_count = 1
-        context.colorspace = context.color_primaries = context.color_trc = 6  # SMPTE 170M, by H.273
-        context.color_range = 1  # limited
-        yield Film(out, stream, rate)
-        out.mux(stream.encode())
+def hold(writer: VideoWriter, frame: np.ndarray, times: int) -> None:
+    for _ in range(times):
+        writer.write(frame)
 
 
 @dataclass(frozen=True)
@@ -171,21 +141,21 @@ def plans(
 def write(path: Path, plan: Plan, size: Size, rate: Fraction) -> list[tuple[Row, float, float]]:
     """Write one recording; returns its segments."""
     segments, last = [], None
-    with open_film(path, size, rate) as film:
+    with VideoWriter(path, rate, quality=18) as writer:
         for clip, pause in zip(plan.clips, plan.pauses):
             frames = clip.frames(size, rate)
             frame = next(frames)
             held = 0 if last is None else pause // 2
             if last is not None:
-                film.add(last, held)
-            film.add(frame, pause - held)
-            start = film.frames
-            film.add(frame)
+                hold(writer, last, held)
+            hold(writer, frame, pause - held)
+            start = writer.num_frames
+            writer.write(frame)
             for frame in frames:
-                film.add(frame)
+                writer.write(frame)
             last = frame
-            segments.append((clip.row, float(start / rate), float(film.frames / rate)))
-        film.add(last, plan.pauses[-1])
+            segments.append((clip.row, float(start / rate), float(writer.num_frames / rate)))
+        hold(writer, last, plan.pauses[-1])
     return segments
 
 
