@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _BAD_SHOWN, _LEFT_OUT_SHOWN = 40, 20
 _PATH = "a folder of class folders, or a list of clips"
 
+
 def main(argv: list[str]) -> int:
     """Run one action; returns the exit code.
 
