@@ -161,7 +161,7 @@ def test_check_loses_nothing_when_it_is_killed(many, tmp_path, capsys, monkeypat
     assert rows("check.csv") == 240
 
 
-def test_shrink_stops_at_ctrl_c_and_goes_on(many, tmp_path, capsys, monkeypatch):
+def test_shrink_stops_at_ctrl_c_and_continues(many, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     journal, words = tmp_path / "small" / "shrink.jsonl", ["data", "shrink", many, "small", "--short-side", 16]
 
@@ -171,7 +171,7 @@ def test_shrink_stops_at_ctrl_c_and_goes_on(many, tmp_path, capsys, monkeypatch)
     code, said = interrupt([*words, "--workers", 2], signal.SIGINT, lambda: written() > 10, tmp_path)
     assert code == 130 and (first := written()) > 10
     (line,) = said.strip().splitlines()  # the processes, which Ctrl-C reaches too, say nothing
-    assert f"stopped after {first} of 240 files" in line and "the same command goes on" in line
+    assert f"stopped after {first} of 240 files" in line and "the same command continues" in line
     assert not (tmp_path / "small" / "clips.csv").exists()
     assert not list(tmp_path.rglob("*.part"))
     for folder in many.iterdir():  # a few of them are enough
