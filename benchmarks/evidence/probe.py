@@ -41,7 +41,7 @@ PICTURES = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("list", type=Path, help="with the column fold, which folds.py adds")
+    parser.add_argument("list", type=Path, help="with the column fold, which lists.py adds")
     parser.add_argument("weights", help="of EfficientNet-Lite0, timm's tf_efficientnet_lite0.in1k")
     args = parser.parse_args()
     with args.list.open(newline="", encoding="utf-8") as file:

@@ -1,8 +1,8 @@
-"""Makes a shipped recogniser of a run: python benchmarks/evidence/ship.py RUN NAME CARD.yaml
+"""Makes a recognizer to ship of a run: python -m benchmarks.evidence.ship RUN NAME
 
-The card names title, data, licence, figures and not_for, and may name `nothing`: the classes that make no event. The
-file is written in half precision to src/teinet/weights (--output: elsewhere); what the run's own header says of paths
-on this machine is left out.
+Its card, NAME in recipes/cards.yaml, says title, data, licence, figures and not_for, and may name `nothing`: the
+classes that make no event. The file is written in half precision to src/teinet/weights (--output: elsewhere); what the
+run's own header says of paths on this machine is left out.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run")
     parser.add_argument("name")
-    parser.add_argument("card", type=Path)
+    parser.add_argument("--cards", type=Path, default=Path(__file__).parent / "recipes" / "cards.yaml")
     parser.add_argument("--output", type=Path, default=Path(__file__).parents[2] / "src" / "teinet" / "weights")
     args = parser.parse_args()
-    card = yaml.safe_load(args.card.read_text(encoding="utf-8"))
+    card = yaml.safe_load(args.cards.read_text(encoding="utf-8"))[args.name]
     if missing := [key for key in NEEDED if not card.get(key)]:
-        raise SystemExit(f"{args.card}: a card needs {', '.join(missing)}")
+        raise SystemExit(f"{args.cards}, {args.name}: a card needs {', '.join(missing)}")
     model, header = load_weights(args.run)
     recipe = header["recipe"]
     recipe["data"] = {}  # where the clips lay

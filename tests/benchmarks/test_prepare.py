@@ -47,8 +47,8 @@ def test_words_of_a_slot_keep_their_sentence_together(tmp_path, monkeypatch):
     words.write_text("\n".join(["path,start,end,label,slot", *rows]) + "\n")
     folds = []
     for kind in "ab":
-        monkeypatch.setattr(sys, "argv", ["words.py", str(words), kind])
-        runpy.run_path(SCRIPT.replace("prepare", "words"), run_name="__main__")
+        monkeypatch.setattr(sys, "argv", ["lists.py", "words", str(words), kind])
+        runpy.run_path(SCRIPT.replace("prepare", "lists"), run_name="__main__")
         found = list(csv.DictReader((tmp_path / f"{kind}.csv").open()))
         assert [row["path"] for row in found] == names and {row["slot"] for row in found} == {kind}
         folds.append([row["fold"] for row in found])

@@ -173,8 +173,8 @@ def test_sentences_are_annotated_whole_and_divided_by_their_names(tmp_path, monk
              ((0.5, "bin", "verb"), (1.0, "blue", "colour"), (2.0, "four", "digit"))]  # fmt: skip
     (tmp_path / "words.csv").write_text("\n".join(["path,start,end,label,slot", *words]) + "\n")
     for slot in ("all", "digit"):
-        monkeypatch.setattr(sys, "argv", ["words.py", str(tmp_path / "words.csv"), slot])
-        runpy.run_path(str(BENCHMARKS / "evidence" / "words.py"), run_name="__main__")
+        monkeypatch.setattr(sys, "argv", ["lists.py", "words", str(tmp_path / "words.csv"), slot])
+        runpy.run_path(str(BENCHMARKS / "evidence" / "lists.py"), run_name="__main__")
     rows = list(csv.DictReader((tmp_path / "sentences.csv").open()))
     assert len(rows) == 36 and len({(row["path"], row["split"]) for row in rows}) == 12
     digits = {row["path"]: row["fold"] for row in csv.DictReader((tmp_path / "digit.csv").open())}

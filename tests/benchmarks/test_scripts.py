@@ -45,8 +45,8 @@ def ship(monkeypatch, *words: object) -> None:
 
 def test_what_ships_is_half_as_large_and_tells_nothing_of_its_makers_disk(trained, tmp_path, monkeypatch):
     run, model = trained
-    (tmp_path / "card.yaml").write_text(yaml.safe_dump(CARD))
-    ship(monkeypatch, run, "motions", tmp_path / "card.yaml", "--output", tmp_path / "out")
+    (tmp_path / "card.yaml").write_text(yaml.safe_dump({"motions": CARD}))
+    ship(monkeypatch, run, "motions", "--cards", tmp_path / "card.yaml", "--output", tmp_path / "out")
     target = tmp_path / "out" / "motions.safetensors"
     assert target.stat().st_size < 0.6 * (run / LAST).stat().st_size
     assert b"/home/ann" not in target.read_bytes()
@@ -166,9 +166,9 @@ def test_folds_keep_recordings_whole_and_are_those_of_training(tmp_path, monkeyp
         (tmp_path / path).touch()
     listing = tmp_path / "clips.csv"
     listing.write_text("\n".join(["path,label,video", *map(",".join, rows)]) + "\n")
-    monkeypatch.setattr(sys, "argv", ["folds.py", str(listing), "--folds", "4", "--group", "video"])
+    monkeypatch.setattr(sys, "argv", ["lists.py", "folds", str(listing), "--folds", "4", "--group", "video"])
     for _ in range(2):  # a second time the column is written anew, not beside
-        runpy.run_path(str(SCRIPTS / "folds.py"), run_name="__main__")
+        runpy.run_path(str(SCRIPTS / "lists.py"), run_name="__main__")
     with listing.open(newline="") as file:
         written = list(csv.DictReader(file))
     assert [list(row) for row in written[:1]] == [["path", "label", "video", "fold"]]
