@@ -39,14 +39,12 @@ TIMELINE = ("timeline", "weights.safetensors", "film.mp4")
         (("watch", "weights.safetensors", "x=film.mp4", "--fast", "--output", "film.mp4"), "--output film.mp4 would"),
         (("predict", "weights.safetensors", "film.mp4", "--csv", "--output", "film.mp4"), "--output film.mp4 would"),
         (("explain", "weights.safetensors", "film.mp4", "--output", "film.mp4"), "--output film.mp4 would"),
-        (("data", "inspect", "truth.csv", "--output", "truth.csv"), "--output truth.csv would"),
         (("data", "check", "truth.csv", "--output", "truth.csv"), "--output truth.csv would"),
         ((*TIMELINE, "--output", "none/a.csv"), "none/a.csv: cannot be written (its folder does not exist)"),
         ((*TIMELINE, "--scores", "full.npz"), "cannot be written"),
         (("predict", "weights.safetensors", "film.mp4", "--output", "."), ".: cannot be written (it is a folder)"),
         (("watch", "weights.safetensors", "film.mp4", "--output", "none/a"), "none/a: cannot be written (its folder"),
         (("explain", "weights.safetensors", "film.mp4", "--output", "none/a.html"), "its folder does not exist"),
-        (("bench", "networks", "--output", "a.json", "--picture", "a.json"), "that --output writes"),
     ],
 )
 def test_it_is_said_before_the_work_and_nothing_is_lost(here, capsys, words, said):
