@@ -55,7 +55,7 @@ def _print(console: Console, found: Forecast) -> None:
         figures = [f"top-1 {p.top1}"] * (p.top1 is not None) + [f"top-5 {p.top5}"] * (p.top5 is not None)
         figures += [f"test {p.test}"] * (p.test is not None)
         rows.append((f"table {p.table}", f"{p.row}: {', '.join(figures)}"))
-    if (trial := found.trial) is not None:
+    if (trial := found.trial) is not None and found.seconds is not None:
         where = "of the GPU" if trial.on_gpu else "of this process and its largest worker"
         times = max(1, len(recipe.run.divisions))
         each = f" for each of {times} divisions" if times > 1 else ""

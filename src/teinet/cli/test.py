@@ -181,7 +181,8 @@ def _print(console, args: argparse.Namespace, scores: Scores, tested: list[Teste
     from teinet.evaluation.session import measured
     from teinet.evaluation.summary import tables
 
-    members = [t.row for t in tested] if len(tested) > 1 and all(t.row for t in tested) else []
+    rows = [t.row for t in tested if t.row]
+    members = rows if 1 < len(tested) == len(rows) else []
     unique = list({(p.table, p.row): p for t in tested for p in t.published}.values())
     beside = comparable(unique, views=str(scores.meta.get("views")), members=members)
     if (len(tested) > 1 and not members) or args.select or args.backwards or args.split == "train":

@@ -259,7 +259,9 @@ def _report(console: Any, recipe: Recipe, done: list[Any]) -> None:
         split = tests[0].scores.meta.get("split", "")
         clips = " + ".join(str(len(t.scores)) for t in tests)
         console.print(
-            f"\n{views} on {clips} {split} clips: top-1 {percent(mean.top1)}{over}", highlight=False, soft_wrap=True
+            f"\n{views} on {clips} {split} clips: top-1 {percent(mean.top1)}{over}",
+            highlight=False,
+            soft_wrap=True,
         )
         beside = comparable(recipe.published, views=views)
         if (table := published_table(beside, mean)) is not None:

@@ -85,6 +85,15 @@ class _NotedClips(Dataset):
         notes = self.notes.tolist()
         return [_Read(pid, number, self.dataset.clips.paths[clip]) for pid, number, clip in notes if clip >= 0]
 
+    def stuck(self, reads: list[_Read]) -> _Stuck:
+        """What is said of reads that do not end."""
+        files = ", ".join(f"{read.path} (more than {self.timeout:g} s)" for read in reads)
+        return _Stuck(
+            f"reading does not end: {files}; the disk does not answer, or the decoder is caught in a loop. Fix the "
+            "file, or put an empty one in its place, which counts as unreadable; where the disk is only slow, allow "
+            f"more ({self.option})."
+        )
+
 
 class ClipLoader(DataLoader):
     """A DataLoader of clips whose workers leave signals to the main process and take one thread each.
@@ -97,8 +106,9 @@ class ClipLoader(DataLoader):
 
     def __init__(self, dataset: Any, *, watch: ReadWatch | None = None, num_workers: int = 0, **settings: Any):
         timeout = 0.0
+        self.noted: _NotedClips | None = None
         if watch is not None:
-            dataset = _NotedClips(dataset, num_workers, watch)
+            self.noted = dataset = _NotedClips(dataset, num_workers, watch)
             watch.noted.add(dataset)
             timeout = watch.timeout / 2 if num_workers else 0.0
         settings.setdefault("worker_init_fn", prepare_worker)
@@ -113,23 +123,15 @@ class ClipLoader(DataLoader):
             except StopIteration:
                 return
             except RuntimeError as error:
-                if "DataLoader timed out" not in str(error):
+                if self.noted is None or "DataLoader timed out" not in str(error):
                     raise
-                lasting = {read: lasting.get(read, 0) + 1 for read in self.dataset.reads()}
+                lasting = {read: lasting.get(read, 0) + 1 for read in self.noted.reads()}
                 if max(lasting.values(), default=0) >= _LOOKS:
-                    self._give_up([read for read, looks in lasting.items() if looks >= _LOOKS - 1])
+                    slow = [read for read, looks in lasting.items() if looks >= _LOOKS - 1]
+                    raise self.noted.stuck(slow) from None
                 continue  # each clip of a large batch may take a while: the loader waits on
             lasting = {}
             yield batch
-
-    def _give_up(self, reads: list[_Read]) -> None:
-        limit = self.dataset.timeout
-        files = ", ".join(f"{read.path} (more than {limit:g} s)" for read in reads)
-        raise _Stuck(
-            f"reading does not end: {files}; the disk does not answer, or the decoder is caught in a loop. Fix the "
-            "file, or put an empty one in its place, which counts as unreadable; where the disk is only slow, allow "
-            f"more ({self.dataset.option})."
-        ) from None
 
 
 class ReadWatch:

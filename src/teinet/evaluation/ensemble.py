@@ -36,14 +36,14 @@ def average(members: Sequence[Scores], weights: Sequence[float] | None = None, n
     first = members[0]
     share = np.asarray(weights, dtype=np.float64) / sum(weights)
     total = share[0] * first.probabilities
-    reasons = list(first.reasons)
+    reasons: list[str] = list(first.reasons)
     for member, name, weight in zip(members[1:], names[1:], share[1:]):
         columns = _columns(first, member, names[0], name)
         rows = _rows(first, member, names[0], name)
         if (known := _other_labels(first, member, columns, rows)) is not None:
             raise ConfigError(f"{name} knows {first.paths[known]} under another label than {names[0]}")
         total += weight * member.probabilities[rows][:, columns]
-        reasons = [mine or member.reasons[row] for mine, row in zip(reasons, rows)]
+        reasons = [mine or member.reasons[row] for mine, row in zip(reasons, rows.tolist())]
     return Scores(
         paths=first.paths,
         labels=first.labels,

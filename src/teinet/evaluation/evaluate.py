@@ -41,7 +41,7 @@ class StopOnSignal(Callback):
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: object, batch: object, batch_idx: int, *_: int
     ) -> None:
-        loader = trainer.val_dataloaders
+        loader: Any = trainer.val_dataloaders
         clips, world = len(loader.dataset), trainer.world_size
         if batch_idx + 1 >= -(-(clips // world) // loader.batch_size):
             return  # the last batch of the smallest share: after it not all processes would answer
@@ -117,7 +117,7 @@ class Scoring(L.LightningModule):
     ):
         super().__init__()
         self.model = model
-        self.averaging = averaging
+        self.averaging: Averaging = averaging
         self.clips_per_forward = clips_per_forward
         self.backwards = backwards
         self._scored: list[ClipScore] = []
@@ -177,6 +177,7 @@ class _TestData(L.LightningDataModule):
         self.dataset, self.batch_size, self.workers, self.watch = dataset, batch_size, workers, watch
 
     def val_dataloader(self) -> DataLoader:
+        assert self.trainer is not None
         return evaluation_loader(
             self.dataset,
             batch_size=self.batch_size,
@@ -290,8 +291,9 @@ class TestProgress(Callback):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero:
+            loader: Any = trainer.val_dataloaders
             self.bars.start()
-            self.task = self.bars.task(self.title, len(trainer.val_dataloaders.sampler), unit="clips")
+            self.task = self.bars.task(self.title, len(loader.sampler), unit="clips")
 
     def on_validation_batch_end(self, trainer: L.Trainer, pl_module: Scoring, *args: object, **kwargs: object) -> None:
         if trainer.is_global_zero:

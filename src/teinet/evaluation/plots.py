@@ -130,7 +130,8 @@ def draw_curves(
     under = 0.3 + 0.2 * -(-len(names) // beside) if len(names) > 1 else 0
     figure = Figure(figsize=(width, 3.0 * down + under + (0.3 if title else 0)), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)
+    layout: Any = figure.get_layout_engine()
+    layout.set(w_pad=0.08, h_pad=0.08)
     grid = figure.subplots(down, across, squeeze=False).flat
     lines: list[Any] = []
     for axes, columns in zip(grid, panels):
@@ -200,10 +201,11 @@ def _finish(axes: Axes, columns: Sequence[str]) -> None:
     axes.spines[["left", "bottom"]].set_color("#adb5bd")
     axes.grid(axis="y", color="#e9ecef", linewidth=0.8)
     axes.set_axisbelow(True)
-    epochs = [x for line in axes.lines for x in line.get_xdata()]
+    epochs = [x for line in axes.lines for x in np.asarray(line.get_xdata())]
     axes.set_xlim(0.5, max(epochs, default=1) + 0.5)
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    values = [y for line in axes.lines for y in line.get_ydata()]
+    ticks: Any = axes.xaxis.get_major_locator()
+    ticks.set_params(integer=True, min_n_ticks=1)
+    values = [y for line in axes.lines for y in np.asarray(line.get_ydata())]
     if columns[0].endswith("top1"):
         axes.set_ylim(0, 100)
     elif columns == ("lr",) and values and 0 < max(values) <= 1e4 * min(values):

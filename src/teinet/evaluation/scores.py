@@ -28,7 +28,7 @@ class Scores:
         labels: (N,) true classes, 0 to C-1; -1 where the truth is not known.
         probabilities: (N, C), the views' average; the row of an unreadable clip is not looked at.
         class_names: C names, in the order of the columns.
-        reasons: N texts, empty where the clip was read, else why it was not; None when all were.
+        reasons: N texts, empty where the clip was read, else why it was not; none when all were.
         meta: how the numbers came about (views, averaging, weights file, data fingerprint, versions); JSON values.
         names: what the data set calls each clip, N texts; empty where it has no names.
 
@@ -40,7 +40,7 @@ class Scores:
     labels: np.ndarray
     probabilities: np.ndarray
     class_names: Sequence[str]
-    reasons: Sequence[str] | None = None
+    reasons: Sequence[str] = ()
     meta: dict[str, Any] = field(default_factory=dict)
     names: Sequence[str] = ()
 
@@ -48,7 +48,7 @@ class Scores:
         n = len(self.paths)
         labels = np.asarray(self.labels, dtype=np.int64).reshape(-1)
         probabilities = np.array(self.probabilities, dtype=np.float32)
-        reasons = [""] * n if self.reasons is None else [str(reason or "") for reason in self.reasons]
+        reasons = [str(reason or "") for reason in self.reasons or ()] or [""] * n
         names = tuple(str(name) for name in self.class_names)
         if n == 0 and probabilities.size == 0:
             probabilities = probabilities.reshape(0, len(names))
@@ -150,7 +150,7 @@ class Scores:
         """The commonest mistakes: (true name, predicted name, clips, share of the true class's clips)."""
         wrong = self.confusion - np.diag(np.diagonal(self.confusion))
         order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-        cells = [np.unravel_index(flat, wrong.shape) for flat in order]
+        cells = [divmod(flat, wrong.shape[1]) for flat in order.tolist()]
         return [
             (self.class_names[i], self.class_names[j], int(wrong[i, j]), float(wrong[i, j] / self.class_counts[i]))
             for i, j in cells
@@ -180,9 +180,9 @@ class Scores:
         return load_scores(path)
 
 
-def percent(share: float) -> str:
+def percent(share: float | None) -> str:
     """A share as the tables print it: `47.3 %`, or a dash where there is none."""
-    return "-" if np.isnan(share) else f"{100 * share:.1f} %"
+    return "-" if share is None or np.isnan(share) else f"{100 * share:.1f} %"
 
 
 SCORES = "scores.safetensors"

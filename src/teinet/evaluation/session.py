@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import av
 import torch
@@ -31,7 +31,7 @@ from teinet.models.optimized import Engine
 from teinet.models.probabilities import Averaging
 from teinet.recognition.recognizer import Recognizer
 
-_PRECISIONS = {"32-true": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
+_PRECISIONS: dict[str, Literal["fp32", "bf16", "fp16"]] = {"32-true": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,9 @@ def test(
     recognizer = Recognizer.load(weights)
     chosen = choose(recognizer, plan)
     recipe = recognizer.header.get("recipe") or {}
-    told = {key: recipe.get(key) for key in ("row", "published")} | {"departs": recognizer.header.get("departs") or []}
+    told: dict[str, Any] = {key: recipe.get(key) for key in ("row", "published")} | {
+        "departs": recognizer.header.get("departs") or []
+    }
     facts = {
         "split": chosen.name,
         "weights": str(weights),
@@ -241,7 +243,7 @@ def folder_name(plan: Plan) -> str:
     asked = [data and f"{data.parent.name}-{data.stem}", plan.split, plan.select]
     if plan.averaging != "probabilities":
         asked.insert(0, plan.averaging)
-    if data and plan.data.division != 1:
+    if plan.data and data and plan.data.division != 1:
         asked.append(f"division-{plan.data.division}")
     if plan.backwards:
         asked.append("backwards")
@@ -260,18 +262,18 @@ def measured(scores: Scores) -> Measured:
     """A test in the terms of a paper's tables."""
     views = str(scores.meta.get("views", "1x1"))
     members = scores.meta.get("members") or [scores.meta]
-    costs = [member.get("gflops") for member in members]
+    costs: list[float | None] = [member.get("gflops") for member in members]
     return Measured(
         top1=scores.top1,
         top5=scores.top5 if scores.top5_k == 5 else None,
         views=views,
         num_views=len(Views.parse(views)),
-        gflops=None if None in costs else sum(costs),
+        gflops=None if None in costs else sum(cost or 0.0 for cost in costs),
     )
 
 
 def _gflops(recognizer: Recognizer, views: Views) -> float:
-    shape = recognizer.preprocessing.view_shape(views.full_resolution)
+    shape = recognizer.preprocessing.view_shape(bool(views.full_resolution))
     return round(multiply_adds(recognizer.model, shape) / 1e9, 4)
 
 

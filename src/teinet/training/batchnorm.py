@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from teinet.data.dataset import EpochSampler
+from teinet.training.loaders import TrainingData
 from teinet.training.module import TrainingModule
 
 
@@ -36,7 +37,7 @@ class RecomputeBatchNorm(Callback):
             self._recompute(trainer, pl_module)
 
     def _recompute(self, trainer: L.Trainer, module: TrainingModule) -> None:
-        data = trainer.datamodule
+        data: TrainingData = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]: set by Lightning
         sampler = EpochSampler(len(data.train), seed=module.recipe.run.seed, epoch=trainer.current_epoch)
         batches = (b.frames.to(module.device) for b in islice(data.loader(sampler), self.batches) if len(b.labels))
         recompute_statistics(module.model, batches, frozen=module.frozen)

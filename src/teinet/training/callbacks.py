@@ -80,7 +80,7 @@ class RunState(Callback):
         pl_module.refuse_broken_weights()
         validated = pl_module.validated == trainer.current_epoch  # until the next one metrics stay
         top1 = trainer.callback_metrics.get("val_top1") if validated else None
-        scores = {"epoch": trainer.current_epoch + 1}
+        scores: dict[str, float] = {"epoch": trainer.current_epoch + 1}
         if top1 is not None:
             scores["val_top1"] = round(float(top1), 6)
             better = self.best is None or float(top1) > self.best
@@ -93,11 +93,13 @@ class RunState(Callback):
         if pl_module.problem:
             raise RunError(pl_module.problem)
         stop = trainer.strategy.broadcast(self.stop.is_set()) if trainer.world_size > 1 else self.stop.is_set()
-        if stop and trainer.current_epoch + 1 < trainer.max_epochs:
+        if stop and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
             self._leave(trainer)
 
     def _save(self, trainer: L.Trainer) -> None:
-        trainer.lightning_module.refuse_broken_weights()
+        pl_module = trainer.lightning_module
+        assert isinstance(pl_module, TrainingModule)
+        pl_module.refuse_broken_weights()
         with replacing(self.folder / STATE) if trainer.is_global_zero else nullcontext(self.folder / STATE) as partial:
             trainer.save_checkpoint(partial)  # all processes take part, the first one writes
         self._saved_at = time.monotonic()
@@ -119,7 +121,7 @@ class EpochLog(Callback):
 
     def __init__(self, folder: Path):
         self.path = folder / LOG
-        self.sums = dict.fromkeys(("loss", "correct", "count", "compute", "wait"), 0.0)
+        self.sums: dict[str, float] = dict.fromkeys(("loss", "correct", "count", "compute", "wait"), 0.0)
         self._rate = 0.0
         self._mark = time.monotonic()
 
@@ -145,7 +147,9 @@ class EpochLog(Callback):
         self._mark = now
         self._rate = trainer.optimizers[0].param_groups[0]["lr"]  # that of this step; afterwards it is the next one's
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainingModule, outputs, batch, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: TrainingModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         now = time.monotonic()
         self.sums["compute"] += now - self._mark
         self._mark = now
@@ -192,7 +196,7 @@ class EpochLog(Callback):
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         with replacing(self.path) as partial, partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, self.COLUMNS)
+            writer = csv.DictWriter(file, list[str](self.COLUMNS))
             writer.writeheader()
             writer.writerows(rows)
 
@@ -223,7 +227,7 @@ class TrainingProgress(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainingModule, outputs, batch, batch_idx: int) -> None:
         if self._task is None:  # resumed in the middle of an epoch
             self.on_train_epoch_start(trainer, pl_module)
-        if self.console.is_terminal:
+        if self._task is not None and self.console.is_terminal:
             self._task.update(batch_idx + 1, facts=f"{self._facts(trainer)}  {self._left(trainer)} left")
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
@@ -249,7 +253,7 @@ class TrainingProgress(Callback):
 
     def _left(self, trainer: L.Trainer) -> str:
         done = trainer.global_step - self._first_step
-        total = trainer.max_epochs * steps_per_epoch(trainer) - self._first_step
+        total = (trainer.max_epochs or 0) * steps_per_epoch(trainer) - self._first_step
         seconds = (time.monotonic() - self._began) / max(done, 1) * max(total - done, 0)
         return duration(seconds)
 
@@ -262,7 +266,7 @@ class TrainingProgress(Callback):
 
 def steps_per_epoch(trainer: L.Trainer) -> int:
     """Optimiser steps of one epoch."""
-    return -(-trainer.num_training_batches // trainer.accumulate_grad_batches)
+    return -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
 
 
 CURVES = "curves.png"

@@ -23,6 +23,7 @@ class ResumableLoader(ClipLoader):
     """
 
     sampler: EpochSampler
+    batch_size: int
 
     def __init__(self, *args: Any, **settings: Any):
         super().__init__(*args, **settings)
@@ -56,12 +57,14 @@ class TrainingData(L.LightningDataModule):
         self.watch = ReadWatch(recipe.run.read_timeout, option="--run.read_timeout")
 
     def train_dataloader(self) -> ResumableLoader:
+        assert self.trainer is not None
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
         sampler = EpochSampler(
             len(self.train),
             seed=self.recipe.run.seed,
             # Workers begin before anyone calls set_epoch. `current_epoch` counts what is completed: a state that was
             # saved at the end of an epoch would begin with that epoch's clips again.
-            epoch=self.trainer.fit_loop.epoch_progress.current.processed,
+            epoch=progress.processed,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
         )
@@ -83,6 +86,7 @@ class TrainingData(L.LightningDataModule):
     def val_dataloader(self) -> Any:
         if self.val is None:
             return []
+        assert self.trainer is not None
         return evaluation_loader(
             self.val,
             batch_size=self.recipe.optim.batch_size,

@@ -6,6 +6,7 @@ import csv
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,7 +47,8 @@ class TrainingModule(Scoring):
         val_clips: ClipList | None,
         unreadable_csv: Path,
     ):
-        super().__init__(set_gradient_checkpointing(model, recipe.optim.gradient_checkpointing))
+        set_gradient_checkpointing(model, recipe.optim.gradient_checkpointing)
+        super().__init__(model)
         self.recipe = recipe
         self.steps_per_epoch = steps_per_epoch
         self.clip_paths = train_clips.paths
@@ -85,7 +87,7 @@ class TrainingModule(Scoring):
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
         torch.manual_seed(seed_of(self.recipe.run.seed, self.current_epoch, batch_idx, self.global_rank))
 
-    def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, torch.Tensor]:
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
         self.problem = self._together(self._record(batch.unreadable))
         if not len(batch.labels):  # other processes may have clips: take part in the step with a gradient of zero
             self._stop_together(None)
@@ -94,7 +96,7 @@ class TrainingModule(Scoring):
         loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.optim.label_smoothing)
         self._stop_together(None if math.isfinite(loss.item()) else self._bad_loss(loss.item(), batch))
         self._seen = batch.frames[:1]
-        self._rate = self.optimizers().param_groups[0]["lr"]
+        self._rate = self._learning_rate()
         facts = {"loss": loss.detach(), "lr": self._rate}
         self.log_dict(facts, on_step=True, on_epoch=False, batch_size=len(batch.labels))
         correct = (logits.argmax(1) == batch.labels).sum()
@@ -104,26 +106,27 @@ class TrainingModule(Scoring):
         """Log val_top1 and val_loss over all validation clips; an unreadable one counts as wrong."""
         super().on_validation_epoch_end()
         self.validated = self.current_epoch
+        assert self.val_clips is not None
         labels = torch.from_numpy(self.val_clips.labels)
         probabilities = torch.zeros(len(labels), self.model.num_classes)
         for score in self.scored:
             if score.probabilities is not None:
                 probabilities[score.index] = torch.from_numpy(score.probabilities)
-        self._list_validation_clips()
+        self._list_validation_clips(self.val_clips)
         hits = (probabilities.argmax(1) == labels) & (probabilities.sum(1) > 0)
         losses = -probabilities.clamp_min(1e-9).log()[torch.arange(len(labels)), labels]
         self.log_dict({"val_top1": hits.double().mean().float(), "val_loss": losses.mean()})
 
-    def _list_validation_clips(self) -> None:
+    def _list_validation_clips(self, clips: ClipList) -> None:
         """List validation clips that could not be read, and say so; they count as wrong, and stop nothing."""
-        bad = [(self.val_clips.paths[s.index], s.reason) for s in self.scored if s.probabilities is None]
+        bad = [(clips.paths[s.index], s.reason) for s in self.scored if s.probabilities is None]
         new = [(path, reason) for path, reason in bad if path not in self._listed()]
         if new and self.trainer.is_global_zero:
             self._append(new)
             path, reason = new[0]
             log.warning(
                 "%d of %d validation clips cannot be read and count as wrong, the first: %s: %s (all in %s)",
-                *(len(bad), len(self.val_clips), path, reason, self.unreadable_csv),
+                *(len(bad), len(clips), path, reason, self.unreadable_csv),
             )
 
     def _listed(self) -> dict[str, str]:
@@ -179,9 +182,12 @@ class TrainingModule(Scoring):
                 )
         self._stop_together(problem)
 
+    def _learning_rate(self) -> float:
+        return self.trainer.optimizers[0].param_groups[0]["lr"]
+
     def _bad_loss(self, loss: float, batch: ClipBatch) -> str:
-        rate = self.optimizers().param_groups[0]["lr"]
-        names = ", ".join(self.clip_paths[i] for i in batch.indices.tolist())
+        rate = self._learning_rate()
+        names = ", ".join(str(self.clip_paths[int(i)]) for i in batch.indices.tolist())
         where = f"step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {rate:.3g}"
         return (
             f"the loss is {loss} at {where}; the run stops. Lower optim.lr, or look at the clips of this batch: {names}"

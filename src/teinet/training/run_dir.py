@@ -23,7 +23,6 @@ import yaml
 from filelock import FileLock, Timeout
 
 from teinet import __version__
-from teinet.data.lists.rows import ClipList
 from teinet.data.lists.splits import Splits
 from teinet.errors import ConfigError
 from teinet.training.recipe import Recipe
@@ -149,7 +148,7 @@ def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str)
             writer.writerows((r.path, r.label or "", r.split, r.file, r.line) for r in splits.source.dropped)
 
 
-def is_finished(folder: Path, splits: dict[str, ClipList]) -> bool:
+def is_finished(folder: Path, splits: Splits) -> bool:
     """Whether a run was trained to its end; refuses to go on with one whose clips have changed meanwhile."""
     facts = read_json(folder / FACTS) if (folder / FACTS).exists() else {}
     for split, clips in splits.items():

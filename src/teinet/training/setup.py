@@ -21,7 +21,7 @@ from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
 from teinet.errors import ConfigError, nearest
 from teinet.evaluation.evaluate import ViewClips
-from teinet.evaluation.hardware import Hardware
+from teinet.evaluation.hardware import Hardware, Precision
 from teinet.models.checkpoint import load_matching
 from teinet.models.classifier import VideoClassifier
 from teinet.models.cost import multiply_adds
@@ -147,7 +147,7 @@ def _mirror(recipe: Recipe, splits: Splits) -> bool:
     return True
 
 
-def precision(recipe: Recipe) -> str:
+def precision(recipe: Recipe) -> Precision:
     """Lightning's name of the precision: 16-bit mixed on a GPU (bfloat16 where it has it), else 32."""
     if recipe.run.precision != "auto":
         return recipe.run.precision

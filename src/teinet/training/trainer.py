@@ -62,8 +62,9 @@ def train(
     recipe = recipe.with_absolute_paths()  # the run can then be tested and resumed from any folder
     if resume is None:
         refuse_folder(recipe)  # now, and not after minutes of reading
-    parts = prepare(recipe, finished=lambda splits: bool(resume) and is_finished(resume, splits))
+    parts = prepare(recipe, finished=lambda splits: resume is not None and is_finished(resume, splits))
     if parts is None:
+        assert resume is not None
         console.print(
             f"{resume} is finished: all its {recipe.optim.epochs} epochs are done.", highlight=False, soft_wrap=True
         )
@@ -244,6 +245,6 @@ def mean_over(tests: Sequence[Tested]) -> tuple[Measured, float]:
     """The mean of tests over several divisions, and the standard deviation of their top-1 (nan for a single one)."""
     each = [measured(t.scores) for t in tests]
     top5 = [m.top5 for m in each if m.top5 is not None]
-    top1 = [m.top1 for m in each]
+    top1 = [m.top1 for m in each if m.top1 is not None]
     mean = replace(each[0], top1=fmean(top1), top5=fmean(top5) if len(top5) == len(each) else None)
     return mean, stdev(top1) if len(top1) > 1 else math.nan

@@ -109,7 +109,7 @@ class Forecast:
             "gflops": round(self.gflops, 4),
             "tests": {v: {"gflops": round(g, 4), "views": n} for v, (g, n) in self.tests.items()},
             "trial": None if trial is None else vars(trial),
-            "seconds": None if trial is None else round(self.seconds, 1),
+            "seconds": None if self.seconds is None else round(self.seconds, 1),
         }
 
 
@@ -126,7 +126,7 @@ def forecast(recipe: Recipe, *, trial: bool = True) -> Forecast:
     tests = {}
     for text in recipe.tests():
         views = Views.parse(text)
-        macs = multiply_adds(parts.model, pixels.view_shape(views.full_resolution))
+        macs = multiply_adds(parts.model, pixels.view_shape(bool(views.full_resolution)))
         tests[text] = (macs / 1e9, len(views))
     return Forecast(
         parts=parts,

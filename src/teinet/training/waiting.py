@@ -101,7 +101,9 @@ class WaitingAdvice(Callback):
     def __init__(self, console: Console, epoch_log: EpochLog, *, recipe: Recipe, clips: ClipList, workers: int):
         self.console, self.epoch_log = console, epoch_log
         self.recipe, self.workers = recipe, workers
-        self.examples = [clips.paths[i] for i in np.linspace(0, len(clips) - 1, min(_LOOK_AT, len(clips)), dtype=int)]
+        self.examples = [
+            clips.paths[i] for i in np.linspace(0, len(clips) - 1, min(_LOOK_AT, len(clips)), dtype=int).tolist()
+        ]
         self.restraint = Restraint()
         self._counting = False
 
@@ -112,7 +114,7 @@ class WaitingAdvice(Callback):
         if trainer.is_global_zero:
             wait, compute = self.epoch_log.sums["wait"], self.epoch_log.sums["compute"]
             share, epoch = wait / max(wait + compute, 1e-9), trainer.current_epoch
-            if self.restraint.speaks(share, epoch=epoch, seconds_left=wait * (trainer.max_epochs - epoch - 1)):
+            if self.restraint.speaks(share, epoch=epoch, seconds_left=wait * ((trainer.max_epochs or 0) - epoch - 1)):
                 self.console.print(advice(share, self._feeding()), highlight=False, soft_wrap=True, markup=False)
         self._counting = False
 

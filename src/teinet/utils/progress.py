@@ -27,7 +27,7 @@ class ProgressTask:
         self._bars, self._total, self._unit = bars, total, unit
         self._done = done
         self._marks = deque([(time.monotonic(), done)], maxlen=_MAX_MARKS)
-        self._task = bars.add_task(escape(title), total=total, completed=done, facts="")
+        self._task = bars.add_task(escape(title), total=total, facts="")
         self._removed = False
         self.update(done)
 
