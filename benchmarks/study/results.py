@@ -112,7 +112,9 @@ class Done:
     def over_folds(self, network: str, reference: str) -> tuple[float, float, float] | None:
         """The lead over the reference in the mean of folds and its 95 % interval, by folds and seeds that both have."""
         ours, theirs = self._by_fold(network), self._by_fold(reference)
-        both = [(ours[fold], theirs[fold], set(ours[fold]) & set(theirs[fold])) for fold in ours if fold in theirs]
+        both = [
+            (ours[fold], theirs[fold], sorted(set(ours[fold]) & set(theirs[fold]))) for fold in ours if fold in theirs
+        ]
         pairs = [[mean({key: top1[key] for key in keys}).value for top1 in (a, b)] for a, b, keys in both if keys]
         return difference_over_folds(*zip(*pairs)) if pairs and network != reference else None
 

@@ -155,7 +155,7 @@ def test_a_stopped_study_goes_on_where_it_was(study_file, words, capsys):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     study = Study.load(study_file)
     log = run_folder(study_file.parent / "work", study, study.cell("TIM/ann/0")) / "log.csv"
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 300
     while len(read_log(log)) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     process.terminate()
