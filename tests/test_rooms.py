@@ -37,8 +37,6 @@ PUBLIC = {
     "Recognizer": "recognition",
     "VideoReader": "data",
 }
-# Rooms whose types a room may name, without importing them when it runs.
-TYPES = {"detection": {"recognition"}}
 FILES = [
     p for p in sorted(PACKAGE.rglob("*.py")) if p.name not in ("__init__.py", "__main__.py") or p.parent != PACKAGE
 ]
@@ -50,13 +48,10 @@ def room(module: str) -> str:
     return PUBLIC.get(name, name)
 
 
-def imported(path: Path, *, types: bool = True) -> set[str]:
-    """The rooms whose modules a file imports anywhere, also inside functions; `types` takes those for types alone."""
+def imported(path: Path) -> set[str]:
+    """The rooms whose modules a file imports anywhere, also inside functions and for types alone."""
     names = set()
-    tree = ast.parse(path.read_text())
-    if not types:
-        tree.body = [node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node))]
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -70,7 +65,7 @@ def imported(path: Path, *, types: bool = True) -> set[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_room_imports_only_what_it_may(path):
     own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    others = (imported(path) - TYPES.get(own, set()) | imported(path, types=False)) - {own} - BASE
+    others = imported(path) - {own} - BASE
     if own == "cli":
         return
     assert own in MAY, f"{own} is a new room: say here whom it may import"
@@ -90,6 +85,19 @@ def test_the_packages_names_come_from_where_the_rule_says():
     offered = set(teinet.__all__) - {"layers"} | {"__version__"}
     assert offered == set(PUBLIC)
     assert all(room(home) == PUBLIC[name] for name, home in teinet._HOME.items())
+
+
+def test_no_room_reaches_itself_through_others():
+    for name in MAY:
+        reached, waiting = set(), set(MAY[name])
+        while waiting:
+            reached |= (waiting := {other for each in waiting for other in {each} | MAY[each]} - reached)
+        assert name not in reached, name
+
+
+def test_no_two_modules_share_a_name():
+    names = [path.name for path in FILES if path.name != "__init__.py"]
+    assert {name for name in names if names.count(name) > 1} == set()
 
 
 def test_every_room_of_the_rule_is_there():

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from teinet.recognition import Recognizer
-    from teinet.recognition.files import find_videos
+    from teinet.recognition.find_videos import find_videos
     from teinet.utils.progress import file_progress
 
     problems: list[str] = []

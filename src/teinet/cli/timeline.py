@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     from teinet.detection.sampler import FrameSampler, interval_for
     from teinet.detection.scorer import uses_windows
     from teinet.recognition import Recognizer
-    from teinet.recognition.files import find_videos
+    from teinet.recognition.find_videos import find_videos
     from teinet.utils.signals import stop_on_signal
 
     rules, form = read_rules(args), _form(args)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -12,12 +12,9 @@ from torch import Tensor
 from teinet.data.transforms import crop_frame
 from teinet.data.video.frames import Frame
 from teinet.detection.events import Change, Event, EventDetector, Rules
+from teinet.detection.recognizes import Recognizes, StateType
 from teinet.detection.sampler import FrameSampler, interval_for
 from teinet.detection.scorer import SampledFrame, ScoreRow, make_scorer
-
-if TYPE_CHECKING:
-    from teinet.recognition.recognizer import Recognizer
-    from teinet.recognition.stream import StateType
 
 
 class Update(NamedTuple):
@@ -42,7 +39,7 @@ class StreamDetectors:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: Recognizes,
         streams: int = 1,
         *,
         rules: Rules | None = None,
@@ -108,7 +105,7 @@ class Detector:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: Recognizes,
         *,
         frame_interval: float | None = None,
         rules: Rules | None = None,

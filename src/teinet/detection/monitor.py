@@ -9,22 +9,19 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from teinet.data.video.source import Source
 from teinet.detection.detector import StreamDetectors, Update
 from teinet.detection.events import Event, Rules
+from teinet.detection.recognizes import Recognizes, StateType
 from teinet.detection.sampler import FrameSampler, interval_for
 from teinet.detection.source_thread import Report, Shot, SourceThread, Told
 from teinet.errors import ConfigError
 from teinet.models.header import list_pretrained
 from teinet.models.insertion import is_causal
-
-if TYPE_CHECKING:
-    from teinet.recognition.recognizer import Recognizer
-    from teinet.recognition.stream import StateType
 
 _KEPT = 10_000  # delays, for their percentiles
 _LOOK = 0.1  # seconds after which a watch looks whether it is to stop
@@ -160,7 +157,7 @@ class Watch:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: Recognizes,
         sources: Sequence[str],
         *,
         spacing: float | None = None,

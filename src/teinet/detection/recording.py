@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from threading import Event as Flag
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,12 +15,10 @@ from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import Source
 from teinet.detection.detector import Detector
 from teinet.detection.events import Change, Event, EventDetector, Rules
+from teinet.detection.recognizes import Recognizes
 from teinet.detection.scorer import ScoreRow
 from teinet.detection.strip import Strip, StripMaker
 from teinet.errors import Interrupted, VideoError
-
-if TYPE_CHECKING:
-    from teinet.recognition.recognizer import Recognizer
 
 _MISSED = 0.5  # seconds, or
 _MISSED_SHARE = 0.01  # of its stated length, by which a recording may end early without a word
@@ -96,7 +94,7 @@ class Timeline:
 
 
 def timeline(
-    recognizer: Recognizer,
+    recognizer: Recognizes,
     video: str | PathLike,
     *,
     spacing: float | None = None,

@@ -12,18 +12,16 @@ from functools import lru_cache, partial
 from pathlib import Path
 from threading import Event as Flag
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from teinet.detection.events import Rules
+from teinet.detection.recognizes import Recognizes
 from teinet.detection.recording import Timeline, timeline
 from teinet.detection.result_cache import ResultCache
 from teinet.errors import Interrupted, VideoError
 from teinet.utils import worker_pool
-
-if TYPE_CHECKING:
-    from teinet.recognition.recognizer import Recognizer
 
 Answer = tuple[int, Timeline | VideoError]
 Reached = Callable[[int, float], object]
@@ -33,7 +31,7 @@ _REFRESH_SECONDS = 0.2
 
 
 def timelines(
-    make: Callable[[], Recognizer],
+    make: Callable[[], Recognizes],
     videos: Sequence[Path],
     *,
     jobs: int = 1,
@@ -86,7 +84,7 @@ def timelines(
 
 
 def _here(
-    make: Callable[[], Recognizer], videos: Mapping[int, Path], stop: Flag, reached: Reached, options: dict[str, Any]
+    make: Callable[[], Recognizes], videos: Mapping[int, Path], stop: Flag, reached: Reached, options: dict[str, Any]
 ) -> Iterator[Answer]:
     recognizer = make() if videos else None
     for number, video in videos.items():
@@ -98,7 +96,7 @@ def _here(
 
 def _in_workers(
     jobs: int,
-    make: Callable[[], Recognizer],
+    make: Callable[[], Recognizes],
     videos: Mapping[int, Path],
     stop: Flag,
     reached: Reached,
@@ -140,14 +138,14 @@ def _work(task: _Task, beat: worker_pool.Beat) -> Timeline | VideoError:
 
 
 @lru_cache(1)
-def _recognizer(make: bytes, threads: int) -> Recognizer:
+def _recognizer(make: bytes, threads: int) -> Recognizes:
     import torch
 
     torch.set_num_threads(threads)
     return pickle.loads(make)()
 
 
-def _answer(recognizer: Recognizer, video: Path, **options: Any) -> Timeline | VideoError:
+def _answer(recognizer: Recognizes, video: Path, **options: Any) -> Timeline | VideoError:
     try:
         return timeline(recognizer, video, **options)
     except VideoError as error:

@@ -10,19 +10,17 @@ from collections.abc import Iterable
 from contextlib import suppress
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
 from teinet.detection.events import Rules
+from teinet.detection.recognizes import Recognizes
 from teinet.detection.recording import Timeline, events_of
 from teinet.detection.strip import Strip
 from teinet.errors import ConfigError
 from teinet.utils.files import replacing
-
-if TYPE_CHECKING:
-    from teinet.recognition.recognizer import Recognizer
 
 _FORMAT = 4
 _FACTS = ("spacing", "restarts", "resizes", "broken", "until", "end", "stated")
@@ -37,7 +35,7 @@ class ResultCache:
         settings: JSON values that their scores depend on, by name.
     """
 
-    def __init__(self, folder: str | PathLike, recognizer: Recognizer, settings: dict[str, Any]):
+    def __init__(self, folder: str | PathLike, recognizer: Recognizes, settings: dict[str, Any]):
         self.folder = Path(folder)
         self._class_names = recognizer.class_names
         self._settings = settings
@@ -122,7 +120,7 @@ class ResultCache:
             )
 
 
-def fingerprint(recognizer: Recognizer) -> str:
+def fingerprint(recognizer: Recognizes) -> str:
     """A digest of all that a recognizer's scores depend on: weights, network, classes, preprocessing, device."""
     digest = hashlib.blake2b(digest_size=16)
     facts = (

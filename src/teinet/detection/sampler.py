@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from teinet.detection.recognizes import Recognizes
 from teinet.errors import ConfigError
-
-if TYPE_CHECKING:
-    from teinet.recognition.recognizer import Recognizer
 
 Verdict = Literal["take", "skip", "reset"]
 
@@ -17,7 +15,7 @@ _MIN_GAP = 2.0  # seconds
 _INTERVALS = 3  # in a gap, so that one frame may be missing
 
 
-def interval_for(recognizer: Recognizer, asked: float | None = None) -> float:
+def interval_for(recognizer: Recognizes, asked: float | None = None) -> float:
     """Seconds between the frames that a recognizer takes: what is asked for, else those of its training.
 
     Raises:

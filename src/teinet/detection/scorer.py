@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from teinet.detection.recognizes import Recognizes, StateType
 from teinet.errors import ConfigError
 from teinet.models.insertion import is_causal
 from teinet.models.optimized import is_compiled
 from teinet.models.probabilities import to_probabilities
-
-if TYPE_CHECKING:
-    from teinet.recognition.recognizer import Recognizer
-    from teinet.recognition.stream import StateType
 
 _FRAMES_AT_ONCE = 8  # of a stepping network: as many as a clip has, so as fast a frame
 _WINDOWS_AT_ONCE = 2
@@ -61,7 +58,7 @@ class Scorer(Protocol):
 
 
 def make_scorer(
-    recognizer: Recognizer,
+    recognizer: Recognizes,
     streams: int = 1,
     *,
     span: int | None = None,
@@ -92,7 +89,7 @@ def make_scorer(
 
 
 def uses_windows(
-    recognizer: Recognizer, *, span: int | None = None, hop: int | None = None, windows: bool = False
+    recognizer: Recognizes, *, span: int | None = None, hop: int | None = None, windows: bool = False
 ) -> bool:
     """Say whether a recognizer sees windows; else it steps from frame to frame. Arguments, errors as `make_scorer`."""
     for name, value, most in (("span", span, None), ("hop", hop, recognizer.num_frames)):
@@ -125,7 +122,7 @@ class SteppingScorer:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: Recognizes,
         streams: int = 1,
         *,
         span: int | None = None,
@@ -200,7 +197,7 @@ class WindowScorer:
 
     state_bytes = None
 
-    def __init__(self, recognizer: Recognizer, streams: int = 1, *, hop: int | None = None, at_once: int = 1):
+    def __init__(self, recognizer: Recognizes, streams: int = 1, *, hop: int | None = None, at_once: int = 1):
         self._recognizer, self._at_once = recognizer, at_once
         self._hop = max(1, recognizer.num_frames // 2) if hop is None else hop
         self._frames: list[deque[SampledFrame]] = [deque(maxlen=recognizer.num_frames) for _ in range(streams)]

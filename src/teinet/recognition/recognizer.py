@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ import torch
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.views import LoadedViews, Views, check_views, load_views
+from teinet.detection.detector import Detector
+from teinet.detection.events import Rules
+from teinet.detection.recognizes import StateType
 from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError
 from teinet.models.checkpoint import load_weights, save_weights
 from teinet.models.classifier import VideoClassifier
@@ -22,11 +25,8 @@ from teinet.models.optimized import Engine, OptimizedClassifier, Precision, opti
 from teinet.models.probabilities import Averaging, check_averaging, to_probabilities
 from teinet.recognition.device import find_device
 from teinet.recognition.prediction import Prediction
-from teinet.recognition.stream import StateType, Stream
+from teinet.recognition.stream import Stream
 from teinet.utils.prefetch import prefetch
-
-if TYPE_CHECKING:
-    from teinet.detection.detector import Detector
 
 Video = str | PathLike | np.ndarray | torch.Tensor
 VIEWS_AT_ONCE = 6  # views in one pass of the network: bounds memory at 30 views; wider gains nothing on a CPU
@@ -301,9 +301,6 @@ class Recognizer:
         Raises:
             ConfigError: a value out of its range or without a meaning for this network, or no interval that is known.
         """
-        from teinet.detection.detector import Detector
-        from teinet.detection.events import Rules
-
         rules = Rules(begin=threshold, end=off_threshold, least=min_duration, nothing=background)
         return Detector(self, frame_interval=frame_interval, rules=rules, span=span, hop=hop, windows=windows)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Literal
 
 import numpy as np
 import safetensors.torch
@@ -14,6 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from teinet.data.transforms import Preprocessing, crop_frame
+from teinet.detection.recognizes import StateType
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.classifier import VideoClassifier
 from teinet.models.optimized import CompiledStep, OptimizedClassifier, is_compiled
@@ -22,7 +22,6 @@ from teinet.models.streaming import States, StreamingClassifier
 from teinet.recognition.device import find_device
 from teinet.utils.files import replacing
 
-StateType = Literal["same", "fp16"]
 Image = np.ndarray | Tensor
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from teinet.errors import ConfigError
-from teinet.recognition.files import find_videos
+from teinet.recognition.find_videos import find_videos
 
 
 @pytest.fixture
