@@ -43,7 +43,7 @@ def average(members: Sequence[Scores], weights: Sequence[float] | None = None, n
         if (known := _other_labels(first, member, columns, rows)) is not None:
             raise ConfigError(f"{name} knows {first.paths[known]} under another label than {names[0]}")
         total += weight * member.probabilities[rows][:, columns]
-        reasons = [mine or member.reasons[row] for mine, row in zip(reasons, rows.tolist())]
+        reasons = [mine or member.reasons[int(row)] for mine, row in zip(reasons, rows)]
     return Scores(
         paths=first.paths,
         labels=first.labels,

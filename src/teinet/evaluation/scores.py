@@ -149,8 +149,8 @@ class Scores:
     def confused_pairs(self, most: int = 10) -> list[tuple[str, str, int, float]]:
         """The commonest mistakes: (true name, predicted name, clips, share of the true class's clips)."""
         wrong = self.confusion - np.diag(np.diagonal(self.confusion))
-        order = np.argsort(-wrong, axis=None, kind="stable")[:most]
-        cells = [divmod(flat, wrong.shape[1]) for flat in order.tolist()]
+        order: list[int] = np.argsort(-wrong, axis=None, kind="stable")[:most].tolist()
+        cells = [divmod(flat, wrong.shape[1]) for flat in order]
         return [
             (self.class_names[i], self.class_names[j], int(wrong[i, j]), float(wrong[i, j] / self.class_counts[i]))
             for i, j in cells

@@ -44,7 +44,7 @@ def write_submission(
     lines = []
     for name, best, readable in zip(scores.names, order, scores.readable):
         if readable:
-            chosen = [scores.class_names[c] for c in best.tolist()]
+            chosen = [scores.class_names[c] for c in map(int, best)]
             lines.append(
                 f"{name};{chosen[0]}" if form == "names" else ";".join([name, *(str(number[c]) for c in chosen)])
             )

@@ -48,7 +48,7 @@ def class_table(scores: Scores, most: int | None = None) -> Table:
     table.add_column("clips", justify="right")
     table.add_column("accuracy", justify="right")
     table.add_column("")
-    for label in order.tolist():
+    for label in map(int, order):
         accuracy = float(scores.class_accuracy[label])
         # Text: names such as "Pushing [something]" would be read as markup
         row = (Text(scores.class_names[label]), str(scores.class_counts[label]), percent(accuracy))

@@ -102,7 +102,7 @@ class WaitingAdvice(Callback):
         self.console, self.epoch_log = console, epoch_log
         self.recipe, self.workers = recipe, workers
         self.examples = [
-            clips.paths[i] for i in np.linspace(0, len(clips) - 1, min(_LOOK_AT, len(clips)), dtype=int).tolist()
+            clips.paths[int(i)] for i in np.linspace(0, len(clips) - 1, min(_LOOK_AT, len(clips)), dtype=int)
         ]
         self.restraint = Restraint()
         self._counting = False
