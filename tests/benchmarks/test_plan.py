@@ -137,7 +137,8 @@ def test_a_file_may_hold_several_studies(study_file):
     said = yaml.safe_load(study_file.read_text())
     path = study_file.with_name("all.yaml")
     more = {"extends": "tiny", "seeds": [1]}
-    path.write_text(yaml.safe_dump({"studies": {"tiny": said, "more": more, "far": {"extends": "tiny.yaml"}}}))
+    studies = {"tiny": said, "more": more, "far": {"extends": "tiny.yaml"}}
+    path.write_text(yaml.safe_dump({"studies": studies}, sort_keys=False))
     tiny, more, far = Study.load_all(path)
     assert [tiny.name, more.name, far.name] == ["tiny", "more", "far"]
     assert (more.title, more.seeds, more.base) == (tiny.title, (1,), tiny)

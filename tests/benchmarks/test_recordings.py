@@ -59,7 +59,7 @@ def place(tmp_path_factory) -> Path:
 def test_events_from_kept_scores_are_the_timelines(place, script, causal, rules):
     recognizer = teinet.Recognizer.load(place / f"{'causal' if causal else 'two'}.safetensors")
     want = timeline(recognizer, place / "3.mp4", rules=rules)
-    assert script["events_of"](want.reaches, want.scores, want.begins, NAMES, rules) == want.events
+    assert script["events_of"](want.reaches, want.scores, want.resets, NAMES, rules) == want.events
     assert len(want.events) > 0
 
 
