@@ -1,4 +1,4 @@
-"""Names, seconds, durations and counts as people read them."""
+"""Names, seconds, durations and sizes as people read them."""
 
 from __future__ import annotations
 
@@ -22,11 +22,6 @@ def natural(name: str | Path) -> list[tuple[int, int, str]]:
     """Return a sort key that reads the numbers in a name as numbers."""
     parts = re.split(r"(\d+)", str(name).casefold())
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
-
-
-def plural(count: int, noun: str) -> str:
-    """Return `1 clip`, `2 clips`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def clock(second: float) -> str:
