@@ -187,10 +187,10 @@ class Stream:
         Args:
             frames: N images (H, W, 3) uint8 of any size, None for a stream that has none this time; or
                 {number of a stream: image}; or a tensor (N, 3, height, width), cut to the network's size already,
-                uint8 or normalised float. A image may be cut already too, (3, height, width).
+                uint8 or normalised float. An image may be cut already too, (3, height, width).
 
         Raises:
-            ConfigError: another number of frames than streams, a stream that does not exist, no image at all, or a
+            ConfigError: another number of frames than streams, a stream that does not exist, no image at all, or an
                 image of another shape or type. The state is as before.
             CheckpointError: the scores are no numbers.
         """
