@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from teinet.data.motion_pairs import MotionPairs, draw
-from teinet.data.motion_pairs.scenes import Scene
-from teinet.data.motion_pairs.settings import SPLITS
+from teinet.data.motion_pairs.scenes import SPLITS, Scene
 from teinet.data.transforms import Augmentation, Preprocessing, train_clip
 from teinet.data.video.reader import VIDEO_SUFFIXES, VideoReader
 

@@ -28,7 +28,7 @@ import torch
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
-from teinet.data.video import index_cache
+from teinet.data.video.index import clear_memory
 from teinet.data.video.reader import VideoReader, is_video
 from teinet.evaluation.speed import Spread
 from teinet.utils.machine import machine, machine_name
@@ -106,7 +106,7 @@ def measure(paths: list[str], rounds: int) -> dict:
             pictures: dict[str, torch.Tensor] = {}
             for name, read in [*found.items(), ("teinet, first look", ours)][:: 1 if turn % 2 else -1]:
                 if name == "teinet, first look":
-                    index_cache.clear_memory()
+                    clear_memory()
                     os.environ["TEINET_CACHE"], kept = os.devnull, os.environ.get("TEINET_CACHE")
                 began = time.perf_counter()
                 frames = read(path, counts[path])

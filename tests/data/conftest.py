@@ -118,7 +118,7 @@ def real_clips() -> list[Path]:
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
     """Keep the tests' index cache out of the user's home, and every test's memory its own."""
-    from teinet.data.video import index_cache
+    from teinet.data.video.index import clear_memory
 
     monkeypatch.setenv("TEINET_CACHE", str(tmp_path_factory.getbasetemp() / "teinet-cache"))
-    index_cache.clear_memory()
+    clear_memory()

@@ -15,8 +15,7 @@ import pytest
 import torch
 
 from teinet.data.motion_pairs import CLASS_NAMES, PAIRS, MotionPairs, draw, draw_clip, stage
-from teinet.data.motion_pairs.scenes import coordinates_in, set_scene
-from teinet.data.motion_pairs.settings import is_symmetric, middles
+from teinet.data.motion_pairs.scenes import coordinates_in, is_symmetric, middles, set_scene
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.reader import VideoReader

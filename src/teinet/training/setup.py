@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from teinet.data.dataset import EpochSampler, TrainingClips
-from teinet.data.lists.hflip import mirrored_labels
+from teinet.data.lists.labels import mirrored_labels
 from teinet.data.lists.splits import Splits, load_splits
 from teinet.data.sampling import Sampling, typical_spacing
 from teinet.data.transforms import Augmentation, Preprocessing

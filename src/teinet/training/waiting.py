@@ -12,7 +12,8 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
 from teinet.data.lists.rows import ClipList
-from teinet.data.video import image_folder, index_cache
+from teinet.data.video import image_folder
+from teinet.data.video.index import is_known
 from teinet.data.video.reader import VideoReader
 from teinet.errors import VideoError
 from teinet.training.callbacks import EpochLog
@@ -139,6 +140,6 @@ class WaitingAdvice(Callback):
 def _is_counted(path: str) -> bool:
     """Whether an earlier run, or another command, has counted the frames of a file."""
     try:
-        return image_folder.is_folder(path) or index_cache.get_disk(index_cache.key_of(path)) is not None
+        return image_folder.is_folder(path) or is_known(path)
     except OSError:
         return False

@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from teinet.data.lists.hflip import mirrored_labels
+from teinet.data.lists.labels import mirrored_labels
 from teinet.errors import ConfigError
 
 EXCHANGED = {

@@ -63,7 +63,7 @@ def test_each_form_gives_the_names_in_order(write, content, names):
         ('{"a": 0.5}', None, "has the index 0.5"),
         ('{"a": "' + "9" * 5000 + '"}', None, "from name to index"),
         ('{"a": ' + "9" * 5000 + "}", None, "JSON"),
-        ('{" ": 0}', None, "empty class name"),
+        ('{" ": 0}', None, "holds ' '"),
         ('["a", 3]', None, "holds 3"),
         ('["a", ""]', None, "holds ''"),
         ('["a",\n "b"', 2, "looks like JSON and is none"),

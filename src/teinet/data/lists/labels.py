@@ -1,16 +1,27 @@
-"""Class names from a file: one a line, numbered lines (UCF101's classInd), or JSON (Something-Something's labels)."""
+"""Class names: read from a file, and which class a clip belongs to once it is flipped horizontally."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from teinet.errors import AnnotationError
+from teinet.errors import AnnotationError, ConfigError
 
 _NUMBERED = re.compile(r"([0-9]{1,9})\s+(\S.*)")
 _JSON = re.compile(r"\s*(\[\s*[\"\]]|\{)")  # a plain name may begin with a bracket: [Something] falling
+
+_PAIRS = (("left", "right"), ("leftward", "rightward"), ("leftwards", "rightwards"), ("clockwise", "counterclockwise"))
+_EXCHANGE = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])}
+# "pulling it right out", "left behind": no directions
+_NO_DIRECTION = re.compile(r"\b(right[ _-](?:out|away|after|before|now|there|here)|left[ _-](?:behind|over|alone))\b")
+_COUNTER = re.compile(r"(?:counter|anti)[ _-]?clockwise|\bccw\b")
+_BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # SwipeLeft
+
+# index (None: the order is the file's), name, line (None: unknown)
+_Entry = tuple[int | None, str, int | None]
 
 
 def read_class_names(path: str | Path) -> list[str]:
@@ -24,32 +35,43 @@ def read_class_names(path: str | Path) -> list[str]:
         AnnotationError: no such file, another encoding, no names, a name twice, or indices that do not count
             0..n-1 or 1..n; with the line where there is one.
     """
-    text = _read(Path(path))
+    text = read_text(Path(path))
     is_json = Path(path).suffix.lower() == ".json" or _JSON.match(text)
     entries = _from_json(path, text) if is_json else _from_lines(path, text)
     if not entries:
         raise AnnotationError(path, "holds no class names; expected one a line, or JSON")
-    _refuse_repeated(path, entries)
+    seen: dict[str, int | None] = {}
+    for _, name, line in entries:
+        if name in seen:
+            before = f" (first in line {seen[name]})" if seen[name] else ""
+            raise AnnotationError(path, f"class {name!r} stands here a second time{before}", line)
+        seen[name] = line
     if all(index is None for index, _, _ in entries):
         return [name for _, name, _ in entries]
     return _in_order(path, entries)
 
 
-# index (None: the order is the file's), name, line (None: unknown)
-_Entry = tuple[int | None, str, int | None]
+def read_text(path: Path) -> str:
+    """A whole text file.
 
-
-def _read(path: Path) -> str:
+    Raises:
+        AnnotationError: it cannot be opened, or is not UTF-8; names the line.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
-        missing = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise AnnotationError(path, f"{missing}; expected a file of class names") from error
+        missing = isinstance(error, FileNotFoundError)
+        raise AnnotationError(path, "no such file" if missing else f"cannot be read ({error.strerror})") from None
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise AnnotationError(path, "this is written in UTF-16; save it in UTF-8", 1)
+    if b"\0" in content:
+        raise AnnotationError(path, "this is no text file; expected a list, such as a csv with path and label")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise AnnotationError(path, "this is not a text in UTF-8; save it as one", line) from error
+        reason = f"this is not a text in UTF-8 (byte 0x{content[error.start]:02x}); save it in that encoding"
+        raise AnnotationError(path, reason, line) from None
 
 
 def _from_lines(path: str | Path, text: str) -> list[_Entry]:
@@ -69,33 +91,20 @@ def _from_json(path: str | Path, text: str) -> list[_Entry]:
         line = getattr(error, "lineno", None)
         raise AnnotationError(path, f"looks like JSON and is none: {error}", line) from error
     if not isinstance(content, list):
-        raise AnnotationError(path, f"holds {_short(content)}; expected a JSON list of names or an object of indices")
-    if text.lstrip()[0] == "[":
-        if wrong := [name for name in content if not (isinstance(name, str) and name.strip())]:
-            raise AnnotationError(path, f"a JSON list of class names holds {_short(wrong[0])}, which is no name")
-        return [(None, name.strip(), None) for name in content]
+        raise AnnotationError(path, f"holds {content!r:.40}; expected a JSON list of names or an object of indices")
+    is_list = text.lstrip()[0] == "["
     entries: list[_Entry] = []
-    for name, index in content:
-        if not name.strip():
-            raise AnnotationError(path, "an empty class name")
-        entries.append((_as_index(path, name, index), name.strip(), None))
+    for name, index in ((name, None) for name in content) if is_list else content:
+        if not isinstance(name, str) or not name.strip():
+            raise AnnotationError(path, f"holds {name!r:.40}, which is no class name")
+        entries.append((None if is_list else _as_index(path, name, index), name.strip(), None))
     return entries
 
 
 def _as_index(path: str | Path, name: str, index: Any) -> int:
-    is_number = isinstance(index, int) and not isinstance(index, bool)
-    if is_number or (isinstance(index, str) and re.fullmatch("[0-9]{1,9}", index)):
+    if re.fullmatch("-?[0-9]{1,9}", index if isinstance(index, str) else repr(index)):
         return int(index)
-    raise AnnotationError(path, f"{name!r} has the index {_short(index)}; expected a JSON object from name to index")
-
-
-def _refuse_repeated(path: str | Path, entries: list[_Entry]) -> None:
-    seen: dict[str, int | None] = {}
-    for _, name, line in entries:
-        if name in seen:
-            before = f" (first in line {seen[name]})" if seen[name] else ""
-            raise AnnotationError(path, f"class {name!r} stands here a second time{before}", line)
-        seen[name] = line
+    raise AnnotationError(path, f"{name!r} has the index {index!r:.40}; expected a JSON object from name to index")
 
 
 def _in_order(path: str | Path, entries: list[_Entry]) -> list[str]:
@@ -105,16 +114,41 @@ def _in_order(path: str | Path, entries: list[_Entry]) -> list[str]:
     for index, name, line in entries:
         if index is None or index in seen or not start <= index <= last:
             what = "is given twice" if index in seen else f"is outside {start} to {last}"
-            raise AnnotationError(
-                path,
-                f"index {index} of {name!r} {what}; {len(entries)} classes count from 0 to {len(entries) - 1} or from "
-                f"1 to {len(entries)}, and names that begin with numbers of their own stand in a JSON list",
-                line,
+            reason = (
+                f"index {index} of {name!r} {what}; {len(entries)} classes count from 0 or from 1 on, and names that "
+                "begin with numbers of their own stand in a JSON list"
             )
+            raise AnnotationError(path, reason, line)
         seen.add(index)
     return [name for _, name, _ in sorted(entries)]
 
 
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+def _words(name: str) -> tuple[str, ...]:
+    """The words of a class name, however it is written: lower case, anticlockwise and its spellings as one word."""
+    text = _COUNTER.sub("counterclockwise", _BORDER.sub(" ", name).lower())
+    text = _NO_DIRECTION.sub(lambda found: re.sub("[ _-]", "", found[0]), text)
+    return tuple(re.findall(r"[^\W_]+", text))
+
+
+def mirrored_labels(class_names: Sequence[str]) -> list[int]:
+    """For each class the index of the class that its mirrored clips show; itself where no direction is named.
+
+    Raises:
+        ConfigError: a class names a direction and its mirror image is no class.
+    """
+    index: dict[str, int] = {}
+    for i, name in enumerate(class_names):
+        index.setdefault(" ".join(_words(name)), i)
+    labels = []
+    for i, name in enumerate(class_names):
+        words = _words(name)
+        image = " ".join(_EXCHANGE.get(word, word) for word in words)
+        if image == " ".join(words):
+            labels.append(i)
+        elif image in index:
+            labels.append(index[image])
+        else:
+            raise ConfigError(
+                f"mirroring would turn class {name!r} into {image!r}, which is no class; train without mirror"
+            )
+    return labels

@@ -6,6 +6,6 @@ blind to the order of frames cannot name more than half of the clips rightly, ho
 
 from teinet.data.motion_pairs.draw import draw, draw_with_progress
 from teinet.data.motion_pairs.motions import CLASS_NAMES, PAIRS, draw_clip, stage
-from teinet.data.motion_pairs.settings import MotionPairs
+from teinet.data.motion_pairs.scenes import MotionPairs
 
 __all__ = ["CLASS_NAMES", "PAIRS", "MotionPairs", "draw", "draw_clip", "draw_with_progress", "stage"]

@@ -15,8 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from teinet.data.motion_pairs.motions import PAIRS, stage
-from teinet.data.motion_pairs.scenes import Scene, render
-from teinet.data.motion_pairs.settings import SPLITS, MotionPairs
+from teinet.data.motion_pairs.scenes import SPLITS, MotionPairs, Scene, render
 from teinet.data.video.writer import write_reversed, write_video
 from teinet.errors import ConfigError
 from teinet.utils.files import replacing

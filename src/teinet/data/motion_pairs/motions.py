@@ -7,9 +7,23 @@ from functools import partial
 
 import numpy as np
 
-from teinet.data.motion_pairs.scenes import Scene, Thing, render, set_scene, texture, wander
-from teinet.data.motion_pairs.settings import MotionPairs
-from teinet.data.motion_pairs.shapes import ARROW, BAR, BOX, LIQUID, MOUTH, RING, VESSEL, Shape
+from teinet.data.motion_pairs.scenes import (
+    ARROW,
+    BAR,
+    BOX,
+    LIQUID,
+    MOUTH,
+    RING,
+    VESSEL,
+    MotionPairs,
+    Scene,
+    Shape,
+    Thing,
+    render,
+    set_scene,
+    texture,
+    wander,
+)  # fmt: skip
 
 Motion = Callable[[np.ndarray, np.random.Generator], list[Thing]]
 

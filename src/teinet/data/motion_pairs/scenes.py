@@ -1,17 +1,161 @@
-"""What motion_pairs shows: textured things over a drifting background, seen by a shaking camera, drawn with numpy.
+"""What motion_pairs shows, and how hard it is to see: textured things over a drifting background, drawn with numpy.
 
-The picture spans -1..1 in x (to the right) and y (downwards), so a scene does not depend on the picture's size.
-Every nuisance (drift, shake, distractors, grain) has a law that is the same forwards and backwards in time.
+The frame spans -1..1 in x (to the right) and y (downwards), so a scene does not depend on the frame's size. Every
+nuisance (drift, shake of the camera, distractors, grain) has a law that is the same forwards and backwards in time.
+Nothing here depends on what any network scores.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from teinet.data.motion_pairs.settings import MotionPairs
-from teinet.data.motion_pairs.shapes import OUTLINE, Shape
+from teinet.errors import ConfigError
+
+SPLITS = ("train", "val", "test")
+OUTLINE = 0.03  # width of a thing's dark rim, in frame coordinates
+WIDEST_MOUTH = 1.25  # radians on each side of a fully open mouth
+
+
+@dataclass(frozen=True, kw_only=True)
+class MotionPairs:
+    """The settings of one drawing; the same settings give the same files.
+
+    Args:
+        train: training clips of each of the 24 classes.
+        val: validation clips of each class.
+        test: test clips of each class.
+        size: width and height, pixels, even.
+        frames: a clip's length.
+        frame_rate: frames a second.
+        segments: the T for which the sampled frames must be the same ones backwards.
+        distractors: small things that wander without meaning.
+        drift: how far the background travels, in picture widths a clip.
+        shake: of the camera, standard deviation as a share of the picture's width.
+        noise: grain, grey levels.
+        seed: of everything drawn.
+
+    Raises:
+        ConfigError: a value out of range, or frames that are not the same ones backwards.
+    """
+
+    train: int = 30
+    val: int = 4
+    test: int = 15
+    size: int = 96
+    frames: int = 24
+    frame_rate: int = 12
+    segments: int = 8
+    distractors: int = 1
+    drift: float = 0.2
+    shake: float = 0.008
+    noise: float = 4.0
+    seed: int = 0
+
+    def __post_init__(self):
+        least = {"train": 0, "val": 0, "test": 0, "size": 32, "frames": 1, "frame_rate": 1, "segments": 1}
+        least |= {"distractors": 0, "drift": 0, "shake": 0, "noise": 0, "seed": 0}
+        for name, low in least.items():
+            if not getattr(self, name) >= low:
+                raise ConfigError(f"motion_pairs: {name} must be at least {low}, got {getattr(self, name)}")
+        if self.size % 2:
+            raise ConfigError(f"motion_pairs: size must be even (video stores colour at half size), got {self.size}")
+        if self.frames < self.segments or not is_symmetric(self.frames, self.segments):
+            raise ConfigError(
+                f"motion_pairs: the middles of {self.segments} segments of {self.frames} frames are not the same "
+                f"frames when a clip runs backwards; take an odd number a segment, such as {3 * self.segments} in all"
+            )
+
+    def clips(self, split: str) -> int:
+        """Clips of each class in `split`; each is one drawing, shared with the partner's class."""
+        return {"train": self.train, "val": self.val, "test": self.test}[split]
+
+
+def middles(num_frames: int, segments: int) -> list[int]:
+    """The middle frame of each of `segments` equal parts of `num_frames` frames, as one-clip tests take them."""
+    return [(2 * i + 1) * num_frames // (2 * segments) for i in range(segments)]
+
+
+def is_symmetric(num_frames: int, segments: int) -> bool:
+    """Whether the middle frames, counted from the end, are the middle frames again; so with odd frames a segment."""
+    chosen = middles(num_frames, segments)
+    return chosen == [num_frames - 1 - i for i in reversed(chosen)]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A named outline; `distance(u, v, phase)` is negative inside, about 1 for the half extent."""
+
+    name: str
+    distance: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+    @staticmethod
+    def any_round(rng: np.random.Generator) -> Shape:
+        """One of the shapes that look alike from all sides."""
+        return ROUND[rng.integers(len(ROUND))]
+
+
+def _polygon(sides: int):
+    def distance(u, v, phase):
+        step = 2 * np.pi / sides
+        theta = np.mod(np.arctan2(v, u), step) - step / 2
+        return np.hypot(u, v) * np.cos(theta) - 0.95 * np.cos(step / 2)
+
+    return distance
+
+
+def _flower(petals: int):
+    def distance(u, v, phase):
+        return np.hypot(u, v) - (0.76 + 0.19 * np.cos(petals * np.arctan2(v, u)))
+
+    return distance
+
+
+def _box(u, v, phase):
+    return np.maximum(np.abs(u), np.abs(v)) - 0.92
+
+
+def _bar(u, v, phase):
+    return np.maximum((np.abs(u) - 0.97) * np.maximum(phase, 1), np.abs(v) - 0.97)
+
+
+def _disc(u, v, phase):
+    return np.hypot(u, v) - 0.95
+
+
+def _arrow(u, v, phase):
+    """Points along +u: a shaft and a head."""
+    shaft = np.maximum(np.abs(u + 0.35) - 0.6, np.abs(v) - 0.26)
+    head = np.maximum(0.75 * (u - 0.95) + np.abs(v) * 0.9, 0.0 - u)
+    return np.minimum(shaft, head)
+
+
+def _mouth(u, v, phase):
+    """A disc with a mouth towards +u, closed at phase 0."""
+    theta = np.abs(np.arctan2(v, u))
+    return np.maximum(_disc(u, v, phase), (WIDEST_MOUTH * phase - theta) * np.hypot(u, v))
+
+
+def _vessel(u, v, phase):
+    """The walls of a square glass."""
+    return np.abs(np.maximum(np.abs(u), np.abs(v)) - 0.9) - 0.1
+
+
+def _ring(u, v, phase):
+    return np.abs(np.hypot(u, v) - 1) - 0.1
+
+
+def _liquid(u, v, phase):
+    """What stands in the glass: nothing at phase 0, up to the brim at phase 1."""
+    return np.maximum(np.maximum(np.abs(u), np.abs(v)) - 0.84, (0.84 - 1.68 * phase) - v)
+
+
+DISC, BOX, BAR, ARROW = Shape("disc", _disc), Shape("box", _box), Shape("bar", _bar), Shape("arrow", _arrow)
+MOUTH, RING = Shape("mouth", _mouth), Shape("ring", _ring)
+VESSEL, LIQUID = Shape("vessel", _vessel), Shape("liquid", _liquid)
+ROUND = (DISC, BOX, *(Shape(f"polygon{n}", _polygon(n)) for n in (3, 5, 6)), Shape("flower", _flower(5)))
 
 
 @dataclass

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from teinet.data.lists.formats import FORMATS, Listing
-from teinet.data.lists.hflip import mirrored_labels
+from teinet.data.lists.labels import mirrored_labels
 from teinet.data.lists.rows import SPLITS, Overlap, Row, absent, overlaps
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError

@@ -1,7 +1,8 @@
 """What a video file holds, learned from its packets once: how many frames, shown when, and where decoding can start.
 
 Nothing is believed that a header says: packets are counted, the first frame is decoded, and files whose packets do not
-tell (DivX's packed B-frames, missing timestamps) are decoded once from end to end.
+tell (DivX's packed B-frames, missing timestamps) are decoded once from end to end. What was learned is remembered in
+this process, and in a small SQLite file for the next one; where that cannot be used, everything works without it.
 """
 
 from __future__ import annotations
@@ -10,19 +11,23 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 
-from teinet.data.video import image_folder, index_cache
+from teinet.data.video import image_folder
 from teinet.data.video.container import begin, check_file, ends_too_early, open_video
 from teinet.data.video.frames import decode
 from teinet.data.video.pixels import is_transposed, rotation
 from teinet.errors import VideoError
+from teinet.utils.files import cache_folder
 
 # Where timestamps of packets and frames agree and keyframes are marked truly; others are decoded from the start.
 _SEEKABLE_FORMATS = {"mov", "mp4", "matroska", "webm"}
@@ -30,6 +35,8 @@ _SEEKABLE_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg", "pror
 # These may hold packets that give no frame, or one that gives two.
 _PACKED_CODECS = {"mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "h263", "flv1"}
 _PLACEHOLDER_BYTES = 16
+_SCHEMA = 2  # raise it whenever what is stored changes its meaning: older rows are then not found
+_REMEMBERED = 8192  # files, in this process
 _SAME_RATE = 0.01  # share by which a measured rate may lie off a written one that is then believed to the digit
 
 
@@ -74,19 +81,32 @@ class FrameIndex:
         return duration if duration > 0 else None
 
 
+_Key = tuple[str, int, int]  # absolute path, size, modification time in ns
+_memory: dict[_Key, FrameIndex] = {}
+
+
 def frame_index(path: str) -> FrameIndex:
     """Look the index up, or build it and remember it; VideoError where the file is no whole, decodable video."""
     check_file(path)
-    key = index_cache.key_of(path)
-    index = index_cache.get_memory(key)
-    if isinstance(index, FrameIndex):
-        return index
-    index = _unpack(index_cache.get_disk(key))
+    key = _key(path)
+    index = _memory.get(key)
     if index is None:
-        index = _build(path)
-        index_cache.put_disk(key, _pack(index))
-    index_cache.put_memory(key, index)
+        index = _stored(key)
+        if index is None:
+            index = _build(path)
+            _store(key, index)
+        _remember(key, index)
     return index
+
+
+def is_known(path: str) -> bool:
+    """Say whether this or an earlier process has looked through a file; OSError where it is missing."""
+    return _stored(_key(path)) is not None
+
+
+def clear_memory() -> None:
+    """Forget what this process remembers."""
+    _memory.clear()
 
 
 def folder_index(path: str) -> FrameIndex:
@@ -106,9 +126,9 @@ def corrected(path: str, index: FrameIndex, num_frames: int, keys: Sequence[int]
         times = np.append(times, times[-1] + step * np.arange(1, missing + 1))
         pts = np.append(pts, np.full(missing, -1))
     index = replace(index, times=times, pts=pts, keys=np.asarray(keys, np.int64))
-    key = index_cache.key_of(path)
-    index_cache.put_memory(key, index)
-    index_cache.put_disk(key, _pack(index))
+    key = _key(path)
+    _remember(key, index)
+    _store(key, index)
     return index
 
 
@@ -138,8 +158,10 @@ def _build(path: str) -> FrameIndex:
         turn = rotation(first)
     n = len(packets.pts)
     stamps, exact = _stamps(packets)
-    if not exact or _doubtful(codec, packets):
-        decoded = _decoded_pts(path)
+    doubtful = codec in _PACKED_CODECS and any(size <= _PLACEHOLDER_BYTES for size in packets.sizes)
+    if not exact or doubtful:
+        with open_video(path) as (container, stream):  # from end to end, in the order in which frames come out
+            decoded = [-1 if frame.pts is None else frame.pts for frame in decode(container, stream)]
         n, exact = len(decoded), False
         if all(b > a for a, b in itertools.pairwise(decoded)) and decoded:
             stamps = np.array(decoded)
@@ -216,16 +238,6 @@ def _stamps(packets: _Packets) -> tuple[np.ndarray | None, bool]:
     return None, False
 
 
-def _doubtful(codec: str, packets: _Packets) -> bool:
-    return codec in _PACKED_CODECS and any(size <= _PLACEHOLDER_BYTES for size in packets.sizes)
-
-
-def _decoded_pts(path: str) -> list[int]:
-    """Decode a file from end to end and return each frame's timestamp, in the order in which frames come out."""
-    with open_video(path) as (container, stream):
-        return [frame.pts if frame.pts is not None else -1 for frame in decode(container, stream)]
-
-
 def _frame_rate(times: np.ndarray, written: float) -> float | None:
     """Frames a second by the frames' times; as it is written where that is the same but for the times' rounding."""
     span = float(times[-1] - times[0])
@@ -269,20 +281,59 @@ def _is_idr(packet: av.Packet, extradata: bytes | None) -> bool:
     return False
 
 
-def _pack(index: FrameIndex) -> bytes:
-    buffer = io.BytesIO()
-    arrays = {name: getattr(index, name) for name in ("times", "pts", "keys")}
-    facts = {name: value for name, value in asdict(index).items() if name not in arrays}
-    np.savez_compressed(buffer, facts=np.array(json.dumps(facts)), **arrays)
-    return buffer.getvalue()
+def cache_file() -> Path:
+    """Return where the SQLite file lies."""
+    return cache_folder() / f"frames-{_SCHEMA}.sqlite"
 
 
-def _unpack(payload: bytes | None) -> FrameIndex | None:
-    if payload is None:
-        return None
+def _key(path: str) -> _Key:
+    status = os.stat(path)
+    return os.path.abspath(path), status.st_size, status.st_mtime_ns
+
+
+def _remember(key: _Key, index: FrameIndex) -> None:
+    if len(_memory) >= _REMEMBERED:
+        _memory.clear()
+    _memory[key] = index
+
+
+def _stored(key: _Key) -> FrameIndex | None:
     try:
-        with np.load(io.BytesIO(payload), allow_pickle=False) as stored:
+        if not cache_file().exists():
+            return None
+        with _database() as database:
+            query = "SELECT payload FROM frames WHERE path = ? AND size = ? AND mtime_ns = ?"
+            row = database.execute(query, key).fetchone()
+        if row is None:
+            return None
+        with np.load(io.BytesIO(row[0]), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ("times", "pts", "keys")}
             return FrameIndex(**json.loads(str(stored["facts"])), **arrays)
     except Exception:  # whatever a damaged cache holds, the file itself can be asked again
         return None
+
+
+def _store(key: _Key, index: FrameIndex) -> None:
+    buffer = io.BytesIO()
+    arrays = {name: getattr(index, name) for name in ("times", "pts", "keys")}
+    facts = {name: value for name, value in asdict(index).items() if name not in arrays}
+    np.savez_compressed(buffer, facts=np.array(json.dumps(facts)), **arrays)
+    try:
+        cache_file().parent.mkdir(parents=True, exist_ok=True)
+        with _database() as database, database:
+            database.execute("INSERT OR REPLACE INTO frames VALUES (?, ?, ?, ?)", (*key, buffer.getvalue()))
+    except (OSError, sqlite3.Error, UnicodeError):
+        pass
+
+
+@contextmanager
+def _database() -> Iterator[sqlite3.Connection]:
+    # Opened for each use: a connection must not cross a fork, and data workers fork.
+    with closing(sqlite3.connect(cache_file(), timeout=2)) as database:
+        # A crash may lose the newest counts, which are then counted again: no need to wait for the disk.
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS frames"
+            " (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, payload BLOB) WITHOUT ROWID"
+        )
+        yield database

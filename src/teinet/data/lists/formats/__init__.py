@@ -1,4 +1,4 @@
-"""Lists of clips as their makers distribute them, each format in a file of its own, all ending in the same rows.
+"""Lists of clips as their makers distribute them, a file for each family of formats, all ending in the same rows.
 
 Which format a place holds can be said, and is otherwise found out.
 """
@@ -9,20 +9,17 @@ import os
 from pathlib import Path
 
 from teinet.data.lists.formats.base import Format, Listing, Options, Place
-from teinet.data.lists.formats.folders import FOLDERS
-from teinet.data.lists.formats.hmdb51 import HMDB51
 from teinet.data.lists.formats.index_lists import MMACTION, SLOWFAST, TSN
 from teinet.data.lists.formats.kinetics import KINETICS
-from teinet.data.lists.formats.something_v1 import JESTER, SOMETHING_V1
-from teinet.data.lists.formats.something_v2 import SOMETHING_V2
-from teinet.data.lists.formats.table import TABLE
-from teinet.data.lists.formats.ucf101 import UCF101
+from teinet.data.lists.formats.plain import FOLDERS, TABLE
+from teinet.data.lists.formats.something import JESTER, SOMETHING_V1, SOMETHING_V2
+from teinet.data.lists.formats.ucf_hmdb import HMDB51, UCF101
 from teinet.errors import AnnotationError, ConfigError, nearest
 
 __all__ = ["FORMATS", "Listing", "Options", "find_format", "read_listing"]
 
-# A format is a module with a `Format`; it is added by naming it here. What an earlier group recognizes, no later one is
-# asked about: data sets' own lists may look like others, and any csv is a table.
+# A format is a `Format`; it is added by naming it here. What an earlier group recognizes, no later one is asked about:
+# data sets' own lists may look like others, and any csv is a table.
 _GROUPS = (
     (SOMETHING_V1, SOMETHING_V2, JESTER, KINETICS, UCF101, HMDB51),
     (TSN, MMACTION, SLOWFAST),

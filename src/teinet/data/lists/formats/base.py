@@ -10,6 +10,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal
 
+from teinet.data.lists.labels import read_text
 from teinet.data.lists.rows import Row
 from teinet.errors import AnnotationError
 
@@ -164,29 +165,6 @@ def first_line(path: Path) -> str:
         return ""
     lines = (line.strip() for line in content.decode("utf-8-sig", "replace").splitlines())
     return next(filter(None, lines), "")
-
-
-def read_text(path: Path) -> str:
-    """A whole text file.
-
-    Raises:
-        AnnotationError: it cannot be opened, or is not UTF-8; names the line.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise AnnotationError(path, f"cannot be read ({error.strerror or error})") from None
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise AnnotationError(path, "the list is written in UTF-16; save it in UTF-8", 1)
-    if b"\0" in content:
-        raise AnnotationError(path, "this is no text file; expected a list of clips, such as a csv with path and label")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        byte = content[error.start]
-        reason = f"not a text in UTF-8 (byte 0x{byte:02x}); save the list in that encoding"
-        raise AnnotationError(path, reason, line) from None
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -43,11 +43,12 @@ class NumberedList:
     def _files(self, place: Place) -> dict[Path, str]:
         """The files of this kind, each with its split; of a folder's those whose names tell it."""
         found = {p: base.split_of(n) for n, p in place.files.items() if n.endswith(self.suffixes) and n not in _NAMES}
-        return {p: split for p, split in found.items() if (split or not place.is_folder) and self._fits(p)}
-
-    def _fits(self, path: Path) -> bool:
-        # A bad line further down is to be named, and the list not to be passed over.
-        return self.line.fullmatch(base.first_line(path)) is not None
+        # Of the first line: a bad one further down is to be named, and the list not to be passed over.
+        return {
+            path: split
+            for path, split in found.items()
+            if (split or not place.is_folder) and self.line.fullmatch(base.first_line(path))
+        }
 
     def _read(self, place: Place, options: Options) -> Listing:
         names, notes = options.class_names, []

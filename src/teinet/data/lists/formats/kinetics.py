@@ -14,6 +14,7 @@ from pathlib import Path
 
 from teinet.data.lists.formats import base
 from teinet.data.lists.formats.base import Format, Listing, Options, Place
+from teinet.data.lists.labels import read_text
 from teinet.data.lists.rows import Row
 from teinet.data.video.reader import VIDEO_SUFFIXES, VideoReader
 from teinet.errors import AnnotationError, VideoError
@@ -66,7 +67,7 @@ def _present(root: Path) -> dict[str, str]:
 
 
 def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[Row]:
-    reader = csv.reader(io.StringIO(base.read_text(path), newline=""))
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
     columns = [name.strip() for name in next(reader)]
     places = [columns.index(name) if name in columns else None for name in (*_NEEDED, "label", "split")]
     list_file, join = str(path), base.under(root)

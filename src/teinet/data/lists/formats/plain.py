@@ -1,4 +1,4 @@
-"""A csv or JSON Lines with named columns: path and label; start and end (seconds), split, name; and any others."""
+"""The library's own forms: a folder per class, and a csv or JSON Lines with named columns."""
 
 from __future__ import annotations
 
@@ -10,18 +10,46 @@ from pathlib import Path
 
 from teinet.data.lists.formats import base
 from teinet.data.lists.formats.base import Format, Listing, Options, Place
+from teinet.data.lists.labels import read_text
 from teinet.data.lists.rows import SPLITS, Row
+from teinet.data.video.reader import is_video
 from teinet.errors import AnnotationError
 
 _OWN = ("path", "label", "split", "start", "end", "name")
 Record = tuple[int, dict[str, str]]  # line, values by column
 
 
-def _recognise(place: Place) -> bool:
-    return not place.is_folder and place.path.suffix.lower() in (".csv", ".jsonl", ".ndjson")  # asked after the others
+def _read_folders(place: Place, options: Options) -> Listing:
+    root = place.path
+    folders = _folders(root)
+    splits = {d: split for d in folders if (split := base.split_of(d.name)) and d.name.isalpha()}
+    if "train" not in splits.values() or any(is_video(p) for d in splits for p in d.iterdir()):
+        splits = {}  # a class may well be called "test", or "train": then it holds videos, not class folders
+    rows: list[Row] = []
+    for folder, split in (splits or {root: ""}).items():
+        for directory in _folders(folder):
+            videos = sorted(p for p in directory.iterdir() if not p.name.startswith(".") and is_video(p))
+            if not videos:
+                raise AnnotationError(directory, "this class folder holds no videos; put some in or remove the folder")
+            rows += [Row(str(p), directory.name, split) for p in videos]
+    if not rows:
+        flat = any(is_video(p) for p in root.iterdir())
+        found = "its videos lie in no class folder" if flat else "no videos found"
+        raise AnnotationError(
+            root, f"{found}; expected one folder per class with videos in it, or a list of clips (data.format)"
+        )
+    return Listing(format="folders", source=root, rows=rows, class_names=options.class_names)
 
 
-def _read(place: Place, options: Options) -> Listing:
+def _folders(folder: Path) -> list[Path]:
+    return sorted(d for d in folder.iterdir() if d.is_dir() and not d.name.startswith("."))
+
+
+def _is_table(place: Place) -> bool:
+    return not place.is_folder and place.path.suffix.lower() in (".csv", ".jsonl", ".ndjson")
+
+
+def _read_table(place: Place, options: Options) -> Listing:
     path = place.path
     if place.is_folder:
         raise AnnotationError(path, "is a folder; format table wants one csv or .jsonl file")
@@ -34,15 +62,14 @@ def _read(place: Place, options: Options) -> Listing:
 
 
 def _csv(path: Path) -> Iterator[Record]:
-    reader = csv.reader(io.StringIO(base.read_text(path), newline=""), skipinitialspace=True)
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), skipinitialspace=True)
     try:
         names = [name.strip() for name in next(reader, [])]
         if "path" not in names:
             found = ", ".join(names[:8])[:120] or "nothing"
             hint = "; fields are separated by commas" if ";" in found or "\t" in found else ""
-            raise AnnotationError(
-                path, f"the first line must name the columns, `path` among them{hint}; found: {found}", 1
-            )
+            reason = f"the first line must name the columns, `path` among them{hint}; found: {found}"
+            raise AnnotationError(path, reason, 1)
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise AnnotationError(path, f"the first line names {', '.join(twice)} twice", 1)
         for values in reader:
@@ -64,9 +91,8 @@ def _json_lines(path: Path) -> Iterator[Record]:
         except ValueError as error:
             raise AnnotationError(path, f"not a JSON object ({error})", line) from None
         if not isinstance(values, dict) or not isinstance(values.get("path"), str):
-            raise AnnotationError(
-                path, 'expected an object with a "path", such as {"path": "a.mp4", "label": "x"}', line
-            )
+            reason = 'expected an object with a "path", such as {"path": "a.mp4", "label": "x"}'
+            raise AnnotationError(path, reason, line)
         yield line, {key: "" if value is None else str(value) for key, value in values.items()}
 
 
@@ -74,14 +100,15 @@ def _row(values: dict[str, str], path: Path, file: str, line: int, clip: Callabl
     if not values["path"]:
         raise AnnotationError(path, "this line names no path", line)
     start, end = base.span(values.get("start"), values.get("end"), path, line)
-    split = values.get("split", "")
-    if split and (told := base.split_of(split)):
-        split = told
-    elif split:
-        raise AnnotationError(path, f"split {split!r} is none of {', '.join(SPLITS)}", line)
+    written = values.get("split", "")
+    split = base.split_of(written) if written else ""
+    if written and not split:
+        raise AnnotationError(path, f"split {written!r} is none of {', '.join(SPLITS)}", line)
     label, name = values.get("label") or None, values.get("name", "")
     columns = {key: value for key, value in values.items() if key not in _OWN}
     return Row(clip(values["path"]), label, split, start, end, name, file, line, columns)
 
 
-TABLE = Format("table", "a csv or JSON Lines with named columns", _recognise, _read)
+# Both are asked after the others: any folder may hold class folders, and any csv is a table.
+TABLE = Format("table", "a csv or JSON Lines with named columns", _is_table, _read_table)
+FOLDERS = Format("folders", "a folder per class", lambda place: place.is_folder, _read_folders)

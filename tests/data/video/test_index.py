@@ -11,8 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from teinet.data.video import index as frame_index
-from teinet.data.video import index_cache
+from teinet.data.video import index
 from teinet.data.video.reader import VideoReader
 
 
@@ -26,23 +25,23 @@ def clip(videos, tmp_path, monkeypatch):
 def counted(monkeypatch) -> list[str]:
     """The paths whose packets were counted."""
     paths: list[str] = []
-    build = frame_index._build
-    monkeypatch.setattr(frame_index, "_build", lambda path: paths.append(path) or build(path))
+    build = index._build
+    monkeypatch.setattr(index, "_build", lambda path: paths.append(path) or build(path))
     return paths
 
 
 def test_counted_once_per_process_and_once_on_disk(clip, counted):
     first = len(VideoReader(clip))
     assert len(VideoReader(clip)) == first and len(counted) == 1
-    index_cache.clear_memory()  # as a new process begins
+    index.clear_memory()  # as a new process begins
     assert len(VideoReader(clip)) == first and len(counted) == 1
-    assert [f for f in os.listdir(index_cache.cache_file().parent) if f.endswith(".sqlite")]
+    assert [f for f in os.listdir(index.cache_file().parent) if f.endswith(".sqlite")]
 
 
 def test_what_the_disk_returns_is_what_was_stored(clip):
-    built = frame_index.frame_index(clip)
-    index_cache.clear_memory()
-    stored = frame_index.frame_index(clip)
+    built = index.frame_index(clip)
+    index.clear_memory()
+    stored = index.frame_index(clip)
     assert stored is not built
     for name in ("times", "pts", "keys"):
         assert (getattr(stored, name) == getattr(built, name)).all()
@@ -62,18 +61,18 @@ def test_another_content_of_the_same_size_is_counted_again(clip, videos, counted
         file.write(other + struct.pack(">I4s", padding, b"free") + bytes(padding - 8))
     assert os.path.getsize(clip) == size
     assert len(VideoReader(clip)) == 1 and len(counted) == 2
-    index_cache.clear_memory()  # and on disk
+    index.clear_memory()  # and on disk
     assert len(VideoReader(clip)) == 1 and len(counted) == 2
 
 
 def test_a_damaged_cache_is_passed_over(clip, counted):
     len(VideoReader(clip))
-    with sqlite3.connect(index_cache.cache_file()) as database:
+    with sqlite3.connect(index.cache_file()) as database:
         database.execute("UPDATE frames SET payload = ?", (b"nonsense",))
-    index_cache.clear_memory()
+    index.clear_memory()
     assert len(VideoReader(clip)) == 75 and len(counted) == 2
-    index_cache.cache_file().write_bytes(b"this is no database" * 100)
-    index_cache.clear_memory()
+    index.cache_file().write_bytes(b"this is no database" * 100)
+    index.clear_memory()
     assert len(VideoReader(clip)) == 75
 
 
@@ -85,10 +84,10 @@ def test_works_where_no_cache_can_be_written(clip, tmp_path, monkeypatch):
 
 def test_place_of_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("TEINET_CACHE", "/a")
-    assert str(index_cache.cache_file().parent) == os.path.join("/a")
+    assert str(index.cache_file().parent) == os.path.join("/a")
     monkeypatch.delenv("TEINET_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/b")
-    assert index_cache.cache_file().parent == index_cache.Path("/b/teinet")
+    assert index.cache_file().parent == index.Path("/b/teinet")
 
 
 def _sum(path: str) -> int:
@@ -108,5 +107,5 @@ def test_several_processes_read_at_once(method, clip, videos):
 
 
 def _sum_of(path: str) -> int:
-    index_cache.clear_memory()
+    index.clear_memory()
     return _sum(path)

@@ -1,0 +1,126 @@
+"""Something-Something V1 and V2 and Jester: JPEG folders with lists `id;class name`, or webm files with JSON lists."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from teinet.data.lists.formats import base
+from teinet.data.lists.formats.base import Format, Listing, Options, Place
+from teinet.data.lists.labels import read_class_names, read_text
+from teinet.data.lists.rows import Row
+from teinet.errors import AnnotationError
+
+_LINE = re.compile(r"\d+(;.+)?")
+_ENTRY = re.compile(rb'\s*\[\s*\{\s*"(id|label|template|placeholders)"')
+
+
+def _csv_lists(place: Place) -> dict[Path, str]:
+    """The csv files of V1 or Jester with their splits; one file alone may have any name."""
+    found = {}
+    for name, path in place.files.items():
+        other = "label" in name or "answer" in name
+        wanted = name.endswith(".csv") and not other and (base.split_of(name) or not place.is_folder)
+        if wanted and _LINE.fullmatch(base.first_line(path)):
+            found[path] = base.split_of(name)
+    return found
+
+
+def _csv_reader(format: str, *folders: str) -> Callable[[Place, Options], Listing]:
+    def read(place: Place, options: Options) -> Listing:
+        root, pattern = str(place.find_videos(*folders)), base.picture_pattern(options.picture_names) or ""
+        rows: list[Row] = []
+        for path, split in base.one_a_split(_csv_lists(place)).items():
+            for line, text in base.read_lines(path):
+                clip, _, label = text.partition(";")
+                if not clip.isdecimal() or (not label and split not in ("test", "")):
+                    raise AnnotationError(path, f"expected `id;class name`, found {text[:60]!r}", line)
+                folder = os.path.join(root, clip, pattern).rstrip(os.sep)
+                rows.append(Row(folder, label.strip() or None, split, name=clip, file=str(path), line=line))
+        if not rows:
+            raise AnnotationError(place.path, f"no list of the kind of {format} here (*-train.csv, *-validation.csv)")
+        names = options.class_names
+        files = [p for n, p in place.files.items() if "label" in n and n.endswith(".csv")]
+        if names is None and len(files) == 1:
+            names = read_class_names(files[0])
+        return Listing(format=format, source=place.path, rows=rows, class_names=names, submission="names")
+
+    return read
+
+
+def _json_lists(place: Place) -> dict[Path, str]:
+    found = {}
+    for name, path in place.files.items():
+        if name.endswith(".json") and (base.split_of(name) or not place.is_folder):
+            with path.open("rb") as file:
+                if _ENTRY.match(file.read(4096)):
+                    found[path] = base.split_of(name)
+    return found
+
+
+def _read_json(place: Place, options: Options) -> Listing:
+    root = str(place.find_videos("20bn-something-something-v2", "videos", "webm", "frames", "rawframes"))
+    pattern = base.picture_pattern(options.picture_names)
+    suffix = "" if pattern or _holds_folders(root) else ".webm"
+    rows: list[Row] = []
+    for path, split in base.one_a_split(_json_lists(place)).items():
+        try:
+            entries = json.loads(read_text(path))
+        except ValueError as error:
+            raise AnnotationError(path, f"not a JSON list ({error})", getattr(error, "lineno", None)) from None
+        if not isinstance(entries, list):
+            raise AnnotationError(path, "expected a JSON list of clips")
+        for number, entry in enumerate(entries, 1):
+            clip, label = _clip(entry, split, path, number)
+            file = os.path.join(root, clip + suffix, pattern or "").rstrip(os.sep)
+            rows.append(Row(file, label, split, name=clip, file=str(path), line=number))
+    if not rows:
+        raise AnnotationError(place.path, "no list of Something-Something V2 here (train.json, validation.json)")
+    names = options.class_names
+    if names is None and (files := [p for n, p in place.files.items() if n.endswith("labels.json")]):
+        names = read_class_names(files[0])
+    notes = ["lines of its lists are entries of their JSON arrays, counted from 1"]
+    return Listing(
+        format="something_v2", source=place.path, rows=rows, class_names=names, notes=notes, submission="numbers"
+    )
+
+
+def _clip(entry: Any, split: str, path: Path, number: int) -> tuple[str, str | None]:
+    """Its id, and its class: the template without square brackets."""
+    clip = str(entry["id"]) if isinstance(entry, dict) and "id" in entry else ""
+    if not clip.isalnum():
+        raise AnnotationError(path, f'expected {{"id", "template", ...}}, found {str(entry)[:60]}', number)
+    label = entry.get("template", entry.get("label"))
+    if label is None and split != "test":
+        raise AnnotationError(path, f"clip {clip} has no template, which tells its class", number)
+    return clip, None if label is None else re.sub(r"[\[\]]", "", label)
+
+
+def _holds_folders(root: str) -> bool:
+    """Whether the clips were unpacked into folders of pictures, as TSM does."""
+    try:
+        with os.scandir(root) as entries:
+            return any(entry.is_dir() and entry.name.isdecimal() for entry, _ in zip(entries, range(20)))
+    except OSError:
+        return False
+
+
+SOMETHING_V1 = Format(
+    "something_v1",
+    "Something-Something V1 (JPEG folders, csv)",
+    lambda place: any("jester" not in path.name.lower() for path in _csv_lists(place)),
+    _csv_reader("something_v1", "20bn-something-something-v1", "frames", "rawframes"),
+)
+JESTER = Format(
+    "jester",
+    "Jester (JPEG folders, csv)",
+    lambda place: any("jester" in path.name.lower() for path in _csv_lists(place)),
+    _csv_reader("jester", "20bn-jester-v1", "frames", "rawframes"),
+)
+SOMETHING_V2 = Format(
+    "something_v2", "Something-Something V2 (webm, JSON)", lambda place: bool(_json_lists(place)), _read_json
+)
