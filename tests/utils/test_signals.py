@@ -7,13 +7,13 @@ import signal
 
 import pytest
 
-from teinet.utils.signals import stop_on_signal
+from teinet.utils.signals import StopSignal
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_asks_and_the_second_stops(number):
     before, told = signal.getsignal(number), []
-    with pytest.raises(KeyboardInterrupt), stop_on_signal(lambda: told.append(True)) as stop:
+    with pytest.raises(KeyboardInterrupt), StopSignal(lambda: told.append(True)) as stop:
         assert not stop.is_set()
         os.kill(os.getpid(), number)
         assert stop.is_set() and told == [True]
@@ -24,7 +24,7 @@ def test_the_first_signal_asks_and_the_second_stops(number):
 def test_handlers_put_over_it_are_taken_back():
     """As a trainer does, which saves the handlers, wraps them, and restores them."""
     before = signal.getsignal(signal.SIGTERM)
-    with stop_on_signal() as stop:
+    with StopSignal() as stop:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stop.take()
         os.kill(os.getpid(), signal.SIGTERM)

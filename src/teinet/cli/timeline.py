@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     from teinet.detection.scorer import uses_windows
     from teinet.recognition import Recognizer
     from teinet.recognition.find_videos import find_videos
-    from teinet.utils.signals import stop_on_signal
+    from teinet.utils.signals import StopSignal
 
     rules, form = read_rules(args), _form(args)
     if args.jobs < 1:
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
 
     done, failed = 0, bool(problems)
     try:
-        with stop_on_signal() as stop, _progress(videos) as (reached, ended), output.opened():
+        with StopSignal() as stop, _progress(videos) as (reached, ended), output.opened():
             answers = timelines(
                 make, videos, jobs=args.jobs, cache=cache, rules=rules, stop=stop, reached=reached, **options
             )

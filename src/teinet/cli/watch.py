@@ -13,7 +13,7 @@ from teinet.cli.optimize import add_optimize_option
 from teinet.cli.places import check_output
 from teinet.cli.rules import add_rules, read_rules
 from teinet.errors import ConfigError, VideoError
-from teinet.utils.signals import stop_on_signal
+from teinet.utils.signals import StopSignal
 from teinet.utils.text import clock, printable
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _watch(watch: Watch, args: argparse.Namespace) -> None:
             page, address = stack.enter_context(serve(watch, args.page))
             print(f"page: {address}", file=sys.stderr)
             heard.append(page.add)
-        stack.enter_context(stop_on_signal(watch.stop))
+        stack.enter_context(StopSignal(watch.stop))
         if not (args.json and sys.stdout.isatty()):  # lines for programs are not to be broken by what is drawn
             stack.enter_context(_shown(watch))
         for notice in watch:

@@ -23,7 +23,7 @@ from teinet.evaluation.scores import Scores
 from teinet.models.classifier import VideoClassifier
 from teinet.models.probabilities import Averaging, to_probabilities
 from teinet.utils.progress import ProgressBars
-from teinet.utils.signals import StopSignal, stop_on_signal
+from teinet.utils.signals import StopSignal
 
 
 class StopOnSignal(Callback):
@@ -235,7 +235,7 @@ def evaluate(
     videos = max(1, batch_size // len(views))
     reading = ReadWatch(read_timeout)
     data = _TestData(ViewClips(clips, sampling, preprocessing, views), videos, workers, reading)
-    with quiet(), stop_on_signal() as stop:
+    with quiet(), StopSignal() as stop:
         trainer = L.Trainer(
             **hardware.trainer_arguments(),
             logger=False,

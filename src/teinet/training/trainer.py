@@ -117,15 +117,13 @@ def _fit(
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.run.threads or threads)
     try:
-        with ending_together(trainer), data.watch.guard(lambda: _how_to_go_on(folder)):
-            stop.take()
+        with stop, ending_together(trainer), data.watch.guard(lambda: _how_to_go_on(folder)):
             trainer.fit(module, datamodule=data, ckpt_path=folder / STATE if going_on else None, weights_only=True)
     except SystemExit:  # what Lightning makes of a second Ctrl-C
         if not stop.is_set():
             raise
         raise Interrupted(f"stopped at once. {_how_to_go_on(folder)}") from None
     finally:
-        stop.release()
         torch.set_num_threads(threads)
         os.environ.pop(FOLDER_VARIABLE, None)  # another run of this process makes its own folder
     if trainer.is_global_zero:

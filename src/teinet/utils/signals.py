@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 _STOP = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal(threading.Event):
-    """An event that the first signal sets; the second one raises KeyboardInterrupt in the main thread.
+    """An event that the first signal inside the block sets; the second one raises KeyboardInterrupt.
 
     Args:
         then: called at the first signal, in the handler.
@@ -23,19 +22,21 @@ class StopSignal(threading.Event):
         self._then = then
         self._before: dict[int, Any] = {}
 
-    def take(self) -> None:
-        """Handle the signals; again where somebody has put other handlers over these."""
-        if threading.current_thread() is not threading.main_thread():  # elsewhere Python allows no handlers
-            return
-        for number in _STOP:
-            before = signal.signal(number, self._on_signal)
-            self._before.setdefault(number, before)
+    def __enter__(self) -> StopSignal:
+        self.take()
+        return self
 
-    def release(self) -> None:
-        """Restore the handlers that were there before the first `take`."""
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+    def take(self) -> None:
+        """Handle the signals; again where somebody has put other handlers over these."""
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
+            for number in _STOP:
+                before = signal.signal(number, self._on_signal)
+                self._before.setdefault(number, before)
 
     def _on_signal(self, number: int, frame: object) -> None:
         if self.is_set():
@@ -43,17 +44,6 @@ class StopSignal(threading.Event):
         self.set()
         if self._then is not None:
             self._then()
-
-
-@contextmanager
-def stop_on_signal(then: Callable[[], None] | None = None) -> Iterator[StopSignal]:
-    """Handle the signals inside the block; see `StopSignal`."""
-    stop = StopSignal(then)
-    stop.take()
-    try:
-        yield stop
-    finally:
-        stop.release()
 
 
 def interrupt_on_sigterm() -> None:

@@ -22,7 +22,7 @@ from teinet.utils import worker_pool as pool
 from teinet.utils.files import replacing
 from teinet.utils.journal import Journal
 from teinet.utils.progress import file_progress
-from teinet.utils.signals import stop_on_signal
+from teinet.utils.signals import StopSignal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +136,7 @@ def check(
     journal.start(map(vars, found.values()))
     try:
         with (
-            stop_on_signal() as stop,
+            StopSignal() as stop,
             file_progress(console or Console(quiet=True), "checking", len(files), done=len(found)) as advance,
         ):
             bad = sum(finding.status != "ok" for finding in found.values())

@@ -27,7 +27,7 @@ from teinet.utils import worker_pool as pool
 from teinet.utils.files import replacing
 from teinet.utils.journal import Journal
 from teinet.utils.progress import file_progress
-from teinet.utils.signals import stop_on_signal
+from teinet.utils.signals import StopSignal
 from teinet.utils.text import file_size
 
 CLIPS, LABELS, UNREADABLE, JOURNAL = "clips.csv", "labels.txt", "unreadable.csv", "shrink.jsonl"
@@ -150,7 +150,7 @@ def shrink(
         labels = _write_class_names(listing, folder)
         saved = sum((e.before or 0) - e.bytes for e in copies.values() if not e.reason)
         with (
-            stop_on_signal() as stop,
+            StopSignal() as stop,
             file_progress(console or Console(quiet=True), "shrinking", len(present), done=resumed) as advance,
         ):
             work = partial(_work, folder, settings)
