@@ -1,4 +1,4 @@
-"""Says where the time of a pass goes, by operator: python benchmarks/breakdown.py [NETWORK ...]
+"""Says where the time of a pass goes, by operator: python -m benchmarks.breakdown [NETWORK ...]
 
 Each network runs eager, in turns, in one process: once for its time, and once more under torch's profiler, whose
 figures are each operator's own milliseconds (medians over the rounds). "temporal" is the time inside the temporal
@@ -17,11 +17,12 @@ import torch
 from torch import nn
 from torch.profiler import profile
 
+from benchmarks.naming import machine_name
 from teinet.cli.memory import keep_freed_memory
 from teinet.evaluation.speed import Spread
 from teinet.models.factory import create_model
 from teinet.models.insertion import temporal_modules
-from teinet.utils.machine import machine, machine_name
+from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = ("tsn_resnet50", "teinet_resnet50", "tsn_mobilenetv2_100", "teinet_mobilenetv2_100")

@@ -1,4 +1,4 @@
-"""Measures the temporal operator by itself, against the machine's own copy: python benchmarks/kernels.py
+"""Measures the temporal operator by itself, against the machine's own copy: python -m benchmarks.kernels
 
 For each activation of ResNet-50's blocks: forward and backward of each form, beside a copy of the same tensor, in
 turns. Share: the bytes that the pass must move (forward: read x, write y; backward: read x and dy, write dx), over its
@@ -15,11 +15,12 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.naming import machine_name
 from teinet.cli.memory import keep_freed_memory
 from teinet.evaluation.speed import Spread
 from teinet.kernels import available_forms, temporal_conv, use_form
 from teinet.layers import TIM
-from teinet.utils.machine import machine, machine_name
+from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
 BLOCKS = ((64, 56), (256, 56), (512, 28), (1024, 14), (2048, 7))  # channels, side

@@ -1,4 +1,4 @@
-"""Measures recognising frame by frame: python benchmarks/live.py [step] [rate] [chunks] [recording] [--hours 2]
+"""Measures recognising frame by frame: python -m benchmarks.live [step] [rate] [chunks] [recording] [--hours 2]
 
 step       a step of causal TEINet beside one frame of TSN and beside a clip of 8 frames, in turns, same engine
 rate       steps a second of EfficientNet-Lite0 at 224 from pictures of 640x480, and the delay from picture to scores
@@ -27,6 +27,7 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
+from benchmarks.naming import machine_name
 from teinet.cli.memory import keep_freed_memory
 from teinet.data.motion_pairs import MotionPairs, draw_clip
 from teinet.data.transforms import Preprocessing
@@ -38,7 +39,7 @@ from teinet.evaluation.speed import Spread
 from teinet.models import create_model
 from teinet.recognition import Recognizer
 from teinet.recognition.stream import Stream
-from teinet.utils.machine import machine, machine_name
+from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("step", "rate", "chunks", "recording")

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.naming import machine_name
 from teinet.data.clip_loader import prepare_worker
 from teinet.data.dataset import Draw, TrainingClips, Unreadable, collate, seed_of
 from teinet.data.lists.rows import ClipList, to_clips
@@ -30,7 +31,7 @@ from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
 from teinet.evaluation.evaluate import ClipScore, ViewClips, collate_views
 from teinet.evaluation.speed import Spread
-from teinet.utils.machine import machine, machine_name
+from teinet.utils.machine import machine
 from teinet.utils.worker_pool import usable_cores
 
 RESULTS = Path(__file__).parent / "results"

@@ -1,4 +1,4 @@
-"""Measures reading clips against decord2 and torchcodec, where they are there: python benchmarks/reading.py FOLDER ...
+"""Measures reading clips against decord2 and torchcodec, where they are there: python -m benchmarks.reading FOLDER ...
 
 From the same files the same frames (the middles of 8 segments), as upright RGB pictures, and from there the same clip
 (short side 256, centre 224, uint8), one file after the other on one thread, as a data worker reads. The readers take
@@ -26,12 +26,13 @@ import av
 import numpy as np
 import torch
 
+from benchmarks.naming import machine_name
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.index import clear_memory
 from teinet.data.video.reader import VideoReader, is_video
 from teinet.evaluation.speed import Spread
-from teinet.utils.machine import machine, machine_name
+from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
 FRAMES = 8

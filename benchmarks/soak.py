@@ -1,4 +1,4 @@
-"""Watches cameras that misbehave for a long time: python benchmarks/soak.py [--steps 100000] [--cameras 6]
+"""Watches cameras that misbehave for a long time: python -m benchmarks.soak [--steps 100000] [--cameras 6]
 
 The cameras join (every third one late), leave, stall, send broken frames, change size, jump in time and break off, all
 by a seed. Every picture bears its camera's number and that of the stretch that it belongs to, in its pixels. Beside the
@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from rich.progress import Progress
 
+from benchmarks.naming import machine_name
 from teinet.cli.memory import keep_freed_memory
 from teinet.data.transforms import Preprocessing
 from teinet.data.video.source import Source
@@ -41,7 +42,7 @@ from teinet.errors import VideoError
 from teinet.models import create_model
 from teinet.recognition import Recognizer
 from teinet.recognition.stream import Step, Stream
-from teinet.utils.machine import machine, machine_name
+from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
 SPACING, RATE = 0.1, 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from teinet.evaluation.scores import Scores
 from teinet.evaluation.session import Plan, digest, test
 from teinet.models.header import weights_file
 from teinet.training.recipe import Recipe
-from teinet.training.run_dir import FACTS, LOG, STATE, empty_folder, read_json, read_log
+from teinet.training.run_dir import FACTS, LOG, STATE, alone_in, read_json, read_log
 from teinet.training.setup import precision
 from teinet.training.trainer import train
 from teinet.utils.machine import machine
@@ -74,7 +75,8 @@ def run_cell(study: Study, cell: Cell, where: Where, *, console: Console | None 
     names = _Names(study, recipe)
     resume = (folder / STATE).is_file()
     if not resume and folder.exists():  # it was ended within its first epoch
-        empty_folder(folder)
+        with alone_in(folder):
+            shutil.rmtree(folder)
     train(recipe, resume=folder if resume else None, console=console)
     began = time.monotonic()
     forwards = _tested(folder, recipe, study.views_of(cell), backwards=False)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.contenders import PEERS, AuthorsShift, Contender, TextbookTEI, build
+from benchmarks.naming import machine_name
 from benchmarks.networks import Cost, Measured, compare, measure
 from teinet.errors import ConfigError
 from teinet.layers import TEI, TSM
@@ -70,3 +71,8 @@ def test_names_that_do_not_exist_are_refused():
     for wrong in ({"network": "teinett"}, {"engine": "fast"}, {"precision": "fp64"}, {"num_frames": 0}, {"size": 8}):
         with pytest.raises(ConfigError):
             Contender(**{"network": "tsn", **wrong})
+
+
+def test_a_file_of_results_names_its_machine():
+    facts = {"processor": "Intel(R) Xeon(R) CPU E5-2690 v4 @ 2.60GHz", "cores": 8}
+    assert machine_name(facts) == "intel-xeon-e5-2690-v4-8-cores"

@@ -16,6 +16,7 @@ def test_it_says_versions_devices_kernels_and_folders(capsys, tmp_path, monkeypa
     assert main(["info", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["versions"]["teinet"] == __version__ and facts["versions"]["python"] == platform.python_version()
+    assert torch.__version__.startswith(facts["versions"]["torch"]) and facts["machine"]["cores"] >= 1
     assert facts["versions"]["libavcodec"] and facts["folders"]["cache"] == str(tmp_path)
     assert facts["kernels"]["reference"] == "runs" and facts["extras"]["train"] == "installed"
     assert ("cuda:0" in facts["machine"]["devices"]) == torch.cuda.is_available()

@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import platform
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,20 +89,6 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def empty_folder(folder: Path) -> None:
-    """Remove all that is in a run's folder, but for its lock.
-
-    Raises:
-        ConfigError: another process trains there now.
-    """
-    with alone_in(folder):
-        for path in folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name != LOCK:
-                path.unlink()
 
 
 def is_run_of(folder: Path, recipe: Recipe) -> bool:

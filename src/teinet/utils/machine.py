@@ -35,12 +35,6 @@ def machine() -> dict[str, Any]:
     }
 
 
-def machine_name(facts: dict[str, Any]) -> str:
-    """A name for files: the processor and its cores, as in amd-epyc-2-cores."""
-    processor = re.sub(r"\((R|TM|tm)\)|CPU|Processor|@.*", " ", facts["processor"])
-    return re.sub(r"[^a-z0-9]+", "-", f"{processor} {facts['cores']} cores".lower()).strip("-")
-
-
 def processor() -> str:
     """The processor's name as the system gives it."""
     try:
