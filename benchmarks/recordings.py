@@ -33,7 +33,7 @@ from rich.progress import track
 from rich.table import Table
 
 from teinet import Recognizer
-from teinet.cli.truth import print_report
+from teinet.cli.timeline_output import print_report
 from teinet.data.lists.annotations import Recording, read_annotations
 from teinet.detection import timeline
 from teinet.detection.events import Rules

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from teinet.cli.main import main
-from teinet.cli.places import check_file, keep_apart
+from teinet.cli.options import check_file, keep_apart
 from teinet.errors import ConfigError
 from teinet.utils.text import printable
 from tests.cli.test_timeline import place  # noqa: F401

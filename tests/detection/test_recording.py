@@ -16,8 +16,8 @@ from teinet.data.transforms import test_crops as cut_crops
 from teinet.data.video.reader import VideoReader
 from teinet.detection import Watch, timeline
 from teinet.detection.events import EventDetector, Rules
+from teinet.detection.recording import Strip
 from teinet.detection.scorer import SampledFrame, WindowScorer
-from teinet.detection.strip import StripMaker
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.evaluation.segments import detections
 from teinet.models import set_num_frames
@@ -227,7 +227,8 @@ def test_what_is_wrong_with_a_recording_is_counted_and_said(tmp_path):
     sizes = changing(tmp_path / "sizes.ts")
     found = timeline(recognizer, sizes, spacing=0.1, strip=True)
     assert found.trouble == "1 restart at changes of the picture's size" and found.to_dict()["resizes"] == 1
-    assert np.flatnonzero(found.resets).tolist() == [0, 20] and found.strip.pictures.shape[1:] == (32, 32, 3)
+    assert np.flatnonzero(found.resets).tolist() == [0, 20]
+    assert {image.shape for image in found.strip.images} == {(32, 32, 3)}
     alone = timeline(recognizer, changing(tmp_path / "second.ts", ((48, 64),)), spacing=0.1)
     np.testing.assert_allclose(found.scores[20:], alone.scores, atol=1e-3)  # as if nothing had been before
 
@@ -266,15 +267,15 @@ def test_frames_far_apart_are_no_gaps_when_they_are_asked_for(tmp_path):
 
 def test_a_strip_is_bounded_and_even(tmp_path):
     for count in (1, 40, 49, 400, 3000):
-        maker = StripMaker()
+        strip = Strip()
         for number in range(count):
-            maker.feed(0.1 * number, np.full((60, 200, 3), number % 256, np.uint8))
-        strip = maker.strip
+            strip.add(0.1 * number, np.full((60, 200, 3), number % 256, np.uint8))
         apart = np.diff(strip.seconds)
-        assert min(count, 24) <= len(strip.seconds) <= 48 and strip.pictures.shape[1:] == (58, 192, 3)
+        assert min(count, 24) <= len(strip.seconds) <= 48 and {image.shape for image in strip.images} == {(58, 192, 3)}
         assert count < 50 or apart.max() < 1.3 * apart.min()
         assert 0.1 * (count - 1) - strip.seconds[-1] <= (apart.max() if count > 1 else 0)
-        np.testing.assert_array_equal(strip.pictures[:, 0, 0, 0], np.round(strip.seconds * 10).astype(int) % 256)
+        values = [image[0, 0, 0] for image in strip.images]
+        np.testing.assert_array_equal(values, np.round(np.array(strip.seconds) * 10).astype(int) % 256)
         assert strip.nearest(0.0)[0, 0, 0] == 0
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from teinet.detection.events import Event, Rules
-from teinet.detection.recording import Timeline
-from teinet.detection.strip import StripMaker
+from teinet.detection.recording import Strip, Timeline
 from teinet.pages.recording_page import (
     Entry,
     classes_that_matter,
@@ -28,9 +27,9 @@ NASTY = ["<script>alert(1)</script>", "左から右へ何かを押す", 'a "quot
 def recording(count: int, events: tuple[Event, ...] = (), length: float = 7200.0) -> Timeline:
     times = np.linspace(0, length, count) if count else np.zeros(0)
     scores = np.random.default_rng(0).dirichlet([0.3] * 4, count).astype(np.float32)
-    maker = StripMaker()
+    strip = Strip()
     for second in times.tolist():
-        maker.feed(second, np.full((8, 12, 3), 99, np.uint8))
+        strip.add(second, np.full((8, 12, 3), 99, np.uint8))
     return Timeline(
         path="x.mp4",
         class_names=tuple(NASTY),
@@ -40,7 +39,7 @@ def recording(count: int, events: tuple[Event, ...] = (), length: float = 7200.0
         spacing=0.25,
         resets=np.arange(count) == 0,
         until=length,
-        strip=maker.strip,
+        strip=strip,
     )
 
 

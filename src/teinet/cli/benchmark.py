@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from teinet.cli.optimize import add_optimize_option
+from teinet.cli.options import add_optimize_option
 from teinet.errors import ConfigError
 
 if TYPE_CHECKING:

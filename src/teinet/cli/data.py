@@ -9,9 +9,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from teinet.cli.lists import add_list_options, data_config
+from teinet.cli.options import add_list_options, data_config, keep_apart
 from teinet.cli.parser import Parser
-from teinet.cli.places import keep_apart
 from teinet.errors import ConfigError, nearest
 
 if TYPE_CHECKING:

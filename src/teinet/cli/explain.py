@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         TeinetError: weights or a clip that cannot be used.
     """
-    from teinet.cli.places import check_output
+    from teinet.cli.options import check_output
     from teinet.pages.explained import render_page
     from teinet.recognition import Recognizer
     from teinet.recognition.inside import look_inside

@@ -11,8 +11,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from teinet.cli.optimize import add_optimize_option
-from teinet.cli.places import check_output
+from teinet.cli import options
 from teinet.errors import ConfigError
 from teinet.utils.text import printable
 
@@ -44,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--json", action="store_true", help="print one JSON list, with frame numbers, times, errors")
     form.add_argument("--csv", action="store_true", help="print a row for each video and class")
     parser.add_argument("--output", default=None, help="write to this file (.json, .csv or text), not to the terminal")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    add_optimize_option(parser)
+    options.add_device(parser)
+    options.add_optimize_option(parser)
     parser.add_argument(
         "--precision",
         choices=("auto", "fp32", "bf16", "fp16"),
@@ -65,21 +64,16 @@ def run(args: argparse.Namespace) -> int:
     weights, words = _weights(args)  # before torch is imported: that there are none is said at once
     from rich.console import Console
 
-    from teinet.recognition import Recognizer
     from teinet.recognition.find_videos import find_videos
     from teinet.utils.progress import file_progress
 
     problems: list[str] = []
     videos = find_videos(words, problems)
     if args.output:
-        check_output(args.output, [*videos, weights])
+        options.check_output(args.output, [*videos, weights])
     if args.precision and not args.optimize:
         raise ConfigError("--precision belongs to --optimize")
-    recognizer = Recognizer.load(weights, device=args.device)
-    if recognizer.header["licence"]:
-        print(printable(f"{weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
-    if args.optimize:
-        recognizer = recognizer.optimize(engine=args.optimize, precision=args.precision or "auto")
+    recognizer = options.load_recognizer(weights, args)
     answers = recognizer.predict_many(videos, top_k=args.top_k, views=args.views, start=args.start, end=args.end)
     for problem in problems:
         print(printable(problem), file=sys.stderr)

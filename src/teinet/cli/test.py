@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from teinet.cli.lists import add_list_options, data_config
-from teinet.cli.optimize import add_optimize_option
+from teinet.cli.options import add_list_options, add_optimize_option, data_config
 
 if TYPE_CHECKING:
     from teinet.evaluation.scores import Scores

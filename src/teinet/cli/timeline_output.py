@@ -1,130 +1,114 @@
-"""What `teinet timeline` writes: a table, JSON, CSV or subtitles of all videos; a page and the scores of each."""
+"""What `teinet timeline` writes: a table, JSON, CSV or subtitles, pages, scores, and measures against the truth."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
 import os
-import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from teinet.cli.places import check_file, make_folder
-from teinet.errors import ConfigError, Interrupted
+from teinet.cli.options import check_file, is_special
+from teinet.errors import ConfigError, VideoError
 from teinet.utils.files import replacing
 from teinet.utils.text import clock, printable
 
 if TYPE_CHECKING:
-    from teinet.cli.truth import Truth
+    from rich.console import Console
+
+    from teinet.data.lists.annotations import Recording
+    from teinet.data.lists.rows import Row
     from teinet.detection.events import Rules
     from teinet.detection.recording import Timeline
-    from teinet.errors import VideoError
+    from teinet.evaluation.segments import Detection, Measures, SegmentReport
     from teinet.pages.recording_page import Entry
     from teinet.recognition import Recognizer
 
 FORMS = ("table", "json", "csv", "vtt")
 CSV_COLUMNS = ("path", "start", "end", "label", "score", "peak")
 PAGES = (".html", ".htm")
-_NAME = 200  # bytes of a file's name, of the 255 that a system allows
+_LONGEST = 200  # bytes of a file's name, of the 255 that a system allows
+_SHOWN = 3  # names in a message
+_WIDE = 120  # columns; a narrower terminal wraps the lines itself
 
 
 class Output:
     """Where the answers for all videos go, in one form.
 
-    A file grows in the results' folder, and takes its name when all is done; what is no regular file, such as
-    /dev/stdout, is written to directly.
+    Standard output, and what is no regular file, gets them as they come, JSON at the end; a file gets all at the end,
+    so that an earlier answer stays until then, also where no video could be read.
 
     Args:
         path: a file; None for standard output.
-        form: one of FORMS; JSON is written at the end, the others as answers come.
+        form: one of FORMS.
         truth: what adds its measures at the end; None for none.
 
     Raises:
         ConfigError: it cannot be written.
 
     Attributes:
-        growing: the file that holds the answers until all are there; None where they are written directly.
+        partial: the file in the results' folder that gets the answers when the work is stopped; None for none.
     """
 
     def __init__(self, path: str | None, form: str, truth: Truth | None = None):
-        self._path, self._form, self._truth = Path(path) if path else None, form, truth
         folder = results_folder(path)
-        self.growing = None if folder is None or self._path is None else folder / self._path.name
+        self._path, self._form, self._truth = Path(path) if path else None, form, truth
+        self.partial = None if folder is None or self._path is None else folder / self._path.name
         self._found: list[dict[str, Any]] = []
-        self._written = False
+        self._any = False
         self._file: IO[str] = sys.stdout
-        if self._path is not None:
-            check_file(self._path)
-            if folder is not None and not os.access(self._path.parent, os.W_OK):
-                raise ConfigError(f"{path}: cannot be written (its folder may not be written)")
-
-    @contextmanager
-    def opened(self) -> Iterator[None]:
-        """Take answers inside the block; at its end the file takes its name, if there were any answers.
-
-        `Interrupted` is an end too: what is there is written, and stays where it is.
-
-        Raises:
-            OSError: it cannot be written.
-        """
         if self._path is None:
-            with self._written_to(sys.stdout):
-                yield
-            return
-        if self.growing is not None:
-            self.growing.parent.mkdir(exist_ok=True)
-        where, mode = (self._path, "a") if self.growing is None else (self.growing, "w")
-        try:
-            file = open(where, mode, encoding="utf-8", errors="surrogateescape", newline="")
-            with file, self._written_to(file):
-                yield
-            if self._written and self.growing is not None:
-                with replacing(os.path.realpath(self._path)) as part:
-                    shutil.copyfile(self.growing, part)
-        except Interrupted:
-            raise
-        except BaseException:
-            self._remove_growing()
-            raise
-        self._remove_growing()
+            pass
+        elif self.partial is None:
+            check_file(self._path)
+            self._file = open(self._path, "a", encoding="utf-8", errors="surrogateescape", newline="")
+        else:
+            check_file(self._path)
+            if not os.access(self._path.parent, os.W_OK):
+                raise ConfigError(f"{path}: cannot be written (its folder may not be written)")
+            self._file = io.StringIO()
+        if form == "csv":
+            csv.writer(self._file, lineterminator="\n").writerow(CSV_COLUMNS)
+        elif form == "vtt":
+            self._file.write("WEBVTT\n")  # which the file must begin with, also without a cue
 
-    def write(self, timeline: Timeline) -> None:
+    def take(self, number: int, timeline: Timeline) -> None:
         """Write the answer for one video."""
-        self._written = True
+        self._any = True
         if self._form == "json":
             self._found.append(timeline.to_dict())
             return
         {"csv": write_csv, "vtt": write_vtt, "table": write_table}[self._form](timeline, self._file)
         self._file.flush()
 
-    @contextmanager
-    def _written_to(self, file: IO[str]) -> Iterator[None]:
-        self._file = file
-        if self._form == "csv":
-            csv.writer(file, lineterminator="\n").writerow(CSV_COLUMNS)
-        elif self._form == "vtt":
-            file.write("WEBVTT\n")  # which the file must begin with, also without a cue
-        stopped: Interrupted | None = None
-        try:
-            yield
-        except Interrupted as error:
-            stopped = error
-        if self._form == "json":
-            json.dump(self._truth.beside(self._found) if self._truth else self._found, file, indent=2, allow_nan=False)
-            file.write("\n")
-        elif self._truth is not None:
-            self._truth.write(self._form, file)
-        if stopped is not None:
-            raise stopped
+    def close(self, *, stopped: bool = False) -> None:
+        """Write what is left to write, into `partial` where the work was stopped.
 
-    def _remove_growing(self) -> None:
-        if self.growing is not None:
-            self.growing.unlink(missing_ok=True)
-            with suppress(OSError):  # it holds results
-                self.growing.parent.rmdir()
+        Raises:
+            OSError: it cannot be written.
+        """
+        if self._form == "json":
+            json.dump(
+                self._truth.beside(self._found) if self._truth else self._found, self._file, indent=2, allow_nan=False
+            )
+            self._file.write("\n")
+        elif self._truth is not None:
+            self._truth.write(self._form, self._file)
+        if self._path is None:
+            return
+        if self.partial is not None and isinstance(self._file, io.StringIO):
+            if stopped:
+                self.partial.parent.mkdir(exist_ok=True)
+            else:
+                self.partial.unlink(missing_ok=True)
+            if self._any:
+                with replacing(self.partial if stopped else os.path.realpath(self._path)) as part:
+                    part.write_text(self._file.getvalue(), encoding="utf-8", errors="surrogateescape", newline="")
+        self._file.close()
 
 
 def results_folder(output: str | None) -> Path | None:
@@ -132,10 +116,7 @@ def results_folder(output: str | None) -> Path | None:
     path = Path(output or "")
     if output and path.name in ("", ".."):
         path = Path(os.path.abspath(output))
-    special = path.is_relative_to("/dev") or (path.exists() and not (path.is_file() or path.is_dir()))
-    if not output or not path.name or special:
-        return None
-    return path.with_name(f"{path.name}.partial")
+    return path.with_name(f"{path.name}.partial") if output and path.name and not is_special(path) else None
 
 
 def files_for(option: str, path: str, videos: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
@@ -144,19 +125,21 @@ def files_for(option: str, path: str, videos: Sequence[Path], suffixes: Sequence
     Raises:
         ConfigError: one file for several videos, or what cannot be made or written.
     """
-    suffix, folder = Path(path).suffix, path.endswith("/") or Path(path).is_dir()
-    single = suffix.lower() in suffixes and not folder
-    if suffix and not folder and not single:
+    suffix, is_folder = Path(path).suffix, path.endswith("/") or Path(path).is_dir()
+    single = suffix.lower() in suffixes and not is_folder
+    if suffix and not is_folder and not single:
         raise ConfigError(f"{option} {path} ends in {suffix}, not in {' or '.join(suffixes)}; a folder ends in /")
-    if not path or single:
-        if len(videos) != 1:
-            named = f"{option} {path}".strip()
-            raise ConfigError(f"{named} holds one video's; {len(videos)} were named. Name a folder: {option} FOLDER/")
-        make_folder(Path(path).parent, path)
-        check_file(path)
-        return [Path(path)]
-    make_folder(Path(path), path)
-    return [Path(path) / f"{name}{suffixes[0]}" for name in unique_names(videos)]
+    if (not path or single) and len(videos) != 1:
+        named = f"{option} {path}".strip()
+        raise ConfigError(f"{named} holds one video's; {len(videos)} were named. Name a folder: {option} FOLDER/")
+    folder = Path(path).parent if single else Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror})") from None
+    files = [Path(path)] if single else [folder / f"{name}{suffixes[0]}" for name in unique_names(videos)]
+    check_file(files[0])
+    return files
 
 
 def unique_names(videos: Sequence[Path]) -> list[str]:
@@ -164,7 +147,7 @@ def unique_names(videos: Sequence[Path]) -> list[str]:
     taken, names = {"index"}, []
     for video in videos:
         stem = video.stem.encode("utf-8", "replace").decode().replace("?", "_") or "recording"
-        name = stem = stem.encode()[:_NAME].decode("utf-8", "ignore")
+        name = stem = stem.encode()[:_LONGEST].decode("utf-8", "ignore")
         number = 1
         while name.casefold() in taken:
             number += 1
@@ -178,42 +161,40 @@ class Pages:
     """The pages of a command: one, or a folder of them with an index.
 
     Args:
-        path: a file that ends in .html, for one recording; else a folder, which is made.
+        path: a file that ends in .html, for one recording; else a folder.
+        files: the page of each recording.
         videos: the recordings.
         weights: what to call them.
-
-    Raises:
-        ConfigError: one file for several recordings, or a place that cannot be written.
+        recognizer, rules: by which events are found.
     """
 
-    def __init__(self, path: str, videos: Sequence[Path], weights: str):
-        self._weights = printable(weights)
+    def __init__(
+        self,
+        path: str,
+        files: Sequence[Path],
+        videos: Sequence[Path],
+        weights: str,
+        recognizer: Recognizer,
+        rules: Rules,
+    ):
+        self._files, self._folder = files, None if files == [Path(path)] else Path(path)
         self._names = [printable(video) for video in videos]
-        self._pages = files_for("--page", path, videos, PAGES)
-        self._folder = None if self._pages == [Path(path)] else Path(path)
         self._entries: dict[int, Entry] = {}
-
-    def describe(self, recognizer: Recognizer, rules: Rules) -> None:
-        """Take what the pages say of the recognizer, and by which rules events are found."""
-        self._rules = rules
-        self._network = str((recognizer.header.get("architecture") or {}).get("name", "a network"))
-        self._licence = recognizer.header.get("licence") or ""
+        self._weights = printable(weights)
+        self._facts = {
+            "weights": self._weights,
+            "network": str((recognizer.header.get("architecture") or {}).get("name", "a network")),
+            "licence": recognizer.header.get("licence") or "",
+            "rules": rules,
+            "index": self._folder is not None,
+        }
 
     def take(self, number: int, timeline: Timeline) -> None:
         """Write a recording's page, and the index so far."""
         from teinet.pages.recording_page import Entry, render_page
 
-        page = render_page(
-            timeline,
-            name=Path(self._names[number]).name,
-            weights=self._weights,
-            network=self._network,
-            licence=self._licence,
-            rules=self._rules,
-            index=self._folder is not None,
-        )
-        _write(self._pages[number], page)
-        self._note(number, Entry.of(timeline, self._names[number], self._pages[number].name))
+        _write(self._files[number], render_page(timeline, name=Path(self._names[number]).name, **self._facts))
+        self._note(number, Entry.of(timeline, self._names[number], self._files[number].name))
 
     def fail(self, number: int, error: VideoError) -> None:
         """Note in the index that a recording could not be read."""
@@ -230,9 +211,9 @@ class Pages:
             _write(self._folder / "index.html", render_index(entries, weights=self._weights))
 
 
-def _write(path: Path, page: str) -> None:
+def _write(path: Path, text: str) -> None:
     with replacing(path) as part:
-        part.write_text(page, encoding="utf-8", errors="replace")
+        part.write_text(text, encoding="utf-8", errors="replace", newline="")
 
 
 def write_csv(timeline: Timeline, file: IO[str]) -> None:
@@ -264,31 +245,143 @@ def write_table(timeline: Timeline, file: IO[str]) -> None:
         console.print(Text("  nothing happens", style="dim"))
     for event in timeline.events:
         line = Text(f"  {clock(event.start)} - {clock(event.end)}", style="cyan")
-        console.print(
-            line.append(f"  {100 * event.score:5.1f} %  ", style="default").append(printable(event.label), style="bold")
-        )
+        line.append(f"  {100 * event.score:5.1f} %  ", style="default").append(printable(event.label), style="bold")
+        console.print(line)
     console.print()
 
 
 def write_subtitles(timeline: Timeline, path: Path) -> None:
     """Write a whole file of WebVTT."""
-    with replacing(path) as part, open(part, "w", encoding="utf-8") as file:
-        file.write("WEBVTT\n")
-        write_vtt(timeline, file)
+    write_vtt(timeline, text := io.StringIO())
+    _write(path, f"WEBVTT\n{text.getvalue()}")
 
 
 def write_scores(timeline: Timeline, path: Path) -> None:
     """Write a row for each second: a .csv with a column for each class, or a .npz with times, scores, class_names."""
     import numpy as np
 
-    with replacing(path) as part:
-        if path.suffix.lower() == ".csv":
-            with open(part, "w", encoding="utf-8", newline="") as file:
-                table = csv.writer(file, lineterminator="\n")
-                table.writerow(("second", *timeline.class_names))
-                for second, scores in zip(timeline.times, timeline.scores, strict=True):
-                    table.writerow((f"{second:.3f}", *(f"{score:.6g}" for score in scores)))
-        else:
-            with open(part, "wb") as file:
-                names = np.array(timeline.class_names)
-                np.savez_compressed(file, times=timeline.times, scores=timeline.scores, class_names=names)
+    if path.suffix.lower() == ".csv":
+        table = csv.writer(text := io.StringIO(), lineterminator="\n")
+        table.writerow(("second", *timeline.class_names))
+        for second, scores in zip(timeline.times, timeline.scores, strict=True):
+            table.writerow((f"{second:.3f}", *(f"{score:.6g}" for score in scores)))
+        return _write(path, text.getvalue())
+    names = np.array(timeline.class_names)
+    with replacing(path) as part, open(part, "wb") as file:
+        np.savez_compressed(file, times=timeline.times, scores=timeline.scores, class_names=names)
+
+
+class Truth:
+    """`--truth`: gathers the timelines of annotated videos and measures them at the end.
+
+    Args:
+        path: the list.
+        videos: the files that are looked through.
+        recognizer, rules: by which they are.
+
+    Raises:
+        AnnotationError: the list, before any video is looked through; see `read_annotations`.
+        ConfigError: it annotates none of the videos.
+    """
+
+    def __init__(self, path: str, videos: Sequence[Path], recognizer: Recognizer, rules: Rules):
+        from teinet.data.lists.annotations import annotated_rows, read_recording, recording_until
+
+        self._rules, self._nothing = rules, rules.nothing or ()
+        listed = annotated_rows(path, class_names=recognizer.class_names, nothing=self._nothing)
+        rows = {os.path.realpath(file): own for file, own in listed.items()}
+        names = [os.path.realpath(video) for video in videos]
+        self.without = [str(video) for video, name in zip(videos, names, strict=True) if name not in rows]
+        self.unused = [own[0].path for file, own in rows.items() if file not in names]
+        if len(self.without) == len(videos):
+            where = f"{path} annotates other files, such as {self.unused[0]}"
+            raise ConfigError(f"none of the videos is annotated: {where}; its paths start from the list's folder")
+        self._recordings: dict[int, Recording] = {}
+        self._cut: dict[int, tuple[str, list[Row]]] = {}  # what can be read of these, only looking through them tells
+        twice = [number for number, name in enumerate(names) if name in names[:number]]
+        for number, name in enumerate(names):
+            if name in rows and number not in twice:
+                try:
+                    self._recordings[number] = read_recording(name, rows[name], nothing=self._nothing)
+                except VideoError:
+                    recording_until(name, rows[name], math.inf)  # finds wrong rows now
+                    self._cut[number] = name, rows[name]
+        self._found: dict[int, list[Detection]] = {}
+        for left_out, what in (
+            ([str(videos[number]) for number in twice], "videos named twice, and measured once"),
+            (self.without, "videos without annotations, so not measured"),
+            (self.unused, "annotated files not among the videos"),
+        ):
+            if left_out:
+                shown = ", ".join(left_out[:_SHOWN]) + (", ..." if len(left_out) > _SHOWN else "")
+                print(printable(f"{len(left_out)} {what}: {shown}"), file=sys.stderr)
+
+    def take(self, number: int, timeline: Timeline) -> None:
+        """Take the timeline of video `number`."""
+        from teinet.data.lists.annotations import recording_until
+        from teinet.evaluation.segments import detections
+
+        if number in self._cut:
+            name, rows = self._cut[number]
+            self._recordings[number] = recording_until(name, rows, timeline.end, nothing=self._nothing)
+        if number in self._recordings:
+            self._found[number] = detections(timeline.events, timeline.reaches, least=self._rules.least)
+
+    def report(self) -> SegmentReport:
+        """The measures of all videos taken so far."""
+        from teinet.evaluation.segments import measure
+
+        numbers = sorted(self._found)
+        return measure([self._recordings[n] for n in numbers], [self._found[n] for n in numbers])
+
+    def beside(self, timelines: list[dict[str, Any]]) -> dict[str, Any]:
+        """The JSON of timelines and measures together."""
+        return {
+            "recordings": timelines,
+            "measures": self.report().to_dict(),
+            "without_annotations": [printable(name) for name in self.without],
+            "annotated_only": [printable(name) for name in self.unused],
+        }
+
+    def write(self, form: str, file: IO[str]) -> None:
+        """Write the measures as a table: behind timelines in words, and to standard error beside other forms."""
+        from rich.console import Console
+
+        print_report(self.report(), Console(file=file if form == "table" else sys.stderr, highlight=False))
+
+
+def print_report(report: SegmentReport, console: Console) -> None:
+    """Print the measures as a table, as wide as it is: a row for each label and one for all."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.1f}"
+
+    def cells(measures: Measures) -> list[str]:
+        return [
+            str(measures.segments),
+            str(measures.events),
+            *map(share, (*measures.f1.values(), measures.detected)),
+            *("-" if d is None else f"{d:.2f}" for d in (measures.delay_mean, measures.delay_median)),
+            f"{measures.false_alarms_per_hour:.1f}",
+            share(measures.accuracy),
+        ]
+
+    scope = f"{report.recordings} recordings, {report.overall.seconds / 60:.1f} min"
+    title = f"against the truth: {scope}; in %, delays in s"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("label", overflow="fold")
+    overlaps = [f"F1@{100 * overlap:g}" for overlap in report.overall.f1]
+    for head in ("segments", "events", *overlaps, "detected", "delay", "median", "false/h", "accuracy"):
+        table.add_column(head, justify="right")
+    for name, measures in report.labels.items():
+        table.add_row(Text(printable(name)), *cells(measures))
+    table.add_section()
+    table.add_row("all", *cells(report.overall), style="bold")
+    console.width = max(console.width, _WIDE)
+    console.print(table)
+    if report.quiet is not None:
+        quiet = f"{100 * report.quiet:.1f} % of {report.quiet_seconds:.0f} s"
+        console.print(f"where nothing happens, nothing was found in {quiet}", style="dim", soft_wrap=True)

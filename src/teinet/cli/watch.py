@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
 
-from teinet.cli.optimize import add_optimize_option
-from teinet.cli.places import check_output
-from teinet.cli.rules import add_rules, read_rules
+from teinet.cli import options
 from teinet.errors import ConfigError, VideoError
 from teinet.utils.signals import StopSignal
 from teinet.utils.text import clock, printable
@@ -24,9 +22,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument(
-        "weights", help="a run's folder (its last weights), a .safetensors file, or a shipped recogniser's name"
-    )
+    options.add_weights(parser)
     parser.add_argument(
         "sources",
         nargs="*",
@@ -35,8 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="camera, camera:1, /dev/video0, rtsp://..., http://..., - (standard input) or a file; NAME=SOURCE names "
         "it; several are recognised together (default: camera)",
     )
-    add_rules(parser)
-    parser.add_argument("--span", type=int, default=None, help="frames that a score averages over (default: T)")
+    options.add_rules(parser)
     parser.add_argument(
         "--delay",
         type=float,
@@ -59,16 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fast", action="store_true", help="files: as fast as possible, not at their own speed")
     parser.add_argument("--wait", action="store_true", help="wait also for sources that are not there at first")
-    parser.add_argument(
-        "--windows", action="store_true", help="two-sided networks: look at the last T frames every T/2 frames"
-    )
-    parser.add_argument("--output", default=None, metavar="FILE", help="add the events to this file as JSON lines")
+    parser.add_argument("--output", metavar="FILE", help="add the events to this file as JSON lines")
     parser.add_argument("--json", action="store_true", help="JSON lines on a terminal too")
     parser.add_argument(
-        "--page", default=None, metavar="[HOST:]PORT", help="serve a page with pictures and scores (this machine alone)"
+        "--page", metavar="[HOST:]PORT", help="serve a page with pictures and scores (this machine alone)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    add_optimize_option(parser)
+    options.add_device(parser)
+    options.add_optimize_option(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,19 +88,13 @@ def run(args: argparse.Namespace) -> int:
 def _made(args: argparse.Namespace) -> Watch:
     from teinet.data.video.source import Source
     from teinet.detection import Watch
-    from teinet.recognition import Recognizer
 
-    rules = read_rules(args)
+    rules = options.read_rules(args)
     if args.output:
         sources = [Source.parse(word) for word in args.sources]
-        check_output(args.output, [args.weights, *(s.address for s in sources if s.kind == "file")])
-    recognizer = Recognizer.load(args.weights, device=args.device)
-    if recognizer.header["licence"]:
-        print(printable(f"{args.weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
-    if args.optimize:
-        recognizer = recognizer.optimize(engine=args.optimize)
+        options.check_output(args.output, [args.weights, *(s.address for s in sources if s.kind == "file")])
     return Watch(
-        recognizer,
+        options.load_recognizer(args.weights, args),
         args.sources,
         spacing=args.every,
         span=args.span,

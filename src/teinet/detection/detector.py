@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -12,9 +12,8 @@ from torch import Tensor
 from teinet.data.transforms import crop_frame
 from teinet.data.video.frames import Frame
 from teinet.detection.events import Change, Event, EventDetector, Rules
-from teinet.detection.recognizes import Recognizes, StateType
-from teinet.detection.sampler import FrameSampler, interval_for
-from teinet.detection.scorer import SampledFrame, ScoreRow, make_scorer
+from teinet.detection.sampler import FrameSampler
+from teinet.detection.scorer import Recognizes, SampledFrame, ScoreRow, interval_for, make_scorer
 
 
 class Update(NamedTuple):
@@ -31,29 +30,16 @@ class StreamDetectors:
         recognizer: of any network; a two-sided one needs windows.
         streams: N, at least 1.
         rules: when events begin and end; None takes `Rules()`.
-        span, hop, windows, state, batched: as `make_scorer` takes them.
+        scoring: span, hop, windows, state, batched, as `make_scorer` takes them.
 
     Raises:
         ConfigError: a value out of its range, or one that has no meaning for this network.
     """
 
-    def __init__(
-        self,
-        recognizer: Recognizes,
-        streams: int = 1,
-        *,
-        rules: Rules | None = None,
-        span: int | None = None,
-        hop: int | None = None,
-        windows: bool = False,
-        state: StateType = "same",
-        batched: bool = False,
-    ):
+    def __init__(self, recognizer: Recognizes, streams: int = 1, *, rules: Rules | None = None, **scoring: Any):
         rules = (rules or Rules()).filled(recognizer.nothing)
         self.events = [EventDetector(recognizer.class_names, rules) for _ in range(streams)]
-        self.scorer = make_scorer(
-            recognizer, streams, span=span, hop=hop, windows=windows, state=state, batched=batched
-        )
+        self.scorer = make_scorer(recognizer, streams, **scoring)
         self._preprocessing = recognizer.preprocessing
 
     def push(self, frames: Mapping[int, tuple[float, np.ndarray | Tensor, bool]]) -> dict[int, Update]:
@@ -91,7 +77,7 @@ class Detector:
         recognizer: of any network; a two-sided one sees windows.
         frame_interval: seconds between the frames that the network takes; None takes that of its training.
         rules: when events begin and end; None takes `Rules()`.
-        span, hop, windows, batched: as `make_scorer` takes them.
+        scoring: span, hop, windows, batched, as `make_scorer` takes them.
 
     Raises:
         ConfigError: a value out of its range or without a meaning for this network, or no interval that is known.
@@ -109,13 +95,10 @@ class Detector:
         *,
         frame_interval: float | None = None,
         rules: Rules | None = None,
-        span: int | None = None,
-        hop: int | None = None,
-        windows: bool = False,
-        batched: bool = False,
+        **scoring: Any,
     ):
         self.sampler = FrameSampler(interval_for(recognizer, frame_interval))
-        self._streams = StreamDetectors(recognizer, rules=rules, span=span, hop=hop, windows=windows, batched=batched)
+        self._streams = StreamDetectors(recognizer, rules=rules, **scoring)
         self.rows: list[ScoreRow] = []
         self.num_resets = self.num_resizes = 0
         self._size: tuple[int, int] | None = None

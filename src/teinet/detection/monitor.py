@@ -16,8 +16,8 @@ import numpy as np
 from teinet.data.video.source import Source
 from teinet.detection.detector import StreamDetectors, Update
 from teinet.detection.events import Event, Rules
-from teinet.detection.recognizes import Recognizes, StateType
-from teinet.detection.sampler import FrameSampler, interval_for
+from teinet.detection.sampler import FrameSampler
+from teinet.detection.scorer import Recognizes, StateType, interval_for
 from teinet.detection.source_thread import Report, Shot, SourceThread, Told
 from teinet.errors import ConfigError
 from teinet.models.header import list_pretrained

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from threading import Event as Flag
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from teinet.data.video.frames import FrameStream
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import Source
 from teinet.detection.detector import Detector
 from teinet.detection.events import Change, Event, EventDetector, Rules
-from teinet.detection.recognizes import Recognizes
-from teinet.detection.scorer import ScoreRow
-from teinet.detection.strip import Strip, StripMaker
+from teinet.detection.scorer import Recognizes, ScoreRow
 from teinet.errors import Interrupted, VideoError
 
 _MISSED = 0.5  # seconds, or
 _MISSED_SHARE = 0.01  # of its stated length, by which a recording may end early without a word
+_MOST_IMAGES = 48
+_BOX = (192, 108)  # pixels, width and height at most
+
+
+class Strip:
+    """Small images over the length of a recording, about equally far apart, however long that turns out to be.
+
+    Attributes:
+        seconds: of each, at most 48.
+        images: (h, w, 3) uint8 each, at most 192 x 108 pixels.
+    """
+
+    def __init__(self, seconds: Iterable[float] = (), images: Iterable[np.ndarray] = ()):
+        self.seconds, self.images = list(seconds), list(images)
+        self._apart = 0.0
+
+    def add(self, second: float, image: np.ndarray) -> None:
+        """Look at the image (H, W, 3) uint8 at a second; one of another shape than the first lies on black."""
+        if self.seconds and 0 <= second - self.seconds[-1] < self._apart:
+            return
+        height, width = image.shape[:2]
+        scale = min(1.0, _BOX[0] / width, _BOX[1] / height)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        if self.images and self.images[0].shape[:2] != (size[1], size[0]):
+            small = ImageOps.pad(small, self.images[0].shape[1::-1], Image.Resampling.BILINEAR)
+        self.seconds.append(second)
+        self.images.append(np.asarray(small))
+        if len(self.seconds) > _MOST_IMAGES:  # every second one, twice as far apart
+            self.seconds, self.images = self.seconds[::2], self.images[::2]
+            self._apart = 2 * self._apart or (self.seconds[-1] - self.seconds[0]) / (len(self.seconds) - 1) * 0.99
+
+    def nearest(self, second: float) -> np.ndarray:
+        """Return the image (h, w, 3) nearest to a second."""
+        return self.images[int(np.abs(np.array(self.seconds) - second).argmin())]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,7 +168,7 @@ def timeline(
     detector = Detector(
         recognizer, frame_interval=spacing, rules=rules, span=span, hop=hop, windows=windows, batched=True
     )
-    maker = StripMaker() if strip else None
+    images = Strip() if strip else None
     reader = VideoReader(Source(path, path, "file"), threads=threads)
     if reader.is_image_folder:
         raise VideoError(path, "a folder of images has no clock")
@@ -151,8 +185,8 @@ def timeline(
             until, end = frame.time, frame.time + frame.duration
             if detector.sampler.num_taken == taken:
                 continue
-            if maker is not None:
-                maker.feed(frame.time, frame.image)
+            if images is not None:
+                images.add(frame.time, frame.image)
             if stop is not None and stop.is_set():
                 raise Interrupted(f"{path}: stopped at {frame.time:.1f} s")
         if frames.last_time is None:
@@ -173,7 +207,7 @@ def timeline(
             until=until,
             end=end,
             stated=_missed(frames, end),
-            strip=None if maker is None else maker.strip,
+            strip=images,
         )
 
 

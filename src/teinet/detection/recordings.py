@@ -1,33 +1,90 @@
-"""The timelines of several recordings: one after the other here, or several at a time in worker processes."""
+"""The timelines of several recordings, in this process or in workers; those of finished ones are kept until all are."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-import pickle
-import tempfile
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import lru_cache, partial
+from os import PathLike, fspath
 from pathlib import Path
 from threading import Event as Flag
-from threading import Thread
 from typing import Any
 
 import numpy as np
 
 from teinet.detection.events import Rules
-from teinet.detection.recognizes import Recognizes
-from teinet.detection.recording import Timeline, timeline
-from teinet.detection.result_cache import ResultCache
+from teinet.detection.recording import Strip, Timeline, events_of, timeline
+from teinet.detection.scorer import Recognizes
 from teinet.errors import Interrupted, VideoError
 from teinet.utils import worker_pool
+from teinet.utils.files import replacing
 
 Answer = tuple[int, Timeline | VideoError]
 Reached = Callable[[int, float], object]
 
 _STUCK_SECONDS = 600.0  # without a frame, or without the weights at the beginning
-_REFRESH_SECONDS = 0.2
+_FORMAT = 5  # of a kept timeline
+_ARRAYS = ("reaches", "scores", "resets")
+_FACTS = ("class_names", "spacing", "restarts", "resizes", "broken", "until", "end", "stated")
+
+
+class ResultCache:
+    """Keeps timelines in a folder, each under a digest of all that its scores depend on.
+
+    Args:
+        folder: it is made when the first timeline is saved.
+        settings: what scores depend on beside the video: the weights, their options.
+    """
+
+    def __init__(self, folder: str | PathLike, settings: Mapping[str, Any]):
+        self.folder = Path(folder)
+        self._settings = sorted(settings.items())
+
+    def save(self, video: str | PathLike, timeline: Timeline) -> None:
+        """Keep the timeline of a recording.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        arrays: dict[str, Any] = {name: getattr(timeline, name) for name in _ARRAYS}
+        arrays["facts"] = np.array(json.dumps({name: getattr(timeline, name) for name in _FACTS}))
+        if timeline.strip is not None:
+            arrays |= {"seconds": timeline.strip.seconds, "images": timeline.strip.images}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with replacing(self._path(video)) as part, open(part, "wb") as file:
+            np.savez(file, **arrays)
+
+    def holds(self, video: str | PathLike) -> bool:
+        """Say whether the timeline of this very file, found with these settings, is kept."""
+        return zipfile.is_zipfile(self._path(video))
+
+    def load(self, video: str | PathLike, rules: Rules) -> Timeline:
+        """Return the timeline of a recording that is kept, with events by these rules."""
+        with np.load(self._path(video), allow_pickle=False) as file:
+            facts, arrays = json.loads(str(file["facts"])), {name: file[name] for name in _ARRAYS}
+            strip = Strip(file["seconds"], file["images"]) if "seconds" in file else None
+        names = facts["class_names"] = tuple(facts["class_names"])
+        events = events_of(arrays["reaches"], arrays["scores"], arrays["resets"], names, rules)
+        return Timeline(path=fspath(video), events=events, strip=strip, **arrays, **facts)
+
+    def clear(self) -> None:
+        """Remove all that is kept, and the folder, unless something else lies in it."""
+        for path in self.folder.glob("*.npz*"):
+            path.unlink()
+        with suppress(OSError):
+            self.folder.rmdir()
+
+    def _path(self, video: str | PathLike) -> Path:
+        try:
+            status = os.stat(video)
+        except OSError:
+            return self.folder / "missing"
+        facts = (_FORMAT, self._settings, os.path.abspath(video), status.st_size, status.st_mtime_ns)
+        return self.folder / f"{hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()}.npz"
 
 
 def timelines(
@@ -53,24 +110,22 @@ def timelines(
         cache: gives the answers of an earlier call, and keeps those of this one; None for none.
         rules: when events begin and end, with labels for nothing.
         stop: ends it once it is set; the answers that are complete by then still come.
-        reached: is called, maybe in a thread, with a recording's number and the second reached.
+        reached: is called with a recording's number and the second reached; not with several jobs.
         options: further ones, as `timeline` takes them.
 
     Raises:
         Interrupted: `stop` was set before all were done.
         TeinetError: settings that do not fit.
     """
-    known = set() if cache is None else {n for n, video in enumerate(videos) if cache.holds(video)}
+    known = set() if cache is None else {number for number, video in enumerate(videos) if cache.holds(video)}
     rest = {number: video for number, video in enumerate(videos) if number not in known}
     options, jobs = {"rules": rules, **options}, min(jobs, len(rest))
-    look = _here if jobs < 2 else partial(_in_workers, jobs)
-    found = look(make, rest, stop, reached, options)
+    found = _here(make, rest, stop, reached, options) if jobs < 2 else _in_workers(make, rest, stop, jobs, options)
     waiting: dict[int, Timeline | VideoError] = {}
     try:
         for number, video in enumerate(videos):
-            kept = cache.load(video, rules) if cache is not None and number in known else None
-            if kept is not None:
-                yield number, kept
+            if cache is not None and number in known:
+                yield number, cache.load(video, rules)
                 continue
             while number not in waiting:
                 other, answer = next(found)
@@ -86,63 +141,47 @@ def timelines(
 def _here(
     make: Callable[[], Recognizes], videos: Mapping[int, Path], stop: Flag, reached: Reached, options: dict[str, Any]
 ) -> Iterator[Answer]:
-    recognizer = make() if videos else None
+    recognizer = None
     for number, video in videos.items():
         if stop.is_set():
             raise Interrupted("stopped")
-        assert recognizer is not None
-        yield number, _answer(recognizer, video, stop=stop, progress=lambda s, n=number: reached(n, s), **options)
+        recognizer = recognizer or make()
+        yield number, _answer(recognizer, video, stop=stop, progress=partial(reached, number), **options)
 
 
 def _in_workers(
-    jobs: int,
-    make: Callable[[], Recognizes],
-    videos: Mapping[int, Path],
-    stop: Flag,
-    reached: Reached,
-    options: dict[str, Any],
+    make: Callable[[], Recognizes], videos: Mapping[int, Path], stop: Flag, jobs: int, options: dict[str, Any]
 ) -> Iterator[Answer]:
-    done, threads = 0, max(1, worker_pool.usable_cores() // jobs)
-    with _board(1 + max(videos), reached) as board:
-        tasks = [_Task(pickle.dumps(make), number, video, threads, board, options) for number, video in videos.items()]
-        for each in worker_pool.run(_work, tasks, workers=jobs, timeout=_STUCK_SECONDS, stop=stop):
-            done += 1
-            answer = each.value
-            if isinstance(answer, worker_pool.Lost):
-                stuck = f"stuck: no new frame within {_STUCK_SECONDS:g} s"
-                answer = VideoError(each.task.video, stuck if answer.kind == "stuck" else answer.reason)
-            yield each.task.number, answer
+    done, work = 0, partial(_work, make, max(1, worker_pool.usable_cores() // jobs), options)
+    for each in worker_pool.run(work, list(videos.items()), workers=jobs, timeout=_STUCK_SECONDS, stop=stop):
+        done += 1
+        (number, video), answer = each.task, each.value
+        if isinstance(answer, worker_pool.Lost):
+            stuck = f"stuck: no new frame within {_STUCK_SECONDS:g} s"
+            answer = VideoError(video, stuck if answer.kind == "stuck" else answer.reason)
+        yield number, answer
     if done < len(videos):
         raise Interrupted("stopped")
 
 
-@dataclass(frozen=True)
-class _Task:
-    make: bytes
-    number: int
-    video: Path
-    threads: int
-    board: str
-    options: dict[str, Any]
-
-
-def _work(task: _Task, beat: worker_pool.Beat) -> Timeline | VideoError:
-    recognizer = _recognizer(task.make, task.threads)
-    board = np.memmap(task.board, np.float64, "r+")
-
-    def progress(second: float) -> None:
-        board[task.number] = second
-        beat()
-
-    return _answer(recognizer, task.video, progress=progress, threads=task.threads, **task.options)
+def _work(
+    make: Callable[[], Recognizes],
+    threads: int,
+    options: dict[str, Any],
+    task: tuple[int, Path],
+    beat: worker_pool.Beat,
+) -> Timeline | VideoError:
+    recognizer = _recognizer(make, threads)
+    return _answer(recognizer, task[1], progress=lambda second: beat(), threads=threads, **options)
 
 
 @lru_cache(1)
-def _recognizer(make: bytes, threads: int) -> Recognizes:
+def _recognizer(make: Callable[[], Recognizes], threads: int) -> Recognizes:
+    """Make it once in a worker."""
     import torch
 
     torch.set_num_threads(threads)
-    return pickle.loads(make)()
+    return make()
 
 
 def _answer(recognizer: Recognizes, video: Path, **options: Any) -> Timeline | VideoError:
@@ -150,29 +189,3 @@ def _answer(recognizer: Recognizes, video: Path, **options: Any) -> Timeline | V
         return timeline(recognizer, video, **options)
     except VideoError as error:
         return error
-
-
-@contextmanager
-def _board(count: int, reached: Reached) -> Iterator[str]:
-    """A file in which workers note the second that they have reached in each recording; a thread passes it on."""
-    with tempfile.TemporaryDirectory(prefix="teinet-") as folder:
-        path = os.path.join(folder, "board")
-        board = np.memmap(path, np.float64, "w+", shape=(count,))
-        board[:] = np.nan
-        ended = Flag()
-
-        def read() -> None:
-            before = board.copy()
-            while not ended.wait(_REFRESH_SECONDS):
-                now = board.copy()
-                for number in np.flatnonzero((now != before) & np.isfinite(now)).tolist():
-                    reached(number, float(now[number]))
-                before = now
-
-        reader = Thread(target=read, name="reads progress", daemon=True)
-        reader.start()
-        try:
-            yield path
-        finally:
-            ended.set()
-            reader.join()

@@ -6,28 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from teinet.detection.recognizes import Recognizes
 from teinet.errors import ConfigError
 
 Verdict = Literal["take", "skip", "reset"]
 
 _MIN_GAP = 2.0  # seconds
 _INTERVALS = 3  # in a gap, so that one frame may be missing
-
-
-def interval_for(recognizer: Recognizes, asked: float | None = None) -> float:
-    """Seconds between the frames that a recognizer takes: what is asked for, else those of its training.
-
-    Raises:
-        ConfigError: nothing is asked for, and the weights do not say.
-    """
-    interval = recognizer.spacing if asked is None else asked
-    if interval is None:
-        raise ConfigError(
-            "this recogniser does not know how far apart in time its frames lay in training; say how many seconds "
-            "lie between two frames (spacing=, --every)"
-        )
-    return interval
 
 
 @dataclass

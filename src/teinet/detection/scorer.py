@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from teinet.detection.recognizes import Recognizes, StateType
+from teinet.data.transforms import Preprocessing
 from teinet.errors import ConfigError
 from teinet.models.insertion import is_causal
 from teinet.models.optimized import is_compiled
@@ -18,6 +18,37 @@ from teinet.models.probabilities import to_probabilities
 
 _FRAMES_AT_ONCE = 8  # of a stepping network: as many as a clip has, so as fast a frame
 _WINDOWS_AT_ONCE = 2
+
+StateType = Literal["same", "fp16"]
+
+
+class Recognizes(Protocol):
+    """What detection needs of a recognizer; `teinet.Recognizer` has it. It is handed one and imports none.
+
+    `spacing` are the seconds between two neighboring frames in training, None where they are not known; the classes in
+    `nothing` make no event.
+    """
+
+    model: Any
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    header: dict[str, Any]
+
+    @property
+    def num_frames(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def spacing(self) -> float | None: ...
+
+    @property
+    def nothing(self) -> tuple[str, ...]: ...
+
+    def stream(
+        self, batch: int = 1, *, span: int | None = None, state: StateType = "same", together: int = 1
+    ) -> Any: ...
 
 
 class SampledFrame(NamedTuple):
@@ -36,25 +67,19 @@ class ScoreRow(NamedTuple):
     reset: bool
 
 
-class Scorer(Protocol):
-    """Makes rows of the sampled frames of N streams."""
+def interval_for(recognizer: Recognizes, asked: float | None = None) -> float:
+    """Return the seconds between the frames that a recognizer takes: those asked for, else those of its training.
 
-    def push(self, frames: Mapping[int, SampledFrame]) -> dict[int, list[ScoreRow]]:
-        """Take the next frame of some streams; returns the rows that are known now, by stream."""
-        ...
-
-    def finish(self, stream: int) -> list[ScoreRow]:
-        """Return the rows of a stream's frames that wait for more."""
-        ...
-
-    def warm_up(self) -> None:
-        """Load what is loaded at first use."""
-        ...
-
-    @property
-    def state_bytes(self) -> int | None:
-        """What the network remembers of a stream; None where it remembers frames alone."""
-        ...
+    Raises:
+        ConfigError: nothing is asked for, and the weights do not say.
+    """
+    interval = recognizer.spacing if asked is None else asked
+    if interval is None:
+        raise ConfigError(
+            "this recognizer does not know how far apart in time its frames lay in training; say how many seconds "
+            "lie between two frames (spacing=, --every)"
+        )
+    return interval
 
 
 def make_scorer(
@@ -110,13 +135,11 @@ def uses_windows(
 
 
 class SteppingScorer:
-    """A row for each frame: the network steps on from the state that it keeps.
+    """A row for each frame of N streams: the network steps on from the state that it keeps.
 
     Args:
         recognizer: a causal one.
-        streams: N; one step takes a frame of each that has one.
-        span: how many of the last frames a score averages over; None takes T.
-        state: as `Recognizer.stream` takes it.
+        streams, span, state: as `make_scorer` takes them.
         at_once: of a single stream, frames in one step; those before wait for it.
     """
 
@@ -134,8 +157,18 @@ class SteppingScorer:
         self._at_once, self._shape = at_once, recognizer.preprocessing.shape
         self._waiting: list[SampledFrame] = []
 
+    @property
+    def state_bytes(self) -> int | None:
+        """What the network remembers of a stream; None where it remembers frames alone."""
+        return self.stream.state.nbytes // self.stream.batch
+
+    def warm_up(self) -> None:
+        """Load what is loaded at first use."""
+        self.stream.step({0: torch.zeros(3, *self._shape, dtype=torch.uint8)})
+        self.stream.reset()
+
     def push(self, frames: Mapping[int, SampledFrame]) -> dict[int, list[ScoreRow]]:
-        """See `Scorer`."""
+        """Take the next frame of some streams; returns the rows that are known now, by stream."""
         if self._at_once > 1:
             return {0: self._wait(frames[0])}
         if resets := [number for number, frame in frames.items() if frame.reset]:
@@ -144,13 +177,8 @@ class SteppingScorer:
         rows = zip(step.streams, step.scores, strict=True)
         return {number: [self._row(number, frames[number], scores)] for number, scores in rows}
 
-    def _wait(self, frame: SampledFrame) -> list[ScoreRow]:
-        rows = self.finish(0) if frame.reset else []
-        self._waiting.append(frame)
-        return rows + (self.finish(0) if len(self._waiting) == self._at_once else [])
-
     def finish(self, stream: int) -> list[ScoreRow]:
-        """See `Scorer`."""
+        """Return the rows of a stream's frames that wait for more."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return []
@@ -159,15 +187,10 @@ class SteppingScorer:
         steps = self.stream.steps(torch.stack([frame.pixels for frame in waiting])[None])
         return [self._row(stream, frame, step.scores[0]) for frame, step in zip(waiting, steps, strict=True)]
 
-    def warm_up(self) -> None:
-        """See `Scorer`."""
-        self.stream.step({0: torch.zeros(3, *self._shape, dtype=torch.uint8)})
-        self.stream.reset()
-
-    @property
-    def state_bytes(self) -> int:
-        """See `Scorer`."""
-        return self.stream.state.nbytes // self.stream.batch
+    def _wait(self, frame: SampledFrame) -> list[ScoreRow]:
+        rows = self.finish(0) if frame.reset else []
+        self._waiting.append(frame)
+        return rows + (self.finish(0) if len(self._waiting) == self._at_once else [])
 
     def _row(self, stream: int, frame: SampledFrame, scores: np.ndarray) -> ScoreRow:
         times = self._times[stream]
@@ -177,35 +200,31 @@ class SteppingScorer:
         return ScoreRow((times[0], frame.time), scores, frame.reset)
 
 
-class _Window(NamedTuple):
-    stream: int
-    frames: Sequence[SampledFrame]
-    reset: bool
-
-
 class WindowScorer:
     """A row for each window of T frames, and a last one that ends with the stretch, so that no frame is left out.
 
-    A stretch shorter than T repeats its last frame, as a short clip does.
+    A stretch shorter than T repeats its last frame, as a short clip does. Methods are those of `SteppingScorer`.
 
     Args:
         recognizer: of any network.
-        streams: N.
-        hop: frames from one window to the next, 1 to T; None takes half of T.
+        streams, hop: as `make_scorer` takes them.
         at_once: windows in one pass of the network; those before wait for it.
     """
 
-    state_bytes = None
+    state_bytes: int | None = None
 
     def __init__(self, recognizer: Recognizes, streams: int = 1, *, hop: int | None = None, at_once: int = 1):
         self._recognizer, self._at_once = recognizer, at_once
         self._hop = max(1, recognizer.num_frames // 2) if hop is None else hop
         self._frames: list[deque[SampledFrame]] = [deque(maxlen=recognizer.num_frames) for _ in range(streams)]
         self._reset, self._unseen = [True] * streams, [0] * streams  # no window yet; frames that lie in none
-        self._waiting: list[_Window] = []
+        self._waiting: list[tuple[int, Sequence[SampledFrame], bool]] = []  # stream, frames, reset
+
+    def warm_up(self) -> None:
+        shape = (1, self._recognizer.num_frames, 3, *self._recognizer.preprocessing.shape)
+        self._logits(torch.zeros(shape, dtype=torch.uint8))
 
     def push(self, frames: Mapping[int, SampledFrame]) -> dict[int, list[ScoreRow]]:
-        """See `Scorer`."""
         for number, frame in frames.items():
             self._take(number, frame)
         rows: dict[int, list[ScoreRow]] = {number: [] for number in frames}
@@ -215,15 +234,9 @@ class WindowScorer:
         return rows
 
     def finish(self, stream: int) -> list[ScoreRow]:
-        """See `Scorer`."""
         if self._unseen[stream]:
             self._cut(stream)
         return [row for _, row in self._score()]
-
-    def warm_up(self) -> None:
-        """See `Scorer`."""
-        clip = torch.zeros(1, self._recognizer.num_frames, 3, *self._recognizer.preprocessing.shape, dtype=torch.uint8)
-        self._recognizer.scores(clip)
 
     def _take(self, number: int, frame: SampledFrame) -> None:
         frames = self._frames[number]
@@ -240,20 +253,26 @@ class WindowScorer:
     def _cut(self, number: int) -> None:
         frames = self._frames[number]
         missing = self._recognizer.num_frames - len(frames)
-        self._waiting.append(_Window(number, [*frames, *[frames[-1]] * missing], self._reset[number]))
+        self._waiting.append((number, [*frames, *[frames[-1]] * missing], self._reset[number]))
         self._reset[number], self._unseen[number] = False, 0
 
     def _score(self) -> list[tuple[int, ScoreRow]]:
         windows, self._waiting = self._waiting[: self._at_once], self._waiting[self._at_once :]
         if not windows:
             return []
-        clips = torch.stack([torch.stack([frame.pixels for frame in window.frames]) for window in windows])
+        clips = torch.stack([torch.stack([frame.pixels for frame in frames]) for _, frames, _ in windows])
         missing = self._at_once - len(windows)
         if missing > 0 and is_compiled(self._recognizer.model):  # no second program for the last ones
             clips = torch.cat([clips, clips[-1:].expand(missing, *clips.shape[1:])])
-        with torch.inference_mode():
-            scores = to_probabilities(self._recognizer.model(clips.to(self._recognizer.device))[: len(windows)])
+        scores = to_probabilities(self._logits(clips)[: len(windows)])
         return [
-            (window.stream, ScoreRow((window.frames[0].time, window.frames[-1].time), row, window.reset))
-            for window, row in zip(windows, scores, strict=True)
+            (number, ScoreRow((frames[0].time, frames[-1].time), row, reset))
+            for (number, frames, reset), row in zip(windows, scores, strict=True)
         ]
+
+    @torch.inference_mode()
+    def _logits(self, clips: Tensor) -> Tensor:
+        return self._recognizer.model(clips.to(self._recognizer.device))
+
+
+Scorer = SteppingScorer | WindowScorer

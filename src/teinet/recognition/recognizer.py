@@ -16,7 +16,7 @@ from teinet.data.transforms import Preprocessing
 from teinet.data.views import LoadedViews, Views, check_views, load_views
 from teinet.detection.detector import Detector
 from teinet.detection.events import Rules
-from teinet.detection.recognizes import StateType
+from teinet.detection.scorer import StateType
 from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError
 from teinet.models.checkpoint import load_weights, save_weights
 from teinet.models.classifier import VideoClassifier

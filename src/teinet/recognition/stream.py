@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from teinet.data.transforms import Preprocessing, crop_frame
-from teinet.detection.recognizes import StateType
+from teinet.detection.scorer import StateType
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.classifier import VideoClassifier
 from teinet.models.optimized import CompiledStep, OptimizedClassifier, is_compiled

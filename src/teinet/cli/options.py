@@ -1,0 +1,177 @@
+"""What several commands share: their options, the recognizer that these name, and where outputs may be written."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from teinet.errors import ConfigError
+from teinet.utils.text import printable
+
+if TYPE_CHECKING:
+    from teinet.data.lists.splits import DataConfig
+    from teinet.detection.events import Rules
+    from teinet.recognition import Recognizer
+
+_LIST_FIELDS = ("format", "root", "val_path", "test_path", "labels", "division", "picture_names")
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Declare the recognizer, as the first word."""
+    parser.add_argument(
+        "weights", help="a run's folder (its last weights), a .safetensors file, or a shipped recogniser's name"
+    )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Declare --device."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+
+
+def add_optimize_option(parser: argparse.ArgumentParser) -> None:
+    """Declare --optimize."""
+    parser.add_argument(
+        "--optimize",
+        choices=("folded", "compiled"),
+        default=None,
+        help="same answers, faster: norms folded, at once; compiled as well, in half a minute",
+    )
+
+
+def load_recognizer(weights: str, args: argparse.Namespace, *, say: bool = True) -> Recognizer:
+    """Load a recognizer as --device, --optimize and --precision ask; say what licence its weights are under.
+
+    Raises:
+        TeinetError: unusable weights, or a device or precision that this machine does not have.
+    """
+    from teinet.recognition import Recognizer
+
+    recognizer = Recognizer.load(weights, device=args.device)
+    if say and recognizer.header["licence"]:
+        print(printable(f"{weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
+    if args.optimize is None:
+        return recognizer
+    return recognizer.optimize(engine=args.optimize, precision=getattr(args, "precision", None) or "auto")
+
+
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    """Declare how far apart frames are taken, how many a score is of, and when events begin and end."""
+    parser.add_argument(
+        "--every",
+        type=float,
+        metavar="SECONDS",
+        help="between the frames that the network takes (default: as in its training)",
+    )
+    parser.add_argument("--span", type=int, help="frame by frame: how many frames a score averages over (default: T)")
+    parser.add_argument(
+        "--windows",
+        action="store_true",
+        help="look at overlapping windows of T frames, as two-sided networks must, and causal ones may",
+    )
+    parser.add_argument("--begin", type=float, default=0.5, help="the score at which an event begins (default: 0.5)")
+    parser.add_argument("--end", type=float, default=0.35, help="the score below which it ends (default: 0.35)")
+    parser.add_argument("--least", type=float, default=0.5, help="seconds that it must last (default: 0.5)")
+    parser.add_argument(
+        "--nothing",
+        action="append",
+        metavar="LABEL",
+        help="a class that means that nothing happens; '' for none (default: what the weights say)",
+    )
+
+
+def read_rules(args: argparse.Namespace) -> Rules:
+    """Return the rules that the arguments say; what means nothing they may leave to the recognizer.
+
+    Raises:
+        ConfigError: a value out of its range.
+    """
+    from teinet.detection.events import Rules
+
+    nothing = None if args.nothing is None else tuple(filter(None, args.nothing))
+    return Rules(begin=args.begin, end=args.end, least=args.least, nothing=nothing)
+
+
+def add_list_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what a list of clips is; they are fields of the recipe's `data` section."""
+    parser.add_argument("--format", default="auto", help="which kind of list it is (default: found out)")
+    parser.add_argument("--root", help="folder that the list's paths start from")
+    parser.add_argument("--val-path", help="a list of validation clips, where it is a file of its own")
+    parser.add_argument("--test-path", help="a list of test clips, likewise")
+    parser.add_argument("--labels", help="file of class names in the order of their numbers")
+    parser.add_argument("--division", type=int, default=1, help="official division, UCF101 and HMDB51: 1 to 3")
+    parser.add_argument("--picture-names", help="of clips that are folders, such as img_{:05d}.jpg")
+
+
+def data_config(args: argparse.Namespace, path: str) -> DataConfig:
+    """Return what the options say of the list `path`."""
+    from teinet.data.lists.splits import DataConfig
+
+    return DataConfig(path=path, **{name: getattr(args, name) for name in _LIST_FIELDS})
+
+
+def keep_apart(outputs: Mapping[str, str | Path | None], inputs: Iterable[str | Path]) -> None:
+    """See that no option writes over what the command reads, or over what another option writes.
+
+    Args:
+        outputs: the file of each option, such as {"--output": "found.csv"}; None where it was not given. Devices and
+            pipes, such as /dev/stdout, take anything.
+        inputs: files that the command reads.
+
+    Raises:
+        ConfigError: two are one file, by whatever name.
+    """
+    taken = {_key(path): "which this command reads" for path in inputs}
+    for option, path in outputs.items():
+        if not path or is_special(path) or os.path.isdir(path):
+            continue
+        if (key := _key(path)) in taken:
+            raise ConfigError(f"{option} {path} would write over a file {taken[key]}; name another one")
+        taken[key] = f"that {option} writes"
+
+
+def check_file(path: str | Path) -> None:
+    """See that a file can be written.
+
+    Raises:
+        ConfigError: it is a folder, its folder does not exist, or it may not be written.
+    """
+    file = Path(path)
+    folder = Path(os.path.realpath(path)).parent  # of what a link leads to
+    if file.is_dir():
+        why = "it is a folder"
+    elif not file.exists() and not folder.is_dir():
+        why = "its folder does not exist"
+    elif not os.access(file if file.exists() else folder, os.W_OK):
+        why = "it may not be written"
+    else:
+        return
+    raise ConfigError(f"{path}: cannot be written ({why})")
+
+
+def check_output(path: str, inputs: Iterable[str | Path]) -> None:
+    """See that `--output` can be written, and is none of the files that the command reads.
+
+    Raises:
+        ConfigError: it cannot, or is one of them.
+    """
+    check_file(path)
+    keep_apart({"--output": path}, inputs)
+
+
+def is_special(path: str | Path) -> bool:
+    """Say whether a path is a device or a pipe."""
+    path = Path(path)
+    return path.is_relative_to("/dev") or (path.exists() and not (path.is_file() or path.is_dir()))
+
+
+def _key(path: str | Path) -> object:
+    """What tells a file from others, by whatever name."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
