@@ -191,5 +191,5 @@ def _progress(videos: Sequence[Path]) -> Iterator[tuple[Reached, Callable[[], ob
             shown.popitem()[1].remove()
 
     with ProgressBars(Console(stderr=True)) as bars:
-        every = bars.task("videos", len(videos))
+        every = bars.task("videos", len(videos), unit="videos")
         yield reached, lambda: (ended(), every.advance())
