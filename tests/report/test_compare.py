@@ -24,24 +24,21 @@ def printed(row: str) -> list[dict]:
 
 def test_each_test_stands_beside_the_printed_rows_of_its_protocol(runs):
     write_run(runs / "a", tests={"1x1": (0.468, 0.759), "10x3": (0.49, 0.77)})
-    one, ten = compare([runs / "a"]).runs[0].outcomes
+    one, ten = compare([runs / "a"]).runs[0].tests
     rows = printed("something_v1/teinet_8f")
-    ours = {
-        (r.published.table, r.published.row): (r.published.top1, r.top1_difference, r.top5_difference)
-        for r in one.published
-    }
+    ours = {(r.table, r.row): (r.top1, r.top1_difference, r.top5_difference) for r in one.published}
     assert set(ours) == {(r["table"], r["row"]) for r in rows if r.get("views", "1x1") == "1x1" and "ensemble" not in r}
     assert ours["1a", "Res50+MEM+TIM"] == (47.4, pytest.approx(46.8 - 47.4), pytest.approx(75.9 - 76.6))
     assert ours["3", "TEINet-RGB 8f"] == (47.4, pytest.approx(-0.6), None)  # no top-5 is printed there
     (row,) = ten.published
-    assert (row.published.row, row.published.top1) == ("TEINet-RGB 8f x 10", 48.8)
+    assert (row.row, row.top1) == ("TEINet-RGB 8f x 10", 48.8)
     assert row.top1_difference == pytest.approx(0.2)
 
 
 def test_a_test_of_training_clips_stands_beside_nothing(runs):
     write_run(runs / "a")
     write_metrics(runs / "a" / "test-1x1-train", 0.9, **meta(split="train"))
-    assert compare([runs / "a"]).runs[0].outcomes[0].published == []
+    assert compare([runs / "a"]).runs[0].tests[0].published == []
 
 
 def test_an_ensemble_stands_beside_the_ensembles_row(runs):
@@ -56,12 +53,12 @@ def test_an_ensemble_stands_beside_the_ensembles_row(runs):
     ]
     write_metrics(runs / "together", 0.52, views="1x1", split="val", averaging="probabilities", members=members)
     (run,) = compare([runs / "together"]).runs
-    (outcome,) = run.outcomes
+    (outcome,) = run.tests
     assert not run.trained and outcome.members == ["_8f", "16f"] and run.network == "teinet_8f + teinet_16f"
     assert outcome.gflops == 99 and outcome.parameters == 2 * 30356896
     (ours,) = outcome.published
     (row,) = [r for r in printed("something_v1/teinet_8f") if r.get("ensemble")]
-    assert ours.published.row == row["row"] and ours.top1_difference == pytest.approx(52 - row["top1"])
+    assert ours.row == row["row"] and ours.top1_difference == pytest.approx(52 - row["top1"])
 
 
 def test_seeds_of_one_recipe_have_a_mean_and_a_deviation(runs):
@@ -138,9 +135,8 @@ def test_scores_of_other_weights_are_said(runs):
 
 
 def test_unfinished_and_untested_runs_are_shown_as_such(runs):
-    run = write_run(runs / "a", finished=None, epochs=3)
+    run = write_run(runs / "a", finished=None, epochs=3, missing=1)
     (run / "unreadable.csv").write_text("path,reason\nx.mp4,cut off\ny.mp4,cut off\n")
-    (run / "missing.csv").write_text("path,label,split,file,line\nz.mp4,a,train,list.csv,3\n")
     write_run(runs / "b")
     first, second = compare([runs]).runs
     assert [w.text for w in first.warnings] == [
@@ -178,7 +174,7 @@ def test_where_runs_lie(runs, tmp_path):
     (weights / "net.safetensors").write_bytes(b"weights")
     write_metrics(weights / "test-1x1", 0.5, 0.7, **meta(None))
     (run,) = compare([weights]).runs
-    assert not run.trained and run.outcomes[0].top1 == 0.5 and not run.warnings
+    assert not run.trained and run.tests[0].top1 == 0.5 and not run.warnings
     assert [r.name for r in compare([tmp_path]).runs] == ["converted", "b-2", "b-10"]  # two folders deep
 
 

@@ -7,16 +7,17 @@ from html.parser import HTMLParser
 
 import pytest
 
-from teinet.errors import ConfigError
-from teinet.pages.comparison import check_page, write_page
+from teinet.cli.main import main
+from teinet.pages.comparison import write_page
 from teinet.report import compare
 from teinet.report.terminal import lines
 from tests.report.conftest import NAMES, meta, recipe, write_run, write_scores
 
 
-@pytest.fixture
-def four(runs):
-    """Two seeds of TEINet, a TSM with whole tests, and an unfinished TSN."""
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    """Two seeds of TEINet, a TSM with whole tests, and an unfinished TSN: compared, and as a page."""
+    runs = tmp_path_factory.mktemp("four") / "runs"
     write_run(runs / "teinet-1", tests={"1x1": (0.468, 0.759), "10x3": (0.48, 0.77)})
     write_run(runs / "teinet-2", recipe(run__seed=1), tests={"1x1": (0.472, 0.763)})
     tsm = write_run(runs / "tsm", recipe("something_v1/tsm_8f"), learning_rate=0.005)
@@ -24,7 +25,10 @@ def four(runs):
         tsm / "test-1x1", dict(zip(NAMES, (1, 0.5, 0.5, 0.25, 0))), picture=True, **meta("something_v1/tsm_8f")
     )
     write_run(runs / "tsn", recipe("something_v1/tsn_8f"), epochs=3, finished=None)
-    return compare([runs])
+    comparison = compare([runs])
+    write_page(comparison, runs.parent / "page.html")
+    assert [path.name for path in runs.parent.iterdir() if path != runs] == ["page.html"]
+    return comparison, (runs.parent / "page.html").read_text()
 
 
 class Cells(HTMLParser):
@@ -56,9 +60,8 @@ class Cells(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def test_the_html_shows_measured_printed_and_difference(four, tmp_path):
-    write_page(four, tmp_path / "page.html")
-    text = (tmp_path / "page.html").read_text()
+def test_the_html_shows_measured_printed_and_difference(four):
+    _, text = four
     page = Cells(text)
     assert not page.open
     rows = {tuple(cell.strip() for cell in row) for row in page.rows}
@@ -77,16 +80,14 @@ def test_the_html_shows_measured_printed_and_difference(four, tmp_path):
         assert said in text
 
 
-def test_the_html_needs_no_other_file(four, tmp_path):
-    write_page(four, tmp_path / "page.html")
-    text = (tmp_path / "page.html").read_text()
-    assert [p.name for p in tmp_path.iterdir() if p.name != "runs"] == ["page.html"]
+def test_the_html_needs_no_other_file(four):
+    _, text = four
     assert text.count("data:image/png;base64,") == 4 + 1  # curves, and the confusions of the one whole test
     assert not re.search(r"(src|href)=[\"'](?!data:)", text) and "http" not in text
 
 
 def test_the_terminal_shows_one_table_and_what_must_be_known(four):
-    text = "\n".join(line.plain for line in lines(four))
+    text = "\n".join(line.plain for line in lines(four[0]))
     table = text.partition("\n\nmodel.name")[0]
     assert max(len(line) for line in table.splitlines() if "/" not in line) <= 80  # a path is not broken
     assert re.search(r"test-1x1, val, 32.9 x 1 +1x1 +100 +46.8 +75.9 +46.8", table)
@@ -98,7 +99,7 @@ def test_the_terminal_shows_one_table_and_what_must_be_known(four):
 
 def test_two_runs_show_their_classes(runs, tmp_path):
     for name, shares in (("a", (1, 0.5, 0, 0.2, 0.3)), ("b", (0.5, 0.5, 0.75, 0.2, 0.3))):
-        write_scores(write_run(runs / name) / "test-1x1", dict(zip(NAMES, shares)), **meta())
+        write_scores(write_run(runs / name, epochs=0) / "test-1x1", dict(zip(NAMES, shares)), **meta())
     comparison = compare([runs])
     write_page(comparison, tmp_path / "page.html")
     rows = [[cell.strip() for cell in row] for row in Cells((tmp_path / "page.html").read_text()).rows]
@@ -115,10 +116,7 @@ def test_runs_without_anything_still_make_a_page(runs, tmp_path):
     assert "not tested" in (tmp_path / "page.html").read_text()
 
 
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [("page.md", "ends in .html"), ("page", "ends in .html"), ("no/page.html", "cannot be written")],
-)
-def test_pages_that_cannot_be_written_are_said_before_any_work(tmp_path, name, says):
-    with pytest.raises(ConfigError, match=says):
-        check_page(tmp_path / name)
+@pytest.mark.parametrize(("name", "says"), [("page.md", "ends in .html"), ("no/page.html", "cannot be written")])
+def test_pages_that_cannot_be_written_are_said_before_any_work(tmp_path, capsys, name, says):
+    assert main(["report", str(tmp_path / "no run"), "--output", str(tmp_path / name)]) == 2
+    assert says in capsys.readouterr().err

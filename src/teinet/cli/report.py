@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,23 +21,29 @@ def run(args: argparse.Namespace) -> int:
     """Compare, and print or write; returns 0, or 1 when a file of a run is damaged."""
     from rich.console import Console
 
-    from teinet.pages.comparison import check_page, write_page
+    from teinet.cli.places import check_file
+    from teinet.errors import ConfigError
+    from teinet.pages.comparison import write_page
     from teinet.report import compare
     from teinet.report.terminal import lines
     from teinet.utils.text import printable
 
-    page = check_page(args.output) if args.output else None
+    if args.output:
+        if not args.output.lower().endswith((".html", ".htm")):
+            raise ConfigError(f"{args.output}: a page is HTML; give it a name that ends in .html")
+        check_file(args.output)
     comparison = compare(args.runs)
-    for damaged, problem in comparison.problems:
-        print(printable(f"{damaged.folder}: {problem}"), file=sys.stderr)
+    problems = [f"{each.folder}: {problem}" for each in comparison.runs for problem in each.problems]
+    for problem in problems:
+        print(printable(problem), file=sys.stderr)
     console = Console(highlight=False, markup=False, stderr=args.json)
     if args.json:
         print(json.dumps(comparison.to_dict(), indent=2, allow_nan=False))
-    if page is not None:
-        write_page(comparison, page)
+    if args.output:
+        write_page(comparison, Path(args.output))
         count = len(comparison.runs)
         console.print(f"{args.output}: {count} run{'s' if count != 1 else ''}", soft_wrap=True)
     elif not args.json:
         for line in lines(comparison):
             console.print(line, soft_wrap=True)
-    return 1 if comparison.problems else 0
+    return 1 if problems else 0

@@ -2,18 +2,61 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from teinet.evaluation.published import notes as paper_notes
-from teinet.report.groups import Group, differing, groups
+from teinet.report.outcome import Outcome, PrintedRow, printed_rows
 from teinet.report.runs import Run, read_runs
+from teinet.training.recipe import Recipe
 from teinet.utils.text import printable
 
 MOST = 10  # classes that won, and that lost
+# What may differ between runs that repeat each other; name and output only say where a run lies.
+PLACE = ("run.name", "run.output")
+VARIED = ("run.seed", "data.division", "data.test_fold", "data.seed")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation (n - 1) of n shares, 0 to 1."""
+
+    mean: float
+    deviation: float
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """One test over the runs of a group that have it, two at least."""
+
+    name: str
+    views: str
+    split: str
+    runs: list[str]
+    top1: Spread | None
+    top5: Spread | None
+    mean_class_accuracy: Spread | None
+    published: list[PrintedRow]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Runs whose recipes are equal but for what `varied` says: setting and each run's value.
+
+    Args:
+        notes: what the mean is worth less for.
+    """
+
+    name: str
+    runs: list[str]
+    varied: dict[str, list[Any]]
+    means: list[Mean]
+    notes: list[str]
 
 
 @dataclass(frozen=True)
@@ -47,7 +90,7 @@ class ClassChanges:
     classes: int
     better: int
     worse: int
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,22 +111,10 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
     paper: list[str] = field(default_factory=list)
 
-    @property
-    def problems(self) -> list[tuple[Run, str]]:
-        """Damaged files, each with its run."""
-        return [(run, problem) for run in self.runs for problem in run.problems]
-
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values; numbers are not rounded, and what is not known is None."""
-        values = asdict(self)
-        for run, shown in zip(self.runs, values["runs"]):
-            done, asked = run.epochs
-            shown |= {"folder": printable(run.folder), "finished": run.finished, "epochs": done, "epochs_asked": asked}
-            shown |= {name: getattr(run, name) for name in ("network", "frames", "parameters", "seconds")}
-            shown["tests"] = [_with_rows(test) for test in shown.pop("outcomes")]
-        for group in values["groups"]:
-            group["means"] = [_with_rows(mean) for mean in group["means"]]
-        return _plain(values)
+        text = json.dumps(asdict(self), default=printable)  # of a path
+        return json.loads(text, parse_constant=lambda _: None)
 
 
 def compare(names: Sequence[str | Path]) -> Comparison:
@@ -96,25 +127,110 @@ def compare(names: Sequence[str | Path]) -> Comparison:
         ConfigError: a folder that holds no run.
     """
     runs = read_runs(names)
-    repeats = groups(runs)
-    printed = [p.published for run in runs for outcome in run.outcomes for p in outcome.published]
+    repeats = _groups(runs)
+    printed = [p for run in runs for outcome in run.tests for p in outcome.published]
     return Comparison(
         runs=runs,
         groups=repeats,
-        settings=differing(runs),
+        settings=_differing(runs),
         classes=_class_changes(*runs) if len(runs) == 2 else None,
         notes=list(_notes(runs, repeats)),
         paper=list(dict.fromkeys(paper_notes(printed))),
     )
 
 
+def _settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's settings by names with dots; those that an older version did not know have their defaults."""
+    flat: dict[str, Any] = {}
+    for source in (asdict(Recipe()), recipe):
+        for key, value in source.items():
+            if isinstance(value, Mapping):
+                flat |= {f"{key}.{name}": inner for name, inner in value.items()}
+            elif key != "published":  # figures of a paper, no setting
+                flat[key] = value
+    return {name: value for name, value in flat.items() if name not in PLACE}
+
+
+def _differing(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
+    """The settings that differ: name of the setting, then of the run, then the value."""
+    recipes = {run.name: _settings(run.recipe) for run in runs if run.recipe}
+    names = dict.fromkeys(name for recipe in recipes.values() for name in recipe)
+    table = {name: {run: recipe.get(name) for run, recipe in recipes.items()} for name in names}
+    return {name: values for name, values in table.items() if len(set(map(_text, values.values()))) > 1}
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _groups(runs: Sequence[Run]) -> list[Group]:
+    """The groups of two runs and more, in the order of their first runs."""
+    alike: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.recipe:
+            same = {name: value for name, value in _settings(run.recipe).items() if name not in VARIED}
+            alike.setdefault(_text(same), []).append(run)
+    return [_group(some) for some in alike.values() if len(some) > 1]
+
+
+def _group(runs: list[Run]) -> Group:
+    each = [_settings(run.recipe) for run in runs]
+    varied = {name: [one.get(name) for one in each] for name in VARIED}
+    tests: dict[tuple[str, ...], dict[str, Outcome]] = {}
+    same: dict[str, list[str]] = {}
+    for run, *values in zip(runs, *varied.values()):
+        same.setdefault(_text(values), []).append(run.name)
+        for outcome in run.tests:
+            if not outcome.members:
+                files = [Path(str(weights["path"])).name for weights in outcome.weights]
+                tests.setdefault((outcome.name, *outcome.protocol, *files), {})[run.name] = outcome
+    notes = [
+        f"{', '.join(names)} have the same seed and division: they repeat, and do not sample"
+        for names in same.values()
+        if len(names) > 1
+    ]
+    if unfinished := [run.name for run in runs if not run.finished and run.tests]:
+        notes.append(f"the mean counts unfinished runs: {', '.join(unfinished)}")
+    if untested := [run.name for run in runs if not run.tests]:
+        notes.append(f"not tested, so not in the mean: {', '.join(untested)}")
+    return Group(
+        name=str(runs[0].recipe.get("row") or runs[0].network),
+        runs=[run.name for run in runs],
+        varied={name: values for name, values in varied.items() if len(set(map(str, values))) > 1},
+        means=[_mean(found) for found in tests.values() if len(found) > 1],
+        notes=notes,
+    )
+
+
+def _mean(tests: dict[str, Outcome]) -> Mean:
+    outcomes = list(tests.values())
+    first = outcomes[0]
+    top1, top5 = _spread([o.top1 for o in outcomes]), _spread([o.top5 for o in outcomes])
+    return Mean(
+        name=first.name,
+        views=first.views,
+        split=first.split,
+        runs=list(tests),
+        top1=top1,
+        top5=top5,
+        mean_class_accuracy=_spread([o.mean_class_accuracy for o in outcomes]),
+        published=printed_rows(first.published, top1 and top1.mean, top5 and top5.mean),
+    )
+
+
+def _spread(values: list[float | None]) -> Spread | None:
+    """None where one of the tests did not measure it: a mean of the others would be of other runs than it says."""
+    known = [value for value in values if value is not None]
+    return Spread(fmean(known), stdev(known), len(known)) if len(known) == len(values) else None
+
+
 def _class_changes(first: Run, second: Run) -> ClassChanges | None:
     """Compare the first test that both runs have; None where there is none with classes."""
-    pairs = [(one, other) for one in first.outcomes for other in second.outcomes if one.protocol == other.protocol]
+    pairs = [(one, other) for one in first.tests for other in second.tests if one.protocol == other.protocol]
     pairs = [(one, other) for one, other in pairs if set(one.classes) & set(other.classes)]
     if not pairs:
         return None
-    one, other = next((pair for pair in pairs if pair[0].name == pair[1].name), pairs[0])
+    one, other = min(pairs, key=lambda pair: pair[0].name != pair[1].name)
     both = [(name, share, other.classes[name]) for name, share in one.classes.items() if name in other.classes]
     changes = [Change(name, a, b, 100 * (b - a)) for name, a, b in both]
     order = sorted(changes, key=lambda change: change.points)  # stable: equal ones stay in the list's order
@@ -140,49 +256,33 @@ def _class_changes(first: Run, second: Run) -> ClassChanges | None:
 def _notes(runs: Sequence[Run], repeats: Sequence[Group]) -> Iterator[str]:
     """Clips, versions and decoders that were not the same."""
     for split, doing in (("train", "trained"), ("val", "validated")):
-        used = {run.name: _clips((run.facts.get("data") or {}).get(split)) for run in runs}
+        used = {run.name: _clips(run.facts.get("data", {}).get(split)) for run in runs}
         yield from _apart(f"{doing} on different clips", used, repeats)
-    tests = dict.fromkeys((o.name, o.protocol) for run in runs for o in run.outcomes)
-    for test in tests:
-        used = {run.name: _clips(o.data) for run in runs for o in run.outcomes if (o.name, o.protocol) == test}
-        yield from _apart(f"{test[0]}: tested on different clips, so its figures do not compare", used, repeats)
+    for name, protocol in dict.fromkeys((o.name, o.protocol) for run in runs for o in run.tests):
+        used = {r.name: _clips(o.data) for r in runs for o in r.tests if (o.name, o.protocol) == (name, protocol)}
+        yield from _apart(f"{name}: tested on different clips, so its figures do not compare", used, repeats)
     for package in ("teinet", "torch", "timm"):
-        used = {run.name: (run.facts.get("versions") or {}).get(package) for run in runs}
+        used = {run.name: run.facts.get("versions", {}).get(package) for run in runs}
         yield from _apart(f"different versions of {package}", used)
-    used = {run.name: (run.facts.get("decoder") or {}).get("libavcodec") for run in runs}
+    used = {run.name: run.facts.get("decoder", {}).get("libavcodec") for run in runs}
     yield from _apart("different decoders (libavcodec), whose pixels may differ", used)
 
 
-def _clips(fingerprint: Any) -> str | None:
-    if not isinstance(fingerprint, Mapping) or "sha256" not in fingerprint:
-        return None
-    return f"{fingerprint.get('clips', '?')} ({str(fingerprint['sha256'])[:8]})"
+def _clips(fingerprint: Mapping[str, Any] | None) -> str | None:
+    return f"{fingerprint['clips']} ({fingerprint['sha256'][:8]})" if fingerprint else None
 
 
 def _apart(what: str, used: Mapping[str, Any], repeats: Sequence[Group] = ()) -> Iterator[str]:
     """Who used what, where not all that are known used the same; not where `repeats` differ in just that."""
-    who: dict[str, list[str]] = {}
-    for name, value in used.items():
-        if value is not None:
-            who.setdefault(str(value), []).append(name)
-    names = {name for some in who.values() for name in some}
-    meant = any(names <= set(g.runs) and any(v.startswith("data.") for v in g.varied) for g in repeats)
-    if len(who) > 1 and not meant:
-        yield f"{what}: " + "; ".join(f"{value}: {', '.join(some)}" for value, some in who.items())
+    known = {name: value for name, value in used.items() if value is not None}
+    meant = any(known.keys() <= set(g.runs) and any(v.startswith("data.") for v in g.varied) for g in repeats)
+    if len(set(map(str, known.values()))) > 1 and not meant:
+        yield f"{what}: {who_has(known)}"
 
 
-def _with_rows(test: dict[str, Any]) -> dict[str, Any]:
-    """Each printed row as one object: what was printed, and the differences."""
-    rows = [{**row.pop("published"), **row} for row in test["published"]]
-    return {**test, "published": rows}
-
-
-def _plain(value: Any) -> Any:
-    """The same in what JSON knows."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, Path):
-        return printable(value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def who_has(values: Mapping[str, Any]) -> str:
+    """Names by their value: `0.01: a, b; 0.02: c`."""
+    names: dict[str, list[str]] = {}
+    for name, value in values.items():
+        names.setdefault(str(value), []).append(name)
+    return "; ".join(f"{value}: {', '.join(some)}" for value, some in names.items())

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import yaml
 from PIL import Image
 
 from teinet.data.views import Views
+from teinet.errors import TeinetError
 from teinet.evaluation.published import Published, comparable, cost
 from teinet.evaluation.scores import SCORES, Scores
-from teinet.report.find import METRICS, short_names
-from teinet.report.run_files import NUMBER, Kinds, json_object, read, typed
 from teinet.utils.text import printable
 
+T = TypeVar("T")
+Kinds = Mapping[str, type | tuple[type, ...]]
+METRICS = "metrics.json"
+NUMBER = (int, float)
 _KINDS: Kinds = {
     **dict.fromkeys(("top1", "top5", "mean_class_accuracy", "gflops"), NUMBER),
     **dict.fromkeys(("top5_k", "num_clips", "num_unreadable", "missing", "parameters"), int),
@@ -25,21 +30,13 @@ _KINDS: Kinds = {
     **dict.fromkeys(("data", "recipe"), dict),
     "members": list,
 }
-
-
-@dataclass(frozen=True)
-class Of:
-    """Weights that a test's scores came from: the file as it was named then, and its SHA-256 where it was noted."""
-
-    path: str
-    sha256: str | None
+_DAMAGE = (OSError, ValueError, TypeError, KeyError, SyntaxError, RecursionError, yaml.YAMLError, csv.Error)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrintedRow:
+class PrintedRow(Published):
     """A row that a paper printed, and measured minus printed in points; None where one of the two is not known."""
 
-    published: Published
     top1_difference: float | None
     top5_difference: float | None
 
@@ -54,7 +51,7 @@ class Outcome:
         missing: clips of the list that were not there and were left out.
         gflops: multiply-adds of one view in billions; of an ensemble the sum.
         data: fingerprint of its clips.
-        weights: whose scores these are, one for each network.
+        weights: whose scores these are, `path` as it was named then and `sha256` or None, for each network.
         members: names of the networks of an ensemble.
         published: the printed rows that it repeats.
         classes: the accuracy of each class that has clips.
@@ -75,11 +72,11 @@ class Outcome:
     parameters: int | None
     gflops: float | None
     data: dict[str, Any]
-    weights: list[Of] = field(default_factory=list)
-    members: list[str] = field(default_factory=list)
-    published: list[PrintedRow] = field(default_factory=list)
-    classes: dict[str, float] = field(default_factory=dict)
-    confusion: Path | None = None
+    weights: list[dict[str, str | None]]
+    members: list[str]
+    published: list[PrintedRow]
+    classes: dict[str, float]
+    confusion: Path | None
 
     @property
     def title(self) -> str:
@@ -96,113 +93,117 @@ class Outcome:
         """What must be alike in two tests whose figures are compared."""
         return self.views, self.averaging, self.split
 
-    @property
-    def key(self) -> tuple[str, ...]:
-        """By which runs of one recipe find the test that they share."""
-        return (self.name, *self.protocol, *(Path(of.path).name for of in self.weights if not self.members))
 
-
-def printed_rows(published: Sequence[Published], top1: float | None, top5: float | None) -> list[PrintedRow]:
+def printed_rows(published: Iterable[Published], top1: float | None, top5: float | None) -> list[PrintedRow]:
     """Return each printed row with its differences from measured shares, 0 to 1."""
-    return [
-        PrintedRow(published=p, top1_difference=_points(top1, p.top1), top5_difference=_points(top5, p.top5))
-        for p in published
-    ]
+    found = []
+    for p in published:
+        row: dict[str, Any] = dict(vars(p))
+        for name, share in (("top1", top1), ("top5", top5)):
+            row[f"{name}_difference"] = None if share is None or row[name] is None else 100 * share - row[name]
+        found.append(PrintedRow(**row))
+    return found
 
 
-def read_outcome(folder: Path, problems: list[str], recipe: dict[str, Any]) -> Outcome | None:
-    """Read a test's folder; None where nothing of it can be read. What is damaged is named in `problems`.
+def read(path: Path, reader: Callable[[Path], T], problems: list[str]) -> T | None:
+    """Return what `reader` makes of a file; None where there is none, or it is damaged, which `problems` then says."""
+    try:
+        return reader(path) if path.is_file() else None
+    except (*_DAMAGE, TeinetError) as error:
+        said = f"it has no {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
+        problems.append(f"{path.name} is damaged ({' '.join(str(said).split())})")
+        return None
 
-    recipe: the run's own, for tests of older versions, which did not note it.
+
+def read_object(path: Path, kinds: Kinds) -> dict[str, Any]:
+    """Read a JSON object; what is null or no number in it is left out.
+
+    Raises:
+        ValueError: it is none, or a value is not of the kind that it must be.
     """
+    return typed(json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None), kinds)
+
+
+def typed(values: Any, kinds: Kinds) -> dict[str, Any]:
+    """Return the values that are not None, or raise ValueError where one is not of its kind."""
+    if not isinstance(values, dict):
+        raise ValueError("it holds no JSON object")
+    kept = {key: value for key, value in values.items() if value is not None}
+    for key, kind in kinds.items():
+        if key in kept and (not isinstance(kept[key], kind) or isinstance(kept[key], bool)):
+            raise ValueError(f"{key} is {repr(kept[key])[:60]}")
+    return kept
+
+
+def read_outcome(folder: Path, problems: list[str]) -> Outcome | None:
+    """Read a test's folder; None where nothing of it can be read. What is damaged is named in `problems`."""
     mine: list[str] = []
-    numbers = read(folder / METRICS, _metrics, mine)
-    if numbers is None:  # a test writes the scores first
-        numbers = read(folder / SCORES, lambda path: Scores.load(path).metrics(), mine)
-    outcome = None if numbers is None else _outcome(folder, numbers, mine, recipe)
+    outcome = read(folder / METRICS, lambda path: _outcome(folder, read_object(path, _KINDS), mine), mine)
+    if outcome is None:  # a test writes the scores first
+        outcome = read(folder / SCORES, lambda path: _outcome(folder, Scores.load(path).metrics(), mine), mine)
     problems += [f"{printable(folder.name)}: {problem}" for problem in mine]
     return outcome
 
 
-def _metrics(path: Path) -> dict[str, Any]:
-    numbers = json_object(path)
-    if "top1" not in numbers or not isinstance(numbers.get("num_clips"), int):
-        raise ValueError("it holds no numbers of a test")
-    Views.parse(str(numbers.get("views", "1x1")))
+def short_names(folders: Sequence[Path]) -> list[str]:
+    """A name for each: its own, or where two have the same, the path from their common folder on."""
+    whole = [Path(os.path.abspath(folder)) for folder in folders]
+    root = os.path.commonpath(whole) if len(whole) > 1 else ""
+    own = [path.name or str(path) for path in whole]
+    names = [name if own.count(name) == 1 else os.path.relpath(path, root) for name, path in zip(own, whole)]
+    return [printable(name) for name in names]
+
+
+def _outcome(folder: Path, values: dict[str, Any], problems: list[str]) -> Outcome:
+    known = typed(values, _KINDS)
     for name in ("top1", "top5", "mean_class_accuracy"):
-        value = numbers.get(name)
-        if isinstance(value, NUMBER) and not 0 <= value <= 1:
-            raise ValueError(f"{name} is {value}")
-    return numbers
-
-
-def _outcome(folder: Path, numbers: dict[str, Any], problems: list[str], recipe: dict[str, Any]) -> Outcome:
-    known = typed(numbers, _KINDS, METRICS, problems)
-    members = [member for member in known.get("members", []) if isinstance(member, dict)]
-    each = [typed(member, _KINDS, METRICS, problems) for member in members] or [known]
-    networks = [str(one["network"]) for one in each if "network" in one]
+        if not 0 <= known.get(name, 0) <= 1:
+            raise ValueError(f"{name} is {known[name]}")
+    each = [typed(member, _KINDS) for member in known.get("members", [])] or [known]
+    members = short_names([Path(str(one.get("name", "?"))) for one in each]) if "members" in known else []
+    networks = [one["network"] for one in each if "network" in one]
+    views = Views.parse(known.get("views", "1x1"))
     top1, top5 = known.get("top1"), known.get("top5") if known.get("top5_k") == 5 else None
     return Outcome(
         name=printable(folder.name),
         top1=top1,
         top5=top5,
         mean_class_accuracy=known.get("mean_class_accuracy"),
-        clips=known.get("num_clips", 0),
+        clips=known["num_clips"],
         unreadable=known.get("num_unreadable", 0),
         missing=known.get("missing"),
-        views=str(Views.parse(known.get("views", "1x1"))),
+        views=str(views),
         averaging=known.get("averaging", ""),
         split=known.get("split", ""),
         network=" + ".join(dict.fromkeys(networks)) or None,
-        parameters=_sum(one.get("parameters") for one in each),
-        gflops=_sum(one.get("gflops") for one in each),
+        parameters=_sum([one.get("parameters") for one in each]),
+        gflops=_sum([one.get("gflops") for one in each]),
         data=known.get("data", {}),
-        weights=[Of(one["weights"], one.get("weights_sha256")) for one in each if "weights" in one],
-        members=short_names([Path(str(member.get("name", "?"))) for member in members]),
-        published=printed_rows(_published(known, each, bool(members), recipe, problems), top1, top5),
+        weights=[{"path": one["weights"], "sha256": one.get("weights_sha256")} for one in each if "weights" in one],
+        members=members,
+        published=printed_rows(_published(known, each), top1, top5),
         classes=read(folder / "per_class.csv", _classes, problems) or {},
         confusion=read(folder / "confusion.png", _picture, problems),
     )
 
 
-def _published(
-    known: dict[str, Any], each: Sequence[dict[str, Any]], ensemble: bool, recipe: dict[str, Any], problems: list[str]
-) -> list[Published]:
+def _published(known: dict[str, Any], each: Sequence[dict[str, Any]]) -> list[Published]:
     """The printed rows that a test repeats; none for training clips, which no table reports."""
-    recipes = [one.get("recipe") or ({} if ensemble else recipe) for one in each]
-    rows = [p for told in recipes for p in Published.from_header(told.get("published"))]
-    good = [p for p in rows if _is_sound(p)]
-    if len(good) < len(rows):
-        problems.append("the recipe's published rows are damaged (figures that are no numbers)")
     if known.get("split") == "train":
         return []
-    members = [str(told.get("row")) for told in recipes] if ensemble else []
-    unique = {(p.table, p.row): p for p in good}
+    recipes = [one.get("recipe", {}) for one in each]
+    unique = {(p.table, p.row): p for recipe in recipes for p in Published.from_header(recipe.get("published"))}
+    members = [str(recipe.get("row")) for recipe in recipes] if "members" in known else []
     return comparable(list(unique.values()), views=known.get("views", "1x1"), members=members)
 
 
-def _is_sound(p: Published) -> bool:
-    figures = all(f is None or isinstance(f, NUMBER) for f in (p.top1, p.top5, p.test, p.gflops))
-    texts = all(isinstance(t, str) for t in (p.table, p.row, p.views, p.note))
-    return figures and texts and isinstance(p.ensemble, list) and re.match(r"\d+x\d+(/|$)", p.views) is not None
-
-
-def _points(measured: float | None, printed: float | None) -> float | None:
-    return None if measured is None or printed is None else 100 * measured - printed
-
-
-def _sum(values: Iterable[float | int | None]) -> Any:
-    listed = list(values)
-    return None if None in listed else sum(value for value in listed if value is not None)
+def _sum(values: Sequence[float | int | None]) -> Any:
+    return None if None in values else sum(value for value in values if value is not None)
 
 
 def _classes(path: Path) -> dict[str, float]:
-    try:
-        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = [(printable(row["class"]), int(row["clips"]), row["accuracy"]) for row in csv.DictReader(file)]
-    except (KeyError, TypeError):
-        raise ValueError("it holds no classes with clips and accuracy") from None
-    return {name: float(accuracy) for name, _, accuracy in rows if accuracy}
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return {printable(row["class"]): float(row["accuracy"]) for row in csv.DictReader(file) if row["accuracy"]}
 
 
 def _picture(path: Path) -> Path:

@@ -1,22 +1,28 @@
-"""A run as it lies on disk: recipe, facts, log, tests, what to know of it, and which of its files are damaged."""
+"""Runs as they lie on disk: which folders are meant, their recipe, facts, log and tests, and what to know of them."""
 
 from __future__ import annotations
 
+import csv
+import json
+import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from teinet.errors import ConfigError, nearest
+from teinet.evaluation.scores import SCORES
 from teinet.evaluation.session import digest
 from teinet.models.header import LAST
-from teinet.report import run_files
-from teinet.report.find import find_runs, is_test, short_names, tests_in
-from teinet.report.outcome import Outcome, read_outcome
-from teinet.report.run_files import NUMBER, Kinds, read, typed
-from teinet.training.run_dir import FACTS, LOG, MISSING, RECIPE
-from teinet.utils.text import printable
+from teinet.report.outcome import METRICS, NUMBER, Kinds, Outcome, read, read_object, read_outcome, short_names
+from teinet.training.run_dir import FACTS, LOG, RECIPE, read_log
+from teinet.utils.text import natural, printable
 
+_DEPTH = 2  # runs/ and runs/group/ are looked through; deeper ones may be clips by the hundred thousand
 _KINDS: Kinds = {
     **dict.fromkeys(("command", "resumed", "notes"), list),
     **dict.fromkeys(("started", "finished", "precision", "format"), str),
@@ -43,6 +49,12 @@ class Run:
         trained: false for a test of its own, such as an ensemble's, and for weights that no run made.
         recipe: empty where there is none, or a damaged one.
         facts: what run.json says.
+        network: its name, or of an ensemble the names.
+        frames: of a clip, T.
+        parameters: of the network, or of an ensemble all; None before its first test.
+        epochs, epochs_asked: how many were done, and how many the recipe asks for.
+        finished: whether training came to its end.
+        seconds: of its training steps, without validation and breaks; None before the first epoch's end.
         log: the numbers of each epoch.
         unreadable: clips that training or validation could not read.
         missing: clips of the list that were not there and were left out.
@@ -54,59 +66,19 @@ class Run:
     trained: bool
     recipe: dict[str, Any]
     facts: dict[str, Any]
+    network: str
+    frames: int | None
+    parameters: int | None
+    epochs: int
+    epochs_asked: int | None
+    finished: bool
+    seconds: float | None
     log: list[dict[str, float]]
-    outcomes: list[Outcome]
+    tests: list[Outcome]
     unreadable: int
     missing: int
     problems: list[str]
     warnings: list[Remark] = field(default_factory=list)
-
-    def setting(self, section: str, name: str) -> Any:
-        """Return a setting of its recipe; None where the recipe does not say it."""
-        return self.recipe.get(section, {}).get(name)
-
-    @property
-    def network(self) -> str:
-        """The network's name, or of an ensemble the names."""
-        tested = next((outcome.network for outcome in self._alone if outcome.network), "-")
-        return str(self.setting("model", "name") or tested)
-
-    @property
-    def frames(self) -> int | None:
-        """Frames of a clip, T."""
-        return self.setting("model", "num_frames")
-
-    @property
-    def parameters(self) -> int | None:
-        """Of the network, or of an ensemble all; None before its first test."""
-        return next((outcome.parameters for outcome in self._alone if outcome.parameters), None)
-
-    @property
-    def _alone(self) -> list[Outcome]:
-        """Its tests, without those of ensembles where it has others."""
-        return [outcome for outcome in self.outcomes if not outcome.members] or self.outcomes
-
-    @property
-    def epochs(self) -> tuple[int, int | None]:
-        """How many were done, and how many the recipe asks for."""
-        asked = self.setting("optim", "epochs")
-        return len(self.log), asked if isinstance(asked, int) else None
-
-    @property
-    def finished(self) -> bool:
-        """Whether training came to its end."""
-        return "finished" in self.facts
-
-    @property
-    def state(self) -> str:
-        """How far training came, where it did not come to its end."""
-        done, asked = self.epochs
-        return "" if self.finished or not self.trained else f"unfinished, {done} of {asked or '?'} epochs"
-
-    @property
-    def seconds(self) -> float | None:
-        """Of its training steps, without validation and breaks; None before the first epoch's end."""
-        return sum(row.get("seconds", 0.0) for row in self.log) if self.log else None
 
     @property
     def title(self) -> str:
@@ -118,71 +90,142 @@ class Run:
         return printable(", ".join(parts))
 
 
-def read_runs(names: Sequence[str | Path]) -> list[Run]:
-    """Read all runs in the folders; see `find_runs`."""
-    folders = find_runs(names)
-    return [_read_run(folder, name) for folder, name in zip(folders, short_names(folders))]
+def read_runs(names: Iterable[str | Path]) -> list[Run]:
+    """Read all runs in some folders, each once; names keep their order, what a folder holds is in natural order.
+
+    Args:
+        names: folders that `teinet train` or `teinet test` wrote, or folders of such.
+
+    Raises:
+        ConfigError: a folder that does not exist, or holds no run.
+    """
+    found: dict[str, Path] = {}
+    for name in names:
+        path = Path(name).expanduser()
+        if path.is_file():
+            raise ConfigError(f"{name} is a file; name the run's folder, {path.parent}")
+        if not path.is_dir():
+            beside = [p.name for p in path.absolute().parent.glob("*")]
+            raise ConfigError(f"{name}: no such folder.{nearest(path.name, beside)}")
+        runs = _runs_in(path, _DEPTH)
+        if not runs:
+            raise ConfigError(
+                f"{name} holds no run; name a folder that `teinet train` or `teinet test` wrote, or one that holds such"
+            )
+        for run in runs:
+            found.setdefault(os.path.realpath(run), run)
+    return [_read_run(folder, name) for folder, name in zip(found.values(), short_names(list(found.values())))]
+
+
+def _runs_in(folder: Path, depth: int) -> list[Path]:
+    """The folder itself where it was trained, is a test of its own, or holds weights beside tests; else those in it."""
+    if any((folder / name).is_file() for name in (RECIPE, FACTS)) or _is_test(folder):
+        return [folder]
+    inner = _folders(folder)
+    if any(map(_is_test, inner)) and any(path.name != SCORES for path in folder.glob("*.safetensors")):
+        return [folder]
+    return [run for each in inner for run in _runs_in(each, depth - 1)] if depth else []
+
+
+def _is_test(folder: Path) -> bool:
+    return (folder / METRICS).is_file() or (folder / SCORES).is_file()
+
+
+def _folders(folder: Path) -> list[Path]:
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    return [folder / name for name in sorted(names, key=natural)]
 
 
 def _read_run(folder: Path, name: str) -> Run:
     """Whatever is damaged is left out, and named."""
     problems: list[str] = []
     trained = any((folder / file).is_file() for file in (RECIPE, FACTS))
-    recipe = read(folder / RECIPE, run_files.recipe, problems) or {}
-    facts = typed(read(folder / FACTS, run_files.json_object, problems) or {}, _KINDS, FACTS, problems)
     if trained:
         problems += [f"{file} is not there" for file in (RECIPE, FACTS) if not (folder / file).is_file()]
-    tests = [folder] if is_test(folder) else list(tests_in(folder))
+    recipe = read(folder / RECIPE, _recipe, problems) or {}
+    facts = read(folder / FACTS, lambda path: read_object(path, _KINDS), problems) or {}
+    log = read(folder / LOG, _log, problems) or []
+    places = [folder] if _is_test(folder) else list(filter(_is_test, _folders(folder)))
+    tests = [test for place in places if (test := read_outcome(place, problems)) is not None]
+    alone = [test for test in tests if not test.members] or tests
+    tested = next((test.network for test in alone if test.network), "-")
     # What could not be read is listed as soon as it is met; run.json counts it once the run has ended.
-    unreadable = read(folder / "unreadable.csv", run_files.count_rows, problems) or facts.get("unreadable", 0)
+    unreadable = read(folder / "unreadable.csv", _count_rows, problems) or facts.get("unreadable", 0)
     run = Run(
         folder=folder,
         name=name,
         trained=trained,
         recipe=recipe,
         facts=facts,
-        log=read(folder / LOG, run_files.log, problems) or [],
-        outcomes=[o for test in tests if (o := read_outcome(test, problems, recipe)) is not None],
+        network=str(recipe.get("model", {}).get("name") or tested),
+        frames=recipe.get("model", {}).get("num_frames"),
+        parameters=next((test.parameters for test in alone if test.parameters), None),
+        epochs=len(log),
+        epochs_asked=recipe.get("optim", {}).get("epochs"),
+        finished="finished" in facts,
+        seconds=sum(row.get("seconds", 0.0) for row in log) if log else None,
+        log=log,
+        tests=tests,
         unreadable=unreadable if trained else 0,
-        missing=read(folder / MISSING, run_files.count_rows, problems) or facts.get("missing", 0),
+        missing=facts.get("missing", 0),
         problems=problems,
     )
     run.warnings.extend(_warnings(run))
     return run
 
 
+def _recipe(path: Path) -> dict[str, Any]:
+    value = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), default=str))
+    sections = ("data", "model", "clip", "optim", "run")
+    if not isinstance(value, dict) or not all(isinstance(value.get(name, {}), dict) for name in sections):
+        raise ValueError("it holds no recipe")
+    return value
+
+
+def _log(path: Path) -> list[dict[str, float]]:
+    """The numbers of each epoch, by column."""
+    rows = [{column: float(text) for column, text in row.items() if text != ""} for row in read_log(path)]
+    return [{**row, "epoch": int(row["epoch"])} for row in rows]
+
+
+def _count_rows(path: Path) -> int:
+    """How many rows a csv has below its header."""
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return max(0, sum(1 for row in csv.reader(file) if row) - 1)
+
+
 def _warnings(run: Run) -> Iterator[Remark]:
     place = shlex.quote(printable(run.folder))
-    if run.state:
-        yield Remark(run.state, f"teinet train --resume {place}")
-    if not run.outcomes:
-        can = (run.folder / LAST).is_file() and not run.state
+    unfinished = run.trained and not run.finished
+    if unfinished:
+        yield Remark(f"unfinished, {run.epochs} of {run.epochs_asked or '?'} epochs", f"teinet train --resume {place}")
+    if not run.tests:
+        can = (run.folder / LAST).is_file() and not unfinished
         yield Remark("not tested", f"teinet test {place}" if can else "")
     if run.unreadable:
         yield Remark(f"{_clips(run.unreadable)} could not be read in training or validation (unreadable.csv)")
     if run.missing:
         yield Remark(f"{_clips(run.missing)} missing and left out (missing.csv)")
-    for outcome in run.outcomes:
-        if outcome.unreadable:
-            yield Remark(f"{outcome.name}: {_clips(outcome.unreadable)} could not be read, counted as wrong")
+    for test in run.tests:
+        if test.unreadable:
+            yield Remark(f"{test.name}: {_clips(test.unreadable)} could not be read, counted as wrong")
     yield from _other_weights(run)
 
 
 def _other_weights(run: Run) -> Iterator[Remark]:
     """Tests whose scores are not those of the run's last weights as they are now."""
-    now: dict[Path, str | None] = {}
-    for outcome in run.outcomes:
-        for of in outcome.weights:
-            own = run.trained and not outcome.members
-            file = run.folder / Path(of.path).name if own else Path(of.path)  # the run may have been moved since
-            if of.sha256 and file.is_file():
-                if file not in now:
-                    now[file] = read(file, digest, run.problems)
-                if now[file] not in (None, of.sha256):
-                    what = printable(file.name if own else file)
-                    yield Remark(f"{outcome.name}: scores of other weights than {what} holds now; test again")
+    sha256 = lru_cache(digest)  # several tests are of the same weights
+    for test in run.tests:
+        for weights in test.weights:
+            own = run.trained and not test.members
+            file = Path(str(weights["path"]))
+            file = run.folder / file.name if own else file  # the run may have been moved since
+            what = printable(file.name if own else file)
+            if weights["sha256"] and read(file, sha256, run.problems) not in (None, weights["sha256"]):
+                yield Remark(f"{test.name}: scores of other weights than {what} holds now; test again")
             if own and file.name != LAST:
-                yield Remark(f"{outcome.name}: scores of {printable(file.name)}, not of {LAST}")
+                yield Remark(f"{test.name}: scores of {what}, not of {LAST}")
 
 
 def _clips(count: int) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from rich.text import Text
 
-from teinet.report.compare import Comparison
-from teinet.report.groups import Group, Spread
+from teinet.report.compare import Comparison, Group, Spread, who_has
 from teinet.report.outcome import PrintedRow
 from teinet.utils.text import printable
 
@@ -16,14 +15,9 @@ _NAME = 30  # columns for the name of a test or of a printed row
 _FIGURES = (6, 7, 7, 6, 7, 6, 11)
 
 
-def share(value: float | None) -> str:
-    """A share in per cent: `47.3`, or a dash."""
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def number(value: float | None) -> str:
-    """A printed figure: `47.4`, or a dash."""
-    return "-" if value is None else f"{value:.1f}"
+def share(value: float | None, scale: int = 100) -> str:
+    """A share in per cent, `47.3`, or a dash; with a scale of 1 a figure that was printed so."""
+    return "-" if value is None else f"{scale * value:.1f}"
 
 
 def signed(points: float | None) -> str:
@@ -55,7 +49,7 @@ def lines(comparison: Comparison) -> Iterator[Text]:
     yield _row("", "views", "clips", "top-1", "", "top-5", "", "mean class", style="dim")
     for run in comparison.runs:
         yield Text(run.name, style="bold").append(f"  {run.title}", style="not bold")
-        for o in run.outcomes:
+        for o in run.tests:
             name = ", ".join(filter(None, (o.title, o.split, o.cost if o.gflops else "")))
             figures = (share(o.top1), "", share(o.top5), "", share(o.mean_class_accuracy))
             yield _row(f"  {name}", o.views, str(o.clips), *figures)
@@ -75,7 +69,7 @@ def lines(comparison: Comparison) -> Iterator[Text]:
     if comparison.settings or comparison.notes or comparison.paper:
         yield Text()
     for name, values in comparison.settings.items():
-        yield Text(f"{name} differs: {_who(values)}")
+        yield Text(f"{name} differs: {who_has({run: setting(value) for run, value in values.items()})}")
     if c := comparison.classes:
         said = f"of {c.classes} classes {c.better} are recognized better, {c.worse} worse"
         yield Text(f"class by class ({c.test}, from {c.first} to {c.second}): " + "; ".join([said, *c.notes]))
@@ -87,9 +81,8 @@ def _mean(value: Spread | None) -> tuple[str, str]:
 
 
 def _printed(row: PrintedRow) -> Text:
-    p = row.published
-    figures = (number(p.top1), signed(row.top1_difference), number(p.top5), signed(row.top5_difference))
-    return _row(f"    table {p.table} {p.row}", p.views, "", *figures, style="dim")
+    figures = (share(row.top1, 1), signed(row.top1_difference), share(row.top5, 1), signed(row.top5_difference))
+    return _row(f"    table {row.table} {row.row}", row.views, "", *figures, style="dim")
 
 
 def _row(name: str, *figures: str, style: str = "") -> Text:
@@ -97,11 +90,3 @@ def _row(name: str, *figures: str, style: str = "") -> Text:
     cells = "".join(f"{figure:>{width}}" for figure, width in zip(figures, _FIGURES)).rstrip()
     start = f"{name:<{_NAME}}" if len(name) <= _NAME else f"{name}\n{'':{_NAME}}"
     return Text(start + cells, style=style)
-
-
-def _who(values: Mapping[str, Any]) -> str:
-    """`0.01: a, b; 0.02: c`."""
-    runs: dict[str, list[str]] = {}
-    for run, value in values.items():
-        runs.setdefault(setting(value), []).append(run)
-    return "; ".join(f"{value}: {', '.join(names)}" for value, names in runs.items())
