@@ -258,7 +258,10 @@ def _add_worker_options(parser: argparse.ArgumentParser, fate: str) -> None:
 def _workers(args: argparse.Namespace) -> int:
     from teinet.utils.worker_pool import usable_cores
 
-    return usable_cores() if args.workers is None else args.workers
+    workers = usable_cores() if args.workers is None else args.workers
+    if workers < 0 or not args.timeout > 0:
+        raise ConfigError(f"workers is {workers} and timeout {args.timeout:g}; expected 0 or more, and seconds above 0")
+    return workers
 
 
 def _next_training(list_: Path, labels: Path | None, *, drop: bool = False) -> str:

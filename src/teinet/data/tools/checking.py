@@ -118,8 +118,6 @@ def check(
         ConfigError: `output` is another kind of file or holds the check of other files; nothing is read then.
         Interrupted: Ctrl-C or SIGTERM; what was found is in `output`.
     """
-    if workers < 0 or not timeout > 0:
-        raise ConfigError(f"workers is {workers} and timeout {timeout:g}; expected 0 or more, and seconds above 0")
     files: dict[str, list[Row]] = {}
     for row in rows:
         files.setdefault(row.path, []).append(row._replace(columns={}))  # not needed
@@ -141,7 +139,10 @@ def check(
         ):
             bad = sum(finding.status != "ok" for finding in found.values())
             for done in pool.run(examine or examine_file, todo, workers=workers, timeout=timeout, stop=stop):
-                finding = _lost(done.task, done.value) if isinstance(done.value, pool.Lost) else done.value
+                finding = done.value
+                if isinstance(finding, pool.Lost):  # without size and time, so that the next check reads it again
+                    status = "stuck" if finding.kind == "stuck" else "broken"
+                    finding = _start(done.task, status=status, reason=finding.reason)
                 found[finding.path] = finding
                 journal.add(vars(finding))
                 bad += finding.status != "ok"
@@ -235,11 +236,6 @@ def _write(output: Path, findings: Iterable[Finding]) -> None:
 def _start(clips: Sequence[Row], **facts: Any) -> Finding:
     first = clips[0]
     return Finding(path=first.path, list=first.file, line=first.line, spans=_checksum(clips), **facts)
-
-
-def _lost(clips: Sequence[Row], lost: pool.Lost) -> Finding:
-    # Without size and time, so that the next check reads it again: the disk or the memory may have been at fault.
-    return _start(clips, status="stuck" if lost.kind == "stuck" else "broken", reason=lost.reason)
 
 
 def _holds(finding: Finding, clips: Sequence[Row]) -> bool:

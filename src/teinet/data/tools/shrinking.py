@@ -1,7 +1,7 @@
 """Small copies of all clips of a list, written by several processes, and a list of them for training.
 
 Each copy has the same relative path below the new folder as its source has below the list's; a journal in that folder
-says what was written, so that the same command continues and nothing of others is overwritten.
+says what was written, so that the same command continues and no folder of others is written to.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from teinet.data.lists.formats import Listing
 from teinet.data.lists.rows import Row, absent
 from teinet.data.lists.write_list import refuse_unwritable, write_labels, write_rows
 from teinet.data.tools.checking import stamp
-from teinet.data.tools.small_copy import Shrinking, jpeg_name, shrink_images, shrink_video
+from teinet.data.tools.small_copy import Shrinking, shrink_images, shrink_video
 from teinet.data.video import image_folder
 from teinet.errors import ConfigError, Interrupted, RunError, VideoError
 from teinet.utils import worker_pool as pool
@@ -67,12 +67,11 @@ class Copy:
     """One copy, as the journal holds it.
 
     Args:
-        key: of the job; the path below the folder.
+        key: the path below the folder.
         reason: why there is none; empty where there is one.
         before, modified: size and time of last change (ns) of the source when it was read; None where it was lost.
         bytes: size of the copy.
         shift: seconds by which frames are shown earlier in it.
-        renamed: whether its images became .jpg.
     """
 
     key: str
@@ -81,7 +80,6 @@ class Copy:
     modified: int | None = None
     bytes: int = 0
     shift: float = 0.0
-    renamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,8 +95,8 @@ class Job:
 
     source: str
     target: str
-    is_images: bool = False
-    pattern: str | None = None
+    is_images: bool
+    pattern: str | None
 
     @property
     def key(self) -> str:
@@ -133,9 +131,8 @@ def shrink(
         ConfigError: `folder` is unsuitable; nothing is written.
         OSError: `folder` cannot be written to, or the disk is full.
         Interrupted: Ctrl-C or SIGTERM; what was written is kept.
+        RunError: no clip could be read.
     """
-    if workers < 0 or not timeout > 0:
-        raise ConfigError(f"workers is {workers} and timeout {timeout:g}; expected 0 or more, and seconds above 0")
     rows = listing.rows
     missing = {rows[i].path for i in absent(rows)}
     jobs = _plan(listing, folder, root)
@@ -143,11 +140,18 @@ def shrink(
     if not present:
         raise ConfigError(f"{listing.source}: none of its clips exist, for example {rows[0].path}; say --root FOLDER")
     refuse_unwritable([_copied(row, jobs[row.path], Copy(key=""), folder) for row in rows], folder)
-    journal, copies = _open_journal(folder, settings, present)
+    journal = Journal(folder / JOURNAL, "data shrink", asdict(settings))
+    copies = {record["key"]: Copy(**record) for record in journal.read()}
+    if not journal.path.exists() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder}: is there already and is not from `teinet data shrink`; name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    journal.start(map(vars, copies.values()))
     try:
         todo = [job for job in present if not _holds(copies.get(job.key), job, folder)]
         resumed, left = len(present) - len(todo), len(todo)
-        labels = _write_class_names(listing, folder)
+        names = listing.class_names or sorted({row.label for row in rows if row.label is not None})
+        if names:
+            write_labels(folder / LABELS, names)
         saved = sum((e.before or 0) - e.bytes for e in copies.values() if not e.reason)
         with (
             StopSignal() as stop,
@@ -168,27 +172,21 @@ def shrink(
     if left:
         total = len(present)
         raise Interrupted(f"stopped after {total - left} of {total} files in {folder}; the same command continues")
-    return _finish(rows, jobs, missing, copies, folder, resumed, labels)
-
-
-def _open_journal(folder: Path, settings: Shrinking, jobs: Iterable[Job]) -> tuple[Journal, dict[str, Copy]]:
-    """Open the folder's journal, and return the copies in it; ConfigError where the folder or a copy is not ours."""
-    journal = Journal(folder / JOURNAL, "data shrink", asdict(settings))
-    records = journal.read()
-    if not journal.path.exists() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder}: is there already and is not from `teinet data shrink`; name a new folder")
-    owned = dict.fromkeys(record["key"] for record in records)
-    for job in jobs:
-        if job.key not in owned and (folder / job.target).exists():
-            raise ConfigError(
-                f"{folder / job.target}: is there already and was not written by this command; move it away"
-            )
-    owned.update(dict.fromkeys(job.key for job in jobs))
-    copies = {record["key"]: Copy(**record) for record in records if len(record) > 1}
-    folder.mkdir(parents=True, exist_ok=True)
-    # The names are claimed before the first file is written: after a kill it is known what may be overwritten.
-    journal.start([*({"key": key} for key in owned), *map(vars, copies.values())])
-    return journal, copies
+    written, unreadable = _divide(rows, jobs, missing, copies, folder)
+    write_rows(folder / CLIPS, written)
+    _write_unreadable(folder / UNREADABLE, unreadable)
+    left_out = {id(row) for row, _ in unreadable}
+    kept = [copies[key] for key in {jobs[row.path].key for row in rows if id(row) not in left_out}]
+    return Shrunk(
+        clips=len(written),
+        files=len(kept),
+        resumed=resumed,
+        before=sum(copy.before or 0 for copy in kept),
+        after=sum(copy.bytes for copy in kept),
+        list=folder / CLIPS,
+        labels=folder / LABELS if names else None,
+        unreadable=unreadable,
+    )
 
 
 def _work(folder: Path, settings: Shrinking, job: Job, beat: pool.Beat) -> Copy:
@@ -202,8 +200,7 @@ def _work(folder: Path, settings: Shrinking, job: Job, beat: pool.Beat) -> Copy:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if job.is_images:
-            written, renamed = shrink_images(job.source, target, settings, beat)
-            return replace(copy, bytes=written, renamed=renamed)
+            return replace(copy, bytes=shrink_images(job.source, target, settings, beat))
         shift = shrink_video(job.source, target, settings, beat)
         return replace(copy, bytes=target.stat().st_size, shift=shift)
     except VideoError as error:
@@ -227,33 +224,23 @@ def _holds(copy: Copy | None, job: Job, folder: Path) -> bool:
 
 
 def _plan(listing: Listing, folder: Path, root: str | None) -> dict[str, Job]:
-    """A job for each file that is there, by its path in the list.
-
-    Args:
-        listing: the clips.
-        folder: the new folder.
-        root: the folder that the list's paths start from, where it was said.
+    """A job for each file or folder, by its path in the list.
 
     Raises:
-        ConfigError: `folder` lies among the clips or around them, or the clips share no folder.
+        ConfigError: `folder` lies among the clips or around them, the clips share no folder, or two would be one file.
     """
     places = {row.path: _place(row.path) for row in listing.rows}
     folders = {os.path.dirname(place) for place, _ in places.values()}
     _refuse_source(folder, folders | ({str(listing.source)} if listing.format == "folders" else set()))
     base = _base(listing, root, folders)
-    names = {place: os.path.relpath(place, base).replace(os.sep, "/") for place, _ in places.values()}
-    is_images = {place: os.path.isdir(place) for place in names}
-    stems = {place: n if is_images[place] else f"{os.path.splitext(n)[0]}.mp4" for place, n in names.items()}
-    # a.avi next to a.mp4, and A.mp4 next to a.mp4 where a file system takes them for one: these keep their suffix
-    count = Counter(stem.casefold() for stem in stems.values())
-    jobs = {}
+    jobs: dict[str, Job] = {}
+    owners: dict[str, str] = {}
     for path, (place, pattern) in places.items():
-        alone = is_images[place] or count[stems[place].casefold()] == 1
-        jobs[path] = Job(path, stems[place] if alone else f"{names[place]}.mp4", is_images[place], pattern)
-    seen: dict[str, Job] = {}
-    for job in {places[path]: job for path, job in jobs.items()}.values():
-        if (other := seen.setdefault(job.key.casefold(), job)) is not job:
-            raise ConfigError(f"{other.source} and {job.source} would both be written to {job.target}; rename one")
+        name, is_images = os.path.relpath(place, base).replace(os.sep, "/"), os.path.isdir(place)
+        job = Job(path, name if is_images else f"{os.path.splitext(name)[0]}.mp4", is_images, pattern)
+        if (other := owners.setdefault(job.key.casefold(), place)) != place:
+            raise ConfigError(f"{other} and {place} would both be written to {job.target}; rename one of them")
+        jobs[path] = job
     return jobs
 
 
@@ -291,19 +278,12 @@ def _refuse_source(folder: Path, folders: set[str]) -> None:
             )
 
 
-def _finish(
-    rows: Sequence[Row],
-    jobs: dict[str, Job],
-    missing: set[str],
-    copies: dict[str, Copy],
-    folder: Path,
-    resumed: int,
-    labels: Path | None,
-) -> Shrunk:
-    """Write the lists, and count; RunError where no clip could be read."""
+def _divide(
+    rows: Sequence[Row], jobs: dict[str, Job], missing: set[str], copies: dict[str, Copy], folder: Path
+) -> tuple[list[Row], list[tuple[Row, str]]]:
+    """The rows of the copies, and the rows that have none, each with the reason; RunError where no clip has one."""
     written: list[Row] = []
     unreadable: list[tuple[Row, str]] = []
-    done: dict[str, Copy] = {}
     for row in rows:
         job = jobs[row.path]
         copy = copies.get(job.key, Copy(key=job.key))
@@ -316,39 +296,15 @@ def _finish(
             unreadable.append((row, f"no frames before {row.end:g} s"))
         else:
             written.append(small)
-            done[job.key] = copy
     if not written:
         raise RunError(f"none of the clips could be read; the first: {unreadable[0][0].path}: {unreadable[0][1]}")
-    write_rows(folder / CLIPS, written)
-    _write_unreadable(folder / UNREADABLE, unreadable)
-    return Shrunk(
-        clips=len(written),
-        files=len(done),
-        resumed=resumed,
-        before=sum(copy.before or 0 for copy in done.values()),
-        after=sum(copy.bytes for copy in done.values()),
-        list=folder / CLIPS,
-        labels=labels,
-        unreadable=unreadable,
-    )
+    return written, unreadable
 
 
 def _copied(row: Row, job: Job, copy: Copy, folder: Path) -> Row:
     """Return the row of a clip's copy."""
-    path = folder / job.target
-    if job.pattern:
-        path /= jpeg_name(job.pattern) if copy.renamed else job.pattern
     start, end = (None if second is None else max(0.0, second - copy.shift) for second in (row.start, row.end))
-    return row._replace(path=str(path), start=start, end=end)
-
-
-def _write_class_names(listing: Listing, folder: Path) -> Path | None:
-    """Write the class names in their order; None where no clip has a label."""
-    names = listing.class_names or sorted({row.label for row in listing.rows if row.label is not None})
-    if not names:
-        return None
-    write_labels(folder / LABELS, names)
-    return folder / LABELS
+    return row._replace(path=str(folder / job.key), start=start, end=end)
 
 
 def _write_unreadable(path: Path, unreadable: Sequence[tuple[Row, str]]) -> None:

@@ -89,8 +89,6 @@ class FrameStream:
         frame_interval: seconds between two frames, as the stream says.
         stated_length: seconds that a recording says it lasts; None where it does not.
         length_includes_sound: whether that may be the length of its sound.
-        time_base: seconds of one tick of its timestamps; None where it has none.
-        pixel_shape: width of a pixel by its height; None where it does not say.
     """
 
     def __init__(
@@ -106,7 +104,6 @@ class FrameStream:
         self.frame_interval = frame_interval(stream)
         self.stated_length = stated_length(container, stream) if self.is_recorded else None
         self.length_includes_sound = not stream.duration
-        self.time_base, self.pixel_shape = stream.time_base, stream.codec_context.sample_aspect_ratio
         self._container, self._stream, self._clock = container, stream, clock
         self._base = float(stream.time_base or 0) if has_times else 0.0
 

@@ -22,7 +22,7 @@ class Converter:
         """`height` and `width` after rotation; frames of another size (it may change midstream) are scaled to them."""
         self.height, self.width = height, width
         self._reformatter = VideoReformatter()
-        self._graphs: dict[tuple[object, ...], av.filter.Graph] = {}
+        self._scalers: dict[tuple[object, ...], Filters] = {}
 
     def __call__(self, frame: av.VideoFrame, out: np.ndarray) -> np.ndarray:
         """Write the image into `out`, (H, W, 3) uint8, and return it."""
@@ -39,28 +39,28 @@ class Converter:
             return self._reformatter.reformat(frame, format="rgb24", interpolation=Interpolation.BICUBIC, threads=1)
         # Beyond 8 bits, and when scaling, colors depend on where chroma samples lie, which only the filter heeds.
         kind = (frame.width, frame.height, frame.format.name, width, height)
-        if kind not in self._graphs:
-            self._graphs[kind] = _scaler(frame, width, height)
-        graph = self._graphs[kind]
-        graph.push(frame)
-        scaled = graph.pull()
-        assert isinstance(scaled, av.VideoFrame)
-        return scaled
+        if kind not in self._scalers:
+            self._scalers[kind] = Filters(frame, ("scale", f"{width}:{height}:flags=bicubic"), ("format", "rgb24"))
+        return self._scalers[kind](frame)
 
 
-def _scaler(frame: av.VideoFrame, width: int, height: int) -> av.filter.Graph:
-    graph = av.filter.Graph()
-    graph.threads = 1
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
-    )
-    graph.link_nodes(
-        source,
-        graph.add("scale", f"{width}:{height}:flags=bicubic"),
-        graph.add("format", "rgb24"),
-        graph.add("buffersink"),
-    ).configure()
-    return graph
+class Filters:
+    """A chain of FFmpeg's filters, each a name and its arguments, for frames like `frame`."""
+
+    def __init__(self, frame: av.VideoFrame, *steps: tuple[str, str | None]):
+        self._graph = av.filter.Graph()
+        self._graph.threads = 1
+        source = self._graph.add_buffer(
+            width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 1000)
+        )
+        chain = [self._graph.add(name, arguments) for name, arguments in (*steps, ("buffersink", None))]
+        self._graph.link_nodes(source, *chain).configure()
+
+    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
+        self._graph.push(frame)
+        out = self._graph.pull()
+        assert isinstance(out, av.VideoFrame)
+        return out
 
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:

@@ -10,10 +10,9 @@ import errno
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import av
@@ -45,8 +44,6 @@ class VideoWriter:
         quality: x264's constant rate factor, 0 (lossless) to 51; None leaves it to `options`.
         keyframe_interval: frames from one that can be decoded alone to the next; None takes a second.
         time_base: seconds of a tick, in which `write` may say when frames are shown; None takes a frame's.
-        pixel_shape: width of a pixel by its height; None says nothing.
-        faststart: put the index first, for readers that begin before they have all.
         options: of x264, as FFmpeg names them.
 
     Raises:
@@ -63,14 +60,11 @@ class VideoWriter:
         quality: int | None = 23,
         keyframe_interval: int | None = None,
         time_base: Fraction | None = None,
-        pixel_shape: Fraction | None = None,
-        faststart: bool = False,
         options: Mapping[str, str] | None = None,
     ):
         self.path, self.num_frames = Path(path), 0
         self._rate = Fraction(frame_rate).limit_denominator(1001)
         self._time_base = time_base or 1 / self._rate
-        self._pixel_shape, self._faststart = pixel_shape, faststart
         interval = max(1, round(self._rate)) if keyframe_interval is None else keyframe_interval
         self._options = {"preset": "veryfast", "g": str(interval), "bf": "0", "threads": "1"}
         if quality is not None:
@@ -78,7 +72,6 @@ class VideoWriter:
         self._options.update(options or {})
         self._durations: deque[int] = deque()
         self._stream: av.VideoStream | None = None
-        self._session: AbstractContextManager[None] | None = None
         self._out: Any = None
 
     def __enter__(self) -> VideoWriter:
@@ -86,37 +79,29 @@ class VideoWriter:
         self._session.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        assert self._session is not None
-        return self._session.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._session.__exit__(*error)
 
     def write(
-        self, frame: np.ndarray | av.VideoFrame, *, ticks: int | None = None, duration: int | None = None
+        self, image: np.ndarray | av.VideoFrame, *, ticks: int | None = None, duration: int | None = None
     ) -> None:
         """Write the next frame.
 
         Args:
-            frame: (H, W, 3) uint8 RGB, H and W even and those of the first; or a frame of such size that is yuv420p in
-                the colors of small videos already.
+            image: (H, W, 3) uint8 RGB, H and W even and those of the first; or a frame of such size that is yuv420p in
+                the colors of small videos (SMPTE 170M, limited range).
             ticks: when it is shown; None counts frames.
             duration: ticks for which it is shown, said of all frames or of none.
 
         Raises:
             ValueError: an odd height or width.
         """
-        primaries = transfer = _SMPTE170M
-        if isinstance(frame, av.VideoFrame):
-            primaries, transfer = frame.color_primaries, frame.color_trc
-        else:
+        frame = image
+        if not isinstance(frame, av.VideoFrame):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             frame = frame.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU601)
         if self._stream is None:
-            if frame.height % 2 or frame.width % 2:
-                shape = (frame.height, frame.width)
-                raise ValueError(f"h264 with halved color needs an even height and width, got {shape}")
-            self._stream = self._add_stream(frame.width, frame.height, primaries, transfer)
+            self._stream = self._add_stream(frame.width, frame.height)
         frame.pts, frame.time_base = self.num_frames if ticks is None else ticks, self._time_base
         frame.pict_type = 0  # as the encoder likes, and not as it was in a source
         if duration is not None:
@@ -124,16 +109,16 @@ class VideoWriter:
         self._encode(frame)
         self.num_frames += 1
 
-    def _add_stream(self, width: int, height: int, primaries: int, transfer: int) -> av.VideoStream:
+    def _add_stream(self, width: int, height: int) -> av.VideoStream:
+        if height % 2 or width % 2:
+            raise ValueError(f"h264 with halved color needs an even height and width, got {(height, width)}")
         stream = self._out.add_stream("libx264", rate=self._rate, options=self._options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
         context.time_base = stream.time_base = self._time_base
         context.thread_count = 1
-        context.colorspace, context.color_range = _SMPTE170M, _LIMITED
-        context.color_primaries, context.color_trc = primaries, transfer
-        if self._pixel_shape:
-            context.sample_aspect_ratio = self._pixel_shape
+        context.colorspace = context.color_primaries = context.color_trc = _SMPTE170M
+        context.color_range = _LIMITED
         return stream
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
@@ -146,10 +131,9 @@ class VideoWriter:
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
-        options = {"movflags": "+faststart"} if self._faststart else {}
         with replacing(self.path) as part:
             with self._failing():
-                self._out = av.open(f"file:{part.absolute()}", "w", format="mp4", options=options)
+                self._out = av.open(f"file:{part.absolute()}", "w", format="mp4")
             try:
                 yield
                 if self._stream is None:
