@@ -40,9 +40,9 @@ from teinet.detection.events import Rules
 from teinet.detection.recording import events_of
 from teinet.errors import TeinetError
 from teinet.evaluation.segments import Detection, SegmentReport, detections, measure
-from teinet.evaluation.session import digest
 from teinet.models.header import weights_file
 from teinet.models.insertion import is_causal
+from teinet.utils.files import digest
 from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent / "results"

@@ -17,14 +17,14 @@ from teinet.data.lists.rows import ClipList
 from teinet.data.lists.splits import load_splits, read_config
 from teinet.data.views import Views
 from teinet.errors import ConfigError
-from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.scores import Scores
-from teinet.evaluation.session import Plan, digest, test
+from teinet.evaluation.session import Plan, test
 from teinet.models.header import weights_file
 from teinet.training.recipe import Recipe
 from teinet.training.run_dir import FACTS, LOG, STATE, alone_in, read_json, read_log
-from teinet.training.setup import precision
+from teinet.training.setup import hardware_of
 from teinet.training.trainer import train
+from teinet.utils.files import digest
 from teinet.utils.machine import machine
 
 _CURVE = ("epoch", "loss", "top1", "val_top1")
@@ -132,7 +132,7 @@ def _tested(folder: Path, recipe: Recipe, views: Views, *, backwards: bool) -> S
         workers=recipe.run.workers,
         backwards=backwards,
         views=views,
-        hardware=Hardware(accelerator=recipe.run.accelerator, precision=precision(recipe)),
+        hardware=replace(hardware_of(recipe), devices=1),
     )
     return test(folder, plan, reuse=True).scores
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from teinet.cli.main import main
-from teinet.evaluation import Scores
+from teinet.evaluation.scores import Scores
 from tests import miniatures
 
 TINY = ("--model.pretrained", "false", "--frames", 2, "--size", 32, "--batch-size", 6, "--workers", 0)

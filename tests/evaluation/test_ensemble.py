@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from teinet.errors import ConfigError
-from teinet.evaluation import Scores
 from teinet.evaluation.ensemble import average
+from teinet.evaluation.scores import Scores
 from teinet.evaluation.submission import write_submission
 
 PATHS = ("/a/x/1.mp4", "/a/x/2.mp4", "/a/y/3.mp4")

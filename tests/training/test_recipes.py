@@ -32,7 +32,7 @@ PRINTED = {
     ("5", 74.7, 91.4, None), ("5", 74.9, 91.8, None), ("5", 76.2, 92.5, None),
     ("6", 96.7, None, None), ("6", 72.1, None, None), ("6", 96.0, None, None), ("6", 73.2, None, None),
 }  # fmt: skip
-NAMES = [recipe.name for recipe in list_recipes()]
+NAMES = list(list_recipes())
 
 
 @cache

@@ -6,7 +6,7 @@ import pytest
 from torch.utils.data import Dataset
 
 from teinet.data.dataset import Draw, EpochSampler
-from teinet.training.loaders import ResumableLoader
+from teinet.training.setup import ResumableLoader
 
 
 class Echo(Dataset):

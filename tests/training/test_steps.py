@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from teinet.cli.train import parse_recipe
 from teinet.models.factory import create_model
-from teinet.training.batchnorm import recompute_statistics
+from teinet.training.callbacks import recompute_statistics
 from teinet.training.run_dir import read_log
 from teinet.training.setup import prepare
 from teinet.training.trainer import train as train_run

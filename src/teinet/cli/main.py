@@ -12,7 +12,7 @@ from importlib import import_module
 from teinet.cli.memory import keep_freed_memory
 from teinet.cli.parser import Parser
 from teinet.errors import Interrupted, TeinetError, missing_extra, nearest
-from teinet.utils.signals import interrupt_on_sigterm
+from teinet.utils.signals import first_process, interrupt_on_sigterm
 
 COMMANDS = {
     "demo": "the whole main job on embedded data, a few minutes on two cores",
@@ -68,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"teinet: there is no command {name!r}.{nearest(name, COMMANDS)} See teinet --help", file=sys.stderr)
         return 2
-    first = os.environ.get("LOCAL_RANK", "0") == "0"  # of the processes of a run on several devices, one speaks
+    first = first_process()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("teinet").setLevel(logging.INFO if first else logging.CRITICAL)
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # each retry would be a line of its own

@@ -193,7 +193,7 @@ def _print_answer(answer: Prediction, file: IO[str]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from teinet.evaluation.summary import bar
+    from teinet.evaluation.scores import bar
 
     console = Console(file=file, highlight=False, soft_wrap=True)
     title = Text(printable(answer.path), style="bold")  # Text: brackets in names would be read as markup

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teinet.cli.options import add_list_options, add_optimize_option, data_config
+from teinet.errors import ConfigError
+from teinet.utils.signals import first_process
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from teinet.evaluation.scores import Scores
     from teinet.evaluation.session import Plan, Tested
 
@@ -80,71 +84,62 @@ def run(args: argparse.Namespace) -> int:
     from teinet.evaluation.evaluate import TestProgress
     from teinet.evaluation.session import test
 
-    plan = _plan(args)
-    weights = _weights(args)
-    console = Console(stderr=args.json)
+    plan, weights = _plan(args), _weights(args)
+    console = Console(stderr=args.json, highlight=False)
     several = len(args.networks) > 1
     tested: list[Tested] = []
     for network in args.networks:
         bar = TestProgress(Console(stderr=True), title=str(network) if several else "testing")
-        result = test(
-            network, plan, reuse=several and not args.again, output=None if several else args.output, callbacks=[bar]
-        )
-        if several and _speaks():
+        output = None if several else args.output
+        result = test(network, plan, reuse=several and not args.again, output=output, callbacks=[bar])
+        if several and first_process():
             how = "scores on disk" if result.from_disk else f"tested, {result.folder}"
-            console.print(f"{network}: {how}", highlight=False, soft_wrap=True)
+            console.print(f"{network}: {how}", soft_wrap=True)
         tested.append(result)
-    if not _speaks():
+    if not first_process():
         return 0
     scores, folder = tested[0].scores, tested[0].folder
     if several:
         scores = average([t.scores for t in tested], weights, args.networks)
         folder = Path(args.output) if args.output else _beside(args.networks, tested)
         scores.save(folder)
-    _notes(console, tested)
+    for note in dict.fromkeys(note for t in tested if t.source for note in t.source.notes):
+        console.print(note, style="dim", soft_wrap=True)
     _print(console, args, scores, tested, folder)
     if args.submit:
-        _submit(console, args, scores, tested)
+        from teinet.evaluation.submission import write_submission
+
+        told = next((t.scores.meta["submission"] for t in tested if t.scores.meta.get("submission")), {})
+        form, names = told.get("form", "names"), told.get("class_names")
+        count = write_submission(scores, args.submit, form=form, class_names=names)
+        left = f", {len(scores) - count} unreadable ones left out" if count < len(scores) else ""
+        console.print(f"{args.submit}: predictions of {count} clips{left}", soft_wrap=True)
     return 1 if scores.num_unreadable else 0
 
 
 def _plan(args: argparse.Namespace) -> Plan:
     from teinet.data.views import Views
-    from teinet.errors import ConfigError
     from teinet.evaluation.hardware import Hardware
     from teinet.evaluation.session import Plan
 
-    for name, value, low in (
-        ("--batch-size", args.batch_size, 1),
-        ("--devices", args.devices, 1),
-        ("--workers", args.workers, 0),
-        ("--read-timeout", args.read_timeout, 0),
-        ("--division", args.division, 1),
-    ):
-        if value is not None and value < low:
-            raise ConfigError(f"{name} is {value}; it must be at least {low}")
+    lowest = {"batch_size": 1, "devices": 1, "division": 1, "workers": 0, "read_timeout": 0}
+    for name, low in lowest.items():
+        if (value := getattr(args, name)) is not None and value < low:
+            raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be at least {low}")
     if args.data is None and (idle := [n for n in ("val_path", "test_path", "labels") if getattr(args, n)]):
         raise ConfigError(f"--{idle[0].replace('_', '-')} belongs to a list; name it with --data")
+    same = ("root", "split", "select", "backwards", "batch_size", "workers", "read_timeout", "optimize")
     return Plan(
+        **{name: getattr(args, name) for name in same},
         data=data_config(args, args.data) if args.data else None,
-        root=args.root,
-        split=args.split,
-        select=args.select,
         unlabelled=bool(args.submit),
-        backwards=args.backwards,
         views=Views.parse(args.views),
         averaging=args.average,
-        batch_size=args.batch_size,
-        workers=args.workers,
-        read_timeout=args.read_timeout,
-        optimize=args.optimize,
         hardware=Hardware(accelerator=args.accelerator, devices=args.devices, precision=args.precision),
     )
 
 
 def _weights(args: argparse.Namespace) -> list[float] | None:
-    from teinet.errors import ConfigError
-
     if args.weights is None:
         return None
     if len(args.networks) == 1:
@@ -153,10 +148,6 @@ def _weights(args: argparse.Namespace) -> list[float] | None:
         return [float(weight) for weight in args.weights.split(",")]
     except ValueError:
         raise ConfigError(f"--weights {args.weights!r}: write numbers with commas between them, such as 1,1") from None
-
-
-def _speaks() -> bool:
-    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _beside(networks: list[str], tested: list[Tested]) -> Path:
@@ -169,16 +160,12 @@ def _beside(networks: list[str], tested: list[Tested]) -> Path:
     return home.parent / f"{home.name}-with-{others}"
 
 
-def _notes(console, tested: list[Tested]) -> None:
-    said = dict.fromkeys(note for t in tested if t.source for note in t.source.notes)
-    for note in said:
-        console.print(note, style="dim", highlight=False, soft_wrap=True)
-
-
-def _print(console, args: argparse.Namespace, scores: Scores, tested: list[Tested], folder: Path | None) -> None:
-    from teinet.evaluation.published import comparable, departures_note, notes, published_table
+def _print(
+    console: Console, args: argparse.Namespace, scores: Scores, tested: list[Tested], folder: Path | None
+) -> None:
+    from teinet.evaluation.published import comparable, print_published
+    from teinet.evaluation.scores import tables
     from teinet.evaluation.session import measured
-    from teinet.evaluation.summary import tables
 
     rows = [t.row for t in tested if t.row]
     members = rows if 1 < len(tested) == len(rows) else []
@@ -186,35 +173,19 @@ def _print(console, args: argparse.Namespace, scores: Scores, tested: list[Teste
     beside = comparable(unique, views=str(scores.meta.get("views")), members=members)
     if (len(tested) > 1 and not members) or args.select or args.backwards or args.split == "train":
         beside = []  # nothing that a paper measured
-    unlabelled = not (scores.labels >= 0).any()
     if args.json:
-        print(
-            json.dumps({**scores.metrics(), "published": [p.to_dict() for p in beside]}, indent=2, ensure_ascii=False)
-        )
+        numbers = {**scores.metrics(), "published": [asdict(p) for p in beside]}
+        print(json.dumps(numbers, indent=2, ensure_ascii=False))
         return
     name = " + ".join(str(t.scores.meta.get("network", n)) for n, t in zip(args.networks, tested))
     for table in tables(scores, title=f"{name} on {scores.meta.get('split', 'its clips')}"):
         console.print(table)
-    if unlabelled:  # what the makers' server measured with such an answer
+    if not (scores.labels >= 0).any():  # what the makers' server measured with such an answer
         for p in beside:
             if p.test is not None:
                 console.print(f"printed for the makers' test clips: table {p.table}, {p.row}, top-1 {p.test}")
-        beside = []
-    if (table := published_table(beside, measured(scores))) is not None:
-        console.print(table)
-        for t in tested:
-            if departs := (t.scores.meta.get("recipe") or {}).get("departs"):
-                console.print(departures_note(t.row, departs), style="dim", highlight=False, soft_wrap=True)
-    for note in notes(beside):
-        console.print(note, style="dim", highlight=False, soft_wrap=True)
+    elif beside:
+        departures = {t.row: (t.scores.meta.get("recipe") or {}).get("departs") or () for t in tested}
+        print_published(console, beside, measured(scores), departures)
     if folder is not None:
-        console.print(f"clip by clip, per class and as a picture: {folder}", highlight=False, soft_wrap=True)
-
-
-def _submit(console, args: argparse.Namespace, scores: Scores, tested: list[Tested]) -> None:
-    from teinet.evaluation.submission import write_submission
-
-    told = next((t.scores.meta["submission"] for t in tested if t.scores.meta.get("submission")), {})
-    count = write_submission(scores, args.submit, form=told.get("form", "names"), class_names=told.get("class_names"))
-    left = f", {len(scores) - count} unreadable ones left out" if count < len(scores) else ""
-    console.print(f"{args.submit}: predictions of {count} clips{left}", highlight=False, soft_wrap=True)
+        console.print(f"clip by clip, per class and as a picture: {folder}", soft_wrap=True)

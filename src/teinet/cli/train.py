@@ -1,23 +1,31 @@
-"""`teinet train`: train by a recipe, from YAML and the command line."""
+"""`teinet train`: train by a recipe, from YAML and the command line, or say what that would be."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import zipfile
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import yaml
 from jsonargparse import SUPPRESS, ArgumentError, ArgumentParser, DefaultHelpFormatter
 
 from teinet.errors import ConfigError, nearest
 from teinet.training import recipe_files
 from teinet.training.recipe import Recipe
+from teinet.utils.signals import first_process
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from teinet.training.trainer import Trained
+    from teinet.training.trial import Forecast
 
 # What people type first; each stands for the field beside it.
 SHORT = {
+    "--backbone": "--model.name",  # teinet_ before it
     "--data": "--data.path",
     "--format": "--data.format",
     "--root": "--data.root",
@@ -66,7 +74,7 @@ class _Help(DefaultHelpFormatter):
 
 def recipe_parser() -> ArgumentParser:
     """A parser whose options are the fields of `Recipe`."""
-    short = {**SHORT, "--backbone NAME": "--model.name teinet_NAME"}
+    short = {**SHORT, "--backbone": "--model.name teinet_..."}
     parser = ArgumentParser(
         prog="teinet train",
         usage="teinet train [RECIPE] [--SECTION.SETTING VALUE ...]",
@@ -81,14 +89,8 @@ def recipe_parser() -> ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print what --dry-run finds as JSON")
     parser.add_class_arguments(Recipe)
     for action in parser._actions:
-        if action.dest in (
-            "data",
-            "model",
-            "clip",
-            "optim",
-            "run",
-        ):  # as options they would hide behind the short forms
-            action.help = SUPPRESS
+        if action.dest in ("data", "model", "clip", "optim", "run"):
+            action.help = SUPPRESS  # as options they would hide behind the short forms
     return parser
 
 
@@ -99,29 +101,20 @@ def expand(argv: list[str]) -> list[str]:
         ConfigError: a recipe that does not exist, or holds a section or setting that does not.
     """
     result: list[str] = []
-    for position, word in enumerate(argv):
-        option, equals, value = word.partition("=")
-        if option == "--backbone":
-            option = "--model.name"
-            if equals:
-                value = f"teinet_{value}"
-        elif position and argv[position - 1] == "--backbone":
-            word = f"teinet_{word}"
-        elif position and argv[position - 1] == "--config":
-            word = _settings(word)
-        elif not word.startswith("-") and not _awaits_value(argv[:position]) and recipe_files.is_recipe(word):
-            result += ["--config", _settings(word)]
-            continue
-        option = SHORT.get(option, option)
-        result.append(option + equals + value if word.startswith("--") else word)
+    before = ""  # the option that awaits a value
+    for word in argv:
+        option, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)
+        if option == "--backbone" and value:
+            value = f"teinet_{value}"
+        elif before == "--config":
+            value = _settings(word)
+        elif not before and not word.startswith("-") and recipe_files.is_recipe(word):
+            result.append("--config")
+            value = _settings(word)
+        name = SHORT.get(option, option)
+        result.append(f"{name}{equals}{value}" if word.startswith("--") else value)
+        before = option if word.startswith("--") and not equals and word not in ("--dry-run", "--json") else ""
     return result
-
-
-def _awaits_value(before: list[str]) -> bool:
-    return bool(before) and before[-1].startswith("--") and "=" not in before[-1] and before[-1] not in _FLAGS
-
-
-_FLAGS = ("--dry-run", "--json")
 
 
 def parse_recipe(argv: list[str]) -> tuple[Recipe, Any]:
@@ -147,11 +140,6 @@ def _settings(name: str) -> str:
     settings = recipe_files.compose(name)
     recipe_files.refuse_unknown(settings, name)
     return json.dumps(settings)
-
-
-def recipe_from_file(path: Path) -> Recipe:
-    """Read a recipe back, for instance a run's own."""
-    return parse_recipe(["--config", str(path)])[0]
 
 
 def _explain(text: str) -> str:
@@ -214,41 +202,50 @@ def main(argv: list[str]) -> int:
         recipe_parser().print_help()
         return 0
     recipe, options = parse_recipe(argv)
+    given = {w.partition("=")[0][2:] for w in expand(argv) if w.startswith("--")}
     if options.json and not options.dry_run:
         raise ConfigError("--json belongs to --dry-run; a run writes its numbers into its folder")
     folder = None
     if options.resume:
-        given = {w.partition("=")[0][2:] for w in expand(argv) if w.startswith("--")} - {"resume"}
-        if other := sorted(given - {f"run.{name}" for name in MACHINE}):
+        machine = {f"run.{name}" for name in MACHINE}
+        if other := sorted(given - machine - {"resume"}):
             raise ConfigError(
                 f"--resume goes on with the run's own recipe; --{other[0]} would make it another run. Only these may "
                 f"change: {', '.join(f'run.{name}' for name in MACHINE)}"
             )
         changed = {name: getattr(recipe.run, name) for name in MACHINE if f"run.{name}" in given}
-        recipe, folder = _resumed(Path(options.resume))
+        folder = Path(options.resume)
+        recipe = _recipe_of_run(folder)
         recipe = replace(recipe, run=replace(recipe.run, **changed))
-    recipe = _with_network_of_weights(recipe, argv)
-    if options.dry_run:
-        from teinet.cli.dry_run import print_plan
-
-        return print_plan(recipe, as_json=options.json)
+    elif recipe.model.weights and not given & {"model.name", "config"}:
+        recipe = _with_network_of_weights(recipe, given)
     from rich.console import Console
 
+    if options.dry_run:
+        from teinet.training.trial import forecast
+
+        found = forecast(recipe)
+        if options.json:
+            plan = {"recipe": asdict(found.parts.recipe), **found.to_dict()}
+            print(json.dumps(plan, indent=2, ensure_ascii=False))
+        else:
+            _print_plan(Console(highlight=False, soft_wrap=True), found)
+        return 0
     from teinet.training.trainer import train_and_test, train_divisions
 
-    console = Console()
+    console = Console(highlight=False)
     if recipe.run.divisions:
         done = train_divisions(recipe, console=console)
     else:
         done = [train_and_test(recipe, resume=folder, console=console)]
-    if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes the first one speaks
+    if first_process():
         _report(console, recipe, done)
     return 0
 
 
-def _report(console: Any, recipe: Recipe, done: list[Any]) -> None:
+def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
     """Measured beside published, for each of the recipe's views; then what to type next."""
-    from teinet.evaluation.published import comparable, departures_note, notes, published_table
+    from teinet.evaluation.published import comparable, print_published
     from teinet.evaluation.scores import percent
     from teinet.training.trainer import mean_over
 
@@ -256,60 +253,79 @@ def _report(console: Any, recipe: Recipe, done: list[Any]) -> None:
         tests = [trained.tests[number] for trained in done]
         mean, spread = mean_over(tests)
         over = f", mean of {len(tests)} divisions, standard deviation {percent(spread)}" if len(tests) > 1 else ""
-        split = tests[0].scores.meta.get("split", "")
-        clips = " + ".join(str(len(t.scores)) for t in tests)
-        console.print(
-            f"\n{views} on {clips} {split} clips: top-1 {percent(mean.top1)}{over}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        beside = comparable(recipe.published, views=views)
-        if (table := published_table(beside, mean)) is not None:
-            console.print(table)
-        for note in notes(beside):
-            console.print(note, style="dim", highlight=False, soft_wrap=True)
-    if changed := recipe_files.departures(asdict(recipe), asdict(Recipe())):
-        console.print(departures_note(recipe.row, changed), style="dim", highlight=False, soft_wrap=True)
+        on = f"{' + '.join(str(len(t.scores)) for t in tests)} {tests[0].scores.meta.get('split', '')} clips"
+        console.print(f"\n{views} on {on}: top-1 {percent(mean.top1)}{over}", soft_wrap=True)
+        departures = recipe_files.departures(asdict(recipe), asdict(Recipe()))
+        print_published(console, comparable(recipe.published, views=views), mean, {recipe.row: departures})
     folders = " ".join(str(trained.folder) for trained in done)
-    console.print(
-        f"\nTrained. Next:\n  teinet test {done[0].folder}\n  teinet predict {done[0].folder} VIDEO\n"
-        f"  teinet report {folders}",
-        highlight=False,
-        soft_wrap=True,
-    )
+    first = done[0].folder
+    following = (f"teinet test {first}", f"teinet predict {first} VIDEO", f"teinet report {folders}")
+    console.print("\nTrained. Next:", *following, sep="\n  ", soft_wrap=True)
 
 
-def _with_network_of_weights(recipe: Recipe, argv: list[str]) -> Recipe:
-    """Fine-tuning takes the network that the weights hold, and its way to look at clips, unless one was named."""
-    words = expand(argv)
-    named = any(w.startswith(("--model.name", "--config")) for w in words)
-    if not recipe.model.weights or named or "--resume" in words:
-        return recipe
+def _print_plan(console: Console, found: Forecast) -> None:
+    """The effective recipe, the data found, steps, rate, memory and time."""
+    from teinet.evaluation.published import cost
+    from teinet.training.trainer import rate_in_words
+    from teinet.utils.text import duration
+
+    recipe, parts, trial = found.parts.recipe, found.parts, found.trial
+    console.print("[bold]recipe[/bold]")
+    settings = {key: value for key, value in asdict(recipe).items() if key != "published"}
+    console.print(yaml.safe_dump(settings, sort_keys=False), markup=False)
+    clips = ", ".join(f"{len(c)} {split}" for split, c in parts.splits.items())
+    rows = [
+        ("clips", f"{clips}; format {parts.splits.source.format}"),
+        ("classes", str(len(parts.splits["train"].class_names))),
+        *[("note", note) for note in parts.splits.source.notes],
+        ("network", f"{recipe.model.name}, {found.parameters:,} parameters, {found.gflops:.2f} GFLOPs a clip"),
+        ("steps", f"{parts.steps_per_epoch} an epoch, {found.steps} in all ({recipe.optim.epochs} epochs)"),
+        ("learning rate", rate_in_words(recipe)),
+        ("precision", f"{parts.hardware.precision}, {parts.data.workers} workers"),
+    ]
+    rows += [(f"test {views}", f"{cost(*each)} GFLOPs x views") for views, each in found.tests.items()]
+    for p in recipe.published:
+        figures = [f"{said} {value}" for said, value in p.figures().items() if value is not None]
+        rows.append((f"table {p.table}", f"{p.row}: {', '.join(figures)}"))
+    where = "of the GPU" if trial.on_gpu else "of this process and its largest worker"
+    times = len(recipe.run.divisions)
+    each = f" for each of {times} divisions" if times > 1 else ""
+    step = f"{trial.step_seconds:.2f} s computing, {trial.wait_seconds:.2f} s waiting for clips"
+    rows += [
+        ("a step", f"{step} (medians of {trial.steps} steps tried)"),
+        ("memory", f"{trial.memory / 2**30:.1f} GiB at its peak, {where}"),
+        ("time", f"about {duration(found.seconds)}{each}, by these steps"),
+    ]
+    console.print("[bold]plan[/bold]")
+    for name, text in rows:
+        console.print(f"{name:<14} {text}", markup=False)
+
+
+def _with_network_of_weights(recipe: Recipe, given: set[str]) -> Recipe:
+    """Fine-tuning takes the network that the weights hold, and its way to look at clips, but for what was `given`."""
     from teinet.models.checkpoint import read_recogniser
 
-    header = read_recogniser(recipe.model.weights)[0]
-    architecture = header["architecture"]
-    given = {w.partition("=")[0].removeprefix("--model.") for w in words if w.startswith("--model.")}
-    own = {f.name for f in fields(recipe.model)} - given - {"weights", "dropout", "pretrained", "backbone_weights"}
-    model = replace(recipe.model, **{k: v for k, v in architecture.items() if k in own})
-    seen = {k: header["sampling"][k] for k in ("strategy", "window") if k in header["sampling"]}
-    seen |= {k: header["preprocessing"][k] for k in ("size", "short_side", "fit") if k in header["preprocessing"]}
-    if seen.get("strategy") != "dense":
-        seen.pop("window", None)
-    given = {w.partition("=")[0].removeprefix("--clip.") for w in words if w.startswith("--clip.")}
-    if given & {"size", "fit"}:  # with its own short side
-        given.add("short_side")
-    return replace(recipe, model=model, clip=replace(recipe.clip, **{k: v for k, v in seen.items() if k not in given}))
+    header = read_recogniser(str(recipe.model.weights))[0]
+    kept = {name.partition(".")[2] for name in given if name.startswith("model.")}
+    own = {f.name for f in fields(recipe.model)} - kept - {"weights", "dropout", "pretrained", "backbone_weights"}
+    model = replace(recipe.model, **{k: v for k, v in header["architecture"].items() if k in own})
+    told = {**header["sampling"], **header["preprocessing"]}
+    kept = {name.partition(".")[2] for name in given if name.startswith("clip.")}
+    if kept & {"size", "fit"}:  # with its own short side
+        kept.add("short_side")
+    if told.get("strategy") != "dense":
+        kept.add("window")
+    seen = {"strategy", "window", "size", "short_side", "fit"} & set(told) - kept
+    return replace(recipe, model=model, clip=replace(recipe.clip, **{name: told[name] for name in seen}))
 
 
-def _resumed(folder: Path) -> tuple[Recipe, Path]:
+def _recipe_of_run(folder: Path) -> Recipe:
     from teinet.training.run_dir import RECIPE, STATE
 
     if not (folder / RECIPE).is_file():
         raise ConfigError(f"{folder} is no run: it holds no {RECIPE}; name the folder that `teinet train` made")
-    recipe = recipe_from_file(folder / RECIPE)
     if not (folder / STATE).is_file():
         raise ConfigError(f"{folder} holds no {STATE}: it stopped before its first state was saved; start it anew")
     if not zipfile.is_zipfile(folder / STATE):
         raise ConfigError(f"{folder / STATE} is cut off or of another kind, so the run cannot go on; start it anew")
-    return recipe, folder
+    return parse_recipe(["--config", str(folder / RECIPE)])[0]

@@ -22,7 +22,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from teinet.errors import RunError
-from teinet.utils.signals import ignore_signals
+from teinet.utils.signals import first_process, ignore_signals
 
 log = logging.getLogger("teinet")
 
@@ -165,7 +165,7 @@ class ReadWatch:
                 raise
             _end_workers(before)
             text = f"{reason} {after()}".strip()
-            if os.environ.get("LOCAL_RANK", "0") != "0":
+            if not first_process():
                 log.critical(text)  # the first process of several, which speaks otherwise, does not know of it
             raise RunError(text) from None
 

@@ -47,12 +47,14 @@ class StopOnSignal(Callback):
             return  # the last batch of the smallest share: after it not all processes would answer
         stop = trainer.strategy.broadcast(self.stop.is_set()) if world > 1 else self.stop.is_set()
         if stop:
-            raise Interrupted(stopped(sum(gather(pl_module.num_scored)), clips))
+            raise Interrupted(_stopped(sum(gather(pl_module.num_scored)), clips))
 
 
-def stopped(done: int, clips: int) -> str:
-    """What a user is told about a test that did not come to its end."""
-    return f"stopped after {done} of {clips} clips; half a test is not kept, the same command starts it anew"
+_ANEW = "half a test is not kept, the same command starts it anew"
+
+
+def _stopped(done: int, clips: int) -> str:
+    return f"stopped after {done} of {clips} clips; {_ANEW}"
 
 
 class ClipScore(NamedTuple):
@@ -118,8 +120,7 @@ class Scoring(L.LightningModule):
         super().__init__()
         self.model = model
         self.averaging: Averaging = averaging
-        self.clips_per_forward = clips_per_forward
-        self.backwards = backwards
+        self.clips_per_forward, self.backwards = clips_per_forward, backwards
         self._scored: list[ClipScore] = []
         self.scored: list[ClipScore] = []  # of all processes
 
@@ -171,23 +172,6 @@ def evaluation_loader(
     )
 
 
-class _TestData(L.LightningDataModule):
-    def __init__(self, dataset: ViewClips, batch_size: int, workers: int, watch: ReadWatch):
-        super().__init__()
-        self.dataset, self.batch_size, self.workers, self.watch = dataset, batch_size, workers, watch
-
-    def val_dataloader(self) -> DataLoader:
-        assert self.trainer is not None
-        return evaluation_loader(
-            self.dataset,
-            batch_size=self.batch_size,
-            workers=self.workers,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-            watch=self.watch,
-        )
-
-
 def evaluate(
     model: VideoClassifier,
     clips: ClipList,
@@ -232,41 +216,36 @@ def evaluate(
     """
     views, hardware = views or Views(), hardware or Hardware()
     scoring = Scoring(model, averaging=averaging, clips_per_forward=batch_size, backwards=backwards)
-    videos = max(1, batch_size // len(views))
     reading = ReadWatch(read_timeout)
-    data = _TestData(ViewClips(clips, sampling, preprocessing, views), videos, workers, reading)
     with quiet(), StopSignal() as stop:
         trainer = L.Trainer(
             **hardware.trainer_arguments(),
             logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
             callbacks=[*callbacks, StopOnSignal(stop)],
         )
+        loader = evaluation_loader(
+            ViewClips(clips, sampling, preprocessing, views),
+            batch_size=max(1, batch_size // len(views)),
+            workers=workers,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+            watch=reading,
+        )
         try:
-            with (
-                ending_together(trainer),
-                reading.guard(lambda: "Half a test is not kept, the same command starts it anew."),
-            ):
-                trainer.validate(scoring, datamodule=data, verbose=False)
+            with ending_together(trainer), reading.guard(lambda: f"{_ANEW.capitalize()}."):
+                trainer.validate(scoring, loader, verbose=False)
         except (SystemExit, RuntimeError, RunError) as error:
             # SystemExit is what Lightning makes of a KeyboardInterrupt; a loader whose workers got SIGTERM too fails
             if not isinstance(error, SystemExit) and not stop.is_set():
                 raise
-            raise Interrupted(stopped(scoring.num_scored, len(clips))) from None
+            raise Interrupted(_stopped(scoring.num_scored, len(clips))) from None
     facts = {"views": str(views), "averaging": averaging, "data": clips.fingerprint(), **(meta or {})}
     if backwards:
         facts["backwards"] = True
-    return to_scores(scoring.scored, clips, facts)
-
-
-def to_scores(scored: Sequence[ClipScore], clips: ClipList, meta: dict[str, Any]) -> Scores:
-    """One table of a list's clips and their probabilities (N,C); rows of unreadable clips are zero."""
     probabilities = np.zeros((len(clips), len(clips.class_names)), dtype=np.float32)
     reasons = ["not scored"] * len(clips)
-    for score in scored:
-        reasons[score.index] = score.reason if score.probabilities is None else ""
+    for score in scoring.scored:
+        reasons[score.index] = score.reason
         if score.probabilities is not None:
             probabilities[score.index] = score.probabilities
     return Scores(
@@ -275,7 +254,7 @@ def to_scores(scored: Sequence[ClipScore], clips: ClipList, meta: dict[str, Any]
         probabilities=probabilities,
         class_names=clips.class_names,
         reasons=reasons,
-        meta=meta,
+        meta=facts,
         names=clips.names,
     )
 
@@ -286,8 +265,7 @@ class TestProgress(Callback):
     __test__ = False  # no test of ours, whatever pytest takes its name for
 
     def __init__(self, console: Console, title: str = "testing"):
-        self.bars = ProgressBars(console)
-        self.title = title
+        self.bars, self.title = ProgressBars(console), title
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.is_global_zero:

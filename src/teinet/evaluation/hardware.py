@@ -64,9 +64,14 @@ class Hardware:
             return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
         return "mps" if torch.backends.mps.is_available() else "cpu"
 
+    def workers(self, asked: int | None) -> int:
+        """Decoding processes for each device: as many as were asked for, or one a core, at most 8."""
+        return max(1, min(8, (os.cpu_count() or 1) // self.devices)) if asked is None else asked
+
     def trainer_arguments(self) -> dict[str, Any]:
         """What Lightning's Trainer takes of this."""
-        return {**asdict(self), "strategy": "ddp" if self.devices > 1 else "auto", "use_distributed_sampler": False}
+        quiet = ("enable_checkpointing", "enable_progress_bar", "enable_model_summary", "use_distributed_sampler")
+        return {**asdict(self), "strategy": "ddp" if self.devices > 1 else "auto", **dict.fromkeys(quiet, False)}
 
 
 @contextmanager

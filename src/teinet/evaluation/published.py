@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,28 +44,18 @@ class Published:
     def from_header(cls, rows: object) -> list[Published]:
         """The rows that a weights file's recipe carries; none where it carries something else."""
         known = {f.name for f in fields(cls)}
-        good = (
-            [row for row in rows if isinstance(row, Mapping) and {"table", "row"} <= set(row) <= known]
-            if isinstance(rows, list)
-            else []
-        )
-        return [cls(**row) for row in good]
+        listed = rows if isinstance(rows, list) else []
+        return [cls(**row) for row in listed if isinstance(row, Mapping) and {"table", "row"} <= set(row) <= known]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+    def figures(self) -> dict[str, float | None]:
+        """The printed per cent by what they are."""
+        return {"top-1": self.top1, "top-5": self.top5, "test": self.test}
 
 
 def comparable(published: Sequence[Published], *, views: str, members: Sequence[str] = ()) -> list[Published]:
     """The rows that a test by `views` measures; with `members`, recipes' rows, those of their ensemble."""
-    if members:
-        return [p for p in published if sorted(p.ensemble) == sorted(members) and same_views(p.views, views)]
-    return [p for p in published if not p.ensemble and same_views(p.views, views)]
-
-
-def same_views(one: str, other: str) -> bool:
-    """Whether two protocols look at the same number of clips and crops, at whatever resolution."""
-    return one.partition("/")[0] == other.partition("/")[0]
+    wanted = views.partition("/")[0]  # at whatever resolution
+    return [p for p in published if sorted(p.ensemble) == sorted(members) and p.views.partition("/")[0] == wanted]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,26 +69,36 @@ class Measured:
     gflops: float | None  # of one view
 
 
-def published_table(published: Sequence[Published], measured: Measured) -> Table | None:
-    """Measured beside printed, a line for each printed row; None where there is none."""
-    if not published:
-        return None
-    table = Table(title="measured / printed", title_justify="left", pad_edge=False, box=SIMPLE_HEAD)
-    for name in ("table", "row", "views"):
-        table.add_column(name)
-    for name in ("top-1", "top-5", "GFLOPs x views"):
-        table.add_column(name, justify="right")
-    for p in published:
-        table.add_row(
-            *(Text(p.table), Text(p.row), measured.views),
-            f"{_share(measured.top1)} / {_number(p.top1)}",
-            f"{_share(measured.top5)} / {_number(p.top5)}",
-            f"{cost(measured.gflops, measured.num_views)} / {cost(p.gflops, count_views(p.views))}",
-        )
-    return table
+def print_published(
+    console: Console,
+    published: Sequence[Published],
+    measured: Measured,
+    departures: Mapping[str | None, Sequence[str]] | None = None,
+) -> None:
+    """Print measured beside printed, a line for each printed row, and what must be known of the figures.
+
+    Args:
+        departures: by the row that a run follows, the settings in which it is not quite that row.
+    """
+    if published:
+        table = Table(title="measured / printed", title_justify="left", pad_edge=False, box=SIMPLE_HEAD)
+        for name in ("table", "row", "views", "top-1", "top-5", "GFLOPs x views"):
+            table.add_column(name, justify="left" if name in ("table", "row", "views") else "right")
+        for p in published:
+            table.add_row(
+                *(Text(p.table), Text(p.row), measured.views),
+                f"{_share(measured.top1)} / {_number(p.top1)}",
+                f"{_share(measured.top5)} / {_number(p.top5)}",
+                f"{cost(measured.gflops, measured.num_views)} / {cost(p.gflops, count_views(p.views))}",
+            )
+        console.print(table)
+    notes = paper_notes(published)
+    notes += [departures_note(row, settings) for row, settings in (departures or {}).items() if settings]
+    for note in notes:
+        console.print(note, style="dim", highlight=False, soft_wrap=True)
 
 
-def notes(published: Sequence[Published]) -> list[str]:
+def paper_notes(published: Sequence[Published]) -> list[str]:
     """What must be known of the printed figures."""
     return [f"table {p.table}, {p.row}: {p.note}" for p in published if p.note]
 

@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
 
 from teinet.errors import CheckpointError, ConfigError
 from teinet.utils.files import replacing
@@ -171,50 +174,58 @@ class Scores:
         }
 
     def save(self, folder: str | Path, picture: bool = True) -> Path:
-        """Write the test into a folder: scores, tables and the confusion picture; see `evaluation.files`."""
-        return save_scores(self, folder, picture=picture)
+        """Write `scores.safetensors`, `metrics.json`, `clips.csv`, `per_class.csv`, `unreadable.csv`, `confusion.png`.
+
+        The scores come first: should a later file fail, nothing computed is lost. Returns the folder.
+        """
+        from safetensors.numpy import save
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        header = {"format": 1} | {name: getattr(self, name) for name in _TEXTS}
+        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ("labels", "probabilities")}
+        with replacing(folder / SCORES) as part:
+            part.write_bytes(save(arrays, metadata={_KEY: json.dumps(header, default=str)}))
+        numbers = json.dumps(self.metrics(), indent=2, ensure_ascii=False, default=str)
+        (folder / "metrics.json").write_text(numbers + "\n", encoding="utf-8")
+        _write(folder / "clips.csv", CLIP_COLUMNS, clip_rows(self))
+        classes = zip(self.class_names, self.class_counts, map(_number, self.class_accuracy))
+        _write(folder / "per_class.csv", ("class", "clips", "accuracy"), classes)
+        unreadable = [(path, reason) for path, reason in zip(self.paths, self.reasons) if reason]
+        _write(folder / "unreadable.csv", ("path", "reason"), unreadable)
+        if picture:
+            from teinet.evaluation.plots import save_confusion
+
+            save_confusion(self.confusion, self.class_names, folder / "confusion.png")
+        return folder
 
     @classmethod
     def load(cls, path: str | Path) -> Scores:
-        """Read scores back from a test's folder or from its `scores.safetensors`."""
-        return load_scores(path)
+        """Read scores back from a test's folder or from its `scores.safetensors`.
 
+        Raises:
+            CheckpointError: no such file, a truncated one, or one that holds something else.
+        """
+        from safetensors import SafetensorError, safe_open
 
-def percent(share: float | None) -> str:
-    """A share as the tables print it: `47.3 %`, or a dash where there is none."""
-    return "-" if share is None or np.isnan(share) else f"{100 * share:.1f} %"
+        path = Path(path) / SCORES if Path(path).is_dir() else Path(path)
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no scores here; a test writes them")
+        try:
+            with safe_open(path, framework="np") as file:
+                header = {"names": ()} | json.loads((file.metadata() or {})[_KEY])
+                texts = {name: header[name] for name in _TEXTS}
+                arrays = {name: file.get_tensor(name) for name in ("labels", "probabilities")}
+        except (KeyError, TypeError):
+            raise CheckpointError(f"{path}: not the scores of a test") from None
+        except (SafetensorError, OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: cannot be read ({error})") from None
+        return cls(**arrays, **texts)
 
 
 SCORES = "scores.safetensors"
 _KEY = "teinet_scores"
-
-
-def save_scores(scores: Scores, folder: str | Path, picture: bool = True) -> Path:
-    """Write `scores.safetensors`, `metrics.json`, `clips.csv`, `per_class.csv`, `unreadable.csv`, `confusion.png`.
-
-    The scores come first: should a later file fail, nothing computed is lost. Returns the folder.
-    """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _save_tensors(scores, folder / SCORES)
-    (folder / "metrics.json").write_text(
-        json.dumps(scores.metrics(), indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8"
-    )
-    _write(folder / "clips.csv", CLIP_COLUMNS, clip_rows(scores))
-    _write(
-        folder / "per_class.csv",
-        ("class", "clips", "accuracy"),
-        zip(scores.class_names, scores.class_counts, map(_number, scores.class_accuracy)),
-    )
-    unreadable = [(path, reason) for path, reason in zip(scores.paths, scores.reasons) if reason]
-    _write(folder / "unreadable.csv", ("path", "reason"), unreadable)
-    if picture:
-        from teinet.evaluation.plots import save_confusion
-
-        save_confusion(scores.confusion, scores.class_names, folder / "confusion.png")
-    return folder
-
-
+_TEXTS = ("paths", "class_names", "reasons", "meta", "names")
 CLIP_COLUMNS = ("path", "label", "prediction", "probability", "rank", "readable", "reason")
 
 
@@ -233,48 +244,94 @@ def clip_rows(scores: Scores) -> Iterable[tuple]:
         )
 
 
-def load_scores(path: str | Path) -> Scores:
-    """Read `scores.safetensors`, or the folder that holds it.
-
-    Raises:
-        CheckpointError: no such file, a truncated one, or one that holds something else.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    path = Path(path)
-    if path.is_dir():
-        path = path / SCORES
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no scores here; a test writes them")
-    try:
-        with safe_open(path, framework="np") as file:
-            header = json.loads((file.metadata() or {})[_KEY])
-            texts = {name: header[name] for name in ("paths", "class_names", "reasons", "meta")}
-            texts["names"] = header.get("names", ())
-            arrays = {name: file.get_tensor(name) for name in ("labels", "probabilities")}
-    except (KeyError, TypeError):
-        raise CheckpointError(f"{path}: not the scores of a test") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from None
-    return Scores(**arrays, **texts)
-
-
-def _save_tensors(scores: Scores, path: Path) -> None:
-    from safetensors.numpy import save
-
-    header = {name: getattr(scores, name) for name in ("paths", "class_names", "reasons", "meta", "names")}
-    arrays = {name: np.ascontiguousarray(getattr(scores, name)) for name in ("labels", "probabilities")}
-    with replacing(path) as part:
-        part.write_bytes(save(arrays, metadata={_KEY: json.dumps({"format": 1} | header, default=str)}))
-
-
 def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
     # surrogateescape: names of files are bytes on Linux and need not be UTF-8
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(rows)
+        csv.writer(file).writerows([columns, *rows])
 
 
 def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.6g}"
+
+
+def percent(share: float | None) -> str:
+    """A share as the tables print it: `47.3 %`, or a dash where there is none."""
+    return "-" if share is None or np.isnan(share) else f"{100 * share:.1f} %"
+
+
+def tables(scores: Scores, title: str = "test", most_classes: int = 30) -> list[Table]:
+    """What a terminal shows of a test: classes, the worst first, confusions, unreadable clips, and the summary.
+
+    The summary comes last, where the eye ends; a table without rows is left out.
+    """
+    found = (_class_table(scores, most_classes), _confusion_table(scores), _unreadable_table(scores))
+    return [*(table for table in found if table.row_count), _summary_table(scores, title)]
+
+
+# in metrics.json; the title says the network
+_NOT_SHOWN = ("weights_sha256", "network", "torch", "decoder", "command")
+
+
+def _table(title: str, *columns: str, **settings: Any) -> Table:
+    """An empty table; numbers stand to the right."""
+    table = Table(title=title, title_justify="left", pad_edge=False, box=SIMPLE_HEAD, **settings)
+    for name in columns:
+        right = name in ("clips", "accuracy", "of class", " ")
+        table.add_column(
+            name, justify="right" if right else "left", overflow="fold" if name in ("clip", "why") else "ellipsis"
+        )
+    return table
+
+
+def _summary_table(scores: Scores, title: str) -> Table:
+    table = _table(title, "", " ", show_header=False)
+    table.columns[0].style = "dim"
+    table.add_row("top-1", Text(percent(scores.top1), style="bold"))
+    note = "" if scores.top5_k == 5 else f" (only {scores.top5_k} classes)"
+    table.add_row(f"top-{scores.top5_k}{note}", percent(scores.top5))
+    table.add_row("mean class accuracy", percent(scores.mean_class_accuracy))
+    table.add_row("clips", f"{len(scores)}")
+    if unlabelled := int((scores.labels < 0).sum()):
+        table.add_row("without a label", f"{unlabelled}")
+    bad = scores.num_unreadable
+    table.add_row("unreadable", Text(f"{bad} (counted as wrong)", style="bold red") if bad else "0")
+    table.add_row("classes", f"{len(scores.class_names)}")
+    for name, value in scores.meta.items():
+        if isinstance(value, (str, int, float)) and name not in _NOT_SHOWN:
+            table.add_row(Text(name.replace("_", " ")), Text(str(value)))
+    return table
+
+
+def _class_table(scores: Scores, most: int) -> Table:
+    present = np.flatnonzero(scores.class_counts > 0)
+    order = present[np.argsort(scores.class_accuracy[present], kind="stable")][:most]
+    shown = "" if len(order) == len(present) else f", worst {len(order)} of {len(present)}"
+    table = _table(f"classes{shown}", "class", "clips", "accuracy", "")
+    for label in map(int, order):
+        accuracy = float(scores.class_accuracy[label])
+        # Text: names such as "Pushing [something]" would be read as markup
+        row = (Text(scores.class_names[label]), str(scores.class_counts[label]), percent(accuracy))
+        table.add_row(*row, Text(bar(accuracy), style="cyan"))
+    return table
+
+
+def _confusion_table(scores: Scores) -> Table:
+    table = _table("most often confused", "true class", "recognised as", "clips", "of class")
+    for true, predicted, count, share in scores.confused_pairs():
+        table.add_row(Text(true), Text(predicted), str(count), percent(share))
+    return table
+
+
+def _unreadable_table(scores: Scores, most: int = 20) -> Table:
+    bad = [(Text(path), Text(reason)) for path, reason in zip(scores.paths, scores.reasons) if reason]
+    shown = "" if len(bad) <= most else f", first {most} of {len(bad)} (all in unreadable.csv)"
+    table = _table(f"unreadable clips{shown}", "clip", "why")
+    for row in bad[:most]:
+        table.add_row(*row)
+    return table
+
+
+def bar(share: float, width: int = 20) -> str:
+    """A share as a bar of up to `width` cells, to an eighth of a cell."""
+    eighths = round(8 * width * min(max(share, 0.0), 1.0))
+    return "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]

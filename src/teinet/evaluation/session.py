@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -30,6 +28,8 @@ from teinet.models.header import weights_file
 from teinet.models.optimized import Engine
 from teinet.models.probabilities import Averaging
 from teinet.recognition.recognizer import Recognizer
+from teinet.utils.files import digest
+from teinet.utils.signals import first_process
 
 _PRECISIONS: dict[str, Literal["fp32", "bf16", "fp16"]] = {"32-true": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
 
@@ -134,9 +134,6 @@ def test(
     published = Published.from_header(told["published"])
     if found is not None:
         return Tested(found, folder, True, published, told["row"], chosen.source)
-    workers = plan.workers
-    if workers is None:
-        workers = max(1, min(8, (os.cpu_count() or 1) // plan.hardware.devices))
     hardware, model = plan.hardware, recognizer.model
     if plan.optimize:
         model = (
@@ -155,13 +152,13 @@ def test(
         averaging=plan.averaging,
         backwards=plan.backwards,
         batch_size=plan.batch_size,
-        workers=workers,
+        workers=plan.hardware.workers(plan.workers),
         read_timeout=plan.read_timeout,
         hardware=hardware,
         callbacks=callbacks,
         meta=facts,
     )
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if first_process():
         scores.save(folder)
     return Tested(scores, folder, False, published, told["row"], chosen.source)
 
@@ -250,12 +247,6 @@ def folder_name(plan: Plan) -> str:
     if plan.unlabelled:
         asked.append("unlabelled")
     return re.sub(r"[^\w.=,-]+", "-", "-".join(["test", str(plan.views), *filter(None, asked)]))
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def measured(scores: Scores) -> Measured:

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from teinet.evaluation.published import notes as paper_notes
+from teinet.evaluation.published import paper_notes
 from teinet.report.outcome import Outcome, PrintedRow, printed_rows
 from teinet.report.runs import Run, read_runs
 from teinet.training.recipe import Recipe

@@ -16,10 +16,10 @@ import yaml
 
 from teinet.errors import ConfigError, nearest
 from teinet.evaluation.scores import SCORES
-from teinet.evaluation.session import digest
 from teinet.models.header import LAST
 from teinet.report.outcome import METRICS, NUMBER, Kinds, Outcome, read, read_object, read_outcome, short_names
 from teinet.training.run_dir import FACTS, LOG, RECIPE, read_log
+from teinet.utils.files import digest
 from teinet.utils.text import natural, printable
 
 _DEPTH = 2  # runs/ and runs/group/ are looked through; deeper ones may be clips by the hundred thousand

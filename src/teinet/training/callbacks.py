@@ -1,12 +1,13 @@
-"""What goes on along with training: the saved state, the log, the progress, the curves."""
+"""What goes on along with training: the saved state, the log, the progress, the curves, batch norms measured again."""
 
 from __future__ import annotations
 
 import csv
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +15,38 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
+from torch import nn
 
+from teinet.data.dataset import EpochSampler
 from teinet.errors import Interrupted, RunError, TeinetError
 from teinet.evaluation.plots import save_curves
 from teinet.models.header import LAST
 from teinet.training.module import TrainingModule
-from teinet.training.run_dir import BEST, LOG, STATE, read_log
+from teinet.training.recipe import RunConfig
+from teinet.training.run_dir import BEST, COLUMNS, LOG, STATE, read_log
+from teinet.training.setup import TrainingData
 from teinet.utils.files import replacing
 from teinet.utils.progress import ProgressBars, ProgressTask
 from teinet.utils.signals import StopSignal
 from teinet.utils.text import duration
+
+CURVES = "curves.png"
+
+log = logging.getLogger("teinet")
 
 
 class RunState(Callback):
     """Saves the run's state by steps, by minutes and after every epoch; on Ctrl-C or SIGTERM after the current step.
 
     Args:
+        run: how often.
         stop: set by the first signal.
         save_weights: writes a recogniser file, given its path and the scores so far.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        stop: StopSignal,
-        every_steps: int,
-        every_minutes: float,
-        save_weights: Callable[[Path, dict], None],
-    ):
-        self.folder = folder
-        self.every_steps = every_steps
-        self.every_minutes = every_minutes
-        self.save_weights = save_weights
+    def __init__(self, folder: Path, run: RunConfig, *, stop: StopSignal, save_weights: Callable[[Path, dict], None]):
+        self.folder, self.run, self.stop, self.save_weights = folder, run, stop, save_weights
         self.best: float | None = None
-        self.stop = stop
         self._saved_at = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -64,8 +62,8 @@ class RunState(Callback):
         last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
         if last or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # the end of the epoch saves; half an accumulated gradient is no state
-        due = self.every_steps and trainer.global_step % self.every_steps == 0
-        due = due or time.monotonic() - self._saved_at > 60 * self.every_minutes
+        due = self.run.save_every_steps and trainer.global_step % self.run.save_every_steps == 0
+        due = due or time.monotonic() - self._saved_at > 60 * self.run.save_every_minutes
         stop = self.stop.is_set()
         if trainer.world_size > 1:  # all processes save together, when the first one says so
             due, stop = trainer.strategy.broadcast((due, stop))
@@ -117,8 +115,6 @@ class EpochLog(Callback):
     The sums of an unfinished epoch are part of the saved state, so that a resumed run logs whole epochs.
     """
 
-    COLUMNS = ("epoch", "step", "lr", "loss", "top1", "val_top1", "val_loss", "seconds", "data_share")
-
     def __init__(self, folder: Path):
         self.path = folder / LOG
         self.sums: dict[str, float] = dict.fromkeys(("loss", "correct", "count", "compute", "wait"), 0.0)
@@ -133,10 +129,8 @@ class EpochLog(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
         self._mark = time.monotonic()
-        if not trainer.is_global_zero:
-            return
-        kept = [r for r in read_log(self.path) if int(r["epoch"]) <= trainer.current_epoch]
-        self._write(kept)
+        if trainer.is_global_zero:
+            self._write([r for r in read_log(self.path) if int(r["epoch"]) <= trainer.current_epoch])
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
         self.sums = dict.fromkeys(self.sums, 0.0)  # not called where a run resumes inside an epoch
@@ -196,7 +190,7 @@ class EpochLog(Callback):
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         with replacing(self.path) as partial, partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list[str](self.COLUMNS))
+            writer = csv.DictWriter(file, list[str](COLUMNS))
             writer.writeheader()
             writer.writerows(rows)
 
@@ -269,11 +263,6 @@ def steps_per_epoch(trainer: L.Trainer) -> int:
     return -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
 
 
-CURVES = "curves.png"
-
-log = logging.getLogger("teinet")
-
-
 class CurvesPicture(Callback):
     """Draws log.csv into curves.png; a run that never ended an epoch has nothing to draw."""
 
@@ -296,3 +285,55 @@ class CurvesPicture(Callback):
                 save_curves({self.folder.name: rows}, part, title=self.folder.name)
         except OSError as error:  # what was learnt is kept, and must not fail for want of a picture
             log.warning("%s cannot be written (%s); teinet report draws it anew", self.folder / CURVES, error.strerror)
+
+
+class RecomputeBatchNorm(Callback):
+    """Before each validation, or at the end of an epoch without one, averages the statistics over `batches` batches.
+
+    On a small data set with a high learning rate the running averages lag behind the weights. Every process sees the
+    same batches, so that all keep the same statistics. Frozen batch norms stay as they are.
+    """
+
+    def __init__(self, batches: int):
+        self.batches = batches
+        self._fresh = False
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
+        self._fresh = False
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
+        data: TrainingData = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]: set by Lightning
+        sampler = EpochSampler(len(data.train), seed=pl_module.recipe.run.seed, epoch=trainer.current_epoch)
+        batches = (b.frames.to(pl_module.device) for b in islice(data.loader(sampler), self.batches) if len(b.labels))
+        recompute_statistics(pl_module.model, batches, frozen=pl_module.frozen)
+        self._fresh = True
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
+        if not self._fresh:
+            self.on_validation_start(trainer, pl_module)
+
+
+@torch.no_grad()
+def recompute_statistics(
+    model: nn.Module, batches: Iterable[torch.Tensor], *, frozen: Iterable[nn.Module] = ()
+) -> None:
+    """Set the running statistics of every batch norm that is not `frozen` to their mean over `batches` of clips.
+
+    `torch.optim.swa_utils.update_bn` would reset frozen ones too, and drop units out meanwhile.
+    """
+    kept = {id(m) for m in frozen}
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and id(m) not in kept]
+    momenta = [norm.momentum for norm in norms]
+    was_training = model.training
+    model.eval()  # no dropout in between
+    for i, clips in enumerate(batches):
+        for norm in norms if i == 0 else ():  # only now is it sure that there is something to measure
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain average
+            norm.train()
+        model(clips)
+    model.train(was_training)
+    for layer in frozen:
+        layer.eval()
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum

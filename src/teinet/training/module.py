@@ -170,10 +170,10 @@ class TrainingModule(Scoring):
         """
         problem = None
         if self._seen is not None:
-            modes = {module: module.training for module in self.model.modules()}
-            logits = self.model.eval()(self._seen)
-            for module, mode in modes.items():
-                module.training = mode
+            was_training = self.training
+            self.eval()
+            logits = self.model(self._seen)
+            self.train(was_training)
             if not logits.isfinite().all():
                 where = f"step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {self._rate:.3g}"
                 problem = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,14 @@ from teinet.evaluation.published import Published
 from teinet.models.header import pretrained_file
 
 REQUIRED = "REQUIRED"  # in place of a path that only the user can know
+
+_LOWEST = {  # value of settings
+    1: "data.division model.num_frames optim.epochs optim.batch_size optim.accumulate run.devices run.validate_every "
+    "run.threads",
+    0: "optim.recompute_bn optim.gamma optim.warmup optim.weight_decay optim.clip_grad_norm optim.head_lr_scale "
+    "optim.bias_lr_scale optim.temporal_lr_scale run.seed run.workers run.read_timeout run.save_every_steps "
+    "run.save_every_minutes run.max_unreadable",
+}
 
 
 @dataclass(kw_only=True)
@@ -56,8 +65,7 @@ class ModelConfig:
 
     def temporal_options(self) -> dict[str, Any]:
         """The module's own options, those that were set."""
-        options = {k: getattr(self, k) for k in ("reduction", "gate", "init", "n_div")}
-        return {k: v for k, v in options.items() if v is not None}
+        return {k: v for k in ("reduction", "gate", "init", "n_div") if (v := getattr(self, k)) is not None}
 
 
 @dataclass(kw_only=True)
@@ -226,6 +234,11 @@ class Recipe:
     row: str | None = None
     published: list[Published] = field(default_factory=list)
 
+    @property
+    def default_name(self) -> str:
+        """What a run is called that nobody named: its row, or its network."""
+        return self.row.replace("/", "-") if self.row else self.model.name
+
     def tests(self) -> list[str]:
         """The views to test by once trained, each once."""
         if self.run.tests is not None:
@@ -254,43 +267,17 @@ class Recipe:
         """
         if self.model.weights == REQUIRED:
             raise ConfigError("this recipe starts from a trained recogniser; name it by --weights FILE")
-        at_least = {
-            "data.division": (self.data.division, 1),
-            "run.divisions": (min(self.run.divisions, default=1), 1),
-            "model.num_frames": (self.model.num_frames, 1),
-            "optim.epochs": (self.optim.epochs, 1),
-            "optim.batch_size": (self.optim.batch_size, 1),
-            "optim.accumulate": (self.optim.accumulate, 1),
-            "optim.recompute_bn": (self.optim.recompute_bn, 0),
-            "run.devices": (self.run.devices, 1),
-            "run.validate_every": (self.run.validate_every, 1),
-            "optim.gamma": (self.optim.gamma, 0),
-            "optim.warmup": (self.optim.warmup, 0),
-            "optim.weight_decay": (self.optim.weight_decay, 0),
-            "optim.clip_grad_norm": (self.optim.clip_grad_norm, 0),
-            "optim.head_lr_scale": (self.optim.head_lr_scale, 0),
-            "optim.bias_lr_scale": (self.optim.bias_lr_scale, 0),
-            "optim.temporal_lr_scale": (self.optim.temporal_lr_scale, 0),
-            "run.seed": (self.run.seed, 0),
-            "run.workers": (self.run.workers or 0, 0),
-            "run.read_timeout": (self.run.read_timeout, 0),
-            "run.threads": (1 if self.run.threads is None else self.run.threads, 1),
-            "run.save_every_steps": (self.run.save_every_steps, 0),
-            "run.save_every_minutes": (self.run.save_every_minutes, 0),
-            "run.max_unreadable": (self.run.max_unreadable, 0),
-        }
-        for name, (value, low) in at_least.items():
-            if not value >= low:  # also not a number
-                raise ConfigError(f"{name} is {value}; it must be at least {low}")
+        for low, names in _LOWEST.items():
+            for name in names.split():
+                value = self._value(name)
+                if value is not None and not value >= low:  # also not a number
+                    raise ConfigError(f"{name} is {value}; it must be at least {low}")
+        if min(self.run.divisions, default=1) < 1:
+            raise ConfigError(f"run.divisions is {self.run.divisions}; each must be at least 1")
         if not self.optim.lr > 0:
             raise ConfigError(f"optim.lr is {self.optim.lr}; it must be above 0")
-        shares = {
-            "model.dropout": self.model.dropout,
-            "optim.momentum": self.optim.momentum,
-            "optim.label_smoothing": self.optim.label_smoothing,
-        }
-        for name, value in shares.items():
-            if not 0 <= value < 1:
+        for name in ("model.dropout", "optim.momentum", "optim.label_smoothing"):
+            if not 0 <= (value := self._value(name)) < 1:
                 raise ConfigError(f"{name} is {value}; it must lie between 0 and 1, 1 itself not included")
         if not 0 <= self.optim.freeze_stages <= 4:
             raise ConfigError(
@@ -302,12 +289,9 @@ class Recipe:
                 f"optim.freeze_stages {self.optim.freeze_stages} would keep the fresh gates of stage "
                 f"{', '.join(map(str, never))} at one half for good; set model.stages to later ones"
             )
-        for name, kept in (
-            ("freeze_bn all", self.optim.freeze_bn == "all"),
-            ("freeze_backbone", self.optim.freeze_backbone),
-        ):
-            if kept and self.optim.recompute_bn:
-                raise ConfigError(f"optim.{name} keeps the statistics that optim.recompute_bn would replace; set one")
+        if self.optim.recompute_bn and (self.optim.freeze_backbone or self.optim.freeze_bn == "all"):
+            name = "freeze_backbone" if self.optim.freeze_backbone else "freeze_bn all"
+            raise ConfigError(f"optim.{name} keeps the statistics that optim.recompute_bn would replace; set one")
         if self.optim.warmup >= self.optim.epochs:
             raise ConfigError(
                 f"optim.warmup is {self.optim.warmup}; it must end before optim.epochs ({self.optim.epochs})"
@@ -333,7 +317,9 @@ class Recipe:
         }
         defaults = Recipe()
         for name, (without_effect, because) in idle.items():
-            section, setting = name.split(".")
-            value = getattr(getattr(self, section), setting)
-            if without_effect and value != getattr(getattr(defaults, section), setting):
+            if without_effect and (value := self._value(name)) != defaults._value(name):
                 raise ConfigError(f"{name} {value} has no effect with {because}; leave it out")
+
+    def _value(self, name: str) -> Any:
+        """A setting by its name with a dot."""
+        return attrgetter(name)(self)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,6 @@ from teinet.training.recipe import Recipe
 Settings = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Named:
-    """A recipe of the library: its name, and the settings that it stands for."""
-
-    name: str
-    settings: Settings
-
-
 def folder() -> Path:
     """Where the library's recipes lie: in the installed package, or at the root of a source tree."""
     package = Path(__file__).parents[1]
@@ -34,20 +26,18 @@ def folder() -> Path:
     return next((place for place in places if place.is_dir()), places[0])
 
 
-def list_recipes() -> list[Named]:
-    """Every recipe of the library, by name; of files with rows the rows."""
-    found = []
+def list_recipes() -> dict[str, Settings]:
+    """The settings of every recipe of the library by its name; of files with rows the rows."""
+    found = {}
     for path in sorted(folder().glob("[!_]*.yaml")):
-        rows = _read(path).get("rows")
-        names = [f"{path.stem}/{row}" for row in rows] if rows else [path.stem]
-        found += [Named(name, compose(name)) for name in names]
+        names = [f"{path.stem}/{row}" for row in _read(path).get("rows") or ()] or [path.stem]
+        found |= {name: compose(name) for name in names}
     return found
 
 
 def is_recipe(name: str) -> bool:
     """Whether a word looks like a recipe: a YAML file, or one of the library's names."""
-    path, _ = _locate(name)
-    return name.endswith((".yaml", ".yml")) or path is not None
+    return name.endswith((".yaml", ".yml")) or _locate(name)[0] is not None
 
 
 def compose(name: str | Path) -> Settings:
@@ -61,8 +51,8 @@ def compose(name: str | Path) -> Settings:
     """
     path, row = _locate(str(name))
     if path is None:
-        known = [recipe.name for recipe in list_recipes()]
-        raise ConfigError(f"there is no recipe {name}.{nearest(str(name), known)} teinet recipes lists the library's")
+        near = nearest(str(name), list_recipes())
+        raise ConfigError(f"there is no recipe {name}.{near} teinet recipes lists the library's")
     settings = _extended(path, ())
     rows = settings.pop("rows", None) or {}
     if row is None and rows:
@@ -120,6 +110,10 @@ def field_names(value: Any = None, prefix: str = "") -> list[str]:
     return names
 
 
+# Where weights come from, and how a batch is made up of steps: the rate follows the batch.
+_MACHINE = ("model.weights", "model.backbone_weights", "model.pretrained", "optim.batch_size", "optim.accumulate")
+
+
 def departures(recipe: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     """Settings of network, clip and optimiser in which a run departs from the library's row that it is named after.
 
@@ -137,13 +131,6 @@ def departures(recipe: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[s
         for name, value in recipe[section].items()
         if f"{section}.{name}" not in _MACHINE and value != own[section].get(name)
     ]
-
-
-# Where weights come from, and how a batch is made up of steps: the rate follows the batch.
-_MACHINE = (
-    *("model.weights", "model.backbone_weights", "model.pretrained"),
-    *("optim.batch_size", "optim.accumulate"),
-)
 
 
 def _locate(name: str) -> tuple[Path | None, str | None]:

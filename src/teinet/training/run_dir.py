@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import av
-import lightning as L
 import timm
 import torch
 import yaml
@@ -26,9 +26,14 @@ from teinet.data.lists.splits import Splits
 from teinet.errors import ConfigError
 from teinet.training.recipe import Recipe
 from teinet.utils.files import replacing
+from teinet.utils.signals import first_process
 
 RECIPE = "recipe.yaml"
 FACTS = "run.json"
+STATE = "resume.ckpt"
+BEST = "best.safetensors"
+LOG = "log.csv"
+COLUMNS = ("epoch", "step", "lr", "loss", "top1", "val_top1", "val_loss", "seconds", "data_share")  # of the log
 LOCK = ".lock"  # held while a process trains here
 MISSING = "missing.csv"  # clips of the list that are not there and were left out
 FOLDER_VARIABLE = "TEINET_RUN_FOLDER"  # tells the other processes of a run where the first one put it
@@ -38,17 +43,12 @@ def make_folder(recipe: Recipe) -> Path:
     """A new folder for the run; the other processes of the same run are told its name."""
     if told := os.environ.get(FOLDER_VARIABLE):
         return Path(told)
-    root = Path(recipe.run.output)
-    if recipe.run.name:
-        folder = root / recipe.run.name
-        if os.environ.get("LOCAL_RANK", "0") != "0":  # the first process makes it, and may have begun to fill it
-            return folder
-        refuse_folder(recipe)
-    else:
-        number = 1
-        name = recipe.row.replace("/", "-") if recipe.row else recipe.model.name
-        while (folder := root / f"{name}-{number}").exists():
-            number += 1
+    refuse_folder(recipe)
+    root, number = Path(recipe.run.output), 1
+    folder = root / (recipe.run.name or f"{recipe.default_name}-1")
+    while not recipe.run.name and folder.exists():
+        number += 1
+        folder = root / f"{recipe.default_name}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
     if recipe.run.devices > 1:
         os.environ[FOLDER_VARIABLE] = str(folder)
@@ -57,7 +57,7 @@ def make_folder(recipe: Recipe) -> Path:
 
 def refuse_folder(recipe: Recipe) -> None:
     """ConfigError where the folder that a run is to be made in holds something already."""
-    if not recipe.run.name or os.environ.get("LOCAL_RANK", "0") != "0":
+    if not recipe.run.name or not first_process():  # the others find it begun
         return
     folder = Path(recipe.run.output) / recipe.run.name
     if (folder / STATE).exists():
@@ -75,7 +75,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     Raises:
         ConfigError: another one does now.
     """
-    if os.environ.get("LOCAL_RANK", "0") != "0":
+    if not first_process():
         yield
         return
     lock = FileLock(folder / LOCK)
@@ -99,7 +99,7 @@ def is_run_of(folder: Path, recipe: Recipe) -> bool:
 
 def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str) -> None:
     """Write the recipe, run.json and the list of absent clips, or, where they stand, add that the run was resumed."""
-    if os.environ.get("LOCAL_RANK", "0") != "0":
+    if not first_process():
         return
     began = {"command": sys.argv, "started": _now()}
     if (folder / FACTS).exists():
@@ -121,7 +121,7 @@ def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str)
             "teinet": __version__,
             "torch": torch.__version__,
             "timm": timm.__version__,
-            "lightning": L.__version__,
+            "lightning": version("lightning"),
             "python": platform.python_version(),
         },
     }
@@ -154,11 +154,6 @@ def close_facts(folder: Path, *, unreadable: int) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-STATE = "resume.ckpt"
-BEST = "best.safetensors"
-LOG = "log.csv"
 
 
 def read_log(path: Path) -> list[dict[str, str]]:

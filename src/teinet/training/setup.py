@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,107 @@ import lightning as L
 import numpy as np
 import torch
 
-from teinet.data.dataset import EpochSampler, TrainingClips
+from teinet.data.clip_loader import ClipLoader, ReadWatch
+from teinet.data.dataset import EpochSampler, TrainingClips, collate
 from teinet.data.lists.labels import mirrored_labels
+from teinet.data.lists.rows import ClipList
 from teinet.data.lists.splits import Splits, load_splits
 from teinet.data.sampling import Sampling, typical_spacing
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
 from teinet.errors import ConfigError, nearest
-from teinet.evaluation.evaluate import ViewClips
-from teinet.evaluation.hardware import Hardware, Precision
+from teinet.evaluation.evaluate import ViewClips, evaluation_loader
+from teinet.evaluation.hardware import Hardware
 from teinet.models.checkpoint import load_matching
 from teinet.models.classifier import VideoClassifier
 from teinet.models.cost import multiply_adds
 from teinet.models.factory import create_model
-from teinet.training.loaders import TrainingData
 from teinet.training.module import TrainingModule
 from teinet.training.recipe import Recipe
 from teinet.training.recipe_files import departures
 
 log = logging.getLogger("teinet")
+
+
+class ResumableLoader(ClipLoader):
+    """A loader with a state that Lightning saves and loads: how many batches of the epoch were taken.
+
+    That is enough, since clips and their order are functions of seed and epoch; how far workers had read ahead, and how
+    many they were, is no part of it. Needs an `EpochSampler`.
+    """
+
+    sampler: EpochSampler
+    batch_size: int
+
+    def __init__(self, *args: Any, **settings: Any):
+        super().__init__(*args, **settings)
+        self._taken = 0
+        self._behind = 0  # batches that the next pass leaves out
+
+    def __iter__(self) -> Iterator[Any]:
+        # Nothing runs, and no worker starts, before the first batch is asked for: by then the epoch is set.
+        self._taken, self._behind = self._behind, 0
+        self.sampler.skip = self._taken * self.batch_size
+        for batch in super().__iter__():
+            self._taken += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """What to save."""
+        return {"taken": self._taken}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """The next pass begins behind what was taken; where all was taken, at the beginning of the next epoch."""
+        self._behind = state["taken"] if state["taken"] < len(self) else 0
+
+
+class TrainingData(L.LightningDataModule):
+    """The loaders of a run: training clips in an order set by seed and epoch, validation clips once each."""
+
+    def __init__(self, train: TrainingClips, val: ViewClips | None, recipe: Recipe, workers: int):
+        super().__init__()
+        self.train, self.val, self.recipe, self.workers = train, val, recipe, workers
+        self.watch = ReadWatch(recipe.run.read_timeout, option="--run.read_timeout")
+
+    def train_dataloader(self) -> ResumableLoader:
+        assert self.trainer is not None
+        progress: Any = self.trainer.fit_loop.epoch_progress.current
+        sampler = EpochSampler(
+            len(self.train),
+            seed=self.recipe.run.seed,
+            # Workers begin before anyone calls set_epoch. `current_epoch` counts what is completed: a state that was
+            # saved at the end of an epoch would begin with that epoch's clips again.
+            epoch=progress.processed,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
+        return self.loader(sampler)
+
+    def loader(self, sampler: EpochSampler) -> ResumableLoader:
+        """Batches of the clips that `sampler` draws; remembers how many were taken."""
+        return ResumableLoader(
+            self.train,
+            watch=self.watch,
+            batch_size=self.recipe.optim.batch_size,
+            sampler=sampler,
+            num_workers=self.workers,
+            collate_fn=collate,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> Any:
+        assert self.trainer is not None
+        if self.val is None:
+            return []
+        return evaluation_loader(
+            self.val,
+            batch_size=self.recipe.optim.batch_size,
+            workers=self.workers,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            watch=self.watch,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +127,6 @@ class Parts:
     data: TrainingData
     sampling: Sampling
     preprocessing: Preprocessing
-    mirror: bool
     spacing: float | None
 
     @property
@@ -92,19 +173,27 @@ def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda split
     splits = load_splits(recipe.data)
     if "train" not in splits:
         raise ConfigError("no clip is left for training")
-    hardware = Hardware(accelerator=recipe.run.accelerator, devices=recipe.run.devices, precision=precision(recipe))
+    hardware = hardware_of(recipe)
     if finished(splits):
         return None
     for label in recipe.run.nothing:
         if label not in (names := splits["train"].class_names):
             raise ConfigError(f"run.nothing: there is no class {label!r}.{nearest(label, names)}")
-    _warn_of_empty_classes(splits)
-    mirror = _mirror(recipe, splits)
+    _warn_of_empty_classes(splits["train"])
     L.seed_everything(recipe.run.seed, verbose=False)
     model = build_model(recipe, splits["train"].class_names)
     sampling = Sampling(num_frames=recipe.model.num_frames, strategy=recipe.clip.strategy, window=recipe.clip.window)
-    preprocessing = build_preprocessing(recipe, model)
-    augmentation = Augmentation(crop=recipe.clip.crop, scales=tuple(recipe.clip.scales), mirror=mirror)
+    pixels = model.data_config  # what the backbone was trained with
+    preprocessing = Preprocessing(
+        size=recipe.clip.shape,
+        short_side=recipe.clip.effective_short_side,
+        fit=recipe.clip.fit,
+        interpolation=pixels["interpolation"],
+        mean=pixels["mean"],
+        std=pixels["std"],
+    )
+    scales, mirror = tuple(recipe.clip.scales), _mirror(recipe, splits)
+    augmentation = Augmentation(crop=recipe.clip.crop, scales=scales, mirror=mirror)
     train_clips = TrainingClips(splits["train"], sampling, preprocessing, augmentation)
     val_clips = ViewClips(splits["val"], sampling, preprocessing, Views()) if "val" in splits else None
     return Parts(
@@ -112,17 +201,15 @@ def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda split
         splits=splits,
         hardware=hardware,
         model=model,
-        data=TrainingData(train_clips, val_clips, recipe),
+        data=TrainingData(train_clips, val_clips, recipe, hardware.workers(recipe.run.workers)),
         sampling=sampling,
         preprocessing=preprocessing,
-        mirror=mirror,
         spacing=typical_spacing(splits["train"], sampling),
     )
 
 
-def _warn_of_empty_classes(splits: Splits) -> None:
+def _warn_of_empty_classes(train: ClipList) -> None:
     """Say which classes nothing can be learnt of: a folder whose name is misspelt, a class of the test alone."""
-    train = splits["train"]
     counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.class_names))
     empty = [name for name, count in zip(train.class_names, counts) if not count]
     if empty:
@@ -147,13 +234,13 @@ def _mirror(recipe: Recipe, splits: Splits) -> bool:
     return True
 
 
-def precision(recipe: Recipe) -> Precision:
-    """Lightning's name of the precision: 16-bit mixed on a GPU (bfloat16 where it has it), else 32."""
-    if recipe.run.precision != "auto":
-        return recipe.run.precision
-    if recipe.run.accelerator in ("auto", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    return "32-true"
+def hardware_of(recipe: Recipe) -> Hardware:
+    """What a recipe computes on; by itself in 16-bit mixed precision on a GPU (bfloat16 where it has it), else 32."""
+    run, precision = recipe.run, recipe.run.precision
+    if precision == "auto" and run.accelerator in ("auto", "cuda") and torch.cuda.is_available():
+        precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    precision = "32-true" if precision == "auto" else precision
+    return Hardware(accelerator=run.accelerator, devices=run.devices, precision=precision)
 
 
 def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
@@ -172,7 +259,14 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
         causal=config.causal,
         **config.temporal_options(),
     )
-    _refuse_size(model, recipe.clip.shape)
+    height, width = recipe.clip.shape
+    try:
+        multiply_adds(model, (height, width))  # on shapes alone
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ConfigError(
+            f"{config.name} cannot take pictures of {height}x{width} pixels ({str(error).splitlines()[0]}); take "
+            "another clip.size, such as 224"
+        ) from None
     if config.weights:
         load_matching(model, config.weights, class_names=class_names)
     fresh_gate = config.gate != "residual" and not config.weights and config.name.startswith(("mem_", "teinet_"))
@@ -183,28 +277,3 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
             f"expect poor results with optim.{frozen}, or set model.gate residual"
         )
     return model
-
-
-def _refuse_size(model: VideoClassifier, size: tuple[int, int]) -> None:
-    """ConfigError where the backbone cannot take pictures of this size; found out on shapes alone."""
-    try:
-        multiply_adds(model, size)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        name = (model.config or {}).get("name", "this network")
-        raise ConfigError(
-            f"{name} cannot take pictures of {size[0]}x{size[1]} pixels ({str(error).splitlines()[0]}); take another "
-            "clip.size, such as 224"
-        ) from None
-
-
-def build_preprocessing(recipe: Recipe, model: VideoClassifier) -> Preprocessing:
-    """Picture size from the recipe; mean, deviation and interpolation from what the backbone was trained with."""
-    pixels = model.data_config
-    return Preprocessing(
-        size=recipe.clip.shape,
-        short_side=recipe.clip.effective_short_side,
-        fit=recipe.clip.fit,
-        interpolation=pixels["interpolation"],
-        mean=pixels["mean"],
-        std=pixels["std"],
-    )

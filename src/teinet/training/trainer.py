@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import NamedTuple
 
 import lightning as L
 import torch
@@ -18,13 +19,19 @@ from rich.console import Console
 from teinet.data.views import Views
 from teinet.errors import ConfigError, Interrupted
 from teinet.evaluation.evaluate import TestProgress
-from teinet.evaluation.hardware import Hardware, ending_together, quiet
+from teinet.evaluation.hardware import ending_together, quiet
 from teinet.evaluation.published import Measured
 from teinet.evaluation.session import Plan, Tested, measured, test
 from teinet.models.checkpoint import save_weights
 from teinet.models.header import LAST
-from teinet.training.batchnorm import RecomputeBatchNorm
-from teinet.training.callbacks import CURVES, CurvesPicture, EpochLog, RunState, TrainingProgress
+from teinet.training.callbacks import (
+    CURVES,
+    CurvesPicture,
+    EpochLog,
+    RecomputeBatchNorm,
+    RunState,
+    TrainingProgress,
+)
 from teinet.training.recipe import Recipe
 from teinet.training.run_dir import (
     FOLDER_VARIABLE,
@@ -37,7 +44,7 @@ from teinet.training.run_dir import (
     refuse_folder,
     write_facts,
 )
-from teinet.training.setup import Parts, precision, prepare
+from teinet.training.setup import Parts, hardware_of, prepare
 from teinet.training.waiting import WaitingAdvice
 from teinet.utils.signals import StopSignal
 
@@ -65,9 +72,8 @@ def train(
     parts = prepare(recipe, finished=lambda splits: resume is not None and is_finished(resume, splits))
     if parts is None:
         assert resume is not None
-        console.print(
-            f"{resume} is finished: all its {recipe.optim.epochs} epochs are done.", highlight=False, soft_wrap=True
-        )
+        said = f"{resume} is finished: all its {recipe.optim.epochs} epochs are done."
+        console.print(said, highlight=False, soft_wrap=True)
         return resume
     folder = resume or make_folder(recipe)  # nothing is left behind by a recipe that does not fit
     with alone_in(folder):
@@ -82,18 +88,9 @@ def _fit(
     recipe, splits, model, hardware = parts.recipe, parts.splits, parts.model, parts.hardware
     write_facts(folder, recipe, splits, precision=hardware.precision)
     data, module = parts.data, parts.module(folder / UNREADABLE)
-
-    def save(path: Path, scores: dict) -> None:
-        save_weights(path, model, parts.header(scores))
-
-    epoch_log = EpochLog(folder)
-    stop = StopSignal()
+    epoch_log, stop = EpochLog(folder), StopSignal()
     state = RunState(
-        folder,
-        stop=stop,
-        every_steps=recipe.run.save_every_steps,
-        every_minutes=recipe.run.save_every_minutes,
-        save_weights=save,
+        folder, recipe.run, stop=stop, save_weights=lambda path, scores: save_weights(path, model, parts.header(scores))
     )
     progress = TrainingProgress(console, epoch_log, title=title)
     waiting = WaitingAdvice(console, epoch_log, recipe=recipe, clips=splits["train"], workers=data.workers)
@@ -107,9 +104,6 @@ def _fit(
         num_sanity_val_steps=0,
         logger=TensorBoardLogger(folder, name="tensorboard", version=""),
         log_every_n_steps=10,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
         callbacks=[*extra, epoch_log, progress, waiting, CurvesPicture(folder), *callbacks, state],
     )
     if trainer.is_global_zero:
@@ -130,12 +124,8 @@ def _fit(
         unreadable = len(module.all_unreadable())
         close_facts(folder, unreadable=unreadable)
         if unreadable:
-            console.print(
-                f"{unreadable} of {len(splits['train'])} training clips could not be read and were skipped: "
-                f"{folder / UNREADABLE}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            said = f"{unreadable} of {len(splits['train'])} training clips could not be read and were skipped"
+            console.print(f"{said}: {folder / UNREADABLE}", highlight=False, soft_wrap=True)
 
 
 def _how_to_go_on(folder: Path) -> str:
@@ -152,12 +142,13 @@ def _announce(console: Console, parts: Parts, folder: Path) -> None:
     stages = f"the stem{f' and the stages up to res{up_to}' if up_to > 1 else ''}" if up_to else ""
     kept = "all but the temporal modules and the last layer" if config.freeze_backbone else stages
     frozen = [f"frozen         {kept}"] if kept else []
+    computing = f"{parts.hardware.precision}, {parts.data.workers} workers"
     lines = [
         f"[bold]{recipe.model.name}[/bold]  {recipe.model.num_frames} frames of {recipe.clip.pixels} px, "
         f"{len(splits['train'].class_names)} classes",
         f"clips          {counts}; format {splits.source.format}",
         f"learning rate  {rate_in_words(recipe)}",
-        f"schedule       {config.schedule}, {config.epochs} epochs; {precision(recipe)}, {parts.data.workers} workers",
+        f"schedule       {config.schedule}, {config.epochs} epochs; {computing}",
         *frozen,
         f"folder         {folder}  ({LAST}, log.csv, {CURVES}, tensorboard/)",
     ]
@@ -169,15 +160,12 @@ def _announce(console: Console, parts: Parts, folder: Path) -> None:
 def rate_in_words(recipe: Recipe) -> str:
     """The learning rate that the run truly uses, and why."""
     config, devices = recipe.optim, recipe.run.devices
+    scaled = f"{config.lr:g} per 64 clips" if config.scale_lr else "not scaled"
     batch = config.batch_size * devices * config.accumulate
-    rate = config.learning_rate(devices)
-    if config.scale_lr:
-        return f"{rate:.4g} ({config.lr:g} per 64 clips, global batch {batch})"
-    return f"{rate:.4g} (not scaled), global batch {batch}"
+    return f"{config.learning_rate(devices):.4g} ({scaled}, global batch {batch})"
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """A trained run's folder, and its tests."""
 
     folder: Path
@@ -191,16 +179,14 @@ def train_and_test(recipe: Recipe, *, resume: Path | None = None, console: Conso
         TeinetError: see `train` and `test`.
     """
     folder = train(recipe, resume=resume, console=console, title=title)
-    hardware = Hardware(accelerator=recipe.run.accelerator, devices=recipe.run.devices, precision=precision(recipe))
     tests = []
     for views in recipe.tests():
-        # a pass of the network fits in memory where a training step did
         plan = Plan(
             views=Views.parse(views),
-            batch_size=recipe.optim.batch_size,
+            batch_size=recipe.optim.batch_size,  # fits in memory where a training step did
             workers=recipe.run.workers,
             read_timeout=recipe.run.read_timeout,
-            hardware=hardware,
+            hardware=hardware_of(recipe),
         )
         bar = TestProgress(Console(stderr=True), title=f"{title}testing {views}")
         tests.append(test(folder, plan, reuse=True, callbacks=[bar]))
@@ -214,7 +200,7 @@ def train_divisions(recipe: Recipe, *, console: Console) -> list[Trained]:
         ConfigError: a folder that holds another run.
         TeinetError: see `train` and `test`.
     """
-    base = recipe.run.name or default_name(recipe)
+    base = recipe.run.name or recipe.default_name
     done = []
     for division in recipe.run.divisions:
         one = replace(
@@ -232,11 +218,6 @@ def train_divisions(recipe: Recipe, *, console: Console) -> list[Trained]:
         except Interrupted:
             raise Interrupted(f"stopped in division {division}; nothing is lost, the same command goes on") from None
     return done
-
-
-def default_name(recipe: Recipe) -> str:
-    """What a run is called that nobody named: its row, or its network."""
-    return recipe.row.replace("/", "-") if recipe.row else recipe.model.name
 
 
 def mean_over(tests: Sequence[Tested]) -> tuple[Measured, float]:

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -21,29 +21,20 @@ from teinet.errors import ConfigError
 from teinet.evaluation.hardware import quiet
 from teinet.models.cost import multiply_adds, parameters
 from teinet.training.recipe import Recipe
-from teinet.training.setup import Parts, precision, prepare
+from teinet.training.setup import Parts, prepare
 
 STEPS = 6
 WARM_UP = 2  # steps that are not counted: the first ones set up threads, kernels and caches
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trial:
-    """What a few steps took.
+class Trial(NamedTuple):
+    """What a few steps took."""
 
-    Args:
-        steps: how many were counted.
-        step_seconds: median of a step's computing.
-        wait_seconds: median of the wait for its clips; a longer run may wait less, once all workers are at work.
-        memory: peak bytes: of the GPU, or of this process and its largest worker.
-        on_gpu: which of the two.
-    """
-
-    steps: int
-    step_seconds: float
-    wait_seconds: float
-    memory: int
-    on_gpu: bool
+    steps: int  # that were counted
+    step_seconds: float  # median of a step's computing
+    wait_seconds: float  # median of the wait for its clips; a longer run may wait less, once all workers are at work
+    memory: int  # peak bytes: of the GPU, or of this process and its largest worker
+    on_gpu: bool  # which of the two
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,69 +42,60 @@ class Forecast:
     """What a recipe would do.
 
     Args:
-        parts: network and data.
-        steps_per_epoch: optimiser steps.
+        parts: the effective recipe, network and data.
         parameters: of the network.
         gflops: multiply-adds of one training clip, in billions.
         tests: GFLOPs of a view and number of views, by the views to test by once trained.
-        trial: None where it was not asked for.
+        trial: a few steps of it.
     """
 
     parts: Parts
-    steps_per_epoch: int
     parameters: int
     gflops: float
     tests: dict[str, tuple[float, int]]
-    trial: Trial | None
-
-    @property
-    def recipe(self) -> Recipe:
-        """The effective recipe."""
-        return self.parts.recipe
+    trial: Trial
 
     @property
     def steps(self) -> int:
         """Optimiser steps of the whole run."""
-        return self.steps_per_epoch * self.recipe.optim.epochs
+        return self.parts.steps_per_epoch * self.parts.recipe.optim.epochs
 
     @property
-    def seconds(self) -> float | None:
+    def seconds(self) -> float:
         """Of the whole run, tests included; a view costs a third of what a training clip's step does, by its GFLOPs."""
-        if self.trial is None:
-            return None
-        config = self.recipe.optim
-        one = max(self.trial.step_seconds, 1e-9) + self.trial.wait_seconds
-        training = one * config.accumulate * self.steps
-        val = len(self.parts.splits.get("val", ()))
-        batches = math.ceil(val / config.batch_size) * (config.epochs // self.recipe.run.validate_every)
-        held = len(self.parts.splits.get("val", self.parts.splits.get("test", ())))
-        a_clip = self.trial.step_seconds / 3 / config.batch_size
-        tests = sum(held * count * a_clip * gflops / self.gflops for gflops, count in self.tests.values())
-        return training + batches * (self.trial.step_seconds / 3 + self.trial.wait_seconds) + tests
+        config, splits = self.parts.recipe.optim, self.parts.splits
+        compute, wait = max(self.trial.step_seconds, 1e-9), self.trial.wait_seconds
+        val = splits.get("val", ())
+        batches = math.ceil(len(val) / config.batch_size) * (config.epochs // self.parts.recipe.run.validate_every)
+        views = sum(count * gflops / self.gflops for gflops, count in self.tests.values()) * len(
+            splits.get("test", val)
+        )
+        tests = views * compute / 3 / config.batch_size
+        return (compute + wait) * config.accumulate * self.steps + batches * (compute / 3 + wait) + tests
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        trial = self.trial
+        recipe, splits = self.parts.recipe, self.parts.splits
         return {
-            "clips": {split: len(clips) for split, clips in self.parts.splits.items()},
-            "classes": len(self.parts.splits["train"].class_names),
-            "format": self.parts.splits.source.format,
-            "notes": self.parts.splits.source.notes,
-            "missing": len(self.parts.splits.source.dropped),
-            "steps_per_epoch": self.steps_per_epoch,
+            "clips": {split: len(clips) for split, clips in splits.items()},
+            "classes": len(splits["train"].class_names),
+            "format": splits.source.format,
+            "notes": splits.source.notes,
+            "missing": len(splits.source.dropped),
+            "steps_per_epoch": self.parts.steps_per_epoch,
             "steps": self.steps,
-            "learning_rate": self.recipe.optim.learning_rate(self.recipe.run.devices),
-            "precision": precision(self.recipe),
+            "learning_rate": recipe.optim.learning_rate(recipe.run.devices),
+            "precision": self.parts.hardware.precision,
             "workers": self.parts.data.workers,
             "parameters": self.parameters,
             "gflops": round(self.gflops, 4),
             "tests": {v: {"gflops": round(g, 4), "views": n} for v, (g, n) in self.tests.items()},
-            "trial": None if trial is None else vars(trial),
-            "seconds": None if self.seconds is None else round(self.seconds, 1),
+            "trial": self.trial._asdict(),
+            "seconds": round(self.seconds, 1),
         }
 
 
-def forecast(recipe: Recipe, *, trial: bool = True) -> Forecast:
+def forecast(recipe: Recipe) -> Forecast:
     """Read the clips, build the network, and try a few steps; nothing is kept.
 
     Raises:
@@ -122,19 +104,17 @@ def forecast(recipe: Recipe, *, trial: bool = True) -> Forecast:
     recipe = recipe.with_absolute_paths()
     parts = prepare(recipe)
     assert parts is not None
-    pixels = parts.preprocessing
     tests = {}
     for text in recipe.tests():
         views = Views.parse(text)
-        macs = multiply_adds(parts.model, pixels.view_shape(bool(views.full_resolution)))
-        tests[text] = (macs / 1e9, len(views))
+        shape = parts.preprocessing.view_shape(bool(views.full_resolution))
+        tests[text] = (multiply_adds(parts.model, shape) / 1e9, len(views))
     return Forecast(
         parts=parts,
-        steps_per_epoch=parts.steps_per_epoch,
         parameters=parameters(parts.model),
-        gflops=multiply_adds(parts.model, pixels.shape) / 1e9,
+        gflops=multiply_adds(parts.model, parts.preprocessing.shape) / 1e9,
         tests=tests,
-        trial=_try(parts) if trial else None,
+        trial=_try(parts),
     )
 
 
@@ -174,9 +154,6 @@ def _try(parts: Parts) -> Trial:
             limit_val_batches=0,
             gradient_clip_val=parts.recipe.optim.clip_grad_norm or None,
             logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
             callbacks=[watch],
         )
         with parts.data.watch.guard():
@@ -184,16 +161,13 @@ def _try(parts: Parts) -> Trial:
     if not watch.compute:
         raise ConfigError("no step could be tried: none of the clips drawn for it could be read")
     first = min(WARM_UP, len(watch.compute) - 1)
-    memory = torch.cuda.max_memory_allocated() if on_gpu else _peak_memory()
+    unit = 1 if sys.platform == "darwin" else 1024  # kilobytes on Linux
+    processes = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    own = unit * sum(resource.getrusage(who).ru_maxrss for who in processes)
     return Trial(
         steps=len(watch.compute) - first,
         step_seconds=median(watch.compute[first:]),
         wait_seconds=median(watch.wait[first:]),
-        memory=memory,
+        memory=torch.cuda.max_memory_allocated() if on_gpu else own,
         on_gpu=on_gpu,
     )
-
-
-def _peak_memory() -> int:
-    unit = 1 if sys.platform == "darwin" else 1024  # kilobytes on Linux
-    return unit * sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))

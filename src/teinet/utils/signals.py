@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -56,3 +57,8 @@ def ignore_signals() -> None:
     """Leave Ctrl-C and SIGTERM to the parent process, for the rest of this one."""
     for number in _STOP:
         signal.signal(number, signal.SIG_IGN)
+
+
+def first_process() -> bool:
+    """Whether this is the first of the processes of a run on several devices: it alone writes and speaks."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"

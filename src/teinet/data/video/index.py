@@ -99,11 +99,6 @@ def frame_index(path: str) -> FrameIndex:
     return index
 
 
-def is_known(path: str) -> bool:
-    """Say whether this or an earlier process has looked through a file; OSError where it is missing."""
-    return _stored(_key(path)) is not None
-
-
 def clear_memory() -> None:
     """Forget what this process remembers."""
     _memory.clear()
