@@ -245,7 +245,7 @@ def main(argv: list[str]) -> int:
 
 def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
     """Measured beside published, for each of the recipe's views; then what to type next."""
-    from teinet.evaluation.published import comparable, print_published
+    from teinet.evaluation.published import comparable, departures_note, print_published
     from teinet.evaluation.scores import percent
     from teinet.training.trainer import mean_over
 
@@ -255,8 +255,9 @@ def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
         over = f", mean of {len(tests)} divisions, standard deviation {percent(spread)}" if len(tests) > 1 else ""
         on = f"{' + '.join(str(len(t.scores)) for t in tests)} {tests[0].scores.meta.get('split', '')} clips"
         console.print(f"\n{views} on {on}: top-1 {percent(mean.top1)}{over}", soft_wrap=True)
-        departures = recipe_files.departures(asdict(recipe), asdict(Recipe()))
-        print_published(console, comparable(recipe.published, views=views), mean, {recipe.row: departures})
+        print_published(console, comparable(recipe.published, views=views), mean)
+    if changed := recipe_files.departures(asdict(recipe), asdict(Recipe())):
+        console.print(departures_note(recipe.row, changed), style="dim", soft_wrap=True)
     folders = " ".join(str(trained.folder) for trained in done)
     first = done[0].folder
     following = (f"teinet test {first}", f"teinet predict {first} VIDEO", f"teinet report {folders}")
