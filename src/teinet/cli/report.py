@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare, and print or write; returns 0, or 1 when a file of a run is damaged."""
     from rich.console import Console
 
-    from teinet.cli.places import check_file
+    from teinet.cli.options import check_file
     from teinet.errors import ConfigError
     from teinet.pages.comparison import write_page
     from teinet.report import compare
