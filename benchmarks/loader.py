@@ -22,8 +22,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.naming import machine_name
-from teinet.data.clip_loader import prepare_worker
-from teinet.data.dataset import Draw, TrainingClips, Unreadable, collate, seed_of
+from teinet.data.dataset import Draw, TrainingClips, Unreadable, collate, prepare_worker, seed_of
 from teinet.data.lists.rows import ClipList, to_clips
 from teinet.data.lists.splits import DataConfig, read_config
 from teinet.data.sampling import Sampling

@@ -15,8 +15,7 @@ from av.container import Container
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from teinet.data.clip_loader import ReadWatch
-from teinet.data.dataset import Draw, TrainingClips, Unreadable
+from teinet.data.dataset import Draw, ReadWatch, TrainingClips, Unreadable
 from teinet.data.lists.rows import Row, to_clips
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation, Preprocessing

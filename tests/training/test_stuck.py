@@ -146,10 +146,3 @@ def test_a_slow_clip_is_no_stuck_one(tested, bad):
     assert tested(path, "--workers", 1, "--read-timeout", 0) == (0, [])
     code, (line,) = tested(path, "--workers", 1, "--read-timeout", -1)
     assert code == 2 and "--read-timeout is -1.0; it must be at least 0" in line
-
-
-def test_without_workers_the_file_is_named_at_least(tested, bad, caplog):
-    path = bad(lambda: time.sleep(1.5))
-    assert tested(path, "--workers", 0, "--read-timeout", 0.5)[0] == 0
-    (message,) = [r.message for r in caplog.records if "still not read" in r.message]
-    assert message.startswith(f"{path}: ")

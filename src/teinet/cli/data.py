@@ -61,8 +61,7 @@ def _inspect(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from teinet.data.lists.splits import read_config
-    from teinet.data.tools.inspection import draw_sample, facts
-    from teinet.data.tools.inspection_tables import tables
+    from teinet.data.tools.inspection import draw_sample, facts, tables
 
     if args.sample < 0:
         raise ConfigError(f"--sample is {args.sample}; expected 0 or more clips to measure")

@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
-from teinet.data.clip_loader import READ_TIMEOUT, ClipLoader, ReadWatch
+from teinet.data.dataset import READ_TIMEOUT, ClipLoader, ReadWatch
 from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing

@@ -14,7 +14,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from teinet import __version__
-from teinet.data.clip_loader import READ_TIMEOUT
+from teinet.data.dataset import READ_TIMEOUT
 from teinet.data.lists.rows import ClipList, select, to_clips
 from teinet.data.lists.splits import DataConfig, Source, Splits, load_splits, read_config
 from teinet.data.views import Views

@@ -7,7 +7,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from teinet.data.clip_loader import READ_TIMEOUT
+from teinet.data.dataset import READ_TIMEOUT
 from teinet.data.lists.splits import DataConfig
 from teinet.data.transforms import Preprocessing, shape_of
 from teinet.data.views import Views, check_views

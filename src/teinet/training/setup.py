@@ -13,8 +13,7 @@ import lightning as L
 import numpy as np
 import torch
 
-from teinet.data.clip_loader import ClipLoader, ReadWatch
-from teinet.data.dataset import EpochSampler, TrainingClips, collate
+from teinet.data.dataset import ClipLoader, EpochSampler, ReadWatch, TrainingClips, collate
 from teinet.data.lists.labels import mirrored_labels
 from teinet.data.lists.rows import ClipList
 from teinet.data.lists.splits import Splits, load_splits

@@ -11,8 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from teinet.data.lists.splits import DataConfig, read_config
-from teinet.data.tools.inspection import Facts, draw_sample, facts
-from teinet.data.tools.inspection_tables import chosen_classes, listed, tables, worth_knowing
+from teinet.data.tools.inspection import Facts, chosen_classes, draw_sample, facts, listed, tables, worth_knowing
 from teinet.utils.text import number
 
 LIST = """path,label,split,start,end,subject,note
