@@ -42,7 +42,8 @@ class Sampling:
 
     def train(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw the (T,) frame indices of a training clip from a video of n >= 1 frames."""
-        _check(n)
+        if n < 1:
+            raise ValueError(f"cannot choose frames from a video of {n} frames")
         segments = np.arange(self.num_frames)
         if self.strategy == "segments":
             indices = np.floor((segments + rng.random(self.num_frames)) * (n / self.num_frames))
@@ -55,9 +56,8 @@ class Sampling:
 
     def test(self, n: int, num_clips: int = 1) -> np.ndarray:
         """Return the (V, T) frame indices of V = num_clips evenly spread test clips of a video of n >= 1 frames."""
-        _check(n)
-        if num_clips < 1:
-            raise ValueError(f"num_clips must be at least 1, not {num_clips}")
+        if n < 1 or num_clips < 1:
+            raise ValueError(f"{num_clips} clips of a video of {n} frames: both must be at least 1")
         clips = np.arange(num_clips)[:, None]  # (V, 1)
         if self.strategy == "segments":
             # floor((i + (j + 0.5) / V) * n / T), in integers so that no rounding moves a frame
@@ -73,11 +73,6 @@ class Sampling:
 
 def _middles(length: int, num_frames: int) -> np.ndarray:
     return (2 * np.arange(num_frames) + 1) * length // (2 * num_frames)
-
-
-def _check(n: int) -> None:
-    if n < 1:
-        raise ValueError(f"cannot choose frames from a video of {n} frames")
 
 
 def typical_spacing(clips: ClipList, sampling: Sampling) -> float | None:

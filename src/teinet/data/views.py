@@ -38,10 +38,9 @@ class Views:
     full_resolution: bool | None = None
 
     def __post_init__(self):
-        if self.num_clips < 1:
-            raise ConfigError(f"views: {self.num_clips} clips asked for; at least 1 is needed")
-        if self.num_crops < 1:
-            raise ConfigError(f"views: {self.num_crops} crops asked for; at least 1 is needed")
+        for count, what in ((self.num_clips, "clips"), (self.num_crops, "crops")):
+            if count < 1:
+                raise ConfigError(f"views: {count} {what} asked for; at least 1 is needed")
         if self.full_resolution is None:
             object.__setattr__(self, "full_resolution", self.num_crops > 1)
 
@@ -101,14 +100,23 @@ def load_views(
     views = Views.parse(views)
     check_views(views, preprocessing.fit)
     if isinstance(video, (str, PathLike)):
-        frames, where = _read(video, sampling, views, start, end, threads)
+        where = np.empty(0, np.int64)
+
+        def choose(n: int) -> np.ndarray:  # called again when decoding finds another number of frames than promised
+            nonlocal where
+            distinct, where = _distinct(sampling, n, views)
+            return distinct
+
+        frames = VideoReader(video, threads=threads).sample(choose, start, end)
     else:
         if start is not None or end is not None:
             raise ConfigError("start and end are seconds of a video file; cut frames in memory by slicing them")
-        frames, where = _pick(check_frames(video), sampling, views)
-    crops = test_crops(
-        frames.images, preprocessing, views.num_crops, bool(views.full_resolution)
-    )  # (crops, U, 3, S, S)
+        images = check_frames(video)
+        distinct, where = _distinct(sampling, len(images), views)
+        no_times = np.full(len(distinct), np.nan)
+        frames = Frames(images[torch.from_numpy(distinct)].numpy(), distinct, no_times, len(images))
+    # (crops, U, 3, S, S), U the distinct frames
+    crops = test_crops(frames.images, preprocessing, views.num_crops, bool(views.full_resolution))
     clips = crops[:, torch.from_numpy(where)].transpose(0, 1)  # (crops, clips, T, 3, S, S) -> (clips, crops, ...)
     times = None if np.isnan(frames.times).all() else frames.times[where]
     return LoadedViews(clips.flatten(0, 1).contiguous(), frames.indices[where], times, frames.num_frames)
@@ -153,33 +161,8 @@ def check_frames(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
     return frames.detach().cpu()
 
 
-def _read(
-    path: str | PathLike,
-    sampling: Sampling,
-    views: Views,
-    start: float | None,
-    end: float | None,
-    threads: int | Literal["auto"],
-) -> tuple[Frames, np.ndarray]:
-    """The distinct frames that the views need, and where `(clips, T)` each clip finds its own among them."""
-    where = np.empty(0, np.int64)
-
-    def choose(n: int) -> np.ndarray:  # called again when decoding finds another number of frames than promised
-        nonlocal where
-        distinct, where = _distinct(sampling, n, views)
-        return distinct
-
-    frames = VideoReader(path, threads=threads).sample(choose, start, end)
-    return frames, where
-
-
-def _pick(data: torch.Tensor, sampling: Sampling, views: Views) -> tuple[Frames, np.ndarray]:
-    distinct, where = _distinct(sampling, len(data), views)
-    no_times = np.full(len(distinct), np.nan)
-    return Frames(data[torch.from_numpy(distinct)].numpy(), distinct, no_times, len(data)), where
-
-
 def _distinct(sampling: Sampling, n: int, views: Views) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct frames that the views need, and where `(clips, T)` each clip finds its own among them."""
     wanted = np.asarray(sampling.test(n, views.num_clips), dtype=np.int64)  # (clips, T)
     distinct, where = np.unique(wanted, return_inverse=True)
     return distinct, where.reshape(wanted.shape)  # numpy 1 and 2 differ in the inverse's shape

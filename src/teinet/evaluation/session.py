@@ -15,8 +15,9 @@ from lightning.pytorch.callbacks import Callback
 
 from teinet import __version__
 from teinet.data.dataset import READ_TIMEOUT
+from teinet.data.lists.formats import Listing
 from teinet.data.lists.rows import ClipList, select, to_clips
-from teinet.data.lists.splits import DataConfig, Source, Splits, load_splits, read_config
+from teinet.data.lists.splits import DataConfig, Splits, load_splits, read_config
 from teinet.data.views import Views
 from teinet.errors import CheckpointError, ConfigError
 from teinet.evaluation.evaluate import evaluate
@@ -70,7 +71,7 @@ class Chosen(NamedTuple):
 
     clips: ClipList
     name: str
-    source: Source
+    source: Listing
 
 
 class Tested(NamedTuple):
@@ -81,7 +82,7 @@ class Tested(NamedTuple):
     from_disk: bool
     published: list[Published]  # the rows of the recipe that the network was trained by
     row: str | None  # that recipe's name
-    source: Source | None
+    source: Listing | None
 
 
 def test(
@@ -197,8 +198,7 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
         clips = to_clips(
             select(listing.rows, plan.select, source=config.path), recognizer.class_names, source=config.path
         )
-        source = Source(format=listing.format, submission=listing.submission, class_names=listing.class_names)
-        return Chosen(clips, plan.select, source)
+        return Chosen(clips, plan.select, listing)
     splits = load_splits(config, recognizer.class_names)
     if plan.data is None:
         _refuse_other_division(recognizer, config, splits)

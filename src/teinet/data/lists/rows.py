@@ -6,9 +6,9 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import combinations
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -66,11 +66,7 @@ class PackedTexts(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]  # negative ones, and those beyond the end
@@ -87,10 +83,6 @@ class PackedTexts(Sequence[str]):
         return isinstance(other, Sequence) and len(self) == len(other) and all(a == b for a, b in zip(self, other))
 
     __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        shown = ", ".join(map(repr, self[:3])) + (", ..." if len(self) > 3 else "")
-        return f"PackedTexts([{shown}], {len(self)} in all)"
 
 
 @dataclass(frozen=True)
@@ -120,21 +112,15 @@ class ClipList:
         """Number of clips and classes, and a hash of the list, by which runs show that they used the same data."""
         digest = hashlib.sha256()
         paths = list(self.paths)
-        root = _common_folder(paths)
+        try:
+            root = os.path.commonpath({os.path.dirname(p) for p in paths})
+        except ValueError:  # none, absolute and relative ones mixed, or two drives
+            root = ""
         names = np.array([*self.class_names, ""], dtype=object)[self.labels]  # -1 is the last: no name
         for path, name, start, end in zip(paths, names, self.starts.tolist(), self.ends.tolist()):
             inside = path[len(root) :].lstrip(os.sep).replace(os.sep, "/")
             digest.update(f"{inside}\t{name}\t{start}\t{end}\n".encode("utf-8", "surrogateescape"))
         return {"clips": len(self), "classes": len(self.class_names), "sha256": digest.hexdigest()}
-
-
-def _common_folder(paths: Sequence[str]) -> str:
-    if not paths:
-        return ""
-    try:
-        return os.path.commonpath({os.path.dirname(p) for p in paths})
-    except ValueError:  # absolute and relative paths mixed, or two drives
-        return ""
 
 
 def select(rows: Sequence[Row], selection: str, *, source: object) -> list[Row]:
@@ -201,7 +187,14 @@ def absent(rows: Sequence[Row]) -> list[int]:
 
     Each folder is asked once, so that a quarter of a million rows take a second.
     """
-    names = lru_cache(maxsize=None)(_names)  # for this call alone: files come and go
+
+    @cache  # for this call alone: files come and go
+    def names(folder: str) -> frozenset[str]:
+        try:
+            return frozenset(os.listdir(folder or os.curdir))
+        except OSError:
+            return frozenset()
+
     missing = []
     for position, row in enumerate(rows):
         path = row.path
@@ -213,13 +206,6 @@ def absent(rows: Sequence[Row]) -> list[int]:
         if not found:
             missing.append(position)
     return missing
-
-
-def _names(folder: str) -> frozenset[str]:
-    try:
-        return frozenset(os.listdir(folder or os.curdir))
-    except OSError:
-        return frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)

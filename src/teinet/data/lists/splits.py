@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -71,39 +69,12 @@ class DataConfig:
     seed: int = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What a list was understood to be: its format, what was assumed, and the rows that point nowhere."""
-
-    format: str
-    notes: list[str] = field(default_factory=list)
-    dropped: list[Row] = field(default_factory=list)
-    kept: int = 0  # rows that point nowhere and were kept
-    drawn: bool = False  # the division was drawn by chance, not told by the list or by a selection
-    numbered: bool = False  # classes are numbers that nobody names
-    submission: Literal["names", "numbers"] = "names"
-    class_names: list[str] | None = None  # in the makers' order
-
-
 class Splits(dict[str, ClipList]):
-    """Clips by split, all under one list of class names; a split that has none is absent."""
+    """Clips by split, all under one list of class names; a split that has none is absent. `source`: what was read."""
 
-    source: Source
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Python's collector of cycles rests: again and again it would walk over a million rows, which hold no cycle."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+    source: Listing
 
 
-@_without_collector()
 def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) -> Splits:
     """Read the list and divide it. `class_names`, of a trained network, overrule the list's and `config`'s.
 
@@ -111,14 +82,17 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
         AnnotationError: the list or a label in it is wrong.
         ConfigError: the division does not fit the list.
     """
-    listing = read_config(config)
-    rows, source = _present(listing, config)
+    listing = _present(read_config(config), config)
+    rows = listing.rows
     if class_names is not None and listing.numbered and not {r.label for r in rows} <= {None, *class_names}:
-        source.notes.append("the list's numbers are taken for the network's classes in their order")
+        listing.notes.append("the list's numbers are taken for the network's classes in their order")
         rows = [_named(row, class_names) for row in rows]
     parts, drawn = _divide(rows, config)
-    source = replace(source, drawn=drawn)
-    _warn_of_overlap(parts, config.path)
+    for overlap in overlaps(parts):
+        what = f"{overlap.clips} clips are" if overlap.clips else f"{overlap.files} files have segments"
+        where = f"both in {overlap.one} and in {overlap.other}, for example {overlap.example}"
+        advice = "" if overlap.clips else " (data.group path keeps a file's segments together)"
+        log.warning("%s: %s %s; what is measured on them flatters%s", config.path, what, where, advice)
     if class_names is None:  # to train on; a trained network may well be shown clips that nobody named
         for row in parts["train"] + parts["val"]:
             if row.label is None and any(r.label is not None for r in rows):
@@ -131,11 +105,10 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
         if not names:
             raise AnnotationError(config.path, "no clip has a label; a csv needs a `label` column")
     splits = Splits({split: to_clips(part, names, source=config.path) for split, part in parts.items() if part})
-    splits.source = source
+    splits.source = replace(listing, drawn=drawn)
     return splits
 
 
-@_without_collector()
 def read_config(config: DataConfig) -> Listing:
     """All rows that `config` names, from one list or several.
 
@@ -158,7 +131,12 @@ def read_config(config: DataConfig) -> Listing:
     for split, path in (("val", config.val_path), ("test", config.test_path)):
         if path is not None:
             more = read(path)
-            _refuse_other_kind(listing, more, path)
+            if more.format != listing.format:
+                kinds = f"is a list of format {more.format}, but {listing.source} one of {listing.format}"
+                raise AnnotationError(path, kinds)
+            if more.class_names != listing.class_names and not (listing.numbered and more.numbered):
+                reason = f"names other classes than {listing.source}; give one order with data.labels FILE"
+                raise AnnotationError(path, reason)
             rows = [r._replace(split=r.split or "train") for r in listing.rows]
             listing = replace(listing, rows=rows + [r._replace(split=split) for r in more.rows], absent=None)
     if names is not None:
@@ -168,43 +146,26 @@ def read_config(config: DataConfig) -> Listing:
     return listing
 
 
-def _refuse_other_kind(listing: Listing, more: Listing, path: str) -> None:
-    if more.format != listing.format:
-        raise AnnotationError(path, f"is a list of format {more.format}, but {listing.source} one of {listing.format}")
-    if more.class_names != listing.class_names and not (listing.numbered and more.numbered):
-        raise AnnotationError(path, f"names other classes than {listing.source}; give one order with data.labels FILE")
-
-
-def _present(listing: Listing, config: DataConfig) -> tuple[list[Row], Source]:
-    """The rows to use, without or with those that point nowhere; said in a note."""
-    rows, notes, dropped = listing.rows, list(listing.notes), []
+def _present(listing: Listing, config: DataConfig) -> Listing:
+    """The listing with or without the rows that point nowhere, which a note says."""
+    rows = listing.rows
     missing = absent(rows) if listing.absent is None else listing.absent
-    if missing:
-        first = rows[missing[0]]
-        where = f"{first.file}, line {first.line}: " if first.file else ""
-        if len(missing) == len(rows):
-            advice = "say which folder its paths start from (data.root)"
-            raise AnnotationError(
-                first.file or config.path, f"none of its clips exist, for example {first.path}; {advice}", first.line
-            )
-        drop = config.missing == "drop" or (config.missing == "auto" and listing.incomplete)
-        what = "left out" if drop else "kept as unreadable (data.missing drop leaves them out)"
-        notes.append(
-            f"{len(missing)} of {len(rows)} clips are not there and are {what}; the first: {where}{first.path}"
-        )
-        if drop:
-            gone = set(missing)
-            dropped = [rows[i] for i in missing]
-            rows = [row for i, row in enumerate(rows) if i not in gone]
-    return rows, Source(
-        format=listing.format,
-        notes=notes,
-        dropped=dropped,
-        kept=0 if dropped else len(missing),
-        numbered=listing.numbered and config.classes is None and config.labels is None,
-        submission=listing.submission,
-        class_names=listing.class_names,
-    )
+    if not missing:
+        return listing
+    first = rows[missing[0]]
+    if len(missing) == len(rows):
+        reason = f"none of its clips exist, for example {first.path}; say which folder its paths start from (data.root)"
+        raise AnnotationError(first.file or config.path, reason, first.line)
+    drop = config.missing == "drop" or (config.missing == "auto" and listing.incomplete)
+    what = "left out" if drop else "kept as unreadable (data.missing drop leaves them out)"
+    where = f"{first.file}, line {first.line}: " if first.file else ""
+    note = f"{len(missing)} of {len(rows)} clips are not there and are {what}; the first: {where}{first.path}"
+    listing = replace(listing, notes=[*listing.notes, note])
+    if not drop:
+        return listing
+    gone = set(missing)
+    kept = [row for i, row in enumerate(rows) if i not in gone]
+    return replace(listing, rows=kept, absent=[], dropped=[rows[i] for i in missing])
 
 
 def _named(row: Row, class_names: Sequence[str]) -> Row:
@@ -215,20 +176,6 @@ def _named(row: Row, class_names: Sequence[str]) -> Row:
         reason = f"class {row.label} does not exist: the network has {len(class_names)}"
         raise AnnotationError(row.file, reason, row.line)
     return row._replace(label=class_names[int(row.label)])
-
-
-def _warn_of_overlap(parts: Mapping[str, Sequence[Row]], source: object) -> None:
-    for overlap in overlaps(parts):
-        which = (overlap.one, overlap.other, overlap.example)
-        if overlap.clips:
-            text = "%s: %d clips are both in %s and in %s, for example %s; what is measured on them flatters"
-            log.warning(text, source, overlap.clips, *which)
-        else:
-            log.warning(
-                "%s: %d files have segments both in %s and in %s, for example %s; what is measured on them flatters "
-                "(data.group path keeps a file's segments together)",
-                *(source, overlap.files, *which),
-            )
 
 
 def _divide(rows: list[Row], config: DataConfig) -> tuple[dict[str, list[Row]], bool]:
@@ -245,7 +192,11 @@ def _divide(rows: list[Row], config: DataConfig) -> tuple[dict[str, list[Row]], 
         if not config.train:  # everything that the other selections leave
             taken = {id(r) for part in parts.values() for r in part}
             parts["train"] = [r for r in rows if id(r) not in taken]
-        _refuse_overlap(parts, source)
+        seen: dict[int, str] = {}
+        for split, part in parts.items():
+            for row in part:
+                if (other := seen.setdefault(id(row), split)) != split:
+                    raise ConfigError(f"{source}: {row.path} is selected for both {other} and {split}")
     elif any(row.split for row in rows):
         for row in rows:
             if not row.split:
@@ -261,14 +212,6 @@ def _divide(rows: list[Row], config: DataConfig) -> tuple[dict[str, list[Row]], 
         parts["train"], parts["val"] = _hold_out(parts["train"], share, config)
         drawn = True
     return parts, drawn
-
-
-def _refuse_overlap(parts: Mapping[str, Sequence[Row]], source: object) -> None:
-    seen: dict[int, str] = {}
-    for split, part in parts.items():
-        for row in part:
-            if (other := seen.setdefault(id(row), split)) != split:
-                raise ConfigError(f"{source}: {row.path} is selected for both {other} and {split}")
 
 
 def _groups(rows: list[Row], config: DataConfig) -> np.ndarray | None:

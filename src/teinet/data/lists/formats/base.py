@@ -67,13 +67,8 @@ class Place:
 
 
 _LIST_FOLDERS = (
-    "annotations",
-    "labels",
-    "annotation",
-    "lists",
-    "splits",
-    "ucfTrainTestlist",
-    "testTrainMulti_7030_splits",
+    *("annotations", "labels", "annotation", "lists", "splits"),
+    *("ucfTrainTestlist", "testTrainMulti_7030_splits"),
 )
 
 
@@ -107,6 +102,8 @@ class Listing:
         incomplete: whether copies of this data set lack clips as a rule (videos that were taken off the web).
         submission: how its makers want predictions of unlabelled clips: "names" (the best class's name) or
             "numbers" (the five best classes' numbers).
+        dropped: rows that pointed nowhere and were left out of `rows`.
+        drawn: whether chance had a part in its division, and not the list or selections alone.
     """
 
     format: str
@@ -118,6 +115,8 @@ class Listing:
     absent: list[int] | None = None
     incomplete: bool = False
     submission: Literal["names", "numbers"] = "names"
+    dropped: list[Row] = field(default_factory=list)
+    drawn: bool = False
 
 
 @dataclass(frozen=True)
