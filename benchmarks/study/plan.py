@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -199,10 +200,11 @@ class Study:
         chosen = {
             section: value for section, value in self.fold_settings.get(cell.fold, {}).items() if section != "views"
         }
-        own = {"model": self.networks[cell.network], "data": self.folds[cell.fold], "run": {"seed": cell.seed}}
+        own = {"model": self.networks[cell.network], "data": self.folds[cell.fold]}
         for layer in (self.settings, chosen, own):
             base = recipe_files.laid_over(base, layer)
-        return recipe_files.build(base, str(self.file))
+        recipe = _built(json.dumps(base), str(self.file))
+        return replace(recipe, run=replace(recipe.run, seed=cell.seed))
 
     def views_of(self, cell: Cell) -> Views:
         """How a cell's test looks at a clip."""
@@ -223,6 +225,12 @@ class Study:
         views = self.views_of(cell)
         said = [decides, cell.seed] if training or views == Views() else [decides, cell.seed, str(views)]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@lru_cache(1024)
+def _built(base: str, source: str) -> Recipe:
+    """The recipe of settings as JSON; a study's cells ask for the same ones again and again."""
+    return recipe_files.build(json.loads(base), source)
 
 
 def _named(said: Settings, key: str) -> dict[str, Settings]:

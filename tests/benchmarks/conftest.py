@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 
 import pytest
 import yaml
@@ -30,9 +31,8 @@ STUDY = {
 }
 
 
-@pytest.fixture
-def study_file(tmp_path):
-    folder = tmp_path / "data" / "clips"
+def write_study(root: Path) -> Path:
+    folder = root / "data" / "clips"
     rows = []
     for kind, label in enumerate(("left", "right")):
         for subject in ("ann", "bob"):
@@ -41,7 +41,12 @@ def study_file(tmp_path):
                 rows.append((path.name, label, subject))
     with (folder / "clips.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("path", "label", "subject"), *rows])
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE, sort_keys=False))
-    path = tmp_path / "tiny.yaml"
+    (root / "recipe.yaml").write_text(yaml.safe_dump(RECIPE, sort_keys=False))
+    path = root / "tiny.yaml"
     path.write_text(yaml.safe_dump(STUDY, sort_keys=False))
     return path
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    return write_study(tmp_path)

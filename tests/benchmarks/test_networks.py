@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
+import sys
+from multiprocessing import Pipe
 
 import pytest
 import torch
 
 from benchmarks.contenders import PEERS, AuthorsShift, Contender, TextbookTEI, build
 from benchmarks.naming import machine_name
-from benchmarks.networks import Cost, Measured, compare, measure
+from benchmarks.networks import Cost, Measured, Worker, compare, measure, serve
 from teinet.errors import ConfigError
 from teinet.layers import TEI, TSM
 
@@ -29,18 +32,52 @@ def test_what_others_wrote_computes_what_ours_does():
         torch.testing.assert_close(textbook(x), tei(x))
 
 
-def test_each_network_is_timed_in_each_round_and_one_that_fails_says_why():
+def test_a_network_is_timed_in_a_process_of_its_own():
     contenders = [Contender(network=name, **SMALL) for name in ("tsn", "teinet")]
-    contenders.append(Contender(network="tsn", engine="compiled", precision="fp16", **SMALL))  # no CPU's format
     sizes = {"latency": 1, "training": 2}
-    tsn, teinet, failed = measure(contenders, measures=list(sizes), sizes=sizes, rounds=2, repeats=2)
-    assert "fp16 is for GPUs" in failed.failed and not failed.seconds
+    tsn, teinet = measure(contenders, measures=list(sizes), sizes=sizes, rounds=1, repeats=1)
     for cost in (tsn, teinet):
-        assert all(len(cost.seconds[what]) == 4 and min(cost.seconds[what]) > 0 for what in sizes)
+        assert all(len(cost.seconds[what]) == 1 and min(cost.seconds[what]) > 0 for what in sizes)
         assert json.loads(json.dumps(cost.to_dict()))["training"]["kept_mb"] > 0
-    assert tsn.ratios["latency"] == [1.0] * 4
-    assert teinet.ratios["training"] == [a / b for a, b in zip(teinet.seconds["training"], tsn.seconds["training"])]
+    assert tsn.ratios["latency"] == [1.0]
+    assert teinet.ratios["training"] == [teinet.seconds["training"][0] / tsn.seconds["training"][0]]
     assert teinet.kept_mb > tsn.kept_mb and teinet.parameters > tsn.parameters
+
+
+def test_rounds_of_fresh_processes_are_put_together_and_one_that_fails_says_why(monkeypatch):
+    started = []
+
+    class InThisProcess(Worker):
+        @classmethod
+        def start(cls, cost, device):
+            started.append(cost.contender.name)
+            return cls(cost, None, None)
+
+        def ask(self, request):
+            if self.cost.contender.precision == "fp16":
+                self.cost.failed = "no such format"
+                return None
+            return {"parameters": 1, "macs": 2} if request is None else {"seconds": len(started), "peak_mb": 1}
+
+        def end(self):
+            pass
+
+    monkeypatch.setattr("benchmarks.networks.Worker", InThisProcess)
+    rows = [Contender(network="tsn", **SMALL), Contender(network="tsn", engine="compiled", precision="fp16", **SMALL)]
+    tsn, failed = measure(rows, measures=["latency"], sizes={"latency": 1}, rounds=2, repeats=2)
+    assert tsn.seconds["latency"] == [2, 2, 3, 3] and len(started) == 3  # what failed is not tried again
+    assert failed.failed == "no such format" and not failed.seconds and not failed.ratios
+
+
+def test_a_process_that_cannot_build_its_network_says_why(monkeypatch):
+    monkeypatch.setattr("sys.stdout", sys.stdout)
+    ours, theirs = Pipe()
+    try:
+        serve(Contender(network="tsn", engine="compiled", precision="fp16", **SMALL), "cpu", theirs)  # no CPU's format
+    finally:
+        logging.disable(logging.NOTSET)
+    cost = Cost(Contender(network="tsn"))
+    assert Worker(cost, None, ours).ask(None) is None and "fp16 is for GPUs" in cost.failed
 
 
 def test_a_row_is_compared_with_the_tsn_of_its_own_form_only():
