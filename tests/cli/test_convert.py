@@ -11,7 +11,7 @@ import torch
 
 from teinet.cli.main import main
 from teinet.recognition import Recognizer
-from tests.models.converters.foreign import build, randomise, tsm_file
+from tests.models.foreign import build, randomise, tsm_file
 
 NAMES = ["wave", "clap", "jump"]
 

@@ -1,4 +1,4 @@
-"""Other projects' checkpoints as our networks: one adapter a format, found out from the keys, nothing executed."""
+"""Other projects' checkpoints as our networks: the format is found out from the keys, and nothing is executed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
 from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.classifier import VideoClassifier
-from teinet.models.converters import from_mmaction, from_tsm
-from teinet.models.converters.translation import Translation, translate_plain, translate_project
 from teinet.models.factory import create_model
+from teinet.models.translation import PROJECTS, Translation, translate_plain, translate_project
 from teinet.models.weights import Checkpoint, load_fitting, read_checkpoint, some
 
-__all__ = ["FORMATS", "Conversion", "contradictions", "convert_checkpoint"]
-
-
-PROJECTS = {"tsm": from_tsm.TSM, "mmaction": from_mmaction.MMACTION}
 # By name, whose it is; what is no project's may be a plain network's.
 FORMATS = {**{name: project.title for name, project in PROJECTS.items()}, "timm": "torchvision or timm"}
 
@@ -40,7 +34,7 @@ class Conversion:
     Args:
         model: the classifier, in evaluation mode.
         format: the name of the format that the checkpoint was in.
-        interpolation: how its training resized pictures.
+        interpolation: how its training resized images.
         left_out: what stood beside the weights in the file.
     """
 
@@ -87,16 +81,9 @@ def convert_checkpoint(
     else:
         translation = translate_plain(checkpoint, path, backbone)
     network = f"{'tsm' if translation.shifted else 'tsn'}_{translation.backbone}"
-    try:
-        shifts: dict[str, Any] = {"n_div": n_div, "every": _EVERY.get(translation.backbone, 1)}
-        model = create_model(
-            network,
-            num_classes=len(class_names),
-            num_frames=_frames(path, network, num_frames),
-            **(shifts if translation.shifted else {}),
-        )
-    except RuntimeError as error:  # timm's, of a name with a tag that it does not know
-        raise ConfigError(f"timm cannot build {translation.backbone}: {error}") from error
+    shifts = {"n_div": n_div, "every": _EVERY.get(translation.backbone, 1)} if translation.shifted else {}
+    frames = _frames(path, network, num_frames)
+    model = create_model(network, num_classes=len(class_names), num_frames=frames, **shifts)
     _check_shifts(model, translation, path)
     _check_ends(model, translation, path)
     load_fitting(
@@ -135,17 +122,18 @@ def frames_in_name(path: str | Path) -> int | None:
 
 
 def _find_format(checkpoint: Checkpoint, path: str | Path, said: str | None) -> str:
-    found = next((name for name, project in PROJECTS.items() if project.fits(checkpoint.tensors)), "timm")
-    if said is None:
-        return found
-    if said not in FORMATS:
+    starts = {name: (project.base, project.head) for name, project in PROJECTS.items()}
+    found = next(
+        (name for name, start in starts.items() if any(k.startswith(start) for k in checkpoint.tensors)), "timm"
+    )
+    if said is not None and said not in FORMATS:
         raise ConfigError(f"there is no format {said!r}: {', '.join(FORMATS)}.{nearest(said, FORMATS)}")
-    if said != found:
+    if said not in (None, found):
         raise CheckpointError(
-            f"{path}: its keys ({some(list(checkpoint.tensors))}) are not those of {FORMATS[said]}. "
+            f"{path}: its keys ({some(keys)}) are not those of {FORMATS[said]}. "
             f"They look like format {found}; leave the format out and it is found."
         )
-    return said
+    return found
 
 
 def _frames(path: str | Path, network: str, num_frames: int | None) -> int:
@@ -164,29 +152,29 @@ def _check_shifts(model: VideoClassifier, translation: Translation, path: str | 
     ours = {name for name, m in model.cnn.named_modules() if isinstance(getattr(m, "temporal", None), nn.Module)}
     if not theirs or theirs == ours:
         return
-    left, more = [n for n in sorted(ours) if n not in theirs], sorted(theirs - ours)
-    differ = [f"not before {some(left)}"] * bool(left) + [f"also before {some(more)}"] * bool(more)
+    differ = (("not", sorted(ours - theirs)), ("also", sorted(theirs - ours)))
     raise CheckpointError(
-        f"{path}: shifts before {len(theirs)} convolutions and {' and '.join(differ)}, where TSM's "
+        f"{path}: shifts before {len(theirs)} convolutions and "
+        f"{' and '.join(f'{how} before {some(names)}' for how, names in differ if names)}, where TSM's "
         f"{translation.backbone} shifts before {len(ours)}: the network here would answer otherwise."
     )
 
 
 def _check_ends(model: VideoClassifier, translation: Translation, path: str | Path) -> None:
-    """Say plainly where the input is no picture, the network no image network, or the head of other classes."""
+    """Say plainly where the input is no image, the network no image network, or the head of other classes."""
     tensors = translation.tensors
     first = tensors.get(next(key for key, value in model.state_dict().items() if value.dim() == 4))
     if first is not None and first.dim() == 5:
         raise CheckpointError(f"{path}: a network of 3-D convolutions; only 2-D ones can be converted.")
     if first is not None and first.dim() == 4 and first.shape[1] != 3:
         raise CheckpointError(
-            f"{path}: its first convolution takes {first.shape[1]} channels, not the 3 of a colour picture "
-            "(optical flow or differences of frames?); only networks of colour pictures can be converted."
+            f"{path}: its first convolution takes {first.shape[1]} channels, not the 3 of a color image "
+            "(optical flow or differences of frames?); only networks of color images can be converted."
         )
     head = tensors.get(f"{model.head_name}.weight")
     if head is None:
         raise CheckpointError(
-            f"{path}: holds no head ({model.head_name}), so it recognises nothing by itself; if its keys are timm's, "
+            f"{path}: holds no head ({model.head_name}), so it recognizes nothing by itself; if its keys are timm's, "
             "teinet train can start from it (--backbone-weights)."
         )
     if head.shape[0] != model.num_classes:

@@ -11,9 +11,9 @@ from torch import nn
 
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models import load_weights, save_weights
-from teinet.models.converters import PROJECTS, contradictions, convert_checkpoint, frames_in_name
-from teinet.models.converters.translation import find_resnet
-from tests.models.converters.foreign import FILES, build, mmaction_file, randomise, tsm_file
+from teinet.models.converters import contradictions, convert_checkpoint, frames_in_name
+from teinet.models.translation import find_resnet
+from tests.models.foreign import FILES, build, mmaction_file, randomise, tsm_file
 
 T = 4
 NAMES = ["wave", "clap", "jump", "rest", "walk"]
@@ -292,9 +292,3 @@ def test_plain_resnets_are_known_by_their_keys_and_shapes(name):
     with torch.device("meta"):
         state = getattr(torchvision.models, name)().state_dict()
     assert find_resnet(state) == (name if name.startswith("resnet") else None)
-
-
-def test_every_format_tells_its_own_from_the_others():
-    keys = {"tsm": "base_model.conv1.weight", "mmaction": "backbone.conv1.conv.weight", "": "conv1.weight"}
-    for name, key in keys.items():
-        assert [n for n, project in PROJECTS.items() if project.fits([key])] == [name] * bool(name)
