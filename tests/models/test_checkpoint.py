@@ -125,7 +125,7 @@ def test_other_files_are_refused(tmp_path, model):
         ({"architecture": {**ARCHITECTURE, "stages": [[]]}}, "cannot build"),
         ({"architecture": []}, "damaged"),
         ({"preprocessing": {"size": "big"}}, "damaged.*preprocessing.size is 'big'"),
-        ({"preprocessing": {"mean": ["red", 0, 0]}}, "damaged.*preprocessing.mean"),
+        ({"preprocessing": {"mean": ["red", 0, 0]}}, "damaged.*preprocessing.mean holds 'red'"),
         ({"preprocessing": [224]}, "damaged.*preprocessing is"),
         ({"sampling": {"num_frames": None}}, "damaged.*sampling.num_frames is None"),
         ({"sampling": "dense"}, "damaged.*sampling is 'dense'"),

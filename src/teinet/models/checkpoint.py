@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -20,7 +20,7 @@ from teinet import __version__
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model
-from teinet.models.header import DEFAULTS, FORMAT, KEY, not_whole, read_header, weights_file, wrong_values
+from teinet.models.header import DEFAULTS, FORMAT, KEY, read_header, weights_file, wrong_value
 from teinet.models.weights import load_fitting
 from teinet.utils.files import replacing
 
@@ -65,7 +65,7 @@ def save_weights(
         text = json.dumps(full)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the header of {path} cannot be written as JSON: {error}.") from error
-    if wrong := next(wrong_values(json.loads(text)), None):
+    if wrong := wrong_value(json.loads(text)):
         raise ConfigError(f"the header of {path} would not load again: {wrong}.")
     tensors = {
         key: value.detach().cpu().to(dtype if value.is_floating_point() else None).contiguous()
@@ -168,8 +168,5 @@ def read_recogniser(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
     """Return header and tensors of a recognizer's file, with every key of the header present; see `read_header`."""
     path = weights_file(path)
     header = read_header(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            return header, {key: file.get_tensor(key) for key in file.keys()}
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise not_whole(path, error) from error
+    with safe_open(path, framework="pt") as file:
+        return header, {key: file.get_tensor(key) for key in file.keys()}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -81,7 +82,9 @@ def convert_checkpoint(
     else:
         translation = translate_plain(checkpoint, path, backbone)
     network = f"{'tsm' if translation.shifted else 'tsn'}_{translation.backbone}"
-    shifts = {"n_div": n_div, "every": _EVERY.get(translation.backbone, 1)} if translation.shifted else {}
+    shifts: dict[str, Any] = (
+        {"n_div": n_div, "every": _EVERY.get(translation.backbone, 1)} if translation.shifted else {}
+    )
     frames = _frames(path, network, num_frames)
     model = create_model(network, num_classes=len(class_names), num_frames=frames, **shifts)
     _check_shifts(model, translation, path)
@@ -122,10 +125,9 @@ def frames_in_name(path: str | Path) -> int | None:
 
 
 def _find_format(checkpoint: Checkpoint, path: str | Path, said: str | None) -> str:
-    starts = {name: (project.base, project.head) for name, project in PROJECTS.items()}
-    found = next(
-        (name for name, start in starts.items() if any(k.startswith(start) for k in checkpoint.tensors)), "timm"
-    )
+    keys = list(checkpoint.tensors)
+    fits = (name for name, project in PROJECTS.items() if any(k.startswith((project.base, project.head)) for k in keys))
+    found = next(fits, "timm")
     if said is not None and said not in FORMATS:
         raise ConfigError(f"there is no format {said!r}: {', '.join(FORMATS)}.{nearest(said, FORMATS)}")
     if said not in (None, found):

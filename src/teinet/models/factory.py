@@ -16,7 +16,7 @@ from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.classifier import VideoClassifier, find_head, head_classes
 from teinet.models.insertion import ALL_STAGES, insert_temporal
 from teinet.models.names import PREFIXES, list_models
-from teinet.models.weights import load_fitting, read_weights
+from teinet.models.weights import load_fitting, read_checkpoint
 
 log = logging.getLogger("teinet")
 
@@ -155,7 +155,7 @@ def _start_head(
 
 def _load_backbone(cnn: nn.Module, backbone: str, path: str | Path, head_name: str) -> int | None:
     """Load the file; returns how many classes its head has, or None where it has none."""
-    tensors = read_weights(path)
+    tensors = read_checkpoint(path).tensors
     if any(".temporal." in key for key in tensors):
         raise CheckpointError(
             f"{path}: holds a whole recogniser with temporal modules, not a backbone. Load it as weights instead "

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from teinet.errors import CheckpointError, nearest
 
@@ -29,7 +30,6 @@ DEFAULTS: dict[str, Any] = {
     "card": {},
     "version": "",
 }
-_MOST = 100_000_000  # bytes of a safetensors header; what is longer is no such file
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,16 @@ def read_header(path: str | Path) -> dict[str, Any]:
         CheckpointError: it is no such file, is cut off, of a newer format, or has a damaged header.
     """
     path = weights_file(path)
-    metadata = _metadata(path)
+    if not path.is_file():
+        close = nearest(str(path), (file.stem for file in PRETRAINED.glob("*.safetensors")))
+        raise CheckpointError(f"{path}: no such file.{close}")
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path}: not a safetensors file, or cut off ({error}). Copy it again, or export it again from its run."
+        ) from error
     if KEY not in metadata:
         raise CheckpointError(
             f"{path}: plain weights without teinet's header. If they are a backbone's, give them as backbone_weights."
@@ -118,68 +127,39 @@ def read_header(path: str | Path) -> dict[str, Any]:
         )
     log.debug("%s: %s, format %s", path, name, version)
     header = {**DEFAULTS, **header}
-    if wrong := next(wrong_values(header), None):
+    if wrong := wrong_value(header):
         raise CheckpointError(f"{path}: teinet's header is damaged ({wrong}). Export the file again.")
     return header
 
 
-def _metadata(path: Path) -> dict[str, str]:
-    """The texts in a safetensors file: 8 bytes of length, then JSON with `__metadata__` and where each tensor lies."""
-    if not path.is_file():
-        close = nearest(str(path), (file.stem for file in PRETRAINED.glob("*.safetensors")))
-        raise CheckpointError(f"{path}: no such file.{close}")
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > _MOST:
-                raise ValueError("its header is too long")
-            table = json.loads(file.read(length))
-        metadata = table.pop("__metadata__", {})
-        end = max((tensor["data_offsets"][1] for tensor in table.values()), default=0)
-        if path.stat().st_size != 8 + length + end:
-            raise ValueError("its length is not what its header says")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise not_whole(path, error) from error
-    return metadata
-
-
-def not_whole(path: Path, error: Exception) -> CheckpointError:
-    """Return what to say of a file that cannot be read as safetensors."""
-    return CheckpointError(
-        f"{path}: not a safetensors file, or cut off ({error}). Copy it again, or export it again from its run."
-    )
-
-
 # What a header's values must be; other keys are free.
-_PARTS = {"architecture": dict, "class_names": list, "preprocessing": dict, "sampling": dict, "recipe": dict}
-_PARTS |= {"scores": dict, "licence": str, "nothing": list, "card": dict, "version": str}
-_VALUES: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "architecture": {"name": str, "num_classes": int, "num_frames": int, "dropout": (int, float), "stages": list},
-    "preprocessing": {"size": (int, list), "short_side": int, "interpolation": str, "mean": list, "std": list},
-    "sampling": {"num_frames": int, "strategy": str, "window": int},
-    "recipe": {"data": dict},
+_NUMBER = (int, float)
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    **{key: type(value) for key, value in DEFAULTS.items()},
+    "spacing": (*_NUMBER, type(None)),
+    "architecture": dict,
+    **{"architecture.name": str, "architecture.num_classes": int, "architecture.num_frames": int},
+    **{"architecture.dropout": _NUMBER, "architecture.stages": list},
+    **{"preprocessing.size": (int, list), "preprocessing.short_side": int, "preprocessing.interpolation": str},
+    **{"preprocessing.mean": list, "preprocessing.std": list},
+    **{"sampling.num_frames": int, "sampling.strategy": str, "sampling.window": int},
+    "recipe.data": dict,
 }
+_ITEMS = {"class_names": str, "preprocessing.mean": _NUMBER, "preprocessing.std": _NUMBER}  # of lists
 
 
-def wrong_values(header: dict[str, Any]) -> Iterator[str]:
-    """What in a header is of another type than it must be, in words."""
-    for part, kind in _PARTS.items():
-        if not isinstance(header[part], kind):
-            yield f"{part} is {_short(header[part])}"
-            return
-    for part, kinds in _VALUES.items():
-        for key, kind in kinds.items():
-            value = header[part].get(key)
-            if key in header[part] and (not isinstance(value, kind) or isinstance(value, bool)):
-                yield f"{part}.{key} is {_short(value)}"
-    if not isinstance(header["spacing"], (int, float, type(None))) or header["spacing"] is False:
-        yield f"spacing is {_short(header['spacing'])}"
-    if any(not isinstance(name, str) for name in header["class_names"]):
-        yield f"class_names holds {_short(next(n for n in header['class_names'] if not isinstance(n, str)))}"
-    for key in ("mean", "std"):
-        colours = header["preprocessing"].get(key, [])
-        if any(not isinstance(colour, (int, float)) for colour in colours):
-            yield f"preprocessing.{key} is {_short(colours)}"
+def wrong_value(header: dict[str, Any]) -> str | None:
+    """Return the first value in a header of another type than it must be, in words; None where all are right."""
+    for path, kind in _KINDS.items():
+        part, _, key = path.partition(".")
+        if key and key not in header[part]:
+            continue
+        value = header[part][key] if key else header[part]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            return f"{path} is {_short(value)}"
+        if odd := [item for item in value if not isinstance(item, _ITEMS[path])] if path in _ITEMS else []:
+            return f"{path} holds {_short(odd[0])}"
+    return None
 
 
 def _short(value: object) -> str:

@@ -1,20 +1,34 @@
-"""Weights from a file into a network: read without executing anything, compared by name and shape, refused by name."""
+"""Weights from a file into a network: read without executing anything, compared by name and shape, refused by name.
+
+torch's own weights_only reading refuses a whole file for one foreign object that a trainer stored beside the weights.
+Here such an object's name is looked up nowhere and imports nothing: an inert stand-in takes its place.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import pickle
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import torch
 from safetensors import safe_open
 from torch import Tensor, nn
+from torch._utils import _rebuild_tensor
 
 from teinet.errors import CheckpointError
-from teinet.models.unpickle import load_inert
 
 _SHOWN = 5
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+# What torch says where a file is no pickle but something that it would unpack or run.
+_NO_PICKLE = {
+    "TorchScript": "a TorchScript program, not weights; save its state_dict() with torch.save",
+    ".tar format": "in a format that torch left before version 0.2; load and save it again with a torch of its time",
+}
 
 
 @dataclass(frozen=True)
@@ -30,13 +44,8 @@ class Checkpoint:
     beside: dict[str, Any]
 
 
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a weights file by name; see `read_checkpoint`."""
-    return read_checkpoint(path).tensors
-
-
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """The weights in a .safetensors file, or in a .pth, .pt, .bin or .tar file of torch.save, and what is beside them.
+    """Return the weights of a .safetensors file, or a .pth, .pt, .bin or .tar file of torch.save, and what is beside.
 
     Nothing in the file is executed, whatever trainer wrote it.
 
@@ -49,11 +58,18 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file.")
+    content: Any
+    beside: dict[str, Any] = {}
     try:
-        content, beside = _read_safetensors(path) if path.suffix == ".safetensors" else (load_inert(path), {})
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                content, beside = {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})
+        else:
+            content = load_inert(path)
     except Exception as error:  # what a damaged pickle makes its reader raise can be of any kind
+        said = str(error).split("\n")[0].rstrip(".") or type(error).__name__
         raise CheckpointError(
-            f"{path}: cannot be read as weights ({_first_line(error)}). It may be cut off or of another kind; "
+            f"{path}: cannot be read as weights ({said}). It may be cut off or of another kind; "
             "fetch it again, or convert it to .safetensors."
         ) from error
     for key in _WRAPPERS:
@@ -67,11 +83,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path}: holds no weights (a dictionary of tensors was expected).")
     beside |= {str(k): v for k, v in content.items() if not isinstance(v, Tensor)}
     return Checkpoint(tensors, beside)
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    with safe_open(path, framework="pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})
 
 
 def load_fitting(
@@ -89,27 +100,25 @@ def load_fitting(
     Raises:
         CheckpointError: something is missing, unexpected or of another shape; the message names it.
     """
-    own = net.state_dict()
 
-    def counts(key: str) -> bool:
-        return without is None or not key.startswith(without + ".")
+    def counted(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {k: v for k, v in state.items() if without is None or not k.startswith(without + ".")}
 
-    given = {key: value for key, value in tensors.items() if counts(key)}
-    # Files of other tools may lack this counter, which nothing here reads.
-    missing = [k for k in own if counts(k) and k not in given and not k.endswith("num_batches_tracked")]
-    unexpected = [k for k in given if k not in own]
-    misshaped = [
-        f"{k} ({_shape(given[k])} in the file, {_shape(own[k])} in the network)"
-        for k in given
-        if k in own and given[k].shape != own[k].shape
-    ]
-    complaints = [
-        f"{what} {some(keys)}"
-        for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", misshaped))
-        if keys
-    ]
-    if complaints:
-        raise CheckpointError(f"{source}: does not fit {_name(net)}. {advice} ({'; '.join(complaints)})")
+    own, given = counted(net.state_dict()), counted(tensors)
+    complaints = {
+        # files of other tools may lack this counter, which nothing here reads
+        "missing": [k for k in own if k not in given and not k.endswith("num_batches_tracked")],
+        "unexpected": [k for k in given if k not in own],
+        "of another shape": [
+            f"{k} ({_shape(value)} in the file, {_shape(own[k])} in the network)"
+            for k, value in given.items()
+            if k in own and value.shape != own[k].shape
+        ],
+    }
+    if any(complaints.values()):
+        name = (getattr(net, "config", None) or {}).get("name") or type(net).__name__
+        said = "; ".join(f"{what} {some(keys)}" for what, keys in complaints.items() if keys)
+        raise CheckpointError(f"{source}: does not fit {name}. {advice} ({said})")
     net.load_state_dict(given, strict=False)
 
 
@@ -119,13 +128,116 @@ def some(keys: list[str]) -> str:
     return ", ".join(keys[:_SHOWN]) + more
 
 
-def _name(net: nn.Module) -> str:
-    return (getattr(net, "config", None) or {}).get("name") or type(net).__name__
-
-
 def _shape(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n")[0].rstrip(".") or type(error).__name__
+def load_inert(path: str | Path) -> Any:
+    """What torch.save wrote, on the CPU, with stand-ins (`Inert`) for all but plain values and tensors.
+
+    Reads torch's zip files and the ones before them (.pth.tar of torch 1.5 and older).
+
+    Raises:
+        pickle.UnpicklingError: it is a program, or in torch's oldest format.
+        Exception: it is damaged; of whatever kind its bytes lead to.
+    """
+    with warnings.catch_warnings(), open(path, "rb") as file:
+        warnings.simplefilter("ignore")
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except RuntimeError as error:
+            # Must not come to the second reading, which would unpack or run it.
+            what = next((what for mark, what in _NO_PICKLE.items() if mark in str(error)), None)
+            if what is None:
+                raise
+            raise pickle.UnpicklingError(what) from error
+        except (pickle.UnpicklingError, UnicodeDecodeError):
+            file.seek(0)  # a pickle that holds more than weights
+            # errors: texts of Python 2 in other encodings; the names of weights are plain ASCII
+            return torch.load(file, "cpu", pickle_module=InertPickle, weights_only=False, errors="replace")
+
+
+class Inert:
+    """Stands for every class, function and object that is not needed for tensors; accepts all, keeps and does nothing.
+
+    As a class it can be called and instantiated as pickles do, and its instances can be called in turn. Having
+    `__setstate__`, neither it nor its instances take attributes from a pickle.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __call__(self, *_: Any, **__: Any) -> Inert:
+        return Inert()
+
+    def __setstate__(*_: Any) -> None:  # without self: a pickle may call it on the class itself
+        pass
+
+    def append(self, *_: Any) -> None:
+        """Drop what a list would take; so do the next ones."""
+
+    extend = add = __setitem__ = append
+
+
+class _Tensor(Inert):
+    """torch's functions that rebuild a tensor from its storage; gradient, hooks and metadata are dropped."""
+
+    __slots__ = ()
+
+    def __new__(cls, storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
+        return _rebuild_tensor(storage, offset, size, stride)
+
+
+class _Parameter(Inert):
+    """torch's function that makes a tensor a parameter."""
+
+    __slots__ = ()
+
+    def __new__(cls, data: Any, *_: Any) -> Any:
+        return data
+
+
+# Storage classes are known to torch.load itself, by name. All of these are classes that a pickle cannot change.
+_ALLOWED: dict[tuple[str, str], type] = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch", "Size"): torch.Size,
+    ("torch._utils", "_rebuild_tensor"): _Tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
+    ("torch._utils", "_rebuild_parameter"): _Parameter,
+}
+
+
+class InertUnpickler(pickle.Unpickler):
+    """An unpickler for which the world consists of `_ALLOWED` and stand-ins."""
+
+    def find_class(self, module: str, name: str) -> type:
+        """The class that a pickle names: an allowed one or a stand-in. Nothing is imported."""
+        return _ALLOWED.get((module, name), Inert)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # torch.load sets persistent_load, which also compares source code and may write a patch file: no more of that
+        super().__setattr__(name, _storages_only(value) if name == "persistent_load" else value)
+
+
+def _storages_only(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def persistent_load(saved_id: Any) -> Any:
+        is_storage = isinstance(saved_id, tuple) and saved_id and saved_id[0] in ("storage", b"storage")
+        return load(saved_id) if is_storage else Inert
+
+    return persistent_load
+
+
+class InertPickle:
+    """What torch.load takes as its pickle module."""
+
+    Unpickler = InertUnpickler
+
+    @staticmethod
+    def load(file: IO[bytes], **options: Any) -> Any:
+        """Like pickle.load, with stand-ins."""
+        return InertUnpickler(file, **options).load()

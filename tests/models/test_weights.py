@@ -21,8 +21,7 @@ import torch
 from torch import nn
 
 from teinet.errors import CheckpointError
-from teinet.models.unpickle import Inert, load_inert
-from teinet.models.weights import read_checkpoint, read_weights
+from teinet.models.weights import Inert, load_inert, read_checkpoint
 
 WEIGHTS = {"conv1.weight": torch.arange(24.0).view(2, 3, 2, 2), "bn1.num_batches_tracked": torch.tensor(7)}
 
@@ -62,7 +61,7 @@ def test_nothing_in_a_file_runs(tmp_path, name, zipped):
     attack = ATTACKS[name](tmp_path / "touched", inner)
     torch.save({"state_dict": WEIGHTS, "meta": [attack, {"x": attack}]}, path, _use_new_zipfile_serialization=zipped)
     before = set(tmp_path.iterdir())
-    tensors = read_weights(path)
+    tensors = read_checkpoint(path).tensors
     assert set(tmp_path.iterdir()) == before
     assert all(torch.equal(tensors[key], value) for key, value in WEIGHTS.items())
     with contextlib.suppress(Exception):
@@ -238,7 +237,7 @@ def test_every_kind_of_tensor_comes_through(tmp_path):
             tmp_path / "a.pth",
             _use_new_zipfile_serialization=zipped,
         )
-        found = read_weights(tmp_path / "a.pth")
+        found = read_checkpoint(tmp_path / "a.pth").tensors
         for key, value in tensors.items():
             assert found[key].dtype == value.dtype and torch.equal(found[key], value) and not found[key].requires_grad
 
