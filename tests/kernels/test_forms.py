@@ -17,7 +17,7 @@ FRAMES = st.sampled_from([1, 2, 3, 8, 16])
 CHANNELS = st.sampled_from([1, 2, 7, 8, 31, 33, 64, 100])
 SIDES = st.integers(1, 6)
 SHAPES = st.tuples(st.integers(1, 3), FRAMES, CHANNELS, SIDES, SIDES)
-any_case = settings(deadline=None, max_examples=60)
+any_case = settings(deadline=None, max_examples=40)
 
 
 def run(x, weight, gate, num_frames, lag):
@@ -36,9 +36,8 @@ def test_temporal_conv_is_the_equations(shape, dtype, kind, layout, lag):
     truth.check_temporal_conv(run, shape, dtype, kind=kind, layout=layout, lag=lag)
 
 
-@pytest.mark.parametrize("lag", [0, 1])
-@pytest.mark.parametrize("kind", ["both", "weight", "gate"])
-@pytest.mark.parametrize("shape", [(1, 8, 2100, 7, 5), (2, 3, 256, 57, 31), (1, 8, 64, 56, 56)])
+@pytest.mark.parametrize(("kind", "lag"), [("both", 0), ("both", 1), ("weight", 0), ("gate", 0)])
+@pytest.mark.parametrize("shape", [(1, 4, 2100, 4, 3), (2, 3, 256, 25, 13)])
 def test_shapes_that_fill_several_tiles_and_blocks(shape, kind, lag):
     truth.check_temporal_conv(run, shape, torch.float32, kind=kind, layout="channels_last", lag=lag)
 
@@ -112,7 +111,7 @@ def test_a_nan_stays_one_in_bfloat16():
 
 
 def test_the_number_of_threads_changes_no_bit():
-    x = torch.randn(16, 96, 28, 28).contiguous(memory_format=torch.channels_last).requires_grad_()
+    x = torch.randn(16, 96, 14, 14).contiguous(memory_format=torch.channels_last).requires_grad_()
     weight, gate = torch.randn(96, 3, requires_grad=True), torch.rand(16, 96, requires_grad=True)
     before, found = torch.get_num_threads(), []
     try:

@@ -13,7 +13,7 @@ from teinet.layers import TEI
 from tests.kernels import truth
 from tests.networks import wake
 
-SHAPES = [(2, 8, 33, 3, 5), (1, 1, 7, 2, 2), (1, 3, 64, 9, 5), (2, 2, 100, 1, 1), (1, 16, 8, 4, 4), (1, 3, 130, 7, 6)]
+SHAPES = [(2, 3, 33, 3, 5), (1, 1, 7, 2, 2), (1, 3, 130, 7, 6)]  # 130 channels and 42 pixels fill several tiles
 TYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
@@ -22,7 +22,8 @@ def run(x, weight, gate, num_frames, lag):
 
 
 def numbers(device: str = "cpu") -> None:
-    for shape, dtype, kind, lag in itertools.product(SHAPES, TYPES, ("both", "weight", "gate"), (0, 1)):
+    cases = [*itertools.product(SHAPES, TYPES[:1], ("both", "weight", "gate"), (0, 1))]
+    for shape, dtype, kind, lag in (*cases, *((SHAPES[0], dtype, "both", 0) for dtype in TYPES[1:])):
         truth.check_temporal_conv(run, shape, dtype, kind=kind, layout="channels_last", lag=lag, device=device)
 
 
@@ -43,16 +44,15 @@ def tools() -> None:
     exported = torch.export.export(layer, (x,))
     assert [node for node in exported.graph.nodes if "teinet.temporal_conv" in str(node.target)]
     torch.testing.assert_close(exported.module()(x), layer(x))
-    for dtype in (torch.bfloat16, torch.float16):
-        with torch.autocast("cpu", dtype=dtype):
-            assert layer(x).dtype == dtype
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert layer(x).dtype == torch.float16
 
 
 def vectors() -> None:
     """The golden vectors, where they are."""
     from tests.layers.test_golden import VECTORS, tei_with
 
-    for path in sorted(VECTORS.glob("t*.npz")):
+    for path in sorted(VECTORS.glob("t[238]_*.npz")):
         with np.load(path) as file:
             data = {key: torch.from_numpy(file[key]) for key in file}
         x = data["x"].flatten(0, 1).float().contiguous(memory_format=torch.channels_last)
@@ -66,7 +66,7 @@ def vectors() -> None:
 def network(device: str = "cpu") -> None:
     """A whole network's logits and gradients are the reference's."""
     torch.manual_seed(0)
-    model = teinet.create_model("teinet_resnet10t", num_classes=3, num_frames=3, dropout=0.0).eval()
+    model = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=3, dropout=0.0).eval()
     wake(model).to(device)
     clips, found = torch.randn(1, 3, 3, 32, 32).to(device), {}
     for form in ("reference", "triton"):

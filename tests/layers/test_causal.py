@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teinet.layers import MEM, SE, TEI, TIM, TSM, build
+from teinet.layers import SE, TEI, TIM, TSM, build
+from tests.kernels import truth
 
 NAMES = ["tei", "tim", "mem", "se_tim", "se", "tsm"]
 CLIPS = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 20), st.integers(1, 4), st.integers(1, 4))
@@ -27,43 +28,20 @@ def clip_of(shape: tuple[int, ...], channels_last: bool = False) -> torch.Tensor
     return x.contiguous(memory_format=torch.channels_last) if channels_last else x
 
 
-def gated(mem: MEM, x: torch.Tensor) -> list[torch.Tensor]:
-    """MEM's frames of one clip (T, C, H, W), one by one: the gate of a pair of frames lies on the later one."""
-    rows = [x[0]]
-    for t in range(1, len(x)):
-        before, here = x[t - 1].mean((1, 2)), x[t].mean((1, 2))
-        motion = mem.conv1.weight[:, :, 0, 0] @ before + mem.conv1.bias
-        motion = motion - (mem.conv2.weight[:, :, 0, 0] @ here + mem.conv2.bias)
-        gate = 1 / (1 + torch.exp(-(mem.conv3.weight[:, :, 0, 0] @ motion + mem.conv3.bias)))
-        factor = gate if mem.gate_form == "paper" else 1 + (gate - 0.5)
-        rows.append(x[t] * factor[:, None, None])
-    return rows
-
-
-def mixed(tim: TIM, rows: list[torch.Tensor]) -> torch.Tensor:
-    out = []
-    for t in range(len(rows)):
-        y = torch.zeros_like(rows[0])
-        for tap, back in ((0, 2), (1, 1), (2, 0)):
-            if t - back >= 0:
-                y = y + tim.weight[:, 0, tap][:, :, None] * rows[t - back]
-        out.append(y)
-    return torch.stack(out)
-
-
 @pytest.mark.parametrize("gate", ["paper", "residual"])
 @pytest.mark.parametrize("shape", [(2, 8, 16, 3, 4), (1, 1, 9, 2, 2), (3, 2, 8, 1, 1), (1, 3, 5, 4, 3)])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_the_equations(shape, gate, channels_last):
-    clips, t, channels = shape[:3]
+    _, t, channels = shape[:3]
     tei = filled(TEI(channels, num_frames=t, gate=gate, causal=True))
     x = clip_of(shape, channels_last)
-    each = x.unflatten(0, (clips, t))
-    want_mem = torch.cat([torch.stack(gated(tei.mem, clip)) for clip in each])
-    want = torch.cat([mixed(tei.tim, gated(tei.mem, clip)) for clip in each])
+    # the gate of a pair of frames lies on the later one; the first frame passes
+    factors = truth.motion_gate(x, tei.mem.weights, t, 0.5 * (gate == "residual")).roll(1, 1).flatten(0, 1)
+    want_mem = x * factors[:, :, None, None]
     torch.testing.assert_close(tei.mem(x), want_mem, rtol=1e-12, atol=1e-12)
+    want = truth.temporal_conv(want_mem, tei.tim.V, None, t, lag=1)
     torch.testing.assert_close(tei(x), want, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(tei.tim(x), torch.cat([mixed(tei.tim, list(clip)) for clip in each]))
+    torch.testing.assert_close(tei.tim(x), truth.temporal_conv(x, tei.tim.V, None, t, lag=1))
 
 
 @pytest.mark.parametrize("channels", [8, 16, 20, 7])

@@ -16,17 +16,6 @@ from teinet.kernels.step import fuses_motion_step, fuses_step, motion_step, temp
 from teinet.kernels.temporal_conv import temporal_conv
 
 __all__ = [
-    "FORMS",
-    "Squeeze",
-    "available_forms",
-    "fuses",
-    "fuses_gate",
-    "fuses_motion_step",
-    "fuses_step",
-    "is_channels_last",
-    "motion_gate",
-    "motion_step",
-    "temporal_conv",
-    "temporal_step",
-    "use_form",
-]
+    "FORMS", "Squeeze", "available_forms", "fuses", "fuses_gate", "fuses_motion_step", "fuses_step", "is_channels_last",
+    "motion_gate", "motion_step", "temporal_conv", "temporal_step", "use_form",
+]  # fmt: skip

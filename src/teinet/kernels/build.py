@@ -38,7 +38,7 @@ def native() -> ctypes.CDLL | None:
     try:
         return _declare(_load())
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
-        log.warning("the temporal modules run in plain torch, which is slower: %s", _line(error))
+        log.warning("the temporal modules run in plain torch, which is slower: %s", first_line(error))
         return None
 
 
@@ -79,7 +79,7 @@ def _load() -> ctypes.CDLL:
         _refuse_foreign(target)
         return ctypes.CDLL(str(target))
     except OSError as error:
-        log.warning("compiling the kernels for this process alone, in some seconds: %s", _line(error))
+        log.warning("compiling the kernels for this process alone, in some seconds: %s", first_line(error))
         with tempfile.TemporaryDirectory() as folder:  # what is loaded stays, also without its file
             return ctypes.CDLL(str(_compile(command, Path(folder) / target.name)))
 
@@ -136,9 +136,8 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
     return library
 
 
-def _line(error: Exception) -> str:
-    said = getattr(error, "stderr", None) or str(error)
-    if isinstance(said, bytes):
-        said = said.decode(errors="replace")
-    lines = [line for line in said.strip().splitlines() if line.strip()]
+def first_line(error: Exception) -> str:
+    """Return the line of an error, or of what a compiler printed, that says what is wrong."""
+    said = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
+    lines = [line for line in said.splitlines() if line.strip()]
     return next((line for line in lines if "error" in line.lower()), lines[0] if lines else repr(error))

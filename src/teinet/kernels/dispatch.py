@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from teinet.errors import ConfigError, nearest
 from teinet.kernels import build
@@ -78,14 +79,14 @@ def form_for(x: Tensor) -> str:
     return "cpu" if x.dtype in build.TYPES and cpu_is_there() else "reference"
 
 
+def runs_triton(x: Tensor) -> bool:
+    """Whether an operator's call on x goes to Triton, which is asked for on a CPU in its interpreter alone."""
+    return not x.is_cpu or _asked == "triton"
+
+
 def fuses(x: Tensor) -> bool:
     """Whether `temporal_conv` computes a call on x (B*T, C, H, W) faster than plain torch does."""
     return form_for(x) != "reference"
-
-
-def is_triton_asked() -> bool:
-    """Whether the Triton form was asked for."""
-    return _asked == "triton"
 
 
 def is_channels_last(x: Tensor) -> bool:
@@ -113,10 +114,7 @@ def _launches() -> bool:
         x = torch.ones(1, 1, 1, 1, device="cuda")
         return triton.forward(x, None, None, 1).item() == 1
     except Exception as error:  # no compiler for its launcher, a driver too old: Triton raises many kinds
-        reason = str(error).strip().splitlines()
-        log.warning(
-            "the temporal modules run in plain torch, which is slower: %s", reason[0] if reason else repr(error)
-        )
+        log.warning("the temporal modules run in plain torch, which is slower: %s", build.first_line(error))
         return False
 
 
@@ -127,16 +125,13 @@ def is_interpreting() -> bool:
 
 
 def define(schema: str, kernels: dict[str, Callable], shapes: Callable, flops: Callable) -> Any:
-    """Make an operator, and return it to be called.
+    """Make an operator of a schema as torch writes it, and return it to be called.
 
     Args:
-        schema: its name, arguments and results, as torch writes them.
         kernels: what computes it, by device: "CPU", "CUDA".
         shapes: the same on tensors without numbers.
         flops: what it costs, from shapes.
     """
-    from torch.utils.flop_counter import register_flop_formula
-
     name = schema.partition("(")[0]
     # compilers keep the memory layout of what they hand over
     _LIBRARY.define(schema, tags=(torch.Tag.needs_fixed_stride_order,))
@@ -154,11 +149,7 @@ def differentiate(operator: Any, save: Callable, backward: Callable) -> None:
 
 
 def refuse_second_derivatives() -> None:
-    """Called in a backward pass.
-
-    Raises:
-        RuntimeError: its own gradient is wanted too (create_graph=True), which only the plain form has.
-    """
+    """RuntimeError in a backward pass whose own gradient is wanted too (create_graph=True)."""
     if torch.is_grad_enabled():
         raise RuntimeError(
             "the fast forms of the temporal modules have first derivatives only; for second ones compute with "

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from teinet.errors import ConfigError
 from teinet.kernels.build import TYPES, function
 from teinet.kernels.dispatch import check_together, define, differentiate, form_for, refuse_second_derivatives
 
@@ -44,20 +43,17 @@ def motion_gate(x: Tensor, weights: Squeeze, *, num_frames: int, offset: float =
         (B, T, C) float32: the sigmoid plus `offset`, and 1 for the last frame.
 
     Raises:
-        ConfigError: shapes that do not fit together.
+        ValueError: shapes that do not fit together.
         TypeError: numbers of a type that no fast form computes.
 
     Source: TEINet, arXiv 1911.09435, Eq. 1-3.
     """
-    w1, b1, w2, b2, w3, b3 = weights
-    hidden, channels = w1.shape[:2]
-    fit = x.shape[1] == channels and w1.shape == w2.shape and w3.shape[:2] == (channels, hidden)
-    if not fit or b1.shape != b2.shape or b1.shape[0] != hidden or b3.shape[0] != channels:
+    narrow, hidden, channels = (weights.b1.shape[0], x.shape[1]), weights.b1.shape, x.shape[1:2]
+    fit = [narrow, hidden, narrow, hidden, narrow[::-1], channels]
+    if [w.shape[:2] for w in weights] != fit or num_frames < 2 or x.shape[0] % num_frames:
         shapes = ", ".join(str(tuple(w.shape)) for w in weights)
-        raise ConfigError(f"weights of {shapes} do not fit together, or not x {tuple(x.shape)}.")
-    if num_frames < 2 or x.shape[0] % num_frames:
-        raise ConfigError(f"x must be (B*T, C, H, W) for T = {num_frames}, at least 2, got {tuple(x.shape)}.")
-    return _operator(x, w1, b1, w2, b2, w3, b3, num_frames, offset)[0]
+        raise ValueError(f"x {tuple(x.shape)}, T = {num_frames} and weights of {shapes} do not fit together")
+    return _operator(x, *weights, num_frames, offset)[0]
 
 
 def _forward(
@@ -86,8 +82,7 @@ def _shapes(x, w1, b1, w2, b2, w3, b3, num_frames, offset):
 
 
 def _flops(x_shape, w1_shape, b1, w2, b2, w3, b3, num_frames, *_: Any, **__: Any) -> int:
-    frames = x_shape[0] // num_frames * (num_frames - 1)
-    return 2 * 3 * frames * w1_shape[0] * w1_shape[1]
+    return 2 * 3 * (x_shape[0] // num_frames * (num_frames - 1)) * w1_shape[0] * w1_shape[1]
 
 
 _operator = define(
@@ -118,8 +113,7 @@ def _gradients(ctx: Any, d_scale: Tensor | None, *_: Tensor | None) -> tuple[Ten
     sigmoid = scale[:, :-1] - ctx.offset
     d_sum = (d_scale[:, :-1] * sigmoid * (1 - sigmoid)).flatten(0, 1)  # (B*(T-1), C)
     d_hidden = d_sum @ w3  # (B*(T-1), C/r)
-    dw1, dw2 = d_hidden.t() @ this, -(d_hidden.t() @ following)
-    dw3 = d_sum.t() @ hidden
+    dw1, dw2, dw3 = d_hidden.t() @ this, -(d_hidden.t() @ following), d_sum.t() @ hidden
     db1, db3 = d_hidden.sum(0), d_sum.sum(0)
     small = (dw1[:, :, None, None], db1, dw2[:, :, None, None], -db1, dw3[:, :, None, None], db3)
     dx = None

@@ -9,7 +9,6 @@ Without gradients: a stream is for recognizing.
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,16 +25,13 @@ def fuses_step(x: Tensor, one: Tensor, two: Tensor) -> bool:
 
 
 def temporal_step(x: Tensor, weight: Tensor, gate: Tensor | None, one: Tensor, two: Tensor) -> Tensor:
-    """One frame of each of N streams through gate and temporal kernel.
+    """Return one frame of each of N streams after gate and temporal kernel, like x.
 
     Args:
         x: (N, C, H, W), frame t.
         weight: (C, 3), what multiplies frames t-2, t-1, t.
         gate: (N, C), or None for ones.
         one, two: like x, the gated frames t-1 and t-2, zeros where there are none. `two` becomes the gated frame t.
-
-    Returns:
-        y like x.
     """
     weight, gate = weight.to(torch.float32), None if gate is None else gate.to(torch.float32)
     # the dispatcher costs as much as the work in a small block, and is of use to compilers only
@@ -49,16 +45,12 @@ def fuses_motion_step(x: Tensor, weights: Squeeze, before: Tensor) -> bool:
 
 
 def motion_step(x: Tensor, weights: Squeeze, before: Tensor, offset: float = 0.0) -> tuple[Tensor, Tensor]:
-    """MEM's factors for one frame of each of N streams, from the motion since the frame before.
+    """Return MEM's factors (N, C) for one frame of each of N streams, and the next frame's `before`.
 
     Args:
         x: (N, C, H, W), frame t.
-        weights: of the three convolutions.
+        weights, offset: see `motion_gate`.
         before: (N, C+1), the pooled features of frame t-1, and 1; or zeros where there was no such frame.
-        offset: see `motion_gate`.
-
-    Returns:
-        The factors (N, C), and what the next frame needs for its `before`.
     """
     run = _motion if torch.compiler.is_compiling() else _motion_forward
     return run(x, *weights, before, offset)
@@ -76,19 +68,11 @@ def _step_forward(x: Tensor, weight: Tensor, gate: Tensor | None, one: Tensor, t
     return y
 
 
-def _step_shapes(x, weight, gate, one, two):
-    return torch.empty_like(x, memory_format=torch.channels_last)
-
-
-def _step_flops(x_shape, *_: Any, **__: Any) -> int:
-    return 2 * 3 * prod(x_shape)
-
-
 _step = define(
     "temporal_step(Tensor x, Tensor weight, Tensor? gate, Tensor one, Tensor(a!) two) -> Tensor",
     {"CPU": _step_forward},
-    _step_shapes,
-    _step_flops,
+    lambda x, weight, gate, one, two: torch.empty_like(x, memory_format=torch.channels_last),
+    lambda x_shape, *_, **__: 2 * 3 * prod(x_shape),
 )
 
 
@@ -109,18 +93,10 @@ def _motion_forward(
     return scale, pooled
 
 
-def _motion_shapes(x, w1, b1, w2, b2, w3, b3, before, offset):
-    return before.new_empty(x.shape[:2]), torch.empty_like(before)
-
-
-def _motion_flops(x_shape, w1_shape, *_: Any, **__: Any) -> int:
-    return 2 * 3 * x_shape[0] * w1_shape[0] * w1_shape[1]
-
-
 _motion = define(
     "motion_step(Tensor x, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor w3, Tensor b3, Tensor before, "
     "float offset) -> (Tensor, Tensor)",
     {"CPU": _motion_forward},
-    _motion_shapes,
-    _motion_flops,
+    lambda x, w1, b1, w2, b2, w3, b3, before, offset: (before.new_empty(x.shape[:2]), torch.empty_like(before)),
+    lambda x_shape, w1_shape, *_, **__: 2 * 3 * x_shape[0] * w1_shape[0] * w1_shape[1],
 )

@@ -16,11 +16,12 @@ from math import prod
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from teinet.errors import ConfigError
 from teinet.kernels.build import address, function
-from teinet.kernels.dispatch import check_together, define, differentiate, is_triton_asked, refuse_second_derivatives
+from teinet.kernels.dispatch import check_together, define, differentiate, refuse_second_derivatives, runs_triton
 
 _TAPS = 3
 _CHUNKS = 16  # parts of a clip's pixels whose sums are kept apart: enough for the cores, whatever their number
@@ -62,8 +63,8 @@ def temporal_conv(
 
 def _forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int = 0) -> Tensor:
     check_together(x, weight, gate)
-    x, weight, gate = _channels_last(x), _plain(weight), _plain(gate)
-    if not x.is_cpu or is_triton_asked():
+    x, weight, gate = _laid_out(x), _plain(weight), _plain(gate)
+    if runs_triton(x):
         from teinet.kernels import triton
 
         return triton.forward(x, weight, gate, num_frames, lag)
@@ -77,19 +78,13 @@ def _forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: 
 
 
 def _backward(
-    dy: Tensor,
-    x: Tensor,
-    weight: Tensor | None,
-    gate: Tensor | None,
-    num_frames: int,
-    lag: int,
-    wants_x: bool,
+    dy: Tensor, x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int, wants_x: bool,
     wants_sums: bool,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """dx and S (B, T, 3, C) float32; an empty tensor for what is not wanted."""
     check_together(x, dy, weight, gate)
-    x, dy, weight, gate = _channels_last(x), _channels_last(dy.to(x.dtype)), _plain(weight), _plain(gate)
-    if not x.is_cpu or is_triton_asked():
+    x, dy, weight, gate = _laid_out(x), _laid_out(dy.to(x.dtype)), _plain(weight), _plain(gate)
+    if runs_triton(x):
         from teinet.kernels import triton
 
         dx, sums = triton.backward(dy, x, weight, gate, num_frames, lag, wants_x, wants_sums)
@@ -107,16 +102,12 @@ def _backward(
     return x.new_empty(0) if dx is None else dx, empty if sums is None else sums.sum(1)
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def _laid_out(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
 def _plain(small: Tensor | None) -> Tensor | None:
     return None if small is None else small.contiguous()
-
-
-def _shapes(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int = 0) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.channels_last)
 
 
 def _backward_shapes(dy, x, weight, gate, num_frames, lag, wants_x, wants_sums):
@@ -130,14 +121,10 @@ def _flops(x_shape, weight_shape, *_: Any, **__: Any) -> int:
     return 0 if weight_shape is None else 2 * _TAPS * prod(x_shape)
 
 
-def _backward_flops(dy_shape, x_shape, weight_shape, *_: Any, **__: Any) -> int:
-    return 2 * _flops(x_shape, weight_shape)
-
-
 _operator = define(
     "temporal_conv(Tensor x, Tensor? weight, Tensor? gate, int num_frames, int lag=0) -> Tensor",
     dict.fromkeys(("CPU", "CUDA"), _forward),
-    _shapes,
+    lambda x, weight, gate, num_frames, lag=0: torch.empty_like(x, memory_format=torch.channels_last),
     _flops,
 )
 _backward_operator = define(
@@ -145,7 +132,7 @@ _backward_operator = define(
     "bool wants_x, bool wants_sums) -> (Tensor, Tensor)",
     dict.fromkeys(("CPU", "CUDA"), _backward),
     _backward_shapes,
-    _backward_flops,
+    lambda dy_shape, x_shape, weight_shape, *_, **__: 2 * _flops(x_shape, weight_shape),
 )
 
 
@@ -186,10 +173,5 @@ def _gate_gradient(sums: Tensor, weight: Tensor | None, lag: int) -> Tensor:
 
 
 def _later(values: Tensor, frames: int) -> Tensor:
-    """values_{t-frames} at t, zeros outside, (B, T, C); negative: from later on."""
-    if frames == 0:
-        return values
-    gap = torch.zeros_like(values[:, : abs(frames)])
-    if frames > 0:
-        return torch.cat([gap, values[:, : values.shape[1] - gap.shape[1]]], 1)
-    return torch.cat([values[:, gap.shape[1] :], gap], 1)
+    """values_{t-frames} at t, zeros outside, (B, T, C); frames from -2 to 2, negative ones from later on."""
+    return F.pad(values, (0, 0, 2, 2))[:, 2 - frames : 2 - frames + values.shape[1]]

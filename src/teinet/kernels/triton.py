@@ -130,33 +130,26 @@ def forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: i
         launch: Any = _forward[grid]  # Triton's own types know neither launching nor constants
         launch(
             x, _or(weight, x), _or(gate, x), y, *sizes,
-            HAS_WEIGHT=weight is not None, HAS_GATE=gate is not None, LAG=_lag(weight, lag), **tile, num_warps=_WARPS,
+            HAS_WEIGHT=weight is not None, HAS_GATE=gate is not None, LAG=0 if weight is None else lag, **tile,
+            num_warps=_WARPS,
         )  # fmt: skip
     return y
 
 
 def backward(
-    dy: Tensor,
-    x: Tensor,
-    weight: Tensor | None,
-    gate: Tensor | None,
-    num_frames: int,
-    lag: int,
-    wants_x: bool,
+    dy: Tensor, x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int, wants_x: bool,
     wants_sums: bool,
-) -> tuple[Tensor | None, Tensor | None]:
+) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
     """dx like x, and the sums S (B, chunks, T, 3, C) float32; None for what is not wanted."""
     grid, (frames, pixels, channels), tile = _plan(x, num_frames, _BACKWARD_VALUES)
     dx = torch.empty_like(x) if wants_x else None
-    sums = None
-    if wants_sums:
-        sums = x.new_empty((grid[2], grid[0], frames, 3, channels), dtype=torch.float32)
+    sums = x.new_empty((grid[2], grid[0], frames, 3, channels), dtype=torch.float32) if wants_sums else None
     with _on(x):
         launch: Any = _backward[grid]
         launch(
             dy, x, _or(weight, x), _or(gate, x), _or(dx, x), _or(sums, x), frames, pixels, channels,
             HAS_WEIGHT=weight is not None, HAS_GATE=gate is not None, WANTS_X=wants_x, WANTS_SUMS=wants_sums,
-            LAG=_lag(weight, lag), **tile, num_warps=_WARPS,
+            LAG=0 if weight is None else lag, **tile, num_warps=_WARPS,
         )  # fmt: skip
     return dx, sums
 
@@ -169,11 +162,6 @@ def _plan(x: Tensor, num_frames: int, values: int) -> tuple[tuple[int, int, int]
     rows = min(triton.next_power_of_2(pixels), max(1, values // lanes))
     grid = (triton.cdiv(pixels, rows), triton.cdiv(channels, lanes), frames // num_frames)
     return grid, (num_frames, pixels, channels), {"ROWS": rows, "LANES": lanes}
-
-
-def _lag(weight: Tensor | None, lag: int) -> int:
-    """A gate alone mixes nothing, so nothing lags."""
-    return 0 if weight is None else lag
 
 
 def _or(tensor: Tensor | None, stand_in: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ _SHARED = ("channels", "num_frames", "causal")  # of all, and not options of one
 
 
 def build(name: str, channels: int, *, num_frames: int, causal: bool = False, **options: Any) -> nn.Module:
-    """The temporal layer called `name` for `channels` channels and clips of `num_frames` frames.
+    """Return the temporal layer called `name` for `channels` channels and clips of `num_frames` frames.
 
     Args:
         name: "tei", "tim", "mem", "se_tim", "se", "tsm", or "none" (TSN: an identity).
@@ -47,17 +47,12 @@ def build(name: str, channels: int, *, num_frames: int, causal: bool = False, **
 
 
 def check(name: str, options: dict[str, Any]) -> None:
-    """Find out whether `name` is a temporal layer that takes `options`.
-
-    Raises:
-        ConfigError: it is none, or does not take one of them.
-    """
+    """Refuse a name that is no temporal layer's, and options that it does not take."""
     names = [*LAYERS, "none"]
     if name not in names:
         raise ConfigError(f"no temporal module {name!r}; there are {', '.join(names)}.{nearest(str(name), names)}")
-    valid: list[str] = []
-    if name != "none":
-        valid = [key for key in inspect.signature(LAYERS[name]).parameters if key not in _SHARED]
+    known = () if name == "none" else inspect.signature(LAYERS[name]).parameters
+    valid = [key for key in known if key not in _SHARED]
     for option in options:
         if option not in valid:
             takes = f"it takes {', '.join(valid)}" if valid else "it takes none"

@@ -27,11 +27,7 @@ State = tuple[Tensor, ...]
 
 
 class Cell(nn.Module):
-    """A causal layer, some frames at a time.
-
-    Raises:
-        ConfigError: the layer is bidirectional.
-    """
+    """A causal layer, some frames at a time; a bidirectional one is a ConfigError."""
 
     def __init__(self, layer: TemporalLayer):
         super().__init__()
@@ -46,9 +42,7 @@ class Cell(nn.Module):
         """Return the state before the first frame; x (N, C, H, W) tells sizes, type and device."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """(N*K, C, H, W) and the state to the same shape and the next state."""
-        raise NotImplementedError
+    forward: Callable[..., tuple[Tensor, State]]  # (N*K, C, H, W) and the state to the same shape and the next state
 
 
 class MEMCell(Cell):
@@ -98,27 +92,23 @@ class TIMCell(Cell):
         return torch.zeros_like(x), torch.zeros_like(x)
 
     def forward(self, x: Tensor, state: State, scale: Tensor | None = None) -> tuple[Tensor, State]:
-        """As in any cell; scale (N*K, C) multiplies x first."""
+        """Any cell's, where scale (N*K, C) multiplies x first."""
         one, two = state
-        if len(x) > len(one):
-            return self._several(x if scale is None else scaled(x, scale), one, two)
-        if fuses_step(x, one, two):
+        if len(x) == len(one) and fuses_step(x, one, two):
             return temporal_step(x, self.tim.V, scale, one, two), (two, one)
         u = x if scale is None else scaled(x, scale)
+        if len(x) > len(one):  # after the two before them as one clip, of which those two are cut off again
+            clip = u.unflatten(0, (len(one), -1))
+            clip = torch.cat([two[:, None].to(x.dtype), one[:, None].to(x.dtype), clip], 1)  # (N, K+2, C, H, W)
+            frames = clip.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            y = self.tim.mix(frames, clip.shape[1]).unflatten(0, clip.shape[:2])
+            one.copy_(clip[:, -1])
+            two.copy_(clip[:, -2])
+            return y[:, 2:].flatten(0, 1).contiguous(memory_format=torch.channels_last), (one, two)
         v = self.tim.V.to(x.dtype).t()[:, None, :, None, None]  # (3, 1, C, 1, 1)
         y = v[0] * two.to(x.dtype) + v[1] * one.to(x.dtype) + v[2] * u
         # a copy, for x may be overwritten; not into `two`, for torch.compile has been seen to write before it reads
         return y, (u.to(two.dtype, copy=True, memory_format=torch.preserve_format), one)
-
-    def _several(self, x: Tensor, one: Tensor, two: Tensor) -> tuple[Tensor, State]:
-        """Frames after the two before them, as one clip, of which those two are cut off again."""
-        clip = x.unflatten(0, (len(one), -1))
-        clip = torch.cat([two[:, None].to(x.dtype), one[:, None].to(x.dtype), clip], 1)  # (N, K+2, C, H, W)
-        frames = clip.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        y = self.tim.mix(frames, clip.shape[1]).unflatten(0, clip.shape[:2])
-        one.copy_(clip[:, -1])
-        two.copy_(clip[:, -2])
-        return y[:, 2:].flatten(0, 1).contiguous(memory_format=torch.channels_last), (one, two)
 
 
 class TEICell(Cell):
@@ -182,11 +172,9 @@ def cell_for(layer: nn.Module) -> nn.Module | None:
     """
     if type(layer) is SE:
         return None
-    if type(layer) in _CELLS:
-        return _CELLS[type(layer)](layer)
-    make: Callable[[], nn.Module] | None = getattr(layer, "cell", None)
-    if make is not None:
-        return make()
+    own: Callable[[], nn.Module] | None = getattr(layer, "cell", None)
+    if own is not None or type(layer) in _CELLS:
+        return own() if own is not None else _CELLS[type(layer)](layer)
     raise ConfigError(
         f"{type(layer).__name__} is no layer of this library and has no cell, so it cannot go on frame by frame: give "
         "it a method cell() that returns a module like those of teinet.layers.cells (docs/how-to/insert.md)."

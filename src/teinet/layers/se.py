@@ -13,12 +13,8 @@ class SE(TemporalLayer):
     """Scale each channel of each frame by a gate from that frame's own pooled feature.
 
     Args:
-        channels: C, at least 1.
-        num_frames: T, at least 1, kept so that SE stands where MEM stands; the result does not depend on it.
+        channels, num_frames: see `TemporalLayer`; the result does not depend on T.
         reduction: r, at least 1; the paper prints none, 8 is MEM's, so that the comparison is like for like.
-
-    Raises:
-        ConfigError: a value below 1; in forward, a batch that T does not divide.
 
     Source: squeeze-and-excitation, arXiv 1709.01507.
     """
@@ -33,12 +29,11 @@ class SE(TemporalLayer):
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) to the same shape and memory format."""
         x = self.check(x)
-        if fuses(x):
-            return temporal_conv(x, gate=self.scale(x), num_frames=self.num_frames)
-        return scaled(x, self.scale(x))
+        scale = self.scale(x)
+        return temporal_conv(x, gate=scale, num_frames=self.num_frames) if fuses(x) else scaled(x, scale)
 
     def scale(self, x: Tensor) -> Tensor:
-        """Return what multiplies each channel of each frame of x (N, C, H, W), as (N, C)."""
+        """Return the factors of x (N, C, H, W), (N, C)."""
         return linear(self.conv2, linear(self.conv1, pool(x)).relu()).sigmoid()
 
 
@@ -46,13 +41,9 @@ class SETIM(TemporalLayer):
     """Squeeze-and-excitation on each frame, then TIM: what remains of TEI without motion.
 
     Args:
-        channels: C, at least 1.
-        num_frames: T, at least 1.
+        channels, num_frames: see `TemporalLayer`.
         reduction: SE's.
         init, causal: TIM's.
-
-    Raises:
-        ConfigError: another init, or a value below 1; in forward, a batch that T does not divide.
 
     Source: TEINet, arXiv 1911.09435, Table 1a.
     """

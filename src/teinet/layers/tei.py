@@ -20,21 +20,22 @@ Gate = Literal["paper", "residual"]
 Init = Literal["shift", "identity"]
 
 
+def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ConfigError(f"{name} {value!r} is none of {', '.join(choices)}.{nearest(str(value), choices)}")
+
+
 class MEM(TemporalLayer):
     """Motion Enhanced Module (section 3.1): scale each channel of frames 1..T-1 by what changes until the next frame.
 
     s_t = conv1(gap(x_t)) - conv2(gap(x_{t+1}))     u_t = sigmoid(conv3(s_t)) x_t,  t = 1..T-1     u_T = x_T
 
     Args:
-        channels: C, at least 1.
-        num_frames: T, at least 1; T = 1 is the identity.
+        channels, num_frames: see `TemporalLayer`; T = 1 is the identity.
         reduction: r of the squeezing 1x1 convolutions, C -> C/r, at least 1.
         gate: "paper" is x * sigmoid; "residual" is x + x * (sigmoid - 0.5), the form of TEA and TDN, about 1 when
             fresh.
         causal: the same s_t gates the later frame of the two, u_{t+1}; frame 1 passes untouched.
-
-    Raises:
-        ConfigError: another gate, or a value below 1; in forward, a batch that T does not divide.
 
     Source: Eq. 1-3 (W_theta is conv1, W_phi conv2, W_varphi conv3; all with bias).
     """
@@ -63,7 +64,7 @@ class MEM(TemporalLayer):
         return scaled(x, scale)  # Eq. 3: u_t
 
     def scale(self, x: Tensor) -> Tensor:
-        """Return what multiplies each channel of each frame of x (B*T, C, H, W), as (B, T, C); T is at least 2."""
+        """Return the factors of x (B*T, C, H, W), (B, T, C); T is at least 2."""
         if fuses_gate(x, weights := self.weights):
             scale = motion_gate(x, weights, num_frames=self.num_frames, offset=self.offset)
         else:
@@ -102,14 +103,10 @@ class TIM(TemporalLayer):
     The parameter `weight` is (C, 1, 3, 1), the kernel of a depthwise convolution over (T, H*W); `V` is its (C, 3) view.
 
     Args:
-        channels: C, at least 1.
-        num_frames: T, at least 1.
+        channels, num_frames: see `TemporalLayer`.
         init: "shift" starts as TSM (the first C/8 channels take the next frame, the second C/8 the previous one);
             "identity" starts as no operation. The causal form starts with C/8 channels on the previous frame.
         causal: the kernel lies on frames t-2, t-1, t.
-
-    Raises:
-        ConfigError: another init, or a value below 1; in forward, a batch that T does not divide.
 
     Source: Eq. 4; the initial kernel is TDN's and ACTION-Net's.
     """
@@ -120,7 +117,7 @@ class TIM(TemporalLayer):
         self.weight = nn.Parameter(torch.zeros(channels, 1, 3, 1))
         part = channels // 8 if init == "shift" else 0
         with torch.no_grad():
-            if self.causal:  # the other way is the future
+            if causal:  # the other way is the future
                 self.V[:part, 1] = 1.0
                 self.V[part:, 2] = 1.0
             else:
@@ -159,26 +156,16 @@ class TEI(TemporalLayer):
     """Temporal Enhancement-and-Interaction (section 3.3, Figure 1): MEM, then TIM.
 
     Args:
-        channels: C, at least 1.
-        num_frames: T, at least 1.
+        channels, num_frames, causal: see `TemporalLayer`.
         reduction, gate: MEM's.
         init: TIM's.
-        causal: whether a frame sees itself and earlier ones only, in both.
-
-    Raises:
-        ConfigError: another gate or init, or a value below 1; in forward, a batch that T does not divide.
     """
 
     def __init__(
         self,
-        channels: int,
-        *,
-        num_frames: int,
-        reduction: int = 8,
-        gate: Gate = "paper",
-        init: Init = "shift",
+        channels: int, *, num_frames: int, reduction: int = 8, gate: Gate = "paper", init: Init = "shift",
         causal: bool = False,
-    ):
+    ):  # fmt: skip
         super().__init__(channels, num_frames=num_frames, causal=causal)
         self.mem = MEM(channels, num_frames=num_frames, reduction=reduction, gate=gate, causal=causal)
         self.tim = TIM(channels, num_frames=num_frames, init=init, causal=causal)
@@ -189,8 +176,3 @@ class TEI(TemporalLayer):
         if fuses(x) and self.num_frames > 1:  # gate and kernel in one pass over memory
             return temporal_conv(x, self.tim.V, self.mem.scale(x), num_frames=self.num_frames, lag=self.tim.lag)
         return self.tim(self.mem(x))
-
-
-def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ConfigError(f"{name} {value!r} is none of {', '.join(choices)}.{nearest(str(value), choices)}")

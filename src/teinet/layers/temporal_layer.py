@@ -21,16 +21,14 @@ class TemporalLayer(nn.Module):
         causal: whether a frame sees itself and earlier ones only.
 
     Raises:
-        ConfigError: a value below 1; in forward, a batch that T does not divide.
+        ConfigError: a value below 1 or, of a layer's own, one that does not exist; in forward, a batch that T does not
+            divide.
     """
 
     def __init__(self, channels: int, *, num_frames: int, causal: bool = False):
         super().__init__()
-        for name, value in (("channels", channels), ("num_frames", num_frames)):
-            if not isinstance(value, int):
-                raise ConfigError(f"{name} must be a whole number, got {value!r}.")
-        if channels < 1 or num_frames < 1:
-            raise ConfigError(f"channels and num_frames must be at least 1, got {channels} and {num_frames}.")
+        _check_whole("channels", channels)
+        _check_whole("num_frames", num_frames)
         self.channels = channels
         self.num_frames = num_frames
         self.causal = bool(causal)
@@ -77,23 +75,22 @@ def scaled(x: Tensor, scale: Tensor) -> Tensor:
     return x * scale.to(x.dtype).reshape(*x.shape[:2], 1, 1)
 
 
-def hidden_channels(channels: int, reduction: int) -> int:
-    """Return C/r, rounded down, at least 1.
+def _check_whole(name: str, value: int) -> None:
+    if not isinstance(value, int) or value < 1:
+        raise ConfigError(f"{name} must be a whole number of at least 1, got {value!r}.")
 
-    Raises:
-        ConfigError: r below 1.
-    """
-    if not isinstance(reduction, int) or reduction < 1:
-        raise ConfigError(f"reduction must be a whole number of at least 1, got {reduction!r}.")
+
+def hidden_channels(channels: int, reduction: int) -> int:
+    """Return C/r, rounded down, at least 1."""
+    _check_whole("reduction", reduction)
     return max(1, channels // reduction)
 
 
 def start_at_half(last: nn.Conv2d) -> None:
     """Have the convolution before a sigmoid start near zero, so that fresh gates are about one half for any input.
 
-    As torch draws it, it has few inputs, large weights and features of a pretrained network before it: in
-    EfficientNet-Lite0 fresh gates lie anywhere from 0 to 1, another one for each frame, and a network that starts from
-    ImageNet begins with noise in each block. Zero itself would keep the convolutions before from learning at first.
+    As torch draws it, gates on a pretrained network's features lie anywhere from 0 to 1, another one for each frame:
+    noise in each block. Zero itself would keep the convolutions before from learning at first.
     """
     nn.init.normal_(last.weight, std=0.001)
     if last.bias is not None:

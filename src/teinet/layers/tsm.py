@@ -20,13 +20,9 @@ class TSM(TemporalLayer):
     """Shift 1/n of the channels one frame back in time and 1/n one frame on; no parameters, no arithmetic.
 
     Args:
-        channels: C, at least 1.
-        num_frames: T, at least 1.
+        channels, num_frames: see `TemporalLayer`.
         n_div: n, at least 2; C/n is rounded down, so fewer than n channels stay unshifted.
         causal: shift 1/n of the channels one frame on, and none back.
-
-    Raises:
-        ConfigError: n_div below 2, or another value below 1; in forward, a batch that T does not divide.
 
     Source: TSM, arXiv 1811.08383.
     """
