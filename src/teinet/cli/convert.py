@@ -7,14 +7,10 @@ import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from teinet.errors import ConfigError
 
-if TYPE_CHECKING:
-    from teinet.models.converters import Conversion
-
-_SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt")
+_SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,47 +39,60 @@ def run(args: argparse.Namespace) -> int:
     from teinet.data.lists.labels import read_class_names
     from teinet.data.sampling import Sampling
     from teinet.data.transforms import Preprocessing
-    from teinet.models.converters import convert_checkpoint
+    from teinet.models.converters import FORMATS, contradictions, convert_checkpoint
     from teinet.recognition import Recognizer
 
-    source, output = Path(args.checkpoint), _output(args)
+    source = Path(args.checkpoint)
+    output = _output(source, args)
     names = read_class_names(args.labels)
     pixels = Preprocessing(size=args.size, short_side=args.short_side)  # a wrong setting is found before the work
     sampling = Sampling(strategy=args.strategy)
     done = convert_checkpoint(
-        source,
-        class_names=names,
-        num_frames=args.frames,
-        format=args.format,
-        backbone=args.backbone,
-        n_div=args.n_div,
+        source, class_names=names, num_frames=args.frames, format=args.format, backbone=args.backbone, n_div=args.n_div
     )
-    colors = done.model.data_config
+    model, network = done.model, (done.model.config or {})["name"]
+    colors = model.data_config
     recognizer = Recognizer(
-        done.model,
+        model,
         names,
         preprocessing=replace(pixels, interpolation=done.interpolation, mean=colors["mean"], std=colors["std"]),
-        sampling=replace(sampling, num_frames=done.model.num_frames),
+        sampling=replace(sampling, num_frames=model.num_frames),
         header={"licence": args.licence},
     )
     try:
         recognizer.save(output)
     except OSError as error:
         raise ConfigError(f"{output}: cannot be written ({error.strerror or error})") from error
-    _report(done, source, output, args)
+    notes = []
+    if network.startswith("tsm_"):
+        notes = contradictions(source, num_frames=model.num_frames, n_div=args.n_div, strategy=args.strategy)
+    facts = {
+        "format": done.format,
+        "network": network,
+        "num_frames": model.num_frames,
+        "num_classes": model.num_classes,
+        "left_out": list(done.left_out),
+        "notes": notes,
+        "file": str(output),
+    }
+    if args.json:
+        print(json.dumps(facts, indent=2))
+        return 0
+    print(f"format    {done.format} ({FORMATS[done.format]})")
+    print(f"network   {network}, T = {model.num_frames} frames, {model.num_classes} classes")
+    print(f"left out  {', '.join(done.left_out) or 'nothing'}")
+    for note in notes:
+        print(f"note      {note}")
+    print(f"file      {output}\nNext: teinet predict {shlex.quote(str(output))} VIDEO")
     return 0
 
 
-def _output(args: argparse.Namespace) -> Path:
+def _output(source: Path, args: argparse.Namespace) -> Path:
     """Where to write; refused before the work where something is there."""
-    source = Path(args.checkpoint)
-    if args.output:
-        output = Path(args.output)
-    else:
-        name = source.name
-        while name.endswith(_SUFFIXES):  # .pth.tar
-            name = name.rpartition(".")[0]
-        output = source.with_name(name.removesuffix(".safetensors") + ".safetensors")
+    name = source.name
+    while name.endswith(_SUFFIXES):  # .pth.tar
+        name = name.rpartition(".")[0]
+    output = Path(args.output) if args.output else source.with_name(f"{name}.safetensors")
     if output.exists() and source.exists() and output.samefile(source):
         raise ConfigError(f"{output}: the checkpoint itself; name another file with --output")
     if output.is_dir():
@@ -91,31 +100,3 @@ def _output(args: argparse.Namespace) -> Path:
     if output.exists() and not args.force:
         raise ConfigError(f"{output}: is there already; --force overwrites it, --output names another file")
     return output
-
-
-def _report(done: Conversion, source: Path, output: Path, args: argparse.Namespace) -> None:
-    from teinet.models.converters import FORMATS, contradictions
-
-    model = done.model
-    name = (model.config or {})["name"]
-    notes = []
-    if name.startswith("tsm_"):
-        notes = contradictions(source, num_frames=model.num_frames, n_div=args.n_div, strategy=args.strategy)
-    if args.json:
-        facts = {
-            "format": done.format,
-            "network": name,
-            "num_frames": model.num_frames,
-            "num_classes": model.num_classes,
-            "left_out": list(done.left_out),
-            "notes": notes,
-            "file": str(output),
-        }
-        print(json.dumps(facts, indent=2))
-        return
-    print(f"format    {done.format} ({FORMATS[done.format]})")
-    print(f"network   {name}, T = {model.num_frames} frames, {model.num_classes} classes")
-    print(f"left out  {', '.join(done.left_out) or 'nothing'}")
-    for note in notes:
-        print(f"note      {note}")
-    print(f"file      {output}\nNext: teinet predict {shlex.quote(str(output))} VIDEO")

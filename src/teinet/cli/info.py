@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(facts, indent=2))
         return 0
     for section, values in facts.items():
-        print(f"{section}")
+        print(section)
         for name, value in values.items():
             print(f"  {name:<18} {value}")
     return 0
@@ -34,8 +35,11 @@ def run(args: argparse.Namespace) -> int:
 
 def collect() -> dict[str, dict[str, Any]]:
     """Return what is known of this installation and this machine, by section; every value is text or a number."""
+    from importlib.metadata import version
+
     import torch
 
+    from teinet.errors import EXTRAS
     from teinet.utils.files import cache_folder
     from teinet.utils.machine import machine
 
@@ -43,8 +47,8 @@ def collect() -> dict[str, dict[str, Any]]:
     devices = [f"cuda:{number} {name}" for number, name in enumerate(known["gpus"])]
     devices += ["mps"] if torch.backends.mps.is_available() else []
     return {
-        "versions": {**known["versions"], **{name: _version(name) for name in ("timm", "safetensors", "rich")}},
-        "extras": _extras(),
+        "versions": {**known["versions"], **{name: version(name) for name in ("timm", "safetensors", "rich")}},
+        "extras": {extra: _extra(extra, modules) for extra, modules in EXTRAS.items()},
         "machine": {
             "system": known["system"],
             "processor": known["processor"],
@@ -64,20 +68,9 @@ def collect() -> dict[str, dict[str, Any]]:
     }
 
 
-def _version(name: str) -> str:
-    from importlib.metadata import version
-
-    return version(name)
-
-
-def _extras() -> dict[str, str]:
-    from teinet.errors import EXTRAS
-
-    missing = {extra: [name for name in modules if find_spec(name) is None] for extra, modules in EXTRAS.items()}
-    return {
-        extra: f"missing: {', '.join(names)}; pip install 'teinet[{extra}]'" if names else "installed"
-        for extra, names in missing.items()
-    }
+def _extra(extra: str, modules: Iterable[str]) -> str:
+    missing = [name for name in modules if find_spec(name) is None]
+    return f"missing: {', '.join(missing)}; pip install 'teinet[{extra}]'" if missing else "installed"
 
 
 def _instructions() -> str:
@@ -97,17 +90,12 @@ def _kernels() -> dict[str, str]:
     from teinet.kernels import FORMS, available_forms
 
     said: list[str] = []
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(record.getMessage())
     log = logging.getLogger("teinet")
-    log.addHandler(handler)
-    before, log.propagate = log.propagate, False
+    # a filter that keeps each line and lets none through
+    log.addFilter(keep := lambda record: said.append(record.getMessage()) is not None)
     try:
         there = available_forms()
     finally:
-        log.removeHandler(handler)
-        log.propagate = before
-    why = {form: "; ".join(said) for form in FORMS}
-    if not torch.cuda.is_available():
-        why["triton"] = "no CUDA device"
-    return {form: "runs" if form in there else f"does not run: {why[form]}" for form in FORMS}
+        log.removeFilter(keep)
+    why = {"triton": "no CUDA device"} if not torch.cuda.is_available() else {}
+    return {form: "runs" if form in there else f"does not run: {why.get(form, '; '.join(said))}" for form in FORMS}

@@ -9,9 +9,8 @@ import sys
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument(
-        "filter", nargs="?", default="teinet_*", help="with wildcards, such as 'tsm_*mobilenet*' (default: teinet_*)"
-    )
+    words = "with wildcards, such as 'tsm_*mobilenet*' (default: teinet_*)"
+    parser.add_argument("filter", nargs="?", default="teinet_*", help=words)
     parser.add_argument("--json", action="store_true", help="print a JSON list")
 
 
