@@ -36,7 +36,7 @@ from benchmarks.contenders import PEERS, Contender, build, label
 from benchmarks.naming import machine_name
 from teinet.evaluation.speed import Spread, begin_peak, peak_mb
 from teinet.kernels import available_forms
-from teinet.models.cost import multiply_adds, parameters
+from teinet.models.classifier import multiply_adds, parameters
 from teinet.models.optimized import native_precision
 from teinet.utils.machine import machine
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
+
 import pytest
 import torch
 
@@ -14,6 +17,14 @@ PREFIXES = ["teinet", "tim", "mem", "se_tim", "se", "tsm", "tsn"]
 
 
 def network(prefix: str, *, causal: bool = True, **options) -> torch.nn.Module:
+    """A small network whose temporal modules count, in float64 and evaluation mode; a copy of its own."""
+    model = copy.deepcopy(_network(prefix, causal, **options))
+    torch.manual_seed(0)
+    return model
+
+
+@cache
+def _network(prefix: str, causal: bool, **options) -> torch.nn.Module:
     torch.manual_seed(0)
     model = teinet.create_model(f"{prefix}_test_resnet", num_classes=3, num_frames=6, causal=causal, **options)
     for name, parameter in model.named_parameters():

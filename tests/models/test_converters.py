@@ -29,7 +29,7 @@ def tsm18(tmp_path_factory):
 
 
 def clips(seed: int = 0) -> torch.Tensor:
-    return torch.randn(2, T, 3, 64, 64, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(1, T, 3, 48, 48, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 @torch.no_grad()
@@ -46,17 +46,14 @@ def same(ours: nn.Module, theirs: nn.Module) -> None:
         ("tsm", "resnet18", True, False),
         ("tsm", "resnet50", True, True),
         ("tsm", "mobilenetv2_100", True, False),
-        ("tsm", "resnet101", True, False),
         ("tsm", "resnet18", False, True),
         ("mmaction", "resnet18", True, True),
-        ("mmaction", "resnet50", True, False),
+        ("mmaction", "resnet50", False, False),
         ("mmaction", "mobilenetv2_100", True, True),
-        ("mmaction", "mobilenetv2_100", False, False),
     ],
 )
 def test_the_answers_stay(tmp_path, format, backbone, shift, legacy):
-    deep = {"every": 2} if backbone == "resnet101" else {}  # as the project builds it
-    net = randomise(build(format, backbone, 5, T, shift=shift, **deep))
+    net = randomise(build(format, backbone, 5, T, shift=shift))
     path = tmp_path / "net.pth.tar"
     torch.save(FILES[format](net), path, _use_new_zipfile_serialization=not legacy)
     done = convert_checkpoint(path, class_names=NAMES, num_frames=T)
@@ -120,22 +117,6 @@ def test_plain_networks_become_tsn(tmp_path, kind):
     assert done.model.data_config["mean"] == mean
 
 
-# The plain networks of `foreign` themselves, and the names that they give their weights.
-
-
-@pytest.mark.parametrize(
-    ("format", "backbone"),  # TSM's ResNets are torchvision's by construction
-    [("tsm", "mobilenetv2_100"), ("mmaction", "mobilenetv2_100"), ("mmaction", "resnet18"), ("mmaction", "resnet50")],
-)
-def test_the_plain_networks_are_torchvisions(format, backbone):
-    plain = randomise(build(format, backbone, 1000, T, shift=False))
-    with torch.device("meta"):
-        truth = getattr(torchvision.models, backbone.replace("mobilenetv2_100", "mobilenet_v2"))()
-    values = plain.state_dict().values()  # both list their layers in the order in which they run
-    truth.load_state_dict(dict(zip(truth.state_dict(), values, strict=True)), assign=True)
-    same(plain, PerFrame(truth))
-
-
 @pytest.mark.parametrize(
     ("format", "backbone", "keys"),
     [
@@ -150,8 +131,8 @@ def test_the_plain_networks_are_torchvisions(format, backbone):
         ("mmaction", "mobilenetv2_100", ["backbone.layer2.1.conv.0.net.conv.weight", "backbone.conv2.conv.weight"]),
     ],
 )
-def test_the_plain_networks_have_the_projects_keys(format, backbone, keys):
-    own = build(format, backbone, 5, T, shift=True).state_dict()
+def test_the_networks_of_these_tests_have_the_projects_keys(format, backbone, keys):
+    own = build(format, backbone, 5, T, shift=True).weights()
     assert set(keys) <= set(own)
     shifted = sum(".net." in key and key.endswith("weight") and own[key].dim() == 4 for key in own)
     assert shifted == (10 if backbone == "mobilenetv2_100" else 16)
@@ -160,10 +141,18 @@ def test_the_plain_networks_have_the_projects_keys(format, backbone, keys):
 # What is refused.
 
 
-def test_a_resnet101_that_shifts_every_block_is_none_of_tsms(tmp_path):
-    state = build("tsm", "resnet101", 5, T, shift=True).state_dict()
-    small = {f"module.{key}": torch.zeros(()).expand(value.shape) for key, value in state.items()}
-    torch.save({"state_dict": small}, tmp_path / "a.pth")
+def blank(*args, **options) -> nn.Module:
+    """A project's network whose weights are zeros and take no room in a file."""
+    net = build(*args, **options)
+    net.load_state_dict({k: torch.zeros(()).expand(v.shape) for k, v in net.state_dict().items()}, assign=True)
+    return net
+
+
+def test_a_resnet101_of_tsm_shifts_every_second_block_and_no_other(tmp_path):
+    torch.save(tsm_file(blank("tsm", "resnet101", 5, T, shift=True, every=2)), tmp_path / "a.pth")
+    done = convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, num_frames=T)
+    assert done.model.config["name"] == "tsm_resnet101" and done.model.config["every"] == 2
+    torch.save(tsm_file(blank("tsm", "resnet101", 5, T, shift=True)), tmp_path / "a.pth")
     with pytest.raises(
         CheckpointError, match=r"a\.pth: shifts before 33 .*also before layer1\.1\.conv1.*resnet101 shifts before 18"
     ):
@@ -195,9 +184,8 @@ KERNEL = torch.ones(64, 10, 7, 7)
         ({"base_model.layer1.0.conv1.temporal.x": KERNEL}, "recogniser of teinet already"),
     ],
 )
-def test_what_has_no_equal_here_is_refused_by_name(tmp_path, tsm18, changes, message):
-    changes = {f"module.{key}": value for key, value in changes.items()}
-    torch.save(tsm_file(tsm18[0].float(), **changes), tmp_path / "a.pth")
+def test_what_has_no_equal_here_is_refused_by_name(tmp_path, changes, message):
+    torch.save(tsm_file(blank("tsm", "resnet18", 5, T, shift=True), **changes), tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match=rf"a\.pth: .*{message}"):
         convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, num_frames=T)
 
@@ -215,8 +203,7 @@ def test_what_has_no_equal_here_is_refused_by_name(tmp_path, tsm18, changes, mes
     ],
 )
 def test_mmaction2s_other_networks_are_refused_by_name(tmp_path, changes, message):
-    net = build("mmaction", "resnet18", 5, T, shift=True).to_empty(device="cpu")
-    torch.save(mmaction_file(net, **changes), tmp_path / "a.pth")
+    torch.save(mmaction_file(blank("mmaction", "resnet18", 5, T, shift=True), **changes), tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match=rf"a\.pth: .*{message}"):
         convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, num_frames=T)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from argparse import Namespace
 from fnmatch import fnmatch
 from functools import partial
 
@@ -21,10 +20,8 @@ from teinet.models.names import TIMM_MODULES, WITHOUT_BRANCH
 NET = "resnet10t"
 
 
-def save_backbone(path, num_classes=7, change=None):
+def save_backbone(path, num_classes=7):
     state = timm.create_model(NET, num_classes=num_classes).state_dict()
-    if change:
-        change(state)
     if path.suffix == ".safetensors":
         save_file(state, path)
     else:
@@ -63,9 +60,9 @@ def test_options_reach_the_module():
 def test_a_fresh_residual_teinet_is_nearly_tsm():
     """Its gates begin near one and its kernels at the shift, so it starts from what the backbone knows."""
     clips = torch.randint(0, 256, (2, 4, 3, 64, 64), dtype=torch.uint8)
-    tsm = create_model("tsm_mobilenetv2_100", num_classes=3, num_frames=4, dropout=0).train()
+    tsm = create_model("tsm_mobilenetv2_050", num_classes=3, num_frames=4, dropout=0).train()
     torch.nn.init.normal_(tsm.head.weight)
-    teinet = create_model("teinet_mobilenetv2_100", num_classes=3, num_frames=4, gate="residual", dropout=0).train()
+    teinet = create_model("teinet_mobilenetv2_050", num_classes=3, num_frames=4, gate="residual", dropout=0).train()
     teinet.load_state_dict(tsm.state_dict(), strict=False)
     want = tsm(clips)
     assert (teinet(clips) - want).norm() < 0.05 * want.norm()
@@ -92,13 +89,6 @@ def test_backbone_weights_load_before_insertion_and_the_head_is_replaced(tmp_pat
     assert "7" in caplog.text and "new one for 3 classes" in caplog.text
 
 
-def test_backbone_weights_may_lie_beside_a_trainers_own_objects(tmp_path):
-    state = timm.create_model(NET, num_classes=7).state_dict()
-    torch.save({"state_dict": state, "args": Namespace(lr=0.1)}, tmp_path / "backbone.pth.tar")
-    own = create_model(f"tsm_{NET}", num_classes=7, backbone_weights=tmp_path / "backbone.pth.tar").state_dict()
-    assert all(torch.equal(own[key], value) for key, value in state.items())
-
-
 def test_a_head_of_the_same_size_is_kept(tmp_path, caplog):
     path = tmp_path / "backbone.safetensors"
     state = save_backbone(path, num_classes=3)
@@ -107,50 +97,19 @@ def test_a_head_of_the_same_size_is_kept(tmp_path, caplog):
     assert torch.equal(model.head.weight, state["fc.weight"]) and "new one" not in caplog.text
 
 
-def drop_key(state):
-    state.pop("layer1.0.conv1.weight")
-
-
-def add_key(state):
-    state["layer9.weight"] = torch.ones(1)
-
-
-def reshape_key(state):
-    state["layer2.0.conv2.weight"] = torch.ones(3, 3)
-
-
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (drop_key, "missing layer1.0.conv1.weight"),
-        (add_key, "unexpected layer9.weight"),
-        (reshape_key, r"another shape layer2.0.conv2.weight \(3x3 in the file"),
-        (lambda state: state.update({"layer1.0.conv1.temporal.tim.weight": torch.ones(1)}), "recogniser"),
+        ({"layer1.0.conv1.weight": None}, "missing layer1.0.conv1.weight"),
+        ({"layer9.weight": torch.ones(1)}, "unexpected layer9.weight"),
+        ({"layer1.0.conv1.temporal.tim.weight": torch.ones(1)}, "whole recognizer"),
     ],
 )
 def test_weights_that_do_not_fit_are_named(tmp_path, change, named):
-    path = tmp_path / "backbone.safetensors"
-    save_backbone(path, change=change)
+    state = timm.create_model(NET, num_classes=7).state_dict() | change
+    save_file({key: value for key, value in state.items() if value is not None}, tmp_path / "backbone.safetensors")
     with pytest.raises(CheckpointError, match=named):
-        create_model(f"tim_{NET}", num_classes=3, backbone_weights=path)
-
-
-class Payload:
-    def __reduce__(self):
-        return (print, ("executed",))
-
-
-def test_files_that_are_no_weights_are_refused_and_never_executed(tmp_path, capsys):
-    torch.save({"state_dict": Payload()}, tmp_path / "evil.pth")
-    torch.save([1, 2], tmp_path / "list.pth")
-    (tmp_path / "text.pth").write_text("hello")
-    (tmp_path / "text.safetensors").write_text("hello")
-    (tmp_path / "empty.safetensors").write_bytes(b"")
-    (tmp_path / "empty.bin").write_bytes(b"")
-    for path in [*tmp_path.iterdir(), tmp_path / "absent.pth"]:
-        with pytest.raises(CheckpointError, match=path.name):
-            create_model(f"tsn_{NET}", num_classes=3, backbone_weights=path)
-    assert "executed" not in capsys.readouterr().out
+        create_model(f"tim_{NET}", num_classes=3, backbone_weights=tmp_path / "backbone.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -199,10 +158,9 @@ def test_the_list_is_timms_own():
     assert list_models("tsn_*") == [f"tsn_{n}" for n in listed if not any(map(partial(fnmatch, n), WITHOUT_BRANCH))]
 
 
-@pytest.mark.parametrize("name", list_models("tim_*")[::29])
+@pytest.mark.parametrize("name", list_models("tim_*")[7::101])
 def test_a_listed_name_builds(name):
-    # weights are not needed; only this network's attention, in timm before 1.0.31, cannot be built without them
-    with torch.device("cpu" if "bat_resnext" in name else "meta"):
+    with torch.device("meta"):
         model = create_model(name, num_classes=2)
     assert any(key.endswith(".temporal.weight") for key in model.state_dict())
 

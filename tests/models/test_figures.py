@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from teinet.models import create_model, insert_temporal
+from teinet.models import create_model, insert_temporal, set_num_frames
 
 FIGURES = {  # network: parameters, GMACs at 8 frames, at 16 frames
     "tsn": (24_327_632, 32.70, 65.41),
@@ -16,17 +16,16 @@ FIGURES = {  # network: parameters, GMACs at 8 frames, at 16 frames
 }
 
 
-@pytest.mark.parametrize("num_frames", [8, 16])
 @pytest.mark.parametrize("name", FIGURES)
-def test_parameters_and_multiply_adds(name, num_frames):
+def test_parameters_and_multiply_adds(name):
     with torch.device("meta"):
-        model = create_model(f"{name}_resnet50", num_classes=400, num_frames=num_frames).eval()
-        clip = torch.zeros(1, num_frames, 3, 224, 224)
+        model = create_model(f"{name}_resnet50", num_classes=400).eval()
     parameters, *gmacs = FIGURES[name]
     assert sum(p.numel() for p in model.parameters()) == parameters
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        model(clip)
-    assert round(counter.get_total_flops() / 2e9, 2) == gmacs[num_frames == 16]
+    for num_frames, expected in zip((8, 16), gmacs, strict=True):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            set_num_frames(model, num_frames)(torch.zeros(1, num_frames, 3, 224, 224, device="meta"))
+        assert round(counter.get_total_flops() / 2e9, 2) == expected
 
 
 def modules_in(cnn, **options) -> int:

@@ -24,7 +24,7 @@ def network(name: str, **options) -> nn.Module:
     return wake(teinet.create_model(name, num_classes=5, num_frames=4, **options)).train()
 
 
-CLIPS = torch.randint(0, 256, (2, 4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+CLIPS = torch.randint(0, 256, (2, 4, 3, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
 def step(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -51,9 +51,7 @@ def kept(model: nn.Module) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:A saved_tensors_hooks context:FutureWarning")
-@pytest.mark.parametrize(
-    "name", ["teinet_resnet26", "tim_mobilenetv2_050", "teinet_efficientnet_b0", "tsm_resnet26", "tim_skresnet18"]
-)
+@pytest.mark.parametrize("name", ["teinet_resnet26", "tim_mobilenetv2_050", "tim_skresnet18"])
 @pytest.mark.parametrize("what", ["temporal", "blocks"])
 def test_the_same_step_with_less_memory(name, what):
     plain = network(name)
@@ -96,16 +94,11 @@ def test_it_can_be_changed_copied_and_switched_off():
         set_gradient_checkpointing(model, what)
         for each in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
             assert torch.equal(step(each)["loss"], want)
+        with torch.no_grad():
+            for parameter in (other := copy.deepcopy(model)).parameters():
+                parameter.zero_()
+        assert not torch.equal(step(other)["loss"], want)  # a copy computes with its own weights
     assert not any("forward" in module.__dict__ for module in model.modules())
-
-
-def test_a_copy_computes_with_its_own_weights():
-    model = set_gradient_checkpointing(network("teinet_resnet10t", dropout=0.0), "blocks")
-    other = copy.deepcopy(model)
-    with torch.no_grad():
-        for parameter in other.parameters():
-            parameter.zero_()
-    assert not torch.equal(model(CLIPS), other(CLIPS))
 
 
 def test_words_that_do_not_exist_are_refused():

@@ -142,35 +142,37 @@ def test_a_network_without_residual_branches_is_refused(make):
         insert_temporal(cnn)
 
 
-def test_what_is_no_network_or_no_stage_is_refused_in_words():
+@pytest.mark.parametrize(
+    ("words", "options", "message"),
+    [
+        (("tey",), {}, "Did you mean 'tei'"),
+        (("none",), {"gate": "paper"}, "takes none"),
+        ((), {"stages": ()}, "2, 3, 4, 5"),
+        ((), {"stages": (2, 6)}, "2, 3, 4, 5"),
+        ((), {"stages": 4}, "stages are some of"),
+        ((), {"num_frames": 0}, "num_frames"),
+        ((), {"every": 0}, "every second one"),
+        ((), {"every": 1.5}, "every second one"),
+    ],
+)
+def test_refusals(words, options, message):
+    with pytest.raises(ConfigError, match=message):
+        insert_temporal(resnet10(), *words, **options)
+
+
+def test_what_is_no_fresh_network_is_refused():
     with pytest.raises(ConfigError, match="create_model"):
         insert_temporal("resnet50")
-    with pytest.raises(ConfigError, match="stages are some of"):
-        insert_temporal(resnet10(), stages=4)
-
-
-def test_refusals():
+    net = insert_temporal(resnet10(), "tim")
     with pytest.raises(ConfigError, match="already"):
-        insert_temporal(insert_temporal(resnet10(), "tim"), "tim")
-    with pytest.raises(ConfigError, match="Did you mean 'tei'"):
-        insert_temporal(resnet10(), "tey")
-    with pytest.raises(ConfigError, match="takes none"):
-        insert_temporal(resnet10(), "none", gate="paper")
-    for stages in ((), (1,), (2, 6)):
-        with pytest.raises(ConfigError, match="2, 3, 4, 5"):
-            insert_temporal(resnet10(), stages=stages)
+        insert_temporal(net, "tim")
     with pytest.raises(ConfigError, match="num_frames"):
-        insert_temporal(resnet10(), num_frames=0)
-    with pytest.raises(ConfigError, match="num_frames"):
-        set_num_frames(insert_temporal(resnet10()), 0)
+        set_num_frames(net, 0)
 
 
 def test_every_second_block_is_counted_within_each_stage():
     cnn = insert_temporal(timm.create_model("resnet26t"), "tsm", every=2)  # two blocks a stage
     assert [name.split(".conv1")[0] for name in entered(cnn)] == [f"layer{stage}.0" for stage in (1, 2, 3, 4)]
-    for every in (0, 1.5):
-        with pytest.raises(ConfigError, match="every second one"):
-            insert_temporal(resnet10(), every=every)
 
 
 def test_a_stage_without_a_block_is_refused_and_the_network_left_as_it_was():

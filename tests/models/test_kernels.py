@@ -10,8 +10,7 @@ import teinet
 from teinet.kernels import available_forms, use_form
 from tests.networks import wake
 
-NAMES = ["teinet_resnet50", "tim_resnet18", "mem_resnet18", "se_tim_resnet18", "teinet_mobilenetv2_100",
-         "teinet_efficientnet_lite0"]  # fmt: skip
+NAMES = ["teinet_resnet26", "tim_resnet10t", "mem_resnet10t", "se_tim_resnet10t", "teinet_mobilenetv2_050"]
 
 
 def awake(name: str, **options) -> nn.Module:
@@ -23,7 +22,7 @@ def awake(name: str, **options) -> nn.Module:
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_and_gradients_are_those_of_the_reference(name):
     model = awake(name).eval()
-    clips = torch.randn(2, 4, 3, 64, 64)
+    clips = torch.randn(1, 4, 3, 64, 64)
     found = {}
     for form in ("reference", "cpu"):
         with use_form(form):
@@ -42,11 +41,11 @@ def test_logits_and_gradients_are_those_of_the_reference(name):
 
 def test_what_was_compiled_for_the_plain_network_is_not_run_for_the_temporal_one():
     """Both are of the same classes, so a compiler must see that they differ, in either order."""
-    clips = torch.randn(1, 4, 3, 64, 64)
-    for names in (("tsn_resnet18", "teinet_resnet18"), ("teinet_resnet18", "tsn_resnet18")):
+    clips = torch.randn(1, 4, 3, 32, 32)
+    for names in (("tsn_test_resnet", "teinet_test_resnet"), ("teinet_test_resnet", "tsn_test_resnet")):
         torch.compiler.reset()
         with torch.no_grad():
             for name in names:
                 model = awake(name).eval()
-                compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
+                compiled = torch.compile(model, backend="eager", fullgraph=True)
                 torch.testing.assert_close(compiled(clips), model(clips))

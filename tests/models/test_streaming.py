@@ -1,4 +1,4 @@
-"""Going on frame by frame gives what the clip gives at once: every family of backbones, every module, any T."""
+"""Going on frame by frame gives what the clip gives at once: every module, any T (every family: test_families)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from teinet.layers.cells import cell_for
 from teinet.models import VideoClassifier, insert_temporal, set_num_frames
 from teinet.models.streaming import StreamingClassifier
 from tests.models.test_causal import PREFIXES, network
-from tests.models.test_families import FAMILIES, backbone, wake
+from tests.models.test_families import backbone, wake
 
 LIMITS = {torch.float64: 1e-10, torch.float32: 1e-5}
 
@@ -36,18 +36,7 @@ def wrong(model: VideoClassifier, clip: torch.Tensor) -> float:
     return ((stepped(model, clip) - want).abs().max() / want.abs().max()).item()
 
 
-@pytest.mark.parametrize(("family", "frames"), [(name, 1 + (4 + i) % 9) for i, name in enumerate(FAMILIES)])
-def test_a_family(family, frames):
-    net = insert_temporal(backbone(family), "tei", num_frames=frames, causal=True, shortcut_only=False)
-    wake(net)
-    set_num_frames(net, 5).train()(torch.randn(5, 3, 64, 64))  # statistics of norms under which logits have a size
-    model = VideoClassifier(set_num_frames(net, frames), num_frames=frames).eval()
-    clip = torch.randn(1, frames, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    assert wrong(model, clip) < LIMITS[torch.float32]
-    assert wrong(model.double(), clip.double()) < LIMITS[torch.float64]
-
-
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(PREFIXES),
     st.integers(1, 17),
@@ -66,7 +55,7 @@ def test_any_module_and_any_number_of_frames(prefix, num_frames, streams, gate, 
         assert wrong(model, clip) < LIMITS[dtype]
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(PREFIXES),
     st.lists(st.integers(1, 5), min_size=1, max_size=4),
@@ -123,18 +112,6 @@ def test_bfloat16_stays_near():
         want = model.frame_logits(clip)
     model.cnn.bfloat16()
     assert (stepped(model, clip) - want).abs().max() < 0.05 * want.abs().max()
-
-
-def test_it_can_be_compiled():
-    model = network("teinet").float()
-    streaming = StreamingClassifier(model)
-    program = torch.compile(streaming, backend="aot_eager", fullgraph=True)
-    clip = torch.randn(1, 4, 3, 40, 40)
-    state, own = streaming.init_state(clip[:, 0]), streaming.init_state(clip[:, 0])
-    for frames in clip.unbind(1):
-        got, state = program(frames, state)
-        want, own = streaming(frames, own)
-        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-4)
 
 
 def test_weights_are_shared_and_the_network_stays_as_it_was():

@@ -12,7 +12,7 @@ import torch
 from teinet.cli.main import main
 from teinet.cli.train import parse_recipe
 from teinet.errors import ConfigError
-from teinet.models.cost import multiply_adds, parameters
+from teinet.models.classifier import multiply_adds, parameters
 from teinet.training.recipe_files import compose, list_recipes
 from teinet.training.setup import build_model
 

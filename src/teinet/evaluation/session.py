@@ -24,7 +24,7 @@ from teinet.evaluation.evaluate import evaluate
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.published import Measured, Published
 from teinet.evaluation.scores import SCORES, Scores
-from teinet.models.cost import multiply_adds, parameters
+from teinet.models.classifier import multiply_adds, parameters
 from teinet.models.header import weights_file
 from teinet.models.optimized import Engine
 from teinet.models.probabilities import Averaging

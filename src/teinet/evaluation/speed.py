@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from teinet.models.classifier import VideoClassifier
-from teinet.models.cost import multiply_adds, parameters
+from teinet.models.classifier import VideoClassifier, multiply_adds, parameters
 
 
 class Spread(NamedTuple):

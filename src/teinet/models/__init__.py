@@ -26,15 +26,9 @@ _HOME = {
     "set_num_frames": "insertion",
 }
 __all__ = [
-    "VideoClassifier",
-    "create_model",
-    "insert_temporal",
-    "list_models",
-    "load_matching",
-    "load_weights",
-    "save_weights",
-    "set_num_frames",
-]
+    "VideoClassifier", "create_model", "insert_temporal", "list_models", "load_matching", "load_weights",
+    "save_weights", "set_num_frames",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

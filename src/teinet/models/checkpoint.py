@@ -31,20 +31,15 @@ _NOT_FROM_A_FILE = ("pretrained", "backbone_weights")  # a header must not make 
 
 
 def save_weights(
-    path: str | Path,
-    model: VideoClassifier,
-    header: dict[str, Any] | None = None,
-    *,
-    dtype: torch.dtype | None = None,
+    path: str | Path, model: VideoClassifier, header: dict[str, Any] | None = None, *, dtype: torch.dtype | None = None
 ) -> None:
-    """Write a recogniser's file; an older file of that name stays whole until the new one is complete.
+    """Write a recognizer's file; an older file of that name stays whole until the new one is complete.
 
     Args:
         path: the file; folders that are missing are made.
         model: the network, on any device.
         header: class_names, preprocessing, sampling, spacing, recipe, scores, licence, card; and the architecture of a
             model that `create_model` did not build.
-
         dtype: what fractions are written in; None keeps the model's own. float16 halves the file, and the network that
             is loaded from it computes in float32 again.
 
@@ -143,14 +138,10 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
 
 
 def convert_kernels(tensors: Mapping[str, Tensor], *, causal: bool) -> dict[str, Tensor]:
-    """Return a recognizer's tensors for the other form: TIM's kernels keep what they take from t-1 and t, as they can.
+    """Return a recognizer's tensors for the other form, a start for training: TIM's kernels keep what they can.
 
     Bidirectional kernels lie on t-1, t, t+1. The causal form cannot have frame t+1, and takes frame t for it: (0, V0,
-    V1+V2) on t-2, t-1, t. Back, frame t-2 becomes t-1: (V0+V1, V2, 0). It is a start for training.
-
-    Args:
-        tensors: by name; kernels are (C, 1, 3, 1).
-        causal: the form to make.
+    V1+V2) on t-2, t-1, t. Back, frame t-2 becomes t-1: (V0+V1, V2, 0).
     """
 
     def convert(kernel: Tensor) -> Tensor:

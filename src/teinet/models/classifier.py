@@ -1,12 +1,14 @@
-"""A video classifier around a 2-D CNN: time folds into the batch, per-frame logits are averaged (TSN's consensus)."""
+"""A video classifier around a 2-D CNN (time folds into the batch, logits are averaged over frames), and its cost."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from teinet.errors import ConfigError
 from teinet.layers.temporal_layer import TemporalLayer
@@ -83,7 +85,7 @@ class VideoClassifier(nn.Module):
     @property
     def num_classes(self) -> int:
         """How many classes the head tells apart."""
-        return head_classes(self.head)
+        return [p for p in self.head.parameters() if p.dim() > 1][-1].shape[0]
 
     def forward(self, clips: Tensor) -> Tensor:
         """Average the frames' logits (TSN's consensus).
@@ -120,11 +122,8 @@ class VideoClassifier(nn.Module):
             frames = frames.mul_(1 / (255 * self.std)).sub_(self.mean / self.std)  # (x / 255 - mean) / std
         elif not frames.is_floating_point():
             raise ConfigError(f"clips must be uint8 (0 to 255) or float (normalised), got {frames.dtype}.")
-        return frames.to(self._dtype(), memory_format=torch.channels_last)
-
-    def _dtype(self) -> torch.dtype:
-        """What the CNN computes in; autocast does its own casting."""
-        return next(iter(self.cnn.parameters()), self.mean).dtype
+        computes_in = next(iter(self.cnn.parameters()), self.mean).dtype  # autocast does its own casting
+        return frames.to(computes_in, memory_format=torch.channels_last)
 
 
 def find_head(cnn: nn.Module) -> tuple[str, nn.Module]:
@@ -144,10 +143,23 @@ def find_head(cnn: nn.Module) -> tuple[str, nn.Module]:
     return linear[-1]
 
 
-def head_classes(head: nn.Module) -> int:
-    """How many classes a head tells apart."""
-    weight = [p for p in head.parameters() if p.dim() > 1][-1]
-    return weight.shape[0]
+def parameters(model: nn.Module) -> int:
+    """Return how many numbers a network learns."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def multiply_adds(model: VideoClassifier, size: int | tuple[int, int]) -> int:
+    """Return the multiply-adds of one clip of T images, `size` x `size` pixels or (height, width).
+
+    As the paper counts FLOPs (Table 2): convolutions and linear layers count; pooling, norms and the gate's product do
+    not. Nothing is computed: the network runs on shapes alone.
+    """
+    shapes = copy.deepcopy(model).to("meta").eval()
+    height, width = (size, size) if isinstance(size, int) else size
+    clip = torch.empty(1, model.num_frames, 3, height, width, device="meta")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        shapes(clip)
+    return counter.get_total_flops() // 2
 
 
 def _drop_wrapper(module: nn.Module, state_dict: dict[str, Any], prefix: str, _metadata: Any) -> None:

@@ -13,7 +13,7 @@ from timm.data.config import resolve_model_data_config
 from torch import nn
 
 from teinet.errors import CheckpointError, ConfigError, nearest
-from teinet.models.classifier import VideoClassifier, find_head, head_classes
+from teinet.models.classifier import VideoClassifier, find_head
 from teinet.models.insertion import ALL_STAGES, insert_temporal
 from teinet.models.names import PREFIXES, list_models
 from teinet.models.weights import load_fitting, read_checkpoint
@@ -123,13 +123,13 @@ def split_name(name: str) -> tuple[str, str]:
         raise ConfigError(f"network {name!r} begins with none of {' '.join(PREFIXES)}.{hint}")
     backbone = name.removeprefix(prefix)
     plain, _, tag = backbone.partition(".")
+    if not timm.is_model(plain):
+        raise ConfigError(f"timm has no network {backbone!r}.{nearest(backbone, timm.list_models())}")
     tags = [pretrained.partition(".")[2] for pretrained in timm.list_pretrained(f"{plain}.*")] if tag else []
-    if timm.is_model(plain) and tag not in ("", *tags):
+    if tag not in ("", *tags):  # a tag such as .a1_in1k chooses among timm's weights
         raise ConfigError(
             f"timm has no weights {tag!r} of {plain}.{nearest(tag, tags)} It has: {', '.join(tags) or 'none'}."
         )
-    if not timm.is_model(backbone.partition(".")[0]):  # a tag such as .a1_in1k chooses among timm's weights
-        raise ConfigError(f"timm has no network {backbone!r}.{nearest(backbone, timm.list_models())}")
     return PREFIXES[prefix], backbone
 
 
@@ -143,25 +143,30 @@ def _start_head(
         facts: dict[str, Any] = getattr(cnn, "pretrained_cfg", {})
         source, theirs = "the pretrained weights", facts.get("num_classes")
     elif backbone_weights is not None:
-        source, theirs = backbone_weights, _load_backbone(cnn, backbone, backbone_weights, head_name)
+        source, theirs = backbone_weights, _load_backbone(cnn, backbone, backbone_weights, head_name, head)
     if theirs == num_classes:
         return
-    _reset_head(head)
+    with torch.no_grad():
+        for module in head.modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d)):
+                module.weight.normal_(std=0.001)  # TSN's; deep backbones start from almost equal scores
+                if module.bias is not None:
+                    module.bias.zero_()
     if source is not None:
         had = f"for {theirs} classes" if theirs else "absent"
         message = "%s: the head (%s) in %s is %s; a new one for %d classes replaces it"
         log.warning(message, backbone, head_name, source, had, num_classes)
 
 
-def _load_backbone(cnn: nn.Module, backbone: str, path: str | Path, head_name: str) -> int | None:
+def _load_backbone(cnn: nn.Module, backbone: str, path: str | Path, head_name: str, head: nn.Module) -> int | None:
     """Load the file; returns how many classes its head has, or None where it has none."""
     tensors = read_checkpoint(path).tensors
     if any(".temporal." in key for key in tensors):
         raise CheckpointError(
-            f"{path}: holds a whole recogniser with temporal modules, not a backbone. Load it as weights instead "
+            f"{path}: holds a whole recognizer with temporal modules, not a backbone. Load it as weights instead "
             "(teinet.Recognizer.load, or models.checkpoint.load_matching to fine-tune from it)."
         )
-    own = find_head(cnn)[1].state_dict()
+    own = head.state_dict()
     theirs = {key: tensors[f"{head_name}.{key}"] for key in own if f"{head_name}.{key}" in tensors}
     fits = {key: value.shape for key, value in theirs.items()} == {key: value.shape for key, value in own.items()}
     load_fitting(
@@ -171,16 +176,5 @@ def _load_backbone(cnn: nn.Module, backbone: str, path: str | Path, head_name: s
         advice=f"backbone_weights must hold weights of timm's {backbone} under timm's own keys.",
         without=None if fits else head_name,
     )
-    if fits:
-        return head_classes(find_head(cnn)[1])
     wide = [value for value in theirs.values() if value.dim() > 1]
     return wide[-1].shape[0] if wide else None
-
-
-@torch.no_grad()
-def _reset_head(head: nn.Module) -> None:
-    for module in head.modules():
-        if isinstance(module, (nn.Linear, nn.Conv2d)):
-            nn.init.normal_(module.weight, std=0.001)  # TSN's; deep backbones start from almost equal scores
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,13 +17,6 @@ _CONVOLUTIONS = (nn.Conv2d, Conv2dSame)  # exactly these: others compute their w
 _NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 
 
-@dataclass
-class _Pair:
-    convolution: nn.Conv2d
-    norm: nn.BatchNorm2d
-    output: Any  # the step of the gradient's graph that made the convolution's output
-
-
 @torch.enable_grad()
 def fold_batch_norms(model: nn.Module, example: Tensor) -> int:
     """Fold each batch norm into the convolution whose output goes to it and nowhere else; changes `model` in place.
@@ -36,21 +28,8 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> int:
     Returns:
         How many were folded. A norm behind anything else stays.
     """
-    pairs, calls, result = _trace(model, example)
-    uses = _uses(result)
-    folded = 0
-    for pair in pairs:
-        if calls[pair.norm] == calls[pair.convolution] == uses[pair.output] == 1:
-            _fold(pair)
-            _replace(model, pair.norm)
-            folded += 1
-    return folded
-
-
-def _trace(model: nn.Module, example: Tensor) -> tuple[list[_Pair], Counter, Tensor]:
-    """Every convolution whose output is a batch norm's input, how often each of them ran, and the network's result."""
     outputs: dict[int, tuple[nn.Conv2d, Tensor, int, Any]] = {}
-    pairs: list[_Pair] = []
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d, Any]] = []
     calls: Counter = Counter()
 
     def after_convolution(module: nn.Conv2d, _: Any, output: Tensor) -> None:
@@ -60,11 +39,10 @@ def _trace(model: nn.Module, example: Tensor) -> tuple[list[_Pair], Counter, Ten
 
     def before_norm(module: nn.BatchNorm2d, args: tuple[Tensor, ...]) -> None:
         calls[module] += 1
-        if id(args[0]) not in outputs or not module.track_running_stats:
-            return
-        convolution, output, version, step = outputs[id(args[0])]
-        if output._version == version:
-            pairs.append(_Pair(convolution, module, step))
+        if id(args[0]) in outputs and module.track_running_stats:
+            convolution, output, version, step = outputs[id(args[0])]
+            if output._version == version:
+                pairs.append((convolution, module, step))
 
     handles = []
     for module in model.modules():
@@ -73,10 +51,16 @@ def _trace(model: nn.Module, example: Tensor) -> tuple[list[_Pair], Counter, Ten
         elif type(module) in _NORMS:
             handles.append(module.register_forward_pre_hook(before_norm))
     try:
-        return pairs, calls, model(example.detach().requires_grad_())
+        result = model(example.detach().requires_grad_())
     finally:
         for handle in handles:
             handle.remove()
+    uses = _uses(result)
+    alone = [pair for pair in pairs if calls[pair[0]] == calls[pair[1]] == uses[pair[2]] == 1]
+    for convolution, norm, _ in alone:
+        _fold(convolution, norm)
+        _replace(model, norm)
+    return len(alone)
 
 
 def _uses(result: Tensor) -> Counter:
@@ -95,8 +79,8 @@ def _uses(result: Tensor) -> Counter:
 
 
 @torch.no_grad()
-def _fold(pair: _Pair) -> None:
-    convolution, norm, like = pair.convolution, pair.norm, pair.convolution.weight
+def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    like = convolution.weight
     assert norm.running_mean is not None and norm.running_var is not None  # it tracks statistics
     given = None if convolution.bias is None else convolution.bias.double()
     learned = (norm.weight.double(), norm.bias.double()) if norm.affine else (None, None)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from teinet.errors import ConfigError, nearest
@@ -34,8 +34,8 @@ def set_gradient_checkpointing(model: nn.Module, what: Checkpointing) -> nn.Modu
     Raises:
         ConfigError: another word, or a network without what is to be computed again.
     """
-    if what not in get_args(Checkpointing):
-        words = get_args(Checkpointing)
+    words = get_args(Checkpointing)
+    if what not in words:
         raise ConfigError(
             f"gradient_checkpointing is {what!r}; it must be one of {', '.join(words)}.{nearest(str(what), words)}"
         )
@@ -44,16 +44,15 @@ def set_gradient_checkpointing(model: nn.Module, what: Checkpointing) -> nn.Modu
             del module.forward
     if what == "none":
         return model
-    chosen = [module for module in model.modules() if _belongs(module, what)]
+    if what == "temporal":  # TSN has none, and so nothing that this would save
+        chosen = [module for module in model.modules() if isinstance(module, TemporalEntry)]
+    else:
+        chosen = [module for module in model.modules() if find_branch(module) is not None]
     if not chosen and what == "blocks":
         raise ConfigError(f"{type(model).__name__} has no residual block that is known, so none can be computed again")
-    for module in chosen:  # TSN has no temporal module, and so nothing that "temporal" would save
+    for module in chosen:
         module.forward = _Recomputed(module, what)
     return model
-
-
-def _belongs(module: nn.Module, what: str) -> bool:
-    return isinstance(module, TemporalEntry) if what == "temporal" else find_branch(module) is not None
 
 
 class _Recomputed:
@@ -72,7 +71,7 @@ class _Recomputed:
         first, second = nullcontext(), nullcontext()
         if self.what == "temporal" and isinstance(self.module, nn.Conv2d):
             first, second = create_selective_checkpoint_contexts(self._policy)
-        return first, _both(_still(self.module), second)
+        return first, _again(self.module, second)
 
     def _policy(self, _: Any, operator: Callable, *args: Any, **kwargs: Any) -> CheckpointPolicy:
         """The branch's convolution keeps its result, which its norm needs anyway; only its input is computed again."""
@@ -82,24 +81,15 @@ class _Recomputed:
 
 
 @contextmanager
-def _both(first: AbstractContextManager, second: AbstractContextManager) -> Iterator[None]:
-    with first, second:
-        yield
-
-
-@contextmanager
-def _still(module: nn.Module) -> Iterator[None]:
+def _again(module: nn.Module, context: AbstractContextManager) -> Iterator[None]:
     """Batch norms inside learn no statistics: the batch was counted in the forward pass."""
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-    before: list[tuple[nn.modules.batchnorm._BatchNorm, float | None, Tensor | None]] = []
+    before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        counted = None if norm.num_batches_tracked is None else norm.num_batches_tracked.clone()
-        before.append((norm, norm.momentum, counted))
-        norm.momentum = 0.0
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
-        yield
+        with context:
+            yield
     finally:
         for norm, momentum, counted in before:
-            norm.momentum = momentum
-            if counted is not None and norm.num_batches_tracked is not None:
-                norm.num_batches_tracked.copy_(counted)
+            norm.momentum, norm.num_batches_tracked = momentum, counted

@@ -7,12 +7,11 @@ stay as they are and the shortcut sees the block's untouched input.
 from __future__ import annotations
 
 import itertools
-import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import torch
@@ -21,8 +20,6 @@ from torch import Tensor, nn
 from teinet import layers
 from teinet.errors import ConfigError
 from teinet.models.families import branch_path, find_branch
-
-log = logging.getLogger("teinet")
 
 Network = TypeVar("Network", bound=nn.Module)
 ALL_STAGES = (2, 3, 4, 5)
@@ -85,18 +82,13 @@ def insert_temporal(
     """
     if not isinstance(cnn, nn.Module):
         raise ConfigError(f"insert_temporal takes a network, not {cnn!r}; teinet.create_model builds one by its name.")
-    if isinstance(stages, int) or not isinstance(num_frames, int):
-        raise ConfigError(
-            f"stages are some of 2, 3, 4, 5, such as (4, 5), and num_frames is a whole number; got "
-            f"{stages!r} and {num_frames!r}."
-        )
+    wanted = () if isinstance(stages, int) else tuple(dict.fromkeys(stages))
+    if not wanted or any(stage not in ALL_STAGES for stage in wanted):
+        raise ConfigError(f"stages are some of 2, 3, 4, 5, such as (4, 5); got {stages!r}.")
+    if not isinstance(num_frames, int) or num_frames < 1:
+        raise ConfigError(f"num_frames must be a whole number of at least 1, got {num_frames!r}.")
     if not isinstance(every, int) or every < 1:
         raise ConfigError(f"every is 1 (each block), 2 (every second one), and so on; got {every!r}.")
-    wanted = tuple(dict.fromkeys(stages))
-    if not wanted or any(stage not in ALL_STAGES for stage in wanted):
-        raise ConfigError(f"stages must be some of 2, 3, 4, 5, got {wanted}.")
-    if num_frames < 1:
-        raise ConfigError(f"num_frames must be at least 1, got {num_frames}.")
     if isinstance(temporal, str):
         layers.check(temporal, options)
         if temporal == "none":
@@ -105,19 +97,16 @@ def insert_temporal(
         raise ConfigError(
             f"{type(cnn).__name__} holds temporal modules already; build a fresh network to insert others."
         )
-
-    chosen = _choose(cnn, wanted, shortcut_only, every)
-    for place in chosen:
+    make: Callable[..., nn.Module] = partial(layers.build, temporal) if isinstance(temporal, str) else temporal
+    if causal:
+        options["causal"] = True
+    for place in _choose(cnn, wanted, shortcut_only, every):
         target = cnn.get_submodule(place.name)
-        if isinstance(temporal, str):
-            module = layers.build(temporal, place.channels, num_frames=num_frames, causal=causal, **options)
-        else:
-            module = temporal(place.channels, num_frames=num_frames, **({"causal": True} if causal else {}), **options)
+        module = make(place.channels, num_frames=num_frames, **options)
         reference = next(target.parameters(), None)
         if reference is not None:
             module.to(device=reference.device, dtype=reference.dtype)
         put_before(target, module.train(target.training))
-    log.debug("%s: %d temporal modules", type(cnn).__name__, len(chosen))
     return cnn
 
 
@@ -137,15 +126,14 @@ def set_num_frames(net: Network, num_frames: int) -> Network:
     if num_frames < 1:
         raise ConfigError(f"num_frames must be at least 1, got {num_frames}.")
     owners: list[Any] = [m for m in net.modules() if isinstance(getattr(m, "num_frames", None), int)]
-    if not owners:
-        held = temporal_modules(net)
-        if held:
-            kinds = ", ".join(dict.fromkeys(type(module).__name__ for module in held))
-            raise ConfigError(
-                f"{type(net).__name__} holds {len(held)} temporal modules ({kinds}), but none keeps T in an attribute "
-                "num_frames, so there is nothing to set; give your module one and read T from it in forward."
-            )
+    if not owners and not (held := temporal_modules(net)):
         raise ConfigError(f"{type(net).__name__} holds no temporal module, so it has no num_frames to set.")
+    if not owners:
+        kinds = ", ".join(dict.fromkeys(type(module).__name__ for module in held))
+        raise ConfigError(
+            f"{type(net).__name__} holds {len(held)} temporal modules ({kinds}), but none keeps T in an attribute "
+            "num_frames, so there is nothing to set; give your module one and read T from it in forward."
+        )
     for module in owners:
         module.num_frames = num_frames
     return net
@@ -165,10 +153,10 @@ def find_places(cnn: nn.Module) -> list[Place]:
     """Every residual branch that a temporal module can enter, in the order of the network's modules.
 
     Args:
-        cnn: a network of a known family; runs once on a small picture, and is left as it was.
+        cnn: a network of a known family; runs once on a small image, and is left as it was.
 
     Raises:
-        ConfigError: it has no residual branch that is known, or does not run on a square picture.
+        ConfigError: it has no residual branch that is known, or does not run on a square image.
     """
     blocks: dict[str, Place] = {}
     for name, module in cnn.named_modules():
@@ -205,48 +193,36 @@ def _choose(cnn: nn.Module, stages: tuple[int, ...], shortcut_only: bool, every:
 
 
 def _measure(cnn: nn.Module, blocks: dict[str, Place]) -> None:
-    """Fill in each place's stage and channels by running one small black picture through the network."""
+    """Fill in each place's stage and channels by running one small black image through the network."""
+    size = 0
+
+    def on_input(place: Place, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        place.channels = args[0].shape[1]
+
+    def on_output(place: Place, _module: nn.Module, _args: Any, output: Tensor) -> None:
+        place.stage = round(math.log2(size / output.shape[-1]))
+
     handles = []
-    width = 0
-
-    def on_picture(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        nonlocal width
-        width = args[0].shape[-1]
-
-    def watch(name: str, place: Place) -> None:
-        def on_input(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            place.channels = args[0].shape[1]
-
-        def on_output(_module: nn.Module, _args: Any, output: Tensor) -> None:
-            place.stage = round(math.log2(width / output.shape[-1]))
-
-        handles.append(cnn.get_submodule(place.name).register_forward_pre_hook(on_input))
-        handles.append(cnn.get_submodule(name).register_forward_hook(on_output))
-
-    handles.append(cnn.register_forward_pre_hook(on_picture))
     for name, place in blocks.items():
-        watch(name, place)
+        handles.append(cnn.get_submodule(place.name).register_forward_pre_hook(partial(on_input, place)))
+        handles.append(cnn.get_submodule(name).register_forward_hook(partial(on_output, place)))
+    weight = next(p for p in cnn.parameters() if p.dim() == 4)
+    first = next(m for m in cnn.modules() if isinstance(m, nn.Conv2d))
+    depths = dict.fromkeys((first.in_channels, 3))  # a stem may rearrange pixels before its convolution
+    failure: Exception | None = None
     try:
         with undisturbed(cnn):
-            _probe(cnn)
+            for size, channels in itertools.product(_PROBE_SIZES, depths):
+                try:
+                    cnn(torch.zeros(1, channels, size, size, device=weight.device, dtype=weight.dtype))
+                    return
+                except (RuntimeError, AssertionError, ValueError) as error:
+                    failure = failure or error
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _probe(cnn: nn.Module) -> None:
-    weight = next(p for p in cnn.parameters() if p.dim() == 4)
-    first = next(m for m in cnn.modules() if isinstance(m, nn.Conv2d))
-    failure: Exception | None = None
-    depths = dict.fromkeys((first.in_channels, 3))  # a stem may rearrange pixels before its convolution
-    for size, channels in itertools.product(_PROBE_SIZES, depths):
-        try:
-            cnn(torch.zeros(1, channels, size, size, device=weight.device, dtype=weight.dtype))
-            return
-        except (RuntimeError, AssertionError, ValueError) as error:
-            failure = failure or error
     raise ConfigError(
-        f"{type(cnn).__name__} does not run on a square picture of {' or '.join(map(str, _PROBE_SIZES))} pixels, "
+        f"{type(cnn).__name__} does not run on a square image of {' or '.join(map(str, _PROBE_SIZES))} pixels, "
         f"which is how its stages are found: {failure!r}"
     ) from failure
 

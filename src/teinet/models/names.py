@@ -20,28 +20,10 @@ PREFIXES = {  # the longer of two that begin alike comes first
 
 # timm's modules whose networks are built from the blocks in `models.families`, and in them the names that are not.
 TIMM_MODULES = (
-    "byobnet",
-    "convnext",
-    "cspnet",
-    "dla",
-    "efficientnet",
-    "hardcorenas",
-    "hrnet",
-    "inception_next",
-    "mobilenetv3",
-    "nfnet",
-    "regnet",
-    "repvit",
-    "res2net",
-    "resnest",
-    "resnet",
-    "resnetv2",
-    "rexnet",
-    "senet",
-    "sknet",
-    "starnet",
+    "byobnet", "convnext", "cspnet", "dla", "efficientnet", "hardcorenas", "hrnet", "inception_next", "mobilenetv3",
+    "nfnet", "regnet", "repvit", "res2net", "resnest", "resnet", "resnetv2", "rexnet", "senet", "sknet", "starnet",
     "tresnet",
-)
+)  # fmt: skip
 WITHOUT_BRANCH = ("lcnet_*", "mobilenetv1_*", "mobileone_*", "repvgg_*", "test_efficientnet*")
 
 

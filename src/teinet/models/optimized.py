@@ -64,42 +64,20 @@ class OptimizedClassifier(VideoClassifier):
         with torch.inference_mode(False), torch.no_grad():
             if self.optimization.engine != "compiled" or not torch.is_tensor(clips) or clips.dim() != 5:
                 return super().forward(clips)
-            return self._compiled(clips)
+            with _ONE_AT_A_TIME:
+                clips = clips.clone() if clips.is_inference() else clips.contiguous()  # one kind, one program
+                count, rest = len(clips), (*clips.shape[1:], clips.dtype, clips.device, self.num_frames)
+                there = [size for size, *kind in self._programs if tuple(kind) == rest and count <= size < 2 * count]
+                if (size := min(there, default=count)) > count:
+                    clips = torch.cat([clips, clips[-1:].expand(size - count, *clips.shape[1:])])
+                if (size, *rest) not in self._programs:
+                    self._frames(clips[:1])  # says in words what does not fit
+                    self._programs[size, *rest] = _compile(self, clips)
+                with frozen(clips.device):  # torch makes a program anew when the number of threads changes, for one
+                    logits = self._programs[size, *rest](clips)[:count]
+                return logits.clone()  # a CUDA graph writes its next result in the same place
 
-    def _compiled(self, clips: Tensor) -> Tensor:
-        with _ONE_AT_A_TIME:
-            clips = clips.clone() if clips.is_inference() else clips.contiguous()  # one kind, one program
-            size = self._program_size(clips)
-            if size > len(clips):
-                filling = clips[-1:].expand(size - len(clips), *clips.shape[1:])
-                return self._run(torch.cat([clips, filling]))[: len(clips)]
-            return self._run(clips)
-
-    def _program_size(self, clips: Tensor) -> int:
-        count, rest = len(clips), self._kind(clips)[1:]
-        sizes = [kind[0] for kind in self._programs if kind[1:] == rest and count <= kind[0] < 2 * count]
-        return min(sizes, default=count)
-
-    def _kind(self, clips: Tensor) -> tuple[Any, ...]:
-        return (len(clips), *clips.shape[1:], clips.dtype, clips.device, self.num_frames)
-
-    def _run(self, clips: Tensor) -> Tensor:
-        kind = self._kind(clips)
-        if kind not in self._programs:
-            self._frames(clips[:1])  # says in words what does not fit
-            self._programs[kind] = _compile(self, clips)
-        with frozen(clips.device):  # also later: torch makes a program anew when the number of threads changes, for one
-            return self._programs[kind](clips).clone()  # a CUDA graph writes its next result in the same place
-
-    def __deepcopy__(self, memo: dict) -> OptimizedClassifier:
-        new = self.__class__.__new__(self.__class__)
-        memo[id(self)] = new
-        kept = {key: value for key, value in self.__dict__.items() if key not in ("_programs", "_steps")}
-        new.__dict__ = copy.deepcopy(kept, memo)
-        new._programs, new._steps = {}, {}
-        return new
-
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, Any]:  # of copies too
         return {**self.__dict__, "_programs": {}, "_steps": {}}
 
 
@@ -123,30 +101,35 @@ def optimize(
     if type(model) is not VideoClassifier:
         raise ConfigError(f"only a VideoClassifier itself can be optimised, not a {type(model).__name__}")
     device = next(model.parameters()).device
-    _check("engine", engine, get_args(Engine))
-    chosen = _precision(precision, device)
+    for name, value, valid in (("engine", engine, get_args(Engine)), ("precision", precision, get_args(Precision))):
+        if value not in valid:
+            raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(str(value), valid)}")
+    if precision == "fp16" and device.type == "cpu":
+        raise ConfigError("precision fp16 is for GPUs; a CPU takes bf16 or fp32")
     if engine == "compiled" and not can_compile(device):
-        raise ConfigError(f"the network cannot be compiled: {_needs(device)}; the engine 'folded' needs nothing")
+        needs = {"cpu": "a C++ compiler on a CPU (install g++, or name one in CXX)", "cuda": "Triton on CUDA"}
+        raise ConfigError(
+            f"the network cannot be compiled: torch.compile needs {needs.get(device.type, 'a CPU or CUDA here')}; "
+            "the engine 'folded' needs nothing"
+        )
+    chosen = native_precision(device) if precision == "auto" else precision
     fast = copy.deepcopy(model).eval().requires_grad_(False)
-    norms = _fold(fast)
+    like, norms, reason = next(fast.cnn.parameters()), 0, None
+    for size in _EXAMPLE_SIZES:
+        example = torch.randn(fast.num_frames, 3, size, size, device=device, dtype=like.dtype)
+        try:
+            norms, reason = fold_batch_norms(fast.cnn, example), None
+            break
+        except (RuntimeError, AssertionError, ValueError) as error:  # some networks take images of one size only
+            reason = error
+    if reason is not None:
+        log.warning("no batch norm is folded: the network does not run on a small image (%s)", reason)
     fast.cnn.to(DTYPES[chosen]).to(memory_format=torch.channels_last)
     fast.__class__ = OptimizedClassifier
     assert isinstance(fast, OptimizedClassifier)
     fast._programs, fast._steps = {}, {}
     fast.optimization = Optimization(norms, chosen, engine)
     return fast
-
-
-def _fold(model: VideoClassifier) -> int:
-    like = next(model.cnn.parameters())
-    for size in _EXAMPLE_SIZES:
-        example = torch.randn(model.num_frames, 3, size, size, device=like.device, dtype=like.dtype)
-        try:
-            return fold_batch_norms(model.cnn, example)
-        except (RuntimeError, AssertionError, ValueError) as error:  # some networks take pictures of one size only
-            reason = error
-    log.warning("no batch norm is folded: the network does not run on a small picture (%s)", reason)
-    return 0
 
 
 def can_compile(device: torch.device) -> bool:
@@ -160,40 +143,12 @@ def native_precision(device: torch.device) -> str:
     """The fastest number format that a processor computes in by itself."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if (
-        device.type == "cpu"
-        and torch.backends.mkldnn.is_available()
-        and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        and _has_bf16_units()
-    ):
-        return "bf16"
-    return "fp32"
-
-
-def _has_bf16_units() -> bool:
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return True  # elsewhere the library says so only where there are some
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def _precision(precision: str, device: torch.device) -> str:
-    _check("precision", precision, get_args(Precision))
-    if precision == "auto":
-        return native_precision(device)
-    if precision == "fp16" and device.type == "cpu":
-        raise ConfigError("precision fp16 is for GPUs; a CPU takes bf16 or fp32")
-    return precision
-
-
-def _check(name: str, value: str, valid: tuple[str, ...]) -> None:
-    if value not in valid:
-        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(str(value), valid)}")
-
-
-def _needs(device: torch.device) -> str:
-    if device.type == "cpu":
-        return "torch.compile needs a C++ compiler on a CPU (install g++, or name one in CXX)"
-    return "torch.compile needs Triton on CUDA" if device.type == "cuda" else "torch.compile is for CPU and CUDA here"
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return "fp32"
+    has_units = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if platform.machine().lower() in ("x86_64", "amd64"):  # where the library emulates them too
+        has_units &= torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if has_units else "fp32"
 
 
 def _compile(model: OptimizedClassifier, clips: Tensor) -> Callable[[Tensor], Tensor]:
@@ -258,7 +213,8 @@ class CompiledStep:
             for _ in range(2):  # the second one takes what a step leaves, as all later ones do
                 _, state = self(frames, state)
         except Exception as error:  # compilers raise many kinds, for networks that they cannot follow
-            log.warning("the step is not compiled, it runs folded: %s", _first_line(error))
+            first_line = next(iter(str(error).strip().splitlines()), repr(error))
+            log.warning("the step is not compiled, it runs folded: %s", first_line)
             return None
         log.info("compiled in %.0f s", time.perf_counter() - began)
         return self._run
@@ -277,10 +233,6 @@ class CompiledStep:
         """Move the network, in place; on another device than the program's it runs folded."""
         self.network.to(device)
         return self
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), repr(error))
 
 
 def _typed(state: States, types: list[list[torch.dtype]]) -> States:

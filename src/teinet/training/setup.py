@@ -24,8 +24,7 @@ from teinet.errors import ConfigError, nearest
 from teinet.evaluation.evaluate import ViewClips, evaluation_loader
 from teinet.evaluation.hardware import Hardware
 from teinet.models.checkpoint import load_matching
-from teinet.models.classifier import VideoClassifier
-from teinet.models.cost import multiply_adds
+from teinet.models.classifier import VideoClassifier, multiply_adds
 from teinet.models.factory import create_model
 from teinet.training.module import TrainingModule
 from teinet.training.recipe import Recipe

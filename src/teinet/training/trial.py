@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import Callback
 from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.evaluation.hardware import quiet
-from teinet.models.cost import multiply_adds, parameters
+from teinet.models.classifier import multiply_adds, parameters
 from teinet.training.recipe import Recipe
 from teinet.training.setup import Parts, prepare
 
