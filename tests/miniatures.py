@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -238,16 +238,6 @@ def json_lines(root: Path) -> Path:
     return root / "clips.jsonl"
 
 
-def named_csv(root: Path) -> Path:
-    """Named columns as csv; returns the list itself."""
-    lines = [json.loads(line) for line in json_lines(root).read_text().splitlines()]
-    with (root / "clips.csv").open("w", newline="") as file:
-        rows = csv.DictWriter(file, lines[0])
-        rows.writeheader()
-        rows.writerows(lines)
-    return root / "clips.csv"
-
-
 ALL = {
     "something_v1": something_v1,
     "something_v2": something_v2,
@@ -261,6 +251,3 @@ ALL = {
     "folders": folders,
     "table": json_lines,
 }
-
-# Another layout of a format that is in ALL already.
-OTHERS = {"kinetics_whole": partial(kinetics, whole=True), "table_csv": named_csv}

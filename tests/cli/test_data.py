@@ -146,21 +146,6 @@ def interrupt(words: list[object], signal_number: int, begun, folder: Path) -> t
     return process.wait(30), process.stderr.read()
 
 
-def test_check_loses_nothing_when_it_is_killed(many, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    words = ["data", "check", many, "--workers", 2]
-
-    def rows(name: str) -> int:
-        return (tmp_path / name).read_bytes().count(b"\n") - 1 if (tmp_path / name).exists() else 0
-
-    code, _ = interrupt(words, signal.SIGKILL, lambda: rows("check.csv.journal") > 20, tmp_path)
-    done = rows("check.csv.journal")
-    assert code == -signal.SIGKILL and done > 20
-    assert main(list(map(str, [*words[:-1], 0]))) == 0
-    assert f"240 ok ({done} known from an earlier check)" in capsys.readouterr().out
-    assert rows("check.csv") == 240
-
-
 def test_shrink_stops_at_ctrl_c_and_continues(many, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     journal, words = tmp_path / "small" / "shrink.jsonl", ["data", "shrink", many, "small", "--short-side", 16]

@@ -82,15 +82,6 @@ def test_a_training_clip_of_a_squashed_picture_is_cut_from_each_side_in_proporti
     assert 0.35 < min(wide) < 0.4 and 0.6 < max(wide) < 0.65  # three quarters at the left, at the right
 
 
-def test_full_resolution_crops_cover_a_wide_picture_from_edge_to_edge():
-    frames = pictures(64, 100)
-    crops = transforms.test_crops(frames, Preprocessing(size=56, short_side=64), 3, full_resolution=True)
-    assert crops.shape == (3, 2, 3, 64, 64)
-    whole = frames.permute(0, 3, 1, 2)  # already of short side 64: no pixel may change
-    for crop, x in zip(crops, (0, 18, 36)):
-        assert (crop == whole[..., x : x + 64]).all()
-
-
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_training_clip_is_one_of_tsns_boxes_resized_once(interpolation):
     """Every clip is, within PIL's rounding, PIL's resize of one of the 10 x 13 boxes; all frames share the box."""
