@@ -25,9 +25,10 @@ def done(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(job, "QUICK_CLIPS", replace(job.QUICK_CLIPS, train=2, size=48))
         result = job.run_demo(folder, quick=True, console=Console(file=said))
+        patch.setattr(job, "_first_look", lambda folder, console: None)  # it was shown
         again = io.StringIO()
         job.run_demo(folder, quick=True, console=Console(file=again))
-    return result, said.getvalue(), again.getvalue()
+    return result, said.getvalue(), again.getvalue(), page.write_page(result).read_text()
 
 
 def test_a_network_blind_to_order_is_right_on_one_half_at_most(done):
@@ -42,13 +43,12 @@ def test_a_network_blind_to_order_is_right_on_one_half_at_most(done):
 
 
 def test_a_recogniser_that_ships_is_shown_first(done):
-    result, said, _ = done
+    result, said, _, text = done
     look = result.first_look
     assert look is not None and len(look.labels) == 24
     assert look.right >= 15  # 22 when it was made: no training saw these clips, and chance is 1
     assert said.index("1  A model that comes with the library") < said.index("2  Drawing")
     assert f"{look.right} of 24 clips drawn just now are recognized correctly" in said
-    text = page.write_page(result).read_text()
     assert look.card["title"] in text and text.count("(wrong)") == 24 - look.right
 
 
@@ -61,8 +61,7 @@ def test_the_two_networks_differ_by_their_modules(done):
 
 
 def test_the_page_shows_the_numbers_and_needs_no_other_file(done):
-    result = done[0]
-    text = page.write_page(result).read_text()
+    result, *_, text = done
     assert f"{100 * result.scores['TEINet'].top1:.1f} %" in text
     assert result.label in text and text.count("data:image/png;base64,") == 1 + 2 + 8
     assert not re.search(r"(src|href)=[\"'](?!data:)", text)
@@ -75,7 +74,7 @@ def test_the_next_steps_can_be_typed(done, capsys):
 
 
 def test_called_again_it_trains_nothing_twice(done):
-    _, first, again = done
+    _, first, again, _ = done
     assert first.count("epoch 2/2") == 2
     assert "epoch" not in again.replace("all its 2 epochs are done", "") and again.count("is finished") == 2
 
@@ -100,5 +99,6 @@ def test_the_full_demo_fails_where_the_networks_do_not_show_it(done, monkeypatch
 
     result = replace(done[0], scores={"TSN": scores(tsn), "TEINet": scores(teinet)}, quick=False)
     monkeypatch.setattr("teinet.demo.run_demo", lambda *args, **options: result)
+    monkeypatch.setattr(page, "write_page", lambda result: result.folder / "index.html")
     assert main(["demo", "--output", str(result.folder)]) == code
     assert ("NOT as expected" in capsys.readouterr().out) == bool(code)

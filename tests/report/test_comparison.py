@@ -104,7 +104,7 @@ def test_two_runs_show_their_classes(runs, tmp_path):
     write_page(comparison, tmp_path / "page.html")
     rows = [[cell.strip() for cell in row] for row in Cells((tmp_path / "page.html").read_text()).rows]
     assert ["Nothing", "0.0", "75.0", "+75.0"] in rows and ["Pushing [something]", "100.0", "50.0", "−50.0"] in rows
-    assert "of 5 classes 1 are recognized better, 1 worse" in "\n".join(line.plain for line in lines(comparison))
+    assert "of 5 classes, 1 recognized better, 1 worse" in "\n".join(line.plain for line in lines(comparison))
     assert "they are equal in every setting" in (tmp_path / "page.html").read_text()
 
 

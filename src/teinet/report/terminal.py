@@ -71,7 +71,7 @@ def lines(comparison: Comparison) -> Iterator[Text]:
     for name, values in comparison.settings.items():
         yield Text(f"{name} differs: {who_has({run: setting(value) for run, value in values.items()})}")
     if c := comparison.classes:
-        said = f"of {c.classes} classes {c.better} are recognized better, {c.worse} worse"
+        said = f"of {c.classes} classes, {c.better} recognized better, {c.worse} worse"
         yield Text(f"class by class ({c.test}, from {c.first} to {c.second}): " + "; ".join([said, *c.notes]))
     yield from map(Text, (*comparison.notes, *comparison.paper))
 
