@@ -48,6 +48,9 @@ def test_the_first_frames_do_not_know_how_many_follow(prefix):
     for t in (1, 3):
         shorter = set_num_frames(model, t).frame_logits(clip[:, :t])
         torch.testing.assert_close(shorter, logits[:, :t], rtol=1e-10, atol=1e-10)
+    clip[:, 0] += 1  # but the second knows the first, where a module looks back at all
+    known = (set_num_frames(model, 6).frame_logits(clip) - logits).abs().amax((0, 2)) > 1e-6
+    assert known[:2].tolist() == [True, prefix not in ("se", "tsn")]
 
 
 @pytest.mark.parametrize("prefix", ["teinet", "tim", "mem", "se_tim", "tsm"])
