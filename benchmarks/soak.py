@@ -184,7 +184,7 @@ def soak(steps: int, cameras: int, seed: int) -> dict:
     checked = Checked(watch._streams, [recognizer.stream() for _ in made])
     for camera, watched in zip(made.values(), watch._cameras, strict=True):
         watched.thread._pauses = (0.01, 0.02, 0.05)
-        camera.handled = lambda w=watched: w.steps + w.thread.dropped + w.thread.sampler.num_skipped
+        camera.handled = lambda w=watched: w.steps + w.thread.counts.dropped + w.thread.sampler.num_skipped
     memory: list[tuple[int, float]] = []
     notices = dict.fromkeys(NOTICES, 0)
     began = time.perf_counter()

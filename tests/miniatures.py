@@ -50,9 +50,9 @@ def write(path: Path, kind: int, length: int = 10, rate: int = 10) -> Path:
     return encode(path, frames(kind, length), codec, rate=rate)
 
 
-def encode(path, images, codec="libx264", options=None, *, rate=10, pixels="yuv420p", first=0) -> Path:
+def encode(path, images, codec="libx264", options=None, *, rate=10, pixels="yuv420p", first=0, container=None) -> Path:
     """Images (H, W, 3) as a file of any codec, in the container of its suffix; `first` is the first timestamp."""
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", options=container or {}) as out:
         stream = out.add_stream(codec, rate=rate, options=options or {})
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = pixels

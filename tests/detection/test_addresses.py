@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -42,15 +41,9 @@ def served(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
 @pytest.mark.parametrize("resumes", [True, False])
 def test_a_recording_whose_connection_breaks_is_read_on_or_broke_off(tmp_path, resumes):
     """A server closes the first connection after half of the file; one that knows ranges gives the rest when asked."""
-    path = tmp_path / "film.mp4"
     noise = np.random.default_rng(0).integers(0, 256, (50, 64, 64, 3), dtype=np.uint8)
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as out:
-        stream = out.add_stream("mpeg4", rate=10)
-        stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
-        for picture in noise:
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        out.mux(stream.encode())
-    data = path.read_bytes()
+    start = {"movflags": "faststart"}
+    data = miniatures.encode(tmp_path / "film.mp4", noise, "mpeg4", container=start).read_bytes()
 
     def answer(request: BaseHTTPRequestHandler) -> None:
         begin = int(request.headers["Range"].removeprefix("bytes=").rstrip("-")) if resumes else 0
@@ -65,7 +58,7 @@ def test_a_recording_whose_connection_breaks_is_read_on_or_broke_off(tmp_path, r
         items, reader = read(Source.parse(f"{address}/film.mp4"), fast=True)
     if resumes:
         assert said(items) == ["connected", "finished"]
-        assert len(shots(items)) + reader.broken == 50 and shots(items)[-1].time == pytest.approx(4.9, abs=1e-3)
+        assert len(shots(items)) + reader.counts.broken == 50 and shots(items)[-1].time == pytest.approx(4.9, abs=1e-3)
     else:
         assert said(items) == ["connected", "lost"]
         assert "broke off" in str(reader.error)

@@ -12,14 +12,14 @@ SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "live.py"
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch):
-    changes = {"BACKBONES": ("resnet10t",), "SMALL": "resnet10t", "ENGINES": ("eager", "folded"), "SIZE": 32}
+    changes = {"BACKBONES": ("resnet10t",), "SMALL": "resnet10t", "ENGINES": ("folded",), "SIZE": 32}
     for name, value in changes.items():
         monkeypatch.setitem(SCRIPT["step"].__globals__, name, value)
 
 
 def test_a_step_is_compared_with_a_frame_and_a_clip_of_the_same_rounds():
     found = SCRIPT["step"](2, "fp32")
-    assert set(found) == {"resnet10t eager", "resnet10t folded"}
+    assert set(found) == {"resnet10t folded"}
     for of in found.values():
         times = {name: spread["median"] for name, spread in of["milliseconds"].items()}
         assert all(time > 0 for time in times.values())

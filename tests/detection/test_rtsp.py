@@ -20,7 +20,7 @@ def test_a_camera_is_seen_and_opened_again_when_it_hangs_up(sent):
     with camera(sent, times=2) as address:
         items, reader = read(Source.parse(address), until=lambda items: said(items).count("lost") == 2)
     assert said(items) == ["connected", "lost", "connected", "lost"]
-    assert reader.error is None and reader.connections == 2 and reader.broken == 0
+    assert reader.error is None and reader.counts.connections == 2 and reader.counts.broken == 0
     times = np.array([shot.time for shot in shots(items)])
     assert [shot.reset for shot in shots(items)].count(True) == 2 and len(times) >= 10
     apart = np.diff(times)

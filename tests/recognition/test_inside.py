@@ -41,12 +41,13 @@ def clip(tmp_path):
     return miniatures.write(tmp_path / "clip.mp4", 0, length=12)
 
 
-def test_maps_and_bias_add_up_to_each_frames_score(clip):
-    net = recognizer()
+@pytest.mark.parametrize("name", ["teinet_test_resnet", "teinet_test_efficientnet"])
+def test_maps_and_bias_add_up_to_each_frames_score(clip, name):
+    net = recognizer(name)
     inside = look_inside(net, clip, label="right")
     weight, bias = net.model.head.weight[1], net.model.head.bias[1]
     sums = inside.maps.reshape(4, -1).sum(1) + float(bias.detach())
-    np.testing.assert_allclose(sums, inside.frame_logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(sums, inside.frame_logits, rtol=1e-3, atol=1e-5)
     # the classic map: the class's weights times the features, over the number of places
     frames = net.model._frames(torch.from_numpy(inside.frames).permute(0, 3, 1, 2)[None])
     with torch.no_grad():
@@ -65,9 +66,14 @@ def test_the_scores_are_those_of_the_recogniser(clip):
     np.testing.assert_allclose(inside.times, answer.times[0])
 
 
-@pytest.mark.parametrize("causal", [False, True], ids=["two-sided", "causal"])
-@pytest.mark.parametrize(("gate", "factor"), [("paper", 0.9), ("residual", 1.4)])
-@pytest.mark.parametrize("name", ["teinet_test_resnet", "mem_test_resnet"])
+@pytest.mark.parametrize(
+    ("name", "gate", "factor", "causal"),
+    [
+        ("teinet_test_resnet", "paper", 0.9, False),
+        ("teinet_test_resnet", "residual", 1.4, True),
+        ("mem_test_resnet", "paper", 0.9, True),
+    ],
+)
 def test_gates_are_what_the_module_multiplies_by(clip, name, gate, factor, causal):
     net = recognizer(name, gate=gate, causal=causal)
     for module in net.model.modules():
@@ -83,8 +89,7 @@ def test_gates_are_what_the_module_multiplies_by(clip, name, gate, factor, causa
         np.testing.assert_allclose(np.delete(block.gates, free, axis=0), factor, atol=1e-5)
 
 
-@pytest.mark.parametrize("gate", ["paper", "residual"])
-@pytest.mark.parametrize("causal", [False, True], ids=["two-sided", "causal"])
+@pytest.mark.parametrize(("gate", "causal"), [("paper", False), ("residual", True)])
 def test_the_page_speaks_of_this_network(clip, tmp_path, monkeypatch, gate, causal):
     monkeypatch.chdir(tmp_path)
     recognizer(gate=gate, causal=causal).save("net.safetensors")
@@ -111,13 +116,6 @@ def test_blocks_come_in_order_with_their_stages(clip):
     stages = [block.stage for block in look_inside(recognizer(), clip).blocks]
     assert stages == sorted(stages) and set(stages) <= {2, 3, 4, 5} and len(set(stages)) > 1
     assert recognizer().model.num_frames == 4
-
-
-def test_a_network_of_the_mobile_kind_too(clip):
-    net = recognizer("teinet_tf_efficientnet_lite0")
-    inside = look_inside(net, clip)
-    sums = inside.maps.reshape(4, -1).sum(1) + float(net.model.head.bias[NAMES.index(inside.label)].detach())
-    np.testing.assert_allclose(sums, inside.frame_logits, rtol=1e-3, atol=1e-5)
 
 
 def test_frames_without_a_clock_are_numbered():

@@ -31,11 +31,8 @@ def imagenet(shared) -> Recognizer:
 
 
 def test_labels_on_real_clips_are_equal(imagenet, shared):
-    videos = (
-        sorted(p for p in (shared / "data" / "clips").iterdir() if p.suffix in (".avi", ".mp4"))[:4]
-        + sorted((shared / "data" / "fights").rglob("*.mp4"))[:2]
-    )
-    assert len(videos) == 6
+    clips = sorted(p for p in (shared / "data" / "clips").iterdir() if p.suffix in (".avi", ".mp4"))
+    videos = [*clips[:2], min((shared / "data" / "fights").rglob("*.mp4"))]
     fast = imagenet.optimize(engine="folded", precision="fp32")
     half = imagenet.optimize(engine="folded", precision="bf16")
     agree = 0
@@ -51,7 +48,7 @@ def test_labels_on_real_clips_are_equal(imagenet, shared):
 
 
 def test_it_says_what_it_is_and_cannot_be_saved(tmp_path):
-    recognizer = Recognizer(create_model("tsn_resnet18", num_classes=2, num_frames=4), ["a", "b"])
+    recognizer = Recognizer(create_model("tsn_resnet10t", num_classes=2, num_frames=4), ["a", "b"])
     fast = recognizer.optimize(engine="folded", precision="fp32")
     assert "folded, fp32" in repr(fast) and "folded" not in repr(recognizer)
     with pytest.raises(ConfigError, match="cannot be saved"):
@@ -66,7 +63,7 @@ def test_the_commands_take_it(tmp_path, clips, capsys):
     model = create_model("teinet_resnet10t", num_classes=3, num_frames=4)
     wake(model)
     weights = tmp_path / "weights.safetensors"
-    Recognizer(model, names, preprocessing=Preprocessing(size=64, short_side=64)).save(weights)
+    Recognizer(model, names, preprocessing=Preprocessing(size=32, short_side=32)).save(weights)
     folder = clips / names[0]
     want = [Recognizer.load(weights)(video).labels[0][0] for video in sorted(folder.iterdir())]
     capsys.readouterr()

@@ -13,14 +13,11 @@ _ALL, _NONE = 2**31 - 1, 0
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed memory for the next use, instead of giving it back and having the system clear it page by page again.
+    """Keep freed memory for the next use, instead of having the system clear it page by page again; True if so now.
 
-    A network frees and takes the same hundreds of megabytes in every pass. For the whole process, with glibc only;
-    memory in use peaks as before, but does not fall afterwards. Processes that this one starts do the same, by their
-    environment. Where MALLOC_TRIM_THRESHOLD_ is set there already, it is left as it is.
-
-    Returns:
-        Whether it is so now.
+    A network frees and takes the same hundreds of megabytes in every pass. For the whole process and those that it
+    starts, with glibc only; memory peaks as before, but does not fall afterwards. Where MALLOC_TRIM_THRESHOLD_ is set,
+    all is left as it is.
     """
     if not sys.platform.startswith("linux") or "MALLOC_TRIM_THRESHOLD_" in os.environ:
         return False

@@ -37,17 +37,12 @@ def add_optimize_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--optimize",
         choices=("folded", "compiled"),
-        default=None,
         help="same answers, faster: norms folded, at once; compiled as well, in half a minute",
     )
 
 
 def load_recognizer(weights: str, args: argparse.Namespace, *, say: bool = True) -> Recognizer:
-    """Load a recognizer as --device, --optimize and --precision ask; say what licence its weights are under.
-
-    Raises:
-        TeinetError: unusable weights, or a device or precision that this machine does not have.
-    """
+    """Load a recognizer as --device, --optimize and --precision ask; say what licence its weights are under."""
     from teinet.recognition import Recognizer
 
     recognizer = Recognizer.load(weights, device=args.device)
@@ -84,11 +79,7 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
 
 
 def read_rules(args: argparse.Namespace) -> Rules:
-    """Return the rules that the arguments say; what means nothing they may leave to the recognizer.
-
-    Raises:
-        ConfigError: a value out of its range.
-    """
+    """Return the rules that the arguments say; what means nothing they may leave to the recognizer."""
     from teinet.detection.events import Rules
 
     nothing = None if args.nothing is None else tuple(filter(None, args.nothing))
@@ -114,15 +105,12 @@ def data_config(args: argparse.Namespace, path: str) -> DataConfig:
 
 
 def keep_apart(outputs: Mapping[str, str | Path | None], inputs: Iterable[str | Path]) -> None:
-    """See that no option writes over what the command reads, or over what another option writes.
+    """Raise ConfigError if an option writes over what the command reads, or over what another option writes.
 
     Args:
-        outputs: the file of each option, such as {"--output": "found.csv"}; None where it was not given. Devices and
-            pipes, such as /dev/stdout, take anything.
+        outputs: the file of each option, such as {"--output": "found.csv"}; None where it was not given. Folders,
+            devices and pipes, such as /dev/stdout, take anything.
         inputs: files that the command reads.
-
-    Raises:
-        ConfigError: two are one file, by whatever name.
     """
     taken = {_key(path): "which this command reads" for path in inputs}
     for option, path in outputs.items():
@@ -134,11 +122,7 @@ def keep_apart(outputs: Mapping[str, str | Path | None], inputs: Iterable[str | 
 
 
 def check_file(path: str | Path) -> None:
-    """See that a file can be written.
-
-    Raises:
-        ConfigError: it is a folder, its folder does not exist, or it may not be written.
-    """
+    """Raise ConfigError if a file cannot be written: it is a folder, has none, or may not be written."""
     file = Path(path)
     folder = Path(os.path.realpath(path)).parent  # of what a link leads to
     if file.is_dir():
@@ -153,11 +137,7 @@ def check_file(path: str | Path) -> None:
 
 
 def check_output(path: str, inputs: Iterable[str | Path]) -> None:
-    """See that `--output` can be written, and is none of the files that the command reads.
-
-    Raises:
-        ConfigError: it cannot, or is one of them.
-    """
+    """Raise ConfigError if `--output` cannot be written, or is one of the files that the command reads."""
     check_file(path)
     keep_apart({"--output": path}, inputs)
 

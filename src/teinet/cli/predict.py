@@ -33,22 +33,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "run's folder (its last weights) or a .safetensors file",
     )
     parser.add_argument(
-        "--weights", default=None, metavar="NAME", help="a recogniser that comes with the library, or a file as above"
+        "--weights", metavar="NAME", help="a recogniser that comes with the library, or a file as above"
     )
     parser.add_argument("--top-k", type=int, default=5, help="how many classes to name (default: 5)")
     parser.add_argument("--views", default="1x1", help="clips x crops to look at: 1x1 is quick, 10x3 is thorough")
-    parser.add_argument("--start", type=float, default=None, help="look at the video from this second on")
-    parser.add_argument("--end", type=float, default=None, help="look at the video up to this second")
+    parser.add_argument("--start", type=float, help="look at the video from this second on")
+    parser.add_argument("--end", type=float, help="look at the video up to this second")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON list, with frame numbers, times, errors")
     form.add_argument("--csv", action="store_true", help="print a row for each video and class")
-    parser.add_argument("--output", default=None, help="write to this file (.json, .csv or text), not to the terminal")
+    parser.add_argument("--output", help="write to this file (.json, .csv or text), not to the terminal")
     options.add_device(parser)
     options.add_optimize_option(parser)
     parser.add_argument(
         "--precision",
         choices=("auto", "fp32", "bf16", "fp16"),
-        default=None,
         help="of the optimised network (default: bf16 where the processor computes in it)",
     )
 
@@ -97,11 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _weights(args: argparse.Namespace) -> tuple[str, list[str]]:
-    """The weights, and the videos.
-
-    Raises:
-        ConfigError: no weights were named, or no video.
-    """
+    """The weights, and the videos; it is an error where either was not named."""
     from teinet.models.header import LAST, list_pretrained, pretrained_file
 
     if args.weights is not None:
@@ -123,28 +118,21 @@ def _weights(args: argparse.Namespace) -> tuple[str, list[str]]:
 
 
 def _print_pretrained(pretrained: Sequence[Pretrained]) -> None:
-    """What comes with the library, for eyes: name, what it tells apart, how well, and what it is not for."""
+    """What comes with the library: name, what it tells apart, how well, and what it is not for."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        box=None,
-        show_header=False,
-        padding=(0, 2, 1, 0),
-        title="Recognisers that come with the library:",
-        title_justify="left",
-    )
+    title = "Recognisers that come with the library:" if pretrained else None
+    table = Table(box=None, show_header=False, padding=(0, 2, 1, 0), title=title, title_justify="left")
     table.add_column(no_wrap=True)
-    table.add_column()
     for each in pretrained:
         table.add_row(f"--weights {each.name}", each.summary)
-    if pretrained:
-        Console(stderr=True, highlight=False, markup=False).print(table)
+    Console(stderr=True, highlight=False, markup=False).print(table)
 
 
 @contextmanager
 def _writer(args: argparse.Namespace) -> Iterator[Callable[[Prediction], None]]:
-    """Give what writes one answer, to the terminal or the file, in the form that was asked for."""
+    """Give what writes one answer, in the form that was asked for."""
     suffix = Path(args.output or "").suffix.lower()
     as_json = args.json or (suffix == ".json" and not args.csv)
     as_csv = args.csv or (suffix == ".csv" and not args.json)
@@ -176,7 +164,6 @@ def _writer(args: argparse.Namespace) -> Iterator[Callable[[Prediction], None]]:
 
 
 def _rows(answer: Prediction) -> Iterator[tuple[Any, ...]]:
-    """A row for each class of a video, or one for a video without an answer."""
     start, end = (f"{second:.3f}" for second in answer.span) if answer.span else ("", "")
     path = printable(answer.path)
     if answer.error is not None:
@@ -188,7 +175,7 @@ def _rows(answer: Prediction) -> Iterator[tuple[Any, ...]]:
 def _print_answer(answer: Prediction, file: IO[str]) -> None:
     """Write a block for a video: the file and the seconds looked at, then its classes with bars.
 
-    Lines, and not columns: neither a long path nor a long class name is cut or folded on a narrow terminal.
+    Lines, and not columns: no path or class name is cut or folded on a narrow terminal.
     """
     from rich.console import Console
     from rich.text import Text

@@ -40,7 +40,8 @@ class Output:
     """Where the answers for all videos go, in one form.
 
     Standard output, and what is no regular file, gets them as they come, JSON at the end; a file gets all at the end,
-    so that an earlier answer stays until then, also where no video could be read.
+    so that an earlier answer stays until then, also where no video could be read. When the work is stopped they go to
+    `partial`, in the results' folder.
 
     Args:
         path: a file; None for standard output.
@@ -49,9 +50,6 @@ class Output:
 
     Raises:
         ConfigError: it cannot be written.
-
-    Attributes:
-        partial: the file in the results' folder that gets the answers when the work is stopped; None for none.
     """
 
     def __init__(self, path: str | None, form: str, truth: Truth | None = None):
@@ -61,16 +59,14 @@ class Output:
         self._found: list[dict[str, Any]] = []
         self._any = False
         self._file: IO[str] = sys.stdout
-        if self._path is None:
-            pass
-        elif self.partial is None:
+        if self._path is not None:
             check_file(self._path)
-            self._file = open(self._path, "a", encoding="utf-8", errors="surrogateescape", newline="")
-        else:
-            check_file(self._path)
-            if not os.access(self._path.parent, os.W_OK):
+            if self.partial is None:
+                self._file = open(self._path, "a", encoding="utf-8", errors="surrogateescape", newline="")
+            elif not os.access(self._path.parent, os.W_OK):
                 raise ConfigError(f"{path}: cannot be written (its folder may not be written)")
-            self._file = io.StringIO()
+            else:
+                self._file = io.StringIO()
         if form == "csv":
             csv.writer(self._file, lineterminator="\n").writerow(CSV_COLUMNS)
         elif form == "vtt":
@@ -86,11 +82,7 @@ class Output:
         self._file.flush()
 
     def close(self, *, stopped: bool = False) -> None:
-        """Write what is left to write, into `partial` where the work was stopped.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Write what is left to write."""
         if self._form == "json":
             json.dump(
                 self._truth.beside(self._found) if self._truth else self._found, self._file, indent=2, allow_nan=False
@@ -120,11 +112,7 @@ def results_folder(output: str | None) -> Path | None:
 
 
 def files_for(option: str, path: str, videos: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
-    """The file of each video at an option's path: that of a file, by its suffix, or of a folder, which is made.
-
-    Raises:
-        ConfigError: one file for several videos, or what cannot be made or written.
-    """
+    """The file of each video at an option's path: that of a file, by its suffix, or of a folder, which is made."""
     suffix, is_folder = Path(path).suffix, path.endswith("/") or Path(path).is_dir()
     single = suffix.lower() in suffixes and not is_folder
     if suffix and not is_folder and not single:
@@ -158,15 +146,7 @@ def unique_names(videos: Sequence[Path]) -> list[str]:
 
 
 class Pages:
-    """The pages of a command: one, or a folder of them with an index.
-
-    Args:
-        path: a file that ends in .html, for one recording; else a folder.
-        files: the page of each recording.
-        videos: the recordings.
-        weights: what to call them.
-        recognizer, rules: by which events are found.
-    """
+    """The pages of a command, `files`: one for the only video at `path`, or a folder of them with an index."""
 
     def __init__(
         self,
@@ -280,8 +260,7 @@ class Truth:
         recognizer, rules: by which they are.
 
     Raises:
-        AnnotationError: the list, before any video is looked through; see `read_annotations`.
-        ConfigError: it annotates none of the videos.
+        AnnotationError, ConfigError: a list that cannot be used; see `read_annotations`.
     """
 
     def __init__(self, path: str, videos: Sequence[Path], recognizer: Recognizer, rules: Rules):

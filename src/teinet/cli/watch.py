@@ -6,11 +6,10 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import IO, TYPE_CHECKING
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from teinet.cli import options
-from teinet.errors import ConfigError, VideoError
 from teinet.utils.signals import StopSignal
 from teinet.utils.text import clock, printable
 
@@ -70,18 +69,33 @@ def run(args: argparse.Namespace) -> int:
         TeinetError: unusable weights or arguments, before anything is looked at; or, at the end, no source that could
             be read, or read to its end.
     """
+    from teinet.pages.live import serve
+
     try:
         watch = _made(args)
     except KeyboardInterrupt:  # Ctrl-C or SIGTERM while the weights were read
         print("stopped before anything was watched", file=sys.stderr)
         return 0
-    print(printable(_opening(watch)), file=sys.stderr)
+    what = watch.sources[0] if len(watch.sources) == 1 else f"{len(watch.sources)} sources"
+    state = "" if watch.state_bytes is None else f", state {watch.state_bytes / 1000:,.0f} kB a stream"
+    print(printable(f"watches {what}, a frame every {watch.spacing:.3g} s{state}"), file=sys.stderr)
     try:
-        _watch(watch, args)
-    except VideoError:
-        _say_counts(watch)
-        raise
-    _say_counts(watch)
+        with ExitStack() as stack:
+            heard = [stack.enter_context(_lines(args))]
+            if args.page:
+                page, address = stack.enter_context(serve(watch, args.page))
+                print(f"page: {address}", file=sys.stderr)
+                heard.append(page.add)
+            stack.enter_context(StopSignal(watch.stop))
+            if not (args.json and sys.stdout.isatty()):  # lines for programs are not to be broken by what is drawn
+                stack.enter_context(_shown(watch))
+            for notice in watch:
+                for tell in heard:
+                    tell(notice)
+    finally:
+        for number, name in enumerate(watch.sources):
+            if watch.counts(number).connections:
+                print(printable(f"{name}: {_summary(watch, number)}"), file=sys.stderr)
     return 0
 
 
@@ -97,67 +111,26 @@ def _made(args: argparse.Namespace) -> Watch:
         options.load_recognizer(args.weights, args),
         args.sources,
         spacing=args.every,
-        span=args.span,
         rules=rules,
-        delay=args.delay,
         fast=args.fast,
         patient=args.wait,
-        windows=args.windows,
-        stall=args.stall,
-        state=args.state,
+        **{name: getattr(args, name) for name in ("span", "delay", "windows", "stall", "state")},
     )
-
-
-def _watch(watch: Watch, args: argparse.Namespace) -> None:
-    from teinet.pages.live import serve
-
-    with ExitStack() as stack:
-        heard = [stack.enter_context(_lines(args))]
-        if args.page:
-            page, address = stack.enter_context(serve(watch, args.page))
-            print(f"page: {address}", file=sys.stderr)
-            heard.append(page.add)
-        stack.enter_context(StopSignal(watch.stop))
-        if not (args.json and sys.stdout.isatty()):  # lines for programs are not to be broken by what is drawn
-            stack.enter_context(_shown(watch))
-        for notice in watch:
-            for tell in heard:
-                tell(notice)
-
-
-def _opening(watch: Watch) -> str:
-    """What is watched, how often the network looks, what it remembers."""
-    count = len(watch.sources)
-    words = f"watches {watch.sources[0] if count == 1 else f'{count} sources'}, a frame every {watch.spacing:.3g} s"
-    return words if watch.state_bytes is None else f"{words}, state {watch.state_bytes / 1000:,.0f} kB a stream"
-
-
-def _say_counts(watch: Watch) -> None:
-    for number, name in enumerate(watch.sources):
-        if watch.counts(number).connections:
-            print(printable(f"{name}: {_summary(watch, number)}"), file=sys.stderr)
 
 
 @contextmanager
 def _lines(args: argparse.Namespace) -> Iterator[Callable[[Notice], None]]:
     """Gives what writes a notice: JSON lines to the file or standard output, words on a terminal."""
-    if args.output:
-        try:
-            file = open(args.output, "a", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"{args.output}: cannot be written ({error.strerror})") from None
-        with file:
-            yield lambda notice: _write_json(notice, file)
-    elif args.json or not sys.stdout.isatty():
-        out = sys.stdout  # and not what may stand in its place once lines are drawn
-        yield lambda notice: _write_json(notice, out)
-    else:
-        yield lambda notice: print(in_words(notice), flush=True)
+    as_json, out = args.output or args.json or not sys.stdout.isatty(), sys.stdout  # what is drawn may take its place
 
+    def write(notice: Notice) -> None:
+        if as_json:
+            print(json.dumps(notice.to_dict(), ensure_ascii=False, allow_nan=False), file=file, flush=True)
+        else:
+            print(in_words(notice), flush=True)
 
-def _write_json(notice: Notice, file: IO[str]) -> None:
-    file.write(json.dumps(notice.to_dict(), ensure_ascii=False, allow_nan=False) + "\n")
-    file.flush()
+    with open(args.output, "a", encoding="utf-8") if args.output else nullcontext(out) as file:
+        yield write
 
 
 def in_words(notice: Notice) -> str:
@@ -190,12 +163,9 @@ def _shown(watch: Watch) -> Iterator[None]:
     from rich.console import Console
     from rich.live import Live
 
-    class Lines:
-        def __rich__(self) -> Table:
-            return _table(watch)
-
-    console, above = Console(stderr=True), sys.stdout.isatty()  # what is printed meanwhile appears above the lines
-    with Live(Lines(), console=console, refresh_per_second=5, transient=True, redirect_stdout=above):
+    above = sys.stdout.isatty()  # what is printed meanwhile appears above the lines
+    how = {"console": Console(stderr=True), "refresh_per_second": 5, "transient": True, "redirect_stdout": above}
+    with Live(get_renderable=lambda: _table(watch), **how):
         yield
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -15,12 +15,7 @@ from teinet.detection.events import Change, Event, EventDetector, Rules
 from teinet.detection.sampler import FrameSampler
 from teinet.detection.scorer import Recognizes, SampledFrame, ScoreRow, interval_for, make_scorer
 
-
-class Update(NamedTuple):
-    """What is new of a stream: rows of scores, and the events that began or ended with them."""
-
-    rows: list[ScoreRow]
-    changes: list[Change]
+Update = tuple[list[ScoreRow], list[Change]]  # new rows, and the events that began or ended with them
 
 
 class StreamDetectors:
@@ -31,9 +26,6 @@ class StreamDetectors:
         streams: N, at least 1.
         rules: when events begin and end; None takes `Rules()`.
         scoring: span, hop, windows, state, batched, as `make_scorer` takes them.
-
-    Raises:
-        ConfigError: a value out of its range, or one that has no meaning for this network.
     """
 
     def __init__(self, recognizer: Recognizes, streams: int = 1, *, rules: Rules | None = None, **scoring: Any):
@@ -57,13 +49,13 @@ class StreamDetectors:
     def finish(self, stream: int) -> Update:
         """End what is under way in a stream: it has ended, or stands still."""
         rows, changes = self._update(stream, self.scorer.finish(stream))
-        return Update(rows, changes + self.events[stream].finish())
+        return rows, changes + self.events[stream].finish()
 
     def _update(self, stream: int, rows: Iterable[ScoreRow]) -> Update:
         events, changes, rows = self.events[stream], [], list(rows)
         for row in rows:
             changes += events.update(row.reach, row.scores, reset=row.reset)
-        return Update(rows, changes)
+        return rows, changes
 
 
 class Detector:
@@ -131,12 +123,10 @@ class Detector:
             self.num_resets += not resized
         if verdict == "skip":
             return []
-        return self._told(self._streams.push({0: (frame.time, frame.image, verdict == "reset")})[0])
+        self.rows, changes = self._streams.push({0: (frame.time, frame.image, verdict == "reset")})[0]
+        return changes
 
     def finish(self) -> list[Change]:
         """End what is under way: the video has ended. What waited for more frames is scored."""
-        return self._told(self._streams.finish(0))
-
-    def _told(self, update: Update) -> list[Change]:
-        self.rows = update.rows
-        return update.changes
+        self.rows, changes = self._streams.finish(0)
+        return changes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,8 +18,8 @@ class Event:
 
     Args:
         label: the class's name.
-        start, end: seconds: the middle of the frames that its first scores are of, and of those that its last ones are
-            of. Where it was under way when the stream began or ended, that of the first or last frame itself.
+        start, end: seconds: the middle of the frames that its first and its last scores are of; where it was under way
+            when the stream began or ended, that of the first or last frame itself.
         score: the mean of its class's scores in between, 0 to 1.
         peak: the highest of them.
     """
@@ -32,8 +32,8 @@ class Event:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, times to the millisecond."""
-        return {name: round(v, 3 if name in ("start", "end") else 4) if name != "label" else v
-                for name, v in asdict(self).items()}  # fmt: skip
+        times = {"start": round(self.start, 3), "end": round(self.end, 3)}
+        return {"label": self.label, **times, "score": round(self.score, 4), "peak": round(self.peak, 4)}
 
 
 class Change(NamedTuple):
@@ -80,16 +80,15 @@ class Rules:
         """
         for label in self.nothing or ():
             if label not in class_names:
-                raise ConfigError(
-                    f"there is no class {label!r} to mean that nothing happens.{nearest(label, class_names)}"
-                )
+                hint = nearest(label, class_names)
+                raise ConfigError(f"there is no class {label!r} to mean that nothing happens.{hint}")
 
 
 class EventDetector:
-    """Finds events in one stream's scores.
+    """Finds events in one stream's scores, one at a time.
 
-    One thing happens at a time: the class with the highest score begins where that reaches `begin`, and ends where its
-    own falls below `end`, or another one reaches `begin` and passes it.
+    The class with the highest score begins where that reaches `begin`, and ends where its own falls below `end`, or
+    another one reaches `begin` and passes it.
 
     Args:
         class_names: in the order of the scores.
@@ -116,14 +115,13 @@ class EventDetector:
         return self._event() if self._announced else None
 
     def update(self, reach: tuple[float, float], scores: np.ndarray, *, reset: bool = False) -> list[Change]:
-        """Take the next scores; returns what changed.
+        """Take the next scores (classes,); returns what changed.
 
         Args:
-            reach: seconds of the first and the last frame that they are of; they speak of the middle, which lies after
-                that of the scores before.
-            scores: (classes,).
-            reset: whether a new stretch begins with them: what is under way ends, and what begins now may have begun
-                with the first frame. The very first scores always do.
+            reach: seconds of the first and the last frame that they are of; they speak of the middle.
+            scores: 0 to 1.
+            reset: whether a new stretch begins with them, as with the very first: what is under way ends, and what
+                begins now began with the first frame.
         """
         changes = self.finish() if reset else []
         reset, time = reset or self._last is None, (reach[0] + reach[1]) / 2
@@ -167,6 +165,5 @@ class EventDetector:
     def _event(self) -> Event:
         assert self._current is not None
         start, end = self._times
-        return Event(
-            label=self._names[self._current], start=start, end=end, score=self._sum / self._count, peak=self._peak
-        )
+        label, score = self._names[self._current], self._sum / self._count
+        return Event(label=label, start=start, end=end, score=score, peak=self._peak)

@@ -14,11 +14,11 @@ from typing import Any, Literal
 import numpy as np
 
 from teinet.data.video.source import Source
-from teinet.detection.detector import StreamDetectors, Update
-from teinet.detection.events import Event, Rules
+from teinet.detection.detector import StreamDetectors
+from teinet.detection.events import Change, Event, Rules
 from teinet.detection.sampler import FrameSampler
-from teinet.detection.scorer import Recognizes, StateType, interval_for
-from teinet.detection.source_thread import Report, Shot, SourceThread, Told
+from teinet.detection.scorer import Recognizes, interval_for
+from teinet.detection.source_thread import Counts, Report, Shot, SourceThread, Told
 from teinet.errors import ConfigError
 from teinet.models.header import list_pretrained
 from teinet.models.insertion import is_causal
@@ -35,15 +35,13 @@ class Notice:
 
     Args:
         what: "begin", "end": of an event. "connected", "lost": a source gives frames, or gives none any more.
-            "stalled", "resumed": a live one is open, but sends no frames; it sends some again. "restarted": its times
-            jumped or paused, and the state does not carry over. "resized": its frames have another size, likewise.
-            "finished": it has no more frames.
+            "stalled", "resumed": a live one is open, but sends no frames; it sends some again. "restarted", "resized":
+            its times jumped or paused, or its frames have another size; the state does not carry over. "finished".
         source: its name.
-        time: seconds: in a recording, of its own clock, where it is at (0 before its first frame); else since the watch
-            began.
+        time: seconds: in a recording of its own clock, 0 before its first frame; else since the watch began.
         at: the time of day, with its zone.
         event: what began or ended, else None.
-        why: in words, where there is something to say, else "".
+        why: in words, may be empty.
     """
 
     what: Literal["begin", "end"] | Told
@@ -62,33 +60,6 @@ class Notice:
                 del event["end"]
             return {**said, **event}
         return {**said, "time": round(self.time, 3), **({"why": self.why} if self.why else {})}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """What became of a source's frames.
-
-    Args:
-        steps: frames that the network saw.
-        skipped: frames between them, which the spacing leaves out.
-        dropped: frames that were due, but waited too long.
-        broken: packets or frames that could not be decoded whole.
-        restarts: times at which the state did not carry over.
-        connections: how often the source was opened.
-        stalls: how often it was open and sent no frame for long.
-        delay, delay_99: seconds from a frame's arrival to its scores, median and 99th percentile of the last 10,000
-            steps; None before the first, and of recordings read as fast as possible.
-    """
-
-    steps: int
-    skipped: int
-    dropped: int
-    broken: int
-    restarts: int
-    connections: int
-    stalls: int
-    delay: float | None
-    delay_99: float | None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -121,25 +92,21 @@ class _Camera:
 class Watch:
     """Iterate it to watch; it yields a `Notice` for all that happens, and ends when no source has frames any more.
 
-    A source's frames are taken as far apart in time as in training. When the network is late the oldest waiting frames
-    are dropped and counted. A camera or stream that is lost is tried again after growing pauses, for ever; the others
-    go on meanwhile. Nothing is sent anywhere but to the sources' own addresses.
+    When the network is late the oldest waiting frames are dropped and counted. A camera or stream that is lost is tried
+    again after growing pauses, for ever; the others go on meanwhile. Nothing is sent anywhere but to the sources' own
+    addresses.
 
     Args:
         recognizer: a causal one, or TSN's; a two-sided one with `windows`.
         sources: as `Source.parse` reads them; each name once.
         spacing: seconds between the frames that the network takes; None takes that of its training.
-        span: how many of the last frames a score averages over, at least 1; None takes T. Not with windows.
         rules: when events begin and end.
         delay: seconds that a frame may wait for the network while a newer one is there, above 0.
         fast: read recordings as fast as they can be, and drop nothing; else at their own speed.
         patient: wait also for a source that is not there at first.
-        windows: give the network the last T frames again every T/2 frames, as `timeline` does, which costs twice the
-            frames.
         stall: seconds without a frame after which a live source that is open has stalled, above 0; it is let be, and
             said. Never less than twice the spacing.
-        state: "fp16" keeps what a causal network remembers in half the memory, as `Recognizer.stream` does. Not with
-            windows.
+        scoring: span, windows, state, as `make_scorer` takes them.
 
     Raises:
         ConfigError: a two-sided network without `windows`, no or doubled sources, a value out of its range, or no
@@ -148,7 +115,6 @@ class Watch:
             not be read to its end; of the first one.
 
     Attributes:
-        began, began_at: when it was made: `time.monotonic` seconds, and the time of day.
         class_names: in the order of the scores.
         sources: the sources' names.
         spacing: seconds between the frames that the network takes.
@@ -161,14 +127,12 @@ class Watch:
         sources: Sequence[str],
         *,
         spacing: float | None = None,
-        span: int | None = None,
         rules: Rules | None = None,
         delay: float = 0.5,
         fast: bool = False,
         patient: bool = False,
-        windows: bool = False,
         stall: float = 10.0,
-        state: StateType = "same",
+        **scoring: Any,
     ):
         found = [Source.parse(word) for word in sources]
         names = [source.name for source in found]
@@ -180,7 +144,7 @@ class Watch:
             raise ConfigError(f"delay must be a time above 0 s, got {delay:g}")
         if not stall > 0:
             raise ConfigError(f"stall must be a time above 0 s, got {stall:g}")
-        if not (windows or is_causal(recognizer.model)):
+        if not (scoring.get("windows") or is_causal(recognizer.model)):
             shipped = [each.name for each in list_pretrained() if each.header["architecture"].get("causal")]
             raise ConfigError(
                 "this network looks at the frame after each frame, so it cannot go on frame by frame. Train a causal "
@@ -189,28 +153,14 @@ class Watch:
                 + "or have it look at windows (windows=True, --windows)"
             )
         self.spacing = FrameSampler(interval_for(recognizer, spacing)).interval  # which checks it
-        self._streams = StreamDetectors(recognizer, len(found), rules=rules, span=span, windows=windows, state=state)
+        self._streams = StreamDetectors(recognizer, len(found), rules=rules, **scoring)
         self.state_bytes = self._streams.scorer.state_bytes
         self._ready = threading.Condition()
-        self.began = time.monotonic()
-        self.began_at = datetime.now().astimezone()
         self.class_names = tuple(recognizer.class_names)
         self.sources = tuple(names)
-        self._cameras = [
-            _Camera(
-                SourceThread(
-                    source,
-                    spacing=self.spacing,
-                    ready=self._ready,
-                    began=self.began,
-                    delay=delay,
-                    stall=stall,
-                    fast=fast,
-                    patient=patient,
-                )
-            )
-            for source in found
-        ]
+        began = time.monotonic()
+        how = {"spacing": self.spacing, "delay": delay, "stall": stall, "fast": fast, "patient": patient}
+        self._cameras = [_Camera(SourceThread(source, ready=self._ready, began=began, **how)) for source in found]
         self._fast = fast
         self._stopping = False
 
@@ -221,19 +171,10 @@ class Watch:
     def counts(self, number: int) -> Counts:
         """What became of a source's frames so far."""
         camera = self._cameras[number]
-        thread, delays = camera.thread, list(camera.delays)
-        half, most = np.percentile(delays, [50, 99]) if delays else (None, None)
-        return Counts(
-            steps=camera.steps,
-            skipped=thread.sampler.num_skipped,
-            dropped=thread.dropped,
-            broken=thread.broken,
-            restarts=thread.restarts,
-            connections=thread.connections,
-            stalls=thread.stalls,
-            delay=None if half is None else float(half),
-            delay_99=None if most is None else float(most),
-        )
+        delays = list(camera.delays)
+        half, most = np.percentile(delays, [50, 99]).tolist() if delays else (None, None)
+        skipped = camera.thread.sampler.num_skipped
+        return replace(camera.thread.counts, steps=camera.steps, skipped=skipped, delay=half, delay_99=most)
 
     def view(self, number: int) -> View:
         """What a source shows at the moment; may be asked from another thread."""
@@ -287,15 +228,15 @@ class Watch:
         updates = self._streams.push({n: (shot.time, shot.picture, shot.reset) for n, shot in shots.items()})
         done = time.monotonic()
         for number, shot in shots.items():
-            camera, update = self._cameras[number], updates[number]
+            camera, (rows, changes) = self._cameras[number], updates[number]
             camera.steps += 1
             if not self._fast:  # a file that is read ahead has no delay
                 camera.delays.append(done - shot.arrived)
-            yield from self._notices(camera, update)
+            yield from self._notices(camera, changes)
             camera.view = View(
                 time=shot.time,
                 picture=shot.picture,
-                scores=update.rows[-1].scores if update.rows else camera.view.scores,
+                scores=rows[-1].scores if rows else camera.view.scores,
                 event=self._streams.events[number].current,
             )
 
@@ -305,32 +246,21 @@ class Watch:
             yield from self._finish(number)
         if report.what in ("lost", "stalled"):
             camera.view = replace(camera.view, scores=None)  # nobody knows what happens there now
-        nothing_read = camera.thread.error is not None and not camera.thread.connections
-        first = camera is self._cameras[0]
-        if first and report.what == "lost" and nothing_read and all(other.thread.error for other in self._cameras):
-            return  # it is raised
-        times = f"{report.count} times" if report.count > 1 else ""
-        why = f"{report.why} ({times})" if report.why and times else report.why or times
-        yield self._notice(camera, report.what, report.time, why=why)
+        yield self._notice(camera, report.what, report.time, why=report.why)
 
     def _finish(self, number: int) -> Iterator[Notice]:
         """End what is under way; with windows, after a last one of the frames that lie in none."""
         camera = self._cameras[number]
-        yield from self._notices(camera, self._streams.finish(number))
+        yield from self._notices(camera, self._streams.finish(number)[1])
         camera.view = replace(camera.view, event=None)
 
-    def _notices(self, camera: _Camera, update: Update) -> Iterator[Notice]:
-        for change in update.changes:
-            yield self._notice(camera, change.what, change.event.end, event=change.event)
+    def _notices(self, camera: _Camera, changes: Sequence[Change]) -> Iterator[Notice]:
+        for change in changes:
+            yield self._notice(camera, change.what, change.event.end, change.event)
 
+    @staticmethod
     def _notice(
-        self,
-        camera: _Camera,
-        what: Literal["begin", "end"] | Told,
-        second: float,
-        *,
-        event: Event | None = None,
-        why: str = "",
+        camera: _Camera, what: Literal["begin", "end"] | Told, second: float, event: Event | None = None, why: str = ""
     ) -> Notice:
         at = datetime.now().astimezone()  # the clock may have been set, or the zone changed, since the watch began
         return Notice(what=what, source=camera.thread.source.name, time=second, at=at, event=event, why=why)

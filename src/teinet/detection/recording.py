@@ -65,12 +65,11 @@ class Timeline:
     Args:
         path: the file.
         class_names: in the order of the scores.
-        reaches: (n, 2) seconds of the first and the last frame that each row of scores is of: those of a window, or
-            those that a stream averages over. Before the last one has come nobody can know the scores.
+        reaches: (n, 2) seconds of the first and the last frame that each row of scores is of.
         scores: (n, classes), each row sums to 1.
         events: in the order in which they began.
         spacing: seconds between the frames that the network took.
-        resets: (n,) whether a new stretch begins with a row: the first one, and after a restart or a change of size.
+        resets: (n,) whether a new stretch begins with a row.
         restarts: gaps and times that ran backwards, after which the state did not carry over.
         resizes: changes of the images' size, likewise.
         broken: packets and frames that could not be decoded whole.
@@ -103,11 +102,7 @@ class Timeline:
     def to_dict(self) -> dict[str, Any]:
         """The events as JSON values, without the scores."""
         return {
-            "path": self.path,
-            "spacing": self.spacing,
-            "restarts": self.restarts,
-            "resizes": self.resizes,
-            "broken": self.broken,
+            **{name: getattr(self, name) for name in ("path", "spacing", "restarts", "resizes", "broken")},
             "ends": round(self.end, 3),
             "stated": None if self.stated is None else round(self.stated, 3),
             "events": [event.to_dict() for event in self.events],
@@ -165,9 +160,8 @@ def timeline(
         Interrupted: `stop` was set.
     """
     path = fspath(video)
-    detector = Detector(
-        recognizer, frame_interval=spacing, rules=rules, span=span, hop=hop, windows=windows, batched=True
-    )
+    scoring = {"span": span, "hop": hop, "windows": windows, "batched": True}
+    detector = Detector(recognizer, frame_interval=spacing, rules=rules, **scoring)
     images = Strip() if strip else None
     reader = VideoReader(Source(path, path, "file"), threads=threads)
     if reader.is_image_folder:
@@ -214,12 +208,7 @@ def timeline(
 def events_of(
     reaches: np.ndarray, scores: np.ndarray, resets: np.ndarray, class_names: Sequence[str], rules: Rules | None = None
 ) -> tuple[Event, ...]:
-    """The events in the scores of a recording.
-
-    Args:
-        reaches, scores, resets: as in `Timeline`.
-        class_names: in the order of the scores.
-        rules: when events begin and end.
+    """Return the events in the scores of a recording; `reaches`, `scores`, `resets` and names as in `Timeline`.
 
     Raises:
         ConfigError: a label that means nothing and does not exist.
@@ -236,7 +225,5 @@ def _ended(changes: Sequence[Change]) -> tuple[Event, ...]:
 
 def _missed(frames: FrameStream, end: float) -> float | None:
     """The stated length of a recording that does not reach it; of times that run backwards nobody can say."""
-    stated = frames.stated_length
-    if stated is None or not frames.is_ordered or stated - end <= max(_MISSED, _MISSED_SHARE * stated):
-        return None
-    return stated
+    stated = frames.stated_length if frames.is_ordered else None
+    return stated if stated is not None and stated - end > max(_MISSED, _MISSED_SHARE * stated) else None

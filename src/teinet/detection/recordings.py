@@ -45,11 +45,7 @@ class ResultCache:
         self._settings = sorted(settings.items())
 
     def save(self, video: str | PathLike, timeline: Timeline) -> None:
-        """Keep the timeline of a recording.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Keep the timeline of a recording."""
         arrays: dict[str, Any] = {name: getattr(timeline, name) for name in _ARRAYS}
         arrays["facts"] = np.array(json.dumps({name: getattr(timeline, name) for name in _FACTS}))
         if timeline.strip is not None:
@@ -100,11 +96,10 @@ def timelines(
 ) -> Iterator[Answer]:
     """Yield (number, answer) of each recording, in order; an error in a file is an answer too.
 
-    With several jobs, a process that a file ends, or that a file keeps for ten minutes without a frame, costs that file
-    alone.
+    With several jobs, a process that a file ends, or keeps for ten minutes without a frame, costs that file alone.
 
     Args:
-        make: gives the recognizer; is called once in each process that needs it, so it can be pickled for several jobs.
+        make: gives the recognizer, once in each process that needs it; for several jobs it can be pickled.
         videos: files.
         jobs: recordings at a time, in as many processes that share the processor's cores; 1 stays in this process.
         cache: gives the answers of an earlier call, and keeps those of this one; None for none.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import Literal
 
 from teinet.errors import ConfigError
@@ -14,7 +13,6 @@ _MIN_GAP = 2.0  # seconds
 _INTERVALS = 3  # in a gap, so that one frame may be missing
 
 
-@dataclass
 class FrameSampler:
     """Takes frames about `interval` seconds apart from a source of any rate.
 
@@ -23,30 +21,22 @@ class FrameSampler:
 
     Args:
         interval: seconds between the frames that the network takes, above 0.
-        gap: seconds without a frame after which the state does not carry over. None takes 2 s, or three times the
-            interval where that is longer.
 
     Raises:
         ConfigError: a value that is not above 0.
 
     Attributes:
+        gap: seconds without a frame after which the state does not carry over: 2, or three times the interval.
         num_taken, num_skipped: frames so far.
-        num_gaps: gaps, and times that ran backwards, so far.
     """
 
-    interval: float
-    gap: float | None = None
-    num_taken: int = field(default=0, init=False)
-    num_skipped: int = field(default=0, init=False)
-    num_gaps: int = field(default=0, init=False)
-    _last: float | None = field(default=None, init=False, repr=False)  # the time of the frame before, taken or not
-    _due: float = field(default=-math.inf, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self.gap = max(_MIN_GAP, _INTERVALS * self.interval) if self.gap is None else self.gap
-        for name, value in (("spacing", self.interval), ("gap", self.gap)):
-            if not value > 0 or math.isinf(value):
-                raise ConfigError(f"{name} must be a time above 0 s, got {value:g}")
+    def __init__(self, interval: float):
+        if not 0 < interval < math.inf:
+            raise ConfigError(f"spacing must be a time above 0 s, got {interval:g}")
+        self.interval, self.gap = interval, max(_MIN_GAP, _INTERVALS * interval)
+        self.num_taken = self.num_skipped = 0
+        self._last: float | None = None  # the time of the frame before, taken or not
+        self._due = -math.inf
 
     def judge(self, time: float, is_discontinuity: bool = False) -> Verdict:
         """Say what becomes of the next frame.
@@ -65,11 +55,7 @@ class FrameSampler:
         if not math.isfinite(time):
             raise ConfigError(f"a frame's time must be a number of seconds, got {time}")
         before, self._last = self._last, time
-        if before is None or is_discontinuity:
-            return self._take("reset", due=time)
-        assert self.gap is not None
-        if time <= before or time - before > self.gap:
-            self.num_gaps += 1
+        if before is None or is_discontinuity or not 0 < time - before <= self.gap:
             return self._take("reset", due=time)
         early = min(time - before, self.interval) / 2  # the next frame would be farther off
         if time < self._due - early:

@@ -137,10 +137,7 @@ def uses_windows(
 class SteppingScorer:
     """A row for each frame of N streams: the network steps on from the state that it keeps.
 
-    Args:
-        recognizer: a causal one.
-        streams, span, state: as `make_scorer` takes them.
-        at_once: of a single stream, frames in one step; those before wait for it.
+    Arguments as of `make_scorer`; `at_once` frames of a single stream go into one step, those before wait for it.
     """
 
     def __init__(
@@ -203,12 +200,8 @@ class SteppingScorer:
 class WindowScorer:
     """A row for each window of T frames, and a last one that ends with the stretch, so that no frame is left out.
 
-    A stretch shorter than T repeats its last frame, as a short clip does. Methods are those of `SteppingScorer`.
-
-    Args:
-        recognizer: of any network.
-        streams, hop: as `make_scorer` takes them.
-        at_once: windows in one pass of the network; those before wait for it.
+    A stretch shorter than T repeats its last frame, as a short clip does. Arguments as of `make_scorer`; `at_once`
+    windows go into one pass of the network. Methods are those of `SteppingScorer`.
     """
 
     state_bytes: int | None = None

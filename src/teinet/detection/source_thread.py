@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -19,7 +18,6 @@ from teinet.errors import VideoError
 
 Told = Literal["connected", "lost", "stalled", "resumed", "restarted", "resized", "finished"]
 
-_REPORTS = 20  # that may wait; more than there are kinds
 _WAITING = 100_000  # frames that may wait at most, however long each may
 _SOUND = 0.05  # of a recording's length, by which its sound may outlast its frames where it states one for both
 _PATIENCE = 10.0  # seconds after which a stalled stream counts as lost, and is opened again
@@ -28,57 +26,69 @@ _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each new try, the l
 
 @dataclass(frozen=True, eq=False)
 class Shot:
-    """A frame that the network is to see.
-
-    Args:
-        time: seconds: in a file, of its own clock; else since the watch began.
-        picture: (H, W, 3) uint8 RGB.
-        reset: the state does not carry over to it.
-        arrived: when it was decoded, or shown by a file's own clock; `time.monotonic` seconds.
-    """
+    """A frame that the network is to see: its second as in `Notice`, the image (H, W, 3) uint8, when it was decoded."""
 
     time: float
     picture: np.ndarray
-    reset: bool
-    arrived: float
+    reset: bool  # the state does not carry over to it
+    arrived: float  # `time.monotonic` seconds
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the source: `what`, `time` and `why` as in `Notice`; `count` stands for as many such reports."""
+    """What became of the source: `what`, `time` and `why` as in `Notice`."""
 
     what: Told
     time: float
     why: str = ""
-    count: int = 1
+
+
+@dataclass(kw_only=True)
+class Counts:
+    """What became of a source's frames.
+
+    Args:
+        steps: frames that the network saw.
+        skipped: frames between them, which the spacing leaves out.
+        dropped: frames that were due, but waited too long.
+        broken: packets or frames that could not be decoded whole.
+        restarts: times at which the state did not carry over: jumps, gaps, new sizes, new connections.
+        connections: how often the source was opened.
+        stalls: how often it sent no frame, or did not open, for long.
+        delay, delay_99: seconds from a frame's arrival to its scores, median and 99th percentile of the last 10,000
+            steps; None before the first, and of recordings read as fast as possible.
+    """
+
+    steps: int = 0
+    skipped: int = 0
+    dropped: int = 0
+    broken: int = 0
+    restarts: int = 0
+    connections: int = 0
+    stalls: int = 0
+    delay: float | None = None
+    delay_99: float | None = None
 
 
 class SourceThread(threading.Thread):
     """A source's frames as they are due.
 
     Few frames wait; when the network is late the oldest are dropped and counted, unless the source is a file that is to
-    be read as fast as possible: then the reader waits instead. Few reports wait either; of many, those of one kind are
-    counted together.
+    be read as fast as possible: then the reader waits instead. Of restarts and new sizes one report of a kind waits.
 
     Args:
         source: what to read.
         spacing: seconds between the frames that are taken.
         ready: is notified, and guards the queue.
         began: `time.monotonic` when the watch began.
-        delay: seconds that a frame may wait while a newer one is there, above 0; as many as fit into it may wait.
-        stall: seconds without a frame, or without an answer when it is opened, after which a live source has stalled,
-            above 0; never less than twice the spacing. A stream counts as lost 10 seconds later.
-        fast: read a recording as fast as it can be, and drop nothing.
-        patient: try again also when the source cannot be opened at first.
+        delay, stall, fast, patient: as `Watch` takes them. As many frames wait as fit into the delay; a stream counts
+            as lost 10 seconds after it has stalled.
         pauses: seconds before the first, second, ... new try; the last one from then on.
 
     Attributes:
         sampler: which frames were taken and skipped so far.
-        dropped: frames that waited too long.
-        restarts: times at which the state did not carry over: jumps, gaps, new sizes, new connections.
-        broken: packets and frames that could not be decoded whole.
-        connections: how often it was opened.
-        stalls: how often it sent no frame, or did not open, for long.
+        counts: the rest of what became of them; steps and delays are for others to say.
+        done: whether no more comes.
         error: why it could not be read at all, or why a recording could not be read to its end, else None.
     """
 
@@ -98,7 +108,7 @@ class SourceThread(threading.Thread):
         super().__init__(name=f"reads {source.name}", daemon=True)
         self.source = source
         self.sampler = FrameSampler(spacing)
-        self.dropped = self.broken = self.connections = self.restarts = self.stalls = 0
+        self.counts = Counts()
         self.error: VideoError | None = None
         self.done = False
         self._recorded = source.kind == "file"
@@ -113,7 +123,7 @@ class SourceThread(threading.Thread):
         self._reader = VideoReader(
             source,
             patience=self._stall + _PATIENCE,
-            gap=self.sampler.gap or 0.0,
+            gap=self.sampler.gap,
             start=began,
             guess_times=fast and source.kind == "pipe",
         )
@@ -148,7 +158,7 @@ class SourceThread(threading.Thread):
             quiet = time.monotonic() - self._heard
             if quiet > self._stall:
                 self._stalled = True
-                self.stalls += 1
+                self.counts.stalls += 1
                 self._report("stalled", f"no frame for {quiet:.1f} s")
 
     def run(self) -> None:
@@ -165,7 +175,7 @@ class SourceThread(threading.Thread):
                     why = "it ended"
                 except VideoError as error:
                     why = error.reason
-                    if self._ends() if self.connections else not self._patient:
+                    if self._ends() if self.counts.connections else not self._patient:
                         self._give_up(error)
                         return
                 if self._stopped.is_set():
@@ -186,6 +196,7 @@ class SourceThread(threading.Thread):
         self._report("lost", f"{error.reason}; given up")
 
     def _ends(self) -> bool:
+        """Whether it ends for good; a pipe may be a recording, as fast as it can be read."""
         return self._recorded or self.source.kind == "pipe"
 
     def _now(self) -> float:
@@ -199,39 +210,36 @@ class SourceThread(threading.Thread):
         if self.source.kind != "file":
             self._heard, self._stalled = time.monotonic(), False
         try:
-            self._read_on()
+            with self._reader.open() as frames:
+                self.counts.connections += 1
+                self._recorded = frames.is_recorded
+                self._report("connected")
+                self.counts.restarts += self.counts.connections > 1
+                with self._ready:
+                    self._heard, self._stalled = None if self._recorded else time.monotonic(), False
+                taken, broken = self.sampler.num_taken, self.counts.broken
+                try:
+                    self._sample(frames)
+                finally:
+                    self.counts.broken = broken + frames.num_broken
+                if self._stopped.is_set():
+                    return
+                if self._ends() and self.sampler.num_taken == taken:
+                    raise VideoError(self.source.name, "no frame of it can be decoded")
+                length = frames.stated_length if frames.is_ordered else None  # else nobody can say where it ends
+                if length is not None:
+                    margin = max(_SOUND * length if frames.length_includes_sound else 0.0, self.sampler.gap)
+                    if (self._second or 0.0) < length - margin:
+                        raise VideoError(self.source.name, f"broke off at {self._second:.1f} of {length:.1f} s")
         finally:
             with self._ready:
                 self._heard = None
 
-    def _read_on(self) -> None:
-        with self._reader.open() as frames:
-            self.connections += 1
-            self._recorded = frames.is_recorded
-            self._report("connected")
-            self.restarts += self.connections > 1
-            with self._ready:
-                self._heard, self._stalled = None if self._recorded else time.monotonic(), False
-            before = self.sampler.num_taken, self.broken
-            try:
-                self._sample(frames)
-            finally:
-                self.broken = before[1] + frames.num_broken
-            if self._stopped.is_set():
-                return
-            if self._ends() and self.sampler.num_taken == before[0]:
-                raise VideoError(self.source.name, "no frame of it can be decoded")
-            length = frames.stated_length if frames.is_ordered else None  # else nobody can say where it ends
-            if length is not None:
-                margin = max(_SOUND * length if frames.length_includes_sound else 0.0, self.sampler.gap or 0.0)
-                if (self._second or 0.0) < length - margin:
-                    raise VideoError(self.source.name, f"broke off at {self._second:.1f} of {length:.1f} s")
-
     def _sample(self, frames: FrameStream) -> None:
         """Take the frames that are due."""
-        playback, size, broken = None, None, self.broken
+        playback, size, broken = None, None, self.counts.broken
         if self._recorded and not self._fast:
-            playback = PlaybackClock(time.monotonic(), gap=self.sampler.gap or 0.0, interval=frames.frame_interval)
+            playback = PlaybackClock(time.monotonic(), gap=self.sampler.gap, interval=frames.frame_interval)
         for frame in frames:
             if self._stopped.is_set():
                 return
@@ -239,23 +247,20 @@ class SourceThread(threading.Thread):
                 return
             arrived, self._second = time.monotonic(), frame.time
             self._hear(arrived)
-            self.broken = broken + frames.num_broken
+            self.counts.broken = broken + frames.num_broken
             verdict = self.sampler.judge(frame.time, frame.is_discontinuity)
             if verdict == "reset" and size is not None:
                 if frame.size != size:
                     self._report("resized", f"{size[0]}x{size[1]} to {frame.size[0]}x{frame.size[1]}")
                 else:
                     self._report("restarted", "its times jumped or paused")
-                self.restarts += 1
+                self.counts.restarts += 1
             size = frame.size
             if verdict != "skip":
-                self._put(Shot(self._said(frame.time, arrived), frame.image, verdict == "reset", arrived))
-
-    def _said(self, second: float, arrived: float) -> float:
-        """The second that a frame is told by; of what a stream sends at once, ahead of our clock, when it came."""
-        if not self._recorded and self.source.kind != "pipe":  # a pipe may be a recording, as fast as it can be read
-            self._shown = second = max(min(second, arrived - self._began), self._shown + TICK)
-        return second
+                second = frame.time
+                if not self._ends():  # what a stream sends at once, ahead of our clock, has the time at which it came
+                    self._shown = second = max(min(second, arrived - self._began), self._shown + TICK)
+                self._put(Shot(second, frame.image, verdict == "reset", arrived))
 
     def _hear(self, now: float) -> None:
         with self._ready:
@@ -286,24 +291,16 @@ class SourceThread(threading.Thread):
         oldest = self._oldest()
         self._waiting.remove(oldest)
         self._shots -= 1
-        self.dropped += 1
+        self.counts.dropped += 1
         if oldest.reset:  # the one after it starts the stretch in its place
             place = self._waiting.index(self._oldest())
             self._waiting[place] = replace(self._waiting[place], reset=True)
 
     def _report(self, what: Told, why: str = "") -> None:
         with self._ready:
+            if what in ("restarted", "resized"):  # however many come while the network has no time
+                told = [item for item in self._waiting if isinstance(item, Report) and item.what == what]
+                if told:
+                    self._waiting.remove(told[0])
             self._waiting.append(Report(what, self._now(), why))
-            reports = [item for item in self._waiting if isinstance(item, Report)]
-            if len(reports) > _REPORTS:
-                self._merge(reports)
             self._ready.notify_all()
-
-    def _merge(self, reports: Sequence[Report]) -> None:
-        """Have the oldest report that a later one repeats be counted by that."""
-        for number, old in enumerate(reports):
-            later = next((report for report in reports[number + 1 :] if report.what == old.what), None)
-            if later is not None:
-                self._waiting[self._waiting.index(later)] = replace(later, count=later.count + old.count)
-                self._waiting.remove(old)
-                return

@@ -1,7 +1,6 @@
 """From a video to the names of its actions: clip by clip, or frame by frame."""
 
-from teinet.recognition.prediction import Prediction
-from teinet.recognition.recognizer import Recognizer
+from teinet.recognition.recognizer import Prediction, Recognizer
 from teinet.recognition.stream import Step, Stream, StreamState
 
 __all__ = ["Prediction", "Recognizer", "Step", "Stream", "StreamState"]

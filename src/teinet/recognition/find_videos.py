@@ -15,9 +15,8 @@ from teinet.utils.text import natural
 def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) -> list[Path]:
     """Expand files, folders (searched to the bottom) and patterns such as `clips/**/*.webm`, each video once.
 
-    A file that is named is taken whatever its suffix; a folder of numbered pictures is one video. Names keep their
-    order, what a folder or a pattern holds comes in natural order (clip2 before clip10). A file that does not exist is
-    kept: reading it will say so, and the others still get answers.
+    A file that is named is taken whatever its suffix, also where it does not exist: reading it will say so. A folder of
+    numbered pictures is one video. Names keep their order, what a folder or a pattern holds comes in natural order.
 
     Args:
         names: files, folders, patterns.
@@ -48,17 +47,13 @@ def _expand(name: str) -> list[Path]:
             raise ConfigError(f"{name}: no videos in this folder")
         return videos
     if path.exists() or not glob.has_magic(name):  # a file's own name may hold [ ] * ?
-        return [path]  # one that does not exist is that file's error, when its turn comes: the others get answers
+        return [path]
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=natural)
     if not matches:
         raise ConfigError(f"{name}: nothing matches this pattern")
     asked = Path(name).suffix not in ("", ".*")  # "*.dat" says what it wants, "*" may well match notes and tables
-    videos = []
-    for match in matches:
-        if match.is_dir():
-            videos += _walk(match)
-        elif asked or is_video(match):
-            videos.append(match)
+    found = (_walk(match) if match.is_dir() else [match] if asked or is_video(match) else [] for match in matches)
+    videos = [video for each in found for video in each]
     if not videos:
         raise ConfigError(f"{name}: matches {len(matches)} names, none of them a video")
     return videos

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -29,12 +30,11 @@ class Block:
         name: the path of the module that it stands before.
         stage: k where the block's output has stride 2^k (2 to 5).
         channels: C.
-        gates: (T, C) what MEM multiplies each channel of each frame by: 0 to 1, in the residual form 0.5 to 1.5; nan in
-            the frame that has no gate (the last one; in the causal form the first). None where there is no MEM.
-        kernels: (C, 3) what TIM multiplies frames t-1, t, t+1 by; None where there is no TIM.
-        initial: (C, 3) what these kernels were before training; None likewise.
-        residual: whether the gates are of the residual form.
-        causal: whether gates look at the frame before, and kernels lie on frames t-2, t-1, t.
+        gates: (T, C) what MEM multiplies by: 0 to 1, in the residual form 0.5 to 1.5; nan in the frame that has no gate
+            (the last one; in the causal form the first). None where there is no MEM.
+        kernels: (C, 3) what TIM multiplies frames t-1, t, t+1 by, t-2, t-1, t in the causal form; None without TIM.
+        initial: (C, 3) what these kernels were before training.
+        residual, causal: the forms.
     """
 
     name: str
@@ -52,6 +52,17 @@ class Block:
         assert self.kernels is not None and self.initial is not None, "asked of a block with TIM"
         return float(np.sqrt(np.mean((self.kernels - self.initial) ** 2)))
 
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers as JSON values: of gates the mean over channels, None in the frame that has none."""
+        means = None if self.gates is None else self.gates.mean(1)
+        return {
+            "name": self.name,
+            "stage": self.stage,
+            "channels": self.channels,
+            "gate": None if means is None else [None if np.isnan(m) else round(float(m), 5) for m in means],
+            "kernel_movement": None if self.kernels is None else round(self.moved, 6),
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Inside:
@@ -59,8 +70,7 @@ class Inside:
 
     Args:
         frames: (T, S, S, 3) uint8, as the network saw them.
-        times: (T,) seconds in the file, None without a clock.
-        indices: (T,) their numbers in the file.
+        times, indices: (T,) seconds in the file (None without a clock), and their numbers.
         labels: the best classes and their scores, best first.
         label: the class that the maps are for.
         frame_logits: (T,) that class's logit of each frame; the clip's is their mean.
@@ -87,22 +97,8 @@ class Inside:
             "times": None if self.times is None else self.times.round(6).tolist(),
             "frame_logits": self.frame_logits.round(5).tolist(),
             "maps": self.maps.round(5).tolist(),
-            "blocks": [
-                {
-                    "name": block.name,
-                    "stage": block.stage,
-                    "channels": block.channels,
-                    "gate": None if block.gates is None else _means(block.gates),
-                    "kernel_movement": None if block.kernels is None else round(block.moved, 6),
-                }
-                for block in self.blocks
-            ],
+            "blocks": [block.to_dict() for block in self.blocks],
         }
-
-
-def _means(gates: np.ndarray) -> list[float | None]:
-    """Over channels, frame by frame; None where there is no gate."""
-    return [None if np.isnan(value) else round(float(value), 5) for value in gates.mean(1)]
 
 
 def look_inside(
@@ -119,11 +115,9 @@ def look_inside(
         VideoError: the file cannot be read.
         ConfigError: a class that does not exist, or a network whose features and head cannot be told apart.
     """
-    if label is not None and label not in recognizer.class_names:
-        hint = nearest(label, recognizer.class_names)
-        raise ConfigError(f"the recogniser has no class {label!r}.{hint}")
-    model = recognizer.model
-    cnn = model.cnn
+    names, model, cnn = recognizer.class_names, recognizer.model, recognizer.model.cnn
+    if label is not None and label not in names:
+        raise ConfigError(f"the recognizer has no class {label!r}.{nearest(label, names)}")
     to_features, to_logits = getattr(cnn, "forward_features", None), getattr(cnn, "forward_head", None)
     if to_features is None or to_logits is None:
         raise ConfigError(f"{type(cnn).__name__} has no forward_features and forward_head, which timm's networks have")
@@ -135,18 +129,17 @@ def look_inside(
         features = features.detach().requires_grad_()
         logits = to_logits(features).float()  # (T, classes)
         scores = logits.detach().mean(0).softmax(0)
-        chosen = recognizer.class_names.index(label) if label is not None else int(scores.argmax())
+        chosen = names.index(label) if label is not None else int(scores.argmax())
         (slopes,) = torch.autograd.grad(logits[:, chosen].sum(), features)
     if features.dim() != 4:
         raise ConfigError(f"{type(cnn).__name__} has features of shape {tuple(features.shape)}, not (T, C, h, w)")
     maps = (slopes * features).sum(1)  # with a mean and a linear layer the slope is the class's weight over h * w
-    order = scores.argsort(descending=True)[:5].tolist()
     return Inside(
         frames=clip.permute(0, 2, 3, 1).numpy(),
         times=None if loaded.times is None else loaded.times[0],
         indices=loaded.indices[0],
-        labels=tuple((recognizer.class_names[i], float(scores[i])) for i in order),
-        label=recognizer.class_names[chosen],
+        labels=tuple((names[i], float(scores[i])) for i in scores.argsort(descending=True)[:5].tolist()),
+        label=names[chosen],
         frame_logits=logits[:, chosen].detach().cpu().numpy(),
         maps=maps.detach().float().cpu().numpy(),
         blocks=list(_blocks(model, gates)),
@@ -158,20 +151,16 @@ def _gates(cnn: nn.Module) -> Iterator[dict[str, np.ndarray]]:
     """Collects what each MEM multiplies by, (T, C), by the name of the temporal module, while clips pass."""
     found: dict[str, np.ndarray] = {}
 
-    def watch(name: str, mem: MEM) -> Any:
-        def on_input(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            if mem.num_frames > 1:
-                found[name] = mem.scale(args[0])[0].float().cpu().numpy()
-                found[name][0 if mem.causal else -1] = np.nan
+    def watch(name: str, mem: MEM, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if mem.num_frames > 1:
+            found[name] = mem.scale(args[0])[0].float().cpu().numpy()
+            found[name][0 if mem.causal else -1] = np.nan
 
-        return on_input
-
-    mems = {name: module.mem if isinstance(module, TEI) else module for name, module in cnn.named_modules()}
-    handles = [  # a TEI never calls its own MEM as a module, so nothing is collected twice
-        cnn.get_submodule(name).register_forward_pre_hook(watch(name, mem))
-        for name, mem in mems.items()
-        if isinstance(mem, MEM)
-    ]
+    handles = []
+    for name, module in cnn.named_modules():  # a TEI never calls its own MEM as a module: nothing is collected twice
+        mem = module.mem if isinstance(module, TEI) else module
+        if isinstance(mem, MEM):
+            handles.append(module.register_forward_pre_hook(partial(watch, name, mem)))
     try:
         yield found
     finally:
@@ -189,11 +178,11 @@ def _blocks(model: VideoClassifier, gates: dict[str, np.ndarray]) -> Iterator[Bl
         if module is None:
             continue
         tim = module if isinstance(module, TIM) else getattr(module, "tim", None)
+        mem = module if isinstance(module, MEM) else getattr(module, "mem", None)
         kernels = initial = None
         if tim is not None:
             kernels = tim.V.detach().float().cpu().numpy()
             initial = TIM(tim.channels, num_frames=1, init=init, causal=tim.causal).V.detach().numpy()
-        mem = module if isinstance(module, MEM) else getattr(module, "mem", None)
         yield Block(
             name=place.name,
             stage=place.stage,

@@ -1,10 +1,10 @@
-"""A recogniser: a network with its class names and preprocessing, from a video to names. One file holds all of it."""
+"""A recognizer: a network with its class names and preprocessing, from a video to names. One file holds all of it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
 from typing import Any
 
@@ -24,12 +24,61 @@ from teinet.models.insertion import set_num_frames
 from teinet.models.optimized import Engine, OptimizedClassifier, Precision, optimize
 from teinet.models.probabilities import Averaging, check_averaging, to_probabilities
 from teinet.recognition.device import find_device
-from teinet.recognition.prediction import Prediction
 from teinet.recognition.stream import Stream
 from teinet.utils.prefetch import prefetch
 
 Video = str | PathLike | np.ndarray | torch.Tensor
 VIEWS_AT_ONCE = 6  # views in one pass of the network: bounds memory at 30 views; wider gains nothing on a CPU
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prediction:
+    """The answer for one video, or why there is none.
+
+    Args:
+        path: the file; empty for frames from memory.
+        labels: the best classes as (name, score), best first.
+        scores: (classes,) all of them, in the order of the class names, sum 1; None without an answer.
+        frame_indices: (clips, T) numbers of the frames looked at, counted from the start of the file.
+        times: (clips, T) where these frames stand in the file, seconds; None without a clock (pictures, memory).
+        num_frames: frames in the video or in its span.
+        error: why the video could not be read; None when it was.
+    """
+
+    path: str = ""
+    labels: tuple[tuple[str, float], ...] = ()
+    scores: np.ndarray | None = None
+    frame_indices: np.ndarray | None = None
+    times: np.ndarray | None = None
+    num_frames: int = 0
+    error: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """The best class's name; None without an answer."""
+        return self.labels[0][0] if self.labels else None
+
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """First and last time looked at, seconds."""
+        return None if self.times is None else (float(self.times.min()), float(self.times.max()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as JSON values, without `scores`."""
+        return {
+            "path": self.path,
+            "labels": [{"name": name, "score": score} for name, score in self.labels],
+            "num_frames": self.num_frames,
+            "frame_indices": None if self.frame_indices is None else self.frame_indices.tolist(),
+            "times": None if self.times is None else self.times.round(6).tolist(),
+            "error": self.error,
+        }
+
+    def __repr__(self) -> str:
+        if self.error is not None:
+            return f"Prediction({self.path!r}, error={self.error!r})"
+        best = ", ".join(f"{name} {100 * score:.1f} %" for name, score in self.labels)
+        return f"Prediction({self.path!r}: {best})" if self.path else f"Prediction({best})"
 
 
 class Recognizer:
@@ -58,7 +107,7 @@ class Recognizer:
     ):
         if not isinstance(model, VideoClassifier):
             raise ConfigError(
-                f"a recogniser holds a VideoClassifier, not a {type(model).__name__}; teinet.create_model builds one, "
+                f"a recognizer holds a VideoClassifier, not a {type(model).__name__}; teinet.create_model builds one, "
                 "or wrap your network: teinet.models.VideoClassifier(cnn, num_frames=T)"
             )
         names = tuple(str(name) for name in class_names)
@@ -71,7 +120,7 @@ class Recognizer:
                 f"sampling takes {sampling.num_frames} frames, the network was built for {model.num_frames}; "
                 f"teinet.set_num_frames(model, {sampling.num_frames}) changes the network on purpose"
             )
-        own = _own_preprocessing(model)
+        own = Preprocessing(**getattr(model, "data_config", {}))
         if preprocessing is not None and (preprocessing.mean, preprocessing.std) != (own.mean, own.std):
             raise ConfigError(
                 f"preprocessing has mean {preprocessing.mean} and std {preprocessing.std}, but the network normalises "
@@ -88,12 +137,12 @@ class Recognizer:
         """Read a weights file.
 
         Args:
-            path: a .safetensors file that training or `save` wrote, or a run's folder, which stands for its last
-                weights.
+            path: a .safetensors file that training or `save` wrote, a run's folder (its last weights), or the name of
+                one that comes with the library.
             device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best one.
 
         Raises:
-            CheckpointError: the file is missing, truncated, damaged, or does not hold a recogniser.
+            CheckpointError: the file is missing, truncated, damaged, or does not hold a recognizer.
             ConfigError: a device that is not on this machine.
         """
         place = find_device(device)
@@ -104,21 +153,19 @@ class Recognizer:
         try:
             preprocessing = Preprocessing.from_dict(header["preprocessing"]) if header.get("preprocessing") else None
             sampling = Sampling(**header["sampling"]) if header.get("sampling") else None
-            if preprocessing is not None:
-                # the file knows what its network was trained with; what timm says now may have changed since
-                _set_normalisation(model, preprocessing)
+            if preprocessing is not None:  # the file knows what its network was trained with; timm may have changed
+                for name in ("mean", "std"):
+                    values, buffer = getattr(preprocessing, name), getattr(model, name)
+                    buffer.copy_(torch.tensor(values).view_as(buffer))
+                    model.data_config[name] = values
             return cls(model.to(place), names, preprocessing=preprocessing, sampling=sampling, header=header)
         except (ConfigError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: {error}") from None
 
     def save(self, path: str | PathLike) -> None:
-        """Write network, class names, preprocessing and sampling into one safetensors file.
-
-        Raises:
-            ConfigError: this is an optimised recogniser.
-        """
+        """Write network, class names, preprocessing and sampling into one safetensors file; not of an optimized one."""
         if isinstance(self.model, OptimizedClassifier):
-            raise ConfigError("an optimised recogniser cannot be saved; save the one that it was made from")
+            raise ConfigError("an optimized recognizer cannot be saved; save the one that it was made from")
         header = self.header | {
             "class_names": list(self.class_names),
             "preprocessing": self.preprocessing.to_dict(),
@@ -127,10 +174,9 @@ class Recognizer:
         save_weights(os.fspath(path), self.model, header)
 
     def optimize(self, *, engine: Engine = "folded", precision: Precision = "auto") -> Recognizer:
-        """A second recogniser that gives the same answers faster; this one stays as it is.
+        """Return a second recognizer that gives the same answers faster, and cannot be saved.
 
-        Logits differ by rounding: by less than 1e-5 of the largest in fp32, about 1e-2 in bf16 and fp16. It cannot be
-        saved.
+        Logits differ by rounding: by less than 1e-5 of the largest in fp32, about 1e-2 in bf16 and fp16.
 
         Args:
             engine: "folded" folds batch norms into convolutions, at once; "compiled" also has torch.compile make a
@@ -141,9 +187,8 @@ class Recognizer:
             ConfigError: an engine or precision that does not exist, or that this machine cannot run.
         """
         model = optimize(self.model, engine=engine, precision=precision)
-        return Recognizer(
-            model, self.class_names, preprocessing=self.preprocessing, sampling=self.sampling, header=self.header
-        )
+        how = {"preprocessing": self.preprocessing, "sampling": self.sampling, "header": self.header}
+        return Recognizer(model, self.class_names, **how)
 
     def to(self, device: str | torch.device) -> Recognizer:
         """Move to a device, in place, and return self."""
@@ -161,15 +206,9 @@ class Recognizer:
         return self.model.num_frames
 
     def set_num_frames(self, num_frames: int) -> Recognizer:
-        """Look at another number of frames than the network was trained with, on purpose, in place; returns self.
+        """Look at another number of frames, T >= 1, than the network was trained with, in place; returns self.
 
         Accuracy falls the more the two differ.
-
-        Args:
-            num_frames: T, at least 1.
-
-        Raises:
-            ConfigError: T below 1.
         """
         set_num_frames(self.model, num_frames)
         self.sampling = replace(self.sampling, num_frames=num_frames)
@@ -198,7 +237,7 @@ class Recognizer:
             VideoError: the file cannot be read.
             ConfigError: frames of another shape or type, unknown views.
         """
-        _check_top_k(top_k)
+        self._check(top_k, averaging)
         loaded = load_views(video, self.sampling, self.preprocessing, views, start, end, threads="auto")
         return self._answer(_name(video), loaded, top_k, averaging)
 
@@ -213,33 +252,36 @@ class Recognizer:
         averaging: Averaging = "probabilities",
         workers: int | None = None,
     ) -> Iterator[Prediction]:
-        """Recognise videos one after the other, decoding the next ones meanwhile; arguments as in a call.
+        """Recognize videos one after the other, while `workers` threads decode the next (default: cores, at most 4).
 
-        A video that cannot be read gives a Prediction with `error` set, and the others still get their answers.
-        `workers` threads decode (default: as many as there are cores, at most 4).
+        A video that cannot be read gives a Prediction with `error` set. Other arguments as in a call.
         """
-        _check_top_k(top_k)
+        self._check(top_k, averaging)
         if isinstance(videos, (str, PathLike)):
             raise ConfigError(f"predict_many takes several videos; one is recognizer({os.fspath(videos)!r})")
         views = Views.parse(views)
         check_views(views, self.preprocessing.fit)
         if start is not None and end is not None and start >= end:
             raise ConfigError(f"no span of time between start {start:g} and end {end:g} s")
-        check_averaging(averaging)  # a wrong name is an error now, not at the first video
 
         def load(video: Video) -> LoadedViews:
             return load_views(video, self.sampling, self.preprocessing, views, start, end)
 
-        return self._answers(videos, load, top_k, averaging, workers or min(4, os.cpu_count() or 1))
+        def answers() -> Iterator[Prediction]:
+            for video, future in prefetch(load, videos, workers=workers or min(4, os.cpu_count() or 1)):
+                try:
+                    yield self._answer(_name(video), future.result(), top_k, averaging)
+                except TeinetError as error:
+                    reason = error.reason if isinstance(error, VideoError) else str(error)
+                    yield Prediction(path=_name(video), error=reason)
 
-    def _answers(
-        self, videos: Iterable[Video], load: Callable, top_k: int, averaging: Averaging, workers: int
-    ) -> Iterator[Prediction]:
-        for video, future in prefetch(load, videos, workers=workers):
-            try:
-                yield self._answer(_name(video), future.result(), top_k, averaging)
-            except TeinetError as error:
-                yield Prediction(path=_name(video), error=error.reason if isinstance(error, VideoError) else str(error))
+        return answers()  # what was wrong above is an error now, not at the first video
+
+    @staticmethod
+    def _check(top_k: int, averaging: Averaging) -> None:
+        if top_k < 1:
+            raise ConfigError(f"top_k is {top_k}; it must be at least 1")
+        check_averaging(averaging)
 
     def _answer(self, name: str, loaded: LoadedViews, top_k: int, averaging: Averaging) -> Prediction:
         scores = self.scores(loaded.frames, averaging)
@@ -267,11 +309,7 @@ class Recognizer:
     def stream(
         self, batch: int = 1, *, span: int | None = None, state: StateType = "same", together: int = 1
     ) -> Stream:
-        """Live video: N streams that go on frame by frame, one 2-D frame's work each. See `Stream`.
-
-        Raises:
-            ConfigError: a two-sided network, or a value out of its range.
-        """
+        """Return N streams of live video, which go on frame by frame, one 2-D frame's work each. See `Stream`."""
         return Stream(self.model, self.preprocessing, batch, span=span, state=state, together=together)
 
     def detector(
@@ -296,7 +334,7 @@ class Recognizer:
             frame_interval: seconds between the frames that the network takes; None takes that of its training.
             span: stepping: how many of the last frames a score averages over; None takes T.
             hop: windows: frames from one to the next, 1 to T; None takes half of T.
-            windows: whether a causal network sees windows too, as a two-sided one does.
+            windows: whether a causal network sees windows too.
 
         Raises:
             ConfigError: a value out of its range or without a meaning for this network, or no interval that is known.
@@ -311,13 +349,11 @@ class Recognizer:
         Raises:
             CheckpointError: the scores are no numbers.
         """
-        device = self.device
-        logits = torch.cat([self.model(part.to(device)).float().cpu() for part in clips.split(VIEWS_AT_ONCE)])
+        logits = torch.cat([self.model(part.to(self.device)).float().cpu() for part in clips.split(VIEWS_AT_ONCE)])
         return to_probabilities(logits, averaging)
 
     def __repr__(self) -> str:
-        architecture = (self.model.config or {}).get("name", type(self.model).__name__)
-        names = list(self.class_names)
+        architecture, names = (self.model.config or {}).get("name", type(self.model).__name__), self.class_names
         shown = ", ".join(names if len(names) <= 4 else [*names[:2], "...", names[-1]])
         height, width = self.preprocessing.shape
         how = f", {self.model.optimization}" if isinstance(self.model, OptimizedClassifier) else ""
@@ -327,22 +363,5 @@ class Recognizer:
         )
 
 
-def _own_preprocessing(model: VideoClassifier) -> Preprocessing:
-    return Preprocessing(**getattr(model, "data_config", {}))
-
-
-def _set_normalisation(model: VideoClassifier, preprocessing: Preprocessing) -> None:
-    for name in ("mean", "std"):
-        values = getattr(preprocessing, name)
-        buffer = getattr(model, name)
-        buffer.copy_(torch.tensor(values).view_as(buffer))
-        model.data_config[name] = values
-
-
 def _name(video: Video) -> str:
     return os.fspath(video) if isinstance(video, (str, PathLike)) else ""
-
-
-def _check_top_k(top_k: int) -> None:
-    if top_k < 1:
-        raise ConfigError(f"top_k is {top_k}; it must be at least 1")

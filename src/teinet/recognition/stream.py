@@ -44,12 +44,12 @@ class Step:
 
 @dataclass(eq=False)
 class StreamState:
-    """All that N streams remember; tensors whose first axis is the stream.
+    """All that N streams remember; tensors whose first axis is the stream, zeros in a fresh one.
 
     Args:
         past: of each temporal module: pooled features (N, C+1), and up to two earlier frames (N, C, H, W); on the
             network's device, the rest on the CPU.
-        frames: (N,) int64, frames seen since the stream began; 0 is a fresh one, and its past is zeros.
+        frames: (N,) int64, frames seen since the stream began.
         recent: (N, span, classes) the logits of the last frames, in the order (frames - 1) % span.
     """
 
@@ -79,15 +79,10 @@ class StreamState:
 
     def to(self, device: str | torch.device) -> StreamState:
         """The same with its past on a device."""
-        past = {name: tensor.to(device) for name, tensor in self.tensors().items() if name.startswith("past.")}
-        return self.replaced(self.tensors() | past)
+        return self.replaced({n: t.to(device) if n.startswith("past.") else t for n, t in self.tensors().items()})
 
     def save(self, path: str | PathLike) -> None:
-        """Write it as a safetensors file.
-
-        Raises:
-            OSError: it cannot be written.
-        """
+        """Write it as a safetensors file."""
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors().items()}
         with replacing(path) as part:
             part.write_bytes(safetensors.torch.save(plain))
@@ -96,19 +91,17 @@ class StreamState:
         """A state that `save` wrote, for the same network, number of streams and span as this one.
 
         Raises:
-            CheckpointError: no such file, a damaged one, or one of another network or number of streams.
+            CheckpointError: no such file, a damaged one, or one of others.
         """
         own = self.tensors()
         try:
             found = safetensors.torch.load_file(path)
         except (OSError, SafetensorError) as error:
             raise CheckpointError(f"{path}: holds no streams' state ({error})") from None
-        if found.keys() != own.keys():
-            raise CheckpointError(f"{path}: holds the state of another kind of network")
-        for name, tensor in own.items():
-            if found[name].shape != tensor.shape or found[name].dtype != tensor.dtype:
-                theirs, ours = (f"{tuple(t.shape)} {t.dtype}" for t in (found[name], tensor))
-                raise CheckpointError(f"{path}: {name} is {theirs} there, {ours} here: other streams, span or network")
+        theirs, ours = ({name: (tuple(t.shape), t.dtype) for name, t in each.items()} for each in (found, own))
+        for name in sorted(theirs.keys() | ours.keys()):
+            if (one := theirs.get(name)) != (other := ours.get(name)):
+                raise CheckpointError(f"{path}: {name} is {one} there, {other} here: other streams, span or network")
         return self.replaced({name: found[name].to(tensor.device) for name, tensor in own.items()})
 
     def replaced(self, tensors: Mapping[str, Tensor]) -> StreamState:
@@ -121,13 +114,11 @@ class StreamState:
 
 
 class Stream:
-    """Recognises N streams frame by frame; `Recognizer.stream` makes it.
+    """Recognizes N streams frame by frame; `Recognizer.stream` makes it.
 
     The logits of a stream's frame t equal those of frame t of the clip of all its frames so far, as far as rounding.
-    Where the recognizer is moved to another device, its streams follow at their next step.
-
-    Of a compiled recognizer (`Recognizer.optimize`) a step of all N streams is one program, made here in some seconds;
-    steps of some of them alone and `steps` of another K run folded.
+    Where the recognizer is moved to another device, its streams follow at their next step. Of a compiled one a step of
+    all N streams is one program, made here in some seconds; steps of some of them, and of another K, run folded.
 
     Args:
         model: a causal one (or TSN's); shared, not copied.
@@ -136,7 +127,7 @@ class Stream:
         span: how many of the last frames `Step.scores` averages over, at least 1; None takes the network's T.
         state: "same" keeps earlier frames in the network's number type, "fp16" in half the memory; logits then differ
             by rounding to about 1e-3.
-        together: K, how many frames of each stream the program takes: 1 for `step`, more for `steps`.
+        together: K, how many frames of each stream that program takes: 1 for `step`, more for `steps`.
 
     Raises:
         ConfigError: a two-sided network, or a value out of its range.
@@ -154,15 +145,12 @@ class Stream:
         state: StateType = "same",
         together: int = 1,
     ):
-        if batch < 1:
-            raise ConfigError(f"a stream takes a batch of at least 1, got {batch}")
+        self.span = model.num_frames if span is None else span
+        for name, value in (("batch", batch), ("together", together), ("span", self.span)):
+            if value < 1:
+                raise ConfigError(f"a stream's {name} must be at least 1, got {value}")
         if state not in ("same", "fp16"):
             raise ConfigError(f"a stream's state is 'same' or 'fp16', not {state!r}")
-        if together < 1:
-            raise ConfigError(f"a step takes at least 1 frame of each stream together, got {together}")
-        self.span = model.num_frames if span is None else span
-        if self.span < 1:
-            raise ConfigError(f"span must be at least 1 frame, got {span}")
         self.batch = batch
         self._model, self._preprocessing, self._shape = model, preprocessing, preprocessing.shape
         self._network = network = StreamingClassifier(model)
@@ -187,34 +175,28 @@ class Stream:
         Args:
             frames: N images (H, W, 3) uint8 of any size, None for a stream that has none this time; or
                 {number of a stream: image}; or a tensor (N, 3, height, width), cut to the network's size already,
-                uint8 or normalised float. An image may be cut already too, (3, height, width).
+                uint8 or normalized float. An image may be cut already too, (3, height, width).
 
         Raises:
-            ConfigError: another number of frames than streams, a stream that does not exist, no image at all, or an
-                image of another shape or type. The state is as before.
+            ConfigError: frames that do not fit the streams, no image at all, or one of another shape or type. The state
+                is as before.
             CheckpointError: the scores are no numbers.
         """
         self._follow()
         streams, images = self._images(frames)
-        everyone = len(streams) == self.batch
-        rows = torch.tensor(streams)
-        past = self.state.past if everyone else _rows(self.state.past, rows)
-        logits, past = self._network(images, past)
-        if everyone:
-            self.state.past = past
+        if len(streams) == self.batch:
+            logits, self.state.past = self._network(images, self.state.past)
         else:
+            rows = torch.tensor(streams)
+            logits, past = self._network(images, _rows(self.state.past, rows))
             _put(self.state.past, rows, past)
         return self._noted(streams, logits)
 
     def steps(self, frames: Tensor) -> tuple[Step, ...]:
-        """Take the next K frames of every stream at once: what K calls of `step` give, in less time.
+        """Take the next K >= 1 frames of every stream at once: what K calls of `step` give, in less time.
 
         Args:
-            frames: (N, K, 3, height, width), K at least 1, cut to the network's size already, uint8 or normalised
-                float.
-
-        Returns:
-            the K steps.
+            frames: (N, K, 3, height, width), cut to the network's size already, uint8 or normalized float.
 
         Raises:
             ConfigError: frames of another shape. The state is as before.
@@ -238,19 +220,11 @@ class Stream:
         return Step(streams=streams, logits=logits, scores=scores, frames=(seen + 1).numpy())
 
     def reset(self, streams: Iterable[int] | None = None) -> None:
-        """Reset the state of some streams, or of all: another camera, a cut, a long pause.
-
-        Raises:
-            ConfigError: a stream that does not exist.
-        """
+        """Reset the state of some streams, or of all: another camera, a cut, a long pause."""
         self.state.reset(None if streams is None else self._known(streams))
 
     def to(self, device: str | torch.device) -> Stream:
-        """Move network and state to a device, in place, and return self.
-
-        Raises:
-            ConfigError: a device that is not on this machine.
-        """
+        """Move network and state to a device, in place, and return self."""
         self._model.to(find_device(device))
         self._follow()
         return self
@@ -273,16 +247,15 @@ class Stream:
                 raise ConfigError(f"a step takes {wanted}, got {tuple(frames.shape)}; give images as (H, W, 3) each")
             return tuple(range(self.batch)), frames.to(self._device)
         if isinstance(frames, Mapping):
-            given = {self._known([number])[0]: frames[number] for number in frames}
+            given = dict(zip(self._known(frames), frames.values(), strict=True))
         elif len(frames) != self.batch:
             raise ConfigError(f"a step of {self.batch} streams takes {self.batch} images, got {len(frames)}")
         else:
             given = dict(enumerate(frames))
-        given = {number: image for number, image in sorted(given.items()) if image is not None}
-        if not given:
+        cut = {number: self._cut(image, number) for number, image in sorted(given.items()) if image is not None}
+        if not cut:
             raise ConfigError("a step takes at least one image")
-        cut = [self._cut(image, number) for number, image in given.items()]
-        return tuple(given), torch.stack(cut).to(self._device)
+        return tuple(cut), torch.stack(list(cut.values())).to(self._device)
 
     def _cut(self, image: Image, number: int) -> Tensor:
         image = torch.as_tensor(image)
@@ -293,12 +266,11 @@ class Stream:
         return crop_frame(image, self._preprocessing)
 
     def _known(self, streams: Iterable[int]) -> list[int]:
-        known = []
+        streams = list(streams)
         for number in streams:
             if not isinstance(number, int | np.integer) or not 0 <= number < self.batch:
                 raise ConfigError(f"no stream {number!r}; there are {self.batch}, counted from 0")
-            known.append(int(number))
-        return known
+        return [int(number) for number in streams]
 
 
 def _rows(past: States, rows: Tensor) -> States:
