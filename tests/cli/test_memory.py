@@ -7,15 +7,16 @@ import sys
 import pytest
 
 PROGRAM = """
-import resource, sys, torch
+import resource, sys
+import numpy
 from teinet.cli.memory import keep_freed_memory
 
 kept = sys.argv[1] == "keep" and keep_freed_memory()
 for _ in range(6):
-    torch.ones(20_000_000)
+    numpy.ones(10_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(20):
-    torch.ones(20_000_000)  # 80 MB each: above what any threshold of the C library reaches
+    numpy.ones(10_000_000)  # 80 MB each: above what any threshold of the C library reaches
 print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 

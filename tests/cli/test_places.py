@@ -62,11 +62,6 @@ def test_what_may_be_written_is_let_be(here):
         check_file(path)
 
 
-def test_standard_output_can_be_written_also_where_it_is_a_pipe(teinet, here):
-    done = teinet(*TIMELINE, "--format", "vtt", "--output", "/dev/stdout")
-    assert done.returncode == 0 and done.stdout.startswith("WEBVTT\n")
-
-
 def test_a_link_that_leads_nowhere_is_no_place(here):
     (here / "link.csv").symlink_to(here / "absent" / "file.csv")
     with pytest.raises(ConfigError, match="cannot be written"):

@@ -4,40 +4,31 @@ from __future__ import annotations
 
 import json
 
-import av
 import numpy as np
 import pytest
-import torch
 
-import teinet
 from teinet.cli.main import main
-from teinet.data.transforms import Preprocessing
-from teinet.models.insertion import is_causal
 from tests import miniatures
+from tests.cli.test_timeline import save_weights
 
 NAMES = ["resting", "left", "right"]
 RULES = ("--begin", "0.4", "--end", "0.2", "--least", "0.2")
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["causal", "two-sided"])
-def place(tmp_path_factory, request):
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
     """A folder with weights, and three films of 6.1 s in which the weights find something."""
     folder = tmp_path_factory.mktemp("truth")
-    torch.manual_seed(0)
-    model = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=4, causal=request.param)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)
-    pixels = Preprocessing(size=32, short_side=32, mean=model.data_config["mean"], std=model.data_config["std"])
-    recognizer = teinet.Recognizer(model, NAMES, preprocessing=pixels, header={"spacing": 0.2})
-    recognizer.save(folder / "weights.safetensors")
+    for name, causal in (("weights", True), ("two-sided", False)):
+        save_weights(folder / f"{name}.safetensors", NAMES, causal=causal, seed=0)
     for kind in (3, 4, 5):
         miniatures.write(folder / f"{kind}.mp4", kind, length=61, rate=10)
     return folder
 
 
-def run(place, *words: str) -> int:
+def run(place, *words: str, weights: str = "weights") -> int:
     videos = [str(place / word) if word.endswith(".mp4") else word for word in words]
-    return main(["timeline", str(place / "weights.safetensors"), *videos, *RULES])
+    return main(["timeline", str(place / f"{weights}.safetensors"), *videos, *RULES])
 
 
 def annotated(place, *lines: str) -> str:
@@ -46,8 +37,9 @@ def annotated(place, *lines: str) -> str:
     return str(path)
 
 
-def test_what_was_found_is_right_when_it_is_the_truth(place, capsys):
-    assert run(place, "3.mp4", "4.mp4", "--json") == 0
+@pytest.mark.parametrize(("weights", "lag"), [("weights", 0.0), ("two-sided", 0.3)])
+def test_what_was_found_is_right_when_it_is_the_truth(place, capsys, weights, lag):
+    assert run(place, "3.mp4", "4.mp4", "--json", weights=weights) == 0
     lines, length = [], 0
     for video in json.loads(capsys.readouterr().out):
         name = video["path"].rsplit("/", 1)[1]
@@ -59,13 +51,12 @@ def test_what_was_found_is_right_when_it_is_the_truth(place, capsys):
             length += 1
     assert length
     truth = annotated(place, *lines)
-    assert run(place, "3.mp4", "4.mp4", "--json", "--truth", truth) == 0
+    assert run(place, "3.mp4", "4.mp4", "--json", "--truth", truth, weights=weights) == 0
     said = json.loads(capsys.readouterr().out)
     overall = said["measures"]["overall"]
     assert [video["path"].rsplit("/", 1)[1] for video in said["recordings"]] == ["3.mp4", "4.mp4"]
     assert overall["segments"] == overall["events"] == length and overall["f1"]["0.5"] == 1
     assert overall["detected"] == 1 and overall["false_alarms"] == 0 and overall["accuracy"] > 0.8
-    lag = 0.0 if is_causal(teinet.Recognizer.load(place / "weights.safetensors").model) else 0.3
     assert overall["delay_median"] >= 0.2 + lag - 1e-6
     assert said["without_annotations"] == said["annotated_only"] == []
 
@@ -108,7 +99,8 @@ def test_a_broken_video_is_not_measured_and_the_others_are(place, capsys):
 
 
 def test_a_recording_that_is_cut_off_is_measured_as_far_as_it_can_be_read(place, capsys):
-    whole = av_film(place / "whole.mp4")
+    noise = np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), dtype=np.uint8)
+    whole = miniatures.encode(place / "whole.mp4", noise, container={"movflags": "faststart"}).read_bytes()
     (place / "cut.mp4").write_bytes(whole[: int(0.6 * len(whole))])
     truth = annotated(place, "cut.mp4,0.5,1,left", "cut.mp4,1.5,2,right", "cut.mp4,7,8,left")
     assert run(place, "cut.mp4", "--json", "--truth", truth) == 0
@@ -118,17 +110,6 @@ def test_a_recording_that_is_cut_off_is_measured_as_far_as_it_can_be_read(place,
     assert said["measures"]["recordings"] == 1 and overall["segments"] == 2 and not said["without_annotations"]
     assert run(place, "cut.mp4", "--truth", annotated(place, "cut.mp4,1,2,left", "cut.mp4,1.5,3,right")) == 2
     assert "overlaps 1 to 2 s (left) of line 2" in capsys.readouterr().err
-
-
-def av_film(path) -> bytes:
-    """Ten seconds whose index lies first, so that a part of it can be read."""
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as out:
-        stream = out.add_stream("libx264", rate=10)
-        stream.height, stream.width, stream.pix_fmt = 32, 32, "yuv420p"
-        for picture in np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), dtype=np.uint8):
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        out.mux(stream.encode())
-    return path.read_bytes()
 
 
 def test_one_recording_under_two_names_is_measured_once(place, capsys):

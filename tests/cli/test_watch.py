@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
 import signal
 import subprocess
-from contextlib import suppress
+import sys
 from datetime import datetime
 from urllib.request import urlopen
 
@@ -20,6 +18,7 @@ from teinet.cli.watch import in_words
 from teinet.detection import Notice
 from teinet.detection.events import Event
 from tests import miniatures
+from tests.cli.test_timeline_progress import Terminal
 from tests.conftest import command, environment
 from tests.detection.test_recording import make
 
@@ -115,8 +114,7 @@ def test_a_file_is_added_to(place, tmp_path, capsys):
     assert main(words(place, "--output", tmp_path / "no" / "such.jsonl")) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly(place, number):
+def test_a_signal_ends_it_cleanly_and_the_page_is_served_until_then(place):
     process = subprocess.Popen(
         command(*words(place, "--page", "0", "--least", 0)), env=environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -124,7 +122,9 @@ def test_a_signal_ends_it_cleanly(place, number):
     try:
         assert json.loads(process.stdout.readline())["what"] == "connected"
         assert json.loads(process.stdout.readline())["what"] == "begin"
-        process.send_signal(number)
+        address = next(line.split()[1] for line in process.stderr if line.startswith("page: "))
+        assert json.load(urlopen(f"{address}state"))["sources"][0]["name"] == "door"
+        process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=30)
     finally:
         process.kill()
@@ -133,35 +133,19 @@ def test_a_signal_ends_it_cleanly(place, number):
     assert "Traceback" not in err and "door: " in err
 
 
-def test_the_page_is_served_meanwhile(place):
-    process = subprocess.Popen(
-        command(*words(place, "--page", "0")), env=environment(), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        address = next(line.split()[1] for line in process.stderr if line.startswith("page: "))
-        assert json.load(urlopen(f"{address}state"))["sources"][0]["name"] == "door"
-    finally:
-        process.kill()
-        process.communicate()
-
-
 @pytest.mark.parametrize(
-    ("more", "code", "message"),
+    ("more", "message"),
     [
-        (("--page", "here"), 2, "PORT or HOST:PORT"),
-        (("--nothing", "restin"), 2, "no class 'restin'"),
-        (("--begin", "0.1", "--end", "0.3"), 2, "begin is 0.1"),
-        (("--delay", "0"), 2, "delay"),
-        (("--delay", "inf"), 2, "delay"),
-        (("--delay", "nan"), 2, "delay"),
-        (("--delay", "-1"), 2, "delay"),
-        (("--stall", "0"), 2, "stall"),
-        (("--every", "0"), 2, "spacing"),
+        (("--page", "here"), "PORT or HOST:PORT"),
+        (("--nothing", "restin"), "no class 'restin'"),
+        (("--begin", "0.1", "--end", "0.3"), "begin is 0.1"),
+        (("--delay", "nan"), "delay"),
+        (("--stall", "0"), "stall"),
+        (("--every", "0"), "spacing"),
     ],
 )
-def test_wrong_arguments_are_one_line(place, capsys, more, code, message):
-    assert main(words(place, *more)) == code
+def test_wrong_arguments_are_one_line(place, capsys, more, message):
+    assert main(words(place, *more)) == 2
     err = capsys.readouterr().err
     assert message in err and "Traceback" not in err
 
@@ -200,21 +184,15 @@ def test_notices_in_words():
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=["a pipe", "a terminal"])
-def test_on_a_terminal_lines_for_programs_stay_whole(place, more):
+def test_on_a_terminal_lines_for_programs_stay_whole(place, monkeypatch, capsys, more):
     """Progress is drawn on standard error; JSON goes to standard output, be that a pipe or the terminal too."""
-    ours, theirs = pty.openpty()
-    out = theirs if more else subprocess.PIPE
-    process = subprocess.Popen(
-        command(*words(place, "--fast", *more)), env=environment(), stdout=out, stderr=theirs, close_fds=True
-    )
-    os.close(theirs)
-    drawn = bytearray()
-    with suppress(OSError):  # the terminal is gone when the program is
-        while part := os.read(ours, 65536):
-            drawn += part
-    os.close(ours)
-    said = drawn if more else process.stdout.read()
-    assert process.wait(60) == 0
-    found = [line.strip() for line in said.decode().splitlines() if line.startswith("{")]
-    assert {"connected", "begin", "end", "finished"} <= {json.loads(line)["what"] for line in found}
-    assert bool(more) == (b'{"what"' in drawn)
+    drawn = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", drawn)
+    if more:
+        monkeypatch.setattr(sys, "stdout", drawn)
+    assert main(words(place, "--fast", *more)) == 0
+    said = drawn.getvalue() if more else capsys.readouterr().out
+    found = [json.loads(line)["what"] for line in said.splitlines() if line.startswith("{")]
+    assert {"connected", "begin", "end", "finished"} <= set(found)
+    assert bool(more) == ('{"what"' in drawn.getvalue()) != ("\x1b[" in drawn.getvalue())
