@@ -115,17 +115,6 @@ def test_a_jump_ends_what_is_under_way_and_begins_anew(monkeypatch, recognizer, 
     assert sum(notice.what == "end" for notice in notices[:jump]) == half
 
 
-def test_a_late_network_drops_frames_and_counts_them(monkeypatch, recognizer):
-    names = patched(monkeypatch, Made([[frame(i / 5, grey=i) for i in range(50)]], kind="pipe"))
-    watch = Watch(recognizer, names, delay=0.4)
-    for notice in watch:
-        if notice.what == "connected":
-            time.sleep(0.5)  # the source gives everything at once meanwhile
-    counts = watch.counts(0)
-    assert counts.dropped >= 45
-    assert counts.steps + counts.dropped == 50
-
-
 def test_stop_ends_the_watch_and_what_is_under_way(monkeypatch, recognizer, films):
     watch = Watch(recognizer, films[2:], rules=Rules(begin=0.0, end=0.0, least=0.0))
     timer = threading.Timer(1.0, watch.stop)

@@ -183,11 +183,6 @@ def test_a_source_that_is_not_there_is_an_error_unless_it_is_waited_for():
     assert reader.error is None and said(items) == ["lost", "connected"]
 
 
-def test_a_recording_at_an_address_ends():
-    items, reader = read(Made([[frame(0.0), frame(0.1)]], duration=200_000))
-    assert said(items) == ["connected", "finished"] and reader.counts.connections == 1
-
-
 def test_a_recording_that_stops_before_its_end_broke_off():
     items, reader = read(Made([[frame(0.0), frame(0.1)]], duration=60_000_000), fast=True)
     assert said(items) == ["connected", "lost"] and items[-1].why == "broke off at 0.1 of 60.0 s; given up"
