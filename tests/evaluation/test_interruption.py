@@ -101,8 +101,7 @@ def assert_stopped(process: subprocess.Popen, folder: Path) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, "1"), (signal.SIGTERM, "0")])
 def test_one_signal_stops_after_the_running_batch(begin, tmp_path, number, workers):
     process = begin("--workers", workers)
     os.killpg(process.pid, number)  # a terminal, and most who end services, tell the workers too

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from teinet.cli.train import parse_recipe
 from teinet.models.factory import create_model
+from teinet.training import callbacks
 from teinet.training.callbacks import recompute_statistics
 from teinet.training.run_dir import read_log
 from teinet.training.setup import prepare
@@ -82,15 +83,23 @@ def test_frames_are_resized_as_the_backbone_learned(clips, network, interpolatio
     assert parts.header({})["preprocessing"]["interpolation"] == interpolation
 
 
-def buffers(path: Path) -> tuple[dict, dict]:
-    """Statistics and weights of a file."""
-    tensors = load_file(path)
-    statistics = {k: v for k, v in tensors.items() if "running" in k}
-    return statistics, {k: v for k, v in tensors.items() if "running" not in k and "num_batches" not in k}
+class Snapshots(Callback):
+    """Copies the network's tensors at the end of each epoch."""
+
+    def __init__(self) -> None:
+        self.taken: list[dict[str, torch.Tensor]] = []
+
+    def on_train_epoch_end(self, trainer, module) -> None:
+        self.taken.append({name: value.clone() for name, value in module.model.state_dict().items()})
 
 
-def same(a: dict, b: dict) -> list[bool]:
-    return [torch.equal(a[k], b[k]) for k in a]
+def changed_in_the_second_epoch(clips, tmp_path, *words: object) -> tuple[dict[str, torch.Tensor], set[str]]:
+    """Train two epochs; the network's tensors, and the names of those that the second one changed."""
+    snapshots = Snapshots()
+    recipe = parse_recipe(small(clips, "--data.val_share", 0, "--output", tmp_path, *words))[0]
+    train_run(recipe, callbacks=[snapshots])
+    one, two = snapshots.taken
+    return one, {name for name in one if not torch.equal(one[name], two[name])}
 
 
 def test_frozen_batch_norms_keep_their_statistics_and_weights(train, tmp_path):
@@ -116,37 +125,21 @@ def test_frozen_batch_norms_keep_their_statistics_and_weights(train, tmp_path):
         assert all(torch.equal(start[w], end[w]) for w in (k.replace("running_mean", "weight") for k in still))
 
 
-def test_frozen_stages_keep_weights_and_statistics_and_the_rest_learns(train, tmp_path):
-    weights = {}
-    for epochs in (1, 2):
-        name = f"run{epochs}"
-        words = ("--model", "tim_resnet10t", "--optim.freeze_stages", 3, "--optim.recompute_bn", 1, "--name", name)
-        code, run, lines = train(*words, "--epochs", epochs, "--data.val_share", 0)
-        assert code == 0 and lines == []
-        weights[epochs] = load_file(run.parent / name / "last.safetensors")
-    differ = {key for key, value in weights[1].items() if not torch.equal(value, weights[2][key])}
-    early = {key for key in weights[1] if key.startswith(("conv1", "bn1", "layer1.", "layer2."))}
-    assert early and not differ & early
-    late = {
-        key for key in weights[1] if key not in early and key.endswith(("conv1.weight", "fc.weight", "running_mean"))
-    }
-    assert late <= differ
+def test_frozen_stages_keep_weights_and_statistics_and_the_rest_learns(clips, tmp_path):
+    words = ("--model", "tim_resnet10t", "--optim.freeze_stages", 3, "--optim.recompute_bn", 1)
+    tensors, changed = changed_in_the_second_epoch(clips, tmp_path, *words)
+    early = {key for key in tensors if key.startswith(("conv1", "bn1", "layer1.", "layer2."))}
+    assert early and not changed & early
+    assert {k for k in tensors.keys() - early if k.endswith(("conv1.weight", "fc.weight", "running_mean"))} <= changed
 
 
 @pytest.mark.parametrize("network", ["tsn", "teinet"])
-def test_a_frozen_backbone_keeps_weights_and_statistics_and_the_modules_learn(train, network):
-    weights = {}
-    for epochs in (1, 2):
-        words = ("--model", f"{network}_mobilenetv2_035", "--optim.freeze_backbone", True, "--name", f"run{epochs}")
-        gate = () if network == "tsn" else ("--model.gate", "residual")
-        code, run, lines = train(*words, *gate, "--epochs", epochs, "--data.val_share", 0)
-        assert code == 0 and lines == []
-        weights[epochs] = load_file(run.parent / f"run{epochs}" / "last.safetensors")
-    learnt = {key for key, value in weights[1].items() if not torch.equal(value, weights[2][key])}
-    may = {key for key in weights[1] if ".temporal." in key or key.startswith("classifier.")}
-    fresh = {
-        key for key in may if ".mem.conv1." in key or ".mem.conv2." in key
-    }  # behind weights near zero: may stand yet
+def test_a_frozen_backbone_keeps_weights_and_statistics_and_the_modules_learn(clips, tmp_path, network):
+    gate = () if network == "tsn" else ("--model.gate", "residual")
+    words = ("--model", f"{network}_mobilenetv2_035", "--optim.freeze_backbone", True, *gate)
+    tensors, learnt = changed_in_the_second_epoch(clips, tmp_path, *words)
+    may = {key for key in tensors if ".temporal." in key or key.startswith("classifier.")}
+    fresh = {k for k in may if ".mem.conv1." in k or ".mem.conv2." in k}  # behind weights near zero: may stand yet
     assert may - fresh <= learnt <= may
 
 
@@ -174,17 +167,19 @@ def test_recomputed_statistics_are_those_of_the_batches():
 
 
 @pytest.mark.parametrize("share", [0, 0.25], ids=["without validation", "with validation"])
-def test_recomputing_changes_statistics_and_nothing_else(train, tmp_path, share):
-    runs = {}
-    for batches in (0, 2):
-        name = f"recompute{batches}"
-        code, _, lines = train(
-            "--name", name, "--optim.recompute_bn", batches, "--data.val_share", share, "--epochs", 1
-        )
-        assert code == 0 and lines == []
-        runs[batches] = buffers(tmp_path / name / "last.safetensors")
-    assert not any(same(runs[0][0], runs[2][0])), "statistics are as if nothing had been recomputed"
-    assert all(same(runs[0][1], runs[2][1])), "weights differ after one epoch, to which no statistics belong"
+def test_recomputing_changes_statistics_and_nothing_else_once_an_epoch(train, monkeypatch, share):
+    changed = []
+
+    def recompute(model, batches, *, frozen) -> None:
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        recompute_statistics(model, batches, frozen=frozen)
+        changed.append({name for name, value in model.state_dict().items() if not torch.equal(value, before[name])})
+
+    monkeypatch.setattr(callbacks, "recompute_statistics", recompute)
+    code, run, lines = train("--optim.recompute_bn", 2, "--data.val_share", share)
+    assert code == 0 and lines == [] and len(changed) == 2
+    statistics = {name for name in load_file(run / "last.safetensors") if "running" in name}
+    assert all(statistics <= names and all("running" in n or "num_batches" in n for n in names) for names in changed)
 
 
 def test_accumulated_gradients_equal_those_of_the_whole_batch(train, tmp_path):
