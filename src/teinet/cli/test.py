@@ -167,7 +167,7 @@ def _print(
     from teinet.evaluation.scores import tables
     from teinet.evaluation.session import measured
 
-    rows = [t.row for t in tested if t.row]
+    rows = [row for t in tested if (row := t.recipe.get("row"))]
     members = rows if 1 < len(tested) == len(rows) else []
     unique = list({(p.table, p.row): p for t in tested for p in t.published}.values())
     beside = comparable(unique, views=str(scores.meta.get("views")), members=members)
@@ -185,7 +185,7 @@ def _print(
             if p.test is not None:
                 console.print(f"printed for the makers' test clips: table {p.table}, {p.row}, top-1 {p.test}")
     elif beside:
-        departures = {t.row: (t.scores.meta.get("recipe") or {}).get("departs") or () for t in tested}
+        departures = {t.recipe.get("row"): t.recipe.get("departs") or () for t in tested}
         print_published(console, beside, measured(scores), departures)
     if folder is not None:
         console.print(f"clip by clip, per class and as a picture: {folder}", soft_wrap=True)

@@ -62,8 +62,8 @@ class Measures:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON values, rounded to four places."""
-        values = {name: round(v, 4) if isinstance(v, float) else v for name, v in vars(self).items()}
-        return values | {"f1": {f"{k:g}": None if v is None else round(v, 4) for k, v in self.f1.items()}}
+        values = vars(self) | {"f1": {f"{k:g}": _rounded(v) for k, v in self.f1.items()}}
+        return {name: _rounded(value) for name, value in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +93,12 @@ class SegmentReport:
             "step": self.step,
             "overall": self.overall.to_dict(),
             "labels": {name: measures.to_dict() for name, measures in self.labels.items()},
-            "nothing": {
-                "accuracy": None if self.quiet is None else round(self.quiet, 4),
-                "seconds": round(self.quiet_seconds, 4),
-            },
+            "nothing": {"accuracy": _rounded(self.quiet), "seconds": _rounded(self.quiet_seconds)},
         }
+
+
+def _rounded(value: Any) -> Any:
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def detections(events: Sequence[Event], reaches: np.ndarray, *, least: float) -> list[Detection]:

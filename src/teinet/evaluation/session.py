@@ -80,9 +80,17 @@ class Tested(NamedTuple):
     scores: Scores
     folder: Path | None
     from_disk: bool
-    published: list[Published]  # the rows of the recipe that the network was trained by
-    row: str | None  # that recipe's name
     source: Listing | None
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Of the recipe that the network was trained by its `row`, `published` figures and where it `departs`."""
+        return self.scores.meta.get("recipe") or {}
+
+    @property
+    def published(self) -> list[Published]:
+        """The printed rows that this recipe repeats."""
+        return Published.from_header(self.recipe.get("published"))
 
 
 def test(
@@ -99,17 +107,13 @@ def test(
         TeinetError: weights, clips or scores that cannot be used.
         Interrupted: see `evaluate`.
     """
-    if is_scores(path):
-        scores = Scores.load(path)
-        recipe = scores.meta.get("recipe") or {}
-        return Tested(scores, None, True, Published.from_header(recipe.get("published")), recipe.get("row"), None)
+    if Path(path).name == SCORES or (Path(path) / SCORES).is_file():
+        return Tested(Scores.load(path), None, True, None)
     weights = weights_file(path)
     recognizer = Recognizer.load(weights)
     chosen = choose(recognizer, plan)
     recipe = recognizer.header.get("recipe") or {}
-    told: dict[str, Any] = {key: recipe.get(key) for key in ("row", "published")} | {
-        "departs": recognizer.header.get("departs") or []
-    }
+    shape = recognizer.preprocessing.view_shape(bool(plan.views.full_resolution))
     facts = {
         "split": chosen.name,
         "weights": str(weights),
@@ -121,27 +125,26 @@ def test(
         "network": recognizer.header["architecture"]["name"],
         "num_frames": recognizer.num_frames,
         "parameters": parameters(recognizer.model),
-        "gflops": _gflops(recognizer, plan.views),
+        "gflops": round(multiply_adds(recognizer.model, shape) / 1e9, 4),
         "missing": len(chosen.source.dropped),
         "format": chosen.source.format,
         "submission": {"form": chosen.source.submission, "class_names": chosen.source.class_names},
-        "recipe": told,
+        "recipe": {
+            "row": recipe.get("row"),
+            "published": recipe.get("published"),
+            "departs": recognizer.header.get("departs") or [],
+        },
     }
     folder = Path(output) if output else weights.parent / folder_name(plan)
     same = {"views": str(plan.views), "averaging": plan.averaging, "data": chosen.clips.fingerprint()}
     same |= {"weights_sha256": facts["weights_sha256"], "optimized": None}
     same["backwards"] = plan.backwards or None
-    found = _found(folder, same) if reuse and not plan.optimize else None
-    published = Published.from_header(told["published"])
-    if found is not None:
-        return Tested(found, folder, True, published, told["row"], chosen.source)
+    if reuse and not plan.optimize and (found := _found(folder, same)) is not None:
+        return Tested(found, folder, True, chosen.source)
     hardware, model = plan.hardware, recognizer.model
     if plan.optimize:
-        model = (
-            recognizer.to(hardware.device())
-            .optimize(engine=plan.optimize, precision=_PRECISIONS[hardware.precision])
-            .model
-        )
+        there, precision = recognizer.to(hardware.device()), _PRECISIONS[hardware.precision]
+        model = there.optimize(engine=plan.optimize, precision=precision).model
         facts["optimized"] = str(model.optimization)
         hardware = replace(hardware, precision="32-true")  # the network's own format is the lower one already
     scores = evaluate(
@@ -161,16 +164,10 @@ def test(
     )
     if first_process():
         scores.save(folder)
-    return Tested(scores, folder, False, published, told["row"], chosen.source)
+    return Tested(scores, folder, False, chosen.source)
 
 
 test.__test__ = False  # the name is not a test's, whatever pytest thinks
-
-
-def is_scores(path: str | Path) -> bool:
-    """Whether a path is a test's scores: the file, or a folder that holds it."""
-    path = Path(path)
-    return path.name == SCORES or (path / SCORES).is_file()
 
 
 def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
@@ -195,10 +192,8 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
         raise ConfigError("--select chooses among all rows of the list; give it or --split, not both")
     if plan.select:
         listing = read_config(config)
-        clips = to_clips(
-            select(listing.rows, plan.select, source=config.path), recognizer.class_names, source=config.path
-        )
-        return Chosen(clips, plan.select, listing)
+        rows = select(listing.rows, plan.select, source=config.path)
+        return Chosen(to_clips(rows, recognizer.class_names, source=config.path), plan.select, listing)
     splits = load_splits(config, recognizer.class_names)
     if plan.data is None:
         _refuse_other_division(recognizer, config, splits)
@@ -212,9 +207,8 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
     repeats = bool((recognizer.header.get("recipe") or {}).get("published"))
     held = [s for s in (("val", "test") if repeats else ("test", "val")) if s in splits]
     labelled = [s for s in held if (splits[s].labels >= 0).any()]
-    wanted = [s for s in held if s not in labelled] if plan.unlabelled else labelled or held
-    if not wanted and plan.unlabelled and held:
-        wanted = held  # labels are not looked at
+    first = [s for s in held if s not in labelled] if plan.unlabelled else labelled
+    wanted = first or held  # labels are not looked at
     if not wanted:
         raise ConfigError("the run held out no clips; name those to test on with --data or --select")
     return Chosen(splits[wanted[0]], wanted[0], splits.source)
@@ -261,11 +255,6 @@ def measured(scores: Scores) -> Measured:
         num_views=len(Views.parse(views)),
         gflops=None if None in costs else sum(cost or 0.0 for cost in costs),
     )
-
-
-def _gflops(recognizer: Recognizer, views: Views) -> float:
-    shape = recognizer.preprocessing.view_shape(bool(views.full_resolution))
-    return round(multiply_adds(recognizer.model, shape) / 1e9, 4)
 
 
 def _found(folder: Path, wanted: dict) -> Scores | None:

@@ -175,10 +175,9 @@ class TrainingModule(Scoring):
             logits = self.model(self._seen)
             self.train(was_training)
             if not logits.isfinite().all():
-                where = f"step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {self._rate:.3g}"
                 problem = (
-                    f"after {where}, the network's scores are no numbers; the run stops, and what was saved before "
-                    "stays. Lower optim.lr"
+                    f"after {self._where(self._rate)}, the network's scores are no numbers; the run stops, and what "
+                    "was saved before stays. Lower optim.lr"
                 )
         self._stop_together(problem)
 
@@ -186,12 +185,14 @@ class TrainingModule(Scoring):
         return self.trainer.optimizers[0].param_groups[0]["lr"]
 
     def _bad_loss(self, loss: float, batch: ClipBatch) -> str:
-        rate = self._learning_rate()
         names = ", ".join(str(self.clip_paths[int(i)]) for i in batch.indices.tolist())
-        where = f"step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {rate:.3g}"
+        where = self._where(self._learning_rate())
         return (
             f"the loss is {loss} at {where}; the run stops. Lower optim.lr, or look at the clips of this batch: {names}"
         )
+
+    def _where(self, rate: float) -> str:
+        return f"step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {rate:.3g}"
 
     def _record(self, unreadable: list[tuple[str, str]]) -> str | None:
         """List clips that could not be read; returns why the run must stop when they are too many."""
