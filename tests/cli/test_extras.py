@@ -14,7 +14,11 @@ from teinet.errors import EXTRAS
 for name in sum(EXTRAS.values(), ()):
     if name not in ("yaml", "filelock", "jinja2"):  # timm and torch bring these
         sys.modules[name] = None
+from pathlib import Path
 from teinet.cli.main import main
+Path("run").mkdir()
+Path("run/run.json").write_text("{}")
+Path("run/recipe.yaml").write_text("row: null")
 clip, folder = sys.argv[1:]
 for words in (
     ("models", "tsn_resnet18"),
@@ -22,6 +26,7 @@ for words in (
     ("timeline", "motion_pairs", clip),
     ("watch", "motion_pairs_causal", clip, "--fast"),
     ("data", "inspect", folder),
+    ("report", "run"),
     ("info",),
 ):
     assert main(words) == 0, words

@@ -77,9 +77,9 @@ def run(args: argparse.Namespace) -> int:
     from teinet.detection.recordings import ResultCache, timelines
     from teinet.detection.sampler import FrameSampler
     from teinet.detection.scorer import interval_for, uses_windows
-    from teinet.evaluation.session import digest
     from teinet.models.header import weights_file
     from teinet.recognition.find_videos import find_videos
+    from teinet.utils.files import digest
     from teinet.utils.signals import StopSignal
 
     rules, form, output_path = options.read_rules(args), _form(args), args.output

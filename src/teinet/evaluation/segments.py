@@ -179,26 +179,23 @@ def measure(
         raise ConfigError(f"overlaps must be above 0 and at most 1, got {', '.join(f'{o:g}' for o in overlaps)}")
     seconds = sum(recording.seconds for recording in recordings)
     counts: dict[str, _Counts] = {}
-    quiet = _Counts(overlaps)
+    quiet, everything = _Counts(overlaps), _Counts(overlaps)
     for recording, beyond in zip(recordings, found, strict=True):
         inside = (event for event in beyond if event.start < recording.seconds)
         events = [replace(event, end=min(event.end, recording.seconds)) for event in inside]
         names = sorted({s.label for s in recording.segments} | {e.label for e in events})
         for name in names:
-            own = counts.setdefault(name, _Counts(overlaps))
-            own.add(
-                [s for s in recording.segments if s.label == name],
-                sorted((e for e in events if e.label == name), key=lambda e: (e.start, e.end)),
-            )
+            segments = [s for s in recording.segments if s.label == name]
+            ordered = sorted((e for e in events if e.label == name), key=lambda e: (e.start, e.end))
+            for each in (counts.setdefault(name, _Counts(overlaps)), everything):
+                each.add(segments, ordered)
         moments = int(np.ceil(recording.seconds / step - 0.5 - 1e-9))
         truth = _painted(recording.segments, moments, step, names)
         seen = _painted(events, moments, step, names)
         for number, own in [(-1, quiet), *((i, counts[name]) for i, name in enumerate(names))]:
-            own.moments += int((truth == number).sum())
-            own.right += int(((truth == number) & (seen == number)).sum())
-    everything = _Counts(overlaps)
-    for own in (*counts.values(), quiet):
-        everything.join(own)
+            for each in (own, everything):
+                each.moments += int((truth == number).sum())
+                each.right += int(((truth == number) & (seen == number)).sum())
     return SegmentReport(
         overall=replace(everything.measures(seconds), seconds=seconds),
         labels={name: counts[name].measures(seconds) for name in sorted(counts)},
@@ -232,13 +229,6 @@ class _Counts:
             if free := [i for i in touched if i not in taken]:
                 taken.add(free[0])
                 self.delays.append(event.announced - segments[free[0]].start)
-
-    def join(self, other: _Counts) -> None:
-        for name in ("segments", "events", "alarms", "moments", "right", "seconds"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        for overlap, count in other.hits.items():
-            self.hits[overlap] += count
-        self.delays += other.delays
 
     def measures(self, seconds: float) -> Measures:
         both = self.segments + self.events
