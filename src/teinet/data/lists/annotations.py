@@ -85,7 +85,12 @@ def annotated_rows(
     files: dict[str, list[Row]] = {}
     spelled: dict[str, str] = {}  # one file may be written in several ways: the first counts
     for row in rows:
-        _check_label(row, class_names, nothing)
+        if row.label is None and (row.start is not None or row.end is not None):
+            raise AnnotationError(row.file, "this segment has no label; what happens in it?", row.line)
+        if class_names is not None and row.label not in (None, *class_names, *nothing):
+            hint = nearest(str(row.label), class_names)
+            reason = f"label {row.label!r} is none of the {len(class_names)} classes.{hint}"
+            raise AnnotationError(row.file, reason, row.line)
         files.setdefault(spelled.setdefault(os.path.realpath(row.path), row.path), []).append(row)
     return files
 
@@ -100,18 +105,6 @@ def end_beyond(row: Row, video: VideoReader) -> str | None:
     return f"end {row.end:g} s lies beyond the video's, {video.end_time:.2f} s"
 
 
-def _check_label(row: Row, class_names: Sequence[str] | None, nothing: Sequence[str]) -> None:
-    if row.label is None:
-        if row.start is None and row.end is None:
-            return
-        raise AnnotationError(row.file, "this segment has no label; what happens in it?", row.line)
-    if class_names is not None and row.label not in class_names and row.label not in nothing:
-        hint = nearest(row.label, class_names)
-        raise AnnotationError(
-            row.file, f"label {row.label!r} is none of the {len(class_names)} classes.{hint}", row.line
-        )
-
-
 def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = ()) -> Recording:
     """One file and its segments, held against its length and each other.
 
@@ -122,10 +115,10 @@ def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = (
     if video.end_time is None:
         raise VideoError(path, "a folder of images has no clock, so it has no segments in seconds")
     for row in rows:
-        if row.label is not None and (row.start or 0.0) >= video.end_time:
+        reason = end_beyond(row, video)
+        if (row.start or 0.0) >= video.end_time:
             reason = f"start {row.start or 0:g} s lies beyond the video's end, {video.end_time:.2f} s"
-            raise AnnotationError(row.file, reason, row.line)
-        if row.label is not None and (reason := end_beyond(row, video)):
+        if row.label is not None and reason:
             raise AnnotationError(row.file, reason, row.line)
     return recording_until(path, rows, video.end_time, nothing=nothing)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -58,7 +58,9 @@ def draw(
     """
     root, settings = Path(root), settings or MotionPairs()
     _claim(root, settings, footage)
-    jobs = list(_jobs(settings))
+    jobs: list[Job] = [
+        (split, p, i) for split in SPLITS for p in range(len(PAIRS)) for i in range(settings.clips(split))
+    ]
     missing = [job for job in jobs if not all(path.exists() for path in _paths(root, job))]
     total = 2 * len(jobs)
     done = total - 2 * len(missing)
@@ -87,19 +89,6 @@ def draw_with_progress(folder: Path, settings: MotionPairs, console: Console) ->
     with ProgressBars(console) as bars:
         task = bars.task("drawing motion_pairs", unit="clips")
         return draw(folder, settings, progress=lambda done, total: task.update(done, total=total))
-
-
-def _jobs(settings: MotionPairs) -> Iterator[Job]:
-    for split in SPLITS:
-        for pair in range(len(PAIRS)):
-            for index in range(settings.clips(split)):
-                yield split, pair, index
-
-
-def _source(job: Job) -> str:
-    """The name of a drawn clip, which its two files share."""
-    split, pair, index = job
-    return f"{split}-{pair:02d}-{index:04d}"
 
 
 def _paths(root: Path, job: Job) -> tuple[Path, Path]:
@@ -160,5 +149,7 @@ def _write_list(root: Path, jobs: list[Job]) -> None:
         rows = csv.writer(stream, lineterminator="\n")
         rows.writerow(["path", "label", "split", "source"])
         for job in jobs:
-            for path, label in zip(_paths(root, job), PAIRS[job[1]]):
-                rows.writerow([path.relative_to(root).as_posix(), label, job[0], _source(job)])
+            split, pair, index = job
+            for path, label in zip(_paths(root, job), PAIRS[pair]):
+                source = f"{split}-{pair:02d}-{index:04d}"  # of the drawn clip, which two files share
+                rows.writerow([path.relative_to(root).as_posix(), label, split, source])

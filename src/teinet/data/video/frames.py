@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import av
@@ -118,16 +118,15 @@ class FrameStream:
             if convert is None or before != size:
                 convert = Converter(size[1], size[0])
             breaks = before != size or jumped or not later
-            yield Frame(
-                index, time, raw.duration * base or self.frame_interval, breaks, size, _converted(convert, raw), raw
-            )
+            duration = raw.duration * base or self.frame_interval
+            yield Frame(index, time, duration, breaks, size, partial(_converted, convert, raw), raw)
 
     def _count_broken(self) -> None:
         self.num_broken += 1
 
 
-def _converted(convert: Converter, raw: av.VideoFrame) -> Callable[[], np.ndarray]:
-    return lambda: convert(raw, np.empty((convert.height, convert.width, 3), np.uint8))
+def _converted(convert: Converter, raw: av.VideoFrame) -> np.ndarray:
+    return convert(raw, np.empty((convert.height, convert.width, 3), np.uint8))
 
 
 def decode(

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Literal
 
 import av
@@ -310,13 +311,10 @@ class VideoReader:
         return image_folder.read_images(self.path, [names[i] for i in wanted], self.size), len(names)
 
     def _iterate_images(self) -> Iterator[Frame]:
-        names, size = image_folder.image_names(self.path), self.size
-
-        def loader(name: str) -> Callable[[], np.ndarray]:
-            return lambda: image_folder.read_images(self.path, [name], size)[0]
-
-        for index, name in enumerate(names):
-            yield Frame(index, math.nan, math.nan, index == 0, size, loader(name))
+        size = self.size
+        for index, name in enumerate(image_folder.image_names(self.path)):
+            read = partial(image_folder.read_images, self.path, [name], size)
+            yield Frame(index, math.nan, math.nan, index == 0, size, lambda read=read: read()[0])
 
 
 def _source(source: str | os.PathLike[str]) -> Source:
