@@ -70,6 +70,8 @@ def test_folded_it_gives_the_same_logits(name):
 def test_in_double_precision_folding_is_exact():
     """What differs in single precision is rounding, not method."""
     model = trained("teinet_resnet10t").double()
+    for norm in (module for module in model.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.eps = 0.1  # TensorFlow's norms have another eps than PyTorch's too
     x = clips().double() / 255
     want = model(x)
     fold_batch_norms(model.cnn, torch.randn(4, 3, 64, 64, dtype=torch.float64))
