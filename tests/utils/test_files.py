@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from teinet.utils.files import replacing
+from teinet.utils.files import replacing, write_csv
 
 
 def test_the_new_content_takes_the_place_of_the_old(tmp_path):
@@ -55,7 +55,7 @@ def test_a_kill_leaves_the_old_content_and_the_next_writer_tidies_up(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     code = (
-        "import os, signal, sys; from teinet.utils.files import replacing\n"
+        "import os, signal, sys; from teinet.utils.files import replacing, write_csv\n"
         "with replacing(sys.argv[1]) as part:\n"
         "    part.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -64,3 +64,12 @@ def test_a_kill_leaves_the_old_content_and_the_next_writer_tidies_up(tmp_path):
     with replacing(path) as part:
         part.write_text("new")
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_csv_whose_rows_end_in_an_error_leaves_the_old_one(tmp_path):
+    path = tmp_path / "a.csv"
+    write_csv(path, ("a", "b"), [(1, "\udce9")])  # a file's name of other bytes than UTF-8
+    assert path.read_bytes() == b"a,b\n1,\xe9\n"
+    with pytest.raises(ZeroDivisionError):
+        write_csv(path, ("a", "b"), ((1, 1 // n) for n in (1, 0)))
+    assert path.read_bytes() == b"a,b\n1,\xe9\n" and list(tmp_path.iterdir()) == [path]

@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     from teinet.pages.explained import render_page
     from teinet.recognition import Recognizer
     from teinet.recognition.inside import look_inside
-    from teinet.utils.files import replacing
+    from teinet.utils.files import write_text
     from teinet.utils.text import printable
 
     output = args.output or (None if args.json else f"{Path(args.video).stem}-explained.html")
@@ -44,8 +44,7 @@ def run(args: argparse.Namespace) -> int:
             network=recognizer.header["architecture"]["name"],
             licence=licence,
         )
-        with replacing(output) as part:
-            part.write_text(page, encoding="utf-8", errors="replace")
+        write_text(output, page, errors="replace")
     if args.json:
         print(json.dumps({**inside.to_dict(), "licence": licence}, indent=2))
         return 0

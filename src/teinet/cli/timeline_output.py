@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from teinet.cli.options import check_file, is_special
 from teinet.errors import ConfigError, VideoError
-from teinet.utils.files import replacing
+from teinet.utils.files import replacing, write_csv, write_text
 from teinet.utils.text import clock, printable
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Output:
         if self._form == "json":
             self._found.append(timeline.to_dict())
             return
-        {"csv": write_csv, "vtt": write_vtt, "table": write_table}[self._form](timeline, self._file)
+        {"csv": write_rows, "vtt": write_vtt, "table": write_table}[self._form](timeline, self._file)
         self._file.flush()
 
     def close(self, *, stopped: bool = False) -> None:
@@ -98,8 +98,7 @@ class Output:
             else:
                 self.partial.unlink(missing_ok=True)
             if self._any:
-                with replacing(self.partial if stopped else os.path.realpath(self._path)) as part:
-                    part.write_text(self._file.getvalue(), encoding="utf-8", errors="surrogateescape", newline="")
+                write_text(self.partial if stopped else os.path.realpath(self._path), self._file.getvalue())
         self._file.close()
 
 
@@ -173,7 +172,8 @@ class Pages:
         """Write a recording's page, and the index so far."""
         from teinet.pages.recording_page import Entry, render_page
 
-        _write(self._files[number], render_page(timeline, name=Path(self._names[number]).name, **self._facts))
+        page = render_page(timeline, name=Path(self._names[number]).name, **self._facts)
+        write_text(self._files[number], page, errors="replace")
         self._note(number, Entry.of(timeline, self._names[number], self._files[number].name))
 
     def fail(self, number: int, error: VideoError) -> None:
@@ -188,15 +188,11 @@ class Pages:
         if self._folder is not None:
             self._entries[number] = entry
             entries = [self._entries[n] for n in sorted(self._entries)]
-            _write(self._folder / "index.html", render_index(entries, weights=self._weights))
+            index = render_index(entries, weights=self._weights)
+            write_text(self._folder / "index.html", index, errors="replace")
 
 
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as part:
-        part.write_text(text, encoding="utf-8", errors="replace", newline="")
-
-
-def write_csv(timeline: Timeline, file: IO[str]) -> None:
+def write_rows(timeline: Timeline, file: IO[str]) -> None:
     """Write a row for each event."""
     csv.writer(file, lineterminator="\n").writerows(
         (printable(timeline.path), f"{e.start:.3f}", f"{e.end:.3f}", e.label, f"{e.score:.4f}", f"{e.peak:.4f}")
@@ -233,7 +229,7 @@ def write_table(timeline: Timeline, file: IO[str]) -> None:
 def write_subtitles(timeline: Timeline, path: Path) -> None:
     """Write a whole file of WebVTT."""
     write_vtt(timeline, text := io.StringIO())
-    _write(path, f"WEBVTT\n{text.getvalue()}")
+    write_text(path, f"WEBVTT\n{text.getvalue()}", errors="replace")
 
 
 def write_scores(timeline: Timeline, path: Path) -> None:
@@ -241,11 +237,9 @@ def write_scores(timeline: Timeline, path: Path) -> None:
     import numpy as np
 
     if path.suffix.lower() == ".csv":
-        table = csv.writer(text := io.StringIO(), lineterminator="\n")
-        table.writerow(("second", *timeline.class_names))
-        for second, scores in zip(timeline.times, timeline.scores, strict=True):
-            table.writerow((f"{second:.3f}", *(f"{score:.6g}" for score in scores)))
-        return _write(path, text.getvalue())
+        rows = zip(timeline.times, timeline.scores, strict=True)
+        values = ((f"{second:.3f}", *(f"{score:.6g}" for score in scores)) for second, scores in rows)
+        return write_csv(path, ("second", *timeline.class_names), values)
     names = np.array(timeline.class_names)
     with replacing(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, times=timeline.times, scores=timeline.scores, class_names=names)

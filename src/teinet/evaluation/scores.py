@@ -5,7 +5,6 @@ A clip that could not be read has no scores, counts as wrong in every number, an
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from teinet.errors import CheckpointError, ConfigError
-from teinet.utils.files import replacing
+from teinet.utils.files import replacing, write_csv, write_text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -187,12 +186,12 @@ class Scores:
         with replacing(folder / SCORES) as part:
             part.write_bytes(save(arrays, metadata={_KEY: json.dumps(header, default=str)}))
         numbers = json.dumps(self.metrics(), indent=2, ensure_ascii=False, default=str)
-        (folder / "metrics.json").write_text(numbers + "\n", encoding="utf-8")
-        _write(folder / "clips.csv", CLIP_COLUMNS, clip_rows(self))
+        write_text(folder / "metrics.json", numbers + "\n", errors="strict")
+        write_csv(folder / "clips.csv", CLIP_COLUMNS, clip_rows(self))
         classes = zip(self.class_names, self.class_counts, map(_number, self.class_accuracy))
-        _write(folder / "per_class.csv", ("class", "clips", "accuracy"), classes)
+        write_csv(folder / "per_class.csv", ("class", "clips", "accuracy"), classes)
         unreadable = [(path, reason) for path, reason in zip(self.paths, self.reasons) if reason]
-        _write(folder / "unreadable.csv", ("path", "reason"), unreadable)
+        write_csv(folder / "unreadable.csv", ("path", "reason"), unreadable)
         if picture:
             from teinet.evaluation.plots import save_confusion
 
@@ -242,12 +241,6 @@ def clip_rows(scores: Scores) -> Iterable[tuple]:
             "yes" if scores.readable[row] else "no",
             scores.reasons[row],
         )
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
-    # surrogateescape: names of files are bytes on Linux and need not be UTF-8
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file).writerows([columns, *rows])
 
 
 def _number(value: float) -> str:

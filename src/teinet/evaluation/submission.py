@@ -10,7 +10,7 @@ import numpy as np
 
 from teinet.errors import ConfigError
 from teinet.evaluation.scores import Scores
-from teinet.utils.files import replacing
+from teinet.utils.files import write_text
 
 BEST = 5
 
@@ -48,6 +48,5 @@ def write_submission(
             lines.append(
                 f"{name};{chosen[0]}" if form == "names" else ";".join([name, *(str(number[c]) for c in chosen)])
             )
-    with replacing(path) as part:
-        part.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    write_text(path, "".join(line + "\n" for line in lines), errors="strict")
     return len(lines)

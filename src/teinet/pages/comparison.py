@@ -15,7 +15,7 @@ from teinet.report.compare import Comparison
 from teinet.report.outcome import PrintedRow
 from teinet.report.runs import Run
 from teinet.report.terminal import setting, share, signed, spread, varied
-from teinet.utils.files import replacing
+from teinet.utils.files import write_text
 from teinet.utils.text import duration, printable
 
 
@@ -37,8 +37,7 @@ def write_page(comparison: Comparison, path: Path) -> None:
         confusions=list(_confusions(runs)),
         version=__version__,
     )
-    with replacing(path) as part:
-        part.write_bytes(page.encode("utf-8", "replace"))
+    write_text(path, page, errors="replace")
 
 
 def printed_cost(row: PrintedRow) -> str:

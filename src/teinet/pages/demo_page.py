@@ -15,6 +15,7 @@ from teinet.evaluation.plots import draw_confusion, draw_curves
 from teinet.evaluation.scores import Scores, percent
 from teinet.pages.web import figure_png, inline, png, render
 from teinet.training.run_dir import LOG, read_log
+from teinet.utils.files import write_text
 from teinet.utils.text import duration
 
 
@@ -32,7 +33,7 @@ def write_page(result: Result) -> Path:
         tsn_name=NETWORKS["TSN"],
     )
     path = result.folder / "index.html"
-    path.write_text(page, encoding="utf-8")
+    write_text(path, page, errors="replace")
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -25,7 +24,7 @@ from teinet.training.module import TrainingModule
 from teinet.training.recipe import RunConfig
 from teinet.training.run_dir import BEST, COLUMNS, LOG, STATE, read_log
 from teinet.training.setup import TrainingData
-from teinet.utils.files import replacing
+from teinet.utils.files import replacing, write_csv
 from teinet.utils.progress import ProgressBars, ProgressTask
 from teinet.utils.signals import StopSignal
 from teinet.utils.text import duration
@@ -189,10 +188,7 @@ class EpochLog(Callback):
         return row
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        with replacing(self.path) as partial, partial.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list[str](COLUMNS))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(self.path, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
 
 
 class TrainingProgress(Callback):

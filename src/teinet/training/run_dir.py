@@ -25,7 +25,7 @@ from teinet import __version__
 from teinet.data.lists.splits import Splits
 from teinet.errors import ConfigError
 from teinet.training.recipe import Recipe
-from teinet.utils.files import replacing
+from teinet.utils.files import write_csv, write_text
 from teinet.utils.signals import first_process
 
 RECIPE = "recipe.yaml"
@@ -106,7 +106,7 @@ def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str)
         facts = read_json(folder / FACTS)
         write_json(folder / FACTS, {**facts, "resumed": [*facts.get("resumed", []), began]})
         return
-    (folder / RECIPE).write_text(yaml.safe_dump(asdict(recipe), sort_keys=False))
+    write_text(folder / RECIPE, yaml.safe_dump(asdict(recipe), sort_keys=False))
     facts = {
         **began,
         "seed": recipe.run.seed,
@@ -127,10 +127,8 @@ def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str)
     }
     write_json(folder / FACTS, facts)
     if splits.source.dropped:
-        with (folder / MISSING).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
-            writer.writerow(("path", "label", "split", "file", "line"))
-            writer.writerows((r.path, r.label or "", r.split, r.file, r.line) for r in splits.source.dropped)
+        rows = [(r.path, r.label or "", r.split, r.file, r.line) for r in splits.source.dropped]
+        write_csv(folder / MISSING, ("path", "label", "split", "file", "line"), rows)
 
 
 def is_finished(folder: Path, splits: Splits) -> bool:
@@ -166,8 +164,7 @@ def read_log(path: Path) -> list[dict[str, str]]:
 
 def write_json(path: Path, value: object) -> None:
     """Write JSON whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -93,7 +93,8 @@ def _fit(
         folder, recipe.run, stop=stop, save_weights=lambda path, scores: save_weights(path, model, parts.header(scores))
     )
     progress = TrainingProgress(console, epoch_log, title=title)
-    waiting = WaitingAdvice(console, epoch_log, recipe=recipe, clips=splits["train"], workers=data.workers)
+    example = splits["train"].paths[len(splits["train"]) // 2]
+    waiting = WaitingAdvice(console, epoch_log, recipe=recipe, example=example, workers=data.workers)
     extra = [RecomputeBatchNorm(recipe.optim.recompute_bn)] if recipe.optim.recompute_bn else []
     trainer = L.Trainer(
         **hardware.trainer_arguments(),

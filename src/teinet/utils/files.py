@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -50,6 +51,18 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         part.unlink(missing_ok=True)
     with suppress(OSError):  # the new name itself; not every system opens folders
         _to_disk(path.parent, os.O_RDONLY)
+
+
+def write_text(path: str | os.PathLike, text: str, *, errors: str = "surrogateescape") -> None:
+    """Write UTF-8, its line ends as they are, whole or not at all; names of files need not be UTF-8 on Linux."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8", errors=errors, newline="")
+
+
+def write_csv(path: str | os.PathLike, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a csv whole or not at all."""
+    with replacing(path) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([columns, *rows])
 
 
 def _to_disk(path: Path, mode: int) -> None:

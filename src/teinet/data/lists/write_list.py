@@ -15,7 +15,7 @@ from teinet.data.lists.formats import Listing
 from teinet.data.lists.labels import read_class_names
 from teinet.data.lists.rows import Row, absent
 from teinet.errors import AnnotationError, ConfigError
-from teinet.utils.files import replacing
+from teinet.utils.files import replacing, write_text
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,7 @@ def write_rows(path: Path, rows: Sequence[Row], *, absolute: bool = False) -> No
     writer = csv.DictWriter(text, ["path", *optional, *own], restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
-    with replacing(path) as part:
-        part.write_text(text.getvalue(), encoding="utf-8", newline="")
+    write_text(path, text.getvalue(), errors="strict")
 
 
 def write_labels(path: Path, names: Sequence[str]) -> None:

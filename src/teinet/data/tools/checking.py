@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import zlib
 from collections import Counter
@@ -19,7 +18,7 @@ from teinet.data.video import image_folder
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.utils import worker_pool as pool
-from teinet.utils.files import replacing
+from teinet.utils.files import write_csv
 from teinet.utils.journal import Journal
 from teinet.utils.progress import file_progress
 from teinet.utils.signals import StopSignal
@@ -150,7 +149,7 @@ def check(
     finally:
         journal.close()
     ordered = [found[path] for path in files if path in found]
-    _write(output, ordered)
+    write_csv(output, COLUMNS, (vars(finding).values() for finding in ordered))
     if len(found) < len(files):
         raise Interrupted(
             f"stopped after {len(found)} of {len(files)} files, which are in {output}; the same command continues"
@@ -224,13 +223,6 @@ def _earlier(journal: Journal, output: Path, files: Iterable[str], again: bool) 
             "or overwrite it with --again"
         )
     return before
-
-
-def _write(output: Path, findings: Iterable[Finding]) -> None:
-    with replacing(output) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(vars(finding).values() for finding in findings)
 
 
 def _start(clips: Sequence[Row], **facts: Any) -> Finding:

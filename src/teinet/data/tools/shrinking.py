@@ -6,7 +6,6 @@ says what was written, so that the same command continues and no folder of other
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from teinet.data.tools.small_copy import Shrinking, shrink_images, shrink_video
 from teinet.data.video import image_folder
 from teinet.errors import ConfigError, Interrupted, RunError, VideoError
 from teinet.utils import worker_pool as pool
-from teinet.utils.files import replacing
+from teinet.utils.files import write_csv
 from teinet.utils.journal import Journal
 from teinet.utils.progress import file_progress
 from teinet.utils.signals import StopSignal
@@ -311,7 +310,5 @@ def _write_unreadable(path: Path, unreadable: Sequence[tuple[Row, str]]) -> None
     if not unreadable:
         path.unlink(missing_ok=True)  # of an earlier command
         return
-    with replacing(path) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("path", "reason", "list", "line"))
-        writer.writerows((row.path, reason, row.file, row.line or "") for row, reason in unreadable)
+    rows = ((row.path, reason, row.file, row.line or "") for row, reason in unreadable)
+    write_csv(path, ("path", "reason", "list", "line"), rows)
