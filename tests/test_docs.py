@@ -36,8 +36,11 @@ def test_every_command_stands_in_the_reference() -> None:
     assert all(f"`teinet {name}" in text for name in COMMANDS)
 
 
-def test_the_examples_in_python_of_the_readme_run() -> None:
-    examples = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+def test_the_examples_in_python_compile_and_the_readmes_runs() -> None:
+    examples = [e for page in PAGES for e in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
+    assert len(examples) > 5
+    for example in examples:
+        compile(example, "example", "exec")
     build = next(e for e in examples if "insert_temporal" in e)
     small = build.replace("resnet50", "resnet18").replace("224", "32")
     scope: dict = {}
@@ -66,10 +69,14 @@ def test_other_commands_of_the_documents_parse() -> None:
     lines = re.findall(r"^teinet (\w+)(.*)$", blocks, re.MULTILINE)
     seen = set()
     for name, words in lines:
-        command = import_module(f"teinet.cli.{name}")
-        if hasattr(command, "add_arguments"):
+        command, given = import_module(f"teinet.cli.{name}"), shlex.split(words.split(" #")[0])
+        add_arguments = getattr(command, "add_arguments", None)
+        if name == "data":
+            name, *given = given
+            _, add_arguments, _ = command.ACTIONS[name]
+        if add_arguments:
             parser = Parser(prog=name)
-            command.add_arguments(parser)
-            parser.parse_args(shlex.split(words.split(" #")[0]))
+            add_arguments(parser)
+            parser.parse_args(given)
             seen.add(name)
-    assert len(seen) > 9
+    assert len(seen) > 12 and {"inspect", "check", "shrink", "convert"} <= seen

@@ -52,6 +52,10 @@ def test_a_causal_network_gives_what_single_steps_give(film, name):
     firsts = np.maximum(np.arange(len(steps)) - 2, 0)
     np.testing.assert_allclose(found.times, (frames.times[firsts] + frames.times) / 2, atol=1e-3)
     np.testing.assert_allclose(found.scores, np.concatenate([step.scores for step in steps]), atol=2e-4)
+    again = recognizer.stream(span=1)  # in another order each frame has other scores, if the network knows order
+    other = np.concatenate([again.step([image]).scores for image in frames.images[::-1]])[::-1]
+    own = timeline(recognizer, film, spacing=0.2, span=1).scores
+    assert (np.abs(own - other).max() > 1e-2) == (name != "tsn")
 
 
 @pytest.mark.parametrize("causal", [True, False])
