@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from contextlib import redirect_stdout
 from io import StringIO
 from types import SimpleNamespace
@@ -11,13 +10,10 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from benchmarks.study import runner
 from benchmarks.study.__main__ import main
-from benchmarks.study.cell import run_folder
 from benchmarks.study.plan import Study
 from benchmarks.study.results import Done, append, read_result, read_results
 from benchmarks.study.tables import cells_of, fill, markdown, rows
-from teinet.training.run_dir import read_log
 from tests.benchmarks.conftest import write_study
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -134,25 +130,3 @@ def test_a_result_of_other_settings_counts_as_not_done(study_file, caplog):
     assert found["test"] == {"top1": 0.5} and found["clips"] == ["a"] and path.read_text().count('"key"') == 1
     path.write_text(path.read_text() + "{")
     assert main(["run", str(study_file), *words(study_file), "--list"]) == 2
-
-
-def test_a_stopped_study_goes_on_where_it_was(study_file, monkeypatch, capsys):
-    said = yaml.safe_load(study_file.read_text()) | {"settings": {"optim": {"epochs": 30}}}
-    study_file.write_text(yaml.safe_dump(said))
-    study = Study.load(study_file)
-    log = run_folder(study_file.parent / "work", study, study.cell("TIM/ann/0")) / "log.csv"
-
-    def ctrl_c(seconds: float) -> None:
-        time.sleep(0.02)
-        if len(read_log(log)) >= 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(runner, "time", SimpleNamespace(sleep=ctrl_c, monotonic=time.monotonic))
-    assert main(["run", str(study_file), *words(study_file), "--cells", "TIM/ann/*"]) == 130
-    monkeypatch.undo()
-    assert "0 of 1 cells done; the same command goes on" in capsys.readouterr().err
-    before = read_log(log)
-    assert 2 <= len(before) < 30
-    assert main(["cell", str(study_file), "TIM/ann/0", *words(study_file)]) == 0
-    after = read_log(log)
-    assert len(after) == 30 and after[: len(before)] == before  # what was learnt was not learnt again

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-import torch
 
 from benchmarks import loader
-from benchmarks.loader import Counted, Loading
-from teinet.data.lists.formats import read_listing
-from teinet.data.lists.rows import to_clips
+from benchmarks.loader import Loading
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.views import Views
@@ -39,14 +36,3 @@ def test_the_numbers_take_turns_there_and_back(monkeypatch):
     found = loader.rates(TRAIN, None, [0, 1, 4], seconds=5)
     assert asked == [0, 1, 4, 4, 1, 0, 0, 1, 4, 4, 1, 0, 0, 1, 4]
     assert found == {n: Spread(n + 1, n + 1, n + 1) for n in (0, 1, 4)}
-
-
-def test_what_is_counted_has_trainings_pixels(clips):
-    files = to_clips(read_listing(clips).rows, source="")
-    counted = Counted(TRAIN, files, 0)
-    for index in (0, 5, 12):  # the thirteenth is the first again
-        again = index % len(files)
-        assert torch.equal(counted[index][0], TRAIN.dataset(files)[TRAIN.key(again)][0])
-    assert counted.done.tolist() == [3]
-    counted.over.fill_(1)
-    assert TRAIN.collate([counted[0]]).unreadable and counted.done.tolist() == [3]

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
-from multiprocessing import Pipe
 
-import pytest
 import torch
 
-from benchmarks.contenders import PEERS, AuthorsShift, Contender, TextbookTEI, build
-from benchmarks.naming import machine_name
-from benchmarks.networks import Cost, Measured, Worker, compare, measure, serve
-from teinet.errors import ConfigError
+from benchmarks.contenders import AuthorsShift, Contender, TextbookTEI
+from benchmarks.networks import Cost, Measured, compare, measure
 from teinet.layers import TEI, TSM
 
 SMALL = {"backbone": "resnet10t", "num_frames": 2, "size": 32}
@@ -44,42 +38,6 @@ def test_a_network_is_timed_in_a_process_of_its_own():
     assert teinet.kept_mb > tsn.kept_mb and teinet.parameters > tsn.parameters
 
 
-def test_rounds_of_fresh_processes_are_put_together_and_one_that_fails_says_why(monkeypatch):
-    started = []
-
-    class InThisProcess(Worker):
-        @classmethod
-        def start(cls, cost, device):
-            started.append(cost.contender.name)
-            return cls(cost, None, None)
-
-        def ask(self, request):
-            if self.cost.contender.precision == "fp16":
-                self.cost.failed = "no such format"
-                return None
-            return {"parameters": 1, "macs": 2} if request is None else {"seconds": len(started), "peak_mb": 1}
-
-        def end(self):
-            pass
-
-    monkeypatch.setattr("benchmarks.networks.Worker", InThisProcess)
-    rows = [Contender(network="tsn", **SMALL), Contender(network="tsn", engine="compiled", precision="fp16", **SMALL)]
-    tsn, failed = measure(rows, measures=["latency"], sizes={"latency": 1}, rounds=2, repeats=2)
-    assert tsn.seconds["latency"] == [2, 2, 3, 3] and len(started) == 3  # what failed is not tried again
-    assert failed.failed == "no such format" and not failed.seconds and not failed.ratios
-
-
-def test_a_process_that_cannot_build_its_network_says_why(monkeypatch):
-    monkeypatch.setattr("sys.stdout", sys.stdout)
-    ours, theirs = Pipe()
-    try:
-        serve(Contender(network="tsn", engine="compiled", precision="fp16", **SMALL), "cpu", theirs)  # no CPU's format
-    finally:
-        logging.disable(logging.NOTSET)
-    cost = Cost(Contender(network="tsn"))
-    assert Worker(cost, None, ours).ask(None) is None and "fp16 is for GPUs" in cost.failed
-
-
 def test_a_row_is_compared_with_the_tsn_of_its_own_form_only():
     def cost(network: str, seconds: list[float], **form) -> Cost:
         return Cost(Contender(network=network, **form), seconds={"latency": seconds})
@@ -95,21 +53,3 @@ def test_a_row_is_compared_with_the_tsn_of_its_own_form_only():
 def test_a_network_is_counted_in_its_plain_form():
     facts = Measured(Contender(network="teinet", engine="folded", **SMALL), torch.device("cpu")).facts()
     assert facts == Measured(Contender(network="teinet", **SMALL), torch.device("cpu")).facts()
-
-
-@pytest.mark.parametrize("peer", [name for name in PEERS if name != "s3d"])
-def test_peers_take_the_clips_that_ours_take(peer):
-    model = build(Contender(network=peer, backbone="", num_frames=4, size=32), torch.device("cpu"))
-    with torch.inference_mode():
-        assert model(torch.zeros(2, 4, 3, 32, 32, dtype=torch.uint8)).shape == (2, 400)
-
-
-def test_names_that_do_not_exist_are_refused():
-    for wrong in ({"network": "teinett"}, {"engine": "fast"}, {"precision": "fp64"}, {"num_frames": 0}, {"size": 8}):
-        with pytest.raises(ConfigError):
-            Contender(**{"network": "tsn", **wrong})
-
-
-def test_a_file_of_results_names_its_machine():
-    facts = {"processor": "Intel(R) Xeon(R) CPU E5-2690 v4 @ 2.60GHz", "cores": 8}
-    assert machine_name(facts) == "intel-xeon-e5-2690-v4-8-cores"

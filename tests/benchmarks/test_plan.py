@@ -24,13 +24,6 @@ def changed(path: Path, **values) -> Path:
     return path
 
 
-def test_cells_come_seed_by_seed_and_fold_by_fold(study_file):
-    study = Study.load(changed(study_file, seeds=[0, 3]))
-    assert [str(cell) for cell in study.cells()][:3] == ["TSN/ann/0", "TIM/ann/0", "TSN/bob/0"]
-    assert [str(cell) for cell in study.cells()][-1] == "TIM/bob/3"
-    assert study.cell("TIM/ann/3").slug == "tim--ann--3"
-
-
 def test_a_cells_recipe_is_the_recipe_with_network_fold_and_seed(study_file):
     study = Study.load(changed(study_file, seeds=[3], settings={"optim": {"epochs": 5}, "model": {"pretrained": True}}))
     recipe = study.recipe_of(study.cell("TIM/bob/3"), data_root="/data", backbone_weights="w.safetensors")
@@ -94,35 +87,17 @@ def test_what_was_chosen_for_a_fold_holds_for_its_cells_alone(study_file):
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"views": "many"}, "views 'many': write clips x crops"),
         ({"fold_settings": {"bab": {}}}, "fold_settings 'bab' is none of the folds. Did you mean 'bob'?"),
         ({"fold_settings": {"bob": {"views": "many"}}}, "views 'many': write clips x crops"),
         ({"recipes": 1}, "a study has no 'recipes'. Did you mean 'recipe'?"),
-        ({"networks": {}}, "a study needs 'networks'"),
         ({"folds": {"a": "subject=1"}}, "folds must hold names with settings below them"),
-        ({"seeds": 3}, "seeds is 3; it must be a list of whole numbers"),
+        ({"extends": "tiny.yaml"}, "extends itself"),
         ({"reference": "TSM"}, "reference 'TSM' is none of the networks. Did you mean 'TSN'?"),
     ],
 )
 def test_a_mistake_in_the_file_is_named(study_file, values, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
         Study.load(changed(study_file, **values))
-
-
-def test_a_study_may_extend_another(study_file):
-    path = study_file.with_name("more.yaml")
-    path.write_text(
-        yaml.safe_dump({"extends": "tiny.yaml", "folds": {"ann": {"train": "subject=bob"}}}, sort_keys=False)
-    )
-    study = Study.load(path)
-    assert (study.name, study.title, list(study.folds)) == ("more", "Two networks, two people", ["ann"])
-    path.write_text(yaml.safe_dump({"extends": "more.yaml"}, sort_keys=False))
-    with pytest.raises(ConfigError, match="extends itself"):
-        Study.load(path)
-    path.write_text(yaml.safe_dump({"extends": "third.yaml"}))
-    study_file.with_name("third.yaml").write_text(yaml.safe_dump({"extends": "more.yaml"}))
-    with pytest.raises(ConfigError, match="extends itself"):
-        Study.load(path)
 
 
 def test_what_the_study_below_trains_alike_is_trained_once(study_file, tmp_path):

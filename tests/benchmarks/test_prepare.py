@@ -38,19 +38,3 @@ def test_depth_becomes_grey(tmp_path, monkeypatch, data_set, name, depths, clip,
     middles = frames[3][24::48, 160].astype(float)  # limited range: 16 to 235 stand for 0 to 255
     grey = (middles - 16) * 255 / 219 if middles.max() < 240 else middles
     np.testing.assert_allclose(grey, (0, 255, 147.5, 40, 40), atol=4)
-
-
-def test_words_of_a_slot_keep_their_sentence_together(tmp_path, monkeypatch):
-    names = [f"clips/{k:03d}.mp4" for k in range(200)]
-    words = tmp_path / "words.csv"
-    rows = [f"{name},{slot / 2},{slot / 2 + 0.4},w{slot},{kind}" for name in names for slot, kind in enumerate("ab")]
-    words.write_text("\n".join(["path,start,end,label,slot", *rows]) + "\n")
-    folds = []
-    for kind in "ab":
-        monkeypatch.setattr(sys, "argv", ["lists.py", "words", str(words), kind])
-        runpy.run_path(SCRIPT.replace("prepare", "lists"), run_name="__main__")
-        found = list(csv.DictReader((tmp_path / f"{kind}.csv").open()))
-        assert [row["path"] for row in found] == names and {row["slot"] for row in found} == {kind}
-        folds.append([row["fold"] for row in found])
-    assert folds[0] == folds[1]
-    assert all(20 <= folds[0].count(str(k)) <= 60 for k in range(5))

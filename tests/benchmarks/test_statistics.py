@@ -18,7 +18,7 @@ from benchmarks.study.statistics import (
     paired_difference,
     reliability,
 )
-from benchmarks.study.tables import errors_of, extras, fill, provenance
+from benchmarks.study.tables import errors_of, fill, provenance
 from teinet.errors import ConfigError
 
 
@@ -135,19 +135,6 @@ def test_a_difference_counts_only_cells_that_both_networks_have(study_file):
     assert (found.value, found.clips) == (pytest.approx(1 / 3), 3)
     assert done.over_folds("TIM", "TSN")[0] == pytest.approx(1 / 3)
     assert done.difference("TSN", "TSN") is None
-
-
-def test_folds_stand_apart_with_the_interval_of_the_lead(study_file):
-    done = made(
-        study_file,
-        {("TSN", "ann"): [0, 1, 1], ("TIM", "ann"): [0, 0, 1], ("TSN", "bob"): [1], ("TIM", "bob"): [0]},
-    )
-    _, heads, lines = extras(done, errors=0, folds=True, pairs=True)["folds"]
-    assert heads == ["network", "ann", "bob", "− TSN over folds (95 %)"]
-    # leads of 1/3 and 1: mean 2/3, deviation 0.4714; t of one degree of freedom is 12.706
-    assert lines == [["TSN", "33.3", "0.0", "–"], ["TIM", "66.7", "100.0", "+66.7 (−356.9 to +490.2)"]]
-    page = fill("<!-- folds of tiny -->\nold\n<!-- end of folds of tiny -->", [])
-    assert "old" in page
 
 
 def test_a_line_below_the_table_names_the_seeds_that_ran(study_file):
