@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
-.PHONY: help demo demo-quick test results-check lint types wheel clean
+.PHONY: help demo demo-quick test results-check lint types package clean
 
 help:
 	@echo "make demo           draw motion_pairs, train TSN and TEINet on it, test, write a page with the result (minutes)"
@@ -15,7 +15,7 @@ help:
 	@echo "make results-check  train and test two cells of a study again, compare (minutes)"
 	@echo "make lint           check style, format and spelling"
 	@echo "make types          check types"
-	@echo "make wheel          build the package into dist/"
+	@echo "make package        build the wheel and the source distribution into dist/"
 
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "teinet needs Python 3.11 or newer; none found (set PYTHON=...)"; exit 2; }
@@ -43,8 +43,8 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/pyright
 
-wheel: $(STAMP)
-	$(BIN)/python -m build --wheel
+package: $(STAMP)
+	$(BIN)/python -m build
 
 clean:
 	rm -rf $(VENV) dist build teinet-demo
