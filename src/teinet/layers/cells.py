@@ -153,10 +153,13 @@ class TSMCell(Cell):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         (before,) = state
-        clips = x[:, : self.fold].unflatten(0, (len(before), -1))  # (N, K, C/n, H, W)
+        count = len(x) // len(before)
+        clips = x[:, : self.fold].unflatten(0, (-1, count))  # (N, K, C/n, H, W)
         moved = torch.cat([before[:, None].to(x.dtype), clips[:, :-1]], 1)
         y = torch.cat([moved.flatten(0, 1), x[:, self.fold :]], 1)
-        return y, (clips[:, -1].to(before.dtype, copy=True),)
+        # Cut from x again and cloned: of views that y is made of too torch.compile does not see that they are needed
+        # still when a block's sum is written over x, and of `to` it makes no copy where the type stays.
+        return y, (x[count - 1 :: count, : self.fold].clone().to(before.dtype),)
 
 
 _CELLS = {MEM: MEMCell, TIM: TIMCell, TEI: TEICell, SETIM: SETIMCell, TSM: TSMCell}
