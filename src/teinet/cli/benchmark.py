@@ -20,23 +20,24 @@ _DEFAULT = ("tsn_resnet50", "tsm_resnet50", "tim_resnet50", "teinet_resnet50")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "models", nargs="*", metavar="MODEL", default=list(_DEFAULT),
         help="networks by name (teinet models lists them), weights files, runs or pretrained recognizers "
-        "(default: the paper's with ResNet-50)",
+        "(default: the paper's with ResNet-50)"
     )  # fmt: skip
-    parser.add_argument("--frames", type=int, default=8, help="of a clip, for networks by name (default: 8)")
-    parser.add_argument("--size", type=int, default=224, help="pixels, for networks by name (default: 224)")
-    parser.add_argument("--causal", action="store_true", help="networks by name in their causal form, for live video")
-    parser.add_argument("--batch-size", type=int, default=16, help="clips at once for the throughput (default: 16)")
-    parser.add_argument("--rounds", type=int, default=5, help="in which each network is timed once (default: 5)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    add("--frames", type=int, default=8, help="of a clip, for networks by name (default: 8)")
+    add("--size", type=int, default=224, help="pixels, for networks by name (default: 224)")
+    add("--causal", action="store_true", help="networks by name in their causal form, for live video")
+    add("--batch-size", type=int, default=16, help="clips at once for the throughput (default: 16)")
+    add("--rounds", type=int, default=5, help="in which each network is timed once (default: 5)")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
     add_optimize_option(parser)
-    parser.add_argument(
+    add(
         "--precision", choices=("fp32", "bf16", "fp16"), default="fp32",
-        help="below fp32 batch norms are folded too (default: fp32)",
+        help="below fp32 batch norms are folded too (default: fp32)"
     )  # fmt: skip
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    add("--json", action="store_true", help="print the numbers as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

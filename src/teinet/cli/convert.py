@@ -15,19 +15,20 @@ _SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("checkpoint", help="of TSM's repository, MMAction2, torchvision or timm (.pth, .pth.tar, ...)")
-    parser.add_argument("--labels", required=True, metavar="FILE", help="class names, one a line, or JSON")
-    parser.add_argument("--frames", type=int, metavar="T", help="frames it was trained with; needed for TSM (TSN: 8)")
-    parser.add_argument("--format", help="tsm, mmaction or timm (default: found out from the keys)")
-    parser.add_argument("--backbone", metavar="NAME", help="timm's name, for a network of timm that is no plain ResNet")
-    parser.add_argument("--strategy", default="segments", help="how it samples frames: segments (default) or dense")
-    parser.add_argument("--size", type=int, default=224, help="side of its frames, pixels (default: 224)")
-    parser.add_argument("--short-side", type=int, default=256, help="short side before the crop, pixels (default: 256)")
-    parser.add_argument("--n-div", type=int, default=8, help="TSM shifts 1/N of the channels each way (default: 8)")
-    parser.add_argument("--output", metavar="FILE", help="default: next to the checkpoint, as .safetensors")
-    parser.add_argument("--force", action="store_true", help="overwrite a file that is there")
-    parser.add_argument("--licence", default="", metavar="TEXT", help="of the weights, kept in the file")
-    parser.add_argument("--json", action="store_true", help="print a JSON object")
+    add = parser.add_argument
+    add("checkpoint", help="of TSM's repository, MMAction2, torchvision or timm (.pth, .pth.tar, ...)")
+    add("--labels", required=True, metavar="FILE", help="class names, one a line, or JSON")
+    add("--frames", type=int, metavar="T", help="frames it was trained with; needed for TSM (TSN: 8)")
+    add("--format", help="tsm, mmaction or timm (default: found out from the keys)")
+    add("--backbone", metavar="NAME", help="timm's name, for a network of timm that is no plain ResNet")
+    add("--strategy", default="segments", help="how it samples frames: segments (default) or dense")
+    add("--size", type=int, default=224, help="side of its frames, pixels (default: 224)")
+    add("--short-side", type=int, default=256, help="short side before the crop, pixels (default: 256)")
+    add("--n-div", type=int, default=8, help="TSM shifts 1/N of the channels each way (default: 8)")
+    add("--output", metavar="FILE", help="default: next to the checkpoint, as .safetensors")
+    add("--force", action="store_true", help="overwrite a file that is there")
+    add("--licence", default="", metavar="TEXT", help="of the weights, kept in the file")
+    add("--json", action="store_true", help="print a JSON object")
 
 
 def run(args: argparse.Namespace) -> int:

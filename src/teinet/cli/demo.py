@@ -9,13 +9,10 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument(
-        "--output", default="teinet-demo", help="folder to work in (default: teinet-demo); called again, it goes on"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="few clips and two epochs: shows that all works, learns nothing"
-    )
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    add = parser.add_argument
+    add("--output", default="teinet-demo", help="folder to work in (default: teinet-demo); called again, it goes on")
+    add("--quick", action="store_true", help="few clips and two epochs: shows that all works, learns nothing")
+    add("--json", action="store_true", help="print the numbers as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument("weights", help="a run's folder (its last weights) or a .safetensors file")
-    parser.add_argument("video", help="a file, or a folder of numbered pictures")
-    parser.add_argument("--label", default=None, help="the class to draw maps for (default: the best one)")
-    parser.add_argument("--output", default=None, metavar="PAGE", help="by default CLIP-explained.html, here")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON; a page only with --output")
+    add = parser.add_argument
+    add("weights", help="a run's folder (its last weights) or a .safetensors file")
+    add("video", help="a file, or a folder of numbered pictures")
+    add("--label", default=None, help="the class to draw maps for (default: the best one)")
+    add("--output", default=None, metavar="PAGE", help="by default CLIP-explained.html, here")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    add("--json", action="store_true", help="print the numbers as JSON; a page only with --output")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -55,22 +55,23 @@ def load_recognizer(weights: str, args: argparse.Namespace, *, say: bool = True)
 
 def add_rules(parser: argparse.ArgumentParser) -> None:
     """Declare how far apart frames are taken, how many a score is of, and when events begin and end."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--every",
         type=float,
         metavar="SECONDS",
         help="between the frames that the network takes (default: as in its training)",
     )
-    parser.add_argument("--span", type=int, help="frame by frame: how many frames a score averages over (default: T)")
-    parser.add_argument(
+    add("--span", type=int, help="frame by frame: how many frames a score averages over (default: T)")
+    add(
         "--windows",
         action="store_true",
         help="look at overlapping windows of T frames, as two-sided networks must, and causal ones may",
     )
-    parser.add_argument("--begin", type=float, default=0.5, help="the score at which an event begins (default: 0.5)")
-    parser.add_argument("--end", type=float, default=0.35, help="the score below which it ends (default: 0.35)")
-    parser.add_argument("--least", type=float, default=0.5, help="seconds that it must last (default: 0.5)")
-    parser.add_argument(
+    add("--begin", type=float, default=0.5, help="the score at which an event begins (default: 0.5)")
+    add("--end", type=float, default=0.35, help="the score below which it ends (default: 0.35)")
+    add("--least", type=float, default=0.5, help="seconds that it must last (default: 0.5)")
+    add(
         "--nothing",
         action="append",
         metavar="LABEL",
@@ -88,13 +89,14 @@ def read_rules(args: argparse.Namespace) -> Rules:
 
 def add_list_options(parser: argparse.ArgumentParser) -> None:
     """Declare what a list of clips is; they are fields of the recipe's `data` section."""
-    parser.add_argument("--format", default="auto", help="which kind of list it is (default: found out)")
-    parser.add_argument("--root", help="folder that the list's paths start from")
-    parser.add_argument("--val-path", help="a list of validation clips, where it is a file of its own")
-    parser.add_argument("--test-path", help="a list of test clips, likewise")
-    parser.add_argument("--labels", help="file of class names in the order of their numbers")
-    parser.add_argument("--division", type=int, default=1, help="official division, UCF101 and HMDB51: 1 to 3")
-    parser.add_argument("--picture-names", help="of clips that are folders, such as img_{:05d}.jpg")
+    add = parser.add_argument
+    add("--format", default="auto", help="which kind of list it is (default: found out)")
+    add("--root", help="folder that the list's paths start from")
+    add("--val-path", help="a list of validation clips, where it is a file of its own")
+    add("--test-path", help="a list of test clips, likewise")
+    add("--labels", help="file of class names in the order of their numbers")
+    add("--division", type=int, default=1, help="official division, UCF101 and HMDB51: 1 to 3")
+    add("--picture-names", help="of clips that are folders, such as img_{:05d}.jpg")
 
 
 def data_config(args: argparse.Namespace, path: str) -> DataConfig:

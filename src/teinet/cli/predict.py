@@ -25,27 +25,26 @@ CSV_COLUMNS = ("path", "rank", "label", "score", "num_frames", "start", "end", "
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     parser.usage = "%(prog)s WEIGHTS VIDEO... [options]\n       %(prog)s --weights NAME VIDEO... [options]"
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "words",
         nargs="+",
         metavar="VIDEO",
         help="files, folders and all in them, patterns like 'more/*.webm'; before them, unless --weights names it, a "
         "run's folder (its last weights) or a .safetensors file",
     )
-    parser.add_argument(
-        "--weights", metavar="NAME", help="a recogniser that comes with the library, or a file as above"
-    )
-    parser.add_argument("--top-k", type=int, default=5, help="how many classes to name (default: 5)")
-    parser.add_argument("--views", default="1x1", help="clips x crops to look at: 1x1 is quick, 10x3 is thorough")
-    parser.add_argument("--start", type=float, help="look at the video from this second on")
-    parser.add_argument("--end", type=float, help="look at the video up to this second")
+    add("--weights", metavar="NAME", help="a recogniser that comes with the library, or a file as above")
+    add("--top-k", type=int, default=5, help="how many classes to name (default: 5)")
+    add("--views", default="1x1", help="clips x crops to look at: 1x1 is quick, 10x3 is thorough")
+    add("--start", type=float, help="look at the video from this second on")
+    add("--end", type=float, help="look at the video up to this second")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON list, with frame numbers, times, errors")
     form.add_argument("--csv", action="store_true", help="print a row for each video and class")
-    parser.add_argument("--output", help="write to this file (.json, .csv or text), not to the terminal")
+    add("--output", help="write to this file (.json, .csv or text), not to the terminal")
     options.add_device(parser)
     options.add_optimize_option(parser)
-    parser.add_argument(
+    add(
         "--precision",
         choices=("auto", "fp32", "bf16", "fp16"),
         help="of the optimised network (default: bf16 where the processor computes in it)",

@@ -11,11 +11,10 @@ from typing import Any
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument(
-        "filter", nargs="?", default="*", help="with wildcards, such as 'something_v1/*' (default: all)"
-    )
-    parser.add_argument("--table", default=None, help="only those of one of the paper's tables: 1a, 1b, 1c, 2 to 6")
-    parser.add_argument("--json", action="store_true", help="print names, settings and figures as JSON")
+    add = parser.add_argument
+    add("filter", nargs="?", default="*", help="with wildcards, such as 'something_v1/*' (default: all)")
+    add("--table", default=None, help="only those of one of the paper's tables: 1a, 1b, 1c, 2 to 6")
+    add("--json", action="store_true", help="print names, settings and figures as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,11 +10,10 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="a run's folder, an ensemble's results, or a folder of such: runs/"
-    )
-    parser.add_argument("--output", default=None, metavar="PAGE", help="write a page, page.html")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    add = parser.add_argument
+    add("runs", nargs="+", metavar="RUN", help="a run's folder, an ensemble's results, or a folder of such: runs/")
+    add("--output", default=None, metavar="PAGE", help="write a page, page.html")
+    add("--json", action="store_true", help="print everything as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

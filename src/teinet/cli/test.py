@@ -21,59 +21,42 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "networks",
         nargs="+",
         metavar="NETWORK",
         help="a run's folder (its last weights), a .safetensors file, or earlier scores; several are averaged",
     )
-    parser.add_argument(
-        "--weights", default=None, metavar="1,1", help="of several networks' scores (default: all alike)"
-    )
-    parser.add_argument("--data", default=None, help="clips to test on; by default those that the run names")
+    add("--weights", default=None, metavar="1,1", help="of several networks' scores (default: all alike)")
+    add("--data", default=None, help="clips to test on; by default those that the run names")
     add_list_options(parser)
-    parser.add_argument(
+    add(
         "--select",
         default=None,
         metavar="COLUMN=VALUE,...",
         help="test these rows of the list, whatever split they are in",
     )
-    parser.add_argument(
-        "--split", choices=("train", "val", "test"), default=None, help="by default test, else val, else all"
-    )
-    parser.add_argument("--views", default="1x1", help="clips x crops: 1x1, 10x3, any other (default: 1x1)")
-    parser.add_argument(
-        "--backwards", action="store_true", help="play each clip backwards: how far does order matter to the network?"
-    )
-    parser.add_argument("--average", choices=("probabilities", "logits"), default="probabilities", help="over views")
-    parser.add_argument(
-        "--batch-size", type=int, default=8, help="views in one pass of the network: bounds the memory (default: 8)"
-    )
-    parser.add_argument(
-        "--workers", type=int, default=None, help="decoding processes (default: one per core, at most 8)"
-    )
-    parser.add_argument(
+    add("--split", choices=("train", "val", "test"), default=None, help="by default test, else val, else all")
+    add("--views", default="1x1", help="clips x crops: 1x1, 10x3, any other (default: 1x1)")
+    add("--backwards", action="store_true", help="play each clip backwards: how far does order matter to the network?")
+    add("--average", choices=("probabilities", "logits"), default="probabilities", help="over views")
+    add("--batch-size", type=int, default=8, help="views in one pass of the network: bounds the memory (default: 8)")
+    add("--workers", type=int, default=None, help="decoding processes (default: one per core, at most 8)")
+    add(
         "--read-timeout",
         type=float,
         default=120,
         help="seconds after which a file that cannot be read to its end stops the test; 0: never (default: 120)",
     )
-    parser.add_argument("--devices", type=int, default=1, help="how many devices; on a CPU, processes")
-    parser.add_argument(
-        "--accelerator", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="auto: a GPU if there is one"
-    )
-    parser.add_argument(
-        "--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default="32-true", help="default: 32-true"
-    )
+    add("--devices", type=int, default=1, help="how many devices; on a CPU, processes")
+    add("--accelerator", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="auto: a GPU if there is one")
+    add("--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default="32-true", help="default: 32-true")
     add_optimize_option(parser)
-    parser.add_argument("--again", action="store_true", help="run networks whose scores lie on disk already")
-    parser.add_argument(
-        "--submit", default=None, metavar="FILE", help="write predictions of unlabelled clips, by their ids"
-    )
-    parser.add_argument(
-        "--output", default=None, help="folder for the results; by default test-VIEWS beside the weights"
-    )
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    add("--again", action="store_true", help="run networks whose scores lie on disk already")
+    add("--submit", default=None, metavar="FILE", help="write predictions of unlabelled clips, by their ids")
+    add("--output", default=None, help="folder for the results; by default test-VIEWS beside the weights")
+    add("--json", action="store_true", help="print the numbers as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

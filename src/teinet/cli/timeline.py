@@ -33,33 +33,30 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     options.add_weights(parser)
-    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="files, folders and all in them, patterns")
+    add = parser.add_argument
+    add("videos", nargs="+", metavar="VIDEO", help="files, folders and all in them, patterns")
     options.add_rules(parser)
-    parser.add_argument("--hop", type=int, help="windows: frames from one to the next, at most T (default: T/2)")
-    parser.add_argument("--format", choices=FORMS, help="default: table, or what --output's suffix says")
-    parser.add_argument("--json", action="store_true", help="the same as --format json")
-    parser.add_argument(
+    add("--hop", type=int, help="windows: frames from one to the next, at most T (default: T/2)")
+    add("--format", choices=FORMS, help="default: table, or what --output's suffix says")
+    add("--json", action="store_true", help="the same as --format json")
+    add(
         "--output",
         metavar="FILE|FOLDER",
         help="write to this file (.json, .csv, .vtt or text); with --format vtt, for several videos, a folder",
     )
-    parser.add_argument(
+    add(
         "--page",
         metavar="FILE.html|FOLDER/",
         help="a page with pictures, scores and events over time; in a folder one for each video, and an index",
     )
-    parser.add_argument(
+    add(
         "--scores",
         metavar="FILE|FOLDER",
         help="write the scores themselves: FILE.npz or FILE.csv, or a .npz for each video into a folder",
     )
-    parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="videos at a time, in as many processes (default: 1)"
-    )
-    parser.add_argument(
-        "--anew", action="store_true", help="start over where an interrupted command would continue (--output, --page)"
-    )
-    parser.add_argument(
+    add("--jobs", type=int, default=1, metavar="N", help="videos at a time, in as many processes (default: 1)")
+    add("--anew", action="store_true", help="start over where an interrupted command would continue (--output, --page)")
+    add(
         "--truth",
         metavar="ANNOTATIONS.csv",
         help="what truly happens (path, start, end, label): measures how well it was found, by label and overall",

@@ -47,6 +47,9 @@ SHORT = {
 # Settings of the machine and not of the run: they do not change what is learnt.
 MACHINE = ("max_unreadable", "workers", "read_timeout", "threads", "save_every_steps", "save_every_minutes")
 
+# Options that are no settings.
+_OWN = ("--config", "--resume", "--dry-run", "--json")
+
 _DESCRIPTION = """\
 Train a network on labelled clips. Settings come from a recipe (YAML), then from the command line; the defaults are
 the paper's.
@@ -83,10 +86,11 @@ def recipe_parser() -> ArgumentParser:
         default_env=False,
         formatter_class=_Help,
     )
-    parser.add_argument("--config", action="config", help="a recipe; several are laid over each other")
-    parser.add_argument("--resume", type=str | None, default=None, help="go on with the run in this folder")
-    parser.add_argument("--dry-run", action="store_true", help="print recipe, data, steps, memory and time; train not")
-    parser.add_argument("--json", action="store_true", help="print what --dry-run finds as JSON")
+    add = parser.add_argument
+    add("--config", action="config", help="a recipe; several are laid over each other")
+    add("--resume", type=str | None, default=None, help="go on with the run in this folder")
+    add("--dry-run", action="store_true", help="print recipe, data, steps, memory and time; train not")
+    add("--json", action="store_true", help="print what --dry-run finds as JSON")
     parser.add_class_arguments(Recipe)
     for action in parser._actions:
         if action.dest in ("data", "model", "clip", "optim", "run"):
@@ -98,7 +102,7 @@ def expand(argv: list[str]) -> list[str]:
     """Replace short forms by the fields that they stand for, and recipes by --config with their settings.
 
     Raises:
-        ConfigError: a recipe that does not exist, or holds a section or setting that does not.
+        ConfigError: a recipe or setting that does not exist, or a recipe with a section or setting that does not.
     """
     result: list[str] = []
     before = ""  # the option that awaits a value
@@ -112,6 +116,8 @@ def expand(argv: list[str]) -> list[str]:
             result.append("--config")
             value = _settings(word)
         name = SHORT.get(option, option)
+        if word.startswith("--") and name not in _OWN:
+            recipe_files.refuse_setting(name[2:], also=[short[2:] for short in SHORT])
         result.append(f"{name}{equals}{value}" if word.startswith("--") else value)
         before = option if word.startswith("--") and not equals and word not in ("--dry-run", "--json") else ""
     return result
@@ -127,7 +133,7 @@ def parse_recipe(argv: list[str]) -> tuple[Recipe, Any]:
     try:
         parsed = parser.instantiate(parser.parse_args(expand(argv)))
     except (ArgumentError, TypeError, ValueError) as error:
-        raise ConfigError(_explain(str(error))) from None
+        raise ConfigError(_explain(" ".join(str(error).split()))) from None
     return Recipe(**{f.name: getattr(parsed, f.name) for f in fields(Recipe)}), parsed
 
 
@@ -142,58 +148,21 @@ def _settings(name: str) -> str:
     return json.dumps(settings)
 
 
+_KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "list": "a list such as [4, 5]"}
+
+
 def _explain(text: str) -> str:
-    text = " ".join(text.split())
-    unknown = re.search(r"[Kk]ey[\"' ]+([\w.\-]+)[\"' ]+(?:is not expected|does not exist)", text)
-    unknown = unknown or re.search(r"[Uu]nrecognized arguments: --([\w.\-]+)", text)
-    unknown = unknown or re.search(r"(?:does not accept nested key|accept option) [\"']([\w.\-]+)[\"']", text)
-    unknown = unknown or re.search(r"Option [\"']([\w.\-]+)[\"'] is not accepted", text)
-    if unknown:
-        name = unknown[1]
-        valid = recipe_files.field_names() if "." in name else [*recipe_files.field_names(), *(s[2:] for s in SHORT)]
-        last = name.rpartition(".")[2]
-        hint = f" Did you mean {_OFTEN[last]!r}?" if last in _OFTEN else nearest(name, valid)
-        return f"there is no setting {name!r}.{hint} teinet train --help lists all"
+    """Say a complaint of the parser as the setting, its value and what it must be."""
     if wrong := re.search(r'Parser key "([\w.]+)": (.+?)(?:Got|Given) value: ?(.*)$', text):
         name, kind, value = wrong.groups()
-        return f"{name} is {value!r}; it must be {_kind(kind)}.{nearest(value, _choices(kind))}"
-    if absent := re.search(r"File does not exist: '(.+)'", text):
-        return f"there is no recipe {absent[1]}"
-    if stray := re.search(r"unrecognized arguments: (.+)", text):
+        literal = re.search(r"Literal\[(.+?)\]", kind)
+        choices = re.findall(r"'([^']+)'", literal[1]) if literal else []
+        kinds = (said for short, said in _KINDS.items() if re.search(rf"\b{short}\b", kind))
+        said = f"one of {', '.join(choices)}" if choices else next(kinds, "text")
+        return f"{name} is {value!r}; it must be {said}.{nearest(value, choices)}"
+    if stray := re.search(r"[Uu]nrecognized arguments: (.+)", text):
         return f"{stray[1]!r} means nothing here: a recipe's name ends in .yaml, settings look like --optim.lr 0.02"
-    if broken := re.search(r"Problems parsing config: (.+)", text):
-        return f"the recipe is no valid YAML: {broken[1]}"
     return text
-
-
-# What other trainers call our settings.
-_OFTEN = {
-    "learning_rate": "optim.lr",
-    "batch": "optim.batch_size",
-    "num_workers": "run.workers",
-    "gpus": "run.devices",
-    "num_segments": "model.num_frames",
-    "wd": "optim.weight_decay",
-}
-
-
-def _choices(text: str) -> list[str]:
-    literal = re.search(r"Literal\[(.+?)\]", text)
-    return re.findall(r"'([^']+)'", literal[1]) if literal else []
-
-
-def _kind(text: str) -> str:
-    """A type as a person says it."""
-    if choices := _choices(text):
-        return "one of " + ", ".join(choices)
-    words = {
-        "float": "a number",
-        "int": "a whole number",
-        "bool": "true or false",
-        "list": "a list such as [4, 5]",
-        "str": "text",
-    }
-    return next((said for name, said in words.items() if re.search(rf"\b{name}\b", text)), text)
 
 
 def main(argv: list[str]) -> int:
@@ -270,7 +239,7 @@ def _print_plan(console: Console, found: Forecast) -> None:
     from teinet.training.trainer import rate_in_words
     from teinet.utils.text import duration
 
-    recipe, parts, trial = found.parts.recipe, found.parts, found.trial
+    recipe, parts = found.parts.recipe, found.parts
     console.print("[bold]recipe[/bold]")
     settings = {key: value for key, value in asdict(recipe).items() if key != "published"}
     console.print(yaml.safe_dump(settings, sort_keys=False), markup=False)
@@ -288,16 +257,23 @@ def _print_plan(console: Console, found: Forecast) -> None:
     for p in recipe.published:
         figures = [f"{said} {value}" for said, value in p.figures().items() if value is not None]
         rows.append((f"table {p.table}", f"{p.row}: {', '.join(figures)}"))
+    console.print("[bold]plan[/bold]")
+    _print_rows(console, rows)
+    console.print("trying a few steps", style="dim")
+    trial = found.trial
     where = "of the GPU" if trial.on_gpu else "of this process and its largest worker"
     times = len(recipe.run.divisions)
     each = f" for each of {times} divisions" if times > 1 else ""
     step = f"{trial.step_seconds:.2f} s computing, {trial.wait_seconds:.2f} s waiting for clips"
-    rows += [
+    rows = [
         ("a step", f"{step} (medians of {trial.steps} steps tried)"),
         ("memory", f"{trial.memory / 2**30:.1f} GiB at its peak, {where}"),
         ("time", f"about {duration(found.seconds)}{each}, by these steps"),
     ]
-    console.print("[bold]plan[/bold]")
+    _print_rows(console, rows)
+
+
+def _print_rows(console: Console, rows: list[tuple[str, str]]) -> None:
     for name, text in rows:
         console.print(f"{name:<14} {text}", markup=False)
 

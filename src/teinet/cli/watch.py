@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     options.add_weights(parser)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "sources",
         nargs="*",
         default=["camera"],
@@ -31,33 +32,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "it; several are recognised together (default: camera)",
     )
     options.add_rules(parser)
-    parser.add_argument(
+    add(
         "--delay",
         type=float,
         default=0.5,
         metavar="SECONDS",
         help="how long a frame may wait for the network before it is dropped, and counted (default: 0.5)",
     )
-    parser.add_argument(
+    add(
         "--stall",
         type=float,
         default=10.0,
         metavar="SECONDS",
         help="how long a camera or stream may send no frame before that is said (default: 10)",
     )
-    parser.add_argument(
+    add(
         "--state",
         choices=("same", "fp16"),
         default="same",
         help="fp16: remember earlier frames in half the memory (default: in the network's number type)",
     )
-    parser.add_argument("--fast", action="store_true", help="files: as fast as possible, not at their own speed")
-    parser.add_argument("--wait", action="store_true", help="wait also for sources that are not there at first")
-    parser.add_argument("--output", metavar="FILE", help="add the events to this file as JSON lines")
-    parser.add_argument("--json", action="store_true", help="JSON lines on a terminal too")
-    parser.add_argument(
-        "--page", metavar="[HOST:]PORT", help="serve a page with pictures and scores (this machine alone)"
-    )
+    add("--fast", action="store_true", help="files: as fast as possible, not at their own speed")
+    add("--wait", action="store_true", help="wait also for sources that are not there at first")
+    add("--output", metavar="FILE", help="add the events to this file as JSON lines")
+    add("--json", action="store_true", help="JSON lines on a terminal too")
+    add("--page", metavar="[HOST:]PORT", help="serve a page with pictures and scores (this machine alone)")
     options.add_device(parser)
     options.add_optimize_option(parser)
 

@@ -102,8 +102,10 @@ class RunState(Callback):
         self._saved_at = time.monotonic()
 
     def _leave(self, trainer: L.Trainer) -> None:
+        steps = steps_per_epoch(trainer)
+        step = (trainer.global_step - 1) % steps + 1
         raise Interrupted(
-            f"stopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}, step {trainer.global_step}; "
+            f"stopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}, step {step} of {steps}; "
             f"nothing is lost. Go on with: teinet train --resume {self.folder}"
         )
 

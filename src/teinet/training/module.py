@@ -88,7 +88,7 @@ class TrainingModule(Scoring):
         torch.manual_seed(seed_of(self.recipe.run.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
-        self.problem = self._together(self._record(batch.unreadable))
+        self.problem = self._together(self._record(batch.unreadable, batch_idx))
         if not len(batch.labels):  # other processes may have clips: take part in the step with a gradient of zero
             self._stop_together(None)
             return {"loss": sum(p.sum() for p in self.parameters() if p.requires_grad) * 0.0}
@@ -194,7 +194,7 @@ class TrainingModule(Scoring):
     def _where(self, rate: float) -> str:
         return f"step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {rate:.3g}"
 
-    def _record(self, unreadable: list[tuple[str, str]]) -> str | None:
+    def _record(self, unreadable: list[tuple[str, str]], batch_idx: int) -> str | None:
         """List clips that could not be read; returns why the run must stop when they are too many."""
         if all(path in self.unreadable for path, _ in unreadable):
             return None
@@ -210,10 +210,14 @@ class TrainingModule(Scoring):
         if len(self.unreadable) <= limit * len(self.clip_paths):
             return None
         path, reason = unreadable[-1]
+        drawn = (batch_idx + 1) * self.recipe.optim.batch_size * self.trainer.world_size
+        read = len(self.clip_paths) if self.current_epoch else min(len(self.clip_paths), drawn)
+        enough = min(1.0, math.ceil(100 * len(self.unreadable) / read) / 100)  # if the others are no worse
         return (
             f"{len(self.unreadable)} of {len(self.clip_paths)} training clips cannot be read, more than the allowed "
             f"{limit:.1%}; the last: {path}: {reason}. All are listed in {self.unreadable_csv}. Mend them and go "
-            f"on with `teinet train --resume {self.unreadable_csv.parent}`, or allow more: add --run.max_unreadable 0.1"
+            f"on with `teinet train --resume {self.unreadable_csv.parent}`, or allow more: add --run.max_unreadable "
+            f"{enough:g}"
         )
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:

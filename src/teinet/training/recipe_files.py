@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -88,16 +88,21 @@ def build(settings: Mapping[str, Any], source: str) -> Recipe:
 
 def refuse_unknown(settings: Mapping[str, Any], source: str) -> None:
     """ConfigError at a section or setting that does not exist, by its whole name and with the nearest one."""
-    known = field_names()
-    sections = {f.partition(".")[0] for f in known if "." in f}
+    sections = {f.name for f in fields(Recipe) if is_dataclass(f.default_factory)}
     for section, values in settings.items():
         if section in sections and not isinstance(values, Mapping):
             raise ConfigError(f"{source} is no recipe: section {section!r} must hold settings")
         for setting in [f"{section}.{key}" for key in values] if isinstance(values, Mapping) else [section]:
-            if setting not in known:  # or right, but outside its section
-                home = next((f for f in known if f.endswith(f".{setting}")), None)
-                hint = f" Did you mean {home!r}?" if home else nearest(setting, known)
-                raise ConfigError(f"{source}: there is no setting {setting!r}.{hint} teinet train --help lists all")
+            refuse_setting(setting, f"{source}: ")
+
+
+def refuse_setting(name: str, before: str = "", *, also: Sequence[str] = ()) -> None:
+    """ConfigError with the nearest name, of fields or `also`, at a setting that does not exist."""
+    known = field_names()
+    if name not in known:  # or right, but outside its section
+        home = next((f for f in known if f.endswith(f".{name}")), None)
+        hint = f" Did you mean {home!r}?" if home else nearest(name, [*known, *also])
+        raise ConfigError(f"{before}there is no setting {name!r}.{hint} teinet train --help lists all")
 
 
 def field_names(value: Any = None, prefix: str = "") -> list[str]:

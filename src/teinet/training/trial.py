@@ -6,20 +6,20 @@ import math
 import resource
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 import lightning as L
+import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
 
 from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.evaluation.hardware import quiet
 from teinet.models.classifier import multiply_adds, parameters
+from teinet.training.callbacks import EpochLog
 from teinet.training.recipe import Recipe
 from teinet.training.setup import Parts, prepare
 
@@ -46,14 +46,17 @@ class Forecast:
         parameters: of the network.
         gflops: multiply-adds of one training clip, in billions.
         tests: GFLOPs of a view and number of views, by the views to test by once trained.
-        trial: a few steps of it.
     """
 
     parts: Parts
     parameters: int
     gflops: float
     tests: dict[str, tuple[float, int]]
-    trial: Trial
+
+    @cached_property
+    def trial(self) -> Trial:
+        """A few steps of it, taken when first asked for."""
+        return _try(self.parts)
 
     @property
     def steps(self) -> int:
@@ -96,14 +99,16 @@ class Forecast:
 
 
 def forecast(recipe: Recipe) -> Forecast:
-    """Read the clips, build the network, and try a few steps; nothing is kept.
+    """Read the clips and build the network; nothing is fetched or kept.
 
     Raises:
         TeinetError: as `train` would raise it.
     """
     recipe = recipe.with_absolute_paths()
-    parts = prepare(recipe)
+    # random weights take the same time and memory as pretrained ones
+    parts = prepare(replace(recipe, model=replace(recipe.model, pretrained=False)))
     assert parts is not None
+    parts = replace(parts, recipe=recipe)
     tests = {}
     for text in recipe.tests():
         views = Views.parse(text)
@@ -114,39 +119,28 @@ def forecast(recipe: Recipe) -> Forecast:
         parameters=parameters(parts.model),
         gflops=multiply_adds(parts.model, parts.preprocessing.shape) / 1e9,
         tests=tests,
-        trial=_try(parts),
     )
 
 
-class _Watch(Callback):
-    def __init__(self) -> None:
-        self.compute: list[float] = []
-        self.wait: list[float] = []
-        self._mark = 0.0
+class _Steps(EpochLog):
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self.sums_so_far = [(0.0, 0.0)]  # of waiting and computing, after each step
 
-    def on_train_start(self, *_: Any) -> None:
-        self._mark = time.perf_counter()
-
-    def on_train_batch_start(self, *_: Any) -> None:
-        now = time.perf_counter()
-        self.wait.append(now - self._mark)
-        self._mark = now
-
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, *arguments: Any) -> None:
         if torch.cuda.is_available():
             torch.cuda.synchronize()  # the step is over when the GPU is done
-        now = time.perf_counter()
-        self.compute.append(now - self._mark)
-        self._mark = now
+        super().on_train_batch_end(*arguments)
+        self.sums_so_far.append((self.sums["wait"], self.sums["compute"]))
 
 
 @quiet()
 def _try(parts: Parts) -> Trial:
-    watch = _Watch()
     on_gpu = parts.hardware.accelerator in ("auto", "cuda") and torch.cuda.is_available()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
+        steps = _Steps(Path(folder))
         trainer = L.Trainer(
             **{**parts.hardware.trainer_arguments(), "devices": 1, "strategy": "auto"},
             max_epochs=1,
@@ -154,20 +148,21 @@ def _try(parts: Parts) -> Trial:
             limit_val_batches=0,
             gradient_clip_val=parts.recipe.optim.clip_grad_norm or None,
             logger=False,
-            callbacks=[watch],
+            callbacks=[steps],
         )
         with parts.data.watch.guard():
             trainer.fit(parts.module(Path(folder) / "unreadable.csv"), datamodule=parts.data)
-    if not watch.compute:
+    wait, compute = np.diff(steps.sums_so_far, axis=0).T
+    if not len(compute):
         raise ConfigError("no step could be tried: none of the clips drawn for it could be read")
-    first = min(WARM_UP, len(watch.compute) - 1)
+    first = min(WARM_UP, len(compute) - 1)
     unit = 1 if sys.platform == "darwin" else 1024  # kilobytes on Linux
     processes = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     own = unit * sum(resource.getrusage(who).ru_maxrss for who in processes)
     return Trial(
-        steps=len(watch.compute) - first,
-        step_seconds=median(watch.compute[first:]),
-        wait_seconds=median(watch.wait[first:]),
+        steps=len(compute) - first,
+        step_seconds=float(np.median(compute[first:])),
+        wait_seconds=float(np.median(wait[first:])),
         memory=torch.cuda.max_memory_allocated() if on_gpu else own,
         on_gpu=on_gpu,
     )
