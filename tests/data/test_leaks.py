@@ -87,12 +87,13 @@ def test_a_worker_gives_back_handles_and_memory(listed):
 
 def test_loaders_and_their_watch_give_back_handles(listed):
     views = ViewClips(listed.clips, listed.sampling, listed.preprocessing, "1x1")
-    watch, counts = ReadWatch(60), []
+    counts = []
     for _ in range(3):
+        watch = ReadWatch(60)
         with watch.guard():
             batches = list(evaluation_loader(views, batch_size=4, workers=1, watch=watch))
         assert sum(len(b.indices) for b in batches) + sum(len(b.unreadable) for b in batches) == len(views)
-        del batches
+        del batches, watch
         gc.collect()
         counts.append(len(handles()))
     assert counts[-1] <= counts[1], "open handles after each of three tests"

@@ -2,7 +2,7 @@
 
 A network disk that does not answer, or a decoder in an endless loop, hangs inside C, where neither exceptions nor
 signal handlers of Python's run. So each worker notes in shared memory which clip it reads; when the loader's own
-`timeout` passes again and again while a worker reads the same clip, that clip is the reason.
+`timeout` passes twice while a worker reads the same clip, that clip is the reason.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
-from weakref import WeakSet
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -35,7 +34,6 @@ from teinet.utils.signals import first_process, ignore_signals
 log = logging.getLogger("teinet")
 
 READ_TIMEOUT = 120.0
-_LOOKS = 3  # timeouts of the loader, each of half the time that reading a clip may take, that one read must outlast
 _DEATH = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)")
 _SIGNAL = re.compile(r"killed by signal: ([\w ]+)")
 
@@ -68,20 +66,12 @@ class ClipBatch(NamedTuple):
 class TrainingClips(Dataset):
     """Maps a `Draw` to one augmented clip (T,3,S,S) uint8 with its label and index, or to `Unreadable`."""
 
-    def __init__(
-        self,
-        clips: ClipList,
-        sampling: Sampling,
-        preprocessing: Preprocessing,
-        augmentation: Augmentation,
-        *,
-        mirror_labels: bool = True,
-    ):
+    def __init__(self, clips: ClipList, sampling: Sampling, preprocessing: Preprocessing, augmentation: Augmentation):
         self.clips = clips
         self.sampling = sampling
         self.preprocessing = preprocessing
         self.augmentation = augmentation
-        self.mirrored = mirrored_labels(clips.class_names) if augmentation.mirror and mirror_labels else None
+        self.mirrored = mirrored_labels(clips.class_names) if augmentation.mirror else None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -142,52 +132,31 @@ class EpochSampler(Sampler[Draw]):
 
 
 class _Stuck(Exception):
-    """Why reading does not go on."""
-
-
-class _Read(NamedTuple):
-    process: int
-    number: int  # two reads of the same clip differ in it
-    path: str
+    """Reading the files of its arguments does not end."""
 
 
 class _NotedClips(Dataset):
-    """A data set whose readers note what they read.
+    """Clips of which each worker notes what it reads: `notes` (workers, 2) hold its process and the clip, or -1."""
 
-    `notes` (workers, 3) int64 hold the process, the number of its read, and the clip, -1 between two reads.
-    """
-
-    def __init__(self, dataset: Any, workers: int, watch: ReadWatch):
+    def __init__(self, dataset: Any, workers: int):
         self.dataset = dataset
-        self.timeout, self.option = watch.timeout, watch.option
-        self.notes = torch.full((max(1, workers), 3), -1, dtype=torch.int64).share_memory_()
+        self.notes = torch.full((workers, 2), -1, dtype=torch.int64).share_memory_()
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, key: Any) -> Any:
-        worker = get_worker_info()
-        note = self.notes[worker.id if worker else 0].numpy()
-        clip = key if isinstance(key, int) else key.index
-        note[:] = os.getpid(), note[1] + 1, clip
+        worker: Any = get_worker_info()
+        note = self.notes[worker.id].numpy()
+        note[:] = os.getpid(), key if isinstance(key, int) else key.index
         try:
             return self.dataset[key]
         finally:
-            note[2] = -1
+            note[1] = -1
 
-    def reads(self) -> list[_Read]:
-        """What is being read now."""
-        notes = self.notes.tolist()
-        return [_Read(pid, number, self.dataset.clips.paths[clip]) for pid, number, clip in notes if clip >= 0]
-
-    def stuck(self, reads: list[_Read]) -> _Stuck:
-        """What is said of reads that do not end."""
-        files = ", ".join(f"{read.path} (more than {self.timeout:g} s)" for read in reads)
-        return _Stuck(
-            f"reading does not end: {files}; the disk does not answer, or the decoder is caught in a loop. Fix the "
-            "file, or put an empty one in its place, which counts as unreadable; where the disk is only slow, allow "
-            f"more ({self.option})."
-        )
+    def reads(self) -> set[tuple[int, str]]:
+        """The processes that read now, each with its file."""
+        return {(process, self.dataset.clips.paths[clip]) for process, clip in self.notes.tolist() if clip >= 0}
 
 
 class ClipLoader(DataLoader):
@@ -195,37 +164,34 @@ class ClipLoader(DataLoader):
 
     Args:
         dataset: `dataset.clips` names the files.
-        watch: what it tells which clips are being read; None sets no limit of time.
+        watch: limits the time of a read, and is told which clips are being read; None sets no limit.
         num_workers, settings: as of `DataLoader`.
     """
 
     def __init__(self, dataset: Any, *, watch: ReadWatch | None = None, num_workers: int = 0, **settings: Any):
-        timeout = 0.0
-        self.noted: _NotedClips | None = None
-        if watch is not None:
-            self.noted = dataset = _NotedClips(dataset, num_workers, watch)
-            watch.noted.add(dataset)
-            timeout = watch.timeout / 2 if num_workers else 0.0
+        if watch is not None and num_workers:
+            dataset = _NotedClips(dataset, num_workers)
+            watch.noted.append(dataset)
+            settings["timeout"] = watch.timeout
         settings.setdefault("worker_init_fn", prepare_worker)
-        super().__init__(dataset, num_workers=num_workers, timeout=timeout, **settings)
+        super().__init__(dataset, num_workers=num_workers, **settings)
 
     def __iter__(self) -> Iterator[Any]:
-        batches = super().__iter__()
-        lasting: dict[_Read, int] = {}
+        batches, before, noted = super().__iter__(), set(), cast("_NotedClips", self.dataset)
         while True:
             try:
                 batch = next(batches)
             except StopIteration:
                 return
             except RuntimeError as error:
-                if self.noted is None or "DataLoader timed out" not in str(error):
+                if "DataLoader timed out" not in str(error):
                     raise
-                lasting = {read: lasting.get(read, 0) + 1 for read in self.noted.reads()}
-                if max(lasting.values(), default=0) >= _LOOKS:
-                    slow = [read for read, looks in lasting.items() if looks >= _LOOKS - 1]
-                    raise self.noted.stuck(slow) from None
-                continue  # each clip of a large batch may take a while: the loader waits on
-            lasting = {}
+                reads = noted.reads()
+                if slow := reads & before:
+                    raise _Stuck(*(path for _, path in slow)) from None
+                before = reads  # each clip of a large batch may take a while: the loader waits on
+                continue
+            before = set()
             yield batch
 
 
@@ -239,7 +205,7 @@ class ReadWatch:
 
     def __init__(self, timeout: float = READ_TIMEOUT, *, option: str = "--read-timeout"):
         self.timeout, self.option = timeout, option
-        self.noted: WeakSet[_NotedClips] = WeakSet()
+        self.noted: list[_NotedClips] = []
 
     @contextmanager
     def guard(self, after: Callable[[], str] = lambda: "") -> Iterator[None]:
@@ -254,8 +220,8 @@ class ReadWatch:
         before = {child.pid for child in multiprocessing.active_children()}
         try:
             yield
-        except BaseException as error:
-            reason = str(error) if isinstance(error, _Stuck) else self._death(error)
+        except (_Stuck, RuntimeError) as error:
+            reason = self._slowness(error.args) if isinstance(error, _Stuck) else self._death(error)
             if reason is None:
                 raise
             _end_workers(before)
@@ -264,13 +230,21 @@ class ReadWatch:
                 log.critical(text)  # the first process of several, which speaks otherwise, does not know of it
             raise RunError(text) from None
 
-    def _death(self, error: BaseException) -> str | None:
+    def _slowness(self, paths: Sequence[str]) -> str:
+        files = ", ".join(f"{path} (more than {self.timeout:g} s)" for path in paths)
+        return (
+            f"reading does not end: {files}; the disk does not answer, or the decoder is caught in a loop. Fix the "
+            "file, or put an empty one in its place, which counts as unreadable; where the disk is only slow, allow "
+            f"more ({self.option})."
+        )
+
+    def _death(self, error: RuntimeError) -> str | None:
         """What is said of a worker that died while it read; None where the error is another one."""
         text = f"{error} {error.__cause__ or error.__context__ or ''}"
-        if not isinstance(error, RuntimeError) or not (found := _DEATH.search(text)):
+        if not (found := _DEATH.search(text)):
             return None
         dead = set(map(int, found[1].split(",")))
-        paths = [read.path for noted in list(self.noted) for read in noted.reads() if read.process in dead]
+        paths = [path for noted in self.noted for process, path in noted.reads() if process in dead]
         killed = _SIGNAL.search(text)
         if not paths or (killed and killed[1] == "Terminated"):  # somebody stops all of this
             return None
