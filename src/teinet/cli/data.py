@@ -134,7 +134,8 @@ def _print_checked(checked: Checked) -> None:
     counts = ", ".join(f"{count} {status}" for status, count in checked.counts().items() if count)
     before = f" ({checked.resumed} known from an earlier check)" if checked.resumed else ""
     console.print(f"{len(checked.findings)} files of {checked.clips} clips: {counts}{before}", markup=False)
-    console.print(f"every file: {checked.output}", markup=False)
+    gone = f" (without {checked.dropped} of an earlier check, which this list does not name)" if checked.dropped else ""
+    console.print(f"every file: {checked.output}{gone}", markup=False)
 
 
 def _shrink_arguments(parser: argparse.ArgumentParser) -> None:

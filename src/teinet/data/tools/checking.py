@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from rich.console import Console
 
@@ -53,17 +53,23 @@ class Finding:
     spans: str = ""
 
 
+T = TypeVar("T")
 Examine = Callable[[Sequence[Row], pool.Beat], Finding]
 COLUMNS = tuple(field.name for field in fields(Finding))
+MISSING = "no such file or folder"
 
 
 @dataclass(frozen=True)
 class Checked:
-    """All files of a list, in its order; `resumed` of them were known from an earlier check."""
+    """All files of a list, in its order; `resumed` of them were known from an earlier check.
+
+    `dropped` are the files that an earlier check wrote to `output` and that this list does not name.
+    """
 
     findings: list[Finding]
     clips: int
     resumed: int
+    dropped: int
     output: Path
 
     @property
@@ -126,7 +132,7 @@ def check(
     found: dict[str, Finding] = {}
     for path, clips in files.items():
         if path in missing:
-            found[path] = _start(clips, status="missing", reason="no such file or folder")
+            found[path] = _start(clips, status="missing", reason=MISSING)
         elif path in before and _holds(before[path], clips):
             found[path] = replace(before[path], list=clips[0].file, line=clips[0].line)
     resumed, todo = len(found) - len(missing), [clips for path, clips in files.items() if path not in found]
@@ -154,7 +160,7 @@ def check(
         raise Interrupted(
             f"stopped after {len(found)} of {len(files)} files, which are in {output}; the same command continues"
         )
-    return Checked(ordered, len(rows), resumed, output)
+    return Checked(ordered, len(rows), resumed, len(before.keys() - files.keys()), output)
 
 
 def examine_file(clips: Sequence[Row], beat: pool.Beat) -> Finding:
@@ -208,15 +214,24 @@ def stamp(path: str) -> tuple[int, int]:
     return size, latest
 
 
+def records(journal: Journal, kind: type[T]) -> list[T]:
+    """Return what an earlier command recorded, each record as one of `kind`; ConfigError as of `Journal.read`."""
+    try:
+        return [kind(**record) for record in journal.read()]
+    except TypeError:  # other fields
+        raise ConfigError(f"{journal.path}: another version of teinet wrote it; name another output") from None
+
+
 def _earlier(journal: Journal, output: Path, files: Iterable[str], again: bool) -> dict[str, Finding]:
     """What earlier checks of these files found, by path."""
-    before = {record["path"]: Finding(**record) for record in journal.read()}
     if output.exists() and not journal.path.exists():
         raise ConfigError(
             f"{output}: is there already and is not from `teinet data check`; name another file with --output"
         )
     if again:
+        journal.read()
         return {}
+    before = {finding.path: finding for finding in records(journal, Finding)}
     if before and not before.keys() & set(files):
         raise ConfigError(
             f"{output}: holds a check of other files ({next(iter(before))}, ...); name another one with --output, "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from rich.console import Console
 from teinet.data.lists.formats import Listing
 from teinet.data.lists.rows import Row, absent
 from teinet.data.lists.write_list import refuse_unwritable, write_labels, write_rows
-from teinet.data.tools.checking import stamp
+from teinet.data.tools.checking import MISSING, records, stamp
 from teinet.data.tools.small_copy import Shrinking, shrink_images, shrink_video
 from teinet.data.video import image_folder
 from teinet.errors import ConfigError, Interrupted, RunError, VideoError
@@ -55,52 +54,46 @@ class Shrunk:
 
     def to_dict(self) -> dict[str, object]:
         """Return counts, and what was left out, as JSON values."""
-        facts = {key: getattr(self, key) for key in ("clips", "files", "resumed", "before", "after")}
         left_out = [{"path": r.path, "reason": why, "list": r.file, "line": r.line} for r, why in self.unreadable]
         labels = None if self.labels is None else str(self.labels)
-        return {**facts, "list": str(self.list), "labels": labels, "unreadable": left_out}
+        return vars(self) | {"list": str(self.list), "labels": labels, "unreadable": left_out}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """One copy, as the journal holds it.
+    """One file or folder of images and its copy, as it is planned and as the journal holds it.
 
     Args:
-        key: the path below the folder.
-        reason: why there is none; empty where there is one.
+        key: path below the new folder, with slashes: an .mp4 file, or a folder of images with the pattern of their
+            names, where the list gives one.
+        source: as the list gives it; several clips may lie in it.
+        pattern: of images' names; empty where there is none.
+        is_images: whether it is a folder of images.
+        reason: why there is no copy; empty where there is one.
         before, modified: size and time of last change (ns) of the source when it was read; None where it was lost.
         bytes: size of the copy.
         shift: seconds by which frames are shown earlier in it.
     """
 
     key: str
+    source: str
+    pattern: str = ""
+    is_images: bool = False
     reason: str = ""
     before: int | None = None
     modified: int | None = None
     bytes: int = 0
     shift: float = 0.0
 
-
-@dataclass(frozen=True)
-class Job:
-    """One file or folder of images.
-
-    Args:
-        source: as the list gives it; several clips may lie in it.
-        target: path below the new folder, with slashes: an .mp4 file, or a folder of images.
-        is_images: whether it is a folder of images.
-        pattern: of their names, where the list gives one.
-    """
-
-    source: str
-    target: str
-    is_images: bool
-    pattern: str | None
-
     @property
-    def key(self) -> str:
-        """Its name in the journal: several patterns may lie in one folder."""
-        return f"{self.target}/{self.pattern}" if self.pattern else self.target
+    def target(self) -> str:
+        """The path below the new folder, without a pattern."""
+        return self.key.removesuffix(f"/{self.pattern}") if self.pattern else self.key
+
+    def row(self, row: Row, folder: Path) -> Row:
+        """Return the row of a clip's copy."""
+        start, end = (None if second is None else max(0.0, second - self.shift) for second in (row.start, row.end))
+        return row._replace(path=str(folder / self.key), start=start, end=end)
 
 
 def shrink(
@@ -133,20 +126,19 @@ def shrink(
         RunError: no clip could be read.
     """
     rows = listing.rows
-    missing = {rows[i].path for i in absent(rows)}
-    jobs = _plan(listing, folder, root)
-    present = list({job.key: job for path, job in jobs.items() if path not in missing}.values())
+    plan = _plan(listing, folder, root)
+    present = list({copy.key: copy for copy in plan.values() if not copy.reason}.values())
     if not present:
         raise ConfigError(f"{listing.source}: none of its clips exist, for example {rows[0].path}; say --root FOLDER")
-    refuse_unwritable([_copied(row, jobs[row.path], Copy(key=""), folder) for row in rows], folder)
+    refuse_unwritable([plan[row.path].row(row, folder) for row in rows], folder)
     journal = Journal(folder / JOURNAL, "data shrink", asdict(settings))
-    copies = {record["key"]: Copy(**record) for record in journal.read()}
+    copies = {copy.key: copy for copy in records(journal, Copy)}
     if not journal.path.exists() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder}: is there already and is not from `teinet data shrink`; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     journal.start(map(vars, copies.values()))
     try:
-        todo = [job for job in present if not _holds(copies.get(job.key), job, folder)]
+        todo = [copy for copy in present if not _holds(copies.get(copy.key), copy.source, folder)]
         resumed, left = len(present) - len(todo), len(todo)
         names = listing.class_names or sorted({row.label for row in rows if row.label is not None})
         if names:
@@ -160,7 +152,7 @@ def shrink(
             for done in pool.run(work, todo, workers=workers, timeout=timeout, stop=stop):
                 copy = done.value
                 if isinstance(copy, pool.Lost):  # without size and time, so that the next command tries again
-                    copy = Copy(key=done.task.key, reason=copy.reason)
+                    copy = replace(done.task, reason=copy.reason)
                 copies[copy.key] = copy
                 journal.add(vars(copy))
                 left -= 1
@@ -171,36 +163,53 @@ def shrink(
     if left:
         total = len(present)
         raise Interrupted(f"stopped after {total - left} of {total} files in {folder}; the same command continues")
-    written, unreadable = _divide(rows, jobs, missing, copies, folder)
+    written: list[Row] = []
+    unreadable: list[tuple[Row, str]] = []
+    kept: dict[str, Copy] = {}
+    for row in rows:
+        planned = plan[row.path]
+        copy = planned if planned.reason else copies[planned.key]
+        small = copy.row(row, folder)
+        if copy.reason:
+            unreadable.append((row, copy.reason))
+        elif small.end is not None and small.end <= (small.start or 0):
+            unreadable.append((row, f"no frames before {row.end:g} s"))
+        else:
+            written.append(small)
+            kept[copy.key] = copy
+    if not written:
+        raise RunError(f"none of the clips could be read; the first: {unreadable[0][0].path}: {unreadable[0][1]}")
     write_rows(folder / CLIPS, written)
-    _write_unreadable(folder / UNREADABLE, unreadable)
-    left_out = {id(row) for row, _ in unreadable}
-    kept = [copies[key] for key in {jobs[row.path].key for row in rows if id(row) not in left_out}]
+    if unreadable:
+        left_out = ((row.path, reason, row.file, row.line or "") for row, reason in unreadable)
+        write_csv(folder / UNREADABLE, ("path", "reason", "list", "line"), left_out)
+    else:
+        (folder / UNREADABLE).unlink(missing_ok=True)  # of an earlier command
     return Shrunk(
         clips=len(written),
         files=len(kept),
         resumed=resumed,
-        before=sum(copy.before or 0 for copy in kept),
-        after=sum(copy.bytes for copy in kept),
+        before=sum(copy.before or 0 for copy in kept.values()),
+        after=sum(copy.bytes for copy in kept.values()),
         list=folder / CLIPS,
         labels=folder / LABELS if names else None,
         unreadable=unreadable,
     )
 
 
-def _work(folder: Path, settings: Shrinking, job: Job, beat: pool.Beat) -> Copy:
+def _work(folder: Path, settings: Shrinking, copy: Copy, beat: pool.Beat) -> Copy:
     """Make one copy, in a process of its own."""
-    target = folder / job.target
+    target = folder / copy.target
     try:
-        size, modified = stamp(job.source)
+        size, modified = stamp(copy.source)
     except OSError:
-        return Copy(key=job.key, reason="no such file or folder")
-    copy = Copy(key=job.key, before=size, modified=modified)
+        return replace(copy, reason=MISSING)
+    copy = replace(copy, before=size, modified=modified)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if job.is_images:
-            return replace(copy, bytes=shrink_images(job.source, target, settings, beat))
-        shift = shrink_video(job.source, target, settings, beat)
+        if copy.is_images:
+            return replace(copy, bytes=shrink_images(copy.source, target, settings, beat))
+        shift = shrink_video(copy.source, target, settings, beat)
         return replace(copy, bytes=target.stat().st_size, shift=shift)
     except VideoError as error:
         return replace(copy, reason=error.reason)
@@ -210,20 +219,18 @@ def _work(folder: Path, settings: Shrinking, job: Job, beat: pool.Beat) -> Copy:
         return replace(copy, reason=" ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def _holds(copy: Copy | None, job: Job, folder: Path) -> bool:
+def _holds(copy: Copy | None, source: str, folder: Path) -> bool:
     """Say whether nothing is left to do: the source is as it was, and its copy is there, or cannot be."""
-    if copy is None or copy.modified is None:
-        return False
     try:
-        if (copy.before, copy.modified) != stamp(job.source):
+        if copy is None or copy.modified is None or (copy.before, copy.modified) != stamp(source):
             return False
-        return bool(copy.reason) or (folder / job.target).stat().st_size == copy.bytes or job.is_images
+        return bool(copy.reason) or (folder / copy.target).stat().st_size == copy.bytes or copy.is_images
     except OSError:
         return False
 
 
-def _plan(listing: Listing, folder: Path, root: str | None) -> dict[str, Job]:
-    """A job for each file or folder, by its path in the list.
+def _plan(listing: Listing, folder: Path, root: str | None) -> dict[str, Copy]:
+    """What is to be done with each file or folder, by its path in the list; what is missing has its reason already.
 
     Raises:
         ConfigError: `folder` lies among the clips or around them, the clips share no folder, or two would be one file.
@@ -232,23 +239,25 @@ def _plan(listing: Listing, folder: Path, root: str | None) -> dict[str, Job]:
     folders = {os.path.dirname(place) for place, _ in places.values()}
     _refuse_source(folder, folders | ({str(listing.source)} if listing.format == "folders" else set()))
     base = _base(listing, root, folders)
-    jobs: dict[str, Job] = {}
+    missing = {listing.rows[i].path for i in absent(listing.rows)}
+    plan: dict[str, Copy] = {}
     owners: dict[str, str] = {}
     for path, (place, pattern) in places.items():
-        name, is_images = os.path.relpath(place, base).replace(os.sep, "/"), os.path.isdir(place)
-        job = Job(path, name if is_images else f"{os.path.splitext(name)[0]}.mp4", is_images, pattern)
-        if (other := owners.setdefault(job.key.casefold(), place)) != place:
-            raise ConfigError(f"{other} and {place} would both be written to {job.target}; rename one of them")
-        jobs[path] = job
-    return jobs
+        target, is_images = os.path.relpath(place, base).replace(os.sep, "/"), os.path.isdir(place)
+        target = target if is_images else f"{os.path.splitext(target)[0]}.mp4"
+        key, reason = f"{target}/{pattern}" if pattern else target, MISSING if path in missing else ""
+        if (other := owners.setdefault(key.casefold(), place)) != place:
+            raise ConfigError(f"{other} and {place} would both be written to {target}; rename one of them")
+        plan[path] = Copy(key=key, source=path, pattern=pattern, is_images=is_images, reason=reason)
+    return plan
 
 
-def _place(path: str) -> tuple[str, str | None]:
+def _place(path: str) -> tuple[str, str]:
     """The file or folder that a path means, whole, and the pattern of images' names."""
     if image_folder.is_folder(path) and not os.path.isdir(path):
         folder, pattern = image_folder.split(path)
-        return os.path.abspath(folder), pattern
-    return os.path.abspath(path), None
+        return os.path.abspath(folder), pattern or ""
+    return os.path.abspath(path), ""
 
 
 def _base(listing: Listing, root: str | None, folders: set[str]) -> str:
@@ -275,40 +284,3 @@ def _refuse_source(folder: Path, folders: set[str]) -> None:
                 f"{folder}: lies in a folder of the clips, or around it ({source}); name a folder elsewhere, so that "
                 "originals and copies are never mixed up"
             )
-
-
-def _divide(
-    rows: Sequence[Row], jobs: dict[str, Job], missing: set[str], copies: dict[str, Copy], folder: Path
-) -> tuple[list[Row], list[tuple[Row, str]]]:
-    """The rows of the copies, and the rows that have none, each with the reason; RunError where no clip has one."""
-    written: list[Row] = []
-    unreadable: list[tuple[Row, str]] = []
-    for row in rows:
-        job = jobs[row.path]
-        copy = copies.get(job.key, Copy(key=job.key))
-        small = _copied(row, job, copy, folder)
-        if row.path in missing:
-            unreadable.append((row, "no such file or folder"))
-        elif copy.reason:
-            unreadable.append((row, copy.reason))
-        elif small.end is not None and small.end <= (small.start or 0):
-            unreadable.append((row, f"no frames before {row.end:g} s"))
-        else:
-            written.append(small)
-    if not written:
-        raise RunError(f"none of the clips could be read; the first: {unreadable[0][0].path}: {unreadable[0][1]}")
-    return written, unreadable
-
-
-def _copied(row: Row, job: Job, copy: Copy, folder: Path) -> Row:
-    """Return the row of a clip's copy."""
-    start, end = (None if second is None else max(0.0, second - copy.shift) for second in (row.start, row.end))
-    return row._replace(path=str(folder / job.key), start=start, end=end)
-
-
-def _write_unreadable(path: Path, unreadable: Sequence[tuple[Row, str]]) -> None:
-    if not unreadable:
-        path.unlink(missing_ok=True)  # of an earlier command
-        return
-    rows = ((row.path, reason, row.file, row.line or "") for row, reason in unreadable)
-    write_csv(path, ("path", "reason", "list", "line"), rows)
