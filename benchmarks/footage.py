@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
-from teinet.data.motion_pairs import MotionPairs, draw
-from teinet.data.motion_pairs.scenes import SPLITS, Scene
+from teinet.data.motion_pairs import MotionPairs, stage
+from teinet.data.motion_pairs.draw import Drawing, drawings, write_list
+from teinet.data.motion_pairs.scenes import SPLITS, Scene, render
 from teinet.data.transforms import Augmentation, Preprocessing, train_clip
 from teinet.data.video.reader import VIDEO_SUFFIXES, VideoReader
 
@@ -34,7 +36,6 @@ class Footage:
     """
 
     def __init__(self, folder: Path):
-        self.folder = folder
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
         ranked = sorted(files, key=lambda path: hashlib.sha256(path.relative_to(folder).as_posix().encode()).digest())
         ends = np.cumsum(_SHARES) * len(ranked) // sum(_SHARES)
@@ -42,19 +43,15 @@ class Footage:
         self.files: dict[str, Sequence[Path]] = {split: part.tolist() for split, part in zip(SPLITS, parts)}
         if not all(self.files.values()):
             raise SystemExit(f"{folder}: holds {len(files)} video files; three splits take at least 8")
-        self.names = [path.relative_to(folder).as_posix() for path in files]
 
-    def facts(self) -> dict[str, object]:
-        """How many files, and a hash of their names: what a drawing is known by."""
-        return {"files": len(self.names), "sha256": hashlib.sha256("\n".join(self.names).encode()).hexdigest()}
-
-    def put_behind(self, scene: Scene, split: str, settings: MotionPairs, rng: np.random.Generator) -> None:
-        """Give a scene a piece of video as its background, and its things and distractors pieces of frames."""
-        scene.footage = self._cut(split, settings.frames, settings.size, rng)
+    def put_behind(self, scene: Scene, split: str, settings: MotionPairs, rng: np.random.Generator) -> np.ndarray:
+        """Give a scene's things and distractors pieces of frames; return a piece of video as its background."""
+        behind = self._cut(split, settings.frames, settings.size, rng)
         for thing in [*scene.things, *scene.distractors]:
             size = len(thing.texture)
             if size >= _PIECE:
                 thing.texture = self._cut(split, 1, size, rng)[0]
+        return behind
 
     def _cut(self, split: str, frames: int, size: int, rng: np.random.Generator) -> np.ndarray:
         """Consecutive frames of some file, some square of them: (frames, size, size, 3) float32, 0 to 255."""
@@ -70,18 +67,34 @@ class Footage:
         square = Preprocessing(size=size, short_side=size)
         clip, _ = train_clip(images, square, Augmentation(scales=(1.0, 0.8, 0.6), mirror=True), rng)
         cut = clip.permute(0, 2, 3, 1).numpy().astype(np.float32)  # (frames, 3, S, S) -> (frames, S, S, 3)
-        return cut[::-1] if backwards else cut
+        return np.array(cut[::-1] if backwards else cut)
+
+
+def draw(root: Path, settings: MotionPairs, footage: Footage) -> Path:
+    """Draw motion_pairs on real video into the new folder `root` and return it."""
+    root.mkdir(parents=True)
+
+    def write(drawing: Drawing) -> None:
+        rng = drawing.generator(settings)
+        scene = stage(drawing.pair, settings, rng)
+        behind = footage.put_behind(scene, drawing.split, settings, rng)
+        drawing.write(root, render(scene, settings, rng, behind), settings.frame_rate)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(write, drawings(settings)))
+    write_list(root, settings)
+    return root
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where to write; an interrupted drawing continues")
+    parser.add_argument("folder", type=Path, help="a new folder")
     parser.add_argument("videos", type=Path)
     for field in fields(MotionPairs):
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=type(field.default), default=field.default)
     args = parser.parse_args()
     settings = MotionPairs(**{field.name: getattr(args, field.name) for field in fields(MotionPairs)})
-    print(draw(args.folder, settings, footage=Footage(args.videos)))
+    print(draw(args.folder, settings, Footage(args.videos)))
 
 
 if __name__ == "__main__":

@@ -195,7 +195,6 @@ class Scene:
         background: (S, S, 3) float32, a texture that can be tiled.
         background_x, background_y: (T,) its offsets in pixels.
         camera_x, camera_y: (T,) in picture coordinates.
-        footage: (T, S, S, 3) float32, real video in place of the background.
     """
 
     things: list[Thing]
@@ -206,7 +205,6 @@ class Scene:
     background_y: np.ndarray
     camera_x: np.ndarray
     camera_y: np.ndarray
-    footage: np.ndarray | None = None
 
 
 def wander(rng: np.random.Generator, time: np.ndarray, cycles: tuple[float, float], terms: int = 2) -> np.ndarray:
@@ -274,10 +272,19 @@ def texture(rng: np.random.Generator, size: int, colourful: bool = True) -> np.n
     return (255 * (first * blend + second * (1 - blend))).astype(np.float32)
 
 
-def render(scene: Scene, settings: MotionPairs, rng: np.random.Generator) -> np.ndarray:
-    """Draw the frames of `scene` in order, (T, H, W, 3) uint8; `rng` gives the grain."""
+def render(
+    scene: Scene, settings: MotionPairs, rng: np.random.Generator, behind: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw the frames of `scene` in order, (T, H, W, 3) uint8.
+
+    Args:
+        scene: what they show.
+        settings: their size, number and grain.
+        rng: gives the grain.
+        behind: (T, H, W, 3) float32, 0 to 255, frames in place of the background; drawn on.
+    """
     frames, size = settings.frames, settings.size
-    canvas = _background(scene, frames, size)
+    canvas = _background(scene, frames, size) if behind is None else behind
     for thing in [*scene.distractors, *scene.things]:
         _paint(canvas, thing, scene)
     canvas *= scene.light.astype(np.float32)[:, None, None, None]
@@ -288,8 +295,6 @@ def render(scene: Scene, settings: MotionPairs, rng: np.random.Generator) -> np.
 
 
 def _background(scene: Scene, frames: int, size: int) -> np.ndarray:
-    if scene.footage is not None:  # shot by a camera of its own
-        return scene.footage.copy()
     canvas = np.empty((frames, size, size, 3), np.float32)
     tile, period = scene.background, len(scene.background)
     row = np.arange(size + 1)
