@@ -60,15 +60,18 @@ def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
 def _inspect(args: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from teinet.data.lists.rows import absent
     from teinet.data.lists.splits import read_config
     from teinet.data.tools.inspection import draw_sample, facts, tables
 
     if args.sample < 0:
         raise ConfigError(f"--sample is {args.sample}; expected 0 or more clips to measure")
-    found = facts(read_config(data_config(args, args.path)), found_out=args.format == "auto")
-    sample = draw_sample(found.rows, found.missing, args.sample, console=Console(stderr=True))
+    listing = read_config(data_config(args, args.path))
+    missing = absent(listing.rows)
+    found = facts(listing, missing, found_out=args.format == "auto")
+    sample = draw_sample(listing.rows, missing, args.sample, console=Console(stderr=True))
     if args.json:
-        print(json.dumps({**found.to_dict(), "sample": sample.to_dict()}, indent=2))
+        print(json.dumps({**found, "sample": sample}, indent=2))
         return 0
     console = Console(highlight=False)
     for title, table in tables(found, sample):

@@ -10,8 +10,12 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from teinet.data.lists.splits import DataConfig, read_config
-from teinet.data.tools.inspection import Facts, chosen_classes, draw_sample, facts, listed, tables, worth_knowing
+from teinet.data.lists.formats import Listing
+from teinet.data.lists.rows import absent
+from teinet.data.lists.splits import DataConfig, load_splits, read_config
+from teinet.data.tools import inspection
+from teinet.data.tools.inspection import Facts, chosen_classes, draw_sample, listed, tables, worth_knowing
+from teinet.errors import AnnotationError
 from teinet.utils.text import number
 
 LIST = """path,label,split,start,end,subject,note
@@ -26,6 +30,7 @@ resting/1.mp4,,test,,,10,c
 gone.mp4,resting,val,,,10,c
 bad.mp4,resting,val,,,10,c
 frames,resting,val,,,10,c
+resting/2.mp4,restng,train,,,10,c
 """
 
 
@@ -42,63 +47,79 @@ def folder(clips, tmp_path_factory) -> Path:
     return root
 
 
+def facts(listing: Listing) -> Facts:
+    return inspection.facts(listing, absent(listing.rows), found_out=False)
+
+
+def listing(folder: Path, text: str) -> Listing:
+    (folder / "list.csv").write_text(text)
+    return read_config(DataConfig(path=str(folder / "list.csv")))
+
+
 @pytest.fixture(scope="module")
-def found(folder) -> Facts:
-    config = DataConfig(path=str(folder / "list.csv"), labels=str(folder / "names.txt"))
-    return facts(read_config(config), found_out=True)
+def read(folder) -> Listing:
+    return read_config(DataConfig(path=str(folder / "list.csv"), labels=str(folder / "names.txt")))
+
+
+@pytest.fixture(scope="module")
+def found(read) -> Facts:
+    return facts(read)
+
+
+@pytest.fixture(scope="module")
+def sample(read) -> Facts:
+    return draw_sample(read.rows, absent(read.rows), 100)
 
 
 def test_what_the_list_says(found):
-    assert (found.format, found.clips, found.files, found.spans) == ("table", 11, 8, 3)
-    assert found.splits == {"train": 4, "val": 4, "test": 3}
-    assert found.class_names == ["resting", "moving left", "moving right", "waving"] and found.ordered
-    assert found.counts == {"train": [2, 2, 0, 0], "val": [4, 0, 0, 0], "test": [0, 1, 1, 0]}
-    assert found.empty_classes() == ["waving"] and found.untrained_classes() == ["moving right"]
-    assert [found.rows[i].line for i in found.missing] == [10]
-    assert [found.rows[i].line for i in found.unlabelled] == [9]
-    assert found.repeated == 1
-    assert found.columns["subject"] == ["9", "10"]  # numbers in their order
-    assert found.mirror == [("moving left", "moving right")]
-    train_val, train_test = found.overlaps
-    assert (train_val.one, train_val.other, train_val.clips, train_val.files) == ("train", "val", 0, 1)
-    assert (train_test.clips, train_test.files) == (1, 1) and train_test.example.endswith("moving left/0.mp4")
+    assert [found[key] for key in ("format", "clips", "files", "spans")] == ["table", 12, 9, 3]
+    assert found["splits"] == {"train": 5, "val": 4, "test": 3}
+    assert found["class_names"] == ["resting", "moving left", "moving right", "waving"] and found["ordered"]
+    assert found["counts"] == {"train": [2, 2, 0, 0], "val": [4, 0, 0, 0], "test": [0, 1, 1, 0]}
+    assert found["empty_classes"] == ["waving"] and found["untrained_classes"] == ["moving right"]
+    assert (found["missing"], found["first_missing"]["line"]) == (1, 10)
+    assert (found["unlabelled"], found["first_unlabelled"]["line"]) == (1, 9)
+    assert (found["unknown"], found["first_unknown"]["line"]) == (1, 13)
+    assert found["repeated"] == 1
+    assert found["columns"]["subject"] == ["9", "10"]  # numbers in their order
+    assert found["mirror"] == [("moving left", "moving right")]
+    train_val, train_test = found["overlaps"]
+    assert [train_val[key] for key in ("one", "other", "clips", "files")] == ["train", "val", 0, 1]
+    assert (train_test["clips"], train_test["files"]) == (1, 1)
+    assert train_test["example"].endswith("moving left/0.mp4")
 
 
 def test_a_direction_without_its_opposite_is_refused(tmp_path):
-    (tmp_path / "list.csv").write_text("path,label\na.mp4,swipe left\nb.mp4,rest\n")
-    found = facts(read_config(DataConfig(path=str(tmp_path / "list.csv"))), found_out=False)
-    assert "swipe right" in found.mirror and not found.found_out and not found.ordered
-    assert found.splits == {"": 2} and found.overlaps == [] and found.untrained_classes() == []
+    found = facts(listing(tmp_path, "path,label\na.mp4,swipe left\nb.mp4,rest\n"))
+    assert "swipe right" in found["mirror"] and not found["ordered"]
+    assert found["splits"] == {"": 2} and found["overlaps"] == found["untrained_classes"] == []
 
 
-def test_the_sample_measures_clips_and_not_their_files(found, folder):
-    sample = draw_sample(found.rows, found.missing, 100)
-    assert sample.asked == 10 and len(sample.measured) == 9
-    ((bad, reason),) = sample.unreadable
-    assert bad.path.endswith("bad.mp4") and "text" in reason
-    assert sorted(m.num_frames for m in sample.measured) == [3, 3, 3, 6, 6, 6, 6, 6, 12]
-    ranges = sample.ranges()
+def test_the_sample_measures_clips_and_not_their_files(sample):
+    assert (sample["asked"], sample["measured"]) == (11, 10)
+    (bad,) = sample["unreadable"]
+    assert bad["path"].endswith("bad.mp4") and "text" in bad["reason"]
+    ranges = {name: tuple(values.values()) for name, values in sample["ranges"].items()}
     assert ranges["frames"] == (3, 6, 12) and ranges["seconds"] == pytest.approx((0.3, 0.6, 0.6))
     assert ranges["frames a second"] == (10, 10, 10)
     assert ranges["short side"] == (30, 36, 36) and ranges["long side"] == (40, 48, 48)
-    assert dict(sample.sizes()) == {"48x36": 8, "30x40": 1} and dict(sample.codecs()) == {"h264": 8, "jpg": 1}
-    assert sample.shorter() == {8: 8, 16: 9}
+    assert sample["sizes"] == {"48x36": 9, "30x40": 1} and sample["codecs"] == {"h264": 9, "jpg": 1}
+    assert sample["shorter"] == {8: 9, 16: 10}
 
 
-def test_a_sample_is_the_same_each_time_and_of_what_is_there(found):
-    one, two, other = (draw_sample(found.rows, found.missing, 4, seed=seed) for seed in (3, 3, 4))
-    assert [m.path for m in one.measured] == [m.path for m in two.measured] != [m.path for m in other.measured]
-    assert not any(m.path.endswith("gone.mp4") for m in one.measured) and one.asked == 4
-    assert draw_sample(found.rows, range(len(found.rows)), 4).asked == 0
+def test_a_sample_is_the_same_each_time_and_of_what_is_there(read):
+    one, two, other = (draw_sample(read.rows, absent(read.rows), 4, seed=seed) for seed in (3, 3, 7))
+    assert one == two != other and one["asked"] == 4
+    assert draw_sample(read.rows, range(len(read.rows)), 4)["asked"] == 0
 
 
-def test_every_fault_is_said_on_a_narrow_terminal(found):
-    sample = draw_sample(found.rows, found.missing, 100)
-    names = [name for name, _ in worth_knowing(found, sample)]
-    assert names == [
-        "not there", "unreadable", "without a label", "without clips", "not trained", "overlap", "overlap", "repeated",
-        "under 8 frames", "under 16 frames",
+def test_every_fault_is_said_on_a_narrow_terminal(found, sample):
+    assert [name for name, _ in worth_knowing(found, sample)] == [
+        "not there", "unreadable", "without a label", "unknown label", "without clips", "not trained", "overlap",
+        "overlap", "repeated", "under 8 frames", "under 16 frames",
     ]  # fmt: skip
+    unknown = dict(worth_knowing(found, sample))["unknown label"]
+    assert "list.csv, line 13: label 'restng' is none of the 4 classes. Did you mean 'resting'?" in unknown
     out = io.StringIO()
     console = Console(file=out, width=60)
     for title, table in tables(found, sample):
@@ -106,15 +127,24 @@ def test_every_fault_is_said_on_a_narrow_terminal(found):
         console.print(table)
     text = out.getvalue()
     assert max(map(len, text.splitlines())) <= 60
-    for word in ("list.csv, line 10", "1 of 11 clips", "moving left - moving right", "waving", "subject"):
+    for word in ("list.csv, line 10", "1 of 12 clips", "moving left - moving right", "waving", "subject"):
         assert word in " ".join(text.split()) or word in "".join(text.split()), word
+
+
+def test_a_list_without_labels_says_what_training_would(tmp_path):
+    (tmp_path / "a.mp4").touch()
+    rows = listing(tmp_path, "path\na.mp4\n")
+    out = io.StringIO()
+    for _, table in tables(facts(rows), draw_sample(rows.rows, [0], 0)):
+        Console(file=out, width=200).print(table)
+    with pytest.raises(AnnotationError) as error:
+        load_splits(DataConfig(path=str(tmp_path / "list.csv")))
+    assert error.value.reason in out.getvalue()
 
 
 def test_of_many_classes_those_with_most_and_fewest_clips_are_shown(tmp_path):
     lines = [f"{i}_{k}.mp4,class {i:02}" for i in range(50) for k in range(i + 1)]
-    (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(lines))
-    found = facts(read_config(DataConfig(path=str(tmp_path / "list.csv"))), found_out=True)
-    chosen, which = chosen_classes(found)
+    chosen, which = chosen_classes(facts(listing(tmp_path, "path,label\n" + "\n".join(lines))))
     assert chosen == [*range(49, 39, -1), *range(9, -1, -1)] and "of 50" in which
 
 
@@ -123,11 +153,9 @@ def test_numbers_and_names_are_short():
     assert listed([str(i) for i in range(10)], 3) == "0, 1, 2, ... 7 more"
 
 
-def test_names_that_look_like_markup_are_shown_as_they_are(clips, tmp_path):
-    shutil.copy(clips / "resting" / "0.mp4", tmp_path / "a.mp4")
-    (tmp_path / "list.csv").write_text("path,label\na.mp4,<b>[bold]\n")
-    found = facts(read_config(DataConfig(path=str(tmp_path / "list.csv"))), found_out=True)
+def test_names_that_look_like_markup_are_shown_as_they_are(tmp_path):
+    rows = listing(tmp_path, "path,label\na.mp4,<b>[bold]\n")
     out = io.StringIO()
-    for _, table in tables(found, draw_sample(found.rows, found.missing, 1)):
+    for _, table in tables(facts(rows), draw_sample(rows.rows, [0], 1)):
         Console(file=out, width=100).print(table)
     assert "<b>[bold]" in out.getvalue()

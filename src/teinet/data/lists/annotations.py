@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from teinet.data.lists.formats import read_listing
-from teinet.data.lists.rows import Row, select
+from teinet.data.lists.rows import Row, select, unknown_label
 from teinet.data.video.reader import VideoReader
-from teinet.errors import AnnotationError, VideoError, nearest
+from teinet.errors import AnnotationError, VideoError
 
 _SLACK = 0.1  # seconds that a written end may lie behind the file's: people mark ends by hand
 
@@ -88,9 +88,7 @@ def annotated_rows(
         if row.label is None and (row.start is not None or row.end is not None):
             raise AnnotationError(row.file, "this segment has no label; what happens in it?", row.line)
         if class_names is not None and row.label not in (None, *class_names, *nothing):
-            hint = nearest(str(row.label), class_names)
-            reason = f"label {row.label!r} is none of the {len(class_names)} classes.{hint}"
-            raise AnnotationError(row.file, reason, row.line)
+            raise AnnotationError(row.file, unknown_label(str(row.label), class_names), row.line)
         files.setdefault(spelled.setdefault(os.path.realpath(row.path), row.path), []).append(row)
     return files
 

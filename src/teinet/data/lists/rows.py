@@ -16,6 +16,7 @@ import torch
 from teinet.data.video import image_folder
 from teinet.errors import AnnotationError, ConfigError, nearest
 
+NO_LABELS = "no clip has a label; a csv needs a `label` column"
 SPLITS = ("train", "val", "test")
 _NO_COLUMNS: Mapping[str, str] = {}  # shared by all rows without any; nobody writes into a row
 
@@ -154,6 +155,11 @@ def select(rows: Sequence[Row], selection: str, *, source: object) -> list[Row]:
     return [row for row, _ in chosen]
 
 
+def unknown_label(label: str, names: Sequence[str]) -> str:
+    """Return what is said of a label that is no class."""
+    return f"label {label!r} is none of the {len(names)} classes.{nearest(label, names)}"
+
+
 def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, source: object) -> ClipList:
     """Give every row its class index; `class_names` default to the sorted labels found.
 
@@ -168,9 +174,7 @@ def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, s
     index[None] = -1
     for row in rows:
         if row.label is not None and row.label not in index:
-            hint = nearest(row.label, names)
-            reason = f"label {row.label!r} is none of the {len(names)} classes.{hint}"
-            raise AnnotationError(row.file or source, reason, row.line)
+            raise AnnotationError(row.file or source, unknown_label(row.label, names), row.line)
     return ClipList(
         paths=PackedTexts(r.path for r in rows),
         labels=np.array([index[r.label] for r in rows], dtype=np.int64),

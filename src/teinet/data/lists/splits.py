@@ -13,7 +13,7 @@ import numpy as np
 from teinet.data.lists.formats import Listing, Options, read_listing
 from teinet.data.lists.formats.base import numbers_as_names
 from teinet.data.lists.labels import read_class_names
-from teinet.data.lists.rows import SPLITS, ClipList, Row, absent, overlaps, select, to_clips
+from teinet.data.lists.rows import NO_LABELS, SPLITS, ClipList, Row, absent, overlaps, select, to_clips
 from teinet.errors import AnnotationError, ConfigError
 
 log = logging.getLogger("teinet")
@@ -103,7 +103,7 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
     if names is None:
         names = sorted({r.label for r in rows if r.label is not None})
         if not names:
-            raise AnnotationError(config.path, "no clip has a label; a csv needs a `label` column")
+            raise AnnotationError(config.path, NO_LABELS)
     splits = Splits({split: to_clips(part, names, source=config.path) for split, part in parts.items() if part})
     splits.source = replace(listing, drawn=drawn)
     return splits
