@@ -100,10 +100,9 @@ def test_a_disk_that_cannot_be_written(run, clips, tmp_path, capsys):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-@pytest.mark.parametrize("words", [("models",), ("models", "tsn_resnet1?", "--json")])
-def test_a_full_disk_is_one_line(words):
+def test_a_full_disk_is_one_line():
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command(*words), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(command("models"), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("teinet") and "No space left on device" in line
@@ -120,13 +119,10 @@ def raising(error: BaseException) -> Callable[[str], None]:
     ("error", "name", "says"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), "train", "teinet train: No space left on device"),
-        (OSError("odd"), "train", "teinet train: odd"),
         (torch.OutOfMemoryError("CUDA out of memory."), "train", "optim.batch_size"),
         (torch.OutOfMemoryError("CUDA out of memory."), "test", "--batch-size"),
         (torch.OutOfMemoryError("CUDA out of memory."), "predict", "--views"),
-        (torch.OutOfMemoryError("CUDA out of memory."), "demo", "not enough memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "test", "--batch-size"),
-        (MemoryError(), "train", "optim.batch_size"),
     ],
 )
 def test_what_a_machine_lacks_is_said_in_one_line(monkeypatch, capsys, error, name, says):
@@ -191,11 +187,8 @@ def test_test_names_what_could_not_be_read(run, clips, tmp_path, capsys):
     ("words", "says"),
     [
         (("--data", "nowhere"), "nowhere: no such file"),
-        (("--views", "3"), "clips x crops"),
-        (("--split", "test"), "has no test split"),
         (("--select", "who=1"), "no column 'who'"),
         (("--batch-size", "0"), "--batch-size is 0"),
-        (("--workers", "-1"), "--workers is -1"),
         (("--devices", "999", "--accelerator", "cuda"), "torch finds"),
     ],
 )

@@ -30,11 +30,9 @@ def test_every_action_has_help(action, capsys):
     [
         (("chek", "x"), "Did you mean 'check'"),
         (("check", "nowhere"), "nowhere: no such file"),
-        (("check", "{clips}", "--workers", "-1"), "workers is -1"),
         (("inspect", "{clips}", "--sample", "-1"), "--sample is -1"),
         (("inspect", "{clips}", "--format", "tabel"), "Did you mean 'table'"),
         (("shrink", "{clips}", "{clips}/small"), "lies in a folder of the clips"),
-        (("shrink", "{clips}", "small", "--short-side", "3"), "short side 3"),
         (("convert", "{clips}", "out.txt"), "must end in .csv"),
     ],
 )

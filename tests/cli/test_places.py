@@ -33,18 +33,14 @@ TIMELINE = ("timeline", "weights.safetensors", "film.mp4")
     [
         ((*TIMELINE, "--output", "film.mp4"), "--output film.mp4 would write over a file which this command reads"),
         ((*TIMELINE, "--output", "./same.mp4"), "--output ./same.mp4 would"),  # a second name of the film
-        ((*TIMELINE, "--scores", "weights.safetensors"), "--scores weights.safetensors would"),
         ((*TIMELINE, "--truth", "truth.csv", "--output", "truth.csv"), "--output truth.csv would"),
         ((*TIMELINE, "--output", "a.csv", "--scores", "a.csv"), "--scores a.csv would write over a file that --output"),
         (("watch", "weights.safetensors", "x=film.mp4", "--fast", "--output", "film.mp4"), "--output film.mp4 would"),
-        (("predict", "weights.safetensors", "film.mp4", "--csv", "--output", "film.mp4"), "--output film.mp4 would"),
-        (("explain", "weights.safetensors", "film.mp4", "--output", "film.mp4"), "--output film.mp4 would"),
         (("data", "check", "truth.csv", "--output", "truth.csv"), "--output truth.csv would"),
         ((*TIMELINE, "--output", "none/a.csv"), "none/a.csv: cannot be written (its folder does not exist)"),
         ((*TIMELINE, "--scores", "full.npz"), "cannot be written"),
         (("predict", "weights.safetensors", "film.mp4", "--output", "."), ".: cannot be written (it is a folder)"),
         (("watch", "weights.safetensors", "film.mp4", "--output", "none/a"), "none/a: cannot be written (its folder"),
-        (("explain", "weights.safetensors", "film.mp4", "--output", "none/a.html"), "its folder does not exist"),
     ],
 )
 def test_it_is_said_before_the_work_and_nothing_is_lost(here, capsys, words, said):

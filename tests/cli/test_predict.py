@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -137,11 +136,6 @@ def test_an_end_before_time_loses_no_answer(place, tmp_path, capsys, monkeypatch
         assert call(*words) == 130 and "1 of 3" in capsys.readouterr().err
     (answer,) = json.loads((tmp_path / "answers.json").read_text())
     assert answer["path"].endswith("good2.mp4")
-
-
-def test_the_command_is_declared_without_loading_torch():
-    code = "import sys, teinet.cli.predict; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_pattern_without_videos_does_not_stop_the_others(place, tmp_path, capsys):

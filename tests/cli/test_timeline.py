@@ -6,8 +6,6 @@ import csv
 import io
 import json
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -113,7 +111,6 @@ def test_one_broken_file_does_not_stop_the_others(place, capsys):
         ({"begin": 0.1}, "end <= begin"),
         ({"nothing": "restin"}, "Did you mean 'resting'"),
         ({"every": 0}, "spacing must be a time above 0"),
-        ({"output": "/absent/out.csv"}, "cannot be written"),
         ({"scores": "s.txt"}, "--scores s.txt ends in .txt, not in .npz or .csv; a folder ends in /"),
     ],
 )
@@ -190,14 +187,6 @@ def test_other_settings_do_not_continue_what_was_stopped(place, tmp_path, monkey
         looked.clear()
     monkeypatch.undo()
     assert main(words(place, *films, output=output)) == 0 and sorted(tmp_path.iterdir()) == [output]
-
-
-def test_an_answer_is_added_to_what_standard_output_is_already(place, tmp_path):
-    (tmp_path / "out.csv").write_text("before\n")
-    command = [sys.executable, "-m", "teinet", *words(place, "films/3.mp4", output="/dev/stdout"), "--format", "csv"]
-    with open(tmp_path / "out.csv", "a") as out:
-        subprocess.run(command, stdout=out, check=True)
-    assert (tmp_path / "out.csv").read_text().startswith("before\npath,start,end")
 
 
 def test_an_answer_can_go_to_what_is_no_file(place, tmp_path, capsys):
@@ -311,17 +300,3 @@ def test_files_of_one_name_are_numbered_and_spare_the_index():
     assert one != two and all(
         len(f".{name}.html.part".encode()) <= 255 and name.startswith("漢" * 60) for name in (one, two)
     )
-
-
-def test_what_means_nothing_makes_no_event(place, capsys):
-    most = [option for name in NAMES for option in ("--nothing", name)]
-    assert main([*words(place, "films/3.mp4"), *most]) == 0
-    assert "nothing happens" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("second", "text"),
-    [(0, "00:00:00.000"), (62.5, "00:01:02.500"), (7199.9996, "02:00:00.000"), (-0.01, "00:00:00.000")],
-)
-def test_the_clock(second, text):
-    assert clock(second) == text

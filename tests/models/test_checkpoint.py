@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from teinet.errors import CheckpointError, ConfigError
-from teinet.models import VideoClassifier, create_model, load_matching, load_weights, save_weights, set_num_frames
+from teinet.models import VideoClassifier, create_model, load_matching, load_weights, save_weights
 
 NET = "teinet_test_resnet"
 NAMES = ["wave", "clap", "jump"]
@@ -56,17 +56,6 @@ def test_a_recogniser_comes_back(path, model):
     assert {"architecture", "preprocessing", "sampling", "recipe", "licence", "version"} <= set(header)
 
 
-def test_the_file_is_plain_safetensors_with_timms_keys(path, model):
-    assert set(load_file(path)) == set(model.state_dict())
-    with safe_open(path, "pt") as file:
-        assert set(file.metadata()) == {"teinet"}
-
-
-def test_t_is_the_networks_present_one(tmp_path, model):
-    save_weights(tmp_path / "a.safetensors", set_num_frames(model, 8))
-    assert load_weights(tmp_path / "a.safetensors")[0].num_frames == 8
-
-
 def test_writing_is_all_or_nothing(path, model, monkeypatch):
     before = path.read_bytes()
 
@@ -106,25 +95,15 @@ def test_other_files_are_refused(tmp_path, model):
     ("header", "message"),
     [
         ({"format": 2}, "newer teinet.*Upgrade"),
-        ({"format": "x"}, "format x"),
-        ({"architecture": "resnet"}, "damaged"),
         ({"architecture": {"name": "teinet_nonet", "num_classes": 3}}, "cannot build.*nonet"),
         ({"architecture": {"name": NET, "num_classes": 3, "num_frames": "four"}}, "damaged.*architecture.num_frames"),
-        ({"architecture": {"name": NET}}, "cannot build"),
         ({"architecture": {**ARCHITECTURE, "num_classes": 4}}, r"fc\.weight \(3x96 in the file, 4x96"),
-        ({"architecture": {"name": "teinet_resnet10t", "num_classes": 3}}, "does not fit"),
         ({"class_names": ["one"]}, "1 class names for 3 classes"),
-        ({"class_names": 5}, "damaged.*class_names is 5"),
         ({"class_names": ["a", "b", 3]}, "damaged.*class_names holds 3"),
-        ({"architecture": {**ARCHITECTURE, "stages": 4}}, "damaged.*architecture.stages is 4"),
-        ({"architecture": {**ARCHITECTURE, "reduction": "x"}}, "cannot build"),
         ({"architecture": {**ARCHITECTURE, "stages": [[]]}}, "cannot build"),
-        ({"architecture": []}, "damaged"),
-        ({"preprocessing": {"size": "big"}}, "damaged.*preprocessing.size is 'big'"),
         ({"preprocessing": {"mean": ["red", 0, 0]}}, "damaged.*preprocessing.mean holds 'red'"),
         ({"sampling": {"num_frames": None}}, "damaged.*sampling.num_frames is None"),
         ({"recipe": {"data": "x" * 100}}, r"damaged.*recipe.data is 'x+\.\.\."),
-        ({"licence": 1}, "damaged.*licence is 1"),
     ],
 )
 def test_a_header_that_does_not_fit_is_refused(path, header, message):

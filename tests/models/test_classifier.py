@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import timm
 import torch
@@ -72,33 +70,17 @@ def test_keys_have_no_wrapper_inside_another_module_either():
     class Trainer(nn.Module):
         def __init__(self):
             super().__init__()
-            self.scale = nn.Parameter(torch.ones(()))
             self.model = small()
-            self.after = nn.Linear(2, 2)
 
     trainer, other = Trainer(), Trainer()
     nn.init.normal_(trainer.model.head.weight)
     state = trainer.state_dict()
-    assert set(state) == {"scale", "after.weight", "after.bias"} | {f"model.{key}" for key in small().state_dict()}
-    assert not any("cnn" in key for key in state)
+    assert set(state) == {f"model.{key}" for key in small().state_dict()} and not any("cnn" in key for key in state)
     other.load_state_dict(state)
     assert torch.equal(other.model.head.weight, trainer.model.head.weight)
     incomplete = {key: value for key, value in state.items() if key != "model.fc.weight"} | {"model.x.y": torch.ones(1)}
     result = other.load_state_dict(incomplete, strict=False)
     assert result.missing_keys == ["model.fc.weight"] and result.unexpected_keys == ["model.x.y"]
-    with pytest.raises(RuntimeError, match=r"model\.fc\.weight"):
-        other.load_state_dict(incomplete)
-
-
-def test_copies_load_and_save_for_themselves():
-    model = small()
-    other = copy.deepcopy(model)
-    nn.init.zeros_(other.head.weight)
-    assert list(other.state_dict()) == list(model.state_dict())
-    other.load_state_dict(model.state_dict())
-    x = clip()
-    with torch.no_grad():
-        assert torch.equal(other(x), model(x))
 
 
 def test_a_wrong_clip_is_refused():

@@ -65,12 +65,6 @@ def test_the_answers_stay(tmp_path, format, backbone, shift, legacy):
     same(ours, net)
 
 
-def test_the_order_of_frames_matters_to_the_converted_tsm(tsm18):
-    model = convert_checkpoint(tsm18[1], class_names=NAMES, num_frames=T).model.double()
-    with torch.no_grad():
-        assert not torch.allclose(model(clips()), model(clips().flip(1)), rtol=1e-3)
-
-
 def test_another_division_of_channels_is_kept(tmp_path):
     net = randomise(build("tsm", "resnet18", 5, T, shift=True, div=4))
     torch.save(tsm_file(net), tmp_path / "a.pth")
@@ -167,20 +161,13 @@ KERNEL = torch.ones(64, 10, 7, 7)
     [
         ({"base_model.conv1.weight": KERNEL}, "10 channels, not the 3"),
         ({"base_model.layer2.0.nl.g.weight": KERNEL}, "non-local blocks"),
-        ({"base_model.layer2.net.0.conv1.weight": KERNEL}, "pools over time"),
         ({"base_model.layer2.0.net.conv1.weight": KERNEL}, "shifts whole blocks"),
         ({"base_model.layer2.0.tam.G.0.weight": KERNEL}, "TANet"),
         ({"base_model.extra.weight": KERNEL}, r"tsm_resnet18.*unexpected extra\.weight"),
-        ({"base_model.fc.weight": torch.ones(5, 512)}, r"unexpected base_model\.fc\.weight"),
         ({"base_model.layer2.1.conv2.net.weight": KERNEL}, "also before .*conv2"),
         ({"base_model.layer1.0.bn1.weight": None}, r"missing layer1\.0\.bn1\.weight"),
-        ({"base_model.layer1.0.bn1.weight": torch.ones(3)}, r"bn1\.weight \(3 in the file"),
         ({"new_fc.weight": None}, "holds no head"),
         ({"new_fc.weight": torch.ones(6, 512)}, "6 classes apart, but 5 class names"),
-        ({"base_model.layer1.0.conv2.weight": torch.ones(128, 4, 3, 3)}, "none of the networks known.*ResNet-18"),
-        ({"base_model.layer1.2.conv2.weight": KERNEL}, "none of the networks known"),
-        ({"base_model.conv1.weight": None}, "none of the networks known"),
-        ({"base_model.conv1.weight": torch.ones(64, 3, 1, 7, 7)}, "3-D"),
         ({"base_model.layer1.0.conv1.temporal.x": KERNEL}, "recogniser of teinet already"),
     ],
 )
@@ -193,11 +180,7 @@ def test_what_has_no_equal_here_is_refused_by_name(tmp_path, changes, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"backbone.layer2.0.non_local_block.g.weight": KERNEL}, "non-local blocks"),
-        ({"backbone.layer2.0.net.conv1.conv.weight": KERNEL}, "shifts whole blocks"),
-        ({"backbone.layer1.0.tam.G.0.weight": KERNEL}, "TANet"),
         ({"backbone.conv1.conv.weight": torch.ones(64, 3, 1, 7, 7)}, "3-D"),
-        ({"backbone.conv1.conv.weight": KERNEL}, "10 channels"),
         ({"backbone.extra.weight": KERNEL}, r"unexpected backbone\.extra\.weight"),
         ({"backbone.layer1.0.conv3.conv.weight": KERNEL}, "none of the networks known.*MobileNetV2"),
     ],
@@ -212,13 +195,10 @@ def test_settings_that_do_not_fit_are_refused(tmp_path, tsm18):
     path = tsm18[1]
     for options, error, message in (
         ({"num_frames": None}, ConfigError, "tsm_resnet18, .*give --frames T"),
-        ({"num_frames": 0}, ConfigError, "at least 1"),
         ({"format": "mmaction"}, CheckpointError, "not those of MMAction2.*format tsm"),
-        ({"format": "timm"}, CheckpointError, "not those of torchvision or timm"),
         ({"format": "tms"}, ConfigError, "no format 'tms'.*'tsm'"),
         ({"backbone": "resnet18"}, ConfigError, "omit it"),
         ({"class_names": ["a"] * 5}, ConfigError, "twice"),
-        ({"n_div": 1}, ConfigError, "n_div"),
     ):
         with pytest.raises(error, match=message):
             convert_checkpoint(path, **{"class_names": NAMES, "num_frames": T, **options})
@@ -237,20 +217,12 @@ def test_networks_that_no_key_names_ask_for_their_name(tmp_path):
     assert convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, backbone="test_resnet").model.num_frames == 8
 
 
-def test_a_recogniser_is_not_converted(tmp_path, tsm18):
-    save_weights(tmp_path / "a.safetensors", convert_checkpoint(tsm18[1], class_names=NAMES, num_frames=T).model)
-    with pytest.raises(CheckpointError, match="recogniser of teinet already"):
-        convert_checkpoint(tmp_path / "a.safetensors", class_names=NAMES)
-
-
 @pytest.mark.parametrize(
     ("name", "frames"),
     [
         ("TSM_something_RGB_resnet50_shift8_blockres_avg_segment16_e45.pth", 16),
         ("tsm_r50_dense_1x1x8_100e_kinetics400_rgb.pth", 8),
-        ("tsm_imagenet-pretrained-r50_8xb16-1x1x16-50e_kinetics400-rgb.pth", 16),
         ("i3d_r50_32x2x1_100e.pth", None),
-        ("resnet18-5c106cde.pth", None),
     ],
 )
 def test_names_give_hints(name, frames):

@@ -51,7 +51,7 @@ def kept(model: nn.Module) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:A saved_tensors_hooks context:FutureWarning")
-@pytest.mark.parametrize("name", ["teinet_resnet26", "tim_mobilenetv2_050", "tim_skresnet18"])
+@pytest.mark.parametrize("name", ["teinet_resnet26", "tim_mobilenetv2_050"])
 @pytest.mark.parametrize("what", ["temporal", "blocks"])
 def test_the_same_step_with_less_memory(name, what):
     plain = network(name)
@@ -78,13 +78,6 @@ def test_the_temporal_modules_output_is_not_kept_in_any_form(form):
             alive.append(sum(ref() is not None for ref in made))
         del logits
     assert alive[0] > 0 and alive[1] == 0
-
-
-@pytest.mark.filterwarnings("ignore:A saved_tensors_hooks context:FutureWarning")
-def test_without_what_temporal_modules_give_teinet_keeps_what_tsn_keeps():
-    """All but the gates and pooled features, which are small."""
-    size = kept(set_gradient_checkpointing(network("teinet_resnet26"), "temporal")) / kept(network("tsn_resnet26"))
-    assert size < 1.05
 
 
 def test_it_can_be_changed_copied_and_switched_off():

@@ -134,12 +134,9 @@ def test_a_module_of_ones_own_is_counted_and_reached_where_it_keeps_t():
     assert [cnn.get_submodule(name).temporal.num_frames for name in entered(cnn)] == [4] * 4
 
 
-@pytest.mark.parametrize("make", [torchvision.models.vgg11, torchvision.models.alexnet, torchvision.models.vit_b_16])
-def test_a_network_without_residual_branches_is_refused(make):
-    with torch.device("meta"):
-        cnn = make()
-    with pytest.raises(ConfigError, match="no residual branch"):
-        insert_temporal(cnn)
+def test_a_network_without_residual_branches_is_refused():
+    with torch.device("meta"), pytest.raises(ConfigError, match="no residual branch"):
+        insert_temporal(torchvision.models.alexnet())
 
 
 @pytest.mark.parametrize(
@@ -147,11 +144,8 @@ def test_a_network_without_residual_branches_is_refused(make):
     [
         (("tey",), {}, "Did you mean 'tei'"),
         (("none",), {"gate": "paper"}, "takes none"),
-        ((), {"stages": ()}, "2, 3, 4, 5"),
         ((), {"stages": (2, 6)}, "2, 3, 4, 5"),
-        ((), {"stages": 4}, "stages are some of"),
         ((), {"num_frames": 0}, "num_frames"),
-        ((), {"every": 0}, "every second one"),
         ((), {"every": 1.5}, "every second one"),
     ],
 )

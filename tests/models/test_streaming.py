@@ -85,44 +85,6 @@ def test_bytes_are_normalised_as_in_clips():
     assert wrong(model, clip) < LIMITS[torch.float32]
 
 
-def test_streams_that_join_do_not_see_what_others_saw():
-    model = network("teinet")
-    first, second = torch.randn(2, 1, 6, 3, 40, 40, dtype=torch.float64).unbind(0)
-    streaming = StreamingClassifier(model)
-    state = streaming.init_state(torch.cat([first[:, 0], second[:, 0]]))
-    rows = []
-    for t in range(6):  # the second stream begins at the third step, with whatever was in its place before
-        late = t >= 2
-        frames = torch.cat([first[:, t], second[:, t - 2] if late else torch.randn_like(second[:, 0])])
-        if t == 2:
-            for cell in state:
-                for tensor in cell:
-                    tensor[1].zero_()
-        logits, state = streaming(frames, state)
-        rows.append(logits)
-    with torch.no_grad():
-        torch.testing.assert_close(torch.stack(rows)[:, 0], model.frame_logits(first)[0])
-        torch.testing.assert_close(torch.stack(rows)[2:, 1], set_num_frames(model, 4).frame_logits(second[:, :4])[0])
-
-
-def test_bfloat16_stays_near():
-    model = network("teinet").float()
-    clip = torch.randn(1, 6, 3, 40, 40)
-    with torch.no_grad():
-        want = model.frame_logits(clip)
-    model.cnn.bfloat16()
-    assert (stepped(model, clip) - want).abs().max() < 0.05 * want.abs().max()
-
-
-def test_weights_are_shared_and_the_network_stays_as_it_was():
-    model = network("teinet")
-    clip = torch.randn(1, 6, 3, 40, 40, dtype=torch.float64)
-    before = model(clip)
-    streaming = StreamingClassifier(model)
-    assert {p.data_ptr() for p in streaming.parameters()} == {p.data_ptr() for p in model.parameters()}
-    assert torch.equal(model(clip), before)
-
-
 def test_bidirectional_networks_are_refused_with_what_to_do():
     with pytest.raises(ConfigError, match=r"--model\.causal true"):
         StreamingClassifier(network("teinet", causal=False))

@@ -42,13 +42,9 @@ class Run:
 # What creates the file `new` when it is unpickled, given a pickle `evil` that does.
 ATTACKS = {
     "os.system": lambda new, evil: Run(os.system, f"touch {new}"),
-    "eval": lambda new, evil: Run(eval, f"open({str(new)!r}, 'w')"),
-    "exec": lambda new, evil: Run(exec, f"open({str(new)!r}, 'w')"),
     "a chain of getattr": lambda new, evil: Run(Run(getattr, Run(__import__, "os"), "system"), f"touch {new}"),
     "a method": lambda new, evil: Run(pathlib.Path.touch, new),
     "torch.load": lambda new, evil: Run(functools.partial(torch.load, weights_only=False), str(evil)),
-    "pickle.load": lambda new, evil: Run(pickle.load, Run(open, str(evil), "rb")),
-    "torch.save": lambda new, evil: Run(torch.save, 1, str(new)),
     "numpy": lambda new, evil: Run(np.save, f"{new}.npy", 1),
 }
 
@@ -185,13 +181,7 @@ def trainer(monkeypatch):
         def __reduce_ex__(self, protocol):
             return type(self), (), {"built": True}, None, iter(self.items())
 
-    class Queue(list):
-        pass
-
-    class Names(set):
-        pass
-
-    for cls in (HistoryBuffer, ConfigDict, Queue, Names):
+    for cls in (HistoryBuffer, ConfigDict):
         cls.__module__, cls.__qualname__ = module.__name__, cls.__name__
         setattr(module, cls.__name__, cls)
     HistoryBuffer.mean.__module__, HistoryBuffer.mean.__qualname__ = module.__name__, "HistoryBuffer.mean"
@@ -202,13 +192,12 @@ def trainer(monkeypatch):
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
 def test_what_trainers_store_beside_the_weights_is_stood_in_for(tmp_path, monkeypatch, trainer, zipped, protocol):
-    queue, names = trainer.Queue([1, 2]), trainer.Names({1, 2})
     beside = {
         "message_hub": {"log_scalars": collections.OrderedDict(loss=trainer.HistoryBuffer())},
         "cfg": trainer.ConfigDict(a=trainer.ConfigDict(b=1)),
         "args": argparse.Namespace(lr=0.1, betas=(0.9, np.float64(0.99))),
         "best": np.float32(71.2),
-        "many": [queue, names, np.arange(5), collections.defaultdict(list, a=[1]), np.dtype("f4"), torch.float32],
+        "many": [np.arange(5), collections.defaultdict(list, a=[1]), np.dtype("f4"), torch.float32],
         "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]},
         "parameter": nn.Parameter(torch.ones(2)),
     }
