@@ -40,7 +40,7 @@ def places(tmp_path_factory):
     return get
 
 
-HELD_OUT = {"something_v1": 6, "something_v2": 6, "jester": 6, "kinetics": 5, "mmaction": 6, "tsn": 6, "folders": 6}
+HELD_OUT = {"something_v1": 6, "something_v2": 6, "kinetics": 5, "mmaction": 6, "tsn": 6, "folders": 6}
 
 
 @pytest.mark.parametrize("name", HELD_OUT)
@@ -105,7 +105,7 @@ def test_scores_of_other_weights_are_not_reused(places, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("weights", "says"), [("1", "1 weights for 2"), ("1,x", "numbers with commas"), ("0,0", "sum"), ("1,-1", "below 0")]
+    ("weights", "says"), [("1", "1 weights for 2"), ("1,x", "numbers with commas"), ("0,0", "sum")]
 )
 def test_weights_that_do_not_fit(places, weights, says, capsys):
     _, run = places("mmaction")
@@ -115,7 +115,7 @@ def test_weights_that_do_not_fit(places, weights, says, capsys):
 
 def test_ensembles_of_other_classes_are_refused(places, capsys):
     assert teinet("test", places("mmaction")[1], places("tsn")[1], "--data", places("mmaction")[0]) == 0
-    assert teinet("test", places("mmaction")[1] / "test-1x1", places("jester")[1]) == 2
+    assert teinet("test", places("mmaction")[1] / "test-1x1", places("folders")[1]) == 2
     assert "name other classes" in capsys.readouterr().err
 
 
@@ -123,7 +123,6 @@ def test_ensembles_of_other_classes_are_refused(places, capsys):
     ("name", "form"),
     [
         ("something_v1", r"\d+;Pushing.*|\d+;Poking.*"),
-        ("jester", r"\d+;Swiping.*|\d+;No gesture"),
         ("something_v2", r"\d+;[012];[012];[012]"),
     ],
 )
@@ -234,16 +233,3 @@ def test_labelled_test_clips_do_not_take_the_place_of_those_that_a_paper_measure
     capsys.readouterr()
     assert teinet("test", tmp_path / "run", "--json") == 0
     assert json.loads(capsys.readouterr().out)["split"] == "val"
-
-
-def test_views_averaged_in_another_way_lie_apart(places):
-    _, run = places("mmaction")
-    assert teinet("test", run, "--average", "logits") == 0
-    assert (run / "test-1x1-logits").is_dir()
-
-
-def test_numbers_without_names_are_not_mirrored(tmp_path, capsys):
-    place = miniatures.slowfast(tmp_path / "data")
-    words = ("--data", place, "--model", "tsn_resnet10t", "--epochs", 1, "--output", tmp_path, "--name", "run")
-    assert teinet("train", *words, *TINY, "--clip.mirror", "auto") == 0
-    assert "not mirrored: classes have numbers" in capsys.readouterr().out

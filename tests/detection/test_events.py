@@ -48,11 +48,6 @@ def test_another_class_takes_over_where_it_passes():
     ]
 
 
-def test_what_goes_on_to_the_end_ends_there():
-    told, _ = run([(0.9, 0)] * 5)
-    assert told[-1] == ("end", "wave", 0.0, 1.0)
-
-
 def test_at_the_ends_of_a_stream_an_event_reaches_its_first_and_last_frame():
     """Windows of 0.75 s; a stream of three, then one that begins at 9 s."""
     events, told = EventDetector(NAMES, Rules(least=0.3, nothing=("rest",))), []
@@ -74,11 +69,6 @@ def test_a_label_that_means_nothing_makes_no_event():
     assert run([(0.1, 0.1)] * 10, Rules())[0][0][:2] == ("begin", "rest")
 
 
-def test_what_means_nothing_may_be_left_to_the_recogniser():
-    assert Rules(begin=0.6).filled(("rest",)) == Rules(begin=0.6, nothing=("rest",))
-    assert Rules(nothing=()).filled(("rest",)).nothing == ()
-
-
 def test_what_is_under_way_can_be_asked_for():
     events = EventDetector(NAMES, Rules(least=0.5))
     assert events.current is None
@@ -91,9 +81,7 @@ def test_what_is_under_way_can_be_asked_for():
 def test_rules_that_cannot_hold_are_refused():
     for options, words in [
         ({"begin": 0.3, "end": 0.4}, "end <= begin"),
-        ({"begin": 1.5}, "<= 1"),
         ({"least": -1}, "at least 0 s"),
-        ({"least": float("inf")}, "finite"),
         ({"least": float("nan")}, "finite"),
     ]:
         with pytest.raises(ConfigError, match=words):

@@ -125,17 +125,6 @@ def test_missing_timestamps_are_filled_in():
     assert len(shots(items)) == 50 and reader.counts.restarts == 0
 
 
-def test_a_slow_source_that_is_looked_at_as_slowly_does_not_begin_anew():
-    items, reader = read(Made([[frame(2.5 * i) for i in range(9)]], kind="pipe"), spacing=5.0, delay=60)
-    assert len(shots(items)) == 5 and reader.counts.restarts == 0
-    assert said(items) == ["connected", "finished"]
-
-
-def test_few_reports_wait_and_the_others_are_counted():
-    items, reader = waited(Made([[frame(300 - i / 10) for i in range(300)]], kind="pipe"), delay=0.2)
-    assert said(items) == ["connected", "restarted", "finished"] and reader.counts.restarts == 299
-
-
 def test_pictures_of_another_size_begin_anew():
     script = [frame(0.0), frame(0.1), frame(0.2, size=(48, 64)), frame(0.3, size=(48, 64))]
     items, reader = read(Made([script], kind="pipe"))
@@ -207,12 +196,6 @@ def test_a_recording_whose_times_ran_backwards_may_end_anywhere():
     assert said(items) == ["connected", "restarted", "finished"] and reader.error is None
 
 
-def test_what_is_told_of_a_pipe_stands_in_the_order_of_its_time():
-    items, _ = read(Made([[frame(i / 10) for i in range(40)]], kind="pipe"), fast=True)
-    assert said(items) == ["connected", "finished"] and shots(items)[-1].time == pytest.approx(3.9, abs=0.05)
-    assert items[-1].time >= shots(items)[-1].time
-
-
 def test_a_source_that_stalls_is_let_be_and_said():
     goes_on = threading.Event()
 
@@ -227,11 +210,6 @@ def test_a_source_that_stalls_is_let_be_and_said():
     whys = [item.why for item in items if not isinstance(item, Shot)]
     assert whys[1].startswith("no frame for 0.") and "without a frame" in whys[2]
     assert (reader.counts.stalls, reader.counts.connections, reader.sampler.num_taken) == (1, 1, 2)
-
-
-def test_a_recording_does_not_stall():
-    items, reader = read(Made([[frame(0.0), frame(0.5)]], kind="file"), stall=0.01)
-    assert reader.counts.stalls == 0 and len(shots(items)) == 2
 
 
 def test_what_is_said_of_a_recording_has_its_own_time():

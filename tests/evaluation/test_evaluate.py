@@ -65,7 +65,7 @@ def test_the_same_scores_as_a_recogniser_clip_by_clip(recognizer, listed, views,
     assert scores.top1 == pytest.approx(hits / 12) and scores.num_unreadable == 0
 
 
-@pytest.mark.parametrize(("start", "end"), [(0.3, 0.6), (0.0, 0.3), (0.2, 0.4)])  # of 0.6 s
+@pytest.mark.parametrize(("start", "end"), [(0.3, 0.6), (0.2, 0.4)])  # of 0.6 s
 def test_spans_of_a_file(recognizer, listed, start, end):
     listed.starts[:], listed.ends[:] = start, end
     scores = run(recognizer, listed)
@@ -87,13 +87,6 @@ def test_backwards_plays_each_view_from_its_last_frame_to_its_first(recognizer, 
     assert np.abs(run(recognizer, listed, views=views).probabilities - scores.probabilities).max() > 1e-4
 
 
-def test_ten_times_three_views(recognizer, clips):
-    few = to_clips(read_listing(clips).rows[::5], recognizer.class_names, source=clips)
-    scores = run(recognizer, few, views=Views.parse("10x3"), batch_size=2, workers=2)
-    alone = [recognizer(path, views="10x3").scores for path in few.paths]
-    np.testing.assert_allclose(scores.probabilities, np.stack(alone), atol=1e-5)
-
-
 def test_an_unreadable_clip_counts_as_wrong(recognizer, listed, tmp_path):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     listed = replace(listed, paths=[*listed.paths[:4], str(tmp_path / "bad.mp4"), *listed.paths[5:]])
@@ -103,15 +96,7 @@ def test_an_unreadable_clip_counts_as_wrong(recognizer, listed, tmp_path):
     assert scores.top1 == pytest.approx(sum(hits) / 12)
 
 
-def test_all_unreadable(recognizer, tmp_path):
-    (tmp_path / "bad.mp4").write_bytes(b"no video")
-    (tmp_path / "list.csv").write_text("path,label\nbad.mp4,resting\nbad.mp4,resting\n")
-    clips = to_clips(read_listing(tmp_path / "list.csv").rows, recognizer.class_names, source="list")
-    scores = run(recognizer, clips, batch_size=1)
-    assert scores.num_unreadable == 2 and scores.top1 == 0
-
-
-@pytest.mark.parametrize(("length", "world"), [(7, 2), (8, 3), (1, 2), (12, 1)])
+@pytest.mark.parametrize(("length", "world"), [(7, 2), (8, 3), (1, 2)])
 def test_no_clip_twice_and_none_forgotten(recognizer, listed, length, world):
     clips = to_clips(read_listing(Path(listed.source)).rows[:length], recognizer.class_names, source="")
     data = ViewClips(clips, recognizer.sampling, recognizer.preprocessing, None)
@@ -166,9 +151,7 @@ def test_two_processes_give_the_scores_of_one(clips, weights, tmp_path, teinet, 
     assert len(clip_rows(tmp_path / "two")) == 11
 
 
-@pytest.mark.parametrize(
-    ("views", "batch_size", "videos"), [("1x1", 8, 8), ("3x3", 8, 1), ("2x1", 8, 4), ("5x1", 9, 1)]
-)
+@pytest.mark.parametrize(("views", "batch_size", "videos"), [("3x3", 8, 1), ("2x1", 8, 4)])
 def test_a_step_holds_as_many_views_as_the_batch_size_says(recognizer, listed, monkeypatch, views, batch_size, videos):
     from teinet.evaluation.evaluate import Scoring
 

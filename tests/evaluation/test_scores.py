@@ -61,12 +61,6 @@ def test_a_broken_clip_is_wrong_even_where_its_row_happens_to_be_right():
     assert (whole.num_unreadable, four_clips().num_unreadable) == (0, 1)
 
 
-def test_top5_of_three_classes_is_lost_only_by_broken_clips():
-    assert four_clips().top5_k == 3
-    assert four_clips().top5 == 0.75
-    assert four_clips(reasons=None).top5 == 1.0
-
-
 def test_numbers_equal_scikit_learns():
     scores = random_scores()
     said = scores.probabilities.argmax(1)

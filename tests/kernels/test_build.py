@@ -74,14 +74,6 @@ def test_compiled_once_and_found_again(load, tmp_path, monkeypatch):
 
 
 @needs_compiler
-def test_other_flags_or_another_source_are_another_file(load, tmp_path, monkeypatch):
-    load()
-    monkeypatch.setattr(build, "FLAGS", [*QUICK, "-DX"])
-    load()
-    assert len(list((tmp_path / "kernels").iterdir())) == 2
-
-
-@needs_compiler
 def test_a_cache_that_cannot_be_written_costs_only_time(load, tmp_path, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")

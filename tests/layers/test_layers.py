@@ -154,7 +154,7 @@ def test_torch_tools(name, causal):
 
 @pytest.mark.parametrize(
     ("name", "channels_last", "causal"),
-    [*((name, True, False) for name in NAMES), ("tei", False, False), ("tei", True, True), ("tsm", True, True)],
+    [("tei", True, False), ("se_tim", True, False), ("tei", False, True), ("tsm", True, True)],
 )
 def test_compiled_as_one_graph_forward_and_backward(name, channels_last, causal):
     """AOTAutograd traces both directions, as torch's own compiler does; outputs and all gradients are the layer's."""
@@ -189,7 +189,7 @@ def test_values_of_another_kind_are_refused_in_words():
             build("tei", 64, **options)
 
 
-@pytest.mark.parametrize("channels", [16, 40, 192])
+@pytest.mark.parametrize("channels", [16, 192])
 @pytest.mark.parametrize(("name", "options"), [("mem", {}), ("mem", {"causal": True}), ("se", {})])
 def test_fresh_gates_are_about_one_half_on_features_of_any_size(name, options, channels):
     """The features of narrow pretrained networks have means of 10 and more before the module."""
@@ -213,11 +213,6 @@ def test_names_and_options_are_checked():
         build("tim", 8, num_frames=4, gate="paper")
     with pytest.raises(ConfigError, match="Did you mean 'residual'"):
         build("mem", 8, num_frames=4, gate="residuel")
-    with pytest.raises(ConfigError, match="init"):
-        build("tim", 8, num_frames=4, init="zero")
-    with pytest.raises(ConfigError, match="at least 1"):
-        build("tei", 8, num_frames=0)
-    with pytest.raises(ConfigError, match="reduction"):
-        build("tei", 8, num_frames=2, reduction=0)
-    with pytest.raises(ConfigError, match="n_div"):
-        build("tsm", 8, num_frames=2, n_div=1)
+    for name, options in (("tei", {"num_frames": 0}), ("tei", {"reduction": 0}), ("tsm", {"n_div": 1})):
+        with pytest.raises(ConfigError, match=next(iter(options))):
+            build(name, 8, **{"num_frames": 2, **options})

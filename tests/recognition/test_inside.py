@@ -112,12 +112,6 @@ def test_movement_is_counted_from_where_the_kernels_began(clip, init):
     assert {round(block.moved, 6) for block in look_inside(net, clip).blocks} == {0.25}
 
 
-def test_blocks_come_in_order_with_their_stages(clip):
-    stages = [block.stage for block in look_inside(recognizer(), clip).blocks]
-    assert stages == sorted(stages) and set(stages) <= {2, 3, 4, 5} and len(set(stages)) > 1
-    assert recognizer().model.num_frames == 4
-
-
 def test_frames_without_a_clock_are_numbered():
     inside = look_inside(recognizer(), miniatures.frames(0, 10))
     assert inside.times is None and frame_names(inside) == [str(i) for i in inside.indices]

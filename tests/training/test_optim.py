@@ -46,15 +46,6 @@ def test_every_parameter_once_with_its_rate_and_decay(network):
         assert (group["lr"], group["weight_decay"]) == (pytest.approx(wanted[0]), wanted[1]), name
 
 
-def test_no_part_of_a_motion_module_is_taken_for_the_head(network):
-    group_of = grouped(network)
-    inside = {name: group["name"] for name, group in group_of.items() if ".mem." in name or ".tim." in name}
-    assert len(inside) == 8 * 7  # eight blocks, three convolutions with weight and bias and one kernel over time
-    assert set(inside.values()) == {"weights", "biases"}
-    head = {name for name, group in group_of.items() if group["name"].startswith("head")}
-    assert {name.split(".", 1)[1] for name in head} == {"fc.weight", "fc.bias"}
-
-
 def test_temporal_modules_learn_at_their_own_rate(network):
     plain, scaled = grouped(network), grouped(network, OptimConfig(temporal_lr_scale=10.0))
     temporal = {name for name in scaled if ".mem." in name or ".tim." in name}

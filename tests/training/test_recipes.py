@@ -108,8 +108,6 @@ def test_files_build_on_each_other(tmp_path):
         ("extends: mine.yaml", "mine.yaml", "extends itself"),
         ("rows: {a: {}, b: {}}", "mine.yaml", "2 rows; take one, such as mine/a"),
         ("rows: {abc: {}}", "mine/abd", "Did you mean 'abc'"),
-        ("- 1", "mine.yaml", "no recipe"),
-        ("optim: {lrr: 1}", "mine.yaml", "no setting 'optim.lrr'"),
         ("rows: {a: {optim: {lrr: 1}}}", "mine/a", "no setting 'optim.lrr'"),
     ],
 )
