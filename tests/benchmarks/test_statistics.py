@@ -18,7 +18,6 @@ from benchmarks.study.statistics import (
     paired_difference,
     reliability,
 )
-from benchmarks.study.tables import errors_of, fill, provenance
 from teinet.errors import ConfigError
 
 
@@ -110,21 +109,6 @@ def made(study_file, answers, names=("a", "b", "c")):
     return Done(study, cells)
 
 
-def test_clusters_with_the_most_errors_come_first(study_file):
-    done = made(study_file, {("TSN", "ann"): [0, 1, 1], ("TIM", "ann"): [0, 0, 1], ("TSN", "bob"): [1]})
-    first, second = done.clusters()
-    assert (first.name, first.clips, first.errors) == ("ann", 3, pytest.approx(1.5))  # two wrong, and one wrong
-    assert first.right == {"TSN": pytest.approx(1 / 3), "TIM": pytest.approx(2 / 3)}
-    assert second.to_dict() == {"name": "bob", "clips": 1, "errors": 1.0, "right": {"TSN": 0.0, "TIM": None}}
-    assert errors_of(done, 1) == (
-        ["subject / label", "clips", "errors", "TSN", "TIM"], [["ann", "3", "1.5", "33.3", "66.7"]]
-    )  # fmt: skip
-    page = "<!-- errors of tiny -->\nold\n<!-- end of errors of tiny -->"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmarks.study.tables.markdown", lambda done: "")
-        assert "| bob | 1 | 1.0 | 0.0 | – |" in fill(page, [done])
-
-
 def test_a_difference_counts_only_cells_that_both_networks_have(study_file):
     more_in(study_file, seeds=[0, 1])
     done = made(study_file, {("TSN", "ann"): [0, 1, 1], ("TIM", "ann"): [0, 0, 1], ("TIM", "bob"): [1]})
@@ -135,17 +119,6 @@ def test_a_difference_counts_only_cells_that_both_networks_have(study_file):
     assert (found.value, found.clips) == (pytest.approx(1 / 3), 3)
     assert done.over_folds("TIM", "TSN")[0] == pytest.approx(1 / 3)
     assert done.difference("TSN", "TSN") is None
-
-
-def test_a_line_below_the_table_names_the_seeds_that_ran(study_file):
-    more_in(study_file, seeds=[0, 1])
-    done = made(study_file, {("TIM", "ann"): [0]})
-    machine = {"processor": "P", "cores": 2, "gpus": [], "date": "2026-01-02T03", "torch": "2.11"}
-    for cell, result in list(done.cells.items()):
-        if cell.seed == 1:
-            del done.cells[cell]
-        result |= {"machine": machine, "seconds": 3600}
-    assert provenance(done) == "1 of 8 cells; seed 0; P (2 cores); PyTorch 2.11; 2026-01-02; 1.0 hours of cells in all."
 
 
 @pytest.mark.parametrize("what", ["data", "backbone_weights"])

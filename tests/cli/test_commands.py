@@ -246,4 +246,5 @@ def test_tests_of_other_clips_overwrite_nothing():
         ("/a/clips.csv", None, "subject=1,2"),
     ]
     names = [folder_name(Plan(data=DataConfig(path=d) if d else None, split=s, select=c)) for d, s, c in asked]
+    assert folder_name(Plan(averaging="logits")) == "test-1x1-logits"
     assert names == ["test-1x1", "test-1x1-val", "test-1x1-a-clips", "test-1x1-a-clips-subject=1,2"]

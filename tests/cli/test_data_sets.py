@@ -233,3 +233,10 @@ def test_labelled_test_clips_do_not_take_the_place_of_those_that_a_paper_measure
     capsys.readouterr()
     assert teinet("test", tmp_path / "run", "--json") == 0
     assert json.loads(capsys.readouterr().out)["split"] == "val"
+
+
+def test_numbers_without_names_are_not_mirrored(tmp_path, capsys):
+    place = miniatures.slowfast(tmp_path / "data")
+    words = ("--data", place, "--model", "tsn_resnet10t", "--epochs", 1, "--output", tmp_path, "--name", "run")
+    assert teinet("train", *words, *TINY, "--clip.mirror", "auto") == 0
+    assert "not mirrored: classes have numbers" in capsys.readouterr().out

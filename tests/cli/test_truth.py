@@ -90,14 +90,6 @@ def test_a_truth_that_cannot_be_is_one_line_before_any_work(place, capsys, line,
     assert reason in said.err and said.out == "" and "Traceback" not in said.err
 
 
-def test_a_broken_video_is_not_measured_and_the_others_are(place, capsys):
-    (place / "broken.mp4").write_bytes(b"no video")
-    truth = annotated(place, "broken.mp4,1,2,left", "3.mp4,1,2,left")
-    assert run(place, "broken.mp4", "3.mp4", "--json", "--truth", truth) == 1
-    said = json.loads(capsys.readouterr().out)
-    assert said["measures"]["recordings"] == 1 and said["measures"]["overall"]["segments"] == 1
-
-
 def test_a_recording_that_is_cut_off_is_measured_as_far_as_it_can_be_read(place, capsys):
     noise = np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), dtype=np.uint8)
     whole = miniatures.encode(place / "whole.mp4", noise, container={"movflags": "faststart"}).read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -18,7 +19,6 @@ from teinet.cli.watch import in_words
 from teinet.detection import Notice
 from teinet.detection.events import Event
 from tests import miniatures
-from tests.cli.test_timeline_progress import Terminal
 from tests.conftest import command, environment
 from tests.detection.test_recording import make
 
@@ -55,15 +55,6 @@ def test_events_are_json_lines_and_the_rest_is_said_aside(place, capsys):
     assert end["end"] > end["start"] == begin["start"]
     assert "licence of the weights: MIT" in err
     assert re.search(r"^door: 31 steps$", err, re.MULTILINE)
-
-
-def test_a_faster_network_sees_the_same(place, capsys):
-    said = []
-    for more in ((), ("--optimize", "folded")):
-        assert main(words(place, "--fast", *more)) == 0
-        events = [line for line in lines(capsys.readouterr().out) if line["what"] in ("begin", "end")]
-        said.append([(event["what"], event["label"], event["start"]) for event in events])
-    assert said[0] == said[1] and said[0]
 
 
 def test_a_signal_before_it_watches_ends_it_cleanly(place, monkeypatch, capsys):
@@ -169,6 +160,11 @@ def test_notices_in_words():
     assert in_words(end) == "12:30:05  hall  00:01:03.000  fall ends after 1.5 s (71 %)"
     lost = Notice(what="lost", source="hall", time=63.0, at=at, why="it ended; trying again in 1 s")
     assert in_words(lost) == "12:30:05  hall  lost: it ended; trying again in 1 s"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=["a pipe", "a terminal"])

@@ -52,14 +52,6 @@ def test_a_recogniser_that_ships_is_shown_first(done):
     assert look.card["title"] in text and text.count("(wrong)") == 24 - look.right
 
 
-def test_the_two_networks_differ_by_their_modules(done):
-    result = done[0]
-    recipes = [job.demo_recipe(result.folder, result.folder, network) for network in ("TSN", "TEINet")]
-    assert recipes[0].optim == recipes[1].optim and recipes[0].clip == recipes[1].clip
-    one, other = (result.scores[network].probabilities for network in ("TSN", "TEINet"))
-    assert np.abs(one - other).max() > 1e-6
-
-
 def test_the_page_shows_the_numbers_and_needs_no_other_file(done):
     result, *_, text = done
     assert f"{100 * result.scores['TEINet'].top1:.1f} %" in text

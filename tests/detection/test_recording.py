@@ -100,18 +100,6 @@ def test_an_event_is_announced_when_a_stream_would_say_it(film):
     assert [(round(d.announced, 3), d.label) for d in measured] == [(round(s, 3), label) for s, label in said]
 
 
-@pytest.mark.parametrize("frames", [1, 4, 9])
-def test_averaging_moves_no_event(frames):
-    """Frames 20 to 39 are a's; the mean over the last ones crosses one half where half of them are."""
-    signal = (np.arange(60) // 20 == 1).astype(float)
-    events, changes = EventDetector(["a", "b"], Rules(begin=0.5, end=0.5, least=0)), []
-    for n in range(60):
-        score = signal[max(0, n + 1 - frames) : n + 1].mean()
-        changes += events.update((max(0, n + 1 - frames) / 10, n / 10), np.array([score, 0.0]))
-    (event,) = [change.event for change in changes if change.what == "end"]
-    assert event.start == pytest.approx(2.0, abs=0.06) and event.end == pytest.approx(3.9, abs=0.06)
-
-
 @pytest.mark.parametrize(
     ("causal", "hop", "starts"),
     [(False, None, [*range(0, 28, 2), 27]), (False, 1, range(28)), (True, 4, [*range(0, 28, 4), 27])],

@@ -57,10 +57,8 @@ def test_twelve_runs_have_twelve_looks_and_names():
     "logs",
     [
         {},
-        {"a": []},
         {"a": [], "b": rows(1)},
         {"_a $x^2$": rows(1), "$": rows(2, loss="nan", val_top1="", val_loss="inf")},
-        {"a": rows(12, lr="0"), "b": rows(3)},
         {"a": [{"epoch": 1, "loss": 0.5}], "b": rows(2)},
     ],
 )

@@ -120,11 +120,7 @@ def test_a_second_ctrl_c_stops_at_once(begin, tmp_path):
     assert line.startswith(f"teinet test: stopped after 0 of {CLIPS} clips")
 
 
-@pytest.mark.parametrize(("number", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_two_processes_stop_together(begin, tmp_path, number, to_all):
+def test_two_processes_stop_together(begin, tmp_path):
     process = begin("--workers", "0", ranks=2)
-    if to_all:
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
+    process.send_signal(signal.SIGTERM)  # to the first of them alone
     assert_stopped(process, tmp_path)

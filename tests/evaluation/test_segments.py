@@ -50,26 +50,6 @@ def test_a_table_worked_by_hand():
     assert jump.f1[0.1] == 0 and jump.detected is None and jump.accuracy is None and jump.false_alarms == 1
 
 
-def test_a_segment_is_hit_once_and_detected_once():
-    """Two events in one segment: the second is no hit, and no false alarm either."""
-    report = measure([recording(10, ("a", 0, 10))], [found(("a", 0, 6, 1), ("a", 6, 10, 7))])
-    assert report.overall.f1[0.25] == pytest.approx(2 / 3)
-    assert (report.overall.detected, report.overall.false_alarms, report.overall.delay_mean) == (1, 0, 1)
-
-
-def test_one_event_over_two_segments_detects_one():
-    report = measure([recording(10, ("a", 0, 4), ("a", 5, 10))], [found(("a", 0, 10, 1))])
-    assert report.overall.detected == 0.5 and report.overall.f1[0.5] == pytest.approx(2 / 3)
-
-
-def test_touching_segments_are_two_and_each_moment_belongs_to_one():
-    truth = recording(4, ("a", 0, 2), ("b", 2, 4))
-    exact = measure([truth], [found(("a", 0, 2, 0.5), ("b", 2, 4, 2.5))], step=1)
-    assert exact.overall.accuracy == 1 and exact.overall.f1[0.5] == 1 and exact.quiet is None
-    swapped = measure([truth], [found(("b", 0, 2, 0.5), ("a", 2, 4, 2.5))], step=1)
-    assert swapped.overall.accuracy == 0 and swapped.overall.detected == 0 and swapped.overall.false_alarms == 2
-
-
 def test_nothing_found_nothing_there_and_no_recording():
     silent = measure([recording(6, ("a", 1, 3))], [[]], step=1).overall
     assert silent.detected == 0 and silent.f1[0.1] == 0 and silent.delay_mean is None and silent.accuracy == 4 / 6

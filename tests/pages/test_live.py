@@ -92,11 +92,3 @@ def test_addresses_that_are_none_are_refused(watch):
         port = address.rstrip("/").rpartition(":")[2]
         with pytest.raises(ConfigError, match=f"no page can be served at 127.0.0.1:{port}"), serve(watch, port):
             pass
-
-
-def test_an_open_page_can_tell_one_watch_from_the_next(watch):
-    pages = set()
-    for _ in range(2):
-        with serve(watch, "0") as (page, _):
-            pages.add(page.state()["watch"])
-    assert len(pages) == 2

@@ -28,8 +28,10 @@ def test_a_folder_is_searched_to_the_bottom_in_natural_order(folder):
     assert found(folder, "") == everything
 
 
-def test_a_folder_of_numbered_pictures_is_one_video(folder):
-    assert found(folder, "frames") == ["frames"]
+def test_names_stand_for_themselves_once_in_the_order_named(folder):
+    assert found(folder, "frames") == ["frames"]  # numbered pictures are one video
+    assert found(folder, "odd[1].mp4", "notes.txt", "gone.mp4") == ["odd[1].mp4", "notes.txt", "gone.mp4"]
+    assert found(folder, "clip10.mp4", "*.mp4", "clip2.mp4") == ["clip10.mp4", "clip2.mp4", "odd[1].mp4"]
 
 
 def test_patterns(folder):
@@ -41,14 +43,6 @@ def test_patterns(folder):
     assert found(folder, "*.dat") == ["camera.dat"]  # asked for by its suffix
 
 
-def test_a_named_file_is_taken_whatever_its_name(folder):
-    assert found(folder, "odd[1].mp4", "notes.txt") == ["odd[1].mp4", "notes.txt"]
-
-
-def test_each_video_once_in_the_order_named(folder):
-    assert found(folder, "clip10.mp4", "*.mp4", "clip2.mp4") == ["clip10.mp4", "clip2.mp4", "odd[1].mp4"]
-
-
 @pytest.mark.parametrize(
     ("name", "said"),
     [("*.mov", "nothing matches"), ("empty", "no videos"), ("not*", "none of them")],
@@ -57,7 +51,3 @@ def test_a_name_that_stands_for_no_video_is_an_error(folder, name, said):
     (folder / "empty").mkdir()
     with pytest.raises(ConfigError, match=said):
         find_videos([folder / "clip2.mp4", folder / name])
-
-
-def test_a_file_that_does_not_exist_is_left_to_the_reading(folder):
-    assert found(folder, "clip2.mp4", "gone.mp4") == ["clip2.mp4", "gone.mp4"]

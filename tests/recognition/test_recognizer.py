@@ -179,12 +179,6 @@ def test_wrong_settings_are_refused_before_any_video_is_read(recognizer):
             recognizer.predict_many(never(), **wrong)
 
 
-def test_dropout_is_off_and_no_gradient_is_kept(frames):
-    model = network().train()
-    recognizer = Recognizer(model, NAMES, preprocessing=small(model))
-    assert np.array_equal(recognizer(frames).scores, recognizer(frames).scores)
-
-
 def test_a_device_that_is_not_there_is_named(recognizer):
     for device in ("cuda:99", "quantum"):
         with pytest.raises(ConfigError, match=device):

@@ -210,7 +210,8 @@ def test_what_cannot_be_resumed(clips, whole, tmp_path, capsys):
     assert "resume.ckpt" in refused(tmp_path)
     (tmp_path / "resume.ckpt").write_bytes((whole[1] / "resume.ckpt").read_bytes()[:5000])
     assert "resume.ckpt" in refused(tmp_path)
-    assert "holds a run already" in _named_again(clips, whole[1], capsys)
+    assert main(train(clips, whole[1].parent, whole[1].name)) == 2
+    assert "holds a run already" in capsys.readouterr().err
 
 
 def test_a_folder_belongs_to_one_process_at_a_time(clips, tmp_path, capsys):
@@ -222,11 +223,6 @@ def test_a_folder_belongs_to_one_process_at_a_time(clips, tmp_path, capsys):
     assert f"another process trains in {run} now" in line
     assert [path.name for path in run.iterdir() if path.name != ".lock"] == []
     assert main(train(clips, tmp_path, "run", "--epochs", 1)) == 0  # the lock that is left stands in nobody's way
-
-
-def _named_again(clips: Path, run: Path, capsys) -> str:
-    assert main(train(clips, run.parent, run.name)) == 2
-    return capsys.readouterr().err
 
 
 def test_changed_clips_are_another_run(clips, whole, tmp_path, capsys):

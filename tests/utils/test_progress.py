@@ -59,13 +59,6 @@ def test_the_speed_is_that_of_late(terminal, clock):
         assert facts(bars) == ["3740 s  2.0 times real time"]
 
 
-def test_a_total_may_become_known_later_and_speed_may_be_left_out(terminal):
-    with ProgressBars(terminal) as bars:
-        task = bars.task("drawing", unit=None)
-        task.update(3, total=10)
-        assert facts(bars) == ["3/10"]
-
-
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_only_a_terminal_shows_them(is_terminal):
     console = Console(file=io.StringIO(), force_terminal=is_terminal, width=120)
