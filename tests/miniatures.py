@@ -65,6 +65,12 @@ def encode(path, images, codec="libx264", options=None, *, rate=10, pixels="yuv4
     return path
 
 
+def decoded(path: Path) -> np.ndarray:
+    """All frames of a file, (T, H, W, 3) uint8, as FFmpeg's own converter gives them."""
+    with av.open(str(path)) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
 def pictures(folder: Path, kind: int, length: int = 10, name: str = "{:05d}.jpg") -> None:
     """A folder of JPEG pictures, numbered from 1."""
     folder.mkdir(parents=True, exist_ok=True)

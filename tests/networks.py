@@ -5,6 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from teinet import Recognizer, create_model
+from teinet.data.sampling import Sampling
+from teinet.data.transforms import Preprocessing
+from tests.conftest import CLASSES
+
 NORMS = (nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm)
 
 
@@ -25,3 +30,11 @@ def wake(net: nn.Module, head_std: float = 1.0) -> nn.Module:
     if hasattr(net, "head"):
         net.head.weight.normal_(std=head_std)  # a fresh head gives nearly the same scores for every clip
     return net
+
+
+def small_recognizer(name: str = "tsm_resnet10t", num_frames: int = 2) -> Recognizer:
+    """A fresh network of the drawn clips' classes, for images of 32 x 32."""
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=3, num_frames=num_frames)
+    pixels = Preprocessing(size=32, short_side=32, **model.data_config)
+    return Recognizer(model, CLASSES, preprocessing=pixels, sampling=Sampling(num_frames=num_frames))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 from benchmarks.footage import Footage, draw
 from teinet.data.motion_pairs import CLASS_NAMES, MotionPairs
 from teinet.data.video.writer import write_video
+from tests.miniatures import decoded
 
 SMALL = MotionPairs(train=2, val=1, test=2, size=32, frames=8, noise=0, distractors=0)
 
@@ -26,11 +26,6 @@ def videos(tmp_path_factory) -> Path:
         (folder / str(number % 2)).mkdir(exist_ok=True)
         write_video(folder / str(number % 2) / f"{number}.mp4", frames, 10, quantiser=1)
     return folder
-
-
-def decoded(path: Path) -> np.ndarray:
-    with av.open(str(path)) as file:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
 
 
 def behind(clip: np.ndarray) -> np.ndarray:

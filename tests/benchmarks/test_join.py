@@ -7,7 +7,6 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
@@ -16,6 +15,7 @@ from teinet.data.lists.annotations import read_annotations
 from teinet.data.lists.formats import read_listing
 from teinet.data.lists.rows import Row
 from teinet.data.video.writer import write_video
+from tests.miniatures import decoded
 
 
 def grey_clip(path: Path, first: int, count: int, size: tuple[int, int] = (48, 32), rate: int = 10) -> None:
@@ -23,11 +23,6 @@ def grey_clip(path: Path, first: int, count: int, size: tuple[int, int] = (48, 3
     levels = first + 8 * np.arange(count, dtype=np.uint8)
     frames = np.broadcast_to(levels[:, None, None, None], (count, size[1], size[0], 3))
     write_video(path, np.ascontiguousarray(frames), rate, quantiser=4)
-
-
-def decoded(path: Path) -> np.ndarray:
-    with av.open(str(path)) as file:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
 
 
 @pytest.fixture

@@ -40,20 +40,6 @@ def test_a_cells_recipe_is_the_recipe_with_network_fold_and_seed(study_file):
     assert (recipe.optim.epochs, recipe.optim.lr, recipe.run.seed) == (5, 0.02, 3)
 
 
-def test_weights_beside_the_study_are_found_from_anywhere_and_do_not_change_the_hash(study_file, monkeypatch):
-    networks = {"TIM": {"name": "tim_test_resnet", "weights": "../start/a.safetensors"}}
-    study = Study.load(changed(study_file, networks=networks, reference="TIM"))
-    cell = study.cell("TIM/bob/0")
-    assert study.recipe_of(cell).model.weights == "../start/a.safetensors"  # not there: training says so
-    before = study.digest(cell)
-    start = study_file.parent.parent / "start" / "a.safetensors"
-    start.parent.mkdir()
-    start.touch()
-    monkeypatch.chdir(study_file.parent.parent)
-    assert Path(study.recipe_of(cell).model.weights).resolve() == start.resolve()
-    assert Study.load(Path(study_file.parent.name) / study_file.name).digest(cell) == before == study.digest(cell)
-
-
 def test_the_digest_follows_what_decides_and_nothing_else(study_file):
     study = Study.load(study_file)
     cell = study.cell("TIM/bob/0")

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import teinet
 from teinet.data.lists.annotations import Recording, Segment, read_annotations
-from teinet.data.transforms import Preprocessing
 from teinet.detection import timeline
 from teinet.detection.events import Rules
 from tests import miniatures
+from tests.cli.test_timeline import save_weights
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NAMES = ["resting", "left", "right"]
@@ -27,17 +26,6 @@ NAMES = ["resting", "left", "right"]
 @pytest.fixture(scope="module")
 def script() -> dict:
     return runpy.run_path(str(BENCHMARKS / "recordings.py"))
-
-
-def weights(folder: Path, causal: bool) -> Path:
-    torch.manual_seed(0)
-    model = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=4, causal=causal)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)
-    pixels = Preprocessing(size=32, short_side=32, mean=model.data_config["mean"], std=model.data_config["std"])
-    path = folder / f"{'causal' if causal else 'two'}.safetensors"
-    teinet.Recognizer(model, NAMES, preprocessing=pixels, header={"spacing": 0.2}).save(path)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +38,7 @@ def place(tmp_path_factory) -> Path:
         rows += [f"{kind}.mp4,{s},{s + 1},{NAMES[s % 3]},{'val' if kind < 5 else 'test'}" for s in range(6)]
     (folder / "annotations.csv").write_text("\n".join(rows) + "\n")
     for causal in (True, False):
-        weights(folder, causal)
+        save_weights(folder / f"{'causal' if causal else 'two'}.safetensors", NAMES, causal=causal, seed=0)
     return folder
 
 

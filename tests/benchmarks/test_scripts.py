@@ -8,52 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
-import teinet
 from benchmarks.study.plan import Study
 from benchmarks.study.results import append, results_file
 from teinet.data.lists.splits import DataConfig, load_splits
-from teinet.models.checkpoint import load_weights, save_weights
-from teinet.models.header import LAST
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "evidence"
-CARD = {"title": "two motions", "data": "drawn", "licence": "MIT", "figures": "80 % of 40 clips", "not_for": "deciding"}
-
-
-@pytest.fixture
-def trained(tmp_path):
-    """A run's folder with a network, and its network."""
-    torch.manual_seed(0)
-    model = teinet.create_model("teinet_test_resnet", num_classes=2, num_frames=4)
-    recipe = {
-        "data": {"path": "/home/ann/clips.csv"},
-        "model": {"name": "teinet_test_resnet", "backbone_weights": "/home/ann/b.safetensors"},
-        "optim": {"epochs": 8},
-        "run": {"output": "/home/ann/runs"},
-    }
-    save_weights(tmp_path / "run" / LAST, model, {"class_names": ["left", "right"], "recipe": recipe})
-    return tmp_path / "run", model
-
-
-def ship(monkeypatch, *words: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["ship.py", *map(str, words)])
-    runpy.run_path(str(SCRIPTS / "ship.py"), run_name="__main__")
-
-
-def test_what_ships_is_half_as_large_and_tells_nothing_of_its_makers_disk(trained, tmp_path, monkeypatch):
-    run, model = trained
-    (tmp_path / "card.yaml").write_text(yaml.safe_dump({"motions": CARD}))
-    ship(monkeypatch, run, "motions", "--cards", tmp_path / "card.yaml", "--output", tmp_path / "out")
-    target = tmp_path / "out" / "motions.safetensors"
-    assert target.stat().st_size < 0.6 * (run / LAST).stat().st_size
-    assert b"/home/ann" not in target.read_bytes()
-    loaded, header = load_weights(target)
-    assert header["licence"] == "MIT" and header["card"] == {k: v for k, v in CARD.items() if k != "licence"}
-    assert header["recipe"]["optim"] == {"epochs": 8} and header["class_names"] == ["left", "right"]
-    clip = torch.randn(1, 4, 3, 32, 32)
-    torch.testing.assert_close(loaded(clip), model.eval()(clip), rtol=0.01, atol=0.01)
 
 
 @pytest.fixture

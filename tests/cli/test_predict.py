@@ -6,9 +6,6 @@ import argparse
 import csv
 import io
 import json
-import os
-import signal
-import subprocess
 
 import numpy as np
 import pytest
@@ -20,7 +17,6 @@ from teinet.data.video.writer import write_video
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.factory import create_model
 from teinet.recognition import Recognizer
-from tests.conftest import command, environment
 from tests.networks import wake
 
 NAMES = ["Pushing [something]", "Pulling [something]", "Nothing"]
@@ -158,19 +154,3 @@ def test_a_network_whose_scores_are_no_numbers_is_said(place, tmp_path, capsys):
         assert "no numbers" in err and "no numbers" in out
         if form == ("--json",):
             json.loads(out)
-
-
-def test_sigterm_keeps_the_answers_until_then(place, tmp_path):
-    videos = tmp_path / "many"
-    videos.mkdir()
-    for number in range(1500):
-        os.link(place / "videos" / "good2.mp4", videos / f"{number}.mp4")
-    words = command("predict", place / "net.safetensors", videos, "--csv", "--device", "cpu")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(words, env=environment(), **pipes) as process:
-        first = [process.stdout.readline() for _ in range(5)]  # answers come while the work goes on
-        process.send_signal(signal.SIGTERM)
-        rest, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "stopped after" in err
-    rows = list(csv.DictReader(io.StringIO("".join(first) + rest)))
-    assert 0 < len({row["path"] for row in rows}) < 1500 and all(row["score"] for row in rows)

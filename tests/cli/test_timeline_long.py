@@ -145,37 +145,3 @@ def test_what_was_interrupted_goes_on_with_the_other_files(place, long, whole, t
     for name in ("3.html", "long.html"):
         assert (tmp_path / "part" / name).read_text() == (whole / "part" / name).read_text()
     assert not partial.exists()
-
-
-@pytest.mark.slow
-def test_ctrl_c_ends_all_processes_and_keeps_what_is_finished(place, long, tmp_path):  # noqa: F811
-    output = tmp_path / "out.csv"
-    films = [place / "films" / "3.mp4", long, place / "films" / "4.mp4"]
-    command = words(place, *films, every=0.01, output=output, jobs=2)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "teinet", *command], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    growing = tmp_path / "out.csv.partial" / "out.csv"
-    until(lambda: list(growing.parent.glob("*.npz")))
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130 and "stopped after" in said and "of 3 videos" in said and "Traceback" not in said
-    rows = list(csv.DictReader(growing.open()))
-    assert not output.exists() and {Path(row["path"]).name for row in rows} <= {"3.mp4", "4.mp4"} and rows
-    until(lambda: not members(process.pid))
-    assert main(words(place, *films, every=0.01, output=output)) == 0
-    assert not (tmp_path / "out.csv.partial").exists()
-
-
-def members(session: int) -> list[int]:
-    """Processes of a session that still run."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(folder.name))
-    return found

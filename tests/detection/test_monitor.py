@@ -208,24 +208,3 @@ def test_a_stalled_source_ends_what_is_under_way_and_the_others_go_on(monkeypatc
             goes_on.set()
     assert whats == ["connected", "begin", "end", "stalled", "resumed", "begin", "end", "finished"]
     assert watch.counts(0).stalls == 1 and watch.counts(1).stalls == 0
-
-
-def test_sources_that_do_not_end_are_left_together(monkeypatch, recognizer):
-    over = threading.Event()
-
-    def script():
-        yield frame(0.0)
-        over.wait(10)
-
-    monkeypatch.setattr(module, "_LEAVE", 0.4)
-    names = patched(monkeypatch, *(Made([script()], name=name, kind="pipe") for name in ("one", "two", "three")))
-    watch = Watch(recognizer, names, rules=EVER)
-    begun = 0
-    for notice in watch:
-        begun += notice.what == "begin"
-        if begun == 3:
-            watch.stop()
-            began = time.monotonic()
-            begun = 0
-    assert time.monotonic() - began < 0.8
-    over.set()

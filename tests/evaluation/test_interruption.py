@@ -11,13 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
 
-from teinet.data.sampling import Sampling
-from teinet.data.transforms import Preprocessing
-from teinet.models.factory import create_model
-from teinet.recognition import Recognizer
-from tests.conftest import CLASSES, environment
+from tests.conftest import environment
+from tests.networks import small_recognizer
 
 CLIPS = 3000  # far more than are tested before the signal comes
 
@@ -43,10 +39,7 @@ sys.exit(main())
 @pytest.fixture
 def begin(clips, tmp_path):
     """Start `teinet test` on 3000 clips, one a step; returns the process when each of its ranks has read four."""
-    torch.manual_seed(0)
-    model = create_model("tsm_resnet10t", num_classes=3, num_frames=2)
-    size = Preprocessing(size=32, short_side=32, **model.data_config)
-    Recognizer(model, CLASSES, preprocessing=size, sampling=Sampling(num_frames=2)).save(tmp_path / "net.safetensors")
+    small_recognizer().save(tmp_path / "net.safetensors")
     video = next(clips.rglob("*.mp4"))
     (tmp_path / "list.csv").write_text("path,label\n" + f"{video},resting\n" * CLIPS)
     (tmp_path / "program.py").write_text(PROGRAM)

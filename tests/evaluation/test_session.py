@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from teinet.data.lists.splits import DataConfig
-from teinet.data.sampling import Sampling
-from teinet.data.transforms import Preprocessing
 from teinet.data.views import Views
 from teinet.evaluation import session
 from teinet.evaluation.hardware import Hardware
-from teinet.models.factory import create_model
-from teinet.recognition import Recognizer
-from tests.conftest import CLASSES
+from tests.networks import small_recognizer
 
 
-@pytest.fixture
-def recognizer() -> Recognizer:
-    torch.manual_seed(0)
-    model = create_model("tsn_resnet10t", num_classes=3, num_frames=1)
-    size = Preprocessing(size=32, short_side=32, **model.data_config)
-    return Recognizer(model, CLASSES, preprocessing=size, sampling=Sampling(num_frames=1))
-
-
-def test_scores_on_disk_are_not_those_of_other_weights_views_or_clips(recognizer, clips, tmp_path):
+def test_scores_on_disk_are_not_those_of_other_weights_views_or_clips(clips, tmp_path):
+    recognizer = small_recognizer("tsn_resnet10t", num_frames=1)
     weights = tmp_path / "net.safetensors"
     rows = [f"{path},{path.parent.name}" for path in sorted(clips.rglob("*.mp4"))]
     listing = tmp_path / "clips.csv"

@@ -120,8 +120,11 @@ def test_plain_networks_become_tsn(tmp_path, kind):
             ["base_model.layer1.0.conv1.net.weight", "base_model.layer1.0.bn1.weight", "new_fc.weight"],
         ),
         ("tsm", "mobilenetv2_100", ["base_model.features.3.conv.0.net.weight", "base_model.features.1.conv.0.weight"]),
-        ("mmaction", "resnet50", ["backbone.layer1.0.conv1.conv.net.weight", "backbone.layer1.0.conv1.bn.weight"]),
-        ("mmaction", "resnet50", ["backbone.layer1.0.downsample.conv.weight", "cls_head.fc_cls.weight"]),
+        (
+            "mmaction",
+            "resnet50",
+            ["backbone.layer1.0.conv1.conv.net.weight", "backbone.layer1.0.downsample.conv.weight"],
+        ),
         ("mmaction", "mobilenetv2_100", ["backbone.layer2.1.conv.0.net.conv.weight", "backbone.conv2.conv.weight"]),
     ],
 )

@@ -11,16 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from torch.utils.data._utils import signal_handling
 
 from teinet.cli.main import main
-from teinet.data.sampling import Sampling
-from teinet.data.transforms import Preprocessing
 from teinet.data.video.reader import VideoReader
-from teinet.models.factory import create_model
-from teinet.recognition import Recognizer
-from tests.conftest import CLASSES, small
+from tests.conftest import small
+from tests.networks import small_recognizer
 
 Meet = Callable[[], None]  # what happens to the process that reads the bad clip
 
@@ -110,10 +106,7 @@ def test_a_validation_clip_after_which_the_run_goes_on(listed, bad, tmp_path, ca
 @pytest.fixture
 def tested(clips, tmp_path, listed, capfd) -> Callable[..., tuple[int, list[str]]]:
     """Run `teinet test` on one clip; returns the exit code and the lines on stderr."""
-    torch.manual_seed(0)
-    model = create_model("tsm_resnet10t", num_classes=3, num_frames=2)
-    size = Preprocessing(size=32, short_side=32, **model.data_config)
-    Recognizer(model, CLASSES, preprocessing=size, sampling=Sampling(num_frames=2)).save(tmp_path / "net.safetensors")
+    small_recognizer().save(tmp_path / "net.safetensors")
 
     def call(path: Path, *words: object) -> tuple[int, list[str]]:
         data = ["--data", listed(path, "test"), "--split", "test", "--accelerator", "cpu", "--output", tmp_path / "out"]
