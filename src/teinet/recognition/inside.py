@@ -19,6 +19,7 @@ from teinet.errors import ConfigError, nearest
 from teinet.layers import MEM, TEI, TIM
 from teinet.models.classifier import VideoClassifier
 from teinet.models.insertion import find_places, set_num_frames
+from teinet.models.probabilities import to_probabilities
 from teinet.recognition.recognizer import Recognizer
 
 
@@ -113,6 +114,7 @@ def look_inside(
 
     Raises:
         VideoError: the file cannot be read.
+        CheckpointError: the scores are no numbers.
         ConfigError: a class that does not exist, or a network whose features and head cannot be told apart.
     """
     names, model, cnn = recognizer.class_names, recognizer.model, recognizer.model.cnn
@@ -128,7 +130,7 @@ def look_inside(
     with torch.enable_grad():
         features = features.detach().requires_grad_()
         logits = to_logits(features).float()  # (T, classes)
-        scores = logits.detach().mean(0).softmax(0)
+        scores = to_probabilities(logits, "logits")
         chosen = names.index(label) if label is not None else int(scores.argmax())
         (slopes,) = torch.autograd.grad(logits[:, chosen].sum(), features)
     if features.dim() != 4:
@@ -138,7 +140,7 @@ def look_inside(
         frames=clip.permute(0, 2, 3, 1).numpy(),
         times=None if loaded.times is None else loaded.times[0],
         indices=loaded.indices[0],
-        labels=tuple((names[i], float(scores[i])) for i in scores.argsort(descending=True)[:5].tolist()),
+        labels=tuple((names[i], float(scores[i])) for i in np.argsort(-scores, kind="stable")[:5].tolist()),
         label=names[chosen],
         frame_logits=logits[:, chosen].detach().cpu().numpy(),
         maps=maps.detach().float().cpu().numpy(),
