@@ -55,9 +55,12 @@ def test_gaps_and_sizes_are_counted_and_the_state_does_not_carry_over(tmp_path):
     for frame in frames:
         detector.push(frame)
         resets += [row.reset for row in detector.rows]
-    assert np.flatnonzero(resets).tolist() == [0, 20] and (detector.num_resizes, detector.num_resets) == (1, 0)
+    assert np.flatnonzero(resets).tolist() == [0, 20] and (
+        detector.sampler.num_resizes,
+        detector.sampler.num_resets,
+    ) == (1, 0)
     detector.push(frames[-1].image, frames[-1].time + 100)
-    assert detector.rows[0].reset and detector.num_resets == 1
+    assert detector.rows[0].reset and detector.sampler.num_resets == 1
     alone = recognizer.detector(frame_interval=0.1)
     alone.push(frames[-1].image, 0.0)
     np.testing.assert_allclose(detector.rows[0].scores, alone.rows[0].scores, atol=1e-6)

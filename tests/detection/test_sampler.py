@@ -66,6 +66,16 @@ def test_a_discontinuity_is_taken_at_once_and_counts_as_no_gap():
     assert [sampler.judge(t, t == 0.7) for t in (0.0, 0.6, 0.7, 1.0, 1.2)] == ["reset", "take", "reset", "skip", "take"]
 
 
+def test_what_resets_is_counted_but_for_the_first_frame_of_a_source():
+    sampler = FrameSampler(0.5)
+    for time, size in ((0.0, (4, 3)), (0.1, (4, 3)), (0.2, (3, 4)), (9.0, (3, 4))):
+        sampler.judge(time, size=size)
+    assert (sampler.num_resizes, sampler.num_resets, sampler.size) == (1, 1, (3, 4))
+    sampler.restart()
+    assert sampler.judge(9.1, size=(8, 6)) == "reset"
+    assert (sampler.num_resizes, sampler.num_resets, sampler.num_taken) == (1, 1, 4)
+
+
 def test_a_gap_follows_a_wide_spacing():
     sampler = FrameSampler(5.0)
     assert taken(sampler, np.arange(9) * 2.5) == [0, 5, 10, 15, 20]

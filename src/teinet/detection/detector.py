@@ -75,10 +75,8 @@ class Detector:
         ConfigError: a value out of its range or without a meaning for this network, or no interval that is known.
 
     Attributes:
-        sampler: says which frames are taken.
+        sampler: says which frames are taken, and counts them, the discontinuities and the changes of size.
         rows: the rows of scores that the last `push` or `finish` gave.
-        num_resets: discontinuities in time, after which the state did not carry over.
-        num_resizes: changes of the images' size, likewise.
     """
 
     def __init__(
@@ -92,8 +90,6 @@ class Detector:
         self.sampler = FrameSampler(interval_for(recognizer, frame_interval))
         self._streams = StreamDetectors(recognizer, rules=rules, **scoring)
         self.rows: list[ScoreRow] = []
-        self.num_resets = self.num_resizes = 0
-        self._size: tuple[int, int] | None = None
 
     @property
     def current(self) -> Event | None:
@@ -115,12 +111,7 @@ class Detector:
             image, time = frame, math.nan if time is None else time
             frame = Frame(0, time, math.nan, False, (image.shape[1], image.shape[0]), lambda: image)
         self.rows = []
-        first, resized = self._size is None, self._size not in (None, frame.size)
-        self._size = frame.size
-        verdict = self.sampler.judge(frame.time, frame.is_discontinuity or resized)
-        if verdict == "reset" and not first:
-            self.num_resizes += resized
-            self.num_resets += not resized
+        verdict = self.sampler.judge(frame.time, frame.is_discontinuity, frame.size)
         if verdict == "skip":
             return []
         self.rows, changes = self._streams.push({0: (frame.time, frame.image, verdict == "reset")})[0]

@@ -27,27 +27,36 @@ class FrameSampler:
 
     Attributes:
         gap: seconds without a frame after which the state does not carry over: 2, or three times the interval.
+        size: of the last frame, (width, height); None before the first one of a source.
         num_taken, num_skipped: frames so far.
+        num_resets: discontinuities in time so far, after which the state did not carry over.
+        num_resizes: changes of the size, likewise.
     """
 
     def __init__(self, interval: float):
         if not 0 < interval < math.inf:
             raise ConfigError(f"spacing must be a time above 0 s, got {interval:g}")
         self.interval, self.gap = interval, max(_MIN_GAP, _INTERVALS * interval)
-        self.num_taken = self.num_skipped = 0
+        self.num_taken = self.num_skipped = self.num_resets = self.num_resizes = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Have the next frame be the first one of a source, which is no discontinuity that counts."""
+        self.size: tuple[int, int] | None = None
         self._last: float | None = None  # the time of the frame before, taken or not
         self._due = -math.inf
 
-    def judge(self, time: float, is_discontinuity: bool = False) -> Verdict:
+    def judge(self, time: float, is_discontinuity: bool = False, size: tuple[int, int] | None = None) -> Verdict:
         """Say what becomes of the next frame.
 
         Args:
             time: when it is shown, seconds.
             is_discontinuity: whether its source says that it does not continue what was before.
+            size: (width, height), where it may change.
 
         Returns:
             "take", "skip", or "reset": take it, but the state does not carry over. That is the first frame, a
-            discontinuity, and a frame after a gap or at a time that is not later than the one before.
+            discontinuity, another size, and a frame after a gap or at a time that is not later than the one before.
 
         Raises:
             ConfigError: a time that is not a number.
@@ -55,7 +64,10 @@ class FrameSampler:
         if not math.isfinite(time):
             raise ConfigError(f"a frame's time must be a number of seconds, got {time}")
         before, self._last = self._last, time
-        if before is None or is_discontinuity or not 0 < time - before <= self.gap:
+        resized, self.size = self.size not in (None, size), size
+        if before is None or is_discontinuity or resized or not 0 < time - before <= self.gap:
+            self.num_resizes += resized
+            self.num_resets += before is not None and not resized
             return self._take("reset", due=time)
         early = min(time - before, self.interval) / 2  # the next frame would be farther off
         if time < self._due - early:

@@ -237,7 +237,8 @@ class SourceThread(threading.Thread):
 
     def _sample(self, frames: FrameStream) -> None:
         """Take the frames that are due."""
-        playback, size, broken = None, None, self.counts.broken
+        self.sampler.restart()
+        playback, broken = None, self.counts.broken
         if self._recorded and not self._fast:
             playback = PlaybackClock(time.monotonic(), gap=self.sampler.gap, interval=frames.frame_interval)
         for frame in frames:
@@ -248,14 +249,14 @@ class SourceThread(threading.Thread):
             arrived, self._second = time.monotonic(), frame.time
             self._hear(arrived)
             self.counts.broken = broken + frames.num_broken
-            verdict = self.sampler.judge(frame.time, frame.is_discontinuity)
+            size = self.sampler.size
+            verdict = self.sampler.judge(frame.time, frame.is_discontinuity, frame.size)
             if verdict == "reset" and size is not None:
                 if frame.size != size:
                     self._report("resized", f"{size[0]}x{size[1]} to {frame.size[0]}x{frame.size[1]}")
                 else:
                     self._report("restarted", "its times jumped or paused")
                 self.counts.restarts += 1
-            size = frame.size
             if verdict != "skip":
                 second = frame.time
                 if not self._ends():  # what a stream sends at once, ahead of our clock, has the time at which it came
