@@ -19,7 +19,7 @@ from teinet.data.motion_pairs.motions import PAIRS, draw_clip
 from teinet.data.motion_pairs.scenes import SPLITS, MotionPairs
 from teinet.data.video.writer import write_reversed, write_video
 from teinet.errors import ConfigError
-from teinet.utils.files import replacing
+from teinet.utils.files import write_text
 from teinet.utils.progress import ProgressBars
 
 DRAWING = 1  # raised whenever the same settings would draw other pictures
@@ -139,5 +139,4 @@ def _claim(root: Path, settings: MotionPairs) -> None:
         raise ConfigError(f"{root}: holds other files; motion_pairs is drawn into a new or an empty folder")
     else:
         root.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as part:
-            part.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+        write_text(file, json.dumps(wanted, indent=2) + "\n")

@@ -25,7 +25,7 @@ from av.error import FFmpegError
 from teinet.data.video import image_folder
 from teinet.data.video.container import begin, check_file, ends_too_early, open_video
 from teinet.data.video.frames import decode
-from teinet.data.video.pixels import is_transposed, rotation
+from teinet.data.video.pixels import is_transposed
 from teinet.errors import VideoError
 from teinet.utils.files import cache_folder
 
@@ -35,7 +35,7 @@ _SEEKABLE_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg", "pror
 # These may hold packets that give no frame, or one that gives two.
 _PACKED_CODECS = {"mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "h263", "flv1"}
 _PLACEHOLDER_BYTES = 16
-_SCHEMA = 2  # raise it whenever what is stored changes its meaning: older rows are then not found
+_SCHEMA = 3  # raise it whenever what is stored changes its meaning: older rows are then not found
 _REMEMBERED = 8192  # files, in this process
 _SAME_RATE = 0.01  # share by which a measured rate may lie off a written one that is then believed to the digit
 
@@ -50,8 +50,7 @@ class FrameIndex:
         keys: indices of frames from which decoding can start and give exactly what decoding from the beginning gives.
         last_duration: seconds for which the last frame is shown, 0 where nothing tells.
         frame_rate: frames a second; None where nothing tells.
-        width, height: of the first frame, after rotation.
-        rotation: counterclockwise degrees.
+        width, height: of the first frame, upright.
         codec: FFmpeg's name of it.
     """
 
@@ -62,7 +61,6 @@ class FrameIndex:
     frame_rate: float | None
     width: int
     height: int
-    rotation: int
     codec: str
 
     @property
@@ -109,7 +107,7 @@ def folder_index(path: str) -> FrameIndex:
     names = image_folder.image_names(path)
     width, height = image_folder.read_image(path, names[0]).size
     nowhere, codec = np.full(len(names), np.nan), os.path.splitext(names[0])[1][1:].lower()
-    return FrameIndex(nowhere, np.full(len(names), -1), np.zeros(0, np.int64), np.nan, None, width, height, 0, codec)
+    return FrameIndex(nowhere, np.full(len(names), -1), np.zeros(0, np.int64), np.nan, None, width, height, codec)
 
 
 def corrected(path: str, index: FrameIndex, num_frames: int, keys: Sequence[int] | np.ndarray = ()) -> FrameIndex:
@@ -150,7 +148,6 @@ def _build(path: str) -> FrameIndex:
         time_base, rate = float(stream.time_base or 0), float(stream.average_rate or stream.guessed_rate or 0)
         codec, formats = stream.codec_context.name, set(container.format.name.split(","))
         width, height = (first.height, first.width) if is_transposed(first) else (first.width, first.height)
-        turn = rotation(first)
     n = len(packets.pts)
     stamps, exact = _stamps(packets)
     doubtful = codec in _PACKED_CODECS and any(size <= _PLACEHOLDER_BYTES for size in packets.sizes)
@@ -168,7 +165,7 @@ def _build(path: str) -> FrameIndex:
     trusted = exact and bool(formats & _SEEKABLE_FORMATS) and codec in _SEEKABLE_CODECS
     keys = _safe_keys(pts, packets) if trusted else np.zeros(0, np.int64)
     step = float(np.median(np.diff(times))) if n > 1 else 1 / rate if rate else 0.0
-    return FrameIndex(times, pts, keys, step, _frame_rate(times, rate), width, height, turn, codec)
+    return FrameIndex(times, pts, keys, step, _frame_rate(times, rate), width, height, codec)
 
 
 def _read_packets(container: InputContainer, stream: av.VideoStream) -> tuple[_Packets, av.VideoFrame | None]:

@@ -85,14 +85,6 @@ def is_transposed(frame: av.VideoFrame) -> bool:
     return display_matrix(frame)[0] == 0
 
 
-def rotation(frame: av.VideoFrame) -> int:
-    """Return the counterclockwise turn that makes the stored image upright: 0, 90, 180 or 270 degrees."""
-    a, b, _, d = display_matrix(frame)
-    if a == 0:
-        return 90 if b < 0 else 270
-    return 180 if a < 0 and d < 0 else 0
-
-
 def upright(matrix: tuple[int, int, int, int], image: np.ndarray) -> np.ndarray:
     """Apply what `display_matrix` returned to an image (H, W, ...), as a view."""
     a, b, c, d = matrix

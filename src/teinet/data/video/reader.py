@@ -128,11 +128,6 @@ class VideoReader:
         return self._index.width, self._index.height
 
     @property
-    def rotation(self) -> int:
-        """Counterclockwise degrees by which stored frames are turned upright: 0, 90, 180 or 270."""
-        return self._index.rotation
-
-    @property
     def codec(self) -> str:
         """FFmpeg's name of the codec, or the images' suffix."""
         return self._index.codec

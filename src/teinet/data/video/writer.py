@@ -20,6 +20,7 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.reformatter import Colorspace
 
+from teinet.data.video.container import open_video
 from teinet.errors import VideoError
 from teinet.utils.files import replacing
 
@@ -123,7 +124,7 @@ class VideoWriter:
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         assert self._stream is not None
-        with self._failing():
+        with _failing(self.path):
             for packet in self._stream.encode(frame):
                 if self._durations:
                     packet.duration = self._durations.popleft()
@@ -132,7 +133,7 @@ class VideoWriter:
     @contextmanager
     def _opened(self) -> Iterator[None]:
         with replacing(self.path) as part:
-            with self._failing():
+            with _failing(self.path):
                 self._out = av.open(f"file:{part.absolute()}", "w", format="mp4")
             try:
                 yield
@@ -140,17 +141,19 @@ class VideoWriter:
                     raise ValueError(f"no frame was written to {self.path}")
                 self._encode(None)
             finally:
-                with self._failing():
+                with _failing(self.path):
                     self._out.close()
 
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        try:
-            yield
-        except FFmpegError as error:
-            if error.errno in _DISK:
-                raise OSError(error.errno, error.strerror, str(self.path)) from None
-            raise VideoError(self.path, f"cannot be written as h264 ({error.strerror})") from None
+
+@contextmanager
+def _failing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors of FFmpeg as those of the disk, or of the video."""
+    try:
+        yield
+    except FFmpegError as error:
+        if error.errno in _DISK:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise VideoError(path, f"cannot be written as h264 ({error.strerror})") from None
 
 
 def write_video(path: str | os.PathLike[str], frames: np.ndarray, frame_rate: int, *, quantiser: int = 26) -> Path:
@@ -190,15 +193,15 @@ def write_reversed(source: str | os.PathLike[str], path: str | os.PathLike[str])
         The path.
 
     Raises:
-        VideoError: `source` holds a frame that cannot be decoded alone.
-        OSError: a file cannot be read or written.
+        VideoError: `source` cannot be read, or holds a frame that cannot be decoded alone.
+        OSError: the file cannot be written, or the disk is full.
     """
     with (
-        av.open(os.fspath(source)) as src,
+        open_video(os.fspath(source)) as (src, old),
         replacing(path) as part,
+        _failing(path),
         av.open(f"file:{part.absolute()}", "w", format="mp4") as out,
     ):
-        old = src.streams.video[0]
         new = out.add_stream_from_template(old)
         packets = [packet for packet in src.demux(old) if packet.size]
         if not packets or not all(packet.is_keyframe for packet in packets):
