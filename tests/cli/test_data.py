@@ -30,6 +30,7 @@ def test_every_action_has_help(action, capsys):
     [
         (("chek", "x"), "Did you mean 'check'"),
         (("check", "nowhere"), "nowhere: no such file"),
+        (("check", "{clips}/resting/0.mp4"), "this is one video; give a folder"),
         (("inspect", "{clips}", "--sample", "-1"), "--sample is -1"),
         (("inspect", "{clips}", "--format", "tabel"), "Did you mean 'table'"),
         (("shrink", "{clips}", "{clips}/small"), "lies in a folder of the clips"),
@@ -40,7 +41,7 @@ def test_what_cannot_be_is_one_line(words, says, clips, capsys, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     assert main(["data", *(word.format(clips=clips) for word in words)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("teinet data: ") and says in line
+    assert line.startswith(f"teinet data {words[0]}: " if words[0] in ACTIONS else "teinet data: ") and says in line
     assert not list(tmp_path.iterdir())
 
 

@@ -76,6 +76,8 @@ def main(argv: list[str] | None = None) -> int:
     keep_freed_memory()
     try:
         command = import_module(f"teinet.cli.{name}")
+        if argv[1:2] and argv[1] in getattr(command, "ACTIONS", ()):
+            name = f"{name} {argv[1]}"
         if hasattr(command, "main"):  # reads typed recipes itself
             code = command.main(argv[1:])
         else:

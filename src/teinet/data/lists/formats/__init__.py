@@ -14,6 +14,7 @@ from teinet.data.lists.formats.kinetics import KINETICS
 from teinet.data.lists.formats.plain import FOLDERS, TABLE
 from teinet.data.lists.formats.something import JESTER, SOMETHING_V1, SOMETHING_V2
 from teinet.data.lists.formats.ucf_hmdb import HMDB51, UCF101
+from teinet.data.video.reader import is_video
 from teinet.errors import AnnotationError, ConfigError, nearest
 
 __all__ = ["FORMATS", "Listing", "Options", "find_format", "read_listing"]
@@ -33,8 +34,10 @@ def find_format(place: Place) -> Format:
     """Return the format of a place.
 
     Raises:
-        AnnotationError: it holds lists of several, or nothing that is known.
+        AnnotationError: it is a video, or holds lists of several formats, or nothing that is known.
     """
+    if not place.is_folder and is_video(place.path):
+        raise AnnotationError(place.path, "this is one video; give a folder of class folders, or a list that names it")
     for group in _GROUPS:
         found = [format for format in group if format.recognise(place)]
         if len(found) > 1:
