@@ -48,7 +48,7 @@ def test_what_needs_no_network_does_not_wait_for_torch(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert "--weights motion_pairs" in done.stderr and "teinet_resnet50\n" in done.stdout
+    assert "motion_pairs" in done.stderr and "teinet_resnet50\n" in done.stdout
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -34,6 +34,7 @@ for words in (
     ("train", "--data", folder),
     ("test", "motion_pairs", "--data", folder),
     ("explain", "motion_pairs", clip, "--output", "page.html"),
+    ("timeline", "motion_pairs", clip, folder, "--jobs", "2"),
 ):
     assert main(words) == 2, words
 """
@@ -51,4 +52,4 @@ def test_the_core_recognizes_and_the_rest_names_its_extra(clips, tmp_path):
     assert done.returncode == 0, done.stderr
     asked = [line.partition("pip install ")[2] for line in done.stderr.splitlines() if "pip install" in line]
     assert "train              missing: lightning" in done.stdout
-    assert asked == ["'teinet[train]'", "'teinet[train]'", "'teinet[report]'"]
+    assert asked == ["'teinet[train]'", "'teinet[train]'", "'teinet[report]'", "'teinet[train]'"]

@@ -54,7 +54,7 @@ def test_json_over_a_folder_with_a_broken_file(place, capsys):
     assert answers[1]["frame_indices"] == [[1, 4]] and answers[1]["times"] == [[0.1, 0.4]]
     assert answers[1]["error"] is None and len(answers[1]["labels"]) == 2
     assert {label["name"] for label in answers[1]["labels"]} < set(NAMES)
-    assert len(err.strip().splitlines()) == 1 and "bad3.mp4" in err
+    assert len(err.strip().splitlines()) == 1 and "no answer for 1 of 3 videos" in err
 
 
 def test_json_holds_the_scores_unrounded(place, capsys):
@@ -111,8 +111,10 @@ def test_usage_errors_come_before_any_work(place, tmp_path):
         call(weights, video, "--device", "abacus")
     with pytest.raises(ConfigError, match="no weights named"):
         call(video, video)
-    with pytest.raises(CheckpointError, match="no such file"):
+    with pytest.raises(CheckpointError, match="neither a run's folder, a weights file nor a pretrained model"):
         call(tmp_path / "gone.safetensors", video)
+    with pytest.raises(CheckpointError, match="a video, and no weights; weights come first"):
+        call("--weights", video, video)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a mistake of ours")])
@@ -151,6 +153,6 @@ def test_a_network_whose_scores_are_no_numbers_is_said(place, tmp_path, capsys):
     for form in ((), ("--json",), ("--csv",)):
         assert call(tmp_path / "nan.safetensors", place / "videos" / "good2.mp4", *form) == 1
         out, err = capsys.readouterr()
-        assert "no numbers" in err and "no numbers" in out
+        assert "no answer for 1 of 1 videos" in err and "no numbers" in out
         if form == ("--json",):
             json.loads(out)

@@ -78,7 +78,7 @@ def test_a_cut_off_file_is_refused(path, size):
 
 
 def test_other_files_are_refused(tmp_path, model):
-    with pytest.raises(CheckpointError, match="no such file"):
+    with pytest.raises(CheckpointError, match="neither a run's folder"):
         load_weights(tmp_path / "absent.safetensors")
     torch.save(model.state_dict(), tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match="not a safetensors file"):

@@ -58,7 +58,7 @@ def test_without_weights_it_says_what_there_is(weights, tmp_path, capsys):
     assert main(["predict", "clip.mp4", "clip.mp4"]) == 2
     said = capsys.readouterr().err
     row, line = " ".join(said.split()).split("teinet predict: ")
-    assert "--weights waves waving or not; licence MIT 80 % of 40 clips not for deciding anything" in row
+    assert "waves waving or not; licence MIT 80 % of 40 clips not for deciding anything" in row
     assert line.startswith("no weights named;") and said.splitlines()[-1].endswith("one of the recognisers above")
 
 

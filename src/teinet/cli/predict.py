@@ -75,8 +75,7 @@ def run(args: argparse.Namespace) -> int:
     answers = recognizer.predict_many(videos, top_k=args.top_k, views=args.views, start=args.start, end=args.end)
     for problem in problems:
         print(printable(problem), file=sys.stderr)
-    done, failed = 0, bool(problems)
-    seen = not (args.json or args.csv or args.output) and sys.stdout.isatty()  # errors too, with the answers
+    done, failed = 0, 0
     console = Console(stderr=True) if len(videos) > 1 else None
     with file_progress(console, "recognizing", len(videos)) as advance, _writer(args) as write:
         try:
@@ -84,14 +83,13 @@ def run(args: argparse.Namespace) -> int:
                 write(answer)
                 advance("")
                 done += 1
-                if answer.error is not None:
-                    failed = True
-                    if not seen:
-                        print(printable(f"{answer.path}: {answer.error}"), file=sys.stderr)
+                failed += answer.error is not None
         except KeyboardInterrupt:
             print(f"stopped after {done} of {len(videos)} videos; their answers are written", file=sys.stderr)
             return 130
-    return int(failed)
+    if failed:
+        print(f"no answer for {failed} of {len(videos)} videos; the reason stands in its place", file=sys.stderr)
+    return int(failed > 0 or bool(problems))
 
 
 def _weights(args: argparse.Namespace) -> tuple[str, list[str]]:
@@ -125,7 +123,7 @@ def _print_pretrained(pretrained: Sequence[Pretrained]) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 1, 0), title=title, title_justify="left")
     table.add_column(no_wrap=True)
     for each in pretrained:
-        table.add_row(f"--weights {each.name}", each.summary)
+        table.add_row(each.name, each.summary)
     Console(stderr=True, highlight=False, markup=False).print(table)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,6 @@ from teinet.cli.timeline_output import (
     Pages,
     Truth,
     files_for,
-    results_folder,
     write_scores,
     write_subtitles,
 )
@@ -110,7 +110,9 @@ def run(args: argparse.Namespace) -> int:
     pages = Pages(args.page, page_files, videos, str(args.weights), recognizer, rules) if args.page else None
     output, cache = Output(output_path, form, truth), None
     takers += [output.take, *(each.take for each in (pages, truth) if each is not None)]
-    if folder := results_folder(args.output or args.page):
+    kept_beside = args.output or args.page
+    if kept_beside and not options.is_special(kept_beside):
+        folder = Path(f"{os.path.abspath(kept_beside)}.partial")
         weights = {"weights": digest(weights_file(args.weights)), "device": recognizer.device.type}
         cache = ResultCache(folder, how | weights | {"optimize": args.optimize})
         if args.anew:
@@ -140,13 +142,14 @@ def run(args: argparse.Namespace) -> int:
                 done += 1
     except Interrupted:
         output.close(stopped=True)
-        events = f"; their events are {f'in {output.partial}' if output.partial else 'written'}" if done else ""
         rest = "; the same command continues with the others" if cache is not None else ""
-        _say(f"stopped after {done} of {len(videos)} videos{events}{rest}")
+        _say(f"stopped after {done} of {len(videos)} videos{rest}")
         return 130
     output.close()
     if cache is not None:
         cache.clear()
+    if done:
+        _say(*(f"{option}: {path} is written" for option, path in outputs.items() if path))
     return int(failed)
 
 

@@ -40,8 +40,7 @@ class Output:
     """Where the answers for all videos go, in one form.
 
     Standard output, and what is no regular file, gets them as they come, JSON at the end; a file gets all at the end,
-    so that an earlier answer stays until then, also where no video could be read. When the work is stopped they go to
-    `partial`, in the results' folder.
+    so that an earlier answer stays until then, also where no video could be read, or when the work is stopped.
 
     Args:
         path: a file; None for standard output.
@@ -53,20 +52,16 @@ class Output:
     """
 
     def __init__(self, path: str | None, form: str, truth: Truth | None = None):
-        folder = results_folder(path)
-        self._path, self._form, self._truth = Path(path) if path else None, form, truth
-        self.partial = None if folder is None or self._path is None else folder / self._path.name
+        self._path, self._form, self._truth = path, form, truth
         self._found: list[dict[str, Any]] = []
         self._any = False
         self._file: IO[str] = sys.stdout
-        if self._path is not None:
-            check_file(self._path)
-            if self.partial is None:
-                self._file = open(self._path, "a", encoding="utf-8", errors="surrogateescape", newline="")
-            elif not os.access(self._path.parent, os.W_OK):
-                raise ConfigError(f"{path}: cannot be written (its folder may not be written)")
-            else:
-                self._file = io.StringIO()
+        if path is not None:
+            check_file(path)
+            special = is_special(path)
+            self._file = (
+                open(path, "a", encoding="utf-8", errors="surrogateescape", newline="") if special else io.StringIO()
+            )
         if form == "csv":
             csv.writer(self._file, lineterminator="\n").writerow(CSV_COLUMNS)
         elif form == "vtt":
@@ -84,30 +79,15 @@ class Output:
     def close(self, *, stopped: bool = False) -> None:
         """Write what is left to write."""
         if self._form == "json":
-            json.dump(
-                self._truth.beside(self._found) if self._truth else self._found, self._file, indent=2, allow_nan=False
-            )
+            answers = self._truth.beside(self._found) if self._truth else self._found
+            json.dump(answers, self._file, indent=2, allow_nan=False)
             self._file.write("\n")
         elif self._truth is not None:
             self._truth.write(self._form, self._file)
-        if self._path is None:
-            return
-        if self.partial is not None and isinstance(self._file, io.StringIO):
-            if stopped:
-                self.partial.parent.mkdir(exist_ok=True)
-            else:
-                self.partial.unlink(missing_ok=True)
-            if self._any:
-                write_text(self.partial if stopped else os.path.realpath(self._path), self._file.getvalue())
-        self._file.close()
-
-
-def results_folder(output: str | None) -> Path | None:
-    """The folder next to an output for what is finished so far; None where there is no place for one."""
-    path = Path(output or "")
-    if output and path.name in ("", ".."):
-        path = Path(os.path.abspath(output))
-    return path.with_name(f"{path.name}.partial") if output and path.name and not is_special(path) else None
+        if self._path is not None and isinstance(self._file, io.StringIO) and self._any and not stopped:
+            write_text(os.path.realpath(self._path), self._file.getvalue())
+        if self._path is not None:
+            self._file.close()
 
 
 def files_for(option: str, path: str, videos: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:

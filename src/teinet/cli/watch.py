@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     what = watch.sources[0] if len(watch.sources) == 1 else f"{len(watch.sources)} sources"
     state = "" if watch.state_bytes is None else f", state {watch.state_bytes / 1000:,.0f} kB a stream"
-    print(printable(f"watches {what}, a frame every {watch.spacing:.3g} s{state}"), file=sys.stderr)
+    watching = f"watches {what}, a frame every {watch.spacing:.3g} s{state}"
     try:
         with ExitStack() as stack:
             heard = [stack.enter_context(_lines(args))]
@@ -89,6 +89,9 @@ def run(args: argparse.Namespace) -> int:
             if not (args.json and sys.stdout.isatty()):  # lines for programs are not to be broken by what is drawn
                 stack.enter_context(_shown(watch))
             for notice in watch:
+                if watching and notice.what == "connected":
+                    print(printable(watching), file=sys.stderr)
+                    watching = ""
                 for tell in heard:
                     tell(notice)
     finally:

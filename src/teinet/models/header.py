@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,12 @@ def read_header(path: str | Path) -> dict[str, Any]:
     """
     path = weights_file(path)
     if not path.is_file():
-        close = nearest(str(path), (file.stem for file in PRETRAINED.glob("*.safetensors")))
-        raise CheckpointError(f"{path}: no such file.{close}")
+        names = sorted(file.stem for file in PRETRAINED.glob("*.safetensors"))
+        known = f" ({', '.join(names)})" if names else ""
+        reason = f"neither a run's folder, a weights file nor a pretrained model{known}.{nearest(str(path), names)}"
+        raise CheckpointError(f"{path}: {reason}")
+    if (guess_type(path.name)[0] or "").startswith("video/"):
+        raise CheckpointError(f"{path}: a video, and no weights; weights come first, then videos")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:  # not by safetensors' own reader, which imports a framework
