@@ -13,7 +13,6 @@ import yaml
 from benchmarks.study.__main__ import main
 from benchmarks.study.plan import Study
 from benchmarks.study.results import Done, append, read_result, read_results
-from benchmarks.study.tables import cells_of, fill, markdown, rows
 from tests.benchmarks.conftest import write_study
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -105,16 +104,6 @@ def test_a_cell_of_two_studies_is_measured_once(studied, capsys):
     assert not Done.load(Study.load(other), results).cells
     other.write_text(other.read_text().replace("epochs: 3", "epochs: 2") + "backwards: false\n")
     assert not Done.load(Study.load(other), results).cells  # its results would lack what this one shows, or hold more
-
-
-def test_open_cells_stand_empty_in_the_table(study_file):
-    done = Done(Study.load(study_file), {})
-    heads, lines = cells_of(done)
-    assert heads[0] == "network" and "− TSN (95 %)" in heads
-    assert [line[0] for line in lines] == ["TSN", "TIM"] and set(lines[0][1:]) == {"–", "0/2"}
-    assert "None of 4 cells is done." in markdown(done)
-    assert all(row.cells == 0 for row in rows(done))
-    assert fill("no marks", [done]) == "no marks"
 
 
 def test_a_result_of_other_settings_counts_as_not_done(study_file, caplog):

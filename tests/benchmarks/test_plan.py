@@ -86,16 +86,6 @@ def test_a_mistake_in_the_file_is_named(study_file, values, said):
         Study.load(changed(study_file, **values))
 
 
-def test_what_the_study_below_trains_alike_is_trained_once(study_file, tmp_path):
-    base, more = Study.load(study_file), study_file.with_name("more.yaml")
-    cell = base.cell("TIM/bob/0")
-    for changes, once in (({"views": "3x1"}, True), ({"settings": {"optim": {"epochs": 5}}}, False)):
-        more.write_text(yaml.safe_dump({"extends": "tiny.yaml", **changes}))
-        study = Study.load(more)
-        assert study.same_in_base(cell) is None
-        assert (run_folder(tmp_path, study, cell) == run_folder(tmp_path, base, cell)) is once
-
-
 def test_a_file_may_hold_several_studies(study_file):
     said = yaml.safe_load(study_file.read_text())
     path = study_file.with_name("all.yaml")

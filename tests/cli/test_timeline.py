@@ -127,13 +127,6 @@ def test_what_has_no_meaning_for_the_network_is_one_line(place, tmp_path, capsys
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_a_causal_network_looks_at_windows_when_asked(place, tmp_path, capsys):
-    """31 frames, 0.2 s apart: windows of 4 begin at 0, 3, ... 27."""
-    assert main([*words(place, "films/3.mp4", hop=3, scores=tmp_path / "s.npz"), "--windows"]) == 0
-    with np.load(tmp_path / "s.npz") as kept:
-        np.testing.assert_allclose(kept["times"], 0.3 + 0.6 * np.arange(10), atol=1e-3)
-
-
 @pytest.mark.parametrize("form", ["csv", "json", "vtt", "txt"])
 def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, monkeypatch, capsys, form):
     """The second look is stopped before its last film, which for subtitles is its only one."""

@@ -28,8 +28,7 @@ EVENTS = ("--begin", 0.34, "--end", 0.3, "--least", 0.2)
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("watch")
-    for name, causal in (("causal", True), ("two-sided", False)):
-        make("teinet", causal=causal, header={"spacing": 0.2, "licence": "MIT"}).save(folder / f"{name}.safetensors")
+    make("teinet", causal=True, header={"spacing": 0.2, "licence": "MIT"}).save(folder / "causal.safetensors")
     miniatures.write(folder / "film.mp4", 3, length=61, rate=10)
     return folder
 
@@ -141,14 +140,6 @@ def test_options_may_stand_before_the_sources(place, capsys):
         assert main(["watch", *order, *map(str, EVENTS)]) == 0
         found.append([line["what"] for line in lines(capsys.readouterr().out)])
     assert "begin" in found[0] and found[0] == found[1] == found[2]
-
-
-def test_a_two_sided_network_is_refused_or_looks_at_windows(place, capsys):
-    two_sided = ["watch", str(place / "two-sided.safetensors"), str(place / "film.mp4"), *map(str, EVENTS)]
-    assert main(two_sided) == 2
-    assert "--model.causal true" in capsys.readouterr().err
-    assert main([*two_sided, "--windows", "--fast"]) == 0
-    assert any(line["what"] == "begin" for line in lines(capsys.readouterr().out))
 
 
 def test_notices_in_words():

@@ -10,7 +10,7 @@ import torch
 
 import teinet
 from teinet.models import set_num_frames
-from teinet.models.checkpoint import convert_kernels, load_matching, load_weights, save_weights
+from teinet.models.checkpoint import convert_kernels, load_matching, save_weights
 from teinet.models.insertion import insert_temporal, is_causal, temporal_modules
 
 PREFIXES = ["teinet", "tim", "mem", "se_tim", "se", "tsm", "tsn"]
@@ -60,15 +60,6 @@ def test_two_sided_networks_are_not_causal(prefix):
     clip = torch.randn(1, 6, 3, 48, 48, dtype=torch.float64)
     shorter = set_num_frames(model, 3).frame_logits(clip[:, :3])
     assert (shorter - set_num_frames(model, 6).frame_logits(clip)[:, :3]).abs().max() > 1e-6
-
-
-def test_a_causal_file_is_a_causal_network(tmp_path):
-    model = network("teinet", gate="residual").float()
-    save_weights(tmp_path / "c.safetensors", model, {"class_names": list("abc")})
-    loaded, _ = load_weights(tmp_path / "c.safetensors")
-    assert is_causal(loaded)
-    clip = torch.randn(1, 6, 3, 48, 48)
-    torch.testing.assert_close(loaded.eval()(clip), model(clip))
 
 
 def test_kernels_keep_what_they_can():

@@ -50,17 +50,6 @@ def test_only_the_residual_branch_sees_the_module():
         assert torch.allclose(block(x), x)  # the branch of zeros is zero under fresh batch norms
 
 
-def test_the_shift_crosses_frames_but_not_clips():
-    torch.manual_seed(0)
-    cnn = insert_temporal(timm.create_model("resnet18", zero_init_last=False), "tsm", num_frames=4).eval()
-    x = torch.randn(8, 3, 64, 64)
-    changed = x.clone()
-    changed[0] += 1
-    with torch.no_grad():
-        moved = (cnn(changed) - cnn(x)).abs().amax(1) > 1e-6
-    assert moved[:4].all() and not moved[4:].any()
-
-
 def test_insertion_disturbs_nothing():
     cnn = resnet10()
     cnn.layer2.eval()

@@ -35,12 +35,12 @@ def rows_of(page: str) -> list[tuple[str, ...]]:
     """The table rows of a page as texts, each cell in the column that it stands in."""
     rows = []
     for row in re.findall(r"<tr.*?</tr>", page, re.DOTALL):
-        cells = re.findall(r"<t[dh]([^>]*)>(.*?)</t[dh]>", row, re.DOTALL)
-        texts = [unescape(re.sub(r"<[^>]+>", "", text)).strip() for _, text in cells]
-        spans = [re.search(r'colspan="?(\d+)', tag) for tag, _ in cells]
-        rows.append(
-            tuple(t for text, span in zip(texts, spans) for t in [""] * (int(span[1]) - 1 if span else 0) + [text])
-        )
+        texts: list[str] = []
+        for tag, text in re.findall(r"<t[dh]([^>]*)>(.*?)</t[dh]>", row, re.DOTALL):
+            span = re.search(r'colspan="?(\d+)', tag)
+            texts += [""] * (int(span[1]) - 1 if span else 0)
+            texts.append(unescape(re.sub(r"<[^>]+>", "", text)).strip())
+        rows.append(tuple(texts))
     return rows
 
 

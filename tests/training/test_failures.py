@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from teinet.cli.main import main
 from teinet.cli.train import parse_recipe
-from teinet.models.factory import create_model
 from teinet.training.module import TrainingModule
 from teinet.training.run_dir import read_log
 from tests.conftest import small
@@ -162,18 +161,6 @@ def test_a_recipe_is_overruled_by_the_command_line(tmp_path):
     assert recipe.model.pretrained is False and options.resume is None
     assert parse_recipe(["--backbone", "resnet18"])[0].model.name == "teinet_resnet18"
     assert parse_recipe(["--backbone=resnet18", "--lr=3"])[0].optim.lr == 3
-
-
-def test_weights_of_another_network_or_cut_off(train, tmp_path):
-    torch.manual_seed(0)
-    other = create_model("tsn_resnet18", num_classes=3)
-    save_file({k: v.contiguous() for k, v in other.state_dict().items()}, tmp_path / "other.safetensors")
-    code, run, lines = train("--backbone-weights", tmp_path / "other.safetensors")
-    assert code == 2 and len(lines) == 1 and "resnet10t" in lines[0] and not run.exists()
-    whole = (tmp_path / "other.safetensors").read_bytes()
-    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
-    code, run, lines = train("--backbone-weights", tmp_path / "cut.safetensors")
-    assert code == 2 and len(lines) == 1 and "cut.safetensors" in lines[0] and not run.exists()
 
 
 def test_classes_without_training_clips_are_said(clips, tmp_path, caplog):
