@@ -27,16 +27,9 @@ def changed(path: Path, **values) -> Path:
 def test_a_cells_recipe_is_the_recipe_with_network_fold_and_seed(study_file):
     study = Study.load(changed(study_file, seeds=[3], settings={"optim": {"epochs": 5}, "model": {"pretrained": True}}))
     recipe = study.recipe_of(study.cell("TIM/bob/3"), data_root="/data", backbone_weights="w.safetensors")
-    assert (recipe.model.name, recipe.model.num_frames, recipe.model.backbone_weights) == (
-        "tim_test_resnet",
-        4,
-        "w.safetensors",
-    )
-    assert (recipe.data.path, recipe.data.train, recipe.data.val) == (
-        "/data/clips/clips.csv",
-        "subject=ann",
-        "subject=bob",
-    )
+    model, data = recipe.model, recipe.data
+    assert (model.name, model.num_frames, model.backbone_weights) == ("tim_test_resnet", 4, "w.safetensors")
+    assert (data.path, data.train, data.val) == ("/data/clips/clips.csv", "subject=ann", "subject=bob")
     assert (recipe.optim.epochs, recipe.optim.lr, recipe.run.seed) == (5, 0.02, 3)
 
 

@@ -112,11 +112,6 @@ def test_predictions_of_unlabelled_clips(name, form, places, tmp_path, capsys):
     assert not np.isfinite(scores.top1)
 
 
-def test_clips_without_ids_cannot_be_submitted(places, tmp_path, capsys):
-    assert teinet("test", places("folders")[1], "--submit", tmp_path / "answers.csv") == 2
-    assert "no ids" in capsys.readouterr().err and not (tmp_path / "answers.csv").exists()
-
-
 ROW = ("--model.pretrained", "false", "--model.num_frames", 2, "--clip.size", 32, "--clip.short_side", 36)
 ROW += ("--optim.epochs", 1, "--optim.milestones", "[1]", "--batch-size", 6, "--workers", 0, "--run.accelerator", "cpu")
 

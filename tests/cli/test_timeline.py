@@ -94,13 +94,6 @@ def test_a_faster_network_tells_the_same_events(place, monkeypatch, capsys):
     assert said[0] == said[1] and said[0]
 
 
-def test_one_broken_file_does_not_stop_the_others(place, capsys):
-    assert main([*words(place, "broken/broken.mp4", "films/3.mp4"), "--json"]) == 1
-    said = capsys.readouterr()
-    assert [each["path"].rsplit("/", 1)[1] for each in json.loads(said.out)] == ["3.mp4"]
-    assert "broken.mp4" in said.err
-
-
 @pytest.mark.parametrize(
     ("options", "line"),
     [

@@ -88,5 +88,3 @@ def test_thresholds_that_cannot_hold_are_refused():
         recognizer.detector(threshold=0.3, off_threshold=0.4)
     with pytest.raises(ConfigError, match="no class 'rest'"):
         recognizer.detector(background=("rest",))
-    with pytest.raises(ConfigError, match="--every"):
-        make("teinet", causal=True).detector()

@@ -43,25 +43,13 @@ def test_weights():
 
 
 def test_a_clip_that_one_could_not_read_has_no_scores():
-    bad = Scores(
-        paths=TWO.paths,
-        labels=TWO.labels,
-        probabilities=TWO.probabilities,
-        class_names=TWO.class_names,
-        reasons=["", "cut off", ""],
-    )
-    both = average([ONE, bad])
+    both = average([ONE, other(reasons=["", "cut off", ""])])
     assert both.reasons == ("cut off", "", "") and both.num_unreadable == 1 and both.top1 == pytest.approx(2 / 3)
 
 
 def other(**changes) -> Scores:
-    values = {
-        "paths": TWO.paths,
-        "labels": TWO.labels,
-        "probabilities": TWO.probabilities,
-        "class_names": TWO.class_names,
-    }
-    return Scores(**(values | changes))
+    fields = ("paths", "labels", "probabilities", "class_names")
+    return Scores(**({name: getattr(TWO, name) for name in fields} | changes))
 
 
 @pytest.mark.parametrize(

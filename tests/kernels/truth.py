@@ -49,14 +49,7 @@ def gradients(y: Tensor, towards: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 
 def check_temporal_conv(
-    function,
-    shape: tuple[int, ...],
-    dtype: torch.dtype,
-    *,
-    kind: str,
-    layout: str,
-    lag: int = 0,
-    device: str = "cpu",
+    function, shape: tuple[int, ...], dtype: torch.dtype, *, kind: str, layout: str, lag: int = 0, device: str = "cpu"
 ) -> None:
     """Hold a form, output and all gradients, to float64.
 

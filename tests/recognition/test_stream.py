@@ -156,11 +156,8 @@ def test_streams_follow_their_recogniser(device):
     if device == "cuda" and not torch.cuda.is_available():
         pytest.skip("needs a CUDA GPU")
     recognizer = recogniser_of(network("teinet"))
-    moved, other, stays = (
-        recognizer.stream(),
-        recognizer.stream(state="fp16"),
-        recogniser_of(network("teinet")).stream(),
-    )
+    moved, other = recognizer.stream(), recognizer.stream(state="fp16")
+    stays = recogniser_of(network("teinet")).stream()
     pictures = film(4)
     for stream in (moved, other, stays):
         stream.step(pictures[:1])

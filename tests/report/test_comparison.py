@@ -36,7 +36,7 @@ def rows_of(page: str) -> list[tuple[str, ...]]:
     rows = []
     for row in re.findall(r"<tr.*?</tr>", page, re.DOTALL):
         texts: list[str] = []
-        for tag, text in re.findall(r"<t[dh]([^>]*)>(.*?)</t[dh]>", row, re.DOTALL):
+        for tag, text in re.findall(r"<t[dh]\b([^>]*)>(.*?)(?=<t[dh]\b|</tr)", row, re.DOTALL):
             span = re.search(r'colspan="?(\d+)', tag)
             texts += [""] * (int(span[1]) - 1 if span else 0)
             texts.append(unescape(re.sub(r"<[^>]+>", "", text)).strip())

@@ -76,11 +76,8 @@ def test_members_of_ensembles_exist_and_carry_the_same_row():
 
 def test_settings_of_the_paper():
     something, kinetics = recipe("something_v1/teinet_8f"), recipe("kinetics400/teinet_16f")
-    assert (something.optim.epochs, something.optim.milestones, something.clip.strategy) == (
-        50,
-        [30, 40, 45],
-        "segments",
-    )
+    assert (something.optim.epochs, something.optim.milestones) == (50, [30, 40, 45])
+    assert something.clip.strategy == "segments"
     assert (kinetics.optim.epochs, kinetics.optim.milestones, kinetics.clip.strategy) == (100, [50, 75, 90], "dense")
     assert something.clip.mirror is False and kinetics.clip.mirror == "auto" and kinetics.model.num_frames == 16
     fine = recipe("hmdb51/teinet_16f")
@@ -130,8 +127,6 @@ def test_the_command_lists_them(capsys):
     assert out.count("table 1b") == 4 and "41.6" in out
     assert main(["recipes", "kinetics400/*", "--json"]) == 0
     assert set(json.loads(capsys.readouterr().out)) == {
-        "kinetics400/tsm_16f",
-        "kinetics400/teinet_8f",
-        "kinetics400/teinet_16f",
+        "kinetics400/" + row for row in ("tsm_16f", "teinet_8f", "teinet_16f")
     }
     assert main(["recipes", "nothing*"]) == 1
