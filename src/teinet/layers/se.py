@@ -28,7 +28,7 @@ class SE(TemporalLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) to the same shape and memory format."""
-        x = self.check(x)
+        x = self.prepare(x)
         scale = self.scale(x)
         return temporal_conv(x, gate=scale, num_frames=self.num_frames) if fuses(x) else scaled(x, scale)
 
@@ -57,7 +57,5 @@ class SETIM(TemporalLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) to the same shape and memory format."""
-        x = self.check(x)
-        if fuses(x):
-            return temporal_conv(x, self.tim.V, self.se.scale(x), num_frames=self.num_frames, lag=self.tim.lag)
-        return self.tim(self.se(x))
+        x = self.prepare(x)
+        return self.tim.mix(x, self.num_frames, self.se.scale(x))

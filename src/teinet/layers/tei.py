@@ -55,7 +55,7 @@ class MEM(TemporalLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) to the same shape and memory format."""
-        x = self.check(x)
+        x = self.prepare(x)
         if self.num_frames == 1:
             return x
         scale = self.scale(x)  # (B, T, C)
@@ -137,12 +137,13 @@ class TIM(TemporalLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) to the same shape and memory format."""
-        return self.mix(self.check(x), self.num_frames)
+        return self.mix(self.prepare(x), self.num_frames)
 
-    def mix(self, x: Tensor, num_frames: int) -> Tensor:
-        """Eq. 4 on clips of `num_frames` frames."""
-        if fuses(x):
-            return temporal_conv(x, self.V, num_frames=num_frames, lag=self.lag)
+    def mix(self, x: Tensor, num_frames: int, scale: Tensor | None = None) -> Tensor:
+        """Eq. 4 on clips of `num_frames` frames, where `scale` (B*T*C numbers) multiplies x first: Eq. 3."""
+        if fuses(x):  # both in one pass over memory
+            return temporal_conv(x, self.V, scale, num_frames=num_frames, lag=self.lag)
+        x = x if scale is None else scaled(x, scale)
         # Time becomes the height of an image that is H*W wide, so that Eq. 4 is a (3, 1) depthwise convolution; in
         # channels-last memory every reshape here is a view. The lag: padded by one more frame before, cut off behind.
         layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
@@ -172,7 +173,6 @@ class TEI(TemporalLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) to the same shape and memory format."""
-        x = self.check(x)
-        if fuses(x) and self.num_frames > 1:  # gate and kernel in one pass over memory
-            return temporal_conv(x, self.tim.V, self.mem.scale(x), num_frames=self.num_frames, lag=self.tim.lag)
-        return self.tim(self.mem(x))
+        x = self.prepare(x)
+        scale = self.mem.scale(x) if self.num_frames > 1 else None
+        return self.tim.mix(x, self.num_frames, scale)

@@ -33,8 +33,8 @@ class TemporalLayer(nn.Module):
         self.num_frames = num_frames
         self.causal = bool(causal)
 
-    def check(self, x: Tensor) -> Tensor:
-        """Return x (B*T, C, H, W), under autocast in autocast's type; each layer's forward begins with it.
+    def prepare(self, x: Tensor) -> Tensor:
+        """Return x (B*T, C, H, W) in autocast's type where that is on; once, where a layer is entered.
 
         Raises:
             ConfigError: T does not divide the batch, or x has another number of channels.

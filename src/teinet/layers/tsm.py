@@ -34,7 +34,7 @@ class TSM(TemporalLayer):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B*T, C, H, W) to the same shape and memory format, shifted."""
-        x, frames = self.check(x), self.num_frames
+        x, frames = self.prepare(x), self.num_frames
         channels, height, width = x.shape[1:]
         # Not in place: an in-place shift overwrites what its own backward needs.
         if is_channels_last(x):
