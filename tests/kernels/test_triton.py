@@ -49,7 +49,7 @@ def test_it_compiles_for_a_gpu_that_is_not_here(kernel, dtype, ones, tmp_path, m
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from teinet.kernels import triton as kernels
+    from teinet.kernels import triton_kernels as kernels
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     function = getattr(kernels, kernel)

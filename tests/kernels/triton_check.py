@@ -79,14 +79,14 @@ def network(device: str = "cpu") -> None:
 
 def used() -> None:
     """The form that was asked for is the one that ran."""
-    from teinet.kernels import triton
+    from teinet.kernels import triton_kernels
 
-    calls, forward = [], triton.forward
-    triton.forward = lambda *arguments: calls.append(1) or forward(*arguments)
+    calls, forward = [], triton_kernels.forward
+    triton_kernels.forward = lambda *arguments: calls.append(1) or forward(*arguments)
     try:
         run(torch.ones(4, 8, 2, 2).contiguous(memory_format=torch.channels_last), torch.ones(8, 3), None, 4, 0)
     finally:
-        triton.forward = forward
+        triton_kernels.forward = forward
     assert calls
 
 

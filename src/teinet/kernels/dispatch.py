@@ -108,11 +108,11 @@ def triton_is_there() -> bool:
 
 @lru_cache(maxsize=1)
 def _launches() -> bool:
-    from teinet.kernels import triton
+    from teinet.kernels import triton_kernels
 
     try:
         x = torch.ones(1, 1, 1, 1, device="cuda")
-        return triton.forward(x, None, None, 1).item() == 1
+        return triton_kernels.forward(x, None, None, 1).item() == 1
     except Exception as error:  # no compiler for its launcher, a driver too old: Triton raises many kinds
         log.warning("the temporal modules run in plain torch, which is slower: %s", build.first_line(error))
         return False

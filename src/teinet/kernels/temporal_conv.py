@@ -65,9 +65,9 @@ def _forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: 
     check_together(x, weight, gate)
     x, weight, gate = _laid_out(x), _plain(weight), _plain(gate)
     if runs_triton(x):
-        from teinet.kernels import triton
+        from teinet.kernels import triton_kernels
 
-        return triton.forward(x, weight, gate, num_frames, lag)
+        return triton_kernels.forward(x, weight, gate, num_frames, lag)
     frames, channels, height, width = x.shape
     y = torch.empty_like(x)
     function("forward", x.dtype)(
@@ -85,9 +85,9 @@ def _backward(
     check_together(x, dy, weight, gate)
     x, dy, weight, gate = _laid_out(x), _laid_out(dy.to(x.dtype)), _plain(weight), _plain(gate)
     if runs_triton(x):
-        from teinet.kernels import triton
+        from teinet.kernels import triton_kernels
 
-        dx, sums = triton.backward(dy, x, weight, gate, num_frames, lag, wants_x, wants_sums)
+        dx, sums = triton_kernels.backward(dy, x, weight, gate, num_frames, lag, wants_x, wants_sums)
     else:
         frames, channels, height, width = x.shape
         clips, pixels = frames // num_frames, height * width

@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from teinet.errors import ConfigError
 from teinet.layers.temporal_layer import TemporalLayer
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 _WRAPPED = "cnn."
 
 
@@ -44,8 +43,8 @@ class VideoClassifier(nn.Module):
         cnn: nn.Module,
         *,
         num_frames: int,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: Sequence[float] = IMAGENET_DEFAULT_MEAN,
+        std: Sequence[float] = IMAGENET_DEFAULT_STD,
         config: dict[str, Any] | None = None,
         interpolation: str = "bilinear",
     ):
