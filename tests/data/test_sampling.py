@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teinet.data.lists.rows import ClipList
+from teinet.data.lists.rows import Row, to_clips
 from teinet.data.sampling import Sampling, typical_spacing
 from teinet.errors import ConfigError
 from tests import miniatures
@@ -86,19 +86,11 @@ def test_a_video_without_frames_and_settings_that_do_not_exist_are_refused():
 def test_the_spacing_of_training(tmp_path, sampling, span, want):
     paths = [str(miniatures.write(tmp_path / f"{k}.mp4", k, length=20, rate=10)) for k in range(3)]
     paths.append(str(tmp_path / "absent.mp4"))
-    start, end = span or (np.nan, np.nan)
-    clips = ClipList(
-        paths=paths,
-        labels=np.zeros(4, int),
-        class_names=["a"],
-        starts=np.full(4, start),
-        ends=np.full(4, end),
-        source="",
-    )
+    start, end = span or (None, None)
+    clips = to_clips([Row(path, "a", "", start, end) for path in paths], source="")
     assert typical_spacing(clips, sampling) == pytest.approx(want, abs=1e-3)
 
 
 def test_pictures_have_no_spacing(tmp_path):
     path = str(miniatures.write(tmp_path / "folder", 0))
-    clips = ClipList([path], np.zeros(1, int), ["a"], np.full(1, np.nan), np.full(1, np.nan), "")
-    assert typical_spacing(clips, Sampling(num_frames=4)) is None
+    assert typical_spacing(to_clips([Row(path, "a")], source=""), Sampling(num_frames=4)) is None

@@ -128,37 +128,24 @@ def test_without_labels_there_is_nothing_to_train_on(listed):
         load_splits(DataConfig(path=str(listed)))
 
 
-def test_folders(tmp_path):
-    touch(
-        tmp_path,
-        "wave/2.mp4",
-        "wave/1.avi",
-        "clap/x.webm",
-        "clap/notes.txt",
-        "clap/.hidden.mp4",
-        ".git/a.mp4",
-        "read.me",
-    )
-    rows = read_listing(tmp_path).rows
-    assert [(Path(r.path).name, r.label) for r in rows] == [("x.webm", "clap"), ("1.avi", "wave"), ("2.mp4", "wave")]
-
-
-def test_a_folder_of_frames_is_a_clip(tmp_path):
-    touch(tmp_path, "wave/first/0001.jpg", "wave/first/0002.jpg", "clap/second/0001.png")
-    assert [(Path(r.path).name, r.label) for r in read_listing(tmp_path).rows] == [
-        ("second", "clap"),
-        ("first", "wave"),
-    ]
-
-
-def test_split_folders(tmp_path):
-    touch(tmp_path, "train/a/1.mp4", "train/b/2.mp4", "validation/a/3.mp4", "Test/b/4.mp4")
-    assert {Path(r.path).stem: r.split for r in read_listing(tmp_path).rows} == {
-        "1": "train",
-        "2": "train",
-        "3": "val",
-        "4": "test",
-    }
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (
+            "wave/2.mp4 wave/1.avi clap/x.webm clap/notes.txt clap/.hidden.mp4 .git/a.mp4 read.me",
+            [("x.webm", "clap", ""), ("1.avi", "wave", ""), ("2.mp4", "wave", "")],
+        ),
+        ("wave/1/0001.jpg wave/1/0002.jpg clap/2/0001.png", [("2", "clap", ""), ("1", "wave", "")]),
+        (
+            "train/a/1.mp4 train/b/2.mp4 validation/a/3.mp4 Test/b/4.mp4",
+            [("4.mp4", "b", "test"), ("1.mp4", "a", "train"), ("2.mp4", "b", "train"), ("3.mp4", "a", "val")],
+        ),
+    ],
+    ids=["classes", "folders of frames", "splits"],
+)
+def test_folders(tmp_path, files, found):
+    rows = read_listing(touch(tmp_path, *files.split())).rows
+    assert [(Path(r.path).name, r.label, r.split) for r in rows] == found
 
 
 @pytest.mark.parametrize("names", [("test", "walk"), ("train", "bus"), ("train", "test")])

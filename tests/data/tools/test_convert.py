@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -11,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from teinet.data.lists.formats import FORMATS, Listing, read_listing
+from teinet.data.lists.formats import Listing, read_listing
 from teinet.data.lists.labels import read_class_names
 from teinet.data.lists.rows import Row
 from teinet.data.lists.splits import DataConfig, read_config
 from teinet.data.lists.write_list import convert, path_from, write_labels
 from teinet.errors import ConfigError
+from tests import miniatures
 
 
 def meaning(listing: Listing) -> list[tuple[object, ...]]:
@@ -38,81 +38,18 @@ def assert_same(listing: Listing, folder: Path, **options: bool) -> None:
     assert back.format == "table" and meaning(back) == meaning(listing) and order(back) == order(listing)
 
 
-def tree(root: Path, *names: str, text: dict[str, str] | None = None) -> None:
-    for name, content in {**dict.fromkeys(names, ""), **(text or {})}.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(content, encoding="utf-8")
-
-
-JESTER = {"jester-v1-labels.csv": "Swiping Left\nNo gesture\nDrumming Fingers\n"}
-TEMPLATE = [
-    {"id": "7", "label": "moving cup", "template": "Moving [something], slowly", "placeholders": ["cup"]},
-    {"id": "8", "label": "x", "template": 'Putting "[something]" down', "placeholders": ["x"]},
-]
-SPANS = "path,label,start,end,split,who\na.mp4,x,0.1,0.30000000000000004,train,1\nb.mp4,,,,test,\n"
-V2_LABELS = {'Putting "something" down': "0", "Moving something, slowly": "1"}
-KINETICS = "label,youtube_id,time_start,time_end,split\narm wrestling,abc,1,11,train\nwaxing,def,0,10,train\n"
-# By format: files that are there, lists with their text, options.
-PLACES = {
-    "folders": (["train/ä b/1.mp4", "train/clap, slow/1.avi", "test/ä b/2.webm", "val/clap, slow/3.mp4"], {}, {}),
-    "table": ([], {"list.csv": SPANS}, {}),
-    "jester": (
-        [],
-        {"jester-v1-train.csv": "1;No gesture\n2;Swiping Left\n", "jester-v1-test.csv": "3\n", **JESTER},
-        {"picture_names": "{:05d}.jpg"},
-    ),
-    "something_v1": (
-        [],
-        {"something-something-v1-train.csv": "1;Moving [something]\n2;Putting it, then taking it\n"},
-        {},
-    ),
-    "something_v2": (
-        [],
-        {
-            "something-something-v2-train.json": json.dumps(TEMPLATE),
-            "something-something-v2-test.json": '[{"id": "9"}]',
-            "something-something-v2-labels.json": json.dumps(V2_LABELS),
-        },
-        {},
-    ),
-    "kinetics": (["train/arm wrestling/abc_000001_000011.mp4"], {"train.csv": KINETICS}, {}),
-    "ucf101": (
-        ["v_Wave_g01_c01.avi"],
-        {
-            "classInd.txt": "1 Wave\n2 Archery\n",
-            "trainlist01.txt": "Wave/v_Wave_g01_c01.avi 1\nArchery/v_Archery_g01_c02.avi 2\n",
-            "testlist01.txt": "Archery/v_Archery_g09_c01.avi\n",
-        },
-        {},
-    ),
-    "hmdb51": ([], {"wave_test_split1.txt": "a_b.avi 1\nc.avi 2\n", "clap_test_split1.txt": "d.avi 1\n"}, {}),
-    "tsn": (
-        [],
-        {"train_videofolder.txt": "a/1 40 1\nb/2 30 0\n", "val_videofolder.txt": "c/3 20 2\n"},
-        {"picture_names": "img_{:05d}.jpg"},
-    ),
-    "mmaction": ([], {"train.txt": "a/1.mp4 0\nb 2.mp4 1\n", "label_map.txt": "zebra\nape\n"}, {}),
-    "slowfast": ([], {"train.csv": "a/1.mp4 0\nb/2.mp4 10\n"}, {}),
-}
-
-
-def test_every_format_has_its_place():
-    assert set(PLACES) == set(FORMATS)
-
-
-@pytest.mark.parametrize("absolute", [False, True])
-@pytest.mark.parametrize("name", PLACES)
-def test_round_trip(name, absolute, tmp_path):
-    names, text, options = PLACES[name]
-    place, out = tmp_path / "data set", tmp_path / "lists"
-    out.mkdir()
-    tree(place, *names, text=text)
-    path = place / "list.csv" if name == "table" else place
-    listing = read_config(DataConfig(path=str(path), format=name, **options))
-    assert_same(listing, out, absolute=absolute)
-    assert {p.name for p in out.iterdir()} == {"out.csv", "out.labels.txt"}
-    paths = (out / "out.csv").read_text().splitlines()[1:]
-    assert all(line.lstrip('"').startswith(str(tmp_path) if absolute else "../data set/") for line in paths)
+@pytest.mark.parametrize("name", miniatures.ALL)
+def test_round_trip(name, tmp_path):
+    root = tmp_path / "data set"
+    root.mkdir()
+    listing = read_config(DataConfig(path=str(miniatures.ALL[name](root)), format=name))
+    for absolute, beginning in ((False, "../data set/"), (True, str(tmp_path))):
+        out = tmp_path / str(absolute)
+        out.mkdir()
+        assert_same(listing, out, absolute=absolute)
+        assert {p.name for p in out.iterdir()} == {"out.csv", "out.labels.txt"}
+        paths = (out / "out.csv").read_text().splitlines()[1:]
+        assert all(line.lstrip('"').startswith(beginning) for line in paths)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12).map(str.strip).filter(bool)
@@ -170,7 +107,8 @@ def test_paths_through_links_lead_where_they_did(tmp_path):
 
 
 def test_files_that_are_there_are_kept(tmp_path):
-    tree(tmp_path, text={"list.csv": "path,label\na.mp4,x\n", "out.csv": "mine", "new.labels.txt": "mine"})
+    for name, text in (("list.csv", "path,label\na.mp4,x\n"), ("out.csv", "mine"), ("new.labels.txt", "mine")):
+        (tmp_path / name).write_text(text)
     listing = read_listing(tmp_path / "list.csv")
     for name, says in (
         ("out.csv", "is there already"),

@@ -31,29 +31,20 @@ def live(hand=None, **options):
     return LiveClock(**{"gap": 2.0, "interval": 0.04, "now": hand or Hand()} | options)
 
 
-def test_a_live_clock_runs_on_from_the_first_frame():
-    clock = live(Hand(7.0))
-    assert [clock.time_of(stamp) for stamp in (100.0, 100.5)] == [(7.0, False), (7.5, False)]
-
-
-def test_a_missing_timestamp_follows_the_spacing_of_its_neighbours():
-    """Every fifth is missing of a source of 10 frames a second that says it had 25, and our clock stands still."""
-    clock = live(Hand(3.0))
-    found = [clock.time_of(None if i % 5 == 4 else 50 + i / 10) for i in range(20)]
-    assert [time for time, _ in found] == pytest.approx(3 + np.arange(20) / 10)
-    assert not any(jumped for _, jumped in found)
-
-
-def test_several_missing_ones_tell_the_spacing_too():
-    clock = live()
-    seconds = [clock.time_of(stamp)[0] for stamp in (0.0, 0.1, None, None, 0.4, None)]
-    assert seconds == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
-
-
-def test_a_frame_that_comes_sooner_than_was_thought_is_still_later_than_the_one_before():
-    clock = live()
-    found = [clock.time_of(stamp) for stamp in (0.0, 0.5, None, 0.6, 1.2)]
-    assert [time for time, _ in found] == pytest.approx([0, 0.5, 1.0, 1.001, 1.2])
+@pytest.mark.parametrize(
+    ("now", "stamps", "times"),
+    [
+        (7.0, [100.0, 100.5], [7.0, 7.5]),  # runs on from the first frame
+        # every fifth is missing of a source of 10 frames a second that says it had 25
+        (3.0, [None if i % 5 == 4 else 50 + i / 10 for i in range(20)], [3 + i / 10 for i in range(20)]),
+        (0.0, [0.0, 0.1, None, None, 0.4, None], [0, 0.1, 0.2, 0.3, 0.4, 0.5]),
+        (0.0, [0.0, 0.5, None, 0.6, 1.2], [0, 0.5, 1.0, 1.001, 1.2]),  # a frame sooner than was thought
+    ],
+)
+def test_a_live_clock_follows_the_spacing_of_timestamps(now, stamps, times):
+    clock = live(Hand(now))
+    found = [clock.time_of(stamp) for stamp in stamps]
+    assert [time for time, _ in found] == pytest.approx(times)
     assert not any(jumped for _, jumped in found)
 
 
@@ -193,11 +184,8 @@ def test_a_file_cut_off_ends_before_its_stated_end(videos, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["mkv", "webm", "flv", "mp4", "ts"])
 def test_a_recording_whose_clock_begins_late_states_how_long_it_lasts(tmp_path, suffix):
-    if suffix == "webm":
-        path = late(tmp_path / "film.mkv").rename(tmp_path / "film.webm")
-    else:
-        path = late(tmp_path / f"film.{suffix}")
-    reader = VideoReader(path)
+    path = late(tmp_path / f"film.{suffix.replace('webm', 'mkv')}")
+    reader = VideoReader(path.rename(tmp_path / f"film.{suffix}"))
     frames = list(reader)
     assert frames[0].time == pytest.approx(0, abs=2e-3)
     assert frames[-1].time + frames[-1].duration == pytest.approx(5.0, abs=2e-3)

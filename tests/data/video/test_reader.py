@@ -173,17 +173,8 @@ def test_a_size_that_changes_midstream_is_scaled_to_the_first(ffmpeg, tmp_path):
     parts = []
     for i, size in enumerate(("160x120", "80x60")):
         parts.append(tmp_path / f"{i}.ts")
-        ffmpeg(
-            "-f",
-            "lavfi",
-            "-i",
-            f"testsrc2=size={size}:rate=25:duration=0.4",
-            "-pix_fmt",
-            "yuv420p",
-            "-c:v",
-            "libx264",
-            parts[-1],
-        )
+        source = f"testsrc2=size={size}:rate=25:duration=0.4"
+        ffmpeg("-f", "lavfi", "-i", source, "-pix_fmt", "yuv420p", "-c:v", "libx264", parts[-1])
     (tmp_path / "both.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
     frames = VideoReader(tmp_path / "both.ts").sample(range)
     assert frames.images.shape == (20, 120, 160, 3)
