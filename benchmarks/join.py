@@ -29,7 +29,7 @@ from rich.progress import track
 
 from teinet.data.lists.rows import Row
 from teinet.data.lists.splits import DataConfig, read_config
-from teinet.data.lists.write_list import path_from, write_rows
+from teinet.data.lists.write_list import paths_from, write_rows
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.writer import VideoWriter
 from teinet.errors import VideoError
@@ -211,7 +211,7 @@ def join(
 
 def annotated(row: Row, path: Path, start: float, end: float) -> Row:
     """The row of the annotations that stands for a clip."""
-    columns = {**row.columns, "clip": path_from(row.path, path.parent)}
+    columns = {**row.columns, "clip": paths_from(path.parent)(row.path)}
     if row.start is not None or row.end is not None:
         columns["clip_start"] = "" if row.start is None else repr(row.start)
         columns["clip_end"] = "" if row.end is None else repr(row.end)

@@ -14,7 +14,7 @@ from teinet.data.lists.formats import Listing, read_listing
 from teinet.data.lists.labels import read_class_names
 from teinet.data.lists.rows import Row
 from teinet.data.lists.splits import DataConfig, read_config
-from teinet.data.lists.write_list import convert, path_from, write_labels
+from teinet.data.lists.write_list import convert, paths_from, write_labels
 from teinet.errors import ConfigError
 from tests import miniatures
 
@@ -100,10 +100,10 @@ def test_paths_through_links_lead_where_they_did(tmp_path):
     (home / "here").symlink_to(home / "videos")
     for path in (home / "videos" / "b.mp4", disk / "a.mp4", home / "here" / "b.mp4"):
         for folder in (home / "lists", home, home / "here"):
-            written = path_from(str(path), folder)
+            written = paths_from(folder)(str(path))
             assert not os.path.isabs(written) and os.path.samefile(folder / written, path)
-    assert path_from(str(home / "here" / "b.mp4"), home) == "here/b.mp4"  # a link below the list stays
-    assert path_from("/a/b.mp4", Path("/c/d")) == "/a/b.mp4"  # nothing shared
+    assert paths_from(home)(str(home / "here" / "b.mp4")) == "here/b.mp4"  # a link below the list stays
+    assert paths_from(Path("/c/d"))("/a/b.mp4") == "/a/b.mp4"  # nothing shared
 
 
 def test_files_that_are_there_are_kept(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -73,12 +73,6 @@ class PackedTexts(Sequence[str]):
         index = range(len(self))[index]  # negative ones, and those beyond the end
         first = int(self._ends[index - 1]) if index else 0
         return self._bytes.numpy()[first : int(self._ends[index])].tobytes().decode("utf-8", "surrogateescape")
-
-    def __iter__(self) -> Iterator[str]:
-        content, first = self._bytes.numpy().tobytes(), 0
-        for end in self._ends.tolist():
-            yield content[first:end].decode("utf-8", "surrogateescape")
-            first = end
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and len(self) == len(other) and all(a == b for a, b in zip(self, other))

@@ -75,7 +75,7 @@ def write_rows(path: Path, rows: Sequence[Row], *, absolute: bool = False) -> No
         OSError: the file cannot be written.
     """
     own = list(dict.fromkeys(name for row in rows for name in row.columns))
-    written = os.path.abspath if absolute else _paths_from(path.parent)
+    written = os.path.abspath if absolute else paths_from(path.parent)
     records = [_record(row, written(row.path)) for row in rows]
     optional = [name for name in ("label", "split", "start", "end", "name") if any(r[name] for r in records)]
     text = io.StringIO(newline="")
@@ -103,13 +103,11 @@ def write_labels(path: Path, names: Sequence[str]) -> None:
         raise ConfigError(f"the class names cannot be written to a file: {reason}")
 
 
-def path_from(path: str, folder: Path) -> str:
-    """`path` as it is written in a list that lies in `folder`: from there on, or whole where they share no folder."""
-    return _paths_from(folder)(path)
+def paths_from(folder: Path) -> Callable[[str], str]:
+    """Return what writes paths for a list in `folder`: from there on, or whole where they share no folder.
 
-
-def _paths_from(folder: Path) -> Callable[[str], str]:
-    """`path_from` for many paths, which looks at each of their folders once."""
+    It looks at each of their folders once.
+    """
     here = os.path.abspath(folder)
 
     @cache
@@ -138,7 +136,7 @@ def _paths_from(folder: Path) -> Callable[[str], str]:
 
 def refuse_unwritable(rows: Sequence[Row], folder: Path) -> None:
     """Find out before long work that its list could not be written to `folder`; ConfigError as of `write_rows`."""
-    written = _paths_from(folder)
+    written = paths_from(folder)
     for row in rows:
         _record(row, written(row.path))
 

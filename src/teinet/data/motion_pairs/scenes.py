@@ -70,7 +70,7 @@ class MotionPairs:
 
     def clips(self, split: str) -> int:
         """Clips of each class in `split`; each is one drawing, shared with the partner's class."""
-        return {"train": self.train, "val": self.val, "test": self.test}[split]
+        return getattr(self, split)
 
 
 def middles(num_frames: int, segments: int) -> list[int]:

@@ -72,8 +72,6 @@ def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[R
     places = [columns.index(name) if name in columns else None for name in (*_NEEDED, "label", "split")]
     list_file, join = str(path), base.under(root)
     rows = []
-    spans: dict[tuple[str, str], tuple[float | None, float | None, str]] = {}  # few among a quarter of a million rows
-    splits: dict[str, str] = {}
     for values in reader:
         if not values:
             continue
@@ -81,21 +79,16 @@ def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[R
         if len(values) != len(columns):
             raise AnnotationError(path, f"{len(values)} fields, but {len(columns)} columns", line)
         clip, first, last, label, told = ("" if place is None else values[place].strip() for place in places)
-        if (first, last) not in spans:
-            start, end = base.span(first, last, path, line)
-            spans[first, last] = start, end, f"_{int(start or 0):06d}_{int(end or 0):06d}"
-        start, end, suffix = spans[first, last]
+        start, end = base.span(first, last, path, line)
         if not clip or start is None or end is None:
             raise AnnotationError(path, "a clip needs its YouTube id, time_start and time_end", line)
-        name = clip + suffix
+        name = f"{clip}_{int(start):06d}_{int(end):06d}"
         file, whole = present.get(name) or present.get(f"{clip}_{int(start)}_{int(end)}"), False
         if file is None:
             file, whole = present.get(clip), True
         times = (start, end) if whole and file is not None else (None, None)
         file = file or join(f"{label}/{name}.mp4")  # where it is usually found
-        if told not in splits:
-            splits[told] = base.split_of(told) or split
-        rows.append(Row(file, label or None, splits[told], *times, name, list_file, line))
+        rows.append(Row(file, label or None, base.split_of(told) or split, *times, name, list_file, line))
     return rows
 
 
