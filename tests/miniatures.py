@@ -65,10 +65,10 @@ def encode(path, images, codec="libx264", options=None, *, rate=10, pixels="yuv4
     return path
 
 
-def decoded(path: Path) -> np.ndarray:
-    """All frames of a file, (T, H, W, 3) uint8, as FFmpeg's own converter gives them."""
+def decoded(path: Path, pixels: str = "rgb24") -> np.ndarray:
+    """All frames of a file, (T, H, W, 3) uint8 (or as `pixels` are stored), as FFmpeg's own converter gives them."""
     with av.open(str(path)) as file:
-        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+        return np.stack([frame.to_ndarray(format=pixels) for frame in file.decode(video=0)])
 
 
 def pictures(folder: Path, kind: int, length: int = 10, name: str = "{:05d}.jpg") -> None:

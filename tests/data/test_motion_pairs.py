@@ -22,13 +22,9 @@ from teinet.data.video.writer import write_reversed, write_video
 from teinet.data.views import load_views
 from teinet.errors import ConfigError, VideoError
 from teinet.models import create_model
+from tests import miniatures
 
 SMALL = MotionPairs(train=2, val=0, test=1, size=48)
-
-
-def decoded(path: Path, pixel_format: str = "yuv420p") -> np.ndarray:
-    with av.open(str(path)) as file:
-        return np.stack([frame.to_ndarray(format=pixel_format) for frame in file.decode(video=0)])
 
 
 def digests(root: Path) -> dict[str, str]:
@@ -61,7 +57,7 @@ def test_partners_decode_to_the_very_same_frames_in_opposite_order(drawn):
     for first, second in by_source.values():
         assert (first["label"], second["label"]) in PAIRS and first["split"] == second["split"]
         for pixel_format in ("yuv420p", "rgb24"):
-            one, other = (decoded(drawn / row["path"], pixel_format) for row in (first, second))
+            one, other = (miniatures.decoded(drawn / row["path"], pixel_format) for row in (first, second))
             assert np.array_equal(one, other[::-1])
         assert not np.array_equal(one, other), "a clip that is its own reverse shows no order at all"
 
@@ -93,7 +89,7 @@ def test_files_are_constant_rate_h264_that_says_its_colours(drawn):
 @pytest.mark.parametrize("colour", [(128, 128, 128), (200, 60, 60), (60, 200, 60), (60, 60, 200), (10, 10, 10)])
 def test_colours_survive_the_file(tmp_path, colour):
     frames = np.full((2, 48, 48, 3), colour, np.uint8)
-    back = decoded(write_video(tmp_path / "clip.mp4", frames, 12), "rgb24").astype(int)
+    back = miniatures.decoded(write_video(tmp_path / "clip.mp4", frames, 12)).astype(int)
     assert back.shape == frames.shape and np.abs(back - frames).max() <= 4
 
 
@@ -157,7 +153,7 @@ def test_an_interrupted_drawing_leaves_whole_files_only_and_goes_on(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         draw(tmp_path / "data", settings, workers=1, progress=interrupt)
     left = [file for file in (tmp_path / "data").rglob("*") if file.is_file() and file.suffix != ".json"]
-    assert 6 <= len(left) < 24 and all(len(decoded(file)) == 8 for file in left)
+    assert 6 <= len(left) < 24 and all(len(miniatures.decoded(file)) == 8 for file in left)
     assert digests(draw(tmp_path / "data", settings)) == digests(draw(tmp_path / "whole", settings))
 
 

@@ -47,12 +47,6 @@ def test_what_the_disk_returns_is_what_was_stored(clip):
         assert (getattr(stored, name) == getattr(built, name)).all()
 
 
-def test_another_content_is_counted_anew(clip, videos, counted):
-    assert len(VideoReader(clip)) == 75
-    shutil.copy(videos["one_frame.mp4"], clip)
-    assert len(VideoReader(clip)) == 1 and len(counted) == 2
-
-
 def test_another_content_of_the_same_size_is_counted_again(clip, videos, counted):
     size, other = os.path.getsize(clip), videos["one_frame.mp4"].read_bytes()
     assert len(VideoReader(clip)) == 75 and len(other) + 8 <= size
