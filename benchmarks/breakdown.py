@@ -19,7 +19,7 @@ from torch.profiler import profile
 
 from benchmarks.naming import machine_name
 from teinet.cli.memory import keep_freed_memory
-from teinet.evaluation.speed import Spread
+from teinet.evaluation.speed import Timing
 from teinet.models.factory import create_model
 from teinet.models.insertion import temporal_modules
 from teinet.utils.machine import machine
@@ -80,7 +80,7 @@ def main() -> None:
         each = {key: round(median(found), 2) for key, found in operators[name].items()}
         each = dict(sorted(each.items(), key=lambda item: -item[1])[:SHOWN])
         results[name] = {
-            "ms": [round(1e3 * value, 1) for value in Spread.of(seconds[name])],
+            "ms": [round(1e3 * value, 1) for value in Timing.of(seconds[name])],
             "temporal_ms": round(1e3 * median(temporal[name]), 2),
             "operators_ms": each,
         }

@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.naming import machine_name
 from teinet.cli.memory import keep_freed_memory
-from teinet.evaluation.speed import Spread
+from teinet.evaluation.speed import Timing
 from teinet.kernels import available_forms, temporal_conv, use_form
 from teinet.layers import TIM
 from teinet.utils.machine import machine
@@ -83,10 +83,10 @@ def measure(channels: int, side: int, clips: int, dtype: torch.dtype, device: to
             if turn > 1:
                 seconds[name].append(found)
     size = x.numel() * x.element_size()
-    copied = 2 * size / Spread.of(seconds["copy"]).median
+    copied = 2 * size / Timing.of(seconds["copy"]).median
     told: dict = {"channels": channels, "side": side, "clips": clips, "copy_gb_per_second": round(copied / 1e9, 2)}
     for name, found in seconds.items():
-        spread = Spread.of(found)
+        spread = Timing.of(found)
         moved = (3 if name.endswith("backward") else 2) * size
         told[name] = {
             "ms": [round(1e3 * value, 4) for value in spread],

@@ -35,7 +35,7 @@ from teinet.data.video.reader import VideoReader
 from teinet.detection import timeline
 from teinet.detection.sampler import FrameSampler
 from teinet.detection.scorer import SampledFrame, Scorer, make_scorer
-from teinet.evaluation.speed import Spread
+from teinet.evaluation.speed import Timing
 from teinet.models import create_model
 from teinet.recognition import Recognizer
 from teinet.recognition.stream import Stream
@@ -304,7 +304,7 @@ def _repeat(one: Path, path: Path, copies: int) -> Path:
 
 
 def _spread(values: list[float]) -> dict:
-    return Spread.of(values)._asdict()
+    return Timing.of(values)._asdict()
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
 from teinet.evaluation.evaluate import ClipScore, ViewClips, collate_views
-from teinet.evaluation.speed import Spread
+from teinet.evaluation.speed import Timing
 from teinet.utils.machine import machine
 from teinet.utils.worker_pool import usable_cores
 
@@ -102,13 +102,13 @@ def window(loading: Loading, clips: ClipList, workers: int, seconds: float) -> f
     return rate
 
 
-def rates(loading: Loading, clips: ClipList, workers: Sequence[int], seconds: float) -> dict[int, Spread]:
+def rates(loading: Loading, clips: ClipList, workers: Sequence[int], seconds: float) -> dict[int, Timing]:
     """Clips a second by number of workers."""
     found: dict[int, list[float]] = {number: [] for number in workers}
     for turn in range(ROUNDS):
         for number in workers if turn % 2 == 0 else workers[::-1]:
             found[number].append(window(loading, clips, number, seconds / ROUNDS))
-    return {number: Spread.of(values) for number, values in found.items()}
+    return {number: Timing.of(values) for number, values in found.items()}
 
 
 def profile(loading: Loading, clips: ClipList, count: int = 32) -> dict[str, float]:

@@ -34,7 +34,7 @@ from torch import Tensor
 
 from benchmarks.contenders import PEERS, Contender, build, label
 from benchmarks.naming import machine_name
-from teinet.evaluation.speed import Spread, begin_peak, peak_mb
+from teinet.evaluation.speed import Timing, begin_peak, peak_mb
 from teinet.kernels import available_forms
 from teinet.models.classifier import multiply_adds, parameters
 from teinet.models.optimized import native_precision
@@ -116,7 +116,7 @@ class Cost:
 
 
 def _rounded(values: Sequence[float]) -> dict[str, float]:
-    return {name: round(value, 6) for name, value in Spread.of(values)._asdict().items()}
+    return {name: round(value, 6) for name, value in Timing.of(values)._asdict().items()}
 
 
 def _number(megabytes: float) -> float | None:
@@ -312,7 +312,7 @@ def over(costs: Sequence[Cost], ours: dict[str, str], theirs: dict[str, str]) ->
     if first is None or second is None:
         return None
     pairs = zip(first.seconds["latency"], second.seconds["latency"])
-    return [round(value, 4) for value in Spread.of([a / b for a, b in pairs])]
+    return [round(value, 4) for value in Timing.of([a / b for a, b in pairs])]
 
 
 def pairs_of(costs: Sequence[Cost], native: str) -> dict[str, list[float] | None]:
@@ -353,7 +353,7 @@ def main() -> None:
             say=lambda text, where=name: print(f"{where}: {text}", flush=True),
         )
         for cost in costs:
-            times = "; ".join(f"{what} {1e3 * Spread.of(s).median:.4g} ms" for what, s in cost.seconds.items())
+            times = "; ".join(f"{what} {1e3 * Timing.of(s).median:.4g} ms" for what, s in cost.seconds.items())
             print(f"{label(cost.contender)}: {cost.failed or times}")
         facts = machine()
         result = {

@@ -31,7 +31,7 @@ from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.index import clear_memory
 from teinet.data.video.reader import VideoReader, is_video
-from teinet.evaluation.speed import Spread
+from teinet.evaluation.speed import Timing
 from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
@@ -134,8 +134,8 @@ def measure(paths: list[str], rounds: int) -> dict:
     told = {}
     for name in differ:
         told[name] = {
-            "clips_per_second": [round(value, 2) for value in Spread.of(seconds[name])],
-            "frames_alone": [round(value, 2) for value in Spread.of(seconds[f"{name}: frames"])],
+            "clips_per_second": [round(value, 2) for value in Timing.of(seconds[name])],
+            "frames_alone": [round(value, 2) for value in Timing.of(seconds[f"{name}: frames"])],
             "grey_levels_from_ours": round(float(np.nanmean(differ[name])), 3),
             "of_another_size": int(np.isnan(differ[name]).sum()),
         }

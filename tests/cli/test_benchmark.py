@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from teinet.cli.main import main
-from teinet.evaluation.speed import TABLE_2, Speed, Spread
+from teinet.evaluation.speed import TABLE_2, Speed, Timing
 from teinet.models.factory import create_model
 from teinet.recognition import Recognizer
 
@@ -52,8 +52,8 @@ def test_counts_and_published_rows_are_the_papers():
 def test_milliseconds_and_clips_a_second_by_hand():
     speed = Speed(name="x", model=torch.nn.Identity(), size=(8, 8), parameters=1, macs=1)
     speed.seconds = {1: [0.1, 0.4, 0.2], 4: [2.0, 1.0, 4.0]}
-    assert speed.latency() == Spread(200, 100, 400)
-    assert speed.throughput(4) == Spread(2, 1, 4)
+    assert speed.latency() == Timing(200, 100, 400)
+    assert speed.throughput(4) == Timing(2, 1, 4)
 
 
 @pytest.mark.parametrize(

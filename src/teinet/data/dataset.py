@@ -13,9 +13,8 @@ import multiprocessing
 import os
 import re
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -29,7 +28,7 @@ from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation, Preprocessing, train_clip
 from teinet.data.video.reader import VideoReader
 from teinet.errors import RunError, VideoError
-from teinet.utils.signals import first_process, ignore_signals
+from teinet.utils.signals import first_process, handling, ignore_signals
 
 log = logging.getLogger("teinet")
 
@@ -264,13 +263,9 @@ def prepare_worker(worker_id: int) -> None:
 def _end_workers(before: set[int | None]) -> None:
     """Leave nobody behind that began meanwhile: one that hangs hears nothing but a kill."""
     workers = [child for child in multiprocessing.active_children() if child.daemon and child.pid not in before]
-    main = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD")
-    heard = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if main else None  # torch's handler would raise an error
-    try:
+    quietly = handling(signal.SIGCHLD, signal.SIG_DFL) if hasattr(signal, "SIGCHLD") else nullcontext()
+    with quietly:  # torch's handler would raise an error
         for worker in workers:
             worker.kill()
         for worker in workers:
             worker.join()
-    finally:
-        if main:
-            signal.signal(signal.SIGCHLD, heard)

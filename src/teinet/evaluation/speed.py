@@ -15,7 +15,7 @@ import torch
 from teinet.models.classifier import VideoClassifier, multiply_adds, parameters
 
 
-class Spread(NamedTuple):
+class Timing(NamedTuple):
     """The same measurement, made several times."""
 
     median: float
@@ -23,12 +23,12 @@ class Spread(NamedTuple):
     high: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
+    def of(cls, values: Sequence[float]) -> Timing:
         """Return median, lowest and highest."""
         return cls(median(values), min(values), max(values))
 
 
-class Published(NamedTuple):
+class PaperSpeed(NamedTuple):
     """Milliseconds of one clip, and clips a second in batches of 16, on a Tesla P100."""
 
     latency: float
@@ -37,13 +37,13 @@ class Published(NamedTuple):
 
 # A network with ResNet-50 and its frames; TEINet, arXiv 1911.09435, Table 2. It has no TSN of 16 frames.
 TABLE_2 = {
-    ("tsn_resnet50", 8): Published(15.5, 81.5),
-    ("tsm_resnet50", 8): Published(17.4, 77.4),
-    ("tsm_resnet50", 16): Published(29.0, 39.5),
-    ("tim_resnet50", 8): Published(20.1, 61.6),
-    ("tim_resnet50", 16): Published(34.9, 31.4),
-    ("teinet_resnet50", 8): Published(36.5, 46.9),
-    ("teinet_resnet50", 16): Published(49.5, 24.2),
+    ("tsn_resnet50", 8): PaperSpeed(15.5, 81.5),
+    ("tsm_resnet50", 8): PaperSpeed(17.4, 77.4),
+    ("tsm_resnet50", 16): PaperSpeed(29.0, 39.5),
+    ("tim_resnet50", 8): PaperSpeed(20.1, 61.6),
+    ("tim_resnet50", 16): PaperSpeed(34.9, 31.4),
+    ("teinet_resnet50", 8): PaperSpeed(36.5, 46.9),
+    ("teinet_resnet50", 16): PaperSpeed(49.5, 24.2),
 }
 
 
@@ -74,16 +74,16 @@ class Speed:
         """Count a network that is not optimized yet."""
         return cls(name=name, model=model, size=size, parameters=parameters(model), macs=multiply_adds(model, size))
 
-    def latency(self) -> Spread:
+    def latency(self) -> Timing:
         """Return the milliseconds of one clip."""
-        return Spread.of([1e3 * seconds for seconds in self.seconds[1]])
+        return Timing.of([1e3 * seconds for seconds in self.seconds[1]])
 
-    def throughput(self, batch_size: int) -> Spread:
+    def throughput(self, batch_size: int) -> Timing:
         """Return the clips a second in batches."""
-        return Spread.of([batch_size / seconds for seconds in self.seconds[batch_size]])
+        return Timing.of([batch_size / seconds for seconds in self.seconds[batch_size]])
 
     @property
-    def published(self) -> Published | None:
+    def published(self) -> PaperSpeed | None:
         """The row of Table 2, which is of bidirectional networks at 224 pixels."""
         config = self.model.config or {}
         if config.get("causal") or self.size != (224, 224):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _STOP = (signal.SIGINT, signal.SIGTERM)
@@ -57,6 +58,19 @@ def ignore_signals() -> None:
     """Leave Ctrl-C and SIGTERM to the parent process, for the rest of this one."""
     for number in _STOP:
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def handling(number: int, handler: Any) -> Iterator[None]:
+    """Handle one signal otherwise inside the block; outside the main thread, where Python allows no handlers, as is."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 def first_process() -> bool:

@@ -23,6 +23,7 @@ from multiprocessing import forkserver
 from typing import Any, Generic, Literal, TypeVar
 
 from teinet.errors import RunError
+from teinet.utils.signals import handling
 
 Task = TypeVar("Task")
 Value = TypeVar("Value")
@@ -159,13 +160,11 @@ def _do(slot: int, task: Any) -> Any:
         _own["beats"][slot] = time.monotonic()
 
     beat()
-    handler = signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leaves `with` blocks: they remove partial files
     try:
-        return _own["work"](task, beat)
+        with handling(signal.SIGTERM, lambda *_: sys.exit(1)):  # leaves `with` blocks: they remove partial files
+            return _own["work"](task, beat)
     except SystemExit:  # pebble would send it as an answer
         os._exit(1)
-    finally:
-        signal.signal(signal.SIGTERM, handler)
 
 
 def _end_with_parent() -> None:
@@ -183,10 +182,6 @@ def _context(work: Work) -> Any:
     context = multiprocessing.get_context("forkserver")
     # One process imports torch and av, once, and is forked: a replacement is there at once.
     context.set_forkserver_preload([getattr(work, "func", work).__module__])
-    handler = signal.getsignal(signal.SIGINT)
-    with suppress(ValueError):  # not in the main thread
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; this one decides
-    forkserver.ensure_running()
-    with suppress(ValueError):
-        signal.signal(signal.SIGINT, handler)
+    with handling(signal.SIGINT, signal.SIG_IGN):  # Ctrl-C reaches all processes of a terminal; this one decides
+        forkserver.ensure_running()
     return context
