@@ -19,8 +19,8 @@ from benchmarks.study.cell import Where, run_folder
 from benchmarks.study.plan import Cell, Study
 from benchmarks.study.results import read_result
 from teinet.errors import Interrupted
-from teinet.evaluation.scores import percent
 from teinet.training.run_dir import LOG, read_log
+from teinet.utils.text import percent
 
 ROOT = Path(__file__).parents[2]  # what `benchmarks` lies in
 _POLL = 0.5  # seconds

@@ -21,9 +21,8 @@ def run(args: argparse.Namespace) -> int:
     from rich.table import Table
 
     from teinet.demo import run_demo
-    from teinet.evaluation.scores import percent
     from teinet.pages.demo_page import next_steps, write_page
-    from teinet.utils.text import duration
+    from teinet.utils.text import duration, percent
 
     console = Console(stderr=args.json, highlight=False)
     result = run_demo(Path(args.output), quick=args.quick, console=console)

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 from teinet.cli.options import check_file, is_special
 from teinet.errors import ConfigError, VideoError
 from teinet.utils.files import replacing, write_csv, write_text
-from teinet.utils.text import clock, printable
+from teinet.utils.text import clock, printable, share
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -308,9 +308,6 @@ def print_report(report: SegmentReport, console: Console) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
-
-    def share(value: float | None) -> str:
-        return "-" if value is None else f"{100 * value:.1f}"
 
     def cells(measures: Measures) -> list[str]:
         return [

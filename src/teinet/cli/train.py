@@ -215,8 +215,8 @@ def main(argv: list[str]) -> int:
 def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
     """Measured beside published, for each of the recipe's views; then what to type next."""
     from teinet.evaluation.published import comparable, departures_note, print_published
-    from teinet.evaluation.scores import percent
     from teinet.training.trainer import mean_over
+    from teinet.utils.text import percent
 
     for number, views in enumerate(recipe.tests()):
         tests = [trained.tests[number] for trained in done]

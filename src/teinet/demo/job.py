@@ -18,12 +18,13 @@ from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.data.motion_pairs import MotionPairs, draw, draw_with_progress
 from teinet.errors import ConfigError, Interrupted
 from teinet.evaluation.evaluate import TestProgress, evaluate
-from teinet.evaluation.scores import Scores, percent
+from teinet.evaluation.scores import Scores
 from teinet.models.header import LAST, pretrained_file
 from teinet.recognition import Prediction, Recognizer
 from teinet.training.recipe import ClipConfig, ModelConfig, OptimConfig, Recipe, RunConfig
 from teinet.training.run_dir import STATE, is_run_of
 from teinet.training.trainer import train
+from teinet.utils.text import percent
 
 BACKBONE = "test_resnet"  # timm's smallest residual network: 0.4 million parameters
 NETWORKS = {"TSN": f"tsn_{BACKBONE}", "TEINet": f"teinet_{BACKBONE}"}

@@ -9,12 +9,34 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from teinet.utils.files import replacing
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
 DPI = 120
+
+
+def blank_figure(width: float, height: float) -> Figure:
+    """Return a figure of so many inches that belongs to no window and no global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plain(axes: Axes, *, size: float = 8, grid: bool = False) -> None:
+    """Draw thin gray lines at the left and below, labels of `size`, and with `grid` lines behind the values."""
+    axes.tick_params(which="both", color="#adb5bd", labelcolor="#333333", labelsize=size)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color("#adb5bd")
+    if grid:
+        axes.grid(axis="y", color="#e9ecef", linewidth=0.8)
+        axes.set_axisbelow(True)
 
 
 def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str | None = None) -> Figure:
@@ -24,7 +46,6 @@ def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str
     Returns a matplotlib Figure that belongs to no window.
     """
     from matplotlib.colors import PowerNorm
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
     from sklearn.metrics import ConfusionMatrixDisplay
 
@@ -33,7 +54,7 @@ def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str
     named, numbered = count <= 60, count <= 30
     names = [_label(name, most=32) for name in class_names]
     side = float(np.clip(0.36 * count, 3.2, 11)) + (0.085 * max(map(len, names), default=0) if named else 0)  # inches
-    figure = Figure(figsize=(side + 1.8, side + 1), dpi=DPI, layout="constrained")
+    figure = blank_figure(side + 1.8, side + 1)
     axes = figure.add_subplot()
     ConfusionMatrixDisplay(percents, display_labels=names).plot(
         include_values=numbered,
@@ -61,7 +82,9 @@ def save_confusion(
     confusion: np.ndarray, class_names: Sequence[str], path: str | Path, title: str | None = None
 ) -> None:
     """Write `draw_confusion` as a picture; the suffix chooses the format (.png, .svg, .pdf)."""
-    draw_confusion(confusion, class_names, title).savefig(path, bbox_inches="tight", pad_inches=0.2)
+    figure, form = draw_confusion(confusion, class_names, title), Path(path).suffix[1:]
+    with replacing(path) as part:
+        figure.savefig(part, format=form, bbox_inches="tight", pad_inches=0.2)
 
 
 # Told apart by the colour-blind too; the darkest first, for most pictures hold few runs.
@@ -97,8 +120,6 @@ def draw_curves(
     Returns:
         A matplotlib Figure that belongs to no window and no global state.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     panels = panels or (ONE if len(logs) == 1 else SEVERAL)
@@ -108,8 +129,7 @@ def draw_curves(
     width = 4.6 * across if len(panels) > 1 else 5.4
     beside = max(1, int(width / (0.6 + 0.085 * max(map(len, names), default=0))))  # names in a row of the legend
     under = 0.3 + 0.2 * -(-len(names) // beside) if len(names) > 1 else 0
-    figure = Figure(figsize=(width, 3.0 * down + under + (0.3 if title else 0)), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank_figure(width, 3.0 * down + under + (0.3 if title else 0))
     layout: Any = figure.get_layout_engine()
     layout.set(w_pad=0.08, h_pad=0.08)
     grid = figure.subplots(down, across, squeeze=False).flat
@@ -176,11 +196,7 @@ def _finish(axes: Axes, columns: Sequence[str]) -> None:
     several = len(columns) > 1
     axes.set_title(TITLES[columns[0]].removeprefix("training " if several else ""), fontsize=10, color="#222222")
     axes.set_xlabel("epoch", fontsize=9, color="#333333")
-    axes.tick_params(which="both", labelsize=8.5, color="#adb5bd", labelcolor="#333333")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#adb5bd")
-    axes.grid(axis="y", color="#e9ecef", linewidth=0.8)
-    axes.set_axisbelow(True)
+    plain(axes, size=8.5, grid=True)
     epochs = [x for line in axes.lines for x in np.asarray(line.get_xdata())]
     axes.set_xlim(0.5, max(epochs, default=1) + 0.5)
     ticks: Any = axes.xaxis.get_major_locator()

@@ -10,6 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from teinet.utils.text import share
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -87,8 +89,8 @@ def print_published(
         for p in published:
             table.add_row(
                 *(Text(p.table), Text(p.row), measured.views),
-                f"{_share(measured.top1)} / {_number(p.top1)}",
-                f"{_share(measured.top5)} / {_number(p.top5)}",
+                f"{share(measured.top1)} / {share(p.top1, 1)}",
+                f"{share(measured.top5)} / {share(p.top5, 1)}",
                 f"{cost(measured.gflops, measured.num_views)} / {cost(p.gflops, count_views(p.views))}",
             )
         console.print(table)
@@ -117,11 +119,3 @@ def count_views(text: str) -> int:
     """How many views `10x3` or `10x3/crop` has."""
     clips, _, crops = text.partition("/")[0].partition("x")
     return int(clips) * int(crops)
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None or value != value else f"{100 * value:.1f}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f}"

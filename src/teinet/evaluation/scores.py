@@ -19,6 +19,7 @@ from rich.text import Text
 
 from teinet.errors import CheckpointError, ConfigError
 from teinet.utils.files import replacing, write_csv, write_text
+from teinet.utils.text import percent
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -245,11 +246,6 @@ def clip_rows(scores: Scores) -> Iterable[tuple]:
 
 def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.6g}"
-
-
-def percent(share: float | None) -> str:
-    """A share as the tables print it: `47.3 %`, or a dash where there is none."""
-    return "-" if share is None or np.isnan(share) else f"{100 * share:.1f} %"
 
 
 def tables(scores: Scores, title: str = "test", most_classes: int = 30) -> list[Table]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from mimetypes import guess_type
 from pathlib import Path
@@ -142,7 +143,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
 # What a header's values must be; other keys are free.
 _NUMBER = (int, float)
-_KINDS: dict[str, type | tuple[type, ...]] = {
+Kinds = Mapping[str, type | tuple[type, ...]]
+_KINDS: Kinds = {
     **{key: type(value) for key, value in DEFAULTS.items()},
     "spacing": (*_NUMBER, type(None)),
     "architecture": dict,
@@ -156,11 +158,11 @@ _KINDS: dict[str, type | tuple[type, ...]] = {
 _ITEMS = {"class_names": str, "preprocessing.mean": _NUMBER, "preprocessing.std": _NUMBER}  # of lists
 
 
-def wrong_value(header: dict[str, Any]) -> str | None:
+def wrong_value(header: dict[str, Any], kinds: Kinds = _KINDS) -> str | None:
     """Return the first value in a header of another type than it must be, in words; None where all are right."""
-    for path, kind in _KINDS.items():
+    for path, kind in kinds.items():
         part, _, key = path.partition(".")
-        if key and key not in header[part]:
+        if part not in header or (key and key not in header[part]):
             continue
         value = header[part][key] if key else header[part]
         if not isinstance(value, kind) or isinstance(value, bool):

@@ -14,9 +14,9 @@ from teinet.pages.web import inline, render
 from teinet.report.compare import Comparison
 from teinet.report.outcome import PrintedRow
 from teinet.report.runs import Run
-from teinet.report.terminal import setting, share, signed, spread, varied
+from teinet.report.terminal import setting, signed, spread, varied
 from teinet.utils.files import write_text
-from teinet.utils.text import duration, printable
+from teinet.utils.text import duration, printable, share
 
 
 def write_page(comparison: Comparison, path: Path) -> None:

@@ -12,11 +12,11 @@ from teinet.data.motion_pairs import PAIRS
 from teinet.data.video.reader import VideoReader
 from teinet.demo.job import NETWORKS, Result
 from teinet.evaluation.plots import draw_confusion, draw_curves
-from teinet.evaluation.scores import Scores, percent
+from teinet.evaluation.scores import Scores
 from teinet.pages.web import figure_png, inline, png, render
 from teinet.training.run_dir import LOG, read_log
 from teinet.utils.files import write_text
-from teinet.utils.text import duration
+from teinet.utils.text import duration, percent
 
 
 def write_page(result: Result) -> Path:

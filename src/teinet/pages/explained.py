@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from teinet.evaluation.plots import COLOURS, DPI
-from teinet.evaluation.scores import percent
+from teinet.evaluation.plots import COLOURS, blank_figure, plain
 from teinet.pages.web import figure_png, inline, png, render
 from teinet.recognition.inside import Block, Inside
+from teinet.utils.text import percent
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 GROUPS = 16  # of neighboring channels, whose gates are averaged
@@ -97,7 +96,7 @@ def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
     changes = {stage: image - np.nanmean(image, axis=1, keepdims=True) for stage, image in images.items()}
     limit = max(1e-3, *(float(np.nanmax(np.abs(change))) for change in changes.values()))
     low = 0.5 if blocks[0].residual else 0.0
-    figure = _figure(2.2 * len(last) + 1.1, 4.6)
+    figure = blank_figure(2.2 * len(last) + 1.1, 4.6)
     panels = figure.subplots(2, len(last), squeeze=False, sharex=True)
     for row, name, shown, least, most, colors in (
         (panels[0], "gate", images, low, low + 1, "viridis"),
@@ -110,7 +109,7 @@ def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
             axes.set_yticks([])
             axes.set_xticks(range(len(times)), times, rotation=90)
             axes.set_facecolor("#dee2e6")
-            _plain(axes)
+            plain(axes)
         row[0].set_ylabel(f"channels, {GROUPS} groups", fontsize=9, color="#333333")
         figure.colorbar(drawn[0], ax=row, label=name, fraction=0.05)
     for axes, (stage, block) in zip(panels[0], last.items()):
@@ -120,7 +119,7 @@ def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
 
 def draw_movement(blocks: Sequence[Block]) -> Figure:
     """How far each block's kernels moved in training, colored by stage."""
-    figure = _figure(9.2, 3.0)
+    figure = blank_figure(9.2, 3.0)
     axes = figure.subplots()
     for stage in sorted({block.stage for block in blocks}):
         where = [i for i, block in enumerate(blocks) if block.stage == stage]
@@ -129,16 +128,14 @@ def draw_movement(blocks: Sequence[Block]) -> Figure:
     axes.set_xticks(range(len(blocks)), [block.name for block in blocks], rotation=90, fontsize=7.5)
     axes.set_ylabel("movement, RMS", fontsize=9, color="#333333")
     axes.legend(frameon=False, fontsize=8.5, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    _plain(axes)
-    axes.grid(axis="y", color="#e9ecef", linewidth=0.8)
-    axes.set_axisbelow(True)
+    plain(axes, grid=True)
     return figure
 
 
 def draw_kernels(blocks: Sequence[Block]) -> Figure:
     """A panel for each stage: the mean kernel of channels that began alike, dashed before and solid after training."""
     stages = sorted({block.stage for block in blocks})
-    figure = _figure(2.3 * len(stages) + 0.4, 2.9)
+    figure = blank_figure(2.3 * len(stages) + 0.4, 2.9)
     panels = figure.subplots(1, len(stages), squeeze=False, sharey=True)[0]
     taps, ticks = _CAUSAL if any(block.causal for block in blocks) else _BOTH_SIDES
     lines: list[Any] = []
@@ -157,22 +154,7 @@ def draw_kernels(blocks: Sequence[Block]) -> Figure:
         axes.set_title(f"res{stage}", fontsize=10, color="#222222")
         axes.set_xticks(range(3), ticks, fontsize=9)
         axes.axhline(0, color="#adb5bd", linewidth=0.8)
-        _plain(axes)
+        plain(axes)
     panels[0].set_ylabel("kernel", fontsize=9, color="#333333")
     figure.legend(handles=lines, frameon=False, fontsize=8.5, ncols=3, loc="outside lower center")
     return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _plain(axes: Axes) -> None:
-    axes.tick_params(color="#adb5bd", labelcolor="#333333", labelsize=8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color("#adb5bd")

@@ -177,18 +177,12 @@ def _group(runs: list[Run]) -> Group:
     each = [_settings(run.recipe) for run in runs]
     varied = {name: [one.get(name) for one in each] for name in VARIED}
     tests: dict[tuple[str, ...], dict[str, Outcome]] = {}
-    same: dict[str, list[str]] = {}
-    for run, *values in zip(runs, *varied.values()):
-        same.setdefault(_text(values), []).append(run.name)
+    for run in runs:
         for outcome in run.tests:
             if not outcome.members:
                 files = [Path(str(weights["path"])).name for weights in outcome.weights]
                 tests.setdefault((outcome.name, *outcome.protocol, *files), {})[run.name] = outcome
-    notes = [
-        f"{', '.join(names)} have the same seed and division: they repeat, and do not sample"
-        for names in same.values()
-        if len(names) > 1
-    ]
+    notes = []
     if unfinished := [run.name for run in runs if not run.finished and run.tests]:
         notes.append(f"the mean counts unfinished runs: {', '.join(unfinished)}")
     if untested := [run.name for run in runs if not run.tests]:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from PIL import Image
 
 from teinet.data.views import Views
 from teinet.errors import TeinetError
 from teinet.evaluation.published import Published, comparable, cost
-from teinet.evaluation.scores import SCORES, Scores
+from teinet.models.header import Kinds, wrong_value
 from teinet.utils.text import printable
 
 T = TypeVar("T")
-Kinds = Mapping[str, type | tuple[type, ...]]
 METRICS = "metrics.json"
 NUMBER = (int, float)
 _KINDS: Kinds = {
@@ -55,7 +53,7 @@ class Outcome:
         members: names of the networks of an ensemble.
         published: the printed rows that it repeats.
         classes: the accuracy of each class that has clips.
-        confusion: the picture, where it lies there whole.
+        confusion: the picture, where it lies there.
     """
 
     name: str
@@ -129,9 +127,8 @@ def typed(values: Any, kinds: Kinds) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError("it holds no JSON object")
     kept = {key: value for key, value in values.items() if value is not None}
-    for key, kind in kinds.items():
-        if key in kept and (not isinstance(kept[key], kind) or isinstance(kept[key], bool)):
-            raise ValueError(f"{key} is {repr(kept[key])[:60]}")
+    if wrong := wrong_value(kept, kinds):
+        raise ValueError(wrong)
     return kept
 
 
@@ -139,8 +136,6 @@ def read_outcome(folder: Path, problems: list[str]) -> Outcome | None:
     """Read a test's folder; None where nothing of it can be read. What is damaged is named in `problems`."""
     mine: list[str] = []
     outcome = read(folder / METRICS, lambda path: _outcome(folder, read_object(path, _KINDS), mine), mine)
-    if outcome is None:  # a test writes the scores first
-        outcome = read(folder / SCORES, lambda path: _outcome(folder, Scores.load(path).metrics(), mine), mine)
     problems += [f"{printable(folder.name)}: {problem}" for problem in mine]
     return outcome
 
@@ -183,7 +178,7 @@ def _outcome(folder: Path, values: dict[str, Any], problems: list[str]) -> Outco
         members=members,
         published=printed_rows(_published(known, each), top1, top5),
         classes=read(folder / "per_class.csv", _classes, problems) or {},
-        confusion=read(folder / "confusion.png", _picture, problems),
+        confusion=confusion if (confusion := folder / "confusion.png").is_file() else None,
     )
 
 
@@ -204,9 +199,3 @@ def _sum(values: Sequence[float | int | None]) -> Any:
 def _classes(path: Path) -> dict[str, float]:
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return {printable(row["class"]): float(row["accuracy"]) for row in csv.DictReader(file) if row["accuracy"]}
-
-
-def _picture(path: Path) -> Path:
-    with Image.open(path) as image:
-        image.verify()
-    return path

@@ -16,8 +16,8 @@ import yaml
 
 from teinet.errors import ConfigError, nearest
 from teinet.evaluation.scores import SCORES
-from teinet.models.header import LAST
-from teinet.report.outcome import METRICS, NUMBER, Kinds, Outcome, read, read_object, read_outcome, short_names
+from teinet.models.header import LAST, Kinds
+from teinet.report.outcome import METRICS, NUMBER, Outcome, read, read_object, read_outcome, short_names
 from teinet.training.run_dir import FACTS, LOG, RECIPE, read_log
 from teinet.utils.files import digest
 from teinet.utils.text import natural, printable
@@ -128,7 +128,7 @@ def _runs_in(folder: Path, depth: int) -> list[Path]:
 
 
 def _is_test(folder: Path) -> bool:
-    return (folder / METRICS).is_file() or (folder / SCORES).is_file()
+    return (folder / METRICS).is_file()
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -9,15 +9,10 @@ from rich.text import Text
 
 from teinet.report.compare import Comparison, Group, Spread, who_has
 from teinet.report.outcome import PrintedRow
-from teinet.utils.text import printable
+from teinet.utils.text import printable, share
 
 _NAME = 30  # columns for the name of a test or of a printed row
 _FIGURES = (6, 7, 7, 6, 7, 6, 11)
-
-
-def share(value: float | None, scale: int = 100) -> str:
-    """A share in per cent, `47.3`, or a dash; with a scale of 1 a figure that was printed so."""
-    return "-" if value is None else f"{scale * value:.1f}"
 
 
 def signed(points: float | None) -> str:

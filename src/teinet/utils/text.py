@@ -55,6 +55,17 @@ def file_size(count: int) -> str:
     return f"{'-' if count < 0 else ''}{size:.3g} {units[place]}"
 
 
+def share(value: float | None, scale: float = 100) -> str:
+    """Return a share in per cent, 47.3, or a dash where there is none; with a scale of 1 of per cent."""
+    return "-" if value is None or value != value else f"{scale * value:.1f}"
+
+
+def percent(value: float | None) -> str:
+    """Return a share as tables print it: 47.3 %, or a dash where there is none."""
+    text = share(value)
+    return text if text == "-" else f"{text} %"
+
+
 def number(value: float) -> str:
     """Return a number without decimals that say nothing: 58, 2.9, 29.97."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
