@@ -77,6 +77,9 @@ def test_check_and_its_exit_code(clips, tmp_path, capsys, monkeypatch):
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] == found["broken"] == found["missing"] == 1
     assert [(b["status"], b["line"]) for b in found["bad"]] == [("broken", 2), ("missing", 3)]
+    (tmp_path / "list.csv").write_text(f"path,label\n{clips}/resting/0.mp4,x\n{clips}/resting/1.mp4,x\n")
+    assert main(words) == 0
+    assert "without 2 of an earlier check, which this list does not name" in capsys.readouterr().out
 
 
 def test_clips_that_no_copy_of_a_data_set_has_are_no_fault(clips, tmp_path, capsys):

@@ -123,6 +123,10 @@ def test_nothing_of_others_is_written_over(tree, tmp_path):
     shrink(listing, out, SMALL, workers=0)
     with pytest.raises(ConfigError, match="was started with --short-side 64"):
         shrink(listing, out, Shrinking(short_side=32), workers=0)
+    journal = (out / "shrink.jsonl").read_text()
+    (out / "shrink.jsonl").write_text(journal.replace('"shift"', '"late"'))
+    with pytest.raises(ConfigError, match=r"shrink\.jsonl: another version of teinet wrote it"):
+        shrink(listing, out, SMALL, workers=0)
     shutil.rmtree(tree / "resting")
     shutil.rmtree(tree / "moving left")
     with pytest.raises(ConfigError, match="none of its clips exist"):
