@@ -99,8 +99,7 @@ class Watch:
     Args:
         recognizer: a causal one, or TSN's; a two-sided one with `windows`.
         sources: as `Source.parse` reads them; each name once.
-        spacing: seconds between the frames that the network takes; None takes that of its training.
-        rules: when events begin and end.
+        spacing, rules: as `Detector` takes them (`frame_interval`, `rules`).
         delay: seconds that a frame may wait for the network while a newer one is there, above 0.
         fast: read recordings as fast as they can be, and drop nothing; else at their own speed.
         patient: wait also for a source that is not there at first.

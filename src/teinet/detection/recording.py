@@ -128,13 +128,11 @@ def timeline(
     *,
     spacing: float | None = None,
     rules: Rules | None = None,
-    span: int | None = None,
-    hop: int | None = None,
-    windows: bool = False,
     strip: bool = False,
     stop: Flag | None = None,
     progress: Callable[[float], object] | None = None,
     threads: int | Literal["auto"] = "auto",
+    **scoring: Any,
 ) -> Timeline:
     """Find out what happens when in a video, however long, decoding it once.
 
@@ -144,15 +142,12 @@ def timeline(
     Args:
         recognizer: of any network.
         video: a file.
-        spacing: seconds between the frames that the network takes; None takes that of its training.
-        rules: when events begin and end.
-        span: stepping: how many of the last frames a score averages over, at least 1; None takes T.
-        hop: windows: frames from one to the next, 1 to T; None takes half of T.
-        windows: whether a causal network looks at windows too.
+        spacing, rules: as `Detector` takes them (`frame_interval`, `rules`).
         strip: whether to keep small images too.
         stop: once it is set, `Interrupted` is raised.
         progress: is called with the second reached, for each frame.
         threads: of the decoder.
+        scoring: span, hop, windows, state, as `make_scorer` takes them.
 
     Raises:
         ConfigError: a value out of its range or without a meaning for this network, or no spacing that is known.
@@ -160,8 +155,7 @@ def timeline(
         Interrupted: `stop` was set.
     """
     path = fspath(video)
-    scoring = {"span": span, "hop": hop, "windows": windows, "batched": True}
-    detector = Detector(recognizer, frame_interval=spacing, rules=rules, **scoring)
+    detector = Detector(recognizer, frame_interval=spacing, rules=rules, batched=True, **scoring)
     images = Strip() if strip else None
     reader = VideoReader(Source(path, path, "file"), threads=threads)
     if reader.is_image_folder:

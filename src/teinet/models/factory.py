@@ -61,8 +61,7 @@ def create_model(
         raise ConfigError(f"dropout must be in [0, 1), got {dropout}.")
     if pretrained and backbone_weights is not None:
         raise ConfigError("pretrained and backbone_weights are two sources of the same weights: give one.")
-    stages = tuple(stages)
-
+    placing = {"stages": list(stages), "shortcut_only": shortcut_only, "every": every, "causal": causal}
     if pretrained:
         log.info("%s: fetching its ImageNet weights, if they are not here yet", backbone)
     try:
@@ -78,17 +77,7 @@ def create_model(
             "(pretrained=False, --model.pretrained false)."
         ) from error
     _start_head(cnn, backbone, num_classes, pretrained, backbone_weights)
-    insert_temporal(
-        cnn,
-        temporal,
-        num_frames=num_frames,
-        stages=stages,
-        shortcut_only=shortcut_only,
-        every=every,
-        causal=causal,
-        **temporal_options,
-    )
-
+    insert_temporal(cnn, temporal, num_frames=num_frames, **placing, **temporal_options)
     pixels = resolve_model_data_config(cnn)
     return VideoClassifier(
         cnn,
@@ -101,10 +90,7 @@ def create_model(
             "num_classes": num_classes,
             "num_frames": num_frames,
             "dropout": dropout,
-            "stages": list(stages),
-            "shortcut_only": shortcut_only,
-            "every": every,
-            "causal": causal,
+            **placing,
             **temporal_options,
         },
     )

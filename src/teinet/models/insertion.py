@@ -33,7 +33,7 @@ class TemporalEntry:
 
 
 @dataclass
-class Place:
+class BranchEntry:
     """One block that can hold a temporal module.
 
     Args:
@@ -149,7 +149,7 @@ def is_causal(net: nn.Module) -> bool:
     return all(getattr(module, "causal", False) for module in temporal_modules(net))
 
 
-def find_places(cnn: nn.Module) -> list[Place]:
+def find_places(cnn: nn.Module) -> list[BranchEntry]:
     """Every residual branch that a temporal module can enter, in the order of the network's modules.
 
     Args:
@@ -158,11 +158,11 @@ def find_places(cnn: nn.Module) -> list[Place]:
     Raises:
         ConfigError: it has no residual branch that is known, or does not run on a square image.
     """
-    blocks: dict[str, Place] = {}
+    blocks: dict[str, BranchEntry] = {}
     for name, module in cnn.named_modules():
         branch = find_branch(module)
         if branch is not None and (path := branch_path(module, branch)) is not None:
-            blocks[name] = Place(f"{name}.{path}" if name else path, branch.has_shortcut(module))
+            blocks[name] = BranchEntry(f"{name}.{path}" if name else path, branch.has_shortcut(module))
     if not blocks:
         raise ConfigError(
             f"{type(cnn).__name__} has no residual branch that is known, so no temporal module can enter it. "
@@ -173,7 +173,7 @@ def find_places(cnn: nn.Module) -> list[Place]:
     return [place for place in blocks.values() if place.channels]
 
 
-def _choose(cnn: nn.Module, stages: tuple[int, ...], shortcut_only: bool, every: int) -> list[Place]:
+def _choose(cnn: nn.Module, stages: tuple[int, ...], shortcut_only: bool, every: int) -> list[BranchEntry]:
     found = find_places(cnn)
     by_stage = [[place for place in found if place.stage == stage] for stage in sorted({p.stage for p in found})]
     places = [place for blocks in by_stage for place in blocks[::every]]
@@ -192,14 +192,14 @@ def _choose(cnn: nn.Module, stages: tuple[int, ...], shortcut_only: bool, every:
     return chosen
 
 
-def _measure(cnn: nn.Module, blocks: dict[str, Place]) -> None:
+def _measure(cnn: nn.Module, blocks: dict[str, BranchEntry]) -> None:
     """Fill in each place's stage and channels by running one small black image through the network."""
     size = 0
 
-    def on_input(place: Place, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def on_input(place: BranchEntry, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
         place.channels = args[0].shape[1]
 
-    def on_output(place: Place, _module: nn.Module, _args: Any, output: Tensor) -> None:
+    def on_output(place: BranchEntry, _module: nn.Module, _args: Any, output: Tensor) -> None:
         place.stage = round(math.log2(size / output.shape[-1]))
 
     handles = []

@@ -331,10 +331,8 @@ class Recognizer:
             off_threshold: the score below which it ends, at most `threshold`.
             min_duration: seconds that it must last, at least 0.
             background: classes that make no event; None takes those that the weights name.
-            frame_interval: seconds between the frames that the network takes; None takes that of its training.
-            span: stepping: how many of the last frames a score averages over; None takes T.
-            hop: windows: frames from one to the next, 1 to T; None takes half of T.
-            windows: whether a causal network sees windows too.
+            frame_interval: as `Detector` takes it.
+            span, hop, windows: as `teinet.detection.scorer.make_scorer` takes them.
 
         Raises:
             ConfigError: a value out of its range or without a meaning for this network, or no interval that is known.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -75,11 +76,7 @@ class StreamState:
 
     def clone(self) -> StreamState:
         """A copy that later steps do not change."""
-        return self.replaced({name: tensor.clone() for name, tensor in self.tensors().items()})
-
-    def to(self, device: str | torch.device) -> StreamState:
-        """The same with its past on a device."""
-        return self.replaced({n: t.to(device) if n.startswith("past.") else t for n, t in self.tensors().items()})
+        return copy.deepcopy(self)
 
     def save(self, path: str | PathLike) -> None:
         """Write it as a safetensors file."""
@@ -102,15 +99,10 @@ class StreamState:
         for name in sorted(theirs.keys() | ours.keys()):
             if (one := theirs.get(name)) != (other := ours.get(name)):
                 raise CheckpointError(f"{path}: {name} is {one} there, {other} here: other streams, span or network")
-        return self.replaced({name: found[name].to(tensor.device) for name, tensor in own.items()})
-
-    def replaced(self, tensors: Mapping[str, Tensor]) -> StreamState:
-        """One of the same kind that holds these tensors, named and shaped as those of `tensors`."""
-        past = tuple(
-            tuple(_laid_like(tensors[f"past.{m}.{i}"], t) for i, t in enumerate(module))
-            for m, module in enumerate(self.past)
-        )
-        return StreamState(past=past, frames=tensors["frames"], recent=tensors["recent"])
+        state = self.clone()
+        for name, tensor in state.tensors().items():
+            tensor.copy_(found[name])
+        return state
 
 
 class Stream:
@@ -239,7 +231,7 @@ class Stream:
         if self._device != self.device:
             self._device = self.device
             self._network.to(self._device)
-            self.state = self.state.to(self._device)
+            self.state.past = tuple(tuple(t.to(self._device) for t in module) for module in self.state.past)
 
     def _images(self, frames: Tensor | Sequence[Image | None] | Mapping[int, Image]) -> tuple[tuple[int, ...], Tensor]:
         if isinstance(frames, Tensor) and frames.dim() == 4 and frames.shape[1] == 3:
@@ -274,15 +266,10 @@ class Stream:
 
 
 def _rows(past: States, rows: Tensor) -> States:
-    return tuple(tuple(_laid_like(tensor[rows.to(tensor.device)], tensor) for tensor in module) for module in past)
+    return tuple(tuple(tensor[rows.to(tensor.device)] for tensor in module) for module in past)
 
 
 def _put(past: States, rows: Tensor, new: States) -> None:
     for module, theirs in zip(past, new, strict=True):
         for tensor, value in zip(module, theirs, strict=True):
             tensor[rows.to(tensor.device)] = value
-
-
-def _laid_like(tensor: Tensor, other: Tensor) -> Tensor:
-    """Frames in the memory format that the network computes in."""
-    return tensor.contiguous(memory_format=torch.channels_last) if other.dim() == 4 else tensor
