@@ -35,6 +35,12 @@ def test_each_test_stands_beside_the_printed_rows_of_its_protocol(runs):
     assert row.top1_difference == pytest.approx(0.2)
 
 
+def test_a_test_of_training_clips_stands_beside_nothing(runs):
+    write_run(runs / "a")
+    write_metrics(runs / "a" / "test-1x1-train", 0.9, **meta(split="train"))
+    assert compare([runs / "a"]).runs[0].tests[0].published == []
+
+
 def test_an_ensemble_stands_beside_the_ensembles_row(runs):
     members = []
     for row, gflops in (("teinet_8f", 33.0), ("teinet_16f", 66.0)):
