@@ -102,11 +102,3 @@ def test_a_recording_that_is_cut_off_is_measured_as_far_as_it_can_be_read(place,
     assert said["measures"]["recordings"] == 1 and overall["segments"] == 2 and not said["without_annotations"]
     assert run(place, "cut.mp4", "--truth", annotated(place, "cut.mp4,1,2,left", "cut.mp4,1.5,3,right")) == 2
     assert "overlaps 1 to 2 s (left) of line 2" in capsys.readouterr().err
-
-
-def test_one_recording_under_two_names_is_measured_once(place, capsys):
-    (place / "linked.mp4").symlink_to("3.mp4")
-    assert run(place, "3.mp4", "linked.mp4", "--json", "--truth", annotated(place, "3.mp4,1,2,left")) == 0
-    said = capsys.readouterr()
-    assert json.loads(said.out)["measures"]["overall"]["segments"] == 1
-    assert f"1 videos named twice, and measured once: {place}/linked.mp4" in said.err

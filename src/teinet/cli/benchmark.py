@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from teinet.evaluation.speed import measure_speed
     from teinet.recognition.device import find_device
     from teinet.utils.machine import machine
+    from teinet.utils.progress import file_progress
 
     for name, low in (("frames", 1), ("size", 32), ("batch_size", 1), ("rounds", 1)):
         if (value := getattr(args, name)) < low:
@@ -60,8 +61,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError("benchmark measures on cpu and cuda; add --device cpu")
     networks = [_load(name, device, args) for name in args.models]
     facts = machine()
-    with Console(stderr=True).status("") as status:
-        measure_speed(networks, batch_size=args.batch_size, rounds=args.rounds, say=status.update)
+    passes = (args.rounds + 1) * len(networks) * len({1, args.batch_size})
+    with file_progress(Console(stderr=True), "measuring", passes, unit="passes") as advance:
+        measure_speed(networks, batch_size=args.batch_size, rounds=args.rounds, say=advance)
     form = f"{args.optimize or ('eager' if args.precision == 'fp32' else 'folded')}, {args.precision}"
     if args.json:
         settings = {"device": str(device), "form": form, "batch_size": args.batch_size, "rounds": args.rounds}

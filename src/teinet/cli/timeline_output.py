@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from teinet.data.lists.annotations import Recording
-    from teinet.data.lists.rows import Row
     from teinet.detection.events import Rules
     from teinet.detection.recording import Timeline
     from teinet.evaluation.segments import Detection, Measures, SegmentReport
@@ -249,19 +249,14 @@ class Truth:
         if len(self.without) == len(videos):
             where = f"{path} annotates other files, such as {self.unused[0]}"
             raise ConfigError(f"none of the videos is annotated: {where}; its paths start from the list's folder")
+        self._rows = {number: (name, rows[name]) for number, name in enumerate(names) if name in rows}
         self._recordings: dict[int, Recording] = {}
-        self._cut: dict[int, tuple[str, list[Row]]] = {}  # what can be read of these, only looking through them tells
-        twice = [number for number, name in enumerate(names) if name in names[:number]]
-        for number, name in enumerate(names):
-            if name in rows and number not in twice:
-                try:
-                    self._recordings[number] = read_recording(name, rows[name], nothing=self._nothing)
-                except VideoError:
-                    recording_until(name, rows[name], math.inf)  # finds wrong rows now
-                    self._cut[number] = name, rows[name]
+        for number, (name, own) in self._rows.items():
+            with suppress(VideoError):  # what can be read of these, only looking through them tells
+                recording_until(name, own, math.inf)  # finds wrong rows now
+                self._recordings[number] = read_recording(name, own, nothing=self._nothing)
         self._found: dict[int, list[Detection]] = {}
         for left_out, what in (
-            ([str(videos[number]) for number in twice], "videos named twice, and measured once"),
             (self.without, "videos without annotations, so not measured"),
             (self.unused, "annotated files not among the videos"),
         ):
@@ -274,10 +269,10 @@ class Truth:
         from teinet.data.lists.annotations import recording_until
         from teinet.evaluation.segments import detections
 
-        if number in self._cut:
-            name, rows = self._cut[number]
-            self._recordings[number] = recording_until(name, rows, timeline.end, nothing=self._nothing)
-        if number in self._recordings:
+        if number in self._rows:
+            if number not in self._recordings:
+                name, rows = self._rows[number]
+                self._recordings[number] = recording_until(name, rows, timeline.end, nothing=self._nothing)
             self._found[number] = detections(timeline.events, timeline.reaches, least=self._rules.least)
 
     def report(self) -> SegmentReport:

@@ -20,7 +20,7 @@ from teinet.errors import ConfigError, Interrupted, RunError, nearest
 _LOST = re.compile(r"Connection (closed|reset) by peer")
 
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+TrainerPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,10 @@ class Hardware:
 
     accelerator: Accelerator = "auto"
     devices: int = 1
-    precision: Precision = "32-true"
+    precision: TrainerPrecision = "32-true"
 
     def __post_init__(self) -> None:
-        for name, kind in (("accelerator", Accelerator), ("precision", Precision)):
+        for name, kind in (("accelerator", Accelerator), ("precision", TrainerPrecision)):
             value, valid = getattr(self, name), get_args(kind)
             if value not in valid:
                 raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(value, valid)}")

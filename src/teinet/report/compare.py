@@ -60,7 +60,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Change:
+class ClassChange:
     """A class's accuracy in two tests, shares, and what the second has more, points."""
 
     name: str
@@ -85,8 +85,8 @@ class ClassChanges:
     first: str
     second: str
     test: str
-    worst: list[Change]
-    best: list[Change]
+    worst: list[ClassChange]
+    best: list[ClassChange]
     classes: int
     better: int
     worse: int
@@ -226,7 +226,7 @@ def _class_changes(first: Run, second: Run) -> ClassChanges | None:
         return None
     one, other = min(pairs, key=lambda pair: pair[0].name != pair[1].name)
     both = [(name, share, other.classes[name]) for name, share in one.classes.items() if name in other.classes]
-    changes = [Change(name, a, b, 100 * (b - a)) for name, a, b in both]
+    changes = [ClassChange(name, a, b, 100 * (b - a)) for name, a, b in both]
     order = sorted(changes, key=lambda change: change.points)  # stable: equal ones stay in the list's order
     lost, won = [c for c in order if c.points < 0], [c for c in reversed(order) if c.points > 0]
     notes = []

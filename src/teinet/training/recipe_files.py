@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
 
 from teinet.errors import ConfigError, nearest
 from teinet.training.recipe import Recipe
@@ -64,26 +63,6 @@ def compose(name: str | Path) -> Settings:
     settings = laid_over(settings, rows[row] or {})
     settings.setdefault("row", f"{path.stem}/{row}")
     return settings
-
-
-def build(settings: Mapping[str, Any], source: str) -> Recipe:
-    """The recipe of settings by section, each of the type that its field wants.
-
-    Args:
-        settings: what differs from the defaults.
-        source: where they stand; errors name it.
-
-    Raises:
-        ConfigError: a setting that does not exist, or a value of another kind.
-    """
-    refuse_unknown(settings, source)
-    parser = ArgumentParser(exit_on_error=False, default_env=False)
-    parser.add_class_arguments(Recipe)
-    try:
-        parsed = parser.instantiate(parser.parse_object(dict(settings)))
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise ConfigError(f"{source}: {' '.join(str(error).split())}") from None
-    return Recipe(**{f.name: getattr(parsed, f.name) for f in fields(Recipe)})
 
 
 def refuse_unknown(settings: Mapping[str, Any], source: str) -> None:
