@@ -185,7 +185,7 @@ class RunConfig:
         precision: auto is 16-bit mixed on a GPU, else 32.
         workers: processes that decode; by default one per core, at most 8.
         read_timeout: seconds that reading one clip may take before the run ends with the name of its file (a disk that
-            does not answer, a decoder in a loop); 0 sets no limit. Without workers the file is only named.
+            does not answer, a decoder in a loop); 0, or no workers, set no limit.
         threads: of the training process, on a CPU; by default torch's own choice. Small pictures want 1.
         validate_every: epochs between validations.
         save_every_steps: steps between saved states from which --resume continues; 0: by minutes only.
