@@ -8,6 +8,8 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from teinet.utils.text import natural
+
 PREFIXES = {  # the longer of two that begin alike comes first
     "teinet_": "tei",
     "se_tim_": "se_tim",
@@ -45,9 +47,5 @@ def _backbones() -> tuple[str, ...]:
     names: list[str] = []
     for module in TIMM_MODULES:
         text = (folder / f"{module}.py").read_text(encoding="utf-8")
-        names += sorted(re.findall(r"^@register_model\s+def (\w+)", text, re.MULTILINE), key=_natural)
+        names += sorted(re.findall(r"^@register_model\s+def (\w+)", text, re.MULTILINE), key=natural)
     return tuple(n for n in names if not any(fnmatch.fnmatchcase(n, pattern) for pattern in WITHOUT_BRANCH))
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
