@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import ArgumentError, ArgumentParser
 
 from teinet.data.views import Views
 from teinet.errors import ConfigError, nearest
@@ -229,8 +230,20 @@ class Study:
 
 @lru_cache(1024)
 def _built(base: str, source: str) -> Recipe:
-    """The recipe of settings as JSON; a study's cells ask for the same ones again and again."""
-    return recipe_files.build(json.loads(base), source)
+    """The recipe of settings as JSON; a study's cells ask for the same ones again and again.
+
+    Raises:
+        ConfigError: a setting that does not exist, or a value of another kind; names `source`.
+    """
+    settings = json.loads(base)
+    recipe_files.refuse_unknown(settings, source)
+    parser = ArgumentParser(exit_on_error=False, default_env=False)
+    parser.add_class_arguments(Recipe)
+    try:
+        parsed = parser.instantiate(parser.parse_object(settings))
+    except (ArgumentError, TypeError, ValueError) as error:
+        raise ConfigError(f"{source}: {' '.join(str(error).split())}") from None
+    return Recipe(**{f.name: getattr(parsed, f.name) for f in fields(Recipe)})
 
 
 def _named(said: Settings, key: str) -> dict[str, Settings]:
