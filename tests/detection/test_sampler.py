@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from teinet.detection.sampler import FrameSampler
@@ -23,6 +23,7 @@ def test_whole_multiples_are_taken_exactly(rate, spacing, each):
 
 @settings(deadline=None)
 @given(st.floats(5, 120), st.floats(0.04, 0.5), st.integers(0, 1000))
+@example(rate=77.4921875, spacing=0.27126115934657974, seed=272)
 def test_the_average_keeps_the_spacing(rate, spacing, seed):
     jitter = np.random.default_rng(seed).uniform(-0.3, 0.3, 2000) / rate
     times = np.arange(2000) / rate + jitter
@@ -30,7 +31,8 @@ def test_the_average_keeps_the_spacing(rate, spacing, seed):
     apart = np.diff(kept)
     if spacing * rate >= 2:
         assert abs(apart.mean() / spacing - 1) < 0.02 or len(kept) < 100
-        assert apart.max() < spacing + 2 / rate and apart.min() > spacing - 2 / rate
+        # of frames 0.4 to 1.6 of their interval apart one is taken 0.8 early at most, or 1.4 late
+        assert np.abs(apart - spacing).max() < 2.2 / rate
     if spacing * rate < 0.35:  # the source is slower: every frame
         assert len(kept) == len(times)
 
