@@ -41,11 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; returns 0.
-
-    Raises:
-        TeinetError: a name, file, device or number that cannot be used.
-    """
+    """Measure and print; returns 0. Raises TeinetError for a name, file, device or number that cannot be used."""
     from rich.console import Console
 
     from teinet.evaluation.speed import measure_speed

@@ -32,11 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert, write the file and print what it holds; returns 0.
-
-    Raises:
-        TeinetError: a checkpoint, list of names, setting or output that does not do; nothing is written then.
-    """
+    """Convert, write the file and print what it holds; returns 0. Where it raises a TeinetError nothing is written."""
     from teinet.data.lists.labels import read_class_names
     from teinet.data.sampling import Sampling
     from teinet.data.transforms import Preprocessing

@@ -22,11 +22,7 @@ _PATH = "a folder of class folders, or a list of clips"
 
 
 def main(argv: list[str]) -> int:
-    """Run one action; returns the exit code.
-
-    Raises:
-        ConfigError: an action that does not exist.
-    """
+    """Run one action and return the exit code; raises ConfigError for an action that does not exist."""
     if not argv or argv[0].startswith("-"):
         listed = "\n".join(f"  {name:<9} {what}" for name, (what, _, _) in ACTIONS.items())
         parser = Parser(

@@ -19,11 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look inside and write the page; returns 0.
-
-    Raises:
-        TeinetError: weights or a clip that cannot be used.
-    """
+    """Look inside and write the page; returns 0. Raises TeinetError for unusable weights or clips."""
     from teinet.cli.options import check_output
     from teinet.pages.explained import render_page
     from teinet.recognition import Recognizer

@@ -15,9 +15,8 @@ _ALL, _NONE = 2**31 - 1, 0
 def keep_freed_memory() -> bool:
     """Keep freed memory for the next use, instead of having the system clear it page by page again; True if so now.
 
-    A network frees and takes the same hundreds of megabytes in every pass. For the whole process and those that it
-    starts, with glibc only; memory peaks as before, but does not fall afterwards. Where MALLOC_TRIM_THRESHOLD_ is set,
-    all is left as it is.
+    A network frees and takes the same hundreds of megabytes in every pass. Holds for this process and its children,
+    with glibc only, unless MALLOC_TRIM_THRESHOLD_ is set. Memory peaks as before, but does not fall afterwards.
     """
     if not sys.platform.startswith("linux") or "MALLOC_TRIM_THRESHOLD_" in os.environ:
         return False

@@ -107,12 +107,9 @@ def data_config(args: argparse.Namespace, path: str) -> DataConfig:
 
 
 def keep_apart(outputs: Mapping[str, str | Path | None], inputs: Iterable[str | Path]) -> None:
-    """Raise ConfigError if an option writes over what the command reads, or over what another option writes.
+    """Raise ConfigError if an option's file, such as {"--output": "found.csv"}, is an input or another option's output.
 
-    Args:
-        outputs: the file of each option, such as {"--output": "found.csv"}; None where it was not given. Folders,
-            devices and pipes, such as /dev/stdout, take anything.
-        inputs: files that the command reads.
+    None, folders, devices and pipes, such as /dev/stdout, take anything.
     """
     taken = {_key(path): "which this command reads" for path in inputs}
     for option, path in outputs.items():

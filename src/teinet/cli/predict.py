@@ -54,10 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predict and print; returns 0, 1 when some video could not be read, 130 when interrupted.
 
-    Answers are written as they come (a JSON list at the end): whatever stops the work, those until then are there.
-
-    Raises:
-        TeinetError: unusable weights or arguments, before any video is looked at.
+    Answers are written as they come (a JSON list at the end), and kept when the work stops early.
+    Raises TeinetError for unusable weights or arguments, before any video is looked at.
     """
     weights, words = _weights(args)  # before torch is imported: that there are none is said at once
     from rich.console import Console
@@ -170,10 +168,7 @@ def _rows(answer: Prediction) -> Iterator[tuple[Any, ...]]:
 
 
 def _print_answer(answer: Prediction, file: IO[str]) -> None:
-    """Write a block for a video: the file and the seconds looked at, then its classes with bars.
-
-    Lines, and not columns: no path or class name is cut or folded on a narrow terminal.
-    """
+    """Write a video's file, span and classes as lines, so that a narrow terminal cuts no name."""
     from rich.console import Console
     from rich.text import Text
 

@@ -134,7 +134,7 @@ def _weights(args: argparse.Namespace) -> list[float] | None:
 
 
 def _beside(networks: list[str], tested: list[Tested]) -> Path:
-    """Where an ensemble's results go: beside the first network's, named after the others."""
+    """Where an ensemble's results go: next to the first network's, named after the others."""
     first = tested[0].folder or Path(networks[0]).absolute()
     home = first.parent if first.is_file() else first
     others = "+".join(

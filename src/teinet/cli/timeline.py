@@ -66,10 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look through the videos and print what happens; returns 0, 1 when some video could not be read, 130 by Ctrl-C.
+    """Look through the videos and print their events; returns 0, 1 when some video could not be read, 130 by Ctrl-C.
 
-    Raises:
-        TeinetError: unusable weights or arguments, before any video is looked at.
+    Raises TeinetError for unusable weights or arguments, before any video is looked at.
     """
     from teinet.detection.recordings import ResultCache, timelines
     from teinet.detection.sampler import FrameSampler

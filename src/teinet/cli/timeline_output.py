@@ -37,18 +37,10 @@ _WIDE = 120  # columns; a narrower terminal wraps the lines itself
 
 
 class Output:
-    """Where the answers for all videos go, in one form.
+    """Writes the answers for all videos, in one of FORMS, to a file or standard output; ConfigError if it cannot.
 
-    Standard output, and what is no regular file, gets them as they come, JSON at the end; a file gets all at the end,
-    so that an earlier answer stays until then, also where no video could be read, or when the work is stopped.
-
-    Args:
-        path: a file; None for standard output.
-        form: one of FORMS.
-        truth: what adds its measures at the end; None for none.
-
-    Raises:
-        ConfigError: it cannot be written.
+    Standard output, and what is no regular file, gets them as they come, JSON at the end. A file gets all at the end,
+    so that an earlier answer stays if no video can be read or the work stops. `truth` adds its measures at the end.
     """
 
     def __init__(self, path: str | None, form: str, truth: Truth | None = None):
@@ -228,13 +220,7 @@ def write_scores(timeline: Timeline, path: Path) -> None:
 class Truth:
     """`--truth`: gathers the timelines of annotated videos and measures them at the end.
 
-    Args:
-        path: the list.
-        videos: the files that are looked through.
-        recognizer, rules: by which they are.
-
-    Raises:
-        AnnotationError, ConfigError: a list that cannot be used; see `read_annotations`.
+    Raises AnnotationError or ConfigError for a list that cannot be used; see `read_annotations`.
     """
 
     def __init__(self, path: str, videos: Sequence[Path], recognizer: Recognizer, rules: Rules):
@@ -292,7 +278,7 @@ class Truth:
         }
 
     def write(self, form: str, file: IO[str]) -> None:
-        """Write the measures as a table: behind timelines in words, and to standard error beside other forms."""
+        """Write the measures as a table: after timelines in words, and to standard error with other forms."""
         from rich.console import Console
 
         print_report(self.report(), Console(file=file if form == "table" else sys.stderr, highlight=False))

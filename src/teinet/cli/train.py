@@ -101,8 +101,7 @@ def recipe_parser() -> ArgumentParser:
 def expand(argv: list[str]) -> list[str]:
     """Replace short forms by the fields that they stand for, and recipes by --config with their settings.
 
-    Raises:
-        ConfigError: a recipe or setting that does not exist, or a recipe with a section or setting that does not.
+    Raises ConfigError for a recipe, section or setting that does not exist.
     """
     result: list[str] = []
     before = ""  # the option that awaits a value
@@ -124,10 +123,9 @@ def expand(argv: list[str]) -> list[str]:
 
 
 def parse_recipe(argv: list[str]) -> tuple[Recipe, Any]:
-    """The recipe that the words describe, and the other options: resume, dry_run, json.
+    """Return the recipe that the words describe, and the other options: resume, dry_run, json.
 
-    Raises:
-        ConfigError: an option or value that does not exist or does not fit, with the nearest valid name.
+    Raises ConfigError, with the nearest valid name, for an option or value that does not exist or does not fit.
     """
     parser = recipe_parser()
     try:
@@ -138,11 +136,7 @@ def parse_recipe(argv: list[str]) -> tuple[Recipe, Any]:
 
 
 def _settings(name: str) -> str:
-    """A recipe's settings as JSON, which the parser takes in place of a file.
-
-    Raises:
-        ConfigError: a section or setting that does not exist, by its whole name, which the parser does not say.
-    """
+    """A recipe's settings as JSON, which the parser takes in place of a file; an unknown one is named whole."""
     settings = recipe_files.compose(name)
     recipe_files.refuse_unknown(settings, name)
     return json.dumps(settings)
@@ -213,7 +207,7 @@ def main(argv: list[str]) -> int:
 
 
 def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
-    """Measured beside published, for each of the recipe's views; then what to type next."""
+    """Measured next to published, for each of the recipe's views; then what to type next."""
     from teinet.evaluation.published import comparable, departures_note, print_published
     from teinet.training.trainer import mean_over
     from teinet.utils.text import percent

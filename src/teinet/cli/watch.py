@@ -64,9 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Watch until the sources end, or Ctrl-C or SIGTERM; returns 0.
 
-    Raises:
-        TeinetError: unusable weights or arguments, before anything is looked at; or, at the end, no source that could
-            be read, or read to its end.
+    Raises TeinetError for unusable weights or arguments, before anything is looked at; or as `Watch` does at the end.
     """
     from teinet.pages.live import serve
 

@@ -22,9 +22,7 @@ class StreamDetectors:
     """Detects events in the sampled frames of N streams; a step of the network takes a frame of each.
 
     Args:
-        recognizer: of any network; a two-sided one needs windows.
         streams: N, at least 1.
-        rules: when events begin and end; None takes `Rules()`.
         scoring: span, hop, windows, state, batched, as `make_scorer` takes them.
     """
 
@@ -35,11 +33,7 @@ class StreamDetectors:
         self._preprocessing = recognizer.preprocessing
 
     def push(self, frames: Mapping[int, tuple[float, np.ndarray | Tensor, bool]]) -> dict[int, Update]:
-        """Take the next frame of some streams.
-
-        Args:
-            frames: by stream: (time in seconds, image (H, W, 3) uint8 RGB, whether the state does not carry over).
-        """
+        """Take the next frame of some streams: {stream: (seconds, (H, W, 3) uint8 RGB, whether the state is reset)}."""
         sampled = {
             number: SampledFrame(time, crop_frame(image, self._preprocessing), reset)
             for number, (time, image, reset) in frames.items()
@@ -66,16 +60,15 @@ class Detector:
             for change in detector.push(frame): ...
 
     Args:
-        recognizer: of any network; a two-sided one sees windows.
+        recognizer: a bidirectional one sees windows.
         frame_interval: seconds between the frames that the network takes; None takes that of its training.
-        rules: when events begin and end; None takes `Rules()`.
         scoring: span, hop, windows, batched, as `make_scorer` takes them.
 
     Raises:
-        ConfigError: a value out of its range or without a meaning for this network, or no interval that is known.
+        ConfigError: a value out of its range or without a meaning for this network, or an unknown frame interval.
 
     Attributes:
-        sampler: says which frames are taken, and counts them, the discontinuities and the changes of size.
+        sampler: the `FrameSampler`, which counts frames and resets.
         rows: the rows of scores that the last `push` or `finish` gave.
     """
 
@@ -100,12 +93,8 @@ class Detector:
         """Take the next frame; returns the events that began or ended with it.
 
         Args:
-            frame: of a `VideoReader`, whose image is converted only if the network takes it; or an image (H, W, 3)
-                uint8 RGB from elsewhere.
-            time: seconds at which such an image is shown.
-
-        Raises:
-            ConfigError: a time that is not a number.
+            frame: of a `VideoReader` (converted only if the network takes it), or an image (H, W, 3) uint8 RGB.
+            time: seconds at which an image is shown; needed for images, ConfigError if it is not a number.
         """
         if not isinstance(frame, Frame):
             image, time = frame, math.nan if time is None else time

@@ -14,14 +14,12 @@ from teinet.errors import ConfigError, nearest
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something that happened.
+    """An action, and when it happened.
 
     Args:
-        label: the class's name.
-        start, end: seconds: the middle of the frames that its first and its last scores are of; where it was under way
-            when the stream began or ended, that of the first or last frame itself.
-        score: the mean of its class's scores in between, 0 to 1.
-        peak: the highest of them.
+        start, end: seconds: the middle of the frames of its first and last scores; the first or last frame itself where
+            it was under way when the stream began or ended.
+        score, peak: mean and maximum of its class's scores in between, 0 to 1.
     """
 
     label: str
@@ -48,10 +46,10 @@ class Rules:
     """When an event begins and ends.
 
     Args:
-        begin: the score at which it begins, 0 to 1, at least `end`.
-        end: the score below which it ends; between the two whatever is under way goes on.
-        least: seconds that it must last, at least 0; shorter ones are left out.
-        nothing: labels that mean that nothing happens and make no event; None leaves it to the recognizer (`filled`).
+        begin: threshold at which it begins, 0 to 1, at least `end`.
+        end: off-threshold, below which it ends.
+        least: min duration, seconds, at least 0; shorter events are left out.
+        nothing: background classes, which make no event; None leaves them to the recognizer (`filled`).
 
     Raises:
         ConfigError: a value out of its range.
@@ -69,15 +67,11 @@ class Rules:
             raise ConfigError(f"the least length of an event must be at least 0 s, and finite, got {self.least:g}")
 
     def filled(self, nothing: tuple[str, ...]) -> Rules:
-        """The same, with these labels for nothing where that was left open."""
+        """Return the same rules, with these background classes where they were left open."""
         return replace(self, nothing=nothing) if self.nothing is None else self
 
     def check(self, class_names: Sequence[str]) -> None:
-        """Find out whether the labels that mean nothing exist.
-
-        Raises:
-            ConfigError: one does not; the message offers the nearest one.
-        """
+        """Raise ConfigError, with the nearest name, for a background class that does not exist."""
         for label in self.nothing or ():
             if label not in class_names:
                 hint = nearest(label, class_names)
@@ -88,14 +82,7 @@ class EventDetector:
     """Finds events in one stream's scores, one at a time.
 
     The class with the highest score begins where that reaches `begin`, and ends where its own falls below `end`, or
-    another one reaches `begin` and passes it.
-
-    Args:
-        class_names: in the order of the scores.
-        rules: when they begin and end.
-
-    Raises:
-        ConfigError: a label that means nothing and does not exist.
+    another one reaches `begin` and passes it. Class names are in the order of the scores. Raises as `Rules.check`.
     """
 
     def __init__(self, class_names: Sequence[str], rules: Rules | None = None):
@@ -115,12 +102,11 @@ class EventDetector:
         return self._event() if self._announced else None
 
     def update(self, reach: tuple[float, float], scores: np.ndarray, *, reset: bool = False) -> list[Change]:
-        """Take the next scores (classes,); returns what changed.
+        """Take the next scores (classes,), 0 to 1; returns what changed.
 
         Args:
-            reach: seconds of the first and the last frame that they are of; they speak of the middle.
-            scores: 0 to 1.
-            reset: whether a new stretch begins with them, as with the very first: what is under way ends, and what
+            reach: seconds of the first and the last frame that they are of; events count from their middle.
+            reset: whether a new stretch begins here, as at the very first scores: what is under way ends, and what
                 begins now began with the first frame.
         """
         changes = self.finish() if reset else []

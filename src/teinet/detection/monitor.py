@@ -31,12 +31,12 @@ _FOLLOWED = ("resized", "restarted", "lost", "stalled", "finished")  # after whi
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
-    """Something happened before a camera, or to it.
+    """An event began or ended, or a source changed.
 
     Args:
-        what: "begin", "end": of an event. "connected", "lost": a source gives frames, or gives none any more.
-            "stalled", "resumed": a live one is open, but sends no frames; it sends some again. "restarted", "resized":
-            its times jumped or paused, or its frames have another size; the state does not carry over. "finished".
+        what: "begin", "end": of an event. "connected", "lost": a source gives frames, or none any more. "stalled",
+            "resumed": an open live source sends no frames; sends some again. "restarted", "resized": its times jumped
+            or paused, or its frames have another size; the state does not carry over. "finished".
         source: its name.
         time: seconds: in a recording of its own clock, 0 before its first frame; else since the watch began.
         at: the time of day, with its zone.
@@ -68,9 +68,9 @@ class View:
 
     Args:
         time: seconds, as in `Notice`; None before the first frame.
-        picture: (H, W, 3) uint8 RGB, the last one that the network saw, or None.
-        scores: (classes,), or None before there are any, and while the source is lost or stalled.
-        event: what is under way, or None.
+        picture: (H, W, 3) uint8 RGB, the last frame that the network saw, or None.
+        scores: (classes,); None before there are any, and while the source is lost or stalled.
+        event: the one under way, or None.
     """
 
     time: float | None = None
@@ -90,34 +90,33 @@ class _Camera:
 
 
 class Watch:
-    """Iterate it to watch; it yields a `Notice` for all that happens, and ends when no source has frames any more.
+    """Yields a `Notice` for all that happens at its sources, until none has frames any more.
 
-    When the network is late the oldest waiting frames are dropped and counted. A camera or stream that is lost is tried
-    again after growing pauses, for ever; the others go on meanwhile. Nothing is sent anywhere but to the sources' own
-    addresses.
+    When the network is late the oldest waiting frames are dropped and counted. A lost camera or stream is tried again
+    after growing pauses, without end, while the others go on. Connects to nothing but the sources' own addresses.
 
     Args:
-        recognizer: a causal one, or TSN's; a two-sided one with `windows`.
+        recognizer: a causal one, or TSN's; a bidirectional one with `windows`.
         sources: as `Source.parse` reads them; each name once.
         spacing, rules: as `Detector` takes them (`frame_interval`, `rules`).
         delay: seconds that a frame may wait for the network while a newer one is there, above 0.
         fast: read recordings as fast as they can be, and drop nothing; else at their own speed.
-        patient: wait also for a source that is not there at first.
-        stall: seconds without a frame after which a live source that is open has stalled, above 0; it is let be, and
-            said. Never less than twice the spacing.
+        patient: wait also for a source that is missing at first.
+        stall: seconds without a frame after which an open live source counts as stalled, above 0; it stays open. At
+            least twice the spacing is taken.
         scoring: span, windows, state, as `make_scorer` takes them.
 
     Raises:
-        ConfigError: a two-sided network without `windows`, no or doubled sources, a value out of its range, or no
-            spacing that is known.
-        VideoError: at the end of iterating, when each source could not be read at all, or was a recording that could
-            not be read to its end; of the first one.
+        ConfigError: a bidirectional network without `windows`, no source or one given twice, a value out of its range,
+            or an unknown spacing.
+        VideoError: at the end of iterating, the first source's, if each could not be read at all or, as a recording, to
+            its end.
 
     Attributes:
         class_names: in the order of the scores.
         sources: the sources' names.
         spacing: seconds between the frames that the network takes.
-        state_bytes: what the network remembers of a source; None with windows.
+        state_bytes: size of a source's state; None with windows.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ _BOX = (192, 108)  # pixels, width and height at most
 
 
 class Strip:
-    """Small images over the length of a recording, about equally far apart, however long that turns out to be.
+    """Small images about equally far apart over a recording of any length.
 
     Attributes:
         seconds: of each, at most 48.
@@ -70,13 +70,11 @@ class Timeline:
         events: in the order in which they began.
         spacing: seconds between the frames that the network took.
         resets: (n,) whether a new stretch begins with a row.
-        restarts: gaps and times that ran backwards, after which the state did not carry over.
-        resizes: changes of the images' size, likewise.
+        restarts, resizes: resets of the state at gaps or backward jumps in time, and at changes of the frame size.
         broken: packets and frames that could not be decoded whole.
-        until: the second of the recording's last frame.
-        end: the second until which that frame is shown.
-        stated: seconds that the file says its pictures last, where it ends well before that; else None.
-        strip: small images over its length; None where none were asked for.
+        until, end: seconds at which the last frame appears, and until which it is shown.
+        stated: seconds that the file says its frames last, where it ends well before that; else None.
+        strip: small images over its length, where asked for.
     """
 
     path: str
@@ -134,23 +132,21 @@ def timeline(
     threads: int | Literal["auto"] = "auto",
     **scoring: Any,
 ) -> Timeline:
-    """Find out what happens when in a video, however long, decoding it once.
+    """Find the events in a video of any length, decoding it once.
 
-    A causal network steps from frame to frame with its state, some frames at a time; a two-sided one looks at
-    overlapping windows of T frames. Either gives what separate steps, or separate windows, give.
+    Scores equal those of single steps of a causal network, or of single overlapping windows of T frames.
 
     Args:
-        recognizer: of any network.
         video: a file.
         spacing, rules: as `Detector` takes them (`frame_interval`, `rules`).
         strip: whether to keep small images too.
-        stop: once it is set, `Interrupted` is raised.
+        stop: ends the work once it is set.
         progress: is called with the second reached, for each frame.
         threads: of the decoder.
         scoring: span, hop, windows, state, as `make_scorer` takes them.
 
     Raises:
-        ConfigError: a value out of its range or without a meaning for this network, or no spacing that is known.
+        ConfigError: a value out of its range or without a meaning for this network, or an unknown spacing.
         VideoError: a file that cannot be read.
         Interrupted: `stop` was set.
     """
@@ -202,11 +198,7 @@ def timeline(
 def events_of(
     reaches: np.ndarray, scores: np.ndarray, resets: np.ndarray, class_names: Sequence[str], rules: Rules | None = None
 ) -> tuple[Event, ...]:
-    """Return the events in the scores of a recording; `reaches`, `scores`, `resets` and names as in `Timeline`.
-
-    Raises:
-        ConfigError: a label that means nothing and does not exist.
-    """
+    """Return the events in a recording's scores; arrays and names as in `Timeline`. Raises as `Rules.check`."""
     events, changes = EventDetector(class_names, rules), []
     for reach, row, reset in zip(reaches.tolist(), scores, resets.tolist(), strict=True):
         changes += events.update(tuple(reach), row, reset=reset)

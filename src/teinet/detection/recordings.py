@@ -36,8 +36,8 @@ class ResultCache:
     """Keeps timelines in a folder, each under a digest of all that its scores depend on.
 
     Args:
-        folder: it is made when the first timeline is saved.
-        settings: what scores depend on beside the video: the weights, their options.
+        folder: made when the first timeline is saved.
+        settings: what scores depend on besides the video: the weights, their options.
     """
 
     def __init__(self, folder: str | PathLike, settings: Mapping[str, Any]):
@@ -96,15 +96,15 @@ def timelines(
 ) -> Iterator[Answer]:
     """Yield (number, answer) of each recording, in order; an error in a file is an answer too.
 
-    With several jobs, a process that a file ends, or keeps for ten minutes without a frame, costs that file alone.
+    With several jobs, a file that kills its process, or gives no frame for ten minutes, costs that file alone.
 
     Args:
-        make: gives the recognizer, once in each process that needs it; for several jobs it can be pickled.
+        make: gives the recognizer, once in each process that needs it; picklable for several jobs.
         videos: files.
-        jobs: recordings at a time, in as many processes that share the processor's cores; 1 stays in this process.
-        cache: gives the answers of an earlier call, and keeps those of this one; None for none.
-        rules: when events begin and end, with labels for nothing.
-        stop: ends it once it is set; the answers that are complete by then still come.
+        jobs: recordings at a time, in as many processes that share the cores; 1 stays in this process.
+        cache: gives the answers of an earlier call, and keeps those of this one.
+        rules: with background classes filled in.
+        stop: ends it once it is set; answers complete by then still come.
         reached: is called with a recording's number and the second reached; not with several jobs.
         options: further ones, as `timeline` takes them.
 

@@ -14,23 +14,19 @@ _INTERVALS = 3  # in a gap, so that one frame may be missing
 
 
 class FrameSampler:
-    """Takes frames about `interval` seconds apart from a source of any rate.
+    """Takes frames about `interval` seconds apart from a source of any rate; every frame of a slower source.
 
-    The frame nearest to when one is due is taken, and what is due next is counted on from there and not from the
-    frame's own time, so that the average keeps the interval. From a source slower than that every frame is taken.
+    The frame nearest to each due time is taken. The next due time counts from that one, not from the frame's own time,
+    so that the average keeps the interval.
 
     Args:
-        interval: seconds between the frames that the network takes, above 0.
-
-    Raises:
-        ConfigError: a value that is not above 0.
+        interval: seconds, above 0, else ConfigError.
 
     Attributes:
-        gap: seconds without a frame after which the state does not carry over: 2, or three times the interval.
+        gap: seconds without a frame after which the state does not carry over: 2, or three times the interval if more.
         size: of the last frame, (width, height); None before the first one of a source.
         num_taken, num_skipped: frames so far.
-        num_resets: discontinuities in time so far, after which the state did not carry over.
-        num_resizes: changes of the size, likewise.
+        num_resets, num_resizes: "reset" verdicts so far for discontinuities in time, and for changes of the size.
     """
 
     def __init__(self, interval: float):
@@ -41,7 +37,7 @@ class FrameSampler:
         self.restart()
 
     def restart(self) -> None:
-        """Have the next frame be the first one of a source, which is no discontinuity that counts."""
+        """Have the next frame be the first one of a source, whose reset is not counted."""
         self.size: tuple[int, int] | None = None
         self._last: float | None = None  # the time of the frame before, taken or not
         self._due = -math.inf
@@ -50,16 +46,13 @@ class FrameSampler:
         """Say what becomes of the next frame.
 
         Args:
-            time: when it is shown, seconds.
+            time: when it is shown, seconds; ConfigError if it is not a number.
             is_discontinuity: whether its source says that it does not continue what was before.
             size: (width, height), where it may change.
 
         Returns:
-            "take", "skip", or "reset": take it, but the state does not carry over. That is the first frame, a
-            discontinuity, another size, and a frame after a gap or at a time that is not later than the one before.
-
-        Raises:
-            ConfigError: a time that is not a number.
+            "take", "skip", or "reset": take it without the earlier state: the first frame, a discontinuity, another
+            size, a frame after a gap, or one at a time no later than the one before.
         """
         if not math.isfinite(time):
             raise ConfigError(f"a frame's time must be a number of seconds, got {time}")

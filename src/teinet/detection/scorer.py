@@ -23,11 +23,7 @@ StateType = Literal["same", "fp16"]
 
 
 class Recognizes(Protocol):
-    """What detection needs of a recognizer; `teinet.Recognizer` has it. It is handed one and imports none.
-
-    `spacing` are the seconds between two neighboring frames in training, None where they are not known; the classes in
-    `nothing` make no event.
-    """
+    """What detection needs of a recognizer, which it is handed and does not import: see `teinet.Recognizer`."""
 
     model: Any
     class_names: tuple[str, ...]
@@ -68,11 +64,7 @@ class ScoreRow(NamedTuple):
 
 
 def interval_for(recognizer: Recognizes, asked: float | None = None) -> float:
-    """Return the seconds between the frames that a recognizer takes: those asked for, else those of its training.
-
-    Raises:
-        ConfigError: nothing is asked for, and the weights do not say.
-    """
+    """Return the frame interval, seconds: that asked for, else that of training; raises ConfigError if unknown."""
     interval = recognizer.spacing if asked is None else asked
     if interval is None:
         raise ConfigError(
@@ -95,12 +87,12 @@ def make_scorer(
     """Make what a recognizer scores frames with.
 
     Args:
-        recognizer: of any network; a two-sided one needs windows.
+        recognizer: a bidirectional one sees windows.
         streams: N, at least 1.
-        span: stepping: how many of the last frames a score averages over, at least 1; None takes T.
-        hop: windows: frames from one to the next, 1 to T; None takes half of T.
+        span: without windows: how many of the last frames a score averages over, at least 1 (default: T).
+        hop: with windows: frames from one to the next, 1 to T (default: half of T).
         windows: whether a causal network sees windows too.
-        state: stepping: as `Recognizer.stream` takes it.
+        state: without windows: as `Recognizer.stream` takes it.
         batched: of a single stream, score several frames or windows at once: faster, and later.
 
     Raises:
@@ -135,9 +127,9 @@ def uses_windows(
 
 
 class SteppingScorer:
-    """A row for each frame of N streams: the network steps on from the state that it keeps.
+    """A row for each frame of N streams: the network steps on from its state; arguments as of `make_scorer`.
 
-    Arguments as of `make_scorer`; `at_once` frames of a single stream go into one step, those before wait for it.
+    `at_once` frames of a single stream go into one step; earlier ones wait for it.
     """
 
     def __init__(
@@ -200,8 +192,8 @@ class SteppingScorer:
 class WindowScorer:
     """A row for each window of T frames, and a last one that ends with the stretch, so that no frame is left out.
 
-    A stretch shorter than T repeats its last frame, as a short clip does. Arguments as of `make_scorer`; `at_once`
-    windows go into one pass of the network. Methods are those of `SteppingScorer`.
+    A stretch shorter than T repeats its last frame, as a short clip does. `at_once` windows go into one pass of the
+    network. Other arguments as of `make_scorer`, methods as of `SteppingScorer`.
     """
 
     state_bytes: int | None = None

@@ -49,14 +49,14 @@ class Counts:
 
     Args:
         steps: frames that the network saw.
-        skipped: frames between them, which the spacing leaves out.
+        skipped: frames between them, which the frame interval leaves out.
         dropped: frames that were due, but waited too long.
         broken: packets or frames that could not be decoded whole.
-        restarts: times at which the state did not carry over: jumps, gaps, new sizes, new connections.
+        restarts: resets of the state at jumps, gaps, new sizes, new connections.
         connections: how often the source was opened.
         stalls: how often it sent no frame, or did not open, for long.
-        delay, delay_99: seconds from a frame's arrival to its scores, median and 99th percentile of the last 10,000
-            steps; None before the first, and of recordings read as fast as possible.
+        delay, delay_99: median and 99th percentile of the seconds from a frame's arrival to its scores, over the last
+            10,000 steps; None before the first, and of recordings read as fast as possible.
     """
 
     steps: int = 0
@@ -71,13 +71,12 @@ class Counts:
 
 
 class SourceThread(threading.Thread):
-    """A source's frames as they are due.
+    """Reads one source's frames as they are due.
 
-    Few frames wait; when the network is late the oldest are dropped and counted, unless the source is a file that is to
-    be read as fast as possible: then the reader waits instead. Of restarts and new sizes one report of a kind waits.
+    Few frames wait. When the network is late the oldest are dropped and counted, or, if `fast`, the reader of a
+    recording or pipe waits instead. One report of restarts and one of new sizes wait at most.
 
     Args:
-        source: what to read.
         spacing: seconds between the frames that are taken.
         ready: is notified, and guards the queue.
         began: `time.monotonic` when the watch began.
@@ -86,10 +85,10 @@ class SourceThread(threading.Thread):
         pauses: seconds before the first, second, ... new try; the last one from then on.
 
     Attributes:
-        sampler: which frames were taken and skipped so far.
-        counts: the rest of what became of them; steps and delays are for others to say.
+        sampler: counts frames taken and skipped.
+        counts: the others of `Counts`, without steps and delays.
         done: whether no more comes.
-        error: why it could not be read at all, or why a recording could not be read to its end, else None.
+        error: why it could not be read at all or, as a recording, to its end; else None.
     """
 
     def __init__(

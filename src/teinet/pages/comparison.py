@@ -20,7 +20,7 @@ from teinet.utils.text import duration, printable, share
 
 
 def write_page(comparison: Comparison, path: Path) -> None:
-    """Write one file that holds everything, pictures too."""
+    """Write one file that holds everything, images too."""
     runs = comparison.runs
     tests = [test for run in runs for test in run.tests]
     filters = (share, signed, spread, setting, varied, printed_cost, facts)
@@ -86,7 +86,7 @@ def _minute(time: str) -> str:
 
 
 def _curves(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
-    """What is drawn over the epochs, and the picture, for each quantity that some run logged."""
+    """What is drawn over the epochs, and the image, for each quantity that some run logged."""
     logs = {run.name: run.log for run in runs if run.log}
     for panel in ONE if len(logs) == 1 else SEVERAL:
         if any(has_points(logs, column) for column in panel):

@@ -23,14 +23,7 @@ _CAUSAL = ((2, COLOURS[5], "this"), (1, COLOURS[1], "previous")), ("tâˆ’2", "tâˆ
 
 
 def render_page(inside: Inside, *, clip: str, weights: str, network: str, licence: str) -> str:
-    """Return the page.
-
-    Args:
-        inside: what `look_inside` found.
-        clip, weights: what to call the file and the weights.
-        network: its name.
-        licence: of the weights; may be empty.
-    """
+    """Return the page of what `look_inside` found; it shows the names as given, and the license may be empty."""
     gated = [block for block in inside.blocks if block.gates is not None]
     mixing = [block for block in inside.blocks if block.kernels is not None]
     names = frame_names(inside)
@@ -78,14 +71,10 @@ def overlays(inside: Inside) -> list[bytes]:
 
 
 def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
-    """A column for each stage, its last block: frames to the right, groups of channels downwards.
+    """Draw a column for each stage's last block: T frames (named by `times`) to the right, groups of channels down.
 
-    Above, what multiplies the channels; below, how far that lies from its own mean over the clip. The frame without a
-    gate is left gray.
-
-    Args:
-        blocks: those with gates.
-        times: T names of the frames.
+    Takes blocks with gates. Above, what multiplies the channels; below, its difference from its own mean over the clip.
+    The frame without a gate is gray.
     """
     last = {block.stage: block for block in blocks}
     images = {}

@@ -1,4 +1,4 @@
-"""A page on this machine that shows what is watched: each source's picture, its running scores, what happened."""
+"""A page on this machine that shows what is watched: each source's last frame, its scores, its events."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Page:
         self._notices.append({"number": self._count, **notice.to_dict()})
 
     def html(self) -> str:
-        """The page itself; it asks for `state` and the pictures again and again."""
+        """The page itself; it asks for `state` and the frames again and again."""
         return render("live.html.jinja", filters={}, watch=self._id, sources=self._watch.sources)
 
     def state(self) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Page:
         return {"watch": self._id, "sources": sources, "notices": list(self._notices)}
 
     def picture(self, number: int) -> bytes | None:
-        """The last picture of a source as JPEG; None before there is one."""
+        """Return the last frame of a source as JPEG; None before there is one."""
         picture = self._watch.view(number).picture if number < len(self._watch.sources) else None
         if picture is None:
             return None
@@ -83,14 +83,10 @@ class Page:
 
 @contextmanager
 def serve(watch: Watch, address: str) -> Iterator[tuple[Page, str]]:
-    """Serve the page while the block runs.
+    """Serve the page while the block runs; yields the page, to give notices to, and its address for a browser.
 
     Args:
-        watch: what to show.
         address: PORT, on this machine alone, or HOST:PORT ([::1]:PORT); port 0 takes a free one.
-
-    Yields:
-        the page, to give notices to, and its address for a browser.
 
     Raises:
         ConfigError: no such address, or a port that is taken.

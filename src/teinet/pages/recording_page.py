@@ -1,4 +1,4 @@
-"""One recording as an HTML page that needs no other file: pictures, scores, events on one time axis; and an index."""
+"""One recording as an HTML page that needs no other file: frames, scores, events on one time axis; and an index."""
 
 from __future__ import annotations
 
@@ -30,15 +30,13 @@ _TICKS = 9
 def render_page(
     timeline: Timeline, *, name: str, weights: str, network: str, licence: str, rules: Rules, index: bool = False
 ) -> str:
-    """The page of one recording.
+    """Return the page of one recording.
 
     Args:
         timeline: with its strip.
-        name, weights: what to call the file and the weights.
-        network: its name.
-        licence: of the weights; may be empty.
+        name, weights, network, licence: shown as they are; the license may be empty.
         rules: by which the events were found.
-        index: whether an index page lies beside it, as index.html.
+        index: whether an index page lies next to it, as index.html.
     """
     chosen = classes_that_matter(timeline, rules)
     colours = {timeline.class_names[c]: place for place, c in enumerate(chosen)}
@@ -79,14 +77,12 @@ def render_page(
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the index; of a recording that could not be read, the name and the problem.
+    """A line of the index; of a recording that could not be read, `name` and `problem` alone.
 
     Args:
-        name: what to call the recording.
-        page: its page's file beside the index.
+        page: the file of its page, next to the index.
         length: seconds.
-        events: what happens.
-        picture: the address of a picture from its middle.
+        picture: the address of an image from its middle.
         problem: why it could not be read.
         trouble: what was wrong with it though it could.
     """
@@ -148,15 +144,9 @@ def ticks(length: float) -> list[tuple[float, str]]:
 
 
 def thinned(times: np.ndarray, scores: np.ndarray, most: int = POINTS) -> np.ndarray:
-    """Which points to draw: all, or of each of many equal stretches the lowest and the highest.
+    """Return the indices, ascending, of the points to draw of a curve: `times` (n,) seconds, `scores` (n,).
 
-    Args:
-        times: (n,) seconds.
-        scores: (n,) of one class.
-        most: points, even.
-
-    Returns:
-        indices, ascending, at most `most` of them; the highest and the lowest score are among them.
+    All, or where there are more than `most` (even), the lowest and the highest of each of `most` / 2 equal stretches.
     """
     if len(times) <= most:
         return np.arange(len(times))

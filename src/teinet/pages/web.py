@@ -1,4 +1,4 @@
-"""What all our HTML pages share: one look, pictures inside the file, everything from outside escaped."""
+"""What all our HTML pages share: one look, images inside the file, everything from outside escaped."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def figure_png(figure: Figure, **options: Any) -> bytes:
 
 
 def inline(picture: bytes, kind: Literal["png", "jpeg"] = "png") -> str:
-    """A picture as the address of itself, so that a page needs no other file."""
+    """Return an image as its own address, so that a page needs no other file."""
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

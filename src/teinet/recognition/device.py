@@ -1,4 +1,4 @@
-"""Which device a recogniser runs on."""
+"""Which device a recognizer runs on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,7 @@ from teinet.errors import ConfigError
 
 
 def find_device(name: str | torch.device = "auto") -> torch.device:
-    """Resolve "auto" (CUDA, else Apple's MPS, else CPU), or check that a named device is there.
-
-    Raises:
-        ConfigError: no such device on this machine.
-    """
+    """Resolve "auto" (CUDA, else Apple's MPS, else CPU), or raise ConfigError if a named device is missing."""
     if name == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(kind)

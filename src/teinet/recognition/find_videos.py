@@ -13,17 +13,16 @@ from teinet.utils.text import natural
 
 
 def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) -> list[Path]:
-    """Expand files, folders (searched to the bottom) and patterns such as `clips/**/*.webm`, each video once.
+    """Expand files, folders (recursively) and patterns such as `clips/**/*.webm`, each video once.
 
-    A file that is named is taken whatever its suffix, also where it does not exist: reading it will say so. A folder of
-    numbered pictures is one video. Names keep their order, what a folder or a pattern holds comes in natural order.
+    A named file is taken whatever its suffix, and even if it is missing. A folder of numbered images is one video.
+    Names keep their order; the contents of a folder or pattern come in natural order.
 
     Args:
-        names: files, folders, patterns.
-        problems: takes what is wrong with a folder or pattern that stands for no video, while others stand for some.
+        problems: takes a message for each folder or pattern without videos, while other names have some.
 
     Raises:
-        ConfigError: a folder or pattern that stands for no video; with `problems`, if none of the names does.
+        ConfigError: a folder or pattern without videos; with `problems`, only if no name has any.
     """
     found: dict[str, Path] = {}
     for name in names:

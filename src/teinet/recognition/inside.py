@@ -31,10 +31,10 @@ class Block:
         name: the path of the module that it stands before.
         stage: k where the block's output has stride 2^k (2 to 5).
         channels: C.
-        gates: (T, C) what MEM multiplies by: 0 to 1, in the residual form 0.5 to 1.5; nan in the frame that has no gate
-            (the last one; in the causal form the first). None where there is no MEM.
-        kernels: (C, 3) what TIM multiplies frames t-1, t, t+1 by, t-2, t-1, t in the causal form; None without TIM.
-        initial: (C, 3) what these kernels were before training.
+        gates: (T, C) what MEM multiplies by: 0 to 1, in the residual form 0.5 to 1.5; nan in the frame without a gate
+            (the last; in the causal form the first). None without MEM.
+        kernels: (C, 3) TIM's weights of frames t-1, t, t+1; in the causal form of t-2, t-1, t. None without TIM.
+        initial: (C, 3) these kernels before training.
         residual, causal: the forms.
     """
 
@@ -71,12 +71,12 @@ class Inside:
 
     Args:
         frames: (T, S, S, 3) uint8, as the network saw them.
-        times, indices: (T,) seconds in the file (None without a clock), and their numbers.
+        times, indices: (T,) seconds in the file (None without a clock), and frame numbers.
         labels: the best classes and their scores, best first.
         label: the class that the maps are for.
         frame_logits: (T,) that class's logit of each frame; the clip's is their mean.
-        maps: (T, h, w) what each place adds to its frame's logit: their sums are `frame_logits` less a constant where
-            the head is a mean over places and one linear layer, else to first order.
+        maps: (T, h, w) what each place adds to its frame's logit. They sum to `frame_logits` less a constant if the
+            head is a mean over places and one linear layer, else to first order.
         blocks: the temporal modules, in the network's order.
     """
 
@@ -105,16 +105,16 @@ class Inside:
 def look_inside(
     recognizer: Recognizer, video: str | PathLike | np.ndarray | Tensor, *, label: str | None = None
 ) -> Inside:
-    """Recognise one clip (the centre view) and keep what happened on the way.
+    """Recognize one clip (the center view) and keep its activation maps, gates and kernels.
 
     Args:
-        recognizer: a network of timm's, not an optimised one.
+        recognizer: with a timm network, not optimized.
         video: a file, a folder of numbered frames, or frames (T, H, W, 3) uint8.
-        label: the class to draw maps for; None takes the best one.
+        label: the class to draw maps for (default: the best one).
 
     Raises:
         VideoError: the file cannot be read.
-        CheckpointError: the scores are no numbers.
+        CheckpointError: the scores are not finite.
         ConfigError: a class that does not exist, or a network whose features and head cannot be told apart.
     """
     names, model, cnn = recognizer.class_names, recognizer.model, recognizer.model.cnn

@@ -38,9 +38,9 @@ class Prediction:
     Args:
         path: the file; empty for frames from memory.
         labels: the best classes as (name, score), best first.
-        scores: (classes,) all of them, in the order of the class names, sum 1; None without an answer.
-        frame_indices: (clips, T) numbers of the frames looked at, counted from the start of the file.
-        times: (clips, T) where these frames stand in the file, seconds; None without a clock (pictures, memory).
+        scores: (classes,) in the order of the class names, sum 1; None without an answer.
+        frame_indices: (clips, T) frame numbers, counted from the start of the file.
+        times: (clips, T) seconds of these frames in the file; None without a clock (images, memory).
         num_frames: frames in the video or in its span.
         error: why the video could not be read; None when it was.
     """
@@ -86,14 +86,14 @@ class Recognizer:
 
     Args:
         model: maps `(B, T, 3, S, S)` uint8 to `(B, classes)` logits; put into eval mode.
-        class_names: one per class, in the order of the network's outputs.
-        preprocessing: size and colours that the network trained with; None takes 224 and the network's mean and std.
-        sampling: how frames are chosen; None spreads the network's T frames over the video.
-        header: what else the weights file shall say (recipe, scores, licence).
+        class_names: one per class, in the order of the logits.
+        preprocessing: as in training (default: 224 pixels, with the network's mean and std).
+        sampling: how frames are chosen (default: the network's T frames, spread over the video).
+        header: further entries of the weights file (recipe, scores, license).
 
     Raises:
-        ConfigError: another number of names than classes, names given twice, a sampling of another T, or a
-            preprocessing of another mean and std than the network's.
+        ConfigError: names that are not one per class or occur twice, or a sampling or preprocessing whose T, mean or
+            std is not the network's.
     """
 
     def __init__(
@@ -137,8 +137,7 @@ class Recognizer:
         """Read a weights file.
 
         Args:
-            path: a .safetensors file that training or `save` wrote, a run's folder (its last weights), or the name of
-                one that comes with the library.
+            path: a .safetensors file, a run's folder (its last weights), or a pretrained model's name.
             device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best one.
 
         Raises:
@@ -179,8 +178,8 @@ class Recognizer:
         Logits differ by rounding: by less than 1e-5 of the largest in fp32, about 1e-2 in bf16 and fp16.
 
         Args:
-            engine: "folded" folds batch norms into convolutions, at once; "compiled" also has torch.compile make a
-                program, in half a minute for each number of views.
+            engine: "folded" folds batch norms into convolutions, at once; "compiled" also uses torch.compile, which
+                takes half a minute for each number of views.
             precision: "fp32", "bf16", "fp16" (on a GPU), or "auto" for bf16 where the processor computes in it.
 
         Raises:
@@ -206,10 +205,7 @@ class Recognizer:
         return self.model.num_frames
 
     def set_num_frames(self, num_frames: int) -> Recognizer:
-        """Look at another number of frames, T >= 1, than the network was trained with, in place; returns self.
-
-        Accuracy falls the more the two differ.
-        """
+        """Change T, at least 1, in place and return self; accuracy falls the more it differs from that of training."""
         set_num_frames(self.model, num_frames)
         self.sampling = replace(self.sampling, num_frames=num_frames)
         return self
@@ -224,7 +220,7 @@ class Recognizer:
         end: float | None = None,
         averaging: Averaging = "probabilities",
     ) -> Prediction:
-        """Recognise one video.
+        """Recognize one video.
 
         Args:
             video: a file, a folder of numbered frames, or frames `(T, H, W, 3)` uint8 in RGB, array or tensor.
@@ -297,13 +293,13 @@ class Recognizer:
 
     @property
     def spacing(self) -> float | None:
-        """Seconds between two neighbouring frames in training, for the most part; None where it is not known."""
+        """Usual seconds between two neighboring frames in training; None where it is not known."""
         value = self.header.get("spacing")
         return float(value) if isinstance(value, (int, float)) and value > 0 else None
 
     @property
     def nothing(self) -> tuple[str, ...]:
-        """Classes that mean that nothing happens, which make no event in a recording; as the weights' file says."""
+        """Background classes, which make no event in a recording, as the weights file says."""
         return tuple(name for name in self.header.get("nothing") or () if name in self.class_names)
 
     def stream(
@@ -324,28 +320,27 @@ class Recognizer:
         hop: int | None = None,
         windows: bool = False,
     ) -> Detector:
-        """Make what detects events in a stream of frames, as they come: `.push(frame)`, `.finish()`. See `Detector`.
+        """Make what detects events in a stream of frames: `.push(frame)`, `.finish()`. See `Detector`.
 
         Args:
             threshold: the score at which an event begins, 0 to 1.
             off_threshold: the score below which it ends, at most `threshold`.
             min_duration: seconds that it must last, at least 0.
-            background: classes that make no event; None takes those that the weights name.
+            background: classes that make no event (default: those that the weights name).
             frame_interval: as `Detector` takes it.
             span, hop, windows: as `teinet.detection.scorer.make_scorer` takes them.
 
         Raises:
-            ConfigError: a value out of its range or without a meaning for this network, or no interval that is known.
+            ConfigError: a value out of its range or without a meaning for this network, or an unknown frame interval.
         """
         rules = Rules(begin=threshold, end=off_threshold, least=min_duration, nothing=background)
         return Detector(self, frame_interval=frame_interval, rules=rules, span=span, hop=hop, windows=windows)
 
     @torch.inference_mode()
     def scores(self, clips: torch.Tensor, averaging: Averaging = "probabilities") -> np.ndarray:
-        """Average the network's scores over the views `(V, T, 3, S, S)` of one video; returns `(classes,)` float32.
+        """Average the scores over the views `(V, T, 3, S, S)` of one video; returns `(classes,)` float32.
 
-        Raises:
-            CheckpointError: the scores are no numbers.
+        Raises CheckpointError if they are not finite.
         """
         logits = torch.cat([self.model(part.to(self.device)).float().cpu() for part in clips.split(VIEWS_AT_ONCE)])
         return to_probabilities(logits, averaging)

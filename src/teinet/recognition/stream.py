@@ -28,7 +28,7 @@ Image = np.ndarray | Tensor
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
-    """What a step says of the streams that took part in it.
+    """The result of a step, for the streams that took part in it.
 
     Args:
         streams: their numbers.
@@ -45,13 +45,13 @@ class Step:
 
 @dataclass(eq=False)
 class StreamState:
-    """All that N streams remember; tensors whose first axis is the stream, zeros in a fresh one.
+    """The state of N streams: tensors whose first axis is the stream, zeros after a reset.
 
     Args:
         past: of each temporal module: pooled features (N, C+1), and up to two earlier frames (N, C, H, W); on the
             network's device, the rest on the CPU.
         frames: (N,) int64, frames seen since the stream began.
-        recent: (N, span, classes) the logits of the last frames, in the order (frames - 1) % span.
+        recent: (N, span, classes) logits; those of the last frame are at (frames - 1) % span.
     """
 
     past: States
@@ -85,10 +85,9 @@ class StreamState:
             part.write_bytes(safetensors.torch.save(plain))
 
     def load(self, path: str | PathLike) -> StreamState:
-        """A state that `save` wrote, for the same network, number of streams and span as this one.
+        """Return a state that `save` wrote for the same network, number of streams and span as this one.
 
-        Raises:
-            CheckpointError: no such file, a damaged one, or one of others.
+        Raises CheckpointError for a file that is missing, damaged or of others.
         """
         own = self.tensors()
         try:
@@ -108,21 +107,21 @@ class StreamState:
 class Stream:
     """Recognizes N streams frame by frame; `Recognizer.stream` makes it.
 
-    The logits of a stream's frame t equal those of frame t of the clip of all its frames so far, as far as rounding.
-    Where the recognizer is moved to another device, its streams follow at their next step. Of a compiled one a step of
-    all N streams is one program, made here in some seconds; steps of some of them, and of another K, run folded.
+    The logits of a stream's frame t equal, up to rounding, those of frame t of the clip of all its frames so far.
+    Streams follow their recognizer to another device at their next step. With a compiled one, a step of all N streams
+    is one program, made here in some seconds; steps of only some streams, or of another K, run folded.
 
     Args:
         model: a causal one (or TSN's); shared, not copied.
         preprocessing: size of the images that it takes.
         batch: N, at least 1. Not all of them need to take part in a step.
-        span: how many of the last frames `Step.scores` averages over, at least 1; None takes the network's T.
+        span: how many of the last frames `Step.scores` averages over, at least 1 (default: T).
         state: "same" keeps earlier frames in the network's number type, "fp16" in half the memory; logits then differ
             by rounding to about 1e-3.
         together: K, how many frames of each stream that program takes: 1 for `step`, more for `steps`.
 
     Raises:
-        ConfigError: a two-sided network, or a value out of its range.
+        ConfigError: a bidirectional network, or a value out of its range.
     """
 
     state: StreamState
@@ -165,14 +164,13 @@ class Stream:
         """Take the next frame of each stream, or of some.
 
         Args:
-            frames: N images (H, W, 3) uint8 of any size, None for a stream that has none this time; or
-                {number of a stream: image}; or a tensor (N, 3, height, width), cut to the network's size already,
-                uint8 or normalized float. An image may be cut already too, (3, height, width).
+            frames: one image per stream, None for a stream without one; or {stream: image}; or a tensor
+                (N, 3, height, width). An image is (H, W, 3) uint8 of any size, or (3, height, width). Height and width
+                are the network's; such frames are uint8 or normalized float.
 
         Raises:
-            ConfigError: frames that do not fit the streams, no image at all, or one of another shape or type. The state
-                is as before.
-            CheckpointError: the scores are no numbers.
+            ConfigError: frames of another number, shape or type, or none at all. The state is as before.
+            CheckpointError: the scores are not finite.
         """
         self._follow()
         streams, images = self._images(frames)
@@ -188,10 +186,8 @@ class Stream:
         """Take the next K >= 1 frames of every stream at once: what K calls of `step` give, in less time.
 
         Args:
-            frames: (N, K, 3, height, width), cut to the network's size already, uint8 or normalized float.
-
-        Raises:
-            ConfigError: frames of another shape. The state is as before.
+            frames: (N, K, 3, height, width) of the network's size, uint8 or normalized float; else ConfigError, and the
+                state is as before.
         """
         height, width = self._shape
         if frames.dim() != 5 or frames.shape[1] < 1 or frames.shape != (self.batch, frames.shape[1], 3, height, width):
