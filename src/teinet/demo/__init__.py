@@ -1,4 +1,4 @@
-"""The whole main job on embedded data: draw clips, train with and without time, test, recognise, show."""
+"""The whole main job on embedded data: draw clips, train with and without time, test, recognize, show."""
 
 from teinet.demo.job import Result, run_demo
 

@@ -36,13 +36,7 @@ FRESH_CLIPS = MotionPairs(train=0, val=0, test=1, seed=7)  # one drawing of each
 
 @dataclass(frozen=True)
 class FirstLook:
-    """A pretrained model's answers to clips that no training saw, one of each class.
-
-    Args:
-        card: what the model says of itself; see `models.header`.
-        labels: the clips' true classes.
-        predictions: its answers, in the same order.
-    """
+    """A pretrained model's `card` (see `models.header`), and its answers to new clips, one of each class."""
 
     card: dict[str, str]
     labels: Sequence[str]
@@ -99,10 +93,7 @@ def demo_recipe(data: Path, output: Path, network: str, *, quick: bool = False) 
 
 
 def run_demo(folder: Path, *, quick: bool = False, console: Console | None = None) -> Result:
-    """Do the whole job in `folder`; what an earlier, interrupted call finished there is used again.
-
-    quick: few clips and two epochs, to see that all works; the networks learn nothing.
-    """
+    """Do or continue the whole job in `folder`; `quick`, with few clips and two epochs, only shows that it runs."""
     console = console or Console()
     folder = folder.absolute()
     clips = QUICK_CLIPS if quick else CLIPS

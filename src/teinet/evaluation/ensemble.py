@@ -1,4 +1,4 @@
-"""Several networks' scores of the same clips, averaged: classes are matched by name, clips by their paths."""
+"""Several networks' scores of the same clips, averaged: classes are matched by name, clips by path or name."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from teinet.evaluation.scores import Scores
 
 
 def average(members: Sequence[Scores], weights: Sequence[float] | None = None, names: Sequence[str] = ()) -> Scores:
-    """The weighted mean of the members' probabilities.
+    """Return the weighted mean of the members' probabilities, in the first member's order of clips and classes.
+
+    A clip that any member could not read has no scores.
 
     Args:
-        members: at least one; of the same classes and clips, each in an order of its own.
-        weights: one a member, above 0 in all; None weighs all alike.
-        names: what messages call the members.
-
-    Returns:
-        Scores in the first member's order of clips and classes. A clip that one of them could not read has none.
+        members: at least one; of the same classes and clips, in any order.
+        weights: one a member, none below 0, their sum above 0; None weighs all alike.
+        names: of the members, in messages.
 
     Raises:
-        ConfigError: other classes, other clips, other labels, or weights that do not fit.
+        ConfigError: classes, clips or labels differ, or weights do not fit.
     """
     names = list(names) or [str(i + 1) for i in range(len(members))]
     if weights is None:
@@ -76,7 +75,7 @@ def _rows(first: Scores, member: Scores, one: str, other: str) -> np.ndarray:
         return np.arange(len(first))
     ids = set(first.names), set(member.names)
     if set(mine) != set(theirs) and ids[0] == ids[1] and len(ids[0]) == len(first):
-        mine, theirs = list(first.names), list(member.names)  # the same clips as videos and as pictures
+        mine, theirs = list(first.names), list(member.names)  # the same clips as videos and as images
     place = {path: i for i, path in enumerate(theirs)}
     if len(place) < len(theirs) or len(set(mine)) < len(mine):
         raise ConfigError(f"{one} and {other} list parts of the same files in another order; test both on one list")

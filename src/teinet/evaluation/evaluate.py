@@ -27,10 +27,7 @@ from teinet.utils.signals import StopSignal
 
 
 class StopOnSignal(Callback):
-    """Raises `Interrupted` after the batch in which the first signal came; the second one stops at once.
-
-    A signal in the very last batch changes nothing, for then the test is complete.
-    """
+    """Raises `Interrupted` after the batch of the first signal, unless it is the last; a second one stops at once."""
 
     def __init__(self, stop: StopSignal) -> None:
         self.stop = stop
@@ -103,10 +100,8 @@ class Scoring(L.LightningModule):
     """Scores batches of views with a network and gathers what all processes scored.
 
     Args:
-        model: maps (B, T, 3, S, S) uint8 to logits (B, C).
-        averaging: of a clip's views, "probabilities" or "logits".
+        model, averaging, backwards: see `evaluate`.
         clips_per_forward: views in one pass of the network, at least 1; bounds the memory of a step.
-        backwards: show the network the frames of each clip in reverse order.
     """
 
     def __init__(
@@ -188,31 +183,28 @@ def evaluate(
     callbacks: Sequence[Callback] = (),
     meta: dict[str, Any] | None = None,
 ) -> Scores:
-    """Score every clip of a list; an unreadable one has no scores and counts as wrong.
+    """Score every clip of a list, in its order; an unreadable one has no scores and counts as wrong.
+
+    On several devices every process returns the scores of all clips.
 
     Args:
         model: maps (B, T, 3, S, S) uint8 to logits (B, C), C the number of the list's classes; left as it was.
         clips: N clips with their labels.
-        sampling: which T frames make a view.
-        preprocessing: the size S of a view, and how pictures are resized to it.
-        views: clips x crops of each video; None takes one clip and its centre.
+        sampling, preprocessing: which T frames make a view, and how they are resized to its size S.
+        views: clips x crops of each video; None takes one clip and its center.
         averaging: of the views, "probabilities" (after the softmax) or "logits" (before it).
-        backwards: show the network the frames of each clip in reverse order, to see how far order matters to it.
-        batch_size: views (T frames each) in one pass of the network, at least 1: it bounds the memory. A step decodes
-            as many videos as fill a pass, at least one, whose views may take several passes.
+        backwards: reverse the frames of each clip, to see how much their order matters to the network.
+        batch_size: views (T frames each) in one pass of the network, at least 1; bounds the memory. A step decodes as
+            many videos as fill a pass, at least one, whose views may take several passes.
         workers: decoding processes for each device; 0 decodes in this one.
         read_timeout: seconds that reading one video may take, see `ReadWatch`; 0 sets no limit.
-        hardware: device, number of devices and precision; None takes a GPU where there is one.
-        callbacks: Lightning's, such as `TestProgress`.
-        meta: what else the scores shall say about themselves; JSON values.
-
-    Returns:
-        The scores (N, C) of all clips in the list's order, in every process of a multi-device run.
+        hardware: None takes a GPU where there is one, in 32-bit precision.
+        meta: JSON values to add to the scores' own.
 
     Raises:
         ConfigError: an averaging or a device that does not exist, a T that is not the network's.
-        RunError: reading a video did not end in time, or crashed the process that read it. No scores are kept.
-        Interrupted: Ctrl-C or SIGTERM, after the running batch; at a second one at once. No scores are kept.
+        RunError: reading a video timed out, or crashed the process that read it. No scores are kept.
+        Interrupted: Ctrl-C or SIGTERM, see `StopOnSignal`. No scores are kept.
     """
     views, hardware = views or Views(), hardware or Hardware()
     scoring = Scoring(model, averaging=averaging, clips_per_forward=batch_size, backwards=backwards)

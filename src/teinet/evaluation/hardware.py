@@ -30,10 +30,9 @@ class Hardware:
     Args:
         accelerator: "auto" takes a GPU where there is one.
         devices: how many of them, at least 1; on a CPU, processes.
-        precision: as Lightning names it.
 
     Raises:
-        ConfigError: a value that does not exist, or a device that this machine has not, or has not so often.
+        ConfigError: a value that does not exist, or devices that this machine does not have.
     """
 
     accelerator: Accelerator = "auto"
@@ -76,10 +75,7 @@ class Hardware:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the trainer's own chatter inside the block (or, as a decorator, the function).
-
-    What a user needs to know, our callbacks say. The caller's warning filters and log levels are put back.
-    """
+    """Silence Lightning inside the block or the decorated function; filters and log levels are then restored."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

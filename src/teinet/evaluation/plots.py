@@ -1,4 +1,4 @@
-"""Pictures of a test and of runs: the confusion matrix, and learning curves."""
+"""Plots of a test and of runs: the confusion matrix, and learning curves."""
 
 from __future__ import annotations
 
@@ -42,8 +42,7 @@ def plain(axes: Axes, *, size: float = 8, grid: bool = False) -> None:
 def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str | None = None) -> Figure:
     """Draw a `(C, C)` table of counts as shares of each true class: names up to 60 classes, numbers up to 30.
 
-    Beyond 60 classes a cell is a few pixels, and small shares are drawn darker than their proportion so as to be seen.
-    Returns a matplotlib Figure that belongs to no window.
+    Beyond 60 classes a cell is a few pixels, so small shares are drawn darker than their proportion.
     """
     from matplotlib.colors import PowerNorm
     from matplotlib.ticker import MaxNLocator
@@ -111,14 +110,9 @@ def draw_curves(
     """Draw what runs logged, over their epochs.
 
     Args:
-        logs: by the run's name the rows of its log.csv, with numbers or texts in them; an empty text is no point.
-        panels: the columns that each panel draws; None takes `ONE` or `SEVERAL`. Of two columns in a panel the second
-            is the validation's and dashed.
-        colours: of the runs, in their order; once all are used they come again in another style.
-        title: of the whole picture.
-
-    Returns:
-        A matplotlib Figure that belongs to no window and no global state.
+        logs: by the run's name the rows of its log.csv, numbers or texts; an empty text is no point.
+        panels: the columns of each panel, by default `ONE` or `SEVERAL`; the second of two is dashed.
+        colours: of the runs, in their order; once all are used they come again in another line style.
     """
     from matplotlib.lines import Line2D
 

@@ -21,11 +21,9 @@ class Published:
     """One row of a paper's table.
 
     Args:
-        table: its number, such as 1a.
-        row: how the table calls it.
-        top1: per cent, on the validation clips; over all official divisions where the data set has several.
-        top5: likewise.
-        test: top-1, per cent, on the makers' test clips, whose labels they keep.
+        table, row: the table's number, such as 1a, and its name of the row.
+        top1, top5: per cent, on the validation clips; over all official splits where the data set has several.
+        test: top-1, per cent, on the test clips, whose labels are not public.
         views: clips x crops of its protocol.
         gflops: multiply-adds of one view in billions, as printed.
         ensemble: the recipes' rows whose scores are averaged; empty for one network.
@@ -77,10 +75,9 @@ def print_published(
     measured: Measured,
     departures: Mapping[str | None, Sequence[str]] | None = None,
 ) -> None:
-    """Print measured beside printed, a line for each printed row, and what must be known of the figures.
+    """Print measured / printed figures, a line for each printed row, and the notes on them.
 
-    Args:
-        departures: by the row that a run follows, the settings in which it is not quite that row.
+    `departures` are the settings in which a run differs from the row that it follows, by the name of that row.
     """
     if published:
         table = Table(title="measured / printed", title_justify="left", pad_edge=False, box=SIMPLE_HEAD)

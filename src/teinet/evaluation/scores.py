@@ -1,7 +1,4 @@
-"""The outcome of one test, clip by clip, and the numbers that follow from it (top-1, top-5, mean class accuracy).
-
-A clip that could not be read has no scores, counts as wrong in every number, and keeps its reason.
-"""
+"""The scores of one test, clip by clip, and its metrics; an unreadable clip has no scores and counts as wrong."""
 
 from __future__ import annotations
 
@@ -27,13 +24,12 @@ class Scores:
     """What a network said about each clip of a test set.
 
     Args:
-        paths: one name per clip, N of them.
+        paths, names: of the N clips; names are the data set's own, empty where it has none.
         labels: (N,) true classes, 0 to C-1; -1 where the truth is not known.
         probabilities: (N, C), the views' average; the row of an unreadable clip is not looked at.
         class_names: C names, in the order of the columns.
-        reasons: N texts, empty where the clip was read, else why it was not; none when all were.
+        reasons: N texts, why a clip could not be read, else empty; none when all were read.
         meta: how the numbers came about (views, averaging, weights file, data fingerprint, versions); JSON values.
-        names: what the data set calls each clip, N texts; empty where it has no names.
 
     Raises:
         ConfigError: parts that do not fit together.
@@ -95,10 +91,7 @@ class Scores:
 
     @cached_property
     def ranks(self) -> np.ndarray:
-        """(N,) place of the true class in the network's list, 1 is best; 0 where unreadable or the truth is unknown.
-
-        Of equal scores the earlier class stands first, as in `predictions`; a constant network gains nothing.
-        """
+        """(N,) rank of the true class, 1 is best, the earlier of equal ones first; 0 if unreadable or unlabelled."""
         order = np.argsort(-self.probabilities, axis=1, kind="stable")
         place = (order == self.labels[:, None]).argmax(axis=1) + 1
         return np.where(self.readable & (self.labels >= 0), place, 0)
@@ -111,7 +104,7 @@ class Scores:
 
     @property
     def top1(self) -> float:
-        """Share of the labelled clips that were named rightly, 0 to 1; NaN when no clip has a label."""
+        """Share of the labelled clips that were recognized, 0 to 1; NaN when no clip has a label."""
         return self.top(1)
 
     @property
@@ -131,7 +124,7 @@ class Scores:
 
     @cached_property
     def class_accuracy(self) -> np.ndarray:
-        """(C,) share of each class's clips that were recognised; NaN for a class with no clip."""
+        """(C,) share of each class's clips that were recognized; NaN for a class with no clip."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.diagonal(self.confusion) / self.class_counts
 
@@ -249,10 +242,7 @@ def _number(value: float) -> str:
 
 
 def tables(scores: Scores, title: str = "test", most_classes: int = 30) -> list[Table]:
-    """What a terminal shows of a test: classes, the worst first, confusions, unreadable clips, and the summary.
-
-    The summary comes last, where the eye ends; a table without rows is left out.
-    """
+    """Tables of the worst classes, of confusions and unreadable clips, each where it has rows, and last the summary."""
     found = (_class_table(scores, most_classes), _confusion_table(scores), _unreadable_table(scores))
     return [*(table for table in found if table.row_count), _summary_table(scores, title)]
 

@@ -1,9 +1,8 @@
-"""How well the events that were found in recordings agree with what happens in them.
+"""How well the events found in recordings agree with their annotated segments.
 
-F1 over segments follows Lea, Flynn, Vidal, Reiter and Hager, "Temporal Convolutional Networks for Action Segmentation
-and Detection" (CVPR 2017). That an event detects what it overlaps at all is the any-overlap rule (OVLP) of those who
-look for rare events (Ziyabari et al., "Objective evaluation metrics for automatic classification of EEG events",
-arXiv:1712.10107).
+F1: Lea et al., "Temporal Convolutional Networks for Action Segmentation and Detection" (CVPR 2017). Detection by any
+overlap (OVLP): Ziyabari et al., "Objective evaluation metrics for automatic classification of EEG events"
+(arXiv:1712.10107).
 """
 
 from __future__ import annotations
@@ -34,19 +33,17 @@ class Detection:
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """Of one label, or of all together.
+    """Of one label, or of all together; see `measure`.
 
     Args:
-        segments, events: how many there are in truth, and how many were found.
-        f1: F1 by the overlap asked for, 0 to 1; None where there are neither segments nor events.
+        segments, events: how many are annotated, and how many were found.
+        f1: by the overlap asked for, 0 to 1; None where there are neither segments nor events.
         detected: share of the segments that some event detects, 0 to 1; None without segments.
-        delay_mean, delay_median: seconds from the start of a detected segment to the moment at which its event is
-            announced, below 0 where the event came before; None where none is detected.
-        false_alarms: events that overlap no segment of their label.
-        false_alarms_per_hour: the same for each hour of recording.
-        accuracy: share of the grid's moments that bear the right label; of one label, among its own moments in truth.
-            None where it has none.
-        seconds: of recording; of one label, how long it lasts in truth.
+        delay_mean, delay_median: seconds from the start of a detected segment to its event's announcement, below 0
+            where the event came before; None where none is detected.
+        false_alarms_per_hour: of recording.
+        accuracy: share of the grid's moments with the right label, of one label among its own; None where it has none.
+        seconds: of recording; of one label, of its segments.
     """
 
     segments: int
@@ -71,11 +68,9 @@ class SegmentReport:
     """The measures of all recordings.
 
     Args:
-        overall: of all labels together; accuracy counts the moments too at which nothing happens.
-        labels: of each label that happens or was found.
-        quiet: accuracy where no segment is; None where something happens all the time.
-        quiet_seconds: how long nothing happens in truth.
-        recordings: how many there are.
+        overall: of all labels together; accuracy counts the moments outside all segments too.
+        labels: of each label that is annotated or was found.
+        quiet, quiet_seconds: accuracy outside all segments, None without such moments, and how long that is.
         step: seconds between two moments of the grid.
     """
 
@@ -102,18 +97,17 @@ def _rounded(value: Any) -> Any:
 
 
 def detections(events: Sequence[Event], reaches: np.ndarray, *, least: float) -> list[Detection]:
-    """Make events of a timeline measurable: how far each reaches, and when it was known.
+    """Return when each event of a timeline ends, and when it is announced.
 
-    A score speaks of the middle of its frames and holds until the next one, so an event lasts until the score after its
-    last one (after the very last, for the median time between two). It is announced where `Events` says "begin": with
-    the last frame of the first score that lies at least `least` seconds after the event's start, or of its last score
-    where the recording ends before. What a network takes to compute is not in it.
+    A score belongs to the middle of its frames and holds until the next one, so an event lasts until the score after
+    its last one (after the very last, for the median interval). It is announced where `Events` says "begin": with the
+    last frame of the first score at least `least` seconds after its start, or of its last score where the recording
+    ends before. Computing time is not counted.
 
     Args:
         events: of `Timeline.events`, in their order.
-        reaches: (n, 2) seconds of the first and last frame of each score, `Timeline.reaches`; where they run backwards
-            the stream began anew.
-        least: seconds that an event must last, as in the rules by which it was found.
+        reaches: `Timeline.reaches`, (n, 2) seconds of the first and last frame of each score; time falls at a restart.
+        least: min duration of an event in seconds, as in the rules by which it was found.
     """
     times = reaches.mean(1)
     apart = np.diff(times)
@@ -150,27 +144,21 @@ def measure(
     step: float = 0.1,
     overlaps: Sequence[float] = OVERLAPS,
 ) -> SegmentReport:
-    """Compare what was found in recordings with what happens in them; all counts are summed over the recordings.
+    """Compare the events found in recordings with their segments, label by label; counts are summed over recordings.
 
-    F1: events are taken in order of time; each is a hit where the segment of its label with which it has the highest
-    overlap (intersection over union) reaches the overlap asked for and was not hit before. Every other event is a false
-    positive, every segment without a hit a false negative.
-
-    Detected, delay and false alarms ask for no overlap in particular. A segment is detected by the first event of its
-    label that overlaps it at all and detects no other one; an event that overlaps no segment of its label is a false
-    alarm. Further events of the right label inside a segment are neither.
-
-    Accuracy: at the moments step/2, 3 step/2, ... of a recording, the label of the event against that of the segment;
-    both may be nothing.
+    - F1: in order of time, an event is a hit if the segment that it overlaps most (intersection over union) reaches the
+      overlap asked for and was not hit before; other events are false positives, other segments false negatives.
+    - Detected, delay: a segment is detected by the first event that overlaps it at all and detects no other one.
+    - False alarms: events that overlap no segment; further events in a segment do not count as such.
+    - Accuracy: at step/2, 3 step/2, ..., the event's label against the segment's; both may be none.
 
     Args:
-        recordings: the truth.
-        found: the events of each of them; what lies beyond its end does not count.
+        recordings, found: annotated recordings, and the events of each; what lies beyond its end does not count.
         step: seconds between two moments, above 0.
-        overlaps: for each of which F1 is given, above 0 and at most 1.
+        overlaps: those to give F1 for, above 0 and at most 1.
 
     Raises:
-        ConfigError: a value out of its range.
+        ConfigError: `step` or `overlaps` out of range.
         ValueError: another number of recordings than lists of events.
     """
     if not step > 0 or not np.isfinite(step):

@@ -1,4 +1,4 @@
-"""One test of one recogniser: which clips, by which views, where its scores lie, and whether they lie there already."""
+"""One test of one recognizer: its clips and views, where its scores are stored, and whether they are there already."""
 
 from __future__ import annotations
 
@@ -45,8 +45,7 @@ class Plan:
         split: None takes the labelled test clips, else the validation clips, else all.
         select: `column=value,...`: these rows of the list, whatever split they are in.
         unlabelled: take clips whose labels nobody here knows.
-        backwards: show the network each clip's frames in reverse order.
-        views, averaging, batch_size, read_timeout, hardware: see `evaluate`.
+        views, averaging, backwards, batch_size, read_timeout, hardware: see `evaluate`.
         workers: decoding processes a device; None takes one a core, at most 8.
         optimize: the engine of `Recognizer.optimize`; None tests the network as it was trained.
     """
@@ -96,12 +95,12 @@ class Tested(NamedTuple):
 def test(
     path: str | Path, plan: Plan, *, reuse: bool, output: str | Path | None = None, callbacks: Sequence[Callback] = ()
 ) -> Tested:
-    """Test a recogniser, or read what a test of it left.
+    """Test a recognizer, or read the scores of an earlier test.
 
     Args:
         path: a run's folder, a weights file, the folder of an earlier test, or its scores.
-        reuse: take scores that lie on disk where they are of the very same weights, clips, views and averaging.
-        output: the folder to write into; None takes one named after the test, beside the weights.
+        reuse: take scores on disk of the same weights, clips, views, averaging and direction; never with `optimize`.
+        output: the folder to write into; None takes one named after the test, next to the weights.
 
     Raises:
         TeinetError: weights, clips or scores that cannot be used.
@@ -215,7 +214,7 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
 
 
 def _refuse_other_division(recognizer: Recognizer, config: DataConfig, splits: Splits) -> None:
-    """Where the division is drawn by chance, other clips are divided otherwise: some held-out ones may have trained."""
+    """Where the split is random, other clips split otherwise: the network may have trained on some held out now."""
     trained = (recognizer.header.get("data") or {}).get("train")
     if not trained or not splits.source.drawn or "train" not in splits:
         return

@@ -52,13 +52,11 @@ class Speed:
     """One network and what it costs.
 
     Args:
-        name: what a table calls it.
-        model: as it is run: in evaluation mode, on its device, optimized or not.
+        model: in evaluation mode, on its device, optimized or not.
         size: (height, width) of its frames, pixels.
-        parameters, macs: of the network as it was trained; macs are the multiply-adds of one clip.
-        seconds: of one pass, one for each round, by the clips in the batch.
-        peak_mb: the most memory that a pass takes beyond what was in use before it, by the clips in the batch; nan
-            where nothing counts it.
+        parameters, macs: of the network before it is optimized; macs are the multiply-adds of one clip.
+        seconds: of one pass in each round, by batch size.
+        peak_mb: memory that a pass takes beyond what was in use before it, by batch size; nan where not measurable.
     """
 
     name: str
@@ -110,13 +108,12 @@ class Speed:
 def measure_speed(
     networks: Sequence[Speed], *, batch_size: int = 16, rounds: int = 5, say: Callable[[str], None] = lambda text: None
 ) -> None:
-    """Time each network once in each round, there and back, so that what else the machine does affects all alike.
+    """Time each network once a round, in alternating order, so that other load on the machine affects all alike.
 
     Args:
-        networks: take the seconds and the memory.
+        networks: their `seconds` and `peak_mb` are filled in.
         batch_size: clips of a pass for the throughput; one clip is timed too.
-        rounds: at least 1; a pass before them does not count.
-        say: is told what is going on.
+        rounds: at least 1; a warm-up round before them does not count.
     """
     for turn in range(rounds + 1):
         for network in networks if turn % 2 else networks[::-1]:

@@ -22,18 +22,16 @@ def write_submission(
     form: Literal["names", "numbers"] = "names",
     class_names: Sequence[str] | None = None,
 ) -> int:
-    """Write a line for each clip that was read, `id;...`, whole or not at all; returns how many.
+    """Write a line `id;...` for each readable clip, all or none; return how many.
 
     Args:
-        scores: of clips that the data set names.
-        path: the file; its folder exists.
         form: "names" writes the best class's name (Something-Something V1, Jester); "numbers" the numbers of the five
             best classes, the best first (Something-Something V2).
-        class_names: the makers' order, which the numbers count in from 0; None takes that of the scores.
+        class_names: the data set's classes in its own order, numbered from 0; None takes those of the scores.
 
     Raises:
-        ConfigError: clips without names of their own, or a class that the makers do not have.
-        OSError: the file cannot be written.
+        ConfigError: the clips have no names of their own, or the data set lacks one of the scores' classes.
+        OSError: the file cannot be written, as in a folder that does not exist.
     """
     if not len(scores.names):
         raise ConfigError("these clips have no ids to submit under; a csv gives them in a column `name`")

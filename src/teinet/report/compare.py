@@ -46,11 +46,7 @@ class Mean:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Runs whose recipes are equal but for what `varied` says: setting and each run's value.
-
-    Args:
-        notes: what the mean is worth less for.
-    """
+    """Runs whose recipes are equal but for `varied`, a setting's value in each run; `notes` say what weakens means."""
 
     name: str
     runs: list[str]
@@ -71,15 +67,12 @@ class ClassChange:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassChanges:
-    """From the first run to the second.
+    """Changes in class accuracy from the first run to the second.
 
     Args:
-        test: what was compared.
-        worst: the classes that lost most, the worst first, `MOST` at most.
-        best: those that won most, the best first.
-        classes: how many both tests know.
-        better, worse: how many of them won and lost.
-        notes: what the comparison is worth less for.
+        worst, best: the classes that lost and won most, the largest change first, `MOST` at most.
+        classes, better, worse: how many both tests know, and how many of them won and lost.
+        notes: what limits the comparison.
     """
 
     first: str
@@ -99,7 +92,7 @@ class Comparison:
 
     Args:
         settings: those that differ: name of the setting, then of the run, then the value.
-        classes: where exactly two runs are compared.
+        classes: None unless exactly two runs with a comparable test are given.
         notes: in what the runs do not compare.
         paper: where the paper contradicts itself or its sources.
     """
@@ -118,14 +111,7 @@ class Comparison:
 
 
 def compare(names: Sequence[str | Path]) -> Comparison:
-    """Read the runs in folders, and compare them.
-
-    Args:
-        names: folders of runs, or folders that hold runs.
-
-    Raises:
-        ConfigError: a folder that holds no run.
-    """
+    """Compare the runs in some folders; see `read_runs`, also for what is raised."""
     runs = read_runs(names)
     repeats = _groups(runs)
     printed = [p for run in runs for outcome in run.tests for p in outcome.published]

@@ -44,16 +44,14 @@ class Outcome:
     """One test of one network, or of several together.
 
     Args:
-        name: its folder's.
         top1, top5, mean_class_accuracy: shares, 0 to 1; None where nothing was measured, top5 also below five classes.
         missing: clips of the list that were not there and were left out.
-        gflops: multiply-adds of one view in billions; of an ensemble the sum.
+        parameters, gflops: of an ensemble the sum; GFLOPs are the multiply-adds of one view in billions.
         data: fingerprint of its clips.
-        weights: whose scores these are, `path` as it was named then and `sha256` or None, for each network.
-        members: names of the networks of an ensemble.
-        published: the printed rows that it repeats.
+        weights: of each network, `path` as it was named then and `sha256` or None.
+        members: names of the networks of an ensemble, else empty.
         classes: the accuracy of each class that has clips.
-        confusion: the picture, where it lies there.
+        confusion: the plot's file.
     """
 
     name: str
@@ -114,11 +112,7 @@ def read(path: Path, reader: Callable[[Path], T], problems: list[str]) -> T | No
 
 
 def read_object(path: Path, kinds: Kinds) -> dict[str, Any]:
-    """Read a JSON object; what is null or no number in it is left out.
-
-    Raises:
-        ValueError: it is none, or a value is not of the kind that it must be.
-    """
+    """Read a JSON object without its null and NaN values; ValueError where it is none or a value is not of its kind."""
     return typed(json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None), kinds)
 
 

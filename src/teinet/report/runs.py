@@ -45,19 +45,15 @@ class Run:
     """What a folder holds.
 
     Args:
-        name: by which the report calls it.
         trained: false for a test of its own, such as an ensemble's, and for weights that no run made.
-        recipe: empty where there is none, or a damaged one.
-        facts: what run.json says.
+        recipe, facts: what recipe.yaml and run.json say; empty where there is none, or a damaged one.
         network: its name, or of an ensemble the names.
         frames: of a clip, T.
         parameters: of the network, or of an ensemble all; None before its first test.
         epochs, epochs_asked: how many were done, and how many the recipe asks for.
-        finished: whether training came to its end.
         seconds: of its training steps, without validation and breaks; None before the first epoch's end.
-        log: the numbers of each epoch.
-        unreadable: clips that training or validation could not read.
-        missing: clips of the list that were not there and were left out.
+        log: the numbers of each epoch, by column.
+        unreadable, missing: clips that could not be read, and clips of the list that were not there.
         problems: files that are damaged.
     """
 
@@ -91,10 +87,9 @@ class Run:
 
 
 def read_runs(names: Iterable[str | Path]) -> list[Run]:
-    """Read all runs in some folders, each once; names keep their order, what a folder holds is in natural order.
+    """Read all runs in folders that `teinet train` or `teinet test` wrote, or in folders of such, each once.
 
-    Args:
-        names: folders that `teinet train` or `teinet test` wrote, or folders of such.
+    `names` keep their order, what a folder holds is in natural order.
 
     Raises:
         ConfigError: a folder that does not exist, or holds no run.

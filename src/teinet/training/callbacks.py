@@ -37,10 +37,7 @@ log = logging.getLogger("teinet")
 class RunState(Callback):
     """Saves the run's state by steps, by minutes and after every epoch; on Ctrl-C or SIGTERM after the current step.
 
-    Args:
-        run: how often.
-        stop: set by the first signal.
-        save_weights: writes a recogniser file, given its path and the scores so far.
+    `save_weights` writes a weights file, given its path and the scores so far.
     """
 
     def __init__(self, folder: Path, run: RunConfig, *, stop: StopSignal, save_weights: Callable[[Path, dict], None]):
@@ -111,10 +108,7 @@ class RunState(Callback):
 
 
 class EpochLog(Callback):
-    """One line an epoch in log.csv: loss, accuracy, rate, seconds of computing and of waiting for data.
-
-    The sums of an unfinished epoch are part of the saved state, so that a resumed run logs whole epochs.
-    """
+    """One line an epoch in log.csv; the saved state holds the sums of an unfinished one, so that it is logged whole."""
 
     def __init__(self, folder: Path):
         self.path = folder / LOG
@@ -257,7 +251,7 @@ class TrainingProgress(Callback):
 
 
 def steps_per_epoch(trainer: L.Trainer) -> int:
-    """Optimiser steps of one epoch."""
+    """Optimizer steps of one epoch."""
     return -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
 
 
@@ -286,10 +280,10 @@ class CurvesPicture(Callback):
 
 
 class RecomputeBatchNorm(Callback):
-    """Before each validation, or at the end of an epoch without one, averages the statistics over `batches` batches.
+    """Averages batch norm statistics over `batches` batches before validation, or at the end of epochs without one.
 
-    On a small data set with a high learning rate the running averages lag behind the weights. Every process sees the
-    same batches, so that all keep the same statistics. Frozen batch norms stay as they are.
+    With few clips and a high learning rate the running averages lag behind the weights. All processes use the same
+    batches, so all keep the same statistics. Frozen batch norms stay as they are.
     """
 
     def __init__(self, batches: int):
@@ -315,10 +309,8 @@ class RecomputeBatchNorm(Callback):
 def recompute_statistics(
     model: nn.Module, batches: Iterable[torch.Tensor], *, frozen: Iterable[nn.Module] = ()
 ) -> None:
-    """Set the running statistics of every batch norm that is not `frozen` to their mean over `batches` of clips.
-
-    `torch.optim.swa_utils.update_bn` would reset frozen ones too, and drop units out meanwhile.
-    """
+    """Set the running statistics of every batch norm that is not `frozen` to their mean over `batches` of clips."""
+    # `torch.optim.swa_utils.update_bn` would reset frozen ones too, and drop units out meanwhile.
     kept = {id(m) for m in frozen}
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and id(m) not in kept]
     momenta = [norm.momentum for norm in norms]

@@ -27,14 +27,10 @@ log = logging.getLogger("teinet")
 
 
 class TrainingModule(Scoring):
-    """Trains a `VideoClassifier` by a recipe; validation is the test of `evaluation`, with one centre view.
+    """Trains a `VideoClassifier` by a recipe; validation is the test of `evaluation`, with one center view.
 
     Every step seeds its own random numbers from (seed, epoch, step, process): a resumed run drops out the same units.
-
-    Args:
-        unreadable_csv: file that lists the clips that could not be read.
-        train_clips: named when a loss is not a number.
-        val_clips: their labels score the validation; None where there is none.
+    Clips that cannot be read are listed in `unreadable_csv`.
     """
 
     def __init__(
@@ -161,12 +157,9 @@ class TrainingModule(Scoring):
 
     @torch.no_grad()
     def refuse_broken_weights(self) -> None:
-        """Stop, before anything is saved, where the last step left weights whose scores are no numbers.
+        """Raise `RunError` in all processes, before anything is saved, where the last step's weights score NaN or inf.
 
-        The loss of a step tells of the weights before it; the last step of an epoch would go unseen.
-
-        Raises:
-            RunError: in all processes; what was saved before stays as it is.
+        The loss of a step is that of the weights before it, so the last step of an epoch would go unseen.
         """
         problem = None
         if self._seen is not None:

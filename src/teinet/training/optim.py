@@ -60,7 +60,7 @@ def build_optimizer(groups: list[dict], config: OptimConfig) -> torch.optim.Opti
 def build_schedule(
     optimizer: torch.optim.Optimizer, config: OptimConfig, steps_per_epoch: int
 ) -> lr_scheduler.LRScheduler:
-    """The schedule, counted in optimiser steps."""
+    """The schedule, counted in optimizer steps."""
     total = config.epochs * steps_per_epoch
     if config.schedule == "onecycle":
         peaks = [g["lr"] for g in optimizer.param_groups]

@@ -99,11 +99,9 @@ _MACHINE = ("model.weights", "model.backbone_weights", "model.pretrained", "opti
 
 
 def departures(recipe: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """Settings of network, clip and optimiser in which a run departs from the library's row that it is named after.
+    """Settings of network, clip and optimizer in which a run departs from the library's row that it is named after.
 
-    Args:
-        recipe: the effective settings by section, with `row`.
-        defaults: those of a recipe in which nothing is set.
+    `recipe` holds the effective settings by section, and `row`; `defaults` those of a recipe in which nothing is set.
     """
     row = recipe.get("row")
     if not row or _locate(row)[0] is None:

@@ -70,11 +70,7 @@ def refuse_folder(recipe: Recipe) -> None:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """While it lasts no second run trains into this folder; the other processes of the same run do.
-
-    Raises:
-        ConfigError: another one does now.
-    """
+    """Lock the folder for the processes of one run; ConfigError where another run trains in it now."""
     if not first_process():
         yield
         return

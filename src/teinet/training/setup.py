@@ -34,10 +34,9 @@ log = logging.getLogger("teinet")
 
 
 class ResumableLoader(ClipLoader):
-    """A loader with a state that Lightning saves and loads: how many batches of the epoch were taken.
+    """A loader whose state, which Lightning saves and loads, is how many batches of the epoch were taken.
 
-    That is enough, since clips and their order are functions of seed and epoch; how far workers had read ahead, and how
-    many they were, is no part of it. Needs an `EpochSampler`.
+    That is enough, since clips and their order are functions of seed and epoch: needs an `EpochSampler`.
     """
 
     sampler: EpochSampler
@@ -129,7 +128,7 @@ class Parts:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimiser steps of one epoch."""
+        """Optimizer steps of one epoch."""
         config, devices = self.recipe.optim, self.recipe.run.devices
         clips = len(EpochSampler(len(self.data.train), seed=0, world_size=devices))
         return math.ceil(math.ceil(clips / config.batch_size) / config.accumulate)
@@ -218,7 +217,7 @@ def _warn_of_empty_classes(train: ClipList) -> None:
 
 
 def _mirror(recipe: Recipe, splits: Splits) -> bool:
-    """Whether clips are mirrored: as the recipe says, or unless the mirror image of a class is no class."""
+    """Whether clips are flipped horizontally: as the recipe says, or unless a class flipped is no class."""
     if recipe.clip.mirror != "auto":
         return recipe.clip.mirror
     if splits.source.numbered:
@@ -233,7 +232,7 @@ def _mirror(recipe: Recipe, splits: Splits) -> bool:
 
 
 def hardware_of(recipe: Recipe) -> Hardware:
-    """What a recipe computes on; by itself in 16-bit mixed precision on a GPU (bfloat16 where it has it), else 32."""
+    """What a recipe computes on; "auto" is 16-bit mixed precision on a CUDA GPU (bfloat16 if it has it), else 32."""
     run, precision = recipe.run, recipe.run.precision
     if precision == "auto" and run.accelerator in ("auto", "cuda") and torch.cuda.is_available():
         precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"

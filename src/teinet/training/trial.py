@@ -42,8 +42,6 @@ class Forecast:
     """What a recipe would do.
 
     Args:
-        parts: the effective recipe, network and data.
-        parameters: of the network.
         gflops: multiply-adds of one training clip, in billions.
         tests: GFLOPs of a view and number of views, by the views to test by once trained.
     """
@@ -60,7 +58,7 @@ class Forecast:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole run."""
+        """Optimizer steps of the whole run."""
         return self.parts.steps_per_epoch * self.parts.recipe.optim.epochs
 
     @property
@@ -99,11 +97,7 @@ class Forecast:
 
 
 def forecast(recipe: Recipe) -> Forecast:
-    """Read the clips and build the network; nothing is fetched or kept.
-
-    Raises:
-        TeinetError: as `train` would raise it.
-    """
+    """Read the clips and build the network; nothing is fetched or kept. Raises what `train` would."""
     recipe = recipe.with_absolute_paths()
     # random weights take the same time and memory as pretrained ones
     parts = prepare(replace(recipe, model=replace(recipe.model, pretrained=False)))

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, also through a crash or a power cut; and the folder of what is kept."""
+"""Files that are written whole or not at all, also through a crash or a power cut; and the cache folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Where is kept what can be made again: $TEINET_CACHE, else $XDG_CACHE_HOME/teinet, else ~/.cache/teinet."""
+    """The folder of what can be made again: $TEINET_CACHE, else $XDG_CACHE_HOME/teinet, else ~/.cache/teinet."""
     folder = os.environ.get("TEINET_CACHE")
     if folder:
         return Path(folder)
@@ -26,16 +26,13 @@ def digest(path: Path) -> str:
 
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """Give a temporary path beside `path` that takes its place when the block ends well, and is removed when not.
+    """Yield a temporary path next to `path` that replaces it if the block succeeds, and is removed if not.
 
-    The content is on the disk before it takes the name, so the name stands for the old content or the new one, never
-    for a part. What a killed process left behind is written over by the next one; two must not write one file at once.
-
-    Args:
-        path: the file to write; its folder exists.
+    The content is on the disk before it takes the name, so `path` holds the old content or the new one, never a part.
+    Two processes must not write one file at once.
 
     Raises:
-        OSError: the folder cannot be written, or the disk is full; `path` is as it was.
+        OSError: the folder is missing or cannot be written, or the disk is full; `path` is as it was.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.part")

@@ -18,7 +18,6 @@ class Journal:
     """A file whose first line says whose it is, and each other one what was done. Any end of the process keeps it.
 
     Args:
-        path: the file.
         command: what writes it, such as `data shrink`.
         settings: JSON values that must be the same to continue, by the names of their options.
     """
@@ -29,9 +28,7 @@ class Journal:
         self._file: Any = None
 
     def read(self) -> list[Record]:
-        """Return what an earlier command recorded, in its order; nothing where there is no file.
-
-        A last line that was cut off is left out.
+        """Return what an earlier command recorded, in its order, without lines cut off; nothing where there is no file.
 
         Raises:
             ConfigError: another command's file, or one with other settings.

@@ -53,11 +53,7 @@ class ProgressTask:
 
 
 class ProgressBars(Progress):
-    """A context manager that shows any number of bars; `start` and `stop` do the same.
-
-    Args:
-        console: where; nothing is shown where it is no terminal, or None.
-    """
+    """A context manager that shows any number of bars on a terminal, nothing elsewhere; or call `start` and `stop`."""
 
     def __init__(self, console: Console | None):
         super().__init__(
@@ -76,8 +72,7 @@ class ProgressBars(Progress):
         """Add a bar.
 
         Args:
-            title: what is being done, or on what.
-            total: how much there is in all; None where it is not known yet.
+            total: None where it is not known yet.
             done: what an earlier command has done already; it does not count for the speed.
             unit: what is counted; "s" for the seconds of a recording, whose speed is told against real time; None
                 tells neither speed nor time left.

@@ -13,11 +13,7 @@ _STOP = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignal(threading.Event):
-    """An event that the first signal inside the block sets; the second one raises KeyboardInterrupt.
-
-    Args:
-        then: called at the first signal, in the handler.
-    """
+    """An event that the first signal in the block sets, calling `then`; the second one raises KeyboardInterrupt."""
 
     def __init__(self, then: Callable[[], None] | None = None):
         super().__init__()

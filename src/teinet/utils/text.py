@@ -9,11 +9,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def printable(text: object) -> str:
-    """Return a name or message without what would steer a terminal or end a line.
-
-    File names are bytes on Linux; what is not UTF-8 among them is shown as a question mark, and so are control
-    characters, such as a label may hold; a line break is a space.
-    """
+    """Return text that is safe on a terminal: line ends and tabs as spaces, other controls and non-UTF-8 bytes as ?."""
     shown = str(text).encode("utf-8", "replace").decode("utf-8")
     return _CONTROLS.sub(lambda found: " " if found[0] in "\n\r\t" else "?", shown)
 

@@ -1,8 +1,7 @@
 """Worker processes that can be killed: pebble's pool, and a watch over tasks that give no sign of life.
 
-A video can hang or crash a decoder, beyond what Python can catch. `concurrent.futures` waits for such a process
-forever, or gives up all of them; here the task is named and the others continue. pebble's own timeout is for a whole
-task, however long its video, so the watch cancels what gives no sign of life.
+A video can hang or crash a decoder: `concurrent.futures` then waits forever, or gives up all tasks; here the others
+continue. pebble's own timeout is for a whole task, however long its video, so the watch cancels silent ones.
 """
 
 from __future__ import annotations
@@ -61,9 +60,7 @@ def run(
     """Do all tasks in worker processes, and yield their answers as they come.
 
     Args:
-        work: takes a task and a function to call whenever it has come a little further. It, tasks and answers can be
-            pickled.
-        tasks: what to do.
+        work: takes a task and a function to call as a sign of life. It, tasks and answers can be pickled.
         workers: number of processes; 0 works in this one, without a time limit.
         timeout: seconds without a sign of life after which a task is `Lost`.
         stop: once it is set no more answers come, and the processes are ended.
