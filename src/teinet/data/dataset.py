@@ -1,8 +1,7 @@
 """Clips for training, each drawn by its own random generator, and a DataLoader that names the file on which it hangs.
 
-A network disk that does not answer, or a decoder in an endless loop, hangs inside C, where neither exceptions nor
-signal handlers of Python's run. So each worker notes in shared memory which clip it reads; when the loader's own
-`timeout` passes twice while a worker reads the same clip, that clip is the reason.
+A read may hang inside C (a dead network disk, a decoder's loop), where Python's exceptions and signal handlers do not
+run. So each worker notes in shared memory which clip it reads; a clip that outlasts two timeouts is the reason.
 """
 
 from __future__ import annotations
@@ -107,10 +106,7 @@ def seed_of(*parts: int) -> int:
 
 
 class EpochSampler(Sampler[Draw]):
-    """A shuffled pass over `length` clips that is a pure function of (seed, epoch), divided among the processes.
-
-    Every process gets equally many draws: the shuffled list is filled up from its own beginning.
-    """
+    """A pass over clips in an order that (seed, epoch) fix, in equal shares; the first clips fill up what is short."""
 
     def __init__(self, length: int, *, seed: int, epoch: int = 0, rank: int = 0, world_size: int = 1):
         self.length, self.seed, self.epoch, self.rank, self.world_size = length, seed, epoch, rank, world_size
@@ -163,8 +159,7 @@ class ClipLoader(DataLoader):
 
     Args:
         dataset: `dataset.clips` names the files.
-        watch: limits the time of a read, and is told which clips are being read; None sets no limit.
-        num_workers, settings: as of `DataLoader`.
+        watch: limits the time of a read in a worker, and is told which clips are being read.
     """
 
     def __init__(self, dataset: Any, *, watch: ReadWatch | None = None, num_workers: int = 0, **settings: Any):
@@ -199,7 +194,7 @@ class ReadWatch:
 
     Args:
         timeout: seconds that reading one clip may take; 0 sets no limit.
-        option: what a user sets it by.
+        option: the command-line option for it, for error messages.
     """
 
     def __init__(self, timeout: float = READ_TIMEOUT, *, option: str = "--read-timeout"):

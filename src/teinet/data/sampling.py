@@ -76,10 +76,7 @@ def _middles(length: int, num_frames: int) -> np.ndarray:
 
 
 def typical_spacing(clips: ClipList, sampling: Sampling) -> float | None:
-    """The median time between two neighbouring frames of a training clip, seconds; None for pictures without a clock.
-
-    Clips that cannot be read are passed over.
-    """
+    """Median seconds between a training clip's frames, over some readable clips; None where none has a clock."""
     chosen = np.unique(np.linspace(0, len(clips) - 1, min(_ASKED, len(clips))).astype(int)) if len(clips) else []
     found = []
     for row in map(int, chosen):

@@ -1,4 +1,4 @@
-"""From decoded frames to the clip that a network sees, on uint8 throughout: crops, mirror and resize (TSN's and TSM's).
+"""From decoded frames to the clip that a network sees, on uint8 throughout: crops, flip and resize (TSN's and TSM's).
 
 Each pixel is interpolated once: where TSN's code resizes to short side 256, crops and resizes again, training here cuts
 the same box, scaled to the source's own pixels, and resizes it once; a test resizes once and then crops.
@@ -23,17 +23,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What a network expects of its pixels; stored beside its weights.
+    """What a network expects of its pixels; stored with its weights.
 
     Args:
         size: side S of the square clip, pixels; or (height, width), for fit "squash".
-        short_side: the picture's short side before the crop in a test, pixels, at least size; for fit "squash", where
-            nothing is cut off, size itself (its shorter side).
-        fit: "crop" cuts squares from the picture; "squash" resizes the whole picture to size, whatever its proportions:
-            for what may happen anywhere in a wide picture.
+        short_side: the frame's short side before a test's crop, pixels, at least size; for fit "squash" size's shorter.
+        fit: "crop" cuts squares from the frame; "squash" resizes the whole frame to size, whatever its proportions.
         interpolation: "bilinear" or "bicubic", antialiased as PIL's.
-        mean: per channel R, G, B, on a scale of 0 to 1.
-        std: per channel R, G, B, on a scale of 0 to 1.
+        mean, std: of R, G, B, on a scale of 0 to 1.
     """
 
     size: int | tuple[int, int] = 224
@@ -88,11 +85,7 @@ class Preprocessing:
 
 
 def shape_of(size: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width, where one number is a square's side.
-
-    Raises:
-        ConfigError: they are not whole numbers above 0.
-    """
+    """Height and width, one number for a square; ConfigError where they are not whole numbers above 0."""
     sides = (size, size) if isinstance(size, int) else tuple(size)
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
         raise ConfigError(f"size {size!r}: write one number for a square, or [height, width], pixels from 1 on")
@@ -104,12 +97,11 @@ class Augmentation:
     """How training clips vary.
 
     Args:
-        crop: "corners" places the jittered crop at one of 13 fixed positions (corners, centre, edges and quarters), as
-            the code of TSN's family does; "center" at the centre, as the paper words it.
-        scales: sides of the crop relative to the short side (to its own side of the picture, where that is squashed),
-            from large to small, each in (0, 1]; width and height are drawn apart but lie at most one step of this list
-            from each other.
-        mirror: flip a clip left to right with probability one half.
+        crop: "corners" places the jittered crop at one of 13 fixed positions (corners, center, edges and quarters), as
+            the code of TSN's family does; "center" at the center, as the paper words it.
+        scales: sides of the crop relative to the short side (to each side itself, with fit "squash"), from large to
+            small, each in (0, 1]; width and height lie at most one step of this list apart.
+        mirror: flip a clip horizontally with probability one half.
     """
 
     crop: Literal["corners", "center"] = "corners"
@@ -139,7 +131,7 @@ def train_clip(
         rng: every choice is drawn from it, always the same number of draws.
 
     Returns:
-        The clip (T, 3, height, width) uint8, of the preprocessing's shape, and whether it was mirrored.
+        The clip (T, 3, height, width) uint8, of the preprocessing's shape, and whether it was flipped.
 
     Source: TSN's and TSM's GroupMultiScaleCrop with "more fix crop".
     """
@@ -158,7 +150,7 @@ def test_crops(
     num_crops: int = 1,
     full_resolution: bool = False,
 ) -> torch.Tensor:
-    """Resize to the short side and cut the centre, or crops from left to right (of a portrait from top to bottom).
+    """Resize to the short side and cut the center, or crops from left to right (of a portrait from top to bottom).
 
     Args:
         frames: (T, H, W, 3) uint8, any H and W from 1.
@@ -166,7 +158,7 @@ def test_crops(
         full_resolution: crops of side short_side instead of size.
 
     Returns:
-        (num_crops, T, 3, height, width) uint8; one crop of a squashed picture: all of it.
+        (num_crops, T, 3, height, width) uint8; with fit "squash" one crop, the whole frame.
     """
     if num_crops < 1:
         raise ValueError(f"num_crops must be at least 1, not {num_crops}")

@@ -1,6 +1,6 @@
 """Views of a video: which clips and crops a test looks at (`1x1`, `10x3`), cut from one decode.
 
-The paper's testing protocols (section 4.2). Tests and recognisers both come through here, so they see the same pixels.
+The paper's testing protocols (section 4.2); tests and recognizers both use them, so they see the same pixels.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ class Views:
 
     Args:
         num_clips: clips spread over the video, at least 1.
-        num_crops: 1 (centre), 3 (left, middle, right), or any other number, evenly from edge to edge.
-        full_resolution: crops as large as the short side (256) and not as the training size (224).
-            None takes the field's habit: full for several crops, not for one.
+        num_crops: 1 (center), 3 (left, middle, right), or any other number, evenly from edge to edge.
+        full_resolution: crops as large as the short side (256), not the training size (224); None: if several crops.
     """
 
     num_clips: int = 1
@@ -86,16 +85,12 @@ def load_views(
 
     Args:
         video: a path, or frames `(T, H, W, 3)` uint8 in RGB order.
-        sampling: which frames make a clip.
-        preprocessing: the size of a crop.
-        views: how many clips and crops.
         start, end: a span of the file in seconds; only for paths.
         threads: decoder threads; "auto" for one file alone.
 
     Raises:
         VideoError: the file cannot be read.
-        ConfigError: frames of another shape or type, a span of frames that have no times, or several crops of a
-            picture that is squashed.
+        ConfigError: frames of another shape or type, a span of frames in memory, or several crops with fit "squash".
     """
     views = Views.parse(views)
     check_views(views, preprocessing.fit)
@@ -123,11 +118,7 @@ def load_views(
 
 
 def check_views(views: Views, fit: str) -> None:
-    """Refuse several crops where the whole picture is squashed: they would all be the same.
-
-    Raises:
-        ConfigError: they would.
-    """
+    """Refuse several crops of a squashed frame, which would all be the same, with a ConfigError."""
     if fit == "squash" and views.num_crops > 1:
         raise ConfigError(
             f"views {views}: the network sees the whole picture, squashed; there are no {views.num_crops} crops of it, "

@@ -1,4 +1,4 @@
-"""What happens when in long recordings, as a list says: the truth that events are measured against."""
+"""Annotated segments of long recordings, as a list gives them: the ground truth that events are measured against."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SLACK = 0.1  # seconds that a written end may lie behind the file's: people mar
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A part of a recording in which one thing happens: from `start` on, up to but without `end` (seconds)."""
+    """A part of a recording with one label: from `start` up to but without `end` (seconds)."""
 
     label: str
     start: float
@@ -26,7 +26,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A file, when it ends (seconds), and what happens in it, in order of time and without overlap."""
+    """A file, when it ends (seconds), and its segments, in order of time and without overlap."""
 
     path: str
     seconds: float
@@ -41,26 +41,21 @@ def read_annotations(
     selection: str | None = None,
     root: str | None = None,
 ) -> list[Recording]:
-    """Read what happens when from a list whose rows are segments of files: path, label, start, end (seconds).
+    """Read recordings, in the order of the list, from its rows of path, label, start, end (seconds).
 
-    A row without start is from the file's beginning, one without end up to its end. A row that names a path alone says
-    that nothing happens in that file.
+    A row without start is from the file's beginning, one without end up to its end; a path alone says: no segments.
 
     Args:
         path: the list, such as a csv with named columns.
         class_names: those that a label must be one of; None takes any.
-        nothing: labels that mean that nothing happens; their rows are checked, and make no segments.
-        selection: rows to take, as `column=value,value`; None takes all.
+        nothing: labels of the background class; their rows are checked, and make no segments.
+        selection: rows to take, as `column=value,value`.
         root: the folder that the list's paths start from.
 
-    Returns:
-        The files in the order in which the list first names them.
-
     Raises:
-        AnnotationError: a label that is unknown or absent, a span that is none or lies beyond its file's end, two that
-            overlap; names file and line.
+        AnnotationError: an unknown or absent label, a span invalid or beyond its file, an overlap; names file and line.
         ConfigError: a selection that fits no row.
-        VideoError: a file that cannot be read, or a folder of pictures, which has no clock.
+        VideoError: a file that cannot be read, or a folder of images, which has no clock.
     """
     rows = annotated_rows(path, class_names=class_names, nothing=nothing, selection=selection, root=root)
     return [read_recording(file, own, nothing=nothing) for file, own in rows.items()]
@@ -74,11 +69,7 @@ def annotated_rows(
     selection: str | None = None,
     root: str | None = None,
 ) -> dict[str, list[Row]]:
-    """The rows of each file that a list of segments names, their labels checked; opens no video.
-
-    Raises:
-        AnnotationError, ConfigError: see `read_annotations`.
-    """
+    """The rows of each file in a list of segments, labels checked; opens no video; raises as `read_annotations`."""
     rows = [row._replace(file=row.file or os.fspath(path)) for row in read_listing(path, root=root).rows]
     if selection is not None:
         rows = select(rows, selection, source=path)
@@ -104,11 +95,7 @@ def end_beyond(row: Row, video: VideoReader) -> str | None:
 
 
 def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = ()) -> Recording:
-    """One file and its segments, held against its length and each other.
-
-    Raises:
-        AnnotationError, VideoError: see `read_annotations`.
-    """
+    """One file and its segments, checked against its length and each other; raises as `read_annotations`."""
     video = VideoReader(path)
     if video.end_time is None:
         raise VideoError(path, "a folder of images has no clock, so it has no segments in seconds")
@@ -122,11 +109,7 @@ def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = (
 
 
 def recording_until(path: str, rows: Sequence[Row], end: float, *, nothing: Sequence[str] = ()) -> Recording:
-    """One file and its segments up to `end` (seconds), held against each other; opens no video.
-
-    Raises:
-        AnnotationError: two that overlap.
-    """
+    """One file and its segments up to `end` (seconds); opens no video; AnnotationError where two overlap."""
     found = [
         (Segment(label=row.label, start=row.start or 0.0, end=end if row.end is None else min(row.end, end)), row)
         for row in rows

@@ -28,12 +28,11 @@ def read_class_names(path: str | Path) -> list[str]:
     """The class names in a file, in the order of their indices.
 
     Args:
-        path: a text in UTF-8: one name a line; or `index name` in every line, from 0 or from 1, in any order; or a
-            JSON list of names; or a JSON object from name to index, which may be a text ("0").
+        path: UTF-8: one name a line; or `index name` in every line, from 0 or 1, in any order; or a JSON list of names;
+            or a JSON object from name to index, which may be a text ("0").
 
     Raises:
-        AnnotationError: no such file, another encoding, no names, a name twice, or indices that do not count
-            0..n-1 or 1..n; with the line where there is one.
+        AnnotationError: no such file, another encoding, no names, one twice, or indices other than 0..n-1 or 1..n.
     """
     text = read_text(Path(path))
     is_json = Path(path).suffix.lower() == ".json" or _JSON.match(text)
@@ -52,11 +51,7 @@ def read_class_names(path: str | Path) -> list[str]:
 
 
 def read_text(path: Path) -> str:
-    """A whole text file.
-
-    Raises:
-        AnnotationError: it cannot be opened, or is not UTF-8; names the line.
-    """
+    """A whole text file; AnnotationError where it cannot be opened or is not UTF-8, then with the line."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -131,11 +126,7 @@ def _words(name: str) -> tuple[str, ...]:
 
 
 def mirrored_labels(class_names: Sequence[str]) -> list[int]:
-    """For each class the index of the class that its mirrored clips show; itself where no direction is named.
-
-    Raises:
-        ConfigError: a class names a direction and its mirror image is no class.
-    """
+    """Return for each class the index of its flipped clips' class; ConfigError where that is none of the classes."""
     index: dict[str, int] = {}
     for i, name in enumerate(class_names):
         index.setdefault(" ".join(_words(name)), i)

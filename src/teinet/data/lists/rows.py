@@ -25,7 +25,7 @@ class Row(NamedTuple):
     """One clip as a list names it.
 
     Args:
-        path: of a video file, a folder of pictures, or a pattern of pictures' names in a folder (`img_%05d.jpg`).
+        path: of a video file, a folder of images, or a pattern of images' names in a folder (`img_%05d.jpg`).
         label: the name of its class; None where the list does not tell.
         split: train, val or test; empty where the list does not tell.
         start, end: seconds inside a longer file; None for the whole of it.
@@ -51,10 +51,9 @@ class Row(NamedTuple):
 
 
 class PackedTexts(Sequence[str]):
-    """An immutable sequence of texts in two arrays: a quarter of a million paths that data workers share.
+    """An immutable sequence of texts in two arrays, which data workers share: each would copy a list of texts.
 
-    A Python list is copied into every worker, text by text, by the mere counting of references; an array is not. File
-    names are bytes on Linux and need not be UTF-8; what Python makes of them comes back unharmed.
+    File names are bytes on Linux and need not be UTF-8; what Python makes of them comes back unharmed.
     """
 
     def __init__(self, texts: Iterable[str]):
@@ -82,10 +81,7 @@ class PackedTexts(Sequence[str]):
 
 @dataclass(frozen=True)
 class ClipList:
-    """Clips with integer labels (-1: unknown) under one list of class names.
-
-    Texts lie in arrays, so that workers share them; see `PackedTexts`.
-    """
+    """Clips with integer labels (-1: unknown) under one list of class names; workers share its `PackedTexts`."""
 
     paths: Sequence[str]
     labels: np.ndarray  # (N,) int64
@@ -181,10 +177,7 @@ def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, s
 
 
 def absent(rows: Sequence[Row]) -> list[int]:
-    """Return the positions of rows whose file or folder does not exist.
-
-    Each folder is asked once, so that a quarter of a million rows take a second.
-    """
+    """Return the positions of rows whose file or folder does not exist; lists each folder once, for speed."""
 
     @cache  # for this call alone: files come and go
     def names(folder: str) -> frozenset[str]:

@@ -110,11 +110,7 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
 
 
 def read_config(config: DataConfig) -> Listing:
-    """All rows that `config` names, from one list or several.
-
-    Raises:
-        AnnotationError, ConfigError: see `read_listing`.
-    """
+    """All rows that `config` names, from one list or several; raises as `read_listing`."""
     if config.path is None:
         raise ConfigError("no data given; name a folder of class folders or a list of clips with --data PATH")
     names = config.classes

@@ -29,15 +29,12 @@ class Converted:
 
 
 def convert(listing: Listing, output: Path, *, absolute: bool = False, force: bool = False) -> Converted:
-    """Write `listing` to the csv `output`, and its class names to the same name with `.labels.txt`.
-
-    A csv says which classes there are and not in which order, so a network's numbers would change without the names.
+    """Write `listing` to the csv `output`, and the order of its classes to the same name with `.labels.txt`.
 
     Args:
-        listing: the clips.
         output: a file whose name ends in .csv; its folder exists.
         absolute: write whole paths, and not those from the csv's folder on.
-        force: write over files that are there.
+        force: overwrite files.
 
     Raises:
         ConfigError: `output` is there already, is what was read, or cannot hold these clips; nothing is written.
@@ -67,8 +64,7 @@ def write_rows(path: Path, rows: Sequence[Row], *, absolute: bool = False) -> No
 
     Args:
         path: the csv, written whole or not at all; its folder exists.
-        rows: at least one.
-        absolute: write whole paths, and not those from the csv's folder on.
+        absolute: see `convert`.
 
     Raises:
         ConfigError: a text that a csv cannot hold as it is; names it.
@@ -104,10 +100,7 @@ def write_labels(path: Path, names: Sequence[str]) -> None:
 
 
 def paths_from(folder: Path) -> Callable[[str], str]:
-    """Return what writes paths for a list in `folder`: from there on, or whole where they share no folder.
-
-    It looks at each of their folders once.
-    """
+    """Return what writes paths for a list in `folder`: from there on, or whole where they share no folder."""
     here = os.path.abspath(folder)
 
     @cache

@@ -1,7 +1,6 @@
 """motion_pairs: a data set of time-reversed pairs of motions that the library draws itself, as real .mp4 files.
 
-Every drawn clip stands twice, forwards under one class name and backwards under its partner's, so a network that is
-blind to the order of frames cannot name more than half of the clips rightly, however well it sees.
+Each clip is there forward as one class and backward as another: a model blind to frame order gets half right at most.
 """
 
 from teinet.data.motion_pairs.draw import draw, draw_with_progress

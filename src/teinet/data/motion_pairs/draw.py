@@ -22,7 +22,7 @@ from teinet.errors import ConfigError
 from teinet.utils.files import write_text
 from teinet.utils.progress import ProgressBars
 
-DRAWING = 1  # raised whenever the same settings would draw other pictures
+DRAWING = 1  # raised whenever the same settings would draw other frames
 SETTINGS_FILE, LIST_FILE = "motion_pairs.json", "clips.csv"
 
 
@@ -77,9 +77,7 @@ def draw(
 
     Args:
         root: a new or empty folder, or one that an earlier call began to fill.
-        settings: what to draw; None takes the defaults of MotionPairs.
-        workers: threads that draw (numpy and the encoder let go of the interpreter), at least 1; None takes one a
-            core. The files do not depend on it.
+        workers: threads that draw, at least 1; None takes one a core. The files do not depend on it.
         progress: called with (clips drawn, clips in all) after each drawing; a clip is a file.
 
     Raises:

@@ -61,7 +61,7 @@ def _place(time: np.ndarray, rng: np.random.Generator, reach: float) -> tuple[np
 
 
 def _travel(time: np.ndarray, rng: np.random.Generator, heading: float) -> list[Thing]:
-    """One thing crosses the picture along `heading` (radians, clockwise from the right)."""
+    """One thing crosses the frame along `heading` (radians, clockwise from the right)."""
     heading = heading + rng.uniform(-0.3, 0.3)
     along = rng.uniform(0.9, 1.3) * (_progress(time, rng) - 0.5) + rng.uniform(-0.12, 0.12)
     across = rng.uniform(-0.4, 0.4)

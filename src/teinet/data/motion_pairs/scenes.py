@@ -1,8 +1,7 @@
 """What motion_pairs shows, and how hard it is to see: textured things over a drifting background, drawn with numpy.
 
-The frame spans -1..1 in x (to the right) and y (downwards), so a scene does not depend on the frame's size. Every
-nuisance (drift, shake of the camera, distractors, grain) has a law that is the same forwards and backwards in time.
-Nothing here depends on what any network scores.
+The frame spans -1..1 in x (to the right) and y (downwards), whatever its size. Every nuisance (drift, camera shake,
+distractors, grain) has the same law forward and backward in time, and none depends on what any network scores.
 """
 
 from __future__ import annotations
@@ -163,14 +162,12 @@ class Thing:
     """One textured shape and its track: arrays (T,), or numbers where they do not change.
 
     Args:
-        shape: its outline.
         texture: (S, S, 3) float32, 0 to 255.
-        x, y: centre, in picture coordinates (-1 to 1).
+        x, y: center, in frame coordinates (-1 to 1).
         width, height: half extents.
         angle: radians, clockwise as seen.
         opacity: 0 to 1.
-        phase: what the shape makes of it: 0 to 1 how wide a mouth opens or how full a vessel is; a bar's length in
-            thicknesses.
+        phase: 0 to 1 how wide a mouth opens or how full a vessel is; a bar's length in thicknesses.
     """
 
     shape: Shape
@@ -186,15 +183,14 @@ class Thing:
 
 @dataclass
 class Scene:
-    """What one clip shows: things that carry its class, over what carries none.
+    """What one clip shows.
 
     Args:
-        things: those that carry its class.
+        things, distractors: those that carry its class, and small ones behind them that wander without meaning.
         light: (T,) 0 to 1, of the whole frame.
-        distractors: things behind them that wander without meaning.
         background: (S, S, 3) float32, a texture that can be tiled.
         background_x, background_y: (T,) its offsets in pixels.
-        camera_x, camera_y: (T,) in picture coordinates.
+        camera_x, camera_y: (T,) in frame coordinates.
     """
 
     things: list[Thing]
@@ -278,10 +274,8 @@ def render(
     """Draw the frames of `scene` in order, (T, H, W, 3) uint8.
 
     Args:
-        scene: what they show.
-        settings: their size, number and grain.
-        rng: gives the grain.
-        behind: (T, H, W, 3) float32, 0 to 255, frames in place of the background; drawn on.
+        rng: of the grain.
+        behind: (T, H, W, 3) float32, 0 to 255, frames in place of the background; overwritten.
     """
     frames, size = settings.frames, settings.size
     canvas = _background(scene, frames, size) if behind is None else behind

@@ -61,10 +61,7 @@ MISSING = "no such file or folder"
 
 @dataclass(frozen=True)
 class Checked:
-    """All files of a list, in its order; `resumed` of them were known from an earlier check.
-
-    `dropped` are the files that an earlier check wrote to `output` and that this list does not name.
-    """
+    """All files of a list, in its order; `resumed` were known from an earlier check, which had `dropped` others."""
 
     findings: list[Finding]
     clips: int
@@ -107,17 +104,15 @@ def check(
 ) -> Checked:
     """Decode all frames of each file that `rows` name, and write a csv of all of them.
 
-    Each file is written to a journal next to `output` when it is done. Files that an earlier check has done are not
-    read again, unless they or the list's seconds in them have changed, or they were stuck.
+    A journal next to `output` keeps each file that is done; it is not read again, unless it or the list's seconds in it
+    have changed, or it was stuck.
 
     Args:
-        rows: of a list.
         output: the csv; see `Finding`.
         workers: number of processes; 0 works in this one, without a time limit.
         timeout: seconds without a new frame after which a file is stuck.
         again: forget what earlier checks found.
-        console: where progress is shown.
-        examine: what is done with the clips of one file; `examine_file` below.
+        examine: used in place of `examine_file`.
 
     Raises:
         ConfigError: `output` is another kind of file or holds the check of other files; nothing is read then.

@@ -32,18 +32,15 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
     """Look at every row of a list, and at no video.
 
     Args:
-        listing: what was read.
         missing: positions of its rows that point nowhere.
         found_out: whether nobody said of which format it is.
 
     Returns:
-        JSON values: `source`, `format`, `title`, `found_out` and the `notes` of the list; how many `clips`, `files`,
-        `spans` (clips that are parts of files), `missing`, `unlabelled`, `unknown` (clips whose label is no class) and
-        `repeated` (clips that their split has already), with the first of some; clips by split (`splits`, an empty name
-        where the list does not divide), of each class by split (`counts`, `classes`); `class_names` in their order,
-        which the makers gave if `ordered` and which is the alphabet's otherwise; `overlaps` between splits; the values
-        of each further column (`columns`: few in order, many the commonest first); `mirror`, the pairs of classes that
-        a horizontal flip exchanges, or, as a text, why clips cannot be flipped; a few `rows`.
+        JSON values. `spans`: clips that are parts of files; `unknown`: clips whose label is no class; `repeated`: clips
+        that their split has already; `splits`: clips by split ("" where the list names none), in `counts` and `classes`
+        of each class; `ordered`: `class_names` are in the makers' order, not the alphabet's; `columns`: the values of
+        each further column (few in order, many the commonest first); `mirror`: the pairs of classes that a horizontal
+        flip exchanges, or, as a text, why clips cannot be flipped; `rows`: a few. The others' names say what they are.
     """
     rows = listing.rows
     names = listing.class_names or sorted({row.label for row in rows if row.label is not None})

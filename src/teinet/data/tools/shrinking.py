@@ -1,7 +1,6 @@
 """Small copies of all clips of a list, written by several processes, and a list of them for training.
 
-Each copy has the same relative path below the new folder as its source has below the list's; a journal in that folder
-says what was written, so that the same command continues and no folder of others is written to.
+Copies keep their sources' relative paths; a journal in the new folder lets the same command continue.
 """
 
 from __future__ import annotations
@@ -64,11 +63,9 @@ class Copy:
     """One file or folder of images and its copy, as it is planned and as the journal holds it.
 
     Args:
-        key: path below the new folder, with slashes: an .mp4 file, or a folder of images with the pattern of their
+        key: path below the new folder, with slashes: an .mp4 file, or a folder of images with the `pattern` of their
             names, where the list gives one.
         source: as the list gives it; several clips may lie in it.
-        pattern: of images' names; empty where there is none.
-        is_images: whether it is a folder of images.
         reason: why there is no copy; empty where there is one.
         before, modified: size and time of last change (ns) of the source when it was read; None where it was lost.
         bytes: size of the copy.
@@ -111,13 +108,10 @@ def shrink(
     Copies that an earlier command wrote are not written again, unless the source has changed.
 
     Args:
-        listing: the clips; they are not changed.
         folder: a new folder, or one that this function began to fill.
-        settings: size and quality.
         root: the folder that the list's paths start from, where it was said.
-        workers: number of processes; 0 works in this one, without a limit of time.
+        workers: number of processes; 0 works in this one, without a time limit.
         timeout: seconds without a new frame after which a file is given up.
-        console: where progress is shown.
 
     Raises:
         ConfigError: `folder` is unsuitable; nothing is written.
@@ -230,11 +224,7 @@ def _holds(copy: Copy | None, source: str, folder: Path) -> bool:
 
 
 def _plan(listing: Listing, folder: Path, root: str | None) -> dict[str, Copy]:
-    """What is to be done with each file or folder, by its path in the list; what is missing has its reason already.
-
-    Raises:
-        ConfigError: `folder` lies among the clips or around them, the clips share no folder, or two would be one file.
-    """
+    """What to do with each path of the list; ConfigError where clips and copies could get mixed up."""
     places = {row.path: _place(row.path) for row in listing.rows}
     folders = {os.path.dirname(place) for place, _ in places.values()}
     _refuse_source(folder, folders | ({str(listing.source)} if listing.format == "folders" else set()))

@@ -46,10 +46,7 @@ class Shrinking:
             )
 
     def size(self, width: int, height: int, *, even: bool = False) -> tuple[int, int]:
-        """Return the size of a smaller clip in pixels: of the same shape, and never larger.
-
-        With `even`, the nearest even one, for h264 halves its colors; at least 2.
-        """
+        """Return the size in pixels of a clip made smaller; with `even` the nearest even one, at least 2, for h264."""
         scale = min(1.0, self.short_side / min(width, height))
         if not even:
             return max(1, round(width * scale)), max(1, round(height * scale))
@@ -63,12 +60,10 @@ def shrink_video(source: str, target: Path, settings: Shrinking, beat: Beat) -> 
     Args:
         source: a file that FFmpeg reads; not changed.
         target: the .mp4 file; its folder exists.
-        settings: size and quality.
         beat: called after every frame.
 
     Returns:
-        Seconds by which frames are shown earlier in the copy: it begins with its first frame, the source may begin with
-        sound.
+        Seconds by which frames are shown earlier in the copy: it begins with a frame, the source perhaps with sound.
 
     Raises:
         VideoError: the source cannot be read, or h264 cannot hold it.
@@ -137,12 +132,11 @@ class _Scaler:
 def shrink_images(source: str, target: Path, settings: Shrinking, beat: Beat) -> int:
     """Write small copies of the images that `source` means, each whole or not at all, by its name and in its format.
 
-    Images that are small enough are copied as they are. All take the size of the first one, as reading would give it.
+    All take the size of the first one, as reading would give it; where that is small enough, files are copied.
 
     Args:
         source: a folder of images, or a pattern of their names; not changed.
-        target: the folder to write to; made where it is not there.
-        settings: their size.
+        target: the folder to write to; made where it is missing.
         beat: called after every image.
 
     Returns:

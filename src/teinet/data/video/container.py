@@ -18,23 +18,19 @@ from av.stream import Disposition
 
 from teinet.errors import VideoError
 
-# libav writes to the terminal on its own account; what matters of it reaches the user through VideoError. None, and no
-# level: at any level PyAV hands libav's errors to Python, and a decoder's thread that waits for Python's lock to report
-# one, while the thread that holds the lock waits for the decoder, waits for ever.
+# What matters reaches the user through VideoError. None, and no level: at any level PyAV hands libav's errors on to
+# Python, and deadlocks where a decoder's thread waits for Python's lock, whose holder waits for the decoder.
 av.logging.set_level(None)
 av.logging.set_libav_level(av.logging.PANIC)
 
-# Metadata need not be UTF-8; from 19 on PyAV knows that by itself.
 _FROM_ZERO = ("matroska",)  # its stated length reaches from second 0, wherever the first frame lies
+# Metadata need not be UTF-8; from 19 on PyAV knows that by itself.
 _LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 @contextmanager
 def open_video(path: str, threads: int | Literal["auto"] = 1) -> Iterator[tuple[InputContainer, av.VideoStream]]:
-    """Open a file and its best video stream; closed on leaving, so nothing crosses a fork.
-
-    Raises: VideoError, also for FFmpeg's errors inside the `with` block.
-    """
+    """Open a file and its best video stream, closed on leaving; VideoError, also for FFmpeg's errors in the block."""
     check_file(path)
     try:
         # "file:" keeps a colon in a name from being taken for a protocol
@@ -76,10 +72,7 @@ def begin(container: InputContainer) -> float:
 
 
 def stated_length(container: InputContainer, stream: av.VideoStream) -> float | None:
-    """Seconds from its beginning after which a file says its video ends; None where it says nothing.
-
-    Sound may last longer than the video, and a file may state more than it shows: the least that it states counts.
-    """
+    """Seconds from its beginning to its video's end, the least that a file states; None where it states nothing."""
     if container.start_time is None:  # bare frames without a clock: FFmpeg guesses by the bytes
         return None
     stated = []
@@ -135,11 +128,7 @@ def _looks_like_text(path: str) -> bool:
 
 
 def ends_too_early(path: str | Path) -> bool:
-    """Say whether the container's own structure promises more bytes than the file has.
-
-    MP4, RIFF (AVI) and Matroska can tell, but for recordings whose length was never written; of other files, which end
-    where they end, FFmpeg alone may notice it.
-    """
+    """Say whether an MP4, AVI or Matroska file states more bytes than it has; False where it does not say."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         head = file.read(12)

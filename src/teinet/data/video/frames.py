@@ -76,13 +76,11 @@ class FrameStream:
     """One pass over an open source: iterate it for its frames; broken packets are counted and skipped.
 
     Args:
-        container, stream: what was opened.
-        clock: makes seconds of timestamps.
-        is_recorded: whether `clock` is the recording's own.
-        has_times: whether timestamps mean something; else frames follow each other at the stream's rate, or come when
-            they come.
+        container, stream, clock: what was opened, and what makes seconds of its timestamps.
+        has_times: whether timestamps mean something; else frames come at the stream's rate, or when they come.
 
     Attributes:
+        is_recorded: whether the clock is the recording's own.
         num_broken: packets and frames so far that could not be decoded whole.
         is_ordered: whether each time so far was later than the one before.
         last_time: of the last frame; None before the first.
@@ -134,10 +132,7 @@ def decode(
     stream: av.VideoStream,
     broken: Callable[[], object] = lambda: None,
 ) -> Iterator[av.VideoFrame]:
-    """Yield every frame that can be decoded from where the container stands.
-
-    What the decoder cannot make sense of is skipped, as ffmpeg does; `broken` is called for each such packet.
-    """
+    """Yield every frame that can be decoded from here on; skips other packets, with a call of `broken` for each."""
     for packet in container.demux(stream):
         try:
             frames = packet.decode()

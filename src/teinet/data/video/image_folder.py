@@ -1,8 +1,4 @@
-"""A folder of numbered JPEG or PNG images is a video too: its files in numeric order.
-
-Where a folder holds several series (optical flow next to the frames), a name with FFmpeg's %05d in the place of the
-number chooses one: `clip/img_%05d.jpg`.
-"""
+"""A folder of numbered images is a video too, in numeric order; `clip/img_%05d.jpg` chooses one of several series."""
 
 from __future__ import annotations
 

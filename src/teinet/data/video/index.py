@@ -1,8 +1,7 @@
 """What a video file holds, learned from its packets once: how many frames, shown when, and where decoding can start.
 
-Nothing is believed that a header says: packets are counted, the first frame is decoded, and files whose packets do not
-tell (DivX's packed B-frames, missing timestamps) are decoded once from end to end. What was learned is remembered in
-this process, and in a small SQLite file for the next one; where that cannot be used, everything works without it.
+Headers are not believed: packets are counted and the first frame is decoded; files whose packets do not tell (DivX's
+packed B-frames, missing timestamps) are decoded once. The result is kept in memory and, where possible, in SQLite.
 """
 
 from __future__ import annotations
@@ -240,10 +239,7 @@ def _frame_rate(times: np.ndarray, written: float) -> float | None:
 
 
 def _safe_keys(pts: np.ndarray, packets: _Packets) -> np.ndarray:
-    """Return, as indices in presentation order, the keyframes that no frame reaches across.
-
-    All packets before one (in the order of decoding) are shown before it, all after it after.
-    """
+    """Return the keyframes (indices as shown) before which exactly those frames are shown that are decoded before."""
     order = np.array(packets.pts, np.int64)
     before = np.maximum.accumulate(np.append(np.iinfo(np.int64).min, order[:-1]))
     after = np.minimum.accumulate(np.append(order[1:], np.iinfo(np.int64).max)[::-1])[::-1]

@@ -1,7 +1,4 @@
-"""One decoded frame as an upright RGB image, in the colors that FFmpeg's own program gives it.
-
-Pixels that are not square stay as they are stored, interlaced frames too.
-"""
+"""One decoded frame as an upright RGB image, in the ffmpeg program's colors; non-square pixels and interlacing stay."""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ class VideoReader:
             frame.image, frame.time, frame.is_discontinuity
 
     A file or a folder of images gives both. A camera, an address or a pipe can only be iterated; each iteration is a
-    new connection, and its times run on from the one before.
+    new connection, and its times run on from the one before. Nothing stays open. What is asked of a file that cannot be
+    read raises VideoError, whose reason is one line.
 
     Args:
         source: a path (a file that FFmpeg reads, a folder of numbered images, or a pattern of their names in it such
@@ -65,11 +66,8 @@ class VideoReader:
         patience: seconds without an answer, or without data, after which a live source counts as lost.
         gap: seconds between two frames above which a live source's timestamps have jumped.
         start: `time.monotonic` seconds that a live source's times count from; None takes now.
-        guess_times: whether a pipe or address that writes no times is a recording, whose frames follow each other at
-            the rate it says; else they are timed as they come.
-
-    Nothing is opened before it is needed, and nothing stays open. What is asked of a file that cannot be read raises
-    VideoError, whose reason is one line.
+        guess_times: whether a pipe or address that writes no times is a recording at the rate it says; else frames are
+            timed as they come.
     """
 
     def __init__(
@@ -149,11 +147,7 @@ class VideoReader:
         return 0 if self._pass is None else self._pass.num_broken
 
     def frames_shown(self, start: float | None = None, end: float | None = None) -> range:
-        """Return the numbers of the frames that are shown at or after `start` and before `end`, seconds.
-
-        Raises:
-            VideoError: there are none, or a folder of images is asked for seconds.
-        """
+        """Numbers of the frames shown in [`start`, `end`) seconds; VideoError: none, or a folder of images."""
         if self.is_image_folder and (start is not None or end is not None):
             raise VideoError(self.path, "a folder of images has no clock: start and end in seconds cannot be used")
         # Times are multiples of a time base: a millionth of a second forgives the rounding of a written number.
@@ -166,12 +160,7 @@ class VideoReader:
         return range(first, last)
 
     def frames_at(self, indices: Sequence[int] | np.ndarray) -> Frames:
-        """Decode the frames of these numbers, in any order, repeats allowed.
-
-        Raises:
-            IndexError: a number outside the video.
-            VideoError: the file is missing, empty, cut off or no video.
-        """
+        """Decode the frames of these numbers, in any order, repeats allowed; raises as `sample`."""
         return self.sample(lambda n: indices)
 
     def sample(self, choose: Choice, start: float | None = None, end: float | None = None) -> Frames:
@@ -179,13 +168,11 @@ class VideoReader:
 
         Args:
             choose: is given n, the number of frames in the video or span, and returns numbers in 0..n-1 in any order,
-                repeats allowed. Where decoding gives another number of frames than the packets promised, it is called
-                again with the true one.
-            start: seconds; only frames shown at or after it count.
-            end: seconds; only frames shown before it count.
+                repeats allowed; called again with the true n where decoding gives another than the packets promised.
+            start, end: seconds; only frames shown at or after `start` and before `end` count.
 
         Raises:
-            IndexError: a number outside 0..n-1.
+            IndexError: a number outside 0..n-1, or none chosen.
             VideoError: the file is missing, empty, cut off, no video, or has no frames in the span.
         """
         for _ in range(3):
@@ -204,11 +191,7 @@ class VideoReader:
 
     @contextmanager
     def open(self) -> Iterator[FrameStream]:
-        """Open a pass over a file or a live source, closed on leaving; iterating over the reader is the short form.
-
-        Raises:
-            VideoError: it cannot be opened, or breaks off; also of FFmpeg's errors inside the `with` block.
-        """
+        """Open a pass over a file or live source, closed on leaving; VideoError, also for FFmpeg's errors in it."""
         if self.is_image_folder:
             raise VideoError(self.path, "a folder of images is not opened; iterate over it")
         with self.source.open(self._patience, self._threads) as (container, stream):
@@ -241,14 +224,7 @@ class VideoReader:
                 raise VideoError(self.path, "no frame of it can be decoded")
 
     def verify(self, on_frame: Callable[[], object] = lambda: None) -> None:
-        """Decode every frame, in the memory of one, and correct the number of frames by what is found.
-
-        Args:
-            on_frame: called after every frame.
-
-        Raises:
-            VideoError: what decoding all frames at once would raise.
-        """
+        """Decode all frames, in the memory of one, and correct their number; calls `on_frame` after each."""
         count, kind = len(self), None
         on_frame()
         for frame in self:
@@ -260,11 +236,7 @@ class VideoReader:
             self.correct_count(count)
 
     def correct_count(self, num_frames: int) -> None:
-        """Remember how many frames decoding gave, where the packets promised another number.
-
-        Raises:
-            VideoError: there are so few that the file must be damaged.
-        """
+        """Remember how many frames decoding gave; VideoError where they are under 90 % of what the packets promised."""
         if num_frames == 0:
             raise VideoError(self.path, "no frame of it can be decoded")
         if num_frames < _DAMAGED * len(self):

@@ -48,10 +48,7 @@ class Source:
     def parse(cls, word: str) -> Source:
         """A source as it is written: `camera`, `camera:1`, `/dev/video0`, `rtsp://...`, `http://...`, `-`, or a file.
 
-        `NAME=` before it gives it a name, where no file is called so.
-
-        Raises:
-            ConfigError: an empty word, or a camera that this system cannot open by number.
+        `NAME=` before it gives it a name, where no file is called so; ConfigError where nothing else is written.
         """
         name, address = None, word
         if (named := _NAMED.fullmatch(word)) and not os.path.exists(word):
@@ -72,14 +69,10 @@ class Source:
     def open(
         self, patience: float = _PATIENCE, threads: int | Literal["auto"] = "auto"
     ) -> Iterator[tuple[InputContainer, av.VideoStream]]:
-        """Open it; closed on leaving.
-
-        Args:
-            patience: seconds without an answer, or without data, after which a stream counts as lost.
-            threads: of a file's decoder.
+        """Open it, closed on leaving; arguments as of `VideoReader`.
 
         Raises:
-            VideoError: it is not there, holds no video, or broke off; also of FFmpeg's errors inside the `with` block.
+            VideoError: it is missing, holds no video, or broke off; also of FFmpeg's errors inside the `with` block.
         """
         if self.kind == "file":
             with open_video(self.address, threads) as opened:

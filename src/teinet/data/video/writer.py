@@ -1,7 +1,6 @@
 """Writing frames as an .mp4 file: `VideoWriter`, and small files that can be reversed without loss.
 
-`write_video` codes every frame by itself (h264, intra only, one constant quantizer), so a packet decodes to the same
-image wherever it stands in the file. `write_reversed` copies the packets of such a file in the opposite order.
+`write_video` codes each frame by itself (h264, one constant quantizer), so `write_reversed` can reorder its packets.
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ from teinet.data.video.container import open_video
 from teinet.errors import VideoError
 from teinet.utils.files import replacing
 
-# Codes of H.273: what players assume of small videos, said aloud in the file, so that also readers that ignore what a
-# file says of its colors get them right.
+# Codes of H.273: what players assume of small videos, so that readers that ignore what a file says are right too.
 _SMPTE170M, _LIMITED = 6, 1
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT}
 
@@ -157,16 +155,12 @@ def _failing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def write_video(path: str | os.PathLike[str], frames: np.ndarray, frame_rate: int, *, quantiser: int = 26) -> Path:
-    """Write `frames` to the .mp4 file `path`, whole or not at all.
+    """Write `frames` to the .mp4 file `path`, whole or not at all, and return the path.
 
     Args:
-        path: the file; its folder exists.
+        path: its folder exists.
         frames: (T, H, W, 3) uint8 RGB, T at least 1, H and W even.
-        frame_rate: frames a second.
         quantiser: 0 (best) to 51.
-
-    Returns:
-        The path.
 
     Raises:
         ValueError: frames of another shape or type, or of an odd height or width.
@@ -183,14 +177,7 @@ def write_video(path: str | os.PathLike[str], frames: np.ndarray, frame_rate: in
 
 
 def write_reversed(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
-    """Write the intra-only .mp4 `source` backwards to `path`: the same packets in the opposite order.
-
-    Args:
-        source: a file that `write_video` wrote.
-        path: the new file; its folder exists.
-
-    Returns:
-        The path.
+    """Write the packets of the intra-only .mp4 `source` to `path` in the opposite order, and return the path.
 
     Raises:
         VideoError: `source` cannot be read, or holds a frame that cannot be decoded alone.

@@ -1,7 +1,4 @@
-"""Lists of clips as their makers distribute them, a file for each family of formats, all ending in the same rows.
-
-Which format a place holds can be said, and is otherwise found out.
-"""
+"""Lists of clips as their makers distribute them, a module for each family of formats, all giving the same rows."""
 
 from __future__ import annotations
 
@@ -19,8 +16,7 @@ from teinet.errors import AnnotationError, ConfigError, nearest
 
 __all__ = ["FORMATS", "Listing", "Options", "find_format", "read_listing"]
 
-# A format is a `Format`; it is added by naming it here. What an earlier group recognizes, no later one is asked about:
-# data sets' own lists may look like others, and any csv is a table.
+# A new format is named here. The first group that recognizes a place decides: lists may look alike, any csv is a table.
 _GROUPS = (
     (SOMETHING_V1, SOMETHING_V2, JESTER, KINETICS, UCF101, HMDB51),
     (TSN, MMACTION, SLOWFAST),
@@ -31,11 +27,7 @@ FORMATS: dict[str, Format] = {format.name: format for group in _GROUPS for forma
 
 
 def find_format(place: Place) -> Format:
-    """Return the format of a place.
-
-    Raises:
-        AnnotationError: it is a video, or holds lists of several formats, or nothing that is known.
-    """
+    """Return the format of a place; AnnotationError: it is a video, or holds several formats or none that is known."""
     if not place.is_folder and is_video(place.path):
         raise AnnotationError(place.path, "this is one video; give a folder of class folders, or a list that names it")
     for group in _GROUPS:
@@ -65,7 +57,6 @@ def read_listing(
         path: a folder of class folders, a data set's folder, or one of its lists.
         format: one of `FORMATS`, or "auto".
         root: the folder that the clips lie in; None takes the usual places next to the list.
-        options: see `Options`.
 
     Raises:
         AnnotationError: nothing there, or a line that does not say what it should; names file and line.

@@ -23,12 +23,7 @@ _SPLIT_WORDS = {
 
 @dataclass(frozen=True)
 class Place:
-    """The file or folder that a user named, looked at once.
-
-    Args:
-        path: the file or folder.
-        videos: the folder that the clips lie in; None leaves it to the format to find it.
-    """
+    """The file or folder that a user named, looked at once; `videos`: the clips' folder, where the user named it."""
 
     path: Path
     videos: Path | None = None
@@ -77,8 +72,8 @@ class Options:
     """What a user may say about a list beyond its place.
 
     Args:
-        division: which of several official divisions into training and test, from 1.
-        picture_names: how pictures in a folder are named, img_%05d.jpg or img_{:05d}.jpg; None takes all numbered ones.
+        division: which of several official splits into training and test, from 1.
+        picture_names: how images in a folder are named, img_%05d.jpg or img_{:05d}.jpg; None takes all numbered ones.
         class_names: in the order of the list's numbers; None where the list or a file beside it names them.
     """
 
@@ -92,18 +87,17 @@ class Listing:
     """What a data set on disk says of its clips.
 
     Args:
-        format: the format's name.
-        source: the file or folder that was read.
+        format, source: the format's name, and the file or folder that was read.
         rows: its clips in its own order.
         class_names: all classes in the makers' order; None where labels are names and nobody orders them.
         notes: what was assumed or noticed, a line each.
         numbered: whether its labels are numbers that nobody names.
-        absent: positions of rows that point nowhere, where reading found out; None where nobody has looked.
+        absent: positions of rows that point nowhere; None where nobody has looked.
         incomplete: whether copies of this data set lack clips as a rule (videos that were taken off the web).
         submission: how its makers want predictions of unlabelled clips: "names" (the best class's name) or
             "numbers" (the five best classes' numbers).
         dropped: rows that pointed nowhere and were left out of `rows`.
-        drawn: whether chance had a part in its division, and not the list or selections alone.
+        drawn: whether chance had a part in its splits, and not the list or selections alone.
     """
 
     format: str
@@ -124,8 +118,7 @@ class Format:
     """One on-disk format.
 
     Args:
-        name: what `data.format` calls it.
-        title: what people call it.
+        name, title: what `data.format` calls it, and what people do.
         recognise: whether a place holds it.
         read: reads it; AnnotationError where it does not say what it should.
     """
@@ -167,22 +160,14 @@ def first_line(path: Path) -> str:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a text file that hold something, each with its number from 1, without white space at its ends.
-
-    Raises:
-        AnnotationError: see `read_text`.
-    """
+    """The lines of a text file that hold something, stripped, each with its number from 1; raises as `read_text`."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line := line.strip():
             yield number, line
 
 
 def numbered_label(text: str, names: Sequence[str] | None, path: Path, line: int) -> str:
-    """The name of a class that a list gives by its number from 0; the number itself where nobody names it.
-
-    Raises:
-        AnnotationError: no number, or none of the classes.
-    """
+    """The name of a class by its number from 0, or the number where nobody names it; AnnotationError: no such class."""
     if not text.isdecimal():
         hint = "several labels a clip are not supported" if text.replace(",", "").isdecimal() else "expected a number"
         raise AnnotationError(path, f"{text!r} is no class: {hint}", line)
@@ -201,11 +186,7 @@ def numbers_as_names(rows: Iterable[Row]) -> list[str]:
 
 
 def span(start: str | None, end: str | None, path: Path, line: int | None) -> tuple[float | None, float | None]:
-    """Start and end of a clip in seconds from their texts; None for an empty one.
-
-    Raises:
-        AnnotationError: no numbers, or no span of time.
-    """
+    """Start and end in seconds from their texts, None for an empty one; AnnotationError: no numbers, or no span."""
     if not start and not end:
         return None, None
     try:
@@ -219,11 +200,7 @@ def span(start: str | None, end: str | None, path: Path, line: int | None) -> tu
 
 
 def one_a_split(found: dict[Path, str]) -> dict[Path, str]:
-    """The same lists with their splits.
-
-    Raises:
-        AnnotationError: two of them are of one split.
-    """
+    """The same lists with their splits; AnnotationError where two are of one split."""
     first: dict[str, Path] = {}
     for path, split in found.items():
         if split in first:

@@ -25,8 +25,7 @@ class NumberedList:
         name, title: see `Format`.
         line: a whole line; its groups `path` and `label`.
         expected: such a line in words.
-        suffixes: of its files.
-        pictures: whether a path is a folder of pictures.
+        pictures: whether a path is a folder of images.
     """
 
     name: str
@@ -43,7 +42,7 @@ class NumberedList:
     def _files(self, place: Place) -> dict[Path, str]:
         """The files of this kind, each with its split; of a folder's those whose names tell it."""
         found = {p: base.split_of(n) for n, p in place.files.items() if n.endswith(self.suffixes) and n not in _NAMES}
-        # Of the first line: a bad one further down is to be named, and the list not to be passed over.
+        # By the first line: a bad one further down is an error, and no reason to pass over the list.
         return {
             path: split
             for path, split in found.items()

@@ -1,7 +1,6 @@
-"""Kinetics: csv files with label, YouTube's id and seconds; videos as the common downloaders name them, wherever.
+"""Kinetics: csv files with label, YouTube id and seconds; videos in any folders, as the common downloaders name them.
 
-Found are `<id>_000010_000020.mp4`, `<id>_10_20.mp4` and `<id>.mp4`, in class folders or not. What is called by the id
-alone may be the whole video: then the seconds in the list mark the clip in it.
+`<id>_000010_000020.mp4`, `<id>_10_20.mp4`, or `<id>.mp4`: perhaps a whole video; the list's seconds mark the clip.
 """
 
 from __future__ import annotations

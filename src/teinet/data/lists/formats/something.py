@@ -101,7 +101,7 @@ def _clip(entry: Any, split: str, path: Path, number: int) -> tuple[str, str | N
 
 
 def _holds_folders(root: str) -> bool:
-    """Whether the clips were unpacked into folders of pictures, as TSM does."""
+    """Whether the clips were unpacked into folders of images, as TSM does."""
     try:
         with os.scandir(root) as entries:
             return any(entry.is_dir() and entry.name.isdecimal() for entry, _ in zip(entries, range(20)))
