@@ -1,11 +1,11 @@
-"""The layers' arithmetic made fast: one function per operation, C++ on a CPU or Triton on CUDA behind it.
+"""Fast forms of the layers: one function per operation, in C++ on a CPU or Triton on CUDA.
 
 - `temporal_conv`: gate and temporal kernel in one pass over memory, forward and backward.
 - `motion_gate`: MEM's gate from features to factors, on a CPU.
 - `temporal_step`, `motion_step`: the same for one more frame of each stream, on a CPU.
 
-What they compute is written in `teinet.layers`, in plain torch, and runs there wherever these do not: `fuses` and its
-like tell. They take channels-last tensors; C++ float32 and bfloat16, Triton float16 too.
+`teinet.layers` has the same in plain torch, for where these do not run: `fuses`, `fuses_gate` and so on tell. They take
+channels-last tensors; C++ float32 and bfloat16, Triton float16 too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compile native/ for the very processor that runs it, once, into the cache folder, and hand out its functions."""
+"""Compile native/ for this processor, once, into the cache folder, and hand out its functions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SECONDS = 120
 
 @lru_cache(maxsize=1)
 def native() -> ctypes.CDLL | None:
-    """The compiled kernels; None, said in one line of the log, where they cannot be made or loaded."""
+    """Return the compiled kernels; None, with a warning, where they cannot be compiled or loaded."""
     try:
         return _declare(_load())
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
@@ -44,11 +44,7 @@ def native() -> ctypes.CDLL | None:
 
 @cache
 def function(name: str, *types: torch.dtype) -> Callable:
-    """Return a compiled function for tensors of these types.
-
-    Raises:
-        TypeError: there is none.
-    """
+    """Return a compiled function for tensors of these types; TypeError where there is none."""
     if not set(types) <= set(TYPES) or (library := native()) is None:
         kinds = " and ".join(map(str, types))
         raise TypeError(f"no fast form computes {kinds} on a CPU here; call the layers, which have a plain one")
@@ -56,12 +52,12 @@ def function(name: str, *types: torch.dtype) -> Callable:
 
 
 def address(tensor: Tensor | None) -> int | None:
-    """Return where a tensor's numbers lie; None is C's null."""
+    """Return a tensor's address for C; None is its null."""
     return None if tensor is None else tensor.data_ptr()
 
 
 def compiler() -> str | None:
-    """The C++ compiler that $CXX names, or the first one found."""
+    """Return the path of the C++ compiler that $CXX names, or of the first one found; None where there is none."""
     named = os.environ.get("CXX")
     return shutil.which(named) if named else next(filter(None, map(shutil.which, _COMPILERS)), None)
 
@@ -97,7 +93,7 @@ def _compile(command: str, target: Path) -> Path:
 
 
 def _fingerprint(command: str) -> str:
-    """Of everything that the compiled file depends on, this processor's instructions among it."""
+    """Hash all that the compiled file depends on, this processor's instructions included."""
     version = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=_SECONDS).stdout
     try:
         text = Path("/proc/cpuinfo").read_text()
@@ -110,7 +106,7 @@ def _fingerprint(command: str) -> str:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """PermissionError where somebody else could have written what is about to be run."""
+    """Raise PermissionError where another user could have written what is about to be run."""
     if not hasattr(os, "getuid"):
         return
     for place in (path, path.parent):

@@ -1,4 +1,4 @@
-"""Which form computes a call, and how an operation becomes an operator of torch's: `torch.ops.teinet`."""
+"""Which form (plain torch, C++, Triton) computes a call, and how an operation becomes one of `torch.ops.teinet`."""
 
 from __future__ import annotations
 
@@ -37,16 +37,10 @@ def available_forms() -> list[str]:
 
 @contextmanager
 def use_form(form: Form) -> Iterator[None]:
-    """Compute with one form inside the block; for comparisons. Not for several threads at once.
+    """Compute with one form inside the block, for comparisons; not for several threads at once.
 
     The environment variable TEINET_KERNELS does the same for a whole process. Calls that a form cannot compute
-    (another device, type or layout) go to the reference, the layers' plain torch.
-
-    Args:
-        form: "reference", "cpu" or "triton".
-
-    Raises:
-        ConfigError: there is no such form.
+    (another device, type or layout) go to the reference, the layers' plain torch. An unknown form is a ConfigError.
     """
     global _asked
     if form not in FORMS:
@@ -59,11 +53,7 @@ def use_form(form: Form) -> Iterator[None]:
 
 
 def form_for(x: Tensor) -> str:
-    """Return the form that computes a call on x (B*T, C, H, W).
-
-    Raises:
-        ConfigError: the environment asks for a form that does not exist.
-    """
+    """Return the form that computes a call on x (B*T, C, H, W); ConfigError where TEINET_KERNELS is none of them."""
     if _asked and _asked not in FORMS:
         raise ConfigError(f"{VARIABLE} is {_asked!r}; it must be one of {', '.join(FORMS)}.{nearest(_asked, FORMS)}")
     if _asked == "reference" or not is_channels_last(x) or x.numel() == 0:
@@ -80,7 +70,7 @@ def form_for(x: Tensor) -> str:
 
 
 def runs_triton(x: Tensor) -> bool:
-    """Whether an operator's call on x goes to Triton, which is asked for on a CPU in its interpreter alone."""
+    """Whether an operator's call on x goes to Triton; on a CPU, only where it is asked for (its interpreter)."""
     return not x.is_cpu or _asked == "triton"
 
 
@@ -125,12 +115,11 @@ def is_interpreting() -> bool:
 
 
 def define(schema: str, kernels: dict[str, Callable], shapes: Callable, flops: Callable) -> Any:
-    """Make an operator of a schema as torch writes it, and return it to be called.
+    """Register an operator by torch's schema, and return it to be called.
 
     Args:
         kernels: what computes it, by device: "CPU", "CUDA".
-        shapes: the same on tensors without numbers.
-        flops: what it costs, from shapes.
+        shapes, flops: the same on fake tensors, and its cost from shapes.
     """
     name = schema.partition("(")[0]
     # compilers keep the memory layout of what they hand over
@@ -149,7 +138,7 @@ def differentiate(operator: Any, save: Callable, backward: Callable) -> None:
 
 
 def refuse_second_derivatives() -> None:
-    """RuntimeError in a backward pass whose own gradient is wanted too (create_graph=True)."""
+    """Raise RuntimeError in a backward pass whose own gradient is wanted too (create_graph=True)."""
     if torch.is_grad_enabled():
         raise RuntimeError(
             "the fast forms of the temporal modules have first derivatives only; for second ones compute with "
@@ -158,7 +147,7 @@ def refuse_second_derivatives() -> None:
 
 
 def check_together(x: Tensor, *others: Tensor | None) -> None:
-    """RuntimeError where tensors lie on different devices: kernels read bare addresses."""
+    """Raise RuntimeError where tensors are on different devices: kernels read bare addresses."""
     for other in others:
         if other is not None and other.device != x.device:
             raise RuntimeError(f"expected all tensors on one device, found {x.device} and {other.device}")

@@ -31,20 +31,16 @@ def fuses_gate(x: Tensor, weights: Squeeze) -> bool:
 
 
 def motion_gate(x: Tensor, weights: Squeeze, *, num_frames: int, offset: float = 0.0) -> Tensor:
-    """What multiplies each channel of each frame, from the difference of neighboring frames' pooled features.
+    """Return scale (B, T, C), float32: the factor of each channel of each frame, 1 for the last frame.
 
     Args:
-        x: (B*T, C, H, W), the frames of a clip adjacent; T divides the batch; `fuses_gate` says yes to it.
-        weights: of the three convolutions.
-        num_frames: T, at least 2.
+        x: (B*T, C, H, W), the frames of a clip adjacent; `fuses_gate` must be true of it.
+        num_frames: T, at least 2; divides the batch.
         offset: added to the sigmoid: 0 for the paper's gate, 0.5 for the residual one.
-
-    Returns:
-        (B, T, C) float32: the sigmoid plus `offset`, and 1 for the last frame.
 
     Raises:
         ValueError: shapes that do not fit together.
-        TypeError: numbers of a type that no fast form computes.
+        TypeError: a number type that no fast form computes.
 
     Source: TEINet, arXiv 1911.09435, Eq. 1-3.
     """

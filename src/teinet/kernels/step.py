@@ -1,9 +1,7 @@
-"""`temporal_step` and `motion_step`: `temporal_conv` and `motion_gate` in the causal form, frame by frame, on a CPU.
+"""`temporal_step` and `motion_step`: causal `temporal_conv` and `motion_gate` frame by frame, on a CPU; no gradients.
 
 g_t = sigmoid(W3 (W1 p_{t-1} + b1 - W2 p_t - b2) + b3) + offset,    1 where there was no frame t-1
 u_t = g_t x_t      y_t = V0 u_{t-2} + V1 u_{t-1} + V2 u_t
-
-Without gradients: a stream is for recognizing.
 """
 
 from __future__ import annotations
@@ -50,7 +48,7 @@ def motion_step(x: Tensor, weights: Squeeze, before: Tensor, offset: float = 0.0
     Args:
         x: (N, C, H, W), frame t.
         weights, offset: see `motion_gate`.
-        before: (N, C+1), the pooled features of frame t-1, and 1; or zeros where there was no such frame.
+        before: (N, C+1), the pooled features of frame t-1 and 1; zeros where there was no frame t-1.
     """
     run = _motion if torch.compiler.is_compiling() else _motion_forward
     return run(x, *weights, before, offset)

@@ -6,8 +6,7 @@ Backward, with S_{t,i} = sum over pixels of x_{t+i} dy_t, one pass over x and dy
 
 dx_t = g_t (V[1] dy_{t-1} + V[0] dy_t + V[-1] dy_{t+1}),   dV[i] = sum_t g_{t+i} S_{t,i},   dg_t = sum_i V[i] S_{t-i,i}
 
-So the input is saved once, and the gated input is never written. With a lag of one frame, the causal form, t-1, t, t+1
-become t-2, t-1, t.
+So the input is saved once, and the gated input is never written. In the causal form (lag 1) V lies on t-2, t-1, t.
 """
 
 from __future__ import annotations
@@ -30,21 +29,18 @@ _CHUNKS = 16  # parts of a clip's pixels whose sums are kept apart: enough for t
 def temporal_conv(
     x: Tensor, weight: Tensor | None = None, gate: Tensor | None = None, *, num_frames: int, lag: int = 0
 ) -> Tensor:
-    """Scale each channel of each frame by a gate, then mix it with its neighbors in time; one pass over memory.
+    """Scale each channel of each frame by a gate, then mix it with its neighbors in time; return it channels-last.
 
     Args:
-        x: (B*T, C, H, W), the frames of a clip adjacent, of a type and on a device that `fuses` says yes to.
+        x: (B*T, C, H, W), the frames of a clip adjacent, of a type and on a device for which `fuses` is true.
         weight: (C, 3), what multiplies frames t-1, t, t+1 (Eq. 4's V); None does not mix (MEM alone).
         gate: (B*T, C), or as many numbers in that order; None scales nothing (TIM alone).
         num_frames: T, at least 1; divides the batch.
         lag: 0, or 1 for the causal form, in which the weight multiplies frames t-2, t-1, t; the gate never lags.
 
-    Returns:
-        Like x, in channels-last memory.
-
     Raises:
         ConfigError: shapes that do not fit together.
-        TypeError: numbers of a type that no fast form computes.
+        TypeError: a number type that no fast form computes.
 
     Source: TEINet, arXiv 1911.09435, Eq. 3 and 4.
     """
@@ -117,7 +113,7 @@ def _backward_shapes(dy, x, weight, gate, num_frames, lag, wants_x, wants_sums):
 
 
 def _flops(x_shape, weight_shape, *_: Any, **__: Any) -> int:
-    """Those of the depthwise convolution; the gate's product is not counted, as the paper does not."""
+    """Return those of the depthwise convolution; the gate's product does not count, as in the paper."""
     return 0 if weight_shape is None else 2 * _TAPS * prod(x_shape)
 
 

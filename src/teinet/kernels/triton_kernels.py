@@ -79,7 +79,7 @@ def _backward(
         v1 = tl.load(weight + 3 * c + 1, mask=real, other=0.0)[None, :]
         v2 = tl.load(weight + 3 * c + 2, mask=real, other=0.0)[None, :]
     zeros = tl.zeros([ROWS, LANES], tl.float32)
-    # Of what the loop carries on, each begins as zeros of its own: names that share a value Triton takes for one.
+    # Each value that the loop carries begins as zeros of its own: Triton takes names that share a value for one.
     # dx_t needs dy of frames t-1, t, t+1 after the lag; the sums of frame t need dy_t, and x of t-1, t, t+1 before it
     d_before = zeros
     if LAG == 1:

@@ -29,9 +29,7 @@ def build(name: str, channels: int, *, num_frames: int, causal: bool = False, **
 
     Args:
         name: "tei", "tim", "mem", "se_tim", "se", "tsm", or "none" (TSN: an identity).
-        channels: C, at least 1.
-        num_frames: T, at least 1.
-        causal: the form in which a frame sees itself and earlier ones only; "se" and "none" have no other.
+        channels, num_frames, causal: see `TemporalLayer`; "se" and "none" are causal in any case.
         options: the layer's own (reduction, gate, init, n_div).
 
     Raises:
@@ -47,7 +45,7 @@ def build(name: str, channels: int, *, num_frames: int, causal: bool = False, **
 
 
 def check(name: str, options: dict[str, Any]) -> None:
-    """Refuse a name that is no temporal layer's, and options that it does not take."""
+    """Raise ConfigError for a name that is no temporal layer's, and for options that it does not take."""
     names = [*LAYERS, "none"]
     if name not in names:
         raise ConfigError(f"no temporal module {name!r}; there are {', '.join(names)}.{nearest(str(name), names)}")

@@ -4,8 +4,8 @@
     y, state = cell(x, state)       # what the layer gives for this frame of a clip of all frames so far
 
 x may hold K frames of each stream, (N*K, C, H, W), those of a stream next to each other. A state is a tuple of tensors
-whose first axis is the stream; zeros are the state before the first frame. Its memory is used again for the next one.
-Weights are the layer's own. Cells are for recognizing: they give no gradients.
+whose first axis is the stream, zeros before the first frame; its memory is reused for the next state. Weights are the
+layer's own. Cells give no gradients.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ State = tuple[Tensor, ...]
 
 
 class Cell(nn.Module):
-    """A causal layer, some frames at a time; a bidirectional one is a ConfigError."""
+    """A causal layer run some frames at a time; a bidirectional one is a ConfigError."""
 
     def __init__(self, layer: TemporalLayer):
         super().__init__()
@@ -92,7 +92,7 @@ class TIMCell(Cell):
         return torch.zeros_like(x), torch.zeros_like(x)
 
     def forward(self, x: Tensor, state: State, scale: Tensor | None = None) -> tuple[Tensor, State]:
-        """Any cell's, where scale (N*K, C) multiplies x first."""
+        """See `Cell`; scale (N*K, C) multiplies x first."""
         one, two = state
         if len(x) == len(one) and fuses_step(x, one, two):
             return temporal_step(x, self.tim.V, scale, one, two), (two, one)
@@ -112,7 +112,7 @@ class TIMCell(Cell):
 
 
 class TEICell(Cell):
-    """MEM's cell, then TIM's. The state is both of theirs."""
+    """MEM's cell, then TIM's; the state is MEM's followed by TIM's."""
 
     def __init__(self, tei: TEI):
         super().__init__(tei)
@@ -166,12 +166,10 @@ _CELLS = {MEM: MEMCell, TIM: TIMCell, TEI: TEICell, SETIM: SETIMCell, TSM: TSMCe
 
 
 def cell_for(layer: nn.Module) -> nn.Module | None:
-    """Return the cell of a layer, with the layer's own weights; None for SE, which needs none.
+    """Return the cell of a layer; None for SE, which needs none.
 
-    A layer of your own gives its cell by a method `cell()`: a module with `init_state` and `forward` as here.
-
-    Raises:
-        ConfigError: the layer is bidirectional, or one of your own without a cell.
+    A layer of your own gives its cell by a method `cell()`, a module with `init_state` and `forward` as here. Without
+    one, or bidirectional, it is a ConfigError.
     """
     if type(layer) is SE:
         return None

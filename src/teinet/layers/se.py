@@ -14,7 +14,7 @@ class SE(TemporalLayer):
 
     Args:
         channels, num_frames: see `TemporalLayer`; the result does not depend on T.
-        reduction: r, at least 1; the paper prints none, 8 is MEM's, so that the comparison is like for like.
+        reduction: r, at least 1; TEINet's paper prints none, 8 is MEM's, for a fair comparison.
 
     Source: squeeze-and-excitation, arXiv 1709.01507.
     """
@@ -42,8 +42,7 @@ class SETIM(TemporalLayer):
 
     Args:
         channels, num_frames: see `TemporalLayer`.
-        reduction: SE's.
-        init, causal: TIM's.
+        reduction, init, causal: see `SE` and `TIM`.
 
     Source: TEINet, arXiv 1911.09435, Table 1a.
     """

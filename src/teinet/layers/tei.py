@@ -1,7 +1,7 @@
 """The paper's modules (TEINet, arXiv 1911.09435, section 3): MEM, TIM, and TEI, which is MEM and then TIM.
 
-x is (B*T, C, H, W), the T frames of a clip next to each other; x_t is frame t of a clip. Each module's equations stand
-in its forward pass in plain torch; where a fused kernel gives the same faster, it returns early.
+x is (B*T, C, H, W), the T frames of a clip next to each other; x_t is frame t of a clip. The equations stand in plain
+torch; an early return above them calls a fused kernel for the same.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ class MEM(TemporalLayer):
     Args:
         channels, num_frames: see `TemporalLayer`; T = 1 is the identity.
         reduction: r of the squeezing 1x1 convolutions, C -> C/r, at least 1.
-        gate: "paper" is x * sigmoid; "residual" is x + x * (sigmoid - 0.5), the form of TEA and TDN, about 1 when
-            fresh.
+        gate: "paper" is x * sigmoid; "residual" is x + x * (sigmoid - 0.5), as in TEA and TDN, about x at first.
         causal: the same s_t gates the later frame of the two, u_{t+1}; frame 1 passes untouched.
 
     Source: Eq. 1-3 (W_theta is conv1, W_phi conv2, W_varphi conv3; all with bias).
@@ -132,7 +131,7 @@ class TIM(TemporalLayer):
 
     @property
     def lag(self) -> int:
-        """By how many frames the kernel's middle lies behind."""
+        """How many frames before t the kernel's middle lies: 0, or 1 in the causal form."""
         return int(self.causal)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -158,8 +157,7 @@ class TEI(TemporalLayer):
 
     Args:
         channels, num_frames, causal: see `TemporalLayer`.
-        reduction, gate: MEM's.
-        init: TIM's.
+        reduction, gate, init: see `MEM` and `TIM`.
     """
 
     def __init__(

@@ -1,7 +1,4 @@
-"""What the temporal layers share: the number of frames, and the one check of what comes in.
-
-Inside a 2-D CNN a clip batch travels as (B*T, C, H, W), the frames of a clip next to each other.
-"""
+"""What the temporal layers share: their base class, with the check of the input, and small functions."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from teinet.errors import ConfigError
 
 
 class TemporalLayer(nn.Module):
-    """A layer that maps (B*T, C, H, W) to the same shape and looks across the T frames of each clip.
+    """A layer that maps (B*T, C, H, W), the T frames of a clip next to each other, to the same shape.
 
     Args:
         channels: C, at least 1.
@@ -21,8 +18,7 @@ class TemporalLayer(nn.Module):
         causal: whether a frame sees itself and earlier ones only.
 
     Raises:
-        ConfigError: a value below 1 or, of a layer's own, one that does not exist; in forward, a batch that T does not
-            divide.
+        ConfigError: a value out of its range; in forward, a batch that T does not divide, or other channels.
     """
 
     def __init__(self, channels: int, *, num_frames: int, causal: bool = False):
@@ -34,11 +30,7 @@ class TemporalLayer(nn.Module):
         self.causal = bool(causal)
 
     def prepare(self, x: Tensor) -> Tensor:
-        """Return x (B*T, C, H, W) in autocast's type where that is on; once, where a layer is entered.
-
-        Raises:
-            ConfigError: T does not divide the batch, or x has another number of channels.
-        """
+        """Check x (B*T, C, H, W) as a layer is entered, and return it in autocast's type where that is on."""
         if x.shape[1] != self.channels:
             raise ConfigError(f"this layer was built for {self.channels} channels, got {tuple(x.shape)}.")
         if x.shape[0] % self.num_frames:
@@ -52,7 +44,7 @@ class TemporalLayer(nn.Module):
         return x
 
     def extra_repr(self) -> str:
-        """Return what stands in the layer's line when a network is printed."""
+        """Return the arguments that `print(network)` shows."""
         return f"{self.channels}, num_frames={self.num_frames}" + (", causal" if self.causal else "")
 
 
@@ -66,12 +58,12 @@ def pool(x: Tensor) -> Tensor:
 
 
 def linear(conv: nn.Conv2d, features: Tensor) -> Tensor:
-    """Return what a 1x1 convolution makes of features (..., C), which are images of one pixel."""
+    """Apply a 1x1 convolution to pooled features (..., C)."""
     return F.linear(features, conv.weight.flatten(1), conv.bias)
 
 
 def scaled(x: Tensor, scale: Tensor) -> Tensor:
-    """Return x (N, C, H, W), each channel of each frame times its factor, N*C of them in that order."""
+    """Return x (N, C, H, W), each channel of each frame times its factor; scale holds N*C in that order."""
     return x * scale.to(x.dtype).reshape(*x.shape[:2], 1, 1)
 
 
@@ -87,10 +79,10 @@ def hidden_channels(channels: int, reduction: int) -> int:
 
 
 def start_at_half(last: nn.Conv2d) -> None:
-    """Have the convolution before a sigmoid start near zero, so that fresh gates are about one half for any input.
+    """Initialize the convolution before a sigmoid near zero, so that gates start at about one half for any input.
 
-    As torch draws it, gates on a pretrained network's features lie anywhere from 0 to 1, another one for each frame:
-    noise in each block. Zero itself would keep the convolutions before from learning at first.
+    With torch's default, gates on a pretrained network's features start anywhere from 0 to 1, differently for each
+    frame. Exact zeros would keep the convolutions before it from learning at first.
     """
     nn.init.normal_(last.weight, std=0.001)
     if last.bias is not None:

@@ -16,7 +16,7 @@ from teinet.layers.temporal_layer import TemporalLayer
 
 
 class TSM(TemporalLayer):
-    """Shift 1/n of the channels one frame back in time and 1/n one frame on; no parameters, no arithmetic.
+    """Shift 1/n of the channels one frame back in time and 1/n one frame on; no parameters, no multiply-adds.
 
     Args:
         channels, num_frames: see `TemporalLayer`.

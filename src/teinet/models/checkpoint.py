@@ -1,7 +1,4 @@
-"""A recogniser in one file: safetensors with a JSON header (architecture, class names, preprocessing, ...).
-
-Nothing in it is executed. Loading refuses what does not fit, by name.
-"""
+"""A recognizer in one file: safetensors with a JSON header; loading executes nothing and names what does not fit."""
 
 from __future__ import annotations
 
@@ -36,16 +33,13 @@ def save_weights(
     """Write a recognizer's file; an older file of that name stays whole until the new one is complete.
 
     Args:
-        path: the file; folders that are missing are made.
-        model: the network, on any device.
-        header: class_names, preprocessing, sampling, spacing, recipe, scores, licence, card; and the architecture of a
-            model that `create_model` did not build.
-        dtype: what fractions are written in; None keeps the model's own. float16 halves the file, and the network that
-            is loaded from it computes in float32 again.
+        path: the file; missing folders are made.
+        header: keys of `header.DEFAULTS`, and "architecture" for a model that `create_model` did not build.
+        dtype: of the floats in the file; None keeps the model's. A float16 file is half as large and loads as float32.
 
     Raises:
-        ConfigError: a model that `create_model` did not build and no architecture is given for, class names that do
-            not fit its head, or a header that is not JSON or holds values of other types than a header's.
+        ConfigError: no architecture, class names that do not fit the head, or a header that is not JSON or holds a
+            value of a wrong type.
         OSError: the file cannot be written.
     """
     path = Path(path)
@@ -72,17 +66,13 @@ def save_weights(
 
 
 def load_weights(path: str | Path) -> tuple[VideoClassifier, dict[str, Any]]:
-    """The network that a recogniser's file holds, in evaluation mode, and the file's header.
+    """Return the model of a recognizer's file, on the CPU in evaluation mode, and the header with every key present.
 
     Args:
-        path: a .safetensors file, or a run's folder, which stands for its last weights.
-
-    Returns:
-        The network, on the CPU, and the header with every key present.
+        path: a .safetensors file, a run's folder (its last weights) or a pretrained recognizer's name.
 
     Raises:
-        CheckpointError: the file is absent, broken, of another kind or of a newer format, its header is damaged, or
-            its weights do not fit the architecture that it names.
+        CheckpointError: see `read_header`; or weights or class names do not fit the architecture in the header.
     """
     header, tensors = read_recogniser(path)
     architecture = {k: v for k, v in header["architecture"].items() if k not in _NOT_FROM_A_FILE}
@@ -106,15 +96,15 @@ def load_weights(path: str | Path) -> tuple[VideoClassifier, dict[str, Any]]:
 
 
 def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list[str] | None = None) -> dict[str, Any]:
-    """Start fine-tuning: load a recogniser's weights into `model`, whose head stays new; returns the file's header.
+    """Load a recognizer's weights, all but the head, into a model to fine-tune; return the file's header.
 
     Args:
-        model: the network to fine-tune; changed in place. A causal one can start from a bidirectional one, and back.
-        path: a .safetensors file of a recogniser, or a run's folder.
-        class_names: the model's own; where the file has the very same, its head is loaded too.
+        model: changed in place; a causal one can start from a bidirectional one, and the reverse.
+        path: see `load_weights`.
+        class_names: the model's; where the file has the same, its head is loaded too.
 
     Raises:
-        CheckpointError: the file is none of a recogniser, or anything but the head does not fit.
+        CheckpointError: see `read_header`; or anything but the head does not fit.
     """
     header, tensors = read_recogniser(path)
     causal = bool((model.config or {}).get("causal"))
@@ -138,10 +128,9 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
 
 
 def convert_kernels(tensors: Mapping[str, Tensor], *, causal: bool) -> dict[str, Tensor]:
-    """Return a recognizer's tensors for the other form, a start for training: TIM's kernels keep what they can.
+    """Return a recognizer's tensors with TIM's kernels converted to the causal or bidirectional form, to train on.
 
-    Bidirectional kernels lie on t-1, t, t+1. The causal form cannot have frame t+1, and takes frame t for it: (0, V0,
-    V1+V2) on t-2, t-1, t. Back, frame t-2 becomes t-1: (V0+V1, V2, 0).
+    Causal, frame t replaces t+1: (0, V0, V1+V2) on t-2, t-1, t. Back, t-1 replaces t-2: (V0+V1, V2, 0) on t-1, t, t+1.
     """
 
     def convert(kernel: Tensor) -> Tensor:

@@ -23,16 +23,14 @@ class VideoClassifier(nn.Module):
     The state dict has the CNN's own keys: it fits a plain timm network, and theirs fit here.
 
     Args:
-        cnn: a 2-D network with a classifying head, (B*T, 3, H, W) to (B*T, classes), with or without temporal modules.
+        cnn: a 2-D CNN with a head, (B*T, 3, H, W) to (B*T, classes), with or without temporal modules.
         num_frames: T, at least 1; another T in forward is an error (`teinet.set_num_frames` changes it on purpose).
-        mean, std: per channel, on the scale 0 to 1; uint8 input is normalised with them inside, float input is taken
-            as normalised already.
-        config: the arguments of `create_model` that rebuild this network, where it came from there.
-        interpolation: how the backbone's training resized its pictures, for the preprocessing.
+        mean, std: per channel, on the scale 0 to 1; they normalize uint8 input. Float input is normalized already.
+        config: the arguments of `create_model` that rebuild this model.
+        interpolation: how the backbone's training resized images, for the preprocessing.
 
     Raises:
-        ConfigError: T below 1; in forward, clips of another shape, type or T; a network without a head where its
-            head or its number of classes is asked for.
+        ConfigError: T below 1; in forward, clips of another shape, type or T; in the head's properties, no head.
     """
 
     mean: Tensor
@@ -68,7 +66,7 @@ class VideoClassifier(nn.Module):
 
     @property
     def config(self) -> dict[str, Any] | None:
-        """What rebuilds this network with `create_model`, at its present T; None for a network of your own."""
+        """The arguments of `create_model` that rebuild this model at its present T; None for a network of your own."""
         return None if self._config is None else {**self._config, "num_frames": self.num_frames}
 
     @property
@@ -87,16 +85,10 @@ class VideoClassifier(nn.Module):
         return [p for p in self.head.parameters() if p.dim() > 1][-1].shape[0]
 
     def forward(self, clips: Tensor) -> Tensor:
-        """Average the frames' logits (TSN's consensus).
+        """Return the average of the frames' logits (TSN's consensus), (B, classes), in float32 at least.
 
         Args:
-            clips: (B, T, 3, H, W), uint8 from 0 to 255, or float that is normalised already.
-
-        Returns:
-            Logits (B, classes), float32 at least.
-
-        Raises:
-            ConfigError: clips of another shape, type or T.
+            clips: (B, T, 3, H, W), uint8 from 0 to 255 or normalized float; another shape, type or T is a ConfigError.
         """
         return self.frame_logits(clips).mean(dim=1)
 
@@ -126,11 +118,7 @@ class VideoClassifier(nn.Module):
 
 
 def find_head(cnn: nn.Module) -> tuple[str, nn.Module]:
-    """The path and the module of a network's classifying layer.
-
-    Raises:
-        ConfigError: it has none.
-    """
+    """Return the path and the module of a network's classifying layer; ConfigError where it has none."""
     find: Callable[[], nn.Module] | None = getattr(cnn, "get_classifier", None)
     head = None if find is None else find()
     for name, module in cnn.named_modules():
@@ -143,15 +131,14 @@ def find_head(cnn: nn.Module) -> tuple[str, nn.Module]:
 
 
 def parameters(model: nn.Module) -> int:
-    """Return how many numbers a network learns."""
+    """Return the number of a network's parameters."""
     return sum(p.numel() for p in model.parameters())
 
 
 def multiply_adds(model: VideoClassifier, size: int | tuple[int, int]) -> int:
     """Return the multiply-adds of one clip of T images, `size` x `size` pixels or (height, width).
 
-    As the paper counts FLOPs (Table 2): convolutions and linear layers count; pooling, norms and the gate's product do
-    not. Nothing is computed: the network runs on shapes alone.
+    Counted as the paper's FLOPs (Table 2): convolutions and linear layers; not pooling, norms and the gate's product.
     """
     shapes = copy.deepcopy(model).to("meta").eval()
     height, width = (size, size) if isinstance(size, int) else size

@@ -1,4 +1,4 @@
-"""Other projects' checkpoints as our networks: the format is found out from the keys, and nothing is executed."""
+"""Other projects' checkpoints as our networks: the format is found from the keys, and nothing is executed."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _EVERY = {"resnet101": 2, "resnet152": 2}
 
 @dataclass(frozen=True)
 class Conversion:
-    """A converted network.
+    """A converted checkpoint.
 
     Args:
-        model: the classifier, in evaluation mode.
-        format: the name of the format that the checkpoint was in.
+        model: in evaluation mode.
+        format: of the checkpoint, one of `FORMATS`.
         interpolation: how its training resized images.
-        left_out: what stood beside the weights in the file.
+        left_out: the names of what the file held besides weights.
     """
 
     model: VideoClassifier
@@ -59,14 +59,13 @@ def convert_checkpoint(
     Args:
         path: a file of torch.save or .safetensors.
         class_names: in the order of the head's outputs, which the file does not say.
-        num_frames: T, which the file does not say either; may be None for a TSN, which then gets 8.
-        format: tsm, mmaction or timm; None finds it out from the keys.
-        backbone: timm's name of the network, where format is timm and the keys do not tell.
-        n_div: a TSM shifts 1/n_div of the channels each way; not in the file, and 8 by default in both projects.
+        num_frames: T, not in the file; may be None for a TSN whose file name has no T either, which then gets 8.
+        format: tsm, mmaction or timm; None finds it from the keys.
+        backbone: timm's name of the network, for format timm where neither the file nor its keys tell.
+        n_div: a TSM shifts 1/n_div of the channels each way; not in the file, 8 by default in both projects.
 
     Raises:
-        CheckpointError: the file cannot be read, is of another format than said, its network has no equal here, or
-            its head has another number of classes than there are names.
+        CheckpointError: a file that cannot be read, or has another format, no equal network here or other classes.
         ConfigError: a format that does not exist, T missing, or a value out of its range.
     """
     if len(set(class_names)) < len(class_names):
@@ -100,12 +99,7 @@ def convert_checkpoint(
 
 
 def contradictions(path: str | Path, *, num_frames: int, n_div: int, strategy: str) -> list[str]:
-    """Return what the file's name says otherwise than the settings of a TSM, a sentence each.
-
-    Args:
-        path: of the foreign checkpoint.
-        num_frames, n_div, strategy: the settings of the conversion.
-    """
+    """Return, a sentence each, where the name of a TSM's checkpoint contradicts the settings of its conversion."""
     name = Path(path).name
     notes = []
     frames, div = frames_in_name(path), _DIV.search(name)
@@ -163,7 +157,7 @@ def _check_shifts(model: VideoClassifier, translation: Translation, path: str | 
 
 
 def _check_ends(model: VideoClassifier, translation: Translation, path: str | Path) -> None:
-    """Say plainly where the input is no image, the network no image network, or the head of other classes."""
+    """Refuse 3-D convolutions, inputs other than color images, and a head that is missing or of other classes."""
     tensors = translation.tensors
     first = tensors.get(next(key for key, value in model.state_dict().items() if value.dim() == 4))
     if first is not None and first.dim() == 5:

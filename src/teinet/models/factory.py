@@ -35,20 +35,16 @@ def create_model(
     causal: bool = False,
     **temporal_options: Any,
 ) -> VideoClassifier:
-    """The network `name`: timm's backbone with temporal modules, a new head, and the average over frames.
+    """Return the model `name`, on the CPU in training mode: timm's backbone with temporal modules and a head.
 
     Args:
         name: a prefix (teinet_, tim_, mem_, se_tim_, se_, tsm_; tsn_ inserts nothing) and timm's name of the backbone.
-        num_classes: of the head, at least 1.
-        num_frames: T, at least 1.
+        num_classes, num_frames: at least 1.
         pretrained: start from the backbone's ImageNet weights, fetched through timm.
-        backbone_weights: a local file of them (.safetensors, or .pth and the like) under timm's keys, in their stead.
+        backbone_weights: start from a local file instead (.safetensors, or .pth and the like) under timm's keys.
         dropout: before the head, in [0, 1).
         causal: the form for live video, in which a frame sees itself and earlier ones only (`Recognizer.stream`).
         stages, shortcut_only, every, temporal_options: see `insert_temporal`.
-
-    Returns:
-        The network, in training mode, on the CPU: clips (B, T, 3, H, W) to logits (B, num_classes).
 
     Raises:
         ConfigError: a name or option that does not exist, or a value out of its range.
@@ -97,11 +93,7 @@ def create_model(
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """The temporal module and timm's name in a network's name.
-
-    Raises:
-        ConfigError: no such prefix, or no such network in timm; the message offers the nearest one.
-    """
+    """Return the temporal module and timm's name in a network's name; ConfigError with the nearest if there is none."""
     prefix = next((p for p in PREFIXES if name.startswith(p)), None)
     if prefix is None:
         plain = timm.is_model(name.partition(".")[0])
@@ -145,7 +137,7 @@ def _start_head(
 
 
 def _load_backbone(cnn: nn.Module, backbone: str, path: str | Path, head_name: str, head: nn.Module) -> int | None:
-    """Load the file; returns how many classes its head has, or None where it has none."""
+    """Load the file; return how many classes its head has, or None where it has none."""
     tensors = read_checkpoint(path).tensors
     if any(".temporal." in key for key in tensors):
         raise CheckpointError(

@@ -1,6 +1,6 @@
-"""Which place in which network is the entry of a residual branch: the first convolution of each known block class.
+"""The first convolution of the residual branch, for each block class that is known.
 
-Classes are named by text, so that nothing is imported before it is met and an older library without one is no error.
+Classes are named by text: nothing is imported for it, and a library version without one is no error.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ class Branch:
     """Where a block's residual branch begins.
 
     Args:
-        path: of the first module of the branch, inside the block; or what finds it, None where this block has no
-            branch of the kind (a depthwise-separable block without expansion).
-        shortcut: the block's attribute that is None or False where it does not add its input, or a projection of it,
-            to the branch; empty where it always does.
+        path: of the branch's first module, inside the block; or what finds it, None where this block has no such
+            branch (a depthwise-separable block without expansion).
+        shortcut: the block's attribute that is None or False where it has no shortcut; empty where it always has one.
     """
 
     path: str | Callable[[Any], str | None]
@@ -94,7 +93,7 @@ BLOCKS: dict[str, Branch] = {
 
 
 def find_branch(block: nn.Module) -> Branch | None:
-    """The table's row for a block, looked up by its class and then by its parents."""
+    """Return the `BLOCKS` entry of a block's class or the nearest of its parent classes."""
     for cls in type(block).__mro__:
         if branch := BLOCKS.get(f"{cls.__module__}.{cls.__qualname__}"):
             return branch
@@ -102,7 +101,7 @@ def find_branch(block: nn.Module) -> Branch | None:
 
 
 def branch_path(block: nn.Module, branch: Branch) -> str | None:
-    """The path of the branch's first convolution; of the module that stands for it where there is no single one."""
+    """Return the path of the branch's first convolution, or of the module around it where there is no single one."""
     path = branch.path if isinstance(branch.path, str) else branch.path(block)
     if path is None:
         return None

@@ -19,14 +19,11 @@ _NORMS = (nn.BatchNorm2d, BatchNormAct2d)
 
 @torch.enable_grad()
 def fold_batch_norms(model: nn.Module, example: Tensor) -> int:
-    """Fold each batch norm into the convolution whose output goes to it and nowhere else; changes `model` in place.
+    """Fold each batch norm into the convolution whose output goes to it alone; return how many were folded.
 
     Args:
-        model: in evaluation mode.
-        example: an input that it runs on once, float; what feeds what is read from the gradient's graph.
-
-    Returns:
-        How many were folded. A norm behind anything else stays.
+        model: in evaluation mode; changed in place.
+        example: a float input to run on once; the gradient's graph shows what feeds what.
     """
     outputs: dict[int, tuple[nn.Conv2d, Tensor, int, Any]] = {}
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d, Any]] = []

@@ -1,4 +1,4 @@
-"""Parts of a network that stay as they were while the rest learns, for fine-tuning on few clips."""
+"""Parts of a network to freeze while the rest learns, for fine-tuning on few clips."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ def layers_up_to(model: VideoClassifier, stage: int, *, size: tuple[int, int]) -
 
     Args:
         model: a classifier of a known family; runs once on a black clip, and is left as it was.
-        stage: k for a stride of 2^k: 1 is the stem, 2 to 4 also the stages up to res2, res3, res4, with their temporal
-            modules.
-        size: height and width of an image that the network takes, pixels.
+        stage: k for a stride of 2^k: 1 is the stem; 2, 3, 4 go up to res2, res3, res4, with their temporal modules.
+        size: height and width of the images, pixels.
 
     Raises:
         ConfigError: the network has no block of a later stage.

@@ -1,7 +1,4 @@
-"""Gradient checkpointing, memory for time in training.
-
-What a network would keep for its backward pass is computed a second time instead.
-"""
+"""Gradient checkpointing: save memory in training by computing activations again in the backward pass."""
 
 from __future__ import annotations
 
@@ -22,14 +19,14 @@ Checkpointing = Literal["none", "temporal", "blocks"]
 
 
 def set_gradient_checkpointing(model: nn.Module, what: Checkpointing) -> nn.Module:
-    """Choose what is computed again in the backward pass; returns the same network, changed in place.
+    """Choose what is computed again in the backward pass; return the same network, changed in place.
 
-    Results and gradients stay what they are, batch norms see each batch once.
+    Results and gradients stay the same; batch norms see each batch once.
 
     Args:
         model: a classifier or a CNN, its temporal modules in place.
-        what: "none"; "temporal", the outputs of temporal modules, which are the memory that TEINet takes beyond TSN and
-            cost little to compute; "blocks", everything inside each residual block.
+        what: "none"; "temporal", the outputs of temporal modules: cheap to compute, and the memory that TEINet takes
+            beyond TSN; "blocks", everything inside each residual block.
 
     Raises:
         ConfigError: another word, or a network without what is to be computed again.

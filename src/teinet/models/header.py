@@ -1,4 +1,4 @@
-"""The header of a recognizer's file, read without its tensors and without torch; and where such files lie."""
+"""The header of a recognizer's file, read without its tensors and without torch; and where such files are."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ class Pretrained:
 
     Args:
         name: what `--weights` and `Recognizer.load` call it.
-        path: its file.
-        header: all that the file says; `header["card"]` holds title, data, figures and not_for, in words.
+        header: see `read_header`; `header["card"]` holds title, data, figures and not_for, in words.
     """
 
     name: str
@@ -57,11 +56,7 @@ class Pretrained:
 
 
 def list_pretrained() -> list[Pretrained]:
-    """Return all of them, by name.
-
-    Raises:
-        CheckpointError: a file that is damaged.
-    """
+    """Return the recognizers that come with the library, sorted by name; CheckpointError where a file is damaged."""
     return [Pretrained(path.stem, path, read_header(path)) for path in sorted(PRETRAINED.glob("*.safetensors"))]
 
 
@@ -74,11 +69,7 @@ def pretrained_file(name: str | Path) -> Path | None:
 def weights_file(path: str | Path) -> Path:
     """Return the recognizer file that `path` names: itself, the last weights of a run's folder, or a pretrained one.
 
-    Args:
-        path: a file, which need not exist, a folder, or a pretrained recognizer's name; what exists goes before a name.
-
-    Raises:
-        CheckpointError: a folder that holds none.
+    A path that exists goes before a name; a file need not exist. A folder without last weights is a CheckpointError.
     """
     path = Path(path)
     if not path.exists():
@@ -93,13 +84,10 @@ def weights_file(path: str | Path) -> Path:
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """Return the header of a recognizer's file, with every key present.
-
-    Args:
-        path: the file, a run's folder, or a pretrained recognizer's name.
+    """Return the header of the recognizer's file that `path` names (see `weights_file`), with every key present.
 
     Raises:
-        CheckpointError: it is no such file, is cut off, of a newer format, or has a damaged header.
+        CheckpointError: it is absent, no recognizer's file, cut off, of a newer format, or has a damaged header.
     """
     path = weights_file(path)
     if not path.is_file():
@@ -159,7 +147,7 @@ _ITEMS = {"class_names": str, "preprocessing.mean": _NUMBER, "preprocessing.std"
 
 
 def wrong_value(header: dict[str, Any], kinds: Kinds = _KINDS) -> str | None:
-    """Return the first value in a header of another type than it must be, in words; None where all are right."""
+    """Return in words the first value in a header that has a wrong type; None where all are right."""
     for path, kind in kinds.items():
         part, _, key = path.partition(".")
         if part not in header or (key and key not in header[part]):

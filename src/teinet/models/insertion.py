@@ -27,7 +27,7 @@ _PROBE_SIZES = (64, 256)  # pixels: 64 at stride 32 still leaves 2x2; a few atte
 
 
 class TemporalEntry:
-    """What marks a module that a temporal module runs before. It is of a subclass of its own class."""
+    """Mark of a module that a temporal module runs before; such a module's class is a subclass of its former one."""
 
     temporal: nn.Module
 
@@ -60,18 +60,16 @@ def insert_temporal(
     causal: bool = False,
     **options: Any,
 ) -> Network:
-    """Put a temporal module before the first convolution of each residual branch of a 2-D CNN; returns the same CNN.
+    """Put a temporal module before the first convolution of each residual branch of a 2-D CNN; return the same CNN.
 
     Args:
         cnn: a network of timm or torchvision with residual blocks; changed in place; takes (B*T, 3, H, W) afterwards.
         temporal: "tei", "tim", "mem", "se_tim", "se", "tsm", "none" (leaves the network as it is), or a callable of
-            your own, `make(channels, num_frames=T, **options) -> nn.Module`, (B*T, C, H, W) to the same shape. For
-            `set_num_frames` to reach your module, it must keep T in an attribute `num_frames`.
+            your own, `make(channels, num_frames=T, **options) -> nn.Module`, (B*T, C, H, W) to the same shape; the
+            module must keep T in an attribute `num_frames` for `set_num_frames` to reach it.
         num_frames: T, at least 1.
-        stages: of 2, 3, 4, 5: blocks whose output has stride 4, 8, 16, 32. All four means wherever there are blocks;
-            of fewer, each must hold one.
-        shortcut_only: leave out blocks without a shortcut (the paper's reading); False takes those with an expansion
-            too.
+        stages: of 2, 3, 4, 5: blocks whose output has stride 4, 8, 16, 32. Of fewer than four, each must hold a block.
+        shortcut_only: leave out blocks without a shortcut (the paper's reading).
         every: n takes each stage's first block and every n-th after it (TSM's code: 2 in ResNet-101 and -152).
         causal: the form in which a frame sees itself and earlier ones only; a callable of your own gets causal=True.
         options: the module's own (reduction, gate, init, n_div).
@@ -111,13 +109,12 @@ def insert_temporal(
 
 
 def set_num_frames(net: Network, num_frames: int) -> Network:
-    """Change T of a network and of every temporal module in it, on purpose; returns the same network.
+    """Change T of a network and of every temporal module in it; return the same network, changed in place.
 
-    Accuracy falls where T is not the one that the network was trained with. A module of your own is reached where it
-    keeps T in an attribute `num_frames`.
+    Accuracy falls at another T than in training. A module of your own must keep T in an attribute `num_frames`.
 
     Args:
-        net: a classifier, or a network with temporal modules; changed in place.
+        net: a classifier, or a network with temporal modules.
         num_frames: T, at least 1.
 
     Raises:
@@ -140,7 +137,7 @@ def set_num_frames(net: Network, num_frames: int) -> Network:
 
 
 def temporal_modules(net: nn.Module) -> list[nn.Module]:
-    """What `insert_temporal` put into a network, in the order of its modules."""
+    """Return what `insert_temporal` put into a network, in the order of its modules."""
     return [module.temporal for module in net.modules() if isinstance(module, TemporalEntry)]
 
 
@@ -150,10 +147,9 @@ def is_causal(net: nn.Module) -> bool:
 
 
 def find_places(cnn: nn.Module) -> list[BranchEntry]:
-    """Every residual branch that a temporal module can enter, in the order of the network's modules.
+    """Return every residual branch that a temporal module can enter, in the order of the network's modules.
 
-    Args:
-        cnn: a network of a known family; runs once on a small image, and is left as it was.
+    The network runs once on a small image, and is left as it was.
 
     Raises:
         ConfigError: it has no residual branch that is known, or does not run on a square image.
@@ -243,14 +239,13 @@ def undisturbed(cnn: nn.Module) -> Iterator[None]:
 
 def put_before(module: nn.Module, temporal: nn.Module) -> None:
     """Let `temporal` run on the first argument of `module`, whose submodule it becomes; changes `module` in place."""
-    # A subclass and not a forward pre-hook: torch.compile does not look at hooks when it decides whether what it
-    # compiled for one network serves another one, so the plain network's code would run for the one with hooks.
+    # not a forward pre-hook: torch.compile ignores hooks and would run the code that it compiled for the plain network
     module.__class__ = _entering(type(module))
     module.temporal = temporal
 
 
 def plain_class(module: nn.Module) -> type[nn.Module]:
-    """The class that a module was of before a temporal module was put before it."""
+    """Return the class that a module had before `put_before`."""
     return type(module).__bases__[1] if isinstance(module, TemporalEntry) else type(module)
 
 

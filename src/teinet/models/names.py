@@ -32,15 +32,14 @@ WITHOUT_BRANCH = ("lcnet_*", "mobilenetv1_*", "mobileone_*", "repvgg_*", "test_e
 def list_models(filter: str = "*") -> list[str]:
     """Return the names that `create_model` takes and that match `filter` with wildcards (`"teinet_*resnet*"`).
 
-    By rule, from timm's own code: every prefix before every network of the families that insertion supports.
-    tsn_ takes timm's other networks too.
+    Every prefix before every timm network that insertion supports; `create_model` takes tsn_ with timm's others too.
     """
     return fnmatch.filter((prefix + name for prefix in sorted(PREFIXES) for name in _backbones()), filter)
 
 
 @lru_cache(maxsize=1)
 def _backbones() -> tuple[str, ...]:
-    """What timm registers, read from its source: importing it takes seconds, of which a list of names needs none."""
+    """Return what timm registers, read from its source, as importing it takes seconds."""
     spec = find_spec("timm")
     assert spec is not None and spec.submodule_search_locations, "timm is a dependency"
     folder = Path(spec.submodule_search_locations[0]) / "models"

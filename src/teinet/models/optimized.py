@@ -1,4 +1,4 @@
-"""The form of a network for recognising only: norms folded, a smaller number format, compiled; the same answers."""
+"""A network for recognizing only, with the same predictions: norms folded, a smaller number format, compiled."""
 
 from __future__ import annotations
 
@@ -50,8 +50,7 @@ class Optimization:
 class OptimizedClassifier(VideoClassifier):
     """A classifier that cannot be trained or saved any more; `optimize` makes it.
 
-    Compiled, it holds one program for each batch size that it met; a batch is filled up to a size that is there already
-    where that adds less than it has.
+    Compiled, it keeps one program for each batch size, and pads a batch to a known size below twice its own.
     """
 
     optimization: Optimization
@@ -73,7 +72,7 @@ class OptimizedClassifier(VideoClassifier):
                 if (size, *rest) not in self._programs:
                     self._frames(clips[:1])  # says in words what does not fit
                     self._programs[size, *rest] = _compile(self, clips)
-                with frozen(clips.device):  # torch makes a program anew when the number of threads changes, for one
+                with frozen(clips.device):  # torch compiles again when the number of threads changes, for one
                     logits = self._programs[size, *rest](clips)[:count]
                 return logits.clone()  # a CUDA graph writes its next result in the same place
 
@@ -87,13 +86,13 @@ def optimize(
     engine: Engine = "folded",
     precision: Precision = "auto",
 ) -> OptimizedClassifier:
-    """A copy of a network for recognising only.
+    """Return a copy of a model for recognizing only.
 
     Args:
         model: left as it is.
-        engine: "folded" folds batch norms into convolutions, at once; "compiled" also has torch.compile make a program,
-            in half a minute for each batch size, on a CPU with the weights laid out for it, on CUDA as a CUDA graph.
-        precision: the number format of the network; "auto" takes bf16 where the processor computes in it, else fp32.
+        engine: "folded" folds batch norms into convolutions, at once; "compiled" also runs torch.compile, half a minute
+            for each batch size; on CUDA the program is a CUDA graph.
+        precision: the network's number format; "auto" is `native_precision`.
 
     Raises:
         ConfigError: an engine or precision that does not exist, or a processor that cannot take it.
@@ -133,14 +132,14 @@ def optimize(
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile can make programs for a device here."""
+    """Whether torch.compile works for a device here."""
     if device.type == "cuda":
         return has_triton()
     return device.type == "cpu" and build.compiler() is not None
 
 
 def native_precision(device: torch.device) -> str:
-    """The fastest number format that a processor computes in by itself."""
+    """Return the fastest number format that a device computes in natively: bf16, fp16 (older CUDA) or fp32."""
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():
@@ -178,13 +177,12 @@ def is_compiled(model: VideoClassifier) -> bool:
 
 
 class CompiledStep:
-    """A network's step as one program, for all of N streams at once; steps of other shapes go their usual way.
+    """A model's step as one program, for all of N streams at once; steps of other shapes run folded.
 
     Compiles when it is made, in some seconds, once for each shape of frames of a classifier.
 
     Args:
-        model: the optimized classifier, which keeps the program.
-        network: made of it.
+        model, network: the optimized classifier, which keeps the program, and the streaming one made of it.
         frames: (N, 3, H, W) or (N, K, 3, H, W) uint8, an example.
         state: an example, of the number types that the network computes in; states may be kept in others.
     """
@@ -240,7 +238,7 @@ def _typed(state: States, types: list[list[torch.dtype]]) -> States:
 
 
 def frozen(device: torch.device) -> AbstractContextManager:
-    """While torch.compile runs: on a CPU, weights become a part of the program. As its option it does nothing."""
+    """Make weights a part of the program on a CPU, while torch.compile runs; as its option it does nothing."""
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # on a CPU nobody misses CUDA
     import torch._inductor.config as inductor
 

@@ -17,13 +17,12 @@ def to_probabilities(logits: Tensor, averaging: Averaging | None = None, *, allo
 
     Args:
         logits: (..., classes), or (..., V, classes) of a video's V views.
-        averaging: over the views: "probabilities" averages after the softmax, "logits" before it (TSM's code does).
-            None where there are no views.
-        allow_nan: return scores that are no numbers, for those who name the clip.
+        averaging: of views: "probabilities" after the softmax, "logits" before it (as TSM's code); None without views.
+        allow_nan: return scores that are not finite, for callers that name the clip.
 
     Raises:
         ConfigError: an averaging that does not exist.
-        CheckpointError: the logits are no numbers: damaged weights and overflow would else say that nothing happens.
+        CheckpointError: scores are not finite (damaged weights, overflow).
     """
     check_averaging(averaging)
     scores = logits.detach().cpu().double()
@@ -38,10 +37,6 @@ def to_probabilities(logits: Tensor, averaging: Averaging | None = None, *, allo
 
 
 def check_averaging(averaging: str | None) -> None:
-    """Refuse an averaging that does not exist.
-
-    Raises:
-        ConfigError: it does not.
-    """
+    """Raise ConfigError for an averaging that does not exist."""
     if averaging not in (None, "probabilities", "logits"):
         raise ConfigError(f"averaging {averaging!r}: 'probabilities' and 'logits' exist")

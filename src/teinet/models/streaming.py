@@ -18,11 +18,10 @@ States = tuple[State, ...]  # of each cell, in the order of the network
 class StreamingClassifier(nn.Module):
     """The next frames of each of N streams and the state to their logits and the next state.
 
-    The logits of frame t are those that the causal network gives for frame t of a clip of all frames so far, however
-    long. Weights are shared with the network that it was made from, not copied.
+    The logits of frame t equal those that the causal model gives for frame t of one long clip of all frames so far.
 
     Args:
-        model: a causal classifier; left as it is.
+        model: a causal classifier; left as it is, its weights are shared, not copied.
 
     Raises:
         ConfigError: a bidirectional network, or one with temporal modules of your own that have no cell.
@@ -40,11 +39,7 @@ class StreamingClassifier(nn.Module):
 
     @torch.no_grad()
     def init_state(self, frames: Tensor) -> States:
-        """Return the state before the first frame: zeros. Runs the network once, on one frame.
-
-        Args:
-            frames: (N, 3, H, W), as `forward` takes them.
-        """
+        """Return the state before the first frame, zeros, for frames like these (N, 3, H, W); runs the network once."""
         for cell in self.cells:
             cell.state = None
         self._logits(frames[:1])
@@ -52,15 +47,11 @@ class StreamingClassifier(nn.Module):
 
     @torch.no_grad()
     def forward(self, frames: Tensor, state: States) -> tuple[Tensor, States]:
-        """One step.
+        """Return the logits of these frames, (N, classes) or (N, K, classes), float32 at least, and the next state.
 
         Args:
             frames: (N, 3, H, W), uint8 from 0 to 255 or normalized float; or (N, K, 3, H, W), K frames of each.
-            state: of the N streams; see `init_state`. Its memory is used again for the next one. Zeros at a stream's
-                place are the state before its first frame.
-
-        Returns:
-            Logits of these frames, (N, classes) or (N, K, classes), float32 at least, and the next state.
+            state: of the N streams, all zeros in one before its first frame; its memory is reused for the next state.
         """
         for cell, own in zip(self.cells, state, strict=True):
             cell.state = own

@@ -1,4 +1,4 @@
-"""Other projects' keys as timm's: of which network they are, and which convolutions stand behind a shift.
+"""Other projects' keys as timm's: which network they are of, and which convolutions follow a shift.
 
 TSM's own repository, mit-han-lab/temporal-shift-module (ops/models.py, ops/temporal_shift.py): `base_model.` is
 torchvision's ResNet, or a MobileNetV2 that numbers the layers inside its blocks; `new_fc` is the head, or the base
@@ -25,12 +25,12 @@ from teinet.models.weights import Checkpoint, some
 
 @dataclass(frozen=True)
 class Translation:
-    """A foreign checkpoint in timm's words.
+    """Another project's checkpoint under timm's names.
 
     Args:
         backbone: timm's name of the network.
-        tensors: the weights under timm's keys; a key that has no equal there keeps its foreign name.
-        shifted: the convolutions that stand behind a temporal shift, by timm's path; none in a TSN.
+        tensors: by timm's key, or by the project's where timm has no equal.
+        shifted: the convolutions behind a temporal shift, by timm's path; none in a TSN.
         interpolation: how its images were resized; None: as timm says of the network.
     """
 
@@ -78,12 +78,7 @@ _VARIANTS = {  # of the keys that the two projects have in common
 
 
 def translate_project(tensors: Mapping[str, Tensor], source: str | Path, project: Project) -> Translation:
-    """Return a project's weights under timm's keys.
-
-    Args:
-        tensors: by the project's keys.
-        source: what messages call the file.
-        project: whose keys they are.
+    """Return a project's weights under timm's keys; messages call the file `source`.
 
     Raises:
         CheckpointError: a variant that no network here equals, or a network that is not known.
@@ -119,13 +114,9 @@ def translate_plain(checkpoint: Checkpoint, source: str | Path, backbone: str | 
     """Return the weights of a plain ResNet of torchvision or timm, or of any network of timm that is named: a TSN.
 
     Args:
-        checkpoint: what the file holds.
-        source: what messages call the file.
-        backbone: timm's name of the network; None: the name in the file (timm's own training writes it as `arch`),
-            or else the plain ResNet that the keys show.
-
-    Raises:
-        CheckpointError: no name is given, and neither file nor keys tell it.
+        checkpoint, source: the file's content, and what messages call the file.
+        backbone: timm's name of the network; None takes the file's `arch` (timm's training writes it), else the plain
+            ResNet that the keys show; CheckpointError where neither tells.
     """
     tensors = checkpoint.tensors
     arch = checkpoint.beside.get("arch")
@@ -140,12 +131,7 @@ def translate_plain(checkpoint: Checkpoint, source: str | Path, backbone: str | 
 
 
 def find_resnet(tensors: Mapping[str, Tensor], conv: str = "") -> str | None:
-    """Return timm's name of the plain ResNet whose keys these are, without a prefix; None for another network's.
-
-    Args:
-        tensors: by key.
-        conv: what follows a convolution's name in the keys.
-    """
+    """Return timm's name of the plain ResNet that has these keys, without a prefix, or None; `conv`: see `Project`."""
     blocks = {match.groups() for key in tensors if (match := re.match(r"layer([1-4])\.(\d+)\.", key))}
     depths = tuple(sum(stage == str(s) for stage, _ in blocks) for s in (1, 2, 3, 4))
     second = tensors.get(f"layer1.0.conv2{conv}.weight")

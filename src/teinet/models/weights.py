@@ -1,7 +1,6 @@
 """Weights from a file into a network: read without executing anything, compared by name and shape, refused by name.
 
-torch's own weights_only reading refuses a whole file for one foreign object that a trainer stored beside the weights.
-Here such an object's name is looked up nowhere and imports nothing: an inert stand-in takes its place.
+torch's weights_only refuses a file for one foreign object next to the weights; here an inert stand-in replaces it.
 """
 
 from __future__ import annotations
@@ -45,12 +44,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Return the weights of a .safetensors file, or a .pth, .pt, .bin or .tar file of torch.save, and what is beside.
-
-    Nothing in the file is executed, whatever trainer wrote it.
-
-    Args:
-        path: the file; its suffix says which kind it is.
+    """Return what a .safetensors file, or else a file of torch.save (.pth, .tar, ...), holds; nothing is executed.
 
     Raises:
         CheckpointError: the file is absent, broken, or holds something else than weights.
@@ -88,13 +82,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 def load_fitting(
     net: nn.Module, tensors: Mapping[str, Tensor], *, source: str | Path, advice: str, without: str | None = None
 ) -> None:
-    """Load `tensors` into `net`, all of them or none.
+    """Load `tensors` into `net`, in place, all of them or none.
 
     Args:
-        net: changed in place.
-        tensors: its state by name.
-        source: what the message calls the file.
-        advice: what the user can do.
+        source, advice: for the message: the file, and what the user can do.
         without: a module's path whose weights are neither expected nor loaded.
 
     Raises:
@@ -123,7 +114,7 @@ def load_fitting(
 
 
 def some(keys: list[str]) -> str:
-    """The first few of `keys`, and how many more there are."""
+    """Return the first few of `keys`, and how many more there are."""
     more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
     return ", ".join(keys[:_SHOWN]) + more
 
@@ -133,13 +124,13 @@ def _shape(tensor: Tensor) -> str:
 
 
 def load_inert(path: str | Path) -> Any:
-    """What torch.save wrote, on the CPU, with stand-ins (`Inert`) for all but plain values and tensors.
+    """Return what torch.save wrote, on the CPU, with stand-ins (`Inert`) for all but plain values and tensors.
 
-    Reads torch's zip files and the ones before them (.pth.tar of torch 1.5 and older).
+    Reads torch's zip files and the older ones (.pth.tar of torch 1.5 and before).
 
     Raises:
-        pickle.UnpicklingError: it is a program, or in torch's oldest format.
-        Exception: it is damaged; of whatever kind its bytes lead to.
+        pickle.UnpicklingError: it is a program, or in torch's oldest format, before 0.2.
+        Exception: it is damaged; of any kind.
     """
     with warnings.catch_warnings(), open(path, "rb") as file:
         warnings.simplefilter("ignore")
@@ -158,10 +149,9 @@ def load_inert(path: str | Path) -> Any:
 
 
 class Inert:
-    """Stands for every class, function and object that is not needed for tensors; accepts all, keeps and does nothing.
+    """Stand-in for every class, function and object that tensors do not need; accepts all, keeps and does nothing.
 
-    As a class it can be called and instantiated as pickles do, and its instances can be called in turn. Having
-    `__setstate__`, neither it nor its instances take attributes from a pickle.
+    A pickle can call the class and its instances; `__setstate__` keeps the pickle's attributes off both.
     """
 
     __slots__ = ()
@@ -213,10 +203,10 @@ _ALLOWED: dict[tuple[str, str], type] = {
 
 
 class InertUnpickler(pickle.Unpickler):
-    """An unpickler for which the world consists of `_ALLOWED` and stand-ins."""
+    """An unpickler that knows the classes in `_ALLOWED` only, and stand-ins."""
 
     def find_class(self, module: str, name: str) -> type:
-        """The class that a pickle names: an allowed one or a stand-in. Nothing is imported."""
+        """Return the class that a pickle names, an allowed one or a stand-in; nothing is imported."""
         return _ALLOWED.get((module, name), Inert)
 
     def __setattr__(self, name: str, value: Any) -> None:
