@@ -147,7 +147,11 @@ class VideoReader:
         return 0 if self._pass is None else self._pass.num_broken
 
     def frames_shown(self, start: float | None = None, end: float | None = None) -> range:
-        """Numbers of the frames shown in [`start`, `end`) seconds; VideoError: none, or a folder of images."""
+        """Return the numbers of the frames that are shown at or after `start` and before `end`, seconds.
+
+        Raises:
+            VideoError: there are none, or a folder of images is asked for seconds.
+        """
         if self.is_image_folder and (start is not None or end is not None):
             raise VideoError(self.path, "a folder of images has no clock: start and end in seconds cannot be used")
         # Times are multiples of a time base: a millionth of a second forgives the rounding of a written number.
@@ -160,7 +164,12 @@ class VideoReader:
         return range(first, last)
 
     def frames_at(self, indices: Sequence[int] | np.ndarray) -> Frames:
-        """Decode the frames of these numbers, in any order, repeats allowed; raises as `sample`."""
+        """Decode the frames of these numbers, in any order, repeats allowed.
+
+        Raises:
+            IndexError: a number outside the video, or none.
+            VideoError: the file is missing, empty, cut off or no video.
+        """
         return self.sample(lambda n: indices)
 
     def sample(self, choose: Choice, start: float | None = None, end: float | None = None) -> Frames:
@@ -191,7 +200,11 @@ class VideoReader:
 
     @contextmanager
     def open(self) -> Iterator[FrameStream]:
-        """Open a pass over a file or live source, closed on leaving; VideoError, also for FFmpeg's errors in it."""
+        """Open a pass over a file or a live source, closed on leaving; iterating over the reader is the short form.
+
+        Raises:
+            VideoError: it cannot be opened, or breaks off; also for FFmpeg's errors inside the `with` block.
+        """
         if self.is_image_folder:
             raise VideoError(self.path, "a folder of images is not opened; iterate over it")
         with self.source.open(self._patience, self._threads) as (container, stream):
