@@ -39,12 +39,16 @@ def create_model(
 
     Args:
         name: a prefix (teinet_, tim_, mem_, se_tim_, se_, tsm_; tsn_ inserts nothing) and timm's name of the backbone.
-        num_classes, num_frames: at least 1.
+        num_classes: of the head, at least 1.
+        num_frames: T, at least 1.
         pretrained: start from the backbone's ImageNet weights, fetched through timm.
         backbone_weights: start from a local file instead (.safetensors, or .pth and the like) under timm's keys.
         dropout: before the head, in [0, 1).
         causal: the form for live video, in which a frame sees itself and earlier ones only (`Recognizer.stream`).
         stages, shortcut_only, every, temporal_options: see `insert_temporal`.
+
+    Returns:
+        The model: clips (B, T, 3, H, W), uint8 or normalized floats, to logits (B, num_classes).
 
     Raises:
         ConfigError: a name or option that does not exist, or a value out of its range.
