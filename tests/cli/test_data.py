@@ -14,6 +14,8 @@ import pytest
 
 from teinet.cli.data import ACTIONS
 from teinet.cli.main import main
+from teinet.cli.train import parse_recipe
+from teinet.data.lists.splits import load_splits
 from tests.conftest import command, environment
 
 
@@ -25,18 +27,14 @@ def test_every_action_has_help(action, capsys):
     assert end.value.code == 0 and not err and out.startswith(f"usage: teinet data {action}")
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (("chek", "x"), "Did you mean 'check'"),
-        (("check", "nowhere"), "nowhere: no such file"),
-        (("check", "{clips}/resting/0.mp4"), "this is one video; give a folder"),
-        (("inspect", "{clips}", "--sample", "-1"), "--sample is -1"),
-        (("inspect", "{clips}", "--format", "tabel"), "Did you mean 'table'"),
-        (("shrink", "{clips}", "{clips}/small"), "lies in a folder of the clips"),
-        (("convert", "{clips}", "out.txt"), "must end in .csv"),
-    ],
-)
+@pytest.mark.parametrize(("words", "says"), [
+    (("chek", "x"), "Did you mean 'check'"), (("check", "nowhere"), "nowhere: no such file"),
+    (("check", "{clips}/resting/0.mp4"), "this is one video; give a folder"),
+    (("inspect", "{clips}", "--sample", "-1"), "--sample is -1"),
+    (("inspect", "{clips}", "--format", "tabel"), "Did you mean 'table'"),
+    (("shrink", "{clips}", "{clips}/small"), "lies in a folder of the clips"),
+    (("convert", "{clips}", "out.txt"), "must end in .csv"),
+])  # fmt: skip
 def test_what_cannot_be_is_one_line(words, says, clips, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["data", *(word.format(clips=clips) for word in words)]) == 2
@@ -101,11 +99,7 @@ def test_shrink_then_train_on_it(clips, tmp_path, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "list of 12 clips: small/clips.csv" in out
     assert "Next: teinet train --data small/clips.csv --data.labels small/labels.txt" in out
-    from teinet.cli.train import parse_recipe
-    from teinet.data.lists.splits import load_splits
-
-    line = out.strip().splitlines()[-1].split()
-    recipe, _ = parse_recipe(line[3:])
+    recipe, _ = parse_recipe(out.strip().splitlines()[-1].split()[3:])
     assert sum(map(len, load_splits(recipe.data).values())) == 12
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows, "more/bad.mp4,resting"]))
     assert main([*words[:3], "other", *words[4:], "--json"]) == 1

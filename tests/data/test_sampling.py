@@ -71,15 +71,11 @@ def test_a_video_without_frames_and_settings_that_do_not_exist_are_refused():
         Sampling(num_frames=0)
 
 
-@pytest.mark.parametrize(
-    ("sampling", "span", "want"),
-    [
-        (Sampling(num_frames=4), None, 2.0 / 4),
-        (Sampling(num_frames=4), (0.5, 1.5), 1.0 / 4),
-        (Sampling(num_frames=4, strategy="dense", window=8), None, 0.8 / 4),
-        (Sampling(num_frames=4, strategy="dense", window=64), None, 2.0 / 4),
-    ],
-)
+@pytest.mark.parametrize(("sampling", "span", "want"), [
+    (Sampling(num_frames=4), None, 2.0 / 4), (Sampling(num_frames=4), (0.5, 1.5), 1.0 / 4),
+    (Sampling(num_frames=4, strategy="dense", window=8), None, 0.8 / 4),
+    (Sampling(num_frames=4, strategy="dense", window=64), None, 2.0 / 4),
+])  # fmt: skip
 def test_the_spacing_of_training(tmp_path, sampling, span, want):
     paths = [str(miniatures.write(tmp_path / f"{k}.mp4", k, length=20, rate=10)) for k in range(3)]
     paths.append(str(tmp_path / "absent.mp4"))
@@ -119,11 +115,7 @@ TWO = {
 }
 # the first frame of a dense window of 64 (or of the whole shorter video): the middle one, and ten from 0 to n - 64
 DENSE_STARTS = {
-    5: (0, [0] * 10),
-    8: (0, [0] * 10),
-    12: (0, [0] * 10),
-    40: (0, [0] * 10),
-    64: (0, [0] * 10),
+    **dict.fromkeys((5, 8, 12, 40, 64), (0, [0] * 10)),
     300: (118, [0, 26, 52, 78, 104, 131, 157, 183, 209, 236]),  # steps of 26.2
 }
 

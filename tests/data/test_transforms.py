@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import numpy as np
@@ -46,8 +47,7 @@ def test_test_crops_equal_pils_resize_and_crop(height, width, interpolation):
         for crop, (y, x) in zip(crops[:, t], places):
             expected = whole[y : y + size, x : x + size].astype(int)
             assert np.abs(crop.permute(1, 2, 0).numpy() - expected).max() <= 2
-    centre = transforms.test_crops(frames, preprocessing)
-    assert (centre[0] == crops[1]).all()
+    assert (transforms.test_crops(frames, preprocessing)[0] == crops[1]).all()
 
 
 @pytest.mark.parametrize(("height", "width"), [(60, 160), (160, 60), (64, 64), (56, 56)])
@@ -98,10 +98,9 @@ def test_training_clip_is_one_of_tsns_boxes_resized_once(interpolation):
                 h, w = round(height * tall), round(height * wide)
                 top, left = round(down * (height - height * tall)), round(right * (width - height * wide))
                 box = (left, top, left + w, top + h)
-                cut = [
-                    Image.fromarray(f.numpy()).crop(box).resize((size, size), PIL_FILTER[interpolation]) for f in frames
-                ]
-                candidates[box] = np.stack([np.asarray(c, dtype=int) for c in cut])
+                cut = [Image.fromarray(f.numpy()).crop(box) for f in frames]
+                resized = [c.resize((size, size), PIL_FILTER[interpolation]) for c in cut]
+                candidates[box] = np.stack([np.asarray(c, dtype=int) for c in resized])
     seen = set()
     for seed in range(60):
         clip, mirrored = train_clip(frames, preprocessing, Augmentation(), np.random.default_rng(seed))
@@ -126,8 +125,7 @@ def test_all_thirteen_positions_are_drawn_alike_often():
 def test_center_crop_stays_in_the_middle():
     """A picture symmetric both ways has a symmetric centre crop."""
     y, x = np.meshgrid(np.abs(np.arange(80) - 39.5), np.abs(np.arange(120) - 59.5), indexing="ij")
-    frame = np.repeat((y + x)[..., None], 3, -1).astype(np.uint8)
-    frames = torch.from_numpy(frame)[None]
+    frames = torch.from_numpy(np.repeat((y + x)[..., None], 3, -1).astype(np.uint8))[None]
     augmentation = Augmentation(crop="center", scales=(1, 0.5))
     for seed in range(10):
         clip, _ = train_clip(frames, Preprocessing(size=32, short_side=40), augmentation, np.random.default_rng(seed))
@@ -166,24 +164,15 @@ def test_frames_of_another_shape_or_type_are_refused():
 
 
 def test_preprocessing_survives_json_and_refuses_what_it_does_not_know():
-    import json
-
     colours = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
     preprocessing = Preprocessing(size=(160, 284), short_side=160, fit="squash", interpolation="bicubic", **colours)
     assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
     with pytest.raises(ConfigError, match=r"short_sid.*Did you mean 'short_side'"):
         Preprocessing.from_dict({"short_sid": 256})
     for wrong in (
-        {"size": 0},
-        {"size": 300},
-        {"size": (160, 200)},
-        {"size": (160,), "fit": "squash"},
-        {"fit": "squash"},
-        {"interpolation": "cubic"},
-        {"fit": "squeeze"},
-        {"mean": (0.5,)},
-        {"std": (0, 1, 1)},
-    ):
+        {"size": 0}, {"size": 300}, {"size": (160, 200)}, {"size": (160,), "fit": "squash"}, {"fit": "squash"},
+        {"interpolation": "cubic"}, {"fit": "squeeze"}, {"mean": (0.5,)}, {"std": (0, 1, 1)},
+    ):  # fmt: skip
         with pytest.raises(ConfigError):
             Preprocessing(**wrong)
     for wrong in ({"crop": "corner"}, {"scales": ()}, {"scales": (1.5,)}):

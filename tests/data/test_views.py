@@ -28,22 +28,14 @@ def video(tmp_path_factory):
     return write_video(tmp_path_factory.mktemp("views") / "grey.mp4", frames, 25, quantiser=4)
 
 
-@pytest.mark.parametrize(
-    ("text", "clips", "crops", "full"),
-    [
-        ("1x1", 1, 1, False),
-        ("10x3", 10, 3, True),
-        ("10x3/crop", 10, 3, False),
-        ("2x1/full", 2, 1, True),
-        ("4x5", 4, 5, True),
-    ],
-)
+@pytest.mark.parametrize(("text", "clips", "crops", "full"), [
+    ("1x1", 1, 1, False), ("10x3", 10, 3, True), ("10x3/crop", 10, 3, False), ("2x1/full", 2, 1, True),
+    ("4x5", 4, 5, True),
+])  # fmt: skip
 def test_the_protocols_by_name(text, clips, crops, full):
     views = Views.parse(text)
     assert (views.num_clips, views.num_crops, views.full_resolution) == (clips, crops, full)
-    assert str(views) == text
-    assert len(views) == clips * crops
-    assert Views.parse(views) == views
+    assert str(views) == text and len(views) == clips * crops and Views.parse(views) == views
 
 
 @pytest.mark.parametrize("text", ["", "10", "x3", "10x0", "0x1", "10x3/huge", "ten x three", "1x1x1"])
@@ -53,8 +45,7 @@ def test_views_that_do_not_exist_are_refused(text):
 
 
 def test_ten_clips_and_three_crops_come_from_one_reading(video, monkeypatch):
-    read = VideoReader.sample
-    calls = []
+    calls, read = [], VideoReader.sample
     monkeypatch.setattr(VideoReader, "sample", lambda *a, **k: calls.append(a) or read(*a, **k))
     loaded = load_views(video, FOUR, SMALL, "10x3")
     assert len(calls) == 1
@@ -79,17 +70,13 @@ def test_a_view_is_the_crop_of_its_own_frames():
 
 
 def test_a_squashed_picture_has_no_several_crops():
-    half = (0.5, 0.5, 0.5)
-    squashed = Preprocessing(size=32, short_side=32, fit="squash", mean=half, std=half)
+    squashed = Preprocessing(size=32, short_side=32, fit="squash", mean=(0.5,) * 3, std=(0.5,) * 3)
     frames = np.zeros((9, 32, 64, 3), np.uint8)
     assert load_views(frames, FOUR, squashed, "2x1").frames.shape == (2, 4, 3, 32, 32)
     with pytest.raises(ConfigError, match="there are no 3 crops of it, write 2x1"):
         load_views(frames, FOUR, squashed, "2x3")
-    recognizer = Recognizer(
-        create_model("tsn_test_resnet", num_classes=2, num_frames=4, pretrained=False),
-        ["a", "b"],
-        preprocessing=squashed,
-    )
+    model = create_model("tsn_test_resnet", num_classes=2, num_frames=4, pretrained=False)
+    recognizer = Recognizer(model, ["a", "b"], preprocessing=squashed)
     with pytest.raises(ConfigError, match="write 2x1"):  # at once, not for each video
         recognizer.predict_many(["a.mp4"], views="2x3")
 
@@ -102,19 +89,14 @@ def test_a_span_is_a_video_of_its_own(video):
         load_views(video, FOUR, SMALL, "1x1", start=5)
 
 
-@pytest.mark.parametrize(
-    ("frames", "said"),
-    [
-        (np.zeros((4, 8, 8), np.uint8), r"\(4, 8, 8\), expected \(T, H, W, 3\)"),
-        (np.zeros((8, 8, 3), np.uint8), r"frames\[None\]"),
-        (np.zeros((4, 3, 8, 8), np.uint8), r"transpose\(0, 2, 3, 1\)"),
-        (torch.zeros((4, 3, 8, 8), dtype=torch.uint8), r"permute\(0, 2, 3, 1\)"),
-        (np.zeros((4, 8, 8, 3), np.float32), "float32, expected uint8"),
-        (torch.zeros((4, 8, 8, 3)), "torch.float32, expected uint8"),
-        (np.zeros((0, 8, 8, 3), np.uint8), "nothing to look at"),
-        ([1, 2], "this is a list"),
-    ],
-)
+@pytest.mark.parametrize(("frames", "said"), [
+    (np.zeros((4, 8, 8), np.uint8), r"\(4, 8, 8\), expected \(T, H, W, 3\)"),
+    (np.zeros((8, 8, 3), np.uint8), r"frames\[None\]"), (np.zeros((4, 3, 8, 8), np.uint8), r"transpose\(0, 2, 3, 1\)"),
+    (torch.zeros((4, 3, 8, 8), dtype=torch.uint8), r"permute\(0, 2, 3, 1\)"),
+    (np.zeros((4, 8, 8, 3), np.float32), "float32, expected uint8"),
+    (torch.zeros((4, 8, 8, 3)), "torch.float32, expected uint8"),
+    (np.zeros((0, 8, 8, 3), np.uint8), "nothing to look at"), ([1, 2], "this is a list"),
+])  # fmt: skip
 def test_wrong_frames_are_named(frames, said):
     with pytest.raises(ConfigError, match=said):
         load_views(frames, FOUR, SMALL)

@@ -20,58 +20,32 @@ def write(tmp_path):
     return write
 
 
-@pytest.mark.parametrize(
-    ("content", "names"),
-    [
-        ("wave\nclap\n", ["wave", "clap"]),
-        ("wave hands\r\nclap\r\n\r\n", ["wave hands", "clap"]),
-        ("\ufeffcafé\n  walk  ", ["café", "walk"]),
-        ("1 ApplyEyeMakeup\n2 ApplyLipstick\n3 Archery\n", ["ApplyEyeMakeup", "ApplyLipstick", "Archery"]),
-        ("0 a\n1 b b\n", ["a", "b b"]),
-        ("2\tb\n3\tc\n1\ta\n", ["a", "b", "c"]),
-        ("3 fingers\nfist\n", ["3 fingers", "fist"]),
-        ("[Something] falling like a rock\nPushing [something]\n", None),
-        ('["b", "a"]', ["b", "a"]),
-        ('["2 fingers", "3 fingers"]', ["2 fingers", "3 fingers"]),
-        ('{"b": "1", "a": "0"}', ["a", "b"]),
-        ('{"b": 2, "a": 1}', ["a", "b"]),
-    ],
-)
+@pytest.mark.parametrize(("content", "names"), [
+    ("wave\nclap\n", ["wave", "clap"]), ("wave hands\r\nclap\r\n\r\n", ["wave hands", "clap"]),
+    ("\ufeffcafé\n  walk  ", ["café", "walk"]),
+    ("1 ApplyEyeMakeup\n2 ApplyLipstick\n3 Archery\n", ["ApplyEyeMakeup", "ApplyLipstick", "Archery"]),
+    ("0 a\n1 b b\n", ["a", "b b"]), ("2\tb\n3\tc\n1\ta\n", ["a", "b", "c"]),
+    ("3 fingers\nfist\n", ["3 fingers", "fist"]), ("[Something] falling like a rock\nPushing [something]\n", None),
+    ('["b", "a"]', ["b", "a"]), ('["2 fingers", "3 fingers"]', ["2 fingers", "3 fingers"]),
+    ('{"b": "1", "a": "0"}', ["a", "b"]), ('{"b": 2, "a": 1}', ["a", "b"]),
+])  # fmt: skip
 def test_each_form_gives_the_names_in_order(write, content, names):
     assert read_class_names(write(content)) == (names or content.strip().split("\n"))
 
 
-@pytest.mark.parametrize(
-    ("content", "line", "says"),
-    [
-        ("a\nb\na\n", 3, "'a' stands here a second time (first in line 1)"),
-        ("1 a\n2 a\n", 2, "second time"),
-        ("a\n\nb\n", 2, "empty"),
-        ("", None, "no class names"),
-        ("\n \n", None, "no class names"),
-        ("[]", None, "no class names"),
-        ("{}", None, "no class names"),
-        ("1 a\n3 b\n", 2, "index 3 of 'b' is outside 1 to 2"),
-        ("5 a\n6 b\n", 1, "index 5 of 'a' is outside 1 to 2"),
-        ("0 a\n2 b\n", 2, "is outside 0 to 1"),
-        ("1 a\n1 b\n", 2, "is given twice"),
-        (b"a\nb\n\xe9t\xe9\n", 3, "UTF-8"),
-        ("wave\n".encode("utf-16"), 1, "UTF-8"),
-        ('["a", "a"]', None, "second time"),
-        ('{"a": 0, "a": 1}', None, "second time"),
-        ('{"a": 0, "b": 2}', None, "index 2 of 'b' is outside 0 to 1"),
-        ('{"0": "a", "1": "b"}', None, "from name to index"),
-        ('{"a": true}', None, "has the index True"),
-        ('{"a": 0.5}', None, "has the index 0.5"),
-        ('{"a": "' + "9" * 5000 + '"}', None, "from name to index"),
-        ('{"a": ' + "9" * 5000 + "}", None, "JSON"),
-        ('{" ": 0}', None, "holds ' '"),
-        ('["a", 3]', None, "holds 3"),
-        ('["a", ""]', None, "holds ''"),
-        ('["a",\n "b"', 2, "looks like JSON and is none"),
-        ("[" * 100000, None, None),
-    ],
-)
+@pytest.mark.parametrize(("content", "line", "says"), [
+    ("a\nb\na\n", 3, "'a' stands here a second time (first in line 1)"), ("1 a\n2 a\n", 2, "second time"),
+    ("a\n\nb\n", 2, "empty"), ("", None, "no class names"), ("\n \n", None, "no class names"),
+    ("[]", None, "no class names"), ("{}", None, "no class names"),
+    ("1 a\n3 b\n", 2, "index 3 of 'b' is outside 1 to 2"), ("5 a\n6 b\n", 1, "index 5 of 'a' is outside 1 to 2"),
+    ("0 a\n2 b\n", 2, "is outside 0 to 1"), ("1 a\n1 b\n", 2, "is given twice"), (b"a\nb\n\xe9t\xe9\n", 3, "UTF-8"),
+    ("wave\n".encode("utf-16"), 1, "UTF-8"), ('["a", "a"]', None, "second time"),
+    ('{"a": 0, "a": 1}', None, "second time"), ('{"a": 0, "b": 2}', None, "index 2 of 'b' is outside 0 to 1"),
+    ('{"0": "a", "1": "b"}', None, "from name to index"), ('{"a": true}', None, "has the index True"),
+    ('{"a": 0.5}', None, "has the index 0.5"), ('{"a": "' + "9" * 5000 + '"}', None, "from name to index"),
+    ('{"a": ' + "9" * 5000 + "}", None, "JSON"), ('{" ": 0}', None, "holds ' '"), ('["a", 3]', None, "holds 3"),
+    ('["a", ""]', None, "holds ''"), ('["a",\n "b"', 2, "looks like JSON and is none"), ("[" * 100000, None, None),
+])  # fmt: skip
 def test_what_is_wrong_is_named_with_its_line(write, content, line, says):
     if says is None:
         content, says = '["' + '", ["' * 100000, "JSON"
@@ -106,9 +80,7 @@ EXCHANGED = {
         ("Sliding Two Fingers Left", "Sliding Two Fingers Right"),
         ("Turning Hand Clockwise", "Turning Hand Counterclockwise"),
     ],
-    "hmdb51": [],
-    "ucf101": [],
-    "kinetics400": [],
+    **{name: [] for name in ("hmdb51", "ucf101", "kinetics400")},
 }
 EXCHANGED["sthv2"] = EXCHANGED["sthv1"]
 
@@ -131,32 +103,21 @@ def test_a_right_arm_mirrored_is_no_class(shared):
         mirrored_labels([name for name in names if "arm" in name])
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("swipe left", "swipe right"),
-        ("Swipe_Left", "Swipe_Right"),
-        ("SwipeLeft", "SwipeRight"),
-        ("LEFT", "RIGHT"),
-        ("moving leftwards", "moving rightwards"),
-        ("turning clockwise", "turning anticlockwise"),
-        ("draw circle (clockwise)", "draw circle (counter clockwise)"),
-        ("draw_circle_clockwise", "draw_circle_counter_clockwise"),
-        ("TurnClockwise", "TurnCounterClockwise"),
-        ("clockwise", "anti-clockwise"),
-        ("from left to right, clockwise", "from right to left, counterclockwise"),
-    ],
-)
+@pytest.mark.parametrize("names", [
+    ("swipe left", "swipe right"), ("Swipe_Left", "Swipe_Right"), ("SwipeLeft", "SwipeRight"), ("LEFT", "RIGHT"),
+    ("moving leftwards", "moving rightwards"), ("turning clockwise", "turning anticlockwise"),
+    ("draw circle (clockwise)", "draw circle (counter clockwise)"),
+    ("draw_circle_clockwise", "draw_circle_counter_clockwise"), ("TurnClockwise", "TurnCounterClockwise"),
+    ("clockwise", "anti-clockwise"), ("from left to right, clockwise", "from right to left, counterclockwise"),
+])  # fmt: skip
 def test_ways_to_write_a_pair(names):
     assert mirrored_labels(names) == [1, 0]
     assert mirrored_labels(["other", *names[::-1]]) == [0, 2, 1]
 
 
-@pytest.mark.parametrize(
-    "name", ["Bright light", "upright", "cleft", "pulling it right out", "left behind", "copyright"]
-)
-def test_names_that_only_look_like_directions(name):
-    assert mirrored_labels([name, "other"]) == [0, 1]
+def test_names_that_only_look_like_directions():
+    for name in ("Bright light", "upright", "cleft", "pulling it right out", "left behind", "copyright"):
+        assert mirrored_labels([name, "other"]) == [0, 1], name
 
 
 def test_the_lone_half_of_a_pair_is_refused():

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from teinet.data.lists.rows import Row
-from teinet.data.tools.checking import COLUMNS, Finding, check, examine_file
+from teinet.data.tools.checking import COLUMNS, Checked, Finding, check, examine_file
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.utils import worker_pool as pool
@@ -90,54 +90,45 @@ def test_what_is_written_down(listed, ffmpeg):
     assert all((p.read_bytes(), p.stat().st_mtime_ns) == content for p, content in before.items())
 
 
-class Counting:
-    """Examines files, and remembers which."""
+def checked(rows: Sequence[Row], output: Path, **options: bool) -> tuple[Checked, list[str]]:
+    """A check in this process, and the names of the files that it examined."""
+    seen: list[str] = []
 
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    def __call__(self, clips: Sequence[Row], beat: pool.Beat) -> Finding:
-        self.seen.append(os.path.basename(clips[0].path))
+    def examine(clips: Sequence[Row], beat: pool.Beat) -> Finding:
+        seen.append(os.path.basename(clips[0].path))
         return examine_file(clips, beat)
+
+    return check(rows, output, workers=0, examine=examine, **options), seen
 
 
 def test_an_interrupted_check_goes_on(listed):
     rows, output = listed
-    first = Counting()
-    check(rows, output, workers=0, examine=first)
-    assert sorted(first.seen) == ["0.mp4", "1.mp4", "2.mp4", "bad.mp4", "img_%d.jpg", "pictures"]
+    _, first = checked(rows, output)
+    assert sorted(first) == ["0.mp4", "1.mp4", "2.mp4", "bad.mp4", "img_%d.jpg", "pictures"]
     done, journal = output.read_text(), output.with_name("check.csv.journal")
     output.unlink()  # it is written at the end
     lines = journal.read_text().splitlines(keepends=True)
     assert len(lines) == 8  # the first says whose it is, the second what is missing
     journal.write_text("".join(lines[:4]) + lines[4][:20])  # a kill in the middle of a line
-    more = Counting()
-    report = check(rows, output, workers=0, examine=more)
-    assert set(first.seen) - set(more.seen) == {"0.mp4", "1.mp4"} and report.resumed == 2
+    report, more = checked(rows, output)
+    assert set(first) - set(more) == {"0.mp4", "1.mp4"} and report.resumed == 2
     assert output.read_text() == done
 
 
 def test_what_has_changed_is_read_again(listed):
     rows, output = listed
     check(rows, output, workers=0)
-    now = Counting()
-    report = check(rows, output, workers=0, examine=now)
-    assert now.seen == ["2.mp4"]  # its spans are wrong, which the list may have fixed
+    assert checked(rows, output)[1] == ["2.mp4"]  # its spans are wrong, which the list may have fixed
     os.utime(rows[0].path, ns=(1, 1))
     Image.new("RGB", (40, 10)).save(Path(rows[4].path) / "img_1.jpg")
     shutil.copy(rows[0].path, rows[2].path)
     rows = [row for row in rows if row.line != 10]
-    now = Counting()
-    report = check(rows, output, workers=0, examine=now)
-    assert sorted(now.seen) == ["0.mp4", "2.mp4", "bad.mp4", "img_%d.jpg", "pictures"]
+    report, seen = checked(rows, output)
+    assert sorted(seen) == ["0.mp4", "2.mp4", "bad.mp4", "img_%d.jpg", "pictures"]
     assert [f.path for f in report.bad] == [rows[3].path]
     rows = [row._replace(end=0.4) if row.line == 8 else row for row in rows]
-    now = Counting()
-    check(rows, output, workers=0, examine=now)
-    assert now.seen == ["2.mp4"]
-    now = Counting()
-    check(rows, output, workers=0, examine=now, again=True)
-    assert len(now.seen) == 6
+    assert checked(rows, output)[1] == ["2.mp4"]
+    assert len(checked(rows, output, again=True)[1]) == 6
 
 
 def test_files_of_others_are_not_written_over(listed):
@@ -164,19 +155,15 @@ def test_a_file_that_hangs_is_named_and_the_others_are_read(listed):
     report = check(rows, output, workers=2, timeout=2, examine=hang_at_bad)
     assert report.counts() == {"ok": 4, "broken": 1, "missing": 1, "stuck": 1}
     assert table(output)["bad.mp4"]["status"] == "stuck" and "2 s" in table(output)["bad.mp4"]["reason"]
-    now = Counting()
-    check(rows, output, workers=0, examine=now)
-    assert now.seen == ["bad.mp4", "2.mp4"]  # it may have been the disk's fault
+    assert checked(rows, output)[1] == ["bad.mp4", "2.mp4"]  # it may have been the disk's fault
 
 
 def test_file_names_that_are_no_text(listed, clips):
     output = listed[1]
     odd = os.fsdecode(os.fsencode(output.parent) + b"/caf\xe9.mp4")
     shutil.copy(clips / "resting" / "0.mp4", odd)
-    now = Counting()
-    assert check([Row(odd)], output, workers=0, examine=now).counts()["ok"] == 1
-    check([Row(odd)], output, workers=0, examine=now)
-    assert len(now.seen) == 1
+    report, seen = checked([Row(odd)], output)
+    assert report.counts()["ok"] == len(seen) == 1 and checked([Row(odd)], output)[1] == []
 
 
 def test_a_signal_stops_after_the_file_and_the_same_call_goes_on(listed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import shutil
 from pathlib import Path
 
@@ -54,6 +55,13 @@ def facts(listing: Listing) -> Facts:
 def listing(folder: Path, text: str) -> Listing:
     (folder / "list.csv").write_text(text)
     return read_config(DataConfig(path=str(folder / "list.csv")))
+
+
+def printed(found: Facts, sample: Facts, width: int) -> str:
+    out = io.StringIO()
+    for shown in itertools.chain(*tables(found, sample)):  # titles and tables
+        Console(file=out, width=width).print(shown)
+    return out.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +128,7 @@ def test_every_fault_is_said_on_a_narrow_terminal(found, sample):
     ]  # fmt: skip
     unknown = dict(worth_knowing(found, sample))["unknown label"]
     assert "list.csv, line 13: label 'restng' is none of the 4 classes. Did you mean 'resting'?" in unknown
-    out = io.StringIO()
-    console = Console(file=out, width=60)
-    for title, table in tables(found, sample):
-        console.print(title)
-        console.print(table)
-    text = out.getvalue()
+    text = printed(found, sample, width=60)
     assert max(map(len, text.splitlines())) <= 60
     for word in ("list.csv, line 10", "1 of 12 clips", "moving left - moving right", "waving", "subject"):
         assert word in " ".join(text.split()) or word in "".join(text.split()), word
@@ -134,12 +137,9 @@ def test_every_fault_is_said_on_a_narrow_terminal(found, sample):
 def test_a_list_without_labels_says_what_training_would(tmp_path):
     (tmp_path / "a.mp4").touch()
     rows = listing(tmp_path, "path\na.mp4\n")
-    out = io.StringIO()
-    for _, table in tables(facts(rows), draw_sample(rows.rows, [0], 0)):
-        Console(file=out, width=200).print(table)
     with pytest.raises(AnnotationError) as error:
         load_splits(DataConfig(path=str(tmp_path / "list.csv")))
-    assert error.value.reason in out.getvalue()
+    assert error.value.reason in printed(facts(rows), draw_sample(rows.rows, [0], 0), width=200)
 
 
 def test_of_many_classes_those_with_most_and_fewest_clips_are_shown(tmp_path):
@@ -155,7 +155,4 @@ def test_numbers_and_names_are_short():
 
 def test_names_that_look_like_markup_are_shown_as_they_are(tmp_path):
     rows = listing(tmp_path, "path,label\na.mp4,<b>[bold]\n")
-    out = io.StringIO()
-    for _, table in tables(facts(rows), draw_sample(rows.rows, [0], 1)):
-        Console(file=out, width=100).print(table)
-    assert "<b>[bold]" in out.getvalue()
+    assert "<b>[bold]" in printed(facts(rows), draw_sample(rows.rows, [0], 1), width=100)

@@ -102,34 +102,29 @@ def smooth(ffmpeg, tmp_path_factory) -> dict[str, Path]:
     return made
 
 
-@pytest.mark.parametrize(
-    "name",
-    "bt709 full_range bt601 odd ten_bit untold portrait turned_90 turned_180 turned_270 mirrored".split(),
-)
+SMOOTH = "bt709 full_range bt601 odd ten_bit untold portrait turned_90 turned_180 turned_270 mirrored".split()
+
+
+@pytest.mark.parametrize("name", SMOOTH)
 def test_the_pictures_are_the_originals_resized(name, smooth, truth, tmp_path):
-    name += ".avi" if name == "untold" else ".mp4"
-    size = (64, 114) if name in ("portrait.mp4", "turned_90.mp4", "turned_270.mp4") else (114, 64)
-    width, height = size
-    whole = VideoReader(smooth[name]).size
-    originals = truth(smooth[name], whole[1], whole[0])
+    size = width, height = (64, 114) if name in ("portrait", "turned_90", "turned_270") else (114, 64)
+    source = smooth[name + (".avi" if name == "untold" else ".mp4")]
+    originals = truth(source, *VideoReader(source).size[::-1])
     expected = np.stack([np.asarray(Image.fromarray(f).resize(size, Image.Resampling.BICUBIC)) for f in originals])
     for quality, least, cast in ((23, 33, 3), (2, 36, 2)):
         copy = tmp_path / f"{quality}.mp4"
-        shrunk(smooth[name], copy, Shrinking(short_side=64, quality=quality))
-        video = VideoReader(copy)
-        assert video.size == size
+        shrunk(source, copy, Shrinking(short_side=64, quality=quality))
         found = truth(copy, height, width)
-        assert found.shape == expected.shape
+        assert VideoReader(copy).size == size and found.shape == expected.shape
         assert psnr(found, expected) > least
         assert np.abs(found.mean((0, 1, 2)) - expected.mean((0, 1, 2))).max() < cast
         assert np.array_equal(VideoReader(copy).sample(range).images, found)  # ours reads as ffmpeg does
 
 
-@pytest.mark.parametrize(
-    ("short_side", "size", "expected"),
-    [(256, (320, 240), (320, 240)), (240, (1280, 720), (426, 240)), (256, (341, 257), (340, 256)),
-     (256, (161, 121), (160, 120)), (256, (720, 1280), (256, 456)), (16, (4000, 20), (3200, 16)), (64, (1, 1), (2, 2))],
-)  # fmt: skip
+@pytest.mark.parametrize(("short_side", "size", "expected"), [
+    (256, (320, 240), (320, 240)), (240, (1280, 720), (426, 240)), (256, (341, 257), (340, 256)),
+    (256, (161, 121), (160, 120)), (256, (720, 1280), (256, 456)), (16, (4000, 20), (3200, 16)), (64, (1, 1), (2, 2)),
+])  # fmt: skip
 def test_sizes_are_even_and_never_larger(short_side, size, expected):
     assert Shrinking(short_side=short_side).size(*size, even=True) == expected
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from teinet.data.lists.formats import read_listing
-from teinet.data.lists.splits import DataConfig, load_splits
+from teinet.data.lists.splits import DataConfig, load_splits, read_config
 from teinet.data.tools import shrinking
 from teinet.data.tools.shrinking import shrink
 from teinet.data.tools.small_copy import Shrinking
@@ -38,8 +40,6 @@ def tree(clips, tmp_path) -> Path:
 
 
 def read(tree: Path):
-    from teinet.data.lists.splits import read_config
-
     return read_config(DataConfig(path=str(tree / "list.csv"), labels=str(tree / "names.txt")))
 
 
@@ -94,17 +94,24 @@ def test_the_same_command_goes_on_and_a_changed_source_is_written_again(tree, cl
     assert not shrink(read(tree), out, settings, workers=0).unreadable and not (out / "unreadable.csv").exists()
 
 
-def test_a_copy_of_which_nobody_took_note_before_a_kill_is_written_again(tree, tmp_path, monkeypatch):
-    class Killed(BaseException):
-        pass
+class Killed(BaseException):
+    pass
 
-    def killed(*_):
-        raise Killed
 
-    monkeypatch.setattr(shrinking.Journal, "add", killed)
-    with pytest.raises(Killed):
+@pytest.mark.parametrize(
+    ("place", "error", "copies"),
+    [
+        ("Journal.add", Killed(), 1),  # a kill before anybody took note of the copy
+        ("shrink_video", OSError(errno.ENOSPC, "No space left on device", "small/0.mp4"), 0),
+    ],
+)
+def test_a_kill_or_a_full_disk_ends_the_work_and_the_same_call_goes_on(
+    tree, tmp_path, monkeypatch, place, error, copies
+):
+    monkeypatch.setattr(f"{shrinking.__name__}.{place}", Mock(side_effect=error))
+    with pytest.raises(type(error)) as caught:
         shrink(read(tree), tmp_path / "small", SMALL, workers=0)
-    assert len(list((tmp_path / "small").rglob("*.mp4"))) == 1
+    assert caught.value is error and len(list((tmp_path / "small").rglob("*.mp4"))) == copies
     monkeypatch.undo()
     assert shrink(read(tree), tmp_path / "small", SMALL, workers=0).clips == 8
 
@@ -152,11 +159,8 @@ def test_clips_that_would_be_one_file_are_refused(tree, tmp_path):
 
 def test_seconds_follow_the_frames_where_the_source_begins_later(videos, tmp_path):
     """An .avi with B-frames shows its first frame a frame late; its copy at once."""
-    shutil.copy(videos["mpeg4_b.avi"], tmp_path / "a.avi")
-    first = VideoReader(tmp_path / "a.avi").times[0]
-    assert first > 0
     (tmp_path / "s").mkdir()
-    shutil.move(tmp_path / "a.avi", tmp_path / "s" / "a.avi")
+    assert VideoReader(shutil.copy(videos["mpeg4_b.avi"], tmp_path / "s" / "a.avi")).times[0] > 0
     (tmp_path / "list.csv").write_text("path,label,start,end\ns/a.avi,x,0.5,1\ns/a.avi,x,0,0.02\n")
     listing = read_listing(tmp_path / "list.csv")
     report = shrink(listing, tmp_path / "small", SMALL, workers=0)
@@ -166,19 +170,6 @@ def test_seconds_follow_the_frames_where_the_source_begins_later(videos, tmp_pat
     assert was.indices.tolist() == now.indices.tolist() and len(now.indices) > 10
     ((_, reason),) = report.unreadable  # before the first frame
     assert "no frames" in reason
-
-
-def test_a_full_disk_ends_the_work(tree, tmp_path, monkeypatch):
-    import errno
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device", "small/0.mp4")
-
-    monkeypatch.setattr(shrinking, "shrink_video", full)
-    with pytest.raises(OSError, match="No space left"):
-        shrink(read(tree), tmp_path / "small", SMALL, workers=0)
-    monkeypatch.undo()
-    assert shrink(read(tree), tmp_path / "small", SMALL, workers=0).clips == 8
 
 
 def test_the_journal_holds_names_of_any_kind(tmp_path, clips):

@@ -79,17 +79,11 @@ def test_a_recording_counts_from_its_beginning_and_keeps_its_jumps():
     assert RecordedClock(10.0, 0.1).time_of(None) == (0.0, False)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "due"),
-    [
-        ([0.0, 0.1, 1.9, 2.0], [0.0, 0.1, 1.9, 2.0]),
-        ([0.0, 0.1, 5000.0, 5000.1], [0.0, 0.1, 0.2, 0.3]),
-        ([0.0, 0.1, 0.2, 0.0, 0.1, 0.2], [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]),
-        ([3.0, 2.0, 1.0], [0.0, 0.1, 0.2]),
-        ([5000.0, 5000.3], [0.0, 0.3]),
-        ([0.5, 0.6], [0.5, 0.6]),
-    ],
-)
+@pytest.mark.parametrize(("seconds", "due"), [
+    ([0.0, 0.1, 1.9, 2.0], [0.0, 0.1, 1.9, 2.0]), ([0.0, 0.1, 5000.0, 5000.1], [0.0, 0.1, 0.2, 0.3]),
+    ([0.0, 0.1, 0.2, 0.0, 0.1, 0.2], [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]), ([3.0, 2.0, 1.0], [0.0, 0.1, 0.2]),
+    ([5000.0, 5000.3], [0.0, 0.3]), ([0.5, 0.6], [0.5, 0.6]),
+])  # fmt: skip
 def test_where_times_jump_a_recording_is_shown_on_from_there(seconds, due):
     showing = PlaybackClock(100.0, gap=2.0, interval=0.1)
     assert [showing.due(second) - 100 for second in seconds] == pytest.approx(due)
@@ -149,10 +143,8 @@ def test_a_pipe_is_iterated_and_has_no_length(tmp_path):
     )
     with path.open("rb") as pipe:
         done = subprocess.run([sys.executable, "-c", code], stdin=pipe, capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines() == [
-        "standard input: live video has no length; iterate over it",
-        "20 1.9 (32, 32, 3)",
-    ], done.stderr
+    refusal = "standard input: live video has no length; iterate over it"
+    assert done.stdout.splitlines() == [refusal, "20 1.9 (32, 32, 3)"], done.stderr
 
 
 def test_what_is_a_path_and_what_is_live(tmp_path, monkeypatch):
@@ -174,9 +166,8 @@ def test_an_unreadable_file_is_one_line(tmp_path):
 def test_a_file_cut_off_ends_before_its_stated_end(videos, tmp_path):
     """Three seconds, of which the first half of the bytes is there, the index at their beginning."""
     whole = videos["faststart.mp4"].read_bytes()
-    path = tmp_path / "cut.mp4"
-    path.write_bytes(whole[: len(whole) // 2])
-    reader = VideoReader(path)
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    reader = VideoReader(tmp_path / "cut.mp4")
     frames = [frame for frame in reader]  # noqa: C416, list() would ask for its length, which a cut-off file lacks
     assert 10 < len(frames) < 65 and reader.stated_length == pytest.approx(3.0, abs=0.05)
     assert frames[-1].time + frames[-1].duration == pytest.approx(len(frames) / 25, abs=0.1)
@@ -193,10 +184,9 @@ def test_a_recording_whose_clock_begins_late_states_how_long_it_lasts(tmp_path, 
 
 
 def test_sound_that_lasts_longer_promises_no_frames(ffmpeg, videos, tmp_path):
-    path = tmp_path / "sound.mp4"
     sound = ("-f", "lavfi", "-i", "sine=duration=9", "-i", videos["b_frames.mp4"])
-    ffmpeg(*sound, "-c:v", "copy", "-c:a", "aac", path)
-    assert VideoReader(path).stated_length == pytest.approx(3.0, abs=0.1)
+    ffmpeg(*sound, "-c:v", "copy", "-c:a", "aac", tmp_path / "sound.mp4")
+    assert VideoReader(tmp_path / "sound.mp4").stated_length == pytest.approx(3.0, abs=0.1)
 
 
 def test_broken_packets_are_counted(tmp_path):

@@ -18,10 +18,9 @@ from teinet.errors import VideoError
 NAMES = (
     "b_frames.mp4 open_gop.mp4 refresh.mp4 mpeg4_b.mp4 hevc.mkv ten_bit.mp4 vp9.webm vp8_hidden.webm mpeg4_b.avi "
     "msmpeg4.avi mjpeg.avi edit_list.mp4 stream.ts stream.flv h264.mkv variable_rate.mp4 odd_444.mp4 odd_420.webm "
-    "bt709.mp4 "
-    "full_range.mp4 full_range.webm full_range_ten_bit.mp4 "
-    "one_frame.mp4 one_frame.png animation.gif transparent.gif rotated_90.mp4 rotated_180.mp4 "
-    "rotated_270.mp4 flipped_90.mp4 mirrored.mp4 with_audio.mp4 faststart.mp4 fragments.mp4"
+    "bt709.mp4 full_range.mp4 full_range.webm full_range_ten_bit.mp4 one_frame.mp4 one_frame.png animation.gif "
+    "transparent.gif rotated_90.mp4 rotated_180.mp4 rotated_270.mp4 flipped_90.mp4 mirrored.mp4 with_audio.mp4 "
+    "faststart.mp4 fragments.mp4"
 ).split()
 SEEKABLE = ("b_frames.mp4", "mpeg4_b.mp4", "hevc.mkv", "vp9.webm", "edit_list.mp4", "h264.mkv", "with_audio.mp4")
 
@@ -43,14 +42,12 @@ def pixel_format(path: Path) -> str:
 
 def assert_same_as_ffmpeg(path: Path, truth) -> None:
     frames = VideoReader(path).sample(range)
-    height, width = frames.images.shape[1:3]
+    got, (height, width) = frames.images, frames.images.shape[1:3]
     expected = truth(path, height, width)
-    assert len(frames.images) == len(expected) == frames.num_frames == len(VideoReader(path))
-    got = frames.images
+    assert len(got) == len(expected) == frames.num_frames == len(VideoReader(path))
     assert (np.maximum(got, expected) - np.minimum(got, expected)).max() <= 2
     if (pixels := pixel_format(path)) in ("yuv420p", "yuvj420p", "yuv444p"):
-        expected = truth(path, height, width, luma=True, pixels=pixels)
-        np.testing.assert_array_equal(luma(path), expected)
+        np.testing.assert_array_equal(luma(path), truth(path, height, width, luma=True, pixels=pixels))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,21 +67,24 @@ def test_any_choice_of_frames_is_the_same_as_all_of_them(name, videos):
     everything = VideoReader(path).sample(range).images
     rng = np.random.default_rng(0)
     n = len(everything)
-    choices = [rng.integers(n, size=rng.integers(1, 9)) for _ in range(12)] + [
-        np.array([n - 1]),
-        np.array([n - 1, 0, 0]),
-    ]
-    for choice in choices:
+    choices = [rng.integers(n, size=rng.integers(1, 9)) for _ in range(12)]
+    for choice in (*choices, np.array([n - 1]), np.array([n - 1, 0, 0])):
         frames = VideoReader(path).sample(lambda _, choice=choice: choice)
         assert (frames.images == everything[choice]).all()
         np.testing.assert_array_equal(frames.indices, choice)
 
 
+@pytest.fixture
+def decoded(monkeypatch) -> list[int]:
+    """The timestamps of the frames that were decoded."""
+    seen: list[int] = []
+    monkeypatch.setattr("teinet.data.video.reader.decode", lambda *a: (seen.append(f.pts) or f for f in decode(*a)))
+    return seen
+
+
 @pytest.mark.parametrize("name", SEEKABLE)
-def test_late_frames_are_reached_without_decoding_all_before_them(name, videos, monkeypatch):
+def test_late_frames_are_reached_without_decoding_all_before_them(name, videos, decoded):
     """Fewer frames are decoded than lie before the last one: it jumped, and did not have to start again."""
-    decoded = []
-    monkeypatch.setattr("teinet.data.video.reader.decode", lambda *a: (decoded.append(f.pts) or f for f in decode(*a)))
     n = len(VideoReader(videos[name]))
     VideoReader(videos[name]).sample(lambda n: [n - 1])
     assert 0 < len(decoded) < n // 2
@@ -100,9 +100,7 @@ def test_keyframes_that_are_no_clean_start_are_not_jumped_to(videos):
     assert frame_index.frame_index(str(videos["refresh.mp4"])).keys.tolist() == [0]
 
 
-def test_decoding_stops_after_the_last_frame(videos, monkeypatch):
-    decoded = []
-    monkeypatch.setattr("teinet.data.video.reader.decode", lambda *a: (decoded.append(f.pts) or f for f in decode(*a)))
+def test_decoding_stops_after_the_last_frame(videos, decoded):
     VideoReader(videos["variable_rate.mp4"]).sample(lambda n: [2, 1, 2])
     assert len(decoded) == 3
 
@@ -140,10 +138,8 @@ def test_threads_do_not_change_the_frames(videos):
 
 
 def test_times_are_those_of_the_frames(videos):
-    frames = VideoReader(videos["variable_rate.mp4"]).sample(range)
-    shown = [n for n in range(75) if n % 3 == 0 or n % 7 == 0]
-    np.testing.assert_allclose(frames.times, np.array(shown) / 25, atol=1e-6)
-    reader = VideoReader(videos["variable_rate.mp4"])
+    reader, shown = VideoReader(videos["variable_rate.mp4"]), [n for n in range(75) if n % 3 == 0 or n % 7 == 0]
+    np.testing.assert_allclose(reader.sample(range).times, np.array(shown) / 25, atol=1e-6)
     np.testing.assert_allclose(reader.durations[:-1], np.diff(shown) / 25, atol=1e-6)
     assert reader.durations[-1] > 0 and reader.frame_rate == pytest.approx((len(shown) - 1) / shown[-1] * 25, rel=0.02)
     np.testing.assert_allclose(VideoReader(videos["stream.ts"]).sample(range).times, np.arange(75) / 25, atol=1e-3)
@@ -154,8 +150,7 @@ def test_a_span_holds_the_frames_shown_in_it(videos):
     everything = VideoReader(path).sample(range).images
     for start, end, expected in ((0.4, 0.8, range(10, 20)), (None, 0.2, range(5)), (2.8, None, range(70, 75))):
         frames = VideoReader(path).sample(range, start=start, end=end)
-        assert frames.indices.tolist() == list(expected)
-        assert frames.num_frames == len(expected)
+        assert frames.indices.tolist() == list(expected) and frames.num_frames == len(expected)
         assert (frames.images == everything[list(expected)]).all()
     with pytest.raises(VideoError, match=r"no frames between 7 s and 9 s; the video ends at 3\.00 s"):
         VideoReader(path).sample(range, start=7, end=9)
