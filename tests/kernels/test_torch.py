@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from teinet.kernels import Squeeze, available_forms, motion_gate, use_form
 from teinet.layers import TEI
+from tests.kernels import truth
 
 needs_cpu = pytest.mark.skipif("cpu" not in available_forms(), reason="the cpu form cannot run here")
 
@@ -37,18 +38,11 @@ def test_torch_accepts_the_operators(gradient):
 @needs_cpu
 def test_compiled_by_inductor_forwards_and_backwards():
     torch.manual_seed(0)
-    block = torch.nn.Sequential(
-        torch.nn.Conv2d(8, 16, 1), torch.nn.ReLU(), TEI(16, num_frames=4), torch.nn.Conv2d(16, 8, 1)
-    ).to(memory_format=torch.channels_last)
+    layers = torch.nn.Conv2d(8, 16, 1), torch.nn.ReLU(), TEI(16, num_frames=4), torch.nn.Conv2d(16, 8, 1)
+    block = torch.nn.Sequential(*layers).to(memory_format=torch.channels_last)
     x = frames(8, 8, 6, 5)
-
-    def run(function) -> list[torch.Tensor]:
-        given = x.clone().requires_grad_()
-        y = function(given)
-        return [y, *torch.autograd.grad(y.square().sum(), (given, *block.parameters()))]
-
-    want = run(block)
-    for got, expected in zip(run(torch.compile(block, fullgraph=True)), want, strict=True):
+    want = truth.answers(block, block, x)
+    for got, expected in zip(truth.answers(torch.compile(block, fullgraph=True), block, x), want, strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -70,8 +64,7 @@ def test_autocast_gives_its_type_and_gradients_of_the_parameters_own(memory_form
     with torch.autocast("cpu", dtype=torch.bfloat16):
         for given in (x, x.bfloat16()):
             y = layer(given)
-            assert y.dtype == torch.bfloat16
-            assert y.is_contiguous(memory_format=memory_format)
+            assert y.dtype == torch.bfloat16 and y.is_contiguous(memory_format=memory_format)
     y.float().square().sum().backward()
     want = torch.autograd.grad(layer(x).square().sum(), list(layer.parameters()))
     for parameter, expected in zip(layer.parameters(), want, strict=True):

@@ -17,14 +17,10 @@ SHAPES = [(2, 3, 33, 3, 5), (1, 1, 7, 2, 2), (1, 3, 130, 7, 6)]  # 130 channels 
 TYPES = [torch.float32, torch.float16, torch.bfloat16]
 
 
-def run(x, weight, gate, num_frames, lag):
-    return temporal_conv(x, weight, gate, num_frames=num_frames, lag=lag)
-
-
 def numbers(device: str = "cpu") -> None:
     cases = [*itertools.product(SHAPES, TYPES[:1], ("both", "weight", "gate"), (0, 1))]
     for shape, dtype, kind, lag in (*cases, *((SHAPES[0], dtype, "both", 0) for dtype in TYPES[1:])):
-        truth.check_temporal_conv(run, shape, dtype, kind=kind, layout="channels_last", lag=lag, device=device)
+        truth.check_temporal_conv(shape, dtype, kind=kind, layout="channels_last", lag=lag, device=device)
 
 
 def tools() -> None:
@@ -33,13 +29,8 @@ def tools() -> None:
     weight, gate = torch.randn(16, 3, requires_grad=True), torch.rand(8, 16, requires_grad=True)
     torch.library.opcheck(torch.ops.teinet.temporal_conv.default, (x.clone().requires_grad_(), weight, gate, 4))
     layer = TEI(16, num_frames=4)
-
-    def gradients(function) -> list[torch.Tensor]:
-        given = x.clone().requires_grad_()
-        y = function(given)
-        return [y, *torch.autograd.grad(y.square().sum(), (given, *layer.parameters()))]
-
-    for got, want in zip(gradients(torch.compile(layer, backend="aot_eager", fullgraph=True)), gradients(layer)):
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    for got, want in zip(truth.answers(compiled, layer, x), truth.answers(layer, layer, x)):
         torch.testing.assert_close(got, want)
     exported = torch.export.export(layer, (x,))
     assert [node for node in exported.graph.nodes if "teinet.temporal_conv" in str(node.target)]
@@ -71,8 +62,7 @@ def network(device: str = "cpu") -> None:
     clips, found = torch.randn(1, 3, 3, 32, 32).to(device), {}
     for form in ("reference", "triton"):
         with use_form(form):
-            logits = model(clips)
-            found[form] = [logits, *torch.autograd.grad(logits.square().sum(), list(model.parameters()))]
+            found[form] = truth.answers(model, model, clips)
     for got, want in zip(found["triton"], found["reference"]):
         torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4 * max(1.0, want.abs().max().item()))
 
@@ -84,7 +74,9 @@ def used() -> None:
     calls, forward = [], triton_kernels.forward
     triton_kernels.forward = lambda *arguments: calls.append(1) or forward(*arguments)
     try:
-        run(torch.ones(4, 8, 2, 2).contiguous(memory_format=torch.channels_last), torch.ones(8, 3), None, 4, 0)
+        temporal_conv(
+            torch.ones(4, 8, 2, 2).contiguous(memory_format=torch.channels_last), torch.ones(8, 3), num_frames=4
+        )
     finally:
         triton_kernels.forward = forward
     assert calls

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from teinet import kernels
 
 
 def temporal_conv(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int = 0) -> Tensor:
@@ -43,18 +47,24 @@ def error(got: Tensor, want: Tensor, size: Tensor | None = None) -> float:
     return ((got.double() - want).abs().max() / largest.clamp_min(1e-12)).item()
 
 
+def answers(function: Callable[[Tensor], Tensor], module: nn.Module, x: Tensor) -> list[Tensor]:
+    """The output, and of the sum of its squares the gradients towards x and the module's parameters."""
+    given = x.detach().clone().requires_grad_()
+    y = function(given)
+    return [y, *torch.autograd.grad(y.square().sum(), (given, *module.parameters()))]
+
+
 def gradients(y: Tensor, towards: Tensor, inputs: list[Tensor]) -> list[Tensor]:
     """Of the sum of y * towards."""
     return list(torch.autograd.grad((y * towards).sum(), inputs))
 
 
 def check_temporal_conv(
-    function, shape: tuple[int, ...], dtype: torch.dtype, *, kind: str, layout: str, lag: int = 0, device: str = "cpu"
+    shape: tuple[int, ...], dtype: torch.dtype, *, kind: str, layout: str, lag: int = 0, device: str = "cpu"
 ) -> None:
-    """Hold a form, output and all gradients, to float64.
+    """Hold the form that is switched on, output and all gradients, to float64.
 
     Args:
-        function: takes x, weight, gate, num_frames and the lag.
         shape: B, T, C, H, W.
         kind: "both", "weight" (TIM alone) or "gate" (MEM alone).
         layout: "channels_last", "contiguous", "sliced" or "expanded".
@@ -73,16 +83,15 @@ def check_temporal_conv(
 
     def run(what, *tensors: Tensor | None, towards: Tensor) -> list[Tensor]:
         inputs = [tensor if tensor is None else tensor.detach().requires_grad_() for tensor in tensors]
-        y = what(*inputs, num_frames, lag)
+        y = what(*inputs, num_frames=num_frames, lag=lag)
         return [y.detach(), *gradients(y, towards, [tensor for tensor in inputs if tensor is not None])]
 
-    got = run(function, x, weight, gate, towards=towards)
+    got = run(kernels.temporal_conv, x, weight, gate, towards=towards)
     exact = [None if tensor is None else tensor.double() for tensor in (x, weight, gate)]
     want = run(temporal_conv, *exact, towards=towards.double())
     # sums of both signs may be small: rounding is measured against the sums of the absolute values
-    sizes = run(
-        temporal_conv, *(None if tensor is None else tensor.abs() for tensor in exact), towards=towards.double().abs()
-    )
+    sizes = [None if tensor is None else tensor.abs() for tensor in exact]
+    sizes = run(temporal_conv, *sizes, towards=towards.double().abs())
     assert got[0].dtype == got[1].dtype == dtype
     limit = {torch.float64: 1e-13, torch.float32: 1e-6, torch.bfloat16: 8e-3, torch.float16: 1e-3}[dtype]
     for name, ours, theirs, size in zip(("y", *names), got, want, sizes, strict=True):

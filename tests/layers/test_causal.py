@@ -9,23 +9,7 @@ from hypothesis import strategies as st
 
 from teinet.layers import SE, TEI, TIM, TSM, build
 from tests.kernels import truth
-
-NAMES = ["tei", "tim", "mem", "se_tim", "se", "tsm"]
-CLIPS = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 20), st.integers(1, 4), st.integers(1, 4))
-
-
-def filled(layer: torch.nn.Module) -> torch.nn.Module:
-    """Float64, with no weight left as it began."""
-    torch.manual_seed(0)
-    for parameter in layer.double().parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
-    return layer
-
-
-def clip_of(shape: tuple[int, ...], channels_last: bool = False) -> torch.Tensor:
-    clips, t, *rest = shape
-    x = torch.randn(clips * t, *rest, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
-    return x.contiguous(memory_format=torch.channels_last) if channels_last else x
+from tests.layers.test_layers import CLIPS, NAMES, filled, frames
 
 
 @pytest.mark.parametrize("gate", ["paper", "residual"])
@@ -34,7 +18,7 @@ def clip_of(shape: tuple[int, ...], channels_last: bool = False) -> torch.Tensor
 def test_the_equations(shape, gate, channels_last):
     _, t, channels = shape[:3]
     tei = filled(TEI(channels, num_frames=t, gate=gate, causal=True))
-    x = clip_of(shape, channels_last)
+    x = frames(*shape, channels_last)
     # the gate of a pair of frames lies on the later one; the first frame passes
     factors = truth.motion_gate(x, tei.mem.weights, t, 0.5 * (gate == "residual")).roll(1, 1).flatten(0, 1)
     want_mem = x * factors[:, :, None, None]
@@ -46,7 +30,7 @@ def test_the_equations(shape, gate, channels_last):
 
 @pytest.mark.parametrize("channels", [8, 16, 20, 7])
 def test_the_shift_comes_from_the_frame_before_and_tim_begins_with_it(channels):
-    x = clip_of((2, 4, channels, 2, 3))
+    x = frames(2, 4, channels, 2, 3)
     want = x.clone().unflatten(0, (2, 4))
     fold = channels // 8
     want[:, 1:, :fold] = x.unflatten(0, (2, 4))[:, :-1, :fold]
@@ -63,7 +47,7 @@ def test_the_shift_comes_from_the_frame_before_and_tim_begins_with_it(channels):
 def test_no_frame_sees_a_later_one(shape, name, channels_last, data):
     layer = filled(build(name, shape[2], num_frames=shape[1], causal=True))
     assert layer.causal
-    x = clip_of(shape, channels_last)
+    x = frames(*shape, channels_last)
     y = layer(x)
     t = data.draw(st.integers(0, shape[1] - 1))
     changed = x.clone()

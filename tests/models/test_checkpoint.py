@@ -37,12 +37,9 @@ def path(tmp_path, model):
 def rewrite(path, header=None, tensors=None):
     """The file with parts of its header or its tensors changed."""
     with safe_open(path, "pt") as file:
-        old = json.loads(file.metadata()["teinet"])
-    state = load_file(path)
-    state.update(tensors or {})
-    save_file(
-        {k: v for k, v in state.items() if v is not None}, path, {"teinet": json.dumps({**old, **(header or {})})}
-    )
+        header = json.loads(file.metadata()["teinet"]) | (header or {})
+    state = {key: value for key, value in (load_file(path) | (tensors or {})).items() if value is not None}
+    save_file(state, path, {"teinet": json.dumps(header)})
 
 
 def test_a_recogniser_comes_back(path, model):
@@ -110,9 +107,9 @@ def test_keys_that_do_not_fit_are_named_but_not_by_the_hundred(path, model):
 
 
 def test_a_header_cannot_make_us_fetch_or_open_something_else(path, tmp_path):
-    architecture = load_weights(path)[0].config
-    rewrite(path, {"architecture": {**architecture, "pretrained": True, "backbone_weights": str(tmp_path / "other")}})
-    assert load_weights(path)[0].config == architecture
+    config = load_weights(path)[0].config
+    rewrite(path, {"architecture": {**config, "pretrained": True, "backbone_weights": str(tmp_path / "other")}})
+    assert load_weights(path)[0].config == config
 
 
 def test_saving_refuses_what_would_not_load(tmp_path, model):

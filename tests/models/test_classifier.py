@@ -16,8 +16,7 @@ MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 def small(name: str = "teinet_resnet10t", num_frames: int = 2) -> VideoClassifier:
     torch.manual_seed(0)
-    model = create_model(name, num_classes=5, num_frames=num_frames)
-    return wake(model).eval()
+    return wake(create_model(name, num_classes=5, num_frames=num_frames)).eval()
 
 
 def clip(num_frames: int = 2, clips: int = 3) -> torch.Tensor:
@@ -45,11 +44,8 @@ def test_uint8_is_normalised_inside():
 
 
 def test_the_cnn_sees_channels_last():
-    model = small()
-    seen = []
-    model.cnn.register_forward_pre_hook(
-        lambda _m, args: seen.append(args[0].is_contiguous(memory_format=torch.channels_last))
-    )
+    model, seen, layout = small(), [], {"memory_format": torch.channels_last}
+    model.cnn.register_forward_pre_hook(lambda _m, args: seen.append(args[0].is_contiguous(**layout)))
     with torch.no_grad():
         model(clip()), model(clip().float())
     assert seen == [True, True]

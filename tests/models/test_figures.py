@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -28,28 +29,17 @@ def test_parameters_and_multiply_adds(name):
         assert round(counter.get_total_flops() / 2e9, 2) == expected
 
 
-def modules_in(cnn, **options) -> int:
-    insert_temporal(cnn, "tsm", **options)
-    return sum(name.endswith(".temporal") for name, _ in cnn.named_modules())
-
-
 @pytest.mark.parametrize(
     ("name", "options", "count"),
     [
-        ("resnet50", {}, 16),  # the paper, Table 1c: 16 blocks in res2-res5
-        ("resnet50", {"stages": (4, 5)}, 9),  # and 9 in res4-res5
-        ("resnet50", {"stages": (2,)}, 3),
-        ("resnet18", {}, 8),
-        ("resnet101", {}, 33),
+        ("resnet50", {}, 16), ("resnet50", {"stages": (4, 5)}, 9),  # the paper, Table 1c: res2-res5, res4-res5
+        ("resnet50", {"stages": (2,)}, 3), ("resnet18", {}, 8), ("resnet101", {}, 33),
         ("mobilenetv2_100", {}, 10),  # TSM's own MobileNetV2
-        ("tf_efficientnet_lite0", {}, 9),
-        ("tf_efficientnet_lite0", {"shortcut_only": False}, 15),
-        ("convnext_tiny", {}, 18),  # 3 + 3 + 9 + 3
-        ("regnety_002", {}, 13),  # 1 + 1 + 4 + 7
+        ("tf_efficientnet_lite0", {}, 9), ("tf_efficientnet_lite0", {"shortcut_only": False}, 15),
+        ("convnext_tiny", {}, 18), ("regnety_002", {}, 13),  # 3 + 3 + 9 + 3, 1 + 1 + 4 + 7
     ],
-)
+)  # fmt: skip
 def test_number_of_modules(name, options, count):
-    import timm
-
     with torch.device("meta"):
-        assert modules_in(timm.create_model(name), **options) == count
+        cnn = insert_temporal(timm.create_model(name), "tsm", **options)
+    assert sum(name.endswith(".temporal") for name, _ in cnn.named_modules()) == count

@@ -92,20 +92,17 @@ def test_the_header_is_read_without_the_tensors(weights):
 
 def test_what_truly_ships_is_small_half_precision_and_says_what_it_is_for():
     shipped = list_pretrained()
-    assert shipped
-    assert sum(each.path.stat().st_size for each in shipped) < 30e6
+    assert shipped and sum(each.path.stat().st_size for each in shipped) < 30e6
     for each in shipped:
         card, recipe = each.header["card"], each.header["recipe"]
         written = yaml.safe_load(CARDS.read_text())[each.name]
-        assert {**card, **{key: each.header[key] for key in ("licence", "nothing") if key in written}} == written, (
-            f"{each.name}: ship it again"
-        )
+        facts = {key: each.header[key] for key in ("licence", "nothing") if key in written}
+        assert {**card, **facts} == written, f"{each.name}: ship it again"
         assert each.header["licence"] and all(card.get(k) for k in ("title", "data", "figures", "not_for")), each.name
         assert not recipe["data"] and not any("/" in str(value) for value in recipe["model"].values()), each.name
         with safe_open(each.path, "pt") as file:
             kinds = {file.get_slice(key).get_dtype() for key in file.keys()}
         assert "F32" not in kinds and "F16" in kinds
-        recognizer = teinet.Recognizer.load(each.name)
-        scores = recognizer(np.zeros((16, 60, 80, 3), np.uint8)).labels
+        scores = teinet.Recognizer.load(each.name)(np.zeros((16, 60, 80, 3), np.uint8)).labels
         assert {name for name, _ in scores} <= set(each.header["class_names"])
         assert all(np.isfinite(score) for _, score in scores)

@@ -65,10 +65,8 @@ def test_insertion_disturbs_nothing():
 
 
 def test_the_module_follows_its_convolutions_dtype_and_device():
-    cnn = insert_temporal(resnet10().double(), "tei")
-    assert {p.dtype for p in cnn.parameters()} == {torch.float64}
-    cnn = insert_temporal(resnet10().to("meta"), "tei")
-    assert {p.device.type for p in cnn.parameters()} == {"meta"}
+    assert {p.dtype for p in insert_temporal(resnet10().double(), "tei").parameters()} == {torch.float64}
+    assert {p.device.type for p in insert_temporal(resnet10().to("meta"), "tei").parameters()} == {"meta"}
 
 
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
@@ -86,14 +84,14 @@ def test_copies_are_independent(clone):
 
 
 def test_channels_last_reaches_every_module():
-    cnn = insert_temporal(resnet10().to(memory_format=torch.channels_last), "tei", num_frames=2).eval()
-    seen = []
+    seen, layout = [], {"memory_format": torch.channels_last}
+    cnn = insert_temporal(resnet10().to(**layout), "tei", num_frames=2).eval()
     for name in entered(cnn):
         cnn.get_submodule(name).temporal.register_forward_hook(
-            lambda _m, args, y: seen.append([t.is_contiguous(memory_format=torch.channels_last) for t in (*args, y)])
+            lambda _m, args, y: seen.append([t.is_contiguous(**layout) for t in (*args, y)])
         )
     with torch.no_grad():
-        cnn(torch.randn(4, 3, 64, 64).contiguous(memory_format=torch.channels_last))
+        cnn(torch.randn(4, 3, 64, 64).contiguous(**layout))
     assert seen == [[True, True]] * 4
 
 
@@ -123,11 +121,6 @@ def test_a_module_of_ones_own_is_counted_and_reached_where_it_keeps_t():
     assert [cnn.get_submodule(name).temporal.num_frames for name in entered(cnn)] == [4] * 4
 
 
-def test_a_network_without_residual_branches_is_refused():
-    with torch.device("meta"), pytest.raises(ConfigError, match="no residual branch"):
-        insert_temporal(torchvision.models.alexnet())
-
-
 @pytest.mark.parametrize(
     ("words", "options", "message"),
     [
@@ -143,7 +136,9 @@ def test_refusals(words, options, message):
         insert_temporal(resnet10(), *words, **options)
 
 
-def test_what_is_no_fresh_network_is_refused():
+def test_what_is_no_fresh_network_with_residual_branches_is_refused():
+    with torch.device("meta"), pytest.raises(ConfigError, match="no residual branch"):
+        insert_temporal(torchvision.models.alexnet())
     with pytest.raises(ConfigError, match="create_model"):
         insert_temporal("resnet50")
     net = insert_temporal(resnet10(), "tim")

@@ -8,6 +8,7 @@ from torch import nn
 
 import teinet
 from teinet.kernels import available_forms, use_form
+from tests.kernels import truth
 from tests.networks import wake
 
 NAMES = ["teinet_resnet26", "tim_resnet10t", "mem_resnet10t", "se_tim_resnet10t", "teinet_mobilenetv2_050"]
@@ -26,11 +27,8 @@ def test_logits_and_gradients_are_those_of_the_reference(name):
     found = {}
     for form in ("reference", "cpu"):
         with use_form(form):
-            logits = model(clips)
-            found[form] = [logits, *torch.autograd.grad(logits.square().sum(), list(model.parameters()))]
-    model.double()
-    exact = model(clips.double())
-    exact = [exact, *torch.autograd.grad(exact.square().sum(), list(model.parameters()))]
+            found[form] = truth.answers(model, model, clips)
+    exact = truth.answers(model.double(), model, clips.double())
     for key, (ours, plain, want) in enumerate(zip(found["cpu"], found["reference"], exact, strict=True)):
         # norms, since one rounding that turns a ReLU off changes single numbers of a deep network's gradients
         wrong, allowed = ((each - want).norm() / want.norm() for each in (ours, plain))

@@ -136,13 +136,16 @@ def test_other_persistent_ids_are_not_followed(tmp_path):
             read_checkpoint(tmp_path / "a.pth")
 
 
+def code_file(path: pathlib.Path, code: bytes) -> None:
+    """The same format around a pickle's own code."""
+    legacy_file(path, {})
+    path.write_bytes(path.read_bytes().replace(pickle.dumps({}, 2), code, 1))
+
+
 def test_a_pickle_changes_no_class_of_ours(tmp_path):
     """BUILD with a pair sets attributes: of what has no __setstate__."""
     for names in (b"ctorch._utils\n_rebuild_tensor_v2\n", b"cos\nsystem\n", b"ctorch.nn\nModule\n"):
-        code = b"\x80\x02" + names + b"N}X\x04\x00\x00\x00evilK\x01s\x86b."
-        legacy_file(tmp_path / "a.pth", {})
-        whole = (tmp_path / "a.pth").read_bytes()
-        (tmp_path / "a.pth").write_bytes(whole.replace(pickle.dumps({}, 2), code, 1))
+        code_file(tmp_path / "a.pth", b"\x80\x02" + names + b"N}X\x04\x00\x00\x00evilK\x01s\x86b.")
         built = load_inert(tmp_path / "a.pth")
         assert issubclass(built, Inert) and not hasattr(built, "evil") and not hasattr(Inert, "evil")
     assert not hasattr(torch._utils._rebuild_tensor_v2, "evil")
@@ -201,12 +204,9 @@ def test_what_trainers_store_beside_the_weights_is_stood_in_for(tmp_path, monkey
         "optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.1}]},
         "parameter": nn.Parameter(torch.ones(2)),
     }
-    torch.save(
-        {**beside, "state_dict": collections.OrderedDict({f"module.{k}": v for k, v in WEIGHTS.items()})},
-        tmp_path / "a.pth",
-        _use_new_zipfile_serialization=zipped,
-        pickle_protocol=protocol,
-    )
+    options = {"_use_new_zipfile_serialization": zipped, "pickle_protocol": protocol}
+    state = collections.OrderedDict({f"module.{key}": value for key, value in WEIGHTS.items()})
+    torch.save({**beside, "state_dict": state}, tmp_path / "a.pth", **options)
     monkeypatch.delitem(sys.modules, trainer.__name__)
     found = read_checkpoint(tmp_path / "a.pth")
     assert set(found.tensors) == set(WEIGHTS) and set(found.beside) == set(beside)
@@ -220,22 +220,16 @@ def test_every_kind_of_tensor_comes_through(tmp_path):
     tensors = {kind: base.to(getattr(torch, kind)) for kind in ("half", "bfloat16", "double", "long", "int8", "bool")}
     tensors |= {"view": base[2:8].view(2, 3), "transposed": base.view(3, 4).t(), "shared": base, "empty": base[:0]}
     tensors |= {"scalar": torch.tensor(3), "parameter": nn.Parameter(base), "gradient": base.clone().requires_grad_()}
+    content = {"state_dict": tensors, "args": argparse.Namespace()}
     for zipped in (True, False):
-        torch.save(
-            {"state_dict": tensors, "args": argparse.Namespace()},
-            tmp_path / "a.pth",
-            _use_new_zipfile_serialization=zipped,
-        )
+        torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
         found = read_checkpoint(tmp_path / "a.pth").tensors
         for key, value in tensors.items():
             assert found[key].dtype == value.dtype and torch.equal(found[key], value) and not found[key].requires_grad
 
 
 def test_texts_of_python_2_do_not_matter(tmp_path):
-    legacy_file(tmp_path / "a.pth", {})
-    whole = (tmp_path / "a.pth").read_bytes()
-    code = b"\x80\x02}U\x04note U\x03\xe9\xff\x00s.".replace(b"note ", b"note")
-    (tmp_path / "a.pth").write_bytes(whole.replace(pickle.dumps({}, 2), code, 1))
+    code_file(tmp_path / "a.pth", b"\x80\x02}U\x04noteU\x03\xe9\xff\x00s.")
     assert list(load_inert(tmp_path / "a.pth")) == ["note"]
 
 

@@ -11,15 +11,7 @@ import pytest
 
 from teinet.detection.events import Event, Rules
 from teinet.detection.recording import Strip, Timeline
-from teinet.pages.recording_page import (
-    Entry,
-    classes_that_matter,
-    path_of,
-    render_index,
-    render_page,
-    thinned,
-    ticks,
-)
+from teinet.pages.recording_page import Entry, classes_that_matter, path_of, render_index, render_page, thinned, ticks
 
 NASTY = ["<script>alert(1)</script>", "左から右へ何かを押す", 'a "quoted" & long name ' + "that goes on " * 20, "rest"]
 
@@ -30,17 +22,9 @@ def recording(count: int, events: tuple[Event, ...] = (), length: float = 7200.0
     strip = Strip()
     for second in times.tolist():
         strip.add(second, np.full((8, 12, 3), 99, np.uint8))
-    return Timeline(
-        path="x.mp4",
-        class_names=tuple(NASTY),
-        reaches=np.stack([times, times], 1),
-        scores=scores,
-        events=events,
-        spacing=0.25,
-        resets=np.arange(count) == 0,
-        until=length,
-        strip=strip,
-    )
+    reaches, resets = np.stack([times, times], 1), np.arange(count) == 0
+    facts = {"path": "x.mp4", "class_names": tuple(NASTY), "spacing": 0.25, "until": length, "strip": strip}
+    return Timeline(reaches=reaches, scores=scores, events=events, resets=resets, **facts)
 
 
 def event(label: str, start: float, end: float) -> Event:
@@ -95,8 +79,7 @@ def test_a_line_is_true_to_scale_and_broken_at_gaps():
 
 def test_classes_with_events_come_first_and_those_that_mean_nothing_last():
     timeline = recording(100, (event(NASTY[1], 0, 5), event(NASTY[2], 10, 40), event(NASTY[1], 50, 51)))
-    chosen = classes_that_matter(timeline, Rules(nothing=("rest",)))
-    assert chosen == [2, 1, 0, 3]
+    assert classes_that_matter(timeline, Rules(nothing=("rest",))) == [2, 1, 0, 3]
 
 
 @pytest.mark.parametrize("length", [0.4, 10, 59, 600, 7200, 86_400, 1e6])
@@ -116,8 +99,7 @@ def test_stretches_that_lie_over_each_other_are_said():
 
 def test_the_index_lists_what_could_and_could_not_be_read():
     timeline = recording(30, (event(NASTY[0], 0, 900), event(NASTY[0], 1800, 2700)))
-    html = render_index(
-        [Entry.of(timeline, "a b#1.mp4", "a b#1.html"), Entry("<b>.mp4", problem="cut off")], weights="w"
-    )
+    entries = [Entry.of(timeline, "a b#1.mp4", "a b#1.html"), Entry("<b>.mp4", problem="cut off")]
+    html = render_index(entries, weights="w")
     assert 'href="a%20b%231.html"' in html and "(2)" in html and "left: 25%; width: 12.5%" in html
     assert "&lt;b&gt;.mp4" in html and "cut off" in html and "<script" not in html

@@ -15,6 +15,7 @@ from PIL import Image
 
 import teinet
 from teinet.cli.main import main
+from teinet.data.transforms import Preprocessing
 from teinet.errors import ConfigError
 from teinet.layers import MEM, TIM
 from teinet.pages.explained import frame_names
@@ -29,10 +30,7 @@ def recognizer(name: str = "teinet_test_resnet", *, size=64, **options) -> teine
     torch.manual_seed(0)
     model = teinet.create_model(name, num_classes=3, num_frames=4, pretrained=False, shortcut_only=False, **options)
     wake(model)
-    from teinet.data.transforms import Preprocessing
-
-    config = model.data_config
-    pixels = Preprocessing(size=size, short_side=64, fit="crop" if size == 64 else "squash", **config)
+    pixels = Preprocessing(size=size, short_side=64, fit="crop" if size == 64 else "squash", **model.data_config)
     return teinet.Recognizer(model, NAMES, preprocessing=pixels)
 
 

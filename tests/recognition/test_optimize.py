@@ -12,7 +12,8 @@ from teinet import Recognizer, create_model
 from teinet.cli.main import main
 from teinet.data.transforms import Preprocessing
 from teinet.errors import ConfigError
-from tests.networks import wake
+from tests.conftest import CLASSES
+from tests.networks import small_recognizer, wake
 
 
 @pytest.fixture(scope="module")
@@ -20,13 +21,9 @@ def imagenet(shared) -> Recognizer:
     """ImageNet's classes by the real weights, with modules that change nothing yet; they see real pictures."""
     weights = shared / "weights" / "tf_efficientnet_lite0.in1k.safetensors"
     torch.manual_seed(0)
-    model = create_model(
-        "teinet_tf_efficientnet_lite0", num_classes=1000, num_frames=4, backbone_weights=weights, gate="residual",
-        init="identity",
-    )  # fmt: skip
-    preprocessing = Preprocessing(size=224, short_side=256, interpolation="bicubic", **{
-        name: model.data_config[name] for name in ("mean", "std")
-    })  # fmt: skip
+    options = {"backbone_weights": weights, "gate": "residual", "init": "identity"}
+    model = create_model("teinet_tf_efficientnet_lite0", num_classes=1000, num_frames=4, **options)
+    preprocessing = Preprocessing(size=224, short_side=256, **model.data_config)
     return Recognizer(model, [str(i) for i in range(1000)], preprocessing=preprocessing)
 
 
@@ -48,23 +45,20 @@ def test_labels_on_real_clips_are_equal(imagenet, shared):
 
 
 def test_it_says_what_it_is_and_cannot_be_saved(tmp_path):
-    recognizer = Recognizer(create_model("tsn_resnet10t", num_classes=2, num_frames=4), ["a", "b"])
+    recognizer = small_recognizer("tsn_resnet10t", num_frames=4)
     fast = recognizer.optimize(engine="folded", precision="fp32")
     assert "folded, fp32" in repr(fast) and "folded" not in repr(recognizer)
     with pytest.raises(ConfigError, match="cannot be saved"):
         fast.save(tmp_path / "fast.safetensors")
     recognizer.save(tmp_path / "plain.safetensors")
-    assert fast.class_names == ("a", "b") and fast.num_frames == 4
+    assert fast.class_names == CLASSES and fast.num_frames == 4
 
 
 def test_the_commands_take_it(tmp_path, clips, capsys):
-    names = [folder.name for folder in sorted(clips.iterdir())]
-    torch.manual_seed(0)
-    model = create_model("teinet_resnet10t", num_classes=3, num_frames=4)
-    wake(model)
-    weights = tmp_path / "weights.safetensors"
-    Recognizer(model, names, preprocessing=Preprocessing(size=32, short_side=32)).save(weights)
-    folder = clips / names[0]
+    recognizer, weights = small_recognizer("teinet_resnet10t", num_frames=4), tmp_path / "weights.safetensors"
+    wake(recognizer.model)
+    recognizer.save(weights)
+    folder = clips / recognizer.class_names[0]
     want = [Recognizer.load(weights)(video).labels[0][0] for video in sorted(folder.iterdir())]
     capsys.readouterr()
     assert main(["predict", str(weights), str(folder), "--json", "--optimize", "folded", "--precision", "fp32"]) == 0

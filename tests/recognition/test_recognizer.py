@@ -109,7 +109,6 @@ def test_a_saved_recognizer_gives_equal_scores_and_keeps_its_settings(tmp_path, 
 
 def test_the_file_decides_the_colours_whatever_the_backbones_library_says_now(tmp_path, frames):
     model = network()
-    recognizer = Recognizer(model, NAMES, preprocessing=small(model))
     model.mean.fill_(0.3)  # a network that was trained with another mean than timm's
     model.data_config["mean"] = (0.3, 0.3, 0.3)
     recognizer = Recognizer(model, NAMES, preprocessing=small(model))

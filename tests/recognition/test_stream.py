@@ -27,11 +27,10 @@ def recognizer():
     return recogniser_of(network("teinet"))
 
 
-def recogniser_of(model) -> teinet.Recognizer:
-    set_num_frames(model, T).float()
-    data = model.data_config
-    pixels = Preprocessing(size=SIZE, short_side=SIZE + 4, mean=data["mean"], std=data["std"])
-    return teinet.Recognizer(model, list("abc"), preprocessing=pixels)
+def recogniser_of(model, **pixels) -> teinet.Recognizer:
+    data = {key: model.data_config[key] for key in ("mean", "std")}
+    preprocessing = Preprocessing(**{"size": SIZE, "short_side": SIZE + 4, **data, **pixels})
+    return teinet.Recognizer(set_num_frames(model, T).float(), list("abc"), preprocessing=preprocessing)
 
 
 def film(frames: int, seed: int = 0, size: tuple[int, int] = (48, 60)) -> np.ndarray:
@@ -41,16 +40,14 @@ def film(frames: int, seed: int = 0, size: tuple[int, int] = (48, 60)) -> np.nda
 def at_once(recognizer, pictures: np.ndarray) -> torch.Tensor:
     """Each frame's logits when the network sees them all as one clip."""
     clip = cut_crops(torch.from_numpy(pictures), recognizer.preprocessing)
-    model = set_num_frames(recognizer.model, len(pictures))
-    try:
-        with torch.no_grad():
-            return model.frame_logits(clip)[0]
-    finally:
-        set_num_frames(model, T)
+    with torch.no_grad():
+        logits = set_num_frames(recognizer.model, len(pictures)).frame_logits(clip)[0]
+    set_num_frames(recognizer.model, T)
+    return logits
 
 
-def near(got, want) -> None:
-    assert (torch.as_tensor(got) - want).abs().max() <= 1e-5 * want.abs().max()
+def near(got: torch.Tensor, want: torch.Tensor, limit: float = 1e-5) -> None:
+    assert (got - want).abs().max() <= limit * want.abs().max()
 
 
 def test_scores_that_are_no_numbers_are_an_error():
@@ -62,12 +59,7 @@ def test_scores_that_are_no_numbers_are_an_error():
 
 
 def test_a_rectangle_steps_like_a_square():
-    model = network("teinet")
-    set_num_frames(model, T).float()
-    data = {key: model.data_config[key] for key in ("mean", "std")}
-    wide = teinet.Recognizer(
-        model, list("abc"), preprocessing=Preprocessing(size=(32, 48), short_side=32, fit="squash", **data)
-    )
+    wide = recogniser_of(network("teinet"), size=(32, 48), short_side=32, fit="squash")
     pictures = film(5)
     want = at_once(wide, pictures)
     stream = wide.stream()
@@ -115,11 +107,7 @@ def test_cameras_come_and_go(recognizer, plan):
         assert step.streams == tuple(given)
         for number, logits in zip(step.streams, step.logits, strict=True):
             own[number].append(given[number])
-            clip = torch.cat([cut_crops(torch.from_numpy(p[None]), recognizer.preprocessing) for p in own[number]], 1)
-            with torch.no_grad():
-                want = set_num_frames(recognizer.model, len(own[number])).frame_logits(clip)[0, -1]
-            set_num_frames(recognizer.model, T)
-            near(logits, want)
+            near(logits, at_once(recognizer, np.stack(own[number]))[-1])
 
 
 def test_pictures_by_number_and_tensors_ready_cut(recognizer):
@@ -178,17 +166,15 @@ def test_streams_follow_their_recogniser(device):
 
 def test_states_of_others_are_refused(recognizer, tmp_path):
     stream = recognizer.stream()
-    with pytest.raises(CheckpointError, match="no streams' state"):
-        stream.state.load(tmp_path / "none.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"no state")
-    with pytest.raises(CheckpointError, match="no streams' state"):
-        stream.state.load(tmp_path / "broken.safetensors")
+    for name in ("none", "broken"):
+        with pytest.raises(CheckpointError, match="no streams' state"):
+            stream.state.load(tmp_path / f"{name}.safetensors")
     stream.state.save(tmp_path / "one.safetensors")
-    with pytest.raises(CheckpointError, match="other streams, span or network"):
-        recognizer.stream(batch=2).state.load(tmp_path / "one.safetensors")
-    plain = teinet.create_model("tsn_test_resnet", num_classes=3, num_frames=T)
-    with pytest.raises(CheckpointError, match="other streams, span or network"):
-        teinet.Recognizer(plain, list("abc")).stream().state.load(tmp_path / "one.safetensors")
+    plain = teinet.Recognizer(teinet.create_model("tsn_test_resnet", num_classes=3, num_frames=T), list("abc"))
+    for other in (recognizer.stream(batch=2), plain.stream()):
+        with pytest.raises(CheckpointError, match="other streams, span or network"):
+            other.state.load(tmp_path / "one.safetensors")
 
 
 def test_half_precision_takes_half_the_memory_and_stays_near(recognizer):
@@ -196,8 +182,7 @@ def test_half_precision_takes_half_the_memory_and_stays_near(recognizer):
     whole, half = recognizer.stream(), recognizer.stream(state="fp16")
     assert half.state.nbytes < 0.6 * whole.state.nbytes
     for picture in pictures:
-        want, got = whole.step([picture]).logits, half.step([picture]).logits
-        assert (got - want).abs().max() < 5e-3 * want.abs().max()
+        near(half.step([picture]).logits, whole.step([picture]).logits, 5e-3)
 
 
 def test_memory_does_not_grow(recognizer):
@@ -245,7 +230,7 @@ def test_several_frames_at_once_are_as_many_single_steps(recognizer, chunks):
     again = film(1, 7)[0]  # and both go on alike
     want, got = [*want, single.step([again, again])], [*got, several.step([again, again])]
     for a, b in zip(got, want, strict=True):
-        assert (a.logits - b.logits).abs().max() <= 1e-10 * b.logits.abs().max()
+        near(a.logits, b.logits, 1e-10)
         assert a.streams == b.streams and a.frames.tolist() == b.frames.tolist()
         np.testing.assert_allclose(a.scores, b.scores, atol=1e-6)
 
@@ -314,7 +299,7 @@ def test_in_sixteen_bits_steps_stay_near_those_of_thirty_two(backbone, state):
     assert next(stream._network.parameters()).dtype == torch.bfloat16
     for frames in torch.randint(0, 256, (6, 2, 3, 32, 32), dtype=torch.uint8):
         ours, theirs = stream.step(frames), truth.step(frames)
-        assert (ours.logits - theirs.logits).abs().max() <= 0.03 * theirs.logits.abs().max()
+        near(ours.logits, theirs.logits, 0.03)
         np.testing.assert_allclose(ours.scores.sum(1), 1, atol=1e-6)
 
 
@@ -327,5 +312,4 @@ def test_a_step_that_no_compiler_takes_runs_folded(recognizer, monkeypatch, capl
     assert "the step is not compiled, it runs folded: no such thing" in caplog.text
     assert "as a compiler" not in caplog.text
     frames = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
-    theirs = recognizer.stream(1).step(frames).logits
-    assert (fast.step(frames).logits - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+    near(fast.step(frames).logits, recognizer.stream(1).step(frames).logits)
