@@ -63,17 +63,10 @@ class Made(Source):
         packets = (Packet(item) for item in script)
         container = SimpleNamespace(duration=self.duration, start_time=0, demux=lambda stream: packets)
         container.format = SimpleNamespace(name="made")
-        yield (
-            container,
-            SimpleNamespace(
-                time_base=Fraction(1, 1000),
-                average_rate=Fraction(10),
-                guessed_rate=None,
-                duration=None,
-                start_time=0,
-                codec_context=SimpleNamespace(sample_aspect_ratio=None),
-            ),
-        )
+        rates = {"time_base": Fraction(1, 1000), "average_rate": Fraction(10), "guessed_rate": None}
+        stream = SimpleNamespace(**rates, duration=None, start_time=0)
+        stream.codec_context = SimpleNamespace(sample_aspect_ratio=None)
+        yield container, stream
 
 
 def read(source, *, until=None, slow=0.0, **options):

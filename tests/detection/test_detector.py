@@ -31,9 +31,8 @@ def test_frames_pushed_one_by_one_give_the_events_of_a_timeline(film, causal):  
     rows += detector.rows
     want = timeline(recognizer, film, spacing=0.2, rules=RULES)
     ended = [change.event for change in changes if change.what == "end"]
-    assert want.events and [(e.label, e.start, e.end) for e in ended] == [
-        (e.label, e.start, e.end) for e in want.events
-    ]
+    assert want.events
+    assert [(e.label, e.start, e.end) for e in ended] == [(e.label, e.start, e.end) for e in want.events]
     np.testing.assert_allclose([row.scores for row in rows], want.scores, atol=2e-4)
 
 
@@ -55,10 +54,8 @@ def test_gaps_and_sizes_are_counted_and_the_state_does_not_carry_over(tmp_path):
     for frame in frames:
         detector.push(frame)
         resets += [row.reset for row in detector.rows]
-    assert np.flatnonzero(resets).tolist() == [0, 20] and (
-        detector.sampler.num_resizes,
-        detector.sampler.num_resets,
-    ) == (1, 0)
+    assert np.flatnonzero(resets).tolist() == [0, 20]
+    assert (detector.sampler.num_resizes, detector.sampler.num_resets) == (1, 0)
     detector.push(frames[-1].image, frames[-1].time + 100)
     assert detector.rows[0].reset and detector.sampler.num_resets == 1
     alone = recognizer.detector(frame_interval=0.1)

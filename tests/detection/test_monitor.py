@@ -49,8 +49,7 @@ def test_several_recordings_at_once_give_what_each_gives_alone(recognizer, films
         alone = timeline(recognizer, film, rules=RULES)
         assert alone.events
         same(ended(notices, film), alone.events)
-        assert watch.counts(number).steps == len(alone.times)
-        assert watch.counts(number).dropped == 0
+        assert (watch.counts(number).steps, watch.counts(number).dropped) == (len(alone.times), 0)
         mine = [notice.what for notice in notices if notice.source == film]
         assert mine[0] == "connected" and mine[-1] == "finished"
         assert mine.count("begin") == mine.count("end")
@@ -58,10 +57,9 @@ def test_several_recordings_at_once_give_what_each_gives_alone(recognizer, films
 
 def test_a_two_sided_network_by_windows_gives_what_the_timeline_gives(films):
     recognizer = make("teinet", causal=False, header={"spacing": 0.2})
-    notices = list(Watch(recognizer, films[:1], rules=RULES, fast=True, windows=True))
     alone = timeline(recognizer, films[0], rules=RULES)
     assert alone.events
-    same(ended(notices, films[0]), alone.events)
+    same(ended(Watch(recognizer, films[:1], rules=RULES, fast=True, windows=True), films[0]), alone.events)
 
 
 def patched(monkeypatch, *sources: Made) -> list[str]:
@@ -72,13 +70,9 @@ def patched(monkeypatch, *sources: Made) -> list[str]:
 
 
 def test_a_source_that_ends_or_is_not_there_leaves_the_others_alone(monkeypatch, recognizer, films):
-    film = module.Source.parse(films[0])
-    names = patched(
-        monkeypatch,
-        Made([[frame(i / 5) for i in range(3)]], name="short", kind="pipe"),
-        Made([VideoError("absent", "refused")], name="absent"),
-        film,
-    )
+    short = Made([[frame(i / 5) for i in range(3)]], name="short", kind="pipe")
+    absent = Made([VideoError("absent", "refused")], name="absent")
+    names = patched(monkeypatch, short, absent, module.Source.parse(films[0]))
     watch = Watch(recognizer, names, rules=RULES, fast=True)
     notices = list(watch)
     same(ended(notices, films[0]), timeline(recognizer, films[0], rules=RULES).events)
@@ -87,11 +81,7 @@ def test_a_source_that_ends_or_is_not_there_leaves_the_others_alone(monkeypatch,
 
 
 def test_sources_of_which_none_can_be_read_are_an_error(monkeypatch, recognizer):
-    names = patched(
-        monkeypatch,
-        Made([VideoError("one", "refused")], name="one"),
-        Made([VideoError("two", "refused")], name="two"),
-    )
+    names = patched(monkeypatch, *(Made([VideoError(name, "refused")], name=name) for name in ("one", "two")))
     said = []
     with pytest.raises(VideoError, match="one: refused"):
         said += (f"{notice.source} {notice.why}" for notice in Watch(recognizer, names))
@@ -128,19 +118,17 @@ def test_stop_ends_the_watch_and_what_is_under_way(monkeypatch, recognizer, film
 
 def test_what_cannot_be_watched_is_refused(recognizer, films):
     two_sided = make("teinet", causal=False, header={"spacing": 0.2})
-    with pytest.raises(ConfigError, match=r"--model\.causal true"):
-        Watch(two_sided, films)
-    with pytest.raises(ConfigError, match=r"span .3. is for a causal network"):
-        Watch(two_sided, films, windows=True, span=3)
-    with pytest.raises(ConfigError, match="name a source"):
-        Watch(recognizer, [])
-    with pytest.raises(ConfigError, match="twice"):
-        Watch(recognizer, films[:1] * 2)
-    for wrong in ({"delay": float("nan")}, {"stall": 0}):
-        with pytest.raises(ConfigError, match=next(iter(wrong))):
-            Watch(recognizer, films, **wrong)
-    with pytest.raises(ConfigError, match="state belongs"):
-        Watch(two_sided, films, windows=True, state="fp16")
+    for network, sources, options, words in (
+        (two_sided, films, {}, r"--model\.causal true"),
+        (two_sided, films, {"windows": True, "span": 3}, "span .3. is for a causal network"),
+        (two_sided, films, {"windows": True, "state": "fp16"}, "state belongs"),
+        (recognizer, films, {"delay": float("nan")}, "delay"),
+        (recognizer, films, {"stall": 0}, "stall"),
+        (recognizer, films[:1] * 2, {}, "twice"),
+        (recognizer, [], {}, "name a source"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            Watch(network, sources, **options)
 
 
 def test_a_view_shows_the_last_frame(recognizer, films):
@@ -160,12 +148,11 @@ def test_the_example_of_the_page_gives_what_a_watch_gives(films, capsys):
     options = "threshold=0.6, off_threshold=0.4"
     assert options in example
     told = []
-    scope = {"recognizer": recognizer, "print": lambda change: told.append(change)}
+    scope = {"recognizer": recognizer, "print": told.append}
     example = example.replace(options, "threshold=0.34, off_threshold=0.3, min_duration=0.2")
     exec(example.replace('"camera"', repr(films[0])), scope)
     told += scope["detector"].finish()
-    notices = list(Watch(recognizer, films[:1], rules=RULES, fast=True))
-    events = ended(notices, films[0])
+    events = ended(Watch(recognizer, films[:1], rules=RULES, fast=True), films[0])
     assert events
     same(events, [change.event for change in told if change.what == "end"])
 
@@ -193,11 +180,8 @@ def test_a_stalled_source_ends_what_is_under_way_and_the_others_go_on(monkeypatc
         goes_on.wait(10)
         yield frame(0.2)
 
-    names = patched(
-        monkeypatch,
-        Made([script()], name="stuck", kind="pipe"),
-        Made([[frame(i / 5) for i in range(5)]], name="sound", kind="pipe"),
-    )
+    sound = Made([[frame(i / 5) for i in range(5)]], name="sound", kind="pipe")
+    names = patched(monkeypatch, Made([script()], name="stuck", kind="pipe"), sound)
     watch = Watch(recognizer, names, rules=EVER, delay=60, stall=0.5)
     whats = []
     for notice in watch:

@@ -41,14 +41,12 @@ def test_changing_the_rate_changes_no_spacing():
     times = np.concatenate([np.arange(0, 10, 1 / 30), np.arange(10, 20, 1 / 12), np.arange(20, 30, 1 / 50)])
     kept = np.array(taken(FrameSampler(0.25), times))
     for low, high in ((0, 10), (10, 20), (20, 30)):
-        part = kept[(kept >= low) & (kept < high)]
-        assert abs(len(part) - 40) <= 1
+        assert abs(((kept >= low) & (kept < high)).sum() - 40) <= 1
 
 
 def test_after_a_pause_frames_are_not_made_up_for():
-    sampler = FrameSampler(0.1)
     times = [*np.arange(0, 1, 0.02), *np.arange(2.5, 3.5, 0.02)]
-    kept = np.array(taken(sampler, times))
+    kept = np.array(taken(FrameSampler(0.1), times))
     assert abs((kept >= 2.5).sum() - 10) <= 1
 
 

@@ -12,11 +12,9 @@ def rows(epochs: int, *, every: int = 1, **changes) -> list[dict]:
     log = []
     for epoch in range(1, epochs + 1):
         seen = epoch - epoch % every
-        val = (
-            {"val_top1": f"{seen / 100}", "val_loss": f"{3 - seen / 100}"} if seen else {"val_top1": "", "val_loss": ""}
-        )
+        top1, loss = (f"{seen / 100}", f"{3 - seen / 100}") if seen else ("", "")
         row = {"epoch": str(epoch), "loss": f"{3 / epoch}", "top1": f"{epoch / 50}", "lr": f"{10 ** -(epoch // 5)}"}
-        log.append({**row, **val, **changes})
+        log.append({**row, "val_top1": top1, "val_loss": loss, **changes})
     return log
 
 

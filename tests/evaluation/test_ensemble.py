@@ -52,16 +52,12 @@ def other(**changes) -> Scores:
     return Scores(**({name: getattr(TWO, name) for name in fields} | changes))
 
 
-@pytest.mark.parametrize(
-    ("scores", "says"),
-    [
-        (other(class_names=["nod", "clap", "jump"]), "only one knows 'wave'"),
-        (other(paths=("/b/y/3.mp4", "/b/x/1.mp4", "/b/x/4.mp4")), "two was not tested on x/2.mp4"),
-        (other(labels=[1, 2, 1]), "another label"),
-        (other(paths=TWO.paths[:2], labels=[0, 2], probabilities=TWO.probabilities[:2]), "3 clips, two on 2"),
-        (other(paths=("/b/1.mp4",) * 3), "another order"),
-    ],
-)
+@pytest.mark.parametrize(("scores", "says"), [
+    (other(class_names=["nod", "clap", "jump"]), "only one knows 'wave'"),
+    (other(paths=("/b/y/3.mp4", "/b/x/1.mp4", "/b/x/4.mp4")), "two was not tested on x/2.mp4"),
+    (other(paths=TWO.paths[:2], labels=[0, 2], probabilities=TWO.probabilities[:2]), "3 clips, two on 2"),
+    (other(labels=[1, 2, 1]), "another label"), (other(paths=("/b/1.mp4",) * 3), "another order"),
+])  # fmt: skip
 def test_what_cannot_be_averaged(scores, says):
     with pytest.raises(ConfigError, match=says):
         average([ONE, scores], names=["one", "two"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
+from teinet.cli.main import main
 from teinet.data.lists.formats import read_listing
 from teinet.data.lists.rows import ClipList, to_clips
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.views import Views, load_views
 from teinet.errors import ConfigError
-from teinet.evaluation.evaluate import ViewClips, evaluate, evaluation_loader
+from teinet.evaluation.evaluate import Scoring, ViewClips, evaluate, evaluation_loader
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.scores import Scores
 from teinet.models.factory import create_model
@@ -35,13 +38,6 @@ def recognizer() -> Recognizer:
     names = ["moving left", "moving right", "resting"]
     size = Preprocessing(size=32, short_side=36, **model.data_config)
     return Recognizer(model, names, preprocessing=size, sampling=Sampling(num_frames=2))
-
-
-@pytest.fixture(scope="module")
-def weights(recognizer, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("weights") / "net.safetensors"
-    recognizer.save(path)
-    return path
 
 
 @pytest.fixture
@@ -124,20 +120,15 @@ def test_hardware_that_is_not_there():
             Hardware(**settings)
 
 
-def clip_rows(folder: Path) -> list[dict]:
-    return list(csv.DictReader((folder / "clips.csv").open()))
-
-
-def test_two_processes_give_the_scores_of_one(clips, weights, tmp_path, teinet, capsys):
-    from teinet.cli.main import main
-
+def test_two_processes_give_the_scores_of_one(clips, recognizer, tmp_path, teinet, capsys):
+    recognizer.save(tmp_path / "net.safetensors")
     rows = read_listing(clips).rows[:11]  # an odd number
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     lines = [f"{row.path},{row.label}" for row in rows]
     lines[4] = "bad.mp4,resting"
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines]))
-    words = ["test", weights, "--data", tmp_path / "list.csv", "--accelerator", "cpu", "--workers", 0]
-    words += ["--batch-size", 2, "--json"]
+    words = ["test", tmp_path / "net.safetensors", "--data", tmp_path / "list.csv", "--accelerator", "cpu"]
+    words += ["--workers", 0, "--batch-size", 2, "--json"]
     two = teinet(*words, "--devices", 2, "--output", tmp_path / "two")
     assert two.returncode == 1, two.stderr  # one clip was unreadable
     assert "Traceback" not in two.stderr
@@ -148,26 +139,24 @@ def test_two_processes_give_the_scores_of_one(clips, weights, tmp_path, teinet, 
     one, both = Scores.load(tmp_path / "one"), Scores.load(tmp_path / "two")
     np.testing.assert_allclose(one.probabilities, both.probabilities, atol=1e-6)
     assert one.paths == both.paths and both.num_unreadable == 1 and both.reasons[4] == one.reasons[4] != ""
-    assert len(clip_rows(tmp_path / "two")) == 11
+    assert len(list(csv.DictReader((tmp_path / "two" / "clips.csv").open()))) == 11
 
 
 @pytest.mark.parametrize(("views", "batch_size", "videos"), [("3x3", 8, 1), ("2x1", 8, 4)])
 def test_a_step_holds_as_many_views_as_the_batch_size_says(recognizer, listed, monkeypatch, views, batch_size, videos):
-    from teinet.evaluation.evaluate import Scoring
-
     seen, step = [], Scoring.validation_step
-    monkeypatch.setattr(
-        Scoring, "validation_step", lambda self, batch, n: seen.append(batch.frames.shape[:2]) or step(self, batch, n)
-    )
+
+    def noted(self, batch, number):
+        seen.append(batch.frames.shape[:2])
+        return step(self, batch, number)
+
+    monkeypatch.setattr(Scoring, "validation_step", noted)
     parsed = Views.parse(views)
     assert len(run(recognizer, listed, views=parsed, batch_size=batch_size)) == 12
     assert seen[0] == (videos, len(parsed)) and sum(videos for videos, _ in seen) == 12
 
 
 def test_the_callers_warnings_and_log_levels_are_left_alone(recognizer, listed):
-    import logging
-    import warnings
-
     logger = logging.getLogger("lightning.pytorch")
     level, filters = logger.level, list(warnings.filters)
     logger.setLevel(logging.DEBUG)

@@ -46,8 +46,7 @@ def test_hand_worked_numbers():
     scores = four_clips()
     assert scores.ranks.tolist() == [1, 2, 1, 0]
     assert scores.predictions.tolist() == [0, 1, 1, -1]
-    assert scores.top1 == 2 / 4
-    assert scores.top(2) == 3 / 4
+    assert (scores.top1, scores.top(2)) == (2 / 4, 3 / 4)
     assert scores.class_accuracy.tolist() == [0.5, 1.0, 0.0]
     assert scores.mean_class_accuracy == 0.5
     assert scores.class_counts.tolist() == [2, 1, 1]
@@ -75,14 +74,12 @@ def test_numbers_equal_scikit_learns():
 
 def test_a_constant_network_gains_nothing_from_ties():
     scores = Scores(paths="abcd", labels=[0, 1, 2, 3], probabilities=np.full((4, 4), 0.25), class_names="wxyz")
-    assert scores.top1 == 0.25
-    assert scores.top(2) == 0.5
+    assert (scores.top1, scores.top(2)) == (0.25, 0.5)
 
 
 def test_clips_without_a_label_are_predicted_but_not_counted():
     scores = four_clips(labels=[0, -1, 1, -1])
-    assert scores.top1 == 1.0
-    assert scores.mean_class_accuracy == 1.0  # of the two classes that have clips
+    assert scores.top1 == scores.mean_class_accuracy == 1.0  # of the two classes that have clips
     assert math.isnan(scores.class_accuracy[2])
     assert scores.predictions.tolist() == [0, 1, 1, -1]
 
@@ -111,8 +108,8 @@ def test_what_does_not_fit_together_is_refused(changes):
 
 def test_saved_scores_come_back_and_the_tables_say_the_same(tmp_path):
     scores = four_clips(paths=["a.mp4", "naïve, b.mp4", "c.mp4", "d.mp4"])
-    scores.save(tmp_path / "run" / "test")
     folder = tmp_path / "run" / "test"
+    scores.save(folder)
     back = Scores.load(folder)
     for name in ("labels", "probabilities"):
         assert np.array_equal(getattr(back, name), getattr(scores, name))
@@ -142,6 +139,5 @@ def test_broken_score_files_are_refused(tmp_path):
 
 
 def test_no_clips_at_all_can_be_saved(tmp_path):
-    empty = Scores(paths=[], labels=[], probabilities=[], class_names=NAMES)
-    empty.save(tmp_path)
+    Scores(paths=[], labels=[], probabilities=[], class_names=NAMES).save(tmp_path)
     assert len(Scores.load(tmp_path)) == 0

@@ -17,9 +17,8 @@ from teinet.evaluation.segments import Detection, detections, measure
 
 
 def recording(seconds: float, *segments: tuple[str, float, float], path: str = "a.mp4") -> Recording:
-    return Recording(
-        path=path, seconds=seconds, segments=tuple(Segment(label=a, start=b, end=c) for a, b, c in segments)
-    )
+    parts = tuple(Segment(label=a, start=b, end=c) for a, b, c in segments)
+    return Recording(path=path, seconds=seconds, segments=parts)
 
 
 def found(*events: tuple[str, float, float, float]) -> list[Detection]:

@@ -18,9 +18,8 @@ def test_scores_on_disk_are_not_those_of_other_weights_views_or_clips(clips, tmp
     listing = tmp_path / "clips.csv"
 
     def tested(views: str = "1x1") -> session.Tested:
-        plan = session.Plan(
-            data=DataConfig(path=str(listing)), views=Views.parse(views), workers=0, hardware=Hardware()
-        )
+        data = DataConfig(path=str(listing))
+        plan = session.Plan(data=data, views=Views.parse(views), workers=0, hardware=Hardware())
         return session.test(weights, plan, reuse=True, output=tmp_path / "out")
 
     listing.write_text("\n".join(["path,label", *rows]))

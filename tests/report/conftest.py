@@ -60,9 +60,8 @@ def write_log(folder: Path, epochs: int, *, best: float = 0.5, every: int = 1) -
         top1 = best * epoch / epochs
         seen = epoch - epoch % every
         val = f"{0.9 * best * seen / epochs:.5f},{3 - seen / epochs:.5f}" if seen else ","
-        lines.append(
-            f"{epoch},{10 * epoch},{0.01 if epoch < 8 else 0.001},{3 - 2 * top1:.5f},{top1:.5f},{val},60.00,0.1"
-        )
+        rate = 0.01 if epoch < 8 else 0.001
+        lines.append(f"{epoch},{10 * epoch},{rate},{3 - 2 * top1:.5f},{top1:.5f},{val},60.00,0.1")
     (folder / "log.csv").write_text("\n".join(lines) + "\n")
 
 
@@ -88,8 +87,7 @@ def write_metrics(folder: Path, top1: float, top5: float | None = None, *, clips
     """A test of which only the numbers are left."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = {"top1": top1, "top5": top5, "mean_class_accuracy": top1, "top5_k": 5, "num_clips": clips}
-    unreadable = about.pop("num_unreadable", 0)
-    values = {**numbers, "num_labelled": clips, "num_unreadable": unreadable, "num_classes": 5, **about}
+    values = {**numbers, "num_labelled": clips, "num_unreadable": 0, "num_classes": 5, **about}
     (folder / "metrics.json").write_text(json.dumps(values))
     return folder
 

@@ -79,9 +79,8 @@ def test_divisions_and_folds_are_repeats_and_other_settings_are_none(runs):
     assert group.varied == {"data.division": [1, 2]}
     assert group.means[0].published[0].top1_difference == pytest.approx(96.5 - printed("ucf101/teinet_16f")[0]["top1"])
     assert not any("trained on different clips" in note for note in comparison.notes)  # that is what divisions are
-    write_run(
-        runs / "other", recipe("ucf101/teinet_16f", data__division=3, run__workers=7), tests={"10x3": (0.9, None)}
-    )
+    other = recipe("ucf101/teinet_16f", data__division=3, run__workers=7)
+    write_run(runs / "other", other, tests={"10x3": (0.9, None)})
     assert len(compare([runs]).groups[0].runs) == 2
 
 
@@ -111,11 +110,8 @@ def test_other_clips_versions_and_decoders_are_said(runs):
     write_run(runs / "b", data={"train": fingerprint("others", 90)}, versions={"teinet": "0.2"}, decoder={}, tests={})
     write_metrics(runs / "b" / "test-1x1", 0.5, 0.7, **meta(data=fingerprint("others")))
     notes = compare([runs]).notes
-    assert [note.split(":")[0] for note in notes] == [
-        "trained on different clips",
-        "test-1x1",
-        "different versions of teinet",
-    ]
+    said = [note.split(":")[0] for note in notes]
+    assert said == ["trained on different clips", "test-1x1", "different versions of teinet"]
     assert "90 (" in notes[0] and "do not compare" in notes[1]
 
 
