@@ -10,17 +10,13 @@ from teinet.errors import ConfigError
 from teinet.training.recipe import ClipConfig, DataConfig, ModelConfig, OptimConfig, Recipe
 
 
-@pytest.mark.parametrize(
-    ("recipe", "name"),
-    [
-        (Recipe(optim=OptimConfig(optimizer="adamw", momentum=0.8)), "optim.momentum"),
-        (Recipe(optim=OptimConfig(schedule="onecycle", warmup=1.0)), "optim.warmup"),
-        (Recipe(optim=OptimConfig(schedule="cosine", milestones=[3])), "optim.milestones"),
-        (Recipe(optim=OptimConfig(schedule="cosine", gamma=0.5)), "optim.gamma"),
-        (Recipe(clip=ClipConfig(window=32)), "clip.window"),
-        (Recipe(data=DataConfig(test_fold=1)), "data.test_fold"),
-    ],
-)
+@pytest.mark.parametrize(("recipe", "name"), [
+    (Recipe(optim=OptimConfig(optimizer="adamw", momentum=0.8)), "optim.momentum"),
+    (Recipe(optim=OptimConfig(schedule="onecycle", warmup=1.0)), "optim.warmup"),
+    (Recipe(optim=OptimConfig(schedule="cosine", milestones=[3])), "optim.milestones"),
+    (Recipe(optim=OptimConfig(schedule="cosine", gamma=0.5)), "optim.gamma"),
+    (Recipe(clip=ClipConfig(window=32)), "clip.window"), (Recipe(data=DataConfig(test_fold=1)), "data.test_fold"),
+])  # fmt: skip
 def test_a_setting_without_effect_is_refused(recipe: Recipe, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} .* has no effect"):
         recipe.check()

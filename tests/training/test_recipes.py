@@ -126,7 +126,6 @@ def test_the_command_lists_them(capsys):
     out = capsys.readouterr().out
     assert out.count("table 1b") == 4 and "41.6" in out
     assert main(["recipes", "kinetics400/*", "--json"]) == 0
-    assert set(json.loads(capsys.readouterr().out)) == {
-        "kinetics400/" + row for row in ("tsm_16f", "teinet_8f", "teinet_16f")
-    }
+    rows = {f"kinetics400/{row}" for row in ("tsm_16f", "teinet_8f", "teinet_16f")}
+    assert set(json.loads(capsys.readouterr().out)) == rows
     assert main(["recipes", "nothing*"]) == 1

@@ -29,28 +29,30 @@ def train(clips: Path, output: Path, name: str, *more: object) -> list[str]:
     return ["train", *small(clips, *SLOW, "--output", output, "--name", name, *more)]
 
 
-def interrupt(words: list[str], run: Path, number: signal.Signals, *, at_step: int) -> tuple[int, str, dict]:
-    """Start a run, send it a signal once it saved the state of `at_step` steps; its exit code, errors and state."""
-    process = subprocess.Popen(
-        command(*words), env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+def interrupt(
+    words: list[str], run: Path, number: signal.Signals, *, at_step: int, to_all: bool = False
+) -> tuple[int, str, dict]:
+    """Start a run, send it a signal once it saved the state of `at_step` steps; its exit code, errors and state.
+
+    `to_all` sends the signal to the run's workers too.
+    """
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command(*words), env=environment(), process_group=0, **pipes)
+    state, began = run / "resume.ckpt", time.monotonic()
     try:
-        wait_for_state(process, run, at_step=at_step)
-        process.send_signal(number)
+        while process.poll() is None and time.monotonic() - began < 120:
+            if state.exists() and torch.load(state, weights_only=True)["global_step"] >= at_step:
+                break
+            time.sleep(0.005)
+        if to_all:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
         errors = process.communicate(timeout=60)[1]
     finally:
         process.kill()
         process.wait()
-    return process.returncode, errors, torch.load(run / "resume.ckpt", weights_only=True)
-
-
-def wait_for_state(process: subprocess.Popen, run: Path, *, at_step: int) -> None:
-    """Return once a run has saved the state of `at_step` steps, or has ended."""
-    state, began = run / "resume.ckpt", time.monotonic()
-    while process.poll() is None and time.monotonic() - began < 120:
-        if state.exists() and torch.load(state, weights_only=True)["global_step"] >= at_step:
-            return
-        time.sleep(0.005)
+    return process.returncode, errors, torch.load(state, weights_only=True)
 
 
 def log(run: Path) -> list[dict]:
@@ -59,7 +61,9 @@ def log(run: Path) -> list[dict]:
     return [{k: v for k, v in row.items() if k not in ("seconds", "data_share")} for row in rows]
 
 
-def assert_same(run: Path, whole: Path) -> None:
+def resume_and_compare(run: Path, whole: Path) -> None:
+    """Resume a run; its weights and log are then those of the whole one."""
+    assert main(["train", "--resume", str(run)]) == 0
     a, b = load_file(run / "last.safetensors"), load_file(whole / "last.safetensors")
     assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
     assert log(run) == log(whole) and len(log(run)) == 3
@@ -90,8 +94,7 @@ def test_kill_in_the_middle_of_an_epoch(clips, whole, tmp_path, capfd):
     words = train(clips, tmp_path, "run", "--workers", 2, "--optim.accumulate", 2)
     code, _, state = interrupt(words, tmp_path / "run", signal.SIGKILL, at_step=4)
     assert code == -signal.SIGKILL and 4 <= state["global_step"] < 9
-    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
-    assert_same(tmp_path / "run", whole[2])
+    resume_and_compare(tmp_path / "run", whole[2])
 
 
 def test_ctrl_c_says_how_to_go_on_and_goes_on(clips, whole, tmp_path, capsys):
@@ -100,11 +103,8 @@ def test_ctrl_c_says_how_to_go_on_and_goes_on(clips, whole, tmp_path, capsys):
     assert code == 130
     (line,) = errors.strip().splitlines()
     assert f"teinet train --resume {run}" in line and f"step {(state['global_step'] - 1) % 5 + 1} of 5" in line
-
-    assert main(["train", "--resume", str(run)]) == 0
-    assert_same(run, whole[1])
+    resume_and_compare(run, whole[1])
     capsys.readouterr()
-
     files = {p: p.read_bytes() for p in run.rglob("*") if p.is_file()}
     assert main(["train", "--resume", str(run)]) == 0  # a finished run
     assert "finished" in capsys.readouterr().out
@@ -113,16 +113,11 @@ def test_ctrl_c_says_how_to_go_on_and_goes_on(clips, whole, tmp_path, capsys):
 
 def test_sigterm_to_all_processes_of_a_run_is_a_clean_stop(clips, whole, tmp_path):
     """As systemd, docker and batch systems send it: the workers get it too."""
-    run = tmp_path / "run"
-    words = train(clips, tmp_path, "run", "--workers", 2)
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command(*words), env=environment(), process_group=0, **pipes)
-    wait_for_state(process, run, at_step=6)
-    os.killpg(process.pid, signal.SIGTERM)
-    (line,) = process.communicate(timeout=60)[1].strip().splitlines()
-    assert process.returncode == 130 and f"teinet train --resume {run}" in line
-    assert main(["train", "--resume", str(run)]) == 0
-    assert_same(run, whole[1])
+    run, words = tmp_path / "run", train(clips, tmp_path, "run", "--workers", 2)
+    code, errors, _ = interrupt(words, run, signal.SIGTERM, at_step=6, to_all=True)
+    (line,) = errors.strip().splitlines()
+    assert code == 130 and f"teinet train --resume {run}" in line
+    resume_and_compare(run, whole[1])
 
 
 def test_a_second_ctrl_c_stops_at_once_and_says_how_to_go_on(clips, whole, tmp_path, monkeypatch, capsys):
@@ -136,16 +131,23 @@ def test_a_second_ctrl_c_stops_at_once_and_says_how_to_go_on(clips, whole, tmp_p
         assert main(train(clips, tmp_path, "run")) == 130
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "stopped at once" in line and f"teinet train --resume {run}" in line
-    assert main(["train", "--resume", str(run)]) == 0
-    assert_same(run, whole[1])
+    resume_and_compare(run, whole[1])
 
 
 class Stop(Exception):
     """What stands for a machine that goes down."""
 
 
-def go_down() -> None:
-    raise Stop
+def train_8_steps(words: list[str]) -> None:
+    """Begin a run and let the machine go down."""
+
+    def go_down() -> None:
+        raise Stop
+
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(patch, 8, go_down)
+        with pytest.raises(Stop):
+            main(words)
 
 
 @pytest.mark.parametrize("moment", ["on_validation_start", "on_train_epoch_end"])
@@ -163,8 +165,7 @@ def test_stopped_at_the_end_of_an_epoch(clips, whole, tmp_path, monkeypatch, mom
         patch.setattr(TrainingProgress, moment, die, raising=False)
         with pytest.raises(Stop):
             main(train(clips, tmp_path, "run"))
-    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
-    assert_same(tmp_path / "run", whole[1])
+    resume_and_compare(tmp_path / "run", whole[1])
 
 
 def test_a_worse_epoch_after_a_resume_is_not_the_best(clips, tmp_path, monkeypatch):
@@ -176,10 +177,7 @@ def test_a_worse_epoch_after_a_resume_is_not_the_best(clips, tmp_path, monkeypat
         log_dict(self, values, **settings)
 
     monkeypatch.setattr(TrainingModule, "log_dict", scored)
-    with monkeypatch.context() as patch:
-        at_step(patch, 8, go_down)
-        with pytest.raises(Stop):
-            main(train(clips, tmp_path, "run"))
+    train_8_steps(train(clips, tmp_path, "run"))
     best = (tmp_path / "run" / "best.safetensors").read_bytes()
     assert main(["train", "--resume", str(tmp_path / "run")]) == 0
     assert [row["val_top1"] for row in log(tmp_path / "run")] == ["0.75000", "0.25000", "0.50000"]
@@ -187,15 +185,12 @@ def test_a_worse_epoch_after_a_resume_is_not_the_best(clips, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(("every_steps", "workers"), [(2, 0), (0, 2)])
-def test_states_between_which_a_run_is_lost(clips, whole, tmp_path, monkeypatch, every_steps, workers):
-    with monkeypatch.context() as patch:
-        at_step(patch, 8, go_down)  # the last state is that of step 5, the end of the first epoch, or of step 8
-        with pytest.raises(Stop):
-            main(train(clips, tmp_path, "run", "--run.save_every_steps", every_steps, "--workers", workers))
+def test_states_between_which_a_run_is_lost(clips, whole, tmp_path, every_steps, workers):
+    words = ("--run.save_every_steps", every_steps, "--workers", workers)
+    train_8_steps(train(clips, tmp_path, "run", *words))
     state = torch.load(tmp_path / "run" / "resume.ckpt", weights_only=True)
-    assert state["global_step"] == {0: 5, 2: 8}[every_steps]
-    assert main(["train", "--resume", str(tmp_path / "run")]) == 0
-    assert_same(tmp_path / "run", whole[1])
+    assert state["global_step"] == {0: 5, 2: 8}[every_steps]  # the end of the first epoch, or of step 8
+    resume_and_compare(tmp_path / "run", whole[1])
 
 
 def test_what_cannot_be_resumed(clips, whole, tmp_path, capsys):

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from safetensors.torch import load_file
 
 from teinet.cli.train import parse_recipe
+from teinet.models.checkpoint import save_weights
 from teinet.models.factory import create_model
 from teinet.training import callbacks
 from teinet.training.callbacks import recompute_statistics
@@ -108,18 +109,14 @@ def test_frozen_batch_norms_keep_their_statistics_and_weights(train, tmp_path):
         if isinstance(norm, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(norm.running_mean)
             torch.nn.init.uniform_(norm.weight, 0.5, 1)
-    from teinet.models.checkpoint import save_weights
-
     save_weights(tmp_path / "start.safetensors", plain, {"class_names": ["a", "b", "c"]})
     start = load_file(tmp_path / "start.safetensors")
     norms = [k for k in plain.state_dict() if "running_mean" in k]  # from the input to the head
     for which, kept in (("all", norms), ("all_but_first", norms[1:])):
-        code, run, _ = train(
-            *("--model", "tim_resnet10t", "--weights", tmp_path / "start.safetensors", "--name", which),
-            *("--optim.freeze_bn", which, "--optim.recompute_bn", 0 if which == "all" else 1, "--epochs", 1),
-        )
-        assert code == 0
-        end = load_file(run.parent / which / "last.safetensors")
+        words = ("--model", "tim_resnet10t", "--weights", tmp_path / "start.safetensors", "--name", which)
+        words = (*words, "--optim.freeze_bn", which, "--optim.recompute_bn", 0 if which == "all" else 1)
+        assert train(*words, "--epochs", 1)[0] == 0
+        end = load_file(tmp_path / which / "last.safetensors")
         still = [k for k in norms if torch.equal(start[k], end[k])]
         assert still == kept
         assert all(torch.equal(start[w], end[w]) for w in (k.replace("running_mean", "weight") for k in still))
@@ -184,16 +181,14 @@ def test_recomputing_changes_statistics_and_nothing_else_once_an_epoch(train, mo
 def test_accumulated_gradients_equal_those_of_the_whole_batch(train, tmp_path):
     # one optimiser step over all 12 clips; batch norms frozen, for they see 6 clips at a time in one of the two
     common = ("--optim.freeze_bn", "all", "--model", "tim_resnet10t", "--model.dropout", 0, "--data.val_share", 0)
-    ends = {}
+    losses, ends = [], []
     for batch, add in ((12, 1), (6, 2)):
-        name = f"run{add}"
-        code = train(
-            *common, "--name", name, "--batch-size", batch, "--optim.accumulate", add, "--epochs", 1, "--lr", 1
-        )[0]
-        assert code == 0
-        ends[add] = load_file(tmp_path / name / "last.safetensors")
-        assert read_log(tmp_path / name / "log.csv")[0]["step"] == "1"
-    assert read_log(tmp_path / "run1" / "log.csv")[0]["loss"] == read_log(tmp_path / "run2" / "log.csv")[0]["loss"]
-    torch.manual_seed(0)
-    for key, value in ends[1].items():
-        torch.testing.assert_close(value, ends[2][key], rtol=1e-4, atol=1e-6, msg=key)
+        words = ("--name", add, "--batch-size", batch, "--optim.accumulate", add, "--epochs", 1, "--lr", 1)
+        assert train(*common, *words)[0] == 0
+        (row,) = read_log(tmp_path / str(add) / "log.csv")
+        assert row["step"] == "1"
+        losses.append(row["loss"])
+        ends.append(load_file(tmp_path / str(add) / "last.safetensors"))
+    assert losses[0] == losses[1]
+    for key, value in ends[0].items():
+        torch.testing.assert_close(value, ends[1][key], rtol=1e-4, atol=1e-6, msg=key)

@@ -14,21 +14,16 @@ from teinet.training.recipe import Recipe
 from teinet.training.waiting import WaitingAdvice, advice
 from tests.conftest import small
 
+SHRINK = "shrink the videos once (teinet data shrink; their short side has {} pixels, 256 are used)"
+
 
 @pytest.mark.parametrize(
     ("workers", "most", "short_side", "says"),
     [
         (2, 8, 240, "give it more workers (--run.workers 8)"),
         (0, 1, 0, "give it more workers (--run.workers 1)"),
-        (
-            *(4, 8, 720),
-            "give it more workers (--run.workers 8), or shrink the videos once (teinet data shrink; their short side "
-            "has 720 pixels, 256 are used)",
-        ),
-        (
-            *(8, 8, 1080),
-            "shrink the videos once (teinet data shrink; their short side has 1080 pixels, 256 are used)",
-        ),
+        (4, 8, 720, f"give it more workers (--run.workers 8), or {SHRINK.format(720)}"),
+        (8, 8, 1080, SHRINK.format(1080)),
         (8, 8, 240, "all cores are at work already; what helps is a faster disk or more cores"),
     ],
 )
