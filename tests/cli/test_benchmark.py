@@ -34,14 +34,12 @@ def test_names_and_weights_stand_in_one_table(tmp_path, capsys):
 
 def test_counts_and_published_rows_are_the_papers():
     """Table 2: TEINet of 8 frames has 30.4 M parameters and 33 G multiply-adds; the paper's rows are bidirectional."""
-    found = {
-        (name, frames, causal): Speed.of(name, model.eval(), (224, 224))
-        for name, frames, causal in (
-            ("teinet_resnet50", 8, False), ("teinet_resnet50", 8, True), ("tsn_resnet50", 16, False)
-        )
-        for model in [create_model(name, num_classes=400, num_frames=frames, causal=causal)]
-    }  # fmt: skip
-    teinet, causal, tsn = found.values()
+
+    def speed(name: str, frames: int, causal: bool = False) -> Speed:
+        model = create_model(name, num_classes=400, num_frames=frames, causal=causal)
+        return Speed.of(name, model.eval(), (224, 224))
+
+    teinet, causal, tsn = speed("teinet_resnet50", 8), speed("teinet_resnet50", 8, True), speed("tsn_resnet50", 16)
     assert (teinet.parameters, teinet.macs) == (30_356_896, pytest.approx(32.88e9, rel=1e-3))
     assert len(TABLE_2) == 7 and teinet.published == (36.5, 46.9)
     assert causal.published is tsn.published is None
@@ -56,16 +54,11 @@ def test_milliseconds_and_clips_a_second_by_hand():
     assert speed.throughput(4) == Timing(2, 1, 4)
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("teinet_resnet5O",), "resnet5O"),
-        (("nowhere.safetensors",), "nowhere.safetensors"),
-        (("--batch-size", "0"), "--batch-size is 0"),
-        (("--device", "cuda:7"), "cuda:7"),
-        (("tsn_test_resnet", "--precision", "fp16", "--device", "cpu"), "fp16 is for GPUs"),
-    ],
-)
+@pytest.mark.parametrize(("words", "said"), [
+    (("teinet_resnet5O",), "resnet5O"), (("nowhere.safetensors",), "nowhere.safetensors"),
+    (("--batch-size", "0"), "--batch-size is 0"), (("--device", "cuda:7"), "cuda:7"),
+    (("tsn_test_resnet", "--precision", "fp16", "--device", "cpu"), "fp16 is for GPUs"),
+])  # fmt: skip
 def test_what_cannot_be_used_is_said_before_anything_is_measured(words, said, capsys):
     assert main(["benchmark", *words]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()

@@ -15,7 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from teinet import __version__
 from teinet.cli.main import COMMANDS, main
+from teinet.data.lists.splits import DataConfig
+from teinet.evaluation.session import Plan, folder_name
+from teinet.training.recipe_files import field_names
 from tests.conftest import command, small
 
 
@@ -62,8 +66,6 @@ def test_every_command_has_help(name, capsys):
 
 
 def test_the_help_of_train_names_every_setting_without_pythons_types(capsys):
-    from teinet.training.recipe_files import field_names
-
     main(["train", "--help"])
     out = capsys.readouterr().out
     assert all(re.search(rf"--{re.escape(name)}[ ,]", out) for name in field_names())
@@ -71,8 +73,6 @@ def test_the_help_of_train_names_every_setting_without_pythons_types(capsys):
 
 
 def test_words_that_are_no_command(capsys):
-    from teinet import __version__
-
     assert main([]) == 2 and "usage" in capsys.readouterr().out
     assert main(["--version"]) == 0 and capsys.readouterr().out.strip() == __version__
     assert main(["trian"]) == 2
@@ -158,15 +158,10 @@ def test_test_writes_its_tables(run, clips, capsys):
     assert "top-1" in out and "top-3 (only 3 classes)" in out and "12" in out and str(folder) in out
 
 
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (("--data", "nowhere"), "nowhere: no such file"),
-        (("--select", "who=1"), "no column 'who'"),
-        (("--batch-size", "0"), "--batch-size is 0"),
-        (("--devices", "999", "--accelerator", "cuda"), "torch finds"),
-    ],
-)
+@pytest.mark.parametrize(("words", "says"), [
+    (("--data", "nowhere"), "nowhere: no such file"), (("--select", "who=1"), "no column 'who'"),
+    (("--batch-size", "0"), "--batch-size is 0"), (("--devices", "999", "--accelerator", "cuda"), "torch finds"),
+])  # fmt: skip
 def test_wrong_words_for_test_end_in_one_line(run, words, says, capsys):
     assert main(["test", str(run), *words]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
@@ -184,9 +179,8 @@ def test_training_in_two_processes(clips, tmp_path, teinet):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     rows = [f"{p},{p.parent.name},{'val' if p.stem == '0' else 'train'}" for p in sorted(clips.rglob("*.mp4"))]
     (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *rows, "bad.mp4,resting,train"]))
-    done = teinet(
-        "train", *small(tmp_path / "list.csv", "--devices", 2, "--output", "runs", "--run.max_unreadable", 0.2)
-    )
+    words = small(tmp_path / "list.csv", "--devices", 2, "--output", "runs", "--run.max_unreadable", 0.2)
+    done = teinet("train", *words)
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.strip().splitlines()) <= 1  # the clip that cannot be read, if the first process drew it
     assert "1 of 10 training clips could not be read and were skipped" in done.stdout
@@ -211,15 +205,7 @@ def test_a_bad_loss_in_two_processes_stops_both(clips, tmp_path, teinet):
 
 
 def test_tests_of_other_clips_overwrite_nothing():
-    from teinet.data.lists.splits import DataConfig
-    from teinet.evaluation.session import Plan, folder_name
-
-    asked = [
-        (None, None, None),
-        (None, "val", None),
-        ("/a/clips.csv", None, None),
-        ("/a/clips.csv", None, "subject=1,2"),
-    ]
-    names = [folder_name(Plan(data=DataConfig(path=d) if d else None, split=s, select=c)) for d, s, c in asked]
-    assert folder_name(Plan(averaging="logits")) == "test-1x1-logits"
-    assert names == ["test-1x1", "test-1x1-val", "test-1x1-a-clips", "test-1x1-a-clips-subject=1,2"]
+    of = {"data": DataConfig(path="/a/clips.csv")}
+    plans = (Plan(), Plan(averaging="logits"), Plan(split="val"), Plan(**of), Plan(**of, select="subject=1,2"))
+    names = ["test-1x1", "test-1x1-logits", "test-1x1-val", "test-1x1-a-clips", "test-1x1-a-clips-subject=1,2"]
+    assert [folder_name(plan) for plan in plans] == names

@@ -40,7 +40,7 @@ def annotated(place, *lines: str) -> str:
 @pytest.mark.parametrize(("weights", "lag"), [("weights", 0.0), ("two-sided", 0.3)])
 def test_what_was_found_is_right_when_it_is_the_truth(place, capsys, weights, lag):
     assert run(place, "3.mp4", "4.mp4", "--json", weights=weights) == 0
-    lines, length = [], 0
+    lines = []
     for video in json.loads(capsys.readouterr().out):
         name = video["path"].rsplit("/", 1)[1]
         found = video["events"]
@@ -48,14 +48,13 @@ def test_what_was_found_is_right_when_it_is_the_truth(place, capsys, weights, la
         for event, following in zip(found, ends, strict=True):
             end = min(max(event["end"] + 0.2, event["start"] + 0.4), following)
             lines.append(f"{name},{event['start']},{end:.3f},{event['label']}")
-            length += 1
-    assert length
+    assert lines
     truth = annotated(place, *lines)
     assert run(place, "3.mp4", "4.mp4", "--json", "--truth", truth, weights=weights) == 0
     said = json.loads(capsys.readouterr().out)
     overall = said["measures"]["overall"]
     assert [video["path"].rsplit("/", 1)[1] for video in said["recordings"]] == ["3.mp4", "4.mp4"]
-    assert overall["segments"] == overall["events"] == length and overall["f1"]["0.5"] == 1
+    assert overall["segments"] == overall["events"] == len(lines) and overall["f1"]["0.5"] == 1
     assert overall["detected"] == 1 and overall["false_alarms"] == 0 and overall["accuracy"] > 0.8
     assert overall["delay_median"] >= 0.2 + lag - 1e-6
     assert said["without_annotations"] == said["annotated_only"] == []

@@ -45,8 +45,7 @@ def test_events_are_json_lines_and_the_rest_is_said_aside(place, capsys):
     assert main(words(place, "--fast")) == 0
     out, err = capsys.readouterr()
     found = lines(out)
-    assert {line["source"] for line in found} == {"door"}
-    assert found[0]["what"] == "connected"
+    assert {line["source"] for line in found} == {"door"} and found[0]["what"] == "connected"
     begin = next(line for line in found if line["what"] == "begin")
     assert set(begin) == {"what", "source", "at", "label", "start", "score", "peak"}
     assert datetime.fromisoformat(begin["at"]).tzinfo is not None
@@ -118,15 +117,10 @@ def test_a_signal_ends_it_cleanly_and_the_page_is_served_until_then(place):
     assert "Traceback" not in err and "door: " in err
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (("--page", "here"), "PORT or HOST:PORT"),
-        (("--nothing", "restin"), "no class 'restin'"),
-        (("--begin", "0.1", "--end", "0.3"), "begin is 0.1"),
-        (("--stall", "0"), "stall"),
-    ],
-)
+@pytest.mark.parametrize(("more", "message"), [
+    (("--page", "here"), "PORT or HOST:PORT"), (("--nothing", "restin"), "no class 'restin'"),
+    (("--begin", "0.1", "--end", "0.3"), "begin is 0.1"), (("--stall", "0"), "stall"),
+])  # fmt: skip
 def test_wrong_arguments_are_one_line(place, capsys, more, message):
     assert main(words(place, *more)) == 2
     err = capsys.readouterr().err
@@ -145,12 +139,12 @@ def test_options_may_stand_before_the_sources(place, capsys):
 def test_notices_in_words():
     at = datetime(2026, 3, 1, 12, 30, 5)
     event = Event(label="fall", start=61.5, end=63.0, score=0.713, peak=0.9)
-    begin = Notice(what="begin", source="hall", time=62.0, at=at, event=event)
-    assert in_words(begin) == "12:30:05  hall  00:01:01.500  fall begins (71 %)"
-    end = Notice(what="end", source="hall", time=63.0, at=at, event=event)
-    assert in_words(end) == "12:30:05  hall  00:01:03.000  fall ends after 1.5 s (71 %)"
-    lost = Notice(what="lost", source="hall", time=63.0, at=at, why="it ended; trying again in 1 s")
-    assert in_words(lost) == "12:30:05  hall  lost: it ended; trying again in 1 s"
+    for what, more, words in (
+        ("begin", {"event": event}, "00:01:01.500  fall begins (71 %)"),
+        ("end", {"event": event}, "00:01:03.000  fall ends after 1.5 s (71 %)"),
+        ("lost", {"why": "it ended; trying again in 1 s"}, "lost: it ended; trying again in 1 s"),
+    ):
+        assert in_words(Notice(what=what, source="hall", time=63.0, at=at, **more)) == f"12:30:05  hall  {words}"
 
 
 class Terminal(io.StringIO):
