@@ -47,11 +47,7 @@ def pending(studies: Sequence[Study], results: str | Path) -> list[tuple[Study, 
 
 
 def run_cells(
-    todo: Sequence[tuple[Study, Cell]],
-    where: Where,
-    *,
-    jobs: int = 1,
-    console: Console,
+    todo: Sequence[tuple[Study, Cell]], where: Where, *, jobs: int = 1, console: Console
 ) -> list[tuple[Cell, str]]:
     """Run cells, at most `jobs` at a time, and show how far they are.
 

@@ -14,15 +14,7 @@ if TYPE_CHECKING:
     from teinet.models import create_model, insert_temporal, list_models, set_num_frames
     from teinet.recognition.recognizer import Recognizer
 
-__all__ = [
-    "Recognizer",
-    "VideoReader",
-    "create_model",
-    "insert_temporal",
-    "layers",
-    "list_models",
-    "set_num_frames",
-]
+__all__ = ["Recognizer", "VideoReader", "create_model", "insert_temporal", "layers", "list_models", "set_num_frames"]
 
 _HOME = {
     "Recognizer": "teinet.recognition.recognizer",

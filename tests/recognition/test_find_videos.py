@@ -44,8 +44,7 @@ def test_patterns(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
-    [("*.mov", "nothing matches"), ("empty", "no videos"), ("not*", "none of them")],
+    ("name", "said"), [("*.mov", "nothing matches"), ("empty", "no videos"), ("not*", "none of them")]
 )
 def test_a_name_that_stands_for_no_video_is_an_error(folder, name, said):
     (folder / "empty").mkdir()

@@ -12,16 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teinet.cli import options
-from teinet.cli.timeline_output import (
-    FORMS,
-    PAGES,
-    Output,
-    Pages,
-    Truth,
-    files_for,
-    write_scores,
-    write_subtitles,
-)
+from teinet.cli.timeline_output import FORMS, PAGES, Output, Pages, Truth, files_for, write_scores, write_subtitles
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.utils.text import printable
 

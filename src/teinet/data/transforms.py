@@ -145,10 +145,7 @@ def train_clip(
 
 
 def test_crops(
-    frames: torch.Tensor | np.ndarray,
-    preprocessing: Preprocessing,
-    num_crops: int = 1,
-    full_resolution: bool = False,
+    frames: torch.Tensor | np.ndarray, preprocessing: Preprocessing, num_crops: int = 1, full_resolution: bool = False
 ) -> torch.Tensor:
     """Resize to the short side and cut the center, or crops from left to right (of a portrait from top to bottom).
 

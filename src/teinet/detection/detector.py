@@ -73,12 +73,7 @@ class Detector:
     """
 
     def __init__(
-        self,
-        recognizer: Recognizes,
-        *,
-        frame_interval: float | None = None,
-        rules: Rules | None = None,
-        **scoring: Any,
+        self, recognizer: Recognizes, *, frame_interval: float | None = None, rules: Rules | None = None, **scoring: Any
     ):
         self.sampler = FrameSampler(interval_for(recognizer, frame_interval))
         self._streams = StreamDetectors(recognizer, rules=rules, **scoring)

@@ -210,11 +210,7 @@ def evaluate(
     scoring = Scoring(model, averaging=averaging, clips_per_forward=batch_size, backwards=backwards)
     reading = ReadWatch(read_timeout)
     with quiet(), StopSignal() as stop:
-        trainer = L.Trainer(
-            **hardware.trainer_arguments(),
-            logger=False,
-            callbacks=[*callbacks, StopOnSignal(stop)],
-        )
+        trainer = L.Trainer(**hardware.trainer_arguments(), logger=False, callbacks=[*callbacks, StopOnSignal(stop)])
         loader = evaluation_loader(
             ViewClips(clips, sampling, preprocessing, views),
             batch_size=max(1, batch_size // len(views)),

@@ -81,10 +81,7 @@ class OptimizedClassifier(VideoClassifier):
 
 
 def optimize(
-    model: VideoClassifier,
-    *,
-    engine: Engine = "folded",
-    precision: Precision = "auto",
+    model: VideoClassifier, *, engine: Engine = "folded", precision: Precision = "auto"
 ) -> OptimizedClassifier:
     """Return a copy of a model for recognizing only.
 

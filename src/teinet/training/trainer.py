@@ -24,14 +24,7 @@ from teinet.evaluation.published import Measured
 from teinet.evaluation.session import Plan, Tested, measured, test
 from teinet.models.checkpoint import save_weights
 from teinet.models.header import LAST
-from teinet.training.callbacks import (
-    CURVES,
-    CurvesPicture,
-    EpochLog,
-    RecomputeBatchNorm,
-    RunState,
-    TrainingProgress,
-)
+from teinet.training.callbacks import CURVES, CurvesPicture, EpochLog, RecomputeBatchNorm, RunState, TrainingProgress
 from teinet.training.recipe import Recipe
 from teinet.training.run_dir import (
     FOLDER_VARIABLE,

@@ -50,12 +50,7 @@ class Done(Generic[Task, Value]):
 
 
 def run(
-    work: Work[Task, Value],
-    tasks: Iterable[Task],
-    *,
-    workers: int,
-    timeout: float,
-    stop: threading.Event | None = None,
+    work: Work[Task, Value], tasks: Iterable[Task], *, workers: int, timeout: float, stop: threading.Event | None = None
 ) -> Iterator[Done[Task, Value]]:
     """Do all tasks in worker processes, and yield their answers as they come.
 

@@ -81,8 +81,7 @@ def test_whatever_rows_hold_comes_back(rows, names, ordered):
 
 
 @pytest.mark.parametrize(
-    "names",
-    [["b", "a"], ["1 apple", "2 pears"], ["0", "1"], ['["x"]', "y"], ["{", "}"], ["#1", "ü, ß"], ["a\nb", "c"]],
+    "names", [["b", "a"], ["1 apple", "2 pears"], ["0", "1"], ['["x"]', "y"], ["{", "}"], ["#1", "ü, ß"], ["a\nb", "c"]]
 )
 def test_class_names_come_back_in_their_order(names, tmp_path):
     write_labels(tmp_path / "names.txt", names)

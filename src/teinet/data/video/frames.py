@@ -128,9 +128,7 @@ def _converted(convert: Converter, raw: av.VideoFrame) -> np.ndarray:
 
 
 def decode(
-    container: InputContainer,
-    stream: av.VideoStream,
-    broken: Callable[[], object] = lambda: None,
+    container: InputContainer, stream: av.VideoStream, broken: Callable[[], object] = lambda: None
 ) -> Iterator[av.VideoFrame]:
     """Yield every frame that can be decoded from here on; skips other packets, with a call of `broken` for each."""
     for packet in container.demux(stream):
