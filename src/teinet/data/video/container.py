@@ -18,20 +18,26 @@ from av.stream import Disposition
 
 from teinet.errors import VideoError
 
-# What matters reaches the user through VideoError. None, and no level: at any level PyAV hands libav's errors on to
-# Python, and deadlocks where a decoder's thread waits for Python's lock, whose holder waits for the decoder.
-av.logging.set_level(None)
-av.logging.set_libav_level(av.logging.PANIC)
-
 _FROM_ZERO = ("matroska",)  # its stated length reaches from second 0, wherever the first frame lies
 # Metadata need not be UTF-8; from 19 on PyAV knows that by itself.
 _LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
+
+
+def silence() -> None:
+    """Keep FFmpeg's own messages off the terminal: what matters reaches the user through VideoError.
+
+    None, and no level: at any level PyAV hands errors on to Python, and deadlocks where a decoder's thread waits
+    for Python's lock, whose holder waits for the decoder. Older torchvisions set one when they are imported.
+    """
+    av.logging.set_level(None)
+    av.logging.set_libav_level(av.logging.PANIC)
 
 
 @contextmanager
 def open_video(path: str, threads: int | Literal["auto"] = 1) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """Open a file and its best video stream, closed on leaving; VideoError, also for FFmpeg's errors in the block."""
     check_file(path)
+    silence()
     try:
         # "file:" keeps a colon in a name from being taken for a protocol
         container = av.open(f"file:{os.path.abspath(path)}", **_LENIENT)

@@ -14,7 +14,7 @@ import av
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError
 
-from teinet.data.video.container import open_video
+from teinet.data.video.container import open_video, silence
 from teinet.errors import ConfigError, VideoError
 
 Kind = Literal["camera", "stream", "pipe", "file"]
@@ -78,9 +78,9 @@ class Source:
             with open_video(self.address, threads) as opened:
                 yield opened
             return
-        address, options = (
-            _camera(self.address) if self.kind == "camera" else (self.address, _stream(self.address, patience))
-        )
+        is_camera = self.kind == "camera"
+        address, options = _camera(self.address) if is_camera else (self.address, _stream(self.address, patience))
+        silence()
         try:
             container = av.open(address, **options)
         except (FFmpegError, OSError, ValueError) as error:
@@ -147,7 +147,5 @@ def _camera(address: str) -> tuple[str, dict]:
     if sys.platform == "darwin":
         return which, {"format": "avfoundation", "options": {"framerate": "30"}}
     if which.isdecimal():
-        raise VideoError(
-            address, "here a camera is named as the system names it: camera:NAME (ffmpeg -f dshow -list_devices)"
-        )
+        raise VideoError(address, "name the camera as the system does: camera:NAME (ffmpeg -f dshow -list_devices)")
     return f"video={which}", {"format": "dshow"}

@@ -19,7 +19,7 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.reformatter import Colorspace
 
-from teinet.data.video.container import open_video
+from teinet.data.video.container import open_video, silence
 from teinet.errors import VideoError
 from teinet.utils.files import replacing
 
@@ -130,6 +130,7 @@ class VideoWriter:
 
     @contextmanager
     def _opened(self) -> Iterator[None]:
+        silence()
         with replacing(self.path) as part:
             with _failing(self.path):
                 self._out = av.open(f"file:{part.absolute()}", "w", format="mp4")
