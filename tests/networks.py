@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -30,6 +32,15 @@ def wake(net: nn.Module, head_std: float = 1.0) -> nn.Module:
     if hasattr(net, "head"):
         net.head.weight.normal_(std=head_std)  # a fresh head gives nearly the same scores for every clip
     return net
+
+
+def weightless(build: Callable[[], nn.Module]) -> nn.Module:
+    """The network on the meta device, or on the CPU where building it reads numbers, as in older timms."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except RuntimeError:
+        return build()
 
 
 def small_recognizer(name: str = "tsm_resnet10t", num_frames: int = 2) -> Recognizer:

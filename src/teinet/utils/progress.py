@@ -56,13 +56,15 @@ class ProgressBars(Progress):
     """A context manager that shows any number of bars on a terminal, nothing elsewhere; or call `start` and `stop`."""
 
     def __init__(self, console: Console | None):
+        if console is None or not console.is_terminal:
+            console = Console(quiet=True)  # rich before 15 ends even disabled bars with an empty line
         super().__init__(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             _Facts(),
             console=console,
             transient=True,
-            disable=console is None or not console.is_terminal,
+            disable=console.quiet,
             redirect_stdout=sys.stdout.isatty(),  # what is printed meanwhile goes above the bars, but not from a pipe
         )
 
