@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import secrets
@@ -18,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import numpy as np
-from PIL import Image
 
 from teinet.errors import ConfigError
-from teinet.pages.web import render
+from teinet.pages.web import jpeg, render
 
 if TYPE_CHECKING:
     from teinet.detection.monitor import Notice, Watch
@@ -72,13 +70,7 @@ class Page:
     def picture(self, number: int) -> bytes | None:
         """Return the last frame of a source as JPEG; None before there is one."""
         picture = self._watch.view(number).picture if number < len(self._watch.sources) else None
-        if picture is None:
-            return None
-        image = Image.fromarray(picture)
-        image.thumbnail((_WIDTH, _WIDTH))
-        out = io.BytesIO()
-        image.save(out, "JPEG", quality=80)
-        return out.getvalue()
+        return None if picture is None else jpeg(picture, _WIDTH)
 
 
 @contextmanager
@@ -100,9 +92,7 @@ def serve(watch: Watch, address: str) -> Iterator[tuple[Page, str]]:
     try:
         server = (_Server6 if ":" in host else _Server)((host, int(port)), _handler(page, host))
     except (OSError, UnicodeError) as error:
-        raise ConfigError(
-            f"no page can be served at {shown}:{port} ({getattr(error, 'strerror', None) or error})"
-        ) from None
+        raise ConfigError(f"cannot serve at {shown}:{port} ({getattr(error, 'strerror', None) or error})") from None
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="serves the page", daemon=True)
     thread.start()
     try:

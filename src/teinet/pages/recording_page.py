@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from teinet.detection.events import Event, Rules
 from teinet.detection.recording import Timeline
-from teinet.pages.web import inline, render
+from teinet.pages.web import inline, jpeg, render
 from teinet.utils.text import clock, short_clock
 
-SHOWN = 6  # classes with a colour of their own; style in page.html.jinja
+SHOWN = 6  # classes with a colour of their own; style in recording.css
 _TILES = 12  # pictures beside each other
 WIDTH, HEIGHT = 1000, 100  # of the picture that a curve lies in
 POINTS = 1000  # of a curve at most
@@ -109,9 +107,7 @@ def render_index(entries: Sequence[Entry], *, weights: str) -> str:
     for entry in entries:
         for event in entry.events:
             seconds[event.label] += event.end - event.start + 1e-3
-    colours = {
-        label: place for place, (label, _) in enumerate(sorted(seconds.items(), key=lambda each: -each[1])[:SHOWN])
-    }
+    colours = {label: place for place, (label, _) in enumerate(sorted(seconds.items(), key=lambda e: -e[1])[:SHOWN])}
     lines = [
         {
             "entry": entry,
@@ -185,13 +181,7 @@ def _tiles(timeline: Timeline, count: int) -> list[dict[str, Any]]:
     if strip is None or not len(strip.seconds):
         return []
     middles = [(place + 0.5) / count * _length(timeline) for place in range(count)]
-    return [{"address": inline(_jpeg(strip.nearest(m)), "jpeg"), "second": short_clock(m)} for m in middles]
-
-
-def _jpeg(picture: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(picture).save(out, "JPEG", quality=80)
-    return out.getvalue()
+    return [{"address": inline(jpeg(strip.nearest(m)), "jpeg"), "second": short_clock(m)} for m in middles]
 
 
 def _bars(events: Sequence[Event], length: float, colours: dict[str, int]) -> list[dict[str, Any]]:

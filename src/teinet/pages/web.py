@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def render(template: str, *, filters: dict[str, Any], **values: Any) -> str:
-    """A page from a template of this folder, which may include style.css."""
+    """A page from a template of this folder, which includes head.html.jinja first."""
     from jinja2 import Environment, PackageLoader  # an extra: only pages need it
 
     environment = Environment(loader=PackageLoader("teinet", "pages"), autoescape=True)
@@ -24,8 +24,19 @@ def render(template: str, *, filters: dict[str, Any], **values: Any) -> str:
 
 def png(pixels: np.ndarray) -> bytes:
     """Return pixels (H, W, 3) uint8 as a PNG."""
+    return _encoded(Image.fromarray(pixels), "PNG")
+
+
+def jpeg(pixels: np.ndarray, largest: int = 1 << 16) -> bytes:
+    """Return pixels (H, W, 3) uint8 as a JPEG, made smaller to sides of at most `largest` pixels."""
+    image = Image.fromarray(pixels)
+    image.thumbnail((largest, largest))
+    return _encoded(image, "JPEG", quality=80)
+
+
+def _encoded(image: Image.Image, format: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    image.save(buffer, format, **options)
     return buffer.getvalue()
 
 
