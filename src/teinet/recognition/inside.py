@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from teinet.layers import MEM, TEI, TIM
 from teinet.models.classifier import VideoClassifier
 from teinet.models.insertion import find_places, set_num_frames
 from teinet.models.probabilities import to_probabilities
-from teinet.recognition.recognizer import Recognizer
+from teinet.recognition.recognizer import Recognizer, Video
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +101,7 @@ class Inside:
         }
 
 
-def look_inside(
-    recognizer: Recognizer, video: str | PathLike | np.ndarray | Tensor, *, label: str | None = None
-) -> Inside:
+def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = None) -> Inside:
     """Recognize one clip (the center view) and keep its activation maps, gates and kernels.
 
     Args:

@@ -23,8 +23,8 @@ from teinet.models.classifier import VideoClassifier
 from teinet.models.insertion import set_num_frames
 from teinet.models.optimized import Engine, OptimizedClassifier, Precision, optimize
 from teinet.models.probabilities import Averaging, check_averaging, to_probabilities
-from teinet.recognition.device import find_device
 from teinet.recognition.stream import Stream
+from teinet.utils.machine import find_device
 from teinet.utils.prefetch import prefetch
 
 Video = str | PathLike | np.ndarray | torch.Tensor

@@ -20,8 +20,8 @@ from teinet.models.classifier import VideoClassifier
 from teinet.models.optimized import CompiledStep, OptimizedClassifier, is_compiled
 from teinet.models.probabilities import to_probabilities
 from teinet.models.streaming import States, StreamingClassifier
-from teinet.recognition.device import find_device
 from teinet.utils.files import replacing
+from teinet.utils.machine import find_device
 
 Image = np.ndarray | Tensor
 

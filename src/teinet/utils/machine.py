@@ -1,4 +1,4 @@
-"""What a measurement was made on, and with: numbers mean nothing without it."""
+"""This machine: what a measurement was made on, and with, and the device that a name means."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import av
 import torch
 
 from teinet import __version__
+from teinet.errors import ConfigError
 from teinet.utils.worker_pool import usable_cores
 
 
@@ -49,3 +50,18 @@ def _memory_gib() -> float | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def find_device(name: str | torch.device = "auto") -> torch.device:
+    """Resolve "auto" (CUDA, else Apple's MPS, else CPU), or raise ConfigError if a named device is missing."""
+    if name == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(kind)
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device {name!r} does not exist; auto, cpu, cuda, cuda:1 and mps do") from None
+    present = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 1)
+    if (device.index or 0) >= present:
+        raise ConfigError(f"device {str(name)!r} is not on this machine; 'auto' or 'cpu' would run")
+    return device
