@@ -45,8 +45,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from teinet.evaluation.speed import measure_speed
-    from teinet.recognition.device import find_device
-    from teinet.utils.machine import machine
+    from teinet.utils.machine import find_device, machine
     from teinet.utils.progress import file_progress
 
     for name, low in (("frames", 1), ("size", 32), ("batch_size", 1), ("rounds", 1)):
@@ -72,9 +71,7 @@ def run(args: argparse.Namespace) -> int:
     table = _table(networks, args.batch_size)
     console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
     console.print(table)
-    console.print(
-        "Medians, with the lowest and highest round. Peak: beyond what was in use before the pass.", style="dim"
-    )
+    console.print("Medians, lowest and highest round. Peak: memory beyond what was in use before a pass.", style="dim")
     if any(network.published for network in networks):
         console.print("Paper: Table 2, on a Tesla P100, throughput in batches of 16.", style="dim")
     return 0
@@ -107,14 +104,13 @@ def _gpu(device: torch.device) -> str:
 
 
 def _table(networks: list[Speed], batch_size: int) -> Table:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from teinet.utils.tables import plain_table
 
     paper = any(network.published for network in networks)
     heads = ["model", "clip", "params", "GMACs", "ms, one clip", "peak MB", f"clips/s, {batch_size} at once", "peak MB"]
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for head in (*heads, *(("paper: ms", "clips/s") if paper else ())):
-        table.add_column(head, justify="left" if head == "model" else "right", no_wrap=True)
+    table = plain_table(*heads, *(("paper: ms", "clips/s") if paper else ()), text=["model"])
+    for column in table.columns:
+        column.no_wrap = True
     for network in networks:
         latency, throughput = network.latency(), network.throughput(batch_size)
         memory = ["" if peak != peak else f"{peak:.0f}" for peak in (network.peak_mb[1], network.peak_mb[batch_size])]

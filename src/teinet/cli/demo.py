@@ -18,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the demo and print the two networks side by side; returns 0, or 1 where they do not show what they should."""
     from rich.console import Console
-    from rich.table import Table
 
     from teinet.demo import run_demo
     from teinet.pages.demo_page import next_steps, write_page
+    from teinet.utils.tables import plain_table
     from teinet.utils.text import duration, percent
 
     console = Console(stderr=args.json, highlight=False)
@@ -30,9 +30,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({name: scores.metrics() for name, scores in result.scores.items()}, indent=2))
         return 0 if args.quick or result.holds else 1
-    table = Table(pad_edge=False)
-    for column in ("network", "top-1", "top-5", "mean class accuracy"):
-        table.add_column(column, justify="left" if column == "network" else "right")
+    table = plain_table("network", "top-1", "top-5", "mean class accuracy", text=["network"])
     for name, scores in result.scores.items():
         table.add_row(name, *map(percent, (scores.top1, scores.top5, scores.mean_class_accuracy)))
     console.print(table)

@@ -50,10 +50,8 @@ class Output:
         self._file: IO[str] = sys.stdout
         if path is not None:
             check_file(path)
-            special = is_special(path)
-            self._file = (
-                open(path, "a", encoding="utf-8", errors="surrogateescape", newline="") if special else io.StringIO()
-            )
+            text: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+            self._file = open(path, "a", **text) if is_special(path) else io.StringIO()
         if form == "csv":
             csv.writer(self._file, lineterminator="\n").writerow(CSV_COLUMNS)
         elif form == "vtt":
@@ -286,9 +284,9 @@ class Truth:
 
 def print_report(report: SegmentReport, console: Console) -> None:
     """Print the measures as a table, as wide as it is: a row for each label and one for all."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
     from rich.text import Text
+
+    from teinet.utils.tables import plain_table
 
     def cells(measures: Measures) -> list[str]:
         return [
@@ -302,11 +300,9 @@ def print_report(report: SegmentReport, console: Console) -> None:
 
     scope = f"{report.recordings} recordings, {report.overall.seconds / 60:.1f} min"
     title = f"against the truth: {scope}; in %, delays in s"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("label", overflow="fold")
     overlaps = [f"F1@{100 * overlap:g}" for overlap in report.overall.f1]
-    for head in ("segments", "events", *overlaps, "detected", "delay", "median", "false/h", "accuracy"):
-        table.add_column(head, justify="right")
+    heads = ("label", "segments", "events", *overlaps, "detected", "delay", "median", "false/h", "accuracy")
+    table = plain_table(*heads, text=["label"], title=title)
     for name, measures in report.labels.items():
         table.add_row(Text(printable(name)), *cells(measures))
     table.add_section()

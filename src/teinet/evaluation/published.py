@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
+from teinet.utils.tables import plain_table
 from teinet.utils.text import share
 
 if TYPE_CHECKING:
@@ -80,9 +79,8 @@ def print_published(
     `departures` are the settings in which a run differs from the row that it follows, by the name of that row.
     """
     if published:
-        table = Table(title="measured / printed", title_justify="left", pad_edge=False, box=SIMPLE_HEAD)
-        for name in ("table", "row", "views", "top-1", "top-5", "GFLOPs x views"):
-            table.add_column(name, justify="left" if name in ("table", "row", "views") else "right")
+        texts, figures = ("table", "row", "views"), ("top-1", "top-5", "GFLOPs x views")
+        table = plain_table(*texts, *figures, text=texts, title="measured / printed")
         for p in published:
             table.add_row(
                 *(Text(p.table), Text(p.row), measured.views),

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from teinet.errors import CheckpointError, ConfigError
 from teinet.utils.files import replacing, write_csv, write_text
+from teinet.utils.tables import plain_table
 from teinet.utils.text import percent
 
 
@@ -251,19 +251,8 @@ def tables(scores: Scores, title: str = "test", most_classes: int = 30) -> list[
 _NOT_SHOWN = ("weights_sha256", "network", "torch", "decoder", "command")
 
 
-def _table(title: str, *columns: str, **settings: Any) -> Table:
-    """An empty table; numbers stand to the right."""
-    table = Table(title=title, title_justify="left", pad_edge=False, box=SIMPLE_HEAD, **settings)
-    for name in columns:
-        right = name in ("clips", "accuracy", "of class", " ")
-        table.add_column(
-            name, justify="right" if right else "left", overflow="fold" if name in ("clip", "why") else "ellipsis"
-        )
-    return table
-
-
 def _summary_table(scores: Scores, title: str) -> Table:
-    table = _table(title, "", " ", show_header=False)
+    table = plain_table("", " ", text=[""], title=title, show_header=False)
     table.columns[0].style = "dim"
     table.add_row("top-1", Text(percent(scores.top1), style="bold"))
     note = "" if scores.top5_k == 5 else f" (only {scores.top5_k} classes)"
@@ -285,7 +274,7 @@ def _class_table(scores: Scores, most: int) -> Table:
     present = np.flatnonzero(scores.class_counts > 0)
     order = present[np.argsort(scores.class_accuracy[present], kind="stable")][:most]
     shown = "" if len(order) == len(present) else f", worst {len(order)} of {len(present)}"
-    table = _table(f"classes{shown}", "class", "clips", "accuracy", "")
+    table = plain_table("class", "clips", "accuracy", "", text=["class", ""], title=f"classes{shown}")
     for label in map(int, order):
         accuracy = float(scores.class_accuracy[label])
         # Text: names such as "Pushing [something]" would be read as markup
@@ -295,7 +284,8 @@ def _class_table(scores: Scores, most: int) -> Table:
 
 
 def _confusion_table(scores: Scores) -> Table:
-    table = _table("most often confused", "true class", "recognised as", "clips", "of class")
+    names = ("true class", "recognized as")
+    table = plain_table(*names, "clips", "of class", text=names, title="most often confused")
     for true, predicted, count, share in scores.confused_pairs():
         table.add_row(Text(true), Text(predicted), str(count), percent(share))
     return table
@@ -304,7 +294,7 @@ def _confusion_table(scores: Scores) -> Table:
 def _unreadable_table(scores: Scores, most: int = 20) -> Table:
     bad = [(Text(path), Text(reason)) for path, reason in zip(scores.paths, scores.reasons) if reason]
     shown = "" if len(bad) <= most else f", first {most} of {len(bad)} (all in unreadable.csv)"
-    table = _table(f"unreadable clips{shown}", "clip", "why")
+    table = plain_table("clip", "why", text=("clip", "why"), title=f"unreadable clips{shown}")
     for row in bad[:most]:
         table.add_row(*row)
     return table

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +17,7 @@ from teinet.data.lists.rows import NO_LABELS, SPLITS, Row, overlaps, unknown_lab
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError
 from teinet.utils.progress import file_progress
+from teinet.utils.tables import plain_table
 from teinet.utils.text import natural, number, printable
 
 _FEW = 20
@@ -50,7 +50,7 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
     by_class = Counter((row.split, row.label) for row in rows)
     classes = {name: {split: by_class[split, name] for split in splits} for name in names}
     trained = "train" if "train" in splits else None
-    unlabelled = [row for row in rows if row.label is None]
+    unlabelled, last = [row for row in rows if row.label is None], len(rows) - 1
     unknown = [row for row in rows if row.label not in known]
     try:
         image = mirrored_labels(names)
@@ -85,16 +85,10 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
         "unknown": len(unknown),
         "first_unknown": unknown and {**(first(unknown) or {}), "reason": unknown_label(str(unknown[0].label), names)},
         "repeated": len(rows) - len({(row.split, row.path, row.start, row.end) for row in rows}),
-        "overlaps": [
-            vars(overlap)
-            for overlap in overlaps({split: [row for row in rows if row.split == split] for split in splits if split})
-        ],
+        "overlaps": [vars(o) for o in overlaps({s: [row for row in rows if row.split == s] for s in splits if s})],
         "columns": _columns(rows),
         "mirror": mirror,
-        "rows": [
-            rows[i]._asdict() | {"columns": dict(rows[i].columns)}
-            for i in sorted({0, round((len(rows) - 1) / 2), len(rows) - 1})
-        ],
+        "rows": [rows[i]._asdict() | {"columns": dict(rows[i].columns)} for i in sorted({0, last // 2, last})],
     }
 
 
@@ -123,9 +117,8 @@ def draw_sample(
     there = [i for i in range(len(rows)) if i not in gone]
     rng = np.random.default_rng(seed)
     chosen = sorted(rng.choice(there, min(count, len(there)), replace=False).tolist()) if there else []
-    quantities: dict[str, list[float]] = {
-        name: [] for name in ("frames", "seconds", "frames a second", "short side", "long side")
-    }
+    names = ("frames", "seconds", "frames a second", "short side", "long side")
+    quantities: dict[str, list[float]] = {name: [] for name in names}
     sizes, codecs, unreadable = Counter[str](), Counter[str](), []
     with file_progress(console or Console(quiet=True), "measuring", len(chosen)) as advance:
         for i in chosen:
@@ -165,7 +158,7 @@ def tables(facts: Facts, sample: Facts) -> Iterator[tuple[str, Table]]:
         yield f"classes{which}", _class_table(facts, chosen, _ENDS_SHOWN if which else None)
     yield "a few rows", _two_columns([(str(i), _describe(row)) for i, row in enumerate(facts["rows"], 1)])
     if sample["measured"]:
-        ranges = _table("", "smallest", "median", "largest")
+        ranges = plain_table("", "smallest", "median", "largest", text=[""], show_edge=False)
         for name, values in sample["ranges"].items():
             ranges.add_row(name, *map(number, values.values()))
         yield f"a sample of {sample['measured']} clips", ranges
@@ -266,23 +259,14 @@ def _where(row: Facts) -> str:
 
 def _class_table(facts: Facts, chosen: Sequence[int], parted_after: int | None) -> Table:
     several = list(facts["splits"]) if len(facts["splits"]) > 1 else []
-    table = _table("number", "class", *(split or _UNDIVIDED for split in several), "clips")
+    heads = ("number", "class", *(split or _UNDIVIDED for split in several), "clips")
+    table = plain_table(*heads, text=["class"], show_edge=False)
     for place, i in enumerate(chosen, 1):
         name = facts["class_names"][i]
         counts: Mapping[str, int] = facts["classes"][name]
-        numbers = (counts[split] for split in several)
+        numbers = [counts[split] for split in several] + [sum(counts.values())]
         # names such as "Pushing [something]" would be read as markup
-        table.add_row(
-            str(i), Text(name), *map(str, (*numbers, sum(counts.values()))), end_section=place == parted_after
-        )
-    return table
-
-
-def _table(*columns: str) -> Table:
-    """A table of names and numbers."""
-    table = Table(pad_edge=False, box=SIMPLE_HEAD, show_edge=False)
-    for name in columns:
-        table.add_column(name, justify="left" if name in ("", "class") else "right", overflow="fold")
+        table.add_row(str(i), Text(name), *map(str, numbers), end_section=place == parted_after)
     return table
 
 
