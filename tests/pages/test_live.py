@@ -80,9 +80,9 @@ def test_a_browser_that_goes_away_leaves_no_trace(watch, capsys):
 
 def test_addresses_that_are_none_are_refused(watch):
     for address in ("here", "localhost:", "99999", "no.such.host.invalid:0"):
-        with pytest.raises(ConfigError, match=r"PORT|no page can be served"), serve(watch, address):
+        with pytest.raises(ConfigError, match=r"PORT|cannot serve"), serve(watch, address):
             pass
     with serve(watch, "0") as (_, address):
         port = address.rstrip("/").rpartition(":")[2]
-        with pytest.raises(ConfigError, match=f"no page can be served at 127.0.0.1:{port}"), serve(watch, port):
+        with pytest.raises(ConfigError, match=f"cannot serve at 127.0.0.1:{port}"), serve(watch, port):
             pass

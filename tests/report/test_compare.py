@@ -171,7 +171,7 @@ def test_where_runs_lie(runs, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("empty", "holds no run"), ("rusn", "no such folder. Did you mean 'runs'"), ("runs/a/recipe.yaml", "is a file")],
+    [("empty", "no run; name"), ("rusn", "no such folder. Did you mean 'runs'"), ("runs/a/recipe.yaml", "is a file")],
 )
 def test_what_is_no_run_is_one_line(runs, tmp_path, name, says):
     write_run(runs / "a")

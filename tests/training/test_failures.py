@@ -22,7 +22,7 @@ def test_a_loss_that_is_no_number(train, clips):
     code, _, lines = train("--lr", 1e30, "--optim.scale_lr", "false", "--optim.milestones", "[9]")
     assert code == 1 and len(lines) == 1
     assert "the loss is" in lines[0] and "learning rate 1e+30" in lines[0] and "at step 1 " in lines[0]
-    named = lines[0].split("this batch: ")[1].split(", ")
+    named = lines[0].split("these clips: ")[1].split(", ")
     assert len(named) == 3 and set(named) < {str(p) for p in clips.rglob("*.mp4")}
 
 

@@ -206,7 +206,7 @@ def test_what_cannot_be_resumed(clips, whole, tmp_path, capsys):
     (tmp_path / "resume.ckpt").write_bytes((whole[1] / "resume.ckpt").read_bytes()[:5000])
     assert "resume.ckpt" in refused(tmp_path)
     assert main(train(clips, whole[1].parent, whole[1].name)) == 2
-    assert "holds a run already" in capsys.readouterr().err
+    assert "holds a run; continue it" in capsys.readouterr().err
 
 
 def test_a_folder_belongs_to_one_process_at_a_time(clips, tmp_path, capsys):

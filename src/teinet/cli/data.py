@@ -113,19 +113,17 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _print_checked(checked: Checked) -> None:
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
+    from teinet.utils.tables import plain_table
     from teinet.utils.text import printable
 
     console = Console(highlight=False, soft_wrap=True)
     if checked.bad:
         shown = "" if len(checked.bad) <= _BAD_SHOWN else f", first {_BAD_SHOWN} of {len(checked.bad)}"
-        table = Table(title=f"not as they should be{shown}", title_justify="left", pad_edge=False, box=SIMPLE_HEAD)
-        for column in ("file", "status", "why", "list"):
-            table.add_column(column, overflow="fold")
+        columns = ("file", "status", "why", "list")
+        table = plain_table(*columns, text=columns, title=f"not as they should be{shown}")
         for finding in sorted(checked.bad, key=lambda f: f.status == "missing")[:_BAD_SHOWN]:
             where = f"{finding.list}, line {finding.line}" if finding.line else finding.list
             table.add_row(*(Text(printable(t)) for t in (finding.path, finding.status, finding.reason, where)))
@@ -249,9 +247,7 @@ def _draw(args: argparse.Namespace) -> int:
 
 def _add_worker_options(parser: argparse.ArgumentParser, fate: str) -> None:
     parser.add_argument("--workers", type=int, default=None, help="processes (default: one for each core)")
-    parser.add_argument(
-        "--timeout", type=float, default=60, help=f"seconds without a new frame before a file {fate} (default: 60)"
-    )
+    parser.add_argument("--timeout", type=float, default=60, help=f"seconds without a frame until it {fate} (60)")
 
 
 def _workers(args: argparse.Namespace) -> int:

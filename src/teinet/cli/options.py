@@ -22,9 +22,7 @@ _LIST_FIELDS = ("format", "root", "val_path", "test_path", "labels", "division",
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
     """Declare the recognizer, as the first word."""
-    parser.add_argument(
-        "weights", help="a run's folder (its last weights), a .safetensors file, or a shipped recogniser's name"
-    )
+    parser.add_argument("weights", help="a run's folder (its last weights), a .safetensors file, or a pretrained name")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -137,10 +137,8 @@ def _beside(networks: list[str], tested: list[Tested]) -> Path:
     """Where an ensemble's results go: next to the first network's, named after the others."""
     first = tested[0].folder or Path(networks[0]).absolute()
     home = first.parent if first.is_file() else first
-    others = "+".join(
-        (t.folder.parent if t.folder else Path(n).absolute()).name for n, t in zip(networks[1:], tested[1:])
-    )
-    return home.parent / f"{home.name}-with-{others}"
+    rest = "+".join((t.folder.parent if t.folder else Path(n).resolve()).name for n, t in zip(networks[1:], tested[1:]))
+    return home.parent / f"{home.name}-with-{rest}"
 
 
 def _print(

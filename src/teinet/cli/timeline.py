@@ -114,10 +114,8 @@ def run(args: argparse.Namespace) -> int:
     done, failed = 0, bool(problems)
     try:
         with StopSignal() as stop, _progress(videos) as (reached, ended):
-            answers = timelines(
-                make, videos, jobs=args.jobs, cache=cache, rules=rules, stop=stop, reached=reached, **how
-            )
-            for number, answer in answers:
+            found = timelines(make, videos, jobs=args.jobs, cache=cache, rules=rules, stop=stop, reached=reached, **how)
+            for number, answer in found:
                 ended()
                 if isinstance(answer, VideoError):
                     failed = True

@@ -180,13 +180,11 @@ def _table(watch: Watch) -> Table:
             what = Text("waits", style="dim")
         else:
             best = int(view.scores.argmax())
-            score = float(view.scores[best])
+            name, score = printable(watch.class_names[best]), float(view.scores[best])
             filled = round(10 * score)
             style = "bold cyan" if view.event is not None else "default"
             what = Text("━" * filled, style="cyan").append("━" * (10 - filled), style="bright_black")
-            what.append(f" {100 * score:3.0f} % ", style="default").append(
-                printable(watch.class_names[best]), style=style
-            )
+            what.append(f" {100 * score:3.0f} % ", style="default").append(name, style=style)
         second = "" if view.time is None else clock(view.time)[:-2]
         table.add_row(Text(printable(name), style="bold"), Text(second, style="dim"), what, _summary(watch, number))
     return table

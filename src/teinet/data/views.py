@@ -129,9 +129,7 @@ def check_views(views: Views, fit: str) -> None:
 def check_frames(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
     """Return frames as a `(T, H, W, 3)` uint8 tensor on the CPU, or say what is wrong with them."""
     if not isinstance(frames, (np.ndarray, torch.Tensor)):
-        raise ConfigError(
-            f"a video is a path, or frames (T, H, W, 3) uint8 as array or tensor; this is a {type(frames).__name__}"
-        )
+        raise ConfigError(f"a video is a path or a uint8 array or tensor (T, H, W, 3), not a {type(frames).__name__}")
     shape = tuple(frames.shape)
     if len(shape) != 4 or shape[-1] != 3:
         hint = ""

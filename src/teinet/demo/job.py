@@ -176,6 +176,4 @@ def _train(recipe: Recipe, console: Console, network: str) -> Path:
     try:
         return train(recipe, resume=folder if going else None, console=console, title="  ")
     except Interrupted as error:
-        raise Interrupted(
-            f"stopped while training {network}; nothing is lost. Go on with: teinet demo --output {folder.parent}"
-        ) from error
+        raise Interrupted(f"stopped at {network}; continue with: teinet demo --output {folder.parent}") from error

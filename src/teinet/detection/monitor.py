@@ -28,6 +28,8 @@ _LOOK = 0.1  # seconds after which a watch looks whether it is to stop
 _LEAVE = 2.0  # seconds that readers have for ending, all together
 _FOLLOWED = ("resized", "restarted", "lost", "stalled", "finished")  # after which what is under way has ended
 
+What = Literal["begin", "end"] | Told
+
 
 @dataclass(frozen=True, kw_only=True)
 class Notice:
@@ -44,7 +46,7 @@ class Notice:
         why: in words, may be empty.
     """
 
-    what: Literal["begin", "end"] | Told
+    what: What
     source: str
     time: float
     at: datetime
@@ -257,8 +259,6 @@ class Watch:
             yield self._notice(camera, change.what, change.event.end, change.event)
 
     @staticmethod
-    def _notice(
-        camera: _Camera, what: Literal["begin", "end"] | Told, second: float, event: Event | None = None, why: str = ""
-    ) -> Notice:
+    def _notice(camera: _Camera, what: What, second: float, event: Event | None = None, why: str = "") -> Notice:
         at = datetime.now().astimezone()  # the clock may have been set, or the zone changed, since the watch began
         return Notice(what=what, source=camera.thread.source.name, time=second, at=at, event=event, why=why)

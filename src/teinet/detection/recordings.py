@@ -25,6 +25,8 @@ from teinet.utils.files import replacing
 
 Answer = tuple[int, Timeline | VideoError]
 Reached = Callable[[int, float], object]
+Make = Callable[[], Recognizes]
+Options = dict[str, Any]  # of `timeline`
 
 _STUCK_SECONDS = 600.0  # without a frame, or without the weights at the beginning
 _FORMAT = 5  # of a kept timeline
@@ -84,7 +86,7 @@ class ResultCache:
 
 
 def timelines(
-    make: Callable[[], Recognizes],
+    make: Make,
     videos: Sequence[Path],
     *,
     jobs: int = 1,
@@ -133,9 +135,7 @@ def timelines(
         raise
 
 
-def _here(
-    make: Callable[[], Recognizes], videos: Mapping[int, Path], stop: Flag, reached: Reached, options: dict[str, Any]
-) -> Iterator[Answer]:
+def _here(make: Make, videos: Mapping[int, Path], stop: Flag, reached: Reached, options: Options) -> Iterator[Answer]:
     recognizer = None
     for number, video in videos.items():
         if stop.is_set():
@@ -144,9 +144,7 @@ def _here(
         yield number, _answer(recognizer, video, stop=stop, progress=partial(reached, number), **options)
 
 
-def _in_workers(
-    make: Callable[[], Recognizes], videos: Mapping[int, Path], stop: Flag, jobs: int, options: dict[str, Any]
-) -> Iterator[Answer]:
+def _in_workers(make: Make, videos: Mapping[int, Path], stop: Flag, jobs: int, options: Options) -> Iterator[Answer]:
     done, work = 0, partial(_work, make, max(1, worker_pool.usable_cores() // jobs), options)
     for each in worker_pool.run(work, list(videos.items()), workers=jobs, timeout=_STUCK_SECONDS, stop=stop):
         done += 1
@@ -160,18 +158,14 @@ def _in_workers(
 
 
 def _work(
-    make: Callable[[], Recognizes],
-    threads: int,
-    options: dict[str, Any],
-    task: tuple[int, Path],
-    beat: worker_pool.Beat,
+    make: Make, threads: int, options: Options, task: tuple[int, Path], beat: worker_pool.Beat
 ) -> Timeline | VideoError:
     recognizer = _recognizer(make, threads)
     return _answer(recognizer, task[1], progress=lambda second: beat(), threads=threads, **options)
 
 
 @lru_cache(1)
-def _recognizer(make: Callable[[], Recognizes], threads: int) -> Recognizes:
+def _recognizer(make: Make, threads: int) -> Recognizes:
     """Make it once in a worker."""
     import torch
 

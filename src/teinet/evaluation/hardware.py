@@ -51,9 +51,7 @@ class Hardware:
         on_cuda = self.accelerator == "cuda" or (self.accelerator == "auto" and torch.cuda.is_available())
         if on_cuda and (found := torch.cuda.device_count()) < self.devices:
             advice = f"at most {found}" if found else "accelerator cpu"
-            raise ConfigError(
-                f"devices is {self.devices} on cuda, but torch finds {found or 'none'} here; take {advice}"
-            )
+            raise ConfigError(f"devices is {self.devices} on cuda, but torch finds {found or 'none'}; take {advice}")
 
     def device(self) -> str:
         """The kind of device that "auto" stands for, or the one that was named."""

@@ -77,11 +77,9 @@ def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str
     return figure
 
 
-def save_confusion(
-    confusion: np.ndarray, class_names: Sequence[str], path: str | Path, title: str | None = None
-) -> None:
+def save_confusion(confusion: np.ndarray, class_names: Sequence[str], path: str | Path) -> None:
     """Write `draw_confusion` as a picture; the suffix chooses the format (.png, .svg, .pdf)."""
-    figure, form = draw_confusion(confusion, class_names, title), Path(path).suffix[1:]
+    figure, form = draw_confusion(confusion, class_names), Path(path).suffix[1:]
     with replacing(path) as part:
         figure.savefig(part, format=form, bbox_inches="tight", pad_inches=0.2)
 

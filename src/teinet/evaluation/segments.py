@@ -251,9 +251,7 @@ def _iou(one: Segment, other: Detection) -> float:
     return shared / union if union > 0 else 0.0
 
 
-def _painted(
-    parts: Sequence[Segment] | Sequence[Detection], moments: int, step: float, names: Sequence[str]
-) -> np.ndarray:
+def _painted(parts: Sequence[Segment | Detection], moments: int, step: float, names: Sequence[str]) -> np.ndarray:
     """The label's number at each moment (moments,), -1 for nothing; where two overlap, the one that began later."""
     grid = np.full(moments, -1)
     when = (np.arange(moments) + 0.5) * step

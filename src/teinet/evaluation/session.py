@@ -136,8 +136,7 @@ def test(
     }
     folder = Path(output) if output else weights.parent / folder_name(plan)
     same = {"views": str(plan.views), "averaging": plan.averaging, "data": chosen.clips.fingerprint()}
-    same |= {"weights_sha256": facts["weights_sha256"], "optimized": None}
-    same["backwards"] = plan.backwards or None
+    same |= {"weights_sha256": facts["weights_sha256"], "optimized": None, "backwards": plan.backwards or None}
     if reuse and not plan.optimize and (found := _found(folder, same)) is not None:
         return Tested(found, folder, True, chosen.source)
     hardware, model = plan.hardware, recognizer.model

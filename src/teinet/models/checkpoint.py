@@ -121,9 +121,7 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
         without=None if same else head,
     )
     if not same:
-        log.warning(
-            "%s: all weights loaded but the head (%s), which is new, for %d classes", path, head, model.num_classes
-        )
+        log.warning("%s: loaded all weights but the head (%s), new for %d classes", path, head, model.num_classes)
     return header
 
 
@@ -138,10 +136,8 @@ def convert_kernels(tensors: Mapping[str, Tensor], *, causal: bool) -> dict[str,
         none = torch.zeros_like(first)
         return torch.stack([none, first, middle + last] if causal else [first + middle, last, none], dim=2)
 
-    return {
-        key: convert(value) if key.endswith(_TIM_KERNELS) and value.shape[1:] == (1, 3, 1) else value
-        for key, value in tensors.items()
-    }
+    found = {k: v for k, v in tensors.items() if k.endswith(_TIM_KERNELS) and v.shape[1:] == (1, 3, 1)}
+    return {**tensors, **{key: convert(value) for key, value in found.items()}}
 
 
 def read_recogniser(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

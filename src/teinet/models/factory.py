@@ -109,9 +109,7 @@ def split_name(name: str) -> tuple[str, str]:
         raise ConfigError(f"timm has no network {backbone!r}.{nearest(backbone, timm.list_models())}")
     tags = [pretrained.partition(".")[2] for pretrained in timm.list_pretrained(f"{plain}.*")] if tag else []
     if tag not in ("", *tags):  # a tag such as .a1_in1k chooses among timm's weights
-        raise ConfigError(
-            f"timm has no weights {tag!r} of {plain}.{nearest(tag, tags)} It has: {', '.join(tags) or 'none'}."
-        )
+        raise ConfigError(f"no weights {tag!r} of {plain}.{nearest(tag, tags)} It has {', '.join(tags) or 'none'}")
     return PREFIXES[prefix], backbone
 
 

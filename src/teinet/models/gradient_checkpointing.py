@@ -33,9 +33,7 @@ def set_gradient_checkpointing(model: nn.Module, what: Checkpointing) -> nn.Modu
     """
     words = get_args(Checkpointing)
     if what not in words:
-        raise ConfigError(
-            f"gradient_checkpointing is {what!r}; it must be one of {', '.join(words)}.{nearest(str(what), words)}"
-        )
+        raise ConfigError(f"gradient_checkpointing {what!r}; valid: {', '.join(words)}.{nearest(str(what), words)}")
     for module in model.modules():
         if isinstance(module.__dict__.get("forward"), _Recomputed):
             del module.forward

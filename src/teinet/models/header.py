@@ -106,22 +106,16 @@ def read_header(path: str | Path) -> dict[str, Any]:
         if size != 8 + length + max((tensor["data_offsets"][1] for tensor in table.values()), default=0):
             raise ValueError("its length is not what its header says")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(
-            f"{path}: not a safetensors file, or cut off ({error}). Copy it again, or export it again from its run."
-        ) from error
+        raise CheckpointError(f"{path}: not safetensors, or cut off ({error}). Copy or export it again.") from error
     if KEY not in metadata:
-        raise CheckpointError(
-            f"{path}: plain weights without teinet's header. If they are a backbone's, give them as backbone_weights."
-        )
+        raise CheckpointError(f"{path}: weights without teinet's header. Give a backbone's as backbone_weights.")
     try:
         header = json.loads(metadata[KEY])
         version, name = header["format"], header["architecture"]["name"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: teinet's header is damaged ({error!r}). Export the file again.") from error
     if not isinstance(version, int) or version > FORMAT:
-        raise CheckpointError(
-            f"{path}: written in format {version} by a newer teinet; this one reads up to {FORMAT}. Upgrade teinet."
-        )
+        raise CheckpointError(f"{path}: format {version}, of a newer teinet; this reads {FORMAT}. Upgrade teinet.")
     log.debug("%s: %s, format %s", path, name, version)
     header = {**DEFAULTS, **header}
     if wrong := wrong_value(header):

@@ -92,9 +92,7 @@ def insert_temporal(
         if temporal == "none":
             return cnn
     if temporal_modules(cnn):
-        raise ConfigError(
-            f"{type(cnn).__name__} holds temporal modules already; build a fresh network to insert others."
-        )
+        raise ConfigError(f"{type(cnn).__name__} has temporal modules already; build a fresh network to insert others.")
     make: Callable[..., nn.Module] = partial(layers.build, temporal) if isinstance(temporal, str) else temporal
     if causal:
         options["causal"] = True

@@ -104,9 +104,7 @@ def read_runs(names: Iterable[str | Path]) -> list[Run]:
             raise ConfigError(f"{name}: no such folder.{nearest(path.name, beside)}")
         runs = _runs_in(path, _DEPTH)
         if not runs:
-            raise ConfigError(
-                f"{name} holds no run; name a folder that `teinet train` or `teinet test` wrote, or one that holds such"
-            )
+            raise ConfigError(f"{name}: no run; name what `teinet train` or `teinet test` wrote, or a folder of such")
         for run in runs:
             found.setdefault(os.path.realpath(run), run)
     return [_read_run(folder, name) for folder, name in zip(found.values(), short_names(list(found.values())))]

@@ -224,9 +224,8 @@ class TrainingProgress(Callback):
         if trainer.is_global_zero:
             width = len(str(trainer.max_epochs))
             epoch = f"{self.title}epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}"
-            self.console.print(
-                f"{epoch}  {self._facts(trainer)}  {self._left(trainer)} left", highlight=False, soft_wrap=True
-            )
+            line = f"{epoch}  {self._facts(trainer)}  {self._left(trainer)} left"
+            self.console.print(line, highlight=False, soft_wrap=True)
 
     def _facts(self, trainer: L.Trainer) -> str:
         row = self.epoch_log.row(trainer)

@@ -180,9 +180,7 @@ class TrainingModule(Scoring):
     def _bad_loss(self, loss: float, batch: ClipBatch) -> str:
         names = ", ".join(str(self.clip_paths[int(i)]) for i in batch.indices.tolist())
         where = self._where(self._learning_rate())
-        return (
-            f"the loss is {loss} at {where}; the run stops. Lower optim.lr, or look at the clips of this batch: {names}"
-        )
+        return f"the loss is {loss} at {where}; the run stops. Lower optim.lr, or look at these clips: {names}"
 
     def _where(self, rate: float) -> str:
         return f"step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {rate:.3g}"

@@ -280,9 +280,7 @@ class Recipe:
             if not 0 <= (value := self._value(name)) < 1:
                 raise ConfigError(f"{name} is {value}; it must lie between 0 and 1, 1 itself not included")
         if not 0 <= self.optim.freeze_stages <= 4:
-            raise ConfigError(
-                f"optim.freeze_stages is {self.optim.freeze_stages}; it must lie between 0 (nothing) and 4 (up to res4)"
-            )
+            raise ConfigError(f"optim.freeze_stages is {self.optim.freeze_stages}; it goes from 0 to 4 (up to res4)")
         never = [stage for stage in self.model.stages if stage <= self.optim.freeze_stages]
         if never and not self.model.weights and self.model.name.startswith(("mem_", "se_tim_", "teinet_")):
             raise ConfigError(
@@ -294,7 +292,7 @@ class Recipe:
             raise ConfigError(f"optim.{name} keeps the statistics that optim.recompute_bn would replace; set one")
         if self.optim.warmup >= self.optim.epochs:
             raise ConfigError(
-                f"optim.warmup is {self.optim.warmup}; it must end before optim.epochs ({self.optim.epochs})"
+                f"optim.warmup is {self.optim.warmup}; it must be below optim.epochs, {self.optim.epochs}"
             )
         self._refuse_idle_settings()
         for views in self.tests():

@@ -61,9 +61,7 @@ def refuse_folder(recipe: Recipe) -> None:
         return
     folder = Path(recipe.run.output) / recipe.run.name
     if (folder / STATE).exists():
-        raise ConfigError(
-            f"{folder} holds a run already; go on with it by `teinet train --resume {folder}`, or take another --name"
-        )
+        raise ConfigError(f"{folder} holds a run; continue it (teinet train --resume {folder}), or take another --name")
     if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
         raise ConfigError(f"{folder} holds files, but no run to go on with; remove the folder, or take another --name")
 
@@ -78,9 +76,7 @@ def alone_in(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ConfigError(
-            f"another process trains in {folder} now; wait until it has ended, or take another --name"
-        ) from None
+        raise ConfigError(f"another process trains in {folder} now; wait for its end, or take another --name") from None
     try:
         yield
     finally:

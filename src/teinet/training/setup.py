@@ -210,10 +210,9 @@ def _warn_of_empty_classes(train: ClipList) -> None:
     counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.class_names))
     empty = [name for name, count in zip(train.class_names, counts) if not count]
     if empty:
-        shown = ", ".join(map(repr, empty[:5])) + (", ..." if len(empty) > 5 else "")
-        log.warning(
-            "%s: %d of %d classes have no training clips (%s)", train.source, len(empty), len(train.class_names), shown
-        )
+        some = ", ".join(map(repr, empty[:5])) + (", ..." if len(empty) > 5 else "")
+        facts = (train.source, len(empty), len(train.class_names), some)
+        log.warning("%s: %d of %d classes have no training clips (%s)", *facts)
 
 
 def _mirror(recipe: Recipe, splits: Splits) -> bool:

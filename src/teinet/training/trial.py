@@ -68,9 +68,7 @@ class Forecast:
         compute, wait = max(self.trial.step_seconds, 1e-9), self.trial.wait_seconds
         val = splits.get("val", ())
         batches = math.ceil(len(val) / config.batch_size) * (config.epochs // self.parts.recipe.run.validate_every)
-        views = sum(count * gflops / self.gflops for gflops, count in self.tests.values()) * len(
-            splits.get("test", val)
-        )
+        views = sum(n * gflops / self.gflops for gflops, n in self.tests.values()) * len(splits.get("test", val))
         tests = views * compute / 3 / config.batch_size
         return (compute + wait) * config.accumulate * self.steps + batches * (compute / 3 + wait) + tests
 

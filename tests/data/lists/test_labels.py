@@ -122,5 +122,5 @@ def test_names_that_only_look_like_directions():
 
 def test_the_lone_half_of_a_pair_is_refused():
     for name in ("swipe left", "SwipeLeft", "turn clockwise"):
-        with pytest.raises(ConfigError, match="is no class"):
+        with pytest.raises(ConfigError, match="no class; train without mirror"):
             mirrored_labels([name, "other"])

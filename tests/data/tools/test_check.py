@@ -174,7 +174,7 @@ def test_a_signal_stops_after_the_file_and_the_same_call_goes_on(listed):
         return examine_file(clips, beat)
 
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(Interrupted, match=f"stopped after 2 of 7 files, which are in {output}; the same command"):
+    with pytest.raises(Interrupted, match=f"stopped after 2 of 7 files \\({output}\\); the same command"):
         check(rows, output, workers=0, examine=signalled)  # one of the two is the one that is missing
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
     assert check(rows, output, workers=0).resumed == 1

@@ -139,7 +139,5 @@ def mirrored_labels(class_names: Sequence[str]) -> list[int]:
         elif image in index:
             labels.append(index[image])
         else:
-            raise ConfigError(
-                f"mirroring would turn class {name!r} into {image!r}, which is no class; train without mirror"
-            )
+            raise ConfigError(f"mirroring would turn class {name!r} into {image!r}, no class; train without mirror")
     return labels

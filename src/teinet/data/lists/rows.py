@@ -129,9 +129,7 @@ def select(rows: Sequence[Row], selection: str, *, source: object) -> list[Row]:
         if not sep or not text:
             raise ConfigError(f"{condition!r} is not a selection; write column=value,value as in subject=1,3,5")
         if column not in known:
-            raise ConfigError(
-                f"{source} has no column {column!r}.{nearest(column, known)} It has: {', '.join(known) or 'none'}."
-            )
+            raise ConfigError(f"{source}: no column {column!r}.{nearest(column, known)} It has {', '.join(known)}")
         present = {row[column] for row in fields if column in row}
         if missing := sorted(values - present):
             raise ConfigError(

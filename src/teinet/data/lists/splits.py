@@ -96,9 +96,7 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
     if class_names is None:  # to train on; a trained network may well be shown clips that nobody named
         for row in parts["train"] + parts["val"]:
             if row.label is None and any(r.label is not None for r in rows):
-                raise AnnotationError(
-                    row.file or config.path, f"{row.path} has no label, so it can neither train nor validate", row.line
-                )
+                raise AnnotationError(row.file or config.path, f"{row.path} has no label to train with", row.line)
     names = list(class_names) if class_names is not None else listing.class_names
     if names is None:
         names = sorted({r.label for r in rows if r.label is not None})
@@ -216,9 +214,7 @@ def _groups(rows: list[Row], config: DataConfig) -> np.ndarray | None:
     if config.group == "path":  # segments of one recording stay together
         return np.array([r.path for r in rows])
     if config.group not in rows[0].columns:
-        raise ConfigError(
-            f"{config.path} has no column {config.group!r} to group by; it has path, {', '.join(rows[0].fields())}"
-        )
+        raise ConfigError(f"{config.path}: no column {config.group!r} to group by; path, {', '.join(rows[0].fields())}")
     return np.array([r.columns[config.group] for r in rows])
 
 
@@ -228,9 +224,7 @@ def _fold(rows: list[Row], config: DataConfig) -> tuple[list[Row], list[Row]]:
     if config.folds < 2:
         raise ConfigError(f"folds is {config.folds}; to train on some and test on others takes at least 2")
     if not 0 <= config.test_fold < config.folds:
-        raise ConfigError(
-            f"test_fold {config.test_fold} does not exist with {config.folds} folds (0 to {config.folds - 1})"
-        )
+        raise ConfigError(f"test_fold is {config.test_fold}; of {config.folds} folds it is 0 to {config.folds - 1}")
     labels, groups = np.array([r.label or "" for r in rows]), _groups(rows, config)
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     folds = kind(config.folds, shuffle=True, random_state=config.seed)

@@ -133,10 +133,8 @@ def check(
     resumed, todo = len(found) - len(missing), [clips for path, clips in files.items() if path not in found]
     journal.start(map(vars, found.values()))
     try:
-        with (
-            StopSignal() as stop,
-            file_progress(console or Console(quiet=True), "checking", len(files), done=len(found)) as advance,
-        ):
+        bars = file_progress(console or Console(quiet=True), "checking", len(files), done=len(found))
+        with StopSignal() as stop, bars as advance:
             bad = sum(finding.status != "ok" for finding in found.values())
             for done in pool.run(examine or examine_file, todo, workers=workers, timeout=timeout, stop=stop):
                 finding = done.value
@@ -152,9 +150,7 @@ def check(
     ordered = [found[path] for path in files if path in found]
     write_csv(output, COLUMNS, (vars(finding).values() for finding in ordered))
     if len(found) < len(files):
-        raise Interrupted(
-            f"stopped after {len(found)} of {len(files)} files, which are in {output}; the same command continues"
-        )
+        raise Interrupted(f"stopped after {len(found)} of {len(files)} files ({output}); the same command continues")
     return Checked(ordered, len(rows), resumed, len(before.keys() - files.keys()), output)
 
 
@@ -220,9 +216,7 @@ def records(journal: Journal, kind: type[T]) -> list[T]:
 def _earlier(journal: Journal, output: Path, files: Iterable[str], again: bool) -> dict[str, Finding]:
     """What earlier checks of these files found, by path."""
     if output.exists() and not journal.path.exists():
-        raise ConfigError(
-            f"{output}: is there already and is not from `teinet data check`; name another file with --output"
-        )
+        raise ConfigError(f"{output}: exists, and not from `teinet data check`; name another file with --output")
     if again:
         journal.read()
         return {}

@@ -138,10 +138,8 @@ def shrink(
         if names:
             write_labels(folder / LABELS, names)
         saved = sum((e.before or 0) - e.bytes for e in copies.values() if not e.reason)
-        with (
-            StopSignal() as stop,
-            file_progress(console or Console(quiet=True), "shrinking", len(present), done=resumed) as advance,
-        ):
+        bars = file_progress(console or Console(quiet=True), "shrinking", len(present), done=resumed)
+        with StopSignal() as stop, bars as advance:
             work = partial(_work, folder, settings)
             for done in pool.run(work, todo, workers=workers, timeout=timeout, stop=stop):
                 copy = done.value

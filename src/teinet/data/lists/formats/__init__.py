@@ -63,9 +63,7 @@ def read_listing(
         ConfigError: a format or a division that does not exist.
     """
     if format not in ("auto", *FORMATS):
-        raise ConfigError(
-            f"data.format {format!r} does not exist; there are {', '.join(FORMATS)}.{nearest(format, FORMATS)}"
-        )
+        raise ConfigError(f"no data.format {format!r}; there are {', '.join(FORMATS)}.{nearest(format, FORMATS)}")
     place = Place(Path(path), None if root is None else Path(root))
     if not place.path.exists():
         raise AnnotationError(path, "no such file or folder; give a folder of class folders or a list of clips")

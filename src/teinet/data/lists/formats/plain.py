@@ -35,9 +35,7 @@ def _read_folders(place: Place, options: Options) -> Listing:
     if not rows:
         flat = any(is_video(p) for p in root.iterdir())
         found = "its videos lie in no class folder" if flat else "no videos found"
-        raise AnnotationError(
-            root, f"{found}; expected one folder per class with videos in it, or a list of clips (data.format)"
-        )
+        raise AnnotationError(root, f"{found}; expected a folder of videos per class, or a list of clips (data.format)")
     return Listing(format="folders", source=root, rows=rows, class_names=options.class_names)
 
 
