@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import teinet
@@ -63,6 +63,7 @@ def test_any_module_and_any_number_of_frames(prefix, num_frames, streams, gate, 
     st.sampled_from(list(LIMITS)),
     st.sampled_from(["reference", "cpu"]),
 )
+@example("teinet", [3, 2, 1], 2, torch.float64, "reference")
 def test_several_frames_at_a_time(prefix, parts, streams, dtype, form):
     """However a clip is cut into parts, the logits are those of the whole."""
     if form not in available_forms():
