@@ -1,4 +1,4 @@
-"""Joins labelled clips to long recordings whose every segment is known to the frame:
+"""Joins labeled clips to long recordings whose every segment is known to the frame:
 python -m benchmarks.join LIST.csv FOLDER [--seconds 60] [--gap 0.5-2] [--by subject] [--seed 0]
 
 Between two clips lies a pause in which nothing moves: its first half holds the last frame of the clip before, its

@@ -1,4 +1,4 @@
-"""Measures recognising frame by frame: python -m benchmarks.live [step] [rate] [chunks] [recording] [--hours 2]
+"""Measures recognizing frame by frame: python -m benchmarks.live [step] [rate] [chunks] [recording] [--hours 2]
 
 step       a step of causal TEINet beside one frame of TSN and beside a clip of 8 frames, in turns, same engine
 rate       steps a second of EfficientNet-Lite0 at 224 from pictures of 640x480, and the delay from picture to scores

@@ -1,7 +1,7 @@
 """Measures reading clips against decord2 and torchcodec, where they are there: python -m benchmarks.reading FOLDER ...
 
 From the same files the same frames (the middles of 8 segments), as upright RGB pictures, and from there the same clip
-(short side 256, centre 224, uint8), one file after the other on one thread, as a data worker reads. The readers take
+(short side 256, center 224, uint8), one file after the other on one thread, as a data worker reads. The readers take
 turns on each file. Each opens the file anew, as it must with clips drawn at random; the system has them in memory.
 "first look" is ours before it has counted a file's frames, which it remembers; the others count them every time, or
 trust the header. --webm N adds N clips of Something-Something's kind (VP9, 240 lines, 12 frames a second, 48 frames),
@@ -136,7 +136,7 @@ def measure(paths: list[str], rounds: int) -> dict:
         told[name] = {
             "clips_per_second": [round(value, 2) for value in Timing.of(seconds[name])],
             "frames_alone": [round(value, 2) for value in Timing.of(seconds[f"{name}: frames"])],
-            "grey_levels_from_ours": round(float(np.nanmean(differ[name])), 3),
+            "gray_levels_from_ours": round(float(np.nanmean(differ[name])), 3),
             "of_another_size": int(np.isnan(differ[name]).sum()),
         }
         print(name, told[name], flush=True)

@@ -1,4 +1,4 @@
-"""Measures what recognisers find in annotated recordings: python benchmarks/recordings.py ANNOTATIONS.csv --tune
+"""Measures what recognizers find in annotated recordings: python benchmarks/recordings.py ANNOTATIONS.csv --tune
 split=val --report split=test --causal RUN --two-sided RUN
 
 A causal network goes on from frame to frame (what `Recognizer.stream` gives), a two-sided one looks at overlapping

@@ -149,7 +149,7 @@ def kinetics(root: Path, *, whole: bool = False) -> Path:
 
 
 def ucf101(root: Path) -> Path:
-    """avi files in class folders, three divisions, classInd from 1; HandStandPushups is spelt in two ways, as it is."""
+    """avi files in class folders, three divisions, classInd from 1; HandStandPushups is spelled in two ways, as it is."""
     lists = root / "ucfTrainTestlist"
     lists.mkdir(parents=True)
     (lists / "classInd.txt").write_text("".join(f"{i} {name}\r\n" for i, name in enumerate(UCF, 1)))

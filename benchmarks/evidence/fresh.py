@@ -98,8 +98,8 @@ def main() -> None:
     for name, (kind, options, without) in NETWORKS.items():
         for start, change in (("near zero", lambda model: model), ("torch's", as_torch_draws)):
             features, gates = look(change(build(kind, args.weights, **options)), clips)
-            centred = (features - features.mean((0, 1)), plain[without] - plain[without].mean((0, 1)))
-            alike = torch.cosine_similarity(*centred, dim=-1).mean()
+            centered = (features - features.mean((0, 1)), plain[without] - plain[without].mean((0, 1)))
+            alike = torch.cosine_similarity(*centered, dim=-1).mean()
             norms = features.norm(dim=-1).mean(0)
             low, high = np.percentile(gates.numpy(), (1, 99))
             last = norms[-1] / norms[:-1].mean()

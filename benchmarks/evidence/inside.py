@@ -1,7 +1,7 @@
-"""Draws the figures of docs/explanation/inside.md with the shipped recogniser of motion_pairs, and prints its figures:
+"""Draws the figures of docs/explanation/inside.md with the shipped recognizer of motion_pairs, and prints its figures:
 python benchmarks/evidence/inside.py [DATA/fights/fight/fi005.mp4]
 
-The clip is one that the demo draws; no training saw it. A clip of fights, if named, is shown to the recogniser of
+The clip is one that the demo draws; no training saw it. A clip of fights, if named, is shown to the recognizer of
 fights, which was trained on all of them.
 """
 

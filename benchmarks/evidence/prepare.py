@@ -1,7 +1,7 @@
-"""Draws UTD-MHAD and MSRAction3D as grey videos: python benchmarks/evidence/prepare.py utd_mhad FOLDER_OF_MATS OUTPUT
+"""Draws UTD-MHAD and MSRAction3D as gray videos: python benchmarks/evidence/prepare.py utd_mhad FOLDER_OF_MATS OUTPUT
 
 The makers distribute each clip as a .mat file whose `d_depth` is (240, 320, T) uint16: UTD-MHAD as a1_s1_t1_depth.mat,
-MSRAction3D as a01_s01_e01_depth.mat. The person is cut out there, 0 stands for what is behind. Depth becomes grey, near
+MSRAction3D as a01_s01_e01_depth.mat. The person is cut out there, 0 stands for what is behind. Depth becomes gray, near
 white and far dark, as the table below says; clips.csv names path, label, subject and repetition. What is there stays.
 """
 
@@ -69,8 +69,8 @@ DATA_SETS = {
 def to_grey(depth: np.ndarray, near: int, far: int) -> np.ndarray:
     """Depth (240, 320, T) to frames (T, 240, 320, 3) uint8: `near` and less is 255, `far` and more 40, nothing is 0."""
     span = (depth.astype(np.float64) - near) / (far - near)
-    grey = np.where(depth > 0, 255 - (255 - DARKEST) * span.clip(0, 1), 0)
-    return np.repeat(np.round(grey).astype(np.uint8).transpose(2, 0, 1)[..., None], 3, axis=-1)
+    gray = np.where(depth > 0, 255 - (255 - DARKEST) * span.clip(0, 1), 0)
+    return np.repeat(np.round(gray).astype(np.uint8).transpose(2, 0, 1)[..., None], 3, axis=-1)
 
 
 def prepare(data_set: DataSet, source: Path, output: Path) -> int:
@@ -86,7 +86,7 @@ def prepare(data_set: DataSet, source: Path, output: Path) -> int:
         rows.append((f"clips/{target.name}", data_set.labels[action - 1], subject, repetition))
         if not target.exists():
             frames = to_grey(loadmat(path)["d_depth"], data_set.near, data_set.far)
-            write_video(target, frames, data_set.frame_rate, quantiser=18)
+            write_video(target, frames, data_set.frame_rate, quantizer=18)
     with (output / "clips.csv").open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([("path", "label", "subject", "repetition"), *sorted(rows)])
     return len(rows)

@@ -1,8 +1,8 @@
 """What frozen features tell of fights: python benchmarks/evidence/probe.py DATA/fights/clips.csv WEIGHTS
 
 Logistic regression on the ImageNet features of eight frames of each clip, five folds by source video, nothing tuned:
-their mean over frames and places (appearance), and the mean absolute difference of neighbouring frames' features
-(motion); seen in the picture's centre, in all of it squashed, and in all of it in its own proportions. A fine-tuned
+their mean over frames and places (appearance), and the mean absolute difference of neighboring frames' features
+(motion); seen in the picture's center, in all of it squashed, and in all of it in its own proportions. A fine-tuned
 network should be better than both. Writes results/evidence/fights_probe.json.
 """
 
@@ -32,7 +32,7 @@ from teinet.utils.machine import machine
 RESULT = Path(__file__).parents[1] / "results" / "evidence" / "fights_probe.json"
 FRAMES = 8
 PICTURES = {
-    "centre, 160": {"size": 160, "short_side": 182},
+    "center, 160": {"size": 160, "short_side": 182},
     "whole, 160x160": {"size": 160, "short_side": 160, "fit": "squash"},
     "whole, 120x213": {"size": (120, 213), "short_side": 120, "fit": "squash"},
     "whole, 160x284": {"size": (160, 284), "short_side": 160, "fit": "squash"},
@@ -50,7 +50,7 @@ def main() -> None:
     model = create_model(
         "tsn_tf_efficientnet_lite0", num_classes=2, num_frames=FRAMES, backbone_weights=args.weights
     ).eval()
-    colours = {key: model.data_config[key] for key in ("mean", "std", "interpolation")}
+    colors = {key: model.data_config[key] for key in ("mean", "std", "interpolation")}
     maps: list[torch.Tensor] = []
     model.cnn.global_pool.register_forward_pre_hook(lambda _module, inputs: maps.append(inputs[0]))
     found: dict[str, dict[str, list[float]]] = {}
@@ -58,7 +58,7 @@ def main() -> None:
     for head in ("picture", "appearance", "motion"):
         table.add_column(head, justify="left" if head == "picture" else "right")
     for name, pixels in PICTURES.items():
-        preprocessing, features = Preprocessing(**pixels, **colours), {"appearance": [], "motion": []}
+        preprocessing, features = Preprocessing(**pixels, **colors), {"appearance": [], "motion": []}
         for row in track(rows, description=name, console=Console(stderr=True), transient=True):
             frames = load_views(args.list.parent / row["path"], Sampling(num_frames=FRAMES), preprocessing).frames
             with torch.no_grad():

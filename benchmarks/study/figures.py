@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from benchmarks.study.results import Done
 from benchmarks.study.statistics import reliability
-from teinet.evaluation.plots import COLOURS, DPI, has_points, save_curves
+from teinet.evaluation.plots import COLORS, DPI, has_points, save_curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def draw_networks(done: Done) -> Figure:
-    """A row for each network: a ring for each cell's top-1, a bar at the mean; backwards ones hollow and grey."""
+    """A row for each network: a ring for each cell's top-1, a bar at the mean; backwards ones hollow and gray."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -24,13 +24,13 @@ def draw_networks(done: Done) -> Figure:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for y, network in enumerate(networks):
-        for test, colour in (("backwards", "#adb5bd"), ("test", COLOURS[0])):
+        for test, color in (("backwards", "#adb5bd"), ("test", COLORS[0])):
             values = [100 * r[test]["top1"] for r in done.of(network).values() if r.get(test)]
             if not values:
                 continue
             mean = 100 * done.mean(network, test).value
-            axes.plot(values, [y] * len(values), "o", mfc="none", color=colour, markersize=5, alpha=0.8)
-            axes.plot([mean, mean], [y - 0.32, y + 0.32], color=colour, linewidth=2.4)
+            axes.plot(values, [y] * len(values), "o", mfc="none", color=color, markersize=5, alpha=0.8)
+            axes.plot([mean, mean], [y - 0.32, y + 0.32], color=color, linewidth=2.4)
             if test == "test":
                 axes.annotate(f"{mean:.1f}", (mean, y), (0, 12), textcoords="offset points", ha="center", fontsize=8)
     axes.set_yticks(range(len(networks)), networks, fontsize=9)
@@ -58,8 +58,8 @@ def draw_calibration(done: Done) -> Figure:
         if (sure := done.confidence(network)) is not None:
             bars = reliability(*sure)
             x, y = [100 * bar.confidence for bar in bars], [100 * bar.accuracy for bar in bars]
-            round_again, colour = divmod(i, len(COLOURS))
-            look = {"color": COLOURS[colour], "linestyle": "--" if round_again else "-"}
+            round_again, color = divmod(i, len(COLORS))
+            look = {"color": COLORS[color], "linestyle": "--" if round_again else "-"}
             axes.plot(x, y, "o", **look, markersize=3.5, linewidth=1.4, label=network)
     axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
     axes.set_xlabel("how sure it is, %", fontsize=9, color="#333333")
@@ -91,4 +91,4 @@ def save_pictures(done: Done, folder: str | Path) -> list[Path]:
 
 
 def _grey(done: Done) -> str:
-    return "; grey, the clips backwards" if done.study.backwards else ""
+    return "; gray, the clips backwards" if done.study.backwards else ""

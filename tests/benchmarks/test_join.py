@@ -18,11 +18,11 @@ from teinet.data.video.writer import write_video
 from tests.miniatures import decoded
 
 
-def grey_clip(path: Path, first: int, count: int, size: tuple[int, int] = (48, 32), rate: int = 10) -> None:
-    """Each frame is plain and 8 grey levels brighter than the one before, so that it says which one it is."""
+def gray_clip(path: Path, first: int, count: int, size: tuple[int, int] = (48, 32), rate: int = 10) -> None:
+    """Each frame is plain and 8 gray levels brighter than the one before, so that it says which one it is."""
     levels = first + 8 * np.arange(count, dtype=np.uint8)
     frames = np.broadcast_to(levels[:, None, None, None], (count, size[1], size[0], 3))
-    write_video(path, np.ascontiguousarray(frames), rate, quantiser=4)
+    write_video(path, np.ascontiguousarray(frames), rate, quantizer=4)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def listed(tmp_path) -> Path:
     """Eight clips of 5 to 12 frames, four people, two labels; one clip is a part of a file."""
     rows = ["path,label,who,start,end"]
     for number in range(8):
-        grey_clip(tmp_path / f"{number}.mp4", 16 + 10 * number, 5 + number)
+        gray_clip(tmp_path / f"{number}.mp4", 16 + 10 * number, 5 + number)
         part = "0.2,0.9" if number == 7 else ","
         rows.append(f"{number}.mp4,{'ab'[number % 2]},{number // 2},{part}")
     (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")

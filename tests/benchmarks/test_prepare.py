@@ -1,4 +1,4 @@
-"""The script that draws depth maps as grey videos: which depth becomes which grey, what the files' names stand for."""
+"""The script that draws depth maps as gray videos: which depth becomes which gray, what the files' names stand for."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ def test_depth_becomes_grey(tmp_path, monkeypatch, data_set, name, depths, clip,
         frames = [frame.to_ndarray(format="gray") for frame in file.decode(video=0)]
     assert len(frames) == 6 and frames[0].shape == (240, 320)
     middles = frames[3][24::48, 160].astype(float)  # limited range: 16 to 235 stand for 0 to 255
-    grey = (middles - 16) * 255 / 219 if middles.max() < 240 else middles
-    np.testing.assert_allclose(grey, (0, 255, 147.5, 40, 40), atol=4)
+    gray = (middles - 16) * 255 / 219 if middles.max() < 240 else middles
+    np.testing.assert_allclose(gray, (0, 255, 147.5, 40, 40), atol=4)

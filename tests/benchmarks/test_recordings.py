@@ -122,7 +122,7 @@ def test_sentences_are_annotated_whole_and_divided_by_their_names(tmp_path, monk
     for number in range(12):
         miniatures.write(tmp_path / "clips" / f"s{number}.mp4", number, length=31, rate=10)
     words = [f"clips/s{n}.mp4,{s},{s + 0.5},{w},{slot}" for n in range(12) for s, w, slot in
-             ((0.5, "bin", "verb"), (1.0, "blue", "colour"), (2.0, "four", "digit"))]  # fmt: skip
+             ((0.5, "bin", "verb"), (1.0, "blue", "color"), (2.0, "four", "digit"))]  # fmt: skip
     (tmp_path / "words.csv").write_text("\n".join(["path,start,end,label,slot", *words]) + "\n")
     for slot in ("all", "digit"):
         monkeypatch.setattr(sys, "argv", ["lists.py", "words", str(tmp_path / "words.csv"), slot])

@@ -11,7 +11,7 @@ import torch
 
 from teinet.cli.main import main
 from teinet.recognition import Recognizer
-from tests.models.foreign import build, randomise, tsm_file
+from tests.models.foreign import build, randomize, tsm_file
 
 NAMES = ["wave", "clap", "jump"]
 
@@ -19,7 +19,7 @@ NAMES = ["wave", "clap", "jump"]
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp("tsm") / "TSM_x_RGB_resnet18_shift8_blockres_avg_segment2_e45.pth.tar"
-    torch.save(tsm_file(randomise(build("tsm", "resnet18", 3, 2, shift=True))), path)
+    torch.save(tsm_file(randomize(build("tsm", "resnet18", 3, 2, shift=True))), path)
     return path
 
 
@@ -32,14 +32,14 @@ def words(tmp_path, checkpoint):
 
 
 def test_a_file_comes_out_that_recognises(tmp_path, words, capsys):
-    assert main([*words, "--size", "64", "--short-side", "72", "--strategy", "dense", "--licence", "MIT"]) == 0
+    assert main([*words, "--size", "64", "--short-side", "72", "--strategy", "dense", "--license", "MIT"]) == 0
     out, err = capsys.readouterr()
     assert not err
     for said in ("tsm (TSM's own repository)", "tsm_resnet18, T = 2 frames, 3 classes", "optimizer, best_prec1"):
         assert said in out
     assert out.splitlines()[-1] == f"Next: teinet predict {tmp_path / 'net.safetensors'} VIDEO"
     recognizer = Recognizer.load(tmp_path / "net.safetensors")
-    assert recognizer.class_names == tuple(NAMES) and recognizer.header["licence"] == "MIT"
+    assert recognizer.class_names == tuple(NAMES) and recognizer.header["license"] == "MIT"
     pixels = recognizer.preprocessing
     assert (pixels.size, pixels.short_side, pixels.fit, pixels.interpolation) == (64, 72, "crop", "bilinear")
     assert (pixels.mean, pixels.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -50,7 +50,7 @@ def test_train_test_predict(name, places, capsys):
     capsys.readouterr()
     assert teinet("test", run, "--json") == 0
     numbers = json.loads(capsys.readouterr().out)
-    assert (numbers["num_clips"], numbers["num_labelled"]) == (HELD_OUT[name], HELD_OUT[name])
+    assert (numbers["num_clips"], numbers["num_labeled"]) == (HELD_OUT[name], HELD_OUT[name])
     assert numbers["missing"] == (3 if name == "kinetics" else 0)
     scores = Scores.load(run / "test-1x1")
     assert teinet("predict", run, scores.paths[0], "--json") == 0
@@ -92,14 +92,14 @@ FORMS = {"something_v1": r"\d+;Pushing.*|\d+;Poking.*", "something_v2": r"\d+;[0
 
 
 @pytest.mark.parametrize(("name", "form"), FORMS.items())
-def test_predictions_of_unlabelled_clips(name, form, places, tmp_path, capsys):
+def test_predictions_of_unlabeled_clips(name, form, places, tmp_path, capsys):
     _, run = places(name)
     assert teinet("test", run, "--submit", tmp_path / "answers.csv") == 0
     lines = (tmp_path / "answers.csv").read_text().splitlines()
     assert len(lines) == 3 and all(re.fullmatch(form, line) for line in lines)
     ids = ["16", "17", "18"] if name != "something_v2" else ["115", "116", "117"]
     assert [line.split(";")[0] for line in lines] == ids
-    scores = Scores.load(run / "test-1x1-unlabelled")
+    scores = Scores.load(run / "test-1x1-unlabeled")
     if name == "something_v2":  # numbers of the makers' labels.json
         order = [scores.class_names[i] for i in np.argsort(-scores.probabilities[0])]
         makers = json.loads((places(name)[0] / "labels" / "labels.json").read_text())
@@ -178,14 +178,14 @@ def test_an_ensemble_is_laid_beside_its_row_and_submitted_from_saved_scores(tmp_
     for run in runs:
         assert teinet("test", run, "--submit", tmp_path / "one.csv") == 0
     capsys.readouterr()
-    saved = [run / "test-1x1-unlabelled" for run in runs]
+    saved = [run / "test-1x1-unlabeled" for run in runs]
     assert teinet("test", *saved, "--submit", tmp_path / "both.csv", "--output", tmp_path / "both") == 0
     assert "table 4, TEINet-RGB 16f+8f, top-1 64.6" in capsys.readouterr().out
     lines = (tmp_path / "both.csv").read_text().splitlines()
     assert len(lines) == 3 and all(re.fullmatch(FORMS["something_v2"], line) for line in lines)
 
 
-def test_labelled_test_clips_do_not_take_the_place_of_those_that_a_paper_measured(tmp_path, capsys):
+def test_labeled_test_clips_do_not_take_the_place_of_those_that_a_paper_measured(tmp_path, capsys):
     place = miniatures.kinetics(tmp_path / "data")
     (place / "test.csv").write_text((place / "val.csv").read_text().replace(",val,", ",test,"))
     words = ("kinetics400/teinet_8f", "--data", place, "--model.name", "teinet_resnet10t", "--output", tmp_path)

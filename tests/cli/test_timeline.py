@@ -37,7 +37,7 @@ def save_weights(path: Path, names: list[str], *, causal: bool, seed: int) -> No
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)
     pixels = Preprocessing(size=32, short_side=32, mean=model.data_config["mean"], std=model.data_config["std"])
-    header = {"spacing": 0.2, "licence": "MIT"}
+    header = {"spacing": 0.2, "license": "MIT"}
     teinet.Recognizer(model, names, preprocessing=pixels, header=header).save(path)
 
 
@@ -67,7 +67,7 @@ def test_every_form_tells_the_same_events(place, capsys):
     said = capsys.readouterr()
     (found,) = json.loads(said.out)
     assert found["events"] == [event.to_dict() for event in want] and found["spacing"] == 0.2
-    assert "licence of the weights: MIT" in said.err
+    assert "license of the weights: MIT" in said.err
     assert main(words(place, "films/3.mp4", format="csv")) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(row["label"], float(row["start"])) for row in rows] == [(e.label, round(e.start, 3)) for e in want]

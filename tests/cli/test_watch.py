@@ -28,7 +28,7 @@ EVENTS = ("--begin", 0.34, "--end", 0.3, "--least", 0.2)
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("watch")
-    make("teinet", causal=True, header={"spacing": 0.2, "licence": "MIT"}).save(folder / "causal.safetensors")
+    make("teinet", causal=True, header={"spacing": 0.2, "license": "MIT"}).save(folder / "causal.safetensors")
     miniatures.write(folder / "film.mp4", 3, length=61, rate=10)
     return folder
 
@@ -51,7 +51,7 @@ def test_events_are_json_lines_and_the_rest_is_said_aside(place, capsys):
     assert datetime.fromisoformat(begin["at"]).tzinfo is not None
     end = next(line for line in found if line["what"] == "end")
     assert end["end"] > end["start"] == begin["start"]
-    assert "licence of the weights: MIT" in err
+    assert "license of the weights: MIT" in err
     assert re.search(r"^door: 31 steps$", err, re.MULTILINE)
 
 

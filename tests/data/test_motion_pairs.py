@@ -73,7 +73,7 @@ def test_the_frames_of_a_test_clip_are_the_same_ones_backwards(segments):
         MotionPairs(frames=32)  # an even number of frames a segment
 
 
-def test_files_are_constant_rate_h264_that_says_its_colours(drawn):
+def test_files_are_constant_rate_h264_that_says_its_colors(drawn):
     with av.open(str(next(drawn.glob("test/opening/*.mp4")))) as file:
         stream = file.streams.video[0]
         assert (stream.codec.name, stream.format.name, stream.average_rate) == ("h264", "yuv420p", 12)
@@ -83,9 +83,9 @@ def test_files_are_constant_rate_h264_that_says_its_colours(drawn):
         assert [packet.pts for packet in packets] == [i * packets[0].duration for i in range(24)]
 
 
-@pytest.mark.parametrize("colour", [(128, 128, 128), (200, 60, 60), (60, 200, 60), (60, 60, 200), (10, 10, 10)])
-def test_colours_survive_the_file(tmp_path, colour):
-    frames = np.full((2, 48, 48, 3), colour, np.uint8)
+@pytest.mark.parametrize("color", [(128, 128, 128), (200, 60, 60), (60, 200, 60), (60, 60, 200), (10, 10, 10)])
+def test_colors_survive_the_file(tmp_path, color):
+    frames = np.full((2, 48, 48, 3), color, np.uint8)
     back = miniatures.decoded(write_video(tmp_path / "clip.mp4", frames, 12)).astype(int)
     assert back.shape == frames.shape and np.abs(back - frames).max() <= 4
 
@@ -207,8 +207,8 @@ def test_the_drawn_pixels_move_as_named():
             clip = draw_clip(pair, bare, np.random.default_rng(seed)).astype(float)
             change = np.abs(clip - np.median(clip, axis=0)).sum(-1)  # the thing, over a background that stands still
             places = np.arange(clip.shape[1])
-            centre = (change.sum(3 - axis) * places).sum(1) / change.sum((1, 2))
-            assert centre[-1] < centre[0] - 15
+            center = (change.sum(3 - axis) * places).sum(1) / change.sum((1, 2))
+            assert center[-1] < center[0] - 15
 
 
 def test_turning_clockwise_on_the_screen():

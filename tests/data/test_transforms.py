@@ -21,7 +21,7 @@ sides = st.integers(1, 90)
 
 
 def pictures(height: int, width: int, count: int = 2) -> torch.Tensor:
-    """Smooth colour waves with noise, (count, H, W, 3) uint8."""
+    """Smooth color waves with noise, (count, H, W, 3) uint8."""
     rng = np.random.default_rng(height * 1000 + width)
     y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
     waves = np.stack([np.sin(x / 7), np.cos(y / 5), np.sin((x + y) / 11)], -1) * 90 + 128
@@ -123,7 +123,7 @@ def test_all_thirteen_positions_are_drawn_alike_often():
 
 
 def test_center_crop_stays_in_the_middle():
-    """A picture symmetric both ways has a symmetric centre crop."""
+    """A picture symmetric both ways has a symmetric center crop."""
     y, x = np.meshgrid(np.abs(np.arange(80) - 39.5), np.abs(np.arange(120) - 59.5), indexing="ij")
     frames = torch.from_numpy(np.repeat((y + x)[..., None], 3, -1).astype(np.uint8))[None]
     augmentation = Augmentation(crop="center", scales=(1, 0.5))
@@ -164,8 +164,8 @@ def test_frames_of_another_shape_or_type_are_refused():
 
 
 def test_preprocessing_survives_json_and_refuses_what_it_does_not_know():
-    colours = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
-    preprocessing = Preprocessing(size=(160, 284), short_side=160, fit="squash", interpolation="bicubic", **colours)
+    colors = {"mean": (0.5,) * 3, "std": (0.5,) * 3}
+    preprocessing = Preprocessing(size=(160, 284), short_side=160, fit="squash", interpolation="bicubic", **colors)
     assert Preprocessing.from_dict(json.loads(json.dumps(preprocessing.to_dict()))) == preprocessing
     with pytest.raises(ConfigError, match=r"short_sid.*Did you mean 'short_side'"):
         Preprocessing.from_dict({"short_sid": 256})

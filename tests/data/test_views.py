@@ -23,9 +23,9 @@ FOUR = Sampling(num_frames=4)
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory):
-    """Fifty frames, 64x48, whose grey level is four times their number; 25 a second."""
+    """Fifty frames, 64x48, whose gray level is four times their number; 25 a second."""
     frames = np.broadcast_to((4 * np.arange(50, dtype=np.uint8))[:, None, None, None], (50, 48, 64, 3))
-    return write_video(tmp_path_factory.mktemp("views") / "grey.mp4", frames, 25, quantiser=4)
+    return write_video(tmp_path_factory.mktemp("views") / "gray.mp4", frames, 25, quantizer=4)
 
 
 @pytest.mark.parametrize(("text", "clips", "crops", "full"), [
@@ -56,8 +56,8 @@ def test_ten_clips_and_three_crops_come_from_one_reading(video, monkeypatch):
     assert np.array_equal(loaded.indices, rule)
     np.testing.assert_allclose(loaded.times, rule / 25, atol=1e-6)
     # the pixels say which frame they are; the crops of a clip stand together
-    grey = loaded.frames.float().mean((2, 3, 4)).view(10, 3, 4)
-    assert (grey - 4 * torch.from_numpy(rule).view(10, 1, 4)).abs().max() < 3
+    gray = loaded.frames.float().mean((2, 3, 4)).view(10, 3, 4)
+    assert (gray - 4 * torch.from_numpy(rule).view(10, 1, 4)).abs().max() < 3
 
 
 def test_a_view_is_the_crop_of_its_own_frames():

@@ -17,10 +17,10 @@ from teinet.errors import VideoError
 
 
 def frame(
-    second: float | None, *, size: tuple[int, int] = (24, 32), grey: int = 0, picture: np.ndarray | None = None
+    second: float | None, *, size: tuple[int, int] = (24, 32), gray: int = 0, picture: np.ndarray | None = None
 ) -> av.VideoFrame:
-    """A picture, grey if none is given, shown at `second`; None for one without a timestamp."""
-    picture = np.full((*size, 3), grey, np.uint8) if picture is None else picture
+    """A picture, gray if none is given, shown at `second`; None for one without a timestamp."""
+    picture = np.full((*size, 3), gray, np.uint8) if picture is None else picture
     made = av.VideoFrame.from_ndarray(picture, format="rgb24")
     made.time_base = Fraction(1, 1000)
     made.pts = None if second is None else round(1000 * second)

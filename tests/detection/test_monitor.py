@@ -1,4 +1,4 @@
-"""Several sources and one recogniser: what is said, that nothing of one source reaches another, how it ends."""
+"""Several sources and one recognizer: what is said, that nothing of one source reaches another, how it ends."""
 
 from __future__ import annotations
 

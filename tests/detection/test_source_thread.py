@@ -77,14 +77,14 @@ def waited(source, *, late=0.0, **options):
 
 def test_what_waits_too_long_is_dropped_and_counted():
     """The network takes nothing while thirty frames come: the newest two are left, and begin anew."""
-    items, reader = waited(Made([[frame(i / 10, grey=i) for i in range(30)]], kind="pipe"), delay=0.2)
+    items, reader = waited(Made([[frame(i / 10, gray=i) for i in range(30)]], kind="pipe"), delay=0.2)
     assert [int(shot.picture[0, 0, 0]) for shot in shots(items)] == [28, 29]
     assert [shot.reset for shot in shots(items)] == [True, False]
     assert reader.counts.dropped == 28 and reader.sampler.num_taken == 30
 
 
 def test_a_frame_that_waited_too_long_gives_way_to_a_newer_one():
-    items, reader = waited(Made([[frame(i / 10, grey=i) for i in range(4)]], kind="pipe"), delay=0.4, late=0.5)
+    items, reader = waited(Made([[frame(i / 10, gray=i) for i in range(4)]], kind="pipe"), delay=0.4, late=0.5)
     assert [int(shot.picture[0, 0, 0]) for shot in shots(items)] == [3]
     assert shots(items)[0].reset and reader.counts.dropped == 3
 

@@ -1,4 +1,4 @@
-"""The loop of a test gives each clip the scores that a recogniser alone gives it, in any batches and processes."""
+"""The loop of a test gives each clip the scores that a recognizer alone gives it, in any batches and processes."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def test_a_perfect_network_has_no_confusions_to_show():
     assert "most often confused" in text(tables(scores())) and "most often confused" not in text(tables(perfect))
 
 
-def test_a_test_without_any_labelled_or_readable_clip_still_reports():
+def test_a_test_without_any_labeled_or_readable_clip_still_reports():
     assert "top-1" in text(tables(scores(labels=[-1] * 4)))
     assert "4 (counted as wrong)" in text(tables(scores(reasons=["bad"] * 4)))
 

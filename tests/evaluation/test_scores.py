@@ -84,7 +84,7 @@ def test_clips_without_a_label_are_predicted_but_not_counted():
     assert scores.predictions.tolist() == [0, 1, 1, -1]
 
 
-def test_nothing_readable_is_zero_and_nothing_labelled_is_no_number():
+def test_nothing_readable_is_zero_and_nothing_labeled_is_no_number():
     broken = four_clips(reasons=["bad"] * 4)
     assert (broken.top1, broken.top5, broken.mean_class_accuracy, broken.num_unreadable) == (0, 0, 0, 4)
     assert broken.confusion.sum() == 0

@@ -54,7 +54,7 @@ def load(tmp_path, monkeypatch, caplog, compiler):
 
 
 def check() -> None:
-    """What was loaded computes: frame t is the sum of itself and its neighbours."""
+    """What was loaded computes: frame t is the sum of itself and its neighbors."""
     tim = TIM(8, num_frames=4)
     torch.nn.init.ones_(tim.weight)
     y = tim(torch.ones(4, 8, 2, 2).contiguous(memory_format=torch.channels_last))

@@ -88,7 +88,7 @@ def test_weights_in_bfloat16():
 
 
 def test_what_lies_outside_a_clip_is_zero_also_next_to_infinity():
-    """A neighbour that is not there is left out, not multiplied by zero; another clip's frames never come in."""
+    """A neighbor that is not there is left out, not multiplied by zero; another clip's frames never come in."""
     x = torch.ones(4, 8, 2, 2).contiguous(memory_format=torch.channels_last)
     x[1] = float("inf")
     weight = torch.ones(8, 3)

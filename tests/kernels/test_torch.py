@@ -81,7 +81,7 @@ def test_the_counter_of_flops_sees_the_same_in_every_form(form):
 
 
 def test_inference_mode_and_threads(form):
-    """A recogniser computes in inference mode, often in several threads."""
+    """A recognizer computes in inference mode, often in several threads."""
     from concurrent.futures import ThreadPoolExecutor
 
     layer, inputs = TEI(32, num_frames=4).eval(), [frames(4, 32, 9, 9) * k for k in range(1, 9)]

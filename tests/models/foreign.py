@@ -101,7 +101,7 @@ def build(format: str, *args: Any, **options: Any) -> Foreign:
 
 
 @torch.no_grad()
-def randomise(net: nn.Module, seed: int = 0) -> nn.Module:
+def randomize(net: nn.Module, seed: int = 0) -> nn.Module:
     """Random weights and random statistics of the norms, so that no two of them are alike; evaluation mode."""
     draw = torch.Generator().manual_seed(seed)
     net = net.to_empty(device="cpu")

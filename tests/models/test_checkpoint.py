@@ -1,4 +1,4 @@
-"""A recogniser's file: comes back as it was, replaces an older one whole, and refuses by name what does not fit."""
+"""A recognizer's file: comes back as it was, replaces an older one whole, and refuses by name what does not fit."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_recogniser_comes_back(path, model):
         assert torch.equal(other(x), model(x)) and not torch.allclose(model(x), model(x.flip(1)))
     assert not other.training and other.config == model.config
     assert header["class_names"] == NAMES and header["scores"] == {"top1": 0.5} and header["format"] == 1
-    assert {"architecture", "preprocessing", "sampling", "recipe", "licence", "version"} <= set(header)
+    assert {"architecture", "preprocessing", "sampling", "recipe", "license", "version"} <= set(header)
 
 
 @pytest.mark.parametrize("size", [0, 5, 200, 0.5, 0.999])

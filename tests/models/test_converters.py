@@ -13,7 +13,7 @@ from teinet.errors import CheckpointError, ConfigError
 from teinet.models import load_weights, save_weights
 from teinet.models.converters import contradictions, convert_checkpoint, frames_in_name
 from teinet.models.translation import find_resnet
-from tests.models.foreign import FILES, build, randomise, tsm_file
+from tests.models.foreign import FILES, build, randomize, tsm_file
 
 T = 4
 NAMES = ["wave", "clap", "jump", "rest", "walk"]
@@ -36,7 +36,7 @@ def same(ours: nn.Module, theirs: nn.Module) -> None:
     ],
 )  # fmt: skip
 def test_the_answers_stay(tmp_path, format, backbone, shift, legacy):
-    net = randomise(build(format, backbone, 5, T, shift=shift))
+    net = randomize(build(format, backbone, 5, T, shift=shift))
     path = tmp_path / "net.pth.tar"
     torch.save(FILES[format](net), path, _use_new_zipfile_serialization=not legacy)
     done = convert_checkpoint(path, class_names=NAMES, num_frames=T)
@@ -49,7 +49,7 @@ def test_the_answers_stay(tmp_path, format, backbone, shift, legacy):
 
 
 def test_another_division_of_channels_is_kept(tmp_path):
-    net = randomise(build("tsm", "resnet18", 5, T, shift=True, div=4))
+    net = randomize(build("tsm", "resnet18", 5, T, shift=True, div=4))
     torch.save(tsm_file(net), tmp_path / "a.pth")
     done = convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, num_frames=T, n_div=4)
     save_weights(tmp_path / "a.safetensors", done.model)
@@ -69,7 +69,7 @@ class PerFrame(nn.Module):
 def test_plain_networks_become_tsn(tmp_path, kind):
     name = {"timm, named": "tf_efficientnet_lite0", "timm, by its file": "seresnet18"}.get(kind, "resnet18")
     make = torchvision.models.get_model if kind == "torchvision" else timm.create_model
-    net = randomise(make(name, num_classes=5))
+    net = randomize(make(name, num_classes=5))
     path = tmp_path / ("a.safetensors" if kind == "safetensors" else "a.pth")
     if kind == "safetensors":
         save_file(net.state_dict(), path, {"format": "pt"})
@@ -138,7 +138,7 @@ KERNEL = torch.ones(64, 10, 7, 7)
         ({"base_model.layer1.0.bn1.weight": None}, r"missing layer1\.0\.bn1\.weight"),
         ({"new_fc.weight": None}, "holds no head"),
         ({"new_fc.weight": torch.ones(6, 512)}, "6 classes apart, but 5 class names"),
-        ({"base_model.layer1.0.conv1.temporal.x": KERNEL}, "recogniser of teinet already"),
+        ({"base_model.layer1.0.conv1.temporal.x": KERNEL}, "recognizer of teinet already"),
         ({"backbone.conv1.conv.weight": torch.ones(64, 3, 1, 7, 7)}, "3-D"),
         ({"backbone.extra.weight": KERNEL}, r"unexpected backbone\.extra\.weight"),
         ({"backbone.layer1.0.conv3.conv.weight": KERNEL}, "none of the networks known.*MobileNetV2"),

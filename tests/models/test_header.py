@@ -1,4 +1,4 @@
-"""Recognisers that come with the library: found by name, listed with their cards, half as large and as good."""
+"""Recognizers that come with the library: found by name, listed with their cards, half as large and as good."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ CARD = {"title": "waving or not", "figures": "80 % of 40 clips", "data": "drawn"
 
 @pytest.fixture
 def weights(tmp_path, monkeypatch):
-    """A folder with one shipped recogniser, `waves`; and its network."""
+    """A folder with one shipped recognizer, `waves`; and its network."""
     folder = tmp_path / "weights"
     monkeypatch.setattr(header, "PRETRAINED", folder)
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     model = teinet.create_model("teinet_test_resnet", num_classes=2, num_frames=4, pretrained=False)
-    facts = {"class_names": ["wave", "other"], "licence": "MIT", "card": CARD, "preprocessing": {"size": 32}}
+    facts = {"class_names": ["wave", "other"], "license": "MIT", "card": CARD, "preprocessing": {"size": 32}}
     facts["preprocessing"] |= {"short_side": 32, **{k: list(v) for k, v in list(model.data_config.items())[:2]}}
     save_weights(folder / "waves.safetensors", model, facts, dtype=torch.float16)
     return model
@@ -41,7 +41,7 @@ def test_a_shipped_recogniser_is_found_by_its_name_everywhere(weights, tmp_path,
     for words in (["predict", "--weights", "waves", str(clip)], ["predict", "waves", str(clip)]):
         assert main(words) == 0
         said = capsys.readouterr()
-        assert "wave" in said.out and "licence of the weights: MIT" in said.err
+        assert "wave" in said.out and "license of the weights: MIT" in said.err
     assert main(["explain", "waves", str(clip)]) == 0
 
 
@@ -58,8 +58,8 @@ def test_without_weights_it_says_what_there_is(weights, tmp_path, capsys):
     assert main(["predict", "clip.mp4", "clip.mp4"]) == 2
     said = capsys.readouterr().err
     row, line = " ".join(said.split()).split("teinet predict: ")
-    assert "waves waving or not; licence MIT 80 % of 40 clips not for deciding anything" in row
-    assert line.startswith("no weights named;") and said.splitlines()[-1].endswith("one of the recognisers above")
+    assert "waves waving or not; license MIT 80 % of 40 clips not for deciding anything" in row
+    assert line.startswith("no weights named;") and said.splitlines()[-1].endswith("one of the recognizers above")
 
 
 def test_watching_with_the_two_sided_form_names_the_causal_ones_that_ship(weights, tmp_path, capsys):
@@ -96,9 +96,9 @@ def test_what_truly_ships_is_small_half_precision_and_says_what_it_is_for():
     for each in shipped:
         card, recipe = each.header["card"], each.header["recipe"]
         written = yaml.safe_load(CARDS.read_text())[each.name]
-        facts = {key: each.header[key] for key in ("licence", "nothing") if key in written}
+        facts = {key: each.header[key] for key in ("license", "nothing") if key in written}
         assert {**card, **facts} == written, f"{each.name}: ship it again"
-        assert each.header["licence"] and all(card.get(k) for k in ("title", "data", "figures", "not_for")), each.name
+        assert each.header["license"] and all(card.get(k) for k in ("title", "data", "figures", "not_for")), each.name
         assert not recipe["data"] and not any("/" in str(value) for value in recipe["model"].values()), each.name
         with safe_open(each.path, "pt") as file:
             kinds = {file.get_slice(key).get_dtype() for key in file.keys()}

@@ -1,4 +1,4 @@
-"""A network made fast for recognising gives the answers of the one that it was made from."""
+"""A network made fast for recognizing gives the answers of the one that it was made from."""
 
 from __future__ import annotations
 

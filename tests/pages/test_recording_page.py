@@ -32,7 +32,7 @@ def event(label: str, start: float, end: float) -> Event:
 
 
 def page(timeline: Timeline, **rules: object) -> str:
-    return render_page(timeline, name="<x>.mp4", weights="w", network="n", licence="", rules=Rules(**rules))
+    return render_page(timeline, name="<x>.mp4", weights="w", network="n", license="", rules=Rules(**rules))
 
 
 @pytest.mark.parametrize("count", [1, 2, 80, 28_800])

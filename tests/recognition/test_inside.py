@@ -79,7 +79,7 @@ def test_gates_are_what_the_module_multiplies_by(clip, name, gate, factor, causa
             torch.nn.init.zeros_(module.conv3.weight)
             torch.nn.init.constant_(module.conv3.bias, math.log(9))
     blocks = look_inside(net, clip).blocks
-    free = 0 if causal else 3  # the frame without a neighbour to compare with
+    free = 0 if causal else 3  # the frame without a neighbor to compare with
     assert blocks and all(block.gates.shape == (4, block.channels) for block in blocks)
     for block in blocks:
         assert (block.residual, block.causal) == (gate == "residual", causal)
@@ -123,11 +123,11 @@ def test_what_does_not_exist_is_named(clip):
 def test_the_command_writes_a_page(clip, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     net = recognizer(size=(64, 96))
-    net.header["licence"] = "MIT"
+    net.header["license"] = "MIT"
     net.save("net.safetensors")
     assert main(["explain", "net.safetensors", str(clip), "--label", "right"]) == 0
     page = (tmp_path / "clip-explained.html").read_text()
-    assert "Where it saw “right”" in page and "licence of the weights: MIT" in page
+    assert "Where it saw “right”" in page and "license of the weights: MIT" in page
     assert page.count("data:image/png") == 2 * 4 + 3  # frames, their maps, three diagrams
     frame = re.findall(r"data:image/png;base64,([^\"]+)", page)[0]
     assert Image.open(io.BytesIO(base64.b64decode(frame))).size == (96, 64)

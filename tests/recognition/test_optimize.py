@@ -1,4 +1,4 @@
-"""An optimised recogniser names the same actions, on real video too."""
+"""An optimized recognizer names the same actions, on real video too."""
 
 from __future__ import annotations
 

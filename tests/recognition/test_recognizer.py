@@ -1,4 +1,4 @@
-"""One recogniser: equal answers for a file and its frames, names that follow their classes, one file for all of it."""
+"""One recognizer: equal answers for a file and its frames, names that follow their classes, one file for all of it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def frames() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def video(tmp_path_factory, frames):
-    return write_video(tmp_path_factory.mktemp("videos") / "moving.mp4", frames, 10, quantiser=10)
+    return write_video(tmp_path_factory.mktemp("videos") / "moving.mp4", frames, 10, quantizer=10)
 
 
 def test_an_answer_names_scores_frames_and_times(recognizer, video):
@@ -98,16 +98,16 @@ def test_names_follow_their_classes_when_the_outputs_are_permuted(recognizer, fr
 def test_a_saved_recognizer_gives_equal_scores_and_keeps_its_settings(tmp_path, video):
     model = network("tsn_resnet18", num_frames=3)
     sampling = Sampling(num_frames=3, strategy="dense", window=9)
-    before = Recognizer(model, NAMES, preprocessing=small(model), sampling=sampling, header={"licence": "MIT"})
+    before = Recognizer(model, NAMES, preprocessing=small(model), sampling=sampling, header={"license": "MIT"})
     before.save(tmp_path / "net.safetensors")
     after = Recognizer.load(tmp_path / "net.safetensors")
     assert after.class_names == tuple(NAMES)
     assert (after.preprocessing, after.sampling) == (before.preprocessing, sampling)
-    assert after.header["licence"] == "MIT"
+    assert after.header["license"] == "MIT"
     assert np.array_equal(after(video).scores, before(video).scores)
 
 
-def test_the_file_decides_the_colours_whatever_the_backbones_library_says_now(tmp_path, frames):
+def test_the_file_decides_the_colors_whatever_the_backbones_library_says_now(tmp_path, frames):
     model = network()
     model.mean.fill_(0.3)  # a network that was trained with another mean than timm's
     model.data_config["mean"] = (0.3, 0.3, 0.3)
@@ -126,7 +126,7 @@ def test_what_does_not_fit_the_network_is_refused():
         Recognizer(model, [*NAMES[:6], "up"])
     with pytest.raises(ConfigError, match="set_num_frames"):
         Recognizer(model, NAMES, sampling=Sampling(num_frames=8))
-    with pytest.raises(ConfigError, match="normalises with"):
+    with pytest.raises(ConfigError, match="normalizes with"):
         Recognizer(model, NAMES, preprocessing=Preprocessing(mean=(0.1, 0.2, 0.3)))
 
 

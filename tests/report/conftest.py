@@ -87,7 +87,7 @@ def write_metrics(folder: Path, top1: float, top5: float | None = None, *, clips
     """A test of which only the numbers are left."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = {"top1": top1, "top5": top5, "mean_class_accuracy": top1, "top5_k": 5, "num_clips": clips}
-    values = {**numbers, "num_labelled": clips, "num_unreadable": 0, "num_classes": 5, **about}
+    values = {**numbers, "num_labeled": clips, "num_unreadable": 0, "num_classes": 5, **about}
     (folder / "metrics.json").write_text(json.dumps(values))
     return folder
 
@@ -95,7 +95,7 @@ def write_metrics(folder: Path, top1: float, top5: float | None = None, *, clips
 def write_scores(
     folder: Path, right: dict[str, float], *, clips: int = 20, picture: bool = False, **about: Any
 ) -> Path:
-    """A whole test: of each class this share of its clips is recognised, the others are taken for the next class."""
+    """A whole test: of each class this share of its clips is recognized, the others are taken for the next class."""
     names = list(right)
     labels = np.repeat(np.arange(len(names)), clips)
     hit = np.concatenate([np.arange(clips) < round(clips * share) for share in right.values()])

@@ -48,7 +48,7 @@ def test_a_file_that_every_run_has_is_missed(runs, name):
 def test_names_that_are_no_utf8_or_markup(runs, tmp_path, capsys):
     names = ("a\udcff", "[bold]b", "<b>c|d", "_e $x$")
     for name in names:
-        write_run(runs / name, recipe(run__licence=name), epochs=0, command=["teinet", name], tests={"1x1": (0.5, 0.7)})
+        write_run(runs / name, recipe(run__license=name), epochs=0, command=["teinet", name], tests={"1x1": (0.5, 0.7)})
     for words in ([], ["--output", str(tmp_path / "p.html")], ["--json"]):
         assert main(["report", str(runs), *words]) == 0
     page = (tmp_path / "p.html").read_text()

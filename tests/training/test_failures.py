@@ -149,7 +149,7 @@ def test_a_recipe_is_overruled_by_the_command_line(tmp_path):
 
 def test_classes_without_training_clips_are_said(clips, tmp_path, caplog):
     lines = [f"{p},{p.parent.name},{'val' if p.stem == '3' else 'train'}" for p in sorted(clips.rglob("*.mp4"))]
-    lines[3] = lines[3].replace("moving left,", "moving lefft,")  # misspelt, and only to validate
+    lines[3] = lines[3].replace("moving left,", "moving lefft,")  # misspelled, and only to validate
     (tmp_path / "clips.csv").write_text("\n".join(["path,label,split", *lines]))
     words = [w for w in small(tmp_path / "clips.csv", "--output", tmp_path) if w not in ("--data.val_share", "0.25")]
     assert main(["train", *words, "--epochs", "1"]) == 0

@@ -31,7 +31,7 @@ def draw(root: Path) -> Path:
             for t, frame in enumerate(frames):
                 x = 18 + speed * (t - 3) + number
                 frame[8 + number : 20 + number, x : x + 10] = 230
-            write_video(root / name / f"{number}.mp4", frames, 10, quantiser=10)
+            write_video(root / name / f"{number}.mp4", frames, 10, quantizer=10)
     return root
 
 

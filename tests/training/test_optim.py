@@ -72,7 +72,7 @@ def test_layer_norms_are_not_decayed():
 
 
 def rates(config: OptimConfig, steps: int, lr: float = 0.01) -> list[float]:
-    """The rate of each step of a run, as the optimiser has it when the step is taken."""
+    """The rate of each step of a run, as the optimizer has it when the step is taken."""
     weight = nn.Parameter(torch.zeros(1))
     optimizer = build_optimizer([{"params": [weight], "lr": lr, "weight_decay": 0.0}], config)
     schedule = build_schedule(optimizer, config, steps)

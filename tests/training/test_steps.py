@@ -134,10 +134,10 @@ def test_frozen_stages_keep_weights_and_statistics_and_the_rest_learns(clips, tm
 def test_a_frozen_backbone_keeps_weights_and_statistics_and_the_modules_learn(clips, tmp_path, network):
     gate = () if network == "tsn" else ("--model.gate", "residual")
     words = ("--model", f"{network}_mobilenetv2_035", "--optim.freeze_backbone", True, *gate)
-    tensors, learnt = changed_in_the_second_epoch(clips, tmp_path, *words)
+    tensors, learned = changed_in_the_second_epoch(clips, tmp_path, *words)
     may = {key for key in tensors if ".temporal." in key or key.startswith("classifier.")}
     fresh = {k for k in may if ".mem.conv1." in k or ".mem.conv2." in k}  # behind weights near zero: may stand yet
-    assert may - fresh <= learnt <= may
+    assert may - fresh <= learned <= may
 
 
 def test_recomputed_statistics_are_those_of_the_batches():
@@ -179,7 +179,7 @@ def test_recomputing_changes_statistics_and_nothing_else_once_an_epoch(train, mo
 
 
 def test_accumulated_gradients_equal_those_of_the_whole_batch(train, tmp_path):
-    # one optimiser step over all 12 clips; batch norms frozen, for they see 6 clips at a time in one of the two
+    # one optimizer step over all 12 clips; batch norms frozen, for they see 6 clips at a time in one of the two
     common = ("--optim.freeze_bn", "all", "--model", "tim_resnet10t", "--model.dropout", 0, "--data.val_share", 0)
     losses, ends = [], []
     for batch, add in ((12, 1), (6, 2)):

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--n-div", type=int, default=8, help="TSM shifts 1/N of the channels each way (default: 8)")
     add("--output", metavar="FILE", help="default: next to the checkpoint, as .safetensors")
     add("--force", action="store_true", help="overwrite a file that is there")
-    add("--licence", default="", metavar="TEXT", help="of the weights, kept in the file")
+    add("--license", default="", metavar="TEXT", help="of the weights, kept in the file")
     add("--json", action="store_true", help="print a JSON object")
 
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         names,
         preprocessing=replace(pixels, interpolation=done.interpolation, mean=colors["mean"], std=colors["std"]),
         sampling=replace(sampling, num_frames=model.num_frames),
-        header={"licence": args.licence},
+        header={"license": args.license},
     )
     try:
         recognizer.save(output)

@@ -32,22 +32,22 @@ def run(args: argparse.Namespace) -> int:
         check_output(output, [args.video, args.weights])
     recognizer = Recognizer.load(args.weights, device=args.device)
     inside = look_inside(recognizer, args.video, label=args.label)
-    licence = recognizer.header.get("licence") or ""
+    license = recognizer.header.get("license") or ""
     if output:
         page = render_page(
             inside,
             clip=Path(args.video).name,
             weights=str(args.weights),
             network=recognizer.header["architecture"]["name"],
-            licence=licence,
+            license=license,
         )
         write_text(output, page, errors="replace")
     if args.json:
-        print(json.dumps({**inside.to_dict(), "licence": licence}, indent=2))
+        print(json.dumps({**inside.to_dict(), "license": license}, indent=2))
         return 0
     best = ", ".join(f"{name} {100 * score:.1f} %" for name, score in inside.labels[:3])
     print(printable(f"{args.video}: {best}"))
     print(printable(f"page: {output}"))
-    if licence:
-        print(printable(f"licence of the weights: {licence}"))
+    if license:
+        print(printable(f"license of the weights: {license}"))
     return 0

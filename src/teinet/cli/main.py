@@ -16,7 +16,7 @@ from teinet.utils.signals import first_process, interrupt_on_sigterm
 
 COMMANDS = {
     "demo": "the whole main job on embedded data, a few minutes on two cores",
-    "train": "train a network on labelled clips",
+    "train": "train a network on labeled clips",
     "test": "measure a trained network",
     "predict": "name the action in files and folders",
     "timeline": "what happens when in long recordings",

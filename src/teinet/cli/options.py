@@ -40,12 +40,12 @@ def add_optimize_option(parser: argparse.ArgumentParser) -> None:
 
 
 def load_recognizer(weights: str, args: argparse.Namespace, *, say: bool = True) -> Recognizer:
-    """Load a recognizer as --device, --optimize and --precision ask; say what licence its weights are under."""
+    """Load a recognizer as --device, --optimize and --precision ask; say what license its weights are under."""
     from teinet.recognition import Recognizer
 
     recognizer = Recognizer.load(weights, device=args.device)
-    if say and recognizer.header["licence"]:
-        print(printable(f"{weights}: licence of the weights: {recognizer.header['licence']}"), file=sys.stderr)
+    if say and recognizer.header["license"]:
+        print(printable(f"{weights}: license of the weights: {recognizer.header['license']}"), file=sys.stderr)
     if args.optimize is None:
         return recognizer
     return recognizer.optimize(engine=args.optimize, precision=getattr(args, "precision", None) or "auto")

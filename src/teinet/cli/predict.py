@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="files, folders and all in them, patterns like 'more/*.webm'; before them, unless --weights names it, a "
         "run's folder (its last weights) or a .safetensors file",
     )
-    add("--weights", metavar="NAME", help="a recogniser that comes with the library, or a file as above")
+    add("--weights", metavar="NAME", help="a recognizer that comes with the library, or a file as above")
     add("--top-k", type=int, default=5, help="how many classes to name (default: 5)")
     add("--views", default="1x1", help="clips x crops to look at: 1x1 is quick, 10x3 is thorough")
     add("--start", type=float, help="look at the video from this second on")
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--precision",
         choices=("auto", "fp32", "bf16", "fp16"),
-        help="of the optimised network (default: bf16 where the processor computes in it)",
+        help="of the optimized network (default: bf16 where the processor computes in it)",
     )
 
 
@@ -108,7 +108,7 @@ def _weights(args: argparse.Namespace) -> tuple[str, list[str]]:
     _print_pretrained(pretrained)
     raise ConfigError(
         "no weights named; put a run's folder or a .safetensors file before the videos"
-        + (", or take one of the recognisers above" if pretrained else "")
+        + (", or take one of the recognizers above" if pretrained else "")
     )
 
 
@@ -117,7 +117,7 @@ def _print_pretrained(pretrained: Sequence[Pretrained]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    title = "Recognisers that come with the library:" if pretrained else None
+    title = "Recognizers that come with the library:" if pretrained else None
     table = Table(box=None, show_header=False, padding=(0, 2, 1, 0), title=title, title_justify="left")
     table.add_column(no_wrap=True)
     for each in pretrained:

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default="32-true", help="default: 32-true")
     add_optimize_option(parser)
     add("--again", action="store_true", help="run networks whose scores lie on disk already")
-    add("--submit", default=None, metavar="FILE", help="write predictions of unlabelled clips, by their ids")
+    add("--submit", default=None, metavar="FILE", help="write predictions of unlabeled clips, by their ids")
     add("--output", default=None, help="folder for the results; by default test-VIEWS beside the weights")
     add("--json", action="store_true", help="print the numbers as JSON")
 
@@ -115,7 +115,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     return Plan(
         **{name: getattr(args, name) for name in same},
         data=data_config(args, args.data) if args.data else None,
-        unlabelled=bool(args.submit),
+        unlabeled=bool(args.submit),
         views=Views.parse(args.views),
         averaging=args.average,
         hardware=Hardware(accelerator=args.accelerator, devices=args.devices, precision=args.precision),

@@ -133,7 +133,7 @@ class Pages:
         self._facts = {
             "weights": self._weights,
             "network": str((recognizer.header.get("architecture") or {}).get("name", "a network")),
-            "licence": recognizer.header.get("licence") or "",
+            "license": recognizer.header.get("license") or "",
             "rules": rules,
             "index": self._folder is not None,
         }

@@ -44,14 +44,14 @@ SHORT = {
     "--output": "--run.output",
     "--workers": "--run.workers",
 }
-# Settings of the machine and not of the run: they do not change what is learnt.
+# Settings of the machine and not of the run: they do not change what is learned.
 MACHINE = ("max_unreadable", "workers", "read_timeout", "threads", "save_every_steps", "save_every_minutes")
 
 # Options that are no settings.
 _OWN = ("--config", "--resume", "--dry-run", "--json")
 
 _DESCRIPTION = """\
-Train a network on labelled clips. Settings come from a recipe (YAML), then from the command line; the defaults are
+Train a network on labeled clips. Settings come from a recipe (YAML), then from the command line; the defaults are
 the paper's.
 
   teinet train --data videos/ --backbone resnet50      a folder of class folders, or a list of clips
@@ -274,9 +274,9 @@ def _print_rows(console: Console, rows: list[tuple[str, str]]) -> None:
 
 def _with_network_of_weights(recipe: Recipe, given: set[str]) -> Recipe:
     """Fine-tuning takes the network that the weights hold, and its way to look at clips, but for what was `given`."""
-    from teinet.models.checkpoint import read_recogniser
+    from teinet.models.checkpoint import read_recognizer
 
-    header = read_recogniser(str(recipe.model.weights))[0]
+    header = read_recognizer(str(recipe.model.weights))[0]
     kept = {name.partition(".")[2] for name in given if name.startswith("model.")}
     own = {f.name for f in fields(recipe.model)} - kept - {"weights", "dropout", "pretrained", "backbone_weights"}
     model = replace(recipe.model, **{k: v for k, v in header["architecture"].items() if k in own})

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=["camera"],
         metavar="SOURCE",
         help="camera, camera:1, /dev/video0, rtsp://..., http://..., - (standard input) or a file; NAME=SOURCE names "
-        "it; several are recognised together (default: camera)",
+        "it; several are recognized together (default: camera)",
     )
     options.add_rules(parser)
     add(

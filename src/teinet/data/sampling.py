@@ -26,7 +26,7 @@ class Sampling:
             "dense" takes the middles of T equal parts of a window of consecutive frames (Kinetics, UCF101, HMDB51).
         window: frames in the dense window; shorter videos are a window as a whole.
 
-    Indices are sorted and lie in 0..n-1: a video shorter than T repeats neighbours, it is never wrapped or padded.
+    Indices are sorted and lie in 0..n-1: a video shorter than T repeats neighbors, it is never wrapped or padded.
     """
 
     num_frames: int = 8

@@ -84,8 +84,8 @@ def save_confusion(confusion: np.ndarray, class_names: Sequence[str], path: str 
         figure.savefig(part, format=form, bbox_inches="tight", pad_inches=0.2)
 
 
-# Told apart by the colour-blind too; the darkest first, for most pictures hold few runs.
-COLOURS = ("#0b7285", "#e8590c", "#7048e8", "#2b8a3e", "#c2255c", "#868e96")
+# Told apart by the color-blind too; the darkest first, for most pictures hold few runs.
+COLORS = ("#0b7285", "#e8590c", "#7048e8", "#2b8a3e", "#c2255c", "#868e96")
 STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.3)), (0, (6, 1.5, 1, 1.5)))
 TITLES = {
     "loss": "training loss",
@@ -102,7 +102,7 @@ def draw_curves(
     logs: Mapping[str, list[dict[str, Any]]],
     *,
     panels: Sequence[Sequence[str]] | None = None,
-    colours: Sequence[str] = COLOURS,
+    colors: Sequence[str] = COLORS,
     title: str | None = None,
 ) -> Figure:
     """Draw what runs logged, over their epochs.
@@ -110,7 +110,7 @@ def draw_curves(
     Args:
         logs: by the run's name the rows of its log.csv, numbers or texts; an empty text is no point.
         panels: the columns of each panel, by default `ONE` or `SEVERAL`; the second of two is dashed.
-        colours: of the runs, in their order; once all are used they come again in another line style.
+        colors: of the runs, in their order; once all are used they come again in another line style.
     """
     from matplotlib.lines import Line2D
 
@@ -128,7 +128,7 @@ def draw_curves(
     lines: list[Any] = []
     for axes, columns in zip(grid, panels):
         drawn = [
-            _draw(axes, rows, columns, colour=colours[i % len(colours)], style=i // len(colours))
+            _draw(axes, rows, columns, color=colors[i % len(colors)], style=i // len(colors))
             for i, rows in enumerate(logs.values())
         ]
         _finish(axes, columns)
@@ -169,7 +169,7 @@ def _points(rows: list[dict[str, Any]], column: str) -> Iterator[tuple[int, floa
         before = validation
 
 
-def _draw(axes: Axes, rows: list[dict[str, Any]], columns: Sequence[str], *, colour: str, style: int) -> Any:
+def _draw(axes: Axes, rows: list[dict[str, Any]], columns: Sequence[str], *, color: str, style: int) -> Any:
     """The first column's line, or the second's where there is no first; None where neither has a point."""
     first = None
     for place, column in enumerate(columns):
@@ -177,7 +177,7 @@ def _draw(axes: Axes, rows: list[dict[str, Any]], columns: Sequence[str], *, col
         if not points:
             continue
         marked = len(points) == 1 or (column.startswith("val_") and len(points) <= 30)
-        look = {"color": colour, "linestyle": STYLES[(style + place) % len(STYLES)], "linewidth": 1.7}
+        look = {"color": color, "linestyle": STYLES[(style + place) % len(STYLES)], "linewidth": 1.7}
         what = "validation" if column.startswith("val_") else "training"
         (line,) = axes.plot(*zip(*points), label=what, marker="o" if marked else "", markersize=3.5, **look)
         first = first or line

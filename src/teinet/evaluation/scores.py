@@ -91,20 +91,20 @@ class Scores:
 
     @cached_property
     def ranks(self) -> np.ndarray:
-        """(N,) rank of the true class, 1 is best, the earlier of equal ones first; 0 if unreadable or unlabelled."""
+        """(N,) rank of the true class, 1 is best, the earlier of equal ones first; 0 if unreadable or unlabeled."""
         order = np.argsort(-self.probabilities, axis=1, kind="stable")
         place = (order == self.labels[:, None]).argmax(axis=1) + 1
         return np.where(self.readable & (self.labels >= 0), place, 0)
 
     def top(self, k: int) -> float:
-        """Share of the labelled clips whose true class is among the first `k`; NaN when no clip has a label."""
+        """Share of the labeled clips whose true class is among the first `k`; NaN when no clip has a label."""
         known = self.labels >= 0
         hits = (self.ranks > 0) & (self.ranks <= k)
         return float(hits[known].mean()) if known.any() else float("nan")
 
     @property
     def top1(self) -> float:
-        """Share of the labelled clips that were recognized, 0 to 1; NaN when no clip has a label."""
+        """Share of the labeled clips that were recognized, 0 to 1; NaN when no clip has a label."""
         return self.top(1)
 
     @property
@@ -114,12 +114,12 @@ class Scores:
 
     @property
     def top5(self) -> float:
-        """Share of the labelled clips whose true class is among the first `top5_k`; NaN when no clip has a label."""
+        """Share of the labeled clips whose true class is among the first `top5_k`; NaN when no clip has a label."""
         return self.top(self.top5_k)
 
     @cached_property
     def class_counts(self) -> np.ndarray:
-        """(C,) labelled clips of each class, unreadable ones included."""
+        """(C,) labeled clips of each class, unreadable ones included."""
         return np.bincount(self.labels[self.labels >= 0], minlength=len(self.class_names))
 
     @cached_property
@@ -160,7 +160,7 @@ class Scores:
             **{name: None if np.isnan(value) else value for name, value in numbers.items()},
             "top5_k": self.top5_k,
             "num_clips": len(self),
-            "num_labelled": int((self.labels >= 0).sum()),
+            "num_labeled": int((self.labels >= 0).sum()),
             "num_unreadable": self.num_unreadable,
             "num_classes": len(self.class_names),
             **self.meta,
@@ -259,8 +259,8 @@ def _summary_table(scores: Scores, title: str) -> Table:
     table.add_row(f"top-{scores.top5_k}{note}", percent(scores.top5))
     table.add_row("mean class accuracy", percent(scores.mean_class_accuracy))
     table.add_row("clips", f"{len(scores)}")
-    if unlabelled := int((scores.labels < 0).sum()):
-        table.add_row("without a label", f"{unlabelled}")
+    if unlabeled := int((scores.labels < 0).sum()):
+        table.add_row("without a label", f"{unlabeled}")
     bad = scores.num_unreadable
     table.add_row("unreadable", Text(f"{bad} (counted as wrong)", style="bold red") if bad else "0")
     table.add_row("classes", f"{len(scores.class_names)}")

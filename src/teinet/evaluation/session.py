@@ -42,9 +42,9 @@ class Plan:
     Args:
         data: the clips; None takes those that the weights' own recipe names.
         root: another folder for the clips of that recipe.
-        split: None takes the labelled test clips, else the validation clips, else all.
+        split: None takes the labeled test clips, else the validation clips, else all.
         select: `column=value,...`: these rows of the list, whatever split they are in.
-        unlabelled: take clips whose labels nobody here knows.
+        unlabeled: take clips whose labels nobody here knows.
         views, averaging, backwards, batch_size, read_timeout, hardware: see `evaluate`.
         workers: decoding processes a device; None takes one a core, at most 8.
         optimize: the engine of `Recognizer.optimize`; None tests the network as it was trained.
@@ -54,7 +54,7 @@ class Plan:
     root: str | None = None
     split: Literal["train", "val", "test"] | None = None
     select: str | None = None
-    unlabelled: bool = False
+    unlabeled: bool = False
     backwards: bool = False
     views: Views = field(default_factory=Views)
     averaging: Averaging = "probabilities"
@@ -204,8 +204,8 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
     # The figures that papers print for a data set with both are those of its validation clips.
     repeats = bool((recognizer.header.get("recipe") or {}).get("published"))
     held = [s for s in (("val", "test") if repeats else ("test", "val")) if s in splits]
-    labelled = [s for s in held if (splits[s].labels >= 0).any()]
-    first = [s for s in held if s not in labelled] if plan.unlabelled else labelled
+    labeled = [s for s in held if (splits[s].labels >= 0).any()]
+    first = [s for s in held if s not in labeled] if plan.unlabeled else labeled
     wanted = first or held  # labels are not looked at
     if not wanted:
         raise ConfigError("the run held out no clips; name those to test on with --data or --select")
@@ -236,8 +236,8 @@ def folder_name(plan: Plan) -> str:
         asked.append(f"division-{plan.data.division}")
     if plan.backwards:
         asked.append("backwards")
-    if plan.unlabelled:
-        asked.append("unlabelled")
+    if plan.unlabeled:
+        asked.append("unlabeled")
     return re.sub(r"[^\w.=,-]+", "-", "-".join(["test", str(plan.views), *filter(None, asked)]))
 
 

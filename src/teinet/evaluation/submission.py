@@ -1,4 +1,4 @@
-"""Predictions of unlabelled clips in the form that a data set's makers want them."""
+"""Predictions of unlabeled clips in the form that a data set's makers want them."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def load_weights(path: str | Path) -> tuple[VideoClassifier, dict[str, Any]]:
     Raises:
         CheckpointError: see `read_header`; or weights or class names do not fit the architecture in the header.
     """
-    header, tensors = read_recogniser(path)
+    header, tensors = read_recognizer(path)
     architecture = {k: v for k, v in header["architecture"].items() if k not in _NOT_FROM_A_FILE}
     try:
         model = create_model(pretrained=False, **architecture)
@@ -106,7 +106,7 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
     Raises:
         CheckpointError: see `read_header`; or anything but the head does not fit.
     """
-    header, tensors = read_recogniser(path)
+    header, tensors = read_recognizer(path)
     causal = bool((model.config or {}).get("causal"))
     if causal != bool(header["architecture"].get("causal")):
         log.info("%s: temporal kernels converted to the %s form", path, "causal" if causal else "bidirectional")
@@ -140,7 +140,7 @@ def convert_kernels(tensors: Mapping[str, Tensor], *, causal: bool) -> dict[str,
     return {**tensors, **{key: convert(value) for key, value in found.items()}}
 
 
-def read_recogniser(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_recognizer(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return header and tensors of a recognizer's file, with every key of the header present; see `read_header`."""
     path = weights_file(path)
     header = read_header(path)

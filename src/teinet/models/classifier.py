@@ -112,7 +112,7 @@ class VideoClassifier(nn.Module):
             frames = frames.to(self.mean.dtype, memory_format=torch.channels_last)
             frames = frames.mul_(1 / (255 * self.std)).sub_(self.mean / self.std)  # (x / 255 - mean) / std
         elif not frames.is_floating_point():
-            raise ConfigError(f"clips must be uint8 (0 to 255) or float (normalised), got {frames.dtype}.")
+            raise ConfigError(f"clips must be uint8 (0 to 255) or float (normalized), got {frames.dtype}.")
         computes_in = self.mean.dtype
         for parameter in self.cnn.parameters():  # the first one; torch 2.7 compiles no next()
             computes_in = parameter.dtype  # autocast does its own casting

@@ -72,7 +72,7 @@ def convert_checkpoint(
         raise ConfigError("class_names name a class twice.")
     checkpoint = read_checkpoint(path)
     if "teinet" in checkpoint.beside or any(".temporal." in key for key in checkpoint.tensors):
-        raise CheckpointError(f"{path}: a recogniser of teinet already; there is nothing to convert.")
+        raise CheckpointError(f"{path}: a recognizer of teinet already; there is nothing to convert.")
     name = _find_format(checkpoint, path, format)
     if backbone and name != "timm":
         raise ConfigError(f"backbone is {backbone!r}, but in format {name} the keys say which network it is: omit it.")

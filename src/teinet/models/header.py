@@ -25,7 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "spacing": None,
     "recipe": {},
     "scores": {},
-    "licence": "",
+    "license": "",
     "nothing": [],
     "card": {},
     "version": "",
@@ -47,10 +47,10 @@ class Pretrained:
 
     @property
     def summary(self) -> str:
-        """Lines: what it tells apart and under which licence, how well, and what it is not for."""
+        """Lines: what it tells apart and under which license, how well, and what it is not for."""
         card = self.header["card"]
         return (
-            f"{card.get('title', '')}; licence {self.header['licence'] or 'not stated'}\n"
+            f"{card.get('title', '')}; license {self.header['license'] or 'not stated'}\n"
             f"{card.get('figures', '')}\nnot for {card.get('not_for', '')}"
         )
 

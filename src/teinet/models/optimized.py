@@ -95,7 +95,7 @@ def optimize(
         ConfigError: an engine or precision that does not exist, or a processor that cannot take it.
     """
     if type(model) is not VideoClassifier:
-        raise ConfigError(f"only a VideoClassifier itself can be optimised, not a {type(model).__name__}")
+        raise ConfigError(f"only a VideoClassifier itself can be optimized, not a {type(model).__name__}")
     device = next(model.parameters()).device
     for name, value, valid in (("engine", engine, get_args(Engine)), ("precision", precision, get_args(Precision))):
         if value not in valid:

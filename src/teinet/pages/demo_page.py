@@ -55,7 +55,7 @@ def _short(path: Path) -> str:
 
 def _curves(result: Result) -> str:
     logs = {network: read_log(run / LOG) for network, run in result.runs.items()}
-    figure = draw_curves(logs, panels=(("loss",), ("val_top1",)), colours=("#868e96", "#0b7285"))
+    figure = draw_curves(logs, panels=(("loss",), ("val_top1",)), colors=("#868e96", "#0b7285"))
     right = figure.axes[1]
     right.axhline(50, color="#c92a2a", lw=1, ls="--")
     note = {"ha": "left", "va": "bottom", "fontsize": 8, "color": "#c92a2a", "transform": right.get_yaxis_transform()}

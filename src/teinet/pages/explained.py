@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from teinet.evaluation.plots import COLOURS, blank_figure, plain
+from teinet.evaluation.plots import COLORS, blank_figure, plain
 from teinet.pages.web import figure_png, inline, png, render
 from teinet.recognition.inside import Block, Inside
 from teinet.utils.text import percent
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 GROUPS = 16  # of neighboring channels, whose gates are averaged
 # a kernel's taps, by what a channel began by taking, each with its color; and where they lie
-_BOTH_SIDES = ((2, COLOURS[0], "next"), (1, COLOURS[5], "this"), (0, COLOURS[1], "previous")), ("t−1", "t", "t+1")
-_CAUSAL = ((2, COLOURS[5], "this"), (1, COLOURS[1], "previous")), ("t−2", "t−1", "t")
+_BOTH_SIDES = ((2, COLORS[0], "next"), (1, COLORS[5], "this"), (0, COLORS[1], "previous")), ("t−1", "t", "t+1")
+_CAUSAL = ((2, COLORS[5], "this"), (1, COLORS[1], "previous")), ("t−2", "t−1", "t")
 
 
-def render_page(inside: Inside, *, clip: str, weights: str, network: str, licence: str) -> str:
+def render_page(inside: Inside, *, clip: str, weights: str, network: str, license: str) -> str:
     """Return the page of what `look_inside` found; it shows the names as given, and the license may be empty."""
     gated = [block for block in inside.blocks if block.gates is not None]
     mixing = [block for block in inside.blocks if block.kernels is not None]
@@ -35,7 +35,7 @@ def render_page(inside: Inside, *, clip: str, weights: str, network: str, licenc
         clip=clip,
         weights=weights,
         network=network,
-        licence=licence,
+        license=license,
         film=list(zip(frames, maps, names, inside.frame_logits)),
         unit="s" if inside.times is not None else "",
         gates=inline(figure_png(draw_gates(gated, names))) if gated else None,
@@ -113,7 +113,7 @@ def draw_movement(blocks: Sequence[Block]) -> Figure:
     for stage in sorted({block.stage for block in blocks}):
         where = [i for i, block in enumerate(blocks) if block.stage == stage]
         moved = [blocks[i].moved for i in where]
-        axes.bar(where, moved, color=COLOURS[(stage - 2) % len(COLOURS)], width=0.7, label=f"res{stage}")
+        axes.bar(where, moved, color=COLORS[(stage - 2) % len(COLORS)], width=0.7, label=f"res{stage}")
     axes.set_xticks(range(len(blocks)), [block.name for block in blocks], rotation=90, fontsize=7.5)
     axes.set_ylabel("movement, RMS", fontsize=9, color="#333333")
     axes.legend(frameon=False, fontsize=8.5, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))

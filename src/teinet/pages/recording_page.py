@@ -14,7 +14,7 @@ from teinet.detection.recording import Timeline
 from teinet.pages.web import inline, jpeg, render
 from teinet.utils.text import clock, short_clock
 
-SHOWN = 6  # classes with a colour of their own; style in recording.css
+SHOWN = 6  # classes with a color of their own; style in recording.css
 _TILES = 12  # pictures beside each other
 WIDTH, HEIGHT = 1000, 100  # of the picture that a curve lies in
 POINTS = 1000  # of a curve at most
@@ -26,18 +26,18 @@ _TICKS = 9
 
 
 def render_page(
-    timeline: Timeline, *, name: str, weights: str, network: str, licence: str, rules: Rules, index: bool = False
+    timeline: Timeline, *, name: str, weights: str, network: str, license: str, rules: Rules, index: bool = False
 ) -> str:
     """Return the page of one recording.
 
     Args:
         timeline: with its strip.
-        name, weights, network, licence: shown as they are; the license may be empty.
+        name, weights, network, license: shown as they are; the license may be empty.
         rules: by which the events were found.
         index: whether an index page lies next to it, as index.html.
     """
     chosen = classes_that_matter(timeline, rules)
-    colours = {timeline.class_names[c]: place for place, c in enumerate(chosen)}
+    colors = {timeline.class_names[c]: place for place, c in enumerate(chosen)}
     length = _length(timeline)
     seconds: dict[str, float] = defaultdict(float)
     for event in timeline.events:
@@ -48,7 +48,7 @@ def render_page(
         name=name,
         weights=weights,
         network=network,
-        licence=licence,
+        license=license,
         rules=rules,
         index=index,
         trouble=timeline.trouble,
@@ -59,7 +59,7 @@ def render_page(
         dense=len(timeline.times) > POINTS,
         curves=[
             {
-                "colour": place,
+                "color": place,
                 "label": timeline.class_names[c],
                 "path": path_of(timeline.times, timeline.scores[:, c], length),
                 "peak": float(timeline.scores[:, c].max()),
@@ -67,9 +67,9 @@ def render_page(
             }
             for place, c in enumerate(chosen)
         ],
-        bars=_bars(timeline.events, length, colours),
+        bars=_bars(timeline.events, length, colors),
         events=timeline.events,
-        colours=colours,
+        colors=colors,
     )
 
 
@@ -107,16 +107,16 @@ def render_index(entries: Sequence[Entry], *, weights: str) -> str:
     for entry in entries:
         for event in entry.events:
             seconds[event.label] += event.end - event.start + 1e-3
-    colours = {label: place for place, (label, _) in enumerate(sorted(seconds.items(), key=lambda e: -e[1])[:SHOWN])}
+    colors = {label: place for place, (label, _) in enumerate(sorted(seconds.items(), key=lambda e: -e[1])[:SHOWN])}
     lines = [
         {
             "entry": entry,
-            "bars": _bars(entry.events, entry.length, colours),
+            "bars": _bars(entry.events, entry.length, colors),
             "counts": Counter(event.label for event in entry.events).most_common(4),
         }
         for entry in entries
     ]
-    return render("recordings.html.jinja", filters=FILTERS, weights=weights, lines=lines, colours=colours)
+    return render("recordings.html.jinja", filters=FILTERS, weights=weights, lines=lines, colors=colors)
 
 
 def classes_that_matter(timeline: Timeline, rules: Rules) -> list[int]:
@@ -184,14 +184,14 @@ def _tiles(timeline: Timeline, count: int) -> list[dict[str, Any]]:
     return [{"address": inline(jpeg(strip.nearest(m)), "jpeg"), "second": short_clock(m)} for m in middles]
 
 
-def _bars(events: Sequence[Event], length: float, colours: dict[str, int]) -> list[dict[str, Any]]:
+def _bars(events: Sequence[Event], length: float, colors: dict[str, int]) -> list[dict[str, Any]]:
     bars = []
     for event in events:
         left, width = 100 * event.start / length, 100 * (event.end - event.start) / length
         bars.append(
             {
                 "event": event,
-                "colour": colours.get(event.label),
+                "color": colors.get(event.label),
                 "left": left,
                 "width": width,
                 "label": event.label if width >= _LABELLED else "",

@@ -1,4 +1,4 @@
-"""A look inside one prediction: class activation maps frame by frame, MEM's gates, and the kernels that TIM learnt."""
+"""A look inside one prediction: class activation maps frame by frame, MEM's gates, and the kernels that TIM learned."""
 
 from __future__ import annotations
 

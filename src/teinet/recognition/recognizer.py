@@ -123,7 +123,7 @@ class Recognizer:
         own = Preprocessing(**getattr(model, "data_config", {}))
         if preprocessing is not None and (preprocessing.mean, preprocessing.std) != (own.mean, own.std):
             raise ConfigError(
-                f"preprocessing has mean {preprocessing.mean} and std {preprocessing.std}, but the network normalises "
+                f"preprocessing has mean {preprocessing.mean} and std {preprocessing.std}, but the network normalizes "
                 f"with mean {own.mean} and std {own.std}"
             )
         self.model = model.eval()

@@ -274,7 +274,7 @@ class CurvesPicture(Callback):
         try:
             with replacing(self.folder / CURVES) as part:
                 save_curves({self.folder.name: rows}, part, title=self.folder.name)
-        except OSError as error:  # what was learnt is kept, and must not fail for want of a picture
+        except OSError as error:  # what was learned is kept, and must not fail for want of a picture
             log.warning("%s cannot be written (%s); teinet report draws it anew", self.folder / CURVES, error.strerror)
 
 

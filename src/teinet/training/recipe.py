@@ -44,7 +44,7 @@ class ModelConfig:
         dropout: share of features dropped before the classifier, 0 to below 1.
         pretrained: start from timm's ImageNet weights (downloaded once).
         backbone_weights: start from this local file of 2-D weights instead.
-        weights: start from this trained recogniser (a file, a run's folder, a shipped one's name); its head is
+        weights: start from this trained recognizer (a file, a run's folder, a shipped one's name); its head is
             kept only where the classes are the same. REQUIRED, in a recipe, asks for it.
     """
 
@@ -80,7 +80,7 @@ class ClipConfig:
             frame is squashed.
         fit: crop (squares are cut from the frame) or squash (the whole frame is resized to size, whatever its
             proportions: for what may happen anywhere in a wide picture).
-        crop: training crops at corners, edges and centre, or at the centre alone.
+        crop: training crops at corners, edges and center, or at the center alone.
         scales: sizes of the training crop relative to the short side, or to the frame's own sides where it is squashed.
         mirror: mirror half of the training clips; classes named by direction are exchanged. auto does so unless the
             mirror image of a class is no class.
@@ -114,7 +114,7 @@ class ClipConfig:
 
 @dataclass(kw_only=True)
 class OptimConfig:
-    """Optimiser and schedule.
+    """Optimizer and schedule.
 
     Args:
         epochs: passes over the training clips.
@@ -190,7 +190,7 @@ class RunConfig:
         validate_every: epochs between validations.
         save_every_steps: steps between saved states from which --resume continues; 0: by minutes only.
         save_every_minutes: minutes between saved states, besides one after each epoch.
-        licence: of the weights; noted in their file.
+        license: of the weights; noted in their file.
         nothing: classes that mean that nothing happens; noted in the weights' file, so that recordings and live video
             make no event of them.
         max_unreadable: largest share of training clips that may be unreadable before the run stops.
@@ -210,7 +210,7 @@ class RunConfig:
     validate_every: int = 1
     save_every_steps: int = 0
     save_every_minutes: float = 10.0
-    licence: str = ""
+    license: str = ""
     nothing: list[str] = field(default_factory=list)
     max_unreadable: float = 0.01
     divisions: list[int] = field(default_factory=list)
@@ -266,7 +266,7 @@ class Recipe:
             ConfigError: the first such value, with its name and range.
         """
         if self.model.weights == REQUIRED:
-            raise ConfigError("this recipe starts from a trained recogniser; name it by --weights FILE")
+            raise ConfigError("this recipe starts from a trained recognizer; name it by --weights FILE")
         for low, names in _LOWEST.items():
             for name in names.split():
                 value = self._value(name)

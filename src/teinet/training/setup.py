@@ -153,7 +153,7 @@ class Parts:
             "spacing": self.spacing,
             "recipe": asdict(self.recipe),
             "scores": scores,
-            "licence": self.recipe.run.licence,
+            "license": self.recipe.run.license,
             "nothing": self.recipe.run.nothing,
             "departs": departures(asdict(self.recipe), asdict(Recipe())),
             "data": {split: clips.fingerprint() for split, clips in self.splits.items()},
@@ -206,7 +206,7 @@ def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda split
 
 
 def _warn_of_empty_classes(train: ClipList) -> None:
-    """Say which classes nothing can be learnt of: a folder whose name is misspelt, a class of the test alone."""
+    """Say which classes nothing can be learned of: a folder whose name is misspelled, a class of the test alone."""
     counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.class_names))
     empty = [name for name, count in zip(train.class_names, counts) if not count]
     if empty:

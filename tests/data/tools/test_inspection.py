@@ -86,7 +86,7 @@ def test_what_the_list_says(found):
     assert found["counts"] == {"train": [2, 2, 0, 0], "val": [4, 0, 0, 0], "test": [0, 1, 1, 0]}
     assert found["empty_classes"] == ["waving"] and found["untrained_classes"] == ["moving right"]
     assert (found["missing"], found["first_missing"]["line"]) == (1, 10)
-    assert (found["unlabelled"], found["first_unlabelled"]["line"]) == (1, 9)
+    assert (found["unlabeled"], found["first_unlabeled"]["line"]) == (1, 9)
     assert (found["unknown"], found["first_unknown"]["line"]) == (1, 13)
     assert found["repeated"] == 1
     assert found["columns"]["subject"] == ["9", "10"]  # numbers in their order

@@ -73,11 +73,11 @@ def test_no_sound_one_stream_and_no_part_left(videos, ffmpeg, tmp_path):
 
 @pytest.fixture(scope="module")
 def smooth(ffmpeg, tmp_path_factory) -> dict[str, Path]:
-    """Moving pictures without hard edges, in several ways of writing colours, and turned."""
+    """Moving pictures without hard edges, in several ways of writing colors, and turned."""
     folder = tmp_path_factory.mktemp("smooth")
     ends = "x0=0:y0=0:x1=320:y1=180:c0=0x20c040:c1=0xe0a030:c2=0x3060d0:c3=0xc04080"
     source = "gradients=size={0}:rate=25:duration=0.6:speed=0.1:n=4:{1},format=gbrp"
-    colours = "scale=out_color_matrix={0}:out_range={1},format={2},setparams=colorspace={0}:range={1}"
+    colors = "scale=out_color_matrix={0}:out_range={1},format={2},setparams=colorspace={0}:range={1}"
     x264 = ("-c:v", "libx264", "-preset", "ultrafast", "-crf", "8")
     made = {}
     for name, size, matrix, full, pixels in (
@@ -88,10 +88,10 @@ def smooth(ffmpeg, tmp_path_factory) -> dict[str, Path]:
         ("ten_bit.mp4", "322x182", "bt709", "tv", "yuv420p10le"),
         ("portrait.mp4", "182x322", "bt709", "tv", "yuv420p"),
     ):
-        filters = f"{source.format(size, ends)},{colours.format(matrix, full, pixels)}"
+        filters = f"{source.format(size, ends)},{colors.format(matrix, full, pixels)}"
         ffmpeg("-f", "lavfi", "-i", filters, "-colorspace", matrix, "-color_range", full, *x264, folder / name)
         made[name] = folder / name
-    untold = folder / "untold.avi"  # says nothing of its colours
+    untold = folder / "untold.avi"  # says nothing of its colors
     ffmpeg("-f", "lavfi", "-i", source.format("322x182", ends), "-c:v", "mpeg4", "-q:v", "2", untold)
     made["untold.avi"] = untold
     for turn in (90, 180, 270):

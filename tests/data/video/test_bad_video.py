@@ -108,7 +108,7 @@ def test_nothing_is_written_to_the_terminal(videos, tmp_path):
 
 @pytest.fixture
 def picture_folder(tmp_path):
-    """Pictures 8, 9, 10, 11 with their number as grey level; names that sort otherwise as text."""
+    """Pictures 8, 9, 10, 11 with their number as gray level; names that sort otherwise as text."""
     folder = tmp_path / "frames"
     folder.mkdir()
     for number in (8, 9, 10, 11):
@@ -130,8 +130,8 @@ def test_a_folder_of_pictures_is_a_video_in_numeric_order(picture_folder):
 def test_usual_names_of_pictures(pattern, tmp_path):
     for number in (1, 2, 3, 12):
         Image.new("L", (16, 16), number * 15).save(tmp_path / pattern.format(number))
-    grey = VideoReader(tmp_path).sample(range).images.mean((1, 2, 3))
-    np.testing.assert_allclose(grey, [15, 30, 45, 180], atol=2)
+    gray = VideoReader(tmp_path).sample(range).images.mean((1, 2, 3))
+    np.testing.assert_allclose(gray, [15, 30, 45, 180], atol=2)
 
 
 def test_pictures_are_upright_rgb_of_the_first_ones_size(tmp_path):

@@ -78,8 +78,8 @@ def _faster(time, rng):
     orbit, radius = rng.uniform(0.5, 0.6), rng.uniform(0.2, 0.25)
     turn = rng.choice([-1, 1]) * np.radians(rng.uniform(270, 350)) * time ** rng.uniform(2.2, 3.0)
     angle = rng.uniform(0, 2 * np.pi) + turn
-    grey = np.full((2, 2, 3), rng.uniform(190, 240), np.float32)
-    ring = Thing(RING, grey, x, y, orbit, orbit)
+    gray = np.full((2, 2, 3), rng.uniform(190, 240), np.float32)
+    ring = Thing(RING, gray, x, y, orbit, orbit)
     bead = Thing(
         Shape.any_round(rng), texture(rng, 48), x + orbit * np.cos(angle), y + orbit * np.sin(angle), radius, radius
     )

@@ -33,7 +33,7 @@ class MotionPairs:
         distractors: small things that wander without meaning.
         drift: how far the background travels, in picture widths a clip.
         shake: of the camera, standard deviation as a share of the picture's width.
-        noise: grain, grey levels.
+        noise: grain, gray levels.
         seed: of everything drawn.
 
     Raises:
@@ -60,7 +60,7 @@ class MotionPairs:
             if not getattr(self, name) >= low:
                 raise ConfigError(f"motion_pairs: {name} must be at least {low}, got {getattr(self, name)}")
         if self.size % 2:
-            raise ConfigError(f"motion_pairs: size must be even (video stores colour at half size), got {self.size}")
+            raise ConfigError(f"motion_pairs: size must be even (video stores color at half size), got {self.size}")
         if self.frames < self.segments or not is_symmetric(self.frames, self.segments):
             raise ConfigError(
                 f"motion_pairs: the middles of {self.segments} segments of {self.frames} frames are not the same "
@@ -215,7 +215,7 @@ def set_scene(
     things: list[Thing], light: np.ndarray, settings: MotionPairs, time: np.ndarray, rng: np.random.Generator
 ) -> Scene:
     """Return a scene of `things` with a background, a camera and distractors, none of which knows the class."""
-    background = texture(rng, settings.size, colourful=False)
+    background = texture(rng, settings.size, colorful=False)
     direction = rng.uniform(0, 2 * np.pi)
     distance = settings.drift * settings.size * rng.uniform(0.3, 1)
     start = rng.uniform(0, settings.size, 2)
@@ -240,8 +240,8 @@ def set_scene(
     )
 
 
-def texture(rng: np.random.Generator, size: int, colourful: bool = True) -> np.ndarray:
-    """Stripes, checks, dots or clouds in two colours: strong for things, muted for backgrounds. (size, size, 3)."""
+def texture(rng: np.random.Generator, size: int, colorful: bool = True) -> np.ndarray:
+    """Stripes, checks, dots or clouds in two colors: strong for things, muted for backgrounds. (size, size, 3)."""
     v, u = np.mgrid[0:size, 0:size] / size
     kind = rng.integers(4)
     count = int(rng.integers(2, 5))  # whole periods, so that the texture can be tiled
@@ -259,7 +259,7 @@ def texture(rng: np.random.Generator, size: int, colourful: bool = True) -> np.n
             wave_u, wave_v = rng.integers(-4, 5, 2)
             pattern += np.sin(2 * np.pi * (wave_u * u + wave_v * v + rng.uniform()))
     blend = 0.5 + 0.5 * np.tanh(2.5 * pattern)[..., None]
-    if colourful:
+    if colorful:
         first = _hue(rng.uniform(), rng.uniform(0.75, 0.9), rng.uniform(0.85, 1.0))
         second = first * rng.uniform(0.35, 0.6)
     else:
@@ -282,7 +282,7 @@ def render(
     for thing in [*scene.distractors, *scene.things]:
         _paint(canvas, thing, scene)
     canvas *= scene.light.astype(np.float32)[:, None, None, None]
-    if settings.noise:  # the same for all three colours, as film grain
+    if settings.noise:  # the same for all three colors, as film grain
         grain = rng.standard_normal((frames, size, size, 1), dtype=np.float32)
         canvas += settings.noise * grain
     return np.clip(canvas, 0, 255, out=canvas).astype(np.uint8)
@@ -317,12 +317,12 @@ def _paint(canvas: np.ndarray, thing: Thing, scene: Scene) -> None:
     frame, row, column, u, v = frame[seen], row[seen], column[seen], u[seen], v[seen]
     inside, pixels = inside[seen, None], pixels[seen]
     last = len(thing.texture) - 1
-    colour = thing.texture[
+    color = thing.texture[
         np.clip(((v + 1) * 0.5 * last + 0.5).astype(np.intp), 0, last),
         np.clip(((u + 1) * 0.5 * last + 0.5).astype(np.intp), 0, last),
     ]
     rim = np.clip((-pixels - OUTLINE * size / 2) + 0.5, 0.15, 1)[:, None]
-    canvas[frame, row, column] += inside * (colour * rim - canvas[frame, row, column])
+    canvas[frame, row, column] += inside * (color * rim - canvas[frame, row, column])
 
 
 def coordinates_in(

@@ -50,7 +50,7 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
     by_class = Counter((row.split, row.label) for row in rows)
     classes = {name: {split: by_class[split, name] for split in splits} for name in names}
     trained = "train" if "train" in splits else None
-    unlabelled, last = [row for row in rows if row.label is None], len(rows) - 1
+    unlabeled, last = [row for row in rows if row.label is None], len(rows) - 1
     unknown = [row for row in rows if row.label not in known]
     try:
         image = mirrored_labels(names)
@@ -79,9 +79,9 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
         "counts": {split: [classes[name][split] for name in names] for split in splits},
         "empty_classes": [name for name, counts in classes.items() if not any(counts.values())],
         "untrained_classes": [n for n, c in classes.items() if trained and any(c.values()) and not c[trained]],
-        "unlabelled": len(unlabelled),
-        "first_unlabelled": first(unlabelled),
-        "only_test_unlabelled": all(row.split == "test" for row in unlabelled),
+        "unlabeled": len(unlabeled),
+        "first_unlabeled": first(unlabeled),
+        "only_test_unlabeled": all(row.split == "test" for row in unlabeled),
         "unknown": len(unknown),
         "first_unknown": unknown and {**(first(unknown) or {}), "reason": unknown_label(str(unknown[0].label), names)},
         "repeated": len(rows) - len({(row.split, row.path, row.start, row.end) for row in rows}),
@@ -204,10 +204,10 @@ def worth_knowing(facts: Facts, sample: Facts) -> list[tuple[str, str]]:
     if unreadable:
         count, first = f"{len(unreadable)} of {sample['asked']} clips tried", unreadable[0]
         found.append(("unreadable", f"{count}; the first: {first['path']}: {first['reason']}"))
-    if facts["unlabelled"] and names:
-        which = " (all in test)" if facts["only_test_unlabelled"] else ""
-        where = _where(facts["first_unlabelled"])
-        found.append(("without a label", f"{facts['unlabelled']} clips{which}; the first: {where}"))
+    if facts["unlabeled"] and names:
+        which = " (all in test)" if facts["only_test_unlabeled"] else ""
+        where = _where(facts["first_unlabeled"])
+        found.append(("without a label", f"{facts['unlabeled']} clips{which}; the first: {where}"))
     if first := facts["first_unknown"]:
         place = f"{first['file']}, line {first['line']}" if first["line"] else first["path"]
         found.append(("unknown label", f"{facts['unknown']} clips; the first: {place}: {first['reason']}"))

@@ -155,13 +155,13 @@ def _failing(path: str | os.PathLike[str]) -> Iterator[None]:
         raise VideoError(path, f"cannot be written as h264 ({error.strerror})") from None
 
 
-def write_video(path: str | os.PathLike[str], frames: np.ndarray, frame_rate: int, *, quantiser: int = 26) -> Path:
+def write_video(path: str | os.PathLike[str], frames: np.ndarray, frame_rate: int, *, quantizer: int = 26) -> Path:
     """Write `frames` to the .mp4 file `path`, whole or not at all, and return the path.
 
     Args:
         path: its folder exists.
         frames: (T, H, W, 3) uint8 RGB, T at least 1, H and W even.
-        quantiser: 0 (best) to 51.
+        quantizer: 0 (best) to 51.
 
     Raises:
         ValueError: frames of another shape or type, or of an odd height or width.
@@ -170,7 +170,7 @@ def write_video(path: str | os.PathLike[str], frames: np.ndarray, frame_rate: in
     frames = np.asarray(frames)
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8 or len(frames) == 0:
         raise ValueError(f"expected frames (T, H, W, 3) uint8 with T > 0, got {frames.shape} {frames.dtype}")
-    constant = {"qp": str(quantiser), "aq-mode": "0"}
+    constant = {"qp": str(quantizer), "aq-mode": "0"}
     with VideoWriter(path, frame_rate, quality=None, keyframe_interval=1, options=constant) as writer:
         for image in frames:
             writer.write(image)

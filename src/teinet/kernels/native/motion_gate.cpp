@@ -118,7 +118,7 @@ void pool(const S* x, float* pooled, int64_t frames, int64_t pixels, int64_t cha
     }
 }
 
-// Pairs of neighbouring frames: the pooled features of both, where their hidden ones go, and where their gate goes.
+// Pairs of neighboring frames: the pooled features of both, where their hidden ones go, and where their gate goes.
 struct Pairs {
     std::vector<const float*> here, following, squeezed;
     std::vector<float*> gates;

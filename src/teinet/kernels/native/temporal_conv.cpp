@@ -1,11 +1,11 @@
 // The gated temporal convolution on a CPU, one pass over memory each way; kernels/temporal_conv.py calls it.
 //
 // x, y, dy, dx: (B, T, P, C), channels last, P pixels of a frame; float or bfloat16, computed in float.
-// v: (C, 3) or null (no neighbours: 0, 1, 0).  g: (B, T, C) or null (ones).
+// v: (C, 3) or null (no neighbors: 0, 1, 0).  g: (B, T, C) or null (ones).
 // lag: 0, or 1 for the causal form, whose taps lie on t-2, t-1 and t.
 //
 // A clip is cut into tiles of some rows (pixels) over all frames, so that a frame is still in the cache when its
-// neighbours in time need it. Every result is independent of the number of threads.
+// neighbors in time need it. Every result is independent of the number of threads.
 
 #include <algorithm>
 
@@ -52,7 +52,7 @@ template <typename S>
 void convolve_tile(const S* in, S* out, const float* v, const float* g, const Shape& shape, int64_t rows,
                    bool transpose) {
     const int64_t C = shape.channels, T = shape.frames, stride = shape.pixels * C;
-    const int64_t centre = !v ? 0 : transpose ? shape.lag : -shape.lag;
+    const int64_t center = !v ? 0 : transpose ? shape.lag : -shape.lag;
     float taps[3][BLOCK];
     const float* const each[3] = {taps[0], taps[1], taps[2]};
     for (int64_t t = 0; t < T; ++t) {
@@ -61,7 +61,7 @@ void convolve_tile(const S* in, S* out, const float* v, const float* g, const Sh
             const S* frames[3] = {};
             int terms = 0;
             for (int64_t i = v ? 0 : 1; i < (v ? 3 : 2); ++i) {
-                const int64_t from = t + centre + i - 1;
+                const int64_t from = t + center + i - 1;
                 if (from < 0 || from >= T) continue;
                 terms |= 1 << i;
                 frames[i] = in + from * stride + first;

@@ -31,7 +31,7 @@ def find_format(place: Place) -> Format:
     if not place.is_folder and is_video(place.path):
         raise AnnotationError(place.path, "this is one video; give a folder of class folders, or a list that names it")
     for group in _GROUPS:
-        found = [format for format in group if format.recognise(place)]
+        found = [format for format in group if format.recognize(place)]
         if len(found) > 1:
             names = ", ".join(f.name for f in found)
             raise AnnotationError(place.path, f"holds lists of several formats ({names}); say which with data.format")

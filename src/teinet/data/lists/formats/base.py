@@ -94,7 +94,7 @@ class Listing:
         numbered: whether its labels are numbers that nobody names.
         absent: positions of rows that point nowhere; None where nobody has looked.
         incomplete: whether copies of this data set lack clips as a rule (videos that were taken off the web).
-        submission: how its makers want predictions of unlabelled clips: "names" (the best class's name) or
+        submission: how its makers want predictions of unlabeled clips: "names" (the best class's name) or
             "numbers" (the five best classes' numbers).
         dropped: rows that pointed nowhere and were left out of `rows`.
         drawn: whether chance had a part in its splits, and not the list or selections alone.
@@ -119,13 +119,13 @@ class Format:
 
     Args:
         name, title: what `data.format` calls it, and what people do.
-        recognise: whether a place holds it.
+        recognize: whether a place holds it.
         read: reads it; AnnotationError where it does not say what it should.
     """
 
     name: str
     title: str
-    recognise: Callable[[Place], bool]
+    recognize: Callable[[Place], bool]
     read: Callable[[Place, Options], Listing]
 
 
