@@ -65,7 +65,7 @@ class Footage:
 
         images = VideoReader(path, threads=1).sample(choose).images
         square = Preprocessing(size=size, short_side=size)
-        clip, _ = train_clip(images, square, Augmentation(scales=(1.0, 0.8, 0.6), mirror=True), rng)
+        clip, _ = train_clip(images, square, Augmentation(scales=(1.0, 0.8, 0.6), hflip=True), rng)
         cut = clip.permute(0, 2, 3, 1).numpy().astype(np.float32)  # (frames, 3, S, S) -> (frames, S, S, 3)
         return np.array(cut[::-1] if backwards else cut)
 

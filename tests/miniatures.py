@@ -149,38 +149,38 @@ def kinetics(root: Path, *, whole: bool = False) -> Path:
 
 
 def ucf101(root: Path) -> Path:
-    """avi files in class folders, three divisions, classInd from 1; HandStandPushups is spelled in two ways, as it is."""
+    """avi files in class folders, three splits, classInd from 1; HandStandPushups is spelled in two ways, as it is."""
     lists = root / "ucfTrainTestlist"
     lists.mkdir(parents=True)
     (lists / "classInd.txt").write_text("".join(f"{i} {name}\r\n" for i, name in enumerate(UCF, 1)))
-    for division in (1, 2, 3):
+    for split in (1, 2, 3):
         train, test = [], []
         for index, name in enumerate(UCF, 1):
             for group in range(1, 7):
                 file = f"{name}/v_{name.replace('stand', 'Stand')}_g{group:02d}_c01.avi"
-                if division == 1:
+                if split == 1:
                     write(root / "UCF-101" / file, index)
-                if group % 3 == division % 3:
+                if group % 3 == split % 3:
                     test.append(file)
                 else:
                     train.append(f"{file} {index}")
-        (lists / f"trainlist0{division}.txt").write_text("\r\n".join(train) + "\r\n")
-        (lists / f"testlist0{division}.txt").write_text("\r\n".join(test) + "\r\n")
+        (lists / f"trainlist0{split}.txt").write_text("\r\n".join(train) + "\r\n")
+        (lists / f"testlist0{split}.txt").write_text("\r\n".join(test) + "\r\n")
     return root
 
 
 def hmdb51(root: Path) -> Path:
-    """avi files in class folders with names of all kinds, a list for each class and division; 0 is not used."""
+    """avi files in class folders with names of all kinds, a list for each class and split; 0 is not used."""
     lists = root / "testTrainMulti_7030_splits"
     lists.mkdir(parents=True)
     for kind, name in enumerate(HMDB):
         files = [f"(Movie)_s_#{i}!_it's;[x]_{name}_f_cm_np1_le_med_{i}.avi" for i in range(6)]
         for file in files:
             write(root / "hmdb51_org" / name / file, kind)
-        for division in (1, 2, 3):
-            use = [(1, 1, 1, 2, 2, 0)[(i + division) % 6] for i in range(6)]
+        for split in (1, 2, 3):
+            use = [(1, 1, 1, 2, 2, 0)[(i + split) % 6] for i in range(6)]
             text = "".join(f"{file} {u} \n" for file, u in zip(files, use))
-            (lists / f"{name}_test_split{division}.txt").write_text(text)
+            (lists / f"{name}_test_split{split}.txt").write_text(text)
     return root
 
 

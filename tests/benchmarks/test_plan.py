@@ -40,7 +40,7 @@ def test_the_digest_follows_what_decides_and_nothing_else(study_file):
     assert other.digest(cell) == study.digest(cell)
     assert study.digest(study.cell("TSN/bob/0")) != study.digest(cell) != study.digest(study.cell("TIM/ann/0"))
     before = study.digest(cell)
-    assert Study.load(changed(study_file, settings={"clip": {"size": 32, "mirror": False}})).digest(cell) == before
+    assert Study.load(changed(study_file, settings={"clip": {"size": 32, "hflip": False}})).digest(cell) == before
     assert Study.load(changed(study_file, views="3x1")).digest(cell) != before
     assert Study.load(study_file).digest(cell, training=True) == before  # it is tested anew, not trained anew
     faster = Study.load(changed(study_file, settings={"optim": {"lr": 0.03}}))

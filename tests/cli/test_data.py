@@ -57,7 +57,7 @@ def test_inspect(clips, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["clips"] == 12 and found["classes"]["resting"] == {"": 4} and not found["found_out"]
     assert found["sample"]["ranges"]["frames"] == {"min": 6, "median": 6, "max": 6}
-    assert found["mirror"] == [["moving left", "moving right"]]
+    assert found["hflip"] == [["moving left", "moving right"]]
 
 
 def test_check_and_its_exit_code(clips, tmp_path, capsys, monkeypatch):

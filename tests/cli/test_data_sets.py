@@ -135,12 +135,12 @@ def test_three_divisions_fine_tuned_from_another_data_set(places, tmp_path, caps
     assert teinet("train", *words) == 2 and "--weights FILE" in capsys.readouterr().err
     assert teinet("train", *words, "--weights", start, "--optim.freeze_bn", "none") == 0
     out = capsys.readouterr().out
-    accuracies = [Scores.load(tmp_path / f"fine-division{d}" / "test-1x1").top1 for d in (1, 2, 3)]
-    assert f"top-1 {100 * np.mean(accuracies):.1f} %, mean of 3 divisions" in out
+    accuracies = [Scores.load(tmp_path / f"fine-split{d}" / "test-1x1").top1 for d in (1, 2, 3)]
+    assert f"top-1 {100 * np.mean(accuracies):.1f} %, mean of 3 splits" in out
     assert f"standard deviation {100 * np.std(accuracies, ddof=1):.1f} %" in out
-    tested = [set(Scores.load(tmp_path / f"fine-division{d}" / "test-1x1").paths) for d in (1, 2, 3)]
+    tested = [set(Scores.load(tmp_path / f"fine-split{d}" / "test-1x1").paths) for d in (1, 2, 3)]
     assert sum(map(len, tested)) == 18
-    assert len(set.union(*tested)) == 12  # divisions share clips
+    assert len(set.union(*tested)) == 12  # splits share clips
     assert teinet("train", *words, "--weights", start, "--optim.freeze_bn", "none") == 0  # nothing is trained twice
     assert capsys.readouterr().out.count("is finished") == 3
 
@@ -198,5 +198,5 @@ def test_labeled_test_clips_do_not_take_the_place_of_those_that_a_paper_measured
 def test_numbers_without_names_are_not_mirrored(tmp_path, capsys):
     place = miniatures.slowfast(tmp_path / "data")
     words = ("--data", place, "--model", "tsn_resnet10t", "--epochs", 1, "--output", tmp_path, "--name", "run")
-    assert teinet("train", *words, *TINY, "--clip.mirror", "auto") == 0
-    assert "not mirrored: classes have numbers" in capsys.readouterr().out
+    assert teinet("train", *words, *TINY, "--clip.hflip", "auto") == 0
+    assert "not flipped: classes have numbers" in capsys.readouterr().out

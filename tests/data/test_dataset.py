@@ -54,7 +54,7 @@ def test_the_order_is_a_pure_function_of_seed_and_epoch():
 
 
 def test_a_draw_is_the_same_clip_in_any_worker(clips):
-    data = training_clips(clips, mirror=True)
+    data = training_clips(clips, hflip=True)
     draws = list(EpochSampler(len(data), seed=0))
 
     def drawn(workers: int) -> ClipBatch:
@@ -82,8 +82,8 @@ def test_a_count_corrected_on_the_way_does_not_change_the_draw(clips, monkeypatc
 
 
 def test_mirrored_clips_carry_the_mirrored_label(clips):
-    data = training_clips(clips, mirror=True, scales=(1.0,), crop="center")
-    plain = training_clips(clips, mirror=False, scales=(1.0,), crop="center")
+    data = training_clips(clips, hflip=True, scales=(1.0,), crop="center")
+    plain = training_clips(clips, hflip=False, scales=(1.0,), crop="center")
     names, seen = data.clips.class_names, Counter()
     assert names == ["moving left", "moving right", "resting"]
     for index in range(len(data)):
@@ -102,7 +102,7 @@ def test_mirrored_clips_carry_the_mirrored_label(clips):
 def test_mirroring_is_refused_before_anything_is_read(clips):
     data = to_clips([row for row in read_listing(clips).rows if row.label != "moving right"], source="")
     with pytest.raises(ConfigError, match="moving right"):
-        TrainingClips(data, Sampling(num_frames=2), Preprocessing(size=32, short_side=36), Augmentation(mirror=True))
+        TrainingClips(data, Sampling(num_frames=2), Preprocessing(size=32, short_side=36), Augmentation(hflip=True))
 
 
 def test_unreadable_clips_are_left_out_of_the_batch(clips, tmp_path):

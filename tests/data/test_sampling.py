@@ -20,7 +20,7 @@ from tests import miniatures
 videos = st.integers(1, 2000)
 lengths = st.integers(1, 32)
 clips = st.integers(1, 12)
-kinds = st.sampled_from(["segments", "dense"])
+kinds = st.sampled_from(["sparse", "dense"])
 
 
 @given(videos, lengths, clips)
@@ -65,8 +65,8 @@ def test_a_video_without_frames_and_settings_that_do_not_exist_are_refused():
     for call in (lambda s: s.test(0), lambda s: s.train(0, np.random.default_rng()), lambda s: s.test(5, 0)):
         with pytest.raises(ValueError, match=r"0 frames|at least 1"):
             call(Sampling())
-    with pytest.raises(ConfigError, match="Did you mean 'segments'"):
-        Sampling(strategy="segment")
+    with pytest.raises(ConfigError, match="Did you mean 'sparse'"):
+        Sampling(strategy="spars")
     with pytest.raises(ConfigError):
         Sampling(num_frames=0)
 

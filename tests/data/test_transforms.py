@@ -103,8 +103,8 @@ def test_training_clip_is_one_of_tsns_boxes_resized_once(interpolation):
                 candidates[box] = np.stack([np.asarray(c, dtype=int) for c in resized])
     seen = set()
     for seed in range(60):
-        clip, mirrored = train_clip(frames, preprocessing, Augmentation(), np.random.default_rng(seed))
-        assert clip.shape == (2, 3, size, size) and clip.dtype == torch.uint8 and not mirrored
+        clip, was_flipped = train_clip(frames, preprocessing, Augmentation(), np.random.default_rng(seed))
+        assert clip.shape == (2, 3, size, size) and clip.dtype == torch.uint8 and not was_flipped
         pixels = clip.permute(0, 2, 3, 1).numpy()
         box = min(candidates, key=lambda box: np.abs(candidates[box] - pixels).max())
         assert np.abs(candidates[box] - pixels).max() <= 2
@@ -139,9 +139,9 @@ def test_mirror_flips_half_of_the_clips_and_changes_nothing_else():
     flipped = 0
     for seed in range(200):
         plain, _ = train_clip(frames, preprocessing, Augmentation(), np.random.default_rng(seed))
-        clip, mirrored = train_clip(frames, preprocessing, Augmentation(mirror=True), np.random.default_rng(seed))
-        assert (clip == (plain.flip(-1) if mirrored else plain)).all()
-        flipped += mirrored
+        clip, was_flipped = train_clip(frames, preprocessing, Augmentation(hflip=True), np.random.default_rng(seed))
+        assert (clip == (plain.flip(-1) if was_flipped else plain)).all()
+        flipped += was_flipped
     assert 70 <= flipped <= 130
 
 

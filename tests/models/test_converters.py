@@ -192,7 +192,7 @@ def test_names_give_hints(name, frames):
 
 
 def test_names_that_say_otherwise_are_noted():
-    settings = {"num_frames": 8, "n_div": 8, "strategy": "segments"}
+    settings = {"num_frames": 8, "n_div": 8, "strategy": "sparse"}
     assert contradictions("TSM_x_shift8_blockres_avg_segment8_e45.pth", **settings) == []
     notes = contradictions("TSM_x_shift4_blockres_avg_segment16_e100_dense.pth", **settings)
     assert [word in note for word, note in zip(("16 frames", "shift4", "dense"), notes, strict=True)] == [True] * 3

@@ -70,16 +70,16 @@ def test_seeds_of_one_recipe_have_a_mean_and_a_deviation(runs):
 
 
 def test_divisions_and_folds_are_repeats_and_other_settings_are_none(runs):
-    for division, top1 in ((1, 0.96), (2, 0.97)):
-        settings = recipe("ucf101/teinet_16f", data__division=division, run__output=f"/{division}")
-        data = {"train": fingerprint(division)}
-        write_run(runs / f"ucf-division{division}", settings, data=data, tests={"10x3": (top1, None)})
+    for split, top1 in ((1, 0.96), (2, 0.97)):
+        settings = recipe("ucf101/teinet_16f", data__official_split=split, run__output=f"/{split}")
+        data = {"train": fingerprint(split)}
+        write_run(runs / f"ucf-split{split}", settings, data=data, tests={"10x3": (top1, None)})
     comparison = compare([runs])
     (group,) = comparison.groups
-    assert group.varied == {"data.division": [1, 2]}
+    assert group.varied == {"data.official_split": [1, 2]}
     assert group.means[0].published[0].top1_difference == pytest.approx(96.5 - printed("ucf101/teinet_16f")[0]["top1"])
-    assert not any("trained on different clips" in note for note in comparison.notes)  # that is what divisions are
-    other = recipe("ucf101/teinet_16f", data__division=3, run__workers=7)
+    assert not any("trained on different clips" in note for note in comparison.notes)  # so are official splits
+    other = recipe("ucf101/teinet_16f", data__official_split=3, run__workers=7)
     write_run(runs / "other", other, tests={"10x3": (0.9, None)})
     assert len(compare([runs]).groups[0].runs) == 2
 

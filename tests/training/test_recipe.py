@@ -53,6 +53,6 @@ def test_the_defaults_are_the_papers_for_something_something() -> None:
     optim, clip = recipe.optim, recipe.clip
     assert (optim.epochs, optim.lr, optim.batch_size, optim.optimizer) == (50, 0.01, 64, "sgd")
     assert (optim.momentum, optim.weight_decay, optim.clip_grad_norm) == (0.9, 1e-4, 20)
-    assert (recipe.model.num_frames, clip.size, clip.effective_short_side, clip.mirror) == (8, 224, 256, False)
-    assert clip.scales == [1.0, 0.875, 0.75, 0.66] and clip.crop == "corners" and clip.strategy == "segments"
+    assert (recipe.model.num_frames, clip.size, clip.effective_short_side, clip.hflip) == (8, 224, 256, False)
+    assert clip.scales == [1.0, 0.875, 0.75, 0.66] and clip.crop == "corners" and clip.strategy == "sparse"
     assert recipe.model.dropout == 0.5 and optim.learning_rate(2) == 0.02

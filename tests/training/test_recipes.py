@@ -77,12 +77,12 @@ def test_members_of_ensembles_exist_and_carry_the_same_row():
 def test_settings_of_the_paper():
     something, kinetics = recipe("something_v1/teinet_8f"), recipe("kinetics400/teinet_16f")
     assert (something.optim.epochs, something.optim.milestones) == (50, [30, 40, 45])
-    assert something.clip.strategy == "segments"
+    assert something.clip.strategy == "sparse"
     assert (kinetics.optim.epochs, kinetics.optim.milestones, kinetics.clip.strategy) == (100, [50, 75, 90], "dense")
-    assert something.clip.mirror is False and kinetics.clip.mirror == "auto" and kinetics.model.num_frames == 16
+    assert something.clip.hflip is False and kinetics.clip.hflip == "auto" and kinetics.model.num_frames == 16
     fine = recipe("hmdb51/teinet_16f")
     assert (fine.optim.epochs, fine.optim.lr, fine.optim.milestones) == (25, 0.001, [10, 20])
-    assert (fine.model.dropout, fine.optim.freeze_bn, fine.run.divisions) == (0.8, "all_but_first", [1, 2, 3])
+    assert (fine.model.dropout, fine.optim.freeze_bn, fine.run.official_splits) == (0.8, "all_but_first", [1, 2, 3])
     with pytest.raises(ConfigError, match="--weights FILE"):
         fine.check()
 

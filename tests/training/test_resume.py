@@ -22,7 +22,7 @@ from teinet.training.module import TrainingModule
 from tests.conftest import command, environment, small
 
 # five steps an epoch, a state after every step
-SLOW = ("--epochs", 3, "--batch-size", 2, "--run.save_every_steps", 1, "--clip.mirror", "true")
+SLOW = ("--epochs", 3, "--batch-size", 2, "--run.save_every_steps", 1, "--clip.hflip", "true")
 
 
 def train(clips: Path, output: Path, name: str, *more: object) -> list[str]:

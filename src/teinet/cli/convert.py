@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--frames", type=int, metavar="T", help="frames it was trained with; needed for TSM (TSN: 8)")
     add("--format", help="tsm, mmaction or timm (default: found out from the keys)")
     add("--backbone", metavar="NAME", help="timm's name, for a network of timm that is no plain ResNet")
-    add("--strategy", default="segments", help="how it samples frames: segments (default) or dense")
+    add("--strategy", default="sparse", help="how it samples frames: sparse (default) or dense")
     add("--size", type=int, default=224, help="side of its frames, pixels (default: 224)")
     add("--short-side", type=int, default=256, help="short side before the crop, pixels (default: 256)")
     add("--n-div", type=int, default=8, help="TSM shifts 1/N of the channels each way (default: 8)")

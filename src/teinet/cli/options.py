@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from teinet.detection.events import Rules
     from teinet.recognition import Recognizer
 
-_LIST_FIELDS = ("format", "root", "val_path", "test_path", "labels", "division", "picture_names")
+_LIST_FIELDS = ("format", "root", "val_path", "test_path", "labels", "official_split", "image_names")
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -93,8 +93,8 @@ def add_list_options(parser: argparse.ArgumentParser) -> None:
     add("--val-path", help="a list of validation clips, where it is a file of its own")
     add("--test-path", help="a list of test clips, likewise")
     add("--labels", help="file of class names in the order of their numbers")
-    add("--division", type=int, default=1, help="official division, UCF101 and HMDB51: 1 to 3")
-    add("--picture-names", help="of clips that are folders, such as img_{:05d}.jpg")
+    add("--official-split", type=int, default=1, help="official split, UCF101 and HMDB51: 1 to 3")
+    add("--image-names", help="of clips that are folders, such as img_{:05d}.jpg")
 
 
 def data_config(args: argparse.Namespace, path: str) -> DataConfig:

@@ -105,7 +105,7 @@ def _plan(args: argparse.Namespace) -> Plan:
     from teinet.evaluation.hardware import Hardware
     from teinet.evaluation.session import Plan
 
-    lowest = {"batch_size": 1, "devices": 1, "division": 1, "workers": 0, "read_timeout": 0}
+    lowest = {"batch_size": 1, "devices": 1, "official_split": 1, "workers": 0, "read_timeout": 0}
     for name, low in lowest.items():
         if (value := getattr(args, name)) is not None and value < low:
             raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be at least {low}")

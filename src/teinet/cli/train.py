@@ -194,11 +194,11 @@ def main(argv: list[str]) -> int:
         else:
             _print_plan(Console(highlight=False, soft_wrap=True), found)
         return 0
-    from teinet.training.trainer import train_and_test, train_divisions
+    from teinet.training.trainer import train_and_test, train_official_splits
 
     console = Console(highlight=False)
-    if recipe.run.divisions:
-        done = train_divisions(recipe, console=console)
+    if recipe.run.official_splits:
+        done = train_official_splits(recipe, console=console)
     else:
         done = [train_and_test(recipe, resume=folder, console=console)]
     if first_process():
@@ -215,7 +215,7 @@ def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
     for number, views in enumerate(recipe.tests()):
         tests = [trained.tests[number] for trained in done]
         mean, spread = mean_over(tests)
-        over = f", mean of {len(tests)} divisions, standard deviation {percent(spread)}" if len(tests) > 1 else ""
+        over = f", mean of {len(tests)} splits, standard deviation {percent(spread)}" if len(tests) > 1 else ""
         on = f"{' + '.join(str(len(t.scores)) for t in tests)} {tests[0].scores.meta.get('split', '')} clips"
         console.print(f"\n{views} on {on}: top-1 {percent(mean.top1)}{over}", soft_wrap=True)
         print_published(console, comparable(recipe.published, views=views), mean)
@@ -256,8 +256,8 @@ def _print_plan(console: Console, found: Forecast) -> None:
     console.print("trying a few steps", style="dim")
     trial = found.trial
     where = "of the GPU" if trial.on_gpu else "of this process and its largest worker"
-    times = len(recipe.run.divisions)
-    each = f" for each of {times} divisions" if times > 1 else ""
+    times = len(recipe.run.official_splits)
+    each = f" for each of {times} splits" if times > 1 else ""
     step = f"{trial.step_seconds:.2f} s computing, {trial.wait_seconds:.2f} s waiting for clips"
     rows = [
         ("a step", f"{step} (medians of {trial.steps} steps tried)"),

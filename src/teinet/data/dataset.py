@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from teinet.data.lists.labels import mirrored_labels
+from teinet.data.lists.labels import flipped_labels
 from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation, Preprocessing, train_clip
@@ -69,7 +69,7 @@ class TrainingClips(Dataset):
         self.sampling = sampling
         self.preprocessing = preprocessing
         self.augmentation = augmentation
-        self.mirrored = mirrored_labels(clips.class_names) if augmentation.mirror else None
+        self.flipped_labels = flipped_labels(clips.class_names) if augmentation.hflip else None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -88,7 +88,7 @@ class TrainingClips(Dataset):
         rng = np.random.default_rng((seed, 1))
         clip, flipped = train_clip(frames.images, self.preprocessing, self.augmentation, rng)
         label = int(self.clips.labels[index])
-        return clip, self.mirrored[label] if flipped and self.mirrored else label, index
+        return clip, self.flipped_labels[label] if flipped and self.flipped_labels else label, index
 
 
 def collate(samples: Sequence[tuple[torch.Tensor, int, int] | Unreadable]) -> ClipBatch:

@@ -12,7 +12,7 @@ from teinet.data.lists.rows import ClipList
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError, nearest
 
-STRATEGIES = ("segments", "dense")
+STRATEGIES = ("sparse", "dense")
 _ASKED = 32  # clips whose spacing is measured, evenly spread: a median of them is near enough
 
 
@@ -22,7 +22,7 @@ class Sampling:
 
     Args:
         num_frames: T, at least 1.
-        strategy: "segments" takes one frame from each of T equal parts of the video (Something-Something);
+        strategy: "sparse" takes one frame from each of T equal parts of the video (Something-Something);
             "dense" takes the middles of T equal parts of a window of consecutive frames (Kinetics, UCF101, HMDB51).
         window: frames in the dense window; shorter videos are a window as a whole.
 
@@ -30,7 +30,7 @@ class Sampling:
     """
 
     num_frames: int = 8
-    strategy: Literal["segments", "dense"] = "segments"
+    strategy: Literal["sparse", "dense"] = "sparse"
     window: int = 64
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class Sampling:
         if n < 1:
             raise ValueError(f"cannot choose frames from a video of {n} frames")
         segments = np.arange(self.num_frames)
-        if self.strategy == "segments":
+        if self.strategy == "sparse":
             indices = np.floor((segments + rng.random(self.num_frames)) * (n / self.num_frames))
         else:
             length = min(self.window, n)
@@ -59,7 +59,7 @@ class Sampling:
         if n < 1 or num_clips < 1:
             raise ValueError(f"{num_clips} clips of a video of {n} frames: both must be at least 1")
         clips = np.arange(num_clips)[:, None]  # (V, 1)
-        if self.strategy == "segments":
+        if self.strategy == "sparse":
             # floor((i + (j + 0.5) / V) * n / T), in integers so that no rounding moves a frame
             segments = np.arange(self.num_frames)[None]  # (1, T)
             indices = ((2 * segments * num_clips + 2 * clips + 1) * n) // (2 * num_clips * self.num_frames)

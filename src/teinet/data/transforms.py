@@ -101,12 +101,12 @@ class Augmentation:
             the code of TSN's family does; "center" at the center, as the paper words it.
         scales: sides of the crop relative to the short side (to each side itself, with fit "squash"), from large to
             small, each in (0, 1]; width and height lie at most one step of this list apart.
-        mirror: flip a clip horizontally with probability one half.
+        hflip: flip a clip horizontally with probability one half.
     """
 
     crop: Literal["corners", "center"] = "corners"
     scales: tuple[float, ...] = (1, 0.875, 0.75, 0.66)
-    mirror: bool = False
+    hflip: bool = False
 
     def __post_init__(self) -> None:
         if self.crop not in ("corners", "center"):
@@ -139,9 +139,9 @@ def train_clip(
     height, width = pictures.shape[-2:]
     box = _jittered_box(height, width, preprocessing.fit, augmentation, rng)
     # Drawn even when unused, so that the option changes nothing else in a run.
-    mirrored = bool(rng.random() < 0.5) and augmentation.mirror
+    flipped = bool(rng.random() < 0.5) and augmentation.hflip
     clip = _crop_resize(pictures, box, preprocessing.shape, preprocessing.interpolation)
-    return (clip.flip(-1) if mirrored else clip), mirrored
+    return (clip.flip(-1) if flipped else clip), flipped
 
 
 def test_crops(

@@ -221,7 +221,7 @@ def _refuse_other_division(recognizer: Recognizer, config: DataConfig, splits: S
     if trained.get("sha256") != now["sha256"]:
         raise ConfigError(
             f"the clips of {config.path} are not those that this network was trained on ({trained.get('clips')} "
-            f"trained then, {now['clips']} by the same division now), so clips held out now may have been trained on; "
+            f"trained then, {now['clips']} by the same random split), so clips held out now may have been trained on; "
             "name clips that it has not seen by --data, or rows by --select"
         )
 
@@ -232,8 +232,8 @@ def folder_name(plan: Plan) -> str:
     asked = [data and f"{data.parent.name}-{data.stem}", plan.split, plan.select]
     if plan.averaging != "probabilities":
         asked.insert(0, plan.averaging)
-    if plan.data and data and plan.data.division != 1:
-        asked.append(f"division-{plan.data.division}")
+    if plan.data and data and plan.data.official_split != 1:
+        asked.append(f"split-{plan.data.official_split}")
     if plan.backwards:
         asked.append("backwards")
     if plan.unlabeled:

@@ -18,7 +18,7 @@ from teinet.utils.text import printable
 MOST = 10  # classes that won, and that lost
 # What may differ between runs that repeat each other; name and output only say where a run lies.
 PLACE = ("run.name", "run.output")
-VARIED = ("run.seed", "data.division", "data.test_fold", "data.seed")
+VARIED = ("run.seed", "data.official_split", "data.test_fold", "data.seed")
 
 
 @dataclass(frozen=True)

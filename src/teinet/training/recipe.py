@@ -18,8 +18,8 @@ from teinet.models.header import pretrained_file
 REQUIRED = "REQUIRED"  # in place of a path that only the user can know
 
 _LOWEST = {  # value of settings
-    1: "data.division model.num_frames optim.epochs optim.batch_size optim.accumulate run.devices run.validate_every "
-    "run.threads",
+    1: "data.official_split model.num_frames optim.epochs optim.batch_size optim.accumulate run.devices "
+    "run.validate_every run.threads",
     0: "optim.recompute_bn optim.gamma optim.warmup optim.weight_decay optim.clip_grad_norm optim.head_lr_scale "
     "optim.bias_lr_scale optim.temporal_lr_scale run.seed run.workers run.read_timeout run.save_every_steps "
     "run.save_every_minutes run.max_unreadable",
@@ -73,7 +73,7 @@ class ClipConfig:
     """What the network sees of a clip.
 
     Args:
-        strategy: segments (one frame from each of T equal parts) or dense (T frames from a window).
+        strategy: sparse (one frame from each of T equal parts) or dense (T frames from a window).
         window: frames of the dense window.
         size: side of the square picture, pixels; or [height, width], for fit squash.
         short_side: short side of the frame before cropping, pixels; by default size * 256 / 224, or size where the
@@ -82,18 +82,18 @@ class ClipConfig:
             proportions: for what may happen anywhere in a wide picture).
         crop: training crops at corners, edges and center, or at the center alone.
         scales: sizes of the training crop relative to the short side, or to the frame's own sides where it is squashed.
-        mirror: mirror half of the training clips; classes named by direction are exchanged. auto does so unless the
-            mirror image of a class is no class.
+        hflip: flip half of the training clips horizontally; classes named by direction are exchanged. auto does so
+            unless a class flipped is no class.
     """
 
-    strategy: Literal["segments", "dense"] = "segments"
+    strategy: Literal["sparse", "dense"] = "sparse"
     window: int = 64
     size: int | list[int] = 224
     short_side: int | None = None
     fit: Literal["crop", "squash"] = "crop"
     crop: Literal["corners", "center"] = "corners"
     scales: list[float] = field(default_factory=lambda: [1.0, 0.875, 0.75, 0.66])
-    mirror: bool | Literal["auto"] = False
+    hflip: bool | Literal["auto"] = False
 
     @property
     def effective_short_side(self) -> int:
@@ -194,7 +194,7 @@ class RunConfig:
         nothing: classes that mean that nothing happens; noted in the weights' file, so that recordings and live video
             make no event of them.
         max_unreadable: largest share of training clips that may be unreadable before the run stops.
-        divisions: train and test once for each of these official divisions of the data set, and report the mean.
+        official_splits: train and test once for each of these official splits of the data set, and report the mean.
         tests: views to test by once trained, such as [1x1, 10x3]; by default those of the published rows.
     """
 
@@ -213,7 +213,7 @@ class RunConfig:
     license: str = ""
     nothing: list[str] = field(default_factory=list)
     max_unreadable: float = 0.01
-    divisions: list[int] = field(default_factory=list)
+    official_splits: list[int] = field(default_factory=list)
     tests: list[str] | None = None
 
 
@@ -272,8 +272,8 @@ class Recipe:
                 value = self._value(name)
                 if value is not None and not value >= low:  # also not a number
                     raise ConfigError(f"{name} is {value}; it must be at least {low}")
-        if min(self.run.divisions, default=1) < 1:
-            raise ConfigError(f"run.divisions is {self.run.divisions}; each must be at least 1")
+        if min(self.run.official_splits, default=1) < 1:
+            raise ConfigError(f"run.official_splits is {self.run.official_splits}; each must be at least 1")
         if not self.optim.lr > 0:
             raise ConfigError(f"optim.lr is {self.optim.lr}; it must be above 0")
         for name in ("model.dropout", "optim.momentum", "optim.label_smoothing"):
@@ -311,7 +311,7 @@ class Recipe:
             "optim.milestones": (self.optim.schedule != "step", f"optim.schedule {self.optim.schedule}"),
             "clip.window": (self.clip.strategy != "dense", f"clip.strategy {self.clip.strategy}"),
             "data.test_fold": (not self.data.folds, "data.folds 0"),
-            "data.division": (bool(self.run.divisions), f"run.divisions {self.run.divisions}"),
+            "data.official_split": (bool(self.run.official_splits), f"run.official_splits {self.run.official_splits}"),
         }
         defaults = Recipe()
         for name, (without_effect, because) in idle.items():

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from teinet.data.dataset import ClipLoader, EpochSampler, ReadWatch, TrainingClips, collate
-from teinet.data.lists.labels import mirrored_labels
+from teinet.data.lists.labels import flipped_labels
 from teinet.data.lists.rows import ClipList
 from teinet.data.lists.splits import Splits, load_splits
 from teinet.data.sampling import Sampling, typical_spacing
@@ -189,8 +189,8 @@ def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda split
         mean=pixels["mean"],
         std=pixels["std"],
     )
-    scales, mirror = tuple(recipe.clip.scales), _mirror(recipe, splits)
-    augmentation = Augmentation(crop=recipe.clip.crop, scales=scales, mirror=mirror)
+    scales, hflip = tuple(recipe.clip.scales), _hflip(recipe, splits)
+    augmentation = Augmentation(crop=recipe.clip.crop, scales=scales, hflip=hflip)
     train_clips = TrainingClips(splits["train"], sampling, preprocessing, augmentation)
     val_clips = ViewClips(splits["val"], sampling, preprocessing, Views()) if "val" in splits else None
     return Parts(
@@ -215,17 +215,17 @@ def _warn_of_empty_classes(train: ClipList) -> None:
         log.warning("%s: %d of %d classes have no training clips (%s)", *facts)
 
 
-def _mirror(recipe: Recipe, splits: Splits) -> bool:
+def _hflip(recipe: Recipe, splits: Splits) -> bool:
     """Whether clips are flipped horizontally: as the recipe says, or unless a class flipped is no class."""
-    if recipe.clip.mirror != "auto":
-        return recipe.clip.mirror
+    if recipe.clip.hflip != "auto":
+        return recipe.clip.hflip
     if splits.source.numbered:
-        splits.source.notes.append("not mirrored: classes have numbers and no names that would tell a direction")
+        splits.source.notes.append("not flipped: classes have numbers and no names that would tell a direction")
         return False
     try:
-        mirrored_labels(splits["train"].class_names)
+        flipped_labels(splits["train"].class_names)
     except ConfigError as error:
-        splits.source.notes.append(f"not mirrored: {error}")
+        splits.source.notes.append(f"not flipped: {error}")
         return False
     return True
 

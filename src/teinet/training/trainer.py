@@ -187,8 +187,8 @@ def train_and_test(recipe: Recipe, *, resume: Path | None = None, console: Conso
     return Trained(folder, tests)
 
 
-def train_divisions(recipe: Recipe, *, console: Console) -> list[Trained]:
-    """Train and test once for each of `run.divisions`; what is there already is kept, what was stopped goes on.
+def train_official_splits(recipe: Recipe, *, console: Console) -> list[Trained]:
+    """Train and test once for each of `run.official_splits`; what is there already is kept, what was stopped goes on.
 
     Raises:
         ConfigError: a folder that holds another run.
@@ -196,26 +196,26 @@ def train_divisions(recipe: Recipe, *, console: Console) -> list[Trained]:
     """
     base = recipe.run.name or recipe.default_name
     done = []
-    for division in recipe.run.divisions:
+    for split in recipe.run.official_splits:
         one = replace(
             recipe,
-            data=replace(recipe.data, division=division),
-            run=replace(recipe.run, name=f"{base}-division{division}", divisions=[]),
+            data=replace(recipe.data, official_split=split),
+            run=replace(recipe.run, name=f"{base}-split{split}", official_splits=[]),
         )
         folder = Path(one.run.output) / str(one.run.name)
         resume = folder if (folder / STATE).is_file() else None
         if resume and not is_run_of(folder, one):
             raise ConfigError(f"{folder} holds a run of another recipe; take another run.name, or remove it")
-        console.print(f"[bold]division {division}[/bold]", highlight=False)
+        console.print(f"[bold]split {split}[/bold]", highlight=False)
         try:
-            done.append(train_and_test(one, resume=resume, console=console, title=f"division {division}  "))
+            done.append(train_and_test(one, resume=resume, console=console, title=f"split {split}  "))
         except Interrupted:
-            raise Interrupted(f"stopped in division {division}; nothing is lost, the same command goes on") from None
+            raise Interrupted(f"stopped in split {split}; nothing is lost, the same command goes on") from None
     return done
 
 
 def mean_over(tests: Sequence[Tested]) -> tuple[Measured, float]:
-    """The mean of tests over several divisions, and the standard deviation of their top-1 (nan for a single one)."""
+    """The mean of tests over several splits, and the standard deviation of their top-1 (nan for a single one)."""
     each = [measured(t.scores) for t in tests]
     top5 = [m.top5 for m in each if m.top5 is not None]
     top1 = [m.top1 for m in each if m.top1 is not None]

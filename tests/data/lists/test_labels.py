@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from teinet.data.lists.labels import mirrored_labels, read_class_names
+from teinet.data.lists.labels import flipped_labels, read_class_names
 from teinet.errors import AnnotationError, ConfigError
 
 
@@ -89,7 +89,7 @@ EXCHANGED["sthv2"] = EXCHANGED["sthv1"]
 def test_names_of_real_data_sets(shared, data_set):
     # "pulling it right out" and "upright" of Something-Something are no directions
     names = (shared / "data" / "labels" / f"{data_set}.txt").read_text().strip().splitlines()
-    images = mirrored_labels(names)
+    images = flipped_labels(names)
     pairs = {frozenset((names[i], names[j])) for i, j in enumerate(images) if i != j}
     assert pairs == {frozenset(pair) for pair in EXCHANGED[data_set]}
     assert all(images[images[i]] == i for i in range(len(names)))
@@ -97,10 +97,10 @@ def test_names_of_real_data_sets(shared, data_set):
 
 def test_a_right_arm_mirrored_is_no_class(shared):
     names = sorted({row["label"] for row in csv.DictReader((shared / "data/utd_mhad_depth/clips.csv").open())})
-    with pytest.raises(ConfigError, match=r"'baseball swing from right'.*train without mirror"):
-        mirrored_labels(names)
+    with pytest.raises(ConfigError, match=r"'baseball swing from right'.*train without hflip"):
+        flipped_labels(names)
     with pytest.raises(ConfigError, match=r"right arm swipe to the left.*left arm swipe to the right"):
-        mirrored_labels([name for name in names if "arm" in name])
+        flipped_labels([name for name in names if "arm" in name])
 
 
 @pytest.mark.parametrize("names", [
@@ -111,16 +111,16 @@ def test_a_right_arm_mirrored_is_no_class(shared):
     ("clockwise", "anti-clockwise"), ("from left to right, clockwise", "from right to left, counterclockwise"),
 ])  # fmt: skip
 def test_ways_to_write_a_pair(names):
-    assert mirrored_labels(names) == [1, 0]
-    assert mirrored_labels(["other", *names[::-1]]) == [0, 2, 1]
+    assert flipped_labels(names) == [1, 0]
+    assert flipped_labels(["other", *names[::-1]]) == [0, 2, 1]
 
 
 def test_names_that_only_look_like_directions():
     for name in ("Bright light", "upright", "cleft", "pulling it right out", "left behind", "copyright"):
-        assert mirrored_labels([name, "other"]) == [0, 1], name
+        assert flipped_labels([name, "other"]) == [0, 1], name
 
 
 def test_the_lone_half_of_a_pair_is_refused():
     for name in ("swipe left", "SwipeLeft", "turn clockwise"):
-        with pytest.raises(ConfigError, match="no class; train without mirror"):
-            mirrored_labels([name, "other"])
+        with pytest.raises(ConfigError, match="no class; train without hflip"):
+            flipped_labels([name, "other"])

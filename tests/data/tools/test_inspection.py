@@ -90,7 +90,7 @@ def test_what_the_list_says(found):
     assert (found["unknown"], found["first_unknown"]["line"]) == (1, 13)
     assert found["repeated"] == 1
     assert found["columns"]["subject"] == ["9", "10"]  # numbers in their order
-    assert found["mirror"] == [("moving left", "moving right")]
+    assert found["hflip"] == [("moving left", "moving right")]
     train_val, train_test = found["overlaps"]
     assert [train_val[key] for key in ("one", "other", "clips", "files")] == ["train", "val", 0, 1]
     assert (train_test["clips"], train_test["files"]) == (1, 1)
@@ -99,7 +99,7 @@ def test_what_the_list_says(found):
 
 def test_a_direction_without_its_opposite_is_refused(tmp_path):
     found = facts(listing(tmp_path, "path,label\na.mp4,swipe left\nb.mp4,rest\n"))
-    assert "swipe right" in found["mirror"] and not found["ordered"]
+    assert "swipe right" in found["hflip"] and not found["ordered"]
     assert found["splits"] == {"": 2} and found["overlaps"] == found["untrained_classes"] == []
 
 

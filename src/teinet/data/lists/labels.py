@@ -125,7 +125,7 @@ def _words(name: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[^\W_]+", text))
 
 
-def mirrored_labels(class_names: Sequence[str]) -> list[int]:
+def flipped_labels(class_names: Sequence[str]) -> list[int]:
     """Return for each class the index of its flipped clips' class; ConfigError where that is none of the classes."""
     index: dict[str, int] = {}
     for i, name in enumerate(class_names):
@@ -139,5 +139,5 @@ def mirrored_labels(class_names: Sequence[str]) -> list[int]:
         elif image in index:
             labels.append(index[image])
         else:
-            raise ConfigError(f"mirroring would turn class {name!r} into {image!r}, no class; train without mirror")
+            raise ConfigError(f"a horizontal flip turns class {name!r} into {image!r}, no class; train without hflip")
     return labels

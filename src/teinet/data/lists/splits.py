@@ -31,8 +31,8 @@ class DataConfig:
         val_path: a list of validation clips, where each list is a file of its own; those of `path` then train.
         test_path: a list of test clips, likewise.
         labels: a file of class names in the order of their numbers, one a line.
-        division: which of a data set's official divisions into training and test (UCF101, HMDB51: 1 to 3).
-        picture_names: how the pictures of a clip are named, such as img_{:05d}.jpg; by default all numbered ones.
+        official_split: which of a data set's official splits into training and test (UCF101, HMDB51: 1 to 3).
+        image_names: how the pictures of a clip are named, such as img_{:05d}.jpg; by default all numbered ones.
         missing: clips of the list that are not there: keep (they are unreadable: skipped in training, wrong in a test)
             or drop (left out, and counted); auto drops those of data sets of which no copy is complete (Kinetics).
         train: rows that train, by a column's values: `subject=1,3,5`; several conditions, joined by `;`, must all hold.
@@ -55,8 +55,8 @@ class DataConfig:
     val_path: str | None = None
     test_path: str | None = None
     labels: str | None = None
-    division: int = 1
-    picture_names: str | None = None
+    official_split: int = 1
+    image_names: str | None = None
     missing: Literal["auto", "keep", "drop"] = "auto"
     train: str | None = None
     val: str | None = None
@@ -80,7 +80,7 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
 
     Raises:
         AnnotationError: the list or a label in it is wrong.
-        ConfigError: the division does not fit the list.
+        ConfigError: the split does not fit the list.
     """
     listing = _present(read_config(config), config)
     rows = listing.rows
@@ -116,7 +116,7 @@ def read_config(config: DataConfig) -> Listing:
         if names is not None:
             raise ConfigError("data.classes and data.labels both name the classes; give one")
         names = read_class_names(config.labels)
-    options = Options(division=config.division, picture_names=config.picture_names, class_names=names)
+    options = Options(official_split=config.official_split, image_names=config.image_names, class_names=names)
 
     def read(path: str) -> Listing:
         return read_listing(path, format=config.format, root=config.root, options=options)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from teinet.data.lists.formats import FORMATS, Listing
-from teinet.data.lists.labels import mirrored_labels
+from teinet.data.lists.labels import flipped_labels
 from teinet.data.lists.rows import NO_LABELS, SPLITS, Row, overlaps, unknown_label
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError
@@ -39,7 +39,7 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
         JSON values. `spans`: clips that are parts of files; `unknown`: clips whose label is no class; `repeated`: clips
         that their split has already; `splits`: clips by split ("" where the list names none), in `counts` and `classes`
         of each class; `ordered`: `class_names` are in the makers' order, not the alphabet's; `columns`: the values of
-        each further column (few in order, many the commonest first); `mirror`: the pairs of classes that a horizontal
+        each further column (few in order, many the commonest first); `hflip`: the pairs of classes that a horizontal
         flip exchanges, or, as a text, why clips cannot be flipped; `rows`: a few. The others' names say what they are.
     """
     rows = listing.rows
@@ -53,10 +53,10 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
     unlabeled, last = [row for row in rows if row.label is None], len(rows) - 1
     unknown = [row for row in rows if row.label not in known]
     try:
-        image = mirrored_labels(names)
-        mirror: list[tuple[str, str]] | str = [(names[i], names[j]) for i, j in enumerate(image) if i < j]
+        image = flipped_labels(names)
+        hflip: list[tuple[str, str]] | str = [(names[i], names[j]) for i, j in enumerate(image) if i < j]
     except ConfigError as error:
-        mirror = str(error)
+        hflip = str(error)
 
     def first(some: Sequence[Row]) -> Facts | None:
         return {"path": some[0].path, "file": some[0].file, "line": some[0].line} if some else None
@@ -87,7 +87,7 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
         "repeated": len(rows) - len({(row.split, row.path, row.start, row.end) for row in rows}),
         "overlaps": [vars(o) for o in overlaps({s: [row for row in rows if row.split == s] for s in splits if s})],
         "columns": _columns(rows),
-        "mirror": mirror,
+        "hflip": hflip,
         "rows": [rows[i]._asdict() | {"columns": dict(rows[i].columns)} for i in sorted({0, last // 2, last})],
     }
 
@@ -175,12 +175,12 @@ def _understood(facts: Facts) -> list[tuple[str, str]]:
         splits = "none: training holds out a fifth of each class, or divides as data.folds, train, val and test say"
     else:
         splits = ", ".join(f"{count} {split or _UNDIVIDED}" for split, count in facts["splits"].items())
-    if isinstance(facts["mirror"], str):
-        mirror = f"refused: {facts['mirror']}"
-    elif facts["mirror"]:
-        mirror = f"complete; exchanges {listed([f'{a} - {b}' for a, b in facts['mirror']])}"
+    if isinstance(facts["hflip"], str):
+        hflip = f"refused: {facts['hflip']}"
+    elif facts["hflip"]:
+        hflip = f"complete; exchanges {listed([f'{a} - {b}' for a, b in facts['hflip']])}"
     else:
-        mirror = "no class names a direction; mirrored clips keep their class"
+        hflip = "no class names a direction; flipped clips keep their class"
     names = facts["class_names"]
     return [
         ("list", facts["source"]),
@@ -190,7 +190,7 @@ def _understood(facts: Facts) -> list[tuple[str, str]]:
         ("classes", f"{len(names)}, {order}" if names else f"none: {NO_LABELS}"),
         *(("note", note) for note in facts["notes"]),
         *((f"column {name}", f"{len(values)} values: {listed(values)}") for name, values in facts["columns"].items()),
-        ("mirror", mirror),
+        ("hflip", hflip),
     ]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from teinet.data.lists.formats import FORMATS, read_listing
-from teinet.data.lists.formats.base import picture_pattern, split_of
+from teinet.data.lists.formats.base import image_pattern, split_of
 from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.data.video.reader import VideoReader
 from teinet.errors import AnnotationError, ConfigError
@@ -66,7 +66,7 @@ def test_something_v2_unpacked_into_pictures_as_tsm_does(tmp_path):
     miniatures.something_v2(tmp_path)
     for number in range(100, 118):
         miniatures.pictures(tmp_path / "frames" / str(number), 0, name="{:06d}.jpg")
-    splits = load(tmp_path, root=str(tmp_path / "frames"), picture_names="{:06d}.jpg")
+    splits = load(tmp_path, root=str(tmp_path / "frames"), image_names="{:06d}.jpg")
     assert splits["val"].paths[0] == str(tmp_path / "frames" / "109" / "%06d.jpg")
     assert len(VideoReader(splits["val"].paths[0]).sample(range).indices) == 10
 
@@ -100,27 +100,27 @@ def test_kinetics_files_named_by_their_id_that_hold_the_clip_alone(tmp_path):
 def test_ucf101_has_three_divisions_that_share_no_test_clip(tmp_path):
     miniatures.ucf101(tmp_path)
     tested = []
-    for division in (1, 2, 3):
-        splits = load(tmp_path, division=division)
+    for split in (1, 2, 3):
+        splits = load(tmp_path, official_split=split)
         assert counts(splits) == {"train": 12, "test": 6} and splits["test"].class_names == list(miniatures.UCF)
         tested += splits["test"].paths
         assert Counter(splits["test"].labels.tolist()) == {0: 2, 1: 2, 2: 2}
     assert len(set(tested)) == 18
-    with pytest.raises(ConfigError, match="no division 4 of UCF101"):
-        load(tmp_path, division=4)
-    assert counts(load(tmp_path / "ucfTrainTestlist", division=2)) == {"train": 12, "test": 6}
+    with pytest.raises(ConfigError, match="no official split 4 of UCF101"):
+        load(tmp_path, official_split=4)
+    assert counts(load(tmp_path / "ucfTrainTestlist", official_split=2)) == {"train": 12, "test": 6}
 
 
 def test_hmdb51_leaves_out_what_is_not_used(tmp_path):
     miniatures.hmdb51(tmp_path)
-    for division in (1, 2, 3):
-        splits = load(tmp_path, division=division)
+    for split in (1, 2, 3):
+        splits = load(tmp_path, official_split=split)
         assert counts(splits) == {"train": 9, "test": 6} and splits["test"].class_names == list(miniatures.HMDB)
     assert Path(splits["test"].paths[0]).name.startswith("(Movie)_s_#")
 
 
 def test_tsn_lists_and_the_pictures_that_are_meant(tmp_path):
-    splits = load(miniatures.tsn(tmp_path), picture_names="img_{:05d}.jpg")
+    splits = load(miniatures.tsn(tmp_path), image_names="img_{:05d}.jpg")
     assert counts(splits) == {"train": 9, "val": 6} and splits["train"].class_names == ["clap", "nod", "wave"]
     path = splits["train"].paths[0]
     frames = VideoReader(path).sample(range)
@@ -165,8 +165,8 @@ def test_splits_by_the_names_of_files(split, names):
 
 
 def test_patterns_of_pictures():
-    assert picture_pattern("img_{:05d}.jpg") == picture_pattern("img_%05d.jpg") == "img_%05d.jpg"
-    assert picture_pattern("{}.png") == "%d.png" and picture_pattern(None) is None
+    assert image_pattern("img_{:05d}.jpg") == image_pattern("img_%05d.jpg") == "img_%05d.jpg"
+    assert image_pattern("{}.png") == "%d.png" and image_pattern(None) is None
 
 
 def test_real_jester_lists(shared):

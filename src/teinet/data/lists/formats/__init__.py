@@ -60,7 +60,7 @@ def read_listing(
 
     Raises:
         AnnotationError: nothing there, or a line that does not say what it should; names file and line.
-        ConfigError: a format or a division that does not exist.
+        ConfigError: a format or an official split that does not exist.
     """
     if format not in ("auto", *FORMATS):
         raise ConfigError(f"no data.format {format!r}; there are {', '.join(FORMATS)}.{nearest(format, FORMATS)}")

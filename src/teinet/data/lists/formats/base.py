@@ -72,13 +72,13 @@ class Options:
     """What a user may say about a list beyond its place.
 
     Args:
-        division: which of several official splits into training and test, from 1.
-        picture_names: how images in a folder are named, img_%05d.jpg or img_{:05d}.jpg; None takes all numbered ones.
+        official_split: which of several official splits into training and test, from 1.
+        image_names: how images in a folder are named, img_%05d.jpg or img_{:05d}.jpg; None takes all numbered ones.
         class_names: in the order of the list's numbers; None where the list or a file beside it names them.
     """
 
-    division: int = 1
-    picture_names: str | None = None
+    official_split: int = 1
+    image_names: str | None = None
     class_names: list[str] | None = None
 
 
@@ -210,7 +210,7 @@ def one_a_split(found: dict[Path, str]) -> dict[Path, str]:
     return found
 
 
-def picture_pattern(names: str | None) -> str | None:
+def image_pattern(names: str | None) -> str | None:
     """img_{:05d}.jpg, as lists of TSN's family write it, in FFmpeg's way: img_%05d.jpg."""
     if names is None or "%" in names:
         return names

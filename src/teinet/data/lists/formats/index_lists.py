@@ -66,7 +66,7 @@ class NumberedList:
         )
 
     def _rows(self, path: Path, split: str, names: list[str] | None, root: str, options: Options) -> list[Row]:
-        pattern = base.picture_pattern(options.picture_names) if self.pictures else None
+        pattern = base.image_pattern(options.image_names) if self.pictures else None
         rows = []
         clip_of, file = base.under(root), str(path)
         for line, text in base.read_lines(path):

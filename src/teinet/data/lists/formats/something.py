@@ -32,7 +32,7 @@ def _csv_lists(place: Place) -> dict[Path, str]:
 
 def _csv_reader(format: str, *folders: str) -> Callable[[Place, Options], Listing]:
     def read(place: Place, options: Options) -> Listing:
-        root, pattern = str(place.find_videos(*folders)), base.picture_pattern(options.picture_names) or ""
+        root, pattern = str(place.find_videos(*folders)), base.image_pattern(options.image_names) or ""
         rows: list[Row] = []
         for path, split in base.one_a_split(_csv_lists(place)).items():
             for line, text in base.read_lines(path):
@@ -64,7 +64,7 @@ def _json_lists(place: Place) -> dict[Path, str]:
 
 def _read_json(place: Place, options: Options) -> Listing:
     root = str(place.find_videos("20bn-something-something-v2", "videos", "webm", "frames", "rawframes"))
-    pattern = base.picture_pattern(options.picture_names)
+    pattern = base.image_pattern(options.image_names)
     suffix = "" if pattern or _holds_folders(root) else ".webm"
     rows: list[Row] = []
     for path, split in base.one_a_split(_json_lists(place)).items():

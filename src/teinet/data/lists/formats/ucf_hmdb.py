@@ -1,4 +1,4 @@
-"""UCF101 and HMDB51: avi files in class folders, and three official divisions into training and test."""
+"""UCF101 and HMDB51: avi files in class folders, and three official splits into training and test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _read_ucf(place: Place, options: Options) -> Listing:
     rows: list[Row] = []
     for name, path in place.files.items():
         match = _UCF_LIST.fullmatch(name)
-        if match is None or (place.is_folder and int(match[2]) != options.division):
+        if match is None or (place.is_folder and int(match[2]) != options.official_split):
             continue
         for line, text in read_lines(path):
             before, _, number = text.rpartition(" ")  # the class's, in lists of training clips
@@ -42,7 +42,7 @@ def _read_hmdb(place: Place, options: Options) -> Listing:
     names: set[str] = set()
     for name, path in place.files.items():
         match = _HMDB_LIST.fullmatch(name)
-        if match is None or int(match[2]) != options.division:
+        if match is None or int(match[2]) != options.official_split:
             continue
         label = path.name[: len(match[1])]  # as it is written, `name` is in lower case
         names.add(label)
@@ -60,12 +60,12 @@ def _read_hmdb(place: Place, options: Options) -> Listing:
 def _refuse_empty(rows: list[Row], place: Place, options: Options, pattern: re.Pattern[str], title: str) -> None:
     if not rows:
         found = ", ".join(sorted({m[2] for name in place.files if (m := pattern.fullmatch(name))}))
-        raise ConfigError(f"{place.path}: no division {options.division} of {title} (there are {found})")
+        raise ConfigError(f"{place.path}: no official split {options.official_split} of {title} (there are {found})")
 
 
 UCF101 = Format(
-    "ucf101", "UCF101 (avi, three divisions)", lambda place: any(map(_UCF_LIST.fullmatch, place.files)), _read_ucf
+    "ucf101", "UCF101 (avi, three splits)", lambda place: any(map(_UCF_LIST.fullmatch, place.files)), _read_ucf
 )
 HMDB51 = Format(
-    "hmdb51", "HMDB51 (avi, three divisions)", lambda place: any(map(_HMDB_LIST.fullmatch, place.files)), _read_hmdb
+    "hmdb51", "HMDB51 (avi, three splits)", lambda place: any(map(_HMDB_LIST.fullmatch, place.files)), _read_hmdb
 )
