@@ -193,7 +193,7 @@ def recording(minutes: float, hours: float, precision: str) -> dict:
             names = ("folded", "compiled")
             made = {engine: recognizer(f"teinet_{SMALL}", engine, precision) for engine in names}
             for each in made.values():
-                timeline(each, one, spacing=0.125)  # compiles, and wakes the machine
+                timeline(each, one, frame_interval=0.125)  # compiles, and wakes the machine
             for name, engine in (
                 ("short, folded", "folded"),
                 ("short", "compiled"),
@@ -214,7 +214,7 @@ def _look_alone(one: Path, path: Path, seconds: float, precision: str) -> dict:
     """What a process of its own does: compile, wake up, look."""
     keep_freed_memory()
     made = recognizer(f"teinet_{SMALL}", "compiled", precision)
-    timeline(made, one, spacing=0.125)
+    timeline(made, one, frame_interval=0.125)
     return _look(made, path, seconds)
 
 
@@ -231,7 +231,7 @@ def _look(made: Recognizer, path: Path, seconds: float) -> dict:
             if second >= min(300 * len(memory), last):
                 memory.append((round(second), _resident()))
 
-        timeline(made, path, spacing=0.125, progress=reached)
+        timeline(made, path, frame_interval=0.125, progress=reached)
     took = time.perf_counter() - began
     peak = _peak()
     began = time.perf_counter()

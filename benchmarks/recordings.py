@@ -53,10 +53,10 @@ LEAST = (0.0, 0.1, 0.2, 0.5, 1.0)  # seconds
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """One recording seen by one network: reaches, scores and resets as in `Timeline`."""
+    """One recording seen by one network: intervals, scores and resets as in `Timeline`."""
 
     recording: Recording
-    reaches: np.ndarray
+    intervals: np.ndarray
     scores: np.ndarray
     resets: np.ndarray
 
@@ -67,8 +67,8 @@ def look(
     """The scores of each recording, and how many seconds of video a second of work takes through."""
     began, found = time.perf_counter(), []
     for recording in track(recordings, description="looking", console=Console(stderr=True), transient=True):
-        seen = timeline(recognizer, recording.path, spacing=every, **options)
-        found.append(Looked(recording, seen.reaches, seen.scores, seen.resets))
+        seen = timeline(recognizer, recording.path, frame_interval=every, **options)
+        found.append(Looked(recording, seen.intervals, seen.scores, seen.resets))
     return found, sum(r.seconds for r in recordings) / max(time.perf_counter() - began, 1e-9)
 
 
@@ -76,8 +76,8 @@ def found_in(looked: Sequence[Looked], class_names: Sequence[str], rules: Rules)
     """What is detected in each recording under some rules."""
     found = []
     for each in looked:
-        events = events_of(each.reaches, each.scores, each.resets, class_names, rules)
-        found.append(detections(events, each.reaches, least=rules.least))
+        events = events_of(each.intervals, each.scores, each.resets, class_names, rules)
+        found.append(detections(events, each.intervals, min_duration=rules.min_duration))
     return found
 
 
@@ -92,11 +92,11 @@ def quality(report: SegmentReport) -> float:
 
 
 def rate(
-    looked: Sequence[Looked], class_names: Sequence[str], nothing: tuple[str, ...], *, step: float
+    looked: Sequence[Looked], class_names: Sequence[str], background: tuple[str, ...], *, step: float
 ) -> dict[Rules, float]:
     """How good each rule of the grid is on these recordings."""
     grid = (
-        Rules(begin=begin, end=round(share * begin, 3), least=least, nothing=nothing)
+        Rules(threshold=begin, off_threshold=round(share * begin, 3), min_duration=least, background=background)
         for begin, share, least in product(BEGIN, END, LEAST)
     )
     return {rules: quality(measured(looked, class_names, rules, step=step)) for rules in grid}
@@ -117,21 +117,21 @@ class Network:
         if is_causal(recognizer.model) is (kind == "two-sided"):
             is_one, wanted = ("two-sided", "causal") if kind != "two-sided" else ("causal", "two-sided")
             raise SystemExit(f"{weights} is {is_one}, not {wanted}")
-        self.nothing = recognizer.nothing if args.nothing is None else tuple(args.nothing)
-        Rules(nothing=self.nothing).check(recognizer.class_names)
+        self.background = recognizer.background if args.background is None else tuple(args.background)
+        Rules(background=self.background).check(recognizer.class_names)
         self.windows = kind != "causal"
 
     def recordings(self, selection: str) -> list[Recording]:
         """Those of the list that a selection names."""
         names, args = self.recognizer.class_names, self.args
         return read_annotations(
-            args.annotations, class_names=names, nothing=self.nothing, selection=selection, root=args.root
+            args.annotations, class_names=names, background=self.background, selection=selection, root=args.root
         )
 
     def look(self, recordings: Sequence[Recording]) -> tuple[list[Looked], float]:
         """See `look`."""
         how = {"hop": self.args.hop, "windows": True} if self.windows else {"span": self.args.span}
-        return look(self.recognizer, recordings, self.args.every, **how)
+        return look(self.recognizer, recordings, self.args.frame_interval, **how)
 
     def to_dict(self) -> dict:
         """What it is."""
@@ -144,7 +144,7 @@ class Network:
             "causal": self.kind != "two-sided",
             "windows": self.windows,
             "num_frames": frames,
-            "spacing": self.args.every or self.recognizer.spacing,
+            "frame_interval": self.args.frame_interval or self.recognizer.frame_interval,
             **({"hop": hop} if self.windows else {"span": span}),
         }
 
@@ -165,7 +165,7 @@ def of_one(weights: str, kind: str, args: argparse.Namespace) -> dict:
         raise SystemExit(f"{len(both)} recordings are in --tune and in --report, such as {min(both)}")
     names = network.recognizer.class_names
     seen, _ = network.look(tuning)
-    rules, tuned = best_of([rate(seen, names, network.nothing, step=args.step)])
+    rules, tuned = best_of([rate(seen, names, network.background, step=args.step)])
     seen, speed = network.look(reported)
     report = measured(seen, names, rules, step=args.step)
     say(f"{weights} ({kind})", [rules], report)
@@ -183,7 +183,7 @@ def of_folds(weights: dict[str, str], kind: str, args: argparse.Namespace) -> di
     networks = {value: Network(file, kind, args) for value, file in weights.items()}
     seen = {value: network.look(network.recordings(f"{args.across}={value}"))[0] for value, network in networks.items()}
     names = {value: network.recognizer.class_names for value, network in networks.items()}
-    rated = {value: rate(seen[value], names[value], n.nothing, step=args.step) for value, n in networks.items()}
+    rated = {value: rate(seen[value], names[value], n.background, step=args.step) for value, n in networks.items()}
     rules, recordings, found = {}, [], []
     for value in networks:
         rules[value], _ = best_of([each for other, each in rated.items() if other != value])
@@ -252,8 +252,8 @@ def main() -> None:
     parser.add_argument(
         "--windows", action="append", default=[], metavar="WEIGHTS", help="causal, by windows as if two-sided"
     )
-    parser.add_argument("--nothing", action="append", default=None, metavar="LABEL", help="means that nothing happens")
-    parser.add_argument("--every", type=float, default=None, help="seconds between frames (default: as in training)")
+    parser.add_argument("--background", action="append", default=None, metavar="LABEL", help="a background class")
+    parser.add_argument("--frame-interval", type=float, default=None, help="seconds (default: as in training)")
     parser.add_argument("--span", type=int, default=None, help="--causal: frames a score averages over (default: T)")
     parser.add_argument("--hop", type=int, default=None, help="windows: frames from one to the next (default: T/2)")
     parser.add_argument("--step", type=float, default=0.1, help="of the grid of the frame accuracy, seconds")

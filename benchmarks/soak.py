@@ -173,12 +173,12 @@ def soak(steps: int, cameras: int, seed: int) -> dict:
     size = {"size": 32, "short_side": 32}  # small: it is the bookkeeping that is tried
     pixels = Preprocessing(**size, mean=model.data_config["mean"], std=model.data_config["std"])
     names = [f"class {i}" for i in range(5)]
-    recognizer = Recognizer(model, names, preprocessing=pixels, header={"spacing": SPACING})
+    recognizer = Recognizer(model, names, preprocessing=pixels, header={"frame_interval": SPACING})
     made = {camera.name: camera for camera in (Camera(number, seed) for number in range(cameras))}
     parse, watching.Source.parse = watching.Source.parse, made.__getitem__
     try:
-        rules = Rules(begin=0.2, end=0.15, least=0.0)  # so that events come and go
-        watch = Watch(recognizer, list(made), delay=1.0, rules=rules, patient=True, stall=STALL / 2)
+        rules = Rules(threshold=0.2, off_threshold=0.15, min_duration=0.0)  # so that events come and go
+        watch = Watch(recognizer, list(made), delay=1.0, rules=rules, wait=True, stall=STALL / 2)
     finally:
         watching.Source.parse = parse
     checked = Checked(watch._streams, [recognizer.stream() for _ in made])

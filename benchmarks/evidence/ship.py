@@ -1,6 +1,6 @@
 """Makes a recognizer to ship of a run: python -m benchmarks.evidence.ship RUN NAME
 
-Its card, NAME in recipes/cards.yaml, says title, data, license, figures and not_for, and may name `nothing`: the
+Its card, NAME in recipes/cards.yaml, says title, data, license, figures and not_for, and may name `background`: the
 classes that make no event. The file is written in half precision to src/teinet/weights (--output: elsewhere); what the
 run's own header says of paths on this machine is left out.
 """
@@ -34,8 +34,8 @@ def main() -> None:
     for name in ("weights", "backbone_weights"):
         recipe.get("model", {}).pop(name, None)
     recipe.pop("run", None)
-    nothing = {"nothing": card.pop("nothing")} if "nothing" in card else {}
-    header |= {"license": card.pop("license"), **nothing, "card": card, "recipe": recipe}
+    background = {"background": card.pop("background")} if "background" in card else {}
+    header |= {"license": card.pop("license"), **background, "card": card, "recipe": recipe}
     target = args.output / f"{args.name}.safetensors"
     save_weights(target, model, header, dtype=torch.float16)
     print(f"{target}: {target.stat().st_size / 1e6:.1f} MB")

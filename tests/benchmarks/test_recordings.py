@@ -43,11 +43,13 @@ def place(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("causal", [True, False])
-@pytest.mark.parametrize("rules", [Rules(begin=0.4, end=0.2, least=0.2), Rules(least=0, nothing=("left",))])
+@pytest.mark.parametrize(
+    "rules", [Rules(threshold=0.4, off_threshold=0.2, min_duration=0.2), Rules(min_duration=0, background=("left",))]
+)
 def test_events_from_kept_scores_are_the_timelines(place, script, causal, rules):
     recognizer = teinet.Recognizer.load(place / f"{'causal' if causal else 'two'}.safetensors")
     want = timeline(recognizer, place / "3.mp4", rules=rules)
-    assert script["events_of"](want.reaches, want.scores, want.resets, NAMES, rules) == want.events
+    assert script["events_of"](want.intervals, want.scores, want.resets, NAMES, rules) == want.events
     assert len(want.events) > 0
 
 
@@ -60,7 +62,7 @@ def test_the_rules_chosen_are_those_that_fit(script):
     recording = Recording(path="a", seconds=10, segments=(Segment(label="a", start=2, end=4),))
     looked = [script["Looked"](recording, np.stack([times, times], 1), scores, times == 0)]
     rules, quality = script["best_of"]([script["rate"](looked, ["a", "b"], (), step=0.1)])
-    assert rules.begin == 0.6 and quality == 1
+    assert rules.threshold == 0.6 and quality == 1
 
 
 def call(monkeypatch, *words: object) -> None:

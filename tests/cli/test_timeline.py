@@ -37,7 +37,7 @@ def save_weights(path: Path, names: list[str], *, causal: bool, seed: int) -> No
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.2)
     pixels = Preprocessing(size=32, short_side=32, mean=model.data_config["mean"], std=model.data_config["std"])
-    header = {"spacing": 0.2, "license": "MIT"}
+    header = {"frame_interval": 0.2, "license": "MIT"}
     teinet.Recognizer(model, names, preprocessing=pixels, header=header).save(path)
 
 
@@ -54,19 +54,23 @@ def place(tmp_path_factory):
 
 
 def words(place, *videos: str, **options: object) -> list[str]:
-    rules = {"--begin": 0.4, "--end": 0.2, "--least": 0.2} | {f"--{k}": v for k, v in options.items()}
+    rules = {"--threshold": 0.4, "--off-threshold": 0.2, "--min-duration": 0.2} | {
+        f"--{k.replace('_', '-')}": v for k, v in options.items()
+    }
     flat = [str(word) for pair in rules.items() for word in pair]
     return ["timeline", str(place / "weights.safetensors"), *[str(place / video) for video in videos], *flat]
 
 
 def test_every_form_tells_the_same_events(place, capsys):
     recognizer = teinet.Recognizer.load(place / "weights.safetensors")
-    want = timeline(recognizer, place / "films" / "3.mp4", rules=Rules(begin=0.4, end=0.2, least=0.2)).events
+    want = timeline(
+        recognizer, place / "films" / "3.mp4", rules=Rules(threshold=0.4, off_threshold=0.2, min_duration=0.2)
+    ).events
     assert want
     assert main([*words(place, "films/3.mp4"), "--json"]) == 0
     said = capsys.readouterr()
     (found,) = json.loads(said.out)
-    assert found["events"] == [event.to_dict() for event in want] and found["spacing"] == 0.2
+    assert found["events"] == [event.to_dict() for event in want] and found["frame_interval"] == 0.2
     assert "license of the weights: MIT" in said.err
     assert main(words(place, "films/3.mp4", format="csv")) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
@@ -97,9 +101,9 @@ def test_a_faster_network_tells_the_same_events(place, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("options", "flags", "parts"),
     [
-        ({"begin": 0.1}, [], ["end <= begin"]),
-        ({"nothing": "restin"}, [], ["Did you mean 'resting'"]),
-        ({"every": 0}, [], ["spacing must be a time above 0"]),
+        ({"threshold": 0.1}, [], ["off_threshold <= threshold"]),
+        ({"background": "restin"}, [], ["Did you mean 'resting'"]),
+        ({"frame_interval": 0}, [], ["frame_interval must be a time above 0"]),
         ({"scores": "s.txt"}, [], ["--scores s.txt ends in .txt, not in .npz or .csv; a folder ends in /"]),
         ({"hop": 2, "output": "out.csv", "page": "pages/"}, [], ["hop (2) is for windows", "--windows"]),
         ({"span": 2}, ["--windows"], ["span (2) is for a causal network that goes on from frame to frame"]),
@@ -137,7 +141,7 @@ def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, 
     assert sorted(tmp_path.iterdir()) == [output]
     whole = output.read_text()
     assert main(words(place, "broken/broken.mp4", output=output)) == 1  # nothing was found: nothing is lost
-    assert main(words(place, *films, output=output, every=-1)) == 2
+    assert main(words(place, *films, output=output, frame_interval=-1)) == 2
     assert output.read_text() == whole and sorted(tmp_path.iterdir()) == [output]
 
 
@@ -152,7 +156,7 @@ def test_other_settings_do_not_continue_what_was_stopped(place, tmp_path, monkey
 
     monkeypatch.setattr(teinet.detection.recordings, "timeline", stopped)
     films = ("films/3.mp4", "films/4.mp4")
-    for more, again in (([], True), ([], False), (["--every", "0.3"], True), ([], False), (["--anew"], True)):
+    for more, again in (([], True), ([], False), (["--frame-interval", "0.3"], True), ([], False), (["--anew"], True)):
         assert main([*words(place, *films, output=output), *more]) == 130
         assert looked == ["3.mp4", "4.mp4"][not again :]
         assert ("1 of 2 videos were finished before" in capsys.readouterr().err) is not again
@@ -186,8 +190,10 @@ def test_subtitles_begin_as_they_must_also_without_a_cue(place, capsys):
 def subtitles(*spans: tuple[float, float], label: str = "a") -> list[str]:
     """The lines of subtitles about events of these seconds."""
     events = tuple(Event(label=label, start=start, end=end, score=0.5, peak=1.0) for start, end in spans)
-    rows = {"reaches": np.zeros((0, 2)), "scores": np.zeros((0, 1)), "resets": np.zeros(0, bool)}
-    write_vtt(Timeline(path="a.mp4", class_names=(label,), events=events, spacing=1, **rows), out := io.StringIO())
+    rows = {"intervals": np.zeros((0, 2)), "scores": np.zeros((0, 1)), "resets": np.zeros(0, bool)}
+    write_vtt(
+        Timeline(path="a.mp4", class_names=(label,), events=events, frame_interval=1, **rows), out := io.StringIO()
+    )
     return out.getvalue().splitlines()
 
 
@@ -210,10 +216,10 @@ def test_a_label_of_several_lines_ends_no_cue():
 
 def test_what_the_weights_call_nothing_can_be_asked_for(place, tmp_path, capsys):
     recognizer = teinet.Recognizer.load(place / "weights.safetensors")
-    recognizer.header["nothing"] = NAMES
+    recognizer.header["background"] = NAMES
     recognizer.save(tmp_path / "quiet.safetensors")
     said = []
-    for more in ((), ("--nothing", ""), ("--nothing", NAMES[1])):
+    for more in ((), ("--background", ""), ("--background", NAMES[1])):
         rest = words(place, "films/3.mp4")[2:]
         assert main(["timeline", str(tmp_path / "quiet.safetensors"), *rest, "--json", *more]) == 0
         said.append({event["label"] for event in json.loads(capsys.readouterr().out)[0]["events"]})

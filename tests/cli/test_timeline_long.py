@@ -60,7 +60,7 @@ def test_a_page_needs_no_other_file_and_holds_the_events(place, tmp_path, capsys
 
 def test_a_folder_of_pages_has_an_index(place, tmp_path, capsys):  # noqa: F811
     pages = tmp_path / "pages"
-    assert main([*words(place, "films", "broken/broken.mp4", page=f"{pages}/"), "--nothing", NAMES[2]]) == 1
+    assert main([*words(place, "films", "broken/broken.mp4", page=f"{pages}/"), "--background", NAMES[2]]) == 1
     assert sorted(path.name for path in pages.iterdir()) == ["3.html", "4.html", "index.html"]
     index = Checker((pages / "index.html").read_text())
     assert [ask for ask in index.asks if not ask.startswith("data:")] == ["3.html"] * 2 + ["4.html"] * 2
@@ -93,8 +93,8 @@ def test_several_processes_say_the_same_in_the_same_order(place, tmp_path, capsy
     assert (tmp_path / "two.csv").read_text() == (tmp_path / "one.csv").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.csv", "two.csv"]
     assert main(words(place, "films", jobs=0)) == 2
-    assert main(words(place, "films", jobs=2, every=-1)) == 2
-    assert "spacing must be a time above 0" in capsys.readouterr().err
+    assert main(words(place, "films", jobs=2, frame_interval=-1)) == 2
+    assert "frame_interval must be a time above 0" in capsys.readouterr().err
 
 
 def until(true, seconds: float = 120) -> None:
@@ -105,7 +105,7 @@ def until(true, seconds: float = 120) -> None:
 
 
 def answers(place, long, name: Path) -> list[str]:  # noqa: F811
-    return words(place, "films/3.mp4", long, output=f"{name}.json", page=f"{name}/", every=0.03)
+    return words(place, "films/3.mp4", long, output=f"{name}.json", page=f"{name}/", frame_interval=0.03)
 
 
 @pytest.fixture(scope="module")

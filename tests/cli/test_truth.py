@@ -12,7 +12,7 @@ from tests import miniatures
 from tests.cli.test_timeline import save_weights
 
 NAMES = ["resting", "left", "right"]
-RULES = ("--begin", "0.4", "--end", "0.2", "--least", "0.2")
+RULES = ("--threshold", "0.4", "--off-threshold", "0.2", "--min-duration", "0.2")
 
 
 @pytest.fixture(scope="module")

@@ -22,13 +22,13 @@ from tests import miniatures
 from tests.conftest import command, environment
 from tests.detection.test_recording import make
 
-EVENTS = ("--begin", 0.34, "--end", 0.3, "--least", 0.2)
+EVENTS = ("--threshold", 0.34, "--off-threshold", 0.3, "--min-duration", 0.2)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("watch")
-    make("teinet", causal=True, header={"spacing": 0.2, "license": "MIT"}).save(folder / "causal.safetensors")
+    make("teinet", causal=True, header={"frame_interval": 0.2, "license": "MIT"}).save(folder / "causal.safetensors")
     miniatures.write(folder / "film.mp4", 3, length=61, rate=10)
     return folder
 
@@ -100,7 +100,7 @@ def test_a_file_is_added_to(place, tmp_path, capsys):
 
 def test_a_signal_ends_it_cleanly_and_the_page_is_served_until_then(place):
     process = subprocess.Popen(
-        command(*words(place, "--page", "0", "--least", 0)), env=environment(), text=True,
+        command(*words(place, "--page", "0", "--min-duration", 0)), env=environment(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
@@ -118,8 +118,8 @@ def test_a_signal_ends_it_cleanly_and_the_page_is_served_until_then(place):
 
 
 @pytest.mark.parametrize(("more", "message"), [
-    (("--page", "here"), "PORT or HOST:PORT"), (("--nothing", "restin"), "no class 'restin'"),
-    (("--begin", "0.1", "--end", "0.3"), "begin is 0.1"), (("--stall", "0"), "stall"),
+    (("--page", "here"), "PORT or HOST:PORT"), (("--background", "restin"), "no class 'restin'"),
+    (("--threshold", "0.1", "--off-threshold", "0.3"), "off_threshold <= threshold"), (("--stall", "0"), "stall"),
 ])  # fmt: skip
 def test_wrong_arguments_are_one_line(place, capsys, more, message):
     assert main(words(place, *more)) == 2

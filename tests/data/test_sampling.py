@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teinet.data.lists.rows import Row, to_clips
-from teinet.data.sampling import Sampling, typical_spacing
+from teinet.data.sampling import Sampling, typical_frame_interval
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.errors import ConfigError
 from tests import miniatures
@@ -81,12 +81,12 @@ def test_the_spacing_of_training(tmp_path, sampling, span, want):
     paths.append(str(tmp_path / "absent.mp4"))
     start, end = span or (None, None)
     clips = to_clips([Row(path, "a", "", start, end) for path in paths], source="")
-    assert typical_spacing(clips, sampling) == pytest.approx(want, abs=1e-3)
+    assert typical_frame_interval(clips, sampling) == pytest.approx(want, abs=1e-3)
 
 
 def test_pictures_have_no_spacing(tmp_path):
     path = str(miniatures.write(tmp_path / "folder", 0))
-    assert typical_spacing(to_clips([Row(path, "a")], source=""), Sampling(num_frames=4)) is None
+    assert typical_frame_interval(to_clips([Row(path, "a")], source=""), Sampling(num_frames=4)) is None
 
 
 # frame floor((i + 1/2) n / T), for T = 8 and T = 16

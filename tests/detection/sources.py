@@ -72,7 +72,7 @@ class Made(Source):
 def read(source, *, until=None, slow=0.0, **options):
     """All that a reader gives until it is done, or until `until` says so; and the reader."""
     ready = threading.Condition()
-    options = {"spacing": 0.1, "pauses": (0.01, 0.02), "delay": 10.0} | options
+    options = {"frame_interval": 0.1, "pauses": (0.01, 0.02), "delay": 10.0} | options
     reader = SourceThread(source, ready=ready, began=time.monotonic(), **options)
     reader.start()
     items = []

@@ -97,7 +97,7 @@ def test_pictures_without_times_take_those_of_their_arrival():
                 time.sleep(0.1)
 
     with served(answer) as address:
-        items, _ = read(Source.parse(address), until=lambda items: len(shots(items)) == 15, spacing=0.01)
+        items, _ = read(Source.parse(address), until=lambda items: len(shots(items)) == 15, frame_interval=0.01)
     found = shots(items)
     behind = np.array([shot.arrived for shot in found]) - [shot.time for shot in found]
     assert np.ptp(behind[5:]) < 0.05 < 0.5 < found[-1].time - found[5].time

@@ -13,7 +13,7 @@ from tests.data.video.test_frames import changing
 from tests.detection.test_recording import film, make  # noqa: F401
 
 THRESHOLDS = {"threshold": 0.4, "off_threshold": 0.2, "min_duration": 0.2}
-RULES = Rules(begin=0.4, end=0.2, least=0.2)
+RULES = Rules(threshold=0.4, off_threshold=0.2, min_duration=0.2)
 
 
 @pytest.mark.parametrize("causal", [True, False])
@@ -29,7 +29,7 @@ def test_frames_pushed_one_by_one_give_the_events_of_a_timeline(film, causal):  
         assert ("image" in vars(frame)) == (frame.index % 2 == 0)  # the others are not converted
     changes += detector.finish()
     rows += detector.rows
-    want = timeline(recognizer, film, spacing=0.2, rules=RULES)
+    want = timeline(recognizer, film, frame_interval=0.2, rules=RULES)
     ended = [change.event for change in changes if change.what == "end"]
     assert want.events
     assert [(e.label, e.start, e.end) for e in ended] == [(e.label, e.start, e.end) for e in want.events]
@@ -73,15 +73,15 @@ def test_after_a_restart_no_score_is_of_frames_before_it(windows, batched):
             detector.push(image, time)
             rows += detector.rows
     detector.finish()
-    reaches = np.array([row.reach for row in rows + detector.rows])
-    before, after = (reaches[(reaches[:, 1] >= 100) == later] for later in (False, True))
+    intervals = np.array([row.interval for row in rows + detector.rows])
+    before, after = (intervals[(intervals[:, 1] >= 100) == later] for later in (False, True))
     assert len(before) == len(after) > 1 and after[0, 0] == 100
     np.testing.assert_allclose(after - 100, before, atol=1e-9)
 
 
 def test_thresholds_that_cannot_hold_are_refused():
-    recognizer = make("teinet", causal=True, header={"spacing": 0.2})
-    with pytest.raises(ConfigError, match="end <= begin"):
+    recognizer = make("teinet", causal=True, header={"frame_interval": 0.2})
+    with pytest.raises(ConfigError, match="off_threshold <= threshold"):
         recognizer.detector(threshold=0.3, off_threshold=0.4)
     with pytest.raises(ConfigError, match="no class 'rest'"):
         recognizer.detector(background=("rest",))

@@ -13,7 +13,7 @@ NAMES = ["rest", "wave", "clap"]
 
 def run(rows, rules=None, step=0.25):
     """Changes as (what, label, start, end); rows are the scores of wave and clap, the rest is rest's."""
-    events = EventDetector(NAMES, rules or Rules(nothing=("rest",)))
+    events = EventDetector(NAMES, rules or Rules(background=("rest",)))
     found = []
     for k, (wave, clap) in enumerate(rows):
         found += events.update((k * step, k * step), np.array([1 - wave - clap, wave, clap]))
@@ -34,7 +34,7 @@ def test_two_thresholds_and_a_least_length():
 def test_what_is_too_short_is_no_event():
     assert run([(0.1, 0), (0.9, 0), (0.9, 0), (0.1, 0)])[0] == []
     assert len(run([(0.1, 0), (0.9, 0), (0.9, 0), (0.9, 0), (0.1, 0)])[0]) == 2
-    assert len(run([(0.1, 0), (0.9, 0), (0.1, 0)], Rules(least=0, nothing=("rest",)))[0]) == 2
+    assert len(run([(0.1, 0), (0.9, 0), (0.1, 0)], Rules(min_duration=0, background=("rest",)))[0]) == 2
 
 
 def test_another_class_takes_over_where_it_passes():
@@ -50,7 +50,7 @@ def test_another_class_takes_over_where_it_passes():
 
 def test_at_the_ends_of_a_stream_an_event_reaches_its_first_and_last_frame():
     """Windows of 0.75 s; a stream of three, then one that begins at 9 s."""
-    events, told = EventDetector(NAMES, Rules(least=0.3, nothing=("rest",))), []
+    events, told = EventDetector(NAMES, Rules(min_duration=0.3, background=("rest",))), []
     for first, wave in ((0.0, 0.9), (0.5, 0.1), (1.0, 0.9), (9.0, 0.1), (9.5, 0.9)):
         told += events.update((first, first + 0.75), np.array([1 - wave, wave, 0]), reset=first in (0.0, 9.0))
     told += events.finish()
@@ -70,7 +70,7 @@ def test_a_label_that_means_nothing_makes_no_event():
 
 
 def test_what_is_under_way_can_be_asked_for():
-    events = EventDetector(NAMES, Rules(least=0.5))
+    events = EventDetector(NAMES, Rules(min_duration=0.5))
     assert events.current is None
     for k in range(3):
         events.update((k / 4, k / 4), np.array([0.0, 1.0, 0.0]))
@@ -80,11 +80,11 @@ def test_what_is_under_way_can_be_asked_for():
 
 def test_rules_that_cannot_hold_are_refused():
     for options, words in [
-        ({"begin": 0.3, "end": 0.4}, "end <= begin"),
-        ({"least": -1}, "at least 0 s"),
-        ({"least": float("nan")}, "finite"),
+        ({"threshold": 0.3, "off_threshold": 0.4}, "off_threshold <= threshold"),
+        ({"min_duration": -1}, "0 s or more"),
+        ({"min_duration": float("nan")}, "finite"),
     ]:
         with pytest.raises(ConfigError, match=words):
             Rules(**options)
     with pytest.raises(ConfigError, match="Did you mean 'rest'"):
-        EventDetector(NAMES, Rules(nothing=("rset",)))
+        EventDetector(NAMES, Rules(background=("rset",)))

@@ -19,7 +19,7 @@ from tests import miniatures
 from tests.detection.sources import Made, frame
 from tests.detection.test_recording import make
 
-RULES = Rules(begin=0.34, end=0.3, least=0.2)
+RULES = Rules(threshold=0.34, off_threshold=0.3, min_duration=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def films(tmp_path_factory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def recognizer():
-    return make("teinet", causal=True, header={"spacing": 0.2})
+    return make("teinet", causal=True, header={"frame_interval": 0.2})
 
 
 def ended(notices, source):
@@ -56,7 +56,7 @@ def test_several_recordings_at_once_give_what_each_gives_alone(recognizer, films
 
 
 def test_a_two_sided_network_by_windows_gives_what_the_timeline_gives(films):
-    recognizer = make("teinet", causal=False, header={"spacing": 0.2})
+    recognizer = make("teinet", causal=False, header={"frame_interval": 0.2})
     alone = timeline(recognizer, films[0], rules=RULES)
     assert alone.events
     same(ended(Watch(recognizer, films[:1], rules=RULES, fast=True, windows=True), films[0]), alone.events)
@@ -104,7 +104,7 @@ def test_a_jump_ends_what_is_under_way_and_begins_anew(monkeypatch, recognizer, 
 
 
 def test_stop_ends_the_watch_and_what_is_under_way(monkeypatch, recognizer, films):
-    watch = Watch(recognizer, films[2:], rules=Rules(begin=0.0, end=0.0, least=0.0))
+    watch = Watch(recognizer, films[2:], rules=Rules(threshold=0.0, off_threshold=0.0, min_duration=0.0))
     timer = threading.Timer(1.0, watch.stop)
     timer.start()
     began = time.monotonic()
@@ -117,7 +117,7 @@ def test_stop_ends_the_watch_and_what_is_under_way(monkeypatch, recognizer, film
 
 
 def test_what_cannot_be_watched_is_refused(recognizer, films):
-    two_sided = make("teinet", causal=False, header={"spacing": 0.2})
+    two_sided = make("teinet", causal=False, header={"frame_interval": 0.2})
     for network, sources, options, words in (
         (two_sided, films, {}, r"--model\.causal true"),
         (two_sided, films, {"windows": True, "span": 3}, "span .3. is for a causal network"),
@@ -136,7 +136,7 @@ def test_a_view_shows_the_last_frame(recognizer, films):
     assert watch.view(0).picture is None
     list(watch)
     view, alone = watch.view(0), timeline(recognizer, films[0])
-    assert view.time == pytest.approx(alone.reaches[-1, 1])
+    assert view.time == pytest.approx(alone.intervals[-1, 1])
     np.testing.assert_allclose(view.scores, alone.scores[-1], atol=1e-3)
     assert view.picture.shape == (32, 32, 3)
 
@@ -144,7 +144,7 @@ def test_a_view_shows_the_last_frame(recognizer, films):
 def test_the_example_of_the_page_gives_what_a_watch_gives(films, capsys):
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "live.md").read_text()
     (example,) = [text for text in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "detector(" in text]
-    recognizer = make("teinet", causal=True, header={"spacing": 0.25})
+    recognizer = make("teinet", causal=True, header={"frame_interval": 0.25})
     options = "threshold=0.6, off_threshold=0.4"
     assert options in example
     told = []
@@ -157,7 +157,7 @@ def test_the_example_of_the_page_gives_what_a_watch_gives(films, capsys):
     same(events, [change.event for change in told if change.what == "end"])
 
 
-EVER = Rules(begin=0.0, end=0.0, least=0.0)  # something is under way from the first frame on
+EVER = Rules(threshold=0.0, off_threshold=0.0, min_duration=0.0)  # something is under way from the first frame on
 
 
 def test_after_its_end_nothing_is_under_way_in_the_view(monkeypatch, recognizer):

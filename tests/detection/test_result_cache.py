@@ -14,25 +14,27 @@ from teinet.detection.recordings import ResultCache
 from tests import miniatures
 from tests.detection.test_recording import film, make  # noqa: F401
 
-RULES = Rules(begin=0.4, end=0.2, least=0.2)
+RULES = Rules(threshold=0.4, off_threshold=0.2, min_duration=0.2)
 
 
 @pytest.fixture(scope="module")
 def found(film):  # noqa: F811
-    return timeline(make("teinet", causal=True), film, spacing=0.2, rules=RULES, strip=True)
+    return timeline(make("teinet", causal=True), film, frame_interval=0.2, rules=RULES, strip=True)
 
 
 def test_a_timeline_comes_back_as_it_was(film, found, tmp_path):  # noqa: F811
-    cache = ResultCache(tmp_path / "new", {"spacing": 0.2})
+    cache = ResultCache(tmp_path / "new", {"frame_interval": 0.2})
     assert not cache.holds(film)
     cache.save(film, found)
-    again = ResultCache(tmp_path / "new", {"spacing": 0.2}).load(film, RULES)
+    again = ResultCache(tmp_path / "new", {"frame_interval": 0.2}).load(film, RULES)
     assert cache.holds(film) and again.events == found.events and found.events and again.to_dict() == found.to_dict()
     assert again.class_names == found.class_names and again.strip.seconds == found.strip.seconds
-    for name in ("reaches", "scores", "resets"):
+    for name in ("intervals", "scores", "resets"):
         np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
     np.testing.assert_array_equal(again.strip.images, found.strip.images)
-    other = cache.load(film, Rules(begin=0.4, end=0.2, least=0.2, nothing=("a",)))  # rules read the scores alone
+    other = cache.load(
+        film, Rules(threshold=0.4, off_threshold=0.2, min_duration=0.2, background=("a",))
+    )  # rules read the scores alone
     assert all(event.label != "a" for event in other.events)
     (tmp_path / "new" / "of_others").write_text("")
     cache.clear()
@@ -40,11 +42,11 @@ def test_a_timeline_comes_back_as_it_was(film, found, tmp_path):  # noqa: F811
 
 
 def test_another_file_other_settings_and_what_is_damaged_are_looked_at_again(film, found, tmp_path):  # noqa: F811
-    settings = {"weights": "abc", "spacing": 0.2, "span": None}
+    settings = {"weights": "abc", "frame_interval": 0.2, "span": None}
     cache, video = ResultCache(tmp_path / "kept", settings), tmp_path / "film.mp4"
     video.write_bytes(film.read_bytes())
     cache.save(video, found)
-    for change in ({"weights": "abd"}, {"spacing": 0.3}, {"span": 1}):
+    for change in ({"weights": "abd"}, {"frame_interval": 0.3}, {"span": 1}):
         assert not ResultCache(tmp_path / "kept", settings | change).holds(video)
     (kept,) = (tmp_path / "kept").iterdir()
     whole = kept.read_bytes()

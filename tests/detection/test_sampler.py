@@ -1,4 +1,4 @@
-"""Frames by their times: the spacing is kept at any rate of the source; gaps and times that run backwards reset."""
+"""Frames by their times: the interval is kept at any rate of the source; gaps and times that run backwards reset."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ def taken(sampler: FrameSampler, times) -> list[float]:
     return [t for t in times if sampler.judge(t) != "skip"]
 
 
-@pytest.mark.parametrize(("rate", "spacing", "each"), [(30, 0.1, 3), (25, 0.2, 5), (8, 0.125, 1), (60, 0.5, 30)])
-def test_whole_multiples_are_taken_exactly(rate, spacing, each):
+@pytest.mark.parametrize(("rate", "frame_interval", "each"), [(30, 0.1, 3), (25, 0.2, 5), (8, 0.125, 1), (60, 0.5, 30)])
+def test_whole_multiples_are_taken_exactly(rate, frame_interval, each):
     times = np.arange(300) / rate
-    assert taken(FrameSampler(spacing), times) == times[::each].tolist()
+    assert taken(FrameSampler(frame_interval), times) == times[::each].tolist()
 
 
 @settings(deadline=None)
 @given(st.floats(5, 120), st.floats(0.04, 0.5), st.integers(0, 1000))
-@example(rate=77.4921875, spacing=0.27126115934657974, seed=272)
-def test_the_average_keeps_the_spacing(rate, spacing, seed):
+@example(rate=77.4921875, frame_interval=0.27126115934657974, seed=272)
+def test_the_average_keeps_the_spacing(rate, frame_interval, seed):
     jitter = np.random.default_rng(seed).uniform(-0.3, 0.3, 2000) / rate
     times = np.arange(2000) / rate + jitter
-    kept = taken(FrameSampler(spacing), times)
+    kept = taken(FrameSampler(frame_interval), times)
     apart = np.diff(kept)
-    if spacing * rate >= 2:
-        assert abs(apart.mean() / spacing - 1) < 0.02 or len(kept) < 100
+    if frame_interval * rate >= 2:
+        assert abs(apart.mean() / frame_interval - 1) < 0.02 or len(kept) < 100
         # of frames 0.4 to 1.6 of their interval apart one is taken 0.8 early at most, or 1.4 late
-        assert np.abs(apart - spacing).max() < 2.2 / rate
-    if spacing * rate < 0.35:  # the source is slower: every frame
+        assert np.abs(apart - frame_interval).max() < 2.2 / rate
+    if frame_interval * rate < 0.35:  # the source is slower: every frame
         assert len(kept) == len(times)
 
 
@@ -84,7 +84,7 @@ def test_a_gap_follows_a_wide_spacing():
 
 @pytest.mark.parametrize("bad", [0, -1, float("nan"), float("inf")])
 def test_no_spacing_and_no_time_are_refused(bad):
-    with pytest.raises(ConfigError, match="spacing"):
+    with pytest.raises(ConfigError, match="frame_interval"):
         FrameSampler(bad)
     if not np.isfinite(bad):
         with pytest.raises(ConfigError, match="a frame's time"):

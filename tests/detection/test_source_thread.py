@@ -23,7 +23,7 @@ def film(tmp_path_factory):
 
 
 def test_a_file_gives_the_frames_at_the_wanted_spacing(film):
-    items, reader = read(Source.parse(str(film)), spacing=0.2, fast=True, delay=0.4)
+    items, reader = read(Source.parse(str(film)), frame_interval=0.2, fast=True, delay=0.4)
     truth = VideoReader(film).sample(lambda n: np.arange(0, n, 2))
     assert said(items) == ["connected", "finished"]
     np.testing.assert_allclose([shot.time for shot in shots(items)], truth.times, atol=1e-3)
@@ -43,7 +43,7 @@ def test_a_file_that_does_not_say_how_long_it_is_is_a_recording(tmp_path, name, 
     with source.open() as (container, _):
         assert not container.duration
     began = time.monotonic()
-    items, reader = read(source, spacing=0.04)
+    items, reader = read(source, frame_interval=0.04)
     assert [shot.time for shot in shots(items)] == pytest.approx(np.arange(15) / 25, abs=2e-3)
     assert np.all(np.array([shot.arrived for shot in shots(items)]) - began >= np.arange(15) / 25)
     assert reader.counts.restarts == 0 and said(items) == ["connected", "finished"]
@@ -67,7 +67,7 @@ def test_a_fast_file_waits_for_the_network_and_drops_nothing():
 def waited(source, *, late=0.0, **options):
     """What is left when nothing is taken until the source has ended, and `late` seconds more; and the reader."""
     ready = threading.Condition()
-    reader = SourceThread(source, ready=ready, began=time.monotonic(), spacing=0.1, **options)
+    reader = SourceThread(source, ready=ready, began=time.monotonic(), frame_interval=0.1, **options)
     reader.start()
     reader.join(10)
     time.sleep(late)
@@ -154,7 +154,7 @@ def test_a_source_that_is_not_there_is_an_error_unless_it_is_waited_for():
     refused = VideoError("made", "refused")
     _, reader = read(Made([refused]))
     assert str(reader.error) == "made: refused"
-    items, reader = read(Made([refused, [frame(0.0)]]), patient=True, until=lambda items: bool(shots(items)))
+    items, reader = read(Made([refused, [frame(0.0)]]), wait=True, until=lambda items: bool(shots(items)))
     assert reader.error is None and said(items) == ["lost", "connected"]
 
 

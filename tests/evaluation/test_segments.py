@@ -144,7 +144,7 @@ def points(times) -> np.ndarray:
 
 
 def test_an_event_lasts_until_the_next_score_and_is_known_when_events_says_begin():
-    names, rules = ["a", "b"], Rules(begin=0.6, end=0.4, least=0.5)
+    names, rules = ["a", "b"], Rules(threshold=0.6, off_threshold=0.4, min_duration=0.5)
     times = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.4, 1.6])
     scores = np.array([[0.1, 0.9]] * 2 + [[0.9, 0.1]] * 4 + [[0.5, 0.5]] + [[0.1, 0.1]] * 2)
     events, begun, ended = EventDetector(names, rules), [], []
@@ -153,30 +153,30 @@ def test_an_event_lasts_until_the_next_score_and_is_known_when_events_says_begin
             (begun if change.what == "begin" else ended).append((time, change.event))
     (event,) = [event for _, event in ended]
     assert (event.label, event.start, event.end) == ("a", 0.4, 1.2)
-    (found_,) = detections([event], points(times), least=0.5)
+    (found_,) = detections([event], points(times), min_duration=0.5)
     assert (found_.start, found_.end) == (0.4, 1.4)
     assert found_.announced == begun[0][0] == 1.0
-    (late,) = detections([event], points(times) + np.array([-0.35, 0.35]), least=0.5)  # the same middles
+    (late,) = detections([event], points(times) + np.array([-0.35, 0.35]), min_duration=0.5)  # the same middles
     assert late.announced == pytest.approx(1.35) and late.end == pytest.approx(found_.end)
 
 
 def test_the_last_event_and_one_before_a_gap_last_as_long_as_between_two_scores():
     event = Event(label="a", start=0.0, end=0.4, score=1, peak=1)
-    (last,) = detections([event], points([0.0, 0.2, 0.4]), least=0)
-    (gap,) = detections([event], points([0.0, 0.2, 0.4, 9.0, 9.2]), least=0)
+    (last,) = detections([event], points([0.0, 0.2, 0.4]), min_duration=0)
+    (gap,) = detections([event], points([0.0, 0.2, 0.4, 9.0, 9.2]), min_duration=0)
     assert last.end == gap.end == pytest.approx(0.6) and last.announced == 0
-    (alone,) = detections([Event(label="a", start=3.0, end=3.0, score=1, peak=1)], points([3.0]), least=0)
+    (alone,) = detections([Event(label="a", start=3.0, end=3.0, score=1, peak=1)], points([3.0]), min_duration=0)
     assert (alone.start, alone.end, alone.announced) == (3.0, 3.0, 3.0)
 
 
 def test_windows_at_both_ends_of_a_recording():
     """Windows of 0.6 s every 0.4 s: one thing goes on from the first frame, known at 0.6 s, one up to the last."""
     starts = np.array([0.0, 0.4, 0.8, 1.2])
-    reaches = np.stack([starts, starts + 0.6], 1)
+    intervals = np.stack([starts, starts + 0.6], 1)
     scores = np.array([[0.9, 0.1], [0.2, 0.2], [0.2, 0.2], [0.1, 0.9]])
-    events = events_of(reaches, scores, starts == 0, ["a", "b"], Rules(least=0.3))
+    events = events_of(intervals, scores, starts == 0, ["a", "b"], Rules(min_duration=0.3))
     assert [(e.label, round(e.start, 6), round(e.end, 6)) for e in events] == [("a", 0.0, 0.3), ("b", 1.5, 1.8)]
-    found_ = detections(events, reaches, least=0.3)
+    found_ = detections(events, intervals, min_duration=0.3)
     said = [(d.label, *(round(second, 6) for second in (d.start, d.end, d.announced))) for d in found_]
     assert said == [("a", 0.0, 0.7, 0.6), ("b", 1.5, 2.2, 1.8)]
 
@@ -194,7 +194,7 @@ def test_where_times_run_backwards_each_stretch_has_its_own():
     times = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 0.5, 0.7, 0.9, 1.1, 1.3])
     events = [Event(label=a, start=s, end=e, score=1, peak=1) for a, s, e in
               (("a", 0.4, 0.8), ("b", 1.0, 1.0), ("c", 0.7, 0.9), ("d", 1.1, 1.3))]  # fmt: skip
-    said = [(d.label, d.end, d.announced) for d in detections(events, points(times), least=0.2)]
+    said = [(d.label, d.end, d.announced) for d in detections(events, points(times), min_duration=0.2)]
     assert said == [
         ("a", pytest.approx(1.0), pytest.approx(0.6)),
         ("b", pytest.approx(1.2), pytest.approx(1.0)),  # the last of its stretch

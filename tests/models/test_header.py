@@ -96,7 +96,7 @@ def test_what_truly_ships_is_small_half_precision_and_says_what_it_is_for():
     for each in shipped:
         card, recipe = each.header["card"], each.header["recipe"]
         written = yaml.safe_load(CARDS.read_text())[each.name]
-        facts = {key: each.header[key] for key in ("license", "nothing") if key in written}
+        facts = {key: each.header[key] for key in ("license", "background") if key in written}
         assert {**card, **facts} == written, f"{each.name}: ship it again"
         assert each.header["license"] and all(card.get(k) for k in ("title", "data", "figures", "not_for")), each.name
         assert not recipe["data"] and not any("/" in str(value) for value in recipe["model"].values()), each.name

@@ -24,8 +24,10 @@ from tests.detection.test_recording import make
 @pytest.fixture(scope="module")
 def watch(tmp_path_factory):
     film = miniatures.write(tmp_path_factory.mktemp("page") / "film.mp4", 3, length=21, rate=10)
-    recognizer = make("teinet", causal=True, header={"spacing": 0.2})
-    return Watch(recognizer, [f"front door={film}"], fast=True, rules=Rules(begin=0.34, end=0.3, least=0.0))
+    recognizer = make("teinet", causal=True, header={"frame_interval": 0.2})
+    return Watch(
+        recognizer, [f"front door={film}"], fast=True, rules=Rules(threshold=0.34, off_threshold=0.3, min_duration=0.0)
+    )
 
 
 def test_the_page_shows_what_is_watched(watch):

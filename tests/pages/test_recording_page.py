@@ -22,9 +22,9 @@ def recording(count: int, events: tuple[Event, ...] = (), length: float = 7200.0
     strip = Strip()
     for second in times.tolist():
         strip.add(second, np.full((8, 12, 3), 99, np.uint8))
-    reaches, resets = np.stack([times, times], 1), np.arange(count) == 0
-    facts = {"path": "x.mp4", "class_names": tuple(NASTY), "spacing": 0.25, "until": length, "strip": strip}
-    return Timeline(reaches=reaches, scores=scores, events=events, resets=resets, **facts)
+    intervals, resets = np.stack([times, times], 1), np.arange(count) == 0
+    facts = {"path": "x.mp4", "class_names": tuple(NASTY), "frame_interval": 0.25, "until": length, "strip": strip}
+    return Timeline(intervals=intervals, scores=scores, events=events, resets=resets, **facts)
 
 
 def event(label: str, start: float, end: float) -> Event:
@@ -44,7 +44,7 @@ def test_a_page_is_of_bounded_length_and_escaped(count):
 
 
 def test_nothing_happens_is_said():
-    html = page(recording(50), nothing=("rest",))
+    html = page(recording(50), background=("rest",))
     assert "Nothing happens by these rules" in html and "<tr" not in html
     assert "no class reaches 50 %" in html
     assert "<svg" in page(recording(0))
@@ -79,7 +79,7 @@ def test_a_line_is_true_to_scale_and_broken_at_gaps():
 
 def test_classes_with_events_come_first_and_those_that_mean_nothing_last():
     timeline = recording(100, (event(NASTY[1], 0, 5), event(NASTY[2], 10, 40), event(NASTY[1], 50, 51)))
-    assert classes_that_matter(timeline, Rules(nothing=("rest",))) == [2, 1, 0, 3]
+    assert classes_that_matter(timeline, Rules(background=("rest",))) == [2, 1, 0, 3]
 
 
 @pytest.mark.parametrize("length", [0.4, 10, 59, 600, 7200, 86_400, 1e6])
@@ -92,7 +92,7 @@ def test_the_axis_has_some_round_seconds(length):
 def test_stretches_that_lie_over_each_other_are_said():
     timeline = recording(30)
     assert "over each other" not in page(timeline)
-    again = replace(timeline, reaches=np.concatenate([timeline.reaches, timeline.reaches]), restarts=1,
+    again = replace(timeline, intervals=np.concatenate([timeline.intervals, timeline.intervals]), restarts=1,
                     scores=np.concatenate([timeline.scores, timeline.scores]))  # fmt: skip
     assert "2 stretches lie over each other" in page(again)
 

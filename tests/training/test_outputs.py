@@ -21,7 +21,7 @@ from tests.conftest import CLASSES, small
 def run(clips, tmp_path_factory) -> Path:
     """Four epochs of a network, frames, rates and a background class that are none of the defaults."""
     words = ("--model.gate", "residual", "--model.stages", "[4,5]", "--clip.fit", "squash", "--clip.size", "[32,48]")
-    words = (*words, "--epochs", 4, "--optim.milestones", "[1, 2]", "--lr", 0.64, "--run.nothing", f"[{CLASSES[2]}]")
+    words = (*words, "--epochs", 4, "--optim.milestones", "[1, 2]", "--lr", 0.64, "--run.background", f"[{CLASSES[2]}]")
     output = tmp_path_factory.mktemp("outputs")
     assert main(["train", *small(clips, *words, "--output", output, "--name", "run")]) == 0
     return output / "run"
@@ -56,13 +56,13 @@ def test_the_log_names_the_rate_that_was_used(run):
 
 def test_the_last_weights_load_and_carry_classes_and_recipe(run):
     recognizer = Recognizer.load(run)
-    assert tuple(recognizer.class_names) == CLASSES and recognizer.nothing == (CLASSES[2],)
+    assert tuple(recognizer.class_names) == CLASSES and recognizer.background == (CLASSES[2],)
     assert recognizer.header["scores"]["epoch"] == 4 and recognizer.header["recipe"]["optim"]["epochs"] == 4
 
 
 def test_a_background_class_that_is_none_is_refused(train):
-    code, _, said = train("--run.nothing", f"[{CLASSES[2]}x]")
-    assert code == 2 and f"run.nothing: there is no class '{CLASSES[2]}x'. Did you mean '{CLASSES[2]}'?" in str(said)
+    code, _, said = train("--run.background", f"[{CLASSES[2]}x]")
+    assert code == 2 and f"run.background: there is no class '{CLASSES[2]}x'. Did you mean '{CLASSES[2]}'?" in str(said)
 
 
 @pytest.mark.parametrize("frames", [None, 4], ids=["as it was", "another T"])

@@ -55,7 +55,7 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     """Declare how far apart frames are taken, how many a score is of, and when events begin and end."""
     add = parser.add_argument
     add(
-        "--every",
+        "--frame-interval",
         type=float,
         metavar="SECONDS",
         help="between the frames that the network takes (default: as in its training)",
@@ -66,23 +66,28 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="look at overlapping windows of T frames, as two-sided networks must, and causal ones may",
     )
-    add("--begin", type=float, default=0.5, help="the score at which an event begins (default: 0.5)")
-    add("--end", type=float, default=0.35, help="the score below which it ends (default: 0.35)")
-    add("--least", type=float, default=0.5, help="seconds that it must last (default: 0.5)")
+    add("--threshold", type=float, default=0.5, help="the score at which an event begins (default: 0.5)")
+    add("--off-threshold", type=float, default=0.35, help="the score below which it ends (default: 0.35)")
+    add("--min-duration", type=float, default=0.5, help="seconds that it must last (default: 0.5)")
     add(
-        "--nothing",
+        "--background",
         action="append",
         metavar="LABEL",
-        help="a class that means that nothing happens; '' for none (default: what the weights say)",
+        help="a background class, which makes no event; '' for none (default: what the weights say)",
     )
 
 
 def read_rules(args: argparse.Namespace) -> Rules:
-    """Return the rules that the arguments say; what means nothing they may leave to the recognizer."""
+    """Return the rules that the arguments say; background classes they may leave to the recognizer."""
     from teinet.detection.events import Rules
 
-    nothing = None if args.nothing is None else tuple(filter(None, args.nothing))
-    return Rules(begin=args.begin, end=args.end, least=args.least, nothing=nothing)
+    background = None if args.background is None else tuple(filter(None, args.background))
+    return Rules(
+        threshold=args.threshold,
+        off_threshold=args.off_threshold,
+        min_duration=args.min_duration,
+        background=background,
+    )
 
 
 def add_list_options(parser: argparse.ArgumentParser) -> None:

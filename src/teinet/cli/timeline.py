@@ -90,11 +90,17 @@ def run(args: argparse.Namespace) -> int:
     page_files = files_for("--page", args.page, videos, PAGES) if args.page else []
 
     recognizer = options.load_recognizer(args.weights, args)
-    rules = rules.filled(recognizer.nothing)
+    rules = rules.filled(recognizer.background)
     rules.check(recognizer.class_names)
-    spacing = FrameSampler(interval_for(recognizer, args.every)).interval  # which checks it
+    frame_interval = FrameSampler(interval_for(recognizer, args.frame_interval)).interval  # which checks it
     uses_windows(recognizer, span=args.span, hop=args.hop, windows=args.windows)  # which checks them
-    how = {"spacing": spacing, "span": args.span, "hop": args.hop, "windows": args.windows, "strip": bool(args.page)}
+    how = {
+        "frame_interval": frame_interval,
+        "span": args.span,
+        "hop": args.hop,
+        "windows": args.windows,
+        "strip": bool(args.page),
+    }
     _say(*problems)
     truth = Truth(args.truth, videos, recognizer, rules) if args.truth else None
     pages = Pages(args.page, page_files, videos, str(args.weights), recognizer, rules) if args.page else None

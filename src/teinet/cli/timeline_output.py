@@ -224,8 +224,8 @@ class Truth:
     def __init__(self, path: str, videos: Sequence[Path], recognizer: Recognizer, rules: Rules):
         from teinet.data.lists.annotations import annotated_rows, read_recording, recording_until
 
-        self._rules, self._nothing = rules, rules.nothing or ()
-        listed = annotated_rows(path, class_names=recognizer.class_names, nothing=self._nothing)
+        self._rules, self._background = rules, rules.background or ()
+        listed = annotated_rows(path, class_names=recognizer.class_names, background=self._background)
         rows = {os.path.realpath(file): own for file, own in listed.items()}
         names = [os.path.realpath(video) for video in videos]
         self.without = [str(video) for video, name in zip(videos, names, strict=True) if name not in rows]
@@ -238,7 +238,7 @@ class Truth:
         for number, (name, own) in self._rows.items():
             with suppress(VideoError):  # what can be read of these, only looking through them tells
                 recording_until(name, own, math.inf)  # finds wrong rows now
-                self._recordings[number] = read_recording(name, own, nothing=self._nothing)
+                self._recordings[number] = read_recording(name, own, background=self._background)
         self._found: dict[int, list[Detection]] = {}
         for left_out, what in (
             (self.without, "videos without annotations, so not measured"),
@@ -256,8 +256,8 @@ class Truth:
         if number in self._rows:
             if number not in self._recordings:
                 name, rows = self._rows[number]
-                self._recordings[number] = recording_until(name, rows, timeline.end, nothing=self._nothing)
-            self._found[number] = detections(timeline.events, timeline.reaches, least=self._rules.least)
+                self._recordings[number] = recording_until(name, rows, timeline.end, background=self._background)
+            self._found[number] = detections(timeline.events, timeline.intervals, min_duration=self._rules.min_duration)
 
     def report(self) -> SegmentReport:
         """The measures of all videos taken so far."""

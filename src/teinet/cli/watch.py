@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     what = watch.sources[0] if len(watch.sources) == 1 else f"{len(watch.sources)} sources"
     state = "" if watch.state_bytes is None else f", state {watch.state_bytes / 1000:,.0f} kB a stream"
-    watching = f"watches {what}, a frame every {watch.spacing:.3g} s{state}"
+    watching = f"watches {what}, a frame every {watch.frame_interval:.3g} s{state}"
     try:
         with ExitStack() as stack:
             heard = [stack.enter_context(_lines(args))]
@@ -110,10 +110,10 @@ def _made(args: argparse.Namespace) -> Watch:
     return Watch(
         options.load_recognizer(args.weights, args),
         args.sources,
-        spacing=args.every,
+        frame_interval=args.frame_interval,
         rules=rules,
         fast=args.fast,
-        patient=args.wait,
+        wait=args.wait,
         **{name: getattr(args, name) for name in ("span", "delay", "windows", "stall", "state")},
     )
 

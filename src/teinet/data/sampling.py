@@ -75,7 +75,7 @@ def _middles(length: int, num_frames: int) -> np.ndarray:
     return (2 * np.arange(num_frames) + 1) * length // (2 * num_frames)
 
 
-def typical_spacing(clips: ClipList, sampling: Sampling) -> float | None:
+def typical_frame_interval(clips: ClipList, sampling: Sampling) -> float | None:
     """Median seconds between a training clip's frames, over some readable clips; None where none has a clock."""
     chosen = np.unique(np.linspace(0, len(clips) - 1, min(_ASKED, len(clips))).astype(int)) if len(clips) else []
     found = []

@@ -27,7 +27,7 @@ class StreamDetectors:
     """
 
     def __init__(self, recognizer: Recognizes, streams: int = 1, *, rules: Rules | None = None, **scoring: Any):
-        rules = (rules or Rules()).filled(recognizer.nothing)
+        rules = (rules or Rules()).filled(recognizer.background)
         self.events = [EventDetector(recognizer.class_names, rules) for _ in range(streams)]
         self.scorer = make_scorer(recognizer, streams, **scoring)
         self._preprocessing = recognizer.preprocessing
@@ -48,7 +48,7 @@ class StreamDetectors:
     def _update(self, stream: int, rows: Iterable[ScoreRow]) -> Update:
         events, changes, rows = self.events[stream], [], list(rows)
         for row in rows:
-            changes += events.update(row.reach, row.scores, reset=row.reset)
+            changes += events.update(row.interval, row.scores, reset=row.reset)
         return rows, changes
 
 

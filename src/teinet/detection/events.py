@@ -46,50 +46,53 @@ class Rules:
     """When an event begins and ends.
 
     Args:
-        begin: threshold at which it begins, 0 to 1, at least `end`.
-        end: off-threshold, below which it ends.
-        least: min duration, seconds, at least 0; shorter events are left out.
-        nothing: background classes, which make no event; None leaves them to the recognizer (`filled`).
+        threshold: the score at which it begins, 0 to 1, at least `off_threshold`.
+        off_threshold: the score below which it ends.
+        min_duration: seconds, at least 0; shorter events are left out.
+        background: background classes, which make no event; None leaves them to the recognizer (`filled`).
 
     Raises:
         ConfigError: a value out of its range.
     """
 
-    begin: float = 0.5
-    end: float = 0.35
-    least: float = 0.5
-    nothing: tuple[str, ...] | None = None
+    threshold: float = 0.5
+    off_threshold: float = 0.35
+    min_duration: float = 0.5
+    background: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.end <= self.begin <= 1:
-            raise ConfigError(f"0 <= end <= begin <= 1 must hold; begin is {self.begin:g} and end {self.end:g}")
-        if not 0 <= self.least < math.inf:
-            raise ConfigError(f"the least length of an event must be at least 0 s, and finite, got {self.least:g}")
+        if not 0 <= self.off_threshold <= self.threshold <= 1:
+            raise ConfigError(
+                f"expected 0 <= off_threshold <= threshold <= 1, got {self.off_threshold:g} and {self.threshold:g}"
+            )
+        if not 0 <= self.min_duration < math.inf:
+            raise ConfigError(f"min_duration must be 0 s or more, and finite, got {self.min_duration:g}")
 
-    def filled(self, nothing: tuple[str, ...]) -> Rules:
+    def filled(self, background: tuple[str, ...]) -> Rules:
         """Return the same rules, with these background classes where they were left open."""
-        return replace(self, nothing=nothing) if self.nothing is None else self
+        return replace(self, background=background) if self.background is None else self
 
     def check(self, class_names: Sequence[str]) -> None:
         """Raise ConfigError, with the nearest name, for a background class that does not exist."""
-        for label in self.nothing or ():
+        for label in self.background or ():
             if label not in class_names:
                 hint = nearest(label, class_names)
-                raise ConfigError(f"there is no class {label!r} to mean that nothing happens.{hint}")
+                raise ConfigError(f"there is no class {label!r} to take for background.{hint}")
 
 
 class EventDetector:
     """Finds events in one stream's scores, one at a time.
 
-    The class with the highest score begins where that reaches `begin`, and ends where its own falls below `end`, or
-    another one reaches `begin` and passes it. Class names are in the order of the scores. Raises as `Rules.check`.
+    The class with the highest score begins where that reaches `threshold`, and ends where its own falls below
+    `off_threshold`, or another one reaches `threshold` and passes it. Class names are in the order of the scores.
+    Raises as `Rules.check`.
     """
 
     def __init__(self, class_names: Sequence[str], rules: Rules | None = None):
         self.rules = (rules or Rules()).filled(())
         self.rules.check(class_names)
         self._names = list(class_names)
-        self._possible = np.array([name not in (self.rules.nothing or ()) for name in self._names])
+        self._possible = np.array([name not in (self.rules.background or ()) for name in self._names])
         self._current: int | None = None
         self._times: tuple[float, float] = (0.0, 0.0)
         self._sum, self._count, self._peak = 0.0, 0, 0.0
@@ -101,25 +104,25 @@ class EventDetector:
         """What is under way and has lasted long enough; None for nothing."""
         return self._event() if self._announced else None
 
-    def update(self, reach: tuple[float, float], scores: np.ndarray, *, reset: bool = False) -> list[Change]:
+    def update(self, interval: tuple[float, float], scores: np.ndarray, *, reset: bool = False) -> list[Change]:
         """Take the next scores (classes,), 0 to 1; returns what changed.
 
         Args:
-            reach: seconds of the first and the last frame that they are of; events count from their middle.
+            interval: seconds of the first and the last frame that they are of; events count from their middle.
             reset: whether a new stretch begins here, as at the very first scores: what is under way ends, and what
                 begins now began with the first frame.
         """
         changes = self.finish() if reset else []
-        reset, time = reset or self._last is None, (reach[0] + reach[1]) / 2
-        self._last = reach[1]
+        reset, time = reset or self._last is None, (interval[0] + interval[1]) / 2
+        self._last = interval[1]
         best = int(np.argmax(np.where(self._possible, scores, -1.0)))
-        high = bool(self._possible[best]) and scores[best] >= self.rules.begin
+        high = bool(self._possible[best]) and scores[best] >= self.rules.threshold
         if self._current is not None:
             own = scores[self._current]
-            if own < self.rules.end or (high and best != self._current and scores[best] > own):
+            if own < self.rules.off_threshold or (high and best != self._current and scores[best] > own):
                 changes += self._close()
         if self._current is None and high:
-            self._current, self._times = best, (reach[0] if reset else time, time)
+            self._current, self._times = best, (interval[0] if reset else time, time)
             self._sum, self._count, self._peak = 0.0, 0, 0.0
         if self._current is not None:
             score = float(scores[self._current])
@@ -138,7 +141,7 @@ class EventDetector:
 
     def _announce(self) -> list[Change]:
         """What is under way has begun once it has lasted long enough."""
-        if self._announced or self._times[1] - self._times[0] < self.rules.least - 1e-9:
+        if self._announced or self._times[1] - self._times[0] < self.rules.min_duration - 1e-9:
             return []
         self._announced = True
         return [Change("begin", self._event())]

@@ -100,24 +100,24 @@ class Watch:
     Args:
         recognizer: a causal one, or TSN's; a bidirectional one with `windows`.
         sources: as `Source.parse` reads them; each name once.
-        spacing, rules: as `Detector` takes them (`frame_interval`, `rules`).
+        frame_interval, rules: as `Detector` takes them (`frame_interval`, `rules`).
         delay: seconds that a frame may wait for the network while a newer one is there, above 0.
         fast: read recordings as fast as they can be, and drop nothing; else at their own speed.
-        patient: wait also for a source that is missing at first.
+        wait: wait also for a source that is missing at first.
         stall: seconds without a frame after which an open live source counts as stalled, above 0; it stays open. At
-            least twice the spacing is taken.
+            least twice the frame_interval is taken.
         scoring: span, windows, state, as `make_scorer` takes them.
 
     Raises:
         ConfigError: a bidirectional network without `windows`, no source or one given twice, a value out of its range,
-            or an unknown spacing.
+            or an unknown frame_interval.
         VideoError: at the end of iterating, the first source's, if each could not be read at all or, as a recording, to
             its end.
 
     Attributes:
         class_names: in the order of the scores.
         sources: the sources' names.
-        spacing: seconds between the frames that the network takes.
+        frame_interval: seconds between the frames that the network takes.
         state_bytes: size of a source's state; None with windows.
     """
 
@@ -126,11 +126,11 @@ class Watch:
         recognizer: Recognizes,
         sources: Sequence[str],
         *,
-        spacing: float | None = None,
+        frame_interval: float | None = None,
         rules: Rules | None = None,
         delay: float = 0.5,
         fast: bool = False,
-        patient: bool = False,
+        wait: bool = False,
         stall: float = 10.0,
         **scoring: Any,
     ):
@@ -152,14 +152,14 @@ class Watch:
                 + (f"take one that comes with the library ({', '.join(shipped)}), " if shipped else "")
                 + "or have it look at windows (windows=True, --windows)"
             )
-        self.spacing = FrameSampler(interval_for(recognizer, spacing)).interval  # which checks it
+        self.frame_interval = FrameSampler(interval_for(recognizer, frame_interval)).interval  # which checks it
         self._streams = StreamDetectors(recognizer, len(found), rules=rules, **scoring)
         self.state_bytes = self._streams.scorer.state_bytes
         self._ready = threading.Condition()
         self.class_names = tuple(recognizer.class_names)
         self.sources = tuple(names)
         began = time.monotonic()
-        how = {"spacing": self.spacing, "delay": delay, "stall": stall, "fast": fast, "patient": patient}
+        how = {"frame_interval": self.frame_interval, "delay": delay, "stall": stall, "fast": fast, "wait": wait}
         self._cameras = [_Camera(SourceThread(source, ready=self._ready, began=began, **how)) for source in found]
         self._fast = fast
         self._stopping = False

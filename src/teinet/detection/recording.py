@@ -65,10 +65,10 @@ class Timeline:
     Args:
         path: the file.
         class_names: in the order of the scores.
-        reaches: (n, 2) seconds of the first and the last frame that each row of scores is of.
+        intervals: (n, 2) seconds of the first and the last frame that each row of scores is of.
         scores: (n, classes), each row sums to 1.
         events: in the order in which they began.
-        spacing: seconds between the frames that the network took.
+        frame_interval: seconds between the frames that the network took.
         resets: (n,) whether a new stretch begins with a row.
         restarts, resizes: resets of the state at gaps or backward jumps in time, and at changes of the frame size.
         broken: packets and frames that could not be decoded whole.
@@ -79,10 +79,10 @@ class Timeline:
 
     path: str
     class_names: tuple[str, ...]
-    reaches: np.ndarray
+    intervals: np.ndarray
     scores: np.ndarray
     events: tuple[Event, ...]
-    spacing: float
+    frame_interval: float
     resets: np.ndarray
     restarts: int = 0
     resizes: int = 0
@@ -95,12 +95,12 @@ class Timeline:
     @property
     def times(self) -> np.ndarray:
         """(n,) seconds that the rows of scores speak of: the middle of their frames."""
-        return self.reaches.mean(1)
+        return self.intervals.mean(1)
 
     def to_dict(self) -> dict[str, Any]:
         """The events as JSON values, without the scores."""
         return {
-            **{name: getattr(self, name) for name in ("path", "spacing", "restarts", "resizes", "broken")},
+            **{name: getattr(self, name) for name in ("path", "frame_interval", "restarts", "resizes", "broken")},
             "ends": round(self.end, 3),
             "stated": None if self.stated is None else round(self.stated, 3),
             "events": [event.to_dict() for event in self.events],
@@ -124,7 +124,7 @@ def timeline(
     recognizer: Recognizes,
     video: str | PathLike,
     *,
-    spacing: float | None = None,
+    frame_interval: float | None = None,
     rules: Rules | None = None,
     strip: bool = False,
     stop: Flag | None = None,
@@ -138,7 +138,7 @@ def timeline(
 
     Args:
         video: a file.
-        spacing, rules: as `Detector` takes them (`frame_interval`, `rules`).
+        frame_interval, rules: as `Detector` takes them (`frame_interval`, `rules`).
         strip: whether to keep small images too.
         stop: ends the work once it is set.
         progress: is called with the second reached, for each frame.
@@ -146,12 +146,12 @@ def timeline(
         scoring: span, hop, windows, state, as `make_scorer` takes them.
 
     Raises:
-        ConfigError: a value out of its range or without a meaning for this network, or an unknown spacing.
+        ConfigError: a value out of its range or without a meaning for this network, or an unknown frame_interval.
         VideoError: a file that cannot be read.
         Interrupted: `stop` was set.
     """
     path = fspath(video)
-    detector = Detector(recognizer, frame_interval=spacing, rules=rules, batched=True, **scoring)
+    detector = Detector(recognizer, frame_interval=frame_interval, rules=rules, batched=True, **scoring)
     images = Strip() if strip else None
     reader = VideoReader(Source(path, path, "file"), threads=threads)
     if reader.is_image_folder:
@@ -180,10 +180,10 @@ def timeline(
         return Timeline(
             path=path,
             class_names=recognizer.class_names,
-            reaches=np.array([row.reach for row in rows], np.float64).reshape(-1, 2),
+            intervals=np.array([row.interval for row in rows], np.float64).reshape(-1, 2),
             scores=np.array([row.scores for row in rows], np.float32).reshape(-1, len(recognizer.class_names)),
             events=_ended(changes),
-            spacing=detector.sampler.interval,
+            frame_interval=detector.sampler.interval,
             resets=np.array([row.reset for row in rows], bool),
             restarts=detector.sampler.num_resets,
             resizes=detector.sampler.num_resizes,
@@ -196,12 +196,16 @@ def timeline(
 
 
 def events_of(
-    reaches: np.ndarray, scores: np.ndarray, resets: np.ndarray, class_names: Sequence[str], rules: Rules | None = None
+    intervals: np.ndarray,
+    scores: np.ndarray,
+    resets: np.ndarray,
+    class_names: Sequence[str],
+    rules: Rules | None = None,
 ) -> tuple[Event, ...]:
     """Return the events in a recording's scores; arrays and names as in `Timeline`. Raises as `Rules.check`."""
     events, changes = EventDetector(class_names, rules), []
-    for reach, row, reset in zip(reaches.tolist(), scores, resets.tolist(), strict=True):
-        changes += events.update(tuple(reach), row, reset=reset)
+    for interval, row, reset in zip(intervals.tolist(), scores, resets.tolist(), strict=True):
+        changes += events.update(tuple(interval), row, reset=reset)
     return _ended(changes + events.finish())
 
 

@@ -29,9 +29,9 @@ Make = Callable[[], Recognizes]
 Options = dict[str, Any]  # of `timeline`
 
 _STUCK_SECONDS = 600.0  # without a frame, or without the weights at the beginning
-_FORMAT = 5  # of a kept timeline
-_ARRAYS = ("reaches", "scores", "resets")
-_FACTS = ("class_names", "spacing", "restarts", "resizes", "broken", "until", "end", "stated")
+_FORMAT = 6  # of a kept timeline
+_ARRAYS = ("intervals", "scores", "resets")
+_FACTS = ("class_names", "frame_interval", "restarts", "resizes", "broken", "until", "end", "stated")
 
 
 class ResultCache:
@@ -66,7 +66,7 @@ class ResultCache:
             facts, arrays = json.loads(str(file["facts"])), {name: file[name] for name in _ARRAYS}
             strip = Strip(file["seconds"], file["images"]) if "seconds" in file else None
         names = facts["class_names"] = tuple(facts["class_names"])
-        events = events_of(arrays["reaches"], arrays["scores"], arrays["resets"], names, rules)
+        events = events_of(arrays["intervals"], arrays["scores"], arrays["resets"], names, rules)
         return Timeline(path=fspath(video), events=events, strip=strip, **arrays, **facts)
 
     def clear(self) -> None:

@@ -31,7 +31,7 @@ class FrameSampler:
 
     def __init__(self, interval: float):
         if not 0 < interval < math.inf:
-            raise ConfigError(f"spacing must be a time above 0 s, got {interval:g}")
+            raise ConfigError(f"frame_interval must be a time above 0 s, got {interval:g}")
         self.interval, self.gap = interval, max(_MIN_GAP, _INTERVALS * interval)
         self.num_taken = self.num_skipped = self.num_resets = self.num_resizes = 0
         self.restart()

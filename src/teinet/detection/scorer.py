@@ -37,10 +37,10 @@ class Recognizes(Protocol):
     def device(self) -> torch.device: ...
 
     @property
-    def spacing(self) -> float | None: ...
+    def frame_interval(self) -> float | None: ...
 
     @property
-    def nothing(self) -> tuple[str, ...]: ...
+    def background(self) -> tuple[str, ...]: ...
 
     def stream(
         self, batch: int = 1, *, span: int | None = None, state: StateType = "same", together: int = 1
@@ -58,18 +58,18 @@ class SampledFrame(NamedTuple):
 class ScoreRow(NamedTuple):
     """Scores (classes,), the times of the first and last frame that they are of, whether a new stretch begins there."""
 
-    reach: tuple[float, float]
+    interval: tuple[float, float]
     scores: np.ndarray
     reset: bool
 
 
 def interval_for(recognizer: Recognizes, asked: float | None = None) -> float:
     """Return the frame interval, seconds: that asked for, else that of training; raises ConfigError if unknown."""
-    interval = recognizer.spacing if asked is None else asked
+    interval = recognizer.frame_interval if asked is None else asked
     if interval is None:
         raise ConfigError(
             "this recognizer does not know how far apart in time its frames lay in training; say how many seconds "
-            "lie between two frames (spacing=, --every)"
+            "lie between two frames (frame_interval=, --frame-interval)"
         )
     return interval
 

@@ -77,10 +77,10 @@ class SourceThread(threading.Thread):
     recording or pipe waits instead. One report of restarts and one of new sizes wait at most.
 
     Args:
-        spacing: seconds between the frames that are taken.
+        frame_interval: seconds between the frames that are taken.
         ready: is notified, and guards the queue.
         began: `time.monotonic` when the watch began.
-        delay, stall, fast, patient: as `Watch` takes them. As many frames wait as fit into the delay; a stream counts
+        delay, stall, fast, wait: as `Watch` takes them. As many frames wait as fit into the delay; a stream counts
             as lost 10 seconds after it has stalled.
         pauses: seconds before the first, second, ... new try; the last one from then on.
 
@@ -95,18 +95,18 @@ class SourceThread(threading.Thread):
         self,
         source: Source,
         *,
-        spacing: float,
+        frame_interval: float,
         ready: threading.Condition,
         began: float,
         delay: float = 0.5,
         stall: float = 10.0,
         fast: bool = False,
-        patient: bool = False,
+        wait: bool = False,
         pauses: tuple[float, ...] = _PAUSES,
     ):
         super().__init__(name=f"reads {source.name}", daemon=True)
         self.source = source
-        self.sampler = FrameSampler(spacing)
+        self.sampler = FrameSampler(frame_interval)
         self.counts = Counts()
         self.error: VideoError | None = None
         self.done = False
@@ -114,11 +114,11 @@ class SourceThread(threading.Thread):
         self._second: float | None = None  # of the last frame
         self._shown = 0.0  # what was said to be its second
         self._heard: float | None = None  # when a live source last gave a frame, or was asked; `time.monotonic` seconds
-        self._stall, self._stalled = max(stall, 2 * spacing), False
+        self._stall, self._stalled = max(stall, 2 * frame_interval), False
         self._ready, self._began, self._fast = ready, began, fast
-        self._most = max(1, round(min(delay / spacing, _WAITING)))
+        self._most = max(1, round(min(delay / frame_interval, _WAITING)))
         self._delay = delay
-        self._patient, self._pauses = patient, pauses
+        self._wait, self._pauses = wait, pauses
         self._reader = VideoReader(
             source,
             patience=self._stall + _PATIENCE,
@@ -174,7 +174,7 @@ class SourceThread(threading.Thread):
                     why = "it ended"
                 except VideoError as error:
                     why = error.reason
-                    if self._ends() if self.counts.connections else not self._patient:
+                    if self._ends() if self.counts.connections else not self._wait:
                         self._give_up(error)
                         return
                 if self._stopped.is_set():

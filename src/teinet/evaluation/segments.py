@@ -96,23 +96,23 @@ def _rounded(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def detections(events: Sequence[Event], reaches: np.ndarray, *, least: float) -> list[Detection]:
+def detections(events: Sequence[Event], intervals: np.ndarray, *, min_duration: float) -> list[Detection]:
     """Return when each event of a timeline ends, and when it is announced.
 
     A score belongs to the middle of its frames and holds until the next one, so an event lasts until the score after
-    its last one (after the very last, for the median interval). It is announced where `Events` says "begin": with the
-    last frame of the first score at least `least` seconds after its start, or of its last score where the recording
-    ends before. Computing time is not counted.
+    its last one (after the very last, for the median interval). It is announced where `EventDetector` says "begin":
+    with the last frame of the first score at least `min_duration` seconds after its start, or of its last score where
+    the recording ends before. Computing time is not counted.
 
     Args:
         events: of `Timeline.events`, in their order.
-        reaches: `Timeline.reaches`, (n, 2) seconds of the first and last frame of each score; time falls at a restart.
-        least: min duration of an event in seconds, as in the rules by which it was found.
+        intervals: `Timeline.intervals`, (n, 2) seconds of the first and last frame of each score; falls at a restart.
+        min_duration: of an event in seconds, as in the rules by which it was found.
     """
-    times = reaches.mean(1)
+    times = intervals.mean(1)
     apart = np.diff(times)
     gap = float(np.median(apart[apart > 0])) if (apart > 0).any() else 0.0
-    stretches = np.split(reaches, np.flatnonzero(apart <= 0) + 1)  # each of them ascends
+    stretches = np.split(intervals, np.flatnonzero(apart <= 0) + 1)  # each of them ascends
     found: list[Detection] = []
     place, before = 0, -np.inf
     for event in events:
@@ -123,7 +123,7 @@ def detections(events: Sequence[Event], reaches: np.ndarray, *, least: float) ->
         end = float(own[following]) if following < len(own) else event.end + gap
         if end - event.end > 2 * gap + 1e-6:  # the stream began anew there
             end = event.end + gap
-        known = min(int(np.searchsorted(own, event.start + least - 1e-6)), following - 1)
+        known = min(int(np.searchsorted(own, event.start + min_duration - 1e-6)), following - 1)
         found.append(Detection(label=event.label, start=event.start, end=end, announced=float(lasts[known])))
     return found
 

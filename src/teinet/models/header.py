@@ -22,11 +22,11 @@ DEFAULTS: dict[str, Any] = {
     "class_names": [],
     "preprocessing": {},
     "sampling": {},
-    "spacing": None,
+    "frame_interval": None,
     "recipe": {},
     "scores": {},
     "license": "",
-    "nothing": [],
+    "background": [],
     "card": {},
     "version": "",
 }
@@ -128,7 +128,7 @@ _NUMBER = (int, float)
 Kinds = Mapping[str, type | tuple[type, ...]]
 _KINDS: Kinds = {
     **{key: type(value) for key, value in DEFAULTS.items()},
-    "spacing": (*_NUMBER, type(None)),
+    "frame_interval": (*_NUMBER, type(None)),
     "architecture": dict,
     **{"architecture.name": str, "architecture.num_classes": int, "architecture.num_frames": int},
     **{"architecture.dropout": _NUMBER, "architecture.stages": list},

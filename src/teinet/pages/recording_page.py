@@ -127,7 +127,7 @@ def classes_that_matter(timeline: Timeline, rules: Rules) -> list[int]:
     seconds = np.zeros(len(peaks))
     for event in timeline.events:
         seconds[timeline.class_names.index(event.label)] += event.end - event.start + 1e-3
-    means_nothing = np.array([label in (rules.nothing or ()) for label in timeline.class_names])
+    means_nothing = np.array([label in (rules.background or ()) for label in timeline.class_names])
     order = np.lexsort((-peaks, means_nothing, -seconds))
     chosen = [int(c) for c in order[:SHOWN]]
     return [c for place, c in enumerate(chosen) if place == 0 or seconds[c] > 0 or peaks[c] >= _FAINT]

@@ -292,15 +292,15 @@ class Recognizer:
         )
 
     @property
-    def spacing(self) -> float | None:
+    def frame_interval(self) -> float | None:
         """Usual seconds between two neighboring frames in training; None where it is not known."""
-        value = self.header.get("spacing")
+        value = self.header.get("frame_interval")
         return float(value) if isinstance(value, (int, float)) and value > 0 else None
 
     @property
-    def nothing(self) -> tuple[str, ...]:
+    def background(self) -> tuple[str, ...]:
         """Background classes, which make no event in a recording, as the weights file says."""
-        return tuple(name for name in self.header.get("nothing") or () if name in self.class_names)
+        return tuple(name for name in self.header.get("background") or () if name in self.class_names)
 
     def stream(
         self, batch: int = 1, *, span: int | None = None, state: StateType = "same", together: int = 1
@@ -333,7 +333,9 @@ class Recognizer:
         Raises:
             ConfigError: a value out of its range or without a meaning for this network, or an unknown frame interval.
         """
-        rules = Rules(begin=threshold, end=off_threshold, least=min_duration, nothing=background)
+        rules = Rules(
+            threshold=threshold, off_threshold=off_threshold, min_duration=min_duration, background=background
+        )
         return Detector(self, frame_interval=frame_interval, rules=rules, span=span, hop=hop, windows=windows)
 
     @torch.inference_mode()

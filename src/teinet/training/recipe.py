@@ -191,7 +191,7 @@ class RunConfig:
         save_every_steps: steps between saved states from which --resume continues; 0: by minutes only.
         save_every_minutes: minutes between saved states, besides one after each epoch.
         license: of the weights; noted in their file.
-        nothing: classes that mean that nothing happens; noted in the weights' file, so that recordings and live video
+        background: background classes; noted in the weights' file, so that recordings and live video
             make no event of them.
         max_unreadable: largest share of training clips that may be unreadable before the run stops.
         official_splits: train and test once for each of these official splits of the data set, and report the mean.
@@ -211,7 +211,7 @@ class RunConfig:
     save_every_steps: int = 0
     save_every_minutes: float = 10.0
     license: str = ""
-    nothing: list[str] = field(default_factory=list)
+    background: list[str] = field(default_factory=list)
     max_unreadable: float = 0.01
     official_splits: list[int] = field(default_factory=list)
     tests: list[str] | None = None

@@ -17,7 +17,7 @@ from teinet.data.dataset import ClipLoader, EpochSampler, ReadWatch, TrainingCli
 from teinet.data.lists.labels import flipped_labels
 from teinet.data.lists.rows import ClipList
 from teinet.data.lists.splits import Splits, load_splits
-from teinet.data.sampling import Sampling, typical_spacing
+from teinet.data.sampling import Sampling, typical_frame_interval
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
 from teinet.errors import ConfigError, nearest
@@ -124,7 +124,7 @@ class Parts:
     data: TrainingData
     sampling: Sampling
     preprocessing: Preprocessing
-    spacing: float | None
+    frame_interval: float | None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -150,11 +150,11 @@ class Parts:
             "class_names": self.splits["train"].class_names,
             "preprocessing": self.preprocessing.to_dict(),
             "sampling": asdict(self.sampling),
-            "spacing": self.spacing,
+            "frame_interval": self.frame_interval,
             "recipe": asdict(self.recipe),
             "scores": scores,
             "license": self.recipe.run.license,
-            "nothing": self.recipe.run.nothing,
+            "background": self.recipe.run.background,
             "departs": departures(asdict(self.recipe), asdict(Recipe())),
             "data": {split: clips.fingerprint() for split, clips in self.splits.items()},
         }
@@ -173,9 +173,9 @@ def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda split
     hardware = hardware_of(recipe)
     if finished(splits):
         return None
-    for label in recipe.run.nothing:
+    for label in recipe.run.background:
         if label not in (names := splits["train"].class_names):
-            raise ConfigError(f"run.nothing: there is no class {label!r}.{nearest(label, names)}")
+            raise ConfigError(f"run.background: there is no class {label!r}.{nearest(label, names)}")
     _warn_of_empty_classes(splits["train"])
     L.seed_everything(recipe.run.seed, verbose=False)
     model = build_model(recipe, splits["train"].class_names)
@@ -201,7 +201,7 @@ def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda split
         data=TrainingData(train_clips, val_clips, recipe, hardware.workers(recipe.run.workers)),
         sampling=sampling,
         preprocessing=preprocessing,
-        spacing=typical_spacing(splits["train"], sampling),
+        frame_interval=typical_frame_interval(splits["train"], sampling),
     )
 
 

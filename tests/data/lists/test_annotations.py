@@ -48,12 +48,12 @@ def test_segments_come_in_order_of_time_and_open_ends_are_the_files_own(films):
 
 def test_labels_that_mean_nothing_make_no_segments_and_rows_can_be_selected(films):
     path = listed(films, "0.mp4,0,1,a,x", "0.mp4,1,2,rest,x", "1.mp4,0,1,b,y", columns="path,start,end,label,part")
-    (only,) = read_annotations(path, class_names=NAMES, nothing=("rest",), selection="part=x")
+    (only,) = read_annotations(path, class_names=NAMES, background=("rest",), selection="part=x")
     assert only.segments == (Segment(label="a", start=0, end=1),)
     for line, reason in (("0.mp4,5,9,rest,x", "end 9 s lies beyond"), ("0.mp4,0.5,2,rest,x", "overlaps 0 to 1 s (a)")):
         path = listed(films, "0.mp4,0,1,a,x", line, columns="path,start,end,label,part")
         with pytest.raises(AnnotationError, match=re.escape(reason)):
-            read_annotations(path, class_names=NAMES, nothing=("rest",))
+            read_annotations(path, class_names=NAMES, background=("rest",))
 
 
 @pytest.mark.parametrize(("lines", "line", "reason"), [

@@ -37,7 +37,7 @@ def read_annotations(
     path: str | os.PathLike[str],
     *,
     class_names: Sequence[str] | None = None,
-    nothing: Sequence[str] = (),
+    background: Sequence[str] = (),
     selection: str | None = None,
     root: str | None = None,
 ) -> list[Recording]:
@@ -48,7 +48,7 @@ def read_annotations(
     Args:
         path: the list, such as a csv with named columns.
         class_names: those that a label must be one of; None takes any.
-        nothing: labels of the background class; their rows are checked, and make no segments.
+        background: labels of the background class; their rows are checked, and make no segments.
         selection: rows to take, as `column=value,value`.
         root: the folder that the list's paths start from.
 
@@ -57,15 +57,15 @@ def read_annotations(
         ConfigError: a selection that fits no row.
         VideoError: a file that cannot be read, or a folder of images, which has no clock.
     """
-    rows = annotated_rows(path, class_names=class_names, nothing=nothing, selection=selection, root=root)
-    return [read_recording(file, own, nothing=nothing) for file, own in rows.items()]
+    rows = annotated_rows(path, class_names=class_names, background=background, selection=selection, root=root)
+    return [read_recording(file, own, background=background) for file, own in rows.items()]
 
 
 def annotated_rows(
     path: str | os.PathLike[str],
     *,
     class_names: Sequence[str] | None = None,
-    nothing: Sequence[str] = (),
+    background: Sequence[str] = (),
     selection: str | None = None,
     root: str | None = None,
 ) -> dict[str, list[Row]]:
@@ -78,7 +78,7 @@ def annotated_rows(
     for row in rows:
         if row.label is None and (row.start is not None or row.end is not None):
             raise AnnotationError(row.file, "this segment has no label; what happens in it?", row.line)
-        if class_names is not None and row.label not in (None, *class_names, *nothing):
+        if class_names is not None and row.label not in (None, *class_names, *background):
             raise AnnotationError(row.file, unknown_label(str(row.label), class_names), row.line)
         files.setdefault(spelled.setdefault(os.path.realpath(row.path), row.path), []).append(row)
     return files
@@ -94,7 +94,7 @@ def end_beyond(row: Row, video: VideoReader) -> str | None:
     return f"end {row.end:g} s lies beyond the video's, {video.end_time:.2f} s"
 
 
-def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = ()) -> Recording:
+def read_recording(path: str, rows: Sequence[Row], *, background: Sequence[str] = ()) -> Recording:
     """One file and its segments, checked against its length and each other; raises as `read_annotations`."""
     video = VideoReader(path)
     if video.end_time is None:
@@ -105,10 +105,10 @@ def read_recording(path: str, rows: Sequence[Row], *, nothing: Sequence[str] = (
             reason = f"start {row.start or 0:g} s lies beyond the video's end, {video.end_time:.2f} s"
         if row.label is not None and reason:
             raise AnnotationError(row.file, reason, row.line)
-    return recording_until(path, rows, video.end_time, nothing=nothing)
+    return recording_until(path, rows, video.end_time, background=background)
 
 
-def recording_until(path: str, rows: Sequence[Row], end: float, *, nothing: Sequence[str] = ()) -> Recording:
+def recording_until(path: str, rows: Sequence[Row], end: float, *, background: Sequence[str] = ()) -> Recording:
     """One file and its segments up to `end` (seconds); opens no video; AnnotationError where two overlap."""
     found = [
         (Segment(label=row.label, start=row.start or 0.0, end=end if row.end is None else min(row.end, end)), row)
@@ -121,5 +121,5 @@ def recording_until(path: str, rows: Sequence[Row], end: float, *, nothing: Sequ
             spans = f"{other.start:g} to {other.end:g} s ({other.label}) overlaps {one.start:g} to {one.end:g} s"
             reason = f"{spans} ({one.label}) of line {first.line}; one thing happens at a time in {path}"
             raise AnnotationError(row.file, reason, row.line)
-    segments = tuple(segment for segment, _ in found if segment.label not in nothing)
+    segments = tuple(segment for segment, _ in found if segment.label not in background)
     return Recording(path=path, seconds=end, segments=segments)
