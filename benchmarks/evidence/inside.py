@@ -20,8 +20,8 @@ from teinet.data.motion_pairs import draw
 from teinet.data.views import load_views
 from teinet.demo.job import FRESH_CLIPS, PRETRAINED
 from teinet.pages.explained import draw_gates, draw_kernels, draw_movement, frame_names, overlays
-from teinet.pages.web import figure_png, png
-from teinet.recognition.inside import Inside, look_inside
+from teinet.pages.render import figure_png, png
+from teinet.recognition.explanation import Inside, look_inside
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 LABEL = "moving left"

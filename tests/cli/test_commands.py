@@ -18,7 +18,7 @@ import torch
 from teinet import __version__
 from teinet.cli.main import COMMANDS, main
 from teinet.data.lists.splits import DataConfig
-from teinet.evaluation.session import Plan, folder_name
+from teinet.evaluation.testing import Plan, folder_name
 from teinet.training.recipe_files import field_names
 from tests.conftest import command, small
 

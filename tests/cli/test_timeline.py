@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import teinet
-import teinet.detection.recordings
+import teinet.detection.timeline_batch
 from teinet.cli.main import main
 from teinet.cli.timeline_output import unique_names, write_vtt
 from teinet.data.transforms import Preprocessing
@@ -121,7 +121,7 @@ def test_what_does_not_fit_is_one_line(place, tmp_path, monkeypatch, capsys, opt
 def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, monkeypatch, capsys, form):
     """The second look is stopped before its last film, which for subtitles is its only one."""
     films = ["films/4.mp4"] if form == "vtt" else ["films/3.mp4", "films/4.mp4"]
-    output, look = tmp_path / f"out.{form}", teinet.detection.recordings.timeline
+    output, look = tmp_path / f"out.{form}", teinet.detection.timeline_batch.timeline
     command = words(place, *films, output=output)
 
     def stopped(recognizer, video, **options):
@@ -130,7 +130,7 @@ def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, 
         return look(recognizer, video, **options)
 
     output.write_text("of an earlier day")
-    monkeypatch.setattr(teinet.detection.recordings, "timeline", stopped)
+    monkeypatch.setattr(teinet.detection.timeline_batch, "timeline", stopped)
     assert main(command) == 130
     said = capsys.readouterr().err
     assert f"stopped after {len(films) - 1} of {len(films)} videos; the same command continues" in said
@@ -146,7 +146,7 @@ def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, 
 
 
 def test_other_settings_do_not_continue_what_was_stopped(place, tmp_path, monkeypatch, capsys):
-    output, real, looked = tmp_path / "out.csv", teinet.detection.recordings.timeline, []
+    output, real, looked = tmp_path / "out.csv", teinet.detection.timeline_batch.timeline, []
 
     def stopped(recognizer, video, **options):
         looked.append(video.name)
@@ -154,7 +154,7 @@ def test_other_settings_do_not_continue_what_was_stopped(place, tmp_path, monkey
             options["progress"] = lambda second: options["stop"].set()
         return real(recognizer, video, **options)
 
-    monkeypatch.setattr(teinet.detection.recordings, "timeline", stopped)
+    monkeypatch.setattr(teinet.detection.timeline_batch, "timeline", stopped)
     films = ("films/3.mp4", "films/4.mp4")
     for more, again in (([], True), ([], False), (["--frame-interval", "0.3"], True), ([], False), (["--anew"], True)):
         assert main([*words(place, *films, output=output), *more]) == 130

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import teinet.detection.recordings
+import teinet.detection.timeline_batch
 from teinet.cli.main import main
 from tests import miniatures
 from tests.cli.test_timeline import NAMES, place, words  # noqa: F401
@@ -131,14 +131,14 @@ def test_what_was_interrupted_goes_on_with_the_other_files(place, long, whole, t
         assert process.returncode == 130 and "continues with the others" in said and "Traceback" not in said
     assert not (tmp_path / "part.json").exists()
     looked = []
-    real = teinet.detection.recordings.timeline
+    real = teinet.detection.timeline_batch.timeline
 
     def counted(recognizer, video, **options):
         looked.append(Path(video).name)
         return real(recognizer, video, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(teinet.detection.recordings, "timeline", counted)
+        patch.setattr(teinet.detection.timeline_batch, "timeline", counted)
         assert main(command) == 0
         assert looked == ["long.mp4"]
     assert (tmp_path / "part.json").read_text() == (whole / "part.json").read_text()

@@ -11,8 +11,8 @@ from torch import nn
 
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models import load_weights, save_weights
+from teinet.models.checkpoint_keys import find_resnet
 from teinet.models.converters import contradictions, convert_checkpoint, frames_in_name
-from teinet.models.translation import find_resnet
 from tests.models.foreign import FILES, build, randomize, tsm_file
 
 T = 4

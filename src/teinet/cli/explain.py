@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     from teinet.cli.options import check_output
     from teinet.pages.explained import render_page
     from teinet.recognition import Recognizer
-    from teinet.recognition.inside import look_inside
+    from teinet.recognition.explanation import look_inside
     from teinet.utils.files import write_text
     from teinet.utils.text import printable
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from teinet.evaluation.scores import Scores
-    from teinet.evaluation.session import Plan, Tested
+    from teinet.evaluation.testing import Plan, Tested
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
 
     from teinet.evaluation.ensemble import average
     from teinet.evaluation.evaluate import TestProgress
-    from teinet.evaluation.session import test
+    from teinet.evaluation.testing import test
 
     plan, weights = _plan(args), _weights(args)
     console = Console(stderr=args.json, highlight=False)
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 def _plan(args: argparse.Namespace) -> Plan:
     from teinet.data.views import Views
     from teinet.evaluation.hardware import Hardware
-    from teinet.evaluation.session import Plan
+    from teinet.evaluation.testing import Plan
 
     lowest = {"batch_size": 1, "devices": 1, "official_split": 1, "workers": 0, "read_timeout": 0}
     for name, low in lowest.items():
@@ -146,7 +146,7 @@ def _print(
 ) -> None:
     from teinet.evaluation.published import comparable, print_published
     from teinet.evaluation.scores import tables
-    from teinet.evaluation.session import measured
+    from teinet.evaluation.testing import measured
 
     rows = [row for t in tested if (row := t.recipe.get("row"))]
     members = rows if 1 < len(tested) == len(rows) else []

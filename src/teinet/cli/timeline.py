@@ -18,7 +18,7 @@ from teinet.utils.text import printable
 
 if TYPE_CHECKING:
     from teinet.detection.recording import Timeline
-    from teinet.detection.recordings import Reached
+    from teinet.detection.timeline_batch import Reached
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
 
     Raises TeinetError for unusable weights or arguments, before any video is looked at.
     """
-    from teinet.detection.recordings import ResultCache, timelines
     from teinet.detection.sampler import FrameSampler
     from teinet.detection.scorer import interval_for, uses_windows
+    from teinet.detection.timeline_batch import ResultCache, timelines
     from teinet.models.header import weights_file
     from teinet.recognition.find_videos import find_videos
     from teinet.utils.files import digest

@@ -20,8 +20,8 @@ from teinet.utils.signals import first_process
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from teinet.training.dry_run import Forecast
     from teinet.training.trainer import Trained
-    from teinet.training.trial import Forecast
 
 # What people type first; each stands for the field beside it.
 SHORT = {
@@ -185,7 +185,7 @@ def main(argv: list[str]) -> int:
     from rich.console import Console
 
     if options.dry_run:
-        from teinet.training.trial import forecast
+        from teinet.training.dry_run import forecast
 
         found = forecast(recipe)
         if options.json:

@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 
 from teinet.errors import CheckpointError, ConfigError, nearest
+from teinet.models.checkpoint_keys import PROJECTS, Translation, translate_plain, translate_project
 from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model
-from teinet.models.translation import PROJECTS, Translation, translate_plain, translate_project
 from teinet.models.weights import Checkpoint, load_fitting, read_checkpoint, some
 
 # By name, whose it is; what is no project's may be a plain network's.

@@ -10,9 +10,9 @@ from pathlib import Path
 from teinet import __version__
 from teinet.evaluation.plots import ONE, SEVERAL, TITLES, has_points, save_curves
 from teinet.evaluation.published import cost, count_views
-from teinet.pages.web import inline, render
+from teinet.pages.render import inline, render
 from teinet.report.compare import Comparison
-from teinet.report.outcome import PrintedRow
+from teinet.report.results import PrintedRow
 from teinet.report.runs import Run
 from teinet.report.terminal import setting, signed, spread, varied
 from teinet.utils.files import write_text

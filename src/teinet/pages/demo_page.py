@@ -13,7 +13,7 @@ from teinet.data.video.reader import VideoReader
 from teinet.demo.job import NETWORKS, Result
 from teinet.evaluation.plots import draw_confusion, draw_curves
 from teinet.evaluation.scores import Scores
-from teinet.pages.web import figure_png, inline, png, render
+from teinet.pages.render import figure_png, inline, png, render
 from teinet.training.run_dir import LOG, read_log
 from teinet.utils.files import write_text
 from teinet.utils.text import duration, percent

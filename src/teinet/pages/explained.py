@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from teinet.evaluation.plots import COLORS, blank_figure, plain
-from teinet.pages.web import figure_png, inline, png, render
-from teinet.recognition.inside import Block, Inside
+from teinet.pages.render import figure_png, inline, png, render
+from teinet.recognition.explanation import Block, Inside
 from teinet.utils.text import percent
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from teinet.errors import ConfigError
-from teinet.pages.web import jpeg, render
+from teinet.pages.render import jpeg, render
 
 if TYPE_CHECKING:
     from teinet.detection.monitor import Notice, Watch

@@ -11,7 +11,7 @@ import numpy as np
 
 from teinet.detection.events import Event, Rules
 from teinet.detection.recording import Timeline
-from teinet.pages.web import inline, jpeg, render
+from teinet.pages.render import inline, jpeg, render
 from teinet.utils.text import clock, short_clock
 
 SHOWN = 6  # classes with a color of their own; style in recording.css

@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from teinet.evaluation.published import paper_notes
-from teinet.report.outcome import Outcome, PrintedRow, printed_rows
+from teinet.report.results import Outcome, PrintedRow, printed_rows
 from teinet.report.runs import Run, read_runs
 from teinet.training.recipe import Recipe
 from teinet.utils.text import printable

@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from teinet.report.compare import Comparison, Group, Spread, who_has
-from teinet.report.outcome import PrintedRow
+from teinet.report.results import PrintedRow
 from teinet.utils.text import printable, share
 
 _NAME = 30  # columns for the name of a test or of a printed row

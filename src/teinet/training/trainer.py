@@ -21,10 +21,11 @@ from teinet.errors import ConfigError, Interrupted
 from teinet.evaluation.evaluate import TestProgress
 from teinet.evaluation.hardware import ending_together, quiet
 from teinet.evaluation.published import Measured
-from teinet.evaluation.session import Plan, Tested, measured, test
+from teinet.evaluation.testing import Plan, Tested, measured, test
 from teinet.models.checkpoint import save_weights
 from teinet.models.header import LAST
 from teinet.training.callbacks import CURVES, CurvesPicture, EpochLog, RecomputeBatchNorm, RunState, TrainingProgress
+from teinet.training.data_wait import WaitingAdvice
 from teinet.training.recipe import Recipe
 from teinet.training.run_dir import (
     FOLDER_VARIABLE,
@@ -38,7 +39,6 @@ from teinet.training.run_dir import (
     write_facts,
 )
 from teinet.training.setup import Parts, hardware_of, prepare
-from teinet.training.waiting import WaitingAdvice
 from teinet.utils.signals import StopSignal
 
 UNREADABLE = "unreadable.csv"

@@ -10,7 +10,7 @@ import pytest
 
 from teinet.detection import timeline
 from teinet.detection.events import Rules
-from teinet.detection.recordings import ResultCache
+from teinet.detection.timeline_batch import ResultCache
 from tests import miniatures
 from tests.detection.test_recording import film, make  # noqa: F401
 

@@ -6,7 +6,6 @@ import torch
 
 from teinet.data.lists.splits import DataConfig
 from teinet.data.views import Views
-from teinet.evaluation import session
 from teinet.evaluation.hardware import Hardware
 from tests.networks import small_recognizer
 
@@ -17,10 +16,10 @@ def test_scores_on_disk_are_not_those_of_other_weights_views_or_clips(clips, tmp
     rows = [f"{path},{path.parent.name}" for path in sorted(clips.rglob("*.mp4"))]
     listing = tmp_path / "clips.csv"
 
-    def tested(views: str = "1x1") -> session.Tested:
+    def tested(views: str = "1x1") -> testing.Tested:
         data = DataConfig(path=str(listing))
-        plan = session.Plan(data=data, views=Views.parse(views), workers=0, hardware=Hardware())
-        return session.test(weights, plan, reuse=True, output=tmp_path / "out")
+        plan = testing.Plan(data=data, views=Views.parse(views), workers=0, hardware=Hardware())
+        return testing.test(weights, plan, reuse=True, output=tmp_path / "out")
 
     listing.write_text("\n".join(["path,label", *rows]))
     recognizer.save(weights)

@@ -9,9 +9,8 @@ import pytest
 from rich.console import Console
 
 from teinet.cli.main import main
-from teinet.training import waiting
+from teinet.training.data_wait import WaitingAdvice, advice
 from teinet.training.recipe import Recipe
-from teinet.training.waiting import WaitingAdvice, advice
 from tests.conftest import small
 
 SHRINK = "shrink the videos once (teinet data shrink; their short side has {} pixels, 256 are used)"
@@ -54,8 +53,8 @@ def test_it_speaks_once_and_when_it_is_worth_it(shares, minutes, speaks):
 
 
 def test_a_run_says_it_once(clips, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(waiting, "SECONDS", 0)
-    monkeypatch.setattr(waiting, "SHARE", 0.0)
+    monkeypatch.setattr(data_wait, "SECONDS", 0)
+    monkeypatch.setattr(data_wait, "SHARE", 0.0)
     words = small(clips, "--output", tmp_path, "--name", "run", "--epochs", 2)
     assert main(["train", *words]) == 0
     lines = capsys.readouterr().out.splitlines()

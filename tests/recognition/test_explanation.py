@@ -19,7 +19,7 @@ from teinet.data.transforms import Preprocessing
 from teinet.errors import ConfigError
 from teinet.layers import MEM, TIM
 from teinet.pages.explained import frame_names
-from teinet.recognition.inside import look_inside
+from teinet.recognition.explanation import look_inside
 from tests import miniatures
 from tests.networks import wake
 
