@@ -30,7 +30,7 @@ class Contender:
         network: the prefix of our networks' names, "tsm-authors", "teinet-textbook", or a name among `PEERS`.
         backbone: timm's name; empty for a peer.
         num_frames: T.
-        size: side of the pictures, pixels.
+        size: side of the images, pixels.
         engine: "eager" runs the network as it was trained, "inductor" that under torch.compile, "folded" and "compiled"
             as `Recognizer.optimize` has it.
         precision: the number format; below fp32 of the last two.

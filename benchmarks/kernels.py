@@ -1,6 +1,6 @@
 """Measures the temporal operator by itself, against the machine's own copy: python -m benchmarks.kernels
 
-For each activation of ResNet-50's blocks: forward and backward of each form, beside a copy of the same tensor, in
+For each activation of ResNet-50's blocks: forward and backward of each form, next to a copy of the same tensor, in
 turns. Share: the bytes that the pass must move (forward: read x, write y; backward: read x and dy, write dx), over its
 time, of what the copy moves a second. Writes results/kernels-MACHINE.json. Let nothing else run meanwhile.
 """

@@ -1,8 +1,8 @@
 """Measures recognizing frame by frame: python -m benchmarks.live [step] [rate] [chunks] [recording] [--hours 2]
 
-step       a step of causal TEINet beside one frame of TSN and beside a clip of 8 frames, in turns, same engine
-rate       steps a second of EfficientNet-Lite0 at 224 from pictures of 640x480, and the delay from picture to scores
-chunks     causal TEINet on a recording's frames, some at a time as teinet timeline does, beside single steps, in turns
+step       a step of causal TEINet next to one frame of TSN and next to a clip of 8 frames, in turns, same engine
+rate       steps a second of EfficientNet-Lite0 at 224 from images of 640x480, and the delay from image to scores
+chunks     causal TEINet on a recording's frames, some at a time as teinet timeline does, next to single steps, in turns
 recording  teinet timeline's speed against real time on 480p h264, the share of decoding, and memory as it goes on
 
 Writes results/live-MACHINE.json. Let nothing else run meanwhile.
@@ -117,16 +117,16 @@ def _seconds(run: Callable[[], object]) -> float:
 
 
 def rate(steps: int, precision: str) -> dict:
-    """From a camera's picture to its scores: cutting, the network, averaging."""
+    """From a camera's image to its scores: cutting, the network, averaging."""
     found = {}
     for engine in ENGINES:
         made = recognizer(f"teinet_{SMALL}", engine, precision)
         stream = made.stream()
-        picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+        image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
         delays = []
         for _ in range(steps + 20):
             began = time.perf_counter()
-            stream.step([picture])
+            stream.step([image])
             delays.append(time.perf_counter() - began)
         delays = np.array(delays[20:])
         found[engine] = {
@@ -141,7 +141,7 @@ def rate(steps: int, precision: str) -> dict:
 
 
 def chunks(rounds: int, frames: int, precision: str) -> dict:
-    """Milliseconds a frame and the ratios within a round; pictures are cut and decoded before either begins.
+    """Milliseconds a frame and the ratios within a round; images are cut and decoded before either begins.
 
     The second stepping shows what noise alone makes of it; the difference is the largest of all scores.
     """
@@ -149,15 +149,15 @@ def chunks(rounds: int, frames: int, precision: str) -> dict:
     for backbone in BACKBONES:
         for engine in ENGINES:
             made = recognizer(f"teinet_{backbone}", engine, precision)
-            pictures = torch.randint(0, 256, (frames, 3, SIZE, SIZE), dtype=torch.uint8)
+            images = torch.randint(0, 256, (frames, 3, SIZE, SIZE), dtype=torch.uint8)
             stream, scorer = made.stream(), make_scorer(made, batched=True)
 
-            def stepping(stream: Stream = stream, pictures: Tensor = pictures) -> np.ndarray:
+            def stepping(stream: Stream = stream, images: Tensor = images) -> np.ndarray:
                 stream.reset()
-                return np.concatenate([stream.step(picture[None]).scores for picture in pictures])
+                return np.concatenate([stream.step(image[None]).scores for image in images])
 
-            def chunked(scorer: Scorer = scorer, pictures: Tensor = pictures) -> np.ndarray:
-                frames = (SampledFrame(n / 8, picture, n == 0) for n, picture in enumerate(pictures))
+            def chunked(scorer: Scorer = scorer, images: Tensor = images) -> np.ndarray:
+                frames = (SampledFrame(n / 8, image, n == 0) for n, image in enumerate(images))
                 scored = [row for frame in frames for row in scorer.push({0: frame})[0]]
                 return np.stack([row.scores for row in [*scored, *scorer.finish(0)]])
 
@@ -243,7 +243,7 @@ def _look(made: Recognizer, path: Path, seconds: float) -> dict:
         "video_seconds": seconds,
         "seconds": took,
         "times_real_time": seconds / took,
-        "decoding_share": decoding / took,  # measured alone; beside the network it shares the cores
+        "decoding_share": decoding / took,  # measured alone; next to the network it shares the cores
         "memory_mb_at_second": [(second, size / 2**20) for second, size in memory],
         "peak_memory_mb": peak / 2**20,  # from the first frame to the last
     }
@@ -279,8 +279,8 @@ def _write(path: Path) -> Path:
         stream.height, stream.width, stream.pix_fmt = 480, 854, "yuv420p"
         clips = [draw_clip(kind, settings, rng) for kind in range(6)]
         for second in range(60):
-            for picture in clips[second % len(clips)]:
-                wide = np.concatenate([picture, picture[:, : 854 - 480]], 1)
+            for image in clips[second % len(clips)]:
+                wide = np.concatenate([image, image[:, : 854 - 480]], 1)
                 out.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(wide), format="rgb24")))
         out.mux(stream.encode())
     return path

@@ -1,8 +1,8 @@
 """Measures reading clips against decord2 and torchcodec, where they are there: python -m benchmarks.reading FOLDER ...
 
-From the same files the same frames (the middles of 8 segments), as upright RGB pictures, and from there the same clip
+From the same files the same frames (the middles of 8 segments), as upright RGB images, and from there the same clip
 (short side 256, center 224, uint8), one file after the other on one thread, as a data worker reads. The readers take
-turns on each file. Each opens the file anew, as it must with clips drawn at random; the system has them in memory.
+turns on each file. Each opens the file again, as it must with clips drawn at random; the system has them in memory.
 "first look" is ours before it has counted a file's frames, which it remembers; the others count them every time, or
 trust the header. --webm N adds N clips of Something-Something's kind (VP9, 240 lines, 12 frames a second, 48 frames),
 made from the first files. Writes results/reading-MACHINE.json.
@@ -88,8 +88,8 @@ def make_webm(paths: list[str], folder: Path) -> list[str]:
                 "libvpx-vp9", rate=Fraction(12), options={"crf": "32", "b": "0", "cpu-used": "5"}
             )
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-            for picture in frames:
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            for image in frames:
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
                 container.mux(stream.encode(frame.reformat(width, height, "yuv420p")))
             container.mux(stream.encode())
         made.append(str(target))
@@ -104,7 +104,7 @@ def measure(paths: list[str], rounds: int) -> dict:
     for turn in range(rounds + 1):
         total: dict[str, float] = {}
         for path in paths:
-            pictures: dict[str, torch.Tensor] = {}
+            images: dict[str, torch.Tensor] = {}
             for name, read in [*found.items(), ("teinet, first look", ours)][:: 1 if turn % 2 else -1]:
                 if name == "teinet, first look":
                     clear_memory()
@@ -118,14 +118,14 @@ def measure(paths: list[str], rounds: int) -> dict:
                     os.environ.pop("TEINET_CACHE")
                     os.environ.update({} if kept is None else {"TEINET_CACHE": kept})
                     len(VideoReader(path))
-                pictures[name] = frames
+                images[name] = frames
                 total[name] = total.get(name, 0.0) + end - began
                 total[f"{name}: frames"] = total.get(f"{name}: frames", 0.0) + middle - began
             if not turn:
-                for name, frames in pictures.items():
-                    same = frames.shape == pictures["teinet"].shape
+                for name, frames in images.items():
+                    same = frames.shape == images["teinet"].shape
                     wrong = (
-                        (frames.int() - pictures["teinet"].int()).abs().float().mean().item() if same else float("nan")
+                        (frames.int() - images["teinet"].int()).abs().float().mean().item() if same else float("nan")
                     )
                     differ.setdefault(name, []).append(wrong)
         for name, value in total.items():

@@ -1,9 +1,9 @@
 """Measures what recognizers find in annotated recordings: python benchmarks/recordings.py ANNOTATIONS.csv --tune
-split=val --report split=test --causal RUN --two-sided RUN
+split=val --report split=test --causal RUN --bidirectional RUN
 
-A causal network goes on from frame to frame (what `Recognizer.stream` gives), a two-sided one looks at overlapping
-windows; both see every recording once. --windows RUN has a causal network look at windows too: beside --causal RUN that
-tells what stepping does, beside --two-sided RUN what sight of the next frame does. When an event begins and ends
+A causal network goes on from frame to frame (what `Recognizer.stream` gives), a bidirectional one looks at overlapping
+windows; both see every recording once. --windows RUN has a causal network look at windows too: with --causal RUN that
+tells what stepping does, with --bidirectional RUN what sight of the next frame does. When an event begins and ends
 (`Rules`) is chosen for each network from a fixed grid by the mean of F1 at overlaps 0.1, 0.25 and 0.5 on the recordings
 of --tune, and then measured on those of --report; no file may be in both. Neither should be among what the networks
 were trained on: that, only you can see to. Delays count what a network must wait for, not what it takes to compute.
@@ -114,8 +114,8 @@ class Network:
     def __init__(self, weights: str, kind: str, args: argparse.Namespace):
         self.weights, self.kind, self.args = weights, kind, args
         self.recognizer = recognizer = Recognizer.load(weights)
-        if is_causal(recognizer.model) is (kind == "two-sided"):
-            is_one, wanted = ("two-sided", "causal") if kind != "two-sided" else ("causal", "two-sided")
+        if is_causal(recognizer.model) is (kind == "bidirectional"):
+            is_one, wanted = ("bidirectional", "causal") if kind != "bidirectional" else ("causal", "bidirectional")
             raise SystemExit(f"{weights} is {is_one}, not {wanted}")
         self.background = recognizer.background if args.background is None else tuple(args.background)
         Rules(background=self.background).check(recognizer.class_names)
@@ -141,7 +141,7 @@ class Network:
             "run": file.parent.name,
             "weights": file.name,
             "sha256": digest(file)[:16],
-            "causal": self.kind != "two-sided",
+            "causal": self.kind != "bidirectional",
             "windows": self.windows,
             "num_frames": frames,
             "frame_interval": self.args.frame_interval or self.recognizer.frame_interval,
@@ -195,7 +195,7 @@ def of_folds(weights: dict[str, str], kind: str, args: argparse.Namespace) -> di
     say(f"{len(networks)} networks by {args.across} ({kind})", list(rules.values()), report)
     return {
         "networks": {value: network.to_dict() for value, network in networks.items()},
-        "causal": kind != "two-sided",
+        "causal": kind != "bidirectional",
         "windows": kind != "causal",
         "rules": {value: asdict(each) for value, each in rules.items()},
         "report": report.to_dict(),
@@ -236,7 +236,7 @@ def say_means(networks: Sequence[dict]) -> None:
         known = [[value for value in column if value is not None] for column in zip(*rows)]
         scale = (100, 100, 100, 100, 1, 1, 100)
         cells = [f"{k * mean(column):.1f}" if column else "-" for k, column in zip(scale, known)]
-        kind = f"{'causal' if causal else 'two-sided'}, {'windows' if windows else 'stepping'}"
+        kind = f"{'causal' if causal else 'bidirectional'}, {'windows' if windows else 'stepping'}"
         table.add_row(kind, str(len(alike)), *cells)
     Console().print(table)
 
@@ -248,9 +248,9 @@ def main() -> None:
     parser.add_argument("--report", metavar="COLUMN=VALUES", help="recordings that are reported")
     parser.add_argument("--across", metavar="COLUMN", help="of folds, instead of --tune and --report")
     parser.add_argument("--causal", action="append", default=[], metavar="WEIGHTS", help="a run or a weights file")
-    parser.add_argument("--two-sided", action="append", default=[], metavar="WEIGHTS", help="likewise")
+    parser.add_argument("--bidirectional", action="append", default=[], metavar="WEIGHTS", help="likewise")
     parser.add_argument(
-        "--windows", action="append", default=[], metavar="WEIGHTS", help="causal, by windows as if two-sided"
+        "--windows", action="append", default=[], metavar="WEIGHTS", help="causal, by windows as if bidirectional"
     )
     parser.add_argument("--background", action="append", default=None, metavar="LABEL", help="a background class")
     parser.add_argument("--frame-interval", type=float, default=None, help="seconds (default: as in training)")
@@ -261,15 +261,15 @@ def main() -> None:
     parser.add_argument("--name", default=None, help="of the results (default: the annotations' folder)")
     parser.add_argument("--output", type=Path, default=RESULTS, help="folder of the results")
     args = parser.parse_args()
-    if not (args.causal or args.windows or args.two_sided):
-        parser.error("name weights with --causal, --windows, --two-sided")
+    if not (args.causal or args.windows or args.bidirectional):
+        parser.error("name weights with --causal, --windows, --bidirectional")
     if args.span is not None and not args.causal:
         parser.error("--span is for networks of --causal alone; windows have --hop")
-    if args.hop is not None and not (args.windows or args.two_sided):
-        parser.error("--hop is for networks of --windows and --two-sided; those of --causal have --span")
+    if args.hop is not None and not (args.windows or args.bidirectional):
+        parser.error("--hop is for networks of --windows and --bidirectional; those of --causal have --span")
     if bool(args.across) is bool(args.tune or args.report) or bool(args.tune) is not bool(args.report):
         parser.error("say --tune and --report, or --across alone")
-    kinds = {"causal": args.causal, "causal, windows": args.windows, "two-sided": args.two_sided}
+    kinds = {"causal": args.causal, "causal, windows": args.windows, "bidirectional": args.bidirectional}
     try:
         if args.across:
             networks = [of_folds(one, kind, args) for kind, named in kinds.items() for one in sets_of(named)]

@@ -1,7 +1,7 @@
 """Watches cameras that misbehave for a long time: python -m benchmarks.soak [--steps 100000] [--cameras 6]
 
 The cameras join (every third one late), leave, stall, send broken frames, change size, jump in time and break off, all
-by a seed. Every picture bears its camera's number and that of the stretch that it belongs to, in its pixels. Beside the
+by a seed. Every image bears its camera's number and that of the stretch that it belongs to, in its pixels. Beside the
 watch each stretch is stepped through once more by a stream of its own. The run fails where
 
 - scores of the watch differ from those of the stretch alone by more than 1e-5, or a step mixes two stretches;
@@ -119,10 +119,10 @@ class Camera(Source):
                 time.sleep(0.001)
 
     def _packet(self, clock: int, size: tuple[int, int]) -> SimpleNamespace:
-        picture = self._rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-        picture[0, 0] = self._number, self._stretch % 256, self._stretch // 256 % 256
+        image = self._rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        image[0, 0] = self._number, self._stretch % 256, self._stretch // 256 % 256
         self.sent += 1
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         frame.time_base, frame.pts = Fraction(1, 1000), clock
         return SimpleNamespace(decode=lambda: [frame])
 

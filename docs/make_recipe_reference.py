@@ -21,7 +21,7 @@ optim:
 ```
 
 A recipe comes first on the command line: a file, or the name of one of the library's (`teinet recipes` lists them).
-Several are laid over each other, options overrule them; a file may begin from another by `extends: FILE`, and hold
+Later ones override earlier ones, options override them all; a file may begin from another by `extends: FILE`, and hold
 variants of itself under `rows:`. The defaults are the paper's for Something-Something (section 4.2). A run writes its
 whole recipe to `recipe.yaml`.
 """

@@ -17,7 +17,7 @@ MALLOC = "MALLOC_TRIM_THRESHOLD_"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real data and weights beside the repository; without it the test is skipped."""
+    """The folder of real data and weights next to the repository; without it the test is skipped."""
     folder = Path(__file__).parents[1].parent / "shared"
     if not folder.is_dir():
         pytest.skip("the real data (../shared) is not there")

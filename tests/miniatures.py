@@ -41,10 +41,10 @@ def frames(kind: int, length: int = 10) -> np.ndarray:
 
 
 def write(path: Path, kind: int, length: int = 10, rate: int = 10) -> Path:
-    """A clip: a file in the codec that its suffix is known for, or without a suffix a folder of JPEG pictures."""
+    """A clip: a file in the codec that its suffix is known for, or without a suffix a folder of JPEG images."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.suffix:
-        pictures(path, kind, length)
+        images(path, kind, length)
         return path
     codec = {".webm": "libvpx", ".avi": "mpeg4", ".mp4": "libx264", ".ts": "libx264"}[path.suffix]
     return encode(path, frames(kind, length), codec, rate=rate)
@@ -71,11 +71,11 @@ def decoded(path: Path, pixels: str = "rgb24") -> np.ndarray:
         return np.stack([frame.to_ndarray(format=pixels) for frame in file.decode(video=0)])
 
 
-def pictures(folder: Path, kind: int, length: int = 10, name: str = "{:05d}.jpg") -> None:
-    """A folder of JPEG pictures, numbered from 1."""
+def images(folder: Path, kind: int, length: int = 10, name: str = "{:05d}.jpg") -> None:
+    """A folder of JPEG images, numbered from 1."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, picture in enumerate(frames(kind, length), 1):
-        Image.fromarray(picture).save(folder / name.format(number), quality=90)
+    for number, image in enumerate(frames(kind, length), 1):
+        Image.fromarray(image).save(folder / name.format(number), quality=90)
 
 
 def something_v1(
@@ -88,7 +88,7 @@ def something_v1(
         for kind, name in enumerate(names):
             for _ in range(count):
                 if not (split == "train" and number == 2):  # this row points nowhere
-                    pictures(root / frames_in / str(number), kind, length=(5, 8, 12)[number % 3])
+                    images(root / frames_in / str(number), kind, length=(5, 8, 12)[number % 3])
                 lists[split].append(f"{number};{name}" if split != "test" else f"{number}")
                 number += 1
     for split, lines in lists.items():
@@ -185,14 +185,14 @@ def hmdb51(root: Path) -> Path:
 
 
 def tsn(root: Path) -> Path:
-    """Frame folders (one name holds spaces) with optical flow beside the pictures, `folder frames label` lists."""
+    """Frame folders (one name holds spaces) with optical flow next to the images, `folder frames label` lists."""
     for split, count in (("train", 3), ("val", 2)):
         lines = []
         for label in range(3):
             for i in range(count):
                 folder = f"{split}/class {label}/clip {i}"
-                pictures(root / folder, label, name="img_{:05d}.jpg")
-                pictures(root / folder, label + 3, name="flow_x_{:05d}.jpg")
+                images(root / folder, label, name="img_{:05d}.jpg")
+                images(root / folder, label + 3, name="flow_x_{:05d}.jpg")
                 lines.append(f"{folder} 10 {label}")
         (root / f"{split}_videofolder.txt").write_text("\n".join(lines) + "\n")
     (root / "category.txt").write_text("clap\nnod\nwave\n")

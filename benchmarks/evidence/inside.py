@@ -23,7 +23,7 @@ from teinet.pages.explained import draw_gates, draw_kernels, draw_movement, fram
 from teinet.pages.render import figure_png, png
 from teinet.recognition.explanation import Inside, look_inside
 
-PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
+PICTURES = Path(__file__).parents[2] / "docs" / "images"
 LABEL = "moving left"
 
 
@@ -68,7 +68,7 @@ def say(inside: Inside, still: Inside | None = None) -> None:
 
 
 def film(inside: Inside, columns: int = 8) -> np.ndarray:
-    """Frames above, their maps below, so many beside each other."""
+    """Frames above, their maps below, so many next to each other."""
     maps = [np.array(Image.open(io.BytesIO(each)).convert("RGB")) for each in overlays(inside)]
     frames = [np.array(Image.fromarray(frame).resize(maps[0].shape[1::-1])) for frame in inside.frames]
     rows = [row[i : i + columns] for i in range(0, len(frames), columns) for row in (frames, maps)]

@@ -2,7 +2,7 @@
 
 Logistic regression on the ImageNet features of eight frames of each clip, five folds by source video, nothing tuned:
 their mean over frames and places (appearance), and the mean absolute difference of neighboring frames' features
-(motion); seen in the picture's center, in all of it squashed, and in all of it in its own proportions. A fine-tuned
+(motion); seen in the image's center, in all of it squashed, and in all of it in its own proportions. A fine-tuned
 network should be better than both. Writes results/evidence/fights_probe.json.
 """
 
@@ -55,8 +55,8 @@ def main() -> None:
     model.cnn.global_pool.register_forward_pre_hook(lambda _module, inputs: maps.append(inputs[0]))
     found: dict[str, dict[str, list[float]]] = {}
     table = Table(box=SIMPLE_HEAD, title=f"{len(rows)} clips, top-1 of {folds.max()} folds, %", pad_edge=False)
-    for head in ("picture", "appearance", "motion"):
-        table.add_column(head, justify="left" if head == "picture" else "right")
+    for head in ("image", "appearance", "motion"):
+        table.add_column(head, justify="left" if head == "image" else "right")
     for name, pixels in PICTURES.items():
         preprocessing, features = Preprocessing(**pixels, **colors), {"appearance": [], "motion": []}
         for row in track(rows, description=name, console=Console(stderr=True), transient=True):

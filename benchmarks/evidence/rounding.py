@@ -2,7 +2,7 @@
 python -m benchmarks.evidence.rounding STUDY.yaml NETWORK/FOLD/SEED --data-root DATA
 
 The cell is trained again, each time from weights that are moved by about a millionth of themselves: as much as another
-machine or another order of additions makes of a step. Writes ../results/evidence/rounding.json: top-1 of each beside
+machine or another order of additions makes of a step. Writes ../results/evidence/rounding.json: top-1 of each next to
 the committed one.
 """
 

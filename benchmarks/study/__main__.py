@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.study.cell import run_cell
-from benchmarks.study.figures import save_pictures
+from benchmarks.study.figures import save_images
 from benchmarks.study.plan import Study
 from benchmarks.study.results import Done
 from benchmarks.study.runner import Where, pending, run_cells
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     table.set_defaults(action=_table)
     table.add_argument("studies", nargs="+", metavar="STUDY")
     table.add_argument("--results", default="results", help="the folder of results (default: results)")
-    table.add_argument("--pictures", metavar="FOLDER", help="draw NAME.png, -curves.png, -calibration.png there")
+    table.add_argument("--images", metavar="FOLDER", help="draw NAME.png, -curves.png, -calibration.png there")
     table.add_argument("--folds", action="store_true", help="also each fold, and the lead's interval over folds")
     table.add_argument("--pairs", action="store_true", help="also each pair of classes that are each other backwards")
     table.add_argument("--errors", type=int, default=0, metavar="N", help="also the N clusters with the most errors")
@@ -143,9 +143,9 @@ def _table(args: argparse.Namespace) -> int:
         text = fill(page.read_text(encoding="utf-8"), studies)
         with replacing(page) as part:
             part.write_text(text, encoding="utf-8")
-    if args.pictures:
+    if args.images:
         for done in studies:
-            save_pictures(done, args.pictures)
+            save_images(done, args.images)
     if args.json:
         print(json.dumps({done.study.name: _numbers(done, args) for done in studies}, indent=2))
         return 0

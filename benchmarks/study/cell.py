@@ -58,7 +58,7 @@ class Where:
 
 
 def run_cell(study: Study, cell: Cell, where: Where, *, console: Console | None = None) -> Path:
-    """Train a cell, or go on with it, test it, and add its line to the study's results; returns that file.
+    """Train a cell, or continue with it, test it, and add its line to the study's results; returns that file.
 
     Args:
         study, cell: what to run.

@@ -1,4 +1,4 @@
-"""A study as pictures: each network's folds and their mean, and the learning curves."""
+"""A study as images: each network's folds and their mean, and the learning curves."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def draw_calibration(done: Done) -> Figure:
     return figure
 
 
-def save_pictures(done: Done, folder: str | Path) -> list[Path]:
+def save_images(done: Done, folder: str | Path) -> list[Path]:
     """Write NAME.png, NAME-curves.png and NAME-calibration.png into a folder; nothing where no cell is done."""
     folder = Path(folder)
     if not done.cells:

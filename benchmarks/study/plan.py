@@ -46,10 +46,10 @@ class Study:
     Args:
         name: of the study, or of its file without the ending.
         title: one line that says what the study shows.
-        recipe: a recipe's name or file (beside the study's), the same for all cells.
+        recipe: a recipe's name or file (next to the study's), the same for all cells.
         data: a list of clips or a folder, below the folder that holds the data.
         networks: settings of the section `model` that are laid over the recipe's, by the name that tables show. Trained
-            `weights` to start from may be a file beside the study's (`../weights/a.safetensors`).
+            `weights` to start from may be a file next to the study's (`../weights/a.safetensors`).
         folds: settings of the section `data`, by name: which clips train and which are tested.
         seeds: each cell is run once with each.
         reference: the network that the others are compared with, clip by clip.
@@ -61,7 +61,7 @@ class Study:
             does not report (nested validation). It may name `views` too.
         views: how each test looks at a clip, clips x crops.
         address, file: where all this is said. What it leaves out stands in the study that `extends` names: another of
-            the same file, or one in a file beside it, FILE or FILE#NAME.
+            the same file, or one in a file next to it, FILE or FILE#NAME.
         base: that study, whose cells count here too where they are the same.
     """
 
@@ -196,8 +196,8 @@ class Study:
 
     def _as_said(self, cell: Cell) -> Recipe:
         """The recipe of a cell before files are looked for on this machine."""
-        beside = self.file.parent / self.recipe
-        base = recipe_files.compose(beside if beside.is_file() else self.recipe)
+        own_file = self.file.parent / self.recipe
+        base = recipe_files.compose(own_file if own_file.is_file() else self.recipe)
         chosen = {
             section: value for section, value in self.fold_settings.get(cell.fold, {}).items() if section != "views"
         }

@@ -27,7 +27,7 @@ def words(study_file):
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory):
-    """A study of four cells, three run one by one, then the last, beside one of another study that cannot be."""
+    """A study of four cells, three run one by one, then the last, next to one of another study that cannot be."""
     study_file = write_study(tmp_path_factory.mktemp("studied"))
     impossible = {"extends": "tiny.yaml", "folds": {"nobody": {"train": "subject=carl"}}, "networks": {"TSN": NETWORK}}
     study_file.with_name("impossible.yaml").write_text(yaml.safe_dump(impossible))
@@ -78,25 +78,25 @@ def test_the_tables_of_a_study(studied, capsys):
 
     page = studied.file.with_name("page.md")
     page.write_text("# Page\n\n<!-- study tiny -->\nold\n<!-- end of tiny -->\n\nafter\n")
-    pictures = studied.file.with_name("pictures")
-    more = ["--folds", "--markdown", "--fill", str(page), "--pictures", str(pictures)]
+    images = studied.file.with_name("images")
+    more = ["--folds", "--markdown", "--fill", str(page), "--images", str(images)]
     assert main(["table", str(studied.file), *results, *more]) == 0
     text = page.read_text()
     assert "\nold\n" not in text and text.endswith("\n\nafter\n")
     assert "| TIM | " in text and "4 of 4 cells; seed 0" in text
-    assert sorted(p.name for p in pictures.iterdir()) == ["tiny-calibration.png", "tiny-curves.png", "tiny.png"]
+    assert sorted(p.name for p in images.iterdir()) == ["tiny-calibration.png", "tiny-curves.png", "tiny.png"]
     assert "| network | ann | bob | − TSN over folds (95 %) |" in capsys.readouterr().out
 
 
 def test_a_cell_of_two_studies_is_measured_once(studied, capsys):
-    networks = {"causal": {"name": "tim_test_resnet", "causal": True}, "two-sided": {"name": "tim_test_resnet"}}
+    networks = {"causal": {"name": "tim_test_resnet", "causal": True}, "bidirectional": {"name": "tim_test_resnet"}}
     other = studied.file.with_name("other.yaml")
     other.write_text(yaml.safe_dump({"extends": "tiny.yaml", "networks": networks, "reference": "causal"}))
     results = studied.file.parent / "results"
     tiny, study = Study.load(studied.file), Study.load(other)
-    assert [str(cell) for cell in Done.load(study, results).cells] == ["two-sided/ann/0", "two-sided/bob/0"]
+    assert [str(cell) for cell in Done.load(study, results).cells] == ["bidirectional/ann/0", "bidirectional/bob/0"]
     there = Done.load(tiny, results).cells[tiny.cell("TIM/ann/0")]
-    assert Done.load(study, results).cells[study.cell("two-sided/ann/0")] == there
+    assert Done.load(study, results).cells[study.cell("bidirectional/ann/0")] == there
     assert main(["run", str(other), *words(studied.file), "--list"]) == 0
     assert "2 of 4 done" in capsys.readouterr().out
 

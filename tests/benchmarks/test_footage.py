@@ -29,7 +29,7 @@ def videos(tmp_path_factory) -> Path:
 
 
 def behind(clip: np.ndarray) -> np.ndarray:
-    """The gray behind the things, frame by frame: what is commonest along the picture's rim."""
+    """The gray behind the things, frame by frame: what is commonest along the image's rim."""
     rim = np.concatenate([clip[:, 0], clip[:, -1], clip[:, :, 0], clip[:, :, -1]], axis=1).mean(axis=-1)
     return np.median(rim, axis=1)
 

@@ -103,5 +103,5 @@ def test_the_first_frame_shown_is_the_clips_first(source, rate):
     clip = Clip(Row("x"), (2, 2), Fraction(source), np.arange(source) / source)
     shown = clip.shown(Fraction(rate))
     assert shown[0] == 0 and len(shown) == rate and (np.diff(shown) >= 0).all() and shown[-1] < source
-    asked = np.minimum(np.arange(rate) / rate, (source - 1) / source)  # the last picture stays until the end
+    asked = np.minimum(np.arange(rate) / rate, (source - 1) / source)  # the last image stays until the end
     assert np.abs(shown / source - asked).max() <= 0.5 / source + 1e-9

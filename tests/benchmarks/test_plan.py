@@ -42,7 +42,7 @@ def test_the_digest_follows_what_decides_and_nothing_else(study_file):
     before = study.digest(cell)
     assert Study.load(changed(study_file, settings={"clip": {"size": 32, "hflip": False}})).digest(cell) == before
     assert Study.load(changed(study_file, views="3x1")).digest(cell) != before
-    assert Study.load(study_file).digest(cell, training=True) == before  # it is tested anew, not trained anew
+    assert Study.load(study_file).digest(cell, training=True) == before  # it is tested again, not trained again
     faster = Study.load(changed(study_file, settings={"optim": {"lr": 0.03}}))
     assert faster.digest(cell) != before
     assert run_folder("x", faster, cell) != run_folder("x", study, cell)  # the run is not gone on with

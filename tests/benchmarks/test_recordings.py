@@ -72,7 +72,7 @@ def call(monkeypatch, *words: object) -> None:
 
 def test_a_whole_run_writes_what_it_measured(place, monkeypatch, tmp_path):
     causal, two = place / "causal.safetensors", place / "two.safetensors"
-    networks = ("--causal", causal, "--windows", causal, "--two-sided", two, "--span", 2, "--hop", 3)
+    networks = ("--causal", causal, "--windows", causal, "--bidirectional", two, "--span", 2, "--hop", 3)
     parts = ("--tune", "split=val", "--report", "split=test", "--output", tmp_path, "--name", "tiny")
     call(monkeypatch, place / "annotations.csv", *networks, *parts)
     said = json.loads((tmp_path / "recordings-tiny.json").read_text())
@@ -89,13 +89,15 @@ def test_a_whole_run_writes_what_it_measured(place, monkeypatch, tmp_path):
 
 def test_across_folds_the_rules_of_one_are_chosen_by_the_others(place, monkeypatch, tmp_path):
     causal, two = place / "causal.safetensors", place / "two.safetensors"
-    folds = [word for kind, file in (("--causal", causal), ("--two-sided", two)) for value in ("val", "test")
+    folds = [word for kind, file in (("--causal", causal), ("--bidirectional", two)) for value in ("val", "test")
              for word in (kind, f"{value}={file}")]  # fmt: skip
     output = ("--output", tmp_path, "--name")
     call(monkeypatch, place / "annotations.csv", "--across", "split", *folds, *output, "across")
     for tune, report in (("val", "test"), ("test", "val")):
         parts = ("--tune", f"split={tune}", "--report", f"split={report}")
-        call(monkeypatch, place / "annotations.csv", "--causal", causal, "--two-sided", two, *parts, *output, report)
+        call(
+            monkeypatch, place / "annotations.csv", "--causal", causal, "--bidirectional", two, *parts, *output, report
+        )
     said, test, val = (json.loads((tmp_path / f"recordings-{n}.json").read_text()) for n in ("across", "test", "val"))
     assert said["across"] == "split" and "tune" not in said and len(said["networks"]) == 2
     for one, of_test, of_val in zip(said["networks"], test["networks"], val["networks"]):
@@ -110,7 +112,7 @@ def test_across_folds_the_rules_of_one_are_chosen_by_the_others(place, monkeypat
     ("words", "reason"),
     [
         ("--causal {causal} --tune split=val --report split=val", "2 recordings are in --tune and in --report"),
-        ("--causal {two} --tune split=val --report split=test", "is two-sided, not causal"),
+        ("--causal {two} --tune split=val --report split=test", "is bidirectional, not causal"),
         ("--causal val={causal} --across split", "name a second"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The scripts beside the studies: one makes a file that ships, one compares a cell that was run again."""
+"""The scripts next to the studies: one makes a file that ships, one compares a cell that was run again."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_folds_keep_recordings_whole_and_are_those_of_training(tmp_path, monkeyp
     listing = tmp_path / "clips.csv"
     listing.write_text("\n".join(["path,label,video", *map(",".join, rows)]) + "\n")
     monkeypatch.setattr(sys, "argv", ["lists.py", "folds", str(listing), "--folds", "4", "--group", "video"])
-    for _ in range(2):  # a second time the column is written anew, not beside
+    for _ in range(2):  # a second time the column is written again, not next to
         runpy.run_path(str(SCRIPTS / "lists.py"), run_name="__main__")
     with listing.open(newline="") as file:
         written = list(csv.DictReader(file))

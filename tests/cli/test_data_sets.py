@@ -163,7 +163,7 @@ def test_a_dry_run_says_what_would_be_done_and_fetches_and_leaves_nothing(tmp_pa
     assert sorted(said, key=out.index) == list(said)
 
 
-def test_an_ensemble_is_laid_beside_its_row_and_submitted_from_saved_scores(tmp_path, capsys):
+def test_an_ensemble_is_laid_next_to_its_row_and_submitted_from_saved_scores(tmp_path, capsys):
     place = miniatures.something_v2(tmp_path / "data")
     for row in ("teinet_16f", "teinet_8f"):
         words = (f"something_v2/{row}", "--data", place, "--model.name", "teinet_resnet10t", "--output", tmp_path)

@@ -83,7 +83,7 @@ def test_every_form_tells_the_same_events(place, capsys):
     assert main(words(place, "films/3.mp4")) == 0
     table = capsys.readouterr().out
     assert all(event.label in table and clock(event.start) in table for event in want)
-    assert f"   {clock(6.1)}\n" in table  # how long the video lasts, beside its name
+    assert f"   {clock(6.1)}\n" in table  # how long the video lasts, next to its name
 
 
 def test_a_faster_network_tells_the_same_events(place, monkeypatch, capsys):
@@ -107,7 +107,7 @@ def test_a_faster_network_tells_the_same_events(place, monkeypatch, capsys):
         ({"scores": "s.txt"}, [], ["--scores s.txt ends in .txt, not in .npz or .csv; a folder ends in /"]),
         ({"hop": 2, "output": "out.csv", "page": "pages/"}, [], ["hop (2) is for windows", "--windows"]),
         ({"span": 2}, ["--windows"], ["span (2) is for a causal network that goes on from frame to frame"]),
-        ({}, ["--anew"], ["--anew is for what continues after a stop"]),
+        ({}, ["--overwrite"], ["--overwrite is for what continues after a stop"]),
     ],
 )
 def test_what_does_not_fit_is_one_line(place, tmp_path, monkeypatch, capsys, options, flags, parts):
@@ -156,7 +156,13 @@ def test_other_settings_do_not_continue_what_was_stopped(place, tmp_path, monkey
 
     monkeypatch.setattr(teinet.detection.timeline_batch, "timeline", stopped)
     films = ("films/3.mp4", "films/4.mp4")
-    for more, again in (([], True), ([], False), (["--frame-interval", "0.3"], True), ([], False), (["--anew"], True)):
+    for more, again in (
+        ([], True),
+        ([], False),
+        (["--frame-interval", "0.3"], True),
+        ([], False),
+        (["--overwrite"], True),
+    ):
         assert main([*words(place, *films, output=output), *more]) == 130
         assert looked == ["3.mp4", "4.mp4"][not again :]
         assert ("1 of 2 videos were finished before" in capsys.readouterr().err) is not again

@@ -1,4 +1,4 @@
-"""`teinet timeline --truth`: measures beside the timeline, and what does not fit together."""
+"""`teinet timeline --truth`: measures next to the timeline, and what does not fit together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RULES = ("--threshold", "0.4", "--off-threshold", "0.2", "--min-duration", "0.2"
 def place(tmp_path_factory):
     """A folder with weights, and three films of 6.1 s in which the weights find something."""
     folder = tmp_path_factory.mktemp("truth")
-    for name, causal in (("weights", True), ("two-sided", False)):
+    for name, causal in (("weights", True), ("bidirectional", False)):
         save_weights(folder / f"{name}.safetensors", NAMES, causal=causal, seed=0)
     for kind in (3, 4, 5):
         miniatures.write(folder / f"{kind}.mp4", kind, length=61, rate=10)
@@ -37,7 +37,7 @@ def annotated(place, *lines: str) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(("weights", "lag"), [("weights", 0.0), ("two-sided", 0.3)])
+@pytest.mark.parametrize(("weights", "lag"), [("weights", 0.0), ("bidirectional", 0.3)])
 def test_what_was_found_is_right_when_it_is_the_truth(place, capsys, weights, lag):
     assert run(place, "3.mp4", "4.mp4", "--json", weights=weights) == 0
     lines = []

@@ -54,7 +54,7 @@ class Measured(Dataset):
 
 @pytest.fixture
 def listed(clips, tmp_path) -> TrainingClips:
-    """Sound clips, a folder of pictures, and files that fail early, late and in the middle."""
+    """Sound clips, a folder of images, and files that fail early, late and in the middle."""
     good = sorted(clips.rglob("*.mp4"))
     (tmp_path / "text.mp4").write_text("no video" * 100)
     whole = good[0].read_bytes()
@@ -63,10 +63,10 @@ def listed(clips, tmp_path) -> TrainingClips:
     middle = whole.index(b"mdat") + 8
     damaged[middle : middle + 3000] = np.random.default_rng(0).bytes(3000)
     (tmp_path / "damaged.mp4").write_bytes(damaged)
-    (tmp_path / "pictures").mkdir()
+    (tmp_path / "images").mkdir()
     for number in range(4):
-        Image.new("RGB", (48, 36)).save(tmp_path / "pictures" / f"{number}.jpg")
-    paths = [*good, *(tmp_path / name for name in ("text.mp4", "cut.mp4", "damaged.mp4", "pictures", "nowhere.mp4"))]
+        Image.new("RGB", (48, 36)).save(tmp_path / "images" / f"{number}.jpg")
+    paths = [*good, *(tmp_path / name for name in ("text.mp4", "cut.mp4", "damaged.mp4", "images", "nowhere.mp4"))]
     rows = [Row(str(path), "a") for path in paths]
     size = Preprocessing(size=32, short_side=36)
     return TrainingClips(to_clips(rows, source=""), Sampling(num_frames=2), size, Augmentation())

@@ -90,7 +90,7 @@ def test_colors_survive_the_file(tmp_path, color):
     assert back.shape == frames.shape and np.abs(back - frames).max() <= 4
 
 
-def test_a_video_with_dependent_pictures_is_not_turned_round(tmp_path):
+def test_a_video_with_dependent_images_is_not_turned_round(tmp_path):
     miniatures.encode(tmp_path / "inter.mp4", draw_clip(0, SMALL, np.random.default_rng(0)), rate=12)
     with pytest.raises(VideoError, match="depend on others"):
         write_reversed(tmp_path / "inter.mp4", tmp_path / "back.mp4")
@@ -199,7 +199,7 @@ def test_nuisances_have_no_direction_in_time():
 
 
 def test_the_drawn_pixels_move_as_named():
-    # The picture's axes: what the plan calls left and up is left and up on the screen.
+    # The image's axes: what the plan calls left and up is left and up on the screen.
     bare = MotionPairs(distractors=0, drift=0, shake=0, noise=0)
     for forward, axis in (("moving left", 2), ("moving up", 1)):
         pair = [first for first, _ in PAIRS].index(forward)

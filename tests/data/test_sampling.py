@@ -84,7 +84,7 @@ def test_the_spacing_of_training(tmp_path, sampling, span, want):
     assert typical_frame_interval(clips, sampling) == pytest.approx(want, abs=1e-3)
 
 
-def test_pictures_have_no_spacing(tmp_path):
+def test_images_have_no_spacing(tmp_path):
     path = str(miniatures.write(tmp_path / "folder", 0))
     assert typical_frame_interval(to_clips([Row(path, "a")], source=""), Sampling(num_frames=4)) is None
 
@@ -151,7 +151,7 @@ def test_training_draws_stay_in_their_segment_or_window(n):
         assert len(set(start.tolist())) == 1 and 0 <= start[0] <= max(0, n - 64)
 
 
-# height, width of a picture whose short side is 256 already; crops; full resolution: (top, left) of each
+# height, width of an image whose short side is 256 already; crops; full resolution: (top, left) of each
 CROPS = {
     (256, 340, 1, False): [(16, 58)],  # 32 and 116 to spare
     (256, 340, 3, True): [(0, 0), (0, 42), (0, 84)],
@@ -168,8 +168,8 @@ def test_places_of_crops(key):
     """Each pixel tells where it stood: red the row, green the column's rest of 256, blue its multiple."""
     height, width, count, full = key
     rows, columns = np.mgrid[:height, :width]
-    picture = np.stack([rows % 256, columns % 256, 2 * (rows // 256) + columns // 256], axis=-1).astype(np.uint8)
-    crops = test_crops(torch.from_numpy(picture)[None], Preprocessing(), count, full)
+    image = np.stack([rows % 256, columns % 256, 2 * (rows // 256) + columns // 256], axis=-1).astype(np.uint8)
+    crops = test_crops(torch.from_numpy(image)[None], Preprocessing(), count, full)
     assert crops.shape == (count, 1, 3, *(2 * [256 if full else 224]))
     corners = [tuple(crop[0, :, 0, 0].tolist()) for crop in crops]
     assert corners == [(top % 256, left % 256, 2 * (top // 256) + left // 256) for top, left in CROPS[key]]

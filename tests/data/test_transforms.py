@@ -20,7 +20,7 @@ PIL_FILTER = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling
 sides = st.integers(1, 90)
 
 
-def pictures(height: int, width: int, count: int = 2) -> torch.Tensor:
+def images(height: int, width: int, count: int = 2) -> torch.Tensor:
     """Smooth color waves with noise, (count, H, W, 3) uint8."""
     rng = np.random.default_rng(height * 1000 + width)
     y, x = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
@@ -31,7 +31,7 @@ def pictures(height: int, width: int, count: int = 2) -> torch.Tensor:
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 @pytest.mark.parametrize(("height", "width"), [(120, 160), (161, 121), (40, 55), (480, 640)])
 def test_test_crops_equal_pils_resize_and_crop(height, width, interpolation):
-    frames = pictures(height, width)
+    frames = images(height, width)
     short, size = 64, 56
     preprocessing = Preprocessing(size=size, short_side=short, interpolation=interpolation)
     crops = transforms.test_crops(frames, preprocessing, 3)
@@ -52,8 +52,8 @@ def test_test_crops_equal_pils_resize_and_crop(height, width, interpolation):
 
 @pytest.mark.parametrize(("height", "width"), [(60, 160), (160, 60), (64, 64), (56, 56)])
 @pytest.mark.parametrize("size", [(56, 56), (40, 71)])
-def test_a_squashed_picture_is_pils_resize_of_all_of_it(height, width, size):
-    frames = pictures(height, width)
+def test_a_squashed_image_is_pils_resize_of_all_of_it(height, width, size):
+    frames = images(height, width)
     preprocessing = Preprocessing(size=size, short_side=min(size), fit="squash")
     (clip,) = transforms.test_crops(frames, preprocessing)
     assert clip.shape == (2, 3, *size) and preprocessing.shape == size
@@ -64,7 +64,7 @@ def test_a_squashed_picture_is_pils_resize_of_all_of_it(height, width, size):
     assert (trained == clip).all()
 
 
-def test_a_training_clip_of_a_squashed_picture_is_cut_from_each_side_in_proportion():
+def test_a_training_clip_of_a_squashed_image_is_cut_from_each_side_in_proportion():
     """Columns and rows count up, so that a clip's corners tell its box."""
     height, width = 60, 240
     rows, columns = np.meshgrid(np.arange(height), np.arange(width), indexing="ij")
@@ -86,7 +86,7 @@ def test_a_training_clip_of_a_squashed_picture_is_cut_from_each_side_in_proporti
 def test_training_clip_is_one_of_tsns_boxes_resized_once(interpolation):
     """Every clip is, within PIL's rounding, PIL's resize of one of the 10 x 13 boxes; all frames share the box."""
     height, width, size = 90, 120, 48
-    frames = pictures(height, width)
+    frames = images(height, width)
     preprocessing = Preprocessing(size=size, short_side=64, interpolation=interpolation)
     scales = Augmentation().scales
     candidates = {}
@@ -123,7 +123,7 @@ def test_all_thirteen_positions_are_drawn_alike_often():
 
 
 def test_center_crop_stays_in_the_middle():
-    """A picture symmetric both ways has a symmetric center crop."""
+    """An image symmetric both ways has a symmetric center crop."""
     y, x = np.meshgrid(np.abs(np.arange(80) - 39.5), np.abs(np.arange(120) - 59.5), indexing="ij")
     frames = torch.from_numpy(np.repeat((y + x)[..., None], 3, -1).astype(np.uint8))[None]
     augmentation = Augmentation(crop="center", scales=(1, 0.5))
@@ -134,7 +134,7 @@ def test_center_crop_stays_in_the_middle():
 
 
 def test_mirror_flips_half_of_the_clips_and_changes_nothing_else():
-    frames = pictures(60, 80)
+    frames = images(60, 80)
     preprocessing = Preprocessing(size=32, short_side=40)
     flipped = 0
     for seed in range(200):

@@ -69,7 +69,7 @@ def test_a_view_is_the_crop_of_its_own_frames():
     assert loaded.times is None and loaded.num_frames == 11
 
 
-def test_a_squashed_picture_has_no_several_crops():
+def test_a_squashed_image_has_no_several_crops():
     squashed = Preprocessing(size=32, short_side=32, fit="squash", mean=(0.5,) * 3, std=(0.5,) * 3)
     frames = np.zeros((9, 32, 64, 3), np.uint8)
     assert load_views(frames, FOUR, squashed, "2x1").frames.shape == (2, 4, 3, 32, 32)

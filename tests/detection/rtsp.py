@@ -26,7 +26,7 @@ a=control:track0
 
 
 def packets(frames: int, *, rate: int = 20) -> list[bytes]:
-    """RTP packets of so many pictures, as FFmpeg makes them."""
+    """RTP packets of so many images, as FFmpeg makes them."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         receiver.bind(("127.0.0.1", 0))
@@ -35,8 +35,8 @@ def packets(frames: int, *, rate: int = 20) -> list[bytes]:
             stream = out.add_stream("libx264", rate=rate, options={"bf": "0", "g": "10", "tune": "zerolatency"})
             stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
             for number in range(frames):
-                picture = np.full((64, 64, 3), 4 * number, np.uint8)
-                out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+                image = np.full((64, 64, 3), 4 * number, np.uint8)
+                out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             out.mux(stream.encode())
             receiver.settimeout(0.2)
             try:

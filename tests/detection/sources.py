@@ -17,11 +17,11 @@ from teinet.errors import VideoError
 
 
 def frame(
-    second: float | None, *, size: tuple[int, int] = (24, 32), gray: int = 0, picture: np.ndarray | None = None
+    second: float | None, *, size: tuple[int, int] = (24, 32), gray: int = 0, image: np.ndarray | None = None
 ) -> av.VideoFrame:
-    """A picture, gray if none is given, shown at `second`; None for one without a timestamp."""
-    picture = np.full((*size, 3), gray, np.uint8) if picture is None else picture
-    made = av.VideoFrame.from_ndarray(picture, format="rgb24")
+    """An image, gray if none is given, shown at `second`; None for one without a timestamp."""
+    image = np.full((*size, 3), gray, np.uint8) if image is None else image
+    made = av.VideoFrame.from_ndarray(image, format="rgb24")
     made.time_base = Fraction(1, 1000)
     made.pts = None if second is None else round(1000 * second)
     return made

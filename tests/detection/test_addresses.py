@@ -81,7 +81,7 @@ def test_what_a_stream_begins_with_is_seen(tmp_path):
     assert told == sorted(told) and told[-1] < 5.0
 
 
-def test_pictures_without_times_take_those_of_their_arrival():
+def test_images_without_times_take_those_of_their_arrival():
     """A camera that sends JPEG after JPEG, ten a second, where FFmpeg counts 25."""
     jpeg = io.BytesIO()
     Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(jpeg, "JPEG")

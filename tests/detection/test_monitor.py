@@ -55,7 +55,7 @@ def test_several_recordings_at_once_give_what_each_gives_alone(recognizer, films
         assert mine.count("begin") == mine.count("end")
 
 
-def test_a_two_sided_network_by_windows_gives_what_the_timeline_gives(films):
+def test_a_bidirectional_network_by_windows_gives_what_the_timeline_gives(films):
     recognizer = make("teinet", causal=False, header={"frame_interval": 0.2})
     alone = timeline(recognizer, films[0], rules=RULES)
     assert alone.events
@@ -88,10 +88,10 @@ def test_sources_of_which_none_can_be_read_are_an_error(monkeypatch, recognizer)
     assert said == ["one refused; given up", "two refused; given up"]
 
 
-def test_a_jump_ends_what_is_under_way_and_begins_anew(monkeypatch, recognizer, films):
+def test_a_jump_ends_what_is_under_way_and_begins_again(monkeypatch, recognizer, films):
     """Twice the same frames with a jump between them: twice the same events, the second ones later."""
     data = VideoReader(films[0]).sample(lambda n: np.arange(0, 20, 2)).images
-    once, again = ([frame(begin + i / 5, picture=p) for i, p in enumerate(data)] for begin in (0, 1000))
+    once, again = ([frame(begin + i / 5, image=p) for i, p in enumerate(data)] for begin in (0, 1000))
     names = patched(monkeypatch, Made([once + again], kind="pipe"))
     notices = list(Watch(recognizer, names, rules=RULES, fast=True, delay=60))
     events = ended(notices, "made")
@@ -117,11 +117,11 @@ def test_stop_ends_the_watch_and_what_is_under_way(monkeypatch, recognizer, film
 
 
 def test_what_cannot_be_watched_is_refused(recognizer, films):
-    two_sided = make("teinet", causal=False, header={"frame_interval": 0.2})
+    bidirectional = make("teinet", causal=False, header={"frame_interval": 0.2})
     for network, sources, options, words in (
-        (two_sided, films, {}, r"--model\.causal true"),
-        (two_sided, films, {"windows": True, "span": 3}, "span .3. is for a causal network"),
-        (two_sided, films, {"windows": True, "state": "fp16"}, "state belongs"),
+        (bidirectional, films, {}, r"--model\.causal true"),
+        (bidirectional, films, {"windows": True, "span": 3}, "span .3. is for a causal network"),
+        (bidirectional, films, {"windows": True, "state": "fp16"}, "state belongs"),
         (recognizer, films, {"delay": float("nan")}, "delay"),
         (recognizer, films, {"stall": 0}, "stall"),
         (recognizer, films[:1] * 2, {}, "twice"),
@@ -133,12 +133,12 @@ def test_what_cannot_be_watched_is_refused(recognizer, films):
 
 def test_a_view_shows_the_last_frame(recognizer, films):
     watch = Watch(recognizer, films[:1], fast=True)
-    assert watch.view(0).picture is None
+    assert watch.view(0).image is None
     list(watch)
     view, alone = watch.view(0), timeline(recognizer, films[0])
     assert view.time == pytest.approx(alone.intervals[-1, 1])
     np.testing.assert_allclose(view.scores, alone.scores[-1], atol=1e-3)
-    assert view.picture.shape == (32, 32, 3)
+    assert view.image.shape == (32, 32, 3)
 
 
 def test_the_example_of_the_page_gives_what_a_watch_gives(films, capsys):
@@ -169,7 +169,7 @@ def test_after_its_end_nothing_is_under_way_in_the_view(monkeypatch, recognizer)
         if notice.what == "lost":
             watch.stop()
     assert seen["begin"].event is None and seen["end"].event is not None  # a view is of the step before
-    assert seen["lost"].event is None and seen["lost"].scores is None and seen["lost"].picture is not None
+    assert seen["lost"].event is None and seen["lost"].scores is None and seen["lost"].image is not None
 
 
 def test_a_stalled_source_ends_what_is_under_way_and_the_others_go_on(monkeypatch, recognizer):

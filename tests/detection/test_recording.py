@@ -1,4 +1,4 @@
-"""A long recording: what is found equals separate steps, or separate windows; gaps begin anew."""
+"""A long recording: what is found equals separate steps, or separate windows; gaps begin again."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_causal_network_gives_what_single_steps_give(film, name):
     found = timeline(recognizer, film, frame_interval=0.2, span=3)
     frames = VideoReader(film).sample(lambda n: np.arange(0, n, 2))
     stream = recognizer.stream(span=3)
-    steps = [stream.step([picture]) for picture in frames.images]
+    steps = [stream.step([image]) for image in frames.images]
     firsts = np.maximum(np.arange(len(steps)) - 2, 0)
     np.testing.assert_allclose(found.times, (frames.times[firsts] + frames.times) / 2, atol=1e-3)
     np.testing.assert_allclose(found.scores, np.concatenate([step.scores for step in steps]), atol=2e-4)
@@ -90,8 +90,8 @@ def test_an_event_is_announced_when_a_stream_would_say_it(film):
     frames = VideoReader(film).sample(lambda n: np.arange(0, n, 2))
     stream, events, said = recognizer.stream(), EventDetector(recognizer.class_names, rules), []
     times = frames.times.tolist()
-    for number, (second, picture) in enumerate(zip(times, frames.images)):
-        scores = stream.step([picture]).scores[0]
+    for number, (second, image) in enumerate(zip(times, frames.images)):
+        scores = stream.step([image]).scores[0]
         changes = events.update((times[max(0, number + 1 - T)], second), scores)
         said += [(second, change.event.label) for change in changes if change.what == "begin"]
     said += [(second, change.event.label) for change in events.finish() if change.what == "begin"]
@@ -195,11 +195,11 @@ def test_what_has_no_meaning_for_a_network_is_refused(film, causal):
 
 
 def test_what_is_wrong_with_a_recording_is_counted_and_said(tmp_path):
-    """Another size after 2 s begins anew; a file of 4 s with 60 % of its bytes ends early; two packets are zeros."""
+    """Another size after 2 s begins again; a file of 4 s with 60 % of its bytes ends early; two packets are zeros."""
     recognizer = make("teinet", causal=True)
     sizes = changing(tmp_path / "sizes.ts")
     found = timeline(recognizer, sizes, frame_interval=0.1, strip=True)
-    assert found.trouble == "1 restart at changes of the picture's size" and found.to_dict()["resizes"] == 1
+    assert found.trouble == "1 restart at changes of the image's size" and found.to_dict()["resizes"] == 1
     assert np.flatnonzero(found.resets).tolist() == [0, 20]
     assert {image.shape for image in found.strip.images} == {(32, 32, 3)}
     alone = timeline(recognizer, changing(tmp_path / "second.ts", ((48, 64),)), frame_interval=0.1)

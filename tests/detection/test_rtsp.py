@@ -25,7 +25,7 @@ def test_a_camera_is_seen_and_opened_again_when_it_hangs_up(sent):
     assert [shot.reset for shot in shots(items)].count(True) == 2 and len(times) >= 10
     apart = np.diff(times)
     assert (apart > 0).all() and np.median(apart) == pytest.approx(0.1, abs=0.011)  # every second frame
-    assert shots(items)[0].picture.shape == (64, 64, 3)
+    assert shots(items)[0].image.shape == (64, 64, 3)
 
 
 def test_a_wrong_password_is_said_without_it(sent):

@@ -27,7 +27,7 @@ def test_a_file_gives_the_frames_at_the_wanted_spacing(film):
     truth = VideoReader(film).sample(lambda n: np.arange(0, n, 2))
     assert said(items) == ["connected", "finished"]
     np.testing.assert_allclose([shot.time for shot in shots(items)], truth.times, atol=1e-3)
-    assert np.array_equal(np.stack([shot.picture for shot in shots(items)]), truth.images)
+    assert np.array_equal(np.stack([shot.image for shot in shots(items)]), truth.images)
     assert [shot.reset for shot in shots(items)] == [True] + [False] * 10
     assert (reader.counts.dropped, reader.sampler.num_skipped, reader.counts.restarts) == (0, 10, 0)
 
@@ -76,21 +76,21 @@ def waited(source, *, late=0.0, **options):
 
 
 def test_what_waits_too_long_is_dropped_and_counted():
-    """The network takes nothing while thirty frames come: the newest two are left, and begin anew."""
+    """The network takes nothing while thirty frames come: the newest two are left, and begin again."""
     items, reader = waited(Made([[frame(i / 10, gray=i) for i in range(30)]], kind="pipe"), delay=0.2)
-    assert [int(shot.picture[0, 0, 0]) for shot in shots(items)] == [28, 29]
+    assert [int(shot.image[0, 0, 0]) for shot in shots(items)] == [28, 29]
     assert [shot.reset for shot in shots(items)] == [True, False]
     assert reader.counts.dropped == 28 and reader.sampler.num_taken == 30
 
 
 def test_a_frame_that_waited_too_long_gives_way_to_a_newer_one():
     items, reader = waited(Made([[frame(i / 10, gray=i) for i in range(4)]], kind="pipe"), delay=0.4, late=0.5)
-    assert [int(shot.picture[0, 0, 0]) for shot in shots(items)] == [3]
+    assert [int(shot.image[0, 0, 0]) for shot in shots(items)] == [3]
     assert shots(items)[0].reset and reader.counts.dropped == 3
 
 
 @pytest.mark.parametrize("to", [-5000.0, -0.55, 0.0, 5000.0])
-def test_times_that_jump_begin_anew_and_never_run_backwards(to):
+def test_times_that_jump_begin_again_and_never_run_backwards(to):
     before = [frame(100 + i / 10) for i in range(5)]
     after = [frame(100.4 + to + i / 10) for i in range(5)]
     items, reader = read(Made([before + after], kind="pipe"))
@@ -116,12 +116,12 @@ def test_missing_timestamps_are_filled_in():
     assert len(shots(items)) == 50 and reader.counts.restarts == 0
 
 
-def test_pictures_of_another_size_begin_anew():
+def test_images_of_another_size_begin_again():
     script = [frame(0.0), frame(0.1), frame(0.2, size=(48, 64)), frame(0.3, size=(48, 64))]
     items, reader = read(Made([script], kind="pipe"))
     assert said(items) == ["connected", "resized", "finished"]
     assert next(item.why for item in items if getattr(item, "what", "") == "resized") == "32x24 to 64x48"
-    assert [shot.picture.shape for shot in shots(items)] == [(24, 32, 3)] * 2 + [(48, 64, 3)] * 2
+    assert [shot.image.shape for shot in shots(items)] == [(24, 32, 3)] * 2 + [(48, 64, 3)] * 2
     assert [shot.reset for shot in shots(items)] == [True, False, True, False]
     assert reader.counts.restarts == 1
 

@@ -1,4 +1,4 @@
-"""The picture of learning curves: every run has its line, whatever it logged."""
+"""The image of learning curves: every run has its line, whatever it logged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def points(axes, line: int = 0) -> list[tuple[float, float]]:
     return [(float(x), round(float(y), 6)) for x, y in axes.lines[line].get_xydata()]
 
 
-def test_one_run_shows_training_beside_validation():
+def test_one_run_shows_training_next_to_validation():
     loss, top1, rate = draw_curves({"a": rows(3)}).axes
     assert points(loss, 0) == [(1, 3), (2, 1.5), (3, 1)] and points(loss, 1) == [(1, 2.99), (2, 2.98), (3, 2.97)]
     assert points(top1, 0) == [(1, 2), (2, 4), (3, 6)]  # per cent
@@ -60,7 +60,7 @@ def test_twelve_runs_have_twelve_looks_and_names():
         {"a": [{"epoch": 1, "loss": 0.5}], "b": rows(2)},
     ],
 )
-def test_whatever_was_logged_is_a_picture(logs, tmp_path):
+def test_whatever_was_logged_is_a_image(logs, tmp_path):
     save_curves(logs, tmp_path / "curves.part", title="runs/a $x$")
     assert (tmp_path / "curves.part").read_bytes().startswith(b"\x89PNG")
 

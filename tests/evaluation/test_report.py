@@ -1,4 +1,4 @@
-"""What a person sees of a test: tables for a terminal and the confusion picture."""
+"""What a person sees of a test: tables for a terminal and the confusion image."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_a_test_without_any_labeled_or_readable_clip_still_reports():
 
 
 @pytest.mark.parametrize("count", [1, 150])
-def test_the_picture_is_dark_on_the_diagonal_of_a_perfect_network(tmp_path, count):
+def test_the_image_is_dark_on_the_diagonal_of_a_perfect_network(tmp_path, count):
     names = [f"class $_{i}$" for i in range(count)]  # matplotlib reads dollars as formulas
     path = tmp_path / "confusion.png"
     save_confusion(np.eye(count, dtype=int) * 3, names, path)
-    picture = np.asarray(Image.open(path).convert("L")).astype(int)
-    assert 300 < picture.shape[0] < 2500 and 300 < picture.shape[1] < 2500
-    dark = (picture < 70).mean()
+    image = np.asarray(Image.open(path).convert("L")).astype(int)
+    assert 300 < image.shape[0] < 2500 and 300 < image.shape[1] < 2500
+    dark = (image < 70).mean()
     save_confusion(np.zeros((count, count), dtype=int), names, path)  # no clips: nothing dark but the letters
     empty = (np.asarray(Image.open(path).convert("L")) < 70).mean()
     assert dark > empty + 0.2 / count

@@ -129,7 +129,7 @@ def test_saved_scores_come_back_and_the_tables_say_the_same(tmp_path):
 
 
 def test_broken_score_files_are_refused(tmp_path):
-    four_clips().save(tmp_path, picture=False)
+    four_clips().save(tmp_path, image=False)
     file = tmp_path / "scores.safetensors"
     file.write_bytes(file.read_bytes()[:-5])
     with pytest.raises(CheckpointError, match=r"scores\.safetensors"):

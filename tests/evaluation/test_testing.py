@@ -6,6 +6,7 @@ import torch
 
 from teinet.data.lists.splits import DataConfig
 from teinet.data.views import Views
+from teinet.evaluation import testing
 from teinet.evaluation.hardware import Hardware
 from tests.networks import small_recognizer
 

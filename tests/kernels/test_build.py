@@ -36,7 +36,7 @@ if [ ! -f {made} ]; then {real} "$@" && cp "$last" {made}; else cp {made} "$last
 
 @pytest.fixture
 def load(tmp_path, monkeypatch, caplog, compiler):
-    """Loads the kernels anew, from an empty cache folder; returns the library and what the log was told."""
+    """Loads the kernels again, from an empty cache folder; returns the library and what the log was told."""
     monkeypatch.setenv("TEINET_CACHE", str(tmp_path))
     monkeypatch.setattr(build, "FLAGS", QUICK)
     monkeypatch.setenv("CXX", str(compiler))

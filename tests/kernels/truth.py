@@ -100,7 +100,7 @@ def check_temporal_conv(
 
 
 def lay_out(x: Tensor, layout: str) -> Tensor:
-    """The same numbers in another place of memory; "expanded": one picture for all."""
+    """The same numbers in another place of memory; "expanded": one image for all."""
     if layout == "channels_last":
         return x.contiguous(memory_format=torch.channels_last)
     if layout == "sliced":

@@ -1,4 +1,4 @@
-"""Causal networks: no frame's logits hang on a later one, and weights of the two-sided form can start them."""
+"""Causal networks: no frame's logits hang on a later one, and weights of the bidirectional form can start them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_first_frames_do_not_know_how_many_follow(prefix):
 
 
 @pytest.mark.parametrize("prefix", ["teinet", "tim", "mem", "se_tim", "tsm"])
-def test_two_sided_networks_are_not_causal(prefix):
+def test_bidirectional_networks_are_not_causal(prefix):
     model = network(prefix, causal=False)
     assert not is_causal(model) and not model.config["causal"]
     clip = torch.randn(1, 6, 3, 48, 48, dtype=torch.float64)
@@ -63,19 +63,19 @@ def test_two_sided_networks_are_not_causal(prefix):
 
 
 def test_kernels_keep_what_they_can():
-    two_sided = {
+    bidirectional = {
         "a.temporal.tim.weight": torch.tensor([1.0, 2.0, 4.0]).view(1, 1, 3, 1),
         "b.weight": torch.ones(1, 1, 3, 1),
     }
-    causal = convert_kernels(two_sided, causal=True)
+    causal = convert_kernels(bidirectional, causal=True)
     assert causal["a.temporal.tim.weight"].flatten().tolist() == [0, 1, 6]
-    assert causal["b.weight"] is two_sided["b.weight"]
+    assert causal["b.weight"] is bidirectional["b.weight"]
     back = convert_kernels(causal, causal=False)
     assert back["a.temporal.tim.weight"].flatten().tolist() == [1, 6, 0]
 
 
 @pytest.mark.parametrize("prefix", ["teinet", "tim", "tsm"])
-def test_weights_of_the_two_sided_form_start_a_causal_network(tmp_path, prefix, caplog):
+def test_weights_of_the_bidirectional_form_start_a_causal_network(tmp_path, prefix, caplog):
     source = network(prefix, causal=False).float()
     save_weights(tmp_path / "two.safetensors", source, {"class_names": list("abc")})
     model = network(prefix).float()

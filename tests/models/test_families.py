@@ -115,7 +115,7 @@ def test_a_temporal_module_enters_and_learns(plain):
     net = insert_temporal(copy.deepcopy(plain), "tei", num_frames=4)
     after = net.state_dict()
 
-    # The backbone's keys and values are as they were; the new keys lie beside the convolutions that they belong to.
+    # The backbone's keys and values are as they were; the new keys lie next to the convolutions that they belong to.
     assert all(torch.equal(after[key], value) for key, value in before.items())
     layer = [f"mem.conv{i}.{kind}" for i in (1, 2, 3) for kind in ("weight", "bias")] + ["tim.weight"]
     assert set(after) - set(before) == {f"{place}.temporal.{key}" for place in places for key in layer}

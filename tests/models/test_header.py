@@ -62,7 +62,7 @@ def test_without_weights_it_says_what_there_is(weights, tmp_path, capsys):
     assert line.startswith("no weights named;") and said.splitlines()[-1].endswith("one of the recognizers above")
 
 
-def test_watching_with_the_two_sided_form_names_the_causal_ones_that_ship(weights, tmp_path, capsys):
+def test_watching_with_the_bidirectional_form_names_the_causal_ones_that_ship(weights, tmp_path, capsys):
     clip = miniatures.write(tmp_path / "clip.mp4", 0)
     assert main(["watch", "waves", str(clip)]) == 2
     said = capsys.readouterr().err

@@ -155,7 +155,7 @@ def test_several_threads_share_one_program(compiled):
     assert [kind[0] for kind in fast._programs].count(1) == 1
 
 
-def test_another_number_of_frames_on_purpose_is_compiled_anew(compiled):
+def test_another_number_of_frames_on_purpose_is_compiled_again(compiled):
     model, fast = compiled
     with torch.inference_mode():
         fast(clips(1, 32))

@@ -194,8 +194,8 @@ def trainer(monkeypatch):
 
 @pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
-def test_what_trainers_store_beside_the_weights_is_stood_in_for(tmp_path, monkeypatch, trainer, zipped, protocol):
-    beside = {
+def test_what_trainers_store_next_to_the_weights_is_stood_in_for(tmp_path, monkeypatch, trainer, zipped, protocol):
+    others = {
         "message_hub": {"log_scalars": collections.OrderedDict(loss=trainer.HistoryBuffer())},
         "cfg": trainer.ConfigDict(a=trainer.ConfigDict(b=1)),
         "args": argparse.Namespace(lr=0.1, betas=(0.9, np.float64(0.99))),
@@ -206,13 +206,13 @@ def test_what_trainers_store_beside_the_weights_is_stood_in_for(tmp_path, monkey
     }
     options = {"_use_new_zipfile_serialization": zipped, "pickle_protocol": protocol}
     state = collections.OrderedDict({f"module.{key}": value for key, value in WEIGHTS.items()})
-    torch.save({**beside, "state_dict": state}, tmp_path / "a.pth", **options)
+    torch.save({**others, "state_dict": state}, tmp_path / "a.pth", **options)
     monkeypatch.delitem(sys.modules, trainer.__name__)
     found = read_checkpoint(tmp_path / "a.pth")
-    assert set(found.tensors) == set(WEIGHTS) and set(found.beside) == set(beside)
+    assert set(found.tensors) == set(WEIGHTS) and set(found.others) == set(others)
     assert all(torch.equal(found.tensors[key], value) for key, value in WEIGHTS.items())
-    assert torch.equal(found.beside["optimizer"]["state"][0]["momentum_buffer"], torch.ones(3))
-    assert isinstance(found.beside["best"], Inert) and trainer.__name__ not in sys.modules
+    assert torch.equal(found.others["optimizer"]["state"][0]["momentum_buffer"], torch.ones(3))
+    assert isinstance(found.others["best"], Inert) and trainer.__name__ not in sys.modules
 
 
 def test_every_kind_of_tensor_comes_through(tmp_path):

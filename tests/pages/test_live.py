@@ -34,7 +34,7 @@ def test_the_page_shows_what_is_watched(watch):
     with serve(watch, "0") as (page, address):
         assert address.startswith("http://127.0.0.1:")
         with pytest.raises(HTTPError, match="404"):
-            urlopen(f"{address}picture/0")  # there is none yet
+            urlopen(f"{address}image/0")  # there is none yet
         for notice in watch:
             page.add(notice)
         html = urlopen(address).read().decode()
@@ -47,10 +47,10 @@ def test_the_page_shows_what_is_watched(watch):
         whats = [notice["what"] for notice in state["notices"]]
         assert whats[0] == "connected" and "begin" in whats and whats[-1] == "finished"
         assert [notice["number"] for notice in state["notices"]] == list(range(1, len(whats) + 1))
-        answer = urlopen(f"{address}picture/0?11")
+        answer = urlopen(f"{address}image/0?11")
         assert answer.headers["Content-Type"] == "image/jpeg"
         assert Image.open(io.BytesIO(answer.read())).size == (32, 32)
-        for missing in ("picture/1", "picture/x", "etc/passwd", "../state"):
+        for missing in ("image/1", "image/x", "etc/passwd", "../state"):
             with pytest.raises(HTTPError, match="404"):
                 urlopen(address + missing)
 

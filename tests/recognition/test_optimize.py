@@ -18,7 +18,7 @@ from tests.networks import small_recognizer, wake
 
 @pytest.fixture(scope="module")
 def imagenet(shared) -> Recognizer:
-    """ImageNet's classes by the real weights, with modules that change nothing yet; they see real pictures."""
+    """ImageNet's classes by the real weights, with modules that change nothing yet; they see real images."""
     weights = shared / "weights" / "tf_efficientnet_lite0.in1k.safetensors"
     torch.manual_seed(0)
     options = {"backbone_weights": weights, "gate": "residual", "init": "identity"}

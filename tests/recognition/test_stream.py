@@ -1,4 +1,4 @@
-"""Live streams: equal to the clip at once, whoever joins, leaves, stalls or begins anew; and their state in a file."""
+"""Live streams: equal to the clip at once, whoever joins, leaves, stalls or begins again; and their state in a file."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def film(frames: int, seed: int = 0, size: tuple[int, int] = (48, 60)) -> np.nda
     return np.random.default_rng(seed).integers(0, 256, (frames, *size, 3), dtype=np.uint8)
 
 
-def at_once(recognizer, pictures: np.ndarray) -> torch.Tensor:
+def at_once(recognizer, images: np.ndarray) -> torch.Tensor:
     """Each frame's logits when the network sees them all as one clip."""
-    clip = cut_crops(torch.from_numpy(pictures), recognizer.preprocessing)
+    clip = cut_crops(torch.from_numpy(images), recognizer.preprocessing)
     with torch.no_grad():
-        logits = set_num_frames(recognizer.model, len(pictures)).frame_logits(clip)[0]
+        logits = set_num_frames(recognizer.model, len(images)).frame_logits(clip)[0]
     set_num_frames(recognizer.model, T)
     return logits
 
@@ -60,11 +60,11 @@ def test_scores_that_are_no_numbers_are_an_error():
 
 def test_a_rectangle_steps_like_a_square():
     wide = recogniser_of(network("teinet"), size=(32, 48), short_side=32, fit="squash")
-    pictures = film(5)
-    want = at_once(wide, pictures)
+    images = film(5)
+    want = at_once(wide, images)
     stream = wide.stream()
-    near(torch.cat([stream.step([picture]).logits for picture in pictures]), want)
-    cut = cut_crops(torch.from_numpy(pictures), wide.preprocessing)
+    near(torch.cat([stream.step([image]).logits for image in images]), want)
+    cut = cut_crops(torch.from_numpy(images), wide.preprocessing)
     assert cut.shape == (1, 5, 3, 32, 48)
     stream.reset()
     near(torch.cat([stream.step(frame[None]).logits for frame in cut[0]]), want)
@@ -74,12 +74,12 @@ def test_a_rectangle_steps_like_a_square():
 
 
 def test_frame_by_frame_is_the_clip_at_once(recognizer):
-    pictures = film(9)
+    images = film(9)
     stream = recognizer.stream()
-    steps = [stream.step([picture]) for picture in pictures]
-    want = at_once(recognizer, pictures)
+    steps = [stream.step([image]) for image in images]
+    want = at_once(recognizer, images)
     near(torch.cat([step.logits for step in steps]), want)
-    clip = cut_crops(torch.from_numpy(pictures[:T]), recognizer.preprocessing)
+    clip = cut_crops(torch.from_numpy(images[:T]), recognizer.preprocessing)
     np.testing.assert_allclose(steps[T - 1].scores[0], recognizer.scores(clip), atol=1e-4)
     for t, step in enumerate(steps):
         assert step.streams == (0,) and step.frames.tolist() == [t + 1]
@@ -110,32 +110,32 @@ def test_cameras_come_and_go(recognizer, plan):
             near(logits, at_once(recognizer, np.stack(own[number]))[-1])
 
 
-def test_pictures_by_number_and_tensors_ready_cut(recognizer):
-    pictures = film(2, seed=2)
+def test_images_by_number_and_tensors_ready_cut(recognizer):
+    images = film(2, seed=2)
     one, two, three = (recognizer.stream(batch=2) for _ in range(3))
-    cut = cut_crops(torch.from_numpy(pictures), recognizer.preprocessing)[0]
-    want = one.step(list(pictures)).logits
-    near(two.step({1: pictures[1], 0: pictures[0]}).logits, want)
-    step = two.step(dict(zip(np.flatnonzero(np.array([1, 1])), pictures)))
+    cut = cut_crops(torch.from_numpy(images), recognizer.preprocessing)[0]
+    want = one.step(list(images)).logits
+    near(two.step({1: images[1], 0: images[0]}).logits, want)
+    step = two.step(dict(zip(np.flatnonzero(np.array([1, 1])), images)))
     assert step.streams == (0, 1) and step.frames.tolist() == [2, 2]
     two.reset(np.flatnonzero(step.scores.max(1) > 0))
-    near(two.step({number: pictures[number] for number in np.arange(2)}).logits, want)
+    near(two.step({number: images[number] for number in np.arange(2)}).logits, want)
     near(three.step(cut).logits, want)
 
 
 def test_a_state_is_copied_kept_in_a_file_and_gone_on_with(recognizer, tmp_path):
-    pictures = film(6, seed=3)
+    images = film(6, seed=3)
     stream = recognizer.stream()
-    for picture in pictures[:3]:
-        stream.step([picture])
+    for image in images[:3]:
+        stream.step([image])
     kept = stream.state.clone()
     stream.state.save(tmp_path / "state.safetensors")
-    want = [stream.step([picture]).logits for picture in pictures[3:]]
+    want = [stream.step([image]).logits for image in images[3:]]
     other = recognizer.stream()
     for state in (kept, other.state.load(tmp_path / "state.safetensors")):
         other.state = state
-        for picture, logits in zip(pictures[3:], want):
-            near(other.step([picture]).logits, logits)
+        for image, logits in zip(images[3:], want):
+            near(other.step([image]).logits, logits)
 
 
 @pytest.mark.parametrize("device", ["meta", "cuda"])
@@ -146,9 +146,9 @@ def test_streams_follow_their_recogniser(device):
     recognizer = recogniser_of(network("teinet"))
     moved, other = recognizer.stream(), recognizer.stream(state="fp16")
     stays = recogniser_of(network("teinet")).stream()
-    pictures = film(4)
+    images = film(4)
     for stream in (moved, other, stays):
-        stream.step(pictures[:1])
+        stream.step(images[:1])
     if device == "meta":
         recognizer.model.to("meta")
         moved._follow()
@@ -159,9 +159,9 @@ def test_streams_follow_their_recogniser(device):
     moved.to("cuda")
     for place in ("cuda", "cpu", "cuda"):
         recognizer.to(place)
-        want = stays.step(pictures[1:2]).scores
-        np.testing.assert_allclose(moved.step(pictures[1:2]).scores, want, atol=1e-4)
-        np.testing.assert_allclose(other.step(pictures[1:2]).scores, want, atol=1e-2)
+        want = stays.step(images[1:2]).scores
+        np.testing.assert_allclose(moved.step(images[1:2]).scores, want, atol=1e-4)
+        np.testing.assert_allclose(other.step(images[1:2]).scores, want, atol=1e-2)
 
 
 def test_states_of_others_are_refused(recognizer, tmp_path):
@@ -178,30 +178,30 @@ def test_states_of_others_are_refused(recognizer, tmp_path):
 
 
 def test_half_precision_takes_half_the_memory_and_stays_near(recognizer):
-    pictures = film(8, seed=4)
+    images = film(8, seed=4)
     whole, half = recognizer.stream(), recognizer.stream(state="fp16")
     assert half.state.nbytes < 0.6 * whole.state.nbytes
-    for picture in pictures:
-        near(half.step([picture]).logits, whole.step([picture]).logits, 5e-3)
+    for image in images:
+        near(half.step([image]).logits, whole.step([image]).logits, 5e-3)
 
 
 def test_memory_does_not_grow(recognizer):
     stream = recognizer.stream(batch=2)
     before, addresses = stream.state.nbytes, {t.data_ptr() for t in stream.state.tensors().values()}
-    for picture in film(5, seed=5):
-        stream.step([picture, picture])
-    pictures = [t.data_ptr() for t in stream.state.tensors().values() if t.dim() == 4]
-    assert stream.state.nbytes == before and set(pictures) <= addresses
+    for image in film(5, seed=5):
+        stream.step([image, image])
+    images = [t.data_ptr() for t in stream.state.tensors().values() if t.dim() == 4]
+    assert stream.state.nbytes == before and set(images) <= addresses
 
 
 def test_what_does_not_fit_is_one_line_and_changes_nothing(recognizer):
     stream = recognizer.stream(batch=2)
-    picture = film(1)[0]
+    image = film(1)[0]
     for frames, words in [
-        ([picture], "takes 2 images, got 1"),
+        ([image], "takes 2 images, got 1"),
         ({}, "at least one image"),
-        ({2: picture}, "no stream 2; there are 2"),
-        ([picture, picture.astype(np.float32)], "stream 1: an image is"),
+        ({2: image}, "no stream 2; there are 2"),
+        ([image, image.astype(np.float32)], "stream 1: an image is"),
         (torch.zeros(2, 3, 8, 8), "a step takes"),
     ]:
         with pytest.raises(ConfigError, match=words):
@@ -212,21 +212,21 @@ def test_what_does_not_fit_is_one_line_and_changes_nothing(recognizer):
     for options, words in [({"batch": 0}, "at least 1"), ({"span": 0}, "at least 1"), ({"state": "fp8"}, "same")]:
         with pytest.raises(ConfigError, match=words):
             recognizer.stream(**options)
-    two_sided = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=T)
+    bidirectional = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=T)
     with pytest.raises(ConfigError, match="bidirectional"):
-        teinet.Recognizer(two_sided, list("abc")).stream()
+        teinet.Recognizer(bidirectional, list("abc")).stream()
 
 
 @pytest.mark.parametrize("chunks", [(9,), (1, 4, 3, 1)])
 def test_several_frames_at_once_are_as_many_single_steps(recognizer, chunks):
-    pictures = torch.stack([cut_crops(torch.from_numpy(film(9, seed)), recognizer.preprocessing)[0] for seed in (1, 2)])
+    images = torch.stack([cut_crops(torch.from_numpy(film(9, seed)), recognizer.preprocessing)[0] for seed in (1, 2)])
     exact = copy.deepcopy(recognizer.model).double()
     own = teinet.Recognizer(exact, list("abc"), preprocessing=recognizer.preprocessing)
     single, several = own.stream(batch=2, span=3), own.stream(batch=2, span=3)
     for stream in (single, several):
         stream.step({1: film(1)[0]})  # one of the two has begun already
-    want = [single.step(frame) for frame in pictures.unbind(1)]
-    got = [step for chunk in pictures.split(list(chunks), 1) for step in several.steps(chunk)]
+    want = [single.step(frame) for frame in images.unbind(1)]
+    got = [step for chunk in images.split(list(chunks), 1) for step in several.steps(chunk)]
     again = film(1, 7)[0]  # and both go on alike
     want, got = [*want, single.step([again, again])], [*got, several.step([again, again])]
     for a, b in zip(got, want, strict=True):
@@ -254,10 +254,10 @@ def optimized(recognizer):
 def test_compiled_streams_are_those_of_the_plain_network(recognizer, optimized, state):
     fast, again, plain = optimized.stream(2, state=state), optimized.stream(2, state=state), recognizer.stream(2)
     assert again._network._run is fast._network._run  # one program for all streams of a kind
-    pictures = [torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8) for _ in range(6)]
+    images = [torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8) for _ in range(6)]
     close = 1e-5 if state == "same" else 5e-3
-    for t, frames in enumerate(pictures):
-        if t == 4:  # one of them alone, and one that begins anew
+    for t, frames in enumerate(images):
+        if t == 4:  # one of them alone, and one that begins again
             for stream in (fast, plain):
                 stream.reset([0])
             ours, theirs = (s.step({1: frames[1].permute(1, 2, 0)}) for s in (fast, plain))
@@ -266,8 +266,8 @@ def test_compiled_streams_are_those_of_the_plain_network(recognizer, optimized, 
         assert (ours.logits - theirs.logits).abs().max() <= close * theirs.logits.abs().max()
     assert fast.state.past[0][1].dtype == (torch.float32 if state == "same" else torch.float16)
     with torch.inference_mode():
-        ours = fast.step(pictures[0].clone())
-    assert (ours.logits - plain.step(pictures[0]).logits).abs().max() <= close * theirs.logits.abs().max()
+        ours = fast.step(images[0].clone())
+    assert (ours.logits - plain.step(images[0]).logits).abs().max() <= close * theirs.logits.abs().max()
 
 
 def test_several_compiled_frames_are_those_of_the_plain_network(recognizer, optimized):

@@ -66,7 +66,7 @@ def write_log(folder: Path, epochs: int, *, best: float = 0.5, every: int = 1) -
 
 
 def meta(row: str | None = "something_v1/teinet_8f", views: str = "1x1", **changes: Any) -> dict[str, Any]:
-    """What a test notes beside its scores."""
+    """What a test notes next to its scores."""
     told = {"row": row, "published": compose(row)["published"] if row else []}
     values = {
         "views": views,
@@ -92,9 +92,7 @@ def write_metrics(folder: Path, top1: float, top5: float | None = None, *, clips
     return folder
 
 
-def write_scores(
-    folder: Path, right: dict[str, float], *, clips: int = 20, picture: bool = False, **about: Any
-) -> Path:
+def write_scores(folder: Path, right: dict[str, float], *, clips: int = 20, image: bool = False, **about: Any) -> Path:
     """A whole test: of each class this share of its clips is recognized, the others are taken for the next class."""
     names = list(right)
     labels = np.repeat(np.arange(len(names)), clips)
@@ -107,7 +105,7 @@ def write_scores(
         class_names=names,
         meta=about,
     )
-    return scores.save(folder, picture=picture)
+    return scores.save(folder, image=image)
 
 
 def write_run(

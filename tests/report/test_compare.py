@@ -22,7 +22,7 @@ def printed(row: str) -> list[dict]:
     return yaml.safe_load((RECIPES / f"{name}.yaml").read_text())["rows"][row]["published"]
 
 
-def test_each_test_stands_beside_the_printed_rows_of_its_protocol(runs):
+def test_each_test_stands_next_to_the_printed_rows_of_its_protocol(runs):
     write_run(runs / "a", tests={"1x1": (0.468, 0.759), "10x3": (0.49, 0.77)})
     one, ten = compare([runs / "a"]).runs[0].tests
     rows = printed("something_v1/teinet_8f")
@@ -35,13 +35,13 @@ def test_each_test_stands_beside_the_printed_rows_of_its_protocol(runs):
     assert row.top1_difference == pytest.approx(0.2)
 
 
-def test_a_test_of_training_clips_stands_beside_nothing(runs):
+def test_a_test_of_training_clips_stands_next_to_nothing(runs):
     write_run(runs / "a")
     write_metrics(runs / "a" / "test-1x1-train", 0.9, **meta(split="train"))
     assert compare([runs / "a"]).runs[0].tests[0].published == []
 
 
-def test_an_ensemble_stands_beside_the_ensembles_row(runs):
+def test_an_ensemble_stands_next_to_the_ensembles_row(runs):
     members = []
     for row, gflops in (("teinet_8f", 33.0), ("teinet_16f", 66.0)):
         facts = meta(f"something_v1/{row}", network=row, gflops=gflops)

@@ -22,7 +22,7 @@ def four(tmp_path_factory):
     write_run(runs / "teinet-2", recipe(run__seed=1), tests={"1x1": (0.472, 0.763)})
     tsm = write_run(runs / "tsm", recipe("something_v1/tsm_8f"), learning_rate=0.005)
     shares = dict(zip(NAMES, (1, 0.5, 0.5, 0.25, 0)))
-    write_scores(tsm / "test-1x1", shares, picture=True, **meta("something_v1/tsm_8f"))
+    write_scores(tsm / "test-1x1", shares, image=True, **meta("something_v1/tsm_8f"))
     write_run(runs / "tsn", recipe("something_v1/tsn_8f"), epochs=3, finished=None)
     comparison = compare([runs])
     write_page(comparison, runs.parent / "page.html")

@@ -57,5 +57,5 @@ def test_the_page_of_one_run_and_its_ensemble(place, tmp_path, capsys):
 
 
 def test_training_leaves_its_curves(place):
-    with Image.open(place / "run-0" / "curves.png") as picture:
-        assert picture.width > 1000 and picture.format == "PNG"
+    with Image.open(place / "run-0" / "curves.png") as image:
+        assert image.width > 1000 and image.format == "PNG"

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from teinet.cli.main import main
+from teinet.training import data_wait
 from teinet.training.data_wait import WaitingAdvice, advice
 from teinet.training.recipe import Recipe
 from tests.conftest import small

@@ -1,6 +1,6 @@
 """A short seeded run follows the curve that was recorded: whatever changes training shows here.
 
-`python tests/training/test_loss_curve.py` records it anew; look at the difference, and say in the commit why.
+`python tests/training/test_loss_curve.py` records it again; look at the difference, and say in the commit why.
 """
 
 from __future__ import annotations

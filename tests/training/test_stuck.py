@@ -97,7 +97,7 @@ def test_a_validation_clip_after_which_the_run_goes_on(listed, bad, tmp_path, ca
     words = small(listed(path, "val"), "--output", tmp_path, "--name", "run", "--workers", 1, "--epochs", 1)
     assert main(["train", *words, "--run.read_timeout", "1", "--run.save_every_steps", "1"]) == 1
     (line,) = capfd.readouterr().err.strip().splitlines()
-    assert f"{path} (" in line and line.endswith(f"go on with: teinet train --resume {tmp_path / 'run'}")
+    assert f"{path} (" in line and line.endswith(f"continue with: teinet train --resume {tmp_path / 'run'}")
     monkeypatch.undo()  # the disk answers again
     assert main(["train", "--resume", str(tmp_path / "run"), "--run.read_timeout", "60"]) == 0
     assert (tmp_path / "run" / "log.csv").read_text().count("\n") == 2

@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     add = parser.add_argument
     add("weights", help="a run's folder (its last weights) or a .safetensors file")
-    add("video", help="a file, or a folder of numbered pictures")
+    add("video", help="a file, or a folder of numbered images")
     add("--label", default=None, help="the class to draw maps for (default: the best one)")
     add("--output", default=None, metavar="PAGE", help="by default CLIP-explained.html, here")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")

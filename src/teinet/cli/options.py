@@ -64,7 +64,7 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     add(
         "--windows",
         action="store_true",
-        help="look at overlapping windows of T frames, as two-sided networks must, and causal ones may",
+        help="look at overlapping windows of T frames, as bidirectional networks must, and causal ones may",
     )
     add("--threshold", type=float, default=0.5, help="the score at which an event begins (default: 0.5)")
     add("--off-threshold", type=float, default=0.35, help="the score below which it ends (default: 0.35)")

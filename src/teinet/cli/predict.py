@@ -1,4 +1,4 @@
-"""`teinet predict`: name what happens in video files."""
+"""`teinet predict`: recognize the action in video files."""
 
 from __future__ import annotations
 

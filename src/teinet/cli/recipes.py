@@ -54,5 +54,5 @@ def _print(found: dict[str, dict[str, Any]], only: str | None) -> None:
                 cells = "  ".join(f"{'' if f is None else f'{f:.1f}':>5}" for f in figures)
                 console.print(f"  table {p['table']:<3}{p['row']:<{width}}  {views:<8}  {cells}".rstrip(), markup=False)
     train = f"teinet train {next(iter(found))} --data FOLDER"
-    console.print(f"\n{train}             trains, tests, prints measured beside printed")
+    console.print(f"\n{train}             trains, tests, prints measured next to printed")
     console.print(f"{train} --dry-run   says first what that would be")

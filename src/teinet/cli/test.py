@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_optimize_option(parser)
     add("--again", action="store_true", help="run networks whose scores lie on disk already")
     add("--submit", default=None, metavar="FILE", help="write predictions of unlabeled clips, by their ids")
-    add("--output", default=None, help="folder for the results; by default test-VIEWS beside the weights")
+    add("--output", default=None, help="folder for the results; by default test-VIEWS next to the weights")
     add("--json", action="store_true", help="print the numbers as JSON")
 
 
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     scores, folder = tested[0].scores, tested[0].folder
     if several:
         scores = average([t.scores for t in tested], weights, args.networks)
-        folder = Path(args.output) if args.output else _beside(args.networks, tested)
+        folder = Path(args.output) if args.output else _next_to(args.networks, tested)
         scores.save(folder)
     for note in dict.fromkeys(note for t in tested if t.source for note in t.source.notes):
         console.print(note, style="dim", soft_wrap=True)
@@ -133,7 +133,7 @@ def _weights(args: argparse.Namespace) -> list[float] | None:
         raise ConfigError(f"--weights {args.weights!r}: write numbers with commas between them, such as 1,1") from None
 
 
-def _beside(networks: list[str], tested: list[Tested]) -> Path:
+def _next_to(networks: list[str], tested: list[Tested]) -> Path:
     """Where an ensemble's results go: next to the first network's, named after the others."""
     first = tested[0].folder or Path(networks[0]).absolute()
     home = first.parent if first.is_file() else first
@@ -151,22 +151,22 @@ def _print(
     rows = [row for t in tested if (row := t.recipe.get("row"))]
     members = rows if 1 < len(tested) == len(rows) else []
     unique = list({(p.table, p.row): p for t in tested for p in t.published}.values())
-    beside = comparable(unique, views=str(scores.meta.get("views")), members=members)
+    printed = comparable(unique, views=str(scores.meta.get("views")), members=members)
     if (len(tested) > 1 and not members) or args.select or args.backwards or args.split == "train":
-        beside = []  # nothing that a paper measured
+        printed = []  # nothing that a paper measured
     if args.json:
-        numbers = {**scores.metrics(), "published": [asdict(p) for p in beside]}
+        numbers = {**scores.metrics(), "published": [asdict(p) for p in printed]}
         print(json.dumps(numbers, indent=2, ensure_ascii=False))
         return
     name = " + ".join(str(t.scores.meta.get("network", n)) for n, t in zip(args.networks, tested))
     for table in tables(scores, title=f"{name} on {scores.meta.get('split', 'its clips')}"):
         console.print(table)
     if not (scores.labels >= 0).any():  # what the makers' server measured with such an answer
-        for p in beside:
+        for p in printed:
             if p.test is not None:
                 console.print(f"printed for the makers' test clips: table {p.table}, {p.row}, top-1 {p.test}")
-    elif beside:
+    elif printed:
         departures = {t.recipe.get("row"): t.recipe.get("departs") or () for t in tested}
-        print_published(console, beside, measured(scores), departures)
+        print_published(console, printed, measured(scores), departures)
     if folder is not None:
-        console.print(f"clip by clip, per class and as a picture: {folder}", soft_wrap=True)
+        console.print(f"clip by clip, per class and as an image: {folder}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`teinet timeline`: what happens when in long recordings."""
+"""`teinet timeline`: find events in long recordings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--page",
         metavar="FILE.html|FOLDER/",
-        help="a page with pictures, scores and events over time; in a folder one for each video, and an index",
+        help="a page with images, scores and events over time; in a folder one for each video, and an index",
     )
     add(
         "--scores",
@@ -46,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the scores themselves: FILE.npz or FILE.csv, or a .npz for each video into a folder",
     )
     add("--jobs", type=int, default=1, metavar="N", help="videos at a time, in as many processes (default: 1)")
-    add("--anew", action="store_true", help="start over where an interrupted command would continue (--output, --page)")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="start over where an interrupted command would continue (--output, --page)",
+    )
     add(
         "--truth",
         metavar="ANNOTATIONS.csv",
@@ -72,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
     rules, form, output_path = options.read_rules(args), _form(args), args.output
     if args.jobs < 1:
         raise ConfigError(f"--jobs must be at least 1, got {args.jobs}")
-    if args.anew and not (args.output or args.page):
-        raise ConfigError("--anew is for what continues after a stop, and nothing does without --output or --page")
+    if args.overwrite and not (args.output or args.page):
+        raise ConfigError("--overwrite is for what continues after a stop, and nothing does without --output or --page")
     problems: list[str] = []
     videos = find_videos(args.videos, problems)
     outputs = {"--output": args.output, "--page": args.page, "--scores": args.scores}
@@ -106,12 +110,12 @@ def run(args: argparse.Namespace) -> int:
     pages = Pages(args.page, page_files, videos, str(args.weights), recognizer, rules) if args.page else None
     output, cache = Output(output_path, form, truth), None
     takers += [output.take, *(each.take for each in (pages, truth) if each is not None)]
-    kept_beside = args.output or args.page
-    if kept_beside and not options.is_special(kept_beside):
-        folder = Path(f"{os.path.abspath(kept_beside)}.partial")
+    kept_for = args.output or args.page
+    if kept_for and not options.is_special(kept_for):
+        folder = Path(f"{os.path.abspath(kept_for)}.partial")
         weights = {"weights": digest(weights_file(args.weights)), "device": recognizer.device.type}
         cache = ResultCache(folder, how | weights | {"optimize": args.optimize})
-        if args.anew:
+        if args.overwrite:
             cache.clear()
         if kept := sum(map(cache.holds, videos)):
             _say(f"{kept} of {len(videos)} videos were finished before; continues with the others")

@@ -69,7 +69,7 @@ class Output:
     def close(self, *, stopped: bool = False) -> None:
         """Write what is left to write."""
         if self._form == "json":
-            answers = self._truth.beside(self._found) if self._truth else self._found
+            answers = self._truth.with_timelines(self._found) if self._truth else self._found
             json.dump(answers, self._file, indent=2, allow_nan=False)
             self._file.write("\n")
         elif self._truth is not None:
@@ -266,7 +266,7 @@ class Truth:
         numbers = sorted(self._found)
         return measure([self._recordings[n] for n in numbers], [self._found[n] for n in numbers])
 
-    def beside(self, timelines: list[dict[str, Any]]) -> dict[str, Any]:
+    def with_timelines(self, timelines: list[dict[str, Any]]) -> dict[str, Any]:
         """The JSON of timelines and measures together."""
         return {
             "recordings": timelines,

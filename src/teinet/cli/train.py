@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from teinet.training.dry_run import Forecast
     from teinet.training.trainer import Trained
 
-# What people type first; each stands for the field beside it.
+# What people type first; each stands for the field next to it.
 SHORT = {
     "--backbone": "--model.name",  # teinet_ before it
     "--data": "--data.path",
@@ -58,7 +58,7 @@ the paper's.
   teinet train recipe.yaml --optim.lr 0.02             a recipe, with a setting of your own
   teinet train something_v1/teinet_8f --data sthv1/    a row of the paper's tables (teinet recipes lists them)
   teinet train ... --dry-run                           only say what would be done, and how long it would take
-  teinet train --resume runs/teinet_resnet50-1         go on with a run that was stopped
+  teinet train --resume runs/teinet_resnet50-1         continue with a run that was stopped
 
 short forms:
 """
@@ -87,8 +87,8 @@ def recipe_parser() -> ArgumentParser:
         formatter_class=_Help,
     )
     add = parser.add_argument
-    add("--config", action="config", help="a recipe; several are laid over each other")
-    add("--resume", type=str | None, default=None, help="go on with the run in this folder")
+    add("--config", action="config", help="a recipe; later ones override earlier ones")
+    add("--resume", type=str | None, default=None, help="continue with the run in this folder")
     add("--dry-run", action="store_true", help="print recipe, data, steps, memory and time; train not")
     add("--json", action="store_true", help="print what --dry-run finds as JSON")
     parser.add_class_arguments(Recipe)
@@ -173,7 +173,7 @@ def main(argv: list[str]) -> int:
         machine = {f"run.{name}" for name in MACHINE}
         if other := sorted(given - machine - {"resume"}):
             raise ConfigError(
-                f"--resume goes on with the run's own recipe; --{other[0]} would make it another run. Only these may "
+                f"--resume continues with the run's own recipe; --{other[0]} would make it another run. Only these may "
                 f"change: {', '.join(f'run.{name}' for name in MACHINE)}"
             )
         changed = {name: getattr(recipe.run, name) for name in MACHINE if f"run.{name}" in given}
@@ -296,7 +296,7 @@ def _recipe_of_run(folder: Path) -> Recipe:
     if not (folder / RECIPE).is_file():
         raise ConfigError(f"{folder} is no run: it holds no {RECIPE}; name the folder that `teinet train` made")
     if not (folder / STATE).is_file():
-        raise ConfigError(f"{folder} holds no {STATE}: it stopped before its first state was saved; start it anew")
+        raise ConfigError(f"{folder} holds no {STATE}: it stopped before its first state was saved; start it again")
     if not zipfile.is_zipfile(folder / STATE):
-        raise ConfigError(f"{folder / STATE} is cut off or of another kind, so the run cannot go on; start it anew")
+        raise ConfigError(f"{folder / STATE} is cut off or of another kind, so the run cannot go on; start it again")
     return parse_recipe(["--config", str(folder / RECIPE)])[0]

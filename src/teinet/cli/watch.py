@@ -1,4 +1,4 @@
-"""`teinet watch`: what happens before cameras, in streams or in recordings, while it happens."""
+"""`teinet watch`: find events in live video: cameras, streams, or recordings at their own speed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--wait", action="store_true", help="wait also for sources that are not there at first")
     add("--output", metavar="FILE", help="add the events to this file as JSON lines")
     add("--json", action="store_true", help="JSON lines on a terminal too")
-    add("--page", metavar="[HOST:]PORT", help="serve a page with pictures and scores (this machine alone)")
+    add("--page", metavar="[HOST:]PORT", help="serve a page with images and scores (this machine alone)")
     options.add_device(parser)
     options.add_optimize_option(parser)
 

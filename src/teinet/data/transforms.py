@@ -135,12 +135,12 @@ def train_clip(
 
     Source: TSN's and TSM's GroupMultiScaleCrop with "more fix crop".
     """
-    pictures = _pictures(frames)
-    height, width = pictures.shape[-2:]
+    images = _images(frames)
+    height, width = images.shape[-2:]
     box = _jittered_box(height, width, preprocessing.fit, augmentation, rng)
     # Drawn even when unused, so that the option changes nothing else in a run.
     flipped = bool(rng.random() < 0.5) and augmentation.hflip
-    clip = _crop_resize(pictures, box, preprocessing.shape, preprocessing.interpolation)
+    clip = _crop_resize(images, box, preprocessing.shape, preprocessing.interpolation)
     return (clip.flip(-1) if flipped else clip), flipped
 
 
@@ -159,21 +159,21 @@ def test_crops(
     """
     if num_crops < 1:
         raise ValueError(f"num_crops must be at least 1, not {num_crops}")
-    pictures = _pictures(frames)
-    height, width = pictures.shape[-2:]
+    images = _images(frames)
+    height, width = images.shape[-2:]
     if preprocessing.fit == "squash":
-        return _resize(pictures, preprocessing.shape, preprocessing.interpolation)[None]
+        return _resize(images, preprocessing.shape, preprocessing.interpolation)[None]
     short, (side, _) = preprocessing.short_side, preprocessing.view_shape(full_resolution)
     # The long side is cut down to whole pixels, as torchvision does.
     size = (short, max(short, short * width // height)) if width >= height else (short * height // width, short)
-    pictures = _resize(pictures, size, preprocessing.interpolation)
+    images = _resize(images, size, preprocessing.interpolation)
     free_y, free_x = size[0] - side, size[1] - side
     steps = [(i, num_crops - 1) for i in range(num_crops)] if num_crops > 1 else [(1, 2)]
     if width >= height:
         places = [(free_y // 2, free_x * i // n) for i, n in steps]
     else:
         places = [(free_y * i // n, free_x // 2) for i, n in steps]
-    crops = [pictures[..., y : y + side, x : x + side] for y, x in places]
+    crops = [images[..., y : y + side, x : x + side] for y, x in places]
     return torch.stack(crops)
 
 
@@ -185,7 +185,7 @@ def crop_frame(image: np.ndarray | torch.Tensor, preprocessing: Preprocessing) -
     return test_crops(torch.as_tensor(image)[None], preprocessing)[0, 0]
 
 
-def _pictures(frames: torch.Tensor | np.ndarray) -> torch.Tensor:
+def _images(frames: torch.Tensor | np.ndarray) -> torch.Tensor:
     frames = torch.as_tensor(frames)
     if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8 or 0 in frames.shape:
         raise ValueError(f"frames must be (T, H, W, 3) uint8, not {tuple(frames.shape)} {frames.dtype}")
@@ -217,18 +217,18 @@ def crop_positions() -> list[tuple[float, float]]:
 
 
 def _crop_resize(
-    pictures: torch.Tensor, box: tuple[float, float, float, float], size: tuple[int, int], interpolation: str
+    images: torch.Tensor, box: tuple[float, float, float, float], size: tuple[int, int], interpolation: str
 ) -> torch.Tensor:
     """Cut `box` (rounded to whole source pixels, at least one) and resize it."""
-    height, width = pictures.shape[-2:]
+    height, width = images.shape[-2:]
     crop_height, crop_width = max(1, round(box[2])), max(1, round(box[3]))
     top = min(max(0, round(box[0])), height - crop_height)
     left = min(max(0, round(box[1])), width - crop_width)
-    cut = pictures[..., top : top + crop_height, left : left + crop_width]
+    cut = images[..., top : top + crop_height, left : left + crop_width]
     return _resize(cut, size, interpolation).contiguous(memory_format=torch.channels_last)
 
 
-def _resize(pictures: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
-    if tuple(pictures.shape[-2:]) == size:
-        return pictures
-    return F.resize(pictures, list(size), interpolation=InterpolationMode(interpolation), antialias=True)
+def _resize(images: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
+    if tuple(images.shape[-2:]) == size:
+        return images
+    return F.resize(images, list(size), interpolation=InterpolationMode(interpolation), antialias=True)

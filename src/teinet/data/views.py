@@ -121,7 +121,7 @@ def check_views(views: Views, fit: str) -> None:
     """Refuse several crops of a squashed frame, which would all be the same, with a ConfigError."""
     if fit == "squash" and views.num_crops > 1:
         raise ConfigError(
-            f"views {views}: the network sees the whole picture, squashed; there are no {views.num_crops} crops of it, "
+            f"views {views}: the network sees the whole image, squashed; there are no {views.num_crops} crops of it, "
             f"write {views.num_clips}x1"
         )
 
@@ -137,7 +137,7 @@ def check_frames(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
             turn = "transpose" if isinstance(frames, np.ndarray) else "permute"
             hint = f"; channels come last: frames.{turn}(0, 2, 3, 1)"
         elif len(shape) == 3 and shape[-1] == 3:
-            hint = "; one picture is frames[None]"
+            hint = "; one image is frames[None]"
         raise ConfigError(f"frames have shape {shape}, expected (T, H, W, 3){hint}")
     if min(shape) == 0:
         raise ConfigError(f"frames have shape {shape}: nothing to look at")

@@ -70,13 +70,13 @@ class View:
 
     Args:
         time: seconds, as in `Notice`; None before the first frame.
-        picture: (H, W, 3) uint8 RGB, the last frame that the network saw, or None.
+        image: (H, W, 3) uint8 RGB, the last frame that the network saw, or None.
         scores: (classes,); None before there are any, and while the source is lost or stalled.
         event: the one under way, or None.
     """
 
     time: float | None = None
-    picture: np.ndarray | None = None
+    image: np.ndarray | None = None
     scores: np.ndarray | None = None
     event: Event | None = None
 
@@ -145,11 +145,11 @@ class Watch:
         if not stall > 0:
             raise ConfigError(f"stall must be a time above 0 s, got {stall:g}")
         if not (scoring.get("windows") or is_causal(recognizer.model)):
-            shipped = [each.name for each in list_pretrained() if each.header["architecture"].get("causal")]
+            pretrained = [each.name for each in list_pretrained() if each.header["architecture"].get("causal")]
             raise ConfigError(
                 "this network looks at the frame after each frame, so it cannot go on frame by frame. Train a causal "
                 "one (teinet train ... --model.causal true), "
-                + (f"take one that comes with the library ({', '.join(shipped)}), " if shipped else "")
+                + (f"take a pretrained one ({', '.join(pretrained)}), " if pretrained else "")
                 + "or have it look at windows (windows=True, --windows)"
             )
         self.frame_interval = FrameSampler(interval_for(recognizer, frame_interval)).interval  # which checks it
@@ -225,7 +225,7 @@ class Watch:
                 yield from self._tell(number, item)
         if not shots:
             return
-        updates = self._streams.push({n: (shot.time, shot.picture, shot.reset) for n, shot in shots.items()})
+        updates = self._streams.push({n: (shot.time, shot.image, shot.reset) for n, shot in shots.items()})
         done = time.monotonic()
         for number, shot in shots.items():
             camera, (rows, changes) = self._cameras[number], updates[number]
@@ -235,7 +235,7 @@ class Watch:
             yield from self._notices(camera, changes)
             camera.view = View(
                 time=shot.time,
-                picture=shot.picture,
+                image=shot.image,
                 scores=rows[-1].scores if rows else camera.view.scores,
                 event=self._streams.events[number].current,
             )
@@ -245,7 +245,7 @@ class Watch:
         if report.what in _FOLLOWED:
             yield from self._finish(number)
         if report.what in ("lost", "stalled"):
-            camera.view = replace(camera.view, scores=None)  # nobody knows what happens there now
+            camera.view = replace(camera.view, scores=None)  # nobody knows what is there now
         yield self._notice(camera, report.what, report.time, why=report.why)
 
     def _finish(self, number: int) -> Iterator[Notice]:

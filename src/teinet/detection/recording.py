@@ -1,4 +1,4 @@
-"""What happens when in a long recording: one decoding pass, scores over time, events."""
+"""Events in a long recording: one decoding pass, scores over time, events."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Timeline:
         counted = (
             (self.broken, "packet", "could not be decoded whole"),
             (self.restarts, "restart", "at gaps in time, or where it ran backwards"),
-            (self.resizes, "restart", "at changes of the picture's size"),
+            (self.resizes, "restart", "at changes of the image's size"),
         )
         said = [f"{count} {what}{'s' * (count > 1)} {more}" for count, what, more in counted if count]
         if self.stated is not None:

@@ -29,7 +29,7 @@ class Shot:
     """A frame that the network is to see: its second as in `Notice`, the image (H, W, 3) uint8, when it was decoded."""
 
     time: float
-    picture: np.ndarray
+    image: np.ndarray
     reset: bool  # the state does not carry over to it
     arrived: float  # `time.monotonic` seconds
 

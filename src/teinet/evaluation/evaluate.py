@@ -47,11 +47,11 @@ class StopOnSignal(Callback):
             raise Interrupted(_stopped(sum(gather(pl_module.num_scored)), clips))
 
 
-_ANEW = "half a test is not kept, the same command starts it anew"
+_AGAIN = "half a test is not kept, the same command start it again"
 
 
 def _stopped(done: int, clips: int) -> str:
-    return f"stopped after {done} of {clips} clips; {_ANEW}"
+    return f"stopped after {done} of {clips} clips; {_AGAIN}"
 
 
 class ClipScore(NamedTuple):
@@ -220,7 +220,7 @@ def evaluate(
             watch=reading,
         )
         try:
-            with ending_together(trainer), reading.guard(lambda: f"{_ANEW.capitalize()}."):
+            with ending_together(trainer), reading.guard(lambda: f"{_AGAIN.capitalize()}."):
                 trainer.validate(scoring, loader, verbose=False)
         except (SystemExit, RuntimeError, RunError) as error:
             # SystemExit is what Lightning makes of a KeyboardInterrupt; a loader whose workers got SIGTERM too fails

@@ -78,13 +78,13 @@ def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str
 
 
 def save_confusion(confusion: np.ndarray, class_names: Sequence[str], path: str | Path) -> None:
-    """Write `draw_confusion` as a picture; the suffix chooses the format (.png, .svg, .pdf)."""
+    """Write `draw_confusion` as an image; the suffix chooses the format (.png, .svg, .pdf)."""
     figure, form = draw_confusion(confusion, class_names), Path(path).suffix[1:]
     with replacing(path) as part:
         figure.savefig(part, format=form, bbox_inches="tight", pad_inches=0.2)
 
 
-# Told apart by the color-blind too; the darkest first, for most pictures hold few runs.
+# Told apart by the color-blind too; the darkest first, for most images hold few runs.
 COLORS = ("#0b7285", "#e8590c", "#7048e8", "#2b8a3e", "#c2255c", "#868e96")
 STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.3)), (0, (6, 1.5, 1, 1.5)))
 TITLES = {
@@ -119,8 +119,8 @@ def draw_curves(
     down = -(-len(panels) // across)
     names = [_label(name) for name in logs]
     width = 4.6 * across if len(panels) > 1 else 5.4
-    beside = max(1, int(width / (0.6 + 0.085 * max(map(len, names), default=0))))  # names in a row of the legend
-    under = 0.3 + 0.2 * -(-len(names) // beside) if len(names) > 1 else 0
+    per_row = max(1, int(width / (0.6 + 0.085 * max(map(len, names), default=0))))  # names in a row of the legend
+    under = 0.3 + 0.2 * -(-len(names) // per_row) if len(names) > 1 else 0
     figure = blank_figure(width, 3.0 * down + under + (0.3 if title else 0))
     layout: Any = figure.get_layout_engine()
     layout.set(w_pad=0.08, h_pad=0.08)
@@ -141,7 +141,7 @@ def draw_curves(
     if len(names) > 1 and shown:
         handles, labels = zip(*shown)
         handles = [Line2D([], [], color=h.get_color(), linestyle=h.get_linestyle(), linewidth=1.7) for h in handles]
-        options = {"loc": "outside lower center", "ncols": min(beside, len(labels)), "handlelength": 2.8}
+        options = {"loc": "outside lower center", "ncols": min(per_row, len(labels)), "handlelength": 2.8}
         figure.legend(handles, labels, frameon=False, fontsize=9, columnspacing=1.4, labelspacing=0.3, **options)
     return figure
 
@@ -197,7 +197,7 @@ def _finish(axes: Axes, columns: Sequence[str]) -> None:
     if columns[0].endswith("top1"):
         axes.set_ylim(0, 100)
     elif columns == ("lr",) and values and 0 < max(values) <= 1e4 * min(values):
-        axes.set_yscale("log")  # steps by ten would lie on the axis; a rate that ends at zero would leave the picture
+        axes.set_yscale("log")  # steps by ten would lie on the axis; a rate that ends at zero would leave the image
     if several and len(axes.lines) > 1:
         axes.legend(frameon=False, fontsize=8.5)
 

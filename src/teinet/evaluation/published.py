@@ -1,4 +1,4 @@
-"""Figures that a paper printed, beside those that were measured."""
+"""Figures that a paper printed, next to those that were measured."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ class Scores:
             **self.meta,
         }
 
-    def save(self, folder: str | Path, picture: bool = True) -> Path:
+    def save(self, folder: str | Path, image: bool = True) -> Path:
         """Write `scores.safetensors`, `metrics.json`, `clips.csv`, `per_class.csv`, `unreadable.csv`, `confusion.png`.
 
         The scores come first: should a later file fail, nothing computed is lost. Returns the folder.
@@ -186,7 +186,7 @@ class Scores:
         write_csv(folder / "per_class.csv", ("class", "clips", "accuracy"), classes)
         unreadable = [(path, reason) for path, reason in zip(self.paths, self.reasons) if reason]
         write_csv(folder / "unreadable.csv", ("path", "reason"), unreadable)
-        if picture:
+        if image:
             from teinet.evaluation.plots import save_confusion
 
             save_confusion(self.confusion, self.class_names, folder / "confusion.png")

@@ -121,7 +121,7 @@ def detections(events: Sequence[Event], intervals: np.ndarray, *, min_duration: 
         own = stretches[place].mean(1)
         following = int(np.searchsorted(own, event.end + 1e-6))
         end = float(own[following]) if following < len(own) else event.end + gap
-        if end - event.end > 2 * gap + 1e-6:  # the stream began anew there
+        if end - event.end > 2 * gap + 1e-6:  # the stream began again there
             end = event.end + gap
         known = min(int(np.searchsorted(own, event.start + min_duration - 1e-6)), following - 1)
         found.append(Detection(label=event.label, start=event.start, end=end, announced=float(lasts[known])))

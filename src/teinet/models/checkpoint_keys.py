@@ -119,7 +119,7 @@ def translate_plain(checkpoint: Checkpoint, source: str | Path, backbone: str | 
             ResNet that the keys show; CheckpointError where neither tells.
     """
     tensors = checkpoint.tensors
-    arch = checkpoint.beside.get("arch")
+    arch = checkpoint.others.get("arch")
     resnet = find_resnet(tensors)
     network = backbone or (arch if isinstance(arch, str) and timm.is_model(arch) else resnet)
     if network is None:

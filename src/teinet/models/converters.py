@@ -71,7 +71,7 @@ def convert_checkpoint(
     if len(set(class_names)) < len(class_names):
         raise ConfigError("class_names name a class twice.")
     checkpoint = read_checkpoint(path)
-    if "teinet" in checkpoint.beside or any(".temporal." in key for key in checkpoint.tensors):
+    if "teinet" in checkpoint.others or any(".temporal." in key for key in checkpoint.tensors):
         raise CheckpointError(f"{path}: a recognizer of teinet already; there is nothing to convert.")
     name = _find_format(checkpoint, path, format)
     if backbone and name != "timm":
@@ -94,7 +94,7 @@ def convert_checkpoint(
         source=path,
         advice=f"It was taken for a {network} of {FORMATS[name]}; a changed network cannot be converted.",
     )
-    left_out = tuple(key for key in checkpoint.beside if key != "format")  # safetensors' own note
+    left_out = tuple(key for key in checkpoint.others if key != "format")  # safetensors' own note
     return Conversion(model.eval(), name, translation.interpolation or model.data_config["interpolation"], left_out)
 
 

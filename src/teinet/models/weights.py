@@ -36,11 +36,11 @@ class Checkpoint:
 
     Args:
         tensors: the weights by name, without DataParallel's `module.`.
-        beside: all else by name (epoch, optimizer, ...); in it, objects of other programs are inert stand-ins.
+        others: all else by name (epoch, optimizer, ...); in it, objects of other programs are inert stand-ins.
     """
 
     tensors: dict[str, Tensor]
-    beside: dict[str, Any]
+    others: dict[str, Any]
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -53,11 +53,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file.")
     content: Any
-    beside: dict[str, Any] = {}
+    others: dict[str, Any] = {}
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
-                content, beside = {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})
+                content, others = {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})
         else:
             content = load_inert(path)
     except Exception as error:  # what a damaged pickle makes its reader raise can be of any kind
@@ -68,15 +68,15 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         ) from error
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            beside |= {str(k): v for k, v in content.items() if k != key}
+            others |= {str(k): v for k, v in content.items() if k != key}
             content = content[key]
     if not isinstance(content, Mapping):
         content = {}
     tensors = {str(k).removeprefix("module."): v.detach() for k, v in content.items() if isinstance(v, Tensor)}
     if not tensors:
         raise CheckpointError(f"{path}: holds no weights (a dictionary of tensors was expected).")
-    beside |= {str(k): v for k, v in content.items() if not isinstance(v, Tensor)}
-    return Checkpoint(tensors, beside)
+    others |= {str(k): v for k, v in content.items() if not isinstance(v, Tensor)}
+    return Checkpoint(tensors, others)
 
 
 def load_fitting(

@@ -98,5 +98,5 @@ def _curves(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
 def _confusions(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
     """What each run's first test left."""
     for run in runs:
-        for test, picture in [(test, test.confusion) for test in run.tests if test.confusion][:1]:
-            yield f"{run.name}, {test.name}", inline(picture.read_bytes())
+        for test, image in [(test, test.confusion) for test in run.tests if test.confusion][:1]:
+            yield f"{run.name}, {test.name}", inline(image.read_bytes())

@@ -27,7 +27,7 @@ def render_page(inside: Inside, *, clip: str, weights: str, network: str, licens
     gated = [block for block in inside.blocks if block.gates is not None]
     mixing = [block for block in inside.blocks if block.kernels is not None]
     names = frame_names(inside)
-    frames, maps = (map(inline, pictures) for pictures in (map(png, inside.frames), overlays(inside)))
+    frames, maps = (map(inline, images) for images in (map(png, inside.frames), overlays(inside)))
     return render(
         "explained.html.jinja",
         filters={"percent": percent},
@@ -59,15 +59,15 @@ def overlays(inside: Inside) -> list[bytes]:
 
     height, width = inside.frames.shape[1:3]
     limit = max(float(np.abs(inside.maps).max()), 1e-12)
-    pictures = []
+    images = []
     for frame, plane in zip(inside.frames, inside.maps):
         smooth = Image.fromarray((plane / limit).astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
         value = np.asarray(smooth).clip(-1, 1)
         color = 255 * np.asarray(colormaps["RdBu_r"](0.5 + 0.5 * value))[..., :3]
         opacity = 0.75 * np.abs(value)[..., None]
         gray = frame.mean(axis=-1, keepdims=True).repeat(3, axis=-1)
-        pictures.append(png((gray * (1 - opacity) + color * opacity).round().astype(np.uint8)))
-    return pictures
+        images.append(png((gray * (1 - opacity) + color * opacity).round().astype(np.uint8)))
+    return images
 
 
 def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 5  # classes a source
 _KEPT = 100  # notices
-_WIDTH = 640  # pixels of a picture at most
+_WIDTH = 640  # pixels of an image at most
 _HERE = ("127.0.0.1", "localhost", "::1")
 
 
@@ -67,10 +67,10 @@ class Page:
             )
         return {"watch": self._id, "sources": sources, "notices": list(self._notices)}
 
-    def picture(self, number: int) -> bytes | None:
+    def image(self, number: int) -> bytes | None:
         """Return the last frame of a source as JPEG; None before there is one."""
-        picture = self._watch.view(number).picture if number < len(self._watch.sources) else None
-        return None if picture is None else jpeg(picture, _WIDTH)
+        image = self._watch.view(number).image if number < len(self._watch.sources) else None
+        return None if image is None else jpeg(image, _WIDTH)
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def _handler(page: Page, host: str) -> type[BaseHTTPRequestHandler]:
                 self._answer(200, "text/html; charset=utf-8", page.html().encode())
             elif path == "/state":
                 self._answer(200, "application/json", json.dumps(page.state()).encode())
-            elif (found := re.fullmatch(r"/picture/(\d{1,6})", path)) and (jpeg := page.picture(int(found[1]))):
+            elif (found := re.fullmatch(r"/image/(\d{1,6})", path)) and (jpeg := page.image(int(found[1]))):
                 self._answer(200, "image/jpeg", jpeg)
             else:
                 self._answer(404, "text/plain", b"nothing here\n")

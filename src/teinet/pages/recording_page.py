@@ -15,8 +15,8 @@ from teinet.pages.render import inline, jpeg, render
 from teinet.utils.text import clock, short_clock
 
 SHOWN = 6  # classes with a color of their own; style in recording.css
-_TILES = 12  # pictures beside each other
-WIDTH, HEIGHT = 1000, 100  # of the picture that a curve lies in
+_TILES = 12  # images next to each other
+WIDTH, HEIGHT = 1000, 100  # of the image that a curve lies in
 POINTS = 1000  # of a curve at most
 _GAP = 5.0  # times the usual distance between two rows: there a curve is broken
 _FAINT = 0.1  # a class that never scores more is not drawn while others do
@@ -80,7 +80,7 @@ class Entry:
     Args:
         page: the file of its page, next to the index.
         length: seconds.
-        picture: the address of an image from its middle.
+        image: the address of an image from its middle.
         problem: why it could not be read.
         trouble: what was wrong with it though it could.
     """
@@ -89,7 +89,7 @@ class Entry:
     page: str | None = None
     length: float = 0.0
     events: tuple[Event, ...] = ()
-    picture: str | None = None
+    image: str | None = None
     problem: str = ""
     trouble: str = ""
 
@@ -97,8 +97,8 @@ class Entry:
     def of(cls, timeline: Timeline, name: str, page: str) -> Entry:
         """The line of a recording; the scores are let go."""
         middle = _tiles(timeline, 1)
-        picture = middle[0]["address"] if middle else None
-        return cls(name, page, _length(timeline), timeline.events, picture, trouble=timeline.trouble)
+        image = middle[0]["address"] if middle else None
+        return cls(name, page, _length(timeline), timeline.events, image, trouble=timeline.trouble)
 
 
 def render_index(entries: Sequence[Entry], *, weights: str) -> str:

@@ -47,6 +47,6 @@ def figure_png(figure: Figure, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def inline(picture: bytes, kind: Literal["png", "jpeg"] = "png") -> str:
+def inline(image: bytes, kind: Literal["png", "jpeg"] = "png") -> str:
     """Return an image as its own address, so that a page needs no other file."""
-    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"

@@ -63,7 +63,7 @@ def _walk(folder: Path) -> Iterator[Path]:
     entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     entries.sort(key=lambda entry: natural(entry.name))
     if is_video(folder) and not any(entry.is_file() and is_video(entry) for entry in entries):
-        yield folder  # pictures; beside videos they are their thumbnails
+        yield folder  # images; next to videos they are their thumbnails
         return
     for entry in entries:
         if entry.is_dir():

@@ -100,8 +100,8 @@ def read_runs(names: Iterable[str | Path]) -> list[Run]:
         if path.is_file():
             raise ConfigError(f"{name} is a file; name the run's folder, {path.parent}")
         if not path.is_dir():
-            beside = [p.name for p in path.absolute().parent.glob("*")]
-            raise ConfigError(f"{name}: no such folder.{nearest(path.name, beside)}")
+            siblings = [p.name for p in path.absolute().parent.glob("*")]
+            raise ConfigError(f"{name}: no such folder.{nearest(path.name, siblings)}")
         runs = _runs_in(path, _DEPTH)
         if not runs:
             raise ConfigError(f"{name}: no run; name what `teinet train` or `teinet test` wrote, or a folder of such")
@@ -111,7 +111,7 @@ def read_runs(names: Iterable[str | Path]) -> list[Run]:
 
 
 def _runs_in(folder: Path, depth: int) -> list[Path]:
-    """The folder itself where it was trained, is a test of its own, or holds weights beside tests; else those in it."""
+    """The folder itself where it was trained, is a test, or holds weights next to tests; else those in it."""
     if any((folder / name).is_file() for name in (RECIPE, FACTS)) or _is_test(folder):
         return [folder]
     inner = _folders(folder)

@@ -103,7 +103,7 @@ class RunState(Callback):
         step = (trainer.global_step - 1) % steps + 1
         raise Interrupted(
             f"stopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}, step {step} of {steps}; "
-            f"nothing is lost. Go on with: teinet train --resume {self.folder}"
+            f"nothing is lost. Continue with: teinet train --resume {self.folder}"
         )
 
 
@@ -254,7 +254,7 @@ def steps_per_epoch(trainer: L.Trainer) -> int:
     return -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
 
 
-class CurvesPicture(Callback):
+class CurvesPlot(Callback):
     """Draws log.csv into curves.png; a run that never ended an epoch has nothing to draw."""
 
     def __init__(self, folder: Path):
@@ -264,7 +264,7 @@ class CurvesPicture(Callback):
         self._draw(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, TeinetError):  # stopped in good order; a second Ctrl-C wants no picture
+        if isinstance(exception, TeinetError):  # stopped in good order; a second Ctrl-C wants no image
             self._draw(trainer)
 
     def _draw(self, trainer: L.Trainer) -> None:
@@ -274,8 +274,8 @@ class CurvesPicture(Callback):
         try:
             with replacing(self.folder / CURVES) as part:
                 save_curves({self.folder.name: rows}, part, title=self.folder.name)
-        except OSError as error:  # what was learned is kept, and must not fail for want of a picture
-            log.warning("%s cannot be written (%s); teinet report draws it anew", self.folder / CURVES, error.strerror)
+        except OSError as error:  # what was learned is kept, and must not fail for want of an image
+            log.warning("%s cannot be written (%s); teinet report draws it again", self.folder / CURVES, error.strerror)
 
 
 class RecomputeBatchNorm(Callback):

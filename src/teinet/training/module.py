@@ -206,7 +206,7 @@ class TrainingModule(Scoring):
         enough = min(1.0, math.ceil(100 * len(self.unreadable) / read) / 100)  # if the others are no worse
         return (
             f"{len(self.unreadable)} of {len(self.clip_paths)} training clips cannot be read, more than the allowed "
-            f"{limit:.1%}; the last: {path}: {reason}. All are listed in {self.unreadable_csv}. Mend them and go "
+            f"{limit:.1%}; the last: {path}: {reason}. All are listed in {self.unreadable_csv}. Fix them and go "
             f"on with `teinet train --resume {self.unreadable_csv.parent}`, or allow more: add --run.max_unreadable "
             f"{enough:g}"
         )

@@ -44,7 +44,7 @@ class ModelConfig:
         dropout: share of features dropped before the classifier, 0 to below 1.
         pretrained: start from timm's ImageNet weights (downloaded once).
         backbone_weights: start from this local file of 2-D weights instead.
-        weights: start from this trained recognizer (a file, a run's folder, a shipped one's name); its head is
+        weights: start from this trained recognizer (a file, a run's folder, a pretrained model's name); its head is
             kept only where the classes are the same. REQUIRED, in a recipe, asks for it.
     """
 
@@ -75,11 +75,11 @@ class ClipConfig:
     Args:
         strategy: sparse (one frame from each of T equal parts) or dense (T frames from a window).
         window: frames of the dense window.
-        size: side of the square picture, pixels; or [height, width], for fit squash.
+        size: side of the square image, pixels; or [height, width], for fit squash.
         short_side: short side of the frame before cropping, pixels; by default size * 256 / 224, or size where the
             frame is squashed.
         fit: crop (squares are cut from the frame) or squash (the whole frame is resized to size, whatever its
-            proportions: for what may happen anywhere in a wide picture).
+            proportions: for what may happen anywhere in a wide image).
         crop: training crops at corners, edges and center, or at the center alone.
         scales: sizes of the training crop relative to the short side, or to the frame's own sides where it is squashed.
         hflip: flip half of the training clips horizontally; classes named by direction are exchanged. auto does so
@@ -186,7 +186,7 @@ class RunConfig:
         workers: processes that decode; by default one per core, at most 8.
         read_timeout: seconds that reading one clip may take before the run ends with the name of its file (a disk that
             does not answer, a decoder in a loop); 0, or no workers, set no limit.
-        threads: of the training process, on a CPU; by default torch's own choice. Small pictures want 1.
+        threads: of the training process, on a CPU; by default torch's own choice. Small images want 1.
         validate_every: epochs between validations.
         save_every_steps: steps between saved states from which --resume continues; 0: by minutes only.
         save_every_minutes: minutes between saved states, besides one after each epoch.
@@ -223,7 +223,7 @@ class Recipe:
 
     Args:
         row: the name of the library's recipe that it follows.
-        published: the rows of a paper's tables that it repeats; tests print them beside what they measure.
+        published: the rows of a paper's tables that it repeats; tests print them next to what they measure.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -254,8 +254,8 @@ class Recipe:
         paths = ("path", "root", "val_path", "test_path", "labels")
         data = replace(self.data, **{name: absolute(getattr(self.data, name)) for name in paths})
         start = self.model.weights
-        shipped = start is not None and not Path(start).exists() and pretrained_file(start) is not None
-        weights = start if shipped else absolute(start)  # what comes with the library goes by its name
+        pretrained = start is not None and not Path(start).exists() and pretrained_file(start) is not None
+        weights = start if pretrained else absolute(start)  # what comes with the library goes by its name
         model = replace(self.model, weights=weights, backbone_weights=absolute(self.model.backbone_weights))
         return replace(self, data=data, model=model)
 

@@ -63,7 +63,9 @@ def refuse_folder(recipe: Recipe) -> None:
     if (folder / STATE).exists():
         raise ConfigError(f"{folder} holds a run; continue it (teinet train --resume {folder}), or take another --name")
     if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
-        raise ConfigError(f"{folder} holds files, but no run to go on with; remove the folder, or take another --name")
+        raise ConfigError(
+            f"{folder} holds files, but no run to continue with; remove the folder, or take another --name"
+        )
 
 
 @contextmanager
@@ -124,7 +126,7 @@ def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str)
 
 
 def is_finished(folder: Path, splits: Splits) -> bool:
-    """Whether a run was trained to its end; refuses to go on with one whose clips have changed meanwhile."""
+    """Whether a run was trained to its end; refuses to continue with one whose clips have changed meanwhile."""
     facts = read_json(folder / FACTS) if (folder / FACTS).exists() else {}
     for split, clips in splits.items():
         then, now = facts.get("data", {}).get(split), clips.fingerprint()

@@ -145,7 +145,7 @@ class Parts:
         )
 
     def header(self, scores: dict) -> dict[str, Any]:
-        """What the weights file says beside the weights."""
+        """What the weights file says next to the weights."""
         return {
             "class_names": self.splits["train"].class_names,
             "preprocessing": self.preprocessing.to_dict(),
@@ -260,7 +260,7 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
         multiply_adds(model, (height, width))  # on shapes alone
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(
-            f"{config.name} cannot take pictures of {height}x{width} pixels ({str(error).splitlines()[0]}); take "
+            f"{config.name} cannot take images of {height}x{width} pixels ({str(error).splitlines()[0]}); take "
             "another clip.size, such as 224"
         ) from None
     if config.weights:

@@ -24,7 +24,7 @@ from teinet.evaluation.published import Measured
 from teinet.evaluation.testing import Plan, Tested, measured, test
 from teinet.models.checkpoint import save_weights
 from teinet.models.header import LAST
-from teinet.training.callbacks import CURVES, CurvesPicture, EpochLog, RecomputeBatchNorm, RunState, TrainingProgress
+from teinet.training.callbacks import CURVES, CurvesPlot, EpochLog, RecomputeBatchNorm, RunState, TrainingProgress
 from teinet.training.data_wait import WaitingAdvice
 from teinet.training.recipe import Recipe
 from teinet.training.run_dir import (
@@ -53,7 +53,7 @@ def train(
     callbacks: list[Callback] | None = None,
     title: str = "",
 ) -> Path:
-    """Train by a recipe, or go on with the run in folder `resume`; returns the run's folder.
+    """Train by a recipe, or continue with the run in folder `resume`; returns the run's folder.
 
     Raises:
         TeinetError: a setting, list, video or weights file that does not fit, a loss that is not a number, Ctrl-C.
@@ -98,7 +98,7 @@ def _fit(
         num_sanity_val_steps=0,
         logger=TensorBoardLogger(folder, name="tensorboard", version=""),
         log_every_n_steps=10,
-        callbacks=[*extra, epoch_log, progress, waiting, CurvesPicture(folder), *callbacks, state],
+        callbacks=[*extra, epoch_log, progress, waiting, CurvesPlot(folder), *callbacks, state],
     )
     if trainer.is_global_zero:
         _announce(console, parts, folder)
@@ -124,8 +124,8 @@ def _fit(
 
 def _how_to_go_on(folder: Path) -> str:
     if (folder / STATE).is_file():
-        return f"The run's last state is kept; go on with: teinet train --resume {folder}"
-    return f"No state of the run was saved yet: remove {folder}, and start it anew."
+        return f"The run's last state is kept; continue with: teinet train --resume {folder}"
+    return f"No state of the run was saved yet: remove {folder}, and start it again."
 
 
 def _announce(console: Console, parts: Parts, folder: Path) -> None:

@@ -77,7 +77,7 @@ def test_an_end_marked_by_hand_may_lie_a_little_behind_the_files_own(films):
 
 
 def sound_first(path: Path) -> None:
-    """Five seconds of sound; the pictures begin after two of them."""
+    """Five seconds of sound; the images begin after two of them."""
     with av.open(str(path), "w") as out:
         sound, stream = out.add_stream("pcm_s16le", rate=8000), out.add_stream("libx264", rate=10)
         sound.layout = "mono"
@@ -85,15 +85,15 @@ def sound_first(path: Path) -> None:
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 40000), np.int16), layout="mono")
         silence.sample_rate, silence.pts = 8000, 0
         out.mux(sound.encode(silence))
-        for number, picture in enumerate(miniatures.frames(3, 30)):
-            shown = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+        for number, image in enumerate(miniatures.frames(3, 30)):
+            shown = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             shown.pts, shown.time_base = 20 + number, Fraction(1, 10)
             out.mux(stream.encode(shown))
         out.mux(stream.encode())
         out.mux(sound.encode())
 
 
-def test_pictures_that_begin_behind_the_sound_end_by_the_files_clock(tmp_path):
+def test_images_that_begin_behind_the_sound_end_by_the_files_clock(tmp_path):
     sound_first(tmp_path / "late.mkv")
     video = VideoReader(tmp_path / "late.mkv")
     assert (video.duration, video.end_time) == (pytest.approx(3), pytest.approx(5))
@@ -114,10 +114,10 @@ def test_a_file_that_is_written_in_two_ways_is_one(films):
         read_annotations(listed(films, *lines, "./0.mp4,0.5,0.9,b"))
 
 
-def test_a_folder_of_pictures_has_no_segments_in_seconds(films):
-    miniatures.pictures(films / "pictures", 0)
+def test_a_folder_of_images_has_no_segments_in_seconds(films):
+    miniatures.images(films / "images", 0)
     with pytest.raises(VideoError, match="has no clock"):
-        read_annotations(listed(films, "pictures,,,a"))
+        read_annotations(listed(films, "images,,,a"))
 
 
 def test_a_division_can_keep_a_recording_whole_and_says_where_it_does_not(films, caplog):

@@ -54,12 +54,12 @@ def test_a_scan_finds_what_reading_all_frames_finds(videos, tmp_path):
 def listed(clips, tmp_path) -> tuple[list[Row], Path]:
     """Rows of all kinds; their files lie in a folder of the test's own."""
     folder = tmp_path / "videos"
-    (folder / "pictures").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
     for number in range(3):
         shutil.copy(clips / "resting" / f"{number}.mp4", folder / f"{number}.mp4")
-        Image.new("RGB", (20, 10)).save(folder / "pictures" / f"img_{number}.jpg")
+        Image.new("RGB", (20, 10)).save(folder / "images" / f"img_{number}.jpg")
     (folder / "bad.mp4").write_bytes(b"no video")
-    names = ("0.mp4", "1.mp4", "bad.mp4", "gone.mp4", "pictures", "pictures/img_%d.jpg")
+    names = ("0.mp4", "1.mp4", "bad.mp4", "gone.mp4", "images", "images/img_%d.jpg")
     rows = [Row(str(folder / name), "x", file="list.csv", line=line) for line, name in enumerate(names, 2)]
     spans = [(0.0, 0.3), (0.5, 0.6), (0.7, 0.8)]  # six frames at ten a second
     rows += [Row(str(folder / "2.mp4"), "x", "", *span, file="list.csv", line=8 + i) for i, span in enumerate(spans)]
@@ -82,7 +82,7 @@ def test_what_is_written_down(listed, ffmpeg):
     assert found["0.mp4"] | {"frames": "6", "width": "48", "height": "36", "codec": "h264"} == found["0.mp4"]
     assert int(found["0.mp4"]["frames"]) == sum(not line.startswith("#") for line in frames)
     assert float(found["0.mp4"]["seconds"]) == pytest.approx(0.6)
-    assert found["pictures"]["frames"] == found["img_%d.jpg"]["frames"] == "3" and not found["pictures"]["seconds"]
+    assert found["images"]["frames"] == found["img_%d.jpg"]["frames"] == "3" and not found["images"]["seconds"]
     assert found["bad.mp4"]["status"] == "broken" and "text" in found["bad.mp4"]["reason"]
     assert found["gone.mp4"]["status"] == "missing" and found["gone.mp4"]["line"] == "5"
     wrong = found["2.mp4"]  # the first clip in it holds frames, the second one too, the third lies behind the end
@@ -104,7 +104,7 @@ def checked(rows: Sequence[Row], output: Path, **options: bool) -> tuple[Checked
 def test_an_interrupted_check_goes_on(listed):
     rows, output = listed
     _, first = checked(rows, output)
-    assert sorted(first) == ["0.mp4", "1.mp4", "2.mp4", "bad.mp4", "img_%d.jpg", "pictures"]
+    assert sorted(first) == ["0.mp4", "1.mp4", "2.mp4", "bad.mp4", "images", "img_%d.jpg"]
     done, journal = output.read_text(), output.with_name("check.csv.journal")
     output.unlink()  # it is written at the end
     lines = journal.read_text().splitlines(keepends=True)
@@ -124,7 +124,7 @@ def test_what_has_changed_is_read_again(listed):
     shutil.copy(rows[0].path, rows[2].path)
     rows = [row for row in rows if row.line != 10]
     report, seen = checked(rows, output)
-    assert sorted(seen) == ["0.mp4", "2.mp4", "bad.mp4", "img_%d.jpg", "pictures"]
+    assert sorted(seen) == ["0.mp4", "2.mp4", "bad.mp4", "images", "img_%d.jpg"]
     assert [f.path for f in report.bad] == [rows[3].path]
     rows = [row._replace(end=0.4) if row.line == 8 else row for row in rows]
     assert checked(rows, output)[1] == ["2.mp4"]

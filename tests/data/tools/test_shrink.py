@@ -73,7 +73,7 @@ def test_no_sound_one_stream_and_no_part_left(videos, ffmpeg, tmp_path):
 
 @pytest.fixture(scope="module")
 def smooth(ffmpeg, tmp_path_factory) -> dict[str, Path]:
-    """Moving pictures without hard edges, in several ways of writing colors, and turned."""
+    """Moving images without hard edges, in several ways of writing colors, and turned."""
     folder = tmp_path_factory.mktemp("smooth")
     ends = "x0=0:y0=0:x1=320:y1=180:c0=0x20c040:c1=0xe0a030:c2=0x3060d0:c3=0xc04080"
     source = "gradients=size={0}:rate=25:duration=0.6:speed=0.1:n=4:{1},format=gbrp"
@@ -106,7 +106,7 @@ SMOOTH = "bt709 full_range bt601 odd ten_bit untold portrait turned_90 turned_18
 
 
 @pytest.mark.parametrize("name", SMOOTH)
-def test_the_pictures_are_the_originals_resized(name, smooth, truth, tmp_path):
+def test_the_images_are_the_originals_resized(name, smooth, truth, tmp_path):
     size = width, height = (64, 114) if name in ("portrait", "turned_90", "turned_270") else (114, 64)
     source = smooth[name + (".avi" if name == "untold" else ".mp4")]
     originals = truth(source, *VideoReader(source).size[::-1])
@@ -137,28 +137,28 @@ def test_settings_that_make_no_sense(wrong):
 
 @pytest.fixture
 def folders(tmp_path) -> Path:
-    """Folders of pictures: wide ones, .png by a pattern beside others, small ones, one that is broken."""
+    """Folders of images: wide ones, .png by a pattern next to others, small ones, one that is broken."""
     root = tmp_path / "frames"
     ramp = np.tile(np.arange(160, dtype=np.uint8), (90, 1))
     for clip, suffix in (("1", "jpg"), ("2", "png"), ("3", "jpg"), ("4", "JPG")):
         (root / clip).mkdir(parents=True)
         for number in range(1, 4):
-            picture = Image.fromarray(np.stack([ramp, 255 - ramp, np.full_like(ramp, 60 * number)], 2))
+            image = Image.fromarray(np.stack([ramp, 255 - ramp, np.full_like(ramp, 60 * number)], 2))
             if clip == "3":
-                picture = picture.resize((32, 24))
+                image = image.resize((32, 24))
             exif = Image.Exif()
             exif[0x0112] = 6 if clip == "4" else 1
-            picture.save(root / clip / f"img_{number:05d}.{suffix}", quality=95, exif=exif)
+            image.save(root / clip / f"img_{number:05d}.{suffix}", quality=95, exif=exif)
             if clip == "2":
                 Image.new("RGB", (10, 10)).save(root / clip / f"flow_{number:05d}.png")
     (root / "5").mkdir()
-    (root / "5" / "1.jpg").write_bytes(b"no picture")
+    (root / "5" / "1.jpg").write_bytes(b"no image")
     rows = "1,x\n2/img_%05d.png,x\n3,y\n4,y\n5,y\n"
     (tmp_path / "list.csv").write_text(f"path,label\n{''.join('frames/' + line for line in rows.splitlines(True))}")
     return tmp_path / "list.csv"
 
 
-def test_folders_of_pictures_become_smaller_pictures_of_the_same_names(folders, tmp_path):
+def test_folders_of_images_become_smaller_images_of_the_same_names(folders, tmp_path):
     out = tmp_path / "small"
     report = shrink(read_listing(folders), out, Shrinking(short_side=45), workers=0)
     paths = [row.path for row in read_listing(report.list).rows]

@@ -39,7 +39,7 @@ def test_files_that_are_no_video(content, expected, tmp_path):
     assert reason(path).startswith(expected)
 
 
-def test_missing_file_and_folders_without_pictures(tmp_path):
+def test_missing_file_and_folders_without_images(tmp_path):
     assert reason(tmp_path / "nowhere.mp4") == "no such file or folder"
     assert "no numbered images" in reason(tmp_path)
     (tmp_path / "notes.txt").write_text("1")
@@ -69,7 +69,7 @@ def test_a_video_cut_off_anywhere_is_refused(name, share, videos, tmp_path):
     assert reason(path).startswith("cut off")
 
 
-def test_cut_off_says_which_frame_and_a_file_mended_is_read_anew(videos, tmp_path):
+def test_cut_off_says_which_frame_and_a_file_fixed_is_read_again(videos, tmp_path):
     whole, path = videos["faststart.mp4"].read_bytes(), tmp_path / "cut.mp4"
     path.write_bytes(whole[: len(whole) // 2])
     assert 20 < int(re.fullmatch(r"cut off: frame (\d+) of 75 cannot be read", reason(path))[1]) < 60
@@ -78,7 +78,7 @@ def test_cut_off_says_which_frame_and_a_file_mended_is_read_anew(videos, tmp_pat
 
 
 def test_a_whole_video_in_which_nothing_decodes(videos, tmp_path):
-    """The container is sound, every byte of the pictures is zero."""
+    """The container is sound, every byte of the images is zero."""
     whole = bytearray(videos["faststart.mp4"].read_bytes())
     start = whole.index(b"mdat") + 4
     whole[start:] = bytes(len(whole) - start)
@@ -107,8 +107,8 @@ def test_nothing_is_written_to_the_terminal(videos, tmp_path):
 
 
 @pytest.fixture
-def picture_folder(tmp_path):
-    """Pictures 8, 9, 10, 11 with their number as gray level; names that sort otherwise as text."""
+def image_folder(tmp_path):
+    """Images 8, 9, 10, 11 with their number as gray level; names that sort otherwise as text."""
     folder = tmp_path / "frames"
     folder.mkdir()
     for number in (8, 9, 10, 11):
@@ -116,25 +116,25 @@ def picture_folder(tmp_path):
     return folder
 
 
-def test_a_folder_of_pictures_is_a_video_in_numeric_order(picture_folder):
-    assert is_video(picture_folder)
-    video = VideoReader(picture_folder)
+def test_a_folder_of_images_is_a_video_in_numeric_order(image_folder):
+    assert is_video(image_folder)
+    video = VideoReader(image_folder)
     assert (len(video), video.size, video.frame_rate, video.duration, video.codec) == (4, (30, 20), None, None, "png")
     frames = video.sample(range)
     assert frames.images[:, 0, 0, 0].tolist() == [80, 90, 100, 110]
     assert np.isnan(frames.times).all()
-    assert VideoReader(picture_folder).sample(lambda n: [3, 0, 3]).images[:, 5, 5, 1].tolist() == [110, 80, 110]
+    assert VideoReader(image_folder).sample(lambda n: [3, 0, 3]).images[:, 5, 5, 1].tolist() == [110, 80, 110]
 
 
 @pytest.mark.parametrize("pattern", ["img_{:05d}.jpg", "{:05d}.jpg", "{:06d}.JPG", "frame{}.jpeg", "v2_{:03d}.png"])
-def test_usual_names_of_pictures(pattern, tmp_path):
+def test_usual_names_of_images(pattern, tmp_path):
     for number in (1, 2, 3, 12):
         Image.new("L", (16, 16), number * 15).save(tmp_path / pattern.format(number))
     gray = VideoReader(tmp_path).sample(range).images.mean((1, 2, 3))
     np.testing.assert_allclose(gray, [15, 30, 45, 180], atol=2)
 
 
-def test_pictures_are_upright_rgb_of_the_first_ones_size(tmp_path):
+def test_images_are_upright_rgb_of_the_first_ones_size(tmp_path):
     left_dark = Image.fromarray(np.array([[0, 200]], np.uint8).repeat(20, 0).repeat(20, 1))
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise by a quarter: what is on the left goes to the top
@@ -146,14 +146,14 @@ def test_pictures_are_upright_rgb_of_the_first_ones_size(tmp_path):
     assert frames[1, 5, 5].tolist() == [250, 0, 0]
 
 
-def test_a_damaged_picture_is_named(picture_folder):
-    whole = (picture_folder / "img_10.png").read_bytes()
-    (picture_folder / "img_10.png").write_bytes(whole[:60])
+def test_a_damaged_image_is_named(image_folder):
+    whole = (image_folder / "img_10.png").read_bytes()
+    (image_folder / "img_10.png").write_bytes(whole[:60])
     with pytest.raises(VideoError, match=r"img_10\.png is damaged"):
-        VideoReader(picture_folder).sample(range)
-    assert len(VideoReader(picture_folder).sample(lambda n: [0, 1, 3]).images) == 3  # the others are sound
+        VideoReader(image_folder).sample(range)
+    assert len(VideoReader(image_folder).sample(lambda n: [0, 1, 3]).images) == 3  # the others are sound
 
 
-def test_a_folder_has_no_clock(picture_folder):
+def test_a_folder_has_no_clock(image_folder):
     with pytest.raises(VideoError, match="no clock"):
-        VideoReader(picture_folder).sample(range, start=1.0)
+        VideoReader(image_folder).sample(range, start=1.0)

@@ -1,4 +1,4 @@
-"""Iterating over a video gives every frame with its time and where it begins anew; timestamps become seconds."""
+"""Iterating over a video gives every frame with its time and where it begins again; timestamps become seconds."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_late_frames_are_reached_without_decoding_all_before_them(name, videos, 
 
 
 def test_keyframes_that_are_no_clean_start_are_not_jumped_to(videos):
-    """Open GOPs have frames that reach across, gradual refresh has no whole picture to start from."""
+    """Open GOPs have frames that reach across, gradual refresh has no whole image to start from."""
     assert frame_index.frame_index(str(videos["b_frames.mp4"])).keys.tolist() == [0, 12, 24, 36, 48, 60, 72]
     assert frame_index.frame_index(str(videos["open_gop.mp4"])).keys.tolist() == [0]
     assert frame_index.frame_index(str(videos["refresh.mp4"])).keys.tolist() == [0]

@@ -77,7 +77,7 @@ def annotated_rows(
     spelled: dict[str, str] = {}  # one file may be written in several ways: the first counts
     for row in rows:
         if row.label is None and (row.start is not None or row.end is not None):
-            raise AnnotationError(row.file, "this segment has no label; what happens in it?", row.line)
+            raise AnnotationError(row.file, "this segment has no label; give one", row.line)
         if class_names is not None and row.label not in (None, *class_names, *background):
             raise AnnotationError(row.file, unknown_label(str(row.label), class_names), row.line)
         files.setdefault(spelled.setdefault(os.path.realpath(row.path), row.path), []).append(row)

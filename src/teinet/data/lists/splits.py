@@ -27,12 +27,12 @@ class DataConfig:
         path: a folder of class folders (optionally inside train/, val/, test/), a data set's own folder, or a list of
             clips: a csv with columns path and label, or another project's.
         format: which kind of list it is; auto finds out.
-        root: the folder that the list's paths start from; by default the usual places beside the list.
+        root: the folder that the list's paths start from; by default the usual places next to the list.
         val_path: a list of validation clips, where each list is a file of its own; those of `path` then train.
         test_path: a list of test clips, likewise.
         labels: a file of class names in the order of their numbers, one a line.
         official_split: which of a data set's official splits into training and test (UCF101, HMDB51: 1 to 3).
-        image_names: how the pictures of a clip are named, such as img_{:05d}.jpg; by default all numbered ones.
+        image_names: how the images of a clip are named, such as img_{:05d}.jpg; by default all numbered ones.
         missing: clips of the list that are not there: keep (they are unreadable: skipped in training, wrong in a test)
             or drop (left out, and counted); auto drops those of data sets of which no copy is complete (Kinetics).
         train: rows that train, by a column's values: `subject=1,3,5`; several conditions, joined by `;`, must all hold.

@@ -31,8 +31,8 @@ class MotionPairs:
         frame_rate: frames a second.
         segments: the T for which the sampled frames must be the same ones backwards.
         distractors: small things that wander without meaning.
-        drift: how far the background travels, in picture widths a clip.
-        shake: of the camera, standard deviation as a share of the picture's width.
+        drift: how far the background travels, in image widths a clip.
+        shake: of the camera, standard deviation as a share of the image's width.
         noise: grain, gray levels.
         seed: of everything drawn.
 

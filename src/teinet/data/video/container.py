@@ -92,7 +92,7 @@ def stated_length(container: InputContainer, stream: av.VideoStream) -> float | 
 
 
 def _video_stream(path: str, container: InputContainer) -> av.VideoStream:
-    # A cover picture in a music file is a "video stream" too, marked as attached.
+    # A cover image in a music file is a "video stream" too, marked as attached.
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     streams = [s for s in streams if s.codec_context is not None]
     if not streams:

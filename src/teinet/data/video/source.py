@@ -133,7 +133,7 @@ def _stream(address: str, patience: float) -> dict:
     if address.startswith("http"):
         options["reconnect"] = "1"  # a recording whose connection breaks is read on where it broke
     if address.startswith("rtsp"):
-        options["rtsp_transport"] = "tcp"  # over UDP lost packets are gray pictures
+        options["rtsp_transport"] = "tcp"  # over UDP lost packets are gray images
     return {"options": options, "timeout": None if address.startswith("pipe:") else (patience, patience)}
 
 

@@ -62,10 +62,10 @@ def test_something_v2(tmp_path):
     assert splits["train"].paths[0].endswith("20bn-something-something-v2/100.webm")
 
 
-def test_something_v2_unpacked_into_pictures_as_tsm_does(tmp_path):
+def test_something_v2_unpacked_into_images_as_tsm_does(tmp_path):
     miniatures.something_v2(tmp_path)
     for number in range(100, 118):
-        miniatures.pictures(tmp_path / "frames" / str(number), 0, name="{:06d}.jpg")
+        miniatures.images(tmp_path / "frames" / str(number), 0, name="{:06d}.jpg")
     splits = load(tmp_path, root=str(tmp_path / "frames"), image_names="{:06d}.jpg")
     assert splits["val"].paths[0] == str(tmp_path / "frames" / "109" / "%06d.jpg")
     assert len(VideoReader(splits["val"].paths[0]).sample(range).indices) == 10
@@ -86,7 +86,7 @@ def test_kinetics_inside_longer_videos(tmp_path):
     assert set(splits["val"].starts) == {1.0} and set(splits["val"].ends) == {2.0}
     assert any("whole videos" in note for note in splits.source.notes)
     frames = VideoReader(splits["val"].paths[0]).sample(range, start=1.0, end=2.0)
-    assert frames.indices.tolist() == list(range(10, 20))  # ten pictures a second
+    assert frames.indices.tolist() == list(range(10, 20))  # ten images a second
 
 
 def test_kinetics_files_named_by_their_id_that_hold_the_clip_alone(tmp_path):
@@ -119,12 +119,12 @@ def test_hmdb51_leaves_out_what_is_not_used(tmp_path):
     assert Path(splits["test"].paths[0]).name.startswith("(Movie)_s_#")
 
 
-def test_tsn_lists_and_the_pictures_that_are_meant(tmp_path):
+def test_tsn_lists_and_the_images_that_are_meant(tmp_path):
     splits = load(miniatures.tsn(tmp_path), image_names="img_{:05d}.jpg")
     assert counts(splits) == {"train": 9, "val": 6} and splits["train"].class_names == ["clap", "nod", "wave"]
     path = splits["train"].paths[0]
     frames = VideoReader(path).sample(range)
-    alone = miniatures.frames(0)  # and not the flow beside them
+    alone = miniatures.frames(0)  # and not the flow next to them
     assert path.endswith("clip 0/img_%05d.jpg") and len(frames.indices) == 10
     assert np.abs(frames.images.astype(int) - alone).mean() < 12
     assert len(VideoReader(os.path.dirname(path)).sample(range).indices) == 20  # both series
@@ -164,7 +164,7 @@ def test_splits_by_the_names_of_files(split, names):
     assert {split_of(name) for name in names} == {split}
 
 
-def test_patterns_of_pictures():
+def test_patterns_of_images():
     assert image_pattern("img_{:05d}.jpg") == image_pattern("img_%05d.jpg") == "img_%05d.jpg"
     assert image_pattern("{}.png") == "%d.png" and image_pattern(None) is None
 
@@ -207,7 +207,7 @@ def test_packed_texts_are_a_sequence():
     assert list(PackedTexts([])) == []
 
 
-def test_answers_beside_something_v2_are_no_list_of_clips(tmp_path):
+def test_answers_next_to_something_v2_are_no_list_of_clips(tmp_path):
     miniatures.something_v2(tmp_path)
     (tmp_path / "labels" / "test-answers.csv").write_text("115;Pulling something from left to right\n")
     assert read_listing(tmp_path).format == "something_v2"

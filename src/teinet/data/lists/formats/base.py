@@ -74,7 +74,7 @@ class Options:
     Args:
         official_split: which of several official splits into training and test, from 1.
         image_names: how images in a folder are named, img_%05d.jpg or img_{:05d}.jpg; None takes all numbered ones.
-        class_names: in the order of the list's numbers; None where the list or a file beside it names them.
+        class_names: in the order of the list's numbers; None where the list or a file next to it names them.
     """
 
     official_split: int = 1

@@ -25,7 +25,7 @@ class NumberedList:
         name, title: see `Format`.
         line: a whole line; its groups `path` and `label`.
         expected: such a line in words.
-        pictures: whether a path is a folder of images.
+        images: whether a path is a folder of images.
     """
 
     name: str
@@ -33,7 +33,7 @@ class NumberedList:
     line: re.Pattern[str]
     expected: str
     suffixes: tuple[str, ...]
-    pictures: bool = False
+    images: bool = False
 
     def format(self) -> Format:
         """This kind of list as one of the on-disk formats."""
@@ -51,7 +51,7 @@ class NumberedList:
 
     def _read(self, place: Place, options: Options) -> Listing:
         names, notes = options.class_names, []
-        if names is None and (file := _names_beside(place.folder)):
+        if names is None and (file := _class_names_file(place.folder)):
             names = read_class_names(file)
             notes.append(f"class names from {file}")
         rows = []
@@ -66,7 +66,7 @@ class NumberedList:
         )
 
     def _rows(self, path: Path, split: str, names: list[str] | None, root: str, options: Options) -> list[Row]:
-        pattern = base.image_pattern(options.image_names) if self.pictures else None
+        pattern = base.image_pattern(options.image_names) if self.images else None
         rows = []
         clip_of, file = base.under(root), str(path)
         for line, text in base.read_lines(path):
@@ -75,14 +75,14 @@ class NumberedList:
                 raise AnnotationError(path, f"expected {self.expected}, found {text[:60]!r}", line)
             clip, label = clip_of(match["path"]), base.numbered_label(match["label"], names, path, line)
             name = clip.rpartition(os.sep)[2]
-            if not self.pictures:
+            if not self.images:
                 name = name.rpartition(".")[0] or name
             clip = os.path.join(clip, pattern) if pattern else clip
             rows.append(Row(clip, label, split, None, None, name, file, line))
         return rows
 
 
-def _names_beside(folder: Path) -> Path | None:
+def _class_names_file(folder: Path) -> Path | None:
     files = {p.name.lower(): p for p in sorted(folder.iterdir()) if p.is_file()}
     return next((p for name, p in files.items() if name in _NAMES or name.startswith("label_map")), None)
 
@@ -94,7 +94,7 @@ TSN = NumberedList(
     line=re.compile(r"(?P<path>.+?)[ \t]+\d+[ \t]+(?P<label>\d+)"),
     expected="`folder frames label`",
     suffixes=(".txt", ".lst"),
-    pictures=True,
+    images=True,
 ).format()
 MMACTION = NumberedList(
     name="mmaction",

@@ -1,0 +1,25 @@
+"""The words that the style of this project rejects stand nowhere that a user or a reader looks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+KINDS = {"src": ".py .cpp .jinja .css", "docs": ".md .py", "examples": ".py", "recipes": ".yaml"}
+REJECTED = (
+    "anew|rightly|for ever|beside|mend|mended|pictures?|two-sided|recognisers?|recognised?|licence|colours?|behaviour"
+    "|laid|normalised|optimised|labelled|unlabelled|quantiser|goes on with|going on with|what happens|shipped|ships"
+)
+
+
+def test_a_stranger_reads_the_words_of_the_field():
+    files = [path for top, kinds in KINDS.items() for path in (ROOT / top).rglob("*") if path.suffix in kinds.split()]
+    assert len(files) > 150
+    pattern = re.compile(rf"\b(?:{REJECTED})\b", re.IGNORECASE)
+    found = {
+        f"{path.relative_to(ROOT)}: {word}"
+        for path in (*files, ROOT / "README.md", ROOT / "CONTRIBUTING.md")
+        for word in pattern.findall(path.read_text(encoding="utf-8"))
+    }
+    assert not found
