@@ -62,15 +62,18 @@ def test_without_weights_it_says_what_there_is(weights, tmp_path, capsys):
     assert line.startswith("no weights named;") and said.splitlines()[-1].endswith("one of the recognizers above")
 
 
-def test_watching_with_the_bidirectional_form_names_the_causal_ones_that_ship(weights, tmp_path, capsys):
+def test_a_pretrained_model_is_taken_in_its_causal_form_for_streams(weights, tmp_path, capsys):
     clip = miniatures.write(tmp_path / "clip.mp4", 0)
-    assert main(["watch", "waves", str(clip)]) == 2
-    said = capsys.readouterr().err
-    assert "Train a causal one" in said and "comes with the library" not in said
+
+    def said(command: str, *more: str) -> str:
+        assert main([command, "waves", str(clip), "--frame-interval", "0.1", *more]) == 0
+        return capsys.readouterr().err
+
+    assert "in overlapping windows" in said("watch", "--fast")
     model = teinet.create_model("teinet_test_resnet", num_classes=2, num_frames=4, pretrained=False, causal=True)
     save_weights(header.PRETRAINED / "waves_causal.safetensors", model, {"class_names": ["wave", "other"]})
-    assert main(["watch", "waves", str(clip)]) == 2
-    assert "comes with the library (waves_causal)" in capsys.readouterr().err
+    assert "waves: using its causal form, waves_causal" in said("timeline")
+    assert ", state " in said("watch", "--fast") and "causal form" not in said("watch", "--fast", "--windows")
 
 
 def test_half_precision_halves_the_file_and_computes_in_full(weights, tmp_path):

@@ -39,6 +39,17 @@ def add_optimize_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def causal_form(weights: str, *, windows: bool) -> str:
+    """Return a pretrained model's causal form, which sees each frame once, and say so; else the same weights."""
+    from teinet.models.header import pretrained_file
+
+    form = f"{weights}_causal"
+    if windows or Path(weights).exists() or not (pretrained_file(weights) and pretrained_file(form)):
+        return weights
+    print(f"{weights}: using its causal form, {form} (--windows keeps {weights})", file=sys.stderr)
+    return form
+
+
 def load_recognizer(weights: str, args: argparse.Namespace, *, say: bool = True) -> Recognizer:
     """Load a recognizer as --device, --optimize and --precision ask; say what license its weights are under."""
     from teinet.recognition import Recognizer
@@ -64,7 +75,7 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     add(
         "--windows",
         action="store_true",
-        help="look at overlapping windows of T frames, as bidirectional networks must, and causal ones may",
+        help="look at overlapping windows of T frames, as bidirectional networks always do",
     )
     add("--threshold", type=float, default=0.5, help="the score at which an event begins (default: 0.5)")
     add("--off-threshold", type=float, default=0.35, help="the score below which it ends (default: 0.35)")

@@ -73,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from teinet.utils.files import digest
     from teinet.utils.signals import StopSignal
 
+    args.weights = options.causal_form(args.weights, windows=args.windows or args.hop is not None)
     rules, form, output_path = options.read_rules(args), _form(args), args.output
     if args.jobs < 1:
         raise ConfigError(f"--jobs must be at least 1, got {args.jobs}")

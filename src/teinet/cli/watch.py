@@ -74,8 +74,10 @@ def run(args: argparse.Namespace) -> int:
         print("stopped before anything was watched", file=sys.stderr)
         return 0
     what = watch.sources[0] if len(watch.sources) == 1 else f"{len(watch.sources)} sources"
-    state = "" if watch.state_bytes is None else f", state {watch.state_bytes / 1000:,.0f} kB a stream"
-    watching = f"watches {what}, a frame every {watch.frame_interval:.3g} s{state}"
+    how = (
+        "in overlapping windows" if watch.state_bytes is None else f"state {watch.state_bytes / 1000:,.0f} kB a stream"
+    )
+    watching = f"watches {what}, a frame every {watch.frame_interval:.3g} s, {how}"
     try:
         with ExitStack() as stack:
             heard = [stack.enter_context(_lines(args))]
@@ -103,6 +105,7 @@ def _made(args: argparse.Namespace) -> Watch:
     from teinet.data.video.source import Source
     from teinet.detection import Watch
 
+    args.weights = options.causal_form(args.weights, windows=args.windows)
     rules = options.read_rules(args)
     if args.output:
         sources = [Source.parse(word) for word in args.sources]

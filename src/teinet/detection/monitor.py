@@ -20,8 +20,6 @@ from teinet.detection.sampler import FrameSampler
 from teinet.detection.scorer import Recognizes, interval_for
 from teinet.detection.source_thread import Counts, Report, Shot, SourceThread, Told
 from teinet.errors import ConfigError
-from teinet.models.header import list_pretrained
-from teinet.models.insertion import is_causal
 
 _KEPT = 10_000  # delays, for their percentiles
 _LOOK = 0.1  # seconds after which a watch looks whether it is to stop
@@ -98,19 +96,18 @@ class Watch:
     after growing pauses, without end, while the others go on. Connects to nothing but the sources' own addresses.
 
     Args:
-        recognizer: a causal one, or TSN's; a bidirectional one with `windows`.
+        recognizer: a causal one steps from frame to frame, a bidirectional one looks at overlapping windows.
         sources: as `Source.parse` reads them; each name once.
         frame_interval, rules: as `Detector` takes them (`frame_interval`, `rules`).
         delay: seconds that a frame may wait for the network while a newer one is there, above 0.
         fast: read recordings as fast as they can be, and drop nothing; else at their own speed.
         wait: wait also for a source that is missing at first.
         stall: seconds without a frame after which an open live source counts as stalled, above 0; it stays open. At
-            least twice the frame_interval is taken.
+            least twice the frame interval is taken.
         scoring: span, windows, state, as `make_scorer` takes them.
 
     Raises:
-        ConfigError: a bidirectional network without `windows`, no source or one given twice, a value out of its range,
-            or an unknown frame_interval.
+        ConfigError: no source or one given twice, a value out of its range, or an unknown frame interval.
         VideoError: at the end of iterating, the first source's, if each could not be read at all or, as a recording, to
             its end.
 
@@ -144,14 +141,6 @@ class Watch:
             raise ConfigError(f"delay must be a time above 0 s, got {delay:g}")
         if not stall > 0:
             raise ConfigError(f"stall must be a time above 0 s, got {stall:g}")
-        if not (scoring.get("windows") or is_causal(recognizer.model)):
-            pretrained = [each.name for each in list_pretrained() if each.header["architecture"].get("causal")]
-            raise ConfigError(
-                "this network looks at the frame after each frame, so it cannot go on frame by frame. Train a causal "
-                "one (teinet train ... --model.causal true), "
-                + (f"take a pretrained one ({', '.join(pretrained)}), " if pretrained else "")
-                + "or have it look at windows (windows=True, --windows)"
-            )
         self.frame_interval = FrameSampler(interval_for(recognizer, frame_interval)).interval  # which checks it
         self._streams = StreamDetectors(recognizer, len(found), rules=rules, **scoring)
         self.state_bytes = self._streams.scorer.state_bytes
