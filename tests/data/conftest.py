@@ -13,9 +13,7 @@ import pytest
 @pytest.fixture(scope="session")
 def ffmpeg() -> Callable[..., bytes]:
     """Run ffmpeg's program (of the imageio-ffmpeg wheel: another build than the one in PyAV) and return its output."""
-    program = pytest.importorskip(
-        "imageio_ffmpeg", reason="the tests' ground truth comes from its ffmpeg"
-    ).get_ffmpeg_exe()
+    program = pytest.importorskip("imageio_ffmpeg", reason="ground truth comes from its ffmpeg").get_ffmpeg_exe()
 
     def run(*arguments: str | Path, ok: bool = True) -> bytes:
         command = [program, "-v", "error", "-nostdin", "-y", *map(str, arguments)]

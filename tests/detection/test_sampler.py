@@ -51,7 +51,7 @@ def test_after_a_pause_frames_are_not_made_up_for():
 
 
 @pytest.mark.parametrize(
-    ("times", "where"), [([0, 0.1, 0.2, 3.0, 3.1], 3.0), ([0, 0.1, 0.2, 0.05, 0.15], 0.05), ([5, 5], 5)]
+    ("times", "where"), [([0, 0.1, 3.0, 3.1], 3.0), ([0, 0.1, 0.2, 0.05, 0.15], 0.05), ([5, 5], 5)]
 )
 def test_gaps_and_times_that_run_backwards_restart(times, where):
     sampler = FrameSampler(0.1)

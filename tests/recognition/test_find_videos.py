@@ -43,9 +43,7 @@ def test_patterns(folder):
     assert found(folder, "*.dat") == ["camera.dat"]  # asked for by its suffix
 
 
-@pytest.mark.parametrize(
-    ("name", "said"), [("*.mov", "nothing matches"), ("empty", "no videos"), ("not*", "none of them")]
-)
+@pytest.mark.parametrize(("name", "said"), [("*.mov", "nothing matches"), ("empty", "no videos"), ("not*", "none of")])
 def test_a_name_that_stands_for_no_video_is_an_error(folder, name, said):
     (folder / "empty").mkdir()
     with pytest.raises(ConfigError, match=said):

@@ -88,9 +88,7 @@ def test_frame_by_frame_is_the_clip_at_once(recognizer):
 
 
 @settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(st.lists(st.sampled_from(["frame", "nothing", "reset"]), min_size=3, max_size=3), min_size=1, max_size=10)
-)
+@given(st.lists(st.lists(st.sampled_from(["frame", "none", "reset"]), min_size=3, max_size=3), min_size=1, max_size=10))
 def test_cameras_come_and_go(recognizer, plan):
     """Each stream's logits are those of its own frames since it last began, whatever the others do."""
     stream = recognizer.stream(batch=3)

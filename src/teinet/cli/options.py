@@ -65,27 +65,16 @@ def load_recognizer(weights: str, args: argparse.Namespace, *, say: bool = True)
 def add_rules(parser: argparse.ArgumentParser) -> None:
     """Declare how far apart frames are taken, how many a score is of, and when events begin and end."""
     add = parser.add_argument
-    add(
-        "--frame-interval",
-        type=float,
-        metavar="SECONDS",
-        help="between the frames that the network takes (default: as in its training)",
-    )
+    text = "between the frames that the network takes (default: as in its training)"
+    add("--frame-interval", type=float, metavar="SECONDS", help=text)
     add("--span", type=int, help="frame by frame: how many frames a score averages over (default: T)")
-    add(
-        "--windows",
-        action="store_true",
-        help="look at overlapping windows of T frames, as bidirectional networks always do",
-    )
+    text = "look at overlapping windows of T frames, as bidirectional networks always do"
+    add("--windows", action="store_true", help=text)
     add("--threshold", type=float, default=0.5, help="the score at which an event begins (default: 0.5)")
     add("--off-threshold", type=float, default=0.35, help="the score below which it ends (default: 0.35)")
     add("--min-duration", type=float, default=0.5, help="seconds that it must last (default: 0.5)")
-    add(
-        "--background",
-        action="append",
-        metavar="LABEL",
-        help="a background class, which makes no event; '' for none (default: what the weights say)",
-    )
+    text = "a background class, which makes no event; '' for none (default: what the weights say)"
+    add("--background", action="append", metavar="LABEL", help=text)
 
 
 def read_rules(args: argparse.Namespace) -> Rules:
@@ -93,12 +82,8 @@ def read_rules(args: argparse.Namespace) -> Rules:
     from teinet.detection.events import Rules
 
     background = None if args.background is None else tuple(filter(None, args.background))
-    return Rules(
-        threshold=args.threshold,
-        off_threshold=args.off_threshold,
-        min_duration=args.min_duration,
-        background=background,
-    )
+    said = {name: getattr(args, name) for name in ("threshold", "off_threshold", "min_duration")}
+    return Rules(**said, background=background)
 
 
 def add_list_options(parser: argparse.ArgumentParser) -> None:

@@ -99,13 +99,8 @@ def run(args: argparse.Namespace) -> int:
     rules.check(recognizer.class_names)
     frame_interval = FrameSampler(interval_for(recognizer, args.frame_interval)).interval  # which checks it
     uses_windows(recognizer, span=args.span, hop=args.hop, windows=args.windows)  # which checks them
-    how = {
-        "frame_interval": frame_interval,
-        "span": args.span,
-        "hop": args.hop,
-        "windows": args.windows,
-        "strip": bool(args.page),
-    }
+    how = {name: getattr(args, name) for name in ("span", "hop", "windows")}
+    how |= {"frame_interval": frame_interval, "strip": bool(args.page)}
     _say(*problems)
     truth = Truth(args.truth, videos, recognizer, rules) if args.truth else None
     pages = Pages(args.page, page_files, videos, str(args.weights), recognizer, rules) if args.page else None

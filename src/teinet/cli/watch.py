@@ -74,9 +74,8 @@ def run(args: argparse.Namespace) -> int:
         print("stopped before anything was watched", file=sys.stderr)
         return 0
     what = watch.sources[0] if len(watch.sources) == 1 else f"{len(watch.sources)} sources"
-    how = (
-        "in overlapping windows" if watch.state_bytes is None else f"state {watch.state_bytes / 1000:,.0f} kB a stream"
-    )
+    size = watch.state_bytes
+    how = "in overlapping windows" if size is None else f"state {size / 1000:,.0f} kB a stream"
     watching = f"watches {what}, a frame every {watch.frame_interval:.3g} s, {how}"
     try:
         with ExitStack() as stack:

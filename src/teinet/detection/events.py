@@ -62,9 +62,8 @@ class Rules:
 
     def __post_init__(self) -> None:
         if not 0 <= self.off_threshold <= self.threshold <= 1:
-            raise ConfigError(
-                f"expected 0 <= off_threshold <= threshold <= 1, got {self.off_threshold:g} and {self.threshold:g}"
-            )
+            found = f"{self.off_threshold:g} and {self.threshold:g}"
+            raise ConfigError(f"expected 0 <= off_threshold <= threshold <= 1, got {found}")
         if not 0 <= self.min_duration < math.inf:
             raise ConfigError(f"min_duration must be 0 s or more, and finite, got {self.min_duration:g}")
 

@@ -196,11 +196,7 @@ def timeline(
 
 
 def events_of(
-    intervals: np.ndarray,
-    scores: np.ndarray,
-    resets: np.ndarray,
-    class_names: Sequence[str],
-    rules: Rules | None = None,
+    intervals: np.ndarray, scores: np.ndarray, resets: np.ndarray, class_names: Sequence[str], rules: Rules | None
 ) -> tuple[Event, ...]:
     """Return the events in a recording's scores; arrays and names as in `Timeline`. Raises as `Rules.check`."""
     events, changes = EventDetector(class_names, rules), []

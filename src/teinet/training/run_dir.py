@@ -63,9 +63,7 @@ def refuse_folder(recipe: Recipe) -> None:
     if (folder / STATE).exists():
         raise ConfigError(f"{folder} holds a run; continue it (teinet train --resume {folder}), or take another --name")
     if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
-        raise ConfigError(
-            f"{folder} holds files, but no run to continue with; remove the folder, or take another --name"
-        )
+        raise ConfigError(f"{folder} holds files, but no run to continue; remove the folder, or take another --name")
 
 
 @contextmanager

@@ -127,9 +127,7 @@ def hidden(text: str) -> str:
 def _stream(address: str, patience: float) -> dict:
     options = {}
     if address.startswith(("rtsp", "rtp", "rtmp", "udp", "srt")):
-        options["fflags"] = (
-            "nobuffer"  # what was read to find out what comes is late by then; elsewhere it is the beginning
-        )
+        options["fflags"] = "nobuffer"  # what was read to find out what comes is late by then; elsewhere the beginning
     if address.startswith("http"):
         options["reconnect"] = "1"  # a recording whose connection breaks is read on where it broke
     if address.startswith("rtsp"):
