@@ -197,9 +197,7 @@ def subtitles(*spans: tuple[float, float], label: str = "a") -> list[str]:
     """The lines of subtitles about events of these seconds."""
     events = tuple(Event(label=label, start=start, end=end, score=0.5, peak=1.0) for start, end in spans)
     rows = {"intervals": np.zeros((0, 2)), "scores": np.zeros((0, 1)), "resets": np.zeros(0, bool)}
-    write_vtt(
-        Timeline(path="a.mp4", class_names=(label,), events=events, frame_interval=1, **rows), out := io.StringIO()
-    )
+    write_vtt(Timeline(path="a", class_names=(label,), events=events, frame_interval=1, **rows), out := io.StringIO())
     return out.getvalue().splitlines()
 
 

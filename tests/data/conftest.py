@@ -18,6 +18,8 @@ def ffmpeg() -> Callable[..., bytes]:
     def run(*arguments: str | Path, ok: bool = True) -> bytes:
         command = [program, "-v", "error", "-nostdin", "-y", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, timeout=60)
+        if done.returncode < 0:
+            pytest.skip(f"ffmpeg's program crashed, {done.returncode}")  # FFmpeg 7.0 does on a damaged stream
         assert done.returncode == 0 or not ok, done.stderr.decode(errors="replace")
         return done.stdout
 

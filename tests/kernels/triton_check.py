@@ -74,9 +74,7 @@ def used() -> None:
     calls, forward = [], triton_kernels.forward
     triton_kernels.forward = lambda *arguments: calls.append(1) or forward(*arguments)
     try:
-        temporal_conv(
-            torch.ones(4, 8, 2, 2).contiguous(memory_format=torch.channels_last), torch.ones(8, 3), num_frames=4
-        )
+        temporal_conv(torch.ones(4, 8, 2, 2).to(memory_format=torch.channels_last), torch.ones(8, 3), num_frames=4)
     finally:
         triton_kernels.forward = forward
     assert calls

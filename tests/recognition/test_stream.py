@@ -248,6 +248,15 @@ def optimized(recognizer):
     return recognizer.optimize(engine="compiled", precision="fp32")
 
 
+def test_a_program_with_other_scores_is_not_run(recognizer, monkeypatch, caplog):
+    fast = recognizer.optimize(engine="compiled", precision="fp32")
+    monkeypatch.setattr("teinet.models.optimized._program", lambda run: lambda *a: (2 * run(*a)[0], a[1]))
+    frames = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
+    ours, theirs = (each.stream(2).step(frames) for each in (fast, recognizer))
+    torch.testing.assert_close(ours.logits, theirs.logits, rtol=1e-4, atol=1e-4)
+    assert "program with other scores" in caplog.text
+
+
 @pytest.mark.parametrize("state", ["same", "fp16"])
 def test_compiled_streams_are_those_of_the_plain_network(recognizer, optimized, state):
     fast, again, plain = optimized.stream(2, state=state), optimized.stream(2, state=state), recognizer.stream(2)

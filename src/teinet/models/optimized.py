@@ -32,6 +32,7 @@ Engine = Literal["folded", "compiled"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _EXAMPLE_SIZES = (64, 224)  # pixels, to see which norm follows which convolution
+_OFF = 0.03  # of the largest logit: more than 16-bit numbers round, less than a wrong state makes
 _ONE_AT_A_TIME = threading.RLock()  # compiling is not for several threads, nor is a CUDA graph
 
 
@@ -205,8 +206,14 @@ class CompiledStep:
         log.info("compiling the network's step for frames of %s, once", "x".join(map(str, frames.shape)))
         began = time.perf_counter()
         try:
-            for _ in range(2):  # the second one takes what a step leaves, as all later ones do
-                _, state = self(frames, state)
+            own, numbers = copy.deepcopy(state), torch.Generator().manual_seed(0)
+            for _ in range(3):  # the later ones take what a step leaves
+                noise = torch.randint(0, 256, frames.shape, dtype=torch.uint8, generator=numbers).to(frames.device)
+                logits, state = self(noise, state)
+                with torch.no_grad():
+                    want, own = network(noise, own)
+                if not (logits - want).abs().max() <= _OFF * want.abs().max():  # torch 2.9 overwrites states too early
+                    raise ArithmeticError(f"torch {torch.__version__} compiles it to a program with other scores")
         except Exception as error:  # compilers raise many kinds, for networks that they cannot follow
             first_line = next(iter(str(error).strip().splitlines()), repr(error))
             log.warning("the step is not compiled, it runs folded: %s", first_line)

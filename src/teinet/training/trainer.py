@@ -70,13 +70,11 @@ def train(
         return resume
     folder = resume or make_folder(recipe)  # nothing is left behind by a recipe that does not fit
     with alone_in(folder):
-        _fit(parts, folder, going_on=bool(resume), console=console, callbacks=callbacks or [], title=title)
+        _fit(parts, folder, resumed=bool(resume), console=console, callbacks=callbacks or [], title=title)
     return folder
 
 
-def _fit(
-    parts: Parts, folder: Path, *, going_on: bool, console: Console, callbacks: list[Callback], title: str
-) -> None:
+def _fit(parts: Parts, folder: Path, *, resumed: bool, console: Console, callbacks: list[Callback], title: str) -> None:
     """Train into a folder that is this run's alone."""
     recipe, splits, model, hardware = parts.recipe, parts.splits, parts.model, parts.hardware
     write_facts(folder, recipe, splits, precision=hardware.precision)
@@ -106,7 +104,7 @@ def _fit(
     torch.set_num_threads(recipe.run.threads or threads)
     try:
         with stop, ending_together(trainer), data.watch.guard(lambda: _how_to_go_on(folder)):
-            trainer.fit(module, datamodule=data, ckpt_path=folder / STATE if going_on else None, weights_only=True)
+            trainer.fit(module, datamodule=data, ckpt_path=folder / STATE if resumed else None, weights_only=True)
     except SystemExit:  # what Lightning makes of a second Ctrl-C
         if not stop.is_set():
             raise

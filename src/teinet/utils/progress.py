@@ -68,9 +68,7 @@ class ProgressBars(Progress):
             redirect_stdout=sys.stdout.isatty(),  # what is printed meanwhile goes above the bars, but not from a pipe
         )
 
-    def task(
-        self, title: str, total: float | None = None, *, done: int = 0, unit: str | None = "files"
-    ) -> ProgressTask:
+    def task(self, name: str, total: float | None = None, *, done: int = 0, unit: str | None = "files") -> ProgressTask:
         """Add a bar.
 
         Args:
@@ -79,7 +77,7 @@ class ProgressBars(Progress):
             unit: what is counted; "s" for the seconds of a recording, whose speed is told against real time; None
                 tells neither speed nor time left.
         """
-        return ProgressTask(self, self.add_task(escape(title), total=total, completed=done, facts="", unit=unit))
+        return ProgressTask(self, self.add_task(escape(name), total=total, completed=done, facts="", unit=unit))
 
 
 @contextmanager

@@ -50,20 +50,18 @@ class NumberedList:
         }
 
     def _read(self, place: Place, options: Options) -> Listing:
-        names, notes = options.class_names, []
+        names, said = options.class_names, []
         if names is None and (file := _class_names_file(place.folder)):
             names = read_class_names(file)
-            notes.append(f"class names from {file}")
+            said.append(f"class names from {file}")
         rows = []
         for path, split in (self._files(place) or {place.path: ""}).items():
             rows += self._rows(path, split, names, str(place.videos or place.folder), options)
         numbered = names is None
         if numbered:
             names = base.numbers_as_names(rows)
-            notes.append("classes have numbers and no names; name them with data.labels FILE")
-        return Listing(
-            format=self.name, source=place.path, rows=rows, class_names=names, notes=notes, numbered=numbered
-        )
+            said.append("classes have numbers and no names; name them with data.labels FILE")
+        return Listing(format=self.name, source=place.path, rows=rows, class_names=names, notes=said, numbered=numbered)
 
     def _rows(self, path: Path, split: str, names: list[str] | None, root: str, options: Options) -> list[Row]:
         pattern = base.image_pattern(options.image_names) if self.images else None
