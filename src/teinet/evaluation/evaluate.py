@@ -47,7 +47,7 @@ class StopOnSignal(Callback):
             raise Interrupted(_stopped(sum(gather(pl_module.num_scored)), clips))
 
 
-_AGAIN = "half a test is not kept, the same command start it again"
+_AGAIN = "half a test is not kept, the same command starts it again"
 
 
 def _stopped(done: int, clips: int) -> str:
