@@ -1,4 +1,4 @@
-"""What can go wrong, said to the user: what, where, what to do. The command line prints these without a traceback."""
+"""Errors that a user can fix: what happened, where, and what to do. Commands print them without a traceback."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class VideoError(TeinetError):
 
 
 class AnnotationError(TeinetError):
-    """A list of clips that does not say what it should; names the file and, where there is one, the line."""
+    """An error in a list of clips; names the file and, if known, the line."""
 
     def __init__(self, file: object, reason: str, line: int | None = None):
         self.file = str(file)
@@ -41,26 +41,26 @@ class AnnotationError(TeinetError):
 
 
 class CheckpointError(TeinetError):
-    """A weights file that is broken or belongs to another network."""
+    """A weights file that is damaged or belongs to another network."""
 
 
 class ConfigError(TeinetError):
-    """A setting that does not exist or does not fit; the message offers the nearest valid name."""
+    """A setting that does not exist or has an invalid value; the message suggests the closest valid name."""
 
 
 class RunError(TeinetError):
-    """A run that had to stop (NaN loss, too many unreadable clips); what it had computed is kept."""
+    """A run that had to stop (NaN loss, too many unreadable clips); results up to that point are kept."""
 
     exit_code = 1
 
 
 class Interrupted(TeinetError):
-    """Work that Ctrl-C or SIGTERM stopped; the message says how far it came and how to go on."""
+    """Work stopped by Ctrl-C or SIGTERM; the message says how much was done and how to continue."""
 
     exit_code = 130
 
 
-# The distributions beyond the core, by the extra that installs them and the module that a command imports.
+# Modules beyond the core dependencies, by the extra that installs them.
 EXTRAS = {
     "train": ("lightning", "jsonargparse", "sklearn", "tensorboard", "yaml", "filelock", "docstring_parser", "pebble"),
     "report": ("jinja2", "matplotlib"),
@@ -68,15 +68,15 @@ EXTRAS = {
 
 
 def missing_extra(error: ModuleNotFoundError) -> str | None:
-    """Return what to install where a module of an extra is missing; None where the module belongs to none."""
+    """Return the pip command that installs a missing module of an extra; None if the module is in no extra."""
     module = (error.name or "").partition(".")[0]
     extra = next((name for name, modules in EXTRAS.items() if module in modules), None)
     if extra is None:
         return None
-    return f"{module} is missing, which this needs; install it with: pip install 'teinet[{extra}]'"
+    return f"the module {module} is missing; install it with: pip install 'teinet[{extra}]'"
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """` Did you mean 'x'?` with the closest of `valid` to `name`, or an empty string."""
+    """Return ` Did you mean 'x'?` with the name in `valid` closest to `name`, or an empty string."""
     close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""

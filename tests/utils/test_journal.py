@@ -42,9 +42,9 @@ def test_a_file_of_somebody_else_or_of_other_settings_is_refused(path):
     record(path, settings={"short_side": 256})
     with pytest.raises(ConfigError, match="started with --short-side 256"):
         Journal(path, "data x", {"short_side": 128}).read()
-    with pytest.raises(ConfigError, match="not from `teinet data y`"):
+    with pytest.raises(ConfigError, match="not written by `teinet data y`"):
         Journal(path, "data y").read()
     for content in ("", "path,label\n", "[1]\n", "17\n"):
         path.write_text(content)
-        with pytest.raises(ConfigError, match="not from"):
+        with pytest.raises(ConfigError, match="not written by"):
             Journal(path, "data x").read()

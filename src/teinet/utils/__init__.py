@@ -1,1 +1,1 @@
-"""What every room uses: files, signals, progress, worker processes."""
+"""Helpers that the whole package uses: files, signals, progress bars, worker processes."""

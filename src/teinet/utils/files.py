@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, also through a crash or a power cut; and the cache folder."""
+"""Atomic writes, which survive a crash or a power cut; and the cache folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """The folder of what can be made again: $TEINET_CACHE, else $XDG_CACHE_HOME/teinet, else ~/.cache/teinet."""
+    """Return the cache folder: $TEINET_CACHE, else $XDG_CACHE_HOME/teinet, else ~/.cache/teinet."""
     folder = os.environ.get("TEINET_CACHE")
     if folder:
         return Path(folder)
@@ -19,7 +19,7 @@ def cache_folder() -> Path:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -28,11 +28,11 @@ def digest(path: Path) -> str:
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path next to `path` that replaces it if the block succeeds, and is removed if not.
 
-    The content is on the disk before it takes the name, so `path` holds the old content or the new one, never a part.
+    The content is flushed to disk before the rename, so `path` has the old content or the new one, never part of it.
     Two processes must not write one file at once.
 
     Raises:
-        OSError: the folder is missing or cannot be written, or the disk is full; `path` is as it was.
+        OSError: the folder is missing or not writable, or the disk is full; `path` is unchanged.
     """
     path = Path(path)
     part = path.with_name(f".{path.name}.part")
@@ -51,13 +51,13 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str, *, errors: str = "surrogateescape") -> None:
-    """Write UTF-8, its line ends as they are, whole or not at all; names of files need not be UTF-8 on Linux."""
+    """Write UTF-8 atomically, line ends unchanged; `errors` as in `str.encode` (file names may be no valid UTF-8)."""
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8", errors=errors, newline="")
 
 
 def write_csv(path: str | os.PathLike, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    """Write a csv whole or not at all."""
+    """Write a csv atomically."""
     with replacing(path) as part, part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([columns, *rows])
 

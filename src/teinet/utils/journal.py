@@ -1,4 +1,4 @@
-"""What long work has done so far: one JSON object a line, so that the same command continues where it stopped."""
+"""The progress of long work: one JSON object a line, from which the same command resumes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Record = dict[str, Any]
 
 
 class Journal:
-    """A file whose first line says whose it is, and each other one what was done. Any end of the process keeps it.
+    """A file with one header line and one line for each finished item. It survives a crash of the process.
 
     Args:
-        command: what writes it, such as `data shrink`.
-        settings: JSON values that must be the same to continue, by the names of their options.
+        command: the command that writes it, e.g. `data shrink`.
+        settings: JSON values that must be equal to resume, by the names of their options.
     """
 
     def __init__(self, path: str | os.PathLike[str], command: str, settings: Mapping[str, Any] | None = None):
@@ -28,10 +28,10 @@ class Journal:
         self._file: Any = None
 
     def read(self) -> list[Record]:
-        """Return what an earlier command recorded, in its order, without lines cut off; nothing where there is no file.
+        """Return the records of an earlier command, in order, without incomplete lines; empty if there is no file.
 
         Raises:
-            ConfigError: another command's file, or one with other settings.
+            ConfigError: the file is another command's, or has other settings.
         """
         if not self.path.exists():
             return []
@@ -43,14 +43,14 @@ class Journal:
                 continue
         command = self._head["teinet"]
         if not lines or not isinstance(lines[0], dict) or lines[0].get("teinet") != command:
-            raise ConfigError(f"{self.path}: is not from `teinet {command}`; name another output")
+            raise ConfigError(f"{self.path}: was not written by `teinet {command}`; choose another output")
         if lines[0] != self._head:
             was = ", ".join(f"--{key.replace('_', '-')} {value}" for key, value in lines[0]["settings"].items())
-            raise ConfigError(f"{self.path}: was started with {was}; continue with these, or name another output")
+            raise ConfigError(f"{self.path}: was started with {was}; use these settings, or choose another output")
         return lines[1:]
 
     def start(self, records: Iterable[Record] = ()) -> None:
-        """Write the file again, whole or not at all, with the records that still hold; `add` appends to it.
+        """Rewrite the file atomically with the records that are still valid; `add` appends to it.
 
         Raises:
             OSError: the file cannot be written.
@@ -61,7 +61,7 @@ class Journal:
         self._file = self.path.open("a", encoding="ascii", buffering=1)
 
     def add(self, record: Record) -> None:
-        """Append a record; it is in the file when this returns."""
+        """Append a record and write it out."""
         self._file.write(json.dumps(record) + "\n")
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""This machine: what a measurement was made on, and with, and the device that a name means."""
+"""The hardware and versions behind a measurement, and the device that a name stands for."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from teinet.utils.worker_pool import usable_cores
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory, GPUs, system; the date; versions of what computes and decodes."""
+    """Return processor, cores, memory (GiB), GPUs, system, date, and the versions of the libraries used."""
     return {
         "processor": processor(),
         "cores": usable_cores(),
@@ -37,7 +37,7 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """The processor's name as the system gives it."""
+    """Return the processor's name as the system reports it."""
     try:
         names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
@@ -53,15 +53,19 @@ def _memory_gib() -> float | None:
 
 
 def find_device(name: str | torch.device = "auto") -> torch.device:
-    """Resolve "auto" (CUDA, else Apple's MPS, else CPU), or raise ConfigError if a named device is missing."""
+    """Return the device that a name stands for; "auto" takes CUDA, else Apple's MPS, else the CPU.
+
+    Raises:
+        ConfigError: the device does not exist, or not on this machine.
+    """
     if name == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(kind)
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"device {name!r} does not exist; auto, cpu, cuda, cuda:1 and mps do") from None
+        raise ConfigError(f"device {name!r} does not exist; use auto, cpu, cuda, cuda:1 or mps") from None
     present = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 1)
     if (device.index or 0) >= present:
-        raise ConfigError(f"device {str(name)!r} is not on this machine; 'auto' or 'cpu' would run")
+        raise ConfigError(f"device {str(name)!r} is not available on this machine; use 'auto' or 'cpu'")
     return device

@@ -1,4 +1,4 @@
-"""Work ahead in background threads, a bounded number of items; decoding and resizing leave Python's lock free."""
+"""Prefetching in background threads, bounded in number; decoding and resizing release Python's global lock."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Result = TypeVar("Result")
 def prefetch(
     work: Callable[[Item], Result], items: Iterable[Item], *, workers: int = 2
 ) -> Iterator[tuple[Item, Future[Result]]]:
-    """Yield every item with its finished work, in order; at most `workers + 1` items are ahead of the reader.
+    """Yield each item with a finished future of `work(item)`, in order, working on at most `workers + 1` items ahead.
 
-    The future raises what `work` raised. Closing the generator drops what has not begun.
+    The future raises what `work` raised. Closing the generator cancels the items that have not started.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     ahead: deque[tuple[Item, Future[Result]]] = deque()

@@ -1,4 +1,4 @@
-"""Progress bars: count and total, speed, time left; on a terminal, nothing elsewhere."""
+"""Progress bars with count and total, speed and time left; shown on a terminal only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Advance = Callable[[str], None]
 
 
 class _Facts(ProgressColumn):
-    """How much is done, how fast, how long still, and what else there is to say."""
+    """The count, speed, time left and extra facts of a bar."""
 
     def render(self, task: Task) -> Text:
         unit, speed, left = task.fields["unit"], task.speed, task.time_remaining
@@ -37,23 +37,23 @@ class ProgressTask:
         self._bars, self._task = bars, task
 
     def update(self, done: float, *, total: float | None = None, facts: str = "") -> None:
-        """Say how much is done, `total` where it has become known, and what else there is to say."""
-        with suppress(KeyError):  # its bar was taken away
+        """Set how much is done, the total once it is known, and a text to show behind the bar."""
+        with suppress(KeyError):  # its bar was removed
             self._bars.update(self._task, completed=done, total=total, facts=facts)
 
     def advance(self, facts: str = "", *, by: float = 1) -> None:
-        """Say that one more, or `by` more, is done."""
+        """Count one more, or `by` more, as done."""
         with suppress(KeyError):
             self._bars.update(self._task, advance=by, facts=facts)
 
     def remove(self) -> None:
-        """Take the bar away; later updates are ignored."""
+        """Remove the bar; later updates are ignored."""
         with suppress(KeyError):
             self._bars.remove_task(self._task)
 
 
 class ProgressBars(Progress):
-    """A context manager that shows any number of bars on a terminal, nothing elsewhere; or call `start` and `stop`."""
+    """A context manager that shows any number of bars, on a terminal only; or call `start` and `stop`."""
 
     def __init__(self, console: Console | None):
         if console is None or not console.is_terminal:
@@ -72,10 +72,10 @@ class ProgressBars(Progress):
         """Add a bar.
 
         Args:
-            total: None where it is not known yet.
-            done: what an earlier command has done already; it does not count for the speed.
-            unit: what is counted; "s" for the seconds of a recording, whose speed is told against real time; None
-                tells neither speed nor time left.
+            total: None if it is not known yet.
+            done: the part that an earlier command finished; it does not count toward the speed.
+            unit: what is counted; "s" for the seconds of a recording, with the speed relative to real time; None shows
+                neither speed nor time left.
         """
         return ProgressTask(self, self.add_task(escape(name), total=total, completed=done, facts="", unit=unit))
 
@@ -84,6 +84,6 @@ class ProgressBars(Progress):
 def file_progress(
     console: Console | None, title: str, total: int, *, done: int = 0, unit: str = "files"
 ) -> Iterator[Advance]:
-    """Show one bar inside the block; give a function to call after each file, with what else there is to say."""
+    """Show one bar inside the block; yield a function to call after each file, with a text to show behind the bar."""
     with ProgressBars(console) as bars:
         yield bars.task(title, total, done=done, unit=unit).advance

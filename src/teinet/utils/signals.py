@@ -30,7 +30,7 @@ class StopSignal(threading.Event):
         self._before = {}
 
     def take(self) -> None:
-        """Handle the signals; again where somebody has put other handlers over these."""
+        """Install the handlers, or reinstall them after another library has replaced them."""
         if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
             for number in _STOP:
                 before = signal.signal(number, self._on_signal)
@@ -51,14 +51,14 @@ def interrupt_on_sigterm() -> None:
 
 
 def ignore_signals() -> None:
-    """Leave Ctrl-C and SIGTERM to the parent process, for the rest of this one."""
+    """Leave Ctrl-C and SIGTERM to the parent process, for the rest of this process."""
     for number in _STOP:
         signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager
 def handling(number: int, handler: Any) -> Iterator[None]:
-    """Handle one signal otherwise inside the block; outside the main thread, where Python allows no handlers, as is."""
+    """Handle one signal differently inside the block; outside the main thread, where Python forbids it, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -70,5 +70,5 @@ def handling(number: int, handler: Any) -> Iterator[None]:
 
 
 def first_process() -> bool:
-    """Whether this is the first of the processes of a run on several devices: it alone writes and speaks."""
+    """Return true in the first process of a run on several devices, the only one that writes and prints."""
     return os.environ.get("LOCAL_RANK", "0") == "0"

@@ -1,4 +1,4 @@
-"""Tables of one look for the terminal."""
+"""The look of tables on the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 
 
 def plain_table(*columns: str, text: Collection[str] = (), title: str | None = None, **settings: Any) -> Table:
-    """Return an empty table; the columns in `text` stand to the left and fold, the others, numbers, to the right."""
+    """Return an empty table; the columns in `text` are left-aligned, the others, numbers, right-aligned."""
     table = Table(title=title, title_justify="left", pad_edge=False, box=SIMPLE_HEAD, **settings)
     for name in columns:
         table.add_column(name, justify="left" if name in text else "right", overflow="fold")

@@ -1,4 +1,4 @@
-"""Names, seconds, durations and sizes as people read them."""
+"""Names, times, durations and sizes formatted for people."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def printable(text: object) -> str:
-    """Return text that is safe on a terminal: line ends and tabs as spaces, other controls and non-UTF-8 bytes as ?."""
+    """Return text that is safe to print: line ends and tabs as spaces, other control and non-UTF-8 characters as ?."""
     shown = str(text).encode("utf-8", "replace").decode("utf-8")
     return _CONTROLS.sub(lambda found: " " if found[0] in "\n\r\t" else "?", shown)
 
 
 def natural(name: str | Path) -> list[tuple[int, int, str]]:
-    """Return a sort key that reads the numbers in a name as numbers."""
+    """Return a sort key that compares the numbers in names by value."""
     parts = re.split(r"(\d+)", str(name).casefold())
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
 
 
 def clock(second: float) -> str:
-    """Return hours, minutes, seconds and milliseconds: 00:01:02.500."""
+    """Return seconds as hours, minutes, seconds and milliseconds: 00:01:02.500."""
     whole = round(max(second, 0.0) * 1000)
     return f"{whole // 3_600_000:02d}:{whole // 60_000 % 60:02d}:{whole // 1000 % 60:02d}.{whole % 1000:03d}"
 
 
 def short_clock(second: float) -> str:
-    """Return minutes and seconds, hours where there are some: 1:02, 2:00:00."""
+    """Return seconds as minutes and seconds, with hours from one hour on: 1:02, 2:00:00."""
     whole = round(max(second, 0.0))
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
 
 
 def duration(seconds: float) -> str:
-    """Return 45 s, 3 min 05 s, 2 h 10 min."""
+    """Return seconds in units that fit: 45 s, 3 min 05 s, 2 h 10 min."""
     minutes, s = divmod(round(seconds), 60)
     hours, m = divmod(minutes, 60)
     if hours:
@@ -43,7 +43,7 @@ def duration(seconds: float) -> str:
 
 
 def file_size(count: int) -> str:
-    """Return bytes as a person says them: 812 MB, 1.4 GB."""
+    """Return a number of bytes in units that fit: 812 MB, 1.4 GB."""
     size, units = abs(float(count)), ("B", "kB", "MB", "GB", "TB")
     place = 0
     while size >= 999.5 and place < len(units) - 1:
@@ -52,16 +52,16 @@ def file_size(count: int) -> str:
 
 
 def share(value: float | None, scale: float = 100) -> str:
-    """Return a share in per cent, 47.3, or a dash where there is none; with a scale of 1 of per cent."""
+    """Return a share in percent, such as 47.3, or a dash for None and NaN; `scale` is 1 if `value` is in percent."""
     return "-" if value is None or value != value else f"{scale * value:.1f}"
 
 
 def percent(value: float | None) -> str:
-    """Return a share as tables print it: 47.3 %, or a dash where there is none."""
+    """Return a share with its unit: 47.3 %, or a dash for None and NaN."""
     text = share(value)
     return text if text == "-" else f"{text} %"
 
 
 def number(value: float) -> str:
-    """Return a number without decimals that say nothing: 58, 2.9, 29.97."""
+    """Return a number with up to two decimals, without trailing zeros: 58, 2.9, 29.97."""
     return f"{value:.2f}".rstrip("0").rstrip(".")

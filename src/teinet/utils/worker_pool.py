@@ -1,7 +1,8 @@
-"""Worker processes that can be killed: pebble's pool, and a watch over tasks that give no sign of life.
+"""Worker processes that can be killed: pebble's pool, with a timeout since a task's last heartbeat.
 
-A video can hang or crash a decoder: `concurrent.futures` then waits forever, or gives up all tasks; here the others
-continue. pebble's own timeout is for a whole task, however long its video, so the watch cancels silent ones.
+A video can hang or crash a decoder: `concurrent.futures` then waits forever, or drops all tasks; here the others
+continue. pebble's own timeout covers a whole task, however long its video, so tasks without heartbeats are canceled
+here.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ Beat = Callable[[], None]
 Work = Callable[[Task, Beat], Value]
 
 _TURN_SECONDS = 0.1
-_RESTARTS = 3  # of the pool, with no answer in between
+_RESTARTS = 3  # of the pool, with no result in between
 
 
 @dataclass(frozen=True)
 class Lost:
-    """A task without an answer: its process gave no sign of life (stuck), or ended (died)."""
+    """The failure of a task: its process stopped sending heartbeats (stuck), or ended (died)."""
 
     kind: Literal["stuck", "died"]
     reason: str
@@ -43,7 +44,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Done(Generic[Task, Value]):
-    """A task and its answer."""
+    """A task and its result."""
 
     task: Task
     value: Value | Lost
@@ -52,16 +53,16 @@ class Done(Generic[Task, Value]):
 def run(
     work: Work[Task, Value], tasks: Iterable[Task], *, workers: int, timeout: float, stop: threading.Event | None = None
 ) -> Iterator[Done[Task, Value]]:
-    """Do all tasks in worker processes, and yield their answers as they come.
+    """Run all tasks in worker processes, and yield their results as they finish.
 
     Args:
-        work: takes a task and a function to call as a sign of life. It, tasks and answers can be pickled.
-        workers: number of processes; 0 works in this one, without a time limit.
-        timeout: seconds without a sign of life after which a task is `Lost`.
-        stop: once it is set no more answers come, and the processes are ended.
+        work: takes a task and a function to call as a heartbeat. The function, tasks and results must be picklable.
+        workers: number of processes; 0 works in this one, without a timeout.
+        timeout: seconds without a heartbeat after which a task is `Lost`.
+        stop: once it is set no more results come, and the processes are ended.
 
     Raises:
-        Exception: what `work` raised, of any type; the processes are ended.
+        Exception: raised by `work`, of any type; the processes are ended.
         RunError: the processes cannot be started.
     """
     stop, waiting = stop or threading.Event(), list(tasks)[::-1]
@@ -74,7 +75,7 @@ def run(
 
     context = _context(work)
     slots = list(range(2 * workers))  # no worker waits for this process
-    beats = context.RawArray("d", len(slots))  # when the task of each slot last gave a sign of life
+    beats = context.RawArray("d", len(slots))  # the time of the last heartbeat of each slot's task
 
     def started() -> ProcessPool:
         return ProcessPool(min(workers, len(waiting)), initializer=_prepare, initargs=(work, beats), context=context)
@@ -116,7 +117,7 @@ def run(
                 yield Done(task, value)
             if broken is not None:  # also when a worker dies before pebble knows what it was given
                 if restarts == _RESTARTS:
-                    raise RunError(f"processes to read videos with cannot be started ({broken})") from broken
+                    raise RunError(f"the processes that read videos cannot be started ({broken})") from broken
                 pool.join()
                 pool, restarts = started(), restarts + 1
     finally:
@@ -133,7 +134,7 @@ def _how_it_died(code: int) -> str:
     how = f"code {code}" if code >= 0 else f"signal {-code}"
     with suppress(ValueError):
         how = signal.Signals(-code).name
-    return f"the process that read it was ended by {how}: the decoder crashed, or memory was short"
+    return f"the process reading it was ended by {how}: the decoder crashed or memory ran out"
 
 
 _own: dict[str, Any] = {}  # of a worker: its `work` and `beats`
@@ -160,7 +161,7 @@ def _do(slot: int, task: Any) -> Any:
 
 
 def _end_with_parent() -> None:
-    """A killed command leaves no process behind, not even one that hangs."""
+    """End this worker when its parent ends, even if it hangs, as when the command is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         multiprocessing.connection.wait([parent.sentinel])
@@ -168,7 +169,7 @@ def _end_with_parent() -> None:
 
 
 def _context(work: Work) -> Any:
-    """How processes are started: never by forking this one, whose threads may hold locks."""
+    """Return the context to start processes by: never by forking this one, whose threads may hold locks."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
