@@ -1,4 +1,4 @@
-# make demo, make test: each makes what it needs (a virtual environment, the package, its dependencies) and runs.
+# make demo, make test, make docs: each makes what it needs (a virtual environment, the package, its dependencies) and runs.
 # Only Python 3.11 or newer and make have to be there.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -6,8 +6,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
+DOCS = $(VENV)/.docs
 
-.PHONY: help demo demo-quick test results-check lint types package clean
+.PHONY: help demo demo-quick test results-check lint types docs package clean
 
 help:
 	@echo "make demo           draw motion_pairs, train TSN and TEINet on it, test, write a page with the result (minutes)"
@@ -15,6 +16,7 @@ help:
 	@echo "make results-check  train and test two cells of a study again, compare (minutes)"
 	@echo "make lint           check style, format and spelling"
 	@echo "make types          check types"
+	@echo "make docs           build the documents as a site into site/"
 	@echo "make package        build the wheel and the source distribution into dist/"
 
 $(STAMP): pyproject.toml
@@ -43,8 +45,15 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/pyright
 
+$(DOCS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $(DOCS)
+
+docs: $(DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 package: $(STAMP)
 	$(BIN)/python -m build
 
 clean:
-	rm -rf $(VENV) dist build teinet-demo
+	rm -rf $(VENV) dist build site teinet-demo

@@ -31,6 +31,11 @@ def test_links_inside_the_documents_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{page}: {target}"
 
 
+def test_the_site_lists_every_page() -> None:
+    listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(p.relative_to(ROOT / "docs").as_posix() for p in PAGES[1:])
+
+
 def test_every_command_stands_in_the_reference() -> None:
     text = (ROOT / "docs" / "reference" / "commands.md").read_text()
     assert all(f"`teinet {name}" in text for name in COMMANDS)

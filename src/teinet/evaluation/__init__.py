@@ -1,0 +1,1 @@
+"""How well a network does: the loop of a test, scores, ensembles, segments, speed."""

@@ -1,0 +1,1 @@
+"""Training: the typed recipe, one step, and the folder that a run leaves."""
