@@ -17,7 +17,7 @@ from teinet.models.insertion import insert_temporal
 from teinet.models.optimized import DTYPES, frozen, optimize
 
 PEERS = {"r2plus1d_18": (16, 112), "mc3_18": (16, 112), "r3d_18": (16, 112), "s3d": (16, 224)}  # frames, pixels
-ENGINES = ("eager", "folded", "inductor", "compiled")
+ENGINES = ("eager", "folded", "inductor", "compile")
 FOREIGN = {"tsm": "tsm-authors", "teinet": "teinet-textbook"}
 CLASSES = 400
 
@@ -31,7 +31,7 @@ class Contender:
         backbone: timm's name; empty for a peer.
         num_frames: T.
         size: side of the images, pixels.
-        engine: "eager" runs the network as it was trained, "inductor" that under torch.compile, "folded" and "compiled"
+        engine: "eager" runs the network as it was trained, "inductor" that under torch.compile, "folded" and "compile"
             as `Recognizer.optimize` has it.
         precision: the number format; below fp32 of the last two.
         checkpointing: what a training step computes a second time, as `set_gradient_checkpointing` has it.
@@ -135,9 +135,9 @@ class _Peer(nn.Module):
         cnn = getattr(video, contender.network)(weights=None, num_classes=CLASSES).eval().to(device, dtype)
         self.cnn = cnn.to(memory_format=torch.channels_last_3d)
         self.num_frames, self.dtype = contender.num_frames, dtype
-        compiled = contender.engine in ("inductor", "compiled")
+        compiled = contender.engine in ("inductor", "compile")
         self.run: Callable = torch.compile(self.cnn, dynamic=False) if compiled else self.cnn
-        self.frozen = contender.engine == "compiled"
+        self.frozen = contender.engine == "compile"
 
     def forward(self, clips: Tensor) -> Tensor:
         x = clips.transpose(1, 2).to(self.dtype, memory_format=torch.channels_last_3d)

@@ -44,7 +44,7 @@ from teinet.utils.machine import machine
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("step", "rate", "chunks", "recording")
 BACKBONES, SMALL = ("resnet50", "tf_efficientnet_lite0"), "tf_efficientnet_lite0"
-ENGINES = ("eager", "folded", "compiled")
+ENGINES = ("eager", "folded", "compile")
 FRAMES, SIZE, CLASSES = 8, 224, 27
 RATE = 25  # frames a second of the recordings
 
@@ -190,15 +190,15 @@ def recording(minutes: float, hours: float, precision: str) -> dict:
         one = _write(Path(folder) / "one.mp4")
         found = {}
         if copies := round(minutes):
-            names = ("folded", "compiled")
+            names = ("folded", "compile")
             made = {engine: recognizer(f"teinet_{SMALL}", engine, precision) for engine in names}
             for each in made.values():
                 timeline(each, one, frame_interval=0.125)  # compiles, and wakes the machine
             for name, engine in (
                 ("short, folded", "folded"),
-                ("short", "compiled"),
+                ("short", "compile"),
                 ("short again, folded", "folded"),
-                ("short again", "compiled"),
+                ("short again", "compile"),
             ):
                 found[name] = _look(made[engine], _repeat(one, Path(folder) / f"{name}.mp4", copies), 60.0 * copies)
                 print("recording", name, found[name], flush=True)
@@ -213,7 +213,7 @@ def recording(minutes: float, hours: float, precision: str) -> dict:
 def _look_alone(one: Path, path: Path, seconds: float, precision: str) -> dict:
     """What a process of its own does: compile, wake up, look."""
     keep_freed_memory()
-    made = recognizer(f"teinet_{SMALL}", "compiled", precision)
+    made = recognizer(f"teinet_{SMALL}", "compile", precision)
     timeline(made, one, frame_interval=0.125)
     return _look(made, path, seconds)
 

@@ -54,8 +54,8 @@ def contenders(name: str, device: torch.device) -> list[Contender]:
     """The rows of a set."""
     native = native_precision(device)
     if name == "resnet50":
-        forms = [("eager", "fp32"), ("folded", "fp32"), ("inductor", "fp32"), ("compiled", "fp32")]
-        forms += [(engine, native) for engine in ("folded", "compiled") if native != "fp32"]
+        forms = [("eager", "fp32"), ("folded", "fp32"), ("inductor", "fp32"), ("compile", "fp32")]
+        forms += [(engine, native) for engine in ("folded", "compile") if native != "fp32"]
         found = [Contender(network=n, engine=engine, precision=p) for engine, p in forms for n in OURS]
         others = ("tsm-authors", "teinet-textbook", "tsn")  # a second TSN shows what differs between processes alone
         return [*found, *(Contender(network=n) for n in others)]
@@ -67,7 +67,7 @@ def contenders(name: str, device: torch.device) -> list[Contender]:
         return [
             Contender(network=n, backbone=b, engine=e)
             for b in ("resnet18", "mobilenetv2_100", "efficientnet_lite0")
-            for e in ("eager", "compiled")
+            for e in ("eager", "compile")
             for n in ("tsn", "teinet", "tsn")
         ]
     if name == "training":
@@ -76,7 +76,7 @@ def contenders(name: str, device: torch.device) -> list[Contender]:
     if name == "peers":
         found = [Contender(network=n, num_frames=8) for n in ("tsn", "teinet")]
         return [*found, *(Contender(network=n, backbone="", num_frames=t, size=s) for n, (t, s) in PEERS.items())]
-    half = [Contender(network=n, engine=e, precision="bf16") for e in ("folded", "compiled") for n in OURS]
+    half = [Contender(network=n, engine=e, precision="bf16") for e in ("folded", "compile") for n in OURS]
     return [*half, *(Contender(network=n) for n in OURS)]
 
 
@@ -318,15 +318,15 @@ def over(costs: Sequence[Cost], ours: dict[str, str], theirs: dict[str, str]) ->
 def pairs_of(costs: Sequence[Cost], native: str) -> dict[str, list[float] | None]:
     """The ratios that docs quote of the set resnet50."""
     eager, authors = {"network": "teinet", "engine": "eager"}, {"network": "tsm-authors"}
-    fastest = {"network": "teinet", "engine": "compiled", "precision": "fp32"}
+    fastest = {"network": "teinet", "engine": "compile", "precision": "fp32"}
     pairs = {
         "teinet eager / tsm-authors eager": over(costs, eager, authors),
-        "teinet compiled / tsm-authors eager": over(costs, fastest, authors),
+        "teinet compile / tsm-authors eager": over(costs, fastest, authors),
         "teinet eager / teinet-textbook eager": over(costs, eager, {"network": "teinet-textbook"}),
     }
     if native != "fp32":
         half = {**fastest, "precision": native}
-        pairs[f"teinet compiled {native} / teinet compiled fp32"] = over(costs, half, fastest)
+        pairs[f"teinet compile {native} / teinet compile fp32"] = over(costs, half, fastest)
     return pairs
 
 

@@ -130,13 +130,13 @@ class Network:
 
     def look(self, recordings: Sequence[Recording]) -> tuple[list[Looked], float]:
         """See `look`."""
-        how = {"hop": self.args.hop, "windows": True} if self.windows else {"span": self.args.span}
+        how = {"stride": self.args.stride, "windows": True} if self.windows else {"smoothing": self.args.smoothing}
         return look(self.recognizer, recordings, self.args.frame_interval, **how)
 
     def to_dict(self) -> dict:
         """What it is."""
         file, frames = weights_file(self.weights).resolve(), self.recognizer.num_frames
-        hop, span = self.args.hop or max(1, frames // 2), self.args.span or frames
+        stride, smoothing = self.args.stride or max(1, frames // 2), self.args.smoothing or frames
         return {
             "run": file.parent.name,
             "weights": file.name,
@@ -145,7 +145,7 @@ class Network:
             "windows": self.windows,
             "num_frames": frames,
             "frame_interval": self.args.frame_interval or self.recognizer.frame_interval,
-            **({"hop": hop} if self.windows else {"span": span}),
+            **({"stride": stride} if self.windows else {"smoothing": smoothing}),
         }
 
 
@@ -254,8 +254,10 @@ def main() -> None:
     )
     parser.add_argument("--background", action="append", default=None, metavar="LABEL", help="a background class")
     parser.add_argument("--frame-interval", type=float, default=None, help="seconds (default: as in training)")
-    parser.add_argument("--span", type=int, default=None, help="--causal: frames a score averages over (default: T)")
-    parser.add_argument("--hop", type=int, default=None, help="windows: frames from one to the next (default: T/2)")
+    parser.add_argument(
+        "--smoothing", type=int, default=None, help="--causal: frames a score averages over (default: T)"
+    )
+    parser.add_argument("--stride", type=int, default=None, help="windows: frames from one to the next (default: T/2)")
     parser.add_argument("--step", type=float, default=0.1, help="of the grid of the frame accuracy, seconds")
     parser.add_argument("--root", default=None, help="folder that the list's paths start from")
     parser.add_argument("--name", default=None, help="of the results (default: the annotations' folder)")
@@ -263,10 +265,10 @@ def main() -> None:
     args = parser.parse_args()
     if not (args.causal or args.windows or args.bidirectional):
         parser.error("name weights with --causal, --windows, --bidirectional")
-    if args.span is not None and not args.causal:
-        parser.error("--span is for networks of --causal alone; windows have --hop")
-    if args.hop is not None and not (args.windows or args.bidirectional):
-        parser.error("--hop is for networks of --windows and --bidirectional; those of --causal have --span")
+    if args.smoothing is not None and not args.causal:
+        parser.error("--smoothing is for networks of --causal alone; windows have --stride")
+    if args.stride is not None and not (args.windows or args.bidirectional):
+        parser.error("--stride is for networks of --windows and --bidirectional; those of --causal have --smoothing")
     if bool(args.across) is bool(args.tune or args.report) or bool(args.tune) is not bool(args.report):
         parser.error("say --tune and --report, or --across alone")
     kinds = {"causal": args.causal, "causal, windows": args.windows, "bidirectional": args.bidirectional}

@@ -43,7 +43,7 @@ def test_a_row_is_compared_with_the_tsn_of_its_own_form_only():
         return Cost(Contender(network=network, **form), seconds={"latency": seconds})
 
     costs = [
-        cost("tsn", [1.0, 2.0]), cost("teinet", [2.0, 3.0]), cost("teinet", [4.0, 4.0], engine="compiled"),
+        cost("tsn", [1.0, 2.0]), cost("teinet", [2.0, 3.0]), cost("teinet", [4.0, 4.0], engine="compile"),
         cost("teinet", [4.0, 4.0], num_frames=16),
     ]  # fmt: skip
     compare(costs)

@@ -72,13 +72,13 @@ def call(monkeypatch, *words: object) -> None:
 
 def test_a_whole_run_writes_what_it_measured(place, monkeypatch, tmp_path):
     causal, two = place / "causal.safetensors", place / "two.safetensors"
-    networks = ("--causal", causal, "--windows", causal, "--bidirectional", two, "--span", 2, "--hop", 3)
+    networks = ("--causal", causal, "--windows", causal, "--bidirectional", two, "--smoothing", 2, "--stride", 3)
     parts = ("--tune", "split=val", "--report", "split=test", "--output", tmp_path, "--name", "tiny")
     call(monkeypatch, place / "annotations.csv", *networks, *parts)
     said = json.loads((tmp_path / "recordings-tiny.json").read_text())
     one, windows, other = said["networks"]
     assert [(n["causal"], n["windows"]) for n in said["networks"]] == [(True, False), (True, True), (False, True)]
-    assert one["span"] == 2 and windows["hop"] == other["hop"] == 3
+    assert one["smoothing"] == 2 and windows["stride"] == other["stride"] == 3
     assert {n["run"] for n in said["networks"]} == {place.name}
     assert one["sha256"] == windows["sha256"] == hashlib.sha256(causal.read_bytes()).hexdigest()[:16] != other["sha256"]
     assert (one["weights"], other["weights"]) == ("causal.safetensors", "two.safetensors")

@@ -105,8 +105,8 @@ def test_a_faster_network_tells_the_same_events(place, monkeypatch, capsys):
         ({"background": "restin"}, [], ["Did you mean 'resting'"]),
         ({"frame_interval": 0}, [], ["frame_interval must be a time above 0"]),
         ({"scores": "s.txt"}, [], ["--scores s.txt ends in .txt, not in .npz or .csv; a folder ends in /"]),
-        ({"hop": 2, "output": "out.csv", "page": "pages/"}, [], ["hop (2) is for windows", "--windows"]),
-        ({"span": 2}, ["--windows"], ["span (2) is for a causal network that goes on from frame to frame"]),
+        ({"stride": 2, "output": "out.csv", "page": "pages/"}, [], ["stride (2) is for windows", "--windows"]),
+        ({"smoothing": 2}, ["--windows"], ["smoothing (2) is for causal networks"]),
         ({}, ["--overwrite"], ["--overwrite is for what continues after a stop"]),
     ],
 )

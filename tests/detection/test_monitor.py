@@ -119,7 +119,7 @@ def test_stop_ends_the_watch_and_what_is_under_way(monkeypatch, recognizer, film
 def test_what_cannot_be_watched_is_refused(recognizer, films):
     bidirectional = make("teinet", causal=False, header={"frame_interval": 0.2})
     for network, sources, options, words in (
-        (bidirectional, films, {"windows": True, "span": 3}, "span .3. is for a causal network"),
+        (bidirectional, films, {"windows": True, "smoothing": 3}, "smoothing .3. is for causal networks"),
         (bidirectional, films, {"windows": True, "state": "fp16"}, "state belongs"),
         (recognizer, films, {"delay": float("nan")}, "delay"),
         (recognizer, films, {"stall": 0}, "stall"),

@@ -45,16 +45,16 @@ def film(tmp_path_factory):
 @pytest.mark.parametrize("name", ["teinet", "tsm", "tsn"])
 def test_a_causal_network_gives_what_single_steps_give(film, name):
     recognizer = make(name, causal=True)
-    found = timeline(recognizer, film, frame_interval=0.2, span=3)
+    found = timeline(recognizer, film, frame_interval=0.2, smoothing=3)
     frames = VideoReader(film).sample(lambda n: np.arange(0, n, 2))
-    stream = recognizer.stream(span=3)
+    stream = recognizer.stream(smoothing=3)
     steps = [stream.step([image]) for image in frames.images]
     firsts = np.maximum(np.arange(len(steps)) - 2, 0)
     np.testing.assert_allclose(found.times, (frames.times[firsts] + frames.times) / 2, atol=1e-3)
     np.testing.assert_allclose(found.scores, np.concatenate([step.scores for step in steps]), atol=2e-4)
-    again = recognizer.stream(span=1)  # in another order each frame has other scores, if the network knows order
+    again = recognizer.stream(smoothing=1)  # in another order each frame has other scores, if the network knows order
     other = np.concatenate([again.step([image]).scores for image in frames.images[::-1]])[::-1]
-    own = timeline(recognizer, film, frame_interval=0.2, span=1).scores
+    own = timeline(recognizer, film, frame_interval=0.2, smoothing=1).scores
     assert (np.abs(own - other).max() > 1e-2) == (name != "tsn")
 
 
@@ -64,7 +64,7 @@ def test_a_score_is_known_when_the_last_of_its_frames_comes(film, causal):
     intervals = found.intervals.round(3).tolist()
     assert intervals[-1] == [5.4, 6.0] and intervals[0] == ([0.0, 0.0] if causal else [0.0, 0.6])
     if causal:
-        alone = timeline(make("teinet", causal=True), film, frame_interval=0.2, span=1)
+        alone = timeline(make("teinet", causal=True), film, frame_interval=0.2, smoothing=1)
         np.testing.assert_array_equal(alone.intervals[:, 0], alone.intervals[:, 1])
 
 
@@ -82,7 +82,7 @@ def test_what_goes_on_from_beginning_to_end_is_an_event_of_the_whole_length(film
 def test_an_event_is_announced_when_a_stream_would_say_it(film):
     """Against single steps: the second of the frame with which "begin" comes, also where few frames have been seen."""
     recognizer, rules = make("teinet", causal=True), Rules(threshold=0.4, off_threshold=0.2, min_duration=0.2)
-    usual = np.log(timeline(recognizer, film, frame_interval=0.2, span=1).scores).mean(0)
+    usual = np.log(timeline(recognizer, film, frame_interval=0.2, smoothing=1).scores).mean(0)
     with torch.no_grad():  # so that what is seen decides, and changes
         recognizer.model.cnn.fc.bias.sub_(torch.from_numpy(usual)).mul_(SHARPER)
         recognizer.model.cnn.fc.weight.mul_(SHARPER)
@@ -101,12 +101,12 @@ def test_an_event_is_announced_when_a_stream_would_say_it(film):
 
 
 @pytest.mark.parametrize(
-    ("causal", "hop", "starts"),
+    ("causal", "stride", "starts"),
     [(False, None, [*range(0, 28, 2), 27]), (False, 1, range(28)), (True, 4, [*range(0, 28, 4), 27])],
 )
-def test_windows_give_what_separate_windows_give(film, causal, hop, starts):
+def test_windows_give_what_separate_windows_give(film, causal, stride, starts):
     recognizer = make("teinet", causal=causal)
-    found = timeline(recognizer, film, frame_interval=0.2, hop=hop, windows=causal)
+    found = timeline(recognizer, film, frame_interval=0.2, stride=stride, windows=causal)
     frames = VideoReader(film).sample(lambda n: np.arange(0, n, 2))
     clip = cut_crops(frames.images, recognizer.preprocessing)[0]
     want = np.stack([recognizer.scores(clip[None, s : s + T]) for s in starts])
@@ -117,12 +117,12 @@ def test_windows_give_what_separate_windows_give(film, causal, hop, starts):
 
 def test_compiled_windows_are_always_as_many(film, monkeypatch):
     recognizer = make("teinet", causal=False)
-    want = timeline(recognizer, film, frame_interval=0.2, hop=2)
+    want = timeline(recognizer, film, frame_interval=0.2, stride=2)
     assert len(want.times) % 2  # the last window is alone
     sizes = []
     recognizer.model.register_forward_pre_hook(lambda model, inputs: sizes.append(len(inputs[0])))
     monkeypatch.setattr("teinet.detection.scorer.is_compiled", lambda model: True)
-    found = timeline(recognizer, film, frame_interval=0.2, hop=2)
+    found = timeline(recognizer, film, frame_interval=0.2, stride=2)
     assert set(sizes) == {2}
     np.testing.assert_array_equal(found.times, want.times)
     np.testing.assert_allclose(found.scores, want.scores, atol=1e-6)
@@ -176,7 +176,11 @@ def test_progress_reaches_the_end_and_it_can_be_stopped(film):
 
 def test_what_does_not_fit_is_one_line(film, tmp_path):
     recognizer = make("teinet", causal=False)
-    for options, words in [({"hop": 5}, "at most 4"), ({"hop": 0}, "at least 1"), ({"span": 0}, "at least 1")]:
+    for options, words in [
+        ({"stride": 5}, "at most 4"),
+        ({"stride": 0}, "at least 1"),
+        ({"smoothing": 0}, "at least 1"),
+    ]:
         with pytest.raises(ConfigError, match=words):
             timeline(recognizer, film, frame_interval=0.2, **options)
     with pytest.raises(ConfigError, match="no class 'd'"):
@@ -188,10 +192,10 @@ def test_what_does_not_fit_is_one_line(film, tmp_path):
 @pytest.mark.parametrize("causal", [True, False])
 def test_what_has_no_meaning_for_a_network_is_refused(film, causal):
     recognizer = make("teinet", causal=causal)
-    with pytest.raises(ConfigError, match="windows" if causal else "from frame to frame"):
-        timeline(recognizer, film, frame_interval=0.2, **({"hop": 2} if causal else {"span": 1}))
-    with pytest.raises(ConfigError, match="from frame to frame"):
-        timeline(recognizer, film, frame_interval=0.2, span=1, windows=True)
+    with pytest.raises(ConfigError, match="windows" if causal else "one frame at a time"):
+        timeline(recognizer, film, frame_interval=0.2, **({"stride": 2} if causal else {"smoothing": 1}))
+    with pytest.raises(ConfigError, match="one frame at a time"):
+        timeline(recognizer, film, frame_interval=0.2, smoothing=1, windows=True)
 
 
 def test_what_is_wrong_with_a_recording_is_counted_and_said(tmp_path):
@@ -244,7 +248,7 @@ def test_a_strip_is_bounded_and_even(tmp_path):
 
 def test_windows_go_on_after_what_waited_was_asked_for():
     """A source that stalls after one frame, before the first window (T = 4, one every two frames) is full."""
-    scorer = WindowScorer(make("teinet", causal=False), hop=2)
+    scorer = WindowScorer(make("teinet", causal=False), stride=2)
     frames = [SampledFrame(float(second), torch.zeros(3, 32, 32), second == 0) for second in range(9)]
     found = [*scorer.push({0: frames[0]})[0], *scorer.finish(0)]
     found += [row for frame in frames[1:] for row in scorer.push({0: frame})[0]]

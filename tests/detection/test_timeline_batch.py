@@ -42,11 +42,11 @@ def test_a_timeline_comes_back_as_it_was(film, found, tmp_path):  # noqa: F811
 
 
 def test_another_file_other_settings_and_what_is_damaged_are_looked_at_again(film, found, tmp_path):  # noqa: F811
-    settings = {"weights": "abc", "frame_interval": 0.2, "span": None}
+    settings = {"weights": "abc", "frame_interval": 0.2, "smoothing": None}
     cache, video = ResultCache(tmp_path / "kept", settings), tmp_path / "film.mp4"
     video.write_bytes(film.read_bytes())
     cache.save(video, found)
-    for change in ({"weights": "abd"}, {"frame_interval": 0.3}, {"span": 1}):
+    for change in ({"weights": "abd"}, {"frame_interval": 0.3}, {"smoothing": 1}):
         assert not ResultCache(tmp_path / "kept", settings | change).holds(video)
     (kept,) = (tmp_path / "kept").iterdir()
     whole = kept.read_bytes()

@@ -127,13 +127,13 @@ def compiled():
     if not can_compile(CPU):
         pytest.skip("there is no C++ compiler here")
     model = trained("teinet_test_resnet")
-    return model, optimize(model, engine="compiled", precision="fp32")
+    return model, optimize(model, engine="compile", precision="fp32")
 
 
 def test_compiled_it_gives_the_same_logits_for_each_batch_size_and_for_each_network(compiled):
     """Two networks of the same classes, in one process: neither runs the other's program or weights."""
     other = trained("tsn_test_resnet")
-    pairs = [compiled, (other, optimize(other, engine="compiled", precision="fp32"))]
+    pairs = [compiled, (other, optimize(other, engine="compile", precision="fp32"))]
     for count in (4, 3, 1, 4):
         for model, fast in pairs if count > 1 else pairs[:1]:  # compiling takes a while
             with torch.inference_mode():
@@ -179,7 +179,7 @@ def test_a_subclass_with_a_forward_of_its_own_is_refused():
 def test_without_a_compiler_compiled_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(optimized, "can_compile", lambda device: False)
     with pytest.raises(ConfigError, match=r"torch\.compile needs a C"):
-        optimize(trained("tsn_test_resnet"), engine="compiled")
+        optimize(trained("tsn_test_resnet"), engine="compile")
 
 
 def test_values_that_do_not_exist_are_refused():

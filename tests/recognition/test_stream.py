@@ -171,7 +171,7 @@ def test_states_of_others_are_refused(recognizer, tmp_path):
     stream.state.save(tmp_path / "one.safetensors")
     plain = teinet.Recognizer(teinet.create_model("tsn_test_resnet", num_classes=3, num_frames=T), list("abc"))
     for other in (recognizer.stream(batch=2), plain.stream()):
-        with pytest.raises(CheckpointError, match="other streams, span or network"):
+        with pytest.raises(CheckpointError, match="other streams, smoothing or network"):
             other.state.load(tmp_path / "one.safetensors")
 
 
@@ -207,7 +207,7 @@ def test_what_does_not_fit_is_one_line_and_changes_nothing(recognizer):
     assert stream.state.frames.tolist() == [0, 0]
     with pytest.raises(ConfigError, match="no stream -1"):
         stream.reset([-1])
-    for options, words in [({"batch": 0}, "at least 1"), ({"span": 0}, "at least 1"), ({"state": "fp8"}, "same")]:
+    for options, words in [({"batch": 0}, "at least 1"), ({"smoothing": 0}, "at least 1"), ({"state": "fp8"}, "same")]:
         with pytest.raises(ConfigError, match=words):
             recognizer.stream(**options)
     bidirectional = teinet.create_model("teinet_test_resnet", num_classes=3, num_frames=T)
@@ -220,7 +220,7 @@ def test_several_frames_at_once_are_as_many_single_steps(recognizer, chunks):
     images = torch.stack([cut_crops(torch.from_numpy(film(9, seed)), recognizer.preprocessing)[0] for seed in (1, 2)])
     exact = copy.deepcopy(recognizer.model).double()
     own = teinet.Recognizer(exact, list("abc"), preprocessing=recognizer.preprocessing)
-    single, several = own.stream(batch=2, span=3), own.stream(batch=2, span=3)
+    single, several = own.stream(batch=2, smoothing=3), own.stream(batch=2, smoothing=3)
     for stream in (single, several):
         stream.step({1: film(1)[0]})  # one of the two has begun already
     want = [single.step(frame) for frame in images.unbind(1)]
@@ -245,11 +245,11 @@ def test_several_frames_of_another_shape_change_nothing(recognizer):
 def optimized(recognizer):
     if "cpu" not in available_forms():
         pytest.skip("no C++ compiler")
-    return recognizer.optimize(engine="compiled", precision="fp32")
+    return recognizer.optimize(engine="compile", precision="fp32")
 
 
 def test_a_program_with_other_scores_is_not_run(recognizer, monkeypatch, caplog):
-    fast = recognizer.optimize(engine="compiled", precision="fp32")
+    fast = recognizer.optimize(engine="compile", precision="fp32")
     monkeypatch.setattr("teinet.models.optimized._program", lambda run: lambda *a: (2 * run(*a)[0], a[1]))
     frames = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     ours, theirs = (each.stream(2).step(frames) for each in (fast, recognizer))
@@ -288,7 +288,7 @@ def test_several_compiled_frames_are_those_of_the_plain_network(recognizer, opti
 def test_several_compiled_frames_of_a_baseline():
     """Its state is a copy, however the program goes on to overwrite the frames."""
     plain = recogniser_of(network("tsm"))
-    fast = plain.optimize(engine="compiled", precision="fp32").stream(2, together=3)
+    fast = plain.optimize(engine="compile", precision="fp32").stream(2, together=3)
     slow = plain.stream(2)
     for frames in torch.randint(0, 256, (3, 2, 3, 3, 32, 32), dtype=torch.uint8):
         steps = [*fast.steps(frames), fast.step(frames[:, 0])], [*slow.steps(frames), slow.step(frames[:, 0])]
@@ -315,7 +315,7 @@ def test_a_step_that_no_compiler_takes_runs_folded(recognizer, monkeypatch, capl
         raise RuntimeError("no such thing\nas a compiler")
 
     monkeypatch.setattr("teinet.models.optimized.torch.compile", lambda *args, **kwargs: fails)
-    fast = recognizer.optimize(engine="compiled", precision="fp32").stream(1)
+    fast = recognizer.optimize(engine="compile", precision="fp32").stream(1)
     assert "the step is not compiled, it runs folded: no such thing" in caplog.text
     assert "as a compiler" not in caplog.text
     frames = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)

@@ -34,7 +34,7 @@ def add_optimize_option(parser: argparse.ArgumentParser) -> None:
     """Declare --optimize."""
     parser.add_argument(
         "--optimize",
-        choices=("folded", "compiled"),
+        choices=("folded", "compile"),
         help="same answers, faster: norms folded, at once; compiled as well, in half a minute",
     )
 
@@ -67,7 +67,8 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     text = "between the frames that the network takes (default: as in its training)"
     add("--frame-interval", type=float, metavar="SECONDS", help=text)
-    add("--span", type=int, help="frame by frame: how many frames a score averages over (default: T)")
+    text = "frame by frame: how many frames a score averages over (default: T)"
+    add("--smoothing", type=int, metavar="FRAMES", help=text)
     text = "look at overlapping windows of T frames, as bidirectional networks always do"
     add("--windows", action="store_true", help=text)
     add("--threshold", type=float, default=0.5, help="the score at which an event begins (default: 0.5)")

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("videos", nargs="+", metavar="VIDEO", help="files, folders and all in them, patterns")
     options.add_rules(parser)
-    add("--hop", type=int, help="windows: frames from one to the next, at most T (default: T/2)")
+    add("--stride", type=int, metavar="FRAMES", help="windows: frames from one to the next, at most T (default: T/2)")
     add("--format", choices=FORMS, help="default: table, or what --output's suffix says")
     add("--json", action="store_true", help="the same as --format json")
     add(
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from teinet.utils.files import digest
     from teinet.utils.signals import StopSignal
 
-    args.weights = options.causal_form(args.weights, windows=args.windows or args.hop is not None)
+    args.weights = options.causal_form(args.weights, windows=args.windows or args.stride is not None)
     rules, form, output_path = options.read_rules(args), _form(args), args.output
     if args.jobs < 1:
         raise ConfigError(f"--jobs must be at least 1, got {args.jobs}")
@@ -98,8 +98,8 @@ def run(args: argparse.Namespace) -> int:
     rules = rules.filled(recognizer.background)
     rules.check(recognizer.class_names)
     frame_interval = FrameSampler(interval_for(recognizer, args.frame_interval)).interval  # which checks it
-    uses_windows(recognizer, span=args.span, hop=args.hop, windows=args.windows)  # which checks them
-    how = {name: getattr(args, name) for name in ("span", "hop", "windows")}
+    uses_windows(recognizer, smoothing=args.smoothing, stride=args.stride, windows=args.windows)  # which checks them
+    how = {name: getattr(args, name) for name in ("smoothing", "stride", "windows")}
     how |= {"frame_interval": frame_interval, "strip": bool(args.page)}
     _say(*problems)
     truth = Truth(args.truth, videos, recognizer, rules) if args.truth else None

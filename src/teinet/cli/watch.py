@@ -116,7 +116,7 @@ def _made(args: argparse.Namespace) -> Watch:
         rules=rules,
         fast=args.fast,
         wait=args.wait,
-        **{name: getattr(args, name) for name in ("span", "delay", "windows", "stall", "state")},
+        **{name: getattr(args, name) for name in ("smoothing", "delay", "windows", "stall", "state")},
     )
 
 

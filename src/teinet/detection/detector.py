@@ -23,7 +23,7 @@ class StreamDetectors:
 
     Args:
         streams: N, at least 1.
-        scoring: span, hop, windows, state, batched, as `make_scorer` takes them.
+        scoring: smoothing, stride, windows, state, batched, as `make_scorer` takes them.
     """
 
     def __init__(self, recognizer: Recognizes, streams: int = 1, *, rules: Rules | None = None, **scoring: Any):
@@ -62,7 +62,7 @@ class Detector:
     Args:
         recognizer: a bidirectional one sees windows.
         frame_interval: seconds between the frames that the network takes; None takes that of its training.
-        scoring: span, hop, windows, batched, as `make_scorer` takes them.
+        scoring: smoothing, stride, windows, batched, as `make_scorer` takes them.
 
     Raises:
         ConfigError: a value out of its range or without a meaning for this network, or an unknown frame interval.

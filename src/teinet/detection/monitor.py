@@ -104,7 +104,7 @@ class Watch:
         wait: wait also for a source that is missing at first.
         stall: seconds without a frame after which an open live source counts as stalled, above 0; it stays open. At
             least twice the frame interval is taken.
-        scoring: span, windows, state, as `make_scorer` takes them.
+        scoring: smoothing, windows, state, as `make_scorer` takes them.
 
     Raises:
         ConfigError: no source or one given twice, a value out of its range, or an unknown frame interval.

@@ -143,7 +143,7 @@ def timeline(
         stop: ends the work once it is set.
         progress: is called with the second reached, for each frame.
         threads: of the decoder.
-        scoring: span, hop, windows, state, as `make_scorer` takes them.
+        scoring: smoothing, stride, windows, state, as `make_scorer` takes them.
 
     Raises:
         ConfigError: a value out of its range or without a meaning for this network, or an unknown frame_interval.

@@ -43,7 +43,7 @@ class Recognizes(Protocol):
     def background(self) -> tuple[str, ...]: ...
 
     def stream(
-        self, batch: int = 1, *, span: int | None = None, state: StateType = "same", together: int = 1
+        self, batch: int = 1, *, smoothing: int | None = None, state: StateType = "same", together: int = 1
     ) -> Any: ...
 
 
@@ -78,8 +78,8 @@ def make_scorer(
     recognizer: Recognizes,
     streams: int = 1,
     *,
-    span: int | None = None,
-    hop: int | None = None,
+    smoothing: int | None = None,
+    stride: int | None = None,
     windows: bool = False,
     state: StateType = "same",
     batched: bool = False,
@@ -89,8 +89,8 @@ def make_scorer(
     Args:
         recognizer: a bidirectional one sees windows.
         streams: N, at least 1.
-        span: without windows: how many of the last frames a score averages over, at least 1 (default: T).
-        hop: with windows: frames from one to the next, 1 to T (default: half of T).
+        smoothing: without windows: how many of the last frames a score averages over, at least 1 (default: T).
+        stride: with windows: frames from one to the next, 1 to T (default: half of T).
         windows: whether a causal network sees windows too.
         state: without windows: as `Recognizer.stream` takes it.
         batched: of a single stream, score several frames or windows at once: faster, and later.
@@ -98,30 +98,32 @@ def make_scorer(
     Raises:
         ConfigError: a value out of its range, or one that has no meaning in this way of scoring.
     """
-    if uses_windows(recognizer, span=span, hop=hop, windows=windows):
+    if uses_windows(recognizer, smoothing=smoothing, stride=stride, windows=windows):
         if state != "same":
             raise ConfigError("state belongs to causal networks; with windows nothing is remembered but the frames")
-        return WindowScorer(recognizer, streams, hop=hop, at_once=_WINDOWS_AT_ONCE if batched else 1)
-    return SteppingScorer(recognizer, streams, span=span, state=state, at_once=_FRAMES_AT_ONCE if batched else 1)
+        return WindowScorer(recognizer, streams, stride=stride, at_once=_WINDOWS_AT_ONCE if batched else 1)
+    return SteppingScorer(
+        recognizer, streams, smoothing=smoothing, state=state, at_once=_FRAMES_AT_ONCE if batched else 1
+    )
 
 
 def uses_windows(
-    recognizer: Recognizes, *, span: int | None = None, hop: int | None = None, windows: bool = False
+    recognizer: Recognizes, *, smoothing: int | None = None, stride: int | None = None, windows: bool = False
 ) -> bool:
     """Say whether a recognizer sees windows; else it steps from frame to frame. Arguments, errors as `make_scorer`."""
-    for name, value, most in (("span", span, None), ("hop", hop, recognizer.num_frames)):
+    for name, value, most in (("smoothing", smoothing, None), ("stride", stride, recognizer.num_frames)):
         if value is not None and (value < 1 or (most and value > most)):
             raise ConfigError(f"{name} must be at least 1{f' and at most {most}' if most else ''} frames, got {value}")
     windows = windows or not is_causal(recognizer.model)
-    if windows and span is not None:
+    if windows and smoothing is not None:
         raise ConfigError(
-            f"span ({span}) is for a causal network that goes on from frame to frame; here it looks at windows, whose "
-            f"scores are of {recognizer.num_frames} frames: leave it out"
+            f"smoothing ({smoothing}) is for causal networks that take one frame at a time; this one "
+            f"looks at windows, whose scores are of {recognizer.num_frames} frames: leave it out"
         )
-    if hop is not None and not windows:
+    if stride is not None and not windows:
         raise ConfigError(
-            f"hop ({hop}) is for windows, and this network is causal: it goes on from frame to frame. Leave it out, or "
-            "have it look at windows (windows=True, --windows)"
+            f"stride ({stride}) is for windows, and this network is causal and takes one frame at a time: leave it "
+            "out, or have it look at windows (windows=True, --windows)"
         )
     return windows
 
@@ -137,12 +139,12 @@ class SteppingScorer:
         recognizer: Recognizes,
         streams: int = 1,
         *,
-        span: int | None = None,
+        smoothing: int | None = None,
         state: StateType = "same",
         at_once: int = 1,
     ):
-        self.stream = recognizer.stream(streams, span=span, state=state, together=at_once)
-        self._times: list[deque[float]] = [deque(maxlen=self.stream.span) for _ in range(streams)]
+        self.stream = recognizer.stream(streams, smoothing=smoothing, state=state, together=at_once)
+        self._times: list[deque[float]] = [deque(maxlen=self.stream.smoothing) for _ in range(streams)]
         self._at_once, self._shape = at_once, recognizer.preprocessing.shape
         self._waiting: list[SampledFrame] = []
 
@@ -198,9 +200,9 @@ class WindowScorer:
 
     state_bytes: int | None = None
 
-    def __init__(self, recognizer: Recognizes, streams: int = 1, *, hop: int | None = None, at_once: int = 1):
+    def __init__(self, recognizer: Recognizes, streams: int = 1, *, stride: int | None = None, at_once: int = 1):
         self._recognizer, self._at_once = recognizer, at_once
-        self._hop = max(1, recognizer.num_frames // 2) if hop is None else hop
+        self._stride = max(1, recognizer.num_frames // 2) if stride is None else stride
         self._frames: list[deque[SampledFrame]] = [deque(maxlen=recognizer.num_frames) for _ in range(streams)]
         self._reset, self._unseen = [True] * streams, [0] * streams  # no window yet; frames that lie in none
         self._waiting: list[tuple[int, Sequence[SampledFrame], bool]] = []  # stream, frames, reset
@@ -232,7 +234,7 @@ class WindowScorer:
             self._reset[number], self._unseen[number] = True, 0
         frames.append(frame)
         self._unseen[number] += 1
-        if len(frames) == frames.maxlen and (self._reset[number] or self._unseen[number] >= self._hop):
+        if len(frames) == frames.maxlen and (self._reset[number] or self._unseen[number] >= self._stride):
             self._cut(number)
 
     def _cut(self, number: int) -> None:

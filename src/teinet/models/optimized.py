@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("teinet")
 
-Engine = Literal["folded", "compiled"]
+Engine = Literal["folded", "compile"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _EXAMPLE_SIZES = (64, 224)  # pixels, to see which norm follows which convolution
@@ -62,7 +62,7 @@ class OptimizedClassifier(VideoClassifier):
     def forward(self, clips: Tensor) -> Tensor:
         """See `VideoClassifier.forward`; without gradients."""
         with torch.inference_mode(False), torch.no_grad():
-            if self.optimization.engine != "compiled" or not torch.is_tensor(clips) or clips.dim() != 5:
+            if self.optimization.engine != "compile" or not torch.is_tensor(clips) or clips.dim() != 5:
                 return super().forward(clips)
             with _ONE_AT_A_TIME:
                 clips = clips.clone() if clips.is_inference() else clips.contiguous()  # one kind, one program
@@ -88,7 +88,7 @@ def optimize(
 
     Args:
         model: left as it is.
-        engine: "folded" folds batch norms into convolutions, at once; "compiled" also runs torch.compile, half a minute
+        engine: "folded" folds batch norms into convolutions, at once; "compile" also runs torch.compile, half a minute
             for each batch size; on CUDA the program is a CUDA graph.
         precision: the network's number format; "auto" is `native_precision`.
 
@@ -103,7 +103,7 @@ def optimize(
             raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(str(value), valid)}")
     if precision == "fp16" and device.type == "cpu":
         raise ConfigError("precision fp16 is for GPUs; a CPU takes bf16 or fp32")
-    if engine == "compiled" and not can_compile(device):
+    if engine == "compile" and not can_compile(device):
         needs = {"cpu": "a C++ compiler on a CPU (install g++, or name one in CXX)", "cuda": "Triton on CUDA"}
         raise ConfigError(
             f"the network cannot be compiled: torch.compile needs {needs.get(device.type, 'a CPU or CUDA here')}; "
@@ -171,7 +171,7 @@ def _program(run: Callable, mode: str | None = None) -> Callable:
 
 def is_compiled(model: VideoClassifier) -> bool:
     """Whether programs are made for the shapes that a classifier is given."""
-    return isinstance(model, OptimizedClassifier) and model.optimization.engine == "compiled"
+    return isinstance(model, OptimizedClassifier) and model.optimization.engine == "compile"
 
 
 class CompiledStep:

@@ -178,7 +178,7 @@ class Recognizer:
         Logits differ by rounding: by less than 1e-5 of the largest in fp32, about 1e-2 in bf16 and fp16.
 
         Args:
-            engine: "folded" folds batch norms into convolutions, at once; "compiled" also uses torch.compile, which
+            engine: "folded" folds batch norms into convolutions, at once; "compile" also uses torch.compile, which
                 takes half a minute for each number of views.
             precision: "fp32", "bf16", "fp16" (on a GPU), or "auto" for bf16 where the processor computes in it.
 
@@ -303,10 +303,10 @@ class Recognizer:
         return tuple(name for name in self.header.get("background") or () if name in self.class_names)
 
     def stream(
-        self, batch: int = 1, *, span: int | None = None, state: StateType = "same", together: int = 1
+        self, batch: int = 1, *, smoothing: int | None = None, state: StateType = "same", together: int = 1
     ) -> Stream:
         """Return N streams of live video, which go on frame by frame, one 2-D frame's work each. See `Stream`."""
-        return Stream(self.model, self.preprocessing, batch, span=span, state=state, together=together)
+        return Stream(self.model, self.preprocessing, batch, smoothing=smoothing, state=state, together=together)
 
     def detector(
         self,
@@ -316,8 +316,8 @@ class Recognizer:
         min_duration: float = 0.5,
         background: tuple[str, ...] | None = None,
         frame_interval: float | None = None,
-        span: int | None = None,
-        hop: int | None = None,
+        smoothing: int | None = None,
+        stride: int | None = None,
         windows: bool = False,
     ) -> Detector:
         """Make what detects events in a stream of frames: `.push(frame)`, `.finish()`. See `Detector`.
@@ -328,7 +328,7 @@ class Recognizer:
             min_duration: seconds that it must last, at least 0.
             background: classes that make no event (default: those that the weights name).
             frame_interval: as `Detector` takes it.
-            span, hop, windows: as `teinet.detection.scorer.make_scorer` takes them.
+            smoothing, stride, windows: as `teinet.detection.scorer.make_scorer` takes them.
 
         Raises:
             ConfigError: a value out of its range or without a meaning for this network, or an unknown frame interval.
@@ -336,7 +336,9 @@ class Recognizer:
         rules = Rules(
             threshold=threshold, off_threshold=off_threshold, min_duration=min_duration, background=background
         )
-        return Detector(self, frame_interval=frame_interval, rules=rules, span=span, hop=hop, windows=windows)
+        return Detector(
+            self, frame_interval=frame_interval, rules=rules, smoothing=smoothing, stride=stride, windows=windows
+        )
 
     @torch.inference_mode()
     def scores(self, clips: torch.Tensor, averaging: Averaging = "probabilities") -> np.ndarray:

@@ -33,7 +33,7 @@ class Step:
     Args:
         streams: their numbers.
         logits: (n, classes) of these frames alone, float32 at least.
-        scores: (n, classes) softmax of the logits' mean over the span, or over the frames since the stream began.
+        scores: (n, classes) softmax of the logits' mean over the last `smoothing` frames, fewer after a reset.
         frames: (n,) how many frames each stream has seen since it began.
     """
 
@@ -51,7 +51,7 @@ class StreamState:
         past: of each temporal module: pooled features (N, C+1), and up to two earlier frames (N, C, H, W); on the
             network's device, the rest on the CPU.
         frames: (N,) int64, frames seen since the stream began.
-        recent: (N, span, classes) logits; those of the last frame are at (frames - 1) % span.
+        recent: (N, smoothing, classes) logits; those of the last frame are at (frames - 1) % smoothing.
     """
 
     past: States
@@ -85,7 +85,7 @@ class StreamState:
             part.write_bytes(safetensors.torch.save(plain))
 
     def load(self, path: str | PathLike) -> StreamState:
-        """Return a state that `save` wrote for the same network, number of streams and span as this one.
+        """Return a state that `save` wrote for the same network, number of streams and `smoothing` as this one.
 
         Raises CheckpointError for a file that is missing, damaged or of others.
         """
@@ -97,7 +97,9 @@ class StreamState:
         theirs, ours = ({name: (tuple(t.shape), t.dtype) for name, t in each.items()} for each in (found, own))
         for name in sorted(theirs.keys() | ours.keys()):
             if (one := theirs.get(name)) != (other := ours.get(name)):
-                raise CheckpointError(f"{path}: {name} is {one} there, {other} here: other streams, span or network")
+                raise CheckpointError(
+                    f"{path}: {name} is {one} there, {other} here: other streams, smoothing or network"
+                )
         state = self.clone()
         for name, tensor in state.tensors().items():
             tensor.copy_(found[name])
@@ -115,7 +117,7 @@ class Stream:
         model: a causal one (or TSN's); shared, not copied.
         preprocessing: size of the images that it takes.
         batch: N, at least 1. Not all of them need to take part in a step.
-        span: how many of the last frames `Step.scores` averages over, at least 1 (default: T).
+        smoothing: how many of the last frames `Step.scores` averages over, at least 1 (default: T).
         state: "same" keeps earlier frames in the network's number type, "fp16" in half the memory; logits then differ
             by rounding to about 1e-3.
         together: K, how many frames of each stream that program takes: 1 for `step`, more for `steps`.
@@ -132,12 +134,12 @@ class Stream:
         preprocessing: Preprocessing,
         batch: int = 1,
         *,
-        span: int | None = None,
+        smoothing: int | None = None,
         state: StateType = "same",
         together: int = 1,
     ):
-        self.span = model.num_frames if span is None else span
-        for name, value in (("batch", batch), ("together", together), ("span", self.span)):
+        self.smoothing = model.num_frames if smoothing is None else smoothing
+        for name, value in (("batch", batch), ("together", together), ("smoothing", self.smoothing)):
             if value < 1:
                 raise ConfigError(f"a stream's {name} must be at least 1, got {value}")
         if state not in ("same", "fp16"):
@@ -157,7 +159,7 @@ class Stream:
         self.state = StreamState(
             past=past,
             frames=torch.zeros(batch, dtype=torch.int64),
-            recent=torch.zeros(batch, self.span, model.num_classes, dtype=torch.float32),
+            recent=torch.zeros(batch, self.smoothing, model.num_classes, dtype=torch.float32),
         )
 
     def step(self, frames: Tensor | Sequence[Image | None] | Mapping[int, Image]) -> Step:
@@ -200,10 +202,10 @@ class Stream:
         """The step of some streams whose next frames gave these logits (n, classes); they are remembered."""
         rows = torch.tensor(streams)
         seen = self.state.frames[rows]
-        self.state.recent[rows, seen % self.span] = logits.detach().float().cpu()
+        self.state.recent[rows, seen % self.smoothing] = logits.detach().float().cpu()
         self.state.frames[rows] = seen + 1
-        count = (seen + 1).clamp(max=self.span)[:, None]
-        # places of the span that no frame has filled yet hold zeros
+        count = (seen + 1).clamp(max=self.smoothing)[:, None]
+        # rows that no frame has filled yet hold zeros
         scores = to_probabilities(self.state.recent[rows].double().sum(1) / count)
         return Step(streams=streams, logits=logits, scores=scores, frames=(seen + 1).numpy())
 
