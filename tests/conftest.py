@@ -89,6 +89,6 @@ def small(clips: Path, *more: object) -> list[str]:
     """The words after `teinet train` for the smallest run: six clips an epoch to learn from, three a step."""
     words = (
         *("--data", clips, "--model", "teinet_resnet10t", "--model.pretrained", "false", "--frames", 2, "--size", 32),
-        *("--epochs", 2, "--batch-size", 3, "--workers", 0, "--run.accelerator", "cpu", "--data.val_share", 0.25),
+        *("--epochs", 2, "--batch-size", 3, "--workers", 0, "--device", "cpu", "--data.val_share", 0.25),
     )
     return [str(word) for word in (*words, *more)]

@@ -160,7 +160,7 @@ def test_test_writes_its_tables(run, clips, capsys):
 
 @pytest.mark.parametrize(("words", "says"), [
     (("--data", "nowhere"), "nowhere: no such file"), (("--select", "who=1"), "no column 'who'"),
-    (("--batch-size", "0"), "--batch-size is 0"), (("--devices", "999", "--accelerator", "cuda"), "torch finds"),
+    (("--batch-size", "0"), "--batch-size is 0"), (("--devices", "999", "--device", "cuda"), "torch finds"),
 ])  # fmt: skip
 def test_wrong_words_for_test_end_in_one_line(run, words, says, capsys):
     assert main(["test", str(run), *words]) == 2

@@ -15,7 +15,7 @@ from teinet.evaluation.scores import Scores
 from tests import miniatures
 
 TINY = ("--model.pretrained", "false", "--frames", 2, "--size", 32, "--batch-size", 6, "--workers", 0)
-TINY += ("--run.accelerator", "cpu", "--run.max_unreadable", 0.5)
+TINY += ("--device", "cpu", "--run.max_unreadable", 0.5)
 
 
 def teinet(*words: object) -> int:
@@ -108,7 +108,7 @@ def test_predictions_of_unlabeled_clips(name, form, places, tmp_path, capsys):
 
 
 ROW = ("--model.pretrained", "false", "--model.num_frames", 2, "--clip.size", 32, "--clip.short_side", 36)
-ROW += ("--optim.epochs", 1, "--optim.milestones", "[1]", "--batch-size", 6, "--workers", 0, "--run.accelerator", "cpu")
+ROW += ("--optim.epochs", 1, "--optim.milestones", "[1]", "--batch-size", 6, "--workers", 0, "--device", "cpu")
 
 
 def test_a_row_of_the_paper_in_one_command(tmp_path, capsys):

@@ -27,7 +27,7 @@ from teinet.models.factory import create_model
 from teinet.recognition import Recognizer
 from tests.networks import wake
 
-CPU = Hardware(accelerator="cpu")
+CPU = Hardware(device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +111,13 @@ def test_a_network_is_left_as_it_was(recognizer, listed):
 
 def test_hardware_that_is_not_there():
     for settings, says in (
-        ({"accelerator": "gpuu"}, "one of auto, cpu, cuda, mps"),
-        ({"precision": "16"}, "32-true"),
+        ({"device": "cuuda"}, "must be auto, cpu, cuda, cuda:N or mps. Did you mean 'cuda'"),
+        ({"precision": "16"}, "one of auto, fp32, bf16, fp16. Did you mean 'fp16'"),
+        ({"device": "cpu", "precision": "fp16"}, "a CPU takes bf16"),
+        ({"device": "cuda:99"}, "torch finds"),
+        ({"device": "cuda:0", "devices": 2}, "a single GPU"),
         ({"devices": 0}, "at least 1"),
-        ({"accelerator": "cuda", "devices": 1000}, "torch finds"),
+        ({"device": "cuda", "devices": 1000}, "torch finds"),
     ):
         with pytest.raises(ConfigError, match=says):
             Hardware(**settings)
@@ -127,7 +130,7 @@ def test_two_processes_give_the_scores_of_one(clips, recognizer, tmp_path, teine
     lines = [f"{row.path},{row.label}" for row in rows]
     lines[4] = "bad.mp4,resting"
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *lines]))
-    words = ["test", tmp_path / "net.safetensors", "--data", tmp_path / "list.csv", "--accelerator", "cpu"]
+    words = ["test", tmp_path / "net.safetensors", "--data", tmp_path / "list.csv", "--device", "cpu"]
     words += ["--workers", 0, "--batch-size", 2, "--json"]
     two = teinet(*words, "--devices", 2, "--output", tmp_path / "two")
     assert two.returncode == 1, two.stderr  # one clip was unreadable

@@ -46,7 +46,7 @@ def begin(clips, tmp_path):
     started: list[subprocess.Popen] = []
 
     def start(*words: str, seconds: float = 0.02, ranks: int = 1, clips_read: int = 4) -> subprocess.Popen:
-        more = ["--accelerator", "cpu", "--batch-size", "1", "--devices", str(ranks), "--output", "out", *words]
+        more = ["--device", "cpu", "--batch-size", "1", "--devices", str(ranks), "--output", "out", *words]
         process = subprocess.Popen(
             [sys.executable, "program.py", "test", "net.safetensors", "--data", "list.csv", *more],
             cwd=tmp_path,

@@ -41,7 +41,7 @@ def facts(**changes: Any) -> dict[str, Any]:
         "started": "2026-11-25T01:28:27+00:00",
         "seed": 0,
         "learning_rate": 0.01,
-        "precision": "32-true",
+        "precision": "fp32",
         "data": {"train": fingerprint("train", 400), "val": fingerprint("val")},
         "format": "something_v1",
         "missing": 0,

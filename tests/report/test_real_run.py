@@ -20,7 +20,7 @@ def place(clips, tmp_path_factory):
     for seed in (0, 1):
         words = small(clips, "--output", folder, "--name", f"run-{seed}", "--seed", seed, "--epochs", 1)
         assert main(["train", *words]) == 0
-    assert main(["test", *names, "--workers", "0", "--accelerator", "cpu"]) == 0
+    assert main(["test", *names, "--workers", "0", "--device", "cpu"]) == 0
     return folder
 
 

@@ -109,7 +109,7 @@ def tested(clips, tmp_path, listed, capfd) -> Callable[..., tuple[int, list[str]
     small_recognizer().save(tmp_path / "net.safetensors")
 
     def call(path: Path, *words: object) -> tuple[int, list[str]]:
-        data = ["--data", listed(path, "test"), "--split", "test", "--accelerator", "cpu", "--output", tmp_path / "out"]
+        data = ["--data", listed(path, "test"), "--split", "test", "--device", "cpu", "--output", tmp_path / "out"]
         capfd.readouterr()
         code = main(["test", str(tmp_path / "net.safetensors"), *map(str, [*data, *words])])
         return code, capfd.readouterr().err.strip().splitlines()

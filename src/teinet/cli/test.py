@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds after which a file that cannot be read to its end stops the test; 0: never (default: 120)",
     )
     add("--devices", type=int, default=1, help="how many devices; on a CPU, processes")
-    add("--accelerator", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="auto: a GPU if there is one")
-    add("--precision", choices=("32-true", "bf16-mixed", "16-mixed"), default="32-true", help="default: 32-true")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+    add("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
     add_optimize_option(parser)
     add("--again", action="store_true", help="run networks whose scores lie on disk already")
     add("--submit", default=None, metavar="FILE", help="write predictions of unlabeled clips, by their ids")
@@ -118,7 +118,7 @@ def _plan(args: argparse.Namespace) -> Plan:
         unlabeled=bool(args.submit),
         views=Views.parse(args.views),
         averaging=args.average,
-        hardware=Hardware(accelerator=args.accelerator, devices=args.devices, precision=args.precision),
+        hardware=Hardware(device=args.device, devices=args.devices, precision=args.precision),
     )
 
 

@@ -8,67 +8,92 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Any, get_args
 
 import lightning as L
 import torch
 import torch.distributed
 
 from teinet.errors import ConfigError, Interrupted, RunError, nearest
+from teinet.models.optimized import Precision
 
 _LOST = re.compile(r"Connection (closed|reset) by peer")
 
-Accelerator = Literal["auto", "cpu", "cuda", "mps"]
-TrainerPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_LIGHTNING = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # its words for a precision
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """What a run or a test computes on.
+    """The devices and the precision of a run or a test.
 
     Args:
-        accelerator: "auto" takes a GPU where there is one.
-        devices: how many of them, at least 1; on a CPU, processes.
+        device: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.
+        devices: number of devices, at least 1; on a CPU, of processes.
+        precision: auto is 16-bit mixed precision on a CUDA GPU (bfloat16 if the GPU has it), else fp32; afterwards
+            the attribute holds the one that was chosen.
 
     Raises:
-        ConfigError: a value that does not exist, or devices that this machine does not have.
+        ConfigError: an unknown value, or devices that this machine does not have.
     """
 
-    accelerator: Accelerator = "auto"
+    device: str = "auto"
     devices: int = 1
-    precision: TrainerPrecision = "32-true"
+    precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
-        for name, kind in (("accelerator", Accelerator), ("precision", TrainerPrecision)):
-            value, valid = getattr(self, name), get_args(kind)
-            if value not in valid:
-                raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(value, valid)}")
+        if not _DEVICE.fullmatch(self.device):
+            hint = nearest(self.device, ("auto", "cpu", "cuda", "mps"))
+            raise ConfigError(f"device is {self.device!r}; it must be auto, cpu, cuda, cuda:N or mps.{hint}")
+        if self.precision not in (valid := get_args(Precision)):
+            hint = nearest(self.precision, valid)
+            raise ConfigError(f"precision is {self.precision!r}; it must be one of {', '.join(valid)}.{hint}")
         if self.devices < 1:
             raise ConfigError(f"devices is {self.devices}; it must be at least 1")
-        if self.accelerator == "mps" and not torch.backends.mps.is_available():
-            raise ConfigError("accelerator is mps, but this machine offers no Apple GPU to torch; take cpu")
-        on_cuda = self.accelerator == "cuda" or (self.accelerator == "auto" and torch.cuda.is_available())
-        if on_cuda and (found := torch.cuda.device_count()) < self.devices:
-            advice = f"at most {found}" if found else "accelerator cpu"
-            raise ConfigError(f"devices is {self.devices} on cuda, but torch finds {found or 'none'}; take {advice}")
+        if self.device == "mps" and not torch.backends.mps.is_available():
+            raise ConfigError("device is mps, but torch finds no Apple GPU on this machine; use device cpu")
+        cuda, _, number = self.device.partition(":")
+        if number and self.devices > 1:
+            raise ConfigError(f"device is {self.device}, a single GPU, but devices is {self.devices}; use device cuda")
+        if cuda == "cuda" or (cuda == "auto" and torch.cuda.is_available()):
+            found = torch.cuda.device_count()
+            if number and int(number) >= found:
+                raise ConfigError(f"device is {self.device}, but torch finds {found or 'no'} GPUs, counted from 0")
+            if found < self.devices:
+                advice = f"at most {found}" if found else "device cpu"
+                said = f"devices is {self.devices} on cuda, but torch finds {found or 'none'}"
+                raise ConfigError(f"{said}; use {advice}")
+        if self.precision == "auto":
+            half = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp16"
+            precision = half if self.torch_device().startswith("cuda") else "fp32"
+            object.__setattr__(self, "precision", precision)
+        elif self.precision == "fp16" and self.torch_device() == "cpu":
+            raise ConfigError("precision fp16 is for GPUs; a CPU takes bf16 or fp32")
 
-    def device(self) -> str:
-        """The kind of device that "auto" stands for, or the one that was named."""
-        if self.accelerator != "auto":
-            return self.accelerator
-        if torch.cuda.is_available():
+    def torch_device(self) -> str:
+        """Return the name that torch has for this process's device."""
+        if self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available()):
             return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-        return "mps" if torch.backends.mps.is_available() else "cpu"
+        if self.device == "auto":
+            return "mps" if torch.backends.mps.is_available() else "cpu"
+        return self.device
 
     def workers(self, asked: int | None) -> int:
-        """Decoding processes for each device: as many as were asked for, or one a core, at most 8."""
+        """Return the number of decoding processes per device: `asked`, or one per core, at most 8."""
         return max(1, min(8, (os.cpu_count() or 1) // self.devices)) if asked is None else asked
 
     def trainer_arguments(self) -> dict[str, Any]:
-        """What Lightning's Trainer takes of this."""
+        """Return the arguments of Lightning's Trainer."""
+        accelerator, _, number = self.device.partition(":")
         quiet = ("enable_checkpointing", "enable_progress_bar", "enable_model_summary", "use_distributed_sampler")
-        return {**asdict(self), "strategy": "ddp" if self.devices > 1 else "auto", **dict.fromkeys(quiet, False)}
+        return {
+            "accelerator": accelerator,
+            "devices": [int(number)] if number else self.devices,
+            "precision": _LIGHTNING[self.precision],
+            "strategy": "ddp" if self.devices > 1 else "auto",
+            **dict.fromkeys(quiet, False),
+        }
 
 
 @contextmanager

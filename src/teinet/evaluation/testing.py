@@ -32,8 +32,6 @@ from teinet.recognition.recognizer import Recognizer
 from teinet.utils.files import digest
 from teinet.utils.signals import first_process
 
-_PRECISIONS: dict[str, Literal["fp32", "bf16", "fp16"]] = {"32-true": "fp32", "bf16-mixed": "bf16", "16-mixed": "fp16"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -141,10 +139,10 @@ def test(
         return Tested(found, folder, True, chosen.source)
     hardware, model = plan.hardware, recognizer.model
     if plan.optimize:
-        there, precision = recognizer.to(hardware.device()), _PRECISIONS[hardware.precision]
-        model = there.optimize(engine=plan.optimize, precision=precision).model
+        there = recognizer.to(hardware.torch_device())
+        model = there.optimize(engine=plan.optimize, precision=hardware.precision).model
         facts["optimized"] = str(model.optimization)
-        hardware = replace(hardware, precision="32-true")  # the network's own format is the lower one already
+        hardware = replace(hardware, precision="fp32")  # the network's own format is the lower one already
     scores = evaluate(
         model,
         chosen.clips,

@@ -128,13 +128,13 @@ class _Steps(EpochLog):
 
 @quiet()
 def _try(parts: Parts) -> Trial:
-    on_gpu = parts.hardware.accelerator in ("auto", "cuda") and torch.cuda.is_available()
+    on_gpu = parts.hardware.torch_device().startswith("cuda")
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
         steps = _Steps(Path(folder))
         trainer = L.Trainer(
-            **{**parts.hardware.trainer_arguments(), "devices": 1, "strategy": "auto"},
+            **replace(parts.hardware, devices=1).trainer_arguments(),
             max_epochs=1,
             limit_train_batches=STEPS + WARM_UP,
             limit_val_batches=0,

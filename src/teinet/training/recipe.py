@@ -180,9 +180,9 @@ class RunConfig:
         output: folder that runs are made in.
         name: this run's folder inside output; by default the network's name and a number.
         seed: starts the random numbers of weights, order, augmentation and dropout.
-        devices: how many GPUs; without a GPU, how many processes.
-        accelerator: what computes; auto takes a GPU where there is one.
-        precision: auto is 16-bit mixed on a GPU, else 32.
+        device: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.
+        devices: number of GPUs; on a CPU, of processes.
+        precision: auto (16-bit mixed precision on a GPU, else fp32), fp32, bf16, fp16.
         workers: processes that decode; by default one per core, at most 8.
         read_timeout: seconds that reading one clip may take before the run ends with the name of its file (a disk that
             does not answer, a decoder in a loop); 0, or no workers, set no limit.
@@ -201,9 +201,9 @@ class RunConfig:
     output: str = "runs"
     name: str | None = None
     seed: int = 0
+    device: str = "auto"
     devices: int = 1
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     workers: int | None = None
     read_timeout: float = READ_TIMEOUT
     threads: int | None = None

@@ -231,12 +231,8 @@ def _hflip(recipe: Recipe, splits: Splits) -> bool:
 
 
 def hardware_of(recipe: Recipe) -> Hardware:
-    """What a recipe computes on; "auto" is 16-bit mixed precision on a CUDA GPU (bfloat16 if it has it), else 32."""
-    run, precision = recipe.run, recipe.run.precision
-    if precision == "auto" and run.accelerator in ("auto", "cuda") and torch.cuda.is_available():
-        precision = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    precision = "32-true" if precision == "auto" else precision
-    return Hardware(accelerator=run.accelerator, devices=run.devices, precision=precision)
+    """Return the devices and the precision of a recipe."""
+    return Hardware(device=recipe.run.device, devices=recipe.run.devices, precision=recipe.run.precision)
 
 
 def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
