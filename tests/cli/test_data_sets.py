@@ -119,7 +119,7 @@ def test_a_row_of_the_paper_in_one_command(tmp_path, capsys):
     run = tmp_path / "something_v1-teinet_8f-1"
     assert re.search(r"1a +Res50\+MEM\+TIM +1x1 +\d+\.\d / 47\.4 +- / 76\.6", out)
     assert "top-5 is 76.6 in Table 1a and 75.8 in Table 1c" in out
-    assert "this is not the row itself: model.name, model.num_frames, clip.size" in out
+    assert re.search(r"this run differs from \S+ in model\.name, model\.num_frames, clip\.size", out)
     assert (run / "test-1x1" / "metrics.json").exists() and (run / "test-2x3").exists()
     assert teinet("test", run) == 0
     assert "47.4" in capsys.readouterr().out  # the weights carry the row
@@ -174,7 +174,7 @@ def test_an_ensemble_is_laid_next_to_its_row_and_submitted_from_saved_scores(tmp
     out = capsys.readouterr().out
     assert re.search(r"4 +TEINet-RGB 16f\+8f +1x1 +\d+\.\d / 66\.5", out) and out.count("scores on disk") == 2
     assert "61.3" not in out  # a row of one of them alone
-    assert "differ from something_v2/teinet_16f" in out
+    assert "differs from something_v2/teinet_16f" in out
     for run in runs:
         assert teinet("test", run, "--submit", tmp_path / "one.csv") == 0
     capsys.readouterr()

@@ -53,10 +53,10 @@ def other(**changes) -> Scores:
 
 
 @pytest.mark.parametrize(("scores", "says"), [
-    (other(class_names=["nod", "clap", "jump"]), "only one knows 'wave'"),
+    (other(class_names=["nod", "clap", "jump"]), "only one has 'wave'"),
     (other(paths=("/b/y/3.mp4", "/b/x/1.mp4", "/b/x/4.mp4")), "two was not tested on x/2.mp4"),
     (other(paths=TWO.paths[:2], labels=[0, 2], probabilities=TWO.probabilities[:2]), "3 clips, two on 2"),
-    (other(labels=[1, 2, 1]), "another label"), (other(paths=("/b/1.mp4",) * 3), "another order"),
+    (other(labels=[1, 2, 1]), "different labels"), (other(paths=("/b/1.mp4",) * 3), "different orders"),
 ])  # fmt: skip
 def test_what_cannot_be_averaged(scores, says):
     with pytest.raises(ConfigError, match=says):
@@ -68,7 +68,7 @@ def test_a_submission_of_names_and_one_of_numbers(tmp_path):
     assert (tmp_path / "names.csv").read_text() == "1;wave\n2;wave\n3;nod\n"
     write_submission(ONE, tmp_path / "numbers.csv", form="numbers", class_names=["nod", "wave", "clap", "jump"])
     assert (tmp_path / "numbers.csv").read_text() == "1;1;2;0\n2;1;2;0\n3;0;1;2\n"
-    with pytest.raises(ConfigError, match="'clap' which the data set does not have"):
+    with pytest.raises(ConfigError, match="'clap' that the data set lacks"):
         write_submission(ONE, tmp_path / "numbers.csv", class_names=["nod", "wave"])
     with pytest.raises(ConfigError, match="no ids"):
         write_submission(TWO, tmp_path / "names.csv")

@@ -84,7 +84,7 @@ def assert_stopped(process: subprocess.Popen, folder: Path) -> None:
     assert process.returncode == 130, errors
     assert out == ""
     (line,) = errors.strip().splitlines()
-    done = re.fullmatch(rf"teinet test: stopped after (\d+) of {CLIPS} clips; .* starts it again", line)
+    done = re.fullmatch(rf"teinet test: stopped after (\d+) of {CLIPS} clips; .* start the test again", line)
     read = sum(note.stat().st_size for note in folder.glob("read-*"))
     assert done and 0 < int(done[1]) <= read < CLIPS
     assert not (folder / "out").exists()

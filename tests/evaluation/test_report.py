@@ -36,20 +36,25 @@ def test_classes_come_worst_first_with_their_names_unharmed():
     assert "75.0 %" in shown and "top-2 (only 2 classes)" in shown  # the first is top-1
 
 
+def test_the_accuracies_come_first():
+    first = [line.split()[0] for line in text(tables(scores())).splitlines() if line.strip()]
+    assert first[:5] == ["test", "top-1", "top-2", "mean", "clips"]
+
+
 def test_unreadable_clips_are_counted_and_named():
     shown = text(tables(scores(reasons=["", "file is cut off", "", ""])))
-    assert all(said in shown for said in ("1 (counted as wrong)", "b.mp4", "file is cut off"))
+    assert all(said in shown for said in ("4, 1 unreadable (counted as wrong)", "b.mp4", "file is cut off"))
     assert "b.mp4" not in text(tables(scores()))
 
 
 def test_a_perfect_network_has_no_confusions_to_show():
     perfect = scores(probabilities=np.eye(2)[[0, 0, 1, 1]])
-    assert "most often confused" in text(tables(scores())) and "most often confused" not in text(tables(perfect))
+    assert "confusions" in text(tables(scores())) and "confusions" not in text(tables(perfect))
 
 
 def test_a_test_without_any_labeled_or_readable_clip_still_reports():
     assert "top-1" in text(tables(scores(labels=[-1] * 4)))
-    assert "4 (counted as wrong)" in text(tables(scores(reasons=["bad"] * 4)))
+    assert "4, 4 unreadable (counted as wrong)" in text(tables(scores(reasons=["bad"] * 4)))
 
 
 @pytest.mark.parametrize("count", [1, 150])

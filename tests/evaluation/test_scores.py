@@ -134,7 +134,7 @@ def test_broken_score_files_are_refused(tmp_path):
     file.write_bytes(file.read_bytes()[:-5])
     with pytest.raises(CheckpointError, match=r"scores\.safetensors"):
         Scores.load(tmp_path)
-    with pytest.raises(CheckpointError, match="no scores"):
+    with pytest.raises(CheckpointError, match="no such file"):
         Scores.load(tmp_path / "elsewhere")
 
 

@@ -311,4 +311,4 @@ def print_report(report: SegmentReport, console: Console) -> None:
     console.print(table)
     if report.quiet is not None:
         quiet = f"{100 * report.quiet:.1f} % of {report.quiet_seconds:.0f} s"
-        console.print(f"where nothing happens, nothing was found in {quiet}", style="dim", soft_wrap=True)
+        console.print(f"outside all segments: no event in {quiet}", style="dim", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Several networks' scores of the same clips, averaged: classes are matched by name, clips by path or name."""
+"""Ensembles: the scores of several networks on the same clips, averaged; classes are matched by name, clips by path."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ def average(members: Sequence[Scores], weights: Sequence[float] | None = None, n
     A clip that any member could not read has no scores.
 
     Args:
-        members: at least one; of the same classes and clips, in any order.
-        weights: one a member, none below 0, their sum above 0; None weighs all alike.
-        names: of the members, in messages.
+        members: at least one; with the same classes and clips, in any order.
+        weights: one for each member, at least 0, with a sum above 0; None weights all equally.
+        names: the members' names in messages.
 
     Raises:
-        ConfigError: classes, clips or labels differ, or weights do not fit.
+        ConfigError: classes, clips or labels differ, or the weights are invalid.
     """
     names = list(names) or [str(i + 1) for i in range(len(members))]
     if weights is None:
         weights = [1.0] * len(members)
     if len(weights) != len(members):
-        raise ConfigError(f"{len(weights)} weights for {len(members)} networks; give one for each")
+        raise ConfigError(f"{len(weights)} ensemble weights for {len(members)} networks; give one for each")
     if min(weights) < 0 or not 0 < sum(weights) < float("inf"):
-        raise ConfigError(f"weights {', '.join(f'{w:g}' for w in weights)}: none below 0, and their sum above 0")
+        given = ", ".join(f"{w:g}" for w in weights)
+        raise ConfigError(f"ensemble weights are {given}; each must be at least 0, and their sum above 0")
     first = members[0]
     share = np.asarray(weights, dtype=np.float64) / sum(weights)
     total = share[0] * first.probabilities
@@ -40,7 +41,9 @@ def average(members: Sequence[Scores], weights: Sequence[float] | None = None, n
         columns = _columns(first, member, names[0], name)
         rows = _rows(first, member, names[0], name)
         if (known := _other_labels(first, member, columns, rows)) is not None:
-            raise ConfigError(f"{name} knows {first.paths[known]} under another label than {names[0]}")
+            raise ConfigError(
+                f"{names[0]} and {name} have different labels for {first.paths[known]}; test both on the same list"
+            )
         total += weight * member.probabilities[rows][:, columns]
         reasons = [mine or member.reasons[int(row)] for mine, row in zip(reasons, rows)]
     return Scores(
@@ -55,21 +58,22 @@ def average(members: Sequence[Scores], weights: Sequence[float] | None = None, n
 
 
 def _columns(first: Scores, member: Scores, one: str, other: str) -> list[int]:
-    """Where `member` keeps each class of `first`."""
+    """Return the column in `member` of each class of `first`."""
     place = {name: i for i, name in enumerate(member.class_names)}
     missing = [name for name in first.class_names if name not in place]
     extra = sorted(set(place) - set(first.class_names))
     if missing or extra:
-        only = f"only {one} knows {missing[0]!r}" if missing else f"only {other} knows {extra[0]!r}"
+        only = f"only {one} has {missing[0]!r}" if missing else f"only {other} has {extra[0]!r}"
         counts = f"{len(first.class_names)} and {len(member.class_names)} classes"
-        raise ConfigError(f"{one} and {other} name other classes ({counts}; {only}), so they cannot be averaged")
+        raise ConfigError(f"{one} and {other} have different classes ({counts}; {only}) and cannot be averaged")
     return [place[name] for name in first.class_names]
 
 
 def _rows(first: Scores, member: Scores, one: str, other: str) -> np.ndarray:
-    """Where `member` keeps each clip of `first`: in the same order, or found by its path below the common folder."""
+    """Return the row in `member` of each clip of `first`, matched by order or by path below the common folder."""
     if len(first) != len(member):
-        raise ConfigError(f"{one} was tested on {len(first)} clips, {other} on {len(member)}; test both on the same")
+        counts = f"{one} was tested on {len(first)} clips, {other} on {len(member)}"
+        raise ConfigError(f"{counts}; test both on the same clips")
     mine, theirs = _inside(first.paths), _inside(member.paths)
     if mine == theirs:
         return np.arange(len(first))
@@ -78,7 +82,7 @@ def _rows(first: Scores, member: Scores, one: str, other: str) -> np.ndarray:
         mine, theirs = list(first.names), list(member.names)  # the same clips as videos and as images
     place = {path: i for i, path in enumerate(theirs)}
     if len(place) < len(theirs) or len(set(mine)) < len(mine):
-        raise ConfigError(f"{one} and {other} list parts of the same files in another order; test both on one list")
+        raise ConfigError(f"{one} and {other} have several clips per file in different orders; test both on one list")
     lost = next((path for path in mine if path not in place), None)
     if lost is not None:
         raise ConfigError(f"{other} was not tested on {lost}, but {one} was; test both on the same clips")
@@ -86,7 +90,7 @@ def _rows(first: Scores, member: Scores, one: str, other: str) -> np.ndarray:
 
 
 def _inside(paths: Sequence[str]) -> list[str]:
-    """Paths from their common folder on: the same data may lie elsewhere on another machine."""
+    """Return paths relative to their common folder, as the same data may be elsewhere on another machine."""
     folders = {os.path.dirname(path) for path in paths}
     try:
         root = os.path.commonpath(folders) if folders else ""
@@ -96,7 +100,7 @@ def _inside(paths: Sequence[str]) -> list[str]:
 
 
 def _other_labels(first: Scores, member: Scores, columns: list[int], rows: np.ndarray) -> int | None:
-    """The first clip whose label the two name differently; a label that one does not know is no difference."""
+    """Return the first clip with different labels in the two; unknown labels are not compared."""
     back = np.full(len(columns) + 1, -1)
     back[columns] = np.arange(len(columns))
     theirs = back[member.labels[rows]]

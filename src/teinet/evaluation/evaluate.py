@@ -1,4 +1,4 @@
-"""The loop of a test: every clip once, all its views through the network, on one device or several."""
+"""The test loop: each clip once, with all its views, on one device or several."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from teinet.utils.signals import StopSignal
 
 
 class StopOnSignal(Callback):
-    """Raises `Interrupted` after the batch of the first signal, unless it is the last; a second one stops at once."""
+    """Raises `Interrupted` after the current batch, unless it is the last one; a second signal stops at once."""
 
     def __init__(self, stop: StopSignal) -> None:
         self.stop = stop
@@ -47,7 +47,7 @@ class StopOnSignal(Callback):
             raise Interrupted(_stopped(sum(gather(pl_module.num_scored)), clips))
 
 
-_AGAIN = "half a test is not kept, the same command starts it again"
+_AGAIN = "partial results are not kept; run the same command to start the test again"
 
 
 def _stopped(done: int, clips: int) -> str:
@@ -55,7 +55,7 @@ def _stopped(done: int, clips: int) -> str:
 
 
 class ClipScore(NamedTuple):
-    """One clip's class probabilities (C,), or None with the reason why it could not be read."""
+    """One clip's class probabilities (C,), or None and the reason why it could not be read."""
 
     index: int
     probabilities: np.ndarray | None
@@ -63,7 +63,7 @@ class ClipScore(NamedTuple):
 
 
 class ViewBatch(NamedTuple):
-    """`frames` (B,V,T,3,S,S) uint8 of the readable clips, their `indices`, and the others with their reasons."""
+    """`frames` (B,V,T,3,S,S) uint8 of the readable clips with their `indices`, and the unreadable ones."""
 
     frames: torch.Tensor
     indices: list[int]
@@ -90,14 +90,14 @@ class ViewClips(Dataset):
 
 
 def collate_views(samples: Sequence[tuple[int, torch.Tensor] | ClipScore]) -> ViewBatch:
-    """Stack the readable clips, list the others."""
+    """Stack the readable clips and list the unreadable ones."""
     good = [s for s in samples if not isinstance(s, ClipScore)]
     frames = torch.stack([s[1] for s in good]) if good else torch.empty(0, dtype=torch.uint8)
     return ViewBatch(frames, [s[0] for s in good], [s for s in samples if isinstance(s, ClipScore)])
 
 
 class Scoring(L.LightningModule):
-    """Scores batches of views with a network and gathers what all processes scored.
+    """Scores batches of views with a network and gathers the scores of all processes.
 
     Args:
         model, averaging, backwards: see `evaluate`.
@@ -121,7 +121,7 @@ class Scoring(L.LightningModule):
 
     @property
     def num_scored(self) -> int:
-        """Clips that this process has scored, or found unreadable, so far."""
+        """The number of clips that this process has scored or found unreadable."""
         return len(self._scored)
 
     def on_validation_epoch_start(self) -> None:
@@ -140,7 +140,7 @@ class Scoring(L.LightningModule):
         self._scored += [ClipScore(i, p) for i, p in zip(batch.indices, probabilities)]
 
     def on_validation_epoch_end(self) -> None:
-        """Gather the scores of all processes, in the order of the list, while the processes still talk."""
+        """Gather the scores of all processes, in the order of the list, while the process group exists."""
         parts = gather(self._scored)
         self.scored = sorted((s for part in parts for s in part), key=lambda s: s.index)
 
@@ -154,7 +154,7 @@ def evaluation_loader(
     world_size: int = 1,
     watch: ReadWatch | None = None,
 ) -> DataLoader:
-    """Batches of this process's share of the clips: every `world_size`-th one, so that none is counted twice."""
+    """Return batches of this process's share of the clips, every `world_size`-th one, without padding."""
     share = range(rank, len(dataset), world_size)
     return ClipLoader(
         dataset,
@@ -183,28 +183,28 @@ def evaluate(
     callbacks: Sequence[Callback] = (),
     meta: dict[str, Any] | None = None,
 ) -> Scores:
-    """Score every clip of a list, in its order; an unreadable one has no scores and counts as wrong.
+    """Score each clip of a list, in order; an unreadable clip has no scores and counts as wrong.
 
-    On several devices every process returns the scores of all clips.
+    On several devices each process returns the scores of all clips.
 
     Args:
-        model: maps (B, T, 3, S, S) uint8 to logits (B, C), C the number of the list's classes; left as it was.
+        model: maps (B, T, 3, S, S) uint8 to logits (B, C) of the list's C classes; it is not changed.
         clips: N clips with their labels.
-        sampling, preprocessing: which T frames make a view, and how they are resized to its size S.
-        views: clips x crops of each video; None takes one clip and its center.
-        averaging: of the views, "probabilities" (after the softmax) or "logits" (before it).
-        backwards: reverse the frames of each clip, to see how much their order matters to the network.
-        batch_size: views (T frames each) in one pass of the network, at least 1; bounds the memory. A step decodes as
-            many videos as fill a pass, at least one, whose views may take several passes.
-        workers: decoding processes for each device; 0 decodes in this one.
-        read_timeout: seconds that reading one video may take, see `ReadWatch`; 0 sets no limit.
-        hardware: None takes a GPU where there is one, in 32-bit precision.
-        meta: JSON values to add to the scores' own.
+        sampling, preprocessing: select the T frames of a view, and resize them to S x S pixels.
+        views: clips x crops of each video; None takes one clip and its center crop.
+        averaging: over the views, of "probabilities" (after the softmax) or "logits" (before it).
+        backwards: reverse the frames of each clip, to measure how much the network depends on their order.
+        batch_size: views (of T frames) in one forward pass, at least 1; bounds the memory. A step decodes enough videos
+            to fill a pass, at least one; the views of one video may take several passes.
+        workers: decoding processes for each device; 0 decodes in this process.
+        read_timeout: seconds that reading one video may take, see `ReadWatch`; 0 is no limit.
+        hardware: None takes a GPU if there is one, in 32-bit precision.
+        meta: JSON values to add to `Scores.meta`.
 
     Raises:
-        ConfigError: an averaging or a device that does not exist, a T that is not the network's.
-        RunError: reading a video timed out, or crashed the process that read it. No scores are kept.
-        Interrupted: Ctrl-C or SIGTERM, see `StopOnSignal`. No scores are kept.
+        ConfigError: `averaging` or a device does not exist, or T is not the network's.
+        RunError: reading a video timed out, or crashed the process that read it; no scores are kept.
+        Interrupted: Ctrl-C or SIGTERM, see `StopOnSignal`; no scores are kept.
     """
     views, hardware = views or Views(), hardware or Hardware()
     scoring = Scoring(model, averaging=averaging, clips_per_forward=batch_size, backwards=backwards)
@@ -248,9 +248,9 @@ def evaluate(
 
 
 class TestProgress(Callback):
-    """Counts the clips of the first process and shows the time left."""
+    """Shows a progress bar over the clips of the first process."""
 
-    __test__ = False  # no test of ours, whatever pytest takes its name for
+    __test__ = False  # pytest would collect it by its name
 
     def __init__(self, console: Console, title: str = "testing"):
         self.bars, self.title = ProgressBars(console), title

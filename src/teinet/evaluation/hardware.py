@@ -1,4 +1,4 @@
-"""What a run or a test computes on, and what its processes share: quiet, workers, gathered values."""
+"""The devices and precision of a run or a test, and helpers for its processes."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Hardware:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence Lightning inside the block or the decorated function; filters and log levels are then restored."""
+    """Silence Lightning inside the block or the decorated function; filters and log levels are restored after it."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "lightning")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
@@ -114,26 +114,26 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def ending_together(trainer: L.Trainer) -> Iterator[None]:
-    """Let no process of a run on several devices wait for one that failed inside the block.
+    """End all processes of a run on several devices when one fails inside the block.
 
     Raises:
-        RunError: another process failed; it has said why.
+        RunError: another process failed; it has printed the reason.
     """
     try:
         yield
-    except (Interrupted, KeyboardInterrupt, SystemExit):  # of which all know
+    except (Interrupted, KeyboardInterrupt, SystemExit):  # raised in all processes
         raise
     except BaseException as error:
         for process in getattr(trainer.strategy.launcher, "procs", []):  # those that the first one started
             process.kill()
             process.wait()
         if isinstance(error, RuntimeError) and _LOST.search(str(error)):
-            raise RunError("another process of this run came to an end; what it printed says why") from None
+            raise RunError("another process of this run failed; its error message is above") from None
         raise
 
 
 def gather(value: Any) -> list[Any]:
-    """What each process of the run holds, in every process; of a single process a list of one."""
+    """Return the values of all processes of the run, in each of them; of a single process a list of one."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [value]
     values: list[Any] = [None] * torch.distributed.get_world_size()

@@ -20,7 +20,7 @@ DPI = 120
 
 
 def blank_figure(width: float, height: float) -> Figure:
-    """Return a figure of so many inches that belongs to no window and no global state."""
+    """Return a figure, its size in inches, without a window or global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -30,7 +30,7 @@ def blank_figure(width: float, height: float) -> Figure:
 
 
 def plain(axes: Axes, *, size: float = 8, grid: bool = False) -> None:
-    """Draw thin gray lines at the left and below, labels of `size`, and with `grid` lines behind the values."""
+    """Style axes: thin gray lines at the left and bottom, labels of `size` points, and optionally a horizontal grid."""
     axes.tick_params(which="both", color="#adb5bd", labelcolor="#333333", labelsize=size)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#adb5bd")
@@ -40,9 +40,10 @@ def plain(axes: Axes, *, size: float = 8, grid: bool = False) -> None:
 
 
 def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str | None = None) -> Figure:
-    """Draw a `(C, C)` table of counts as shares of each true class: names up to 60 classes, numbers up to 30.
+    """Draw a confusion matrix of counts (C, C) as percentages of each true class.
 
-    Beyond 60 classes a cell is a few pixels, so small shares are drawn darker than their proportion.
+    Names are drawn up to 60 classes, numbers up to 30. Beyond 60 classes a cell is a few pixels, so small shares are
+    drawn darker than their proportion.
     """
     from matplotlib.colors import PowerNorm
     from matplotlib.ticker import MaxNLocator
@@ -72,19 +73,19 @@ def draw_confusion(confusion: np.ndarray, class_names: Sequence[str], title: str
             axis.set_major_locator(MaxNLocator(integer=True))
             axis.set_major_formatter("{x:.0f}")
     axes.tick_params(labelsize=9 if numbered else 7, length=0)
-    axes.set(xlabel="recognized as", ylabel="true class", title=title or "")
+    axes.set(xlabel="predicted class", ylabel="true class", title=title or "")
     figure.axes[-1].set_title("%", fontsize=9)  # the color bar
     return figure
 
 
 def save_confusion(confusion: np.ndarray, class_names: Sequence[str], path: str | Path) -> None:
-    """Write `draw_confusion` as an image; the suffix chooses the format (.png, .svg, .pdf)."""
+    """Save `draw_confusion` as an image in the format of the suffix (.png, .svg, .pdf)."""
     figure, form = draw_confusion(confusion, class_names), Path(path).suffix[1:]
     with replacing(path) as part:
         figure.savefig(part, format=form, bbox_inches="tight", pad_inches=0.2)
 
 
-# Told apart by the color-blind too; the darkest first, for most images hold few runs.
+# Distinguishable for color-blind people too; the darkest first, as most images have few runs.
 COLORS = ("#0b7285", "#e8590c", "#7048e8", "#2b8a3e", "#c2255c", "#868e96")
 STYLES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.3)), (0, (6, 1.5, 1, 1.5)))
 TITLES = {
@@ -105,12 +106,12 @@ def draw_curves(
     colors: Sequence[str] = COLORS,
     title: str | None = None,
 ) -> Figure:
-    """Draw what runs logged, over their epochs.
+    """Draw the learning curves of runs, over their epochs.
 
     Args:
-        logs: by the run's name the rows of its log.csv, numbers or texts; an empty text is no point.
+        logs: the rows of each run's log.csv (numbers or strings) by the run's name; empty strings are skipped.
         panels: the columns of each panel, by default `ONE` or `SEVERAL`; the second of two is dashed.
-        colors: of the runs, in their order; once all are used they come again in another line style.
+        colors: of the runs, in order; they repeat in another line style.
     """
     from matplotlib.lines import Line2D
 
@@ -147,17 +148,17 @@ def draw_curves(
 
 
 def save_curves(logs: Mapping[str, list[dict[str, Any]]], file: str | Path | IO[bytes], **options: Any) -> None:
-    """Write `draw_curves`, with its options, into a file as a PNG."""
+    """Save `draw_curves`, with its options, to a file as PNG."""
     draw_curves(logs, **options).savefig(file, format="png")
 
 
 def has_points(logs: Mapping[str, list[dict[str, Any]]], column: str) -> bool:
-    """Whether any of the runs logged this column."""
+    """Return true if any of the runs logged this column."""
     return any(next(_points(rows, column), None) for rows in logs.values())
 
 
 def _points(rows: list[dict[str, Any]], column: str) -> Iterator[tuple[int, float]]:
-    """Epochs and values. A validation's figures stand in the log until the next one: each is drawn once."""
+    """Yield epochs and values. The log repeats a validation's numbers until the next one: each is drawn once."""
     before = None
     for row in rows:
         if row.get(column) in (None, ""):
@@ -170,7 +171,7 @@ def _points(rows: list[dict[str, Any]], column: str) -> Iterator[tuple[int, floa
 
 
 def _draw(axes: Axes, rows: list[dict[str, Any]], columns: Sequence[str], *, color: str, style: int) -> Any:
-    """The first column's line, or the second's where there is no first; None where neither has a point."""
+    """Draw the columns; return the first one's line, or the second's if the first is empty, or None if both are."""
     first = None
     for place, column in enumerate(columns):
         points = list(_points(rows, column))
@@ -197,13 +198,13 @@ def _finish(axes: Axes, columns: Sequence[str]) -> None:
     if columns[0].endswith("top1"):
         axes.set_ylim(0, 100)
     elif columns == ("lr",) and values and 0 < max(values) <= 1e4 * min(values):
-        axes.set_yscale("log")  # steps by ten would lie on the axis; a rate that ends at zero would leave the image
+        axes.set_yscale("log")  # drops by ten would hug the axis of a linear scale; a rate of zero has no logarithm
     if several and len(axes.lines) > 1:
         axes.legend(frameon=False, fontsize=8.5)
 
 
 def _label(name: str, most: int = 34) -> str:
-    """The name, its middle left out where it is long: what tells runs apart often stands at the end."""
+    """Return a name, shortened in the middle if it is long: names of runs often differ at the end."""
     short = name if len(name) <= most else f"{name[: most // 2]}…{name[-(most - most // 2 - 1) :]}"
     short = short.replace("$", r"\$")  # matplotlib would read formulas
     return f" {short}" if short.startswith("_") else short  # and would leave these out of a legend

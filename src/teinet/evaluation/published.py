@@ -1,4 +1,4 @@
-"""Figures that a paper printed, next to those that were measured."""
+"""Published results of a paper's tables, next to measured ones."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Published:
     """One row of a paper's table.
 
     Args:
-        table, row: the table's number, such as 1a, and its name of the row.
-        top1, top5: per cent, on the validation clips; over all official splits where the data set has several.
-        test: top-1, per cent, on the test clips, whose labels are not public.
-        views: clips x crops of its protocol.
-        gflops: multiply-adds of one view in billions, as printed.
-        ensemble: the recipes' rows whose scores are averaged; empty for one network.
+        table, row: the number of the table, such as 1a, and the name of the row.
+        top1, top5: percent, on the validation clips; the mean of the official splits if the data set has several.
+        test: top-1 in percent on the test clips, whose labels are not public.
+        views: clips x crops of the protocol.
+        gflops: multiply-adds of one view in billions, as published.
+        ensemble: rows of the recipes whose scores are averaged; empty for a single network.
         note: where the paper contradicts itself or its sources.
     """
 
@@ -41,25 +41,25 @@ class Published:
 
     @classmethod
     def from_header(cls, rows: object) -> list[Published]:
-        """The rows that a weights file's recipe carries; none where it carries something else."""
+        """Return the rows in the recipe of a weights file; empty if it has none or other fields."""
         known = {f.name for f in fields(cls)}
         listed = rows if isinstance(rows, list) else []
         return [cls(**row) for row in listed if isinstance(row, Mapping) and {"table", "row"} <= set(row) <= known]
 
     def figures(self) -> dict[str, float | None]:
-        """The printed per cent by what they are."""
+        """Return the published accuracies in percent, by name."""
         return {"top-1": self.top1, "top-5": self.top5, "test": self.test}
 
 
 def comparable(published: Sequence[Published], *, views: str, members: Sequence[str] = ()) -> list[Published]:
-    """The rows that a test by `views` measures; with `members`, recipes' rows, those of their ensemble."""
-    wanted = views.partition("/")[0]  # at whatever resolution
+    """Return the rows comparable with a test by `views`, of one network or of an ensemble of recipe rows `members`."""
+    wanted = views.partition("/")[0]  # at any resolution
     return [p for p in published if sorted(p.ensemble) == sorted(members) and p.views.partition("/")[0] == wanted]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What a test measured, in the terms of a paper's tables: shares from 0 to 1; None where nothing was measured."""
+    """Results of a test, as in a paper's tables: accuracies from 0 to 1, None if not measured."""
 
     top1: float | None
     top5: float | None
@@ -74,13 +74,13 @@ def print_published(
     measured: Measured,
     departures: Mapping[str | None, Sequence[str]] | None = None,
 ) -> None:
-    """Print measured / printed figures, a line for each printed row, and the notes on them.
+    """Print measured / published results, one line for each published row, and notes on them.
 
-    `departures` are the settings in which a run differs from the row that it follows, by the name of that row.
+    `departures` are the settings in which a run differs from the row that it reproduces, by the name of that row.
     """
     if published:
         texts, figures = ("table", "row", "views"), ("top-1", "top-5", "GFLOPs x views")
-        table = plain_table(*texts, *figures, text=texts, title="measured / printed")
+        table = plain_table(*texts, *figures, text=texts, title="measured / published")
         for p in published:
             table.add_row(
                 *(Text(p.table), Text(p.row), measured.views),
@@ -96,21 +96,21 @@ def print_published(
 
 
 def paper_notes(published: Sequence[Published]) -> list[str]:
-    """What must be known of the printed figures."""
+    """Return the notes on published results."""
     return [f"table {p.table}, {p.row}: {p.note}" for p in published if p.note]
 
 
 def departures_note(row: str | None, settings: Sequence[str]) -> str:
-    """Return what to say where figures printed for a row stand next to a run that is not quite that row."""
-    return f"this is not the row itself: {', '.join(settings)} differ from {row}"
+    """Return the note on a run that differs from the row that it reproduces."""
+    return f"this run differs from {row} in {', '.join(settings)}"
 
 
 def cost(gflops: float | None, views: int) -> str:
-    """GFLOPs of a view and the number of views: `33 x 30`."""
+    """Return GFLOPs of a view and the number of views: `33 x 30`."""
     return "-" if gflops is None else f"{gflops:.3g} x {views}"
 
 
 def count_views(text: str) -> int:
-    """How many views `10x3` or `10x3/crop` has."""
+    """Return the number of views in `10x3` or `10x3/crop`."""
     clips, _, crops = text.partition("/")[0].partition("x")
     return int(clips) * int(crops)

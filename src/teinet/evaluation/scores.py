@@ -21,18 +21,18 @@ from teinet.utils.text import percent
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scores:
-    """What a network said about each clip of a test set.
+    """A network's class probabilities of each clip of a test set.
 
     Args:
-        paths, names: of the N clips; names are the data set's own, empty where it has none.
-        labels: (N,) true classes, 0 to C-1; -1 where the truth is not known.
-        probabilities: (N, C), the views' average; the row of an unreadable clip is not looked at.
+        paths, names: of the N clips; names are ids of the data set, empty if it has none.
+        labels: (N,) true classes, 0 to C-1; -1 if unknown.
+        probabilities: (N, C) from 0 to 1, averaged over views; rows of unreadable clips are ignored.
         class_names: C names, in the order of the columns.
-        reasons: N texts, why a clip could not be read, else empty; none when all were read.
-        meta: how the numbers came about (views, averaging, weights file, data fingerprint, versions); JSON values.
+        reasons: N strings, why a clip could not be read, empty for readable clips; () if all are readable.
+        meta: how the scores were made (views, averaging, weights file, data fingerprint, versions), as JSON values.
 
     Raises:
-        ConfigError: parts that do not fit together.
+        ConfigError: lengths, shapes or labels that do not match.
     """
 
     paths: Sequence[str]
@@ -81,7 +81,7 @@ class Scores:
 
     @property
     def num_unreadable(self) -> int:
-        """Clips without scores: unreadable, or scored with what is no number."""
+        """The number of clips without scores: unreadable, or with scores that are not finite."""
         return int((~self.readable).sum())
 
     @cached_property
@@ -91,30 +91,30 @@ class Scores:
 
     @cached_property
     def ranks(self) -> np.ndarray:
-        """(N,) rank of the true class, 1 is best, the earlier of equal ones first; 0 if unreadable or unlabeled."""
+        """(N,) rank of the true class from 1 (best), ties in order of class; 0 if unreadable or unlabeled."""
         order = np.argsort(-self.probabilities, axis=1, kind="stable")
         place = (order == self.labels[:, None]).argmax(axis=1) + 1
         return np.where(self.readable & (self.labels >= 0), place, 0)
 
     def top(self, k: int) -> float:
-        """Share of the labeled clips whose true class is among the first `k`; NaN when no clip has a label."""
+        """Return top-k accuracy over the labeled clips, 0 to 1; NaN if no clip has a label."""
         known = self.labels >= 0
         hits = (self.ranks > 0) & (self.ranks <= k)
         return float(hits[known].mean()) if known.any() else float("nan")
 
     @property
     def top1(self) -> float:
-        """Share of the labeled clips that were recognized, 0 to 1; NaN when no clip has a label."""
+        """Top-1 accuracy over the labeled clips, 0 to 1; NaN if no clip has a label."""
         return self.top(1)
 
     @property
     def top5_k(self) -> int:
-        """The k of "top-5": fewer where there are fewer classes."""
+        """The k of "top-5": 5, or the number of classes if there are fewer."""
         return min(5, len(self.class_names))
 
     @property
     def top5(self) -> float:
-        """Share of the labeled clips whose true class is among the first `top5_k`; NaN when no clip has a label."""
+        """Top-5 accuracy (with k of `top5_k`) over the labeled clips, 0 to 1; NaN if no clip has a label."""
         return self.top(self.top5_k)
 
     @cached_property
@@ -124,26 +124,26 @@ class Scores:
 
     @cached_property
     def class_accuracy(self) -> np.ndarray:
-        """(C,) share of each class's clips that were recognized; NaN for a class with no clip."""
+        """(C,) accuracy of each class, 0 to 1; NaN for a class without clips."""
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.diagonal(self.confusion) / self.class_counts
 
     @property
     def mean_class_accuracy(self) -> float:
-        """The mean of `class_accuracy` over the classes that have clips."""
+        """The mean of `class_accuracy` over the classes that have clips; NaN if none has."""
         present = self.class_counts > 0
         return float(self.class_accuracy[present].mean()) if present.any() else float("nan")
 
     @cached_property
     def confusion(self) -> np.ndarray:
-        """(C, C) counts, rows true, columns predicted; unreadable clips were given no class and are left out."""
+        """(C, C) counts, rows true, columns predicted, without unreadable clips."""
         count = len(self.class_names)
         use = self.readable & (self.labels >= 0)
         cell = self.labels[use] * count + self.predictions[use]
         return np.bincount(cell, minlength=count * count).reshape(count, count)
 
     def confused_pairs(self, most: int = 10) -> list[tuple[str, str, int, float]]:
-        """The commonest mistakes: (true name, predicted name, clips, share of the true class's clips)."""
+        """Return the most frequent confusions: (true name, predicted name, clips, share of the true class's clips)."""
         wrong = self.confusion - np.diag(np.diagonal(self.confusion))
         order: list[int] = np.argsort(-wrong, axis=None, kind="stable")[:most].tolist()
         cells = [divmod(flat, wrong.shape[1]) for flat in order]
@@ -154,7 +154,7 @@ class Scores:
         ]
 
     def metrics(self) -> dict[str, Any]:
-        """Every number of the test as JSON values (NaN becomes None), with `meta`."""
+        """Return all metrics of the test, and `meta`, as JSON values (NaN becomes None)."""
         numbers = {"top1": self.top1, "top5": self.top5, "mean_class_accuracy": self.mean_class_accuracy}
         return {
             **{name: None if np.isnan(value) else value for name, value in numbers.items()},
@@ -169,7 +169,10 @@ class Scores:
     def save(self, folder: str | Path, image: bool = True) -> Path:
         """Write `scores.safetensors`, `metrics.json`, `clips.csv`, `per_class.csv`, `unreadable.csv`, `confusion.png`.
 
-        The scores come first: should a later file fail, nothing computed is lost. Returns the folder.
+        The scores come first, so that they are kept if a later file fails. Returns the folder.
+
+        Raises:
+            OSError: a file cannot be written.
         """
         from safetensors.numpy import save
 
@@ -197,20 +200,20 @@ class Scores:
         """Read scores back from a test's folder or from its `scores.safetensors`.
 
         Raises:
-            CheckpointError: no such file, a truncated one, or one that holds something else.
+            CheckpointError: the file is missing, truncated, or has other content.
         """
         from safetensors import SafetensorError, safe_open
 
         path = Path(path) / SCORES if Path(path).is_dir() else Path(path)
         if not path.is_file():
-            raise CheckpointError(f"{path}: no scores here; a test writes them")
+            raise CheckpointError(f"{path}: no such file; `teinet test` writes it")
         try:
             with safe_open(path, framework="np") as file:
                 header = {"names": ()} | json.loads((file.metadata() or {})[_KEY])
                 texts = {name: header[name] for name in _TEXTS}
                 arrays = {name: file.get_tensor(name) for name in ("labels", "probabilities")}
         except (KeyError, TypeError):
-            raise CheckpointError(f"{path}: not the scores of a test") from None
+            raise CheckpointError(f"{path}: not a file of scores; name one that `teinet test` wrote") from None
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"{path}: cannot be read ({error})") from None
         return cls(**arrays, **texts)
@@ -223,7 +226,7 @@ CLIP_COLUMNS = ("path", "label", "prediction", "probability", "rank", "readable"
 
 
 def clip_rows(scores: Scores) -> Iterable[tuple]:
-    """One row per clip: path, true name, predicted name, its probability, rank of the true class, readable, reason."""
+    """Yield one row for each clip, as `CLIP_COLUMNS` names them; `rank` is that of the true class, from 1."""
     for row, path in enumerate(scores.paths):
         label, predicted = scores.labels[row], scores.predictions[row]
         yield (
@@ -241,14 +244,10 @@ def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.6g}"
 
 
-def tables(scores: Scores, title: str = "test", most_classes: int = 30) -> list[Table]:
-    """Tables of the worst classes, of confusions and unreadable clips, each where it has rows, and last the summary."""
+def tables(scores: Scores, title: str = "test", most_classes: int = 10) -> list[Table]:
+    """Return the accuracies, then tables of the worst classes, confusions and unreadable clips, without empty ones."""
     found = (_class_table(scores, most_classes), _confusion_table(scores), _unreadable_table(scores))
-    return [*(table for table in found if table.row_count), _summary_table(scores, title)]
-
-
-# in metrics.json; the title says the network
-_NOT_SHOWN = ("weights_sha256", "network", "torch", "decoder", "command")
+    return [_summary_table(scores, title), *(table for table in found if table.row_count)]
 
 
 def _summary_table(scores: Scores, title: str) -> Table:
@@ -258,23 +257,21 @@ def _summary_table(scores: Scores, title: str) -> Table:
     note = "" if scores.top5_k == 5 else f" (only {scores.top5_k} classes)"
     table.add_row(f"top-{scores.top5_k}{note}", percent(scores.top5))
     table.add_row("mean class accuracy", percent(scores.mean_class_accuracy))
-    table.add_row("clips", f"{len(scores)}")
+    clips = Text(str(len(scores)))
     if unlabeled := int((scores.labels < 0).sum()):
-        table.add_row("without a label", f"{unlabeled}")
-    bad = scores.num_unreadable
-    table.add_row("unreadable", Text(f"{bad} (counted as wrong)", style="bold red") if bad else "0")
-    table.add_row("classes", f"{len(scores.class_names)}")
-    for name, value in scores.meta.items():
-        if isinstance(value, (str, int, float)) and name not in _NOT_SHOWN:
-            table.add_row(Text(name.replace("_", " ")), Text(str(value)))
+        clips.append(f", {unlabeled} unlabeled")
+    if bad := scores.num_unreadable:
+        clips.append(f", {bad} unreadable (counted as wrong)", style="bold red")
+    table.add_row("clips", clips)
     return table
 
 
 def _class_table(scores: Scores, most: int) -> Table:
     present = np.flatnonzero(scores.class_counts > 0)
     order = present[np.argsort(scores.class_accuracy[present], kind="stable")][:most]
-    shown = "" if len(order) == len(present) else f", worst {len(order)} of {len(present)}"
-    table = plain_table("class", "clips", "accuracy", "", text=["class", ""], title=f"classes{shown}")
+    shown = f"worst {len(order)} of {len(present)} classes (all in per_class.csv)"
+    title = "classes" if len(order) == len(present) else shown
+    table = plain_table("class", "clips", "accuracy", "", text=["class", ""], title=title)
     for label in map(int, order):
         accuracy = float(scores.class_accuracy[label])
         # Text: names such as "Pushing [something]" would be read as markup
@@ -284,8 +281,8 @@ def _class_table(scores: Scores, most: int) -> Table:
 
 
 def _confusion_table(scores: Scores) -> Table:
-    names = ("true class", "recognized as")
-    table = plain_table(*names, "clips", "of class", text=names, title="most often confused")
+    names = ("true class", "predicted class")
+    table = plain_table(*names, "clips", "of class", text=names, title="most frequent confusions")
     for true, predicted, count, share in scores.confused_pairs():
         table.add_row(Text(true), Text(predicted), str(count), percent(share))
     return table
@@ -294,13 +291,13 @@ def _confusion_table(scores: Scores) -> Table:
 def _unreadable_table(scores: Scores, most: int = 20) -> Table:
     bad = [(Text(path), Text(reason)) for path, reason in zip(scores.paths, scores.reasons) if reason]
     shown = "" if len(bad) <= most else f", first {most} of {len(bad)} (all in unreadable.csv)"
-    table = plain_table("clip", "why", text=("clip", "why"), title=f"unreadable clips{shown}")
+    table = plain_table("clip", "reason", text=("clip", "reason"), title=f"unreadable clips{shown}")
     for row in bad[:most]:
         table.add_row(*row)
     return table
 
 
 def bar(share: float, width: int = 20) -> str:
-    """A share as a bar of up to `width` cells, to an eighth of a cell."""
+    """Return a share (0 to 1) as a bar of up to `width` characters, to an eighth of a character."""
     eighths = round(8 * width * min(max(share, 0.0), 1.0))
     return "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]

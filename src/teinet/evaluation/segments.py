@@ -1,4 +1,4 @@
-"""How well the events found in recordings agree with their annotated segments.
+"""Measures of the events found in recordings against annotated segments.
 
 F1: Lea et al., "Temporal Convolutional Networks for Action Segmentation and Detection" (CVPR 2017). Detection by any
 overlap (OVLP): Ziyabari et al., "Objective evaluation metrics for automatic classification of EEG events"
@@ -23,7 +23,7 @@ OVERLAPS = (0.1, 0.25, 0.5)
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """An event as it is measured: from `start` on, up to but without `end`, known at `announced` (seconds)."""
+    """A detected event as it is measured: [`start`, `end`), reported at `announced`, in seconds."""
 
     label: str
     start: float
@@ -33,17 +33,18 @@ class Detection:
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """Of one label, or of all together; see `measure`.
+    """The measures of one label, or of all labels together; see `measure`.
 
     Args:
-        segments, events: how many are annotated, and how many were found.
-        f1: by the overlap asked for, 0 to 1; None where there are neither segments nor events.
-        detected: share of the segments that some event detects, 0 to 1; None without segments.
-        delay_mean, delay_median: seconds from the start of a detected segment to its event's announcement, below 0
-            where the event came before; None where none is detected.
-        false_alarms_per_hour: of recording.
-        accuracy: share of the grid's moments with the right label, of one label among its own; None where it has none.
-        seconds: of recording; of one label, of its segments.
+        segments, events: the numbers of annotated segments and of detected events.
+        f1: F1 score by the required overlap, 0 to 1; None if there are neither segments nor events.
+        detected: share of the segments that are detected, 0 to 1; None without segments.
+        delay_mean, delay_median: seconds from the start of a detected segment until its event is announced, negative
+            if it is announced before the segment; None if no segment is detected.
+        false_alarms_per_hour: per hour of recording.
+        accuracy: share of the time steps with the right label, 0 to 1; for one label, of the steps in its segments;
+            None if there are no such steps.
+        seconds: length of the recordings; for one label, of its segments.
     """
 
     segments: int
@@ -58,7 +59,7 @@ class Measures:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, rounded to four places."""
+        """Return JSON values, rounded to four decimals."""
         values = vars(self) | {"f1": {f"{k:g}": _rounded(v) for k, v in self.f1.items()}}
         return {name: _rounded(value) for name, value in values.items()}
 
@@ -68,10 +69,10 @@ class SegmentReport:
     """The measures of all recordings.
 
     Args:
-        overall: of all labels together; accuracy counts the moments outside all segments too.
-        labels: of each label that is annotated or was found.
-        quiet, quiet_seconds: accuracy outside all segments, None without such moments, and how long that is.
-        step: seconds between two moments of the grid.
+        overall: of all labels together; its accuracy includes the time steps outside all segments.
+        labels: of each label with segments or events.
+        quiet, quiet_seconds: accuracy outside all segments (None if there is no such time), and its length in seconds.
+        step: seconds between time steps.
     """
 
     overall: Measures
@@ -82,13 +83,13 @@ class SegmentReport:
     step: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return JSON values; "background" is the time outside all segments."""
         return {
             "recordings": self.recordings,
             "step": self.step,
             "overall": self.overall.to_dict(),
             "labels": {name: measures.to_dict() for name, measures in self.labels.items()},
-            "nothing": {"accuracy": _rounded(self.quiet), "seconds": _rounded(self.quiet_seconds)},
+            "background": {"accuracy": _rounded(self.quiet), "seconds": _rounded(self.quiet_seconds)},
         }
 
 
@@ -97,17 +98,17 @@ def _rounded(value: Any) -> Any:
 
 
 def detections(events: Sequence[Event], intervals: np.ndarray, *, min_duration: float) -> list[Detection]:
-    """Return when each event of a timeline ends, and when it is announced.
+    """Return the end of each event of a timeline, and the time at which it is announced.
 
-    A score belongs to the middle of its frames and holds until the next one, so an event lasts until the score after
-    its last one (after the very last, for the median interval). It is announced where `EventDetector` says "begin":
-    with the last frame of the first score at least `min_duration` seconds after its start, or of its last score where
-    the recording ends before. Computing time is not counted.
+    A score is that of the middle of its frames and holds until the next one, so an event lasts until the score after
+    its last one (after the very last score, for the median interval). It is announced when `EventDetector` says
+    "begin": with the last frame of the first score at least `min_duration` seconds after its start, or of its last
+    score if the recording ends before. Computing time is not counted.
 
     Args:
-        events: of `Timeline.events`, in their order.
+        events: `Timeline.events`, in order.
         intervals: `Timeline.intervals`, (n, 2) seconds of the first and last frame of each score; falls at a restart.
-        min_duration: of an event in seconds, as in the rules by which it was found.
+        min_duration: seconds, as in the rules that the events were detected by.
     """
     times = intervals.mean(1)
     apart = np.diff(times)
@@ -129,7 +130,7 @@ def detections(events: Sequence[Event], intervals: np.ndarray, *, min_duration: 
 
 
 def _stretch_of(event: Event, stretches: Sequence[np.ndarray], place: int, before: float) -> int:
-    """Which of several ascending stretches of scores an event lies in, after one that ended at `before` in `place`."""
+    """Return the index of the ascending stretch of scores with the event; the previous event ended at `before`."""
     for number in range(place + (event.start < before), len(stretches)):
         own = stretches[number]
         if len(own) and own[0, 0] - 1e-6 <= event.start and event.end <= own[-1, 1] + 1e-6:
@@ -146,25 +147,26 @@ def measure(
 ) -> SegmentReport:
     """Compare the events found in recordings with their segments, label by label; counts are summed over recordings.
 
-    - F1: in order of time, an event is a hit if the segment that it overlaps most (intersection over union) reaches the
-      overlap asked for and was not hit before; other events are false positives, other segments false negatives.
-    - Detected, delay: a segment is detected by the first event that overlaps it at all and detects no other one.
-    - False alarms: events that overlap no segment; further events in a segment do not count as such.
-    - Accuracy: at step/2, 3 step/2, ..., the event's label against the segment's; both may be none.
+    - F1: in order of time, an event is a true positive if its overlap (intersection over union) with the segment that
+      it overlaps most reaches the required one, and no earlier event matched that segment; other events are false
+      positives, other segments false negatives.
+    - Detected, delay: a segment is detected by the first event that overlaps it at all and detects no other segment.
+    - False alarms: events that overlap no segment; further events in one segment do not count.
+    - Accuracy: at step/2, 3 step/2, ..., the label of the event equals that of the segment, or there is neither.
 
     Args:
-        recordings, found: annotated recordings, and the events of each; what lies beyond its end does not count.
-        step: seconds between two moments, above 0.
-        overlaps: those to give F1 for, above 0 and at most 1.
+        recordings, found: annotated recordings, and the events of each; events after the end do not count.
+        step: seconds between time steps, above 0.
+        overlaps: required overlaps to compute F1 for, above 0 and at most 1.
 
     Raises:
         ConfigError: `step` or `overlaps` out of range.
-        ValueError: another number of recordings than lists of events.
+        ValueError: the numbers of recordings and of lists of events differ.
     """
     if not step > 0 or not np.isfinite(step):
-        raise ConfigError(f"the grid's step must be a time above 0 s, got {step:g}")
+        raise ConfigError(f"the time step is {step:g} s; it must be above 0")
     if not all(0 < overlap <= 1 for overlap in overlaps):
-        raise ConfigError(f"overlaps must be above 0 and at most 1, got {', '.join(f'{o:g}' for o in overlaps)}")
+        raise ConfigError(f"overlaps are {', '.join(f'{o:g}' for o in overlaps)}; each must be above 0 and at most 1")
     seconds = sum(recording.seconds for recording in recordings)
     counts: dict[str, _Counts] = {}
     quiet, everything = _Counts(overlaps), _Counts(overlaps)
@@ -195,7 +197,7 @@ def measure(
 
 
 class _Counts:
-    """What is summed over recordings for one label."""
+    """Counts of one label, summed over recordings."""
 
     def __init__(self, overlaps: Sequence[float]):
         self.hits = dict.fromkeys(overlaps, 0)
@@ -204,7 +206,7 @@ class _Counts:
         self.delays: list[float] = []
 
     def add(self, segments: Sequence[Segment], events: Sequence[Detection]) -> None:
-        """One recording's segments and events of this label, each in order of time."""
+        """Add the segments and events of this label in one recording, each in order of time."""
         self.segments += len(segments)
         self.events += len(events)
         self.seconds += sum(s.end - s.start for s in segments)
@@ -245,14 +247,14 @@ def _hits(segments: Sequence[Segment], events: Sequence[Detection], overlap: flo
 
 
 def _iou(one: Segment, other: Detection) -> float:
-    """Intersection over union of two stretches of time."""
+    """Return the intersection over union of two intervals."""
     shared = max(0.0, min(one.end, other.end) - max(one.start, other.start))
     union = one.end - one.start + other.end - other.start - shared
     return shared / union if union > 0 else 0.0
 
 
 def _painted(parts: Sequence[Segment | Detection], moments: int, step: float, names: Sequence[str]) -> np.ndarray:
-    """The label's number at each moment (moments,), -1 for nothing; where two overlap, the one that began later."""
+    """Return the index of the label at each time step (moments,), -1 for none; if two overlap, of the later start."""
     grid = np.full(moments, -1)
     when = (np.arange(moments) + 0.5) * step
     for part in sorted(parts, key=lambda p: p.start):

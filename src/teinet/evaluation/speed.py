@@ -1,4 +1,4 @@
-"""What networks cost on this machine, timed in turns in one process, next to the paper's Table 2."""
+"""The speed and memory of networks on this machine, timed in turns in one process, next to the paper's Table 2."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from teinet.models.classifier import VideoClassifier, multiply_adds, parameters
 
 
 class Timing(NamedTuple):
-    """The same measurement, made several times."""
+    """Statistics of a repeated measurement."""
 
     median: float
     low: float
@@ -24,18 +24,18 @@ class Timing(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Timing:
-        """Return median, lowest and highest."""
+        """Return the median, minimum and maximum of values."""
         return cls(median(values), min(values), max(values))
 
 
 class PaperSpeed(NamedTuple):
-    """Milliseconds of one clip, and clips a second in batches of 16, on a Tesla P100."""
+    """Milliseconds for one clip, and clips per second in batches of 16, on a Tesla P100."""
 
     latency: float
     throughput: float
 
 
-# A network with ResNet-50 and its frames; TEINet, arXiv 1911.09435, Table 2. It has no TSN of 16 frames.
+# By network and number of frames; TEINet, arXiv 1911.09435, Table 2. It has no TSN of 16 frames.
 TABLE_2 = {
     ("tsn_resnet50", 8): PaperSpeed(15.5, 81.5),
     ("tsm_resnet50", 8): PaperSpeed(17.4, 77.4),
@@ -49,14 +49,14 @@ TABLE_2 = {
 
 @dataclass(kw_only=True)
 class Speed:
-    """One network and what it costs.
+    """One network with its cost.
 
     Args:
         model: in evaluation mode, on its device, optimized or not.
         size: (height, width) of its frames, pixels.
         parameters, macs: of the network before it is optimized; macs are the multiply-adds of one clip.
-        seconds: of one pass in each round, by batch size.
-        peak_mb: memory that a pass takes beyond what was in use before it, by batch size; nan where not measurable.
+        seconds: of one forward pass in each round, by batch size.
+        peak_mb: megabytes that a pass takes beyond the memory in use before it, by batch size; nan if not measurable.
     """
 
     name: str
@@ -69,27 +69,27 @@ class Speed:
 
     @classmethod
     def of(cls, name: str, model: VideoClassifier, size: tuple[int, int]) -> Speed:
-        """Count a network that is not optimized yet."""
+        """Count the parameters and multiply-adds of a network that is not optimized yet."""
         return cls(name=name, model=model, size=size, parameters=parameters(model), macs=multiply_adds(model, size))
 
     def latency(self) -> Timing:
-        """Return the milliseconds of one clip."""
+        """Return the milliseconds for one clip."""
         return Timing.of([1e3 * seconds for seconds in self.seconds[1]])
 
     def throughput(self, batch_size: int) -> Timing:
-        """Return the clips a second in batches."""
+        """Return the clips per second in batches."""
         return Timing.of([batch_size / seconds for seconds in self.seconds[batch_size]])
 
     @property
     def published(self) -> PaperSpeed | None:
-        """The row of Table 2, which is of bidirectional networks at 224 pixels."""
+        """The row of Table 2, which has bidirectional networks at 224 pixels; None if it has no such row."""
         config = self.model.config or {}
         if config.get("causal") or self.size != (224, 224):
             return None
         return TABLE_2.get((str(config.get("name")), self.model.num_frames))
 
     def to_dict(self, batch_size: int) -> dict[str, Any]:
-        """Return plain values for JSON."""
+        """Return JSON values."""
         peaks = {clips: None if peak != peak else round(peak, 1) for clips, peak in self.peak_mb.items()}
         return {
             "name": self.name,
@@ -108,12 +108,13 @@ class Speed:
 def measure_speed(
     networks: Sequence[Speed], *, batch_size: int = 16, rounds: int = 5, say: Callable[[str], None] = lambda text: None
 ) -> None:
-    """Time each network once a round, in alternating order, so that other load on the machine affects all alike.
+    """Time each network once per round, in alternating order, so that other load on the machine affects all equally.
 
     Args:
         networks: their `seconds` and `peak_mb` are filled in.
-        batch_size: clips of a pass for the throughput; one clip is timed too.
-        rounds: at least 1; a warm-up round before them does not count.
+        batch_size: clips in a pass for the throughput; passes of one clip are timed too.
+        rounds: at least 1, after a warm-up round that does not count.
+        say: called with a line of progress before each pass.
     """
     for turn in range(rounds + 1):
         for network in networks if turn % 2 else networks[::-1]:
@@ -126,7 +127,7 @@ def measure_speed(
 
 
 def _pass(network: Speed, clips: int) -> tuple[float, float]:
-    """Return the seconds of one pass over clips of noise, and the megabytes that it takes at most."""
+    """Return the seconds and the peak megabytes of one pass over clips of noise."""
     device = next(network.model.parameters()).device
     shape = (clips, network.model.num_frames, 3, *network.size)
     batch = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).to(device)
@@ -145,12 +146,12 @@ def _wait(device: torch.device) -> None:
 
 
 def begin_peak(device: torch.device) -> float:
-    """Reset the peak; returns the megabytes in use, nan where nothing counts them."""
+    """Reset the peak memory and return the megabytes in use; nan if the system does not count them."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device) / 1e6
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # the peak begins at what is truly in use
+        ctypes.CDLL(None).malloc_trim(0)  # the peak begins at the memory in use
         Path("/proc/self/clear_refs").write_text("5")
     except (OSError, AttributeError):
         return float("nan")
@@ -158,12 +159,12 @@ def begin_peak(device: torch.device) -> float:
 
 
 def peak_mb(device: torch.device) -> float:
-    """Return the most megabytes that were in use since `begin_peak`; nan where nothing counts them."""
+    """Return the peak megabytes in use since `begin_peak`; nan if the system does not count them."""
     return torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else _status("VmHWM")
 
 
 def _status(name: str) -> float:
-    """Return a line of the process's status in MB; nan where there is none."""
+    """Return a line of /proc/self/status in MB; nan if there is none."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Predictions of unlabeled clips in the form that a data set's makers want them."""
+"""Predictions of unlabeled clips in the format of a benchmark's evaluation server."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def write_submission(
     form: Literal["names", "numbers"] = "names",
     class_names: Sequence[str] | None = None,
 ) -> int:
-    """Write a line `id;...` for each readable clip, all or none; return how many.
+    """Write a line `id;...` for each readable clip, atomically, and return the number of lines.
 
     Args:
-        form: "names" writes the best class's name (Something-Something V1, Jester); "numbers" the numbers of the five
-            best classes, the best first (Something-Something V2).
-        class_names: the data set's classes in its own order, numbered from 0; None takes those of the scores.
+        form: "names" writes the name of the best class (Something-Something V1, Jester); "numbers" the indices of the
+            five best classes, best first (Something-Something V2).
+        class_names: the data set's classes in its own order, indexed from 0; None takes those of the scores.
 
     Raises:
-        ConfigError: the clips have no names of their own, or the data set lacks one of the scores' classes.
-        OSError: the file cannot be written, as in a folder that does not exist.
+        ConfigError: the clips have no names, or the data set lacks one of the scores' classes.
+        OSError: the file cannot be written.
     """
     if not len(scores.names):
-        raise ConfigError("these clips have no ids to submit under; a csv gives them in a column `name`")
+        raise ConfigError("these clips have no ids to submit; add them to the csv in a column `name`")
     number = {name: i for i, name in enumerate(class_names or scores.class_names)}
     if unknown := [name for name in scores.class_names if name not in number]:
-        raise ConfigError(f"the network knows a class {unknown[0]!r} which the data set does not have")
+        raise ConfigError(f"the network has a class {unknown[0]!r} that the data set lacks; test one with its classes")
     order = np.argsort(-scores.probabilities, axis=1, kind="stable")[:, :BEST]
     lines = []
     for name, best, readable in zip(scores.names, order, scores.readable):

@@ -1,4 +1,4 @@
-"""One test of one recognizer: its clips and views, where its scores are stored, and whether they are there already."""
+"""One test of one recognizer: its clips and views, and its scores, computed or read from an earlier test."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from teinet.utils.signals import first_process
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to test on, and how.
+    """The clips of a test and its settings.
 
     Args:
-        data: the clips; None takes those that the weights' own recipe names.
+        data: the clips; None takes those of the recipe in the weights.
         root: another folder for the clips of that recipe.
         split: None takes the labeled test clips, else the validation clips, else all.
-        select: `column=value,...`: these rows of the list, whatever split they are in.
-        unlabeled: take clips whose labels nobody here knows.
+        select: `column=value,...`: these rows of the list, in any split.
+        unlabeled: take clips without labels.
         views, averaging, backwards, batch_size, read_timeout, hardware: see `evaluate`.
-        workers: decoding processes a device; None takes one a core, at most 8.
+        workers: decoding processes for each device; None takes one per core, at most 8.
         optimize: the engine of `Recognizer.optimize`; None tests the network as it was trained.
     """
 
@@ -64,7 +64,7 @@ class Plan:
 
 
 class Chosen(NamedTuple):
-    """Clips to test on, what to call them, and what their list was understood to be."""
+    """The clips to test on, their name, and the list that they are from."""
 
     clips: ClipList
     name: str
@@ -72,7 +72,7 @@ class Chosen(NamedTuple):
 
 
 class Tested(NamedTuple):
-    """The scores of a test, the folder that holds them, and whether no network had to run for them."""
+    """The scores of a test, their folder, whether they were read from disk, and the list of clips."""
 
     scores: Scores
     folder: Path | None
@@ -81,12 +81,12 @@ class Tested(NamedTuple):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Of the recipe that the network was trained by its `row`, `published` figures and where it `departs`."""
+        """The `row` of the network's recipe, its `published` results, and the settings that the run `departs` in."""
         return self.scores.meta.get("recipe") or {}
 
     @property
     def published(self) -> list[Published]:
-        """The printed rows that this recipe repeats."""
+        """The published rows that the recipe reproduces."""
         return Published.from_header(self.recipe.get("published"))
 
 
@@ -97,11 +97,11 @@ def test(
 
     Args:
         path: a run's folder, a weights file, the folder of an earlier test, or its scores.
-        reuse: take scores on disk of the same weights, clips, views, averaging and direction; never with `optimize`.
-        output: the folder to write into; None takes one named after the test, next to the weights.
+        reuse: read scores on disk of the same weights, clips, views, averaging and direction; never with `optimize`.
+        output: the folder to write into; None takes one next to the weights, named after the test.
 
     Raises:
-        TeinetError: weights, clips or scores that cannot be used.
+        TeinetError: the weights, clips or scores cannot be used.
         Interrupted: see `evaluate`.
     """
     if Path(path).name == SCORES or (Path(path) / SCORES).is_file():
@@ -163,14 +163,16 @@ def test(
     return Tested(scores, folder, False, chosen.source)
 
 
-test.__test__ = False  # the name is not a test's, whatever pytest thinks
+test.__test__ = False  # pytest would collect it by its name
 
 
 def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
-    """The clips that the plan, or else the weights' own recipe, names.
+    """Return the clips of the plan, or else of the recipe in the weights.
 
     Raises:
-        ConfigError, AnnotationError: none, or a list that cannot be used.
+        ConfigError: no clips are given, or the split or rows asked for do not exist.
+        AnnotationError: the list cannot be used.
+        CheckpointError: the recipe in the weights names its clips by settings that do not exist.
     """
     stored = (recognizer.header.get("recipe") or {}).get("data") or {}
     config = plan.data
@@ -180,52 +182,53 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
         try:
             config = DataConfig(**stored)
         except TypeError as error:
-            raise CheckpointError(f"the weights name their clips in a way that is not known here ({error})") from None
+            advice = "name the clips to test on with --data PATH"
+            raise CheckpointError(f"the recipe in the weights has unknown data settings ({error}); {advice}") from None
         config = replace(config, root=plan.root or config.root)
     else:
         config = replace(config, val_share=0.0)
     if plan.select and plan.split:
-        raise ConfigError("--select chooses among all rows of the list; give it or --split, not both")
+        raise ConfigError("--select and --split exclude each other; give one of them")
     if plan.select:
         listing = read_config(config)
         rows = select(listing.rows, plan.select, source=config.path)
         return Chosen(to_clips(rows, recognizer.class_names, source=config.path), plan.select, listing)
     splits = load_splits(config, recognizer.class_names)
     if plan.data is None:
-        _refuse_other_division(recognizer, config, splits)
+        _refuse_other_split(recognizer, config, splits)
     if plan.split and plan.split not in splits:
-        raise ConfigError(f"{config.path} has no {plan.split} split; it has {', '.join(splits)}")
+        raise ConfigError(f"{config.path} has no {plan.split} split; choose from: {', '.join(splits)}")
     if plan.split:
         return Chosen(splits[plan.split], plan.split, splits.source)
     if plan.data is not None and set(splits) == {"train"}:  # a plain list or folder: all of it is to be tested
         return Chosen(splits["train"], "all clips", splits.source)
-    # The figures that papers print for a data set with both are those of its validation clips.
+    # For a data set with both, papers report the validation clips.
     repeats = bool((recognizer.header.get("recipe") or {}).get("published"))
     held = [s for s in (("val", "test") if repeats else ("test", "val")) if s in splits]
     labeled = [s for s in held if (splits[s].labels >= 0).any()]
     first = [s for s in held if s not in labeled] if plan.unlabeled else labeled
-    wanted = first or held  # labels are not looked at
+    wanted = first or held  # labels or not
     if not wanted:
-        raise ConfigError("the run held out no clips; name those to test on with --data or --select")
+        raise ConfigError("the run held out no clips; name the clips to test on with --data or --select")
     return Chosen(splits[wanted[0]], wanted[0], splits.source)
 
 
-def _refuse_other_division(recognizer: Recognizer, config: DataConfig, splits: Splits) -> None:
-    """Where the split is random, other clips split otherwise: the network may have trained on some held out now."""
+def _refuse_other_split(recognizer: Recognizer, config: DataConfig, splits: Splits) -> None:
+    """Raise ConfigError if a random split is not that of the training: held-out clips may have been trained on."""
     trained = (recognizer.header.get("data") or {}).get("train")
     if not trained or not splits.source.drawn or "train" not in splits:
         return
     now = splits["train"].fingerprint()
     if trained.get("sha256") != now["sha256"]:
         raise ConfigError(
-            f"the clips of {config.path} are not those that this network was trained on ({trained.get('clips')} "
-            f"trained then, {now['clips']} by the same random split), so clips held out now may have been trained on; "
-            "name clips that it has not seen by --data, or rows by --select"
+            f"{config.path} has changed since training (training split of {trained.get('clips')} clips then, "
+            f"{now['clips']} now), so the random split may hold out clips that the network was trained on; "
+            "name unseen clips with --data, or rows with --select"
         )
 
 
 def folder_name(plan: Plan) -> str:
-    """test-1x1 for the clips that the run held out; others get a name of their own and overwrite nothing."""
+    """Return the folder's name: test-1x1 for the clips that the run held out, unique names for other tests."""
     data = Path(plan.data.path).absolute() if plan.data and plan.data.path else None
     asked = [data and f"{data.parent.name}-{data.stem}", plan.split, plan.select]
     if plan.averaging != "probabilities":
@@ -240,7 +243,7 @@ def folder_name(plan: Plan) -> str:
 
 
 def measured(scores: Scores) -> Measured:
-    """A test in the terms of a paper's tables."""
+    """Return the results of a test as in a paper's tables."""
     views = str(scores.meta.get("views", "1x1"))
     members = scores.meta.get("members") or [scores.meta]
     costs: list[float | None] = [member.get("gflops") for member in members]
@@ -254,7 +257,7 @@ def measured(scores: Scores) -> Measured:
 
 
 def _found(folder: Path, wanted: dict) -> Scores | None:
-    """Scores that an earlier test left, if they are of the same weights, clips and views."""
+    """Return the scores of an earlier test, if it has the same weights, clips and views; else None."""
     if not (folder / SCORES).is_file():
         return None
     try:
