@@ -1,4 +1,4 @@
-"""What a comparison says: means worked out by hand, printed figures from the recipes' own files, what differs."""
+"""What a comparison says: means worked out by hand, published results from the recipes' own files, what differs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def printed(row: str) -> list[dict]:
     return yaml.safe_load((RECIPES / f"{name}.yaml").read_text())["rows"][row]["published"]
 
 
-def test_each_test_stands_next_to_the_printed_rows_of_its_protocol(runs):
+def test_each_test_has_the_published_rows_of_its_protocol(runs):
     write_run(runs / "a", tests={"1x1": (0.468, 0.759), "10x3": (0.49, 0.77)})
     one, ten = compare([runs / "a"]).runs[0].tests
     rows = printed("something_v1/teinet_8f")
@@ -112,14 +112,14 @@ def test_other_clips_versions_and_decoders_are_said(runs):
     notes = compare([runs]).notes
     said = [note.split(":")[0] for note in notes]
     assert said == ["trained on different clips", "test-1x1", "different versions of teinet"]
-    assert "90 (" in notes[0] and "do not compare" in notes[1]
+    assert "90 (" in notes[0] and "not comparable" in notes[1]
 
 
 def test_scores_of_other_weights_are_said(runs):
     run = write_run(runs / "a", tests={"1x1": (0.4, 0.7)})
     assert not compare([run]).runs[0].warnings
     (run / "last.safetensors").write_bytes(b"trained on")
-    assert ["other weights" in w.text for w in compare([run]).runs[0].warnings] == [True]
+    assert ["has changed since" in w.text for w in compare([run]).runs[0].warnings] == [True]
     write_metrics(run / "test-1x1", 0.5, 0.7, **meta(weights="elsewhere/a/best.safetensors"))
     (warning,) = compare([run]).runs[0].warnings
     assert "best.safetensors, not of last.safetensors" in warning.text
@@ -171,7 +171,7 @@ def test_where_runs_lie(runs, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("empty", "no run; name"), ("rusn", "no such folder. Did you mean 'runs'"), ("runs/a/recipe.yaml", "is a file")],
+    [("empty", "no run found"), ("rusn", "no such folder. Did you mean 'runs'"), ("runs/a/recipe.yaml", "is a file")],
 )
 def test_what_is_no_run_is_one_line(runs, tmp_path, name, says):
     write_run(runs / "a")

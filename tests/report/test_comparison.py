@@ -43,7 +43,7 @@ def rows_of(page: str) -> list[tuple[str, ...]]:
     return rows
 
 
-def test_the_html_shows_measured_printed_and_difference(four):
+def test_the_html_shows_measured_published_and_difference(four):
     _, text = four
     rows = rows_of(text)
     assert ("test-1x1", "1x1", "46.8", "", "75.9", "", "46.8", "100 val", "0", "0", "32.9 x 1") in rows
@@ -81,8 +81,8 @@ def test_two_runs_show_their_classes(runs, tmp_path):
     write_page(comparison, tmp_path / "page.html")
     rows = rows_of((tmp_path / "page.html").read_text())
     assert ("Nothing", "0.0", "75.0", "+75.0") in rows and ("Pushing [something]", "100.0", "50.0", "−50.0") in rows
-    assert "of 5 classes, 1 recognized better, 1 worse" in "\n".join(line.plain for line in lines(comparison))
-    assert "they are equal in every setting" in (tmp_path / "page.html").read_text()
+    assert "1 of 5 classes improved, 1 worsened" in "\n".join(line.plain for line in lines(comparison))
+    assert "all settings are equal" in (tmp_path / "page.html").read_text()
 
 
 def test_runs_without_anything_still_make_a_page(runs, tmp_path):

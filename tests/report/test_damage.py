@@ -42,7 +42,7 @@ def test_a_damaged_file_is_named_and_the_rest_reported(runs, capsys, name, conte
 def test_a_file_that_every_run_has_is_missed(runs, name):
     run = write_run(runs / "a")
     (run / name).unlink()
-    assert compare([run]).runs[0].problems == [f"{name} is not there"]
+    assert compare([run]).runs[0].problems == [f"{name} is missing"]
 
 
 def test_names_that_are_no_utf8_or_markup(runs, tmp_path, capsys):

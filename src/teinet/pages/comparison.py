@@ -1,4 +1,4 @@
-"""The comparison of runs as one HTML page that needs no other file."""
+"""The comparison of runs as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from teinet.evaluation.plots import ONE, SEVERAL, TITLES, has_points, save_curve
 from teinet.evaluation.published import cost, count_views
 from teinet.pages.render import inline, render
 from teinet.report.compare import Comparison
-from teinet.report.results import PrintedRow
+from teinet.report.results import PublishedRow
 from teinet.report.runs import Run
 from teinet.report.terminal import setting, signed, spread, varied
 from teinet.utils.files import write_text
@@ -20,17 +20,17 @@ from teinet.utils.text import duration, printable, share
 
 
 def write_page(comparison: Comparison, path: Path) -> None:
-    """Write one file that holds everything, images too."""
+    """Write the page as one file, with its images."""
     runs = comparison.runs
     tests = [test for run in runs for test in run.tests]
-    filters = (share, signed, spread, setting, varied, printed_cost, facts)
+    filters = (share, signed, spread, setting, varied, published_cost, facts)
     page = render(
         "comparison.html.jinja",
         filters={shown.__name__: shown for shown in filters},
         **vars(comparison),
-        title=runs[0].name if len(runs) == 1 else f"{len(runs)} runs compared",
+        title=runs[0].name if len(runs) == 1 else f"Comparison of {len(runs)} runs",
         tests=len(tests),
-        printed=any(test.published for test in tests),
+        published=any(test.published for test in tests),
         marked=[run for run in runs if run.problems or run.warnings],
         known=sum(bool(run.recipe) for run in runs),
         curves=list(_curves(runs)),
@@ -40,13 +40,13 @@ def write_page(comparison: Comparison, path: Path) -> None:
     write_text(path, page, errors="replace")
 
 
-def printed_cost(row: PrintedRow) -> str:
-    """GFLOPs of a view and the number of views, as a paper printed them."""
+def published_cost(row: PublishedRow) -> str:
+    """Return GFLOPs of a view and the number of views, as published."""
     return cost(row.gflops, count_views(row.views))
 
 
 def facts(run: Run) -> Iterator[tuple[str, str]]:
-    """What a run was made of and how, a name and a text each."""
+    """Yield facts about a run, a name and a text each."""
     known = run.facts
     yield "folder", printable(run.folder)
     if run.trained:
@@ -66,9 +66,9 @@ def facts(run: Run) -> Iterator[tuple[str, str]]:
     if run.seconds is not None:
         yield "time in training steps", duration(run.seconds)
     for split, data in known.get("data", {}).items():
-        yield f"{split} clips", f"{data['clips']} of {data['classes']} classes, sha256 {data['sha256'][:16]}"
+        yield f"{split} clips", f"{data['clips']} in {data['classes']} classes, sha256 {data['sha256'][:16]}"
     if "format" in known:
-        yield "format of the list", known["format"]
+        yield "list format", known["format"]
     for note in known.get("notes", []):
         yield "note", printable(note)
     if run.trained:
@@ -86,7 +86,7 @@ def _minute(time: str) -> str:
 
 
 def _curves(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
-    """What is drawn over the epochs, and the image, for each quantity that some run logged."""
+    """Yield the title and the image of each quantity that any run logged."""
     logs = {run.name: run.log for run in runs if run.log}
     for panel in ONE if len(logs) == 1 else SEVERAL:
         if any(has_points(logs, column) for column in panel):
@@ -96,7 +96,7 @@ def _curves(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
 
 
 def _confusions(runs: Sequence[Run]) -> Iterator[tuple[str, str]]:
-    """What each run's first test left."""
+    """Yield the caption and the confusion matrix of each run's first test."""
     for run in runs:
         for test, image in [(test, test.confusion) for test in run.tests if test.confusion][:1]:
             yield f"{run.name}, {test.name}", inline(image.read_bytes())

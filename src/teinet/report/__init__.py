@@ -1,4 +1,4 @@
-"""Runs compared with each other and with the paper: read from their folders, put in one table or on one page."""
+"""Comparisons of runs with each other and with the paper, read from the runs' folders."""
 
 from teinet.report.compare import Comparison, compare
 

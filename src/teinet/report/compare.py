@@ -1,4 +1,4 @@
-"""The comparison: runs, what differs between their recipes, groups that repeat each other, and what must be known."""
+"""The comparison: runs, the differences between their recipes, groups of repeated runs, and notes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from statistics import fmean, stdev
 from typing import Any
 
 from teinet.evaluation.published import paper_notes
-from teinet.report.results import Outcome, PrintedRow, printed_rows
+from teinet.report.results import Outcome, PublishedRow, published_rows
 from teinet.report.runs import Run, read_runs
 from teinet.training.recipe import Recipe
 from teinet.utils.text import printable
 
-MOST = 10  # classes that won, and that lost
-# What may differ between runs that repeat each other; name and output only say where a run lies.
+MOST = 10  # classes that improved most, and that worsened most
+# Settings that may differ between repeated runs; name and output only choose the folder.
 PLACE = ("run.name", "run.output")
 VARIED = ("run.seed", "data.official_split", "data.test_fold", "data.seed")
 
@@ -32,7 +32,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class Mean:
-    """One test over the runs of a group that have it, two at least."""
+    """One test, averaged over the runs of a group that have it, at least two."""
 
     name: str
     views: str
@@ -41,12 +41,12 @@ class Mean:
     top1: Spread | None
     top5: Spread | None
     mean_class_accuracy: Spread | None
-    published: list[PrintedRow]
+    published: list[PublishedRow]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Runs whose recipes are equal but for `varied`, a setting's value in each run; `notes` say what weakens means."""
+    """Runs with equal recipes except for `varied`, by setting the value in each run; `notes` limit the means."""
 
     name: str
     runs: list[str]
@@ -57,7 +57,7 @@ class Group:
 
 @dataclass(frozen=True)
 class ClassChange:
-    """A class's accuracy in two tests, shares, and what the second has more, points."""
+    """A class's accuracy in two tests, 0 to 1, and second minus first in points."""
 
     name: str
     first: float
@@ -70,9 +70,9 @@ class ClassChanges:
     """Changes in class accuracy from the first run to the second.
 
     Args:
-        worst, best: the classes that lost and won most, the largest change first, `MOST` at most.
-        classes, better, worse: how many both tests know, and how many of them won and lost.
-        notes: what limits the comparison.
+        worst, best: the classes that worsened and improved most, the largest change first, at most `MOST`.
+        classes, better, worse: the numbers of classes in both tests, and of those that improved and worsened.
+        notes: limits of the comparison.
     """
 
     first: str
@@ -88,12 +88,12 @@ class ClassChanges:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All that a report says.
+    """The content of a report.
 
     Args:
-        settings: those that differ: name of the setting, then of the run, then the value.
+        settings: those that differ: by name of the setting, then of the run, the value.
         classes: None unless exactly two runs with a comparable test are given.
-        notes: in what the runs do not compare.
+        notes: conditions that differ between the runs.
         paper: where the paper contradicts itself or its sources.
     """
 
@@ -105,13 +105,13 @@ class Comparison:
     paper: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values; numbers are not rounded, and what is not known is None."""
+        """Return everything as JSON values; numbers are not rounded, unknown values are None."""
         text = json.dumps(asdict(self), default=printable)  # of a path
         return json.loads(text, parse_constant=lambda _: None)
 
 
 def compare(names: Sequence[str | Path]) -> Comparison:
-    """Compare the runs in some folders; see `read_runs`, also for what is raised."""
+    """Compare the runs in folders; raises as `read_runs`."""
     runs = read_runs(names)
     repeats = _groups(runs)
     printed = [p for run in runs for outcome in run.tests for p in outcome.published]
@@ -126,19 +126,19 @@ def compare(names: Sequence[str | Path]) -> Comparison:
 
 
 def _settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's settings by names with dots; those that an older version did not know have their defaults."""
+    """Return a recipe's settings by dotted names; those missing in an older version have their defaults."""
     flat: dict[str, Any] = {}
     for source in (asdict(Recipe()), recipe):
         for key, value in source.items():
             if isinstance(value, Mapping):
                 flat |= {f"{key}.{name}": inner for name, inner in value.items()}
-            elif key != "published":  # figures of a paper, no setting
+            elif key != "published":  # a paper's results, not a setting
                 flat[key] = value
     return {name: value for name, value in flat.items() if name not in PLACE}
 
 
 def _differing(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """The settings that differ: name of the setting, then of the run, then the value."""
+    """Return the settings that differ: by name of the setting, then of the run, the value."""
     recipes = {run.name: _settings(run.recipe) for run in runs if run.recipe}
     names = dict.fromkeys(name for recipe in recipes.values() for name in recipe)
     table = {name: {run: recipe.get(name) for run, recipe in recipes.items()} for name in names}
@@ -150,7 +150,7 @@ def _text(value: Any) -> str:
 
 
 def _groups(runs: Sequence[Run]) -> list[Group]:
-    """The groups of two runs and more, in the order of their first runs."""
+    """Return the groups of two runs or more, in the order of their first runs."""
     alike: dict[str, list[Run]] = {}
     for run in runs:
         if run.recipe:
@@ -170,7 +170,7 @@ def _group(runs: list[Run]) -> Group:
                 tests.setdefault((outcome.name, *outcome.protocol, *files), {})[run.name] = outcome
     notes = []
     if unfinished := [run.name for run in runs if not run.finished and run.tests]:
-        notes.append(f"the mean counts unfinished runs: {', '.join(unfinished)}")
+        notes.append(f"the mean includes unfinished runs: {', '.join(unfinished)}")
     if untested := [run.name for run in runs if not run.tests]:
         notes.append(f"not tested, so not in the mean: {', '.join(untested)}")
     return Group(
@@ -194,18 +194,18 @@ def _mean(tests: dict[str, Outcome]) -> Mean:
         top1=top1,
         top5=top5,
         mean_class_accuracy=_spread([o.mean_class_accuracy for o in outcomes]),
-        published=printed_rows(first.published, top1 and top1.mean, top5 and top5.mean),
+        published=published_rows(first.published, top1 and top1.mean, top5 and top5.mean),
     )
 
 
 def _spread(values: list[float | None]) -> Spread | None:
-    """None where one of the tests did not measure it: a mean of the others would be of other runs than it says."""
+    """Return mean and deviation; None if a test lacks the value, as the mean of the others is not that of the group."""
     known = [value for value in values if value is not None]
     return Spread(fmean(known), stdev(known), len(known)) if len(known) == len(values) else None
 
 
 def _class_changes(first: Run, second: Run) -> ClassChanges | None:
-    """Compare the first test that both runs have; None where there is none with classes."""
+    """Compare the classes of the first test that both runs have; return None if there is none."""
     pairs = [(one, other) for one in first.tests for other in second.tests if one.protocol == other.protocol]
     pairs = [(one, other) for one, other in pairs if set(one.classes) & set(other.classes)]
     if not pairs:
@@ -219,7 +219,7 @@ def _class_changes(first: Run, second: Run) -> ClassChanges | None:
     if one.data.get("sha256") != other.data.get("sha256"):
         notes.append("the two were tested on different clips")
     if left := len(set(one.classes) ^ set(other.classes)):
-        notes.append(f"{left} classes are known to one of them only")
+        notes.append(f"{left} classes are in one of them only")
     return ClassChanges(
         first=first.name,
         second=second.name,
@@ -234,34 +234,34 @@ def _class_changes(first: Run, second: Run) -> ClassChanges | None:
 
 
 def _notes(runs: Sequence[Run], repeats: Sequence[Group]) -> Iterator[str]:
-    """Clips, versions and decoders that were not the same."""
+    """Yield differences in clips, versions and decoders."""
     for split, doing in (("train", "trained"), ("val", "validated")):
         used = {run.name: _clips(run.facts.get("data", {}).get(split)) for run in runs}
-        yield from _apart(f"{doing} on different clips", used, repeats)
+        yield from _differences(f"{doing} on different clips", used, repeats)
     for name, protocol in dict.fromkeys((o.name, o.protocol) for run in runs for o in run.tests):
         used = {r.name: _clips(o.data) for r in runs for o in r.tests if (o.name, o.protocol) == (name, protocol)}
-        yield from _apart(f"{name}: tested on different clips, so its figures do not compare", used, repeats)
+        yield from _differences(f"{name}: tested on different clips, so results are not comparable", used, repeats)
     for package in ("teinet", "torch", "timm"):
         used = {run.name: run.facts.get("versions", {}).get(package) for run in runs}
-        yield from _apart(f"different versions of {package}", used)
+        yield from _differences(f"different versions of {package}", used)
     used = {run.name: run.facts.get("decoder", {}).get("libavcodec") for run in runs}
-    yield from _apart("different decoders (libavcodec), whose pixels may differ", used)
+    yield from _differences("different decoders (libavcodec), whose pixels may differ", used)
 
 
 def _clips(fingerprint: Mapping[str, Any] | None) -> str | None:
     return f"{fingerprint['clips']} ({fingerprint['sha256'][:8]})" if fingerprint else None
 
 
-def _apart(what: str, used: Mapping[str, Any], repeats: Sequence[Group] = ()) -> Iterator[str]:
-    """Who used what, where not all that are known used the same; not where `repeats` differ in just that."""
+def _differences(what: str, used: Mapping[str, Any], repeats: Sequence[Group] = ()) -> Iterator[str]:
+    """Yield a note on the runs by value, if known values differ and `repeats` do not differ in it on purpose."""
     known = {name: value for name, value in used.items() if value is not None}
     meant = any(known.keys() <= set(g.runs) and any(v.startswith("data.") for v in g.varied) for g in repeats)
     if len(set(map(str, known.values()))) > 1 and not meant:
-        yield f"{what}: {who_has(known)}"
+        yield f"{what}: {names_by_value(known)}"
 
 
-def who_has(values: Mapping[str, Any]) -> str:
-    """Names by their value: `0.01: a, b; 0.02: c`."""
+def names_by_value(values: Mapping[str, Any]) -> str:
+    """Return names by their value: `0.01: a, b; 0.02: c`."""
     names: dict[str, list[str]] = {}
     for name, value in values.items():
         names.setdefault(str(value), []).append(name)

@@ -1,4 +1,4 @@
-"""One test as it lies on disk: its numbers, what they were measured on, and the printed rows that it repeats."""
+"""One test read from disk: its results, their conditions, and the published rows that it reproduces."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _DAMAGE = (OSError, ValueError, TypeError, KeyError, SyntaxError, RecursionError
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrintedRow(Published):
-    """A row that a paper printed, and measured minus printed in points; None where one of the two is not known."""
+class PublishedRow(Published):
+    """A published row, with measured minus published in points; None if one of the two is unknown."""
 
     top1_difference: float | None
     top5_difference: float | None
@@ -44,14 +44,14 @@ class Outcome:
     """One test of one network, or of several together.
 
     Args:
-        top1, top5, mean_class_accuracy: shares, 0 to 1; None where nothing was measured, top5 also below five classes.
-        missing: clips of the list that were not there and were left out.
-        parameters, gflops: of an ensemble the sum; GFLOPs are the multiply-adds of one view in billions.
-        data: fingerprint of its clips.
-        weights: of each network, `path` as it was named then and `sha256` or None.
+        top1, top5, mean_class_accuracy: 0 to 1; None if not measured, top5 also below five classes.
+        missing: clips of the list without a file, which were left out.
+        parameters, gflops: summed over an ensemble; GFLOPs are the multiply-adds of one view in billions.
+        data: fingerprint of the clips.
+        weights: of each network, the `path` given and its `sha256` or None.
         members: names of the networks of an ensemble, else empty.
-        classes: the accuracy of each class that has clips.
-        confusion: the plot's file.
+        classes: the accuracy of each class that has clips, 0 to 1.
+        confusion: the file of the plot.
     """
 
     name: str
@@ -70,13 +70,13 @@ class Outcome:
     data: dict[str, Any]
     weights: list[dict[str, str | None]]
     members: list[str]
-    published: list[PrintedRow]
+    published: list[PublishedRow]
     classes: dict[str, float]
     confusion: Path | None
 
     @property
     def title(self) -> str:
-        """The test's name, and of an ensemble whose."""
+        """The test's name, with the members of an ensemble."""
         return f"{self.name} ({' + '.join(self.members)})" if self.members else self.name
 
     @property
@@ -86,23 +86,23 @@ class Outcome:
 
     @property
     def protocol(self) -> tuple[str, ...]:
-        """What must be alike in two tests whose figures are compared."""
+        """Views, averaging and split, which must be equal in comparable tests."""
         return self.views, self.averaging, self.split
 
 
-def printed_rows(published: Iterable[Published], top1: float | None, top5: float | None) -> list[PrintedRow]:
-    """Return each printed row with its differences from measured shares, 0 to 1."""
+def published_rows(published: Iterable[Published], top1: float | None, top5: float | None) -> list[PublishedRow]:
+    """Return each published row with its differences from measured accuracies, 0 to 1."""
     found = []
     for p in published:
         row: dict[str, Any] = dict(vars(p))
         for name, share in (("top1", top1), ("top5", top5)):
             row[f"{name}_difference"] = None if share is None or row[name] is None else 100 * share - row[name]
-        found.append(PrintedRow(**row))
+        found.append(PublishedRow(**row))
     return found
 
 
 def read(path: Path, reader: Callable[[Path], T], problems: list[str]) -> T | None:
-    """Return what `reader` makes of a file; None where there is none, or it is damaged, which `problems` then says."""
+    """Return `reader(path)`, or None if the file is missing or damaged; damage is added to `problems`."""
     try:
         return reader(path) if path.is_file() else None
     except (*_DAMAGE, TeinetError) as error:
@@ -112,14 +112,14 @@ def read(path: Path, reader: Callable[[Path], T], problems: list[str]) -> T | No
 
 
 def read_object(path: Path, kinds: Kinds) -> dict[str, Any]:
-    """Read a JSON object without its null and NaN values; ValueError where it is none or a value is not of its kind."""
+    """Read a JSON object without null and NaN values; ValueError if it is not an object or a value has a wrong type."""
     return typed(json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None), kinds)
 
 
 def typed(values: Any, kinds: Kinds) -> dict[str, Any]:
-    """Return the values that are not None, or raise ValueError where one is not of its kind."""
+    """Return the values that are not None; ValueError if it is not an object or a value has a wrong type."""
     if not isinstance(values, dict):
-        raise ValueError("it holds no JSON object")
+        raise ValueError("not a JSON object")
     kept = {key: value for key, value in values.items() if value is not None}
     if wrong := wrong_value(kept, kinds):
         raise ValueError(wrong)
@@ -127,7 +127,7 @@ def typed(values: Any, kinds: Kinds) -> dict[str, Any]:
 
 
 def read_outcome(folder: Path, problems: list[str]) -> Outcome | None:
-    """Read a test's folder; None where nothing of it can be read. What is damaged is named in `problems`."""
+    """Read a test's folder; None if it cannot be read. Damage is added to `problems`."""
     mine: list[str] = []
     outcome = read(folder / METRICS, lambda path: _outcome(folder, read_object(path, _KINDS), mine), mine)
     problems += [f"{printable(folder.name)}: {problem}" for problem in mine]
@@ -135,7 +135,7 @@ def read_outcome(folder: Path, problems: list[str]) -> Outcome | None:
 
 
 def short_names(folders: Sequence[Path]) -> list[str]:
-    """A name for each: its own, or where two have the same, the path from their common folder on."""
+    """Return a name for each folder: its own, or for equal names the path relative to the common folder."""
     whole = [Path(os.path.abspath(folder)) for folder in folders]
     root = os.path.commonpath(whole) if len(whole) > 1 else ""
     own = [path.name or str(path) for path in whole]
@@ -170,14 +170,14 @@ def _outcome(folder: Path, values: dict[str, Any], problems: list[str]) -> Outco
         data=known.get("data", {}),
         weights=[{"path": one["weights"], "sha256": one.get("weights_sha256")} for one in each if "weights" in one],
         members=members,
-        published=printed_rows(_published(known, each), top1, top5),
+        published=published_rows(_published(known, each), top1, top5),
         classes=read(folder / "per_class.csv", _classes, problems) or {},
         confusion=confusion if (confusion := folder / "confusion.png").is_file() else None,
     )
 
 
 def _published(known: dict[str, Any], each: Sequence[dict[str, Any]]) -> list[Published]:
-    """The printed rows that a test repeats; none for training clips, which no table reports."""
+    """Return the published rows that a test reproduces; none for training clips, which papers do not report."""
     if known.get("split") == "train":
         return []
     recipes = [one.get("recipe", {}) for one in each]

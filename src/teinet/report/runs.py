@@ -1,4 +1,4 @@
-"""Runs as they lie on disk: which folders are meant, their recipe, facts, log and tests, and what to know of them."""
+"""Runs read from disk: their folders, recipe, facts, log, tests and warnings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from teinet.training.run_dir import FACTS, LOG, RECIPE, read_log
 from teinet.utils.files import digest
 from teinet.utils.text import natural, printable
 
-_DEPTH = 2  # runs/ and runs/group/ are looked through; deeper ones may be clips by the hundred thousand
+_DEPTH = 2  # runs/ and runs/group/ are searched; deeper folders may be hundreds of thousands of clips
 _KINDS: Kinds = {
     **dict.fromkeys(("command", "resumed", "notes"), list),
     **dict.fromkeys(("started", "finished", "precision", "format"), str),
@@ -34,7 +34,7 @@ _KINDS: Kinds = {
 
 @dataclass(frozen=True)
 class Remark:
-    """What a reader of a run's numbers must know, and the command that helps."""
+    """A warning on a run's results, and the command that fixes it."""
 
     text: str
     command: str = ""
@@ -42,19 +42,19 @@ class Remark:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a folder holds.
+    """A run: a trained network with its tests, or a test alone.
 
     Args:
-        trained: false for a test of its own, such as an ensemble's, and for weights that no run made.
-        recipe, facts: what recipe.yaml and run.json say; empty where there is none, or a damaged one.
-        network: its name, or of an ensemble the names.
-        frames: of a clip, T.
-        parameters: of the network, or of an ensemble all; None before its first test.
-        epochs, epochs_asked: how many were done, and how many the recipe asks for.
-        seconds: of its training steps, without validation and breaks; None before the first epoch's end.
+        trained: false for a test alone, such as an ensemble's, and for weights from elsewhere.
+        recipe, facts: contents of recipe.yaml and run.json; empty if missing or damaged.
+        network: its name, or the names of an ensemble.
+        frames: T of a clip.
+        parameters: of the network, or the sum of an ensemble; None before the first test.
+        epochs, epochs_asked: epochs done, and epochs of the recipe.
+        seconds: in training steps, without validation and breaks; None before the first epoch's end.
         log: the numbers of each epoch, by column.
-        unreadable, missing: clips that could not be read, and clips of the list that were not there.
-        problems: files that are damaged.
+        unreadable, missing: clips that could not be read, and clips of the list without a file.
+        problems: damaged files.
     """
 
     folder: Path
@@ -87,12 +87,12 @@ class Run:
 
 
 def read_runs(names: Iterable[str | Path]) -> list[Run]:
-    """Read all runs in folders that `teinet train` or `teinet test` wrote, or in folders of such, each once.
+    """Read the runs in folders that `teinet train` or `teinet test` wrote, or in folders of runs, each once.
 
-    `names` keep their order, what a folder holds is in natural order.
+    `names` keep their order; runs within a folder are in natural order.
 
     Raises:
-        ConfigError: a folder that does not exist, or holds no run.
+        ConfigError: a folder is missing or has no run.
     """
     found: dict[str, Path] = {}
     for name in names:
@@ -104,14 +104,14 @@ def read_runs(names: Iterable[str | Path]) -> list[Run]:
             raise ConfigError(f"{name}: no such folder.{nearest(path.name, siblings)}")
         runs = _runs_in(path, _DEPTH)
         if not runs:
-            raise ConfigError(f"{name}: no run; name what `teinet train` or `teinet test` wrote, or a folder of such")
+            raise ConfigError(f"{name}: no run found; name a folder that `teinet train` or `teinet test` wrote")
         for run in runs:
             found.setdefault(os.path.realpath(run), run)
     return [_read_run(folder, name) for folder, name in zip(found.values(), short_names(list(found.values())))]
 
 
 def _runs_in(folder: Path, depth: int) -> list[Path]:
-    """The folder itself where it was trained, is a test, or holds weights next to tests; else those in it."""
+    """Return the folder if it is a run, a test, or has weights next to tests; else the runs in it."""
     if any((folder / name).is_file() for name in (RECIPE, FACTS)) or _is_test(folder):
         return [folder]
     inner = _folders(folder)
@@ -131,11 +131,11 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _read_run(folder: Path, name: str) -> Run:
-    """Whatever is damaged is left out, and named."""
+    """Read a run, leaving out damaged files, which `Run.problems` lists."""
     problems: list[str] = []
     trained = any((folder / file).is_file() for file in (RECIPE, FACTS))
     if trained:
-        problems += [f"{file} is not there" for file in (RECIPE, FACTS) if not (folder / file).is_file()]
+        problems += [f"{file} is missing" for file in (RECIPE, FACTS) if not (folder / file).is_file()]
     recipe = read(folder / RECIPE, _recipe, problems) or {}
     facts = read(folder / FACTS, lambda path: read_object(path, _KINDS), problems) or {}
     log = read(folder / LOG, _log, problems) or []
@@ -143,7 +143,7 @@ def _read_run(folder: Path, name: str) -> Run:
     tests = [test for place in places if (test := read_outcome(place, problems)) is not None]
     alone = [test for test in tests if not test.members] or tests
     tested = next((test.network for test in alone if test.network), "-")
-    # What could not be read is listed as soon as it is met; run.json counts it once the run has ended.
+    # unreadable.csv is written during the run; run.json has the count at its end.
     unreadable = read(folder / "unreadable.csv", _count_rows, problems) or facts.get("unreadable", 0)
     run = Run(
         folder=folder,
@@ -172,18 +172,18 @@ def _recipe(path: Path) -> dict[str, Any]:
     value = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), default=str))
     sections = ("data", "model", "clip", "optim", "run")
     if not isinstance(value, dict) or not all(isinstance(value.get(name, {}), dict) for name in sections):
-        raise ValueError("it holds no recipe")
+        raise ValueError("not a recipe")
     return value
 
 
 def _log(path: Path) -> list[dict[str, float]]:
-    """The numbers of each epoch, by column."""
+    """Return the numbers of each epoch, by column."""
     rows = [{column: float(text) for column, text in row.items() if text != ""} for row in read_log(path)]
     return [{**row, "epoch": int(row["epoch"])} for row in rows]
 
 
 def _count_rows(path: Path) -> int:
-    """How many rows a csv has below its header."""
+    """Return the number of rows of a csv, without its header."""
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return max(0, sum(1 for row in csv.reader(file) if row) - 1)
 
@@ -202,12 +202,12 @@ def _warnings(run: Run) -> Iterator[Remark]:
         yield Remark(f"{_clips(run.missing)} missing and left out (missing.csv)")
     for test in run.tests:
         if test.unreadable:
-            yield Remark(f"{test.name}: {_clips(test.unreadable)} could not be read, counted as wrong")
+            yield Remark(f"{test.name}: {_clips(test.unreadable)} could not be read and counted as wrong")
     yield from _other_weights(run)
 
 
 def _other_weights(run: Run) -> Iterator[Remark]:
-    """Tests whose scores are not those of the run's last weights as they are now."""
+    """Yield warnings on tests whose scores are not of the run's current last weights."""
     sha256 = lru_cache(digest)  # several tests are of the same weights
     for test in run.tests:
         for weights in test.weights:
@@ -216,7 +216,7 @@ def _other_weights(run: Run) -> Iterator[Remark]:
             file = run.folder / file.name if own else file  # the run may have been moved since
             what = printable(file.name if own else file)
             if weights["sha256"] and read(file, sha256, run.problems) not in (None, weights["sha256"]):
-                yield Remark(f"{test.name}: scores of other weights than {what} holds now; test again")
+                yield Remark(f"{test.name}: {what} has changed since this test; test again")
             if own and file.name != LAST:
                 yield Remark(f"{test.name}: scores of {what}, not of {LAST}")
 

@@ -1,4 +1,4 @@
-"""The comparison on a terminal: one table of all tests with the paper's rows, then what must be known."""
+"""The comparison on a terminal: one table of all tests with the published rows, then differences and notes."""
 
 from __future__ import annotations
 
@@ -7,40 +7,40 @@ from typing import Any
 
 from rich.text import Text
 
-from teinet.report.compare import Comparison, Group, Spread, who_has
-from teinet.report.results import PrintedRow
+from teinet.report.compare import Comparison, Group, Spread, names_by_value
+from teinet.report.results import PublishedRow
 from teinet.utils.text import printable, share
 
-_NAME = 30  # columns for the name of a test or of a printed row
+_NAME = 30  # columns for the name of a test or of a published row
 _FIGURES = (6, 7, 7, 6, 7, 6, 11)
 
 
 def signed(points: float | None) -> str:
-    """A difference: `+0.3`, `-1.2`, `0.0`, or nothing."""
+    """Return a difference with its sign: `+0.3`, `-1.2`, `0.0`; empty for None."""
     if points is None:
         return ""
     return "0.0" if round(points, 1) == 0 else f"{points:+.1f}"
 
 
 def spread(value: Spread | None) -> str:
-    """Mean and standard deviation in per cent: `47.3 ± 0.4`."""
+    """Return mean and standard deviation in percent: `47.3 ± 0.4`."""
     return "-" if value is None else f"{100 * value.mean:.1f} ± {100 * value.deviation:.1f}"
 
 
 def setting(value: Any) -> str:
-    """A recipe's value as its reference writes it."""
+    """Return a recipe's value as in the recipe reference."""
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else printable(value) or "''"
 
 
 def varied(group: Group) -> str:
-    """What a group's runs differ in: `run.seed 0, 1, 2`."""
-    return "; ".join(f"{name} {', '.join(map(setting, each))}" for name, each in group.varied.items()) or "nothing"
+    """Return the settings that a group's runs differ in: `run.seed 0, 1, 2`."""
+    return "; ".join(f"{name} {', '.join(map(setting, each))}" for name, each in group.varied.items()) or "no setting"
 
 
 def lines(comparison: Comparison) -> Iterator[Text]:
-    """Every test of every run, below it the printed rows and measured minus printed; means; what must be known."""
+    """Yield the lines of a report: each test with its published rows and differences, means, then notes."""
     yield _row("", "views", "clips", "top-1", "", "top-5", "", "mean class", style="dim")
     for run in comparison.runs:
         yield Text(run.name, style="bold").append(f"  {run.title}", style="not bold")
@@ -48,7 +48,7 @@ def lines(comparison: Comparison) -> Iterator[Text]:
             name = ", ".join(filter(None, (o.title, o.split, o.cost if o.gflops else "")))
             figures = (share(o.top1), "", share(o.top5), "", share(o.mean_class_accuracy))
             yield _row(f"  {name}", o.views, str(o.clips), *figures)
-            yield from map(_printed, o.published)
+            yield from map(_published_row, o.published)
         for warning in run.warnings:
             said = f"{warning.text}: {warning.command}" if warning.command else warning.text
             yield Text(f"  ! {said}", style="yellow")
@@ -59,14 +59,14 @@ def lines(comparison: Comparison) -> Iterator[Text]:
             figures = [cell for each in (mean.top1, mean.top5) for cell in _mean(each)]
             classes = share(mean.mean_class_accuracy and mean.mean_class_accuracy.mean)
             yield _row(f"  {mean.name}, n = {len(mean.runs)}", mean.views, "", *figures, classes)
-            yield from map(_printed, mean.published)
+            yield from map(_published_row, mean.published)
         yield from (Text(f"  ! {note}", style="yellow") for note in group.notes)
     if comparison.settings or comparison.notes or comparison.paper:
         yield Text()
     for name, values in comparison.settings.items():
-        yield Text(f"{name} differs: {who_has({run: setting(value) for run, value in values.items()})}")
+        yield Text(f"{name} differs: {names_by_value({run: setting(value) for run, value in values.items()})}")
     if c := comparison.classes:
-        said = f"of {c.classes} classes, {c.better} recognized better, {c.worse} worse"
+        said = f"{c.better} of {c.classes} classes improved, {c.worse} worsened"
         yield Text(f"class by class ({c.test}, from {c.first} to {c.second}): " + "; ".join([said, *c.notes]))
     yield from map(Text, (*comparison.notes, *comparison.paper))
 
@@ -75,13 +75,13 @@ def _mean(value: Spread | None) -> tuple[str, str]:
     return (share(value.mean), f"±{share(value.deviation)}") if value else ("-", "")
 
 
-def _printed(row: PrintedRow) -> Text:
+def _published_row(row: PublishedRow) -> Text:
     figures = (share(row.top1, 1), signed(row.top1_difference), share(row.top5, 1), signed(row.top5_difference))
     return _row(f"    table {row.table} {row.row}", row.views, "", *figures, style="dim")
 
 
 def _row(name: str, *figures: str, style: str = "") -> Text:
-    """A name and its figures in 80 columns; below it where the name is long."""
+    """Return a name and its figures in 80 columns, the figures below the name if it is long."""
     cells = "".join(f"{figure:>{width}}" for figure, width in zip(figures, _FIGURES)).rstrip()
     start = f"{name:<{_NAME}}" if len(name) <= _NAME else f"{name}\n{'':{_NAME}}"
     return Text(start + cells, style=style)
