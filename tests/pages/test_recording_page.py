@@ -11,7 +11,7 @@ import pytest
 
 from teinet.detection.events import Event, Rules
 from teinet.detection.recording import Strip, Timeline
-from teinet.pages.recording_page import Entry, classes_that_matter, path_of, render_index, render_page, thinned, ticks
+from teinet.pages.recording_page import Entry, classes_to_draw, path_of, render_index, render_page, thinned, ticks
 
 NASTY = ["<script>alert(1)</script>", "左から右へ何かを押す", 'a "quoted" & long name ' + "that goes on " * 20, "rest"]
 
@@ -45,7 +45,7 @@ def test_a_page_is_of_bounded_length_and_escaped(count):
 
 def test_nothing_happens_is_said():
     html = page(recording(50), background=("rest",))
-    assert "Nothing happens by these rules" in html and "<tr" not in html
+    assert "No events" in html and "<tr" not in html
     assert "no class reaches 50 %" in html
     assert "<svg" in page(recording(0))
 
@@ -58,7 +58,7 @@ def test_what_is_wrong_with_a_recording_stands_on_its_page_and_in_the_index():
     )
     assert found.trouble == line and line in unescape(page(found))
     assert line in unescape(render_index([Entry.of(found, "x.mp4", "x.html")], weights="w"))
-    assert "wrong" not in page(recording(50)) and recording(50).trouble == ""
+    assert "Problem" not in page(recording(50)) and recording(50).trouble == ""
 
 
 def test_a_thinned_line_keeps_its_highest_and_lowest_points():
@@ -79,7 +79,7 @@ def test_a_line_is_true_to_scale_and_broken_at_gaps():
 
 def test_classes_with_events_come_first_and_those_that_mean_nothing_last():
     timeline = recording(100, (event(NASTY[1], 0, 5), event(NASTY[2], 10, 40), event(NASTY[1], 50, 51)))
-    assert classes_that_matter(timeline, Rules(background=("rest",))) == [2, 1, 0, 3]
+    assert classes_to_draw(timeline, Rules(background=("rest",))) == [2, 1, 0, 3]
 
 
 @pytest.mark.parametrize("length", [0.4, 10, 59, 600, 7200, 86_400, 1e6])
@@ -91,10 +91,10 @@ def test_the_axis_has_some_round_seconds(length):
 
 def test_stretches_that_lie_over_each_other_are_said():
     timeline = recording(30)
-    assert "over each other" not in page(timeline)
+    assert "overlap" not in page(timeline)
     again = replace(timeline, intervals=np.concatenate([timeline.intervals, timeline.intervals]), restarts=1,
                     scores=np.concatenate([timeline.scores, timeline.scores]))  # fmt: skip
-    assert "2 stretches lie over each other" in page(again)
+    assert "2 parts overlap" in page(again)
 
 
 def test_the_index_lists_what_could_and_could_not_be_read():

@@ -95,7 +95,7 @@ def test_the_page_speaks_of_this_network(clip, tmp_path, monkeypatch, gate, caus
     page = " ".join((tmp_path / "clip-explained.html").read_text().split())
     assert f"between {'0.5 and 1.5' if gate == 'residual' else '0 and 1'}." in page
     assert f"all gates are near {'one.' if gate == 'residual' else 'one half.'}" in page
-    assert f"compares each frame with the {'one before' if causal else 'next one'}" in page
+    assert f"compares each frame with the {'previous' if causal else 'next'} one" in page
     assert f"The {'first' if causal else 'last'} frame has none" in page
     assert ("this frame and the two before" in page) == causal
 
@@ -127,7 +127,7 @@ def test_the_command_writes_a_page(clip, tmp_path, monkeypatch, capsys):
     net.save("net.safetensors")
     assert main(["explain", "net.safetensors", str(clip), "--label", "right"]) == 0
     page = (tmp_path / "clip-explained.html").read_text()
-    assert "Where it saw “right”" in page and "license of the weights: MIT" in page
+    assert "Where the network saw “right”" in page and "license of the weights: MIT" in page
     assert page.count("data:image/png") == 2 * 4 + 3  # frames, their maps, three diagrams
     frame = re.findall(r"data:image/png;base64,([^\"]+)", page)[0]
     assert Image.open(io.BytesIO(base64.b64decode(frame))).size == (96, 64)
@@ -145,4 +145,4 @@ def test_a_network_without_modules_says_so(clip, tmp_path, monkeypatch):
     recognizer("tsn_test_resnet").save("tsn.safetensors")
     assert main(["explain", "tsn.safetensors", str(clip)]) == 0
     page = (tmp_path / "clip-explained.html").read_text()
-    assert "holds neither gates nor temporal kernels" in page and page.count("data:image/png") == 8
+    assert "neither motion gates nor temporal kernels" in page and page.count("data:image/png") == 8

@@ -1,4 +1,4 @@
-"""The look inside a prediction as one HTML page: frames with their maps, gates over time, kernels before and after."""
+"""The explanation of a prediction as one HTML page: frames with their maps, gates over time, temporal kernels."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from teinet.utils.text import percent
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GROUPS = 16  # of neighboring channels, whose gates are averaged
-# a kernel's taps, by what a channel began by taking, each with its color; and where they lie
+GROUPS = 16  # groups of neighboring channels, whose gates are averaged
+# Taps of a kernel, by the frame that a channel took at initialization, each with its color; and labels of their times.
 _BOTH_SIDES = ((2, COLORS[0], "next"), (1, COLORS[5], "this"), (0, COLORS[1], "previous")), ("t−1", "t", "t+1")
 _CAUSAL = ((2, COLORS[5], "this"), (1, COLORS[1], "previous")), ("t−2", "t−1", "t")
 
 
 def render_page(inside: Inside, *, clip: str, weights: str, network: str, license: str) -> str:
-    """Return the page of what `look_inside` found; it shows the names as given, and the license may be empty."""
+    """Return the page of the result of `look_inside`; names are shown as given, and the license may be empty."""
     gated = [block for block in inside.blocks if block.gates is not None]
     mixing = [block for block in inside.blocks if block.kernels is not None]
     names = frame_names(inside)
@@ -47,14 +47,14 @@ def render_page(inside: Inside, *, clip: str, weights: str, network: str, licens
 
 
 def frame_names(inside: Inside) -> list[str]:
-    """Return what to call the frames: their seconds, or their numbers in a clip without a clock."""
+    """Return the names of the frames: their seconds, or their indices if the clip has no timestamps."""
     if inside.times is None:
         return [str(int(index)) for index in inside.indices]
     return [f"{second:.2f}" for second in inside.times]
 
 
 def overlays(inside: Inside) -> list[bytes]:
-    """Each frame as a PNG with its map over it: red speaks for the class, blue against it; one scale for all frames."""
+    """Return each frame as a PNG overlaid with its map: red for the class, blue against it, on one scale."""
     from matplotlib import colormaps
 
     height, width = inside.frames.shape[1:3]
@@ -71,10 +71,10 @@ def overlays(inside: Inside) -> list[bytes]:
 
 
 def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
-    """Draw a column for each stage's last block: T frames (named by `times`) to the right, groups of channels down.
+    """Draw the gates of each stage's last block, one column per stage: T frames (named by `times`) x channel groups.
 
-    Takes blocks with gates. Above, what multiplies the channels; below, its difference from its own mean over the clip.
-    The frame without a gate is gray.
+    The upper row has the gates, the lower one their differences from their means over the clip. The frame without a
+    gate is gray. All `blocks` must have gates.
     """
     last = {block.stage: block for block in blocks}
     images = {}
@@ -89,7 +89,7 @@ def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
     panels = figure.subplots(2, len(last), squeeze=False, sharex=True)
     for row, name, shown, least, most, colors in (
         (panels[0], "gate", images, low, low + 1, "viridis"),
-        (panels[1], "gate less its mean", changes, -limit, limit, "RdBu_r"),
+        (panels[1], "gate minus its mean", changes, -limit, limit, "RdBu_r"),
     ):
         drawn = []
         for axes, image in zip(row, shown.values()):
@@ -107,7 +107,7 @@ def draw_gates(blocks: Sequence[Block], times: Sequence[str]) -> Figure:
 
 
 def draw_movement(blocks: Sequence[Block]) -> Figure:
-    """How far each block's kernels moved in training, colored by stage."""
+    """Draw the change of each block's kernels in training, colored by stage."""
     figure = blank_figure(9.2, 3.0)
     axes = figure.subplots()
     for stage in sorted({block.stage for block in blocks}):
@@ -115,14 +115,14 @@ def draw_movement(blocks: Sequence[Block]) -> Figure:
         moved = [blocks[i].moved for i in where]
         axes.bar(where, moved, color=COLORS[(stage - 2) % len(COLORS)], width=0.7, label=f"res{stage}")
     axes.set_xticks(range(len(blocks)), [block.name for block in blocks], rotation=90, fontsize=7.5)
-    axes.set_ylabel("movement, RMS", fontsize=9, color="#333333")
+    axes.set_ylabel("change, RMS", fontsize=9, color="#333333")
     axes.legend(frameon=False, fontsize=8.5, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     plain(axes, grid=True)
     return figure
 
 
 def draw_kernels(blocks: Sequence[Block]) -> Figure:
-    """A panel for each stage: the mean kernel of channels that began alike, dashed before and solid after training."""
+    """Draw mean kernels, a panel per stage, by initialization of the channels: dashed before, solid after training."""
     stages = sorted({block.stage for block in blocks})
     figure = blank_figure(2.3 * len(stages) + 0.4, 2.9)
     panels = figure.subplots(1, len(stages), squeeze=False, sharey=True)[0]
@@ -133,12 +133,12 @@ def draw_kernels(blocks: Sequence[Block]) -> Figure:
         began = np.concatenate([b.initial for b in blocks if b.stage == stage and b.initial is not None])
         lines = []
         for tap, color, name in taps:
-            own = began[:, tap] == 1  # the channels that began by taking this frame alone
+            own = began[:, tap] == 1  # the channels that took only this frame at initialization
             if not own.any():
                 continue
             axes.plot(range(3), began[own].mean(0), color=color, linestyle="--", linewidth=1, alpha=0.7)
             mean, spread = learned[own].mean(0), learned[own].std(0)
-            lines += axes.plot(range(3), mean, color=color, marker="o", markersize=4, label=f"began with {name}")
+            lines += axes.plot(range(3), mean, color=color, marker="o", markersize=4, label=f"initially {name} frame")
             axes.fill_between(range(3), mean - spread, mean + spread, color=color, alpha=0.15, linewidth=0)
         axes.set_title(f"res{stage}", fontsize=10, color="#222222")
         axes.set_xticks(range(3), ticks, fontsize=9)

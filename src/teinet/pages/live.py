@@ -1,4 +1,4 @@
-"""A page on this machine that shows what is watched: each source's last frame, its scores, its events."""
+"""The live page of `teinet watch`: each source's last frame, scores and events."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from teinet.pages.render import jpeg, render
 if TYPE_CHECKING:
     from teinet.detection.monitor import Notice, Watch
 
-_SHOWN = 5  # classes a source
+_SHOWN = 5  # classes of a source
 _KEPT = 100  # notices
-_WIDTH = 640  # pixels of an image at most
+_WIDTH = 640  # largest side of an image, pixels
 _HERE = ("127.0.0.1", "localhost", "::1")
 
 
 class Page:
-    """What the page shows; give it each notice as it comes."""
+    """The content of the page; `add` each notice as it comes."""
 
     def __init__(self, watch: Watch):
         self._watch = watch
@@ -40,16 +40,16 @@ class Page:
         self._count = 0
 
     def add(self, notice: Notice) -> None:
-        """Show a notice."""
+        """Add a notice to the log."""
         self._count += 1
         self._notices.append({"number": self._count, **notice.to_dict()})
 
     def html(self) -> str:
-        """The page itself; it asks for `state` and the frames again and again."""
+        """Return the page, which polls `state` and the frames."""
         return render("live.html.jinja", filters={}, watch=self._id, sources=self._watch.sources)
 
     def state(self) -> dict[str, Any]:
-        """All sources, as JSON values."""
+        """Return all sources and the recent notices as JSON values."""
         watch = self._watch
         sources = []
         for number, name in enumerate(watch.sources):
@@ -68,32 +68,33 @@ class Page:
         return {"watch": self._id, "sources": sources, "notices": list(self._notices)}
 
     def image(self, number: int) -> bytes | None:
-        """Return the last frame of a source as JPEG; None before there is one."""
+        """Return the last frame of a source as JPEG; None before the first one."""
         image = self._watch.view(number).image if number < len(self._watch.sources) else None
         return None if image is None else jpeg(image, _WIDTH)
 
 
 @contextmanager
 def serve(watch: Watch, address: str) -> Iterator[tuple[Page, str]]:
-    """Serve the page while the block runs; yields the page, to give notices to, and its address for a browser.
+    """Serve the page while the block runs; yield the page, to add notices to, and its URL.
 
     Args:
-        address: PORT, on this machine alone, or HOST:PORT ([::1]:PORT); port 0 takes a free one.
+        address: PORT, for this machine alone, or HOST:PORT ([::1]:PORT); port 0 takes a free one.
 
     Raises:
-        ConfigError: no such address, or a port that is taken.
+        ConfigError: the address is invalid, or its port is in use.
     """
     host, _, port = address.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdecimal() or int(port) > 65535:
-        raise ConfigError(f"a page's address is PORT or HOST:PORT, not {address!r}")
+        raise ConfigError(f"the address of the live page is {address!r}; it must be PORT or HOST:PORT")
     shown = f"[{host}]" if ":" in host else host
     page = Page(watch)
     try:
         server = (_Server6 if ":" in host else _Server)((host, int(port)), _handler(page, host))
     except (OSError, UnicodeError) as error:
-        raise ConfigError(f"cannot serve at {shown}:{port} ({getattr(error, 'strerror', None) or error})") from None
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="serves the page", daemon=True)
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"cannot serve at {shown}:{port} ({reason}); choose another address") from None
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="live page", daemon=True)
     thread.start()
     try:
         yield page, f"http://{shown}:{server.server_address[1]}/"
@@ -106,7 +107,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that has gone is no news."""
+        """Ignore closed connections."""
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -118,8 +119,8 @@ class _Server6(_Server):
 def _handler(page: Page, host: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if not self._is_for_us():
-                self._answer(403, "text/plain", b"this page is served under another name\n")
+            if not self._has_own_host():
+                self._answer(403, "text/plain", b"this page is served under another host name\n")
                 return
             path = self.path.partition("?")[0]
             if path == "/":
@@ -129,12 +130,12 @@ def _handler(page: Page, host: str) -> type[BaseHTTPRequestHandler]:
             elif (found := re.fullmatch(r"/image/(\d{1,6})", path)) and (jpeg := page.image(int(found[1]))):
                 self._answer(200, "image/jpeg", jpeg)
             else:
-                self._answer(404, "text/plain", b"nothing here\n")
+                self._answer(404, "text/plain", b"not found\n")
 
-        def _is_for_us(self) -> bool:
-            """Whether the browser asked for this host: else a foreign page could read ours by a name that it owns."""
+        def _has_own_host(self) -> bool:
+            """Return true if the browser asked for this host, which prevents DNS rebinding by foreign pages."""
             if host not in _HERE:
-                return True  # served to others on purpose, under names that we do not know
+                return True  # served to others on purpose, under unknown names
             try:
                 return urlsplit(f"//{self.headers.get('Host', '')}").hostname in _HERE
             except ValueError:
@@ -149,10 +150,10 @@ def _handler(page: Page, host: str) -> type[BaseHTTPRequestHandler]:
             try:
                 self.end_headers()
                 self.wfile.write(body)
-            except OSError:  # the browser has gone
+            except OSError:  # the browser has disconnected
                 self.close_connection = True
 
         def log_message(self, *args: object) -> None:
-            """The terminal belongs to the watch."""
+            """Print nothing: the terminal shows the watch."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""One recording as an HTML page that needs no other file: frames, scores, events on one time axis; and an index."""
+"""One recording as a self-contained HTML page: frames, scores and events on one time axis; and an index of pages."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from teinet.detection.recording import Timeline
 from teinet.pages.render import inline, jpeg, render
 from teinet.utils.text import clock, short_clock
 
-SHOWN = 6  # classes with a color of their own; style in recording.css
-_TILES = 12  # images next to each other
-WIDTH, HEIGHT = 1000, 100  # of the image that a curve lies in
-POINTS = 1000  # of a curve at most
-_GAP = 5.0  # times the usual distance between two rows: there a curve is broken
-_FAINT = 0.1  # a class that never scores more is not drawn while others do
-_LABELLED = 5.0  # percent of the width from which a bar has room for its label
+SHOWN = 6  # classes with a color; styles in recording.css
+_TILES = 12  # thumbnails in a row
+WIDTH, HEIGHT = 1000, 100  # of the plot, in SVG units
+POINTS = 1000  # most points of a curve
+_GAP = 5.0  # times the usual interval of scores: a curve is interrupted there
+_FAINT = 0.1  # classes with lower peaks are not drawn while others are
+_MIN_LABEL_WIDTH = 5.0  # percent of the plot's width that a bar's label needs
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
 _TICKS = 9
 
@@ -31,12 +31,12 @@ def render_page(
     """Return the page of one recording.
 
     Args:
-        timeline: with its strip.
-        name, weights, network, license: shown as they are; the license may be empty.
-        rules: by which the events were found.
-        index: whether an index page lies next to it, as index.html.
+        timeline: with its strip of frames.
+        name, weights, network, license: shown as given; the license may be empty.
+        rules: the thresholds and durations that the events were detected by.
+        index: link to index.html in the same folder.
     """
-    chosen = classes_that_matter(timeline, rules)
+    chosen = classes_to_draw(timeline, rules)
     colors = {timeline.class_names[c]: place for place, c in enumerate(chosen)}
     length = _length(timeline)
     seconds: dict[str, float] = defaultdict(float)
@@ -75,14 +75,14 @@ def render_page(
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the index; of a recording that could not be read, `name` and `problem` alone.
+    """A line of the index; only `name` and `problem` for an unreadable recording.
 
     Args:
         page: the file of its page, next to the index.
         length: seconds.
-        image: the address of an image from its middle.
-        problem: why it could not be read.
-        trouble: what was wrong with it though it could.
+        image: data URL of a frame from its middle.
+        problem: the reason why it could not be read.
+        trouble: a problem that did not prevent reading it.
     """
 
     name: str
@@ -95,14 +95,14 @@ class Entry:
 
     @classmethod
     def of(cls, timeline: Timeline, name: str, page: str) -> Entry:
-        """The line of a recording; the scores are let go."""
+        """Return the line of a recording, without its scores."""
         middle = _tiles(timeline, 1)
         image = middle[0]["address"] if middle else None
         return cls(name, page, _length(timeline), timeline.events, image, trouble=timeline.trouble)
 
 
 def render_index(entries: Sequence[Entry], *, weights: str) -> str:
-    """The page that links those of several recordings."""
+    """Return the index page that links the pages of several recordings."""
     seconds: dict[str, float] = defaultdict(float)
     for entry in entries:
         for event in entry.events:
@@ -119,30 +119,30 @@ def render_index(entries: Sequence[Entry], *, weights: str) -> str:
     return render("recordings.html.jinja", filters=FILTERS, weights=weights, lines=lines, colors=colors)
 
 
-def classes_that_matter(timeline: Timeline, rules: Rules) -> list[int]:
-    """The classes to draw, at most six: those of events by their seconds, then others by their peak."""
+def classes_to_draw(timeline: Timeline, rules: Rules) -> list[int]:
+    """Return the classes to draw, at most six: those of events by duration, then others by peak, background last."""
     if not len(timeline.times):
         return []
     peaks = timeline.scores.max(0)
     seconds = np.zeros(len(peaks))
     for event in timeline.events:
         seconds[timeline.class_names.index(event.label)] += event.end - event.start + 1e-3
-    means_nothing = np.array([label in (rules.background or ()) for label in timeline.class_names])
-    order = np.lexsort((-peaks, means_nothing, -seconds))
+    background = np.array([label in (rules.background or ()) for label in timeline.class_names])
+    order = np.lexsort((-peaks, background, -seconds))
     chosen = [int(c) for c in order[:SHOWN]]
     return [c for place, c in enumerate(chosen) if place == 0 or seconds[c] > 0 or peaks[c] >= _FAINT]
 
 
 def ticks(length: float) -> list[tuple[float, str]]:
-    """(percent of the width, label) of round seconds along a length."""
+    """Return (percent of the width, label) of the ticks of a time axis of `length` seconds."""
     step = next((step for step in _STEPS if length / step < _TICKS), length / _TICKS)
     return [(100 * t / length, short_clock(t)) for t in np.arange(0, length * (1 - 0.5 / _TICKS), step).tolist()]
 
 
 def thinned(times: np.ndarray, scores: np.ndarray, most: int = POINTS) -> np.ndarray:
-    """Return the indices, ascending, of the points to draw of a curve: `times` (n,) seconds, `scores` (n,).
+    """Return the ascending indices of the points of a curve to draw: `times` (n,) seconds, `scores` (n,).
 
-    All, or where there are more than `most` (even), the lowest and the highest of each of `most` / 2 equal stretches.
+    All, or of more than `most` (even) points the lowest and the highest in each of `most` / 2 equal parts.
     """
     if len(times) <= most:
         return np.arange(len(times))
@@ -154,7 +154,7 @@ def thinned(times: np.ndarray, scores: np.ndarray, most: int = POINTS) -> np.nda
 
 
 def path_of(times: np.ndarray, scores: np.ndarray, length: float) -> str:
-    """The `d` of an SVG path, 1000 wide for `length` seconds and 100 high from score 1 (top) to 0."""
+    """Return the `d` of an SVG path, 1000 wide for `length` seconds and 100 high from score 1 (top) to 0."""
     if not len(times):
         return ""
     usual = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
@@ -165,13 +165,13 @@ def path_of(times: np.ndarray, scores: np.ndarray, length: float) -> str:
         x, y = WIDTH * times[i] / length, HEIGHT * (1 - float(scores[i]))
         words.append(f"{'L' if stretch[i] == before else 'M'}{x:.1f} {y:.1f}")
         before = stretch[i]
-    if len(words) == 1:  # a point alone would not be seen
+    if len(words) == 1:  # a single point would be invisible
         words.append("h2")
     return "".join(words)
 
 
 def _length(timeline: Timeline) -> float:
-    """Seconds of the time axis."""
+    """Return the seconds of the time axis."""
     last = float(timeline.times.max()) if len(timeline.times) else 0.0
     return max(timeline.until, last, 1e-3)
 
@@ -194,7 +194,7 @@ def _bars(events: Sequence[Event], length: float, colors: dict[str, int]) -> lis
                 "color": colors.get(event.label),
                 "left": left,
                 "width": width,
-                "label": event.label if width >= _LABELLED else "",
+                "label": event.label if width >= _MIN_LABEL_WIDTH else "",
             }
         )
     return bars

@@ -1,4 +1,4 @@
-"""What all our HTML pages share: one look, images inside the file, everything from outside escaped."""
+"""The common basis of the HTML pages: one look, inline images, escaped values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def render(template: str, *, filters: dict[str, Any], **values: Any) -> str:
-    """A page from a template of this folder, which includes head.html.jinja first."""
+    """Return a page from a template of this folder, with autoescaped values."""
     from jinja2 import Environment, PackageLoader  # an extra: only pages need it
 
     environment = Environment(loader=PackageLoader("teinet", "pages"), autoescape=True)
@@ -28,7 +28,7 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def jpeg(pixels: np.ndarray, largest: int = 1 << 16) -> bytes:
-    """Return pixels (H, W, 3) uint8 as a JPEG, made smaller to sides of at most `largest` pixels."""
+    """Return pixels (H, W, 3) uint8 as a JPEG, scaled down to sides of at most `largest` pixels."""
     image = Image.fromarray(pixels)
     image.thumbnail((largest, largest))
     return _encoded(image, "JPEG", quality=80)
@@ -41,12 +41,12 @@ def _encoded(image: Image.Image, format: str, **options: Any) -> bytes:
 
 
 def figure_png(figure: Figure, **options: Any) -> bytes:
-    """Return a figure of matplotlib as a PNG, with the options of its `savefig`."""
+    """Return a matplotlib figure as a PNG, with the options of its `savefig`."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", **options)
     return buffer.getvalue()
 
 
 def inline(image: bytes, kind: Literal["png", "jpeg"] = "png") -> str:
-    """Return an image as its own address, so that a page needs no other file."""
+    """Return an image as a data URL."""
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
