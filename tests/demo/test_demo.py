@@ -47,16 +47,22 @@ def test_a_recogniser_that_ships_is_shown_first(done):
     look = result.first_look
     assert look is not None and len(look.labels) == 24
     assert look.right >= 15  # 22 when it was made: no training saw these clips, and chance is 1
-    assert said.index("1  A model that comes with the library") < said.index("2  Drawing")
-    assert f"{look.right} of 24 clips drawn just now are recognized correctly" in said
+    assert said.index("1  Pretrained model") < said.index("2  Drawing")
+    assert f"{look.right} of 24 newly drawn clips are recognized correctly" in said
     assert look.card["title"] in text and text.count("(wrong)") == 24 - look.right
 
 
 def test_the_page_shows_the_numbers_and_needs_no_other_file(done):
-    result, *_, text = done
+    result = done[0]
+    text = page.write_page(replace(result, quick=False)).read_text()
     assert f"{100 * result.scores['TEINet'].top1:.1f} %" in text
     assert result.label in text and text.count("data:image/png;base64,") == 1 + 2 + 8
     assert not re.search(r"(src|href)=[\"'](?!data:)", text)
+
+
+def test_the_quick_page_shows_no_result(done):
+    *_, text = done
+    assert "No result" in text and "top-1" not in text and text.count("data:image/png;base64,") == 8
 
 
 def test_the_next_steps_can_be_typed(done, capsys):
@@ -76,7 +82,7 @@ def test_another_recipe_in_the_same_folder_is_refused(done, monkeypatch):
     monkeypatch.setattr(job, "QUICK_CLIPS", result.clips)
     changed = job.demo_recipe(result.folder / "motion_pairs", result.folder, "TSN", quick=True)
     changed.optim.lr *= 2
-    with pytest.raises(ConfigError, match="something else"):
+    with pytest.raises(ConfigError, match="other files"):
         job._train(changed, Console(file=io.StringIO()), "TSN")
 
 

@@ -1,4 +1,4 @@
-"""`teinet demo`: shows a pretrained model, then trains and tests TSN and TEINet on drawn clips, and writes a page."""
+"""`teinet demo`: show a pretrained model, then train and test TSN and TEINet on drawn clips, and write a page."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     add = parser.add_argument
-    add("--output", default="teinet-demo", help="folder to work in (default: teinet-demo); called again, it goes on")
-    add("--quick", action="store_true", help="few clips and two epochs: shows that all works, learns nothing")
-    add("--json", action="store_true", help="print the numbers as JSON")
+    add("--output", default="teinet-demo", help="folder of the results (default: teinet-demo)")
+    add("--quick", action="store_true", help="few clips and two epochs: shows that everything runs, without results")
+    add("--json", action="store_true", help="print the results as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo and print the two networks side by side; returns 0, or 1 where they do not show what they should."""
+    """Run the demo and print both networks' results; return 0, or 1 if they are not as expected."""
     from rich.console import Console
 
     from teinet.demo import run_demo
@@ -30,21 +30,21 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({name: scores.metrics() for name, scores in result.scores.items()}, indent=2))
         return 0 if args.quick or result.holds else 1
-    table = plain_table("network", "top-1", "top-5", "mean class accuracy", text=["network"])
-    for name, scores in result.scores.items():
-        table.add_row(name, *map(percent, (scores.top1, scores.top5, scores.mean_class_accuracy)))
-    console.print(table)
     if args.quick:
-        console.print("The quick form shows that everything runs; in two epochs neither network learns.")
+        console.print("no result: two epochs on a few clips, too little to learn; `teinet demo` measures both networks")
     else:
+        table = plain_table("network", "top-1", "top-5", "mean class accuracy", text=["network"])
+        for name, scores in result.scores.items():
+            table.add_row(name, *map(percent, (scores.top1, scores.top5, scores.mean_class_accuracy)))
+        console.print(table)
         verdict = "as expected" if result.holds else "NOT as expected"
-        console.print(f"{verdict}: TSN, blind to order, at most 50 %; TEINet at least 70 %")
-    console.print(f"\n[bold]6  A held-out clip[/bold]: {result.clip} ({result.label})", soft_wrap=True)
-    console.print("  the first that TEINet recognizes, to explain; the table is the measurement", style="dim")
-    for name, prediction in result.predictions.items():
-        answers = ", ".join(f"{label} {percent(score)}" for label, score in prediction.labels)
-        console.print(f"  {name:<7} {answers}", soft_wrap=True)
+        console.print(f"{verdict}: TSN, which ignores the order of frames, at most 50 % top-1; TEINet at least 70 %")
+        console.print(f"\n[bold]6  A held-out clip[/bold]: {result.clip} ({result.label})", soft_wrap=True)
+        console.print("  an example, the first clip that TEINet recognizes; the table has the results", style="dim")
+        for name, prediction in result.predictions.items():
+            answers = ", ".join(f"{label} {percent(score)}" for label, score in prediction.labels)
+            console.print(f"  {name:<7} {answers}", soft_wrap=True)
     took = duration(sum(result.seconds.values()))
-    console.print(f"\nThe page: {page.absolute().as_uri()}   ({took} in all)", soft_wrap=True)
-    console.print(f"\nNext:\n{next_steps(result)}", soft_wrap=True)
+    console.print(f"\nPage: {page.absolute().as_uri()}   ({took} in total)", soft_wrap=True)
+    console.print(f"\nNext steps:\n{next_steps(result)}", soft_wrap=True)
     return 0 if args.quick or result.holds else 1

@@ -1,4 +1,4 @@
-"""The whole main job on embedded data: draw clips, train with and without time, test, recognize, show."""
+"""The demo: draw clips, train a network with and one without temporal modules, test both, recognize a clip."""
 
 from teinet.demo.job import Result, run_demo
 

@@ -1,7 +1,7 @@
-"""What `teinet demo` does: a pretrained model shown, then TSN and TEINet trained by one recipe on motion_pairs.
+"""The work of `teinet demo`: show a pretrained model, then train TSN and TEINet with one recipe on motion_pairs.
 
-The test split holds every clip forwards under one name and backwards under another, so TSN, blind to the order of
-frames, cannot pass 50 % top-1, however long it learns.
+The test split has each clip forwards with one label and backwards with another. TSN ignores the order of frames, so it
+cannot pass 50 % top-1, however long it trains.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ NETWORKS = {"TSN": f"tsn_{BACKBONE}", "TEINet": f"teinet_{BACKBONE}"}
 CLIPS = MotionPairs()
 QUICK_CLIPS = replace(CLIPS, train=4, val=1, test=1)
 PRETRAINED = "motion_pairs"
-FRESH_CLIPS = MotionPairs(train=0, val=0, test=1, seed=7)  # one drawing of each class, for the pretrained model
+FRESH_CLIPS = MotionPairs(train=0, val=0, test=1, seed=7)  # one clip of each class, for the pretrained model
 
 
 @dataclass(frozen=True)
 class FirstLook:
-    """A pretrained model's `card` (see `models.header`), and its answers to new clips, one of each class."""
+    """A pretrained model's `card` (see `models.header`), and its predictions for new clips, one of each class."""
 
     card: dict[str, str]
     labels: Sequence[str]
@@ -44,13 +44,13 @@ class FirstLook:
 
     @property
     def right(self) -> int:
-        """Clips recognized correctly."""
+        """The number of clips recognized correctly."""
         return sum(answer.label == label for label, answer in zip(self.labels, self.predictions))
 
 
 @dataclass(frozen=True)
 class Result:
-    """All that the page shows. `scores`, `runs` and `predictions` (of one held-out clip) by network."""
+    """The content of the page. `scores`, `runs` and `predictions` (of one held-out clip) are by network."""
 
     folder: Path
     recipe: Recipe
@@ -66,12 +66,12 @@ class Result:
 
     @property
     def holds(self) -> bool:
-        """Whether the networks did what the demo is to show: TSN at most 50 % top-1, TEINet at least 70 %."""
+        """True if the results are as expected: TSN at most 50 % top-1, TEINet at least 70 %."""
         return self.scores["TSN"].top1 <= 0.5 and self.scores["TEINet"].top1 >= 0.7
 
 
 def demo_recipe(data: Path, output: Path, network: str, *, quick: bool = False) -> Recipe:
-    """Return the small recipe that both networks learn by, from scratch."""
+    """Return the small recipe that trains either network from scratch."""
     return Recipe(
         data=DataConfig(path=str(data)),
         model=ModelConfig(name=NETWORKS[network], pretrained=False, dropout=0.0),
@@ -87,39 +87,44 @@ def demo_recipe(data: Path, output: Path, network: str, *, quick: bool = False) 
             head_lr_scale=1.0,
             bias_lr_scale=1.0,
         ),
-        # a second thread costs more than it brings on frames as small as these
+        # a second thread costs more than it gains on frames this small
         run=RunConfig(output=str(output), name=network.lower(), workers=1, threads=1, validate_every=2 if quick else 3),
     )
 
 
 def run_demo(folder: Path, *, quick: bool = False, console: Console | None = None) -> Result:
-    """Do or continue the whole job in `folder`; `quick`, with few clips and two epochs, only shows that it runs."""
+    """Run or continue the demo in `folder`; `quick`, with few clips and two epochs, only shows that everything runs.
+
+    Raises:
+        ConfigError: `folder` has other files.
+        Interrupted: Ctrl-C or SIGTERM; the same call continues.
+    """
     console = console or Console()
     folder = folder.absolute()
     clips = QUICK_CLIPS if quick else CLIPS
     seconds: dict[str, float] = {}
 
     @contextmanager
-    def step(title: str, more: str, what: str) -> Iterator[None]:
-        console.print(f"\n[bold]{len(seconds) + 1}  {title}[/bold]: {more}", soft_wrap=True)
+    def step(title: str, about: str, name: str) -> Iterator[None]:
+        console.print(f"\n[bold]{len(seconds) + 1}  {title}[/bold]: {about}", soft_wrap=True)
         began = time.monotonic()
         yield
-        seconds[what] = time.monotonic() - began
+        seconds[name] = time.monotonic() - began
 
-    with step("A model that comes with the library", f"--weights {PRETRAINED}", "first look"):
+    with step("Pretrained model", PRETRAINED, "pretrained model"):
         look = _first_look(folder / "first_look", console)
     total = 24 * (clips.train + clips.val + clips.test)
-    with step("Drawing motion_pairs", f"{total} clips of 24 classes, 12 pairs that are each other backwards", "draw"):
+    with step("Drawing motion_pairs", f"{total} clips in 12 pairs of classes, each the other played backwards", "draw"):
         data = draw_with_progress(folder / "motion_pairs", clips, console)
     runs = {}
     for network in NETWORKS:
-        blind = "sees frames, not their order" if network == "TSN" else "the same backbone with TEI modules"
-        with step(f"Training {network}", blind, f"train {network}"):
+        about = "sees frames, not their order" if network == "TSN" else "the same backbone with TEI modules"
+        with step(f"Training {network}", about, f"train {network}"):
             runs[network] = _train(demo_recipe(data, folder, network, quick=quick), console, network)
     recognizers = {network: Recognizer.load(run) for network, run in runs.items()}
     test = load_splits(DataConfig(path=str(data)))["test"]
     scores = {}
-    with step("Testing", "clips that no training saw, each forwards and backwards", "test"):
+    with step("Testing", "held-out clips, each forwards and backwards", "test"):
         for network, recognizer in recognizers.items():
             scores[network] = evaluate(
                 recognizer.model,
@@ -131,9 +136,9 @@ def run_demo(folder: Path, *, quick: bool = False, console: Console | None = Non
             )
             scores[network].save(runs[network] / "test-1x1")
 
-    # The clip shown: the first that TEINet knows; chosen to explain, the table above is the measurement.
-    known = scores["TEINet"].predictions == scores["TEINet"].labels
-    index = int(known.argmax()) if known.any() else 0
+    # The example is the first clip that TEINet recognizes; the table has the results.
+    correct = scores["TEINet"].predictions == scores["TEINet"].labels
+    index = int(correct.argmax()) if correct.any() else 0
     return Result(
         folder=folder,
         recipe=demo_recipe(data, folder, "TEINet", quick=quick),
@@ -150,7 +155,7 @@ def run_demo(folder: Path, *, quick: bool = False, console: Console | None = Non
 
 
 def _first_look(folder: Path, console: Console) -> FirstLook | None:
-    """Draw a clip of each class into `folder` and recognize all; None where the package holds no weights."""
+    """Draw a clip of each class into `folder` and recognize them; return None if the weights are not installed."""
     if pretrained_file(PRETRAINED) is None:
         return None
     clips = load_splits(DataConfig(path=str(draw(folder, FRESH_CLIPS) / "clips.csv")))["test"]
@@ -161,7 +166,7 @@ def _first_look(folder: Path, console: Console) -> FirstLook | None:
         name, score = answer.labels[0]
         console.print(f"  {label}: {name} ({percent(score)})", highlight=False, soft_wrap=True)
     console.print(
-        f"  {look.right} of {len(look.labels)} clips drawn just now are recognized correctly",
+        f"  {look.right} of {len(look.labels)} newly drawn clips are recognized correctly",
         highlight=False,
         soft_wrap=True,
     )
@@ -172,7 +177,7 @@ def _train(recipe: Recipe, console: Console, network: str) -> Path:
     folder = Path(recipe.run.output) / str(recipe.run.name)
     going = (folder / STATE).is_file()
     if folder.exists() and any(folder.iterdir()) and not (going and is_run_of(folder, recipe)):
-        raise ConfigError(f"{folder} holds something else than this demo's run; take another --output, or remove it")
+        raise ConfigError(f"{folder} has other files than this demo's run; choose another --output, or remove it")
     try:
         return train(recipe, resume=folder if going else None, console=console, title="  ")
     except Interrupted as error:

@@ -1,4 +1,4 @@
-"""The demo's result as one HTML page that needs no other file: numbers, curves, confusions, a clip as a filmstrip."""
+"""The demo's results as one self-contained HTML page: accuracies, curves, confusion matrices and a clip's frames."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from teinet.data.motion_pairs import PAIRS
 from teinet.data.video.reader import VideoReader
-from teinet.demo.job import NETWORKS, Result
+from teinet.demo.job import NETWORKS, PRETRAINED, Result
 from teinet.evaluation.plots import draw_confusion, draw_curves
 from teinet.evaluation.scores import Scores
 from teinet.pages.render import figure_png, inline, png, render
@@ -20,14 +20,15 @@ from teinet.utils.text import duration, percent
 
 
 def write_page(result: Result) -> Path:
-    """Write `index.html` into the demo's folder and return its path."""
+    """Write `index.html` into the demo's folder and return its path; the quick form has no results."""
+    scores = {} if result.quick else result.scores
     page = render(
         "demo.html.jinja",
         filters={"percent": percent, "duration": duration},
         **vars(result),
         pairs=zip,
-        curves=_curves(result),
-        confusions={network: _confusion(scores) for network, scores in result.scores.items()},
+        curves=None if result.quick else _curves(result),
+        confusions={network: _confusion(each) for network, each in scores.items()},
         film=list(_film(result)),
         next_steps=next_steps(result),
         tsn_name=NETWORKS["TSN"],
@@ -38,10 +39,10 @@ def write_page(result: Result) -> Path:
 
 
 def next_steps(result: Result) -> str:
-    """The commands that a reader of the page may type next."""
+    """Return commands to try next, with comments."""
     run, clip = (shlex.quote(_short(path)) for path in (result.runs["TEINet"], result.clip))
     lines = (
-        (f"teinet predict {run} {clip}", "recognize the action in files or folders"),
+        (f"teinet predict {PRETRAINED if result.quick else run} {clip}", "recognize the action in files or folders"),
         (f"teinet test {run} --views 10x3", "ten clips, three crops"),
         ("teinet train --data videos/ --backbone resnet50", "your own clips, a folder for each class"),
     )
@@ -49,7 +50,7 @@ def next_steps(result: Result) -> str:
 
 
 def _short(path: Path) -> str:
-    """The path as it is typed from the folder that the reader is in."""
+    """Return a path relative to the current folder, if it is inside."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
@@ -59,19 +60,19 @@ def _curves(result: Result) -> str:
     right = figure.axes[1]
     right.axhline(50, color="#c92a2a", lw=1, ls="--")
     note = {"ha": "left", "va": "bottom", "fontsize": 8, "color": "#c92a2a", "transform": right.get_yaxis_transform()}
-    right.text(0.01, 51, "limit of a network blind to order", **note)
+    right.text(0.01, 51, "limit without temporal order", **note)
     return inline(figure_png(figure, dpi=140))
 
 
 def _confusion(scores: Scores) -> str:
-    names = [name for pair in PAIRS for name in pair]  # partners are neighbors: reversals lie next to the diagonal
+    names = [name for pair in PAIRS for name in pair]  # pairs are neighbors: reversals are next to the diagonal
     order = [scores.class_names.index(name) for name in names]
     figure = draw_confusion(scores.confusion[np.ix_(order, order)], names)
     return inline(figure_png(figure, bbox_inches="tight", pad_inches=0.2))
 
 
 def _film(result: Result) -> Iterator[tuple[str, float]]:
-    """Each frame that the networks looked at, with its second."""
+    """Yield each frame of the clip that the networks got, with its second."""
     indices = result.predictions["TEINet"].frame_indices
     assert indices is not None, "the clip was read"
     frames = VideoReader(result.clip).frames_at(indices.reshape(-1))
