@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from teinet.training.recipe import Recipe
+from teinet.training.recipe_files import meanings
 
 PAGE = Path(__file__).parent / "reference" / "recipe.md"
 _HEAD = """\
@@ -29,16 +29,13 @@ whole recipe to `recipe.yaml`.
 
 def render() -> str:
     """The page's text."""
-    recipe = Recipe()
+    recipe, said = Recipe(), meanings()
     lines = [_HEAD]
     for part in fields(recipe):
         config = getattr(recipe, part.name)
         if not is_dataclass(config):  # row, published: a recipe's own, not a user's
             continue
-        summary, _, arguments = inspect.getdoc(type(config)).partition("Args:")
-        meanings = {}
-        for names, text in re.findall(r"^    (\w[\w, ]*): (.*(?:\n        .*)*)", arguments, re.MULTILINE):
-            meanings |= dict.fromkeys(names.split(", "), " ".join(text.split()))
+        summary = inspect.getdoc(type(config)).partition("Args:")[0]
         lines += [
             f"## {part.name}",
             "",
@@ -50,7 +47,8 @@ def render() -> str:
         for field in fields(config):
             default = getattr(config, field.name)
             shown = str(default).lower() if isinstance(default, bool) or default is None else str(default)
-            lines.append(f"| `{part.name}.{field.name}` | {shown} | {meanings[field.name]} |")
+            name = f"{part.name}.{field.name}"
+            lines.append(f"| `{name}` | {shown} | {said[name]} |")
         lines.append("")
     return "\n".join(lines)
 

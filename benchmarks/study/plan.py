@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
 
 from teinet.data.views import Views
 from teinet.errors import ConfigError, nearest
@@ -203,7 +202,7 @@ class Study:
         }
         own = {"model": self.networks[cell.network], "data": self.folds[cell.fold]}
         for layer in (self.settings, chosen, own):
-            base = recipe_files.laid_over(base, layer)
+            base = recipe_files.override(base, layer)
         recipe = _built(json.dumps(base), str(self.file))
         return replace(recipe, run=replace(recipe.run, seed=cell.seed))
 
@@ -235,15 +234,10 @@ def _built(base: str, source: str) -> Recipe:
     Raises:
         ConfigError: a setting that does not exist, or a value of another kind; names `source`.
     """
-    settings = json.loads(base)
-    recipe_files.refuse_unknown(settings, source)
-    parser = ArgumentParser(exit_on_error=False, default_env=False)
-    parser.add_class_arguments(Recipe)
     try:
-        parsed = parser.instantiate(parser.parse_object(settings))
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise ConfigError(f"{source}: {' '.join(str(error).split())}") from None
-    return Recipe(**{f.name: getattr(parsed, f.name) for f in fields(Recipe)})
+        return Recipe.load(json.loads(base))
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
 
 
 def _named(said: Settings, key: str) -> dict[str, Settings]:

@@ -62,7 +62,7 @@ class Interrupted(TeinetError):
 
 # Modules beyond the core dependencies, by the extra that installs them.
 EXTRAS = {
-    "train": ("lightning", "jsonargparse", "sklearn", "tensorboard", "yaml", "filelock", "docstring_parser", "pebble"),
+    "train": ("lightning", "sklearn", "tensorboard", "yaml", "filelock", "docstring_parser", "pebble"),
     "report": ("jinja2", "matplotlib"),
 }
 

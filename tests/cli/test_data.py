@@ -99,7 +99,7 @@ def test_shrink_then_train_on_it(clips, tmp_path, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "list of 12 clips: small/clips.csv" in out
     assert "Next: teinet train --data small/clips.csv --data.labels small/labels.txt" in out
-    recipe, _ = parse_recipe(out.strip().splitlines()[-1].split()[3:])
+    recipe = parse_recipe(out.strip().splitlines()[-1].split()[3:]).recipe
     assert sum(map(len, load_splits(recipe.data).values())) == 12
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows, "more/bad.mp4,resting"]))
     assert main([*words[:3], "other", *words[4:], "--json"]) == 1

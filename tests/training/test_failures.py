@@ -121,7 +121,7 @@ def test_a_batch_without_any_readable_clip_is_survived(train, tmp_path, clips):
         (("--model", "teinet_resnet5"), "Did you mean 'resnet50'"),
         (("--data", "nowhere"), "nowhere: no such file or folder"),
         (("--data.classes", "[resting]"), "is none of the 1 classes"),
-        (("stray",), "'stray' means nothing here"),
+        (("stray",), "'stray' is neither a recipe"),
         (("nowhere.yaml",), "there is no recipe"),
         ("optim:\n  lrr: 0.1\n", "there is no setting 'optim.lrr'. Did you mean 'optim.lr'"),
         ("epochs: 3\n", "Did you mean 'optim.epochs'"),
@@ -140,11 +140,12 @@ def test_a_recipe_is_overruled_by_the_command_line(tmp_path):
     first, second = tmp_path / "first.yaml", tmp_path / "second.yml"
     first.write_text("optim:\n  lr: 0.5\n  epochs: 7\nmodel:\n  name: tsn_resnet18\n")
     second.write_text("optim:\n  epochs: 8\n")
-    recipe, options = parse_recipe([str(first), "--model.pretrained=false", str(second), "--optim.lr", "0.25"])
+    asked = parse_recipe([str(first), "--model.pretrained=false", str(second), "--optim.lr", "0.25"])
+    recipe = asked.recipe
     assert (recipe.optim.lr, recipe.optim.epochs, recipe.model.name) == (0.25, 8, "tsn_resnet18")
-    assert recipe.model.pretrained is False and options.resume is None
-    assert parse_recipe(["--backbone", "resnet18"])[0].model.name == "teinet_resnet18"
-    assert parse_recipe(["--backbone=resnet18", "--lr=3"])[0].optim.lr == 3
+    assert recipe.model.pretrained is False and asked.resume is None
+    assert parse_recipe(["--backbone", "resnet18"]).recipe.model.name == "teinet_resnet18"
+    assert parse_recipe(["--backbone=resnet18", "--lr=3"]).recipe.optim.lr == 3
 
 
 def test_classes_without_training_clips_are_said(clips, tmp_path, caplog):

@@ -11,8 +11,8 @@ from safetensors import safe_open
 
 from teinet import Recognizer
 from teinet.cli.main import main
-from teinet.cli.train import parse_recipe
 from teinet.errors import ConfigError
+from teinet.training.recipe import Recipe
 from teinet.training.run_dir import read_log
 from tests.conftest import CLASSES, small
 
@@ -70,7 +70,7 @@ def test_fine_tuning_takes_the_network_of_the_weights(run, clips, tmp_path, fram
     words = ("--data", clips, "--weights", run, "--epochs", 1, "--batch-size", 3, "--device", "cpu")
     words = (*words, "--workers", 0, "--output", tmp_path, "--name", "fine", *(("--frames", 4) if frames else ()))
     assert main(["train", *map(str, words)]) == 0
-    recipe = parse_recipe(["--config", str(tmp_path / "fine" / "recipe.yaml")])[0]
+    recipe = Recipe.load(tmp_path / "fine" / "recipe.yaml")
     assert (recipe.model.name, recipe.model.num_frames) == ("teinet_resnet10t", frames or 2)
     assert (recipe.model.gate, recipe.model.stages) == ("residual", [4, 5])
     assert (recipe.clip.fit, recipe.clip.size, recipe.clip.effective_short_side) == ("squash", [32, 48], 32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,47 @@ def test_a_shipped_recogniser_goes_by_its_name_wherever_the_recipe_is_read(tmp_p
     assert recipe.with_absolute_paths().model.weights == "motion_pairs"
     (tmp_path / "motion_pairs").mkdir()  # what exists goes before a name
     assert recipe.with_absolute_paths().model.weights == str(tmp_path / "motion_pairs")
+
+
+def test_a_recipe_from_a_name_a_file_and_settings(tmp_path):
+    (tmp_path / "mine.yaml").write_text("optim: {lr: 0.5, weight_decay: 1e-3}\nclip: {size: [32, 48]}\n")
+    recipe = Recipe.load(
+        "small_data", tmp_path / "mine.yaml", {"optim.epochs": "3"}, data=tmp_path, backbone="resnet18"
+    )
+    assert (recipe.optim.schedule, recipe.optim.lr, recipe.optim.weight_decay) == ("onecycle", 0.5, 1e-3)
+    assert (recipe.clip.size, recipe.optim.epochs, recipe.model.name) == ([32, 48], 3, "teinet_resnet18")
+    assert recipe.data.path == str(tmp_path) and Recipe.load() == Recipe()
+    assert Recipe.load(optim={"lr": 1}).optim == Recipe.load(lr="1.0").optim == OptimConfig(lr=1.0)
+
+
+@pytest.mark.parametrize(("name", "text", "value"), [
+    ("optim.lr", "1e-4", 1e-4), ("optim.scale_lr", "false", False), ("model.gate", "null", None),
+    ("clip.size", "112", 112), ("clip.size", "[120, 213]", [120, 213]), ("model.stages", "4,5", [4, 5]),
+    ("clip.hflip", "auto", "auto"), ("run.background", "[no, moving left]", ["no", "moving left"]),
+    ("run.tests", "1x1", ["1x1"]), ("run.name", "1", "1"),
+])  # fmt: skip
+def test_a_text_becomes_the_type_of_its_setting(name, text, value):
+    section, key = name.split(".")
+    found = getattr(getattr(Recipe.load({name: text}), section), key)
+    assert found == value and type(found) is type(value)
+
+
+@pytest.mark.parametrize(("settings", "says"), [
+    ({"optim.lr": "fast"}, "optim.lr is 'fast'; it must be a number"), ({"epochs": 2.5}, "must be a whole number"),
+    ({"run.precision": "fp23"}, "one of auto, fp32, bf16, fp16. Did you mean 'fp32'"),
+    ({"optim.scale_lr": 1}, "must be true or false"), ({"optim.lrr": 1}, "Did you mean 'optim.lr'"),
+    ({"freeze_bn": "all"}, "Did you mean 'optim.freeze_bn'"), ({"optim": 3}, "section 'optim' must hold settings"),
+    ({"model": "a", "backbone": "b"}, "both name the network"), ({"data.classes": [1, True]}, "must be a list"),
+])  # fmt: skip
+def test_a_wrong_setting_is_named_with_what_it_must_be(settings, says):
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        Recipe.load("small_data", **settings)
+
+
+def test_a_recipe_that_is_no_file_here_goes_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="the library's recipe goes by its name alone: small_data"):
+        Recipe.load("recipes/small_data.yaml")
 
 
 def test_the_defaults_are_the_papers_for_something_something() -> None:

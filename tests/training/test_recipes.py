@@ -37,7 +37,7 @@ NAMES = list(list_recipes())
 
 @cache
 def parsed(*words: str):
-    return parse_recipe(list(words))[0]
+    return parse_recipe(words).recipe
 
 
 def recipe(*words: str):

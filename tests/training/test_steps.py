@@ -52,7 +52,7 @@ def observed(clips, tmp_path_factory) -> tuple[Observer, Path]:
     words = ("--batch-size", 2, "--optim.accumulate", 2, "--optim.label_smoothing", 0.25)
     words = (*words, "--optim.clip_grad_norm", 0.01, "--output", tmp_path_factory.mktemp("observed"))
     observer = Observer()
-    return observer, train_run(parse_recipe(small(clips, *words))[0], callbacks=[observer])
+    return observer, train_run(parse_recipe(small(clips, *words)).recipe, callbacks=[observer])
 
 
 def test_labels_are_smoothed_by_the_share_that_is_asked_for(observed):
@@ -78,7 +78,7 @@ def test_an_epoch_has_as_many_steps_as_the_schedule_counts(observed):
 
 @pytest.mark.parametrize(("network", "interpolation"), [("resnet10t", "bicubic"), ("test_resnet", "bilinear")])
 def test_frames_are_resized_as_the_backbone_learned(clips, network, interpolation):
-    parts = prepare(parse_recipe(small(clips, "--model", f"tsn_{network}"))[0])
+    parts = prepare(parse_recipe(small(clips, "--model", f"tsn_{network}")).recipe)
     assert parts.data.train.preprocessing.interpolation == interpolation
     assert parts.data.val.preprocessing.interpolation == interpolation
     assert parts.header({})["preprocessing"]["interpolation"] == interpolation
@@ -97,7 +97,7 @@ class Snapshots(Callback):
 def changed_in_the_second_epoch(clips, tmp_path, *words: object) -> tuple[dict[str, torch.Tensor], set[str]]:
     """Train two epochs; the network's tensors, and the names of those that the second one changed."""
     snapshots = Snapshots()
-    recipe = parse_recipe(small(clips, "--data.val_share", 0, "--output", tmp_path, *words))[0]
+    recipe = parse_recipe(small(clips, "--data.val_share", 0, "--output", tmp_path, *words)).recipe
     train_run(recipe, callbacks=[snapshots])
     one, two = snapshots.taken
     return one, {name for name in one if not torch.equal(one[name], two[name])}

@@ -1,17 +1,18 @@
-"""`teinet train`: train by a recipe, from YAML and the command line, or say what that would be."""
+"""`teinet train`: train by a recipe and settings of the command line, or say what that would be."""
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import re
-import zipfile
-from dataclasses import asdict, fields, replace
+import shlex
+from collections.abc import Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
-import yaml
-from jsonargparse import SUPPRESS, ArgumentError, ArgumentParser, DefaultHelpFormatter
-
+from teinet.cli.parser import Parser
 from teinet.errors import ConfigError, nearest
 from teinet.training import recipe_files
 from teinet.training.recipe import Recipe
@@ -23,174 +24,159 @@ if TYPE_CHECKING:
     from teinet.training.dry_run import Forecast
     from teinet.training.trainer import Trained
 
-# What people type first; each stands for the field next to it.
-SHORT = {
-    "--backbone": "--model.name",  # teinet_ before it
-    "--data": "--data.path",
-    "--format": "--data.format",
-    "--root": "--data.root",
-    "--labels": "--data.labels",
-    "--model": "--model.name",
-    "--backbone-weights": "--model.backbone_weights",
-    "--weights": "--model.weights",
-    "--frames": "--model.num_frames",
-    "--size": "--clip.size",
-    "--epochs": "--optim.epochs",
-    "--batch-size": "--optim.batch_size",
-    "--lr": "--optim.lr",
-    "--device": "--run.device",
-    "--devices": "--run.devices",
-    "--precision": "--run.precision",
-    "--seed": "--run.seed",
-    "--name": "--run.name",
-    "--output": "--run.output",
-    "--workers": "--run.workers",
+_SHORT = {"--backbone": "model.name, without teinet_"} | {
+    f"--{short.replace('_', '-')}": setting for short, setting in recipe_files.SHORT.items()
 }
-# Settings of the machine and not of the run: they do not change what is learned.
-MACHINE = ("max_unreadable", "workers", "read_timeout", "threads", "save_every_steps", "save_every_minutes")
-
-# Options that are no settings.
-_OWN = ("--config", "--resume", "--dry-run", "--json")
-
 _DESCRIPTION = """\
-Train a network on labeled clips. Settings come from a recipe (YAML), then from the command line; the defaults are
-the paper's.
+Train a network on labeled clips. Settings come from a recipe (a name or a YAML file), then from the
+command line; the defaults are the paper's.
 
-  teinet train --data videos/ --backbone resnet50      a folder of class folders, or a list of clips
-  teinet train recipe.yaml --optim.lr 0.02             a recipe, with a setting of your own
-  teinet train something_v1/teinet_8f --data sthv1/    a row of the paper's tables (teinet recipes lists them)
-  teinet train ... --dry-run                           only say what would be done, and how long it would take
-  teinet train --resume runs/teinet_resnet50-1         continue with a run that was stopped
+  teinet train videos/                               a folder of class folders, or a list of clips
+  teinet train videos/ --backbone resnet50 --epochs 20
+  teinet train small_data --data videos/             a recipe for a few hundred clips
+  teinet train videos/ --weights fights --lr 0.001   fine-tune a pretrained model, a run or a file
+  teinet train mine.yaml --optim.lr 0.02             a recipe with a setting of your own
+  teinet train something_v1/teinet_8f --data sthv1/  a row of the paper (teinet recipes)
+  teinet train ... --dry-run                         only print what would be done, and its cost
+  teinet train --resume runs/teinet_resnet50-1       continue a run that was stopped
 
 short forms:
 """
 
 
-class _Help(DefaultHelpFormatter):
-    """Lays out the description as it stands, and says a setting's default but not its type in Python."""
+@dataclass(frozen=True)
+class Asked:
+    """The words of the command: the recipe that they describe, and the options that are no settings.
 
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text
+    Args:
+        given: names of the settings that were typed.
+        sources: recipes that were typed.
+    """
 
-    def _get_help_string(self, action: Any) -> str:
-        text = super()._get_help_string(action).replace("type: %(type)s, ", "").replace("type: %(type)s", "")
-        return text.replace("(default: %(default)s)", "").strip() if action.default is None else text
+    recipe: Recipe
+    given: frozenset[str]
+    sources: tuple[str, ...]
+    resume: str | None
+    dry_run: bool
+    json: bool
 
 
-def recipe_parser() -> ArgumentParser:
-    """A parser whose options are the fields of `Recipe`."""
-    short = {**SHORT, "--backbone": "--model.name teinet_..."}
-    parser = ArgumentParser(
+class _RecipeParser(Parser):
+    def error(self, message: str) -> NoReturn:
+        unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
+        if unknown and any(f".{unknown[1]}" in f".{name}" or "." in unknown[1] for name in recipe_files.field_names()):
+            recipe_files.refuse_setting(unknown[1])
+        super().error(message)
+
+
+def recipe_parser() -> Parser:
+    """Return a parser whose options are the settings of a recipe, in short form and by their names."""
+    parser = _RecipeParser(
         prog="teinet train",
-        usage="teinet train [RECIPE] [--SECTION.SETTING VALUE ...]",
-        description=_DESCRIPTION + "\n".join(f"  {name:<20} {field}" for name, field in short.items()),
-        exit_on_error=False,
-        default_env=False,
-        formatter_class=_Help,
+        usage="teinet train [RECIPE] [DATA] [--SETTING VALUE ...]",
+        description=_DESCRIPTION + "\n".join(f"  {short:<20} {setting}" for short, setting in _SHORT.items()),
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=100),
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
     )
-    add = parser.add_argument
-    add("--config", action="config", help="a recipe; later ones override earlier ones")
-    add("--resume", type=str | None, default=None, help="continue with the run in this folder")
-    add("--dry-run", action="store_true", help="print recipe, data, steps, memory and time; train not")
-    add("--json", action="store_true", help="print what --dry-run finds as JSON")
-    parser.add_class_arguments(Recipe)
-    for action in parser._actions:
-        if action.dest in ("data", "model", "clip", "optim", "run"):
-            action.help = SUPPRESS  # as options they would hide behind the short forms
+    parser.add_argument("words", nargs="*", metavar="RECIPE, DATA", help="recipes, and a folder or list of clips")
+    parser.add_argument("--resume", metavar="RUN", help="continue the run in this folder")
+    parser.add_argument("--dry-run", action="store_true", help="print data, network, steps, memory and time only")
+    parser.add_argument("--json", action="store_true", help="print the result of --dry-run as JSON")
+    parser.add_argument("--backbone", help=argparse.SUPPRESS)
+    said, short = recipe_files.meanings(), {setting: option for option, setting in _SHORT.items()}
+    for section, kind in get_type_hints(Recipe).items():
+        if not is_dataclass(kind):
+            continue
+        group, hints = parser.add_argument_group(section), get_type_hints(kind)
+        for f in fields(kind):
+            name = f"{section}.{f.name}"
+            default = f.default if f.default_factory is MISSING else f.default_factory()
+            text = said[name].replace("%", "%%")
+            if default not in (None, "", []):
+                text += f" (default: {str(default).lower() if isinstance(default, bool) else default})"
+            group.add_argument(f"--{name}", dest=name, metavar=_metavar(hints[f.name]), help=text)
+            if name in short:
+                parser.add_argument(short[name], dest=name, help=argparse.SUPPRESS)
     return parser
 
 
-def expand(argv: list[str]) -> list[str]:
-    """Replace short forms by the fields that they stand for, and recipes by --config with their settings.
-
-    Raises ConfigError for a recipe, section or setting that does not exist.
-    """
-    result: list[str] = []
-    before = ""  # the option that awaits a value
-    for word in argv:
-        option, equals, value = word.partition("=") if word.startswith("--") else (before, "", word)
-        if option == "--backbone" and value:
-            value = f"teinet_{value}"
-        elif before == "--config":
-            value = _settings(word)
-        elif not before and not word.startswith("-") and recipe_files.is_recipe(word):
-            result.append("--config")
-            value = _settings(word)
-        name = SHORT.get(option, option)
-        if word.startswith("--") and name not in _OWN:
-            recipe_files.refuse_setting(name[2:], also=[short[2:] for short in SHORT])
-        result.append(f"{name}{equals}{value}" if word.startswith("--") else value)
-        before = option if word.startswith("--") and not equals and word not in ("--dry-run", "--json") else ""
-    return result
+def _metavar(kind: Any) -> str:
+    kinds = [each for each in get_args(kind) or (kind,) if each is not type(None)]
+    first = kind if get_origin(kind) is Literal else kinds[0]
+    if get_origin(first) is Literal:
+        return "|".join(get_args(first))
+    return {bool: "true|false", int: "N", float: "X", str: "TEXT"}.get(first, "LIST")
 
 
-def parse_recipe(argv: list[str]) -> tuple[Recipe, Any]:
-    """Return the recipe that the words describe, and the other options: resume, dry_run, json.
+def parse_recipe(argv: Sequence[str]) -> Asked:
+    """Return the recipe that the words describe, and the options that are no settings.
 
     Raises ConfigError, with the nearest valid name, for an option or value that does not exist or does not fit.
     """
-    parser = recipe_parser()
-    try:
-        parsed = parser.instantiate(parser.parse_args(expand(argv)))
-    except (ArgumentError, TypeError, ValueError) as error:
-        raise ConfigError(_explain(" ".join(str(error).split()))) from None
-    return Recipe(**{f.name: getattr(parsed, f.name) for f in fields(Recipe)}), parsed
+    typed = vars(recipe_parser().parse_args(argv))
+    options = {"resume": None, "dry_run": False, "json": False}
+    options |= {name: typed.pop(name) for name in options if name in typed}
+    sources, data = _sort(typed.pop("words", []))
+    if data and "data.path" in typed:
+        raise ConfigError(f"two lists or folders of clips: {data} and --data {typed['data.path']}; give one")
+    if data:
+        typed["data.path"] = data
+    recipe = recipe_files.load(*sources, **typed)
+    given = frozenset("model.name" if name == "backbone" else name for name in typed)
+    return Asked(recipe, given, tuple(sources), **options)  # pyright: ignore[reportArgumentType]
 
 
-def _settings(name: str) -> str:
-    """A recipe's settings as JSON, which the parser takes in place of a file; an unknown one is named whole."""
-    settings = recipe_files.compose(name)
-    recipe_files.refuse_unknown(settings, name)
-    return json.dumps(settings)
-
-
-_KINDS = {"float": "a number", "int": "a whole number", "bool": "true or false", "list": "a list such as [4, 5]"}
-
-
-def _explain(text: str) -> str:
-    """Say a complaint of the parser as the setting, its value and what it must be."""
-    if wrong := re.search(r'Parser key "([\w.]+)": (.+?)(?:Got|Given) value: ?(.*)$', text):
-        name, kind, value = wrong.groups()
-        literal = re.search(r"Literal\[(.+?)\]", kind)
-        choices = re.findall(r"'([^']+)'", literal[1]) if literal else []
-        kinds = (said for short, said in _KINDS.items() if re.search(rf"\b{short}\b", kind))
-        said = f"one of {', '.join(choices)}" if choices else next(kinds, "text")
-        return f"{name} is {value!r}; it must be {said}.{nearest(value, choices)}"
-    if stray := re.search(r"[Uu]nrecognized arguments: (.+)", text):
-        return f"{stray[1]!r} means nothing here: a recipe's name ends in .yaml, settings look like --optim.lr 0.02"
-    return text
+def _sort(words: Sequence[str]) -> tuple[list[str], str | None]:
+    """Return the words that are recipes, and the one that is a folder or a list of clips."""
+    recipes, data = [], []
+    for word in words:
+        path, (name, equals, value) = Path(word), word.partition("=")
+        if equals and not path.exists() and name in (*recipe_files.SHORT, *recipe_files.field_names()):
+            raise ConfigError(f"{word!r}: options begin with two dashes: --{name} {value}")
+        if recipe_files.is_recipe(word) and not word.endswith(("/", os.sep)):
+            recipes.append(word)
+        elif path.suffix == ".safetensors":
+            raise ConfigError(f"{word}: weights to start from are named by an option: --weights {word}")
+        elif (path / "recipe.yaml").is_file():
+            raise ConfigError(
+                f"{word} is a run: --resume {word} continues it, --weights {word} starts from its weights"
+            )
+        elif path.exists() or word.endswith(("/", os.sep)):
+            data.append(word)
+        else:
+            hint = nearest(word, recipe_files.list_recipes())
+            raise ConfigError(
+                f"{word!r} is neither a recipe (teinet recipes) nor a folder or list of clips here.{hint}"
+            )
+    if len(data) > 1:
+        said = f"two lists or folders of clips: {data[0]} and {data[1]}"
+        raise ConfigError(f"{said}; those to validate or test on are named by --data.val_path and --data.test_path")
+    return recipes, data[0] if data else None
 
 
 def main(argv: list[str]) -> int:
-    """Train, or go on, and test by the recipe's views; returns the exit code."""
-    if any(word in ("-h", "--help") for word in argv):
-        recipe_parser().print_help()
-        return 0
-    recipe, options = parse_recipe(argv)
-    given = {w.partition("=")[0][2:] for w in expand(argv) if w.startswith("--")}
-    if options.json and not options.dry_run:
+    """Train or resume, and test by the recipe's views; return the exit code."""
+    asked = parse_recipe(argv)
+    if asked.json and not asked.dry_run:
         raise ConfigError("--json belongs to --dry-run; a run writes its numbers into its folder")
-    folder = None
-    if options.resume:
-        machine = {f"run.{name}" for name in MACHINE}
-        if other := sorted(given - machine - {"resume"}):
-            raise ConfigError(
-                f"--resume continues with the run's own recipe; --{other[0]} would make it another run. Only these may "
-                f"change: {', '.join(f'run.{name}' for name in MACHINE)}"
-            )
-        changed = {name: getattr(recipe.run, name) for name in MACHINE if f"run.{name}" in given}
-        folder = Path(options.resume)
-        recipe = _recipe_of_run(folder)
-        recipe = replace(recipe, run=replace(recipe.run, **changed))
-    elif recipe.model.weights and not given & {"model.name", "config"}:
-        recipe = _with_network_of_weights(recipe, given)
+    recipe, folder = asked.recipe, None
+    if asked.resume:
+        from teinet.training.run_dir import recipe_to_resume
+
+        folder = Path(asked.resume)
+        recipe = recipe_to_resume(folder, recipe, asked.given)
+    elif recipe.model.weights and not asked.sources:
+        from teinet.training.setup import with_network_of_weights
+
+        recipe = with_network_of_weights(recipe, asked.given)
     from rich.console import Console
 
-    if options.dry_run:
+    if asked.dry_run:
         from teinet.training.dry_run import forecast
 
         found = forecast(recipe)
-        if options.json:
+        if asked.json:
             plan = {"recipe": asdict(found.parts.recipe), **found.to_dict()}
             print(json.dumps(plan, indent=2, ensure_ascii=False))
         else:
@@ -209,7 +195,7 @@ def main(argv: list[str]) -> int:
 
 
 def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
-    """Measured next to published, for each of the recipe's views; then what to type next."""
+    """Print measured next to published for each of the recipe's views, then what to type next."""
     from teinet.evaluation.published import comparable, departures_note, print_published
     from teinet.training.trainer import mean_over
     from teinet.utils.text import percent
@@ -230,15 +216,12 @@ def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
 
 
 def _print_plan(console: Console, found: Forecast) -> None:
-    """The effective recipe, the data found, steps, rate, memory and time."""
+    """Print data, network, steps and cost, then the settings that are not the defaults."""
     from teinet.evaluation.published import cost
     from teinet.training.trainer import rate_in_words
     from teinet.utils.text import duration
 
     recipe, parts = found.parts.recipe, found.parts
-    console.print("[bold]recipe[/bold]")
-    settings = {key: value for key, value in asdict(recipe).items() if key != "published"}
-    console.print(yaml.safe_dump(settings, sort_keys=False), markup=False)
     clips = ", ".join(f"{len(c)} {split}" for split, c in parts.splits.items())
     rows = [
         ("clips", f"{clips}; format {parts.splits.source.format}"),
@@ -253,7 +236,6 @@ def _print_plan(console: Console, found: Forecast) -> None:
     for p in recipe.published:
         figures = [f"{said} {value}" for said, value in p.figures().items() if value is not None]
         rows.append((f"table {p.table}", f"{p.row}: {', '.join(figures)}"))
-    console.print("[bold]plan[/bold]")
     _print_rows(console, rows)
     console.print("trying a few steps", style="dim")
     trial = found.trial
@@ -267,38 +249,12 @@ def _print_plan(console: Console, found: Forecast) -> None:
         ("time", f"about {duration(found.seconds)}{each}, by these steps"),
     ]
     _print_rows(console, rows)
+    console.print("\nsettings that are not the defaults (--json prints all)")
+    for name, value in recipe_files.changed_settings(recipe).items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        console.print(f"  --{name} {shlex.quote(text)}", markup=False)
 
 
 def _print_rows(console: Console, rows: list[tuple[str, str]]) -> None:
     for name, text in rows:
         console.print(f"{name:<14} {text}", markup=False)
-
-
-def _with_network_of_weights(recipe: Recipe, given: set[str]) -> Recipe:
-    """Fine-tuning takes the network that the weights hold, and its way to look at clips, but for what was `given`."""
-    from teinet.models.checkpoint import read_recognizer
-
-    header = read_recognizer(str(recipe.model.weights))[0]
-    kept = {name.partition(".")[2] for name in given if name.startswith("model.")}
-    own = {f.name for f in fields(recipe.model)} - kept - {"weights", "dropout", "pretrained", "backbone_weights"}
-    model = replace(recipe.model, **{k: v for k, v in header["architecture"].items() if k in own})
-    told = {**header["sampling"], **header["preprocessing"]}
-    kept = {name.partition(".")[2] for name in given if name.startswith("clip.")}
-    if kept & {"size", "fit"}:  # with its own short side
-        kept.add("short_side")
-    if told.get("strategy") != "dense":
-        kept.add("window")
-    seen = {"strategy", "window", "size", "short_side", "fit"} & set(told) - kept
-    return replace(recipe, model=model, clip=replace(recipe.clip, **{name: told[name] for name in seen}))
-
-
-def _recipe_of_run(folder: Path) -> Recipe:
-    from teinet.training.run_dir import RECIPE, STATE
-
-    if not (folder / RECIPE).is_file():
-        raise ConfigError(f"{folder} is no run: it holds no {RECIPE}; name the folder that `teinet train` made")
-    if not (folder / STATE).is_file():
-        raise ConfigError(f"{folder} holds no {STATE}: it stopped before its first state was saved; start it again")
-    if not zipfile.is_zipfile(folder / STATE):
-        raise ConfigError(f"{folder / STATE} is cut off or of another kind, so the run cannot go on; start it again")
-    return parse_recipe(["--config", str(folder / RECIPE)])[0]

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
+from teinet.data.lists.data_config import READ_TIMEOUT
 from teinet.data.lists.labels import flipped_labels
 from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
@@ -31,7 +32,6 @@ from teinet.utils.signals import first_process, handling, ignore_signals
 
 log = logging.getLogger("teinet")
 
-READ_TIMEOUT = 120.0
 _DEATH = re.compile(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)")
 _SIGNAL = re.compile(r"killed by signal: ([\w ]+)")
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from teinet.data.dataset import READ_TIMEOUT
-from teinet.data.lists.splits import DataConfig
-from teinet.data.transforms import Preprocessing, shape_of
-from teinet.data.views import Views, check_views
+from teinet.data.lists.data_config import READ_TIMEOUT, DataConfig
 from teinet.errors import ConfigError
 from teinet.evaluation.published import Published
 from teinet.models.header import pretrained_file
@@ -103,6 +102,8 @@ class ClipConfig:
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of what the network sees, pixels."""
+        from teinet.data.transforms import shape_of  # with torch, which a help text must not wait for
+
         return shape_of(self.size)
 
     @property
@@ -234,6 +235,25 @@ class Recipe:
     row: str | None = None
     published: list[Published] = field(default_factory=list)
 
+    @classmethod
+    def load(cls, *sources: str | PathLike[str] | Mapping[str, Any], **settings: Any) -> Recipe:
+        """Return the recipe of `sources` and `settings`, later ones overriding earlier ones; of none, the paper's.
+
+            Recipe.load("small_data", data="videos/", **{"optim.lr": 0.02})
+
+        Args:
+            sources: names of the library's recipes (`teinet recipes` lists them), YAML files, or mappings of settings.
+            settings: by name (`optim.lr`), by section (`optim={"lr": 0.02}`) or in their short form (`lr`, `epochs`,
+                `backbone`, ...: `teinet train --help` lists them). A text is read as on the command line.
+
+        Raises:
+            ConfigError: no such recipe or setting, or a value of another type. If values fit each other is for
+                `check`, which training calls.
+        """
+        from teinet.training import recipe_files  # which knows this class
+
+        return recipe_files.load(*sources, **settings)
+
     @property
     def default_name(self) -> str:
         """What a run is called that nobody named: its row, or its network."""
@@ -265,6 +285,9 @@ class Recipe:
         Raises:
             ConfigError: the first such value, with its name and range.
         """
+        from teinet.data.transforms import Preprocessing
+        from teinet.data.views import Views, check_views
+
         if self.model.weights == REQUIRED:
             raise ConfigError("this recipe starts from a trained recognizer; name it by --weights FILE")
         for low, names in _LOWEST.items():

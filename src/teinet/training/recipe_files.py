@@ -1,32 +1,97 @@
-"""Recipes that come with the library: small YAML files that build on each other, a row for each row of the tables.
+"""Recipes: small YAML files that build on each other, the library's own by name, and settings that override them.
 
-`extends: FILE` lays a file over another; `rows:` holds variants of it, called FILE/ROW: something_v1/teinet_8f.
+`extends: FILE` overrides another file; `rows:` holds variants of it, called FILE/ROW: something_v1/teinet_8f.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+import re
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from operator import attrgetter
+from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
 from teinet.errors import ConfigError, nearest
 from teinet.training.recipe import Recipe
+from teinet.training.settings import build
 
 Settings = dict[str, Any]
 
+# Short forms of settings, as options with dashes; `backbone` is the name of a teinet_ network without that prefix.
+SHORT = {
+    "data": "data.path",
+    "format": "data.format",
+    "root": "data.root",
+    "labels": "data.labels",
+    "model": "model.name",
+    "backbone_weights": "model.backbone_weights",
+    "weights": "model.weights",
+    "frames": "model.num_frames",
+    "size": "clip.size",
+    "epochs": "optim.epochs",
+    "batch_size": "optim.batch_size",
+    "lr": "optim.lr",
+    "device": "run.device",
+    "devices": "run.devices",
+    "precision": "run.precision",
+    "workers": "run.workers",
+    "seed": "run.seed",
+    "name": "run.name",
+    "output": "run.output",
+}
+
+
+def load(*sources: str | PathLike[str] | Mapping[str, Any], **settings: Any) -> Recipe:
+    """See `Recipe.load`."""
+    merged: Settings = {}
+    for source in (*sources, settings):
+        if isinstance(source, Mapping):
+            layer, where = _by_section(source), ""
+        else:
+            layer, where = compose(source), f"{source}: "
+        refuse_unknown(layer, where)
+        try:
+            build(Recipe, layer)
+        except ConfigError as error:  # now, while the source is known
+            raise ConfigError(f"{where}{error}") from None
+        merged = override(merged, layer)
+    return build(Recipe, merged)
+
+
+def _by_section(settings: Mapping[str, Any]) -> Settings:
+    """Return settings by section, of those with dots, by section already, or in their short form."""
+    found: Settings = {}
+    for key, value in settings.items():
+        if key == "backbone":
+            if "model" in settings or "model.name" in settings:
+                raise ConfigError("backbone and model both name the network; give one")
+            key, value = "model.name", f"teinet_{value}"
+        if key in _sections() and isinstance(value, Mapping):
+            found = override(found, {key: value})
+            continue
+        section, dot, name = SHORT.get(key, key).partition(".")
+        found = override(found, {section: {name: value} if dot else value})
+    return found
+
+
+def _sections() -> set[str]:
+    return {name for name, kind in get_type_hints(Recipe).items() if is_dataclass(kind)}
+
 
 def folder() -> Path:
-    """Where the library's recipes lie: in the installed package, or at the root of a source tree."""
+    """Return the folder of the library's recipes: in the installed package, or at the root of a source tree."""
     package = Path(__file__).parents[1]
     places = (package / "recipes", package.parents[1] / "recipes")
     return next((place for place in places if place.is_dir()), places[0])
 
 
 def list_recipes() -> dict[str, Settings]:
-    """The settings of every recipe of the library by its name; of files with rows the rows."""
+    """Return the settings of every recipe of the library by its name; of files with rows, those of the rows."""
     found = {}
     for path in sorted(folder().glob("[!_]*.yaml")):
         names = [f"{path.stem}/{row}" for row in _read(path).get("rows") or ()] or [path.stem]
@@ -35,21 +100,24 @@ def list_recipes() -> dict[str, Settings]:
 
 
 def is_recipe(name: str) -> bool:
-    """Whether a word looks like a recipe: a YAML file, or one of the library's names."""
+    """Say if a word looks like a recipe: a YAML file, or one of the library's names."""
     return name.endswith((".yaml", ".yml")) or _locate(name)[0] is not None
 
 
-def compose(name: str | Path) -> Settings:
-    """The settings of a recipe, by section: those of the files that it extends, then its own, then its row's.
+def compose(name: str | PathLike[str]) -> Settings:
+    """Return the settings of a recipe by section: those of the files that it extends, then its own, then its row's.
 
     Args:
-        name: a YAML file, or the name of one of the library's, with /ROW behind it where the file has rows.
+        name: a YAML file, or the name of one of the library's, with /ROW after it where the file has rows.
 
     Raises:
         ConfigError: there is no such recipe or row, or a file of it is no recipe.
     """
     path, row = _locate(str(name))
     if path is None:
+        stem = Path(name).stem
+        if (folder() / f"{stem}.yaml").is_file():
+            raise ConfigError(f"there is no file {name}; the library's recipe goes by its name alone: {stem}")
         near = nearest(str(name), list_recipes())
         raise ConfigError(f"there is no recipe {name}.{near} teinet recipes lists the library's")
     settings = _extended(path, ())
@@ -60,32 +128,31 @@ def compose(name: str | Path) -> Settings:
         return settings
     if row not in rows:
         raise ConfigError(f"{path} has no row {row!r}.{nearest(row, rows)} It has: {', '.join(rows)}")
-    settings = laid_over(settings, rows[row] or {})
+    settings = override(settings, rows[row] or {})
     settings.setdefault("row", f"{path.stem}/{row}")
     return settings
 
 
-def refuse_unknown(settings: Mapping[str, Any], source: str) -> None:
-    """ConfigError at a section or setting that does not exist, by its whole name and with the nearest one."""
-    sections = {f.name for f in fields(Recipe) if is_dataclass(f.default_factory)}
+def refuse_unknown(settings: Mapping[str, Any], before: str = "") -> None:
+    """Raise ConfigError at a section or setting that does not exist, by its whole name and with the nearest one."""
     for section, values in settings.items():
-        if section in sections and not isinstance(values, Mapping):
-            raise ConfigError(f"{source} is no recipe: section {section!r} must hold settings")
+        if section in _sections() and not isinstance(values, Mapping):
+            raise ConfigError(f"{before}section {section!r} must hold settings, such as {section}: {{...}}")
         for setting in [f"{section}.{key}" for key in values] if isinstance(values, Mapping) else [section]:
-            refuse_setting(setting, f"{source}: ")
+            refuse_setting(setting, before)
 
 
-def refuse_setting(name: str, before: str = "", *, also: Sequence[str] = ()) -> None:
-    """ConfigError with the nearest name, of fields or `also`, at a setting that does not exist."""
+def refuse_setting(name: str, before: str = "") -> None:
+    """Raise ConfigError with the nearest name at a setting that does not exist."""
     known = field_names()
     if name not in known:  # or right, but outside its section
         home = next((f for f in known if f.endswith(f".{name}")), None)
-        hint = f" Did you mean {home!r}?" if home else nearest(name, [*known, *also])
+        hint = f" Did you mean {home!r}?" if home else nearest(name, [*known, *SHORT])
         raise ConfigError(f"{before}there is no setting {name!r}.{hint} teinet train --help lists all")
 
 
 def field_names(value: Any = None, prefix: str = "") -> list[str]:
-    """Every field of a recipe with its dots: optim.lr and the like."""
+    """Return the name of every setting of a recipe: optim.lr and the like."""
     value = Recipe() if value is None else value
     names = []
     for f in fields(value):
@@ -94,19 +161,37 @@ def field_names(value: Any = None, prefix: str = "") -> list[str]:
     return names
 
 
+def meanings() -> dict[str, str]:
+    """Return what each setting of a recipe's sections means, from the docstrings of their classes."""
+    found = {}
+    for section, kind in get_type_hints(Recipe).items():
+        if is_dataclass(kind):
+            _, _, arguments = str(inspect.getdoc(kind)).partition("Args:")
+            for names, text in re.findall(r"^    (\w[\w, ]*): (.*(?:\n        .*)*)", arguments, re.MULTILINE):
+                found |= {f"{section}.{name}": " ".join(text.split()) for name in names.split(", ")}
+    return found
+
+
+def changed_settings(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings that are not at their defaults, by their names."""
+    defaults = Recipe()
+    values = {name: (attrgetter(name)(recipe), attrgetter(name)(defaults)) for name in field_names()}
+    return {name: own for name, (own, default) in values.items() if own != default and "." in name}
+
+
 # Where weights come from, and how a batch is made up of steps: the rate follows the batch.
 _MACHINE = ("model.weights", "model.backbone_weights", "model.pretrained", "optim.batch_size", "optim.accumulate")
 
 
 def departures(recipe: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """Settings of network, clip and optimizer in which a run departs from the library's row that it is named after.
+    """Return the settings of network, clip and optimizer in which a run departs from the row that it is named after.
 
     `recipe` holds the effective settings by section, and `row`; `defaults` those of a recipe in which nothing is set.
     """
     row = recipe.get("row")
     if not row or _locate(row)[0] is None:
         return []
-    own = laid_over(defaults, compose(row))
+    own = override(defaults, compose(row))
     return [
         f"{section}.{name}"
         for section in ("model", "clip", "optim")
@@ -116,7 +201,7 @@ def departures(recipe: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[s
 
 
 def _locate(name: str) -> tuple[Path | None, str | None]:
-    """The file of a recipe, and its row."""
+    """Return the file of a recipe and its row; None and None where there is no such file."""
     for base, row in ((name, None), (name.rpartition("/")[0], name.rpartition("/")[2])):
         if not base:
             continue
@@ -133,14 +218,14 @@ def _extended(path: Path, through: tuple[Path, ...]) -> Settings:
     base = settings.pop("extends", None)
     if base is None:
         return settings
-    below = path.parent / str(base)
-    if not below.is_file():
+    below = next((p for p in (path.parent / str(base), folder() / f"{base}.yaml") if p.is_file()), None)
+    if below is None:
         raise ConfigError(f"{path} extends {base}, which does not exist")
     inherited = _extended(below, (*through, path.resolve()))
     if any(settings.get(section) for section in ("model", "clip", "optim")):
         for row in (inherited.get("rows") or {}).values():  # other settings: the printed figures are no longer its own
             row.pop("published", None)
-    return laid_over(inherited, settings)
+    return override(inherited, settings)
 
 
 def _read(path: Path) -> Settings:
@@ -155,10 +240,10 @@ def _read(path: Path) -> Settings:
     return content
 
 
-def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Settings:
-    """Settings `above` over those `below`, section by section; lists are replaced."""
+def override(below: Mapping[str, Any], above: Mapping[str, Any]) -> Settings:
+    """Return settings `above` over those `below`, section by section; lists are replaced."""
     merged = dict(below)
     for key, value in above.items():
         inner = merged.get(key)
-        merged[key] = laid_over(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = override(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
     return merged

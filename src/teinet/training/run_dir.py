@@ -7,11 +7,13 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,34 @@ def is_run_of(folder: Path, recipe: Recipe) -> bool:
     """Whether the run in `folder` was made by this very recipe."""
     path = folder / RECIPE
     return path.is_file() and yaml.safe_load(path.read_text()) == asdict(recipe.with_absolute_paths())
+
+
+# Settings of the machine: they do not change what is learned.
+MACHINE = ("max_unreadable", "workers", "read_timeout", "threads", "save_every_steps", "save_every_minutes")
+
+
+def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
+    """Return the recipe of the run in `folder`, with those settings of `asked` that are `given`: only `MACHINE` may be.
+
+    Raises:
+        ConfigError: another setting is given, or the folder holds no run that can continue.
+    """
+    if not (folder / RECIPE).is_file():
+        raise ConfigError(f"{folder} is no run: it holds no {RECIPE}; name the folder that `teinet train` made")
+    recipe = Recipe.load(folder / RECIPE)
+    if other := sorted(given - {f"run.{name}" for name in MACHINE}):
+        words = " ".join(f"--{name} {attrgetter(name)(asked)}" for name in other if name != "data.path")
+        data = asked.data.path if "data.path" in given else recipe.data.path
+        raise ConfigError(
+            f"--resume continues {folder} by its own recipe, in which only run.{', run.'.join(MACHINE)} may change. To "
+            f"train on with other settings, start from its weights: teinet train {data} --weights {folder} {words}"
+        )
+    if not (folder / STATE).is_file():
+        raise ConfigError(f"{folder} holds no {STATE}: it stopped before its first state was saved; start it again")
+    if not zipfile.is_zipfile(folder / STATE):
+        raise ConfigError(f"{folder / STATE} is cut off or of another kind, so the run cannot continue; start it again")
+    changed = {name: getattr(asked.run, name) for name in MACHINE if f"run.{name}" in given}
+    return replace(recipe, run=replace(recipe.run, **changed))
 
 
 def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str) -> None:

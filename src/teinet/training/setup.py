@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from teinet.evaluation.hardware import Hardware
 from teinet.models.checkpoint import load_matching
 from teinet.models.classifier import VideoClassifier, multiply_adds
 from teinet.models.factory import create_model
+from teinet.models.header import read_header
 from teinet.training.module import TrainingModule
 from teinet.training.recipe import Recipe
 from teinet.training.recipe_files import departures
@@ -202,6 +203,31 @@ def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda split
         sampling=sampling,
         preprocessing=preprocessing,
         frame_interval=typical_frame_interval(splits["train"], sampling),
+    )
+
+
+def with_network_of_weights(recipe: Recipe, given: Collection[str]) -> Recipe:
+    """Return a recipe with the network of `model.weights`, and the way it looks at clips, but for settings `given`.
+
+    Raises:
+        CheckpointError: the weights cannot be read.
+    """
+    if not recipe.model.weights or "model.name" in given:
+        return recipe
+    header = read_header(recipe.model.weights)
+    own = {f.name for f in fields(recipe.model)} - {"weights", "dropout", "pretrained", "backbone_weights"}
+    model = {name: value for name, value in header["architecture"].items() if name in own}
+    told = {**header["sampling"], **header["preprocessing"]}
+    kept = {name.removeprefix("clip.") for name in given}
+    if kept & {"size", "fit"}:  # with its own short side
+        kept.add("short_side")
+    if told.get("strategy") != "dense":
+        kept.add("window")
+    seen = {"strategy", "window", "size", "short_side", "fit"} & set(told) - kept
+    return replace(
+        recipe,
+        model=replace(recipe.model, **{name: value for name, value in model.items() if f"model.{name}" not in given}),
+        clip=replace(recipe.clip, **{name: told[name] for name in seen}),
     )
 
 
