@@ -1,4 +1,4 @@
-"""Prepares pages for the site: a link that leaves docs/ becomes the name of its file."""
+"""Prepares pages for the site."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         return f"`{path}`" if text.strip("`") in path else f"{text} (`{path}`)"
 
     return re.sub(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<path>\.\.[^)#]+)(?:#[^)]*)?\)", shown, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Keep options such as --frame-interval on one line."""
+    return re.sub(r"<code>(?=--?\w[^<]{0,30}</code>)", '<code style="white-space: nowrap">', html)
