@@ -1,8 +1,8 @@
-"""Draws the figures of docs/explanation/inside.md with the shipped recognizer of motion_pairs, and prints its figures:
+"""Draws the figures of docs/explanation/inside.md with the pretrained model motion_pairs, and prints its numbers:
 python benchmarks/evidence/inside.py [DATA/fights/fight/fi005.mp4]
 
-The clip is one that the demo draws; no training saw it. A clip of fights, if named, is shown to the recognizer of
-fights, which was trained on all of them.
+The clip is one that the demo draws; no training saw it. A clip of fights, if named, is shown to the pretrained model
+`fights`, which was trained on all of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from teinet.pages.explained import draw_gates, draw_kernels, draw_movement, fram
 from teinet.pages.render import figure_png, png
 from teinet.recognition.explanation import Inside, look_inside
 
-PICTURES = Path(__file__).parents[2] / "docs" / "images"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 LABEL = "moving left"
 
 
@@ -33,21 +33,21 @@ def main() -> None:
         recognizer = Recognizer.load(PRETRAINED)
         inside = look_inside(recognizer, clip)
         frames = load_views(clip, recognizer.sampling, recognizer.preprocessing).frames[0].permute(0, 2, 3, 1)
-        still = look_inside(recognizer, frames[:1].repeat(len(frames), 1, 1, 1))  # its first frame and nothing else
-    PICTURES.mkdir(exist_ok=True)
+        still = look_inside(recognizer, frames[:1].repeat(len(frames), 1, 1, 1))  # repeats its first frame
+    IMAGES.mkdir(exist_ok=True)
     blocks = inside.blocks
     for name, figure in (
         ("kernels", draw_kernels(blocks)),
         ("movement", draw_movement(blocks)),
         ("gates", draw_gates(blocks, frame_names(inside))),
     ):
-        (PICTURES / f"inside-{name}.png").write_bytes(figure_png(figure))
-    (PICTURES / "inside-film.png").write_bytes(png(film(inside)))
+        (IMAGES / f"inside-{name}.png").write_bytes(figure_png(figure))
+    (IMAGES / "inside-film.png").write_bytes(png(film(inside)))
     print(f"{LABEL}: {inside.labels[:2]}")
     say(inside, still)
     for name in sys.argv[1:2]:
         fight = look_inside(Recognizer.load("fights"), Path(name))
-        Image.fromarray(film(fight, columns=4)).save(PICTURES / "inside-fights.jpg", quality=85)
+        Image.fromarray(film(fight, columns=4)).save(IMAGES / "inside-fights.jpg", quality=85)
         print(f"\n{name}: {fight.labels}")
         say(fight)
 
@@ -64,7 +64,7 @@ def say(inside: Inside, still: Inside | None = None) -> None:
         )
     first = blocks[0]
     for tap, name in ((2, "next"), (1, "this"), (0, "previous")):
-        print(f"{first.name}, began with {name}: {first.kernels[first.initial[:, tap] == 1].mean(0).round(2)}")
+        print(f"{first.name}, started with {name}: {first.kernels[first.initial[:, tap] == 1].mean(0).round(2)}")
 
 
 def film(inside: Inside, columns: int = 8) -> np.ndarray:
