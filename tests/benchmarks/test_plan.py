@@ -67,7 +67,7 @@ def test_what_was_chosen_for_a_fold_holds_for_its_cells_alone(study_file):
     ("values", "said"),
     [
         ({"fold_settings": {"bab": {}}}, "fold_settings 'bab' is none of the folds. Did you mean 'bob'?"),
-        ({"fold_settings": {"bob": {"views": "many"}}}, "views 'many': write clips x crops"),
+        ({"fold_settings": {"bob": {"views": "many"}}}, "views 'many' cannot be parsed; write clips x crops"),
         ({"recipes": 1}, "a study has no 'recipes'. Did you mean 'recipe'?"),
         ({"folds": {"a": "subject=1"}}, "folds must hold names with settings below them"),
         ({"extends": "tiny.yaml"}, "extends itself"),

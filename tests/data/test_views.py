@@ -73,11 +73,11 @@ def test_a_squashed_image_has_no_several_crops():
     squashed = Preprocessing(size=32, short_side=32, fit="squash", mean=(0.5,) * 3, std=(0.5,) * 3)
     frames = np.zeros((9, 32, 64, 3), np.uint8)
     assert load_views(frames, FOUR, squashed, "2x1").frames.shape == (2, 4, 3, 32, 32)
-    with pytest.raises(ConfigError, match="there are no 3 crops of it, write 2x1"):
+    with pytest.raises(ConfigError, match="of which there is one crop; use 2x1"):
         load_views(frames, FOUR, squashed, "2x3")
     model = create_model("tsn_test_resnet", num_classes=2, num_frames=4, pretrained=False)
     recognizer = Recognizer(model, ["a", "b"], preprocessing=squashed)
-    with pytest.raises(ConfigError, match="write 2x1"):  # at once, not for each video
+    with pytest.raises(ConfigError, match="use 2x1"):  # at once, not for each video
         recognizer.predict_many(["a.mp4"], views="2x3")
 
 

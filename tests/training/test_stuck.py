@@ -121,14 +121,14 @@ def test_a_tested_clip(tested, bad, tmp_path, nobody_left):
     path = bad()
     code, (line,) = tested(path, "--workers", 1, "--read-timeout", 1)
     assert code == 1 and line.startswith("teinet test: ")
-    assert f"{path} (" in line and "--read-timeout" in line and "Half a test is not kept" in line
+    assert f"{path} (" in line and "--read-timeout" in line and "Partial results are not kept" in line
     assert not (tmp_path / "out").exists()
 
 
 def test_a_clip_that_crashes_its_reader(tested, bad, nobody_left):
     path = bad(lambda: os.kill(os.getpid(), signal.SIGSEGV))
     code, lines = tested(path, "--workers", 1)
-    assert code == 1 and f"{path}: the process that read it came to a sudden end" in lines[-1]  # torch speaks first
+    assert code == 1 and f"{path}: the process reading it died" in lines[-1]  # torch speaks first
 
 
 def test_a_slow_clip_is_no_stuck_one(tested, bad):

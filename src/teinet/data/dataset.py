@@ -1,7 +1,7 @@
-"""Clips for training, each drawn by its own random generator, and a DataLoader that names the file on which it hangs.
+"""Training clips, each augmented by its own random generator, and a DataLoader that names the file on which it hangs.
 
-A read may hang inside C (a dead network disk, a decoder's loop), where Python's exceptions and signal handlers do not
-run. So each worker notes in shared memory which clip it reads; a clip that outlasts two timeouts is the reason.
+A read may hang in C code (a dead network disk, an endless loop in a decoder), where Python's exceptions and signal
+handlers do not run. So each worker notes its current clip in shared memory; a clip noted at two timeouts is the cause.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SIGNAL = re.compile(r"killed by signal: ([\w ]+)")
 
 
 class Draw(NamedTuple):
-    """Which clip, and the seed of everything random about it."""
+    """The index of a clip, and the seed of its random augmentation."""
 
     index: int
     seed: int
@@ -53,7 +53,7 @@ class Unreadable:
 
 
 class ClipBatch(NamedTuple):
-    """`frames` (B,T,3,S,S) uint8, `labels` (B,), `indices` (B,) into the list; B counts the readable clips only."""
+    """`frames` (B,T,3,S,S) uint8, `labels` (B,) and list `indices` (B,) of the B readable clips of a batch."""
 
     frames: torch.Tensor
     labels: torch.Tensor
@@ -78,7 +78,7 @@ class TrainingClips(Dataset):
         index, seed = draw
         start, end = self.clips.span(index)
 
-        def choose(n: int) -> np.ndarray:  # may be called again with the true n: its draws must not add up
+        def choose(n: int) -> np.ndarray:  # with its own generator, as it may be called again with the true n
             return self.sampling.train(n, np.random.default_rng((seed, 0)))
 
         try:
@@ -92,7 +92,7 @@ class TrainingClips(Dataset):
 
 
 def collate(samples: Sequence[tuple[torch.Tensor, int, int] | Unreadable]) -> ClipBatch:
-    """Stack the readable clips and list the others; with none readable, `frames` has no rows."""
+    """Stack the readable clips and list the unreadable ones; if none is readable, `frames` is empty."""
     good = [s for s in samples if not isinstance(s, Unreadable)]
     bad = [(s.path, s.reason) for s in samples if isinstance(s, Unreadable)]
     frames = torch.stack([s[0] for s in good]) if good else torch.empty(0, dtype=torch.uint8)
@@ -100,17 +100,17 @@ def collate(samples: Sequence[tuple[torch.Tensor, int, int] | Unreadable]) -> Cl
 
 
 def seed_of(*parts: int) -> int:
-    """A 63-bit seed from whole numbers, the same on every machine."""
+    """Return a 63-bit seed from integers, the same on every machine."""
     digest = hashlib.blake2b(":".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
 
 
 class EpochSampler(Sampler[Draw]):
-    """A pass over clips in an order that (seed, epoch) fix, in equal shares; the first clips fill up what is short."""
+    """Shuffles clips by (seed, epoch) in equal shares for all processes, padded with the first clips."""
 
     def __init__(self, length: int, *, seed: int, epoch: int = 0, rank: int = 0, world_size: int = 1):
         self.length, self.seed, self.epoch, self.rank, self.world_size = length, seed, epoch, rank, world_size
-        self.skip = 0  # draws that the next pass leaves out, and no later one
+        self.skip = 0  # draws to skip in the next pass only
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -127,11 +127,11 @@ class EpochSampler(Sampler[Draw]):
 
 
 class _Stuck(Exception):
-    """Reading the files of its arguments does not end."""
+    """Reading the files in its arguments timed out."""
 
 
 class _NotedClips(Dataset):
-    """Clips of which each worker notes what it reads: `notes` (workers, 2) hold its process and the clip, or -1."""
+    """Clips whose workers note what they read: `notes` (workers, 2) are the process and the index of the clip or -1."""
 
     def __init__(self, dataset: Any, workers: int):
         self.dataset = dataset
@@ -150,16 +150,16 @@ class _NotedClips(Dataset):
             note[1] = -1
 
     def reads(self) -> set[tuple[int, str]]:
-        """The processes that read now, each with its file."""
+        """Return the processes that are reading, with their files."""
         return {(process, self.dataset.clips.paths[clip]) for process, clip in self.notes.tolist() if clip >= 0}
 
 
 class ClipLoader(DataLoader):
-    """A DataLoader of clips whose workers leave signals to the main process and take one thread each.
+    """A DataLoader of clips whose workers leave signals to the main process and use one thread each.
 
     Args:
-        dataset: `dataset.clips` names the files.
-        watch: limits the time of a read in a worker, and is told which clips are being read.
+        dataset: a dataset with `clips.paths`.
+        watch: limits the time of a read in a worker, and names the file.
     """
 
     def __init__(self, dataset: Any, *, watch: ReadWatch | None = None, num_workers: int = 0, **settings: Any):
@@ -183,18 +183,18 @@ class ClipLoader(DataLoader):
                 reads = noted.reads()
                 if slow := reads & before:
                     raise _Stuck(*(path for _, path in slow)) from None
-                before = reads  # each clip of a large batch may take a while: the loader waits on
+                before = reads  # each clip of a large batch may take a while: wait for the next timeout
                 continue
             before = set()
             yield batch
 
 
 class ReadWatch:
-    """Knows what the workers of any number of loaders read.
+    """Tracks the files that the workers of any number of loaders are reading.
 
     Args:
-        timeout: seconds that reading one clip may take; 0 sets no limit.
-        option: the command-line option for it, for error messages.
+        timeout: seconds that reading one clip may take; 0 is no limit.
+        option: the command-line option of the timeout, for error messages.
     """
 
     def __init__(self, timeout: float = READ_TIMEOUT, *, option: str = "--read-timeout"):
@@ -203,13 +203,13 @@ class ReadWatch:
 
     @contextmanager
     def guard(self, after: Callable[[], str] = lambda: "") -> Iterator[None]:
-        """Name the file where a loader fails inside the block because of it.
+        """Raise an error that names the file if a loader fails on one inside the block.
 
         Args:
-            after: says, when it has happened, what is kept and how to continue.
+            after: returns a sentence on what is kept and how to continue, called after a failure.
 
         Raises:
-            RunError: reading a file took too long, or ended the process that read it; no worker is left.
+            RunError: reading a file timed out, or crashed the process that read it; all workers are ended.
         """
         before = {child.pid for child in multiprocessing.active_children()}
         try:
@@ -221,42 +221,41 @@ class ReadWatch:
             _end_workers(before)
             text = f"{reason} {after()}".strip()
             if not first_process():
-                log.critical(text)  # the first process of several, which speaks otherwise, does not know of it
+                log.critical(text)  # only the first of several processes prints errors, and it does not know this one
             raise RunError(text) from None
 
     def _slowness(self, paths: Sequence[str]) -> str:
         files = ", ".join(f"{path} (more than {self.timeout:g} s)" for path in paths)
         return (
-            f"reading does not end: {files}; the disk does not answer, or the decoder is caught in a loop. Fix the "
-            "file, or put an empty one in its place, which counts as unreadable; where the disk is only slow, allow "
-            f"more ({self.option})."
+            f"reading timed out: {files}; the disk does not respond, or the decoder hangs. Repair the file, or replace "
+            f"it by an empty one, which counts as unreadable; for a slow disk raise {self.option}."
         )
 
     def _death(self, error: RuntimeError) -> str | None:
-        """What is said of a worker that died while it read; None where the error is another one."""
+        """Return the message on a worker that died while reading; None if this is another error."""
         text = f"{error} {error.__cause__ or error.__context__ or ''}"
         if not (found := _DEATH.search(text)):
             return None
         dead = set(map(int, found[1].split(",")))
         paths = [path for noted in self.noted for process, path in noted.reads() if process in dead]
         killed = _SIGNAL.search(text)
-        if not paths or (killed and killed[1] == "Terminated"):  # somebody stops all of this
+        if not paths or (killed and killed[1] == "Terminated"):  # everything is being stopped
             return None
         how = f" ({killed[1]})" if killed else ""
         return (
-            f"{', '.join(paths)}: the process that read it came to a sudden end{how}: the decoder crashed, or memory "
-            "was short, of which fewer workers need less."
+            f"{', '.join(paths)}: the process reading it died{how}: the decoder crashed, or memory ran out; fewer "
+            "workers need less memory."
         )
 
 
 def prepare_worker(worker_id: int) -> None:
-    """Leave signals to the main process, which gets them too, and one thread to each worker."""
+    """Leave signals to the main process, which gets them too, and use one thread in a worker."""
     ignore_signals()
     torch.set_num_threads(1)
 
 
 def _end_workers(before: set[int | None]) -> None:
-    """Leave nobody behind that began meanwhile: one that hangs hears nothing but a kill."""
+    """Kill the workers started since `before`: a hanging one ignores every other signal."""
     workers = [child for child in multiprocessing.active_children() if child.daemon and child.pid not in before]
     quietly = handling(signal.SIGCHLD, signal.SIG_DFL) if hasattr(signal, "SIGCHLD") else nullcontext()
     with quietly:  # torch's handler would raise an error

@@ -1,4 +1,4 @@
-"""Which frames of a video a network sees: segments (TSN, sparse) or a dense window (section 4 of the TEINet paper)."""
+"""Sampling of T frames from a video: sparse (TSN) or dense (section 4 of the TEINet paper)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError, nearest
 
 STRATEGIES = ("sparse", "dense")
-_ASKED = 32  # clips whose spacing is measured, evenly spread: a median of them is near enough
+_MEASURED = 32  # clips whose frame interval is measured, evenly spread: their median is close enough
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How T frames are chosen from a video of n frames.
+    """The choice of T frames from a video of n frames.
 
     Args:
         num_frames: T, at least 1.
         strategy: "sparse" takes one frame from each of T equal parts of the video (Something-Something);
             "dense" takes the middles of T equal parts of a window of consecutive frames (Kinetics, UCF101, HMDB51).
-        window: frames in the dense window; shorter videos are a window as a whole.
+        window: frames in the dense window, at least 1; a shorter video is one window.
 
-    Indices are sorted and lie in 0..n-1: a video shorter than T repeats neighbors, it is never wrapped or padded.
+    Indices are sorted, from 0 to n-1: a video shorter than T repeats neighboring frames, without wrapping or padding.
+
+    Raises:
+        ConfigError: a strategy that does not exist, or a number below 1.
     """
 
     num_frames: int = 8
@@ -36,12 +39,12 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
             hint = nearest(str(self.strategy), STRATEGIES)
-            raise ConfigError(f"sampling strategy {self.strategy!r} does not exist: use one of {STRATEGIES}.{hint}")
+            raise ConfigError(f"sampling strategy {self.strategy!r} does not exist; use sparse or dense.{hint}")
         if self.num_frames < 1 or self.window < 1:
             raise ConfigError(f"num_frames ({self.num_frames}) and window ({self.window}) must be at least 1")
 
     def train(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw the (T,) frame indices of a training clip from a video of n >= 1 frames."""
+        """Draw the frame indices (T,) of a training clip from a video of n >= 1 frames."""
         if n < 1:
             raise ValueError(f"cannot choose frames from a video of {n} frames")
         segments = np.arange(self.num_frames)
@@ -51,11 +54,11 @@ class Sampling:
             length = min(self.window, n)
             start = rng.integers(n - length + 1)
             indices = start + _middles(length, self.num_frames)
-        # Rounding can carry a fraction just below 1 to the next segment's first frame: the last index must stay inside.
+        # A fraction just below 1 may round up to the first frame of the next segment: the last index must stay inside.
         return np.minimum(indices, n - 1).astype(np.int64)
 
     def test(self, n: int, num_clips: int = 1) -> np.ndarray:
-        """Return the (V, T) frame indices of V = num_clips evenly spread test clips of a video of n >= 1 frames."""
+        """Return the frame indices (V, T) of V = num_clips evenly spread test clips of a video of n >= 1 frames."""
         if n < 1 or num_clips < 1:
             raise ValueError(f"{num_clips} clips of a video of {n} frames: both must be at least 1")
         clips = np.arange(num_clips)[:, None]  # (V, 1)
@@ -76,8 +79,8 @@ def _middles(length: int, num_frames: int) -> np.ndarray:
 
 
 def typical_frame_interval(clips: ClipList, sampling: Sampling) -> float | None:
-    """Median seconds between a training clip's frames, over some readable clips; None where none has a clock."""
-    chosen = np.unique(np.linspace(0, len(clips) - 1, min(_ASKED, len(clips))).astype(int)) if len(clips) else []
+    """Return the median seconds between the frames of training clips; None if no readable clip has timestamps."""
+    chosen = np.unique(np.linspace(0, len(clips) - 1, min(_MEASURED, len(clips))).astype(int)) if len(clips) else []
     found = []
     for row in map(int, chosen):
         path, (start, end) = clips.paths[row], clips.span(row)

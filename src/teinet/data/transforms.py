@@ -1,7 +1,7 @@
-"""From decoded frames to the clip that a network sees, on uint8 throughout: crops, flip and resize (TSN's and TSM's).
+"""Crops, horizontal flips and resizing of decoded frames, in uint8 throughout, as in TSN and TSM.
 
-Each pixel is interpolated once: where TSN's code resizes to short side 256, crops and resizes again, training here cuts
-the same box, scaled to the source's own pixels, and resizes it once; a test resizes once and then crops.
+Each pixel is interpolated once: where TSN's code resizes to short side 256, crops and resizes again, this one crops the
+same box in source pixels and resizes it once; a test resizes once and then crops.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """What a network expects of its pixels; stored with its weights.
+    """The preprocessing of a network's input; stored with its weights.
 
     Args:
-        size: side S of the square clip, pixels; or (height, width), for fit "squash".
-        short_side: the frame's short side before a test's crop, pixels, at least size; for fit "squash" size's shorter.
-        fit: "crop" cuts squares from the frame; "squash" resizes the whole frame to size, whatever its proportions.
-        interpolation: "bilinear" or "bicubic", antialiased as PIL's.
+        size: side S of the square clip, pixels; or (height, width) with fit "squash".
+        short_side: short side of the frame before a test crop, pixels, at least `size`; with fit "squash" equal to the
+            shorter side of `size`.
+        fit: "crop" crops squares from the frame; "squash" resizes the whole frame to `size`, ignoring its aspect ratio.
+        interpolation: "bilinear" or "bicubic", antialiased as in PIL.
         mean, std: of R, G, B, on a scale of 0 to 1.
+
+    Raises:
+        ConfigError: values that do not exist, are out of range or do not fit together.
     """
 
     size: int | tuple[int, int] = 224
@@ -44,38 +48,39 @@ class Preprocessing:
         for name, valid in (("interpolation", ("bilinear", "bicubic")), ("fit", ("crop", "squash"))):
             if (value := getattr(self, name)) not in valid:
                 hint = nearest(str(value), valid)
-                raise ConfigError(f"{name} {value!r} does not exist: use {' or '.join(valid)}.{hint}")
+                raise ConfigError(f"{name} {value!r} does not exist; use {' or '.join(valid)}.{hint}")
         height, width = shape_of(self.size)
         object.__setattr__(self, "size", height if height == width else (height, width))
         short = min(height, width)
         if self.fit == "crop" and height != width:
-            raise ConfigError(f"size {self.size}: crops are square; only fit squash takes a height and a width")
+            raise ConfigError(f"size is {self.size}, but crops are square; give one number, or use fit squash")
         if short > self.short_side:
-            raise ConfigError(f"size ({self.size}) must lie between 1 and short_side ({self.short_side})")
+            raise ConfigError(f"size is {self.size}; it must be from 1 to short_side ({self.short_side})")
         if self.fit == "squash" and short != self.short_side:
-            raise ConfigError(f"short_side ({self.short_side}) must be {short}, as size: fit squash cuts nothing off")
+            raise ConfigError(f"short_side is {self.short_side}; with fit squash it must be {short}, as in size")
         for name in ("mean", "std"):
             values = tuple(float(value) for value in getattr(self, name))
             if len(values) != 3 or (name == "std" and min(values) <= 0):
-                raise ConfigError(f"{name} must be three numbers (R, G, B){' above 0' * (name == 'std')}, not {values}")
+                kind = "numbers above 0" if name == "std" else "numbers"
+                raise ConfigError(f"{name} is {values}; it must be three {kind} (R, G, B)")
             object.__setattr__(self, name, values)
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of what the network sees, pixels."""
+        """Height and width of the network's input, pixels."""
         return shape_of(self.size)
 
     def view_shape(self, full_resolution: bool) -> tuple[int, int]:
-        """Height and width of a test's crop, pixels."""
+        """Return height and width of a test crop, pixels."""
         return (self.short_side, self.short_side) if full_resolution and self.fit == "crop" else self.shape
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a dict of plain values, as JSON can hold it."""
+        """Return JSON values."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """Build from what `to_dict` returned; ConfigError on a key that does not exist."""
+        """Build from values of `to_dict`; ConfigError if a key does not exist."""
         valid = [field.name for field in fields(cls)]
         for key in values:
             if key not in valid:
@@ -85,23 +90,26 @@ class Preprocessing:
 
 
 def shape_of(size: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width, one number for a square; ConfigError where they are not whole numbers above 0."""
+    """Return height and width of a size, which may be one number; ConfigError if they are not integers above 0."""
     sides = (size, size) if isinstance(size, int) else tuple(size)
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-        raise ConfigError(f"size {size!r}: write one number for a square, or [height, width], pixels from 1 on")
+        raise ConfigError(f"size is {size!r}; write one number for a square, or [height, width], in pixels, at least 1")
     return sides
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """How training clips vary.
+    """Random augmentation of training clips.
 
     Args:
         crop: "corners" places the jittered crop at one of 13 fixed positions (corners, center, edges and quarters), as
-            the code of TSN's family does; "center" at the center, as the paper words it.
-        scales: sides of the crop relative to the short side (to each side itself, with fit "squash"), from large to
-            small, each in (0, 1]; width and height lie at most one step of this list apart.
-        hflip: flip a clip horizontally with probability one half.
+            in the code of TSN and TSM; "center" at the center, as in the text of the paper.
+        scales: sides of the crop relative to the short side (to each side itself with fit "squash"), from large to
+            small, each in (0, 1]; width and height are at most one step of this list apart.
+        hflip: flip a clip horizontally with probability 0.5.
+
+    Raises:
+        ConfigError: a crop that does not exist, or scales out of range.
     """
 
     crop: Literal["corners", "center"] = "corners"
@@ -111,10 +119,10 @@ class Augmentation:
     def __post_init__(self) -> None:
         if self.crop not in ("corners", "center"):
             hint = nearest(str(self.crop), ("corners", "center"))
-            raise ConfigError(f"crop {self.crop!r} does not exist: use corners or center.{hint}")
+            raise ConfigError(f"crop {self.crop!r} does not exist; use corners or center.{hint}")
         scales = tuple(float(scale) for scale in self.scales)
         if not scales or not all(0 < scale <= 1 for scale in scales):
-            raise ConfigError(f"scales must be numbers above 0 and at most 1, not {self.scales}")
+            raise ConfigError(f"scales are {self.scales}; each must be above 0 and at most 1")
         object.__setattr__(self, "scales", scales)
 
 
@@ -124,21 +132,21 @@ def train_clip(
     augmentation: Augmentation,
     rng: np.random.Generator,
 ) -> tuple[torch.Tensor, bool]:
-    """Cut one randomly placed and scaled crop from all frames alike and resize it.
+    """Crop all frames at one random position and scale, and resize them.
 
     Args:
-        frames: (T, H, W, 3) uint8, any H and W from 1.
-        rng: every choice is drawn from it, always the same number of draws.
+        frames: (T, H, W, 3) uint8, H and W at least 1.
+        rng: source of all random choices, always with the same number of draws.
 
     Returns:
-        The clip (T, 3, height, width) uint8, of the preprocessing's shape, and whether it was flipped.
+        The clip (T, 3, height, width) uint8 with `preprocessing.shape`, and whether it was flipped.
 
     Source: TSN's and TSM's GroupMultiScaleCrop with "more fix crop".
     """
     images = _images(frames)
     height, width = images.shape[-2:]
     box = _jittered_box(height, width, preprocessing.fit, augmentation, rng)
-    # Drawn even when unused, so that the option changes nothing else in a run.
+    # Drawn even if unused, so that `hflip` changes no other random number of a run.
     flipped = bool(rng.random() < 0.5) and augmentation.hflip
     clip = _crop_resize(images, box, preprocessing.shape, preprocessing.interpolation)
     return (clip.flip(-1) if flipped else clip), flipped
@@ -147,24 +155,24 @@ def train_clip(
 def test_crops(
     frames: torch.Tensor | np.ndarray, preprocessing: Preprocessing, num_crops: int = 1, full_resolution: bool = False
 ) -> torch.Tensor:
-    """Resize to the short side and cut the center, or crops from left to right (of a portrait from top to bottom).
+    """Resize to the short side and crop the center, or several crops from left to right (portrait: top to bottom).
 
     Args:
-        frames: (T, H, W, 3) uint8, any H and W from 1.
-        num_crops: at least 1; they lie evenly along the long side, from edge to edge.
-        full_resolution: crops of side short_side instead of size.
+        frames: (T, H, W, 3) uint8, H and W at least 1.
+        num_crops: at least 1; evenly spaced along the long side, from edge to edge.
+        full_resolution: crop squares of side `short_side` instead of `size`.
 
     Returns:
         (num_crops, T, 3, height, width) uint8; with fit "squash" one crop, the whole frame.
     """
     if num_crops < 1:
-        raise ValueError(f"num_crops must be at least 1, not {num_crops}")
+        raise ValueError(f"num_crops is {num_crops}; it must be at least 1")
     images = _images(frames)
     height, width = images.shape[-2:]
     if preprocessing.fit == "squash":
         return _resize(images, preprocessing.shape, preprocessing.interpolation)[None]
     short, (side, _) = preprocessing.short_side, preprocessing.view_shape(full_resolution)
-    # The long side is cut down to whole pixels, as torchvision does.
+    # The long side is rounded down to whole pixels, as in torchvision.
     size = (short, max(short, short * width // height)) if width >= height else (short * height // width, short)
     images = _resize(images, size, preprocessing.interpolation)
     free_y, free_x = size[0] - side, size[1] - side
@@ -177,11 +185,11 @@ def test_crops(
     return torch.stack(crops)
 
 
-test_crops.__test__ = False  # the name is not a test's, whatever pytest thinks
+test_crops.__test__ = False  # pytest would collect it by its name
 
 
 def crop_frame(image: np.ndarray | torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
-    """Cut one frame (H, W, 3) uint8 as in a test with one crop: (3, height, width) uint8."""
+    """Return the center crop (3, height, width) uint8 of one frame (H, W, 3) uint8, as in `test_crops`."""
     return test_crops(torch.as_tensor(image)[None], preprocessing)[0, 0]
 
 
@@ -195,7 +203,7 @@ def _images(frames: torch.Tensor | np.ndarray) -> torch.Tensor:
 def _jittered_box(
     height: int, width: int, fit: str, augmentation: Augmentation, rng: np.random.Generator
 ) -> tuple[float, float, float, float]:
-    """Draw (top, left, height, width) in source pixels."""
+    """Draw a crop (top, left, height, width) in source pixels."""
     short = min(height, width)
     whole_height, whole_width = (height, width) if fit == "squash" else (short, short)
     scales = augmentation.scales
@@ -210,16 +218,16 @@ def _jittered_box(
 
 def crop_positions() -> list[tuple[float, float]]:
     """Return TSN's 13 fixed crop positions as (down, right) fractions of the free space."""
-    corners_centre = [(0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5)]
+    corners_center = [(0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5)]
     edges = [(0.5, 0), (0.5, 1), (0, 0.5), (1, 0.5)]
     quarters = [(0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75)]
-    return [(float(y), float(x)) for y, x in corners_centre + edges + quarters]
+    return [(float(y), float(x)) for y, x in corners_center + edges + quarters]
 
 
 def _crop_resize(
     images: torch.Tensor, box: tuple[float, float, float, float], size: tuple[int, int], interpolation: str
 ) -> torch.Tensor:
-    """Cut `box` (rounded to whole source pixels, at least one) and resize it."""
+    """Crop `box` (rounded to whole source pixels, at least one) and resize it."""
     height, width = images.shape[-2:]
     crop_height, crop_width = max(1, round(box[2])), max(1, round(box[3]))
     top = min(max(0, round(box[0])), height - crop_height)

@@ -1,6 +1,6 @@
-"""Views of a video: which clips and crops a test looks at (`1x1`, `10x3`), cut from one decode.
+"""Views of a video: the clips and crops of a test (`1x1`, `10x3`), from one pass of decoding.
 
-The paper's testing protocols (section 4.2); tests and recognizers both use them, so they see the same pixels.
+These are the paper's testing protocols (section 4.2). Tests and recognizers share them, so they see the same pixels.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ _FORM = re.compile(r"(\d+)\s*[x×]\s*(\d+)(?:/(full|crop))?", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Views:
-    """How many clips of a video, and crops of each clip, a network looks at.
+    """The numbers of clips of a video, and of crops of each clip.
 
     Args:
-        num_clips: clips spread over the video, at least 1.
-        num_crops: 1 (center), 3 (left, middle, right), or any other number, evenly from edge to edge.
-        full_resolution: crops as large as the short side (256), not the training size (224); None: if several crops.
+        num_clips: clips spread evenly over the video, at least 1.
+        num_crops: 1 (center), 3 (left, middle, right), or any other number, evenly spaced from edge to edge.
+        full_resolution: crops as large as the short side (256), not the training size (224); None: for several crops.
+
+    Raises:
+        ConfigError: a number below 1.
     """
 
     num_clips: int = 1
@@ -37,20 +40,24 @@ class Views:
     full_resolution: bool | None = None
 
     def __post_init__(self):
-        for count, what in ((self.num_clips, "clips"), (self.num_crops, "crops")):
+        for count, name in ((self.num_clips, "clips"), (self.num_crops, "crops")):
             if count < 1:
-                raise ConfigError(f"views: {count} {what} asked for; at least 1 is needed")
+                raise ConfigError(f"views have {count} {name}; there must be at least 1")
         if self.full_resolution is None:
             object.__setattr__(self, "full_resolution", self.num_crops > 1)
 
     @classmethod
     def parse(cls, text: str | Views) -> Views:
-        """Read `clips x crops`: `1x1`, `10x3`; `10x3/crop` for 224 crops, `1x1/full` for a 256 one."""
+        """Parse `clips x crops`: `1x1`, `10x3`; `10x3/crop` for crops of 224 pixels, `1x1/full` for 256.
+
+        Raises:
+            ConfigError: a text of another form.
+        """
         if isinstance(text, Views):
             return text
         match = _FORM.fullmatch(str(text).strip())
         if match is None:
-            raise ConfigError(f"views {text!r}: write clips x crops, such as 1x1 or 10x3 (10x3/crop for 224 crops)")
+            raise ConfigError(f"views {text!r} cannot be parsed; write clips x crops, such as 1x1 or 10x3")
         resolution = {None: None, "full": True, "crop": False}[match[3] and match[3].lower()]
         return cls(int(match[1]), int(match[2]), resolution)
 
@@ -63,7 +70,7 @@ class Views:
 
 
 class LoadedViews(NamedTuple):
-    """A video as a network sees it."""
+    """The views of a video, ready for a network."""
 
     frames: torch.Tensor  # (V, T, 3, S, S) uint8, V = clips x crops, the crops of a clip adjacent
     indices: np.ndarray  # (clips, T) frame numbers, counted from the start of the file
@@ -81,12 +88,12 @@ def load_views(
     *,
     threads: int | Literal["auto"] = 1,
 ) -> LoadedViews:
-    """Cut a video into views; each frame that any view needs is decoded and resized once.
+    """Load the views of a video; each frame of any view is decoded and resized once.
 
     Args:
         video: a path, or frames `(T, H, W, 3)` uint8 in RGB order.
-        start, end: a span of the file in seconds; only for paths.
-        threads: decoder threads; "auto" for one file alone.
+        start, end: part of the file in seconds; only for paths.
+        threads: decoder threads; "auto" suits a single file.
 
     Raises:
         VideoError: the file cannot be read.
@@ -118,11 +125,11 @@ def load_views(
 
 
 def check_views(views: Views, fit: str) -> None:
-    """Refuse several crops of a squashed frame, which would all be the same, with a ConfigError."""
+    """Raise ConfigError for several crops with fit "squash", which would all be the same."""
     if fit == "squash" and views.num_crops > 1:
         raise ConfigError(
-            f"views {views}: the network sees the whole image, squashed; there are no {views.num_crops} crops of it, "
-            f"write {views.num_clips}x1"
+            f"views are {views}, but the network sees the whole frame (fit squash), of which there is one crop; use "
+            f"{views.num_clips}x1"
         )
 
 
@@ -151,7 +158,7 @@ def check_frames(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 
 def _distinct(sampling: Sampling, n: int, views: Views) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct frames that the views need, and where `(clips, T)` each clip finds its own among them."""
+    """Return the distinct frame indices of the views, and the positions (clips, T) of each clip's among them."""
     wanted = np.asarray(sampling.test(n, views.num_clips), dtype=np.int64)  # (clips, T)
     distinct, where = np.unique(wanted, return_inverse=True)
     return distinct, where.reshape(wanted.shape)  # numpy 1 and 2 differ in the inverse's shape
