@@ -1,8 +1,8 @@
 """Watches cameras that misbehave for a long time: python -m benchmarks.soak [--steps 100000] [--cameras 6]
 
 The cameras join (every third one late), leave, stall, send broken frames, change size, jump in time and break off, all
-by a seed. Every image bears its camera's number and that of the stretch that it belongs to, in its pixels. Beside the
-watch each stretch is stepped through once more by a stream of its own. The run fails where
+by a seed. Every image bears its camera's number and that of the stretch that it belongs to, in its pixels. Each
+stretch is also stepped through by a stream of its own. The run fails where
 
 - scores of the watch differ from those of the stretch alone by more than 1e-5, or a step mixes two stretches;
 - frames that were due are neither seen nor counted as dropped, or broken ones are not counted;

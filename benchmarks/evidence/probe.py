@@ -31,7 +31,7 @@ from teinet.utils.machine import machine
 
 RESULT = Path(__file__).parents[1] / "results" / "evidence" / "fights_probe.json"
 FRAMES = 8
-PICTURES = {
+IMAGES = {
     "center, 160": {"size": 160, "short_side": 182},
     "whole, 160x160": {"size": 160, "short_side": 160, "fit": "squash"},
     "whole, 120x213": {"size": (120, 213), "short_side": 120, "fit": "squash"},
@@ -57,7 +57,7 @@ def main() -> None:
     table = Table(box=SIMPLE_HEAD, title=f"{len(rows)} clips, top-1 of {folds.max()} folds, %", pad_edge=False)
     for head in ("image", "appearance", "motion"):
         table.add_column(head, justify="left" if head == "image" else "right")
-    for name, pixels in PICTURES.items():
+    for name, pixels in IMAGES.items():
         preprocessing, features = Preprocessing(**pixels, **colors), {"appearance": [], "motion": []}
         for row in track(rows, description=name, console=Console(stderr=True), transient=True):
             frames = load_views(args.list.parent / row["path"], Sampling(num_frames=FRAMES), preprocessing).frames

@@ -47,7 +47,7 @@ class Study:
         title: one line that says what the study shows.
         recipe: a recipe's name or file (next to the study's), the same for all cells.
         data: a list of clips or a folder, below the folder that holds the data.
-        networks: settings of the section `model` that are laid over the recipe's, by the name that tables show. Trained
+        networks: settings of the section `model` that override the recipe's, by the name that tables show. Trained
             `weights` to start from may be a file next to the study's (`../weights/a.safetensors`).
         folds: settings of the section `data`, by name: which clips train and which are tested.
         seeds: each cell is run once with each.
@@ -55,7 +55,7 @@ class Study:
         cluster: columns of the list; clips alike in them are drawn together when intervals are estimated.
         backwards: also test each network on clips played backwards.
         reversals: pairs of classes that are each other played backwards.
-        settings: of any section, laid over the recipe's, for all cells.
+        settings: of any section, which override the recipe's, for all cells.
         fold_settings: likewise for the cells of one fold, by the fold's name: what was chosen on clips that the fold
             does not report (nested validation). It may name `views` too.
         views: how each test looks at a clip, clips x crops.

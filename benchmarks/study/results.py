@@ -80,7 +80,7 @@ class Done:
         return mean({key: result[test]["top1"] for key, result in self.of(network).items() if result.get(test)})
 
     def right(self, network: str, among: set[tuple[str, int]]) -> dict[str, float]:
-        """For each clip the share of cells (of `among`) in which it was named rightly."""
+        """For each clip the share of cells (of `among`) in which it was recognized correctly."""
         said: dict[str, list[bool]] = {}
         for key, result in self.of(network).items():
             if key in among:
@@ -125,7 +125,7 @@ class Done:
         return found
 
     def reversals(self, network: str, pair: tuple[str, str] | None = None) -> tuple[float, float, int] | None:
-        """Among clips of classes that are each other played backwards: named rightly, taken for the other, how many.
+        """Among clips of classes that are each other played backwards: recognized correctly, predicted as the other, how many.
 
         Args:
             network: whose cells.

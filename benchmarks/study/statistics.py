@@ -46,7 +46,7 @@ def mean(top1: dict[tuple[str, int], float]) -> Mean:
 
 @dataclass(frozen=True)
 class Difference:
-    """By how much one network names more clips rightly than another: the share of clips, and its 95 % interval."""
+    """The difference between two networks' accuracies, as a share of clips, and its 95 % interval."""
 
     value: float
     low: float
@@ -64,7 +64,7 @@ def paired_difference(
     too short.
 
     Args:
-        ours, theirs: (N,) share of seeds in which the clip was named rightly, 0 to 1.
+        ours, theirs: (N,) share of seeds in which the clip was recognized correctly, 0 to 1.
         clusters: N values; clips of equal ones are drawn together.
         draws: bootstrap samples.
         seed: of the draws.
@@ -139,7 +139,7 @@ def calibration_floor(confidence: np.ndarray, bins: int = 10, *, draws: int = 50
 
 
 class Bar(NamedTuple):
-    """Clips of about one confidence: its mean, the share named rightly, how many."""
+    """Clips of about one confidence: its mean, their accuracy, how many."""
 
     confidence: float
     accuracy: float

@@ -110,12 +110,12 @@ def folds_of(done: Done) -> tuple[list[str], list[list[str]]]:
 
 
 def pairs_of(done: Done) -> tuple[list[str], list[list[str]]]:
-    """Each pair of classes that are each other backwards, as texts: named rightly/taken for the other, percent."""
+    """Each pair of classes that are each other backwards, as texts: recognized correctly/predicted as the other, percent."""
     study, lines = done.study, []
     for network in study.networks:
         found = [done.reversals(network, pair) for pair in study.reversals]
         lines.append([network, *(EMPTY if f is None else f"{_percent(f[0])}/{_percent(f[1])}" for f in found)])
-    return ["right/taken for the other", *("; ".join(pair) for pair in study.reversals)], lines
+    return ["correct/predicted as the other", *("; ".join(pair) for pair in study.reversals)], lines
 
 
 def extras(done: Done, *, errors: int, folds: bool, pairs: bool) -> dict[str, tuple[str, list[str], list[list[str]]]]:
