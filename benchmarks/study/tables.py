@@ -110,7 +110,7 @@ def folds_of(done: Done) -> tuple[list[str], list[list[str]]]:
 
 
 def pairs_of(done: Done) -> tuple[list[str], list[list[str]]]:
-    """Each pair of classes that are each other backwards, as texts: recognized correctly/predicted as the other, percent."""
+    """Each pair of classes that are each other backwards, as texts: correct/predicted as the other, percent."""
     study, lines = done.study, []
     for network in study.networks:
         found = [done.reversals(network, pair) for pair in study.reversals]
