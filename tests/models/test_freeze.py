@@ -26,13 +26,15 @@ EARLY = {
 def test_the_layers_up_to_a_stage(name, stage):
     model = create_model(name, num_classes=3, num_frames=4).train()
     state = {key: value.clone() for key, value in model.state_dict().items()}
+    hooks = [len(module._forward_pre_hooks) for module in model.modules()]
     found = {id(layer) for layer in layers_up_to(model, stage, size=(64, 96))}
     own = [name for name, module in model.cnn.named_modules() if [*module.parameters(recurse=False)]]
     expected = [path for path in own if path.startswith(EARLY[name, stage])]
     assert [path for path in own if id(model.cnn.get_submodule(path)) in found] == expected
     after = model.state_dict()
     assert model.training and all(torch.equal(state[key], after[key]) for key in state)
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.cnn.modules())
+    assert [len(module._forward_pre_hooks) for module in model.modules()] == hooks
+    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_nothing_comes_after_the_last_stage():

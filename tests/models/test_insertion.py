@@ -11,6 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
+import teinet
 from teinet.errors import ConfigError
 from teinet.models import insert_temporal, set_num_frames
 
@@ -93,6 +94,74 @@ def test_channels_last_reaches_every_module():
     with torch.no_grad():
         cnn(torch.randn(4, 3, 64, 64).contiguous(**layout))
     assert seen == [[True, True]] * 4
+
+
+class Plain(nn.Module):
+    """A CNN of one's own, of no family that the library knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.blocks = nn.ModuleList(nn.Sequential(nn.Conv2d(16, 8, 1), nn.ReLU(), nn.Conv2d(8, 16, 3)) for _ in "ab")
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for block in self.blocks:
+            x = x[:, :, 1:-1, 1:-1] + block(x)
+        return self.head(x.mean((2, 3)))
+
+
+def test_named_convolutions_of_ones_own_network_get_a_module_before_them():
+    torch.manual_seed(0)
+    cnn = Plain().eval()
+    x = torch.rand(4, 3, 16, 16)
+    with torch.no_grad():
+        before = cnn(x)
+        other = insert_temporal(copy.deepcopy(cnn), "tsm", num_frames=4, at=["blocks.1.0", "blocks.1.2"])
+        assert entered(other) == ["blocks.1.0", "blocks.1.2"]
+        assert [other.get_submodule(name).temporal.channels for name in entered(other)] == [16, 8]
+        block, shift = cnn.blocks[1], teinet.layers.TSM
+        y = cnn.stem(x)
+        y = y[:, :, 1:-1, 1:-1] + cnn.blocks[0](y)
+        inner = block[2](shift(8, num_frames=4)(block[1](block[0](shift(16, num_frames=4)(y)))))
+        want = cnn.head((y[:, :, 1:-1, 1:-1] + inner).mean((2, 3)))
+        torch.testing.assert_close(other(x), want)
+        assert not torch.allclose(before, want)
+        one = insert_temporal(cnn, "tsm", num_frames=1, at="blocks.0.0")  # a single path is a list of one
+        torch.testing.assert_close(one(x).shape, before.shape)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"at": ["blocks.0.o"]}, r"Plain has no module 'blocks\.0\.o'\. Did you mean 'blocks\.\d\.[02]'"),
+        ({"at": ["xyz"]}, r"no module 'xyz'\. Its convolutions: stem, blocks\.0\.0"),
+        ({"at": ["blocks.1"]}, r"'blocks\.1' is a Sequential, not an nn\.Conv2d; .* such as 'blocks\.1\.0'"),
+        ({"at": ["head"]}, r"'head' is a Linear, not an nn\.Conv2d\.$"),
+        ({"at": ["lazy"]}, "channels yet: run the network"),
+        ({"at": []}, "names no convolution"),
+        ({"at": ["stem"], "stages": (4, 5)}, "leave out stages"),
+        ({"at": ["stem"], "every": 2}, "leave out stages"),
+    ],
+)
+def test_what_is_no_convolution_of_the_network_is_refused_and_the_network_left_as_it_was(options, message):
+    cnn = Plain()
+    cnn.lazy = nn.LazyConv2d(4, 1)
+    with pytest.raises(ConfigError, match=message):
+        insert_temporal(cnn, **options)
+    assert not entered(cnn)
+
+
+@pytest.mark.parametrize("at", [["blocks.1.0"], None])
+@pytest.mark.parametrize("clone", [lambda net: net, copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_input_of_another_shape_names_the_one_that_is_expected(at, clone):
+    cnn = clone(insert_temporal(Plain() if at else resnet10(), at=at))
+    with pytest.raises(ConfigError, match=r"takes frames \(B\*T, C, H, W\).*got \(1, 8, 3, 64, 64\).*flatten\(0, 1\)"):
+        cnn(torch.rand(1, 8, 3, 64, 64))
+    with pytest.raises(ConfigError, match=r"9 frames is not B\*T for T = 8 .*\(B\*T, C, H, W\)"):
+        cnn(torch.rand(9, 3, 64, 64))
+    assert cnn(torch.rand(8, 3, 64, 64)).shape == (8, 5)
 
 
 def test_none_is_tsn():

@@ -31,12 +31,12 @@ class TemporalLayer(nn.Module):
 
     def prepare(self, x: Tensor) -> Tensor:
         """Check x (B*T, C, H, W) as a layer is entered, and return it in autocast's type where that is on."""
-        if x.shape[1] != self.channels:
-            raise ConfigError(f"this layer was built for {self.channels} channels, got {tuple(x.shape)}.")
+        if x.dim() != 4 or x.shape[1] != self.channels:
+            raise ConfigError(f"this layer takes (B*T, C, H, W) with C = {self.channels}, got {tuple(x.shape)}.")
         if x.shape[0] % self.num_frames:
             raise ConfigError(
-                f"a batch of {x.shape[0]} frames is not B*T for T = {self.num_frames} frames a clip: "
-                "feed whole clips, or change T on purpose with teinet.set_num_frames(network, T)."
+                f"a batch of {x.shape[0]} frames is not B*T for T = {self.num_frames} frames a clip: pass whole clips "
+                "as (B*T, C, H, W), or change T with teinet.set_num_frames(network, T)."
             )
         device = x.device.type
         if device != "meta" and torch.is_autocast_enabled(device) and x.dtype != torch.float64:

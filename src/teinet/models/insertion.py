@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from teinet import layers
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, nearest
 from teinet.models.families import branch_path, find_branch
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -54,7 +54,8 @@ def insert_temporal(
     temporal: str | Callable[..., nn.Module] = "tei",
     *,
     num_frames: int = 8,
-    stages: Iterable[int] = ALL_STAGES,
+    stages: Iterable[int] | None = None,
+    at: Iterable[str] | None = None,
     shortcut_only: bool = True,
     every: int = 1,
     causal: bool = False,
@@ -62,27 +63,37 @@ def insert_temporal(
 ) -> Network:
     """Put a temporal module before the first convolution of each residual branch of a 2-D CNN; return the same CNN.
 
+    The CNN takes (B*T, C, H, W) afterwards, the T frames of a clip next to each other; another shape is a ConfigError.
+
     Args:
-        cnn: a network of timm or torchvision with residual blocks; changed in place; takes (B*T, 3, H, W) afterwards.
+        cnn: a network of timm or torchvision with residual blocks, or any CNN with `at`; changed in place.
         temporal: "tei", "tim", "mem", "se_tim", "se", "tsm", "none" (leaves the network as it is), or a callable of
-            your own, `make(channels, num_frames=T, **options) -> nn.Module`, (B*T, C, H, W) to the same shape; the
-            module must keep T in an attribute `num_frames` for `set_num_frames` to reach it.
+            your own, `make(channels, num_frames=T, **options) -> nn.Module`, (B*T, C, H, W) to the same shape; for
+            `set_num_frames`, the module must keep T in an attribute `num_frames`.
         num_frames: T, at least 1.
-        stages: of 2, 3, 4, 5: blocks whose output has stride 4, 8, 16, 32. Of fewer than four, each must hold a block.
+        stages: of 2, 3, 4, 5: blocks whose output has stride 4, 8, 16, 32 (default: all). Of fewer than four, each
+            must hold a block.
+        at: in place of stages, shortcut_only and every: paths of the `nn.Conv2d`s that get a module before them, as in
+            `cnn.named_modules()`: ["layer1.0.conv1", "layer2.0.conv1"].
         shortcut_only: leave out blocks without a shortcut (the paper's reading).
         every: n takes each stage's first block and every n-th after it (TSM's code: 2 in ResNet-101 and -152).
-        causal: the form in which a frame sees itself and earlier ones only; a callable of your own gets causal=True.
+        causal: use the form in which a frame sees itself and earlier ones only; a callable of your own gets
+            causal=True.
         options: the module's own (reduction, gate, init, n_div).
 
     Raises:
-        ConfigError: the network has no residual branch, holds temporal modules already or has no block in a stage,
-            or a name or option does not exist.
+        ConfigError: the network has no residual branch, has temporal modules already, or has no block in a stage; a
+            path in `at` is no `nn.Conv2d`'s; or a name or option does not exist.
+
+    Source: TEINet, arXiv 1911.09435, section 3.3.
     """
     if not isinstance(cnn, nn.Module):
-        raise ConfigError(f"insert_temporal takes a network, not {cnn!r}; teinet.create_model builds one by its name.")
-    wanted = () if isinstance(stages, int) else tuple(dict.fromkeys(stages))
+        raise ConfigError(f"insert_temporal needs a network, got {cnn!r}; teinet.create_model builds one by its name.")
+    if at is not None and (stages is not None or not shortcut_only or every != 1):
+        raise ConfigError("at names the convolutions itself: leave out stages, shortcut_only and every.")
+    wanted = ALL_STAGES if stages is None else () if isinstance(stages, int) else tuple(dict.fromkeys(stages))
     if not wanted or any(stage not in ALL_STAGES for stage in wanted):
-        raise ConfigError(f"stages are some of 2, 3, 4, 5, such as (4, 5); got {stages!r}.")
+        raise ConfigError(f"stages must be some of 2, 3, 4, 5, such as (4, 5); got {stages!r}.")
     if not isinstance(num_frames, int) or num_frames < 1:
         raise ConfigError(f"num_frames must be a whole number of at least 1, got {num_frames!r}.")
     if not isinstance(every, int) or every < 1:
@@ -96,13 +107,16 @@ def insert_temporal(
     make: Callable[..., nn.Module] = partial(layers.build, temporal) if isinstance(temporal, str) else temporal
     if causal:
         options["causal"] = True
-    for place in _choose(cnn, wanted, shortcut_only, every):
+    places = _choose(cnn, wanted, shortcut_only, every) if at is None else _named(cnn, at)
+    for place in places:
         target = cnn.get_submodule(place.name)
         module = make(place.channels, num_frames=num_frames, **options)
         reference = next(target.parameters(), None)
         if reference is not None:
             module.to(device=reference.device, dtype=reference.dtype)
         put_before(target, module.train(target.training))
+    first = next(module for module in cnn.modules() if isinstance(module, nn.Conv2d))
+    first.register_forward_pre_hook(partial(_check_frames, type(cnn).__name__))
     return cnn
 
 
@@ -161,10 +175,42 @@ def find_places(cnn: nn.Module) -> list[BranchEntry]:
         raise ConfigError(
             f"{type(cnn).__name__} has no residual branch that is known, so no temporal module can enter it. "
             "Known: timm's residual families (teinet.list_models() lists them) and torchvision's ResNet, RegNet, "
-            "ConvNeXt and MobileNetV2. In a network of your own, call teinet.layers.TEI at the branch's input."
+            "ConvNeXt and MobileNetV2. In a network of your own, name the convolutions: insert_temporal(cnn, at=[...])."
         )
     _measure(cnn, blocks)
     return [place for place in blocks.values() if place.channels]
+
+
+def _named(cnn: nn.Module, at: Iterable[str]) -> list[BranchEntry]:
+    """Return the convolutions of these paths; ConfigError for a path of none."""
+    modules = dict(cnn.named_modules())
+    convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
+    places = []
+    for name in dict.fromkeys([at] if isinstance(at, str) else at):
+        module = modules.get(name)
+        if module is None:
+            some = f" Its convolutions: {', '.join(convolutions[:4])}, ..." if convolutions else ""
+            hint = nearest(str(name), convolutions) or some
+            raise ConfigError(f"at: {type(cnn).__name__} has no module {name!r}.{hint}")
+        if not isinstance(module, nn.Conv2d):
+            inner = next((each for each in convolutions if each.startswith(f"{name}." if name else "")), None)
+            hint = f"; name a convolution, such as {inner!r}" if inner else ""
+            raise ConfigError(f"at: {name!r} is a {type(module).__name__}, not an nn.Conv2d{hint}.")
+        if not module.in_channels:
+            raise ConfigError(f"at: {name!r} does not know its channels yet: run the network on a batch first.")
+        places.append(BranchEntry(name, shortcut=False, channels=module.in_channels))
+    if not places:
+        raise ConfigError("at names no convolution; give paths such as ['layer1.0.conv1'].")
+    return places
+
+
+def _check_frames(network: str, _module: nn.Module, args: tuple[Any, ...]) -> None:
+    """Raise ConfigError for clips (B, T, C, H, W), which are easily passed where their frames are expected."""
+    if args and args[0].dim() != 4:
+        raise ConfigError(
+            f"{network} with temporal modules takes frames (B*T, C, H, W), the T frames of a clip next to each other; "
+            f"got {tuple(args[0].shape)}. For clips (B, T, C, H, W), pass clips.flatten(0, 1)."
+        )
 
 
 def _choose(cnn: nn.Module, stages: tuple[int, ...], shortcut_only: bool, every: int) -> list[BranchEntry]:
