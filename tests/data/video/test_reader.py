@@ -177,9 +177,9 @@ def test_a_size_that_changes_midstream_is_scaled_to_the_first(ffmpeg, tmp_path):
 
 
 def test_a_choice_outside_the_video_is_the_callers_mistake(videos):
-    for choice in ([75], [-1], []):
-        with pytest.raises(IndexError):
-            VideoReader(videos["b_frames.mp4"]).sample(lambda n, choice=choice: choice)
+    for choice, wrong in (([3, 75], "frame 75 is out"), ([-1], "frame -1 is out"), ([], "no frame was chosen")):
+        with pytest.raises(IndexError, match=rf"b_frames\.mp4: {wrong}.*; there are 75 frames, 0 to 74$"):
+            VideoReader(videos["b_frames.mp4"]).frames_at(choice)
 
 
 def test_is_video_goes_by_suffix(tmp_path):

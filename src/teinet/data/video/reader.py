@@ -166,8 +166,12 @@ class VideoReader:
     def frames_at(self, indices: Sequence[int] | np.ndarray) -> Frames:
         """Decode the frames of these numbers, in any order, repeats allowed.
 
+        Args:
+            indices: at least one, each from 0 to N-1 for the N frames of the video; negative ones do not count from
+                the end.
+
         Raises:
-            IndexError: a number outside the video, or none.
+            IndexError: no index, or one outside the video; the message names it, the file and N.
             VideoError: the file is missing, empty, cut off or no video.
         """
         return self.sample(lambda n: indices)
@@ -181,12 +185,12 @@ class VideoReader:
             start, end: seconds; only frames shown at or after `start` and before `end` count.
 
         Raises:
-            IndexError: a number outside 0..n-1, or none chosen.
+            IndexError: a number outside 0..n-1, which the message names, or none chosen.
             VideoError: the file is missing, empty, cut off, no video, or has no frames in the span.
         """
         for _ in range(3):
             shown = self.frames_shown(start, end)
-            chosen = _chosen(choose, len(shown)) + shown.start
+            chosen = self._chosen(choose, len(shown)) + shown.start
             wanted, places = np.unique(chosen, return_inverse=True)
             images, counted = self._images_at(wanted) if self.is_image_folder else self._decode(wanted)
             if images is not None:
@@ -264,6 +268,14 @@ class VideoReader:
             self._known = folder_index(self.path) if self.is_image_folder else frame_index(self.path)
         return self._known
 
+    def _chosen(self, choose: Choice, n: int) -> np.ndarray:
+        chosen = np.asarray(choose(n), dtype=np.int64).reshape(-1)
+        outside = chosen[(chosen < 0) | (chosen >= n)]
+        if len(outside) or not len(chosen):
+            wrong = f"frame {outside[0]} is out of range" if len(outside) else "no frame was chosen"
+            raise IndexError(f"{self.path}: {wrong}; there are {n} frames, 0 to {n - 1}")
+        return chosen
+
     def _decode(self, wanted: np.ndarray) -> tuple[np.ndarray | None, int]:
         """Decode the `wanted` frames (ascending); if some never come, return None and the true number of frames."""
         index, count = self._index, 0
@@ -303,13 +315,6 @@ def _source(source: str | os.PathLike[str]) -> Source:
     if isinstance(source, str) and (path.startswith("/dev/video") or (named and not os.path.lexists(path))):
         return Source.parse(path)
     return Source(path, path, "file")
-
-
-def _chosen(choose: Choice, n: int) -> np.ndarray:
-    chosen = np.asarray(choose(n), dtype=np.int64).reshape(-1)
-    if len(chosen) == 0 or chosen.min() < 0 or chosen.max() >= n:
-        raise IndexError(f"frames chosen must be some of 0..{n - 1}, not {chosen.tolist()}")
-    return chosen
 
 
 Numbered = Iterator[tuple[int, av.VideoFrame]]
