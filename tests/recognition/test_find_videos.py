@@ -43,6 +43,21 @@ def test_patterns(folder):
     assert found(folder, "*.dat") == ["camera.dat"]  # asked for by its suffix
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("0", "camera:0"), ("camera", "camera"), ("rtsp://me:secret@host/live", "rtsp://host/live"),
+        ("http://host/a.mp4", "http://host/a.mp4"), ("-", "-"), ("/dev/video7", "/dev/video7"),
+    ],
+)  # fmt: skip
+def test_live_video_is_for_another_command(folder, monkeypatch, name, shown):
+    monkeypatch.chdir(folder)
+    with pytest.raises(ConfigError, match=rf"{shown} is live video.*: teinet watch WEIGHTS {shown}$"):
+        find_videos([name])
+    (folder / "0").touch()
+    assert find_videos(["0"])  # a file of that name goes first
+
+
 @pytest.mark.parametrize(("name", "said"), [("*.mov", "nothing matches"), ("empty", "no videos"), ("not*", "none of")])
 def test_a_name_that_stands_for_no_video_is_an_error(folder, name, said):
     (folder / "empty").mkdir()

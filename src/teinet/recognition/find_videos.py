@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from teinet.data.video.reader import is_video
+from teinet.data.video.source import Source
 from teinet.errors import ConfigError
 from teinet.utils.text import natural
 
@@ -22,7 +23,8 @@ def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) 
         problems: takes a message for each folder or pattern without videos, while other names have some.
 
     Raises:
-        ConfigError: a folder or pattern without videos; with `problems`, only if no name has any.
+        ConfigError: a folder or pattern without videos, or a camera, address or pipe; with `problems`, only if no name
+            is a video.
     """
     found: dict[str, Path] = {}
     for name in names:
@@ -39,6 +41,8 @@ def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) 
 
 
 def _expand(name: str) -> list[Path]:
+    if (live := _live(name)) is not None:
+        raise ConfigError(f"{live} is live video, not a file; to recognize it as it comes: teinet watch WEIGHTS {live}")
     path = Path(name).expanduser()
     if path.is_dir():
         videos = list(_walk(path))
@@ -56,6 +60,14 @@ def _expand(name: str) -> list[Path]:
     if not videos:
         raise ConfigError(f"{name}: matches {len(matches)} names, none of them a video")
     return videos
+
+
+def _live(name: str) -> str | None:
+    """Return how `teinet watch` names a camera, an address or a pipe, without passwords; None for a file."""
+    if not name or (os.path.lexists(name) and not name.startswith("/dev/video")):
+        return None
+    source = Source.parse(f"camera:{name}" if name.isdecimal() else name)
+    return {"file": None, "pipe": "-"}.get(source.kind, source.name)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
