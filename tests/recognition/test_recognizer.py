@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
@@ -120,7 +121,7 @@ def test_the_file_decides_the_colors_whatever_the_backbones_library_says_now(tmp
 
 def test_what_does_not_fit_the_network_is_refused():
     model = network()
-    with pytest.raises(ConfigError, match="6 class names for a network with 7"):
+    with pytest.raises(ConfigError, match="6 class names for a model with 7"):
         Recognizer(model, NAMES[:6])
     with pytest.raises(ConfigError, match="twice: up"):
         Recognizer(model, [*NAMES[:6], "up"])
@@ -154,12 +155,59 @@ def test_one_bad_video_among_many_is_an_answer_of_its_own(recognizer, video, fra
         recognizer(bad)
 
 
-def test_many_videos_are_read_only_a_little_ahead(recognizer, frames):
+@pytest.mark.parametrize("views", ["1x1", "2x3"])
+@pytest.mark.parametrize("batch_size", [1, 4, 100])
+def test_batches_over_several_videos_give_the_scores_of_single_ones(
+    recognizer, video, frames, tmp_path, views, batch_size
+):
+    videos = [video, tmp_path / "gone.mp4", frames, frames[::-1], frames[5:], frames[0], frames[:9]]
+    alone = list(recognizer.predict_many(videos, views=views, top_k=2))
+    sizes = []
+    hook = recognizer.model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    together = list(recognizer.predict_many(videos, views=views, top_k=2, batch_size=batch_size))
+    hook.remove()
+    assert max(sizes) == min(batch_size, sum(sizes)) and len(sizes) == -(-sum(sizes) // batch_size)
+    assert [(p.path, p.error, p.num_frames) for p in together] == [(p.path, p.error, p.num_frames) for p in alone]
+    assert [p.error is None for p in together] == [True, False, True, True, True, False, True]
+    for one, other in zip(together, alone, strict=True):
+        if one.error is None:
+            np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+            assert np.array_equal(one.frame_indices, other.frame_indices) and one.label == other.label
+    assert np.abs(together[2].scores - together[3].scores).max() > 1e-3  # the videos are told apart
+
+
+@pytest.mark.parametrize("batch_size", [None, 6])
+def test_many_videos_are_read_only_a_little_ahead(recognizer, frames, batch_size):
     taken = []
-    answers = recognizer.predict_many((taken.append(i) or frames for i in range(50)), workers=2)
+    answers = recognizer.predict_many((taken.append(i) or frames for i in range(50)), workers=2, batch_size=batch_size)
     next(answers)
-    assert len(taken) <= 5
+    assert len(taken) <= 4 + (batch_size or 1)
     answers.close()
+
+
+def test_a_list_of_frames_is_one_video(recognizer, frames):
+    want = recognizer(frames).scores
+    pictures = [Image.fromarray(frame) for frame in frames]
+    for same in (list(frames), tuple(torch.from_numpy(frames)), pictures, [p.convert("RGBA") for p in pictures]):
+        assert np.array_equal(recognizer(same).scores, want)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda frames: [str(i) for i in range(3)], "list of paths is several videos: .*predict_many"),
+        (lambda frames: [frames, frames], "several videos: .*predict_many"),
+        (lambda frames: frames[None], "several videos: .*predict_many"),
+        (lambda frames: [frames[0], frames[1][:9]], "image 1 .*one size"),
+        (lambda frames: [frames[0], frames[1].astype(float)], r"image 1 .*float64.*expected uint8 \(H, W, 3\) in RGB"),
+        (lambda frames: frames.transpose(0, 3, 1, 2), r"expected \(T, H, W, 3\) uint8 RGB.*transpose"),
+        (lambda frames: [], "empty list"),
+        (lambda frames: 7, "list of .* PIL images; got a int"),
+    ],
+)
+def test_what_is_no_video_is_told_from_one(recognizer, frames, change, words):
+    with pytest.raises(ConfigError, match=words):
+        recognizer(change(frames))
 
 
 def test_wrong_settings_are_refused_before_any_video_is_read(recognizer):
@@ -167,7 +215,7 @@ def test_wrong_settings_are_refused_before_any_video_is_read(recognizer):
         pytest.fail("a video was read")
         yield
 
-    for wrong in ({"views": "2x0"}, {"top_k": 0}, {"averaging": "votes"}):
+    for wrong in ({"views": "2x0"}, {"top_k": 0}, {"averaging": "votes"}, {"batch_size": 0}):
         with pytest.raises(ConfigError):
             recognizer.predict_many(never(), **wrong)
 

@@ -68,7 +68,7 @@ def test_a_rectangle_steps_like_a_square():
     assert cut.shape == (1, 5, 3, 32, 48)
     stream.reset()
     near(torch.cat([stream.step(frame[None]).logits for frame in cut[0]]), want)
-    with pytest.raises(ConfigError, match=r"takes \(1, 3, 32, 48\)"):
+    with pytest.raises(ConfigError, match=r"expected frames \(1, 3, 32, 48\)"):
         stream.step(torch.zeros(1, 3, 32, 32, dtype=torch.uint8))
     assert "frames at 32x48" in repr(wide)
 
@@ -166,12 +166,12 @@ def test_states_of_others_are_refused(recognizer, tmp_path):
     stream = recognizer.stream()
     (tmp_path / "broken.safetensors").write_bytes(b"no state")
     for name in ("none", "broken"):
-        with pytest.raises(CheckpointError, match="no streams' state"):
+        with pytest.raises(CheckpointError, match="cannot be read as the state of streams"):
             stream.state.load(tmp_path / f"{name}.safetensors")
     stream.state.save(tmp_path / "one.safetensors")
     plain = teinet.Recognizer(teinet.create_model("tsn_test_resnet", num_classes=3, num_frames=T), list("abc"))
     for other in (recognizer.stream(batch=2), plain.stream()):
-        with pytest.raises(CheckpointError, match="other streams, smoothing or network"):
+        with pytest.raises(CheckpointError, match=r"in the file and .* here; load it with"):
             other.state.load(tmp_path / "one.safetensors")
 
 
@@ -196,11 +196,11 @@ def test_what_does_not_fit_is_one_line_and_changes_nothing(recognizer):
     stream = recognizer.stream(batch=2)
     image = film(1)[0]
     for frames, words in [
-        ([image], "takes 2 images, got 1"),
-        ({}, "at least one image"),
-        ({2: image}, "no stream 2; there are 2"),
-        ([image, image.astype(np.float32)], "stream 1: an image is"),
-        (torch.zeros(2, 3, 8, 8), "a step takes"),
+        ([image], "expected 2 images, one per stream, got 1"),
+        ({}, "an image for at least one"),
+        ({2: image}, "no stream 2; streams are numbered 0 to 1"),
+        ([image, image.astype(np.float32)], "stream 1: expected an image"),
+        (torch.zeros(2, 3, 8, 8), r"expected frames \(2, 3"),
     ]:
         with pytest.raises(ConfigError, match=words):
             stream.step(frames)
@@ -236,7 +236,7 @@ def test_several_frames_at_once_are_as_many_single_steps(recognizer, chunks):
 def test_several_frames_of_another_shape_change_nothing(recognizer):
     stream = recognizer.stream()
     for shape in ((1, 0, 3, SIZE, SIZE), (2, 3, 3, SIZE, SIZE), (1, 3, SIZE, SIZE), (1, 2, 3, SIZE, SIZE + 1)):
-        with pytest.raises(ConfigError, match=r"several steps take \(1, K, 3, 32, 32\)"):
+        with pytest.raises(ConfigError, match=r"expected frames \(1, K, 3, 32, 32\)"):
             stream.steps(torch.zeros(shape, dtype=torch.uint8))
     assert stream.state.frames.tolist() == [0]
 

@@ -6,12 +6,14 @@ These are the paper's testing protocols (section 4.2). Tests and recognizers sha
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
@@ -19,6 +21,10 @@ from teinet.data.video.frames import Frames
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError
 
+# A path, frames (T, H, W, 3) uint8 RGB, or a list of T images: PIL's, or (H, W, 3) uint8 RGB.
+Video = str | PathLike | np.ndarray | torch.Tensor | Sequence[np.ndarray | torch.Tensor | Image.Image]
+_ACCEPTED = "a path, frames (T, H, W, 3) uint8 RGB, or a list of (H, W, 3) uint8 RGB arrays or PIL images"
+_MANY = "pass them to predict_many, which takes a list of videos"
 _FORM = re.compile(r"(\d+)\s*[x×]\s*(\d+)(?:/(full|crop))?", re.IGNORECASE)
 
 
@@ -79,7 +85,7 @@ class LoadedViews(NamedTuple):
 
 
 def load_views(
-    video: str | PathLike | np.ndarray | torch.Tensor,
+    video: Video,
     sampling: Sampling,
     preprocessing: Preprocessing,
     views: Views | str = "1x1",
@@ -91,7 +97,7 @@ def load_views(
     """Load the views of a video; each frame of any view is decoded and resized once.
 
     Args:
-        video: a path, or frames `(T, H, W, 3)` uint8 in RGB order.
+        video: a path, frames (T, H, W, 3) uint8 RGB, or a list of T images: (H, W, 3) uint8 RGB, or PIL's.
         start, end: part of the file in seconds; only for paths.
         threads: decoder threads; "auto" suits a single file.
 
@@ -133,11 +139,15 @@ def check_views(views: Views, fit: str) -> None:
         )
 
 
-def check_frames(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
-    """Return frames as a `(T, H, W, 3)` uint8 tensor on the CPU, or say what is wrong with them."""
+def check_frames(frames: Video) -> torch.Tensor:
+    """Return frames in memory as a (T, H, W, 3) uint8 tensor on the CPU; ConfigError if they are no video."""
+    if isinstance(frames, (list, tuple)):
+        frames = _stacked(frames)
     if not isinstance(frames, (np.ndarray, torch.Tensor)):
-        raise ConfigError(f"a video is a path or a uint8 array or tensor (T, H, W, 3), not a {type(frames).__name__}")
+        raise ConfigError(f"a video is {_ACCEPTED}; got a {type(frames).__name__}")
     shape = tuple(frames.shape)
+    if len(shape) == 5:
+        raise ConfigError(f"frames of shape {shape} are several videos: {_MANY}")
     if len(shape) != 4 or shape[-1] != 3:
         hint = ""
         if len(shape) == 4 and shape[1] == 3:
@@ -145,9 +155,9 @@ def check_frames(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
             hint = f"; channels come last: frames.{turn}(0, 2, 3, 1)"
         elif len(shape) == 3 and shape[-1] == 3:
             hint = "; one image is frames[None]"
-        raise ConfigError(f"frames have shape {shape}, expected (T, H, W, 3){hint}")
+        raise ConfigError(f"frames have shape {shape}, expected (T, H, W, 3) uint8 RGB{hint}")
     if min(shape) == 0:
-        raise ConfigError(f"frames have shape {shape}: nothing to look at")
+        raise ConfigError(f"frames have shape {shape}: there are no pixels in them")
     if frames.dtype not in (np.uint8, torch.uint8):
         raise ConfigError(f"frames have type {frames.dtype}, expected uint8 (0 to 255, RGB)")
     if isinstance(frames, np.ndarray):
@@ -155,6 +165,30 @@ def check_frames(frames: np.ndarray | torch.Tensor) -> torch.Tensor:
         usable = frames.flags.writeable and min(frames.strides) >= 0
         return torch.from_numpy(frames if usable else frames.copy())
     return frames.detach().cpu()
+
+
+def _stacked(images: Sequence[object]) -> np.ndarray:
+    """Return a list of T images as (T, H, W, 3)."""
+    arrays = []
+    for number, image in enumerate(images):
+        if isinstance(image, (str, PathLike)):
+            raise ConfigError(f"a list of paths is several videos: {_MANY}")
+        if isinstance(image, Image.Image):
+            image = image.convert("RGB")
+        arrays.append(array := np.asarray(image.detach().cpu() if isinstance(image, torch.Tensor) else image))
+        if array.ndim == 4:
+            raise ConfigError(f"a list of arrays {array.shape} is several videos: {_MANY}")
+        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+            raise ConfigError(
+                f"image {number} of the list is {array.dtype} of shape {array.shape}, expected uint8 (H, W, 3) in RGB"
+            )
+        if array.shape != arrays[0].shape:
+            raise ConfigError(
+                f"image {number} of the list has shape {array.shape}, image 0 {arrays[0].shape}: give them one size"
+            )
+    if not arrays:
+        raise ConfigError("an empty list of images is no video")
+    return np.stack(arrays)
 
 
 def _distinct(sampling: Sampling, n: int, views: Views) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""From a video to the names of its actions: clip by clip, or frame by frame."""
+"""Recognizing the action in a video: clip by clip, or frame by frame."""
 
 from teinet.recognition.recognizer import Prediction, Recognizer
 from teinet.recognition.stream import Step, Stream, StreamState

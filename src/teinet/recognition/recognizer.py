@@ -1,10 +1,11 @@
-"""A recognizer: a network with its class names and preprocessing, from a video to names. One file holds all of it."""
+"""A recognizer: a network with its class names and preprocessing, which maps a video to a class. One file holds it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.views import LoadedViews, Views, check_views, load_views
+from teinet.data.views import LoadedViews, Video, Views, check_views, load_views
 from teinet.detection.detector import Detector
 from teinet.detection.events import Rules
 from teinet.detection.scorer import StateType
@@ -21,28 +22,28 @@ from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError
 from teinet.models.checkpoint import load_weights, save_weights
 from teinet.models.classifier import VideoClassifier
 from teinet.models.insertion import set_num_frames
-from teinet.models.optimized import Engine, OptimizedClassifier, Precision, optimize
+from teinet.models.optimized import Engine, OptimizedClassifier, Precision, is_compiled, optimize
 from teinet.models.probabilities import Averaging, check_averaging, to_probabilities
+from teinet.recognition.batches import in_batches
 from teinet.recognition.stream import Stream
 from teinet.utils.machine import find_device
 from teinet.utils.prefetch import prefetch
 
-Video = str | PathLike | np.ndarray | torch.Tensor
 VIEWS_AT_ONCE = 6  # views in one pass of the network: bounds memory at 30 views; wider gains nothing on a CPU
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prediction:
-    """The answer for one video, or why there is none.
+    """The prediction for one video, or the error if it could not be read.
 
     Args:
-        path: the file; empty for frames from memory.
+        path: the file; empty for frames in memory.
         labels: the best classes as (name, score), best first.
-        scores: (classes,) in the order of the class names, sum 1; None without an answer.
-        frame_indices: (clips, T) frame numbers, counted from the start of the file.
-        times: (clips, T) seconds of these frames in the file; None without a clock (images, memory).
-        num_frames: frames in the video or in its span.
-        error: why the video could not be read; None when it was.
+        scores: (classes,) float32 probabilities in the order of the class names, sum 1; None after an error.
+        frame_indices: (clips, T) indices of the frames used, counted from the start of the file.
+        times: (clips, T) seconds of these frames in the file; None for frames in memory and folders of images.
+        num_frames: number of frames in the video, or between `start` and `end`.
+        error: why the video could not be read; None if it was.
     """
 
     path: str = ""
@@ -55,16 +56,16 @@ class Prediction:
 
     @property
     def label(self) -> str | None:
-        """The best class's name; None without an answer."""
+        """The best class; None after an error."""
         return self.labels[0][0] if self.labels else None
 
     @property
     def span(self) -> tuple[float, float] | None:
-        """First and last time looked at, seconds."""
+        """Seconds of the first and the last frame used; None where `times` is."""
         return None if self.times is None else (float(self.times.min()), float(self.times.max()))
 
     def to_dict(self) -> dict[str, Any]:
-        """The answer as JSON values, without `scores`."""
+        """Return the prediction as JSON values, without `scores`."""
         return {
             "path": self.path,
             "labels": [{"name": name, "score": score} for name, score in self.labels],
@@ -82,18 +83,18 @@ class Prediction:
 
 
 class Recognizer:
-    """Names the action in a video.
+    """Recognizes the action in a video.
 
     Args:
-        model: maps `(B, T, 3, S, S)` uint8 to `(B, classes)` logits; put into eval mode.
+        model: maps (B, T, 3, S, S) uint8 to logits (B, classes); is put into evaluation mode.
         class_names: one per class, in the order of the logits.
-        preprocessing: as in training (default: 224 pixels, with the network's mean and std).
-        sampling: how frames are chosen (default: the network's T frames, spread over the video).
+        preprocessing: as in training (default: 224 pixels, with the model's mean and std).
+        sampling: how frames are chosen (default: the model's T frames, spread over the video).
         header: further entries of the weights file (recipe, scores, license).
 
     Raises:
-        ConfigError: names that are not one per class or occur twice, or a sampling or preprocessing whose T, mean or
-            std is not the network's.
+        ConfigError: class names that are not one per class or occur twice, or a sampling or preprocessing whose T, mean
+            or std differs from the model's.
     """
 
     def __init__(
@@ -107,24 +108,24 @@ class Recognizer:
     ):
         if not isinstance(model, VideoClassifier):
             raise ConfigError(
-                f"a recognizer holds a VideoClassifier, not a {type(model).__name__}; teinet.create_model builds one, "
+                f"a recognizer needs a VideoClassifier, got a {type(model).__name__}; teinet.create_model builds one, "
                 "or wrap your network: teinet.models.VideoClassifier(cnn, num_frames=T)"
             )
         names = tuple(str(name) for name in class_names)
         if len(names) != model.num_classes:
-            raise ConfigError(f"{len(names)} class names for a network with {model.num_classes} classes")
+            raise ConfigError(f"{len(names)} class names for a model with {model.num_classes} classes")
         if len(set(names)) < len(names):
-            raise ConfigError(f"class names occur twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+            raise ConfigError(f"class names given twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
         if sampling is not None and sampling.num_frames != model.num_frames:
             raise ConfigError(
-                f"sampling takes {sampling.num_frames} frames, the network was built for {model.num_frames}; "
-                f"teinet.set_num_frames(model, {sampling.num_frames}) changes the network on purpose"
+                f"sampling has {sampling.num_frames} frames, but the model was built for {model.num_frames}; "
+                f"to change the model, call teinet.set_num_frames(model, {sampling.num_frames}) first"
             )
         own = Preprocessing(**getattr(model, "data_config", {}))
         if preprocessing is not None and (preprocessing.mean, preprocessing.std) != (own.mean, own.std):
             raise ConfigError(
-                f"preprocessing has mean {preprocessing.mean} and std {preprocessing.std}, but the network normalizes "
-                f"with mean {own.mean} and std {own.std}"
+                f"preprocessing has mean {preprocessing.mean} and std {preprocessing.std}, but the model normalizes "
+                f"with mean {own.mean} and std {own.std}; use the model's"
             )
         self.model = model.eval()
         self.class_names = names
@@ -134,21 +135,21 @@ class Recognizer:
 
     @classmethod
     def load(cls, path: str | PathLike, device: str | torch.device = "cpu") -> Recognizer:
-        """Read a weights file.
+        """Load a recognizer from its weights file.
 
         Args:
-            path: a .safetensors file, a run's folder (its last weights), or a pretrained model's name.
+            path: a .safetensors file, a run folder (its last weights), or the name of a pretrained model.
             device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best one.
 
         Raises:
-            CheckpointError: the file is missing, truncated, damaged, or does not hold a recognizer.
-            ConfigError: a device that is not on this machine.
+            CheckpointError: the file is missing, cut off, damaged, or holds no recognizer.
+            ConfigError: a device that this machine does not have.
         """
         place = find_device(device)
         model, header = load_weights(os.fspath(path))
         names = header.get("class_names")
         if not names:
-            raise CheckpointError(f"{path}: holds no class names, so it cannot name what it sees")
+            raise CheckpointError(f"{path}: holds no class names; export it again from its run")
         try:
             preprocessing = Preprocessing.from_dict(header["preprocessing"]) if header.get("preprocessing") else None
             sampling = Sampling(**header["sampling"]) if header.get("sampling") else None
@@ -162,9 +163,14 @@ class Recognizer:
             raise CheckpointError(f"{path}: {error}") from None
 
     def save(self, path: str | PathLike) -> None:
-        """Write network, class names, preprocessing and sampling into one safetensors file; not of an optimized one."""
+        """Write model, class names, preprocessing and sampling to one safetensors file.
+
+        Raises:
+            ConfigError: an optimized recognizer.
+            OSError: the file cannot be written.
+        """
         if isinstance(self.model, OptimizedClassifier):
-            raise ConfigError("an optimized recognizer cannot be saved; save the one that it was made from")
+            raise ConfigError(f"{path}: an optimized recognizer cannot be saved; save the one that it was made from")
         header = self.header | {
             "class_names": list(self.class_names),
             "preprocessing": self.preprocessing.to_dict(),
@@ -173,7 +179,7 @@ class Recognizer:
         save_weights(os.fspath(path), self.model, header)
 
     def optimize(self, *, engine: Engine = "folded", precision: Precision = "auto") -> Recognizer:
-        """Return a second recognizer that gives the same answers faster, and cannot be saved.
+        """Return a faster recognizer with the same predictions, which cannot be saved.
 
         Logits differ by rounding: by less than 1e-5 of the largest in fp32, about 1e-2 in bf16 and fp16.
 
@@ -190,22 +196,22 @@ class Recognizer:
         return Recognizer(model, self.class_names, **how)
 
     def to(self, device: str | torch.device) -> Recognizer:
-        """Move to a device, in place, and return self."""
+        """Move the model to a device, in place, and return self; ConfigError for one that is not there."""
         self.model.to(find_device(device))
         return self
 
     @property
     def device(self) -> torch.device:
-        """Where the network lies, and where its clips go."""
+        """The model's device."""
         return next(self.model.parameters()).device
 
     @property
     def num_frames(self) -> int:
-        """T, the frames of a clip."""
+        """T, the number of frames of a clip."""
         return self.model.num_frames
 
     def set_num_frames(self, num_frames: int) -> Recognizer:
-        """Change T, at least 1, in place and return self; accuracy falls the more it differs from that of training."""
+        """Change T, at least 1, in place and return self; accuracy drops the more T differs from that of training."""
         set_num_frames(self.model, num_frames)
         self.sampling = replace(self.sampling, num_frames=num_frames)
         return self
@@ -223,19 +229,20 @@ class Recognizer:
         """Recognize one video.
 
         Args:
-            video: a file, a folder of numbered frames, or frames `(T, H, W, 3)` uint8 in RGB, array or tensor.
-            top_k: how many classes to name.
-            views: clips x crops: `1x1`, `10x3`.
-            start, end: look at this span only, seconds; for files.
-            averaging: of several views, "probabilities" or "logits".
+            video: a file, a folder of numbered images, frames (T, H, W, 3) uint8 as an array or tensor, or a list of T
+                images, each (H, W, 3) uint8 or PIL's. Channels are RGB; OpenCV's BGR frames are `frame[..., ::-1]`.
+            top_k: number of classes in the prediction's labels, at least 1.
+            views: clips x crops: "1x1", "10x3".
+            start, end: use only the frames shown in these seconds of a file.
+            averaging: average the views' "probabilities" or their "logits".
 
         Raises:
             VideoError: the file cannot be read.
-            ConfigError: frames of another shape or type, unknown views.
+            ConfigError: frames of another shape or type, several videos (see `predict_many`), or unknown views.
         """
         self._check(top_k, averaging)
         loaded = load_views(video, self.sampling, self.preprocessing, views, start, end, threads="auto")
-        return self._answer(_name(video), loaded, top_k, averaging)
+        return self._prediction(_name(video), loaded, self.scores(loaded.frames, averaging), top_k)
 
     def predict_many(
         self,
@@ -246,41 +253,65 @@ class Recognizer:
         start: float | None = None,
         end: float | None = None,
         averaging: Averaging = "probabilities",
+        batch_size: int | None = None,
         workers: int | None = None,
     ) -> Iterator[Prediction]:
-        """Recognize videos one after the other, while `workers` threads decode the next (default: cores, at most 4).
+        """Recognize several videos: yield their predictions in order, while threads decode the next videos.
 
-        A video that cannot be read gives a Prediction with `error` set. Other arguments as in a call.
+        A video that cannot be read gives a Prediction with `error` set. Other arguments are those of a call.
+
+        Args:
+            videos: each as a call takes it; read a few ahead of the predictions.
+            batch_size: views (T frames each) in one pass of the model, at least 1, of several videos where they have
+                fewer; bounds the memory. None runs each video by itself, which gives its prediction soonest. Scores
+                differ by rounding only.
+            workers: decoding threads (default: the number of cores, at most 4).
+
+        Raises:
+            ConfigError: a single path, or a value out of its range; before any video is read.
         """
         self._check(top_k, averaging)
         if isinstance(videos, (str, PathLike)):
-            raise ConfigError(f"predict_many takes several videos; one is recognizer({os.fspath(videos)!r})")
+            raise ConfigError(f"predict_many takes a list of videos; for one, call recognizer({os.fspath(videos)!r})")
+        if batch_size is not None and batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         views = Views.parse(views)
         check_views(views, self.preprocessing.fit)
         if start is not None and end is not None and start >= end:
-            raise ConfigError(f"no span of time between start {start:g} and end {end:g} s")
+            raise ConfigError(f"start must be before end, got {start:g} and {end:g} s")
 
         def load(video: Video) -> LoadedViews:
             return load_views(video, self.sampling, self.preprocessing, views, start, end)
 
-        def answers() -> Iterator[Prediction]:
+        def loaded() -> Iterator[tuple[tuple[str, LoadedViews | TeinetError], torch.Tensor]]:
             for video, future in prefetch(load, videos, workers=workers or min(4, os.cpu_count() or 1)):
                 try:
-                    yield self._answer(_name(video), future.result(), top_k, averaging)
+                    found = future.result()
+                except TeinetError as error:
+                    yield (_name(video), error), torch.empty(0)
+                else:
+                    yield (_name(video), found._replace(frames=torch.empty(0))), found.frames
+
+        def predictions() -> Iterator[Prediction]:
+            run = partial(self._logits, at_once=batch_size)
+            for (name, found), logits in in_batches(run, loaded(), batch_size):
+                try:
+                    if isinstance(found, TeinetError):
+                        raise found
+                    yield self._prediction(name, found, to_probabilities(logits, averaging), top_k)
                 except TeinetError as error:
                     reason = error.reason if isinstance(error, VideoError) else str(error)
-                    yield Prediction(path=_name(video), error=reason)
+                    yield Prediction(path=name, error=reason)
 
-        return answers()  # what was wrong above is an error now, not at the first video
+        return predictions()  # a generator of its own, so that wrong arguments are errors of this call
 
     @staticmethod
     def _check(top_k: int, averaging: Averaging) -> None:
         if top_k < 1:
-            raise ConfigError(f"top_k is {top_k}; it must be at least 1")
+            raise ConfigError(f"top_k must be at least 1, got {top_k}")
         check_averaging(averaging)
 
-    def _answer(self, name: str, loaded: LoadedViews, top_k: int, averaging: Averaging) -> Prediction:
-        scores = self.scores(loaded.frames, averaging)
+    def _prediction(self, name: str, loaded: LoadedViews, scores: np.ndarray, top_k: int) -> Prediction:
         best = np.argsort(-scores, kind="stable")[:top_k]
         return Prediction(
             path=name,
@@ -293,19 +324,22 @@ class Recognizer:
 
     @property
     def frame_interval(self) -> float | None:
-        """Usual seconds between two neighboring frames in training; None where it is not known."""
+        """Usual seconds between neighboring frames in training; None if the weights do not say."""
         value = self.header.get("frame_interval")
         return float(value) if isinstance(value, (int, float)) and value > 0 else None
 
     @property
     def background(self) -> tuple[str, ...]:
-        """Background classes, which make no event in a recording, as the weights file says."""
+        """Background classes, which make no event in a recording; from the weights file."""
         return tuple(name for name in self.header.get("background") or () if name in self.class_names)
 
     def stream(
         self, batch: int = 1, *, smoothing: int | None = None, state: StateType = "same", together: int = 1
     ) -> Stream:
-        """Return N streams of live video, which go on frame by frame, one 2-D frame's work each. See `Stream`."""
+        """Return a `Stream` that recognizes N live videos frame by frame, at the cost of one 2-D frame a step.
+
+        Arguments and errors are those of `Stream`, which describes `step`, its logits and its scores.
+        """
         return Stream(self.model, self.preprocessing, batch, smoothing=smoothing, state=state, together=together)
 
     def detector(
@@ -320,18 +354,18 @@ class Recognizer:
         stride: int | None = None,
         windows: bool = False,
     ) -> Detector:
-        """Make what detects events in a stream of frames: `.push(frame)`, `.finish()`. See `Detector`.
+        """Return a `Detector` of events in one stream of frames: `.push(frame)`, `.finish()`.
 
         Args:
-            threshold: the score at which an event begins, 0 to 1.
-            off_threshold: the score below which it ends, at most `threshold`.
-            min_duration: seconds that it must last, at least 0.
-            background: classes that make no event (default: those that the weights name).
-            frame_interval: as `Detector` takes it.
-            smoothing, stride, windows: as `teinet.detection.scorer.make_scorer` takes them.
+            threshold: score at which an event begins, 0 to 1.
+            off_threshold: score below which it ends, 0 to `threshold`.
+            min_duration: seconds that an event must last, at least 0.
+            background: classes that make no event (default: those of the weights file).
+            frame_interval: see `Detector`.
+            smoothing, stride, windows: see `teinet.detection.scorer.make_scorer`.
 
         Raises:
-            ConfigError: a value out of its range or without a meaning for this network, or an unknown frame interval.
+            ConfigError: a value out of its range or not for this model, or an unknown frame interval.
         """
         rules = Rules(
             threshold=threshold, off_threshold=off_threshold, min_duration=min_duration, background=background
@@ -340,14 +374,21 @@ class Recognizer:
             self, frame_interval=frame_interval, rules=rules, smoothing=smoothing, stride=stride, windows=windows
         )
 
-    @torch.inference_mode()
     def scores(self, clips: torch.Tensor, averaging: Averaging = "probabilities") -> np.ndarray:
-        """Average the scores over the views `(V, T, 3, S, S)` of one video; returns `(classes,)` float32.
+        """Return the mean scores of a video's views (V, T, 3, S, S) uint8: (classes,) float32.
 
-        Raises CheckpointError if they are not finite.
+        Raises:
+            CheckpointError: they are not finite.
         """
-        logits = torch.cat([self.model(part.to(self.device)).float().cpu() for part in clips.split(VIEWS_AT_ONCE)])
-        return to_probabilities(logits, averaging)
+        return to_probabilities(self._logits(clips), averaging)
+
+    @torch.inference_mode()
+    def _logits(self, clips: torch.Tensor, at_once: int | None = None) -> torch.Tensor:
+        """Return the logits (V, classes) of views (V, T, 3, S, S), on the CPU; a few views in one pass of the model."""
+        count, size = len(clips), at_once or VIEWS_AT_ONCE
+        if at_once is not None and count < at_once and is_compiled(self.model):  # another size is another program
+            clips = torch.cat([clips, clips[-1:].expand(at_once - count, *clips.shape[1:])])
+        return torch.cat([self.model(part.to(self.device)).float().cpu() for part in clips.split(size)])[:count]
 
     def __repr__(self) -> str:
         architecture, names = (self.model.config or {}).get("name", type(self.model).__name__), self.class_names

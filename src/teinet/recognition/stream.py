@@ -28,13 +28,15 @@ Image = np.ndarray | Tensor
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
-    """The result of a step, for the streams that took part in it.
+    """The result of a step, for the n streams that took part in it.
 
     Args:
-        streams: their numbers.
-        logits: (n, classes) of these frames alone, float32 at least.
-        scores: (n, classes) softmax of the logits' mean over the last `smoothing` frames, fewer after a reset.
-        frames: (n,) how many frames each stream has seen since it began.
+        streams: the numbers of these streams, ascending.
+        logits: (n, classes) on the network's device, before the softmax: the network's output for this frame alone,
+            which has seen the earlier ones through its temporal modules; float32 at least.
+        scores: (n, classes) float32, each row a distribution (0 to 1, sum 1): the softmax of the mean logits of the
+            last `smoothing` frames, fewer after a reset. Thresholds are about these.
+        frames: (n,) number of frames each stream has seen since its last reset.
     """
 
     streams: tuple[int, ...]
@@ -48,9 +50,9 @@ class StreamState:
     """The state of N streams: tensors whose first axis is the stream, zeros after a reset.
 
     Args:
-        past: of each temporal module: pooled features (N, C+1), and up to two earlier frames (N, C, H, W); on the
-            network's device, the rest on the CPU.
-        frames: (N,) int64, frames seen since the stream began.
+        past: of each temporal module, on the network's device: pooled features (N, C+1), and up to two earlier frames
+            (N, C, H, W). The other tensors are on the CPU.
+        frames: (N,) int64, frames seen since the last reset.
         recent: (N, smoothing, classes) logits; those of the last frame are at (frames - 1) % smoothing.
     """
 
@@ -60,26 +62,26 @@ class StreamState:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory."""
+        """Size in memory, bytes."""
         return sum(tensor.nbytes for tensor in self.tensors().values())
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor by its name."""
+        """Return every tensor by its name."""
         past = {f"past.{m}.{i}": t for m, module in enumerate(self.past) for i, t in enumerate(module)}
         return {"frames": self.frames, "recent": self.recent, **past}
 
     def reset(self, streams: Iterable[int] | None = None) -> None:
-        """Forget all that some streams, or all, remember."""
+        """Set the state of some streams, or of all, to zeros."""
         rows = list(range(len(self.frames))) if streams is None else list(streams)
         for tensor in self.tensors().values():
             tensor[rows] = 0
 
     def clone(self) -> StreamState:
-        """A copy that later steps do not change."""
+        """Return a copy that later steps do not change."""
         return copy.deepcopy(self)
 
     def save(self, path: str | PathLike) -> None:
-        """Write it as a safetensors file."""
+        """Write the state to a safetensors file."""
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in self.tensors().items()}
         with replacing(path) as part:
             part.write_bytes(safetensors.torch.save(plain))
@@ -87,18 +89,20 @@ class StreamState:
     def load(self, path: str | PathLike) -> StreamState:
         """Return a state that `save` wrote for the same network, number of streams and `smoothing` as this one.
 
-        Raises CheckpointError for a file that is missing, damaged or of others.
+        Raises:
+            CheckpointError: the file is missing, damaged, or for another network, number of streams or `smoothing`.
         """
         own = self.tensors()
         try:
             found = safetensors.torch.load_file(path)
         except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{path}: holds no streams' state ({error})") from None
+            raise CheckpointError(f"{path}: cannot be read as the state of streams ({error})") from None
         theirs, ours = ({name: (tuple(t.shape), t.dtype) for name, t in each.items()} for each in (found, own))
         for name in sorted(theirs.keys() | ours.keys()):
             if (one := theirs.get(name)) != (other := ours.get(name)):
                 raise CheckpointError(
-                    f"{path}: {name} is {one} there, {other} here: other streams, smoothing or network"
+                    f"{path}: {name} is {one} in the file and {other} here; load it with the network, number of "
+                    "streams and smoothing that it was saved with"
                 )
         state = self.clone()
         for name, tensor in state.tensors().items():
@@ -110,17 +114,17 @@ class Stream:
     """Recognizes N streams frame by frame; `Recognizer.stream` makes it.
 
     The logits of a stream's frame t equal, up to rounding, those of frame t of the clip of all its frames so far.
-    Streams follow their recognizer to another device at their next step. With a compiled one, a step of all N streams
-    is one program, made here in some seconds; steps of only some streams, or of another K, run folded.
+    After `Recognizer.to`, the next step moves the state to the new device. With the engine "compile", a step of all N
+    streams is one program, made here in some seconds; steps of only some streams, or of another K, run folded.
 
     Args:
-        model: a causal one (or TSN's); shared, not copied.
-        preprocessing: size of the images that it takes.
-        batch: N, at least 1. Not all of them need to take part in a step.
-        smoothing: how many of the last frames `Step.scores` averages over, at least 1 (default: T).
+        model: a causal model (or TSN's); shared, not copied.
+        preprocessing: gives the size of the images that the model takes.
+        batch: N, at least 1. A step may leave some of them out.
+        smoothing: number of the last frames that `Step.scores` averages over, at least 1 (default: T).
         state: "same" keeps earlier frames in the network's number type, "fp16" in half the memory; logits then differ
             by rounding to about 1e-3.
-        together: K, how many frames of each stream that program takes: 1 for `step`, more for `steps`.
+        together: K, the frames of each stream that the compiled program takes: 1 for `step`, more for `steps`.
 
     Raises:
         ConfigError: a bidirectional network, or a value out of its range.
@@ -141,9 +145,9 @@ class Stream:
         self.smoothing = model.num_frames if smoothing is None else smoothing
         for name, value in (("batch", batch), ("together", together), ("smoothing", self.smoothing)):
             if value < 1:
-                raise ConfigError(f"a stream's {name} must be at least 1, got {value}")
+                raise ConfigError(f"{name} must be at least 1, got {value}")
         if state not in ("same", "fp16"):
-            raise ConfigError(f"a stream's state is 'same' or 'fp16', not {state!r}")
+            raise ConfigError(f"state must be 'same' or 'fp16', got {state!r}")
         self.batch = batch
         self._model, self._preprocessing, self._shape = model, preprocessing, preprocessing.shape
         self._network = network = StreamingClassifier(model)
@@ -163,12 +167,16 @@ class Stream:
         )
 
     def step(self, frames: Tensor | Sequence[Image | None] | Mapping[int, Image]) -> Step:
-        """Take the next frame of each stream, or of some.
+        """Take the next frame of each stream, or of some; return their logits and scores.
 
         Args:
             frames: one image per stream, None for a stream without one; or {stream: image}; or a tensor
-                (N, 3, height, width). An image is (H, W, 3) uint8 of any size, or (3, height, width). Height and width
-                are the network's; such frames are uint8 or normalized float.
+                (N, 3, height, width). An image is (H, W, 3) uint8 RGB of any size, or (3, height, width). Height and
+                width are the network's; such frames are uint8 or normalized float.
+
+        Returns:
+            `Step.logits` are the network's output for these frames alone, `Step.scores` probabilities, smoothed over
+            the last frames.
 
         Raises:
             ConfigError: frames of another number, shape or type, or none at all. The state is as before.
@@ -182,24 +190,27 @@ class Stream:
             rows = torch.tensor(streams)
             logits, past = self._network(images, _rows(self.state.past, rows))
             _put(self.state.past, rows, past)
-        return self._noted(streams, logits)
+        return self._record(streams, logits)
 
     def steps(self, frames: Tensor) -> tuple[Step, ...]:
-        """Take the next K >= 1 frames of every stream at once: what K calls of `step` give, in less time.
+        """Take the next K >= 1 frames of every stream at once; return what K calls of `step` would, in less time.
 
         Args:
-            frames: (N, K, 3, height, width) of the network's size, uint8 or normalized float; else ConfigError, and the
-                state is as before.
+            frames: (N, K, 3, height, width) of the network's size, uint8 or normalized float.
+
+        Raises:
+            ConfigError: frames of another shape. The state is as before.
+            CheckpointError: the scores are not finite.
         """
         height, width = self._shape
         if frames.dim() != 5 or frames.shape[1] < 1 or frames.shape != (self.batch, frames.shape[1], 3, height, width):
-            raise ConfigError(f"several steps take ({self.batch}, K, 3, {height}, {width}), got {tuple(frames.shape)}")
+            raise ConfigError(f"expected frames ({self.batch}, K, 3, {height}, {width}), got {tuple(frames.shape)}")
         self._follow()
         logits, self.state.past = self._network(frames.to(self._device), self.state.past)
-        return tuple(self._noted(tuple(range(self.batch)), each) for each in logits.unbind(1))
+        return tuple(self._record(tuple(range(self.batch)), each) for each in logits.unbind(1))
 
-    def _noted(self, streams: tuple[int, ...], logits: Tensor) -> Step:
-        """The step of some streams whose next frames gave these logits (n, classes); they are remembered."""
+    def _record(self, streams: tuple[int, ...], logits: Tensor) -> Step:
+        """Return the step of some streams whose next frames gave these logits (n, classes), and keep the logits."""
         rows = torch.tensor(streams)
         seen = self.state.frames[rows]
         self.state.recent[rows, seen % self.smoothing] = logits.detach().float().cpu()
@@ -210,7 +221,7 @@ class Stream:
         return Step(streams=streams, logits=logits, scores=scores, frames=(seen + 1).numpy())
 
     def reset(self, streams: Iterable[int] | None = None) -> None:
-        """Reset the state of some streams, or of all: another camera, a cut, a long pause."""
+        """Reset some streams, or all, so that earlier frames do not count: another camera, a cut, a long pause."""
         self.state.reset(None if streams is None else self._known(streams))
 
     def to(self, device: str | torch.device) -> Stream:
@@ -221,11 +232,11 @@ class Stream:
 
     @property
     def device(self) -> torch.device:
-        """Where the network lies."""
+        """The network's device."""
         return next(self._model.parameters()).device
 
     def _follow(self) -> None:
-        """Go where the network is: buffers and state of a stream are not moved with it."""
+        """Move buffers and state to the network's device: `Recognizer.to` does not move them."""
         if self._device != self.device:
             self._device = self.device
             self._network.to(self._device)
@@ -234,17 +245,21 @@ class Stream:
     def _images(self, frames: Tensor | Sequence[Image | None] | Mapping[int, Image]) -> tuple[tuple[int, ...], Tensor]:
         if isinstance(frames, Tensor) and frames.dim() == 4 and frames.shape[1] == 3:
             if tuple(frames.shape) != (wanted := (self.batch, 3, *self._shape)):
-                raise ConfigError(f"a step takes {wanted}, got {tuple(frames.shape)}; give images as (H, W, 3) each")
+                raise ConfigError(
+                    f"expected frames {wanted}, got {tuple(frames.shape)}; images of other sizes are (H, W, 3) each"
+                )
             return tuple(range(self.batch)), frames.to(self._device)
         if isinstance(frames, Mapping):
             given = dict(zip(self._known(frames), frames.values(), strict=True))
         elif len(frames) != self.batch:
-            raise ConfigError(f"a step of {self.batch} streams takes {self.batch} images, got {len(frames)}")
+            raise ConfigError(
+                f"expected {self.batch} images, one per stream, got {len(frames)}; None stands for a stream without one"
+            )
         else:
             given = dict(enumerate(frames))
         cut = {number: self._cut(image, number) for number, image in sorted(given.items()) if image is not None}
         if not cut:
-            raise ConfigError("a step takes at least one image")
+            raise ConfigError("a step needs an image for at least one stream")
         return tuple(cut), torch.stack(list(cut.values())).to(self._device)
 
     def _cut(self, image: Image, number: int) -> Tensor:
@@ -252,14 +267,16 @@ class Stream:
         if image.shape == (3, *self._shape):
             return image
         if image.dim() != 3 or image.shape[2] != 3 or image.dtype != torch.uint8 or not image.numel():
-            raise ConfigError(f"stream {number}: an image is (H, W, 3) uint8, got {tuple(image.shape)} {image.dtype}")
+            raise ConfigError(
+                f"stream {number}: expected an image (H, W, 3) uint8 RGB, got {tuple(image.shape)} {image.dtype}"
+            )
         return crop_frame(image, self._preprocessing)
 
     def _known(self, streams: Iterable[int]) -> list[int]:
         streams = list(streams)
         for number in streams:
             if not isinstance(number, int | np.integer) or not 0 <= number < self.batch:
-                raise ConfigError(f"no stream {number!r}; there are {self.batch}, counted from 0")
+                raise ConfigError(f"there is no stream {number!r}; streams are numbered 0 to {self.batch - 1}")
         return [int(number) for number in streams]
 
 
