@@ -125,7 +125,7 @@ class Done:
         return found
 
     def reversals(self, network: str, pair: tuple[str, str] | None = None) -> tuple[float, float, int] | None:
-        """Among clips of classes that are each other played backwards: share correct, share predicted as the other, count.
+        """Of clips of classes that are each other played backwards: share correct, share predicted as the other, count.
 
         Args:
             network: whose cells.
