@@ -55,7 +55,7 @@ def test_a_cell_writes_what_its_test_said(studied):
 def test_what_is_done_is_not_done_again_and_what_fails_stops_no_other(studied, capsys):
     assert studied.code == 1
     assert "2 of 5 cells to run, 2 at a time" in studied.out and studied.out.count(" min") == 1
-    assert "never holds 'carl'" in " ".join(studied.out.split())
+    assert "has no value 'carl'" in " ".join(studied.out.split())
     after = (studied.file.parent / "results" / "tiny.jsonl").read_text().splitlines()
     assert after[: len(studied.before)] == studied.before and len(after) == 6  # each fold's clips once
     assert main(["run", str(studied.file), *words(studied.file), "--list"]) == 0

@@ -29,7 +29,7 @@ def test_every_action_has_help(action, capsys):
 
 @pytest.mark.parametrize(("words", "says"), [
     (("chek", "x"), "Did you mean 'check'"), (("check", "nowhere"), "nowhere: no such file"),
-    (("check", "{clips}/resting/0.mp4"), "this is one video; give a folder"),
+    (("check", "{clips}/resting/0.mp4"), "is a video; give a folder"),
     (("inspect", "{clips}", "--sample", "-1"), "--sample is -1"),
     (("inspect", "{clips}", "--format", "tabel"), "Did you mean 'table'"),
     (("shrink", "{clips}", "{clips}/small"), "lies in a folder of the clips"),

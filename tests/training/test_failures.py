@@ -120,7 +120,7 @@ def test_a_batch_without_any_readable_clip_is_survived(train, tmp_path, clips):
         (("--clip.fit", "squash", "--clip.short_side", "64"), "with fit squash it must be 32, as in size"),
         (("--model", "teinet_resnet5"), "Did you mean 'resnet50'"),
         (("--data", "nowhere"), "nowhere: no such file or folder"),
-        (("--data.classes", "[resting]"), "is none of the 1 classes"),
+        (("--data.classes", "[resting]"), "is not one of the 1 classes"),
         (("stray",), "'stray' is neither a recipe"),
         (("nowhere.yaml",), "there is no recipe"),
         ("optim:\n  lrr: 0.1\n", "there is no setting 'optim.lrr'. Did you mean 'optim.lr'"),

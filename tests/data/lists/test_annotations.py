@@ -50,18 +50,18 @@ def test_labels_that_mean_nothing_make_no_segments_and_rows_can_be_selected(film
     path = listed(films, "0.mp4,0,1,a,x", "0.mp4,1,2,rest,x", "1.mp4,0,1,b,y", columns="path,start,end,label,part")
     (only,) = read_annotations(path, class_names=NAMES, background=("rest",), selection="part=x")
     assert only.segments == (Segment(label="a", start=0, end=1),)
-    for line, reason in (("0.mp4,5,9,rest,x", "end 9 s lies beyond"), ("0.mp4,0.5,2,rest,x", "overlaps 0 to 1 s (a)")):
+    for line, reason in (("0.mp4,5,9,rest,x", "end 9 s is after the end"), ("0.mp4,0.5,2,rest,x", "overlaps 0 to 1 s (a)")):
         path = listed(films, "0.mp4,0,1,a,x", line, columns="path,start,end,label,part")
         with pytest.raises(AnnotationError, match=re.escape(reason)):
             read_annotations(path, class_names=NAMES, background=("rest",))
 
 
 @pytest.mark.parametrize(("lines", "line", "reason"), [
-    (["0.mp4,0,1,a", "0.mp4,3,2,b"], 3, "start 3 and end 2: no span of time"),
-    (["0.mp4,0,1,a", "0.mp4,2,6.5,b"], 3, "end 6.5 s lies beyond the video's, 6.10 s"),
-    (["0.mp4,7,,a"], 2, "start 7 s lies beyond the video's end, 6.10 s"),
+    (["0.mp4,0,1,a", "0.mp4,3,2,b"], 3, "start 3 and end 2 are invalid"),
+    (["0.mp4,0,1,a", "0.mp4,2,6.5,b"], 3, "end 6.5 s is after the end of the video, 6.10 s"),
+    (["0.mp4,7,,a"], 2, "start 7 s is after the end of the video, 6.10 s"),
     (["0.mp4,0,2,a", "1.mp4,1,3,a", "0.mp4,1.5,3,b"], 4, "overlaps 0 to 2 s (a) of line 2"),
-    (["0.mp4,0,2,a", "0.mp4,2,3,bb"], 3, "label 'bb' is none of the 3 classes. Did you mean 'b'?"),
+    (["0.mp4,0,2,a", "0.mp4,2,3,bb"], 3, "label 'bb' is not one of the 3 classes. Did you mean 'b'?"),
     (["0.mp4,0,2,"], 2, "this segment has no label"), (["0.mp4,0,x,a"], 2, "start and end must be numbers"),
 ])  # fmt: skip
 def test_what_cannot_be_true_names_file_and_line(films, lines, line, reason):
@@ -101,7 +101,7 @@ def test_images_that_begin_behind_the_sound_end_by_the_files_clock(tmp_path):
     (found,) = read_annotations(listed(tmp_path, "late.mkv,2.5,4,a", "late.mkv,4.2,,b"))
     assert found.seconds == pytest.approx(5)
     assert [(s.label, s.start, s.end) for s in found.segments] == [("a", 2.5, 4), ("b", 4.2, pytest.approx(5))]
-    with pytest.raises(AnnotationError, match=r"beyond the video's end, 5\.00 s"):
+    with pytest.raises(AnnotationError, match=r"after the end of the video, 5\.00 s"):
         read_annotations(listed(tmp_path, "late.mkv,5.5,,a"))
 
 
@@ -116,7 +116,7 @@ def test_a_file_that_is_written_in_two_ways_is_one(films):
 
 def test_a_folder_of_images_has_no_segments_in_seconds(films):
     miniatures.images(films / "images", 0)
-    with pytest.raises(VideoError, match="has no clock"):
+    with pytest.raises(VideoError, match="has no timestamps"):
         read_annotations(listed(films, "images,,,a"))
 
 
@@ -144,4 +144,4 @@ def test_segments_are_inspected_and_checked(films, tmp_path, monkeypatch, capsys
     listed(films, *lines, "2.mp4,5,9,a,2", columns="path,start,end,label,film")
     assert main(["data", "check", str(path), "--workers", "0", "--json"]) == 1
     (bad,) = json.loads(capsys.readouterr().out)["bad"]
-    assert bad["line"] == 26 and "end 9 s lies beyond the video's" in bad["reason"]
+    assert bad["line"] == 26 and "end 9 s is after the end" in bad["reason"]

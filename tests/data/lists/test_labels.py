@@ -34,17 +34,17 @@ def test_each_form_gives_the_names_in_order(write, content, names):
 
 
 @pytest.mark.parametrize(("content", "line", "says"), [
-    ("a\nb\na\n", 3, "'a' stands here a second time (first in line 1)"), ("1 a\n2 a\n", 2, "second time"),
+    ("a\nb\na\n", 3, "'a' is a duplicate (first in line 1)"), ("1 a\n2 a\n", 2, "duplicate"),
     ("a\n\nb\n", 2, "empty"), ("", None, "no class names"), ("\n \n", None, "no class names"),
     ("[]", None, "no class names"), ("{}", None, "no class names"),
     ("1 a\n3 b\n", 2, "index 3 of 'b' is outside 1 to 2"), ("5 a\n6 b\n", 1, "index 5 of 'a' is outside 1 to 2"),
     ("0 a\n2 b\n", 2, "is outside 0 to 1"), ("1 a\n1 b\n", 2, "is given twice"), (b"a\nb\n\xe9t\xe9\n", 3, "UTF-8"),
-    ("wave\n".encode("utf-16"), 1, "UTF-8"), ('["a", "a"]', None, "second time"),
-    ('{"a": 0, "a": 1}', None, "second time"), ('{"a": 0, "b": 2}', None, "index 2 of 'b' is outside 0 to 1"),
+    ("wave\n".encode("utf-16"), 1, "UTF-8"), ('["a", "a"]', None, "duplicate"),
+    ('{"a": 0, "a": 1}', None, "duplicate"), ('{"a": 0, "b": 2}', None, "index 2 of 'b' is outside 0 to 1"),
     ('{"0": "a", "1": "b"}', None, "from name to index"), ('{"a": true}', None, "has the index True"),
     ('{"a": 0.5}', None, "has the index 0.5"), ('{"a": "' + "9" * 5000 + '"}', None, "from name to index"),
-    ('{"a": ' + "9" * 5000 + "}", None, "JSON"), ('{" ": 0}', None, "holds ' '"), ('["a", 3]', None, "holds 3"),
-    ('["a", ""]', None, "holds ''"), ('["a",\n "b"', 2, "looks like JSON and is none"), ("[" * 100000, None, None),
+    ('{"a": ' + "9" * 5000 + "}", None, "JSON"), ('{" ": 0}', None, "has ' '"), ('["a", 3]', None, "has 3"),
+    ('["a", ""]', None, "has ''"), ('["a",\n "b"', 2, "is not valid JSON"), ("[" * 100000, None, None),
 ])  # fmt: skip
 def test_what_is_wrong_is_named_with_its_line(write, content, line, says):
     if says is None:
@@ -122,5 +122,5 @@ def test_names_that_only_look_like_directions():
 
 def test_the_lone_half_of_a_pair_is_refused():
     for name in ("swipe left", "SwipeLeft", "turn clockwise"):
-        with pytest.raises(ConfigError, match="no class; train without hflip"):
+        with pytest.raises(ConfigError, match="not a class; train without hflip"):
             flipped_labels([name, "other"])

@@ -59,7 +59,7 @@ def test_root_and_absolute_paths(listed, tmp_path):
 
 
 @pytest.mark.parametrize(("text", "line", "says"), [
-    ("file,label\na.mp4,x\n", 1, "`path`"), ("path;label\na.mp4;x\n", 1, "commas"), ("", 1, "nothing"),
+    ("file,label\na.mp4,x\n", 1, "`path`"), ("path;label\na.mp4;x\n", 1, "commas"), ("", 1, "an empty line"),
     ("path,label\n", None, "no clips"), ("path,label\na.mp4,x\nc.mp4\n", 3, "number of fields"),
     ("path,label\na.mp4,x\nc.mp4,y,z\n", 3, "number of fields"), ("path,label\na.mp4,x\n,y\n", 3, "no path"),
     ("path,label,path\na.mp4,x,y\n", 1, "twice"), ("path,label,start\na.mp4,x,soon\n", 2, "numbers"),
@@ -136,10 +136,10 @@ def test_folders_that_cannot_be_meant(tmp_path):
     with pytest.raises(AnnotationError, match="no such file"):
         read_listing(tmp_path / "nowhere")
     touch(tmp_path, "a.mp4")
-    with pytest.raises(AnnotationError, match="no class folder"):
+    with pytest.raises(AnnotationError, match="not in class folders"):
         read_listing(tmp_path)
     touch(tmp_path, "wave/1.mp4", "clap/notes.txt")
-    with pytest.raises(AnnotationError, match=r"clap: this class folder holds no videos"):
+    with pytest.raises(AnnotationError, match=r"clap: this class folder has no videos"):
         read_listing(tmp_path)
 
 
@@ -152,7 +152,7 @@ def test_selections(listed):
     assert chosen("subject=1,3") == [2, 4] and chosen("label=wave; subject = 3") == [4]
     for text, says in (
         ("subjct=1", "Did you mean 'subject'"), ("subject", "column=value"), ("subject=", "column=value"),
-        ("subject=1,7", "never holds '7'; it holds 1, 2, 3"), ("label=clap;subject=1", "no clip satisfies"),
+        ("subject=1,7", "has no value '7'; choose from 1, 2, 3"), ("label=clap;subject=1", "no clip matches"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=says):
             chosen(text)

@@ -74,11 +74,11 @@ def test_the_division_is_a_function_of_the_seed(listed):
 
 @pytest.mark.parametrize(("settings", "says"), [
     ({"folds": 1}, "at least 2"), ({"folds": 3, "test_fold": 3}, r"0 to 2"),
-    ({"folds": 61}, "60 clips cannot be divided"),
-    ({"folds": 13, "group": "recording"}, "12 values of recording cannot be divided"),
-    ({"folds": 3, "group": "record"}, "no column 'record'"), ({"folds": 3, "test": "subject=1"}, "not both"),
-    ({"val_share": 0.7}, "outside"), ({"val_share": -0.1}, "outside"),
-    ({"train": "subject=1,2", "test": "subject=2"}, "both train and test"), ({"test": "subject=9"}, "never holds '9'"),
+    ({"folds": 61}, "60 clips cannot be split"),
+    ({"folds": 13, "group": "recording"}, "12 values of recording cannot be split"),
+    ({"folds": 3, "group": "record"}, "no column 'record'"), ({"folds": 3, "test": "subject=1"}, "exclude each other"),
+    ({"val_share": 0.7}, "must be 0 to 0.5"), ({"val_share": -0.1}, "must be 0 to 0.5"),
+    ({"train": "subject=1,2", "test": "subject=2"}, "both train and test"), ({"test": "subject=9"}, "has no value '9'"),
 ])  # fmt: skip
 def test_divisions_that_cannot_be_made(listed, settings, says):
     with pytest.raises(ConfigError, match=says):

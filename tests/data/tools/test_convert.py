@@ -112,12 +112,12 @@ def test_files_that_are_there_are_kept(tmp_path):
     for name, says in (
         ("out.csv", "is there already"),
         ("new.csv", r"new\.labels\.txt: is there already"),
-        ("list.csv", "is the list that is read"),
+        ("list.csv", "is the list being read"),
         ("out.txt", r"must end in \.csv"),
     ):
         with pytest.raises(ConfigError, match=says):
             convert(listing, tmp_path / name)
-    with pytest.raises(ConfigError, match="is the list that is read"):
+    with pytest.raises(ConfigError, match="is the list being read"):
         convert(listing, tmp_path / "list.csv", force=True)
     assert (tmp_path / "out.csv").read_text() == "mine" and not (tmp_path / "new.csv").exists()
     assert convert(listing, tmp_path / "out.csv", force=True).missing == 1
@@ -126,7 +126,7 @@ def test_files_that_are_there_are_kept(tmp_path):
 
 def test_texts_that_a_csv_loses_are_refused_before_anything_is_written(tmp_path):
     odd = os.fsdecode(b"caf\xe9.mp4")
-    for row, says in ((Row(f"{tmp_path}/ a.mp4"), "begins or ends with a space"), (Row(odd), "no text in UTF-8")):
+    for row, says in ((Row(f"{tmp_path}/ a.mp4"), "begins or ends with a space"), (Row(odd), "not valid UTF-8")):
         with pytest.raises(ConfigError, match=says):
             convert(Listing(format="table", source=tmp_path / "x.csv", rows=[row]), tmp_path / "out.csv")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Annotated segments of long recordings, as a list gives them: the ground truth that events are measured against."""
+"""Annotated segments of long recordings: the ground truth that detected events are measured against."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from teinet.data.lists.rows import Row, select, unknown_label
 from teinet.data.video.reader import VideoReader
 from teinet.errors import AnnotationError, VideoError
 
-_SLACK = 0.1  # seconds that a written end may lie behind the file's: people mark ends by hand
+_SLACK = 0.1  # seconds that an end may exceed the file's, as people mark ends by hand
 
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """A part of a recording with one label: from `start` up to but without `end` (seconds)."""
+    """A part of a recording with one label: [`start`, `end`) in seconds."""
 
     label: str
     start: float
@@ -26,7 +26,7 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A file, when it ends (seconds), and its segments, in order of time and without overlap."""
+    """A file with its length in seconds, and its segments in order of time and without overlap."""
 
     path: str
     seconds: float
@@ -41,21 +41,21 @@ def read_annotations(
     selection: str | None = None,
     root: str | None = None,
 ) -> list[Recording]:
-    """Read recordings, in the order of the list, from its rows of path, label, start, end (seconds).
+    """Read recordings, in the order of the list, from its rows of path, label, start and end in seconds.
 
-    A row without start is from the file's beginning, one without end up to its end; a path alone says: no segments.
+    Start defaults to the beginning of the file, end to its end; a row with only a path is a file without segments.
 
     Args:
         path: the list, such as a csv with named columns.
-        class_names: those that a label must be one of; None takes any.
-        background: labels of the background class; their rows are checked, and make no segments.
+        class_names: valid labels; None accepts any.
+        background: labels of the background class; their rows are checked, but are no segments.
         selection: rows to take, as `column=value,value`.
-        root: the folder that the list's paths start from.
+        root: the folder that the list's paths are relative to.
 
     Raises:
-        AnnotationError: an unknown or absent label, a span invalid or beyond its file, an overlap; names file and line.
-        ConfigError: a selection that fits no row.
-        VideoError: a file that cannot be read, or a folder of images, which has no clock.
+        AnnotationError: an unknown or missing label, an invalid time, or an overlap; names file and line.
+        ConfigError: no row matches the selection.
+        VideoError: a file cannot be read, or is a folder of images, which has no timestamps.
     """
     rows = annotated_rows(path, class_names=class_names, background=background, selection=selection, root=root)
     return [read_recording(file, own, background=background) for file, own in rows.items()]
@@ -69,15 +69,18 @@ def annotated_rows(
     selection: str | None = None,
     root: str | None = None,
 ) -> dict[str, list[Row]]:
-    """The rows of each file in a list of segments, labels checked; opens no video; raises as `read_annotations`."""
+    """Read the rows of each file in a list of segments and check labels, without opening videos.
+
+    Arguments and errors are those of `read_annotations`.
+    """
     rows = [row._replace(file=row.file or os.fspath(path)) for row in read_listing(path, root=root).rows]
     if selection is not None:
         rows = select(rows, selection, source=path)
     files: dict[str, list[Row]] = {}
-    spelled: dict[str, str] = {}  # one file may be written in several ways: the first counts
+    spelled: dict[str, str] = {}  # a file may have several paths: the first one is used
     for row in rows:
         if row.label is None and (row.start is not None or row.end is not None):
-            raise AnnotationError(row.file, "this segment has no label; give one", row.line)
+            raise AnnotationError(row.file, "this segment has no label; add one", row.line)
         if class_names is not None and row.label not in (None, *class_names, *background):
             raise AnnotationError(row.file, unknown_label(str(row.label), class_names), row.line)
         files.setdefault(spelled.setdefault(os.path.realpath(row.path), row.path), []).append(row)
@@ -85,31 +88,31 @@ def annotated_rows(
 
 
 def end_beyond(row: Row, video: VideoReader) -> str | None:
-    """Why a row's span does not lie inside its file; None where it does, up to a frame or 0.1 s."""
+    """Return the message on an end after the file's, with a tolerance of one frame or 0.1 s; None if it is valid."""
     if row.end is None or video.end_time is None:
         return None
     slack = max(_SLACK, 1 / video.frame_rate if video.frame_rate else 0.0)
     if row.end <= video.end_time + slack:
         return None
-    return f"end {row.end:g} s lies beyond the video's, {video.end_time:.2f} s"
+    return f"end {row.end:g} s is after the end of the video, {video.end_time:.2f} s"
 
 
 def read_recording(path: str, rows: Sequence[Row], *, background: Sequence[str] = ()) -> Recording:
-    """One file and its segments, checked against its length and each other; raises as `read_annotations`."""
+    """Return a file with its segments, checked against its length and each other; raises as `read_annotations`."""
     video = VideoReader(path)
     if video.end_time is None:
-        raise VideoError(path, "a folder of images has no clock, so it has no segments in seconds")
+        raise VideoError(path, "a folder of images has no timestamps, so it cannot have segments in seconds")
     for row in rows:
         reason = end_beyond(row, video)
         if (row.start or 0.0) >= video.end_time:
-            reason = f"start {row.start or 0:g} s lies beyond the video's end, {video.end_time:.2f} s"
+            reason = f"start {row.start or 0:g} s is after the end of the video, {video.end_time:.2f} s"
         if row.label is not None and reason:
             raise AnnotationError(row.file, reason, row.line)
     return recording_until(path, rows, video.end_time, background=background)
 
 
 def recording_until(path: str, rows: Sequence[Row], end: float, *, background: Sequence[str] = ()) -> Recording:
-    """One file and its segments up to `end` (seconds); opens no video; AnnotationError where two overlap."""
+    """Return a file with its segments up to `end` (seconds), without opening it; AnnotationError if two overlap."""
     found = [
         (Segment(label=row.label, start=row.start or 0.0, end=end if row.end is None else min(row.end, end)), row)
         for row in rows
@@ -117,9 +120,9 @@ def recording_until(path: str, rows: Sequence[Row], end: float, *, background: S
     ]
     found.sort(key=lambda pair: pair[0].start)
     for (one, first), (other, row) in pairwise(found):
-        if other.start < one.end - 1e-6:  # written numbers are rounded
+        if other.start < one.end - 1e-6:  # numbers in files are rounded
             spans = f"{other.start:g} to {other.end:g} s ({other.label}) overlaps {one.start:g} to {one.end:g} s"
-            reason = f"{spans} ({one.label}) of line {first.line}; one thing happens at a time in {path}"
+            reason = f"{spans} ({one.label}) of line {first.line}; segments of one file must not overlap ({path})"
             raise AnnotationError(row.file, reason, row.line)
     segments = tuple(segment for segment, _ in found if segment.label not in background)
     return Recording(path=path, seconds=end, segments=segments)

@@ -1,4 +1,4 @@
-"""Class names: read from a file, and which class a clip belongs to once it is flipped horizontally."""
+"""Class names read from a file, and the classes of horizontally flipped clips."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _JSON = re.compile(r"\s*(\[\s*[\"\]]|\{)")  # a plain name may begin with a brac
 
 _PAIRS = (("left", "right"), ("leftward", "rightward"), ("leftwards", "rightwards"), ("clockwise", "counterclockwise"))
 _EXCHANGE = {a: b for pair in _PAIRS for a, b in (pair, pair[::-1])}
-# "pulling it right out", "left behind": no directions
+# "pulling it right out", "left behind": not directions
 _NO_DIRECTION = re.compile(r"\b(right[ _-](?:out|away|after|before|now|there|here)|left[ _-](?:behind|over|alone))\b")
 _COUNTER = re.compile(r"(?:counter|anti)[ _-]?clockwise|\bccw\b")
 _BORDER = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")  # SwipeLeft
 
-# index (None: the order is the file's), name, line (None: unknown)
+# index (None: in the order of the file), name, line (None: unknown)
 _Entry = tuple[int | None, str, int | None]
 
 
 def read_class_names(path: str | Path) -> list[str]:
-    """The class names in a file, in the order of their indices.
+    """Read class names from a file, in the order of their indices.
 
     Args:
-        path: UTF-8: one name a line; or `index name` in every line, from 0 or 1, in any order; or a JSON list of names;
-            or a JSON object from name to index, which may be a text ("0").
+        path: UTF-8: one name per line; or `index name` per line, from 0 or 1, in any order; or a JSON list of names; or
+            a JSON object from name to index, which may be a string ("0").
 
     Raises:
         AnnotationError: no such file, another encoding, no names, one twice, or indices other than 0..n-1 or 1..n.
@@ -38,12 +38,12 @@ def read_class_names(path: str | Path) -> list[str]:
     is_json = Path(path).suffix.lower() == ".json" or _JSON.match(text)
     entries = _from_json(path, text) if is_json else _from_lines(path, text)
     if not entries:
-        raise AnnotationError(path, "holds no class names; expected one a line, or JSON")
+        raise AnnotationError(path, "has no class names; expected one per line, or JSON")
     seen: dict[str, int | None] = {}
     for _, name, line in entries:
         if name in seen:
             before = f" (first in line {seen[name]})" if seen[name] else ""
-            raise AnnotationError(path, f"class {name!r} stands here a second time{before}", line)
+            raise AnnotationError(path, f"class {name!r} is a duplicate{before}; remove it", line)
         seen[name] = line
     if all(index is None for index, _, _ in entries):
         return [name for _, name, _ in entries]
@@ -51,28 +51,28 @@ def read_class_names(path: str | Path) -> list[str]:
 
 
 def read_text(path: Path) -> str:
-    """A whole text file; AnnotationError where it cannot be opened or is not UTF-8, then with the line."""
+    """Return a text file's content; AnnotationError if it cannot be read or is not UTF-8 (with the line)."""
     try:
         content = path.read_bytes()
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         raise AnnotationError(path, "no such file" if missing else f"cannot be read ({error.strerror})") from None
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise AnnotationError(path, "this is written in UTF-16; save it in UTF-8", 1)
+        raise AnnotationError(path, "is encoded in UTF-16; save it as UTF-8", 1)
     if b"\0" in content:
-        raise AnnotationError(path, "this is no text file; expected a list, such as a csv with path and label")
+        raise AnnotationError(path, "is not a text file; expected a list, such as a csv with columns path and label")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        reason = f"this is not a text in UTF-8 (byte 0x{content[error.start]:02x}); save it in that encoding"
+        reason = f"is not encoded in UTF-8 (byte 0x{content[error.start]:02x}); save it as UTF-8"
         raise AnnotationError(path, reason, line) from None
 
 
 def _from_lines(path: str | Path, text: str) -> list[_Entry]:
     lines = [line.strip() for line in text.rstrip().split("\n")] if text.strip() else []
     if "" in lines:
-        raise AnnotationError(path, "this line is empty; one name a line, none missing", lines.index("") + 1)
+        raise AnnotationError(path, "this line is empty; expected one name per line", lines.index("") + 1)
     numbered = [_NUMBERED.fullmatch(line) for line in lines]
     if all(numbered):
         return [(int(match[1]), match[2], line) for line, match in enumerate(numbered, start=1) if match]
@@ -84,14 +84,14 @@ def _from_json(path: str | Path, text: str) -> list[_Entry]:
         content = json.loads(text, object_pairs_hook=list)  # a dict would swallow a repeated name
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
-        raise AnnotationError(path, f"looks like JSON and is none: {error}", line) from error
+        raise AnnotationError(path, f"is not valid JSON: {error}", line) from error
     if not isinstance(content, list):
-        raise AnnotationError(path, f"holds {content!r:.40}; expected a JSON list of names or an object of indices")
+        raise AnnotationError(path, f"has {content!r:.40}; expected a JSON list of names or an object of indices")
     is_list = text.lstrip()[0] == "["
     entries: list[_Entry] = []
     for name, index in ((name, None) for name in content) if is_list else content:
         if not isinstance(name, str) or not name.strip():
-            raise AnnotationError(path, f"holds {name!r:.40}, which is no class name")
+            raise AnnotationError(path, f"has {name!r:.40} in place of a class name; expected non-empty strings")
         entries.append((None if is_list else _as_index(path, name, index), name.strip(), None))
     return entries
 
@@ -110,8 +110,8 @@ def _in_order(path: str | Path, entries: list[_Entry]) -> list[str]:
         if index is None or index in seen or not start <= index <= last:
             what = "is given twice" if index in seen else f"is outside {start} to {last}"
             reason = (
-                f"index {index} of {name!r} {what}; {len(entries)} classes count from 0 or from 1 on, and names that "
-                "begin with numbers of their own stand in a JSON list"
+                f"index {index} of {name!r} {what}; the {len(entries)} indices must start at 0 or 1 without gaps "
+                "(write names that begin with a number as a JSON list)"
             )
             raise AnnotationError(path, reason, line)
         seen.add(index)
@@ -119,14 +119,14 @@ def _in_order(path: str | Path, entries: list[_Entry]) -> list[str]:
 
 
 def _words(name: str) -> tuple[str, ...]:
-    """The words of a class name, however it is written: lower case, anticlockwise and its spellings as one word."""
+    """Return the lower-case words of a class name; anticlockwise and its spellings are one word."""
     text = _COUNTER.sub("counterclockwise", _BORDER.sub(" ", name).lower())
     text = _NO_DIRECTION.sub(lambda found: re.sub("[ _-]", "", found[0]), text)
     return tuple(re.findall(r"[^\W_]+", text))
 
 
 def flipped_labels(class_names: Sequence[str]) -> list[int]:
-    """Return for each class the index of its flipped clips' class; ConfigError where that is none of the classes."""
+    """Return for each class the index of its flipped clips' class; ConfigError if there is none."""
     index: dict[str, int] = {}
     for i, name in enumerate(class_names):
         index.setdefault(" ".join(_words(name)), i)
@@ -139,5 +139,7 @@ def flipped_labels(class_names: Sequence[str]) -> list[int]:
         elif image in index:
             labels.append(index[image])
         else:
-            raise ConfigError(f"a horizontal flip turns class {name!r} into {image!r}, no class; train without hflip")
+            raise ConfigError(
+                f"a horizontal flip turns class {name!r} into {image!r}, which is not a class; train without hflip"
+            )
     return labels

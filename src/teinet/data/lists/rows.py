@@ -1,4 +1,4 @@
-"""Clips with labels: the rows that a list on disk names, and the one table that training and tests look at."""
+"""Clips with labels: the rows of a list on disk, and the table that training and tests use."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ import torch
 from teinet.data.video import image_folder
 from teinet.errors import AnnotationError, ConfigError, nearest
 
-NO_LABELS = "no clip has a label; a csv needs a `label` column"
+NO_LABELS = "no clip has a label; add a column `label` to the csv"
 SPLITS = ("train", "val", "test")
-_NO_COLUMNS: Mapping[str, str] = {}  # shared by all rows without any; nobody writes into a row
+_NO_COLUMNS: Mapping[str, str] = {}  # shared by all rows without other columns; never modified
 
 
 class Row(NamedTuple):
-    """One clip as a list names it.
+    """One clip of a list.
 
     Args:
-        path: of a video file, a folder of images, or a pattern of images' names in a folder (`img_%05d.jpg`).
-        label: the name of its class; None where the list does not tell.
-        split: train, val or test; empty where the list does not tell.
-        start, end: seconds inside a longer file; None for the whole of it.
-        name: what the data set itself calls the clip, as its submissions want it; empty where it does not.
-        file, line: where the list says so.
-        columns: everything else that its line holds, by name.
+        path: a video file, a folder of images, or a pattern of image names in a folder (`img_%05d.jpg`).
+        label: the name of its class; None if the list has none.
+        split: train, val or test; empty if the list has none.
+        start, end: seconds inside a longer file; None for the whole file.
+        name: the data set's id of the clip, as used in submissions; empty if it has none.
+        file, line: the list and the line that the clip is from.
+        columns: the other columns of its line, by name.
     """
 
     path: str
@@ -45,20 +45,20 @@ class Row(NamedTuple):
     columns: Mapping[str, str] = _NO_COLUMNS
 
     def fields(self) -> dict[str, str]:
-        """What rows can be selected by: split, label, name and the columns of the line."""
+        """Return the columns that rows can be selected by: split, label, name and those of the line."""
         own = {"split": self.split, "label": self.label, "name": self.name}
         return {key: value for key, value in own.items() if value} | dict(self.columns)
 
 
 class PackedTexts(Sequence[str]):
-    """An immutable sequence of texts in two arrays, which data workers share: each would copy a list of texts.
+    """An immutable sequence of strings in two arrays, which data workers share, where each would copy a list.
 
-    File names are bytes on Linux and need not be UTF-8; what Python makes of them comes back unharmed.
+    File names are bytes on Linux and may not be UTF-8; Python's form of them is preserved.
     """
 
     def __init__(self, texts: Iterable[str]):
         encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
-        # Tensors, not arrays: where workers are spawned and not forked, torch hands them over in shared memory.
+        # Tensors, not arrays: torch passes them to spawned workers in shared memory.
         self._bytes = torch.from_numpy(np.frombuffer(bytearray(b"".join(encoded)) or bytearray(1), np.uint8))
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
         self._ends = torch.from_numpy(np.cumsum(lengths))
@@ -69,7 +69,7 @@ class PackedTexts(Sequence[str]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        index = range(len(self))[index]  # negative ones, and those beyond the end
+        index = range(len(self))[index]  # resolves negative indices, raises IndexError
         first = int(self._ends[index - 1]) if index else 0
         return self._bytes.numpy()[first : int(self._ends[index])].tobytes().decode("utf-8", "surrogateescape")
 
@@ -81,31 +81,31 @@ class PackedTexts(Sequence[str]):
 
 @dataclass(frozen=True)
 class ClipList:
-    """Clips with integer labels (-1: unknown) under one list of class names; workers share its `PackedTexts`."""
+    """Clips with integer labels (-1: unknown) and class names; data workers share its `PackedTexts`."""
 
     paths: Sequence[str]
     labels: np.ndarray  # (N,) int64
     class_names: list[str]
-    starts: np.ndarray  # (N,) float64 seconds, nan where the clip is the whole file
+    starts: np.ndarray  # (N,) float64 seconds, nan if the clip is the whole file
     ends: np.ndarray
     source: str
-    names: Sequence[str] = ()  # what the data set calls each clip; empty where it has no names
+    names: Sequence[str] = ()  # the data set's id of each clip; empty if it has none
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def span(self, index: int) -> tuple[float | None, float | None]:
-        """Start and end of clip `index` in seconds; None where it has none."""
+        """Return start and end of clip `index` in seconds, or None."""
         start, end = self.starts[index], self.ends[index]
         return (None if np.isnan(start) else float(start), None if np.isnan(end) else float(end))
 
     def fingerprint(self) -> dict[str, object]:
-        """Number of clips and classes, and a hash of the list, by which runs show that they used the same data."""
+        """Return the numbers of clips and classes, and a hash of the list, which identify the data of a run."""
         digest = hashlib.sha256()
         paths = list(self.paths)
         try:
             root = os.path.commonpath({os.path.dirname(p) for p in paths})
-        except ValueError:  # none, absolute and relative ones mixed, or two drives
+        except ValueError:  # no paths, absolute and relative ones, or two drives
             root = ""
         names = np.array([*self.class_names, ""], dtype=object)[self.labels]  # -1 is the last: no name
         for path, name, start, end in zip(paths, names, self.starts.tolist(), self.ends.tolist()):
@@ -115,10 +115,10 @@ class ClipList:
 
 
 def select(rows: Sequence[Row], selection: str, *, source: object) -> list[Row]:
-    """The rows that `column=value,value,...` chooses; of several such conditions, joined by `;`, all must hold.
+    """Return the rows selected by `column=value,value,...`; several conditions, joined by `;`, must all hold.
 
     Raises:
-        ConfigError: a condition that does not parse, names no column, or leaves nothing.
+        ConfigError: a condition cannot be parsed, has an unknown column or value, or no row is left.
     """
     fields = [row.fields() for row in rows]
     known = sorted({key for row in fields for key in row})
@@ -127,38 +127,40 @@ def select(rows: Sequence[Row], selection: str, *, source: object) -> list[Row]:
         column, sep, text = condition.partition("=")
         column, values = column.strip(), {v.strip() for v in text.split(",")}
         if not sep or not text:
-            raise ConfigError(f"{condition!r} is not a selection; write column=value,value as in subject=1,3,5")
+            raise ConfigError(f"selection {condition!r} cannot be parsed; write column=value,value as in subject=1,3,5")
         if column not in known:
-            raise ConfigError(f"{source}: no column {column!r}.{nearest(column, known)} It has {', '.join(known)}")
+            hint = nearest(column, known)
+            raise ConfigError(f"{source}: no column {column!r}; choose from {', '.join(known)}.{hint}")
         present = {row[column] for row in fields if column in row}
         if missing := sorted(values - present):
             raise ConfigError(
-                f"{source}: column {column!r} never holds {', '.join(map(repr, missing))}; it holds "
+                f"{source}: column {column!r} has no value {', '.join(map(repr, missing))}; choose from "
                 + ", ".join(sorted(present)[:12])
                 + (", ..." if len(present) > 12 else "")
             )
         chosen = [(row, values_of) for row, values_of in chosen if values_of.get(column) in values]
     if not chosen:
-        raise ConfigError(f"{source}: no clip satisfies {selection}")
+        raise ConfigError(f"{source}: no clip matches {selection}; give other values")
     return [row for row, _ in chosen]
 
 
 def unknown_label(label: str, names: Sequence[str]) -> str:
-    """Return what is said of a label that is no class."""
-    return f"label {label!r} is none of the {len(names)} classes.{nearest(label, names)}"
+    """Return the message on a label that is not a class."""
+    return f"label {label!r} is not one of the {len(names)} classes.{nearest(label, names)}"
 
 
 def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, source: object) -> ClipList:
-    """Give every row its class index; `class_names` default to the sorted labels found.
+    """Return the clips of rows with class indices; `class_names` default to the sorted labels.
 
     Raises:
-        AnnotationError: a label that is not among `class_names`, with its line.
-        ConfigError: `class_names` name a class twice.
+        AnnotationError: a label is not in `class_names`; names file and line.
+        ConfigError: `class_names` has a class twice.
     """
     names = list(class_names) if class_names is not None else sorted({r.label for r in rows if r.label is not None})
     index: dict[str | None, int] = {name: i for i, name in enumerate(names)}
     if len(index) < len(names):
-        raise ConfigError(f"classes are named twice: {', '.join(sorted({n for n in names if names.count(n) > 1}))}")
+        twice = ", ".join(sorted({n for n in names if names.count(n) > 1}))
+        raise ConfigError(f"class names occur twice: {twice}; remove the duplicates")
     index[None] = -1
     for row in rows:
         if row.label is not None and row.label not in index:
@@ -175,9 +177,9 @@ def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, s
 
 
 def absent(rows: Sequence[Row]) -> list[int]:
-    """Return the positions of rows whose file or folder does not exist; lists each folder once, for speed."""
+    """Return the positions of rows whose file or folder does not exist; each folder is listed once, for speed."""
 
-    @cache  # for this call alone: files come and go
+    @cache  # for this call only, as files change
     def names(folder: str) -> frozenset[str]:
         try:
             return frozenset(os.listdir(folder or os.curdir))
@@ -199,7 +201,7 @@ def absent(rows: Sequence[Row]) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """Clips, or files with other clips in them, that are in two splits: what is measured on them flatters."""
+    """Clips, or files with several clips, in two splits, which makes measured accuracies too high."""
 
     one: str
     other: str
@@ -209,7 +211,7 @@ class Overlap:
 
 
 def overlaps(parts: Mapping[str, Sequence[Row]]) -> list[Overlap]:
-    """Return what each two of the splits have in common."""
+    """Return the overlap of each pair of splits that has one."""
     clips = {split: {(r.path, r.start, r.end) for r in part} for split, part in parts.items()}
     files = {split: {path for path, _, _ in part} for split, part in clips.items()}
     found = []

@@ -1,4 +1,4 @@
-"""Which clips train, validate and test: as the list says, by a column's values, or by folds that keep groups whole."""
+"""Training, validation and test splits: from the list, by a column's values, or by folds that keep groups together."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ log = logging.getLogger("teinet")
 
 
 class Splits(dict[str, ClipList]):
-    """Clips by split, all under one list of class names; a split that has none is absent. `source`: what was read."""
+    """Clips by split, with the same class names; empty splits are absent. `source` is the list that was read."""
 
     source: Listing
 
 
 def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) -> Splits:
-    """Read the list and divide it. `class_names`, of a trained network, overrule the list's and `config`'s.
+    """Read a list and split it; `class_names` of a trained network override those of the list and `config`.
 
     Raises:
-        AnnotationError: the list or a label in it is wrong.
-        ConfigError: the split does not fit the list.
+        AnnotationError: the list or a label in it is invalid.
+        ConfigError: the splits cannot be made from the list.
     """
     listing = _present(read_config(config), config)
     rows = listing.rows
     if class_names is not None and listing.numbered and not {r.label for r in rows} <= {None, *class_names}:
-        listing.notes.append("the list's numbers are taken for the network's classes in their order")
+        listing.notes.append("the list's numbers are used as indices of the network's classes")
         rows = [_named(row, class_names) for row in rows]
-    parts, drawn = _divide(rows, config)
+    parts, drawn = _split(rows, config)
     for overlap in overlaps(parts):
         what = f"{overlap.clips} clips are" if overlap.clips else f"{overlap.files} files have segments"
         where = f"both in {overlap.one} and in {overlap.other}, for example {overlap.example}"
         advice = "" if overlap.clips else " (data.group path keeps a file's segments together)"
-        log.warning("%s: %s %s; what is measured on them flatters%s", config.path, what, where, advice)
-    if class_names is None:  # to train on; a trained network may well be shown clips that nobody named
+        log.warning("%s: %s %s; accuracies measured on them are too high%s", config.path, what, where, advice)
+    if class_names is None:  # for training; a trained network may be given unlabeled clips
         for row in parts["train"] + parts["val"]:
             if row.label is None and any(r.label is not None for r in rows):
-                raise AnnotationError(row.file or config.path, f"{row.path} has no label to train with", row.line)
+                raise AnnotationError(row.file or config.path, f"{row.path} has no label; training needs one", row.line)
     names = list(class_names) if class_names is not None else listing.class_names
     if names is None:
         names = sorted({r.label for r in rows if r.label is not None})
@@ -58,13 +58,13 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
 
 
 def read_config(config: DataConfig) -> Listing:
-    """All rows that `config` names, from one list or several; raises as `read_listing`."""
+    """Read all rows of `config`, from one list or several; raises as `read_listing`."""
     if config.path is None:
         raise ConfigError("no data given; name a folder of class folders or a list of clips with --data PATH")
     names = config.classes
     if config.labels is not None:
         if names is not None:
-            raise ConfigError("data.classes and data.labels both name the classes; give one")
+            raise ConfigError("data.classes and data.labels both name the classes; give one of them")
         names = read_class_names(config.labels)
     options = Options(official_split=config.official_split, image_names=config.image_names, class_names=names)
 
@@ -77,9 +77,9 @@ def read_config(config: DataConfig) -> Listing:
             more = read(path)
             if more.format != listing.format:
                 kinds = f"is a list of format {more.format}, but {listing.source} one of {listing.format}"
-                raise AnnotationError(path, kinds)
+                raise AnnotationError(path, f"{kinds}; use lists of one format")
             if more.class_names != listing.class_names and not (listing.numbered and more.numbered):
-                reason = f"names other classes than {listing.source}; give one order with data.labels FILE"
+                reason = f"has other class names than {listing.source}; give all of them with data.labels FILE"
                 raise AnnotationError(path, reason)
             rows = [r._replace(split=r.split or "train") for r in listing.rows]
             listing = replace(listing, rows=rows + [r._replace(split=split) for r in more.rows], absent=None)
@@ -91,19 +91,19 @@ def read_config(config: DataConfig) -> Listing:
 
 
 def _present(listing: Listing, config: DataConfig) -> Listing:
-    """The listing with or without the rows that point nowhere, which a note says."""
+    """Return the listing with or without the clips that have no file, as `config.missing` says, and a note on them."""
     rows = listing.rows
     missing = absent(rows) if listing.absent is None else listing.absent
     if not missing:
         return listing
     first = rows[missing[0]]
     if len(missing) == len(rows):
-        reason = f"none of its clips exist, for example {first.path}; say which folder its paths start from (data.root)"
+        reason = f"none of its clips exist, for example {first.path}; set the folder of its paths with data.root"
         raise AnnotationError(first.file or config.path, reason, first.line)
     drop = config.missing == "drop" or (config.missing == "auto" and listing.incomplete)
     what = "left out" if drop else "kept as unreadable (data.missing drop leaves them out)"
     where = f"{first.file}, line {first.line}: " if first.file else ""
-    note = f"{len(missing)} of {len(rows)} clips are not there and are {what}; the first: {where}{first.path}"
+    note = f"{len(missing)} of {len(rows)} clips are missing and {what}; the first: {where}{first.path}"
     listing = replace(listing, notes=[*listing.notes, note])
     if not drop:
         return listing
@@ -113,38 +113,38 @@ def _present(listing: Listing, config: DataConfig) -> Listing:
 
 
 def _named(row: Row, class_names: Sequence[str]) -> Row:
-    """The row with the name of the class that its label is the number of."""
+    """Return the row with its numeric label replaced by the name of the class."""
     if row.label is None:
         return row
     if int(row.label) >= len(class_names):
-        reason = f"class {row.label} does not exist: the network has {len(class_names)}"
+        reason = f"class {row.label} does not exist; the network has {len(class_names)} classes, counted from 0"
         raise AnnotationError(row.file, reason, row.line)
     return row._replace(label=class_names[int(row.label)])
 
 
-def _divide(rows: list[Row], config: DataConfig) -> tuple[dict[str, list[Row]], bool]:
-    """The rows of each split, and whether chance had a part in it."""
+def _split(rows: list[Row], config: DataConfig) -> tuple[dict[str, list[Row]], bool]:
+    """Return the rows of each split, and true if the splits are random."""
     source = config.path
     named: dict[str, str | None] = {"train": config.train, "val": config.val, "test": config.test}
     parts: dict[str, list[Row]] = {split: [] for split in SPLITS}
     if config.folds:
         if any(named.values()):
-            raise ConfigError("give either folds or selections (train, val, test), not both")
+            raise ConfigError("data.folds and selections (data.train, val, test) exclude each other; give one of them")
         parts["train"], parts["test"] = _fold(rows, config)
     elif any(named.values()):
         parts |= {split: select(rows, text, source=source) for split, text in named.items() if text}
-        if not config.train:  # everything that the other selections leave
+        if not config.train:  # all rows outside the other selections
             taken = {id(r) for part in parts.values() for r in part}
             parts["train"] = [r for r in rows if id(r) not in taken]
         seen: dict[int, str] = {}
         for split, part in parts.items():
             for row in part:
                 if (other := seen.setdefault(id(row), split)) != split:
-                    raise ConfigError(f"{source}: {row.path} is selected for both {other} and {split}")
+                    raise ConfigError(f"{source}: {row.path} is selected for both {other} and {split}; keep one")
     elif any(row.split for row in rows):
         for row in rows:
             if not row.split:
-                raise AnnotationError(row.file or source, "this line names no split, but others do", row.line)
+                raise AnnotationError(row.file or source, "this line has no split, but others do; add one", row.line)
             parts[row.split].append(row)
     else:
         parts["train"] = list(rows)
@@ -164,7 +164,8 @@ def _groups(rows: list[Row], config: DataConfig) -> np.ndarray | None:
     if config.group == "path":  # segments of one recording stay together
         return np.array([r.path for r in rows])
     if config.group not in rows[0].columns:
-        raise ConfigError(f"{config.path}: no column {config.group!r} to group by; path, {', '.join(rows[0].fields())}")
+        columns = ", ".join(("path", *rows[0].fields()))
+        raise ConfigError(f"{config.path}: no column {config.group!r} for data.group; choose from {columns}")
     return np.array([r.columns[config.group] for r in rows])
 
 
@@ -172,30 +173,30 @@ def _fold(rows: list[Row], config: DataConfig) -> tuple[list[Row], list[Row]]:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     if config.folds < 2:
-        raise ConfigError(f"folds is {config.folds}; to train on some and test on others takes at least 2")
+        raise ConfigError(f"data.folds is {config.folds}; it must be at least 2")
     if not 0 <= config.test_fold < config.folds:
-        raise ConfigError(f"test_fold is {config.test_fold}; of {config.folds} folds it is 0 to {config.folds - 1}")
+        raise ConfigError(f"data.test_fold is {config.test_fold}; it must be 0 to {config.folds - 1}")
     labels, groups = np.array([r.label or "" for r in rows]), _groups(rows, config)
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     folds = kind(config.folds, shuffle=True, random_state=config.seed)
     count, unit = (len(rows), "clips") if groups is None else (len(set(groups)), f"values of {config.group}")
     if count < config.folds:
-        raise ConfigError(f"{config.path}: {count} {unit} cannot be divided into {config.folds} folds")
+        raise ConfigError(f"{config.path}: {count} {unit} cannot be split into {config.folds} folds; use fewer folds")
     try:
-        with warnings.catch_warnings():  # a class with fewer clips than folds is missing from some, which is no mistake
+        with warnings.catch_warnings():  # a class with fewer clips than folds is missing from some, which is allowed
             warnings.simplefilter("ignore", UserWarning)
             train, test = list(folds.split(labels, labels, groups))[config.test_fold]
     except ValueError as error:
-        raise ConfigError(f"{config.path}: cannot be divided into {config.folds} folds: {error}") from error
+        raise ConfigError(f"{config.path}: cannot be split into {config.folds} folds: {error}") from error
     if not len(test):
-        raise ConfigError(f"{config.path}: fold {config.test_fold} of {config.folds} is empty; take fewer folds")
+        raise ConfigError(f"{config.path}: fold {config.test_fold} of {config.folds} is empty; use fewer folds")
     return [rows[i] for i in train], [rows[i] for i in test]
 
 
 def _hold_out(rows: list[Row], share: float, config: DataConfig) -> tuple[list[Row], list[Row]]:
-    """About `share` of each class, at least one clip of a class that has two; whole groups where there are groups."""
+    """Hold out about `share` of each class, at least one clip of two or more, or whole groups; return both parts."""
     if not 0 < share <= 0.5:
-        raise ConfigError(f"val_share {share} is outside 0 to 0.5")
+        raise ConfigError(f"data.val_share is {share}; it must be 0 to 0.5")
     if config.group is not None:
         inner = DataConfig(path=config.path, folds=max(2, round(1 / share)), group=config.group, seed=config.seed)
         return _fold(rows, inner)

@@ -1,4 +1,4 @@
-"""Writes any list as the library's own, a csv with named columns, and the class names in their order next to it."""
+"""Conversion of any list to the library's own format: a csv with named columns, and a file of class names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from teinet.utils.files import replacing, write_text
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written: the csv, the file of class names (None: no clip has a label), clips that are not there."""
+    """The written csv and file of class names (None: no clip has a label), and the number of missing clips."""
 
     list: Path
     labels: Path | None
@@ -29,24 +29,24 @@ class Converted:
 
 
 def convert(listing: Listing, output: Path, *, absolute: bool = False, force: bool = False) -> Converted:
-    """Write `listing` to the csv `output`, and the order of its classes to the same name with `.labels.txt`.
+    """Write `listing` to the csv `output`, and its classes in order to a file with the suffix `.labels.txt`.
 
     Args:
-        output: a file whose name ends in .csv; its folder exists.
-        absolute: write whole paths, and not those from the csv's folder on.
+        output: a file name that ends in .csv, in an existing folder.
+        absolute: write absolute paths, instead of paths relative to the csv's folder.
         force: overwrite files.
 
     Raises:
-        ConfigError: `output` is there already, is what was read, or cannot hold these clips; nothing is written.
+        ConfigError: `output` exists, is the list being read, or cannot represent these clips; nothing is written.
         OSError: a file cannot be written.
     """
     if output.suffix.lower() != ".csv":
-        raise ConfigError(f"{output}: must end in .csv, by which training knows the list")
+        raise ConfigError(f"{output}: must end in .csv, as training recognizes lists by it")
     labels = output.with_name(f"{output.stem}.labels.txt")
     read = {Path(row.file).resolve() for row in listing.rows if row.file} | {listing.source.resolve()}
     for path in (output, labels):
         if path.resolve() in read:
-            raise ConfigError(f"{path}: is the list that is read; name another file")
+            raise ConfigError(f"{path}: is the list being read; choose another file")
         if path.is_dir() or (path.exists() and not force):
             raise ConfigError(f"{path}: is there already; --force writes over it, another OUT.csv leaves it")
     names = listing.class_names or sorted({row.label for row in listing.rows if row.label is not None})
@@ -54,20 +54,20 @@ def convert(listing: Listing, output: Path, *, absolute: bool = False, force: bo
     if names:
         write_labels(labels, names)
     elif force:
-        labels.unlink(missing_ok=True)  # of another list
+        labels.unlink(missing_ok=True)  # of the list that is overwritten
     write_rows(output, listing.rows, absolute=absolute)
     return Converted(output, labels if names else None, len(names), len(absent(listing.rows)))
 
 
 def write_rows(path: Path, rows: Sequence[Row], *, absolute: bool = False) -> None:
-    """Write rows as `path,label,split,start,end,name` and their own columns; those that nobody fills are left out.
+    """Write rows as `path,label,split,start,end,name` and their own columns; empty columns are left out.
 
     Args:
-        path: the csv, written whole or not at all; its folder exists.
+        path: the csv, written atomically, in an existing folder.
         absolute: see `convert`.
 
     Raises:
-        ConfigError: a text that a csv cannot hold as it is; names it.
+        ConfigError: a text cannot be represented in the csv; names it.
         OSError: the file cannot be written.
     """
     own = list(dict.fromkeys(name for row in rows for name in row.columns))
@@ -82,10 +82,10 @@ def write_rows(path: Path, rows: Sequence[Row], *, absolute: bool = False) -> No
 
 
 def write_labels(path: Path, names: Sequence[str]) -> None:
-    """Write class names so that `read_class_names` gives them back: one a line, or as JSON where lines would not do.
+    """Write class names for `read_class_names`: one per line, or as JSON if lines cannot represent them.
 
     Raises:
-        ConfigError: names that no file of names can hold: empty ones, or one twice.
+        ConfigError: a name is empty or occurs twice.
         OSError: the file cannot be written.
     """
     with replacing(path) as part:
@@ -100,7 +100,7 @@ def write_labels(path: Path, names: Sequence[str]) -> None:
 
 
 def paths_from(folder: Path) -> Callable[[str], str]:
-    """Return what writes paths for a list in `folder`: from there on, or whole where they share no folder."""
+    """Return a function that makes paths relative to `folder`, or absolute if they share no folder."""
     here = os.path.abspath(folder)
 
     @cache
@@ -110,7 +110,7 @@ def paths_from(folder: Path) -> Callable[[str], str]:
             relative = os.path.relpath(there, here)
             if relative.split(os.sep)[0] != os.pardir:
                 return relative
-            # Upwards through a link leads elsewhere than its name says.
+            # `..` after a symbolic link leads to the parent of its target.
             real, start = os.path.realpath(there), os.path.realpath(here)
             shared = os.path.commonpath([real, start])
             return there if shared == os.path.abspath(os.sep) else os.path.relpath(real, start)
@@ -128,14 +128,14 @@ def paths_from(folder: Path) -> Callable[[str], str]:
 
 
 def refuse_unwritable(rows: Sequence[Row], folder: Path) -> None:
-    """Find out before long work that its list could not be written to `folder`; ConfigError as of `write_rows`."""
+    """Raise the ConfigError of `write_rows` for a list in `folder`, before long work."""
     written = paths_from(folder)
     for row in rows:
         _record(row, written(row.path))
 
 
 def _record(row: Row, path: str) -> dict[str, str]:
-    """The texts of a row by column; `path` as the list shall give it."""
+    """Return the values of a row by column, with `path` as it is to be written."""
     record = {
         "path": path,
         "label": row.label or "",
@@ -150,8 +150,8 @@ def _record(row: Row, path: str) -> dict[str, str]:
             text.encode("utf-8")
         except UnicodeEncodeError:
             shown = text.encode("utf-8", "replace").decode()
-            raise ConfigError(f"{shown}: this {column} is no text in UTF-8, which a list must be; rename it") from None
+            raise ConfigError(f"{shown}: this {column} is not valid UTF-8, as lists must be; rename it") from None
         if text != text.strip():
-            reason = "begins or ends with a space, which a list loses; rename it"
+            reason = "begins or ends with a space, which lists do not keep; rename it"
             raise ConfigError(f"{row.path}: {column} {text!r} {reason}")
     return record

@@ -75,7 +75,7 @@ def test_kinetics_counts_what_is_not_to_be_had(tmp_path):
     splits = load(miniatures.kinetics(tmp_path))
     assert counts(splits) == {"train": 10, "val": 5}
     assert len(splits.source.dropped) == 3
-    assert any("3 of 18 clips are not there and are left out" in note for note in splits.source.notes)
+    assert any("3 of 18 clips are missing and left out" in note for note in splits.source.notes)
     assert not np.isfinite(splits["train"].starts).any()
     assert counts(load(tmp_path, missing="keep")) == {"train": 12, "val": 6}
     assert splits["train"].class_names == sorted(miniatures.KINETICS)
@@ -140,7 +140,7 @@ def test_lists_one_by_one(tmp_path):
     (tmp_path / "names.txt").write_text("a\nb\nc\nd\n")
     assert load(train, val_path=str(val), labels=str(tmp_path / "names.txt"))["val"].class_names == list("abcd")
     known = load_splits(DataConfig(path=str(val), val_share=0), ["x", "y", "z"])  # a trained network's
-    assert known["val"].labels.tolist() == [0, 0, 1, 1, 2, 2] and "in their order" in " ".join(known.source.notes)
+    assert known["val"].labels.tolist() == [0, 0, 1, 1, 2, 2] and "indices of the network" in " ".join(known.source.notes)
 
 
 @pytest.mark.parametrize("separator", [" ", ",", "\t"])
@@ -231,14 +231,14 @@ def test_one_long_file_is_enough_to_know_whole_videos(tmp_path):
 # Lists that are wrong: one line that names the file and the row.
 
 BAD = {
-    "tsn": ("train_videofolder.txt", "train/class 0/clip 0 10 7", 1, "class 7 does not exist: 3 names"),
+    "tsn": ("train_videofolder.txt", "train/class 0/clip 0 10 7", 1, "class 7 does not exist; there are classes 0 to 2"),
     "mmaction": ("tiny_train_list_videos.txt", "videos train/0 0.mp4 0\nclip.mp4 wave", 2, "expected `file label`"),
     "slowfast": ("train.csv", "a.mp4 0\nb.mp4 1,2", 2, "path label"),
     "ucf101": ("ucfTrainTestlist/trainlist01.txt", "ApplyEyeMakeup/a.avi 1\nYoYo", 2, "expected `Class/"),
     "hmdb51": ("testTrainMulti_7030_splits/wave_test_split1.txt", "a.avi 1\nb.avi 7", 2, "0|1|2"),
     "something_v1": ("something-something-v1-train.csv", "1;Pushing\nfour;x", 2, "id;class name"),
     "something_v2": ("labels/train.json", '[{"id": "1", "template": "x"}, {"label": "y"}]', 2, "template"),
-    "kinetics": ("val.csv", "label,youtube_id,time_start,time_end\na,b,9,3", 2, "no span of time"),
+    "kinetics": ("val.csv", "label,youtube_id,time_start,time_end\na,b,9,3", 2, "are invalid"),
     "table": ("clips.jsonl", '{"path": "a.mp4"}\n{"path": 3}', 2, "path"),
 }
 
@@ -284,7 +284,7 @@ def test_two_lists_of_different_formats_are_refused(tmp_path):
 def test_rows_that_point_nowhere(tmp_path):
     miniatures.something_v1(tmp_path)
     note = " ".join(load(tmp_path).source.notes)
-    assert "1 of 18 clips are not there and are kept as unreadable" in note and "train.csv, line 2" in note
+    assert "1 of 18 clips are missing and kept as unreadable" in note and "train.csv, line 2" in note
     with pytest.raises(AnnotationError, match=r"none of its clips exist.*data\.root"):
         load(tmp_path, root=str(tmp_path / "elsewhere"))
 
@@ -293,7 +293,7 @@ def test_formats_and_names_that_do_not_exist(tmp_path):
     with pytest.raises(ConfigError, match="Did you mean 'something_v1'"):
         read_listing(tmp_path, format="something_1")
     (tmp_path / "list.xml").write_text("<a/>")
-    with pytest.raises(AnnotationError, match="no list of clips that is known"):
+    with pytest.raises(AnnotationError, match="not a known list of clips"):
         read_listing(tmp_path / "list.xml")
     with pytest.raises(AnnotationError, match="no csv of Kinetics"):
         read_listing(tmp_path, format="kinetics")

@@ -1,4 +1,4 @@
-"""Lists of clips as their makers distribute them, a module for each family of formats, all giving the same rows."""
+"""Readers of the data sets' own lists, a module for each family of formats, all with the same rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from teinet.errors import AnnotationError, ConfigError, nearest
 
 __all__ = ["FORMATS", "Listing", "Options", "find_format", "read_listing"]
 
-# A new format is named here. The first group that recognizes a place decides: lists may look alike, any csv is a table.
+# Add new formats here. The first group with a match decides, since formats look alike: any csv is a table.
 _GROUPS = (
     (SOMETHING_V1, SOMETHING_V2, JESTER, KINETICS, UCF101, HMDB51),
     (TSN, MMACTION, SLOWFAST),
@@ -27,20 +27,20 @@ FORMATS: dict[str, Format] = {format.name: format for group in _GROUPS for forma
 
 
 def find_format(place: Place) -> Format:
-    """Return the format of a place; AnnotationError: it is a video, or holds several formats or none that is known."""
+    """Return the format of a file or folder; AnnotationError if it is a video, or matches several formats or none."""
     if not place.is_folder and is_video(place.path):
-        raise AnnotationError(place.path, "this is one video; give a folder of class folders, or a list that names it")
+        raise AnnotationError(place.path, "is a video; give a folder of class folders, or a list of clips")
     for group in _GROUPS:
         found = [format for format in group if format.recognize(place)]
         if len(found) > 1:
             names = ", ".join(f.name for f in found)
-            raise AnnotationError(place.path, f"holds lists of several formats ({names}); say which with data.format")
+            raise AnnotationError(place.path, f"has lists of several formats ({names}); choose one with data.format")
         if found:
             return found[0]
     raise AnnotationError(
         place.path,
-        "no list of clips that is known: a csv or .jsonl with columns path and label, or a format of another project "
-        f"({', '.join(FORMATS)}; data.format says which)",
+        "is not a known list of clips; give a csv or .jsonl with columns path and label, or set data.format to one of "
+        f"{', '.join(FORMATS)}",
     )
 
 
@@ -51,19 +51,20 @@ def read_listing(
     root: str | os.PathLike[str] | None = None,
     options: Options | None = None,
 ) -> Listing:
-    """Read a list of clips, or a folder that holds them.
+    """Read a list of clips, or a folder of clips.
 
     Args:
         path: a folder of class folders, a data set's folder, or one of its lists.
         format: one of `FORMATS`, or "auto".
-        root: the folder that the clips lie in; None takes the usual places next to the list.
+        root: the folder of the clips; None takes the usual places next to the list.
 
     Raises:
-        AnnotationError: nothing there, or a line that does not say what it should; names file and line.
+        AnnotationError: the file or folder is missing, or a line is invalid; names file and line.
         ConfigError: a format or an official split that does not exist.
     """
     if format not in ("auto", *FORMATS):
-        raise ConfigError(f"no data.format {format!r}; there are {', '.join(FORMATS)}.{nearest(format, FORMATS)}")
+        hint = nearest(format, FORMATS)
+        raise ConfigError(f"data.format {format!r} does not exist; use one of {', '.join(FORMATS)}.{hint}")
     place = Place(Path(path), None if root is None else Path(root))
     if not place.path.exists():
         raise AnnotationError(path, "no such file or folder; give a folder of class folders or a list of clips")

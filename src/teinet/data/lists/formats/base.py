@@ -1,4 +1,4 @@
-"""What all on-disk formats share: where to look, what they return, and how lines of text become rows."""
+"""The common basis of list formats: the files to read, the result, and the parsing of lines into rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SPLIT_WORDS = {
 
 @dataclass(frozen=True)
 class Place:
-    """The file or folder that a user named, looked at once; `videos`: the clips' folder, where the user named it."""
+    """The file or folder named by the user, read once; `videos` is the folder of clips, if the user named it."""
 
     path: Path
     videos: Path | None = None
@@ -34,12 +34,12 @@ class Place:
 
     @property
     def folder(self) -> Path:
-        """The folder itself, or the one that the file lies in."""
+        """The folder, or the folder of the file."""
         return self.path if self.is_folder else self.path.parent
 
     @cached_property
     def files(self) -> dict[str, Path]:
-        """The files to read, by lower-case name: all of a folder and of its folders of lists, or the one file."""
+        """The files to read, by lower-case name: all of a folder and of its folders of lists, or the single file."""
         if not self.is_folder:
             return {self.path.name.lower(): self.path}
         found: dict[str, Path] = {}
@@ -51,7 +51,7 @@ class Place:
         return found
 
     def find_videos(self, *names: str) -> Path:
-        """The folder of clips: the one that was named, else the first of `names` next to the lists or one level up."""
+        """Return the folder of clips: `videos`, else the first of `names` next to the lists or one level up."""
         if self.videos is not None:
             return self.videos
         for base in (self.folder, self.folder.parent):
@@ -69,12 +69,12 @@ _LIST_FOLDERS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a user may say about a list beyond its place.
+    """Options for reading a list.
 
     Args:
-        official_split: which of several official splits into training and test, from 1.
-        image_names: how images in a folder are named, img_%05d.jpg or img_{:05d}.jpg; None takes all numbered ones.
-        class_names: in the order of the list's numbers; None where the list or a file next to it names them.
+        official_split: number of the official split into training and test, from 1.
+        image_names: pattern of image names in a folder, img_%05d.jpg or img_{:05d}.jpg; None takes all numbered ones.
+        class_names: in the order of their indices; None takes those of the list or of a file next to it.
     """
 
     official_split: int = 1
@@ -84,20 +84,20 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What a data set on disk says of its clips.
+    """The clips of a list or data set on disk.
 
     Args:
-        format, source: the format's name, and the file or folder that was read.
-        rows: its clips in its own order.
-        class_names: all classes in the makers' order; None where labels are names and nobody orders them.
-        notes: what was assumed or noticed, a line each.
-        numbered: whether its labels are numbers that nobody names.
-        absent: positions of rows that point nowhere; None where nobody has looked.
-        incomplete: whether copies of this data set lack clips as a rule (videos that were taken off the web).
-        submission: how its makers want predictions of unlabeled clips: "names" (the best class's name) or
-            "numbers" (the five best classes' numbers).
-        dropped: rows that pointed nowhere and were left out of `rows`.
-        drawn: whether chance had a part in its splits, and not the list or selections alone.
+        format, source: the name of the format, and the file or folder that was read.
+        rows: its clips, in order.
+        class_names: all classes in the order of their indices; None if labels are names without an order.
+        notes: assumptions and remarks, one line each.
+        numbered: true if labels are numbers without names.
+        absent: positions of rows without a file; None if not checked.
+        incomplete: true if copies of this data set usually lack clips (videos removed from the web).
+        submission: the format of predictions for the data set's evaluation server: "names" (of the best class) or
+            "numbers" (indices of the five best classes).
+        dropped: rows without a file that were left out of `rows`.
+        drawn: true if its splits are random, not from the list or selections alone.
     """
 
     format: str
@@ -115,12 +115,12 @@ class Listing:
 
 @dataclass(frozen=True)
 class Format:
-    """One on-disk format.
+    """One list format.
 
     Args:
-        name, title: what `data.format` calls it, and what people do.
-        recognize: whether a place holds it.
-        read: reads it; AnnotationError where it does not say what it should.
+        name, title: its name in `data.format`, and for people.
+        recognize: returns true if a file or folder has this format.
+        read: reads it; AnnotationError if it is invalid.
     """
 
     name: str
@@ -130,7 +130,7 @@ class Format:
 
 
 def under(root: str | os.PathLike[str]) -> Callable[[str], str]:
-    """Return what joins relative paths to a folder, and leaves absolute ones: os.path.join, for a million calls."""
+    """Return a function that joins relative paths to a folder, as os.path.join but fast enough for a million calls."""
     prefix = os.path.join(root, "")
     absolute = os.path.isabs
     return lambda path: path if absolute(path) else prefix + path
@@ -138,7 +138,7 @@ def under(root: str | os.PathLike[str]) -> Callable[[str], str]:
 
 @lru_cache(maxsize=1024)
 def split_of(name: str) -> str:
-    """The split that a file's or folder's name tells (`kinetics_val.csv`, `validation`), or an empty text."""
+    """Return the split in the name of a file or folder (`kinetics_val.csv`, `validation`), or an empty string."""
     words = "".join(c if c.isalnum() else " " for c in name.rsplit(".", 1)[0].lower()).split()
     # trainlist01 and train_videofolder alike
     stems = {stem for word in words for stem in (word, word.rstrip("0123456789").removesuffix("list"))}
@@ -147,7 +147,7 @@ def split_of(name: str) -> str:
 
 
 def first_line(path: Path) -> str:
-    """Return the first line of a text file that holds something; an empty text where it is no text."""
+    """Return the first line of a text file that is not blank; an empty string if it is not a text file."""
     try:
         with path.open("rb") as file:
             content = file.read(1 << 16)
@@ -160,33 +160,34 @@ def first_line(path: Path) -> str:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a text file that hold something, stripped, each with its number from 1; raises as `read_text`."""
+    """Yield the lines of a text file that are not blank, stripped, with their numbers from 1; raises as `read_text`."""
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if line := line.strip():
             yield number, line
 
 
 def numbered_label(text: str, names: Sequence[str] | None, path: Path, line: int) -> str:
-    """The name of a class by its number from 0, or the number where nobody names it; AnnotationError: no such class."""
+    """Return the class name for an index from 0, or the index without `names`; AnnotationError if it is invalid."""
     if not text.isdecimal():
-        hint = "several labels a clip are not supported" if text.replace(",", "").isdecimal() else "expected a number"
-        raise AnnotationError(path, f"{text!r} is no class: {hint}", line)
+        several = text.replace(",", "").isdecimal()
+        hint = "several labels per clip are not supported" if several else "expected the index of a class"
+        raise AnnotationError(path, f"label {text!r} is not a number; {hint}", line)
     number = int(text)
     if names is None:
         return str(number)
     if number >= len(names):
-        raise AnnotationError(path, f"class {number} does not exist: {len(names)} names, 0 to {len(names) - 1}", line)
+        raise AnnotationError(path, f"class {number} does not exist; there are classes 0 to {len(names) - 1}", line)
     return names[number]
 
 
 def numbers_as_names(rows: Iterable[Row]) -> list[str]:
-    """Class names 0, 1, ... up to the largest in the rows, for lists whose numbers nobody names."""
+    """Return class names 0, 1, ... up to the largest label of the rows, for lists without names."""
     largest = max((int(row.label) for row in rows if row.label is not None), default=-1)
     return [str(number) for number in range(largest + 1)]
 
 
 def span(start: str | None, end: str | None, path: Path, line: int | None) -> tuple[float | None, float | None]:
-    """Start and end in seconds from their texts, None for an empty one; AnnotationError: no numbers, or no span."""
+    """Parse start and end in seconds, None if empty; AnnotationError if they are not numbers or out of order."""
     if not start and not end:
         return None, None
     try:
@@ -195,23 +196,23 @@ def span(start: str | None, end: str | None, path: Path, line: int | None) -> tu
         raise AnnotationError(path, "start and end must be numbers (seconds)", line) from None
     if not all(v is None or (math.isfinite(v) and v >= 0) for v in (first, last)) or (last or math.inf) <= (first or 0):
         found = f"start {start or 'none'} and end {end or 'none'}"
-        raise AnnotationError(path, f"{found}: no span of time (seconds, 0 <= start < end)", line)
+        raise AnnotationError(path, f"{found} are invalid; they are seconds, 0 <= start < end", line)
     return first, last
 
 
 def one_a_split(found: dict[Path, str]) -> dict[Path, str]:
-    """The same lists with their splits; AnnotationError where two are of one split."""
+    """Return the lists with their splits; AnnotationError if two have the same split."""
     first: dict[str, Path] = {}
     for path, split in found.items():
         if split in first:
-            what = f"lists of {split} clips" if split else "lists whose names tell no split"
-            raise AnnotationError(path, f"{path.name} and {first[split].name} are both {what}; name one of them")
+            what = f"lists of {split} clips" if split else "lists without a split in their names"
+            raise AnnotationError(path, f"{path.name} and {first[split].name} are both {what}; choose one of them")
         first[split] = path
     return found
 
 
 def image_pattern(names: str | None) -> str | None:
-    """img_{:05d}.jpg, as lists of TSN's family write it, in FFmpeg's way: img_%05d.jpg."""
+    """Return a pattern of image names as FFmpeg's (img_%05d.jpg), given that or TSN's (img_{:05d}.jpg)."""
     if names is None or "%" in names:
         return names
     before, brace, rest = names.partition("{")

@@ -1,4 +1,4 @@
-"""Lists of TSN's family, MMAction2 and SlowFast: a path, then numbers a line; class names in a file next to them."""
+"""Lists of TSN, TSM, MMAction2 and SlowFast: a path and numbers per line; class names in a file next to them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from teinet.data.lists.labels import read_class_names
 from teinet.data.lists.rows import Row
 from teinet.errors import AnnotationError
 
-# What those projects call the file that names the classes, one a line.
+# File names of the class names in these projects, one per line.
 _NAMES = ("category.txt", "categories.txt", "labels.txt", "classes.txt", "classind.txt")
 
 
 @dataclass(frozen=True)
 class NumberedList:
-    """A kind of list whose lines are a path and the number of a class.
+    """A list format with a path and the index of a class per line.
 
     Args:
         name, title: see `Format`.
-        line: a whole line; its groups `path` and `label`.
-        expected: such a line in words.
-        images: whether a path is a folder of images.
+        line: matches a whole line, with groups `path` and `label`.
+        expected: description of a line.
+        images: true if the paths are folders of images.
     """
 
     name: str
@@ -36,13 +36,13 @@ class NumberedList:
     images: bool = False
 
     def format(self) -> Format:
-        """This kind of list as one of the on-disk formats."""
+        """Return the `Format` of these lists."""
         return Format(self.name, self.title, lambda place: bool(self._files(place)), self._read)
 
     def _files(self, place: Place) -> dict[Path, str]:
-        """The files of this kind, each with its split; of a folder's those whose names tell it."""
+        """Return the files of this format with their splits; in a folder only those with a split in their names."""
         found = {p: base.split_of(n) for n, p in place.files.items() if n.endswith(self.suffixes) and n not in _NAMES}
-        # By the first line: a bad one further down is an error, and no reason to pass over the list.
+        # Only the first line decides: an invalid line further down is an error.
         return {
             path: split
             for path, split in found.items()
@@ -50,18 +50,19 @@ class NumberedList:
         }
 
     def _read(self, place: Place, options: Options) -> Listing:
-        names, said = options.class_names, []
+        names, notes = options.class_names, []
         if names is None and (file := _class_names_file(place.folder)):
             names = read_class_names(file)
-            said.append(f"class names from {file}")
+            notes.append(f"class names from {file}")
         rows = []
         for path, split in (self._files(place) or {place.path: ""}).items():
             rows += self._rows(path, split, names, str(place.videos or place.folder), options)
         numbered = names is None
         if numbered:
             names = base.numbers_as_names(rows)
-            said.append("classes have numbers and no names; name them with data.labels FILE")
-        return Listing(format=self.name, source=place.path, rows=rows, class_names=names, notes=said, numbered=numbered)
+            notes.append("classes have no names, only numbers; name them with data.labels FILE")
+        facts = {"class_names": names, "notes": notes, "numbered": numbered}
+        return Listing(format=self.name, source=place.path, rows=rows, **facts)
 
     def _rows(self, path: Path, split: str, names: list[str] | None, root: str, options: Options) -> list[Row]:
         pattern = base.image_pattern(options.image_names) if self.images else None
@@ -85,7 +86,7 @@ def _class_names_file(folder: Path) -> Path | None:
     return next((p for name, p in files.items() if name in _NAMES or name.startswith("label_map")), None)
 
 
-# The folder's name may hold spaces. The number of frames is not believed: the images are counted where they lie.
+# Folder names may have spaces. The number of frames is ignored: the images on disk are counted.
 TSN = NumberedList(
     name="tsn",
     title="TSN's and TSM's lists, MMAction2's of frames (folder frames label)",
@@ -97,7 +98,7 @@ TSN = NumberedList(
 MMACTION = NumberedList(
     name="mmaction",
     title="MMAction2's lists of videos (file label)",
-    # The path's last word is no number: that would be TSN's count of frames.
+    # The last word of the path is not a number, which would be TSN's number of frames.
     line=re.compile(r"(?P<path>(?:.*[ \t])?\S*[^\s\d]\S*)[ \t]+(?P<label>\d+)"),
     expected="`file label`",
     suffixes=(".txt", ".lst"),
@@ -105,7 +106,7 @@ MMACTION = NumberedList(
 SLOWFAST = NumberedList(
     name="slowfast",
     title="SlowFast's and PyTorchVideo's csv (path label)",
-    # A space or a comma parts them, and no first line names columns.
+    # Separated by a space or a comma, without a header line.
     line=re.compile(r'"?(?P<path>(?:[^"]*[ ,\t])?[^\s,"]*[^\s,\d"][^\s,"]*)"?[ ,\t]+(?P<label>\d+)'),
     expected="`path label` or `path,label`",
     suffixes=(".csv",),

@@ -1,6 +1,6 @@
-"""Kinetics: csv files with label, YouTube id and seconds; videos in any folders, as the common downloaders name them.
+"""Kinetics: csv files with label, YouTube id and seconds; videos in any folders, named as by the common downloaders.
 
-`<id>_000010_000020.mp4`, `<id>_10_20.mp4`, or `<id>.mp4`: perhaps a whole video; the list's seconds mark the clip.
+`<id>_000010_000020.mp4`, `<id>_10_20.mp4`, or `<id>.mp4`, which may be a whole video: the list has the clip's seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from teinet.errors import AnnotationError, VideoError
 
 _NEEDED = ("youtube_id", "time_start", "time_end")
 _PROBED = 10
-_TRIMMED = 2.0  # seconds by which a clip that was cut out already may be longer than the list says
+_TRIMMED = 2.0  # seconds by which a trimmed clip may be longer than in the list
 
 
 def _lists(place: Place) -> dict[Path, str]:
@@ -36,7 +36,7 @@ def _lists(place: Place) -> dict[Path, str]:
 def _read(place: Place, options: Options) -> Listing:
     lists = _lists(place)
     if not lists:
-        raise AnnotationError(place.path, f"no csv of Kinetics here: its first line names {', '.join(_NEEDED)}")
+        raise AnnotationError(place.path, f"no csv of Kinetics found; its header has {', '.join(_NEEDED)}")
     inside = place.folder.name in ("annotations", "annotation", "lists", "labels")
     root = place.videos or (place.folder.parent if inside else place.folder)
     present = _present(root)
@@ -53,7 +53,7 @@ def _read(place: Place, options: Options) -> Listing:
 
 
 def _present(root: Path) -> dict[str, str]:
-    """All video files below a folder, by their name without its suffix."""
+    """Return all video files below a folder, by name without suffix."""
     found: dict[str, str] = {}
     for folder, folders, files in os.walk(root):
         folders.sort()
@@ -76,23 +76,23 @@ def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[R
             continue
         line = reader.line_num
         if len(values) != len(columns):
-            raise AnnotationError(path, f"{len(values)} fields, but {len(columns)} columns", line)
+            raise AnnotationError(path, f"the number of fields is {len(values)}, but the header has {len(columns)}", line)
         clip, first, last, label, told = ("" if place is None else values[place].strip() for place in places)
         start, end = base.span(first, last, path, line)
         if not clip or start is None or end is None:
-            raise AnnotationError(path, "a clip needs its YouTube id, time_start and time_end", line)
+            raise AnnotationError(path, "this line lacks youtube_id, time_start or time_end", line)
         name = f"{clip}_{int(start):06d}_{int(end):06d}"
         file, whole = present.get(name) or present.get(f"{clip}_{int(start)}_{int(end)}"), False
         if file is None:
             file, whole = present.get(clip), True
         times = (start, end) if whole and file is not None else (None, None)
-        file = file or join(f"{label}/{name}.mp4")  # where it is usually found
+        file = file or join(f"{label}/{name}.mp4")  # the usual path
         rows.append(Row(file, label or None, base.split_of(told) or split, *times, name, list_file, line))
     return rows
 
 
 def _whole_videos(rows: list[Row]) -> tuple[list[Row], list[str]]:
-    """Find out, from a few files called by the id alone, whether they are whole videos or clips cut out already."""
+    """Return rows and notes with times only for whole videos; a few files named by the id alone decide this."""
     named = None
     clips = ((row.path, row.end - (row.start or 0)) for row in rows if row.end is not None)
     for path, length in islice(clips, _PROBED):
@@ -101,12 +101,12 @@ def _whole_videos(rows: list[Row]) -> tuple[list[Row], list[str]]:
         except VideoError:
             continue
         named = os.path.basename(path)
-        if duration > length + _TRIMMED:  # one is enough: a whole video may be short
-            return rows, [f"files such as {named} are whole videos: the list's seconds mark clips"]
+        if duration > length + _TRIMMED:  # one is enough, as a whole video may be short
+            return rows, [f"files such as {named} are whole videos; the list's seconds select the clips"]
     if named is None:
         return rows, []
     cut = [row._replace(start=None, end=None) for row in rows]
-    return cut, [f"files such as {named} hold the clip alone: the list's seconds are not used"]
+    return cut, [f"files such as {named} are trimmed clips; the list's seconds are not used"]
 
 
 KINETICS = Format("kinetics", "Kinetics-400 (csv)", lambda place: bool(_lists(place)), _read)

@@ -1,4 +1,4 @@
-"""The library's own forms: a folder per class, and a csv or JSON Lines with named columns."""
+"""The library's own formats: a folder per class, and a csv or JSON Lines with named columns."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def _read_folders(place: Place, options: Options) -> Listing:
     folders = _folders(root)
     splits = {d: split for d in folders if (split := base.split_of(d.name)) and d.name.isalpha()}
     if "train" not in splits.values() or any(is_video(p) for d in splits for p in d.iterdir()):
-        splits = {}  # a class may well be called "test", or "train": then it holds videos, not class folders
+        splits = {}  # classes may be named "test" or "train": these folders have videos, not class folders
     rows: list[Row] = []
     for folder, split in (splits or {root: ""}).items():
         for directory in _folders(folder):
             videos = sorted(p for p in directory.iterdir() if not p.name.startswith(".") and is_video(p))
             if not videos:
-                raise AnnotationError(directory, "this class folder holds no videos; put some in or remove the folder")
+                raise AnnotationError(directory, "this class folder has no videos; add some or remove the folder")
             rows += [Row(str(p), directory.name, split) for p in videos]
     if not rows:
         flat = any(is_video(p) for p in root.iterdir())
-        found = "its videos lie in no class folder" if flat else "no videos found"
+        found = "its videos are not in class folders" if flat else "no videos found"
         raise AnnotationError(root, f"{found}; expected a folder of videos per class, or a list of clips (data.format)")
     return Listing(format="folders", source=root, rows=rows, class_names=options.class_names)
 
@@ -50,12 +50,12 @@ def _is_table(place: Place) -> bool:
 def _read_table(place: Place, options: Options) -> Listing:
     path = place.path
     if place.is_folder:
-        raise AnnotationError(path, "is a folder; format table wants one csv or .jsonl file")
+        raise AnnotationError(path, "is a folder; format table needs a csv or .jsonl file")
     records = _json_lines(path) if base.first_line(path).startswith("{") else _csv(path)
     clip, file = base.under(place.videos or path.parent), str(path)
     rows = [_row(values, path, file, line, clip) for line, values in records]
     if not rows:
-        raise AnnotationError(path, "the list holds no clips")
+        raise AnnotationError(path, "the list has no clips; add lines after the header")
     return Listing(format="table", source=path, rows=rows, class_names=options.class_names)
 
 
@@ -64,19 +64,18 @@ def _csv(path: Path) -> Iterator[Record]:
     try:
         names = [name.strip() for name in next(reader, [])]
         if "path" not in names:
-            found = ", ".join(names[:8])[:120] or "nothing"
-            hint = "; fields are separated by commas" if ";" in found or "\t" in found else ""
-            reason = f"the first line must name the columns, `path` among them{hint}; found: {found}"
+            found = ", ".join(names[:8])[:120] or "an empty line"
+            hint = ", separated by commas" if ";" in found or "\t" in found else ""
+            reason = f"the first line must name the columns, including `path`{hint}; found {found}"
             raise AnnotationError(path, reason, 1)
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise AnnotationError(path, f"the first line names {', '.join(twice)} twice", 1)
+            raise AnnotationError(path, f"the first line has the column {', '.join(twice)} twice; rename one", 1)
         for values in reader:
             if not values:
                 continue
             if len(values) != len(names):
-                advice = "a name that holds a comma stands in double quotes"
-                reason = f"this line has another number of fields than the first one; {advice}"
-                raise AnnotationError(path, reason, reader.line_num)
+                counts = f"the number of fields is {len(values)}, but the header has {len(names)}"
+                raise AnnotationError(path, f"{counts}; put values with commas in double quotes", reader.line_num)
             yield reader.line_num, dict(zip(names, map(str.strip, values)))
     except csv.Error as error:
         raise AnnotationError(path, f"not a csv: {error}", reader.line_num) from error
@@ -87,7 +86,7 @@ def _json_lines(path: Path) -> Iterator[Record]:
         try:
             values = json.loads(text)
         except ValueError as error:
-            raise AnnotationError(path, f"not a JSON object ({error})", line) from None
+            raise AnnotationError(path, f"this line is not a JSON object ({error})", line) from None
         if not isinstance(values, dict) or not isinstance(values.get("path"), str):
             reason = 'expected an object with a "path", such as {"path": "a.mp4", "label": "x"}'
             raise AnnotationError(path, reason, line)
@@ -96,17 +95,17 @@ def _json_lines(path: Path) -> Iterator[Record]:
 
 def _row(values: dict[str, str], path: Path, file: str, line: int, clip: Callable[[str], str]) -> Row:
     if not values["path"]:
-        raise AnnotationError(path, "this line names no path", line)
+        raise AnnotationError(path, "this line has no path; add one", line)
     start, end = base.span(values.get("start"), values.get("end"), path, line)
     written = values.get("split", "")
     split = base.split_of(written) if written else ""
     if written and not split:
-        raise AnnotationError(path, f"split {written!r} is none of {', '.join(SPLITS)}", line)
+        raise AnnotationError(path, f"split {written!r} does not exist; use one of {', '.join(SPLITS)}", line)
     label, name = values.get("label") or None, values.get("name", "")
     columns = {key: value for key, value in values.items() if key not in _OWN}
     return Row(clip(values["path"]), label, split, start, end, name, file, line, columns)
 
 
-# Both are asked after the others: any folder may hold class folders, and any csv is a table.
+# Both are tried after the others: any folder may have class folders, and any csv is a table.
 TABLE = Format("table", "a csv or JSON Lines with named columns", _is_table, _read_table)
 FOLDERS = Format("folders", "a folder per class", lambda place: place.is_folder, _read_folders)

@@ -20,7 +20,7 @@ _ENTRY = re.compile(rb'\s*\[\s*\{\s*"(id|label|template|placeholders)"')
 
 
 def _csv_lists(place: Place) -> dict[Path, str]:
-    """The csv files of V1 or Jester with their splits; one file alone may have any name."""
+    """Return the csv files of V1 or Jester with their splits; a single file may have any name."""
     found = {}
     for name, path in place.files.items():
         other = "label" in name or "answer" in name
@@ -42,7 +42,7 @@ def _csv_reader(format: str, *folders: str) -> Callable[[Place, Options], Listin
                 folder = os.path.join(root, clip, pattern).rstrip(os.sep)
                 rows.append(Row(folder, label.strip() or None, split, name=clip, file=str(path), line=line))
         if not rows:
-            raise AnnotationError(place.path, f"no list of the kind of {format} here (*-train.csv, *-validation.csv)")
+            raise AnnotationError(place.path, f"no list of format {format} found (*-train.csv, *-validation.csv)")
         names = options.class_names
         files = [p for n, p in place.files.items() if "label" in n and n.endswith(".csv")]
         if names is None and len(files) == 1:
@@ -71,7 +71,7 @@ def _read_json(place: Place, options: Options) -> Listing:
         try:
             entries = json.loads(read_text(path))
         except ValueError as error:
-            raise AnnotationError(path, f"not a JSON list ({error})", getattr(error, "lineno", None)) from None
+            raise AnnotationError(path, f"is not valid JSON ({error})", getattr(error, "lineno", None)) from None
         if not isinstance(entries, list):
             raise AnnotationError(path, "expected a JSON list of clips")
         for number, entry in enumerate(entries, 1):
@@ -79,29 +79,29 @@ def _read_json(place: Place, options: Options) -> Listing:
             file = os.path.join(root, clip + suffix, pattern or "").rstrip(os.sep)
             rows.append(Row(file, label, split, name=clip, file=str(path), line=number))
     if not rows:
-        raise AnnotationError(place.path, "no list of Something-Something V2 here (train.json, validation.json)")
+        raise AnnotationError(place.path, "no list of Something-Something V2 found (train.json, validation.json)")
     names = options.class_names
     if names is None and (files := [p for n, p in place.files.items() if n.endswith("labels.json")]):
         names = read_class_names(files[0])
-    notes = ["lines of its lists are entries of their JSON arrays, counted from 1"]
+    notes = ["line numbers of its lists count the entries of their JSON arrays, from 1"]
     return Listing(
         format="something_v2", source=place.path, rows=rows, class_names=names, notes=notes, submission="numbers"
     )
 
 
 def _clip(entry: Any, split: str, path: Path, number: int) -> tuple[str, str | None]:
-    """Its id, and its class: the template without square brackets."""
+    """Return the id and the class of an entry, which is its template without square brackets."""
     clip = str(entry["id"]) if isinstance(entry, dict) and "id" in entry else ""
     if not clip.isalnum():
         raise AnnotationError(path, f'expected {{"id", "template", ...}}, found {str(entry)[:60]}', number)
     label = entry.get("template", entry.get("label"))
     if label is None and split != "test":
-        raise AnnotationError(path, f"clip {clip} has no template, which tells its class", number)
+        raise AnnotationError(path, f"clip {clip} has no template, the name of its class", number)
     return clip, None if label is None else re.sub(r"[\[\]]", "", label)
 
 
 def _holds_folders(root: str) -> bool:
-    """Whether the clips were unpacked into folders of images, as TSM does."""
+    """Return true if the clips are folders of images, as for TSM."""
     try:
         with os.scandir(root) as entries:
             return any(entry.is_dir() and entry.name.isdecimal() for entry, _ in zip(entries, range(20)))

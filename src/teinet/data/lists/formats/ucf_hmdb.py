@@ -23,7 +23,7 @@ def _read_ucf(place: Place, options: Options) -> Listing:
         if match is None or (place.is_folder and int(match[2]) != options.official_split):
             continue
         for line, text in read_lines(path):
-            before, _, number = text.rpartition(" ")  # the class's, in lists of training clips
+            before, _, number = text.rpartition(" ")  # the index of the class, in lists of training clips
             label, slash, file = (before if number.isdecimal() else text).partition("/")
             if not slash or not file.lower().endswith(".avi"):
                 raise AnnotationError(path, f"expected `Class/v_Class_g01_c01.avi`, found {text[:60]!r}", line)
@@ -44,10 +44,10 @@ def _read_hmdb(place: Place, options: Options) -> Listing:
         match = _HMDB_LIST.fullmatch(name)
         if match is None or int(match[2]) != options.official_split:
             continue
-        label = path.name[: len(match[1])]  # as it is written, `name` is in lower case
+        label = path.name[: len(match[1])]  # `name` is in lower case
         names.add(label)
         for line, text in read_lines(path):
-            file, _, use = text.rpartition(" ")  # names of files hold all kinds of characters
+            file, _, use = text.rpartition(" ")  # file names have all kinds of characters
             if use not in _HMDB_USE or not file:
                 raise AnnotationError(path, f"expected `file.avi 0|1|2`, found {text[:60]!r}", line)
             if split := _HMDB_USE[use]:
@@ -60,7 +60,7 @@ def _read_hmdb(place: Place, options: Options) -> Listing:
 def _refuse_empty(rows: list[Row], place: Place, options: Options, pattern: re.Pattern[str], title: str) -> None:
     if not rows:
         found = ", ".join(sorted({m[2] for name in place.files if (m := pattern.fullmatch(name))}))
-        raise ConfigError(f"{place.path}: no official split {options.official_split} of {title} (there are {found})")
+        raise ConfigError(f"{place.path}: no official split {options.official_split} of {title}; choose from {found}")
 
 
 UCF101 = Format(
