@@ -28,7 +28,8 @@ def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
 class MEM(TemporalLayer):
     """Motion Enhanced Module (section 3.1): scale each channel of frames 1..T-1 by what changes until the next frame.
 
-    s_t = conv1(gap(x_t)) - conv2(gap(x_{t+1}))     u_t = sigmoid(conv3(s_t)) x_t,  t = 1..T-1     u_T = x_T
+        s_t = conv1(gap(x_t)) - conv2(gap(x_{t+1}))
+        u_t = sigmoid(conv3(s_t)) x_t,  t = 1..T-1      u_T = x_T
 
     Args:
         channels, num_frames: see `TemporalLayer`; T = 1 is the identity.
@@ -97,7 +98,7 @@ class MEM(TemporalLayer):
 class TIM(TemporalLayer):
     """Temporal Interaction Module (section 3.2): mix each channel with its own neighbors in time, by a learned kernel.
 
-    y_t[c] = V[c, -1] x_{t-1}[c] + V[c, 0] x_t[c] + V[c, 1] x_{t+1}[c],     zeros outside the clip, no bias
+        y_t[c] = V[c, -1] x_{t-1}[c] + V[c, 0] x_t[c] + V[c, 1] x_{t+1}[c],     zeros outside the clip, no bias
 
     The parameter `weight` is (C, 1, 3, 1), the kernel of a depthwise convolution over (T, H*W); `V` is its (C, 3) view.
 
