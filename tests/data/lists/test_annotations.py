@@ -50,7 +50,7 @@ def test_labels_that_mean_nothing_make_no_segments_and_rows_can_be_selected(film
     path = listed(films, "0.mp4,0,1,a,x", "0.mp4,1,2,rest,x", "1.mp4,0,1,b,y", columns="path,start,end,label,part")
     (only,) = read_annotations(path, class_names=NAMES, background=("rest",), selection="part=x")
     assert only.segments == (Segment(label="a", start=0, end=1),)
-    for line, reason in (("0.mp4,5,9,rest,x", "end 9 s is after the end"), ("0.mp4,0.5,2,rest,x", "overlaps 0 to 1 s (a)")):
+    for line, reason in (("0.mp4,5,9,rest,x", "end 9 s is after"), ("0.mp4,0.5,2,rest,x", "overlaps 0 to 1 s (a)")):
         path = listed(films, "0.mp4,0,1,a,x", line, columns="path,start,end,label,part")
         with pytest.raises(AnnotationError, match=re.escape(reason)):
             read_annotations(path, class_names=NAMES, background=("rest",))

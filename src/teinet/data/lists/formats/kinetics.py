@@ -76,7 +76,8 @@ def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[R
             continue
         line = reader.line_num
         if len(values) != len(columns):
-            raise AnnotationError(path, f"the number of fields is {len(values)}, but the header has {len(columns)}", line)
+            counts = f"the number of fields is {len(values)}, but the header has {len(columns)}"
+            raise AnnotationError(path, counts, line)
         clip, first, last, label, told = ("" if place is None else values[place].strip() for place in places)
         start, end = base.span(first, last, path, line)
         if not clip or start is None or end is None:
