@@ -22,7 +22,7 @@ MAY = {
     "recognition": {"layers", "models", "data", "detection"},  # `Recognizer.detector`
     "evaluation": {"models", "data", "recognition", "detection"},  # it measures what they find
     "detection": {"models", "data"},  # it is handed a recognizer
-    "training": {"models", "data", "evaluation"},  # validation is the test of `evaluation`
+    "training": {"models", "data", "evaluation", "recognition"},  # validation is the test of `evaluation`
     "report": {"models", "data", "training", "evaluation"},  # it reads what runs and tests left
     "demo": {"models", "data", "training", "evaluation", "recognition"},
     "pages": {"data", "evaluation", "recognition", "detection", "training", "report", "demo"},  # what they show
@@ -30,12 +30,16 @@ MAY = {
 # Names that the package itself offers, and the room that each comes from.
 PUBLIC = {
     "__version__": "teinet",
+    "Recipe": "training",
     "create_model": "models",
     "insert_temporal": "models",
     "list_models": "models",
+    "register_temporal": "models",
     "set_num_frames": "models",
     "Recognizer": "recognition",
     "VideoReader": "data",
+    "test": "training",
+    "train": "training",
 }
 FILES = [
     p for p in sorted(PACKAGE.rglob("*.py")) if p.name not in ("__init__.py", "__main__.py") or p.parent != PACKAGE

@@ -11,18 +11,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from teinet import layers
     from teinet.data.video.reader import VideoReader
-    from teinet.models import create_model, insert_temporal, list_models, set_num_frames
+    from teinet.models import create_model, insert_temporal, list_models, register_temporal, set_num_frames
     from teinet.recognition.recognizer import Recognizer
+    from teinet.training.api import test, train
+    from teinet.training.recipe import Recipe
 
-__all__ = ["Recognizer", "VideoReader", "create_model", "insert_temporal", "layers", "list_models", "set_num_frames"]
+__all__ = [
+    "Recipe", "Recognizer", "VideoReader", "create_model", "insert_temporal", "layers", "list_models",
+    "register_temporal", "set_num_frames", "test", "train",
+]  # fmt: skip
 
 _HOME = {
+    "Recipe": "teinet.training.recipe",
     "Recognizer": "teinet.recognition.recognizer",
     "VideoReader": "teinet.data.video.reader",
     "create_model": "teinet.models.factory",
     "insert_temporal": "teinet.models.insertion",
     "list_models": "teinet.models.names",
+    "register_temporal": "teinet.models.factory",
     "set_num_frames": "teinet.models.insertion",
+    "test": "teinet.training.api",
+    "train": "teinet.training.api",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -19,7 +20,14 @@ __all__ = [
     "TemporalLayer", "build", "cell_for",
 ]  # fmt: skip
 
-LAYERS: dict[str, type[TemporalLayer]] = {"tei": TEI, "tim": TIM, "mem": MEM, "se_tim": SETIM, "se": SE, "tsm": TSM}
+LAYERS: dict[str, Callable[..., nn.Module]] = {  # by name; `teinet.register_temporal` adds more
+    "tei": TEI,
+    "tim": TIM,
+    "mem": MEM,
+    "se_tim": SETIM,
+    "se": SE,
+    "tsm": TSM,
+}
 
 _SHARED = ("channels", "num_frames", "causal")  # of all, and not options of one
 

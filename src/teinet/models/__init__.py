@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from teinet.models.checkpoint import load_matching, load_weights, save_weights
     from teinet.models.classifier import VideoClassifier
-    from teinet.models.factory import create_model
+    from teinet.models.factory import create_model, register_temporal
     from teinet.models.insertion import insert_temporal, set_num_frames
     from teinet.models.names import list_models
 
@@ -22,12 +22,13 @@ _HOME = {
     "list_models": "names",
     "load_matching": "checkpoint",
     "load_weights": "checkpoint",
+    "register_temporal": "factory",
     "save_weights": "checkpoint",
     "set_num_frames": "insertion",
 }
 __all__ = [
     "VideoClassifier", "create_model", "insert_temporal", "list_models", "load_matching", "load_weights",
-    "save_weights", "set_num_frames",
+    "register_temporal", "save_weights", "set_num_frames",
 ]  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import torch
 from timm.data.config import resolve_model_data_config
 from torch import nn
 
+from teinet import layers
 from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.classifier import VideoClassifier, find_head
 from teinet.models.insertion import ALL_STAGES, insert_temporal
 from teinet.models.names import PREFIXES, list_models
 from teinet.models.weights import load_fitting, read_checkpoint
+
+_BUILT_IN = {*PREFIXES.values(), *(prefix.rstrip("_") for prefix in PREFIXES)}
 
 log = logging.getLogger("teinet")
 
@@ -96,12 +100,34 @@ def create_model(
     )
 
 
+def register_temporal(name: str, layer: Callable[..., nn.Module]) -> None:
+    """Register a temporal module of your own, so that `NAME_resnet50` and the like are networks to create and train.
+
+    Files of such networks load in programs that have registered the module.
+
+    Args:
+        name: lower-case letters, digits and _, not one of the library's.
+        layer: a class or function, `layer(channels, num_frames=T, **options)` to a module that maps (B*T, C, H, W) to
+            the same shape; see `insert_temporal`.
+
+    Raises:
+        ConfigError: the name is the library's, or of another form.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _BUILT_IN:
+        taken = ", ".join(sorted(_BUILT_IN))
+        raise ConfigError(f"a module's name is lower-case letters, digits and _, and none of {taken}; got {name!r}")
+    layers.LAYERS[name] = layer
+    PREFIXES[f"{name}_"] = name
+
+
 def split_name(name: str) -> tuple[str, str]:
     """Return the temporal module and timm's name in a network's name; ConfigError with the nearest if there is none."""
-    prefix = next((p for p in PREFIXES if name.startswith(p)), None)
+    prefix = max((p for p in PREFIXES if name.startswith(p)), key=len, default=None)
     if prefix is None:
         plain = timm.is_model(name.partition(".")[0])
         hint = f" Did you mean 'teinet_{name}'?" if plain else nearest(name, list_models())
+        if any(timm.is_model(name[i + 1 :]) for i, letter in enumerate(name) if letter == "_"):
+            hint += " A module of your own is registered first, by teinet.register_temporal."
         raise ConfigError(f"network {name!r} begins with none of {' '.join(PREFIXES)}.{hint}")
     backbone = name.removeprefix(prefix)
     plain, _, tag = backbone.partition(".")

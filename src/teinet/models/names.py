@@ -10,7 +10,7 @@ from pathlib import Path
 
 from teinet.utils.text import natural
 
-PREFIXES = {  # the longer of two that begin alike comes first
+PREFIXES = {
     "teinet_": "tei",
     "se_tim_": "se_tim",
     "tsn_": "none",

@@ -160,9 +160,9 @@ class EpochLog(Callback):
         if trainer.is_global_zero:
             row = self.row(trainer)
             self._write([*read_log(self.path), row])
-            if trainer.logger is not None:  # the same curves in TensorBoard, also of runs shorter than its interval
-                values = {f"epoch/{k}": float(v) for k, v in row.items() if k not in ("epoch", "step") and v != ""}
-                trainer.logger.log_metrics(values, step=trainer.global_step)
+            values = {f"epoch/{k}": float(v) for k, v in row.items() if k not in ("epoch", "step") and v != ""}
+            for logger in trainer.loggers:  # also of runs shorter than their interval of steps
+                logger.log_metrics(values, step=trainer.global_step)
 
     def row(self, trainer: L.Trainer) -> dict[str, Any]:
         """The epoch so far."""

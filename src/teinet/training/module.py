@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import logging
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from teinet.models.gradient_checkpointing import set_gradient_checkpointing
 from teinet.training.optim import build_optimizer, build_schedule, parameter_groups
 from teinet.training.recipe import Recipe
 
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
 log = logging.getLogger("teinet")
 
 
@@ -30,7 +34,8 @@ class TrainingModule(Scoring):
     """Trains a `VideoClassifier` by a recipe; validation is the test of `evaluation`, with one center view.
 
     Every step seeds its own random numbers from (seed, epoch, step, process): a resumed run drops out the same units.
-    Clips that cannot be read are listed in `unreadable_csv`.
+    Clips that cannot be read are listed in `unreadable_csv`. `loss` maps logits (B, C) float32 and labels (B,) to a
+    scalar; None takes the cross entropy.
     """
 
     def __init__(
@@ -42,10 +47,12 @@ class TrainingModule(Scoring):
         train_clips: ClipList,
         val_clips: ClipList | None,
         unreadable_csv: Path,
+        loss: Loss | None = None,
     ):
         set_gradient_checkpointing(model, recipe.optim.gradient_checkpointing)
         super().__init__(model)
         self.recipe = recipe
+        self.loss = loss or partial(F.cross_entropy, label_smoothing=recipe.optim.label_smoothing)
         self.steps_per_epoch = steps_per_epoch
         self.clip_paths = train_clips.paths
         self.val_clips = val_clips
@@ -89,7 +96,7 @@ class TrainingModule(Scoring):
             self._stop_together(None)
             return {"loss": sum(p.sum() for p in self.parameters() if p.requires_grad) * 0.0}
         logits = self.model(batch.frames)
-        loss = F.cross_entropy(logits.float(), batch.labels, label_smoothing=self.recipe.optim.label_smoothing)
+        loss = self.loss(logits.float(), batch.labels)
         self._stop_together(None if math.isfinite(loss.item()) else self._bad_loss(loss.item(), batch))
         self._seen = batch.frames[:1]
         self._rate = self._learning_rate()

@@ -79,6 +79,15 @@ def _by_section(settings: Mapping[str, Any]) -> Settings:
     return found
 
 
+def setting_names(settings: Mapping[str, Any]) -> set[str]:
+    """Return the names, such as optim.lr, of settings in any form that `load` takes."""
+    return {
+        f"{section}.{name}"
+        for section, values in _by_section(settings).items()
+        for name in (values if isinstance(values, Mapping) else ())
+    }
+
+
 def _sections() -> set[str]:
     return {name for name, kind in get_type_hints(Recipe).items() if is_dataclass(kind)}
 

@@ -1,10 +1,10 @@
-"""What a run is made of, before it begins: clips, network and loaders, from its recipe. Nothing is written."""
+"""From a recipe to the clips, network and loaders of a run, before it begins. Nothing is written."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from teinet.models.checkpoint import load_matching
 from teinet.models.classifier import VideoClassifier, multiply_adds
 from teinet.models.factory import create_model
 from teinet.models.header import read_header
-from teinet.training.module import TrainingModule
+from teinet.training.module import Loss, TrainingModule
+from teinet.training.own_data import DatasetClips, DatasetViews, splits_of
 from teinet.training.recipe import Recipe
 from teinet.training.recipe_files import departures
 
@@ -116,7 +117,7 @@ class TrainingData(L.LightningDataModule):
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What a run is made of, before it begins."""
+    """The clips, network and loaders of a run, before it begins."""
 
     recipe: Recipe
     splits: Splits
@@ -134,8 +135,8 @@ class Parts:
         clips = len(EpochSampler(len(self.data.train), seed=0, world_size=devices))
         return math.ceil(math.ceil(clips / config.batch_size) / config.accumulate)
 
-    def module(self, unreadable_csv: Path) -> TrainingModule:
-        """The training module; clips that cannot be read are listed in `unreadable_csv`."""
+    def module(self, unreadable_csv: Path, loss: Loss | None = None) -> TrainingModule:
+        """Return the training module; it lists clips that cannot be read in `unreadable_csv`."""
         return TrainingModule(
             self.model,
             self.recipe,
@@ -143,10 +144,11 @@ class Parts:
             train_clips=self.splits["train"],
             val_clips=self.splits.get("val"),
             unreadable_csv=unreadable_csv,
+            loss=loss,
         )
 
     def header(self, scores: dict) -> dict[str, Any]:
-        """What the weights file says next to the weights."""
+        """Return the header of the weights file."""
         return {
             "class_names": self.splits["train"].class_names,
             "preprocessing": self.preprocessing.to_dict(),
@@ -161,14 +163,22 @@ class Parts:
         }
 
 
-def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda splits: False) -> Parts | None:
-    """Read the clips and build the network; nothing is written. None where `finished` says so of the clips.
+def prepare(
+    recipe: Recipe,
+    *,
+    datasets: Mapping[str, Any] | None = None,
+    finished: Callable[[Splits], bool] = lambda splits: False,
+) -> Parts | None:
+    """Read the clips and build the network; nothing is written. Return None if `finished` is true for the clips.
+
+    Args:
+        datasets: the clips by split, in place of those of `recipe.data`; see `own_data.splits_of`.
 
     Raises:
         TeinetError: a setting, list or weights file that does not fit.
     """
     recipe.check()
-    splits = load_splits(recipe.data)
+    splits = load_splits(recipe.data) if datasets is None else splits_of(datasets, recipe)
     if "train" not in splits:
         raise ConfigError("no clip is left for training")
     hardware = hardware_of(recipe)
@@ -192,8 +202,16 @@ def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda split
     )
     scales, hflip = tuple(recipe.clip.scales), _hflip(recipe, splits)
     augmentation = Augmentation(crop=recipe.clip.crop, scales=scales, hflip=hflip)
-    train_clips = TrainingClips(splits["train"], sampling, preprocessing, augmentation)
-    val_clips = ViewClips(splits["val"], sampling, preprocessing, Views()) if "val" in splits else None
+    own = {split: each for split, each in (datasets or {}).items() if not isinstance(each, ClipList)}
+    if "train" in own:
+        train_clips = DatasetClips(own["train"], splits["train"])
+    else:
+        train_clips = TrainingClips(splits["train"], sampling, preprocessing, augmentation)
+    val_clips = None
+    if "val" in own:
+        val_clips = DatasetViews(own["val"], splits["val"])
+    elif "val" in splits:
+        val_clips = ViewClips(splits["val"], sampling, preprocessing, Views())
     return Parts(
         recipe=recipe,
         splits=splits,
@@ -202,7 +220,7 @@ def prepare(recipe: Recipe, *, finished: Callable[[Splits], bool] = lambda split
         data=TrainingData(train_clips, val_clips, recipe, hardware.workers(recipe.run.workers)),
         sampling=sampling,
         preprocessing=preprocessing,
-        frame_interval=typical_frame_interval(splits["train"], sampling),
+        frame_interval=None if "train" in own else typical_frame_interval(splits["train"], sampling),
     )
 
 
@@ -232,7 +250,9 @@ def with_network_of_weights(recipe: Recipe, given: Collection[str]) -> Recipe:
 
 
 def _warn_of_empty_classes(train: ClipList) -> None:
-    """Say which classes nothing can be learned of: a folder whose name is misspelled, a class of the test alone."""
+    """Warn of classes without training clips: a folder whose name is misspelled, a class of the test clips only."""
+    if (train.labels < 0).all():  # a dataset of one's own, which does not tell
+        return
     counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.class_names))
     empty = [name for name, count in zip(train.class_names, counts) if not count]
     if empty:
@@ -242,7 +262,7 @@ def _warn_of_empty_classes(train: ClipList) -> None:
 
 
 def _hflip(recipe: Recipe, splits: Splits) -> bool:
-    """Whether clips are flipped horizontally: as the recipe says, or unless a class flipped is no class."""
+    """Return whether clips are flipped horizontally: as the recipe says, or unless a flipped class is no class."""
     if recipe.clip.hflip != "auto":
         return recipe.clip.hflip
     if splits.source.numbered:
@@ -262,7 +282,7 @@ def hardware_of(recipe: Recipe) -> Hardware:
 
 
 def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
-    """The network of a recipe, with ImageNet, local or trained weights to start from."""
+    """Return the network of a recipe, with ImageNet, local or trained weights to start from."""
     config = recipe.model
     model = create_model(
         config.name,

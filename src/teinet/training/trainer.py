@@ -1,19 +1,19 @@
-"""From a recipe to its row: train into a folder, test by its views; once, or for each official split."""
+"""Train by a recipe into a folder and test by its views; once, or for each official split."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.console import Console
 
 from teinet.data.views import Views
@@ -21,20 +21,25 @@ from teinet.errors import ConfigError, Interrupted
 from teinet.evaluation.evaluate import TestProgress
 from teinet.evaluation.hardware import ending_together, quiet
 from teinet.evaluation.published import Measured
+from teinet.evaluation.scores import Scores
 from teinet.evaluation.testing import Plan, Tested, measured, test
 from teinet.models.checkpoint import save_weights
 from teinet.models.header import LAST
+from teinet.recognition.recognizer import Recognizer
 from teinet.training.callbacks import CURVES, CurvesPlot, EpochLog, RecomputeBatchNorm, RunState, TrainingProgress
 from teinet.training.data_wait import WaitingAdvice
+from teinet.training.module import Loss
 from teinet.training.recipe import Recipe
 from teinet.training.run_dir import (
     FOLDER_VARIABLE,
+    LOG,
     STATE,
     alone_in,
     close_facts,
     is_finished,
     is_run_of,
     make_folder,
+    read_log,
     refuse_folder,
     write_facts,
 )
@@ -44,16 +49,26 @@ from teinet.utils.signals import StopSignal
 UNREADABLE = "unreadable.csv"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """What a run takes in Python besides its recipe; see `teinet.train`."""
+
+    datasets: Mapping[str, Any] | None = None
+    callbacks: Sequence[Callback] = ()
+    loggers: Sequence[Logger] = ()
+    loss: Loss | None = None
+
+
 @quiet()
 def train(
     recipe: Recipe,
     *,
     resume: Path | None = None,
     console: Console | None = None,
-    callbacks: list[Callback] | None = None,
     title: str = "",
+    own: Own | None = None,
 ) -> Path:
-    """Train by a recipe, or continue with the run in folder `resume`; returns the run's folder.
+    """Train by a recipe, or continue the run in folder `resume`; return the run's folder.
 
     Raises:
         TeinetError: a setting, list, video or weights file that does not fit, a loss that is not a number, Ctrl-C.
@@ -62,7 +77,9 @@ def train(
     recipe = recipe.with_absolute_paths()  # the run can then be tested and resumed from any folder
     if resume is None:
         refuse_folder(recipe)  # now, and not after minutes of reading
-    parts = prepare(recipe, finished=lambda splits: resume is not None and is_finished(resume, splits))
+    own = own or Own()
+    finished = lambda splits: resume is not None and is_finished(resume, splits)  # noqa: E731
+    parts = prepare(recipe, datasets=own.datasets, finished=finished)
     if parts is None:
         assert resume is not None
         said = f"{resume} is finished: all its {recipe.optim.epochs} epochs are done."
@@ -70,15 +87,15 @@ def train(
         return resume
     folder = resume or make_folder(recipe)  # nothing is left behind by a recipe that does not fit
     with alone_in(folder):
-        _fit(parts, folder, resumed=bool(resume), console=console, callbacks=callbacks or [], title=title)
+        _fit(parts, folder, own, resumed=bool(resume), console=console, title=title)
     return folder
 
 
-def _fit(parts: Parts, folder: Path, *, resumed: bool, console: Console, callbacks: list[Callback], title: str) -> None:
-    """Train into a folder that is this run's alone."""
+def _fit(parts: Parts, folder: Path, own: Own, *, resumed: bool, console: Console, title: str) -> None:
+    """Train into a folder that no other run uses."""
     recipe, splits, model, hardware = parts.recipe, parts.splits, parts.model, parts.hardware
     write_facts(folder, recipe, splits, precision=hardware.precision)
-    data, module = parts.data, parts.module(folder / UNREADABLE)
+    data, module = parts.data, parts.module(folder / UNREADABLE, own.loss)
     epoch_log, stop = EpochLog(folder), StopSignal()
     state = RunState(
         folder, recipe.run, stop=stop, save_weights=lambda path, scores: save_weights(path, model, parts.header(scores))
@@ -94,9 +111,9 @@ def _fit(parts: Parts, folder: Path, *, resumed: bool, console: Console, callbac
         gradient_clip_val=recipe.optim.clip_grad_norm or None,
         check_val_every_n_epoch=recipe.run.validate_every,
         num_sanity_val_steps=0,
-        logger=TensorBoardLogger(folder, name="tensorboard", version=""),
+        logger=[TensorBoardLogger(folder, name="tensorboard", version=""), *own.loggers],
         log_every_n_steps=10,
-        callbacks=[*extra, epoch_log, progress, waiting, CurvesPlot(folder), *callbacks, state],
+        callbacks=[*extra, epoch_log, progress, waiting, CurvesPlot(folder), *own.callbacks, state],
     )
     if trainer.is_global_zero:
         _announce(console, parts, folder)
@@ -150,7 +167,7 @@ def _announce(console: Console, parts: Parts, folder: Path) -> None:
 
 
 def rate_in_words(recipe: Recipe) -> str:
-    """The learning rate that the run truly uses, and why."""
+    """Return the learning rate that the run uses, and how it follows from the settings."""
     config, devices = recipe.optim, recipe.run.devices
     scaled = f"{config.lr:g} per 64 clips" if config.scale_lr else "not scaled"
     batch = config.batch_size * devices * config.accumulate
@@ -158,19 +175,40 @@ def rate_in_words(recipe: Recipe) -> str:
 
 
 class Trained(NamedTuple):
-    """A trained run's folder, and its tests."""
+    """A trained run: its folder, and its tests by the recipe's views (none unless it names some)."""
 
     folder: Path
     tests: list[Tested]
 
+    @property
+    def scores(self) -> dict[str, Scores]:
+        """The tests' scores by their views, such as 1x1."""
+        return {str(test.scores.meta["views"]): test.scores for test in self.tests}
 
-def train_and_test(recipe: Recipe, *, resume: Path | None = None, console: Console, title: str = "") -> Trained:
-    """Train, or go on, then test by the recipe's views; scores that lie on disk already are not computed again.
+    @property
+    def log(self) -> list[dict[str, float]]:
+        """The epochs of log.csv: epoch, step, lr, loss, top1, seconds, data_share; val_top1, val_loss if validated."""
+        return [{k: float(v) for k, v in row.items() if v} for row in read_log(self.folder / LOG)]
+
+    def recognizer(self, device: str = "auto") -> Recognizer:
+        """Load the weights after the last epoch; `Recognizer.load(folder / "best.safetensors")` loads the best ones."""
+        return Recognizer.load(self.folder, device=device)
+
+
+def train_and_test(
+    recipe: Recipe,
+    *,
+    resume: Path | None = None,
+    console: Console | None = None,
+    title: str = "",
+    own: Own | None = None,
+) -> Trained:
+    """Train or resume, then test by the recipe's views; scores on disk are not computed again.
 
     Raises:
         TeinetError: see `train` and `test`.
     """
-    folder = train(recipe, resume=resume, console=console, title=title)
+    folder = train(recipe, resume=resume, console=console, title=title, own=own)
     tests = []
     for views in recipe.tests():
         plan = Plan(
@@ -186,7 +224,7 @@ def train_and_test(recipe: Recipe, *, resume: Path | None = None, console: Conso
 
 
 def train_official_splits(recipe: Recipe, *, console: Console) -> list[Trained]:
-    """Train and test once for each of `run.official_splits`; what is there already is kept, what was stopped goes on.
+    """Train and test once for each of `run.official_splits`; finished runs are kept, interrupted ones resumed.
 
     Raises:
         ConfigError: a folder that holds another run.
@@ -213,7 +251,7 @@ def train_official_splits(recipe: Recipe, *, console: Console) -> list[Trained]:
 
 
 def mean_over(tests: Sequence[Tested]) -> tuple[Measured, float]:
-    """The mean of tests over several splits, and the standard deviation of their top-1 (nan for a single one)."""
+    """Return the mean of tests over several splits, and the standard deviation of their top-1 (nan for one)."""
     each = [measured(t.scores) for t in tests]
     top5 = [m.top5 for m in each if m.top5 is not None]
     top1 = [m.top1 for m in each if m.top1 is not None]

@@ -1,0 +1,138 @@
+"""Train and test from Python: `teinet.train` and `teinet.test` do what the commands of these names do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from torch.utils.data import Dataset
+
+from teinet.data.lists.rows import ClipList
+from teinet.data.views import Views
+from teinet.errors import ConfigError
+from teinet.evaluation import testing
+from teinet.evaluation.hardware import Hardware
+from teinet.evaluation.scores import Scores
+from teinet.models.optimized import Precision
+from teinet.training.module import Loss
+from teinet.training.recipe import Recipe
+from teinet.training.recipe_files import setting_names
+from teinet.training.run_dir import recipe_to_resume
+from teinet.training.setup import with_network_of_weights
+from teinet.training.trainer import Own, Trained, train_and_test
+
+File = str | Path
+
+
+def train(
+    data: File | Dataset | Mapping[str, Dataset | ClipList] | None = None,
+    *,
+    recipe: Recipe | File | Mapping[str, Any] | None = None,
+    resume: File | None = None,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
+    loss: Loss | None = None,
+    **settings: Any,
+) -> Trained:
+    """Train a network on labeled clips, and test it by the recipe's views, if it names some.
+
+        run = teinet.train("videos/", backbone="resnet50", epochs=20)
+        run.recognizer()("clip.mp4")
+
+    Args:
+        data: a folder of class folders or a list of clips; or a training set, or {"train": ..., "val": ...}: torch
+            Datasets of (clip, label), clip (T, 3, H, W) uint8 as the network sees it (`own_data.splits_of` says more),
+            or `ClipList`s. They are validated on each epoch, and not tested afterwards.
+        recipe: a `Recipe`, or what `Recipe.load` takes; None is the paper's recipe, with the network of `weights` if
+            these are given.
+        resume: the folder of a run to continue by its own recipe.
+        callbacks, loggers: of Lightning, in addition to the run's own; `val_top1` and `val_loss` are logged.
+        loss: logits (B, C) float32 and labels (B,) int64 to a scalar; None takes the cross entropy.
+        settings: see `Recipe.load`: `backbone`, `epochs`, `weights`, ..., or `**{"optim.warmup": 2}`.
+
+    Returns:
+        The run: `folder`, `scores` by views, `log`, `recognizer()`.
+
+    Raises:
+        ConfigError: a setting that does not exist or does not fit.
+        TeinetError: clips or weights that cannot be used, a loss that is not a number, Ctrl-C.
+    """
+    own = Own(datasets=_datasets(data), callbacks=callbacks, loggers=loggers, loss=loss)
+    if data is not None and own.datasets is None:
+        settings["data"] = data
+    start = asdict(recipe) if isinstance(recipe, Recipe) else recipe
+    it = Recipe.load(settings) if start is None else Recipe.load(start, settings)
+    if resume is not None:
+        it = recipe_to_resume(Path(resume), it, setting_names(settings))
+    elif recipe is None:
+        it = with_network_of_weights(it, setting_names(settings))
+    if it.run.official_splits:
+        raise ConfigError(
+            f"run.official_splits {it.run.official_splits} are several runs; call teinet.train once for each N, "
+            'with {"data.official_split": N, "run.official_splits": []}'
+        )
+    if loss is not None and it.optim.label_smoothing:
+        raise ConfigError("optim.label_smoothing has no effect with a loss of your own; leave it out")
+    if own.datasets is not None:
+        it = replace(it, run=replace(it.run, tests=[]))
+    return train_and_test(it, resume=Path(resume) if resume else None, own=own)
+
+
+def _datasets(data: Any) -> Mapping[str, Any] | None:
+    if data is None or isinstance(data, (str, Path)):
+        return None
+    return data if isinstance(data, Mapping) else {"train": data}
+
+
+def test(
+    weights: File,
+    data: File | None = None,
+    *,
+    views: str = "1x1",
+    split: Literal["train", "val", "test"] | None = None,
+    device: str = "auto",
+    devices: int = 1,
+    precision: Precision = "fp32",
+    batch_size: int = 8,
+    workers: int | None = None,
+    output: File | None = None,
+    **list_settings: Any,
+) -> Scores:
+    """Test a recognizer and write its results into a folder.
+
+        teinet.test("runs/first", "clips.csv", views="10x3").top1
+
+    Args:
+        weights: a run's folder, a .safetensors file or a pretrained model's name.
+        data: a folder of class folders or a list of clips; None takes the clips that the run held out.
+        views: clips x crops of each video: 1x1, 10x3, any other.
+        split: None takes the labeled test clips, else the validation clips, else all.
+        device, devices, precision: see `Hardware`.
+        batch_size: views in one pass of the network, at least 1.
+        workers: decoding processes per device; None takes one per core, at most 8.
+        output: the folder; None takes that of `teinet test`.
+        list_settings: further fields of `DataConfig`, such as `labels` or `root`.
+
+    Raises:
+        ConfigError: a setting that does not exist or does not fit.
+        TeinetError: clips or weights that cannot be used, Ctrl-C.
+    """
+    clips = Recipe.load({"data": {"path": data, **list_settings}}).data if data is not None else None
+    if clips is None and list_settings:
+        raise ConfigError(f"{next(iter(list_settings))} belongs to a list of clips; name it as data")
+    plan = testing.Plan(
+        data=clips,
+        split=split,
+        views=Views.parse(views),
+        batch_size=batch_size,
+        workers=workers,
+        hardware=Hardware(device=device, devices=devices, precision=precision),
+    )
+    return testing.test(weights, plan, reuse=False, output=output).scores
+
+
+test.__test__ = False  # pytest would collect it by its name
