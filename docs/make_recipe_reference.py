@@ -13,17 +13,17 @@ PAGE = Path(__file__).parent / "reference" / "recipe.md"
 _HEAD = """\
 # The recipe
 
-Every setting of a run, with its default. On the command line write `--optim.lr 0.02`, in YAML
+Every setting of a run, with its default. On the command line write `--optim.lr 0.02`, in a file
 
 ```yaml
 optim:
   lr: 0.02
 ```
 
-A recipe comes first on the command line: a file, or the name of one of the library's (`teinet recipes` lists them).
-Later ones override earlier ones, options override them all; a file may begin from another by `extends: FILE`, and hold
-variants of itself under `rows:`. The defaults are the paper's for Something-Something (section 4.2). A run writes its
-whole recipe to `recipe.yaml`.
+Name a recipe first: a file, or one of the library's (`teinet recipes` lists them). A later recipe overrides an
+earlier one, and options override all. A file may extend another with `extends: FILE` or `extends: NAME`, and contain variants
+of itself under `rows:`. The defaults are the paper's for Something-Something (section 4.2). A run writes all its settings to
+`recipe.yaml`.
 """
 
 
