@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from teinet.cli.main import COMMANDS
-from teinet.cli.parser import Parser
+from teinet.cli.parser import Command
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -75,13 +75,10 @@ def test_other_commands_of_the_documents_parse() -> None:
     seen = set()
     for name, words in lines:
         command, given = import_module(f"teinet.cli.{name}"), shlex.split(words.split(" #")[0])
-        add_arguments = getattr(command, "add_arguments", None)
         if name == "data":
             name, *given = given
-            _, add_arguments, _ = command.ACTIONS[name]
-        if add_arguments:
-            parser = Parser(prog=name)
-            add_arguments(parser)
-            parser.parse_args(given)
-            seen.add(name)
+            command.command(name).parse(name, given)
+        elif name != "train":
+            Command(command.run).parse(name, given)
+        seen.add(name)
     assert len(seen) > 12 and {"inspect", "check", "shrink", "convert"} <= seen

@@ -78,5 +78,5 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ` Did you mean 'x'?` with the name in `valid` closest to `name`, or an empty string."""
-    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.65)
     return f" Did you mean {close[0]!r}?" if close else ""

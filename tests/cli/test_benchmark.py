@@ -24,7 +24,7 @@ def test_names_and_weights_stand_in_one_table(tmp_path, capsys):
     assert [row[1:4] for row in rows] == [["2", "x", "32x32"], ["4", "x", "224x224"]]
     assert "cores; PyTorch " in out and "paper" not in out  # none of these is in the paper
 
-    assert main(["benchmark", "teinet_test_resnet", *TINY, "--causal", "--optimize", "folded", "--json"]) == 0
+    assert main(["benchmark", "teinet_test_resnet", *TINY, "--causal", "--engine", "folded", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     (row,) = told["models"]
     assert told["machine"]["processor"] and (told["form"], told["device"]) == ("folded, fp32", "cpu")

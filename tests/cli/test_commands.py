@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +23,7 @@ from teinet.cli.train import parse_recipe
 from teinet.data.lists.splits import DataConfig
 from teinet.errors import ConfigError
 from teinet.evaluation.testing import Plan, folder_name
+from teinet.models.header import list_pretrained
 from teinet.training.recipe_files import field_names
 from tests.conftest import command, small
 
@@ -114,8 +117,13 @@ def test_words_that_are_no_command(capsys):
 def test_models(capsys):
     assert main(["models", "tsm_*mobilenetv2_1?0"]) == 0
     assert "tsm_mobilenetv2_100" in capsys.readouterr().out.split()
-    assert main(["models", "teinet_resnet5*", "--json"]) == 0
-    assert "teinet_resnet50" in json.loads(capsys.readouterr().out)
+    assert main(["models", "t*_resnet50", "--json"]) == 0
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    assert found["teinet_resnet50"] == {"name": "teinet_resnet50", "parameters": 30_356_896, "gmacs": 32.880331264}
+    assert main(["models", "tsn_resnet50"]) == 0
+    assert re.search(r"tsn_resnet50 +24.33 M +32.70", capsys.readouterr().out)
+    assert main(["models", "--pretrained"]) == 0
+    assert "fights " in (out := capsys.readouterr().out) and len(out.splitlines()) == len(list_pretrained())
     assert main(["models", "nothing*"]) == 1 and "no network matches 'nothing*'" in capsys.readouterr().err
 
 
@@ -186,7 +194,38 @@ def test_test_writes_its_tables(run, clips, capsys):
 
     assert main(["test", str(run), "--data", str(clips), "--workers", "0"]) == 0
     out = capsys.readouterr().out
-    assert "top-1" in out and "top-3 (only 3 classes)" in out and "12" in out and str(folder) in out
+    assert "top-1" in out and "top-3" in out and "12" in out and str(folder) in out
+
+
+def test_clips_that_trained_the_network_are_named_in_the_test_and_in_the_report(run, clips, capsys):
+    assert main(["test", str(run), "--data", str(clips), "--workers", "0"]) == 0
+    assert "9 of 12 clips trained this network" in capsys.readouterr().out
+    assert main(["report", str(run)]) == 0
+    assert "9 clips of 12 trained this network" in " ".join(capsys.readouterr().out.split())
+    assert main(["test", str(run), "--workers", "0"]) == 0  # the held-out ones
+    assert "trained this network" not in capsys.readouterr().out
+
+
+def test_other_weights_of_a_run_leave_the_results_of_its_last_ones(run, capsys):
+    assert main(["test", str(run), "--workers", "0"]) == 0
+    before = (run / "test-1x1" / "metrics.json").read_text()
+    assert main(["test", str(run / "best.safetensors"), "--workers", "0"]) == 0
+    assert (run / "test-1x1" / "metrics.json").read_text() == before
+    assert json.loads((run / "test-1x1-best" / "metrics.json").read_text())["weights"].endswith("best.safetensors")
+
+
+def test_results_of_a_pretrained_model_lie_here_and_not_in_the_package(clips, run, tmp_path, monkeypatch, capsys):
+    package = tmp_path / "weights"
+    package.mkdir()
+    shutil.copy(run / "last.safetensors", package / "mine.safetensors")
+    for name in ("teinet.models.header.PRETRAINED", "teinet.evaluation.testing.PRETRAINED"):
+        monkeypatch.setattr(name, package)
+    monkeypatch.chdir(tmp_path)
+    assert main(["test", "mine", "--data", str(clips), "--workers", "0"]) == 0
+    assert "mine was trained on" in capsys.readouterr().out
+    (folder,) = (tmp_path / "runs" / "mine").iterdir()
+    assert (folder / "metrics.json").is_file() and os.listdir(package) == ["mine.safetensors"]
+    assert main(["report", "runs"]) == 0 and "mine" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("words", "says"), [

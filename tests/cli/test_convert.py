@@ -92,8 +92,8 @@ def test_each_mistake_is_one_line_and_leaves_nothing(tmp_path, words, capsys):
     for more, says in (
         (("--format", "mmaction"), "not those of MMAction2"),
         (("--output", str(tmp_path / "folder")), "a folder"),
-        (("--output", str(tmp_path / "labels.txt")), "--force overwrites it"),
-        (("--output", words[1], "--force"), "the checkpoint itself"),
+        (("--output", str(tmp_path / "labels.txt")), "exists; --overwrite replaces it"),
+        (("--output", words[1], "--overwrite"), "the checkpoint itself"),
         (("--output", str(tmp_path / "file" / "a.safetensors")), "cannot be written"),
     ):
         assert says in one_line([*words, *more], capsys)
@@ -103,6 +103,6 @@ def test_each_mistake_is_one_line_and_leaves_nothing(tmp_path, words, capsys):
 
 def test_only_force_writes_over(tmp_path, words, capsys):
     (tmp_path / "net.safetensors").write_text("mine")
-    assert "--force" in one_line(words, capsys) and (tmp_path / "net.safetensors").read_text() == "mine"
-    assert main([*words, "--force"]) == 0
+    assert "--overwrite" in one_line(words, capsys) and (tmp_path / "net.safetensors").read_text() == "mine"
+    assert main([*words, "--overwrite"]) == 0
     assert Recognizer.load(tmp_path / "net.safetensors").class_names == tuple(NAMES)

@@ -113,8 +113,8 @@ def test_convert(clips, tmp_path, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert out.splitlines()[-1] == "Next: teinet train --data out.csv --data.labels out.labels.txt"
     assert main(["data", "convert", str(clips), "out.csv"]) == 2
-    assert "--force" in capsys.readouterr().err
-    assert main(["data", "convert", str(clips), "out.csv", "--force", "--absolute"]) == 0
+    assert "--overwrite" in capsys.readouterr().err
+    assert main(["data", "convert", str(clips), "out.csv", "--overwrite", "--absolute"]) == 0
     (first, *_) = csv.DictReader((tmp_path / "out.csv").open())
     assert first == {"path": str(clips / "moving left" / "0.mp4"), "label": "moving left"}
 

@@ -72,7 +72,7 @@ def test_an_ensemble_takes_scores_from_disk_and_averages_them(places, tmp_path, 
     assert teinet("train", *words, *TINY, "--seed", 1) == 0
     assert teinet("test", run) == 0 and teinet("test", other) == 0
     capsys.readouterr()
-    assert teinet("test", run, other, "--weights", "3,1", "--output", tmp_path / "both") == 0
+    assert teinet("test", run, other, "--ensemble-weights", "3,1", "--output", tmp_path / "both") == 0
     assert capsys.readouterr().out.count("scores on disk") == 2
     one, two, both = (Scores.load(folder) for folder in (run / "test-1x1", other / "test-1x1", tmp_path / "both"))
     np.testing.assert_allclose(both.probabilities, 0.75 * one.probabilities + 0.25 * two.probabilities, atol=1e-6)
@@ -81,10 +81,11 @@ def test_an_ensemble_takes_scores_from_disk_and_averages_them(places, tmp_path, 
         assert teinet("test", run / "test-1x1", other / "test-1x1", "--output", tmp_path / "again") == 0
     finally:
         (tmp_path / "moved.safetensors").rename(run / "last.safetensors")
-    assert teinet("test", run, other, "--weights", "1,x") == 2 and "numbers with commas" in capsys.readouterr().err
+    assert teinet("test", run, other, "--ensemble-weights", "1,x") == 2
+    assert "numbers with commas" in capsys.readouterr().err
     again = Scores.load(tmp_path / "again").probabilities
     np.testing.assert_allclose(again, (one.probabilities + two.probabilities) / 2, atol=1e-6)
-    assert teinet("test", run, other, "--again", "--output", tmp_path / "both") == 0
+    assert teinet("test", run, other, "--overwrite", "--output", tmp_path / "both") == 0
     assert "scores on disk" not in capsys.readouterr().out.split("tested,")[-1]
 
 

@@ -20,7 +20,7 @@ def here(place, tmp_path, monkeypatch):  # noqa: F811
     shutil.copy(place / "films" / "3.mp4", tmp_path / "film.mp4")
     shutil.copy(place / "weights.safetensors", tmp_path)
     (tmp_path / "truth.csv").write_text("path,start,end,label\nfilm.mp4,0,1,resting\n")
-    os.link(tmp_path / "film.mp4", tmp_path / "same.mp4")
+    os.link(tmp_path / "truth.csv", tmp_path / "same.csv")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -31,9 +31,12 @@ TIMELINE = ("timeline", "weights.safetensors", "film.mp4")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((*TIMELINE, "--output", "film.mp4"), "--output film.mp4 would write over a file which this command reads"),
-        ((*TIMELINE, "--output", "./same.mp4"), "--output ./same.mp4 would"),  # a second name of the film
-        ((*TIMELINE, "--truth", "truth.csv", "--output", "truth.csv"), "--output truth.csv would"),
+        ((*TIMELINE, "--output", "film.mp4"), "--output film.mp4: the suffix says what is written; it must be .json"),
+        (
+            (*TIMELINE, "--truth", "truth.csv", "--output", "truth.csv"),
+            "--output truth.csv would write over a file which",
+        ),
+        ((*TIMELINE, "--truth", "truth.csv", "--output", "./same.csv"), "--output ./same.csv would"),  # by another name
         ((*TIMELINE, "--output", "a.csv", "--scores", "a.csv"), "--scores a.csv would write over a file that --output"),
         (("watch", "weights.safetensors", "x=film.mp4", "--fast", "--output", "film.mp4"), "--output film.mp4 would"),
         (("data", "check", "truth.csv", "--output", "truth.csv"), "--output truth.csv would"),

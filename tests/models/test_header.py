@@ -38,11 +38,13 @@ def weights(tmp_path, monkeypatch):
 def test_a_shipped_recogniser_is_found_by_its_name_everywhere(weights, tmp_path, capsys):
     clip = miniatures.write(tmp_path / "clip.mp4", 0)
     assert teinet.Recognizer.load("waves").class_names == ("wave", "other")
-    for words in (["predict", "--weights", "waves", str(clip)], ["predict", "waves", str(clip)]):
-        assert main(words) == 0
-        said = capsys.readouterr()
-        assert "wave" in said.out and "license of the weights: MIT" in said.err
+    assert main(["predict", "waves", str(clip)]) == 0
+    assert "wave" in capsys.readouterr().out
     assert main(["explain", "waves", str(clip)]) == 0
+    capsys.readouterr()
+    assert main(["info", "waves"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(said in shown for said in ("waving or not", "80 % of 40 clips", "not for deciding", "license MIT"))
 
 
 def test_what_exists_goes_before_a_name(weights, tmp_path):
@@ -52,14 +54,14 @@ def test_what_exists_goes_before_a_name(weights, tmp_path):
 
 
 def test_without_weights_it_says_what_there_is(weights, tmp_path, capsys):
-    assert main(["predict", "waves"]) == 2
-    assert "waves are weights; name the videos" in capsys.readouterr().err
     miniatures.write(tmp_path / "clip.mp4", 0)
+    for words in (["predict", "clip.mp4"], ["timeline", "clip.mp4"], ["predict"]):
+        assert main(words) == 2
+        first, model, last = capsys.readouterr().err.splitlines()
+        assert "Weights come first" in first and last.startswith(f"teinet {words[0]}: the following arguments are")
+        assert model.split() == ["teinet", words[0], "waves", "waving", "or", "not"]
     assert main(["predict", "clip.mp4", "clip.mp4"]) == 2
-    said = capsys.readouterr().err
-    row, line = " ".join(said.split()).split("teinet predict: ")
-    assert "waves waving or not; license MIT 80 % of 40 clips not for deciding anything" in row
-    assert line.startswith("no weights named;") and said.splitlines()[-1].endswith("one of the recognizers above")
+    assert "weights come first, then videos" in capsys.readouterr().err
 
 
 def test_a_pretrained_model_is_taken_in_its_causal_form_for_streams(weights, tmp_path, capsys):

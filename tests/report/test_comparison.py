@@ -93,7 +93,9 @@ def test_runs_without_anything_still_make_a_page(runs, tmp_path):
     assert "not tested" in (tmp_path / "page.html").read_text()
 
 
-@pytest.mark.parametrize(("name", "says"), [("page.md", "ends in .html"), ("no/page.html", "cannot be written")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("page.md", "it must be .html, .htm"), ("no/page.html", "cannot be written")]
+)
 def test_pages_that_cannot_be_written_are_said_before_any_work(tmp_path, capsys, name, says):
     assert main(["report", str(tmp_path / "no run"), "--output", str(tmp_path / name)]) == 2
     assert says in capsys.readouterr().err

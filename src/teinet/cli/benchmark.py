@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from teinet.cli.options import add_optimize_option
+from teinet.cli.options import DEVICE, ENGINE, PRECISION, Engine, Precision, check_range, optimizing_engine
+from teinet.cli.parser import option, positional
 from teinet.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,42 +16,41 @@ if TYPE_CHECKING:
 
     from teinet.evaluation.speed import Speed
 
-_DEFAULT = ("tsn_resnet50", "tsm_resnet50", "tim_resnet50", "teinet_resnet50")
+_DEFAULT = ["tsn_resnet50", "tsm_resnet50", "tim_resnet50", "teinet_resnet50"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    add = parser.add_argument
-    add(
-        "models", nargs="*", metavar="MODEL", default=list(_DEFAULT),
-        help="networks by name (teinet models lists them), weights files, runs or pretrained recognizers "
-        "(default: the paper's with ResNet-50)"
+@dataclass(kw_only=True)
+class BenchmarkOptions:
+    """Measure what networks cost on this machine, next to the paper's Table 2.
+
+    teinet benchmark
+    teinet benchmark teinet_mobilenetv2_100 fights --engine compile --precision bf16
+    """
+
+    models: list[str] = positional(
+        "networks by name (teinet models lists them), runs, weights files or pretrained models", metavar="MODEL",
+        default=_DEFAULT,
     )  # fmt: skip
-    add("--frames", type=int, default=8, help="of a clip, for networks by name (default: 8)")
-    add("--size", type=int, default=224, help="pixels, for networks by name (default: 224)")
-    add("--causal", action="store_true", help="networks by name in their causal form, for live video")
-    add("--batch-size", type=int, default=16, help="clips at once for the throughput (default: 16)")
-    add("--rounds", type=int, default=5, help="in which each network is timed once (default: 5)")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
-    add_optimize_option(parser)
-    add(
-        "--precision", choices=("fp32", "bf16", "fp16"), default="fp32",
-        help="below fp32 batch norms are folded too (default: fp32)"
-    )  # fmt: skip
-    add("--json", action="store_true", help="print the numbers as JSON")
+    frames: int = option("of a clip, for networks by name", default=8)
+    size: int = option("pixels, for networks by name", default=224)
+    causal: bool = option("networks by name in their causal form, for live video", default=False)
+    batch_size: int = option("clips at once for the throughput", default=16)
+    rounds: int = option("each network is timed once in each", default=5)
+    device: str = option(DEVICE, default="auto")
+    engine: Engine = option(ENGINE, default="eager")
+    precision: Precision = option(PRECISION, default="fp32")
+    json: bool = option("print the numbers as JSON", default=False)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Measure and print; returns 0. Raises TeinetError for a name, file, device or number that cannot be used."""
+def run(args: BenchmarkOptions) -> int:
+    """Measure and print; return 0. Raises TeinetError for a name, file, device or number that cannot be used."""
+    check_range(args, frames=1, size=32, batch_size=1, rounds=1)
     from rich.console import Console
 
     from teinet.evaluation.speed import measure_speed
     from teinet.utils.machine import find_device, machine
     from teinet.utils.progress import file_progress
 
-    for name, low in (("frames", 1), ("size", 32), ("batch_size", 1), ("rounds", 1)):
-        if (value := getattr(args, name)) < low:
-            raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be at least {low}")
     device = find_device(args.device)
     if device.type == "mps":
         raise ConfigError("benchmark measures on cpu and cuda; add --device cpu")
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     passes = (args.rounds + 1) * len(networks) * len({1, args.batch_size})
     with file_progress(Console(stderr=True), "measuring", passes, unit="passes") as advance:
         measure_speed(networks, batch_size=args.batch_size, rounds=args.rounds, say=advance)
-    form = f"{args.optimize or ('eager' if args.precision == 'fp32' else 'folded')}, {args.precision}"
+    form = next((str(n.model.optimization) for n in networks if hasattr(n.model, "optimization")), "eager, fp32")
     if args.json:
         settings = {"device": str(device), "form": form, "batch_size": args.batch_size, "rounds": args.rounds}
         found = [network.to_dict(args.batch_size) for network in networks]
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _load(name: str, device: torch.device, args: argparse.Namespace) -> Speed:
+def _load(name: str, device: torch.device, args: BenchmarkOptions) -> Speed:
     """Build a network by its name, or load a recognizer."""
     from teinet.evaluation.speed import Speed
     from teinet.models.factory import create_model
@@ -92,8 +92,8 @@ def _load(name: str, device: torch.device, args: argparse.Namespace) -> Speed:
         recognizer = Recognizer.load(name, device=device)
         model, size = recognizer.model, recognizer.preprocessing.shape
     network = Speed.of(name, model, size)
-    if args.optimize or args.precision != "fp32":
-        network.model = optimize(model, engine=args.optimize or "folded", precision=args.precision)
+    if engine := optimizing_engine(args.engine, args.precision):
+        network.model = optimize(model, engine=engine, precision=args.precision)
     return network
 
 

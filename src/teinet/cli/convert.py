@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
-from dataclasses import replace
+from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
+from teinet.cli.parser import option, positional
 from teinet.errors import ConfigError
 
 _SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    add = parser.add_argument
-    add("checkpoint", help="of TSM's repository, MMAction2, torchvision or timm (.pth, .pth.tar, ...)")
-    add("--labels", required=True, metavar="FILE", help="class names, one a line, or JSON")
-    add("--frames", type=int, metavar="T", help="frames it was trained with; needed for TSM (TSN: 8)")
-    add("--format", help="tsm, mmaction or timm (default: found out from the keys)")
-    add("--backbone", metavar="NAME", help="timm's name, for a network of timm that is no plain ResNet")
-    add("--strategy", default="sparse", help="how it samples frames: sparse (default) or dense")
-    add("--size", type=int, default=224, help="side of its frames, pixels (default: 224)")
-    add("--short-side", type=int, default=256, help="short side before the crop, pixels (default: 256)")
-    add("--n-div", type=int, default=8, help="TSM shifts 1/N of the channels each way (default: 8)")
-    add("--output", metavar="FILE", help="default: next to the checkpoint, as .safetensors")
-    add("--force", action="store_true", help="overwrite a file that is there")
-    add("--license", default="", metavar="TEXT", help="of the weights, kept in the file")
-    add("--json", action="store_true", help="print a JSON object")
+@dataclass(kw_only=True)
+class ConvertOptions:
+    """Convert another project's checkpoint to a recognizer.
+
+    teinet convert tsm.pth.tar --labels labels.txt --frames 8
+    teinet convert r2d50.pth --labels labels.txt --format mmaction --output tsn.safetensors
+    """
+
+    checkpoint: str = positional("of TSM's repository, MMAction2, torchvision or timm (.pth, .pth.tar, ...)")
+    labels: str = option("class names, one a line, or JSON", default=MISSING, metavar="FILE")
+    frames: int | None = option("frames it was trained with; needed for TSM (TSN: 8)", metavar="T")
+    format: str | None = option("tsm, mmaction or timm (default: found out from the keys)")
+    backbone: str | None = option("timm's name, for a network of timm that is no plain ResNet", metavar="NAME")
+    strategy: Literal["sparse", "dense"] = option("how it samples frames", default="sparse")
+    size: int = option("side of its frames, pixels", default=224)
+    short_side: int = option("short side before the crop, pixels", default=256)
+    n_div: int = option("TSM shifts 1/N of the channels each way", default=8)
+    license: str = option("of the weights, kept in the file", default="")
+    output: str | None = option("file to write (default: next to the checkpoint, as .safetensors)", metavar="FILE")
+    overwrite: bool = option("replace a file that exists", default=False)
+    json: bool = option("print a JSON object", default=False)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Convert, write the file and print what it holds; returns 0. Where it raises a TeinetError nothing is written."""
+def run(args: ConvertOptions) -> int:
+    """Convert, write the file and print what it holds; return 0. Where it raises a TeinetError nothing is written."""
     from teinet.data.lists.labels import read_class_names
     from teinet.data.sampling import Sampling
     from teinet.data.transforms import Preprocessing
@@ -77,15 +83,15 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(f"format    {done.format} ({FORMATS[done.format]})")
     print(f"network   {network}, T = {model.num_frames} frames, {model.num_classes} classes")
-    print(f"left out  {', '.join(done.left_out) or 'nothing'}")
+    print(f"left out  {', '.join(done.left_out) or 'none'}")
     for note in notes:
         print(f"note      {note}")
     print(f"file      {output}\nNext: teinet predict {shlex.quote(str(output))} VIDEO")
     return 0
 
 
-def _output(source: Path, args: argparse.Namespace) -> Path:
-    """Where to write; refused before the work where something is there."""
+def _output(source: Path, args: ConvertOptions) -> Path:
+    """Return the file to write; refused before the work where one exists."""
     name = source.name
     while name.endswith(_SUFFIXES):  # .pth.tar
         name = name.rpartition(".")[0]
@@ -94,6 +100,6 @@ def _output(source: Path, args: argparse.Namespace) -> Path:
         raise ConfigError(f"{output}: the checkpoint itself; name another file with --output")
     if output.is_dir():
         raise ConfigError(f"{output}: a folder; name a file with --output")
-    if output.exists() and not args.force:
-        raise ConfigError(f"{output}: is there already; --force overwrites it, --output names another file")
+    if output.exists() and not args.overwrite:
+        raise ConfigError(f"{output} exists; --overwrite replaces it, --output names another file")
     return output

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shlex
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from teinet.cli.options import add_list_options, data_config, keep_apart
-from teinet.cli.parser import Parser
+from teinet.cli.options import ListOptions, keep_apart
+from teinet.cli.parser import Command, Parser, option, positional
 from teinet.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -24,36 +24,54 @@ _PATH = "a folder of class folders, or a list of clips"
 def main(argv: list[str]) -> int:
     """Run one action and return the exit code; raises ConfigError for an action that does not exist."""
     if not argv or argv[0].startswith("-"):
-        listed = "\n".join(f"  {name:<9} {what}" for name, (what, _, _) in ACTIONS.items())
+        listed = "\n".join(f"  {name:<9} {text}" for name, text in ACTIONS.items())
         parser = Parser(
             prog="teinet data",
             usage="teinet data ACTION ...",
             description="Look at lists of clips, and prepare the clips.",
             epilog=f"actions:\n{listed}\n\nPATH is a folder of class folders, a data set's own folder, or a list of "
-            "clips; teinet data ACTION --help says more.",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            "clips.\nteinet data ACTION --help says more.",
         )
         if argv:
             parser.parse_args(argv)
         parser.print_help()
         return 2
-    name = argv[0]
-    if name not in ACTIONS:
-        raise ConfigError(f"there is no action {name!r}.{nearest(name, ACTIONS)} See teinet data --help")
-    what, add_arguments, run = ACTIONS[name]
-    parser = Parser(prog=f"teinet data {name}", description=what)
-    add_arguments(parser)
-    return run(parser.parse_args(argv[1:]))
+    if argv[0] not in ACTIONS:
+        raise ConfigError(f"there is no action {argv[0]!r}.{nearest(argv[0], ACTIONS)} See teinet data --help")
+    action = command(argv[0])
+    return action.run(action.parse(f"data {argv[0]}", argv[1:]))
 
 
-def _inspect_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help=_PATH)
-    add_list_options(parser)
-    parser.add_argument("--sample", type=int, default=200, help="clips to measure, drawn at random (default: 200)")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+def command(action: str) -> Command:
+    """Return the command of an action."""
+    runs: dict[str, Callable[[Any], int]] = {
+        "inspect": _inspect, "check": _check, "shrink": _shrink, "convert": _convert, "draw": _draw,
+    }  # fmt: skip
+    return Command(runs[action], _draw_options() if action == "draw" else None)
 
 
-def _inspect(args: argparse.Namespace) -> int:
+@dataclass(kw_only=True)
+class _WorkerOptions:
+    """Processes that read files."""
+
+    workers: int | None = option("processes (default: one for each core)")
+    timeout: float = option("seconds without a frame after which a file is given up", default=60.0)
+
+
+@dataclass(kw_only=True)
+class InspectOptions(ListOptions):
+    """Print what a list was understood to be, and measure its clips.
+
+    teinet data inspect videos/
+    teinet data inspect clips.csv --sample 1000 --json
+    """
+
+    path: str = positional(_PATH)
+    sample: int = option("clips to measure, drawn at random", default=200)
+    json: bool = option("print everything as JSON", default=False)
+
+
+def _inspect(args: InspectOptions) -> int:
     from rich.console import Console
 
     from teinet.data.lists.rows import absent
@@ -62,7 +80,7 @@ def _inspect(args: argparse.Namespace) -> int:
 
     if args.sample < 0:
         raise ConfigError(f"--sample is {args.sample}; expected 0 or more clips to measure")
-    listing = read_config(data_config(args, args.path))
+    listing = read_config(args.data_config(args.path))
     missing = absent(listing.rows)
     found = facts(listing, missing, found_out=args.format == "auto")
     sample = draw_sample(listing.rows, missing, args.sample, console=Console(stderr=True))
@@ -78,16 +96,20 @@ def _inspect(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help=_PATH)
-    add_list_options(parser)
-    parser.add_argument("--output", default="check.csv", help="a row for every file (default: check.csv)")
-    _add_worker_options(parser, "is stuck")
-    parser.add_argument("--again", action="store_true", help="start over, whatever an earlier check found")
-    parser.add_argument("--json", action="store_true", help="print counts and bad files as JSON")
+@dataclass(kw_only=True)
+class CheckOptions(ListOptions, _WorkerOptions):
+    """Decode every clip once and list those that are broken or missing.
+
+    teinet data check videos/                 writes check.csv; called again, it continues
+    """
+
+    path: str = positional(_PATH)
+    output: str = option("csv with a row for every file", default="check.csv", metavar="FILE")
+    overwrite: bool = option("start over, whatever an earlier check found", default=False)
+    json: bool = option("print counts and bad files as JSON", default=False)
 
 
-def _check(args: argparse.Namespace) -> int:
+def _check(args: CheckOptions) -> int:
     """Return 1 where some file is not as it should be."""
     from rich.console import Console
 
@@ -95,13 +117,13 @@ def _check(args: argparse.Namespace) -> int:
     from teinet.data.tools.checking import check
 
     keep_apart({"--output": args.output}, [args.path])
-    listing = read_config(data_config(args, args.path))
+    listing = read_config(args.data_config(args.path))
     checked = check(
         listing.rows,
         Path(args.output),
         workers=_workers(args),
         timeout=args.timeout,
-        again=args.again,
+        again=args.overwrite,
         console=Console(stderr=True),
     )
     if args.json:
@@ -135,18 +157,22 @@ def _print_checked(checked: Checked) -> None:
     console.print(f"every file: {checked.output}{gone}", markup=False)
 
 
-def _shrink_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help=f"{_PATH}; they are not changed")
-    parser.add_argument("folder", help="where to write; the same command continues what it began")
-    add_list_options(parser)
-    parser.add_argument("--short-side", type=int, default=256, help="pixels; none are enlarged (default: 256)")
-    parser.add_argument("--keyframes", type=int, default=16, help="a keyframe every so many frames (default: 16)")
-    parser.add_argument("--quality", type=int, default=23, help="x264's rate factor, 0 (best) to 51 (default: 23)")
-    _add_worker_options(parser, "is given up")
-    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+@dataclass(kw_only=True)
+class ShrinkOptions(ListOptions, _WorkerOptions):
+    """Write small copies of all clips, which training reads faster.
+
+    teinet data shrink videos/ small/         called again, it continues
+    """
+
+    path: str = positional(f"{_PATH}; they are not changed")
+    folder: str = positional("where to write")
+    short_side: int = option("pixels; none are enlarged", default=256)
+    keyframes: int = option("a keyframe every so many frames", default=16)
+    quality: int = option("x264's rate factor, 0 (best) to 51", default=23)
+    json: bool = option("print what was done as JSON", default=False)
 
 
-def _shrink(args: argparse.Namespace) -> int:
+def _shrink(args: ShrinkOptions) -> int:
     """Return 1 where some clip could not be read."""
     from rich.console import Console
 
@@ -155,7 +181,7 @@ def _shrink(args: argparse.Namespace) -> int:
     from teinet.data.tools.small_copy import Shrinking
 
     report = shrink(
-        read_config(data_config(args, args.path)),
+        read_config(args.data_config(args.path)),
         Path(args.folder),
         Shrinking(short_side=args.short_side, keyframes=args.keyframes, quality=args.quality),
         root=args.root,
@@ -190,50 +216,52 @@ def _print_shrunk(report: Shrunk) -> None:
     console.print(f"Next: {_next_training(report.list, report.labels)}", markup=False)
 
 
-def _convert_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", help=_PATH)
-    parser.add_argument("output", metavar="OUT.csv", help="the csv; class names go to OUT.labels.txt next to it")
-    add_list_options(parser)
-    parser.add_argument("--absolute", action="store_true", help="whole paths (default: from the csv's folder on)")
-    parser.add_argument("--force", action="store_true", help="overwrite files that are there")
+@dataclass(kw_only=True)
+class ConvertListOptions(ListOptions):
+    """Write any list as a csv with named columns.
+
+    teinet data convert ucf101/ clips.csv     class names go to clips.labels.txt
+    """
+
+    path: str = positional(_PATH)
+    output: str = positional("the csv; class names go to OUT.labels.txt next to it", metavar="OUT.csv")
+    absolute: bool = option("whole paths (default: from the csv's folder on)", default=False)
+    overwrite: bool = option("replace files that exist", default=False)
 
 
-def _convert(args: argparse.Namespace) -> int:
+def _convert(args: ConvertListOptions) -> int:
     from teinet.data.lists.splits import read_config
     from teinet.data.lists.write_list import convert
 
-    listing = read_config(data_config(args, args.path))
-    done = convert(listing, Path(args.output), absolute=args.absolute, force=args.force)
+    listing = read_config(args.data_config(args.path))
+    done = convert(listing, Path(args.output), absolute=args.absolute, force=args.overwrite)
     print(f"{len(listing.rows)} clips of format {listing.format}: {done.list}")
     if done.labels:
         print(f"{done.classes} class names in their order: {done.labels}")
     if done.missing:
-        print(f"{done.missing} of its clips are not there")
+        print(f"{done.missing} of its clips are missing")
     # Of a data set of which no copy is complete, training would leave them out; of a csv it does so when told to.
     drop = listing.incomplete and done.missing > 0
     print(f"Next: {_next_training(done.list, done.labels, drop=drop)}")
     return 0
 
 
-def _draw_arguments(parser: argparse.ArgumentParser) -> None:
+def _draw_options() -> type:
+    """Return a dataclass of the folder and the settings of MotionPairs, with the help of its docstring."""
     from docstring_parser import parse
 
     from teinet.data.motion_pairs import MotionPairs
 
     text = parse(MotionPairs.__doc__ or "")
     meaning = {p.arg_name: p.description for p in text.params}
-    parser.description = text.short_description
-    parser.add_argument("folder", help="where to write; an interrupted drawing goes on")
-    for field in fields(MotionPairs):
-        parser.add_argument(
-            f"--{field.name.replace('_', '-')}",
-            type=type(field.default),
-            default=field.default,
-            help=f"{meaning[field.name]} (default: {field.default})",
-        )
+    settings = [(f.name, type(f.default), option(str(meaning[f.name]), default=f.default)) for f in fields(MotionPairs)]
+    folder = ("folder", str, positional("where to write; called again, an interrupted drawing continues"))
+    made = make_dataclass("DrawOptions", [folder, *settings], kw_only=True)
+    made.__doc__ = f"{text.short_description}\n\n    teinet data draw clips/ --clips 40\n"
+    return made
 
 
-def _draw(args: argparse.Namespace) -> int:
+def _draw(args: Any) -> int:
     from rich.console import Console
 
     from teinet.data.motion_pairs import MotionPairs, draw_with_progress
@@ -245,12 +273,7 @@ def _draw(args: argparse.Namespace) -> int:
     return 0
 
 
-def _add_worker_options(parser: argparse.ArgumentParser, fate: str) -> None:
-    parser.add_argument("--workers", type=int, default=None, help="processes (default: one for each core)")
-    parser.add_argument("--timeout", type=float, default=60, help=f"seconds without a frame until it {fate} (60)")
-
-
-def _workers(args: argparse.Namespace) -> int:
+def _workers(args: _WorkerOptions) -> int:
     from teinet.utils.worker_pool import usable_cores
 
     workers = usable_cores() if args.workers is None else args.workers
@@ -267,11 +290,10 @@ def _next_training(list_: Path, labels: Path | None, *, drop: bool = False) -> s
     return shlex.join(words)
 
 
-# What each action does, what it takes, and what runs it.
 ACTIONS = {
-    "inspect": ("say what a list was understood to be, and how its clips are", _inspect_arguments, _inspect),
-    "check": ("decode every clip once and name those that are broken", _check_arguments, _check),
-    "shrink": ("write small copies of all clips, from which training reads faster", _shrink_arguments, _shrink),
-    "convert": ("write any list as a csv with named columns", _convert_arguments, _convert),
-    "draw": ("draw the embedded data set motion_pairs", _draw_arguments, _draw),
+    "inspect": "print what a list was understood to be, and measure its clips",
+    "check": "decode every clip once and list those that are broken or missing",
+    "shrink": "write small copies of all clips, which training reads faster",
+    "convert": "write any list as a csv with named columns",
+    "draw": "draw the embedded data set motion_pairs",
 }

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    add = parser.add_argument
-    add("--output", default="teinet-demo", help="folder of the results (default: teinet-demo)")
-    add("--quick", action="store_true", help="few clips and two epochs: shows that everything runs, without results")
-    add("--json", action="store_true", help="print the results as JSON")
+from teinet.cli.parser import option
 
 
-def run(args: argparse.Namespace) -> int:
+@dataclass(kw_only=True)
+class DemoOptions:
+    """Show a pretrained model, then train and test TSN and TEINet on drawn clips, and write a page.
+
+    teinet demo                  a few minutes on two cores; called again, it continues
+    teinet demo --quick          a check that everything runs, in a minute
+    """
+
+    output: str = option("folder of the results", default="teinet-demo", metavar="FOLDER")
+    quick: bool = option("few clips and two epochs: shows that everything runs, without results", default=False)
+    json: bool = option("print the results as JSON", default=False)
+
+
+def run(args: DemoOptions) -> int:
     """Run the demo and print both networks' results; return 0, or 1 if they are not as expected."""
     from rich.console import Console
 

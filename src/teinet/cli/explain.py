@@ -2,34 +2,45 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    add = parser.add_argument
-    add("weights", help="a run's folder (its last weights) or a .safetensors file")
-    add("video", help="a file, or a folder of numbered images")
-    add("--label", default=None, help="the class to draw maps for (default: the best one)")
-    add("--output", default=None, metavar="PAGE", help="by default CLIP-explained.html, here")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    add("--json", action="store_true", help="print the numbers as JSON; a page only with --output")
+from teinet.cli import options
+from teinet.cli.parser import option, positional
+from teinet.errors import ConfigError
 
 
-def run(args: argparse.Namespace) -> int:
-    """Look inside and write the page; returns 0. Raises TeinetError for unusable weights or clips."""
-    from teinet.cli.options import check_output
+@dataclass(kw_only=True)
+class ExplainOptions(options.WeightsArgument):
+    """Write a page that shows where a network looked in a clip, its gates and its temporal kernels.
+
+    teinet explain fights clip.mp4                       clip-explained.html, here
+    teinet explain runs/first clip.mp4 --label wave --output wave.html
+    """
+
+    video: str = positional("a file, or a folder of numbered images")
+    label: str | None = option("the class to draw maps for (default: the best one)")
+    output: str | None = option("the page, .html (default: CLIP-explained.html, here)", metavar="PAGE")
+    device: str = option(options.DEVICE, default="auto")
+    json: bool = option("print the numbers as JSON; a page only with --output", default=False)
+
+
+def run(args: ExplainOptions) -> int:
+    """Look inside and write the page; return 0. Raises TeinetError for unusable weights or clips."""
+    output = args.output or (None if args.json else f"{Path(args.video).stem}-explained.html")
+    if output:
+        options.output_form(output, {".html": "page", ".htm": "page"}, "page")
+        options.check_output(output, [args.video, args.weights])
+    options.check_weights(args.weights)
+    if not Path(args.video).exists():
+        raise ConfigError(f"{args.video}: no such file or folder")
     from teinet.pages.explained import render_page
     from teinet.recognition import Recognizer
     from teinet.recognition.explanation import look_inside
     from teinet.utils.files import write_text
     from teinet.utils.text import printable
 
-    output = args.output or (None if args.json else f"{Path(args.video).stem}-explained.html")
-    if output:
-        check_output(output, [args.video, args.weights])
     recognizer = Recognizer.load(args.weights, device=args.device)
     inside = look_inside(recognizer, args.video, label=args.label)
     license = recognizer.header.get("license") or ""
@@ -48,6 +59,4 @@ def run(args: argparse.Namespace) -> int:
     best = ", ".join(f"{name} {100 * score:.1f} %" for name, score in inside.labels[:3])
     print(printable(f"{args.video}: {best}"))
     print(printable(f"page: {output}"))
-    if license:
-        print(printable(f"license of the weights: {license}"))
     return 0

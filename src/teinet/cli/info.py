@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from teinet.cli.parser import option, positional
+
 _INSTRUCTIONS = r"\b(avx2|avx512f|avx512_bf16|avx512_vnni|amx_bf16|amx_int8|asimd|bf16|sve)\b"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.add_argument("--json", action="store_true", help="print a JSON object")
+@dataclass(kw_only=True)
+class InfoOptions:
+    """Print versions, devices and kernels on this machine for bug reports; or the card of a model.
+
+    teinet info
+    teinet info fights                 classes, training data, figures, license
+    """
+
+    weights: str = positional("a pretrained model's name, a run's folder or a .safetensors file", default="")
+    json: bool = option("print a JSON object", default=False)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Find out and print; returns 0."""
-    facts = collect()
+def run(args: InfoOptions) -> int:
+    """Collect facts and print them; return 0."""
+    facts = card(args.weights) if args.weights else collect()
     if args.json:
         print(json.dumps(facts, indent=2))
         return 0
@@ -31,6 +40,29 @@ def run(args: argparse.Namespace) -> int:
         for name, value in values.items():
             print(f"  {name:<18} {value}")
     return 0
+
+
+def card(weights: str) -> dict[str, dict[str, Any]]:
+    """Return what a recognizer's file says of it, read without torch; CheckpointError where it cannot be used."""
+    from teinet.models.header import read_header, weights_file
+    from teinet.utils.text import printable
+
+    header = read_header(weights)
+    told = {key.replace("_", " "): printable(str(value)) for key, value in header["card"].items()}
+    names, size = header["class_names"], header["preprocessing"].get("size", "")
+    shown = ", ".join(names[:8]) + (f", ... ({len(names)} in all)" if len(names) > 8 else "")
+    interval = header["frame_interval"]
+    network = {
+        "network": header["architecture"]["name"],
+        "frames": header["architecture"].get("num_frames", ""),
+        "pixels": size if not isinstance(size, list) else "x".join(map(str, size)),
+        "sampling": header["sampling"].get("strategy", ""),
+        "frame interval": "" if interval is None else f"{interval:.3g} s",
+        "classes": printable(shown),
+        "license": printable(header["license"]),
+        "file": str(weights_file(weights)),
+    }
+    return {weights: {**told, **{key: value for key, value in network.items() if value != ""}}}
 
 
 def collect() -> dict[str, dict[str, Any]]:

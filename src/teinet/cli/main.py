@@ -1,4 +1,4 @@
-"""`teinet COMMAND ...`: finds the command, runs it, and turns every user's mistake into one line and an exit code."""
+"""The command `teinet`: find the command, run it, and turn a user's mistake into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 
 from teinet.cli.memory import keep_freed_memory
-from teinet.cli.parser import Parser
+from teinet.cli.parser import Command
 from teinet.errors import Interrupted, TeinetError, missing_extra, nearest
 from teinet.utils.signals import first_process, interrupt_on_sigterm
 
@@ -18,25 +18,41 @@ COMMANDS = {
     "demo": "the whole main job on embedded data, a few minutes on two cores",
     "train": "train a network on labeled clips",
     "test": "measure a trained network",
-    "predict": "name the action in files and folders",
+    "predict": "recognize the action in files and folders",
     "timeline": "find events in long recordings",
     "watch": "find events in live video: cameras, streams",
     "explain": "a page that shows where a network looked in a clip, its gates and kernels",
-    "report": "one page that compares runs with each other and with the paper",
-    "data": "look at lists of clips; check, shrink and convert them; draw the embedded set",
-    "models": "list the networks that can be built",
+    "report": "compare runs with each other and with the paper, as a table or a page",
+    "data": "inspect lists of clips; check, shrink and convert them; draw the embedded data set",
+    "models": "list networks and their cost, and pretrained models",
     "recipes": "list the recipes that repeat the paper's tables",
-    "info": "versions, devices, FFmpeg and kernels on this machine, for bug reports",
-    "convert": "other projects' weights into ours",
-    "benchmark": "what networks cost on this machine, next to the paper's Table 2",
+    "info": "versions, devices and kernels on this machine; of a model, its card",
+    "convert": "convert other projects' weights",
+    "benchmark": "measure what networks cost on this machine, next to the paper's Table 2",
+}
+
+# Commands of other tools, and what does the same here.
+_OTHER_COMMANDS = {
+    "val validate eval evaluate": "Use teinet test",
+    "infer inference recognize classify": "Use teinet predict",
+    "detect track localize": "Use teinet timeline for recordings, teinet watch for live video",
+    "live stream camera": "Use teinet watch",
+    "fit finetune fine-tune": "Use teinet train (to fine-tune, --weights names the weights to start from)",
+    "compare plot summary": "Use teinet report",
+    "visualize gradcam": "Use teinet explain",
+    "inspect check shrink draw": "Use teinet data {0}",
+    "bench speed profile": "Use teinet benchmark",
+    "list zoo": "Use teinet models",
+    "env settings version checks": "Use teinet info",
+    "export": "There is no export yet: weights are .safetensors files with a JSON header (docs/reference/weights.md)",
 }
 
 _EPILOG = """\
 commands:
 {commands}
 
-teinet COMMAND --help says more. Exit codes: 0 all went well, 1 something could not be done (its
-reason is printed, everything else was done), 2 wrong arguments, data or weights, 130 stopped by Ctrl-C.
+teinet COMMAND --help says more. Exit codes: 0 success, 1 something could not be done (the reason is
+printed, the rest was done), 2 wrong arguments, data or weights, 130 stopped by Ctrl-C.
 """
 
 
@@ -54,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command and return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
         _parser().print_help()
@@ -66,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     name = argv[0]
     if name not in COMMANDS:
-        print(f"teinet: there is no command {name!r}.{nearest(name, COMMANDS)} See teinet --help", file=sys.stderr)
+        print(f"teinet: there is no command {name!r}.{_advice(name)} See teinet --help", file=sys.stderr)
         return 2
     first = first_process()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
@@ -75,45 +91,53 @@ def main(argv: list[str] | None = None) -> int:
     interrupt_on_sigterm()  # so that what was computed is kept
     keep_freed_memory()
     try:
-        command = import_module(f"teinet.cli.{name}")
-        if argv[1:2] and argv[1] in getattr(command, "ACTIONS", ()):
+        module = import_module(f"teinet.cli.{name}")
+        if argv[1:2] and argv[1] in getattr(module, "ACTIONS", ()):
             name = f"{name} {argv[1]}"
-        if hasattr(command, "main"):  # reads typed recipes itself
-            code = command.main(argv[1:])
+        if hasattr(module, "main"):  # has actions, or takes the settings of a recipe
+            code = module.main(argv[1:])
         else:
-            parser = Parser(prog=f"teinet {name}", description=COMMANDS[name])
-            command.add_arguments(parser)
-            code = command.run(parser.parse_args(argv[1:]))
+            command = Command(module.run)
+            code = command.run(command.parse(name, argv[1:]))
         sys.stdout.flush()  # a full disk or a closed pipe must be found here, where it can be said
         return code
     except TeinetError as error:
         if first:
-            _say(name, str(error))
+            _print_error(name, str(error))
         elif isinstance(error, Interrupted):
             return 0  # at another code Lightning kills the first process, maybe before it has spoken
         return error.exit_code
     except ModuleNotFoundError as error:
         if (advice := missing_extra(error)) is None:
             raise
-        _say(name, advice)
+        _print_error(name, advice)
         return 2
     except KeyboardInterrupt:
-        _say(name, "stopped")
+        _print_error(name, "stopped")
         return 130
     except BrokenPipeError:  # `teinet ... | head`
         _drop_output()
         return 0
     except OSError as error:  # a full disk, a folder that may not be written
         where = "" if error.filename is None else f"{error.filename}: "
-        _say(name, f"{where}{error.strerror or error}")
+        _print_error(name, f"{where}{error.strerror or error}")
         if error.errno == errno.ENOSPC:
             _drop_output()  # Python would try to write the rest of it at its end, and fail again
         return 1
     except Exception as error:
         if not _is_out_of_memory(error):
             raise
-        _say(name, f"not enough memory; {_LOWER.get(name, _LOWER_ELSEWHERE)}")
+        _print_error(name, f"not enough memory; {_LOWER.get(name, _LOWER_ELSEWHERE)}")
         return 1
+
+
+def _advice(name: str) -> str:
+    for words, ours in _OTHER_COMMANDS.items():
+        if name.lower() in words.split():
+            return f" {ours.format(name.lower())}."
+    if os.path.exists(name):
+        return " A command comes first, such as teinet predict WEIGHTS VIDEO."
+    return nearest(name, COMMANDS)
 
 
 # What makes a command need less memory.
@@ -132,7 +156,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's on a CPU
 
 
-def _say(name: str, text: str) -> None:
+def _print_error(name: str, text: str) -> None:
     print(f"teinet {name}: {' '.join(text.split())}", file=sys.stderr)
 
 

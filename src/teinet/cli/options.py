@@ -1,42 +1,112 @@
-"""What several commands share: their options, the recognizer that these name, and where outputs may be written."""
+"""Options that several commands share, the recognizer that these name, and files that outputs may be written to."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from teinet.cli.parser import ADVANCED, option, positional
 from teinet.errors import ConfigError
-from teinet.utils.text import printable
 
 if TYPE_CHECKING:
     from teinet.data.lists.splits import DataConfig
     from teinet.detection.events import Rules
     from teinet.recognition import Recognizer
 
-_LIST_FIELDS = ("format", "root", "val_path", "test_path", "labels", "official_split", "image_names")
+Engine = Literal["eager", "folded", "compile"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+WEIGHTS = "a run's folder (its last weights), a .safetensors file, or a pretrained model's name"
+DEVICE = "auto, cpu, cuda, cuda:1 or mps"
+PRECISION = "number format of the network; auto: fp32, but with folded and compile the fastest that the device has"
+ENGINE = "folded: batch norms folded into convolutions, at once; compile: torch.compile as well, after half a minute"
 
 
-def add_weights(parser: argparse.ArgumentParser) -> None:
-    """Declare the recognizer, as the first word."""
-    parser.add_argument("weights", help="a run's folder (its last weights), a .safetensors file, or a pretrained name")
+@dataclass(kw_only=True)
+class WeightsArgument:
+    """A recognizer, as the first word."""
+
+    weights: str = positional(WEIGHTS)
+
+    @staticmethod
+    def explain_missing(command: str) -> None:
+        """Print the pretrained models, a line each, where no weights or no videos were named."""
+        from teinet.models.header import list_pretrained
+
+        print("Weights come first, then videos. Pretrained models (teinet info NAME says more):", file=sys.stderr)
+        for each in list_pretrained():
+            print(f"  teinet {command} {each.name:<20}{each.header['card'].get('title', '')}", file=sys.stderr)
 
 
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """Declare --device."""
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
+@dataclass(kw_only=True)
+class EngineOptions:
+    """What a recognizer runs on, and how."""
+
+    device: str = option(DEVICE, default="auto", group="device")
+    engine: Engine = option(ENGINE, default="eager", group="device")
+    precision: Precision = option(PRECISION, default="auto", group="device")
 
 
-def add_optimize_option(parser: argparse.ArgumentParser) -> None:
-    """Declare --optimize."""
-    parser.add_argument(
-        "--optimize",
-        choices=("folded", "compile"),
-        help="same answers, faster: norms folded, at once; compiled as well, in half a minute",
+@dataclass(kw_only=True)
+class EventOptions:
+    """When events begin and end, and how the network looks at a stream."""
+
+    threshold: float = option("score at which an event begins, 0 to 1", default=0.5)
+    min_duration: float = option("seconds that an event lasts at least", default=0.5)
+    off_threshold: float = option("score below which an event ends", default=0.35, group=ADVANCED)
+    background: list[str] | None = option(
+        "a class that makes no event; repeat it for several, '' for none (default: what the weights say)",
+        metavar="LABEL",
+        group=ADVANCED,
     )
+    frame_interval: float | None = option(
+        "between the frames that the network takes (default: as in training)", metavar="SECONDS", group=ADVANCED
+    )
+    smoothing: int | None = option(
+        "causal networks: how many frames a score averages over (default: T)", metavar="FRAMES", group=ADVANCED
+    )
+    windows: bool = option(
+        "causal networks too look at overlapping windows of T frames, as bidirectional ones always do", default=False,
+        group=ADVANCED,
+    )  # fmt: skip
+
+    def rules(self) -> Rules:
+        """Return the rules of events; background classes may be left to the recognizer."""
+        from teinet.detection.events import Rules
+
+        background = None if self.background is None else tuple(filter(None, self.background))
+        return Rules(
+            threshold=self.threshold,
+            off_threshold=self.off_threshold,
+            min_duration=self.min_duration,
+            background=background,
+        )
+
+
+@dataclass(kw_only=True)
+class ListOptions:
+    """What a list of clips is: fields of the recipe's `data` section."""
+
+    format: str = option("kind of list; auto finds out", default="auto", group="list of clips")
+    root: str | None = option("folder that the list's paths start from", metavar="FOLDER", group="list of clips")
+    val_path: str | None = option("list of validation clips, if separate", metavar="FILE", group="list of clips")
+    test_path: str | None = option("list of test clips, if separate", metavar="FILE", group="list of clips")
+    labels: str | None = option("class names in the order of their numbers", metavar="FILE", group="list of clips")
+    official_split: int = option("of UCF101 and HMDB51: 1, 2 or 3", default=1, group="list of clips")
+    image_names: str | None = option(
+        "of clips that are folders, such as img_{:05d}.jpg", metavar="PATTERN", group="list of clips"
+    )
+
+    def data_config(self, path: str) -> DataConfig:
+        """Return what the options say of the list `path`."""
+        from teinet.data.lists.splits import DataConfig
+
+        names = ("format", "root", "val_path", "test_path", "labels", "official_split", "image_names")
+        return DataConfig(path=path, **{name: getattr(self, name) for name in names})
 
 
 def causal_form(weights: str, *, windows: bool) -> str:
@@ -50,60 +120,49 @@ def causal_form(weights: str, *, windows: bool) -> str:
     return form
 
 
-def load_recognizer(weights: str, args: argparse.Namespace, *, say: bool = True) -> Recognizer:
-    """Load a recognizer as --device, --optimize and --precision ask; say what license its weights are under."""
+def check_weights(weights: str) -> None:
+    """Raise CheckpointError for weights that cannot be used, before torch is imported."""
+    from teinet.models.header import read_header
+
+    read_header(weights)
+
+
+def load_recognizer(weights: str, options: EngineOptions) -> Recognizer:
+    """Load a recognizer for --device, --engine and --precision."""
     from teinet.recognition import Recognizer
 
-    recognizer = Recognizer.load(weights, device=args.device)
-    if say and recognizer.header["license"]:
-        print(printable(f"{weights}: license of the weights: {recognizer.header['license']}"), file=sys.stderr)
-    if args.optimize is None:
-        return recognizer
-    return recognizer.optimize(engine=args.optimize, precision=getattr(args, "precision", None) or "auto")
+    recognizer = Recognizer.load(weights, device=options.device)
+    engine = optimizing_engine(options.engine, options.precision)
+    return recognizer if engine is None else recognizer.optimize(engine=engine, precision=options.precision)
 
 
-def add_rules(parser: argparse.ArgumentParser) -> None:
-    """Declare how far apart frames are taken, how many a score is of, and when events begin and end."""
-    add = parser.add_argument
-    text = "between the frames that the network takes (default: as in its training)"
-    add("--frame-interval", type=float, metavar="SECONDS", help=text)
-    text = "frame by frame: how many frames a score averages over (default: T)"
-    add("--smoothing", type=int, metavar="FRAMES", help=text)
-    text = "look at overlapping windows of T frames, as bidirectional networks always do"
-    add("--windows", action="store_true", help=text)
-    add("--threshold", type=float, default=0.5, help="the score at which an event begins (default: 0.5)")
-    add("--off-threshold", type=float, default=0.35, help="the score below which it ends (default: 0.35)")
-    add("--min-duration", type=float, default=0.5, help="seconds that it must last (default: 0.5)")
-    text = "a background class, which makes no event; '' for none (default: what the weights say)"
-    add("--background", action="append", metavar="LABEL", help=text)
+def optimizing_engine(engine: Engine, precision: Precision) -> Literal["folded", "compile"] | None:
+    """Return the engine that `optimize` takes: None for the network as it is; below fp32, norms are always folded."""
+    if engine != "eager":
+        return engine
+    return None if precision in ("auto", "fp32") else "folded"
 
 
-def read_rules(args: argparse.Namespace) -> Rules:
-    """Return the rules that the arguments say; background classes they may leave to the recognizer."""
-    from teinet.detection.events import Rules
-
-    background = None if args.background is None else tuple(filter(None, args.background))
-    said = {name: getattr(args, name) for name in ("threshold", "off_threshold", "min_duration")}
-    return Rules(**said, background=background)
-
-
-def add_list_options(parser: argparse.ArgumentParser) -> None:
-    """Declare what a list of clips is; they are fields of the recipe's `data` section."""
-    add = parser.add_argument
-    add("--format", default="auto", help="which kind of list it is (default: found out)")
-    add("--root", help="folder that the list's paths start from")
-    add("--val-path", help="a list of validation clips, where it is a file of its own")
-    add("--test-path", help="a list of test clips, likewise")
-    add("--labels", help="file of class names in the order of their numbers")
-    add("--official-split", type=int, default=1, help="official split, UCF101 and HMDB51: 1 to 3")
-    add("--image-names", help="of clips that are folders, such as img_{:05d}.jpg")
+def check_range(options: object, **lowest: float) -> None:
+    """Raise ConfigError for an option below its lowest value; None passes."""
+    for name, low in lowest.items():
+        value = getattr(options, name)
+        if value is not None and not value >= low:
+            raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be at least {low}")
 
 
-def data_config(args: argparse.Namespace, path: str) -> DataConfig:
-    """Return what the options say of the list `path`."""
-    from teinet.data.lists.splits import DataConfig
+def output_form(path: str | None, forms: Mapping[str, str], default: str) -> str:
+    """Return the form that `--output`'s suffix asks for; ConfigError for a suffix that no form has.
 
-    return DataConfig(path=path, **{name: getattr(args, name) for name in _LIST_FIELDS})
+    Args:
+        forms: form by suffix, {".json": "json"}.
+    """
+    suffix = Path(path or "").suffix.lower()
+    if suffix not in forms:
+        if not path or is_special(path) or Path(path).is_dir():
+            return default
+        raise ConfigError(f"--output {path}: the suffix says what is written; it must be {', '.join(forms)}")
+    return forms[suffix]
 
 
 def keep_apart(outputs: Mapping[str, str | Path | None], inputs: Iterable[str | Path]) -> None:
@@ -112,12 +171,12 @@ def keep_apart(outputs: Mapping[str, str | Path | None], inputs: Iterable[str | 
     None, folders, devices and pipes, such as /dev/stdout, take anything.
     """
     taken = {_key(path): "which this command reads" for path in inputs}
-    for option, path in outputs.items():
+    for name, path in outputs.items():
         if not path or is_special(path) or os.path.isdir(path):
             continue
         if (key := _key(path)) in taken:
-            raise ConfigError(f"{option} {path} would write over a file {taken[key]}; name another one")
-        taken[key] = f"that {option} writes"
+            raise ConfigError(f"{name} {path} would write over a file {taken[key]}; name another one")
+        taken[key] = f"that {name} writes"
 
 
 def check_file(path: str | Path) -> None:
@@ -142,13 +201,13 @@ def check_output(path: str, inputs: Iterable[str | Path]) -> None:
 
 
 def is_special(path: str | Path) -> bool:
-    """Say whether a path is a device or a pipe."""
+    """Return whether a path is a device or a pipe."""
     path = Path(path)
     return path.is_relative_to("/dev") or (path.exists() and not (path.is_file() or path.is_dir()))
 
 
 def _key(path: str | Path) -> object:
-    """What tells a file from others, by whatever name."""
+    """Return what identifies a file under any of its names."""
     try:
         status = os.stat(path)
     except OSError:

@@ -1,28 +1,220 @@
-"""argparse whose complaints are one line with the nearest valid word, as everything else that a user can fix."""
+"""argparse from typed dataclasses: a class declares a command's options, an instance of it holds what was typed.
+
+Complaints are one line with the right word, as everything else that a user can fix.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import re
-from collections.abc import Sequence
-from typing import Any, NoReturn
+import shutil
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from teinet.errors import ConfigError, nearest
+
+_WIDTH = 100  # columns of the help
+_T = TypeVar("_T")
+
+ADVANCED = "advanced"
+
+# What other tools call an option, then ours; of several the first that the command has.
+_OTHER_WORDS = {
+    "amp bf16": ("precision bf16",),
+    "arch": ("backbone", "model"),
+    "batch bs": ("batch-size",),
+    "checkpoint ckpt": ("weights",),
+    "classes names": ("labels",),
+    "conf score-thr thr": ("threshold",),
+    "epoch max-epochs num-epochs": ("epochs",),
+    "exist-ok force again": ("overwrite",),
+    "fp16 half": ("precision fp16",),
+    "gpu": ("device cuda",),
+    "gpus num-gpus": ("devices",),
+    "img-size imgsz input-size resolution": ("size",),
+    "learning-rate lr0": ("lr",),
+    "num-workers": ("workers",),
+    "num-segments num-frames clip-len": ("frames",),
+    "out out-dir output-dir project save-dir work-dir": ("output",),
+    "optimize": ("engine",),
+    "topk": ("top-k",),
+    "vid-stride": ("frame-interval",),
+}
+_ADVICE = {
+    "model weights checkpoint ckpt": "the weights come first, without an option: teinet {command} WEIGHTS ...",
+    "source input video": "videos come without an option: teinet {command} WEIGHTS VIDEO ...",
+    "cfg config recipe": "a recipe comes first, without an option: teinet {command} RECIPE ...",
+    "patience": "training never stops early; it keeps the best epoch's weights as best.safetensors",
+}
+_BY_WORD = {word: ours for words, ours in _OTHER_WORDS.items() for word in words.split()}
+_ADVICE_BY_WORD = {word: advice for words, advice in _ADVICE.items() for word in words.split()}
+
+
+def option(help: str, *, default: Any = None, metavar: str | None = None, group: str = "") -> Any:
+    """Declare `--name VALUE` as a dataclass's field; a Literal gives its choices, bool a flag, a list one or more.
+
+    The default is added to `help`, unless it is None, empty or False.
+    """
+    return _field(default, help=help, metavar=metavar, group=group)
+
+
+def positional(help: str, *, default: Any = MISSING, metavar: str | None = None) -> Any:
+    """Declare a word without an option as a dataclass's field; a list takes all words that are left."""
+    return _field(default, help=help, metavar=metavar, positional=True)
+
+
+def _field(default: Any, **metadata: Any) -> Any:
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A function that runs a command on an instance of `arguments`, the dataclass of its options.
+
+    The dataclass's docstring is the help's beginning: a sentence, then examples.
+    """
+
+    run: Callable[[Any], int]
+    given: type | None = None
+
+    @property
+    def arguments(self) -> type:
+        """The dataclass: the one given, or the type of the function's only argument."""
+        return self.given or next(iter(get_type_hints(self.run).values()))
+
+    def parser(self, name: str) -> Parser:
+        """Return the parser of the command `name`."""
+        return parser_of(self.arguments, prog=f"teinet {name}")
+
+    def parse(self, name: str, words: Sequence[str]) -> Any:
+        """Return what was typed; ConfigError for a word that the command does not take."""
+        try:
+            return self.arguments(**vars(self.parser(name).parse_args(words)))
+        except ConfigError as error:
+            if "arguments are required" in str(error) and hasattr(self.arguments, "explain_missing"):
+                self.arguments.explain_missing(name)
+            raise
+
+
+def parser_of(arguments: type, *, prog: str) -> Parser:
+    """Return a parser whose options are the fields of a dataclass."""
+    parser = Parser(prog=prog, description=class_doc(arguments))
+    types_of = get_type_hints(arguments)
+    words = [_usage(f, types_of[f.name]) for f in fields(arguments) if f.metadata.get("positional")]
+    parser.usage = " ".join(["%(prog)s", *words, "[options]"])
+    groups: dict[str, Any] = {"": parser}
+    for f in fields(arguments):
+        if "help" not in f.metadata:
+            raise TypeError(f"{arguments.__name__}.{f.name} is declared by neither option() nor positional()")
+        title = f.metadata.get("group", "")
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        _add(groups[title], f, types_of[f.name])
+    return parser
+
+
+def class_doc(arguments: type) -> str:
+    """Return a class's docstring, with examples indented."""
+    lines = [line.strip() for line in (arguments.__doc__ or "").strip().splitlines()]
+    return "\n".join(f"  {line}" if line.startswith("teinet ") else line for line in lines)
+
+
+def _usage(f: Any, kind: Any) -> str:
+    word = f.metadata["metavar"] or f.name.upper()
+    word += " ..." if _plain(kind)[1] else ""
+    return word if f.default is MISSING and f.default_factory is MISSING else f"[{word}]"
+
+
+def _add(group: Any, f: Any, kind: Any) -> None:
+    default = f.default if f.default_factory is MISSING else f.default_factory()
+    required = default is MISSING
+    kind, many, choices = _plain(kind)
+    text = f.metadata["help"].replace("%", "%%")
+    if not required and default not in (None, "", False, []) and "default" not in text:
+        text += f" (default: {' '.join(map(str, default)) if many else default})"
+    how: dict[str, Any] = {"help": text}
+    if kind is not bool:
+        how |= {"metavar": f.metadata.get("metavar"), "type": kind, "choices": choices}
+    if f.metadata.get("positional"):
+        name = f.name
+        how["metavar"] = how["metavar"] or f.name.upper()
+        if many:
+            how["nargs"] = "+" if required else "*"
+        elif not required:
+            how["nargs"] = "?"
+    else:
+        name = f"--{f.name.replace('_', '-')}"
+        how |= {"dest": f.name, "required": required}
+        how["action"] = "store_true" if kind is bool else "append" if many else "store"
+        if choices is None and kind is not bool:
+            how["metavar"] = how["metavar"] or {int: "N", float: "X"}.get(kind, "TEXT")
+    if not required:
+        how["default"] = default if not many or f.metadata.get("positional") else None
+    group.add_argument(name, **how)
+
+
+def _plain(kind: Any) -> tuple[type, bool, tuple[str, ...] | None]:
+    """Return the type of a value, whether there may be several, and its choices."""
+    if get_origin(kind) in (Union, types.UnionType):
+        (kind,) = (each for each in get_args(kind) if each is not type(None))
+    if get_origin(kind) is list:
+        return (*_plain(get_args(kind)[0])[:1], True, None)
+    if get_origin(kind) is Literal:
+        return str, False, get_args(kind)
+    return kind, False, None
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=28, width=min(_WIDTH, shutil.get_terminal_size().columns))
 
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises ConfigError where argparse would print its usage and exit."""
 
+    def __init__(self, **how: Any):
+        super().__init__(**{"formatter_class": _Help, "allow_abbrev": False, **how})
+
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
         """As ArgumentParser's, but options may stand anywhere, also between the words of a list."""
+        for word in args or ():
+            self._refuse_assignment(word)
         return self.parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}.{self._hint(message)} See {self.prog} --help")
 
+    def knows(self, option: str) -> bool:
+        """Return whether the command has an option, without its dashes."""
+        return f"--{option}" in self._option_string_actions
+
+    def other_word(self, word: str) -> str:
+        """Return a sentence with our word for an option of other tools, or an empty string."""
+        word = word.lstrip("-").lower().replace("_", "-")
+        for ours in (word, *_BY_WORD.get(word, ())):
+            if self.knows(ours.partition(" ")[0]):
+                return f" Here it is --{ours}."
+        if word in _ADVICE_BY_WORD:
+            return f" {_ADVICE_BY_WORD[word].format(command=self.prog.partition(' ')[2]).capitalize()}."
+        return ""
+
+    def _refuse_assignment(self, word: str) -> None:
+        """Raise ConfigError at `epochs=10`, as other tools write an option, unless it is a file or a named source."""
+        name, equals, value = word.partition("=")
+        if not equals or word.startswith("-") or os.path.exists(word):
+            return
+        for ours in (name, name.replace("_", "-"), *(each.partition(" ")[0] for each in _BY_WORD.get(name, ()))):
+            if self.knows(ours):
+                raise ConfigError(f"{word!r}: options begin with two dashes: --{ours} {value}")
+
     def _hint(self, message: str) -> str:
         if unknown := re.search(r"unrecognized arguments: (--[\w-]+)", message):
-            return nearest(unknown[1], self._option_string_actions)
+            return self.other_word(unknown[1]) or nearest(unknown[1], self._option_string_actions)
         if choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             return nearest(choice[1], re.findall(r"[\w.-]+", choice[2]))
         return ""

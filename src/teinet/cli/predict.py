@@ -2,80 +2,69 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from teinet.cli import options
+from teinet.cli.parser import option, positional
 from teinet.errors import ConfigError
 from teinet.utils.text import printable
 
 if TYPE_CHECKING:
-    from teinet.models.header import Pretrained
     from teinet.recognition import Prediction
 
 CSV_COLUMNS = ("path", "rank", "label", "score", "num_frames", "start", "end", "error")
+_FORMS = {".json": "json", ".csv": "csv", ".txt": "text"}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    parser.usage = "%(prog)s WEIGHTS VIDEO... [options]\n       %(prog)s --weights NAME VIDEO... [options]"
-    add = parser.add_argument
-    add(
-        "words",
-        nargs="+",
-        metavar="VIDEO",
-        help="files, folders and all in them, patterns like 'more/*.webm'; before them, unless --weights names it, a "
-        "run's folder (its last weights) or a .safetensors file",
-    )
-    add("--weights", metavar="NAME", help="a recognizer that comes with the library, or a file as above")
-    add("--top-k", type=int, default=5, help="how many classes to name (default: 5)")
-    add("--views", default="1x1", help="clips x crops to look at: 1x1 is quick, 10x3 is thorough")
-    add("--start", type=float, help="look at the video from this second on")
-    add("--end", type=float, help="look at the video up to this second")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print one JSON list, with frame numbers, times, errors")
-    form.add_argument("--csv", action="store_true", help="print a row for each video and class")
-    add("--output", help="write to this file (.json, .csv or text), not to the terminal")
-    options.add_device(parser)
-    options.add_optimize_option(parser)
-    add(
-        "--precision",
-        choices=("auto", "fp32", "bf16", "fp16"),
-        help="of the optimized network (default: bf16 where the processor computes in it)",
-    )
+@dataclass(kw_only=True)
+class PredictOptions(options.EngineOptions, options.WeightsArgument):
+    """Recognize the action in video files.
+
+    teinet predict fights clip.mp4                       a pretrained model (teinet models)
+    teinet predict runs/first clip.mp4 folder/ '*.webm'  a run of teinet train; files, folders
+    teinet predict runs/first folder/ --output answers.csv
+    """
+
+    videos: list[str] = positional("files, folders and all in them, patterns like 'more/*.webm'", metavar="VIDEO")
+    top_k: int = option("classes to name", default=5)
+    views: str = option("clips x crops to look at: 1x1 is quick, 10x3 thorough", default="1x1")
+    start: float | None = option("look at the video from this second on", metavar="SECONDS")
+    end: float | None = option("look at the video up to this second", metavar="SECONDS")
+    output: str | None = option("write to this .json, .csv or .txt file instead of the terminal", metavar="FILE")
+    json: bool = option("print one JSON list, with frame numbers, times and errors", default=False)
+    csv: bool = option("print a row for each video and class", default=False)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Predict and print; returns 0, 1 when some video could not be read, 130 when interrupted.
+def run(args: PredictOptions) -> int:
+    """Predict and print; return 0, 1 when some video could not be read, 130 when interrupted.
 
     Answers are written as they come (a JSON list at the end), and kept when the work stops early.
     Raises TeinetError for unusable weights or arguments, before any video is looked at.
     """
-    weights, words = _weights(args)  # before torch is imported: that there are none is said at once
+    form = _form(args)
+    options.check_weights(args.weights)
     from rich.console import Console
 
     from teinet.recognition.find_videos import find_videos
     from teinet.utils.progress import file_progress
 
     problems: list[str] = []
-    videos = find_videos(words, problems)
+    videos = find_videos(args.videos, problems)
     if args.output:
-        options.check_output(args.output, [*videos, weights])
-    if args.precision and not args.optimize:
-        raise ConfigError("--precision belongs to --optimize")
-    recognizer = options.load_recognizer(weights, args)
+        options.check_output(args.output, [*videos, args.weights])
+    recognizer = options.load_recognizer(args.weights, args)
     answers = recognizer.predict_many(videos, top_k=args.top_k, views=args.views, start=args.start, end=args.end)
     for problem in problems:
         print(printable(problem), file=sys.stderr)
     done, failed = 0, 0
     console = Console(stderr=True) if len(videos) > 1 else None
-    with file_progress(console, "recognizing", len(videos)) as advance, _writer(args) as write:
+    with file_progress(console, "recognizing", len(videos)) as advance, _writer(args.output, form) as write:
         try:
             for answer in answers:
                 write(answer)
@@ -86,56 +75,29 @@ def run(args: argparse.Namespace) -> int:
             print(f"stopped after {done} of {len(videos)} videos; their answers are written", file=sys.stderr)
             return 130
     if failed:
-        print(f"no answer for {failed} of {len(videos)} videos; the reason stands in its place", file=sys.stderr)
+        print(f"{failed} of {len(videos)} videos could not be read; their answers give the reason", file=sys.stderr)
+    if args.output:
+        print(printable(f"{args.output}: {done} video{'s' if done != 1 else ''}"), file=sys.stderr)
     return int(failed > 0 or bool(problems))
 
 
-def _weights(args: argparse.Namespace) -> tuple[str, list[str]]:
-    """The weights, and the videos; it is an error where either was not named."""
-    from teinet.models.header import LAST, list_pretrained, pretrained_file
-
-    if args.weights is not None:
-        return args.weights, args.words
-    first, videos = args.words[0], args.words[1:]
-    path = Path(first)
-    if path.suffix == ".safetensors" or (path / LAST).is_file() or (not path.exists() and pretrained_file(first)):
-        if not videos:
-            raise ConfigError(f"{first} are weights; name the videos behind them")
-        return first, videos
-    if videos and not path.is_file():  # loading says what is wrong with it
-        return first, videos
-    pretrained = list_pretrained()
-    _print_pretrained(pretrained)
-    raise ConfigError(
-        "no weights named; put a run's folder or a .safetensors file before the videos"
-        + (", or take one of the recognizers above" if pretrained else "")
-    )
-
-
-def _print_pretrained(pretrained: Sequence[Pretrained]) -> None:
-    """What comes with the library: name, what it tells apart, how well, and what it is not for."""
-    from rich.console import Console
-    from rich.table import Table
-
-    title = "Recognizers that come with the library:" if pretrained else None
-    table = Table(box=None, show_header=False, padding=(0, 2, 1, 0), title=title, title_justify="left")
-    table.add_column(no_wrap=True)
-    for each in pretrained:
-        table.add_row(each.name, each.summary)
-    Console(stderr=True, highlight=False, markup=False).print(table)
+def _form(args: PredictOptions) -> str:
+    if args.json and args.csv:
+        raise ConfigError("--json and --csv ask for two forms; take one")
+    asked = "json" if args.json else "csv" if args.csv else None
+    if asked is None:
+        return options.output_form(args.output, _FORMS, "text")
+    return asked
 
 
 @contextmanager
-def _writer(args: argparse.Namespace) -> Iterator[Callable[[Prediction], None]]:
-    """Give what writes one answer, in the form that was asked for."""
-    suffix = Path(args.output or "").suffix.lower()
-    as_json = args.json or (suffix == ".json" and not args.csv)
-    as_csv = args.csv or (suffix == ".csv" and not args.json)
+def _writer(output: str | None, form: str) -> Iterator[Callable[[Prediction], None]]:
+    """Give a function that writes one answer, to the file `output` or standard output."""
     opened = nullcontext(sys.stdout)
-    if args.output:
-        opened = open(args.output, "w", encoding="utf-8", errors="surrogateescape", newline="")
+    if output:
+        opened = open(output, "w", encoding="utf-8", errors="surrogateescape", newline="")
     with opened as file:
-        if as_json:
+        if form == "json":
             answers: list[dict[str, Any]] = []
             try:
                 yield lambda answer: answers.append(answer.to_dict())
@@ -145,11 +107,11 @@ def _writer(args: argparse.Namespace) -> Iterator[Callable[[Prediction], None]]:
                 file.write("\n")
             return
         rows = csv.writer(file, lineterminator="\n")
-        if as_csv:
+        if form == "csv":
             rows.writerow(CSV_COLUMNS)
 
         def write(answer: Prediction) -> None:
-            if as_csv:
+            if form == "csv":
                 rows.writerows(_rows(answer))
             else:
                 _print_answer(answer, file)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
 import fnmatch
 import json
 import sys
+from dataclasses import dataclass
 from typing import Any
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    add = parser.add_argument
-    add("filter", nargs="?", default="*", help="with wildcards, such as 'something_v1/*' (default: all)")
-    add("--table", default=None, help="only those of one of the paper's tables: 1a, 1b, 1c, 2 to 6")
-    add("--json", action="store_true", help="print names, settings and figures as JSON")
+from teinet.cli.parser import option, positional
 
 
-def run(args: argparse.Namespace) -> int:
-    """Print the recipes that match; returns 0, or 1 when none does."""
+@dataclass(kw_only=True)
+class RecipesOptions:
+    """List the recipes that come with the library, with the figures that the paper printed for them.
+
+    teinet recipes                          all
+    teinet recipes 'something_v1/*'         of one data set
+    teinet recipes --table 1a               of one of the paper's tables
+    """
+
+    filter: str = positional("a name with wildcards", default="*")
+    table: str | None = option("only those of one of the paper's tables: 1a, 1b, 1c, 2 to 6")
+    json: bool = option("print names, settings and figures as JSON", default=False)
+
+
+def run(args: RecipesOptions) -> int:
+    """Print the recipes that match; return 0, or 1 when none does."""
     from teinet.training.recipe_files import list_recipes
 
     found = {name: settings for name, settings in list_recipes().items() if fnmatch.fnmatch(name, args.filter)}
@@ -29,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     elif found:
         _print(found, args.table)
     if not found:
-        print("teinet recipes: none matches; `teinet recipes` lists all", file=sys.stderr)
+        print("teinet recipes: no recipe matches; `teinet recipes` lists all", file=sys.stderr)
     return 0 if found else 1
 
 
@@ -54,5 +62,5 @@ def _print(found: dict[str, dict[str, Any]], only: str | None) -> None:
                 cells = "  ".join(f"{'' if f is None else f'{f:.1f}':>5}" for f in figures)
                 console.print(f"  table {p['table']:<3}{p['row']:<{width}}  {views:<8}  {cells}".rstrip(), markup=False)
     train = f"teinet train {next(iter(found))} --data FOLDER"
-    console.print(f"\n{train}             trains, tests, prints measured next to printed")
-    console.print(f"{train} --dry-run   says first what that would be")
+    console.print(f"\n{train}             train, test, print measured next to printed")
+    console.print(f"{train} --dry-run   only say what would be done")

@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    add = parser.add_argument
-    add("runs", nargs="+", metavar="RUN", help="a run's folder, an ensemble's results, or a folder of such: runs/")
-    add("--output", default=None, metavar="PAGE", help="write a page, page.html")
-    add("--json", action="store_true", help="print everything as JSON")
+from teinet.cli.options import check_file, output_form
+from teinet.cli.parser import option, positional
 
 
-def run(args: argparse.Namespace) -> int:
-    """Compare, and print or write; returns 0, or 1 when a file of a run is damaged."""
+@dataclass(kw_only=True)
+class ReportOptions:
+    """Compare runs with each other and with the paper.
+
+    teinet report runs/                          a table of all runs
+    teinet report runs/a runs/b --output page.html
+    """
+
+    runs: list[str] = positional("a run's folder, an ensemble's results, or a folder of these: runs/", metavar="RUN")
+    output: str | None = option("write a page, .html", metavar="PAGE")
+    json: bool = option("print everything as JSON", default=False)
+
+
+def run(args: ReportOptions) -> int:
+    """Compare, and print or write; return 0, or 1 when a file of a run is damaged."""
+    if args.output:
+        output_form(args.output, {".html": "page", ".htm": "page"}, "page")
+        check_file(args.output)
     from rich.console import Console
 
-    from teinet.cli.options import check_file
-    from teinet.errors import ConfigError
     from teinet.pages.comparison import write_page
     from teinet.report import compare
     from teinet.report.terminal import lines
     from teinet.utils.text import printable
 
-    if args.output:
-        if not args.output.lower().endswith((".html", ".htm")):
-            raise ConfigError(f"{args.output}: a page is HTML; give it a name that ends in .html")
-        check_file(args.output)
     comparison = compare(args.runs)
     problems = [f"{each.folder}: {problem}" for each in comparison.runs for problem in each.problems]
     for problem in problems:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from teinet.cli.options import add_list_options, add_optimize_option, data_config
+from teinet.cli import options
+from teinet.cli.options import DEVICE, ENGINE, WEIGHTS, Engine, Precision
+from teinet.cli.parser import ADVANCED, option, positional
 from teinet.errors import ConfigError
 from teinet.utils.signals import first_process
 
@@ -19,72 +20,78 @@ if TYPE_CHECKING:
     from teinet.evaluation.testing import Plan, Tested
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    add = parser.add_argument
-    add(
-        "networks",
-        nargs="+",
-        metavar="NETWORK",
-        help="a run's folder (its last weights), a .safetensors file, or earlier scores; several are averaged",
+@dataclass(kw_only=True)
+class TestOptions(options.ListOptions):
+    """Measure a trained network: top-1, top-5, mean class accuracy, each class and clip, confusion matrix.
+
+    teinet test runs/first                               the clips that the run held out
+    teinet test runs/first --data clips/ --views 10x3    other clips, thoroughly
+    teinet test runs/first runs/second                   an ensemble (teinet report compares runs)
+    """
+
+    weights: list[str] = positional(f"{WEIGHTS}, or an earlier test; several are averaged")
+    data: str | None = option("clips to test on (default: those of the run's own data that it held out)")
+    split: Literal["train", "val", "test"] | None = option("default: test, else val, else all")
+    views: str = option("clips x crops: 1x1, 10x3, any other", default="1x1")
+    output: str | None = option(
+        "folder for the results (default: test-VIEWS in the run's folder; runs/NAME for a pretrained model)",
+        metavar="FOLDER",
     )
-    add("--weights", default=None, metavar="1,1", help="of several networks' scores (default: all alike)")
-    add("--data", default=None, help="clips to test on; by default those that the run names")
-    add_list_options(parser)
-    add(
-        "--select",
-        default=None,
-        metavar="COLUMN=VALUE,...",
-        help="test these rows of the list, whatever split they are in",
+    json: bool = option("print the numbers as JSON", default=False)
+    select: str | None = option(
+        "test these rows of the list, whatever split they are in", metavar="COLUMN=VALUE,...", group=ADVANCED
     )
-    add("--split", choices=("train", "val", "test"), default=None, help="by default test, else val, else all")
-    add("--views", default="1x1", help="clips x crops: 1x1, 10x3, any other (default: 1x1)")
-    add("--backwards", action="store_true", help="play each clip backwards: how far does order matter to the network?")
-    add("--average", choices=("probabilities", "logits"), default="probabilities", help="over views")
-    add("--batch-size", type=int, default=8, help="views in one pass of the network: bounds the memory (default: 8)")
-    add("--workers", type=int, default=None, help="decoding processes (default: one per core, at most 8)")
-    add(
-        "--read-timeout",
-        type=float,
-        default=120,
-        help="seconds after which a file that cannot be read to its end stops the test; 0: never (default: 120)",
-    )
-    add("--devices", type=int, default=1, help="how many devices; on a CPU, processes")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default: auto)")
-    add("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="fp32", help="default: fp32")
-    add_optimize_option(parser)
-    add("--again", action="store_true", help="run networks whose scores lie on disk already")
-    add("--submit", default=None, metavar="FILE", help="write predictions of unlabeled clips, by their ids")
-    add("--output", default=None, help="folder for the results; by default test-VIEWS next to the weights")
-    add("--json", action="store_true", help="print the numbers as JSON")
+    backwards: bool = option("play each clip backwards, to see what order matters", default=False, group=ADVANCED)
+    average: Literal["probabilities", "logits"] = option("over views", default="probabilities", group=ADVANCED)
+    ensemble_weights: str | None = option("of the scores (default: all alike)", metavar="1,1", group=ADVANCED)
+    overwrite: bool = option("ensembles: test networks again whose scores are on disk", default=False, group=ADVANCED)
+    submit: str | None = option("write predictions of unlabeled clips, by their ids", metavar="FILE", group=ADVANCED)
+    read_timeout: float = option(
+        "seconds after which a file that cannot be read to its end stops the test; 0: never", default=120.0,
+        group=ADVANCED,
+    )  # fmt: skip
+    batch_size: int = option("views in one pass of the network: bounds the memory", default=8, group="device")
+    workers: int | None = option("decoding processes (default: one per core, at most 8)", group="device")
+    device: str = option(DEVICE, default="auto", group="device")
+    devices: int = option("how many devices; on a CPU, processes", default=1, group="device")
+    engine: Engine = option(ENGINE, default="eager", group="device")
+    precision: Precision = option(options.PRECISION, default="fp32", group="device")
+
+    explain_missing = staticmethod(options.WeightsArgument.explain_missing)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Test and print; returns 0, or 1 when some clip could not be read."""
+def run(args: TestOptions) -> int:
+    """Test and print; return 0, or 1 when some clip could not be read."""
+    shares = _shares(args)
+    _check(args)
     from rich.console import Console
 
     from teinet.evaluation.ensemble import average
     from teinet.evaluation.evaluate import TestProgress
     from teinet.evaluation.testing import test
 
-    plan, weights = _plan(args), _weights(args)
+    plan = _plan(args)
     console = Console(stderr=args.json, highlight=False)
-    several = len(args.networks) > 1
+    several = len(args.weights) > 1
+    if several and first_process():
+        names = " ".join(args.weights)
+        console.print(f"testing an ensemble: the scores of {len(args.weights)} networks are averaged", soft_wrap=True)
+        console.print(f"to compare them instead: teinet report {names}", style="dim", soft_wrap=True, markup=False)
     tested: list[Tested] = []
-    for network in args.networks:
-        bar = TestProgress(Console(stderr=True), title=str(network) if several else "testing")
+    for weights in args.weights:
+        bar = TestProgress(Console(stderr=True), title=str(weights) if several else "testing")
         output = None if several else args.output
-        result = test(network, plan, reuse=several and not args.again, output=output, callbacks=[bar])
+        result = test(weights, plan, reuse=several and not args.overwrite, output=output, callbacks=[bar])
         if several and first_process():
             how = "scores on disk" if result.from_disk else f"tested, {result.folder}"
-            console.print(f"{network}: {how}", soft_wrap=True)
+            console.print(f"{weights}: {how}", soft_wrap=True)
         tested.append(result)
     if not first_process():
         return 0
     scores, folder = tested[0].scores, tested[0].folder
     if several:
-        scores = average([t.scores for t in tested], weights, args.networks)
-        folder = Path(args.output) if args.output else _next_to(args.networks, tested)
+        scores = average([t.scores for t in tested], shares, args.weights)
+        folder = Path(args.output) if args.output else _ensemble_folder(args.weights, tested)
         scores.save(folder)
     for note in dict.fromkeys(note for t in tested if t.source for note in t.source.notes):
         console.print(note, style="dim", soft_wrap=True)
@@ -100,67 +107,88 @@ def run(args: argparse.Namespace) -> int:
     return 1 if scores.num_unreadable else 0
 
 
-def _plan(args: argparse.Namespace) -> Plan:
+def _check(args: TestOptions) -> None:
+    """Raise TeinetError for what is wrong with the arguments, before torch is imported."""
+    from teinet.evaluation.scores import SCORES
+
+    for name in args.weights:
+        if Path(name).name != SCORES and not (Path(name) / SCORES).is_file():
+            options.check_weights(name)
+    options.check_range(args, batch_size=1, devices=1, official_split=1, workers=0, read_timeout=0)
+    if args.data is None and (idle := [n for n in ("val_path", "test_path", "labels") if getattr(args, n)]):
+        raise ConfigError(f"--{idle[0].replace('_', '-')} belongs to a list; name it with --data")
+
+
+def _plan(args: TestOptions) -> Plan:
     from teinet.data.views import Views
     from teinet.evaluation.hardware import Hardware
     from teinet.evaluation.testing import Plan
 
-    lowest = {"batch_size": 1, "devices": 1, "official_split": 1, "workers": 0, "read_timeout": 0}
-    for name, low in lowest.items():
-        if (value := getattr(args, name)) is not None and value < low:
-            raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be at least {low}")
-    if args.data is None and (idle := [n for n in ("val_path", "test_path", "labels") if getattr(args, n)]):
-        raise ConfigError(f"--{idle[0].replace('_', '-')} belongs to a list; name it with --data")
-    same = ("root", "split", "select", "backwards", "batch_size", "workers", "read_timeout", "optimize")
+    same = ("root", "split", "select", "backwards", "batch_size", "workers", "read_timeout", "precision")
     return Plan(
         **{name: getattr(args, name) for name in same},
-        data=data_config(args, args.data) if args.data else None,
+        data=args.data_config(args.data) if args.data else None,
         unlabeled=bool(args.submit),
         views=Views.parse(args.views),
         averaging=args.average,
-        hardware=Hardware(device=args.device, devices=args.devices, precision=args.precision),
+        hardware=Hardware(device=args.device, devices=args.devices),
+        engine=options.optimizing_engine(args.engine, args.precision),
     )
 
 
-def _weights(args: argparse.Namespace) -> list[float] | None:
-    if args.weights is None:
+def _shares(args: TestOptions) -> list[float] | None:
+    if args.ensemble_weights is None:
         return None
-    if len(args.networks) == 1:
-        raise ConfigError("--weights weighs several networks' scores; one was given")
+    if len(args.weights) == 1:
+        raise ConfigError("--ensemble-weights weighs several networks' scores; one network was named")
     try:
-        return [float(weight) for weight in args.weights.split(",")]
+        return [float(share) for share in args.ensemble_weights.split(",")]
     except ValueError:
-        raise ConfigError(f"--weights {args.weights!r}: write numbers with commas between them, such as 1,1") from None
+        said = f"--ensemble-weights {args.ensemble_weights!r}"
+        raise ConfigError(f"{said}: write numbers with commas between them, such as 1,1") from None
 
 
-def _next_to(networks: list[str], tested: list[Tested]) -> Path:
-    """Where an ensemble's results go: next to the first network's, named after the others."""
-    first = tested[0].folder or Path(networks[0]).absolute()
-    home = first.parent if first.is_file() else first
-    rest = "+".join((t.folder.parent if t.folder else Path(n).resolve()).name for n, t in zip(networks[1:], tested[1:]))
-    return home.parent / f"{home.name}-with-{rest}"
+def _ensemble_folder(names: list[str], tested: list[Tested]) -> Path:
+    """Return where an ensemble's results go: next to the first network's folder, A+B/test-VIEWS."""
+    homes = [t.folder.parent if t.folder else _home(Path(name).absolute()) for name, t in zip(names, tested)]
+    test = tested[0].folder.name if tested[0].folder else f"test-{tested[0].scores.meta.get('views', '1x1')}"
+    return homes[0].parent / "+".join(home.name for home in homes) / test
 
 
-def _print(
-    console: Console, args: argparse.Namespace, scores: Scores, tested: list[Tested], folder: Path | None
-) -> None:
+def _home(scores: Path) -> Path:
+    folder = scores.parent if scores.is_file() else scores
+    return folder.parent if folder.name.startswith("test") else folder
+
+
+def _print(console: Console, args: TestOptions, scores: Scores, tested: list[Tested], folder: Path | None) -> None:
     from teinet.evaluation.published import comparable, print_published
     from teinet.evaluation.scores import tables
     from teinet.evaluation.testing import measured
+    from teinet.models.header import pretrained_file, read_header
 
     rows = [row for t in tested if (row := t.recipe.get("row"))]
     members = rows if 1 < len(tested) == len(rows) else []
     unique = list({(p.table, p.row): p for t in tested for p in t.published}.values())
     printed = comparable(unique, views=str(scores.meta.get("views")), members=members)
     if (len(tested) > 1 and not members) or args.select or args.backwards or args.split == "train":
-        printed = []  # nothing that a paper measured
+        printed = []  # papers print no such figures
+    trained = max(t.scores.meta.get("trained_on", 0) for t in tested)
     if args.json:
         numbers = {**scores.metrics(), "published": [asdict(p) for p in printed]}
         print(json.dumps(numbers, indent=2, ensure_ascii=False))
+    else:
+        name = " + ".join(str(t.scores.meta.get("network", n)) for n, t in zip(args.weights, tested))
+        for table in tables(scores, title=f"{name} on {scores.meta.get('split', 'its clips')}"):
+            console.print(table)
+    for name in dict.fromkeys(args.weights):
+        if pretrained_file(name) and not Path(name).exists():
+            card = read_header(name)["card"]
+            console.print(f"{name} was trained on {card.get('data', '')}", style="dim", soft_wrap=True)
+    if trained:
+        warning = f"{trained} of {len(scores)} clips trained this network: the figures say nothing about new clips"
+        console.print(warning, style="bold yellow", soft_wrap=True)
+    if args.json:
         return
-    name = " + ".join(str(t.scores.meta.get("network", n)) for n, t in zip(args.networks, tested))
-    for table in tables(scores, title=f"{name} on {scores.meta.get('split', 'its clips')}"):
-        console.print(table)
     if not (scores.labels >= 0).any():  # what the makers' server measured with such an answer
         for p in printed:
             if p.test is not None:
@@ -169,4 +197,4 @@ def _print(
         departures = {t.recipe.get("row"): t.recipe.get("departs") or () for t in tested}
         print_published(console, printed, measured(scores), departures)
     if folder is not None:
-        console.print(f"clip by clip, per class and as an image: {folder}", soft_wrap=True)
+        console.print(f"each clip and class, confusion matrix, metrics.json: {folder}", soft_wrap=True)

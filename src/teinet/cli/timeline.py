@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from teinet.cli import options
-from teinet.cli.timeline_output import FORMS, PAGES, Output, Pages, Truth, files_for, write_scores, write_subtitles
+from teinet.cli.parser import ADVANCED, option, positional
+from teinet.cli.timeline_output import PAGES, Output, Pages, Truth, files_for, write_scores, write_subtitles
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.utils.text import printable
 
@@ -20,51 +21,59 @@ if TYPE_CHECKING:
     from teinet.detection.recording import Timeline
     from teinet.detection.timeline_batch import Reached
 
+_FORMS = {".json": "json", ".csv": "csv", ".vtt": "vtt", ".txt": "table"}
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    options.add_weights(parser)
-    add = parser.add_argument
-    add("videos", nargs="+", metavar="VIDEO", help="files, folders and all in them, patterns")
-    options.add_rules(parser)
-    add("--stride", type=int, metavar="FRAMES", help="windows: frames from one to the next, at most T (default: T/2)")
-    add("--format", choices=FORMS, help="default: table, or what --output's suffix says")
-    add("--json", action="store_true", help="the same as --format json")
-    add(
-        "--output",
+
+@dataclass(kw_only=True)
+class TimelineOptions(options.EngineOptions, options.EventOptions, options.WeightsArgument):
+    """Find events in long recordings.
+
+    teinet timeline fights long.mp4                       print when something happens
+    teinet timeline fights long.mp4 --threshold 0.7 --page long.html
+    teinet timeline runs/first folder/ --output events.csv --jobs 2
+    """
+
+    videos: list[str] = positional("files, folders and all in them, patterns", metavar="VIDEO")
+    output: str | None = option(
+        "write to this file (.json, .csv, .vtt or .txt); with --format vtt, for several videos, a folder",
         metavar="FILE|FOLDER",
-        help="write to this file (.json, .csv, .vtt or text); with --format vtt, for several videos, a folder",
     )
-    add(
-        "--page",
+    page: str | None = option(
+        "a page with images, scores and events over time; in a folder one for each video, and an index",
         metavar="FILE.html|FOLDER/",
-        help="a page with images, scores and events over time; in a folder one for each video, and an index",
     )
-    add(
-        "--scores",
+    json: bool = option("print JSON", default=False)
+    format: Literal["table", "json", "csv", "vtt"] | None = option(
+        "form of the output (default: table, or by --output's suffix)", group=ADVANCED
+    )
+    stride: int | None = option(
+        "windows: frames from one to the next, at most T (default: T/2)", metavar="FRAMES", group=ADVANCED
+    )
+    scores: str | None = option(
+        "write the scores themselves: FILE.npz or FILE.csv, or a .npz for each video into a folder",
         metavar="FILE|FOLDER",
-        help="write the scores themselves: FILE.npz or FILE.csv, or a .npz for each video into a folder",
+        group=ADVANCED,
     )
-    add("--jobs", type=int, default=1, metavar="N", help="videos at a time, in as many processes (default: 1)")
-    add(
-        "--overwrite",
-        action="store_true",
-        help="start over where an interrupted command would continue (--output, --page)",
+    truth: str | None = option(
+        "annotations (path, start, end, label): measure how well events were found", metavar="FILE.csv", group=ADVANCED
     )
-    add(
-        "--truth",
-        metavar="ANNOTATIONS.csv",
-        help="what truly happens (path, start, end, label): measures how well it was found, by label and overall",
+    jobs: int = option("videos at a time, in as many processes", default=1, group=ADVANCED)
+    overwrite: bool = option(
+        "start over where an interrupted command would continue (--output, --page)", default=False, group=ADVANCED
     )
-    options.add_device(parser)
-    options.add_optimize_option(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Look through the videos and print their events; returns 0, 1 when some video could not be read, 130 by Ctrl-C.
+def run(args: TimelineOptions) -> int:
+    """Look through the videos and print their events; return 0, 1 when some video could not be read, 130 by Ctrl-C.
 
     Raises TeinetError for unusable weights or arguments, before any video is looked at.
     """
+    form, output_path = _form(args), args.output
+    options.check_range(args, jobs=1)
+    if args.overwrite and not (args.output or args.page):
+        raise ConfigError("--overwrite needs --output or --page: only these are continued after a stop")
+    args.weights = options.causal_form(args.weights, windows=args.windows or args.stride is not None)
+    options.check_weights(args.weights)
     from teinet.detection.sampler import FrameSampler
     from teinet.detection.scorer import interval_for, uses_windows
     from teinet.detection.timeline_batch import ResultCache, timelines
@@ -73,12 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from teinet.utils.files import digest
     from teinet.utils.signals import StopSignal
 
-    args.weights = options.causal_form(args.weights, windows=args.windows or args.stride is not None)
-    rules, form, output_path = options.read_rules(args), _form(args), args.output
-    if args.jobs < 1:
-        raise ConfigError(f"--jobs must be at least 1, got {args.jobs}")
-    if args.overwrite and not (args.output or args.page):
-        raise ConfigError("--overwrite is for what continues after a stop, and nothing does without --output or --page")
+    rules = args.rules()
     problems: list[str] = []
     videos = find_videos(args.videos, problems)
     outputs = {"--output": args.output, "--page": args.page, "--scores": args.scores}
@@ -101,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     uses_windows(recognizer, smoothing=args.smoothing, stride=args.stride, windows=args.windows)  # which checks them
     how = {name: getattr(args, name) for name in ("smoothing", "stride", "windows")}
     how |= {"frame_interval": frame_interval, "strip": bool(args.page)}
-    _say(*problems)
+    _print_lines(*problems)
     truth = Truth(args.truth, videos, recognizer, rules) if args.truth else None
     pages = Pages(args.page, page_files, videos, str(args.weights), recognizer, rules) if args.page else None
     output, cache = Output(output_path, form, truth), None
@@ -110,12 +114,12 @@ def run(args: argparse.Namespace) -> int:
     if kept_for and not options.is_special(kept_for):
         folder = Path(f"{os.path.abspath(kept_for)}.partial")
         weights = {"weights": digest(weights_file(args.weights)), "device": recognizer.device.type}
-        cache = ResultCache(folder, how | weights | {"optimize": args.optimize})
+        cache = ResultCache(folder, how | weights | {"engine": args.engine, "precision": args.precision})
         if args.overwrite:
             cache.clear()
         if kept := sum(map(cache.holds, videos)):
-            _say(f"{kept} of {len(videos)} videos were finished before; continues with the others")
-    make = partial(options.load_recognizer, args.weights, args, say=False) if args.jobs > 1 else lambda: recognizer
+            _print_lines(f"{kept} of {len(videos)} videos were finished before; continues with the others")
+    make = partial(options.load_recognizer, args.weights, args) if args.jobs > 1 else lambda: recognizer
 
     done, failed = 0, bool(problems)
     try:
@@ -125,37 +129,38 @@ def run(args: argparse.Namespace) -> int:
                 ended()
                 if isinstance(answer, VideoError):
                     failed = True
-                    _say(str(answer))
+                    _print_lines(str(answer))
                     if pages is not None:
                         pages.fail(number, answer)
                     continue
                 if answer.trouble:
-                    _say(f"{answer.path}: {answer.trouble}")
+                    _print_lines(f"{answer.path}: {answer.trouble}")
                 for take in takers:
                     take(number, answer)
                 done += 1
     except Interrupted:
         output.close(stopped=True)
         rest = "; the same command continues with the others" if cache is not None else ""
-        _say(f"stopped after {done} of {len(videos)} videos{rest}")
+        _print_lines(f"stopped after {done} of {len(videos)} videos{rest}")
         return 130
     output.close()
     if cache is not None:
         cache.clear()
     if done:
-        _say(*(f"{option}: {path} is written" for option, path in outputs.items() if path))
+        _print_lines(*(f"{name}: {path} is written" for name, path in outputs.items() if path))
     return int(failed)
 
 
-def _form(args: argparse.Namespace) -> str:
-    asked = {form for form in (args.format, "json" if args.json else None) if form}
-    if len(asked) > 1:
-        raise ConfigError(f"--json and --format {args.format} ask for two forms: take one")
-    suffix = Path(args.output or "").suffix.lower().removeprefix(".")
-    return asked.pop() if asked else suffix if suffix in FORMS else "table"
+def _form(args: TimelineOptions) -> str:
+    if args.json and args.format not in (None, "json"):
+        raise ConfigError(f"--json and --format {args.format} ask for two forms; take one")
+    asked = "json" if args.json else args.format
+    if asked is not None:
+        return asked
+    return options.output_form(args.output, _FORMS, "table")
 
 
-def _say(*lines: str) -> None:
+def _print_lines(*lines: str) -> None:
     for line in lines:
         print(printable(line), file=sys.stderr)
 

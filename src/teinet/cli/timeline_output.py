@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from teinet.pages.recording_page import Entry
     from teinet.recognition import Recognizer
 
-FORMS = ("table", "json", "csv", "vtt")
 CSV_COLUMNS = ("path", "start", "end", "label", "score", "peak")
 PAGES = (".html", ".htm")
 _LONGEST = 200  # bytes of a file's name, of the 255 that a system allows
@@ -37,7 +36,7 @@ _WIDE = 120  # columns; a narrower terminal wraps the lines itself
 
 
 class Output:
-    """Writes the answers for all videos, in one of FORMS, to a file or standard output; ConfigError if it cannot.
+    """Writes the answers for all videos, as table, json, csv or vtt, to a file or standard output.
 
     Standard output, and what is no regular file, gets them as they come, JSON at the end. A file gets all at the end,
     so that an earlier answer stays if no video can be read or the work stops. `truth` adds its measures at the end.

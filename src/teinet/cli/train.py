@@ -64,8 +64,10 @@ class Asked:
 class _RecipeParser(Parser):
     def error(self, message: str) -> NoReturn:
         unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
-        if unknown and any(f".{unknown[1]}" in f".{name}" or "." in unknown[1] for name in recipe_files.field_names()):
-            recipe_files.refuse_setting(unknown[1])
+        if unknown and not self.other_word(unknown[1]):
+            names = recipe_files.field_names()
+            if "." in unknown[1] or any(name.endswith(f".{unknown[1]}") for name in names):
+                recipe_files.refuse_setting(unknown[1])
         super().error(message)
 
 
@@ -75,8 +77,6 @@ def recipe_parser() -> Parser:
         prog="teinet train",
         usage="teinet train [RECIPE] [DATA] [--SETTING VALUE ...]",
         description=_DESCRIPTION + "\n".join(f"  {short:<20} {setting}" for short, setting in _SHORT.items()),
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, max_help_position=28, width=100),
-        allow_abbrev=False,
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("words", nargs="*", metavar="RECIPE, DATA", help="recipes, and a folder or list of clips")
@@ -131,9 +131,7 @@ def _sort(words: Sequence[str]) -> tuple[list[str], str | None]:
     """Return the words that are recipes, and the one that is a folder or a list of clips."""
     recipes, data = [], []
     for word in words:
-        path, (name, equals, value) = Path(word), word.partition("=")
-        if equals and not path.exists() and name in (*recipe_files.SHORT, *recipe_files.field_names()):
-            raise ConfigError(f"{word!r}: options begin with two dashes: --{name} {value}")
+        path = Path(word)
         if recipe_files.is_recipe(word) and not word.endswith(("/", os.sep)):
             recipes.append(word)
         elif path.suffix == ".safetensors":

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from teinet.cli import options
+from teinet.cli.parser import ADVANCED, option, positional
 from teinet.utils.signals import StopSignal
 from teinet.utils.text import clock, printable
 
@@ -19,50 +20,39 @@ if TYPE_CHECKING:
     from teinet.detection import Notice, Watch
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    options.add_weights(parser)
-    add = parser.add_argument
-    add(
-        "sources",
-        nargs="*",
-        default=["camera"],
+@dataclass(kw_only=True)
+class WatchOptions(options.EngineOptions, options.EventOptions, options.WeightsArgument):
+    """Find events in live video: cameras, streams, or recordings at their own speed.
+
+    teinet watch fights                                  this machine's camera
+    teinet watch fights door=rtsp://10.0.0.7/stream --serve 8080
+    teinet watch fights film.mp4 --threshold 0.7
+    """
+
+    sources: list[str] = positional(
+        "camera, camera:1, /dev/video0, rtsp://..., http://..., - (standard input) or a file; NAME=SOURCE names it; "
+        "several are recognized together",
         metavar="SOURCE",
-        help="camera, camera:1, /dev/video0, rtsp://..., http://..., - (standard input) or a file; NAME=SOURCE names "
-        "it; several are recognized together (default: camera)",
+        default=["camera"],
     )
-    options.add_rules(parser)
-    add(
-        "--delay",
-        type=float,
-        default=0.5,
-        metavar="SECONDS",
-        help="how long a frame may wait for the network before it is dropped, and counted (default: 0.5)",
+    output: str | None = option("append the events to this file as JSON lines", metavar="FILE")
+    serve: str | None = option("a live page with images and scores (this machine alone)", metavar="[HOST:]PORT")
+    json: bool = option("print JSON lines on a terminal too", default=False)
+    fast: bool = option("files: as fast as possible, not at their own speed", default=False)
+    wait: bool = option("wait also for sources that are missing at first", default=False, group=ADVANCED)
+    delay: float = option(
+        "seconds that a frame may wait for the network before it is dropped, and counted", default=0.5, group=ADVANCED
     )
-    add(
-        "--stall",
-        type=float,
-        default=10.0,
-        metavar="SECONDS",
-        help="how long a camera or stream may send no frame before that is said (default: 10)",
+    stall: float = option(
+        "seconds without a frame after which a camera or stream is reported as stalled", default=10.0, group=ADVANCED
     )
-    add(
-        "--state",
-        choices=("same", "fp16"),
-        default="same",
-        help="fp16: remember earlier frames in half the memory (default: in the network's number type)",
+    state: Literal["same", "fp16"] = option(
+        "fp16: keep the state of earlier frames in half the memory", default="same", group=ADVANCED
     )
-    add("--fast", action="store_true", help="files: as fast as possible, not at their own speed")
-    add("--wait", action="store_true", help="wait also for sources that are not there at first")
-    add("--output", metavar="FILE", help="add the events to this file as JSON lines")
-    add("--json", action="store_true", help="JSON lines on a terminal too")
-    add("--page", metavar="[HOST:]PORT", help="serve a page with images and scores (this machine alone)")
-    options.add_device(parser)
-    options.add_optimize_option(parser)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Watch until the sources end, or Ctrl-C or SIGTERM; returns 0.
+def run(args: WatchOptions) -> int:
+    """Watch until the sources end, or Ctrl-C or SIGTERM; return 0.
 
     Raises TeinetError for unusable weights or arguments, before anything is looked at; or as `Watch` does at the end.
     """
@@ -80,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         with ExitStack() as stack:
             heard = [stack.enter_context(_lines(args))]
-            if args.page:
-                page, address = stack.enter_context(serve(watch, args.page))
+            if args.serve:
+                page, address = stack.enter_context(serve(watch, args.serve))
                 print(f"page: {address}", file=sys.stderr)
                 heard.append(page.add)
             stack.enter_context(StopSignal(watch.stop))
@@ -100,12 +90,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _made(args: argparse.Namespace) -> Watch:
+def _made(args: WatchOptions) -> Watch:
     from teinet.data.video.source import Source
     from teinet.detection import Watch
 
     args.weights = options.causal_form(args.weights, windows=args.windows)
-    rules = options.read_rules(args)
+    options.check_weights(args.weights)
     if args.output:
         sources = [Source.parse(word) for word in args.sources]
         options.check_output(args.output, [args.weights, *(s.address for s in sources if s.kind == "file")])
@@ -113,7 +103,7 @@ def _made(args: argparse.Namespace) -> Watch:
         options.load_recognizer(args.weights, args),
         args.sources,
         frame_interval=args.frame_interval,
-        rules=rules,
+        rules=args.rules(),
         fast=args.fast,
         wait=args.wait,
         **{name: getattr(args, name) for name in ("smoothing", "delay", "windows", "stall", "state")},
@@ -121,8 +111,8 @@ def _made(args: argparse.Namespace) -> Watch:
 
 
 @contextmanager
-def _lines(args: argparse.Namespace) -> Iterator[Callable[[Notice], None]]:
-    """Gives what writes a notice: JSON lines to the file or standard output, words on a terminal."""
+def _lines(args: WatchOptions) -> Iterator[Callable[[Notice], None]]:
+    """Give a function that writes a notice: JSON lines to the file or standard output, words on a terminal."""
     as_json, out = args.output or args.json or not sys.stdout.isatty(), sys.stdout  # what is drawn may take its place
 
     def write(notice: Notice) -> None:
@@ -136,7 +126,7 @@ def _lines(args: argparse.Namespace) -> Iterator[Callable[[Notice], None]]:
 
 
 def in_words(notice: Notice) -> str:
-    """A notice as a line for people."""
+    """Return a notice as a line for people."""
     where = f"{notice.at:%H:%M:%S}  {printable(notice.source)}  "
     event = notice.event
     if event is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -19,14 +20,14 @@ from teinet.data.lists.formats import Listing
 from teinet.data.lists.rows import ClipList, select, to_clips
 from teinet.data.lists.splits import DataConfig, Splits, load_splits, read_config
 from teinet.data.views import Views
-from teinet.errors import CheckpointError, ConfigError
+from teinet.errors import CheckpointError, ConfigError, TeinetError
 from teinet.evaluation.evaluate import evaluate
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.published import Measured, Published
 from teinet.evaluation.scores import SCORES, Scores
 from teinet.models.classifier import multiply_adds, parameters
-from teinet.models.header import weights_file
-from teinet.models.optimized import Engine
+from teinet.models.header import LAST, PRETRAINED, weights_file
+from teinet.models.optimized import Engine, Precision
 from teinet.models.probabilities import Averaging
 from teinet.recognition.recognizer import Recognizer
 from teinet.utils.files import digest
@@ -45,7 +46,7 @@ class Plan:
         unlabeled: take clips without labels.
         views, averaging, backwards, batch_size, read_timeout, hardware: see `evaluate`.
         workers: decoding processes for each device; None takes one per core, at most 8.
-        optimize: the engine of `Recognizer.optimize`; None tests the network as it was trained.
+        engine, precision: of `Recognizer.optimize`; without an engine the network is tested as it was trained.
     """
 
     data: DataConfig | None = None
@@ -60,7 +61,8 @@ class Plan:
     workers: int | None = None
     read_timeout: float = READ_TIMEOUT
     hardware: Hardware = field(default_factory=Hardware)
-    optimize: Engine | None = None
+    engine: Engine | None = None
+    precision: Precision = "auto"
 
 
 class Chosen(NamedTuple):
@@ -97,8 +99,8 @@ def test(
 
     Args:
         path: a run's folder, a weights file, the folder of an earlier test, or its scores.
-        reuse: read scores on disk of the same weights, clips, views, averaging and direction; never with `optimize`.
-        output: the folder to write into; None takes one next to the weights, named after the test.
+        reuse: take scores on disk of the same weights, clips, views, averaging and direction; never with an engine.
+        output: the folder to write into; None takes `results_folder`.
 
     Raises:
         TeinetError: the weights, clips or scores cannot be used.
@@ -132,15 +134,17 @@ def test(
             "departs": recognizer.header.get("departs") or [],
         },
     }
-    folder = Path(output) if output else weights.parent / folder_name(plan)
+    if overlap := trained_on(recognizer, chosen):
+        facts["trained_on"] = overlap
+    folder = Path(output) if output else results_folder(weights, plan)
     same = {"views": str(plan.views), "averaging": plan.averaging, "data": chosen.clips.fingerprint()}
     same |= {"weights_sha256": facts["weights_sha256"], "optimized": None, "backwards": plan.backwards or None}
-    if reuse and not plan.optimize and (found := _found(folder, same)) is not None:
+    if reuse and not plan.engine and (found := _found(folder, same)) is not None:
         return Tested(found, folder, True, chosen.source)
     hardware, model = plan.hardware, recognizer.model
-    if plan.optimize:
+    if plan.engine:
         there = recognizer.to(hardware.torch_device())
-        model = there.optimize(engine=plan.optimize, precision=hardware.precision).model
+        model = there.optimize(engine=plan.engine, precision=plan.precision).model
         facts["optimized"] = str(model.optimization)
         hardware = replace(hardware, precision="fp32")  # the network's own format is the lower one already
     scores = evaluate(
@@ -227,10 +231,38 @@ def _refuse_other_split(recognizer: Recognizer, config: DataConfig, splits: Spli
         )
 
 
-def folder_name(plan: Plan) -> str:
-    """Return the folder's name: test-1x1 for the clips that the run held out, unique names for other tests."""
+def trained_on(recognizer: Recognizer, chosen: Chosen) -> int:
+    """Return how many of the clips trained the network, as far as its file and the list of its run tell."""
+    then = (recognizer.header.get("data") or {}).get("train") or {}
+    if not then:
+        return 0
+    if chosen.clips.fingerprint()["sha256"] == then.get("sha256"):
+        return len(chosen.clips)
+    stored = (recognizer.header.get("recipe") or {}).get("data") or {}
+    try:
+        train = load_splits(DataConfig(**stored), recognizer.class_names)["train"]
+    except (TeinetError, TypeError, KeyError, OSError):  # the list is gone, or was never named
+        return 0
+    if train.fingerprint()["sha256"] != then.get("sha256"):
+        return 0
+    return len(_identities(train) & _identities(chosen.clips))
+
+
+def _identities(clips: ClipList) -> set[tuple[str, str, str]]:
+    paths = (os.path.realpath(path) for path in clips.paths)
+    return set(zip(paths, map(str, clips.starts), map(str, clips.ends)))  # as text: NaN, a whole file, equals itself
+
+
+def results_folder(weights: Path, plan: Plan) -> Path:
+    """Return the folder of a test's results: next to the weights; of a pretrained model runs/NAME, here."""
+    home = Path("runs") / weights.stem if weights.parent == PRETRAINED else weights.parent
+    return home / folder_name(plan, "" if weights.name == LAST or home != weights.parent else weights.stem)
+
+
+def folder_name(plan: Plan, weights: str = "") -> str:
+    """Return test-1x1 for a run's last weights and the clips that it held out; else a name that says the difference."""
     data = Path(plan.data.path).absolute() if plan.data and plan.data.path else None
-    asked = [data and f"{data.parent.name}-{data.stem}", plan.split, plan.select]
+    asked = [weights, data and f"{data.parent.name}-{data.stem}", plan.split, plan.select]
     if plan.averaging != "probabilities":
         asked.insert(0, plan.averaging)
     if plan.data and data and plan.data.official_split != 1:

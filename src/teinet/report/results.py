@@ -23,7 +23,7 @@ METRICS = "metrics.json"
 NUMBER = (int, float)
 _KINDS: Kinds = {
     **dict.fromkeys(("top1", "top5", "mean_class_accuracy", "gflops"), NUMBER),
-    **dict.fromkeys(("top5_k", "num_clips", "num_unreadable", "missing", "parameters"), int),
+    **dict.fromkeys(("top5_k", "num_clips", "num_unreadable", "missing", "parameters", "trained_on"), int),
     **dict.fromkeys(("views", "averaging", "split", "network", "weights", "weights_sha256"), str),
     **dict.fromkeys(("data", "recipe"), dict),
     "members": list,
@@ -45,6 +45,7 @@ class Outcome:
 
     Args:
         top1, top5, mean_class_accuracy: 0 to 1; None if not measured, top5 also below five classes.
+        trained_on: how many of its clips trained the network.
         missing: clips of the list without a file, which were left out.
         parameters, gflops: summed over an ensemble; GFLOPs are the multiply-adds of one view in billions.
         data: fingerprint of the clips.
@@ -60,6 +61,7 @@ class Outcome:
     mean_class_accuracy: float | None
     clips: int
     unreadable: int
+    trained_on: int
     missing: int | None
     views: str
     averaging: str
@@ -160,6 +162,7 @@ def _outcome(folder: Path, values: dict[str, Any], problems: list[str]) -> Outco
         mean_class_accuracy=known.get("mean_class_accuracy"),
         clips=known["num_clips"],
         unreadable=known.get("num_unreadable", 0),
+        trained_on=max(one.get("trained_on", 0) for one in each),
         missing=known.get("missing"),
         views=str(views),
         averaging=known.get("averaging", ""),

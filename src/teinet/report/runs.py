@@ -115,7 +115,8 @@ def _runs_in(folder: Path, depth: int) -> list[Path]:
     if any((folder / name).is_file() for name in (RECIPE, FACTS)) or _is_test(folder):
         return [folder]
     inner = _folders(folder)
-    if any(map(_is_test, inner)) and any(path.name != SCORES for path in folder.glob("*.safetensors")):
+    own = any(path.name != SCORES for path in folder.glob("*.safetensors"))
+    if any(_is_test(each) and (own or each.name.startswith("test-")) for each in inner):
         return [folder]
     return [run for each in inner for run in _runs_in(each, depth - 1)] if depth else []
 
@@ -201,6 +202,8 @@ def _warnings(run: Run) -> Iterator[Remark]:
     if run.missing:
         yield Remark(f"{_clips(run.missing)} missing and left out (missing.csv)")
     for test in run.tests:
+        if test.trained_on:
+            yield Remark(f"{test.name}: {_clips(test.trained_on)} of {test.clips} trained this network")
         if test.unreadable:
             yield Remark(f"{test.name}: {_clips(test.unreadable)} could not be read and counted as wrong")
     yield from _other_weights(run)

@@ -11,7 +11,6 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from teinet.data.video import image_folder
 from teinet.errors import AnnotationError, ConfigError, nearest
@@ -58,6 +57,8 @@ class PackedTexts(Sequence[str]):
 
     def __init__(self, texts: Iterable[str]):
         encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
+        import torch  # here, so that lists are read without it
+
         # Tensors, not arrays: torch passes them to spawned workers in shared memory.
         self._bytes = torch.from_numpy(np.frombuffer(bytearray(b"".join(encoded)) or bytearray(1), np.uint8))
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))

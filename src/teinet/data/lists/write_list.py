@@ -48,7 +48,7 @@ def convert(listing: Listing, output: Path, *, absolute: bool = False, force: bo
         if path.resolve() in read:
             raise ConfigError(f"{path}: is the list being read; choose another file")
         if path.is_dir() or (path.exists() and not force):
-            raise ConfigError(f"{path}: is there already; --force writes over it, another OUT.csv leaves it")
+            raise ConfigError(f"{path}: exists; --overwrite replaces it")
     names = listing.class_names or sorted({row.label for row in listing.rows if row.label is not None})
     refuse_unwritable(listing.rows, output.parent)
     if names:

@@ -224,7 +224,7 @@ def _earlier(journal: Journal, output: Path, files: Iterable[str], again: bool) 
     if before and not before.keys() & set(files):
         raise ConfigError(
             f"{output}: holds a check of other files ({next(iter(before))}, ...); name another one with --output, "
-            "or overwrite it with --again"
+            "or replace it with --overwrite"
         )
     return before
 

@@ -1,0 +1,144 @@
+"""Options from dataclasses, and other tools' words answered with ours."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Literal
+
+import pytest
+
+from teinet.cli.data import ACTIONS, command
+from teinet.cli.main import COMMANDS, main
+from teinet.cli.parser import Command, option, positional
+from teinet.errors import ConfigError
+from tests.conftest import environment
+
+
+@dataclass(kw_only=True)
+class Words:
+    """Do it.
+
+    teinet do this
+    """
+
+    weights: str = positional("weights")
+    videos: list[str] = positional("videos")
+    count: int = option("how many", default=3)
+    share: float | None = option("how much")
+    kind: Literal["a", "b"] = option("which", default="a")
+    label: list[str] | None = option("several", group="advanced")
+    batch_size: int = option("clips", default=8)
+    fast: bool = option("hurry", default=False)
+
+
+def run(args: Words) -> int:
+    return args.count
+
+
+def parse(*words: str) -> Words:
+    return Command(run).parse("do", words)
+
+
+def test_the_fields_are_the_options_and_hold_what_was_typed():
+    typed = parse("net", "--count", "7", "x.mp4", "--label", "p", "y.mp4", "--label", "q", "--fast", "--kind", "b")
+    assert typed == Words(weights="net", videos=["x.mp4", "y.mp4"], count=7, label=["p", "q"], fast=True, kind="b")
+    assert parse("net", "x.mp4") == Words(weights="net", videos=["x.mp4"])
+
+
+def test_help_begins_with_examples_and_says_the_defaults():
+    text = Command(run).parser("do").format_help()
+    assert text.startswith("usage: teinet do WEIGHTS VIDEOS ... [options]\n\nDo it.\n\n  teinet do this\n")
+    assert "how many (default: 3)" in text and text.index("advanced:") > text.index("--fast")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--batch 4", "unrecognized arguments: --batch 4. Here it is --batch-size"),
+        ("--batch_size 4", "Here it is --batch-size"),
+        ("--countt 4", "Did you mean '--count'"),
+        ("--count four", "invalid int value: 'four'"),
+        ("--kind c", "invalid choice: 'c' (choose from 'a', 'b')"),
+        ("batch=4", "'batch=4': options begin with two dashes: --batch-size 4"),
+        ("--model m", "The weights come first, without an option: teinet do weights"),
+        ("--source 0", "Videos come without an option"),
+    ],
+)
+def test_what_others_type_is_answered_in_one_sentence(words, says):
+    with pytest.raises(ConfigError) as error:
+        parse("net", "x.mp4", *words.split())
+    assert says.lower() in str(error.value).lower()
+
+
+def test_a_far_guess_is_not_made():
+    for words in ("--imgsz 3", "--amp", "--export", "--frobnicate 3"):
+        with pytest.raises(ConfigError, match="unrecognized") as error:
+            parse("net", "x.mp4", *words.split())
+        assert "Did you mean" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("predict fights x.mp4 --imgsz 320", "unrecognized arguments: --imgsz 320. See"),
+        ("train videos --imgsz 320", "Here it is --size"),
+        ("train videos --batch 8", "Here it is --batch-size"),
+        ("train videos --amp", "Here it is --precision bf16"),
+        ("train videos --gpus 2", "Here it is --devices"),
+        ("train videos --patience 5", "keeps the best epoch"),
+        ("train videos epochs=5", "--epochs 5"),
+        ("train videos optim.lr=5", "--optim.lr 5"),
+        ("timeline fights x.mp4 --conf 0.5", "Here it is --threshold"),
+        ("predict fights x.mp4 --half", "Here it is --precision fp16"),
+        ("test fights --model x", "weights come first"),
+        ("val fights", "Use teinet test."),
+        ("infer fights x.mp4", "Use teinet predict."),
+        ("finetune fights", "--weights names the weights to start from"),
+        ("compare a b", "Use teinet report."),
+        ("inspect videos/", "Use teinet data inspect."),
+        ("export fights", "There is no export yet"),
+    ],
+)
+def test_other_tools_words_lead_to_ours(words, says, capsys):
+    assert main(words.split()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says.lower() in line.lower() and "Did you mean" not in line
+
+
+def test_every_help_fits_100_columns_begins_with_examples_and_costs_no_second(tmp_path):
+    names = [*(name for name in COMMANDS if name != "data"), *(f"data {action}" for action in ACTIONS)]
+    code = (
+        "import sys, time, contextlib, io\nfrom teinet.cli.main import main\n"
+        "with contextlib.suppress(SystemExit): main(sys.argv[1:])\n"
+        "heavy = {'torch', 'timm', 'lightning'} & set(sys.modules)\n"
+        "print(time.process_time(), *heavy, file=sys.stderr)"
+    )
+    for name in names:
+        words = [sys.executable, "-c", code, *name.split(), "--help"]
+        done = subprocess.run(
+            words, env={**environment(), "COLUMNS": "200"}, capture_output=True, text=True, timeout=60
+        )
+        seconds, *heavy = done.stderr.split()
+        assert float(seconds) < 1 and not heavy, (name, done.stderr)
+        lines = done.stdout.splitlines()
+        assert max(map(len, lines)) <= 100, name
+        assert any(line.startswith(f"  teinet {name}") for line in lines[:8]), name
+
+
+def test_the_same_option_means_the_same_everywhere():
+    kinds: dict[str, set[str]] = {}
+    for name in COMMANDS:
+        if name not in ("data", "train"):
+            parser = Command(import_module(f"teinet.cli.{name}").run).parser(name)
+            for action in parser._actions:
+                for word in action.option_strings:
+                    kinds.setdefault(word, set()).add(f"{action.type} {action.choices}")
+    for action in ACTIONS:
+        for each in command(action).parser(action)._actions:
+            for word in each.option_strings:
+                kinds.setdefault(word, set()).add(f"{each.type} {each.choices}")
+    several = {word for word, found in kinds.items() if len(found) > 1}
+    assert several <= {"--format"} and "--weights" not in kinds, several
