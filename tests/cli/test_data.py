@@ -32,7 +32,7 @@ def test_every_action_has_help(action, capsys):
     (("check", "{clips}/resting/0.mp4"), "is a video; give a folder"),
     (("inspect", "{clips}", "--sample", "-1"), "--sample is -1"),
     (("inspect", "{clips}", "--format", "tabel"), "Did you mean 'table'"),
-    (("shrink", "{clips}", "{clips}/small"), "lies in a folder of the clips"),
+    (("shrink", "{clips}", "{clips}/small"), "is inside a folder of the clips"),
     (("convert", "{clips}", "out.txt"), "must end in .csv"),
 ])  # fmt: skip
 def test_what_cannot_be_is_one_line(words, says, clips, capsys, tmp_path, monkeypatch):
@@ -52,7 +52,7 @@ def test_without_an_action_the_actions_are_listed(capsys):
 def test_inspect(clips, capsys):
     assert main(["data", "inspect", str(clips), "--sample", "5"]) == 0
     out = capsys.readouterr().out
-    assert "folders: a folder per class (found out)" in out and "12 in 12 files" in out
+    assert "folders: a folder per class (detected)" in out and "12 in 12 files" in out
     assert main(["data", "inspect", str(clips), "--format", "folders", "--sample", "5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["clips"] == 12 and found["classes"]["resting"] == {"": 4} and not found["found_out"]
@@ -152,7 +152,7 @@ def test_shrink_stops_at_ctrl_c_and_continues(many, tmp_path, capsys, monkeypatc
     code, said = interrupt([*words, "--workers", 2], signal.SIGINT, lambda: written() > 10, tmp_path)
     assert code == 130 and (first := written()) > 10
     (line,) = said.strip().splitlines()  # the processes, which Ctrl-C reaches too, say nothing
-    assert f"stopped after {first} of 240 files" in line and "the same command continues" in line
+    assert f"stopped after {first} of 240 files" in line and "run the same command to continue" in line
     assert not (tmp_path / "small" / "clips.csv").exists()
     assert not list(tmp_path.rglob("*.part"))
     for folder in many.iterdir():  # a few of them are enough

@@ -134,7 +134,7 @@ def test_what_has_changed_is_read_again(listed):
 def test_files_of_others_are_not_written_over(listed):
     rows, output = listed
     output.write_text("path,label\na.mp4,x\n")
-    with pytest.raises(ConfigError, match="not from `teinet data check`"):
+    with pytest.raises(ConfigError, match="not written by `teinet data check`"):
         check(rows, output, workers=0, again=True)
     assert output.read_text() == "path,label\na.mp4,x\n"
     output.unlink()
@@ -174,7 +174,7 @@ def test_a_signal_stops_after_the_file_and_the_same_call_goes_on(listed):
         return examine_file(clips, beat)
 
     before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(Interrupted, match=f"stopped after 2 of 7 files \\({output}\\); the same command"):
+    with pytest.raises(Interrupted, match=f"stopped after 2 of 7 files \\({output}\\); run the same command"):
         check(rows, output, workers=0, examine=signalled)  # one of the two is the one that is missing
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
     assert check(rows, output, workers=0).resumed == 1

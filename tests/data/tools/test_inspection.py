@@ -15,7 +15,7 @@ from teinet.data.lists.formats import Listing
 from teinet.data.lists.rows import absent
 from teinet.data.lists.splits import DataConfig, load_splits, read_config
 from teinet.data.tools import inspection
-from teinet.data.tools.inspection import Facts, chosen_classes, draw_sample, listed, tables, worth_knowing
+from teinet.data.tools.inspection import Facts, chosen_classes, draw_sample, listed, problems, tables
 from teinet.errors import AnnotationError
 from teinet.utils.text import number
 
@@ -109,7 +109,7 @@ def test_the_sample_measures_clips_and_not_their_files(sample):
     assert bad["path"].endswith("bad.mp4") and "text" in bad["reason"]
     ranges = {name: tuple(values.values()) for name, values in sample["ranges"].items()}
     assert ranges["frames"] == (3, 6, 12) and ranges["seconds"] == pytest.approx((0.3, 0.6, 0.6))
-    assert ranges["frames a second"] == (10, 10, 10)
+    assert ranges["frames per second"] == (10, 10, 10)
     assert ranges["short side"] == (30, 36, 36) and ranges["long side"] == (40, 48, 48)
     assert sample["sizes"] == {"48x36": 9, "30x40": 1} and sample["codecs"] == {"h264": 9, "jpg": 1}
     assert sample["shorter"] == {8: 9, 16: 10}
@@ -122,11 +122,11 @@ def test_a_sample_is_the_same_each_time_and_of_what_is_there(read):
 
 
 def test_every_fault_is_said_on_a_narrow_terminal(found, sample):
-    assert [name for name, _ in worth_knowing(found, sample)] == [
-        "not there", "unreadable", "without a label", "unknown label", "without clips", "not trained", "overlap",
-        "overlap", "repeated", "under 8 frames", "under 16 frames",
+    assert [name for name, _ in problems(found, sample)] == [
+        "missing", "unreadable", "unlabeled", "unknown label", "empty classes", "untrained", "overlap",
+        "overlap", "duplicates", "under 8 frames", "under 16 frames",
     ]  # fmt: skip
-    unknown = dict(worth_knowing(found, sample))["unknown label"]
+    unknown = dict(problems(found, sample))["unknown label"]
     assert "list.csv, line 13: label 'restng' is not one of the 4 classes. Did you mean 'resting'?" in unknown
     text = printed(found, sample, width=60)
     assert max(map(len, text.splitlines())) <= 60

@@ -131,7 +131,7 @@ def test_sizes_are_even_and_never_larger(short_side, size, expected):
 
 @pytest.mark.parametrize("wrong", [{"short_side": 8}, {"keyframes": 0}, {"quality": 52}, {"quality": -1}])
 def test_settings_that_make_no_sense(wrong):
-    with pytest.raises(ConfigError, match="expected at least"):
+    with pytest.raises(ConfigError, match="they must be at least"):
         Shrinking(**wrong)
 
 

@@ -1,1 +1,1 @@
-"""What can be done with a list of clips: inspect, check, shrink, convert."""
+"""Tools for lists of clips: inspect, check, shrink, convert."""

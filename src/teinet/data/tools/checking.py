@@ -1,4 +1,4 @@
-"""Decodes every file of a list once, in several processes, and writes down how each is."""
+"""A check of a list: decodes each of its files once, in several processes, and writes the findings to a csv."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from teinet.utils.signals import StopSignal
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """How one file is.
+    """The result of the check of one file.
 
     Args:
-        path: as the list gives it.
-        frames, width, height, seconds, codec: empty where it cannot be read; a folder of images has no seconds.
-        status: stuck where it gave no frame for too long.
+        path: as in the list.
+        frames, width, height, seconds, codec: empty if it cannot be read; a folder of images has no seconds.
+        status: "stuck" if it gave no frame within the timeout.
         reason: why it is not ok, in one line.
-        list, line: where the list names it, for the first time or with the span that is wrong.
-        bytes, modified: size and time of last change (ns) when it was looked at; of images the sum and the latest.
-        spans: a checksum of the clips' seconds in it, as the list gave them.
+        list, line: its first line in the list, or the line with invalid times.
+        bytes, modified: size and time of last change (ns) when it was read; of images the sum and the latest.
+        spans: a checksum of the times of its clips in the list.
     """
 
     path: str
@@ -61,7 +61,7 @@ MISSING = "no such file or folder"
 
 @dataclass(frozen=True)
 class Checked:
-    """All files of a list, in its order; `resumed` were known from an earlier check, which had `dropped` others."""
+    """Findings of all files of a list, in order; `resumed` were from an earlier check, of which `dropped` are not."""
 
     findings: list[Finding]
     clips: int
@@ -71,7 +71,7 @@ class Checked:
 
     @property
     def bad(self) -> list[Finding]:
-        """The files that are not ok."""
+        """The findings of files that are not ok."""
         return [finding for finding in self.findings if finding.status != "ok"]
 
     def counts(self) -> dict[str, int]:
@@ -80,7 +80,7 @@ class Checked:
         return {status: counted[status] for status in ("ok", "broken", "missing", "stuck")}
 
     def to_dict(self) -> dict[str, object]:
-        """Return counts, and what is not ok, as JSON values."""
+        """Return counts, and the files that are not ok, as JSON values."""
         bad = [{key: getattr(f, key) for key in ("path", "status", "reason", "list", "line")} for f in self.bad]
         return {
             "clips": self.clips,
@@ -102,25 +102,25 @@ def check(
     console: Console | None = None,
     examine: Examine | None = None,
 ) -> Checked:
-    """Decode all frames of each file that `rows` name, and write a csv of all of them.
+    """Decode all frames of each file in `rows`, and write a csv of the findings.
 
-    A journal next to `output` keeps each file that is done; it is not read again, unless it or the list's seconds in it
-    have changed, or it was stuck.
+    A journal next to `output` records finished files. They are not read again, unless they or their clips' times in
+    the list have changed, or they were stuck.
 
     Args:
         output: the csv; see `Finding`.
-        workers: number of processes; 0 works in this one, without a time limit.
+        workers: number of processes; 0 works in this one, without a timeout.
         timeout: seconds without a new frame after which a file is stuck.
-        again: forget what earlier checks found.
+        again: ignore earlier checks.
         examine: used in place of `examine_file`.
 
     Raises:
-        ConfigError: `output` is another kind of file or holds the check of other files; nothing is read then.
-        Interrupted: Ctrl-C or SIGTERM; what was found is in `output`.
+        ConfigError: `output` is another kind of file, or the check of other files; nothing is read then.
+        Interrupted: Ctrl-C or SIGTERM; the findings so far are in `output`.
     """
     files: dict[str, list[Row]] = {}
     for row in rows:
-        files.setdefault(row.path, []).append(row._replace(columns={}))  # not needed
+        files.setdefault(row.path, []).append(row._replace(columns={}))  # unused here
     journal = Journal(output.with_name(f"{output.name}.journal"), "data check")
     before = _earlier(journal, output, files, again)
     missing = {rows[i].path for i in absent(rows)}
@@ -150,22 +150,23 @@ def check(
     ordered = [found[path] for path in files if path in found]
     write_csv(output, COLUMNS, (vars(finding).values() for finding in ordered))
     if len(found) < len(files):
-        raise Interrupted(f"stopped after {len(found)} of {len(files)} files ({output}); the same command continues")
+        done = f"stopped after {len(found)} of {len(files)} files ({output})"
+        raise Interrupted(f"{done}; run the same command to continue")
     return Checked(ordered, len(rows), resumed, len(before.keys() - files.keys()), output)
 
 
 def examine_file(clips: Sequence[Row], beat: pool.Beat) -> Finding:
-    """Read one file from its first frame to its last, and look for each of the clips in it."""
+    """Decode a file from its first to its last frame, and check the times of each of its clips."""
     path, finding = clips[0].path, _start(clips)
     try:
-        size, modified = stamp(path)  # before it is read: what changes meanwhile is read again the next time
+        size, modified = stamp(path)  # before reading: a file that changes meanwhile is read again the next time
         finding = replace(finding, bytes=size, modified=modified)
         video = VideoReader(path, threads=1)
         video.verify(beat)
         (width, height), seconds = video.size, video.duration
     except VideoError as error:
         return replace(finding, status="broken", reason=error.reason)
-    except Exception as error:  # a mistake of ours; training would stop at this file just so
+    except Exception as error:  # a bug of ours, which would stop a training run at this file too
         return replace(finding, status="broken", reason=" ".join(f"{type(error).__name__}: {error}".split()))
     finding = replace(
         finding,
@@ -192,7 +193,7 @@ def examine_file(clips: Sequence[Row], beat: pool.Beat) -> Finding:
 
 
 def stamp(path: str) -> tuple[int, int]:
-    """Return size and time of last change in ns, of a video or of all its images; OSError where it is gone."""
+    """Return size and time of last change in ns, of a video or of all its images; OSError if it is missing."""
     if not image_folder.is_folder(path):
         status = os.stat(path)
         return status.st_size, status.st_mtime_ns
@@ -206,17 +207,18 @@ def stamp(path: str) -> tuple[int, int]:
 
 
 def records(journal: Journal, kind: type[T]) -> list[T]:
-    """Return what an earlier command recorded, each record as one of `kind`; ConfigError as of `Journal.read`."""
+    """Return the records of an earlier command as instances of `kind`; ConfigError as in `Journal.read`."""
     try:
         return [kind(**record) for record in journal.read()]
     except TypeError:  # other fields
-        raise ConfigError(f"{journal.path}: another version of teinet wrote it; name another output") from None
+        reason = "was written by another version of teinet; choose another output"
+        raise ConfigError(f"{journal.path}: {reason}") from None
 
 
 def _earlier(journal: Journal, output: Path, files: Iterable[str], again: bool) -> dict[str, Finding]:
-    """What earlier checks of these files found, by path."""
+    """Return the findings of an earlier check of these files, by path."""
     if output.exists() and not journal.path.exists():
-        raise ConfigError(f"{output}: exists, and not from `teinet data check`; name another file with --output")
+        raise ConfigError(f"{output}: was not written by `teinet data check`; choose another file with --output")
     if again:
         journal.read()
         return {}
@@ -235,7 +237,7 @@ def _start(clips: Sequence[Row], **facts: Any) -> Finding:
 
 
 def _holds(finding: Finding, clips: Sequence[Row]) -> bool:
-    """Whether what was found still holds: the same file, the same clips in it, and an answer about the whole file."""
+    """Return true if a finding is still valid: the same file and clips, and decoded completely."""
     if finding.status != "ok" and (finding.status != "broken" or finding.frames is not None):
         return False
     try:
@@ -245,6 +247,6 @@ def _holds(finding: Finding, clips: Sequence[Row]) -> bool:
 
 
 def _checksum(rows: Sequence[Row]) -> str:
-    """A text that changes when the seconds of the clips in a file do; empty where they are whole files."""
+    """Return a checksum of the times of a file's clips; empty if they are the whole file."""
     spans = sorted({(row.start or 0.0, row.end or 0.0) for row in rows if (row.start, row.end) != (None, None)})
     return f"{zlib.crc32(repr(spans).encode()):08x}" if spans else ""

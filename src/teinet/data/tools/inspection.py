@@ -1,4 +1,4 @@
-"""What a list of clips was understood to be, what may be wrong with it, and how a sample of its clips is."""
+"""Inspection of a list of clips: how it is read, possible problems, and statistics of a sample of clips."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from teinet.utils.tables import plain_table
 from teinet.utils.text import natural, number, printable
 
 _FEW = 20
-_SHORT = (8, 16)  # frames that networks look at
+_SHORT = (8, 16)  # usual numbers of frames of a network
 _CLASSES_SHOWN, _ENDS_SHOWN, _NAMES_SHOWN = 40, 10, 8
-_UNDIVIDED = "undivided"
+_NO_SPLIT = "without split"
 
 Facts = dict[str, Any]
 
 
 def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts:
-    """Look at every row of a list, and at no video.
+    """Return facts about all rows of a list, without opening videos.
 
     Args:
-        missing: positions of its rows that point nowhere.
-        found_out: whether nobody said of which format it is.
+        missing: positions of rows without a file.
+        found_out: true if the format was detected, not given.
 
     Returns:
-        JSON values. `spans`: clips that are parts of files; `unknown`: clips whose label is no class; `repeated`: clips
-        that their split has already; `splits`: clips by split ("" where the list names none), in `counts` and `classes`
-        of each class; `ordered`: `class_names` are in the makers' order, not the alphabet's; `columns`: the values of
-        each further column (few in order, many the commonest first); `hflip`: the pairs of classes that a horizontal
-        flip exchanges, or, as a text, why clips cannot be flipped; `rows`: a few. The others' names say what they are.
+        JSON values. `spans`: clips that are parts of files; `unknown`: clips with a label that is not a class;
+        `repeated`: duplicate clips within a split; `splits`: clips by split ("" for none), also by class in `counts`
+        and `classes`; `ordered`: true if `class_names` have an order of their own, else alphabetical; `columns`: the
+        values of each other column (few in order, many by frequency); `hflip`: pairs of classes that a horizontal flip
+        exchanges, or the reason why clips cannot be flipped; `rows`: some examples. Other names explain themselves.
     """
     rows = listing.rows
     names = listing.class_names or sorted({row.label for row in rows if row.label is not None})
@@ -106,18 +106,18 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
 def draw_sample(
     rows: Sequence[Row], missing: Sequence[int], count: int, *, seed: int = 0, console: Console | None = None
 ) -> Facts:
-    """Draw `count` of the rows that are there, the same ones each time, and measure them.
+    """Draw `count` rows with files, reproducibly, and measure their clips.
 
     Returns:
-        JSON values: how many were `asked` and `measured`; `ranges`, the smallest, the median and the largest of each
-        quantity, of clips and not of their files; clips by `sizes` and `codecs`, the commonest first; how many are
-        `shorter` than networks look at; those that are `unreadable`.
+        JSON values: numbers of clips `asked` and `measured`; `ranges` (minimum, median, maximum) of each quantity, of
+        clips, not of their files; clips by `sizes` and `codecs`, by frequency; numbers of clips `shorter` than usual
+        numbers of frames; `unreadable` clips with reasons.
     """
     gone = set(missing)
     there = [i for i in range(len(rows)) if i not in gone]
     rng = np.random.default_rng(seed)
     chosen = sorted(rng.choice(there, min(count, len(there)), replace=False).tolist()) if there else []
-    names = ("frames", "seconds", "frames a second", "short side", "long side")
+    names = ("frames", "seconds", "frames per second", "short side", "long side")
     quantities: dict[str, list[float]] = {name: [] for name in names}
     sizes, codecs, unreadable = Counter[str](), Counter[str](), []
     with file_progress(console or Console(quiet=True), "measuring", len(chosen)) as advance:
@@ -149,14 +149,14 @@ def draw_sample(
 
 
 def tables(facts: Facts, sample: Facts) -> Iterator[tuple[str, Table]]:
-    """Yield all that was found, each table with its title."""
-    yield "what was understood", _two_columns(_understood(facts))
-    if warnings := worth_knowing(facts, sample):
-        yield "worth knowing", _two_columns(warnings, style="yellow")
+    """Yield the tables of an inspection with their titles."""
+    yield "list of clips", _two_columns(_summary(facts))
+    if found := problems(facts, sample):
+        yield "possible problems", _two_columns(found, style="yellow")
     if facts["class_names"]:
         chosen, which = chosen_classes(facts)
         yield f"classes{which}", _class_table(facts, chosen, _ENDS_SHOWN if which else None)
-    yield "a few rows", _two_columns([(str(i), _describe(row)) for i, row in enumerate(facts["rows"], 1)])
+    yield "example rows", _two_columns([(str(i), _describe(row)) for i, row in enumerate(facts["rows"], 1)])
     if sample["measured"]:
         ranges = plain_table("", "smallest", "median", "largest", text=[""], show_edge=False)
         for name, values in sample["ranges"].items():
@@ -166,21 +166,21 @@ def tables(facts: Facts, sample: Facts) -> Iterator[tuple[str, Table]]:
         yield "", _two_columns([(kind, listed(names)) for kind, names in counted])
 
 
-def _understood(facts: Facts) -> list[tuple[str, str]]:
-    """Facts in words, each under a short name."""
-    how = "found out" if facts["found_out"] else "as said"
+def _summary(facts: Facts) -> list[tuple[str, str]]:
+    """Return facts in words with short names."""
+    how = "detected" if facts["found_out"] else "as given"
     parts = f", {facts['spans']:,} of them parts of files" if facts["spans"] else ""
-    order = "in the makers' order" if facts["ordered"] else "in alphabetical order"
+    order = "in the list's own order" if facts["ordered"] else "in alphabetical order"
     if list(facts["splits"]) == [""]:
-        splits = "none: training holds out a fifth of each class, or divides as data.folds, train, val and test say"
+        splits = "none: training holds out a fifth of each class; data.folds, train, val and test set other splits"
     else:
-        splits = ", ".join(f"{count} {split or _UNDIVIDED}" for split, count in facts["splits"].items())
+        splits = ", ".join(f"{count} {split or _NO_SPLIT}" for split, count in facts["splits"].items())
     if isinstance(facts["hflip"], str):
         hflip = f"refused: {facts['hflip']}"
     elif facts["hflip"]:
-        hflip = f"complete; exchanges {listed([f'{a} - {b}' for a, b in facts['hflip']])}"
+        hflip = f"possible; exchanges {listed([f'{a} - {b}' for a, b in facts['hflip']])}"
     else:
-        hflip = "no class names a direction; flipped clips keep their class"
+        hflip = "possible; no class name has a direction, so flipped clips keep their class"
     names = facts["class_names"]
     return [
         ("list", facts["source"]),
@@ -194,50 +194,50 @@ def _understood(facts: Facts) -> list[tuple[str, str]]:
     ]
 
 
-def worth_knowing(facts: Facts, sample: Facts) -> list[tuple[str, str]]:
-    """Return what may be wrong, each under a short name; nothing where all is well."""
+def problems(facts: Facts, sample: Facts) -> list[tuple[str, str]]:
+    """Return possible problems with short names."""
     found = []
     names, unreadable = facts["class_names"], sample["unreadable"]
     if facts["missing"]:
         where = _where(facts["first_missing"])
-        found.append(("not there", f"{facts['missing']} of {facts['clips']} clips; the first: {where}"))
+        found.append(("missing", f"{facts['missing']} of {facts['clips']} clips; the first: {where}"))
     if unreadable:
-        count, first = f"{len(unreadable)} of {sample['asked']} clips tried", unreadable[0]
+        count, first = f"{len(unreadable)} of {sample['asked']} clips in the sample", unreadable[0]
         found.append(("unreadable", f"{count}; the first: {first['path']}: {first['reason']}"))
     if facts["unlabeled"] and names:
         which = " (all in test)" if facts["only_test_unlabeled"] else ""
         where = _where(facts["first_unlabeled"])
-        found.append(("without a label", f"{facts['unlabeled']} clips{which}; the first: {where}"))
+        found.append(("unlabeled", f"{facts['unlabeled']} clips{which}; the first: {where}"))
     if first := facts["first_unknown"]:
         place = f"{first['file']}, line {first['line']}" if first["line"] else first["path"]
         found.append(("unknown label", f"{facts['unknown']} clips; the first: {place}: {first['reason']}"))
     if empty := facts["empty_classes"]:
-        found.append(("without clips", f"{len(empty)} of {len(names)} classes: {listed(empty)}"))
+        found.append(("empty classes", f"{len(empty)} of {len(names)} classes: {listed(empty)}"))
     if untrained := facts["untrained_classes"]:
-        found.append(("not trained", f"{len(untrained)} classes have clips, but none that train: {listed(untrained)}"))
+        found.append(("untrained", f"{len(untrained)} classes have clips, but none for training: {listed(untrained)}"))
     if "" in facts["splits"] and len(facts["splits"]) > 1:
         count = facts["splits"][""]
-        found.append(("half divided", f"{count} clips name no split and others do: training refuses that"))
+        found.append(("no split", f"{count} clips have no split, but others do; training needs one for all or none"))
     for overlap in facts["overlaps"]:
         both = f"in both {overlap['one']} and {overlap['other']}"
         clips = overlap["clips"]
         what = f"{clips} clips are {both}" if clips else f"{overlap['files']} files have clips {both}"
-        found.append(("overlap", f"{what}, for example {overlap['example']}: numbers on them flatter"))
+        found.append(("overlap", f"{what}, for example {overlap['example']}: accuracies on them are too high"))
     if facts["repeated"]:
-        found.append(("repeated", f"{facts['repeated']} rows name a clip again"))
+        found.append(("duplicates", f"{facts['repeated']} rows repeat a clip"))
     for limit, count in sample["shorter"].items():
         if count:
-            found.append((f"under {limit} frames", f"{count} of the {sample['measured']} clips measured"))
+            found.append((f"under {limit} frames", f"{count} of the {sample['measured']} clips in the sample"))
     return found
 
 
 def listed(values: Sequence[str], most: int = _NAMES_SHOWN) -> str:
-    """Return the first few of several names as one text."""
+    """Return the first few of several names as one string."""
     return ", ".join(values[:most]) + (f", ... {len(values) - most} more" if len(values) > most else "")
 
 
 def chosen_classes(facts: Facts) -> tuple[list[int], str]:
-    """Return the classes to show, from most clips to fewest, and what to say of those that are not."""
+    """Return the classes to show, from most to fewest clips, and a note on those that are left out."""
     totals = [sum(counts.values()) for counts in facts["classes"].values()]
     order = sorted(range(len(totals)), key=lambda i: (-totals[i], i))
     if len(order) <= _CLASSES_SHOWN:
@@ -259,13 +259,13 @@ def _where(row: Facts) -> str:
 
 def _class_table(facts: Facts, chosen: Sequence[int], parted_after: int | None) -> Table:
     several = list(facts["splits"]) if len(facts["splits"]) > 1 else []
-    heads = ("number", "class", *(split or _UNDIVIDED for split in several), "clips")
+    heads = ("number", "class", *(split or _NO_SPLIT for split in several), "clips")
     table = plain_table(*heads, text=["class"], show_edge=False)
     for place, i in enumerate(chosen, 1):
         name = facts["class_names"][i]
         counts: Mapping[str, int] = facts["classes"][name]
         numbers = [counts[split] for split in several] + [sum(counts.values())]
-        # names such as "Pushing [something]" would be read as markup
+        # Text: names such as "Pushing [something]" would be read as markup
         table.add_row(str(i), Text(name), *map(str, numbers), end_section=place == parted_after)
     return table
 

@@ -1,6 +1,6 @@
 """Small copies of all clips of a list, written by several processes, and a list of them for training.
 
-Copies keep their sources' relative paths; a journal in the new folder lets the same command continue.
+Copies keep the relative paths of their sources; the same command resumes from a journal in the new folder.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ CLIPS, LABELS, UNREADABLE, JOURNAL = "clips.csv", "labels.txt", "unreadable.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class Shrunk:
-    """What `shrink` has done.
+    """The result of `shrink`.
 
     Args:
-        clips: written to the list.
-        files: copies, `resumed` of them from an earlier command.
-        before, after: bytes of these files and of their copies.
-        unreadable: clips that are left out, each with the reason.
-        list: the csv, and `labels` the file of class names next to it (None: no clip has a label).
+        clips: number of clips in the new list.
+        files: number of copies, `resumed` of them from an earlier command.
+        before, after: bytes of the sources and of the copies.
+        unreadable: clips that were left out, with reasons.
+        list, labels: the csv, and the file of class names next to it (None: no clip has a label).
     """
 
     clips: int
@@ -52,7 +52,7 @@ class Shrunk:
     unreadable: list[tuple[Row, str]] = field(repr=False)
 
     def to_dict(self) -> dict[str, object]:
-        """Return counts, and what was left out, as JSON values."""
+        """Return counts, and the clips that were left out, as JSON values."""
         left_out = [{"path": r.path, "reason": why, "list": r.file, "line": r.line} for r, why in self.unreadable]
         labels = None if self.labels is None else str(self.labels)
         return vars(self) | {"list": str(self.list), "labels": labels, "unreadable": left_out}
@@ -60,16 +60,16 @@ class Shrunk:
 
 @dataclass(frozen=True, kw_only=True)
 class Copy:
-    """One file or folder of images and its copy, as it is planned and as the journal holds it.
+    """The planned or finished copy of one file or folder of images; a record of the journal.
 
     Args:
-        key: path below the new folder, with slashes: an .mp4 file, or a folder of images with the `pattern` of their
-            names, where the list gives one.
-        source: as the list gives it; several clips may lie in it.
-        reason: why there is no copy; empty where there is one.
-        before, modified: size and time of last change (ns) of the source when it was read; None where it was lost.
+        key: path below the new folder, with slashes: an .mp4 file, or a folder of images, with the `pattern` of their
+            names if the list has one.
+        source: path in the list; it may have several clips.
+        reason: why there is no copy; empty if there is one.
+        before, modified: size and time of last change (ns) of the source when it was read; None if the process died.
         bytes: size of the copy.
-        shift: seconds by which frames are shown earlier in it.
+        shift: seconds by which frames are shown earlier in the copy.
     """
 
     key: str
@@ -103,32 +103,33 @@ def shrink(
     timeout: float = 60.0,
     console: Console | None = None,
 ) -> Shrunk:
-    """Write small copies of a list's clips below `folder`, and the list of them to `folder/clips.csv`.
+    """Write small copies of a list's clips below `folder`, and their list to `folder/clips.csv`.
 
-    Copies that an earlier command wrote are not written again, unless the source has changed.
+    Copies of an earlier command are kept, unless the source has changed.
 
     Args:
         folder: a new folder, or one that this function began to fill.
-        root: the folder that the list's paths start from, where it was said.
-        workers: number of processes; 0 works in this one, without a time limit.
-        timeout: seconds without a new frame after which a file is given up.
+        root: the folder that the list's paths are relative to, if given.
+        workers: number of processes; 0 works in this one, without a timeout.
+        timeout: seconds without a new frame after which a file is skipped.
 
     Raises:
         ConfigError: `folder` is unsuitable; nothing is written.
         OSError: `folder` cannot be written to, or the disk is full.
-        Interrupted: Ctrl-C or SIGTERM; what was written is kept.
+        Interrupted: Ctrl-C or SIGTERM; finished copies are kept.
         RunError: no clip could be read.
     """
     rows = listing.rows
     plan = _plan(listing, folder, root)
     present = list({copy.key: copy for copy in plan.values() if not copy.reason}.values())
     if not present:
-        raise ConfigError(f"{listing.source}: none of its clips exist, for example {rows[0].path}; say --root FOLDER")
+        reason = f"none of its clips exist, for example {rows[0].path}; set the folder of its paths with --root"
+        raise ConfigError(f"{listing.source}: {reason}")
     refuse_unwritable([plan[row.path].row(row, folder) for row in rows], folder)
     journal = Journal(folder / JOURNAL, "data shrink", asdict(settings))
     copies = {copy.key: copy for copy in records(journal, Copy)}
     if not journal.path.exists() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder}: is there already and is not from `teinet data shrink`; name a new folder")
+        raise ConfigError(f"{folder}: was not written by `teinet data shrink`; choose a new or empty folder")
     folder.mkdir(parents=True, exist_ok=True)
     journal.start(map(vars, copies.values()))
     try:
@@ -154,7 +155,8 @@ def shrink(
         journal.close()
     if left:
         total = len(present)
-        raise Interrupted(f"stopped after {total - left} of {total} files in {folder}; the same command continues")
+        done = f"stopped after {total - left} of {total} files in {folder}"
+        raise Interrupted(f"{done}; run the same command to continue")
     written: list[Row] = []
     unreadable: list[tuple[Row, str]] = []
     kept: dict[str, Copy] = {}
@@ -176,7 +178,7 @@ def shrink(
         left_out = ((row.path, reason, row.file, row.line or "") for row, reason in unreadable)
         write_csv(folder / UNREADABLE, ("path", "reason", "list", "line"), left_out)
     else:
-        (folder / UNREADABLE).unlink(missing_ok=True)  # of an earlier command
+        (folder / UNREADABLE).unlink(missing_ok=True)  # an earlier command's
     return Shrunk(
         clips=len(written),
         files=len(kept),
@@ -190,7 +192,7 @@ def shrink(
 
 
 def _work(folder: Path, settings: Shrinking, copy: Copy, beat: pool.Beat) -> Copy:
-    """Make one copy, in a process of its own."""
+    """Make one copy, in a worker process."""
     target = folder / copy.target
     try:
         size, modified = stamp(copy.source)
@@ -205,14 +207,14 @@ def _work(folder: Path, settings: Shrinking, copy: Copy, beat: pool.Beat) -> Cop
         return replace(copy, bytes=target.stat().st_size, shift=shift)
     except VideoError as error:
         return replace(copy, reason=error.reason)
-    except OSError:  # the disk's; nothing else could be written either
+    except OSError:  # the disk is full or read-only: stop everything
         raise
-    except Exception as error:  # a mistake of ours, or of FFmpeg's: the others continue
+    except Exception as error:  # a bug of ours or FFmpeg's: the others continue
         return replace(copy, reason=" ".join(f"{type(error).__name__}: {error}".split()))
 
 
 def _holds(copy: Copy | None, source: str, folder: Path) -> bool:
-    """Say whether nothing is left to do: the source is as it was, and its copy is there, or cannot be."""
+    """Return true if there is nothing to do: the source is unchanged, and its copy exists or is impossible."""
     try:
         if copy is None or copy.modified is None or (copy.before, copy.modified) != stamp(source):
             return False
@@ -222,7 +224,7 @@ def _holds(copy: Copy | None, source: str, folder: Path) -> bool:
 
 
 def _plan(listing: Listing, folder: Path, root: str | None) -> dict[str, Copy]:
-    """What to do with each path of the list; ConfigError where clips and copies could get mixed up."""
+    """Return the planned copy of each path of the list; ConfigError if copies collide or mix with clips."""
     places = {row.path: _place(row.path) for row in listing.rows}
     folders = {os.path.dirname(place) for place, _ in places.values()}
     _refuse_source(folder, folders | ({str(listing.source)} if listing.format == "folders" else set()))
@@ -241,7 +243,7 @@ def _plan(listing: Listing, folder: Path, root: str | None) -> dict[str, Copy]:
 
 
 def _place(path: str) -> tuple[str, str]:
-    """The file or folder that a path means, whole, and the pattern of images' names."""
+    """Return the absolute file or folder of a path, and the pattern of its image names."""
     if image_folder.is_folder(path) and not os.path.isdir(path):
         folder, pattern = image_folder.split(path)
         return os.path.abspath(folder), pattern or ""
@@ -249,11 +251,11 @@ def _place(path: str) -> tuple[str, str]:
 
 
 def _base(listing: Listing, root: str | None, folders: set[str]) -> str:
-    """The folder that relative paths start from: the list's, where all clips lie below it, or what they share."""
+    """Return the base of relative paths: `root` or the list's folder, if above all clips, else their common folder."""
     try:
         shared = os.path.commonpath(folders)
     except ValueError:  # two drives
-        raise ConfigError("the clips lie on several drives and share no folder; shrink them by several lists") from None
+        raise ConfigError("the clips are on several drives; shrink a list for each drive") from None
     source = listing.source if listing.source.is_dir() else listing.source.parent
     for base in (root, source):
         if base is not None and Path(shared).is_relative_to(os.path.abspath(base)):
@@ -262,13 +264,13 @@ def _base(listing: Listing, root: str | None, folders: set[str]) -> str:
 
 
 def _refuse_source(folder: Path, folders: set[str]) -> None:
-    """Refuse a new folder in one that holds clips or, as class folders next to each other, the clips' folders."""
+    """Raise ConfigError if `folder` is inside a folder of clips or of class folders, or contains one."""
     real = {Path(os.path.realpath(name)) for name in folders}
     parents = Counter(path.parent for path in real)
     target = Path(os.path.realpath(folder))
     for source in (*real, *(path for path, count in parents.items() if count > 1)):
         if target == source or source in target.parents or target in source.parents:
             raise ConfigError(
-                f"{folder}: lies in a folder of the clips, or around it ({source}); name a folder elsewhere, so that "
-                "originals and copies are never mixed up"
+                f"{folder}: is inside a folder of the clips ({source}), or contains it; choose a folder elsewhere, to "
+                "keep originals and copies apart"
             )

@@ -1,4 +1,4 @@
-"""A small copy of one video or folder of images: every frame at its time, upright, in its colors, without sound."""
+"""A small copy of one video or folder of images: all frames with their times, upright, without sound."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ from teinet.utils.files import replacing
 from teinet.utils.worker_pool import Beat
 
 _QUALITY = 90  # of images
-_TICK = Fraction(1, 1_000_000)  # seconds: finer than the times of any container, and than what readers round
+_TICK = Fraction(1, 1_000_000)  # seconds: finer than the times of any container, and than the rounding of readers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shrinking:
-    """How clips are made smaller.
+    """Settings of small copies.
 
     Args:
-        short_side: pixels of the shorter side; smaller clips keep their size.
-        keyframes: a frame that can be decoded without others, every so many frames.
-        quality: x264's constant rate factor, 0 (lossless) to 51; JPEGs are of quality 90.
+        short_side: pixels of the shorter side, at least 16; smaller clips keep their size.
+        keyframes: frames from one keyframe to the next, at least 1.
+        quality: x264's constant rate factor, 0 (lossless) to 51; JPEGs have quality 90.
+
+    Raises:
+        ConfigError: a value out of range.
     """
 
     short_side: int = 256
@@ -41,12 +44,12 @@ class Shrinking:
     def __post_init__(self) -> None:
         if self.short_side < 16 or self.keyframes < 1 or not 0 <= self.quality <= 51:
             raise ConfigError(
-                f"short side {self.short_side}, keyframes {self.keyframes}, quality {self.quality}: "
-                "expected at least 16, at least 1, 0 to 51"
+                f"short side is {self.short_side}, keyframes {self.keyframes}, quality {self.quality}; they must be at "
+                "least 16, at least 1, and 0 to 51"
             )
 
     def size(self, width: int, height: int, *, even: bool = False) -> tuple[int, int]:
-        """Return the size in pixels of a clip made smaller; with `even` the nearest even one, at least 2, for h264."""
+        """Return the (width, height) of a copy in pixels; with `even` the nearest even ones, at least 2, for h264."""
         scale = min(1.0, self.short_side / min(width, height))
         if not even:
             return max(1, round(width * scale)), max(1, round(height * scale))
@@ -55,18 +58,18 @@ class Shrinking:
 
 
 def shrink_video(source: str, target: Path, settings: Shrinking, beat: Beat) -> float:
-    """Write a small copy of a video as h264 in .mp4, whole or not at all.
+    """Write a small copy of a video as h264 in .mp4, atomically.
 
     Args:
         source: a file that FFmpeg reads; not changed.
-        target: the .mp4 file; its folder exists.
-        beat: called after every frame.
+        target: the .mp4 file, in an existing folder.
+        beat: called after each frame.
 
     Returns:
-        Seconds by which frames are shown earlier in the copy: it begins with a frame, the source perhaps with sound.
+        Seconds by which frames are shown earlier in the copy, which begins with a frame; the source may with sound.
 
     Raises:
-        VideoError: the source cannot be read, or h264 cannot hold it.
+        VideoError: the source cannot be read, or not be encoded as h264.
         OSError: the target cannot be written.
     """
     video = VideoReader(source, threads=1)
@@ -76,11 +79,11 @@ def shrink_video(source: str, target: Path, settings: Shrinking, beat: Beat) -> 
             return float(video.times[0])
         target.unlink()
         video.correct_count(count)
-    raise VideoError(source, "gives another number of frames each time that it is decoded")
+    raise VideoError(source, "decodes to a different number of frames each time")
 
 
 def _copy(video: VideoReader, target: Path, settings: Shrinking, beat: Beat) -> int:
-    """Write what is decoded, and return how many frames that is."""
+    """Write the decoded frames, and return their number."""
     scale = _Scaler(settings.size(*video.size, even=True))
     ticks = np.round((video.times - video.times[0]) / float(_TICK)).astype(np.int64)
     durations = np.append(np.diff(ticks), 0)
@@ -91,11 +94,11 @@ def _copy(video: VideoReader, target: Path, settings: Shrinking, beat: Beat) -> 
         quality=settings.quality,
         keyframe_interval=settings.keyframes,
         time_base=_TICK,
-        options={"keyint_min": "1", "sc_threshold": "0"},  # keyframes where they are expected, no others
+        options={"keyint_min": "1", "sc_threshold": "0"},  # keyframes at the interval only
     ) as writer:
         for frame in video:
             if count < len(ticks) and frame.raw is not None:
-                shown = durations[count] or max(1, round(frame.duration / _TICK))  # no next frame tells of the last
+                shown = durations[count] or max(1, round(frame.duration / _TICK))  # the last one has no next frame
                 writer.write(scale(frame.raw), ticks=int(ticks[count]), duration=int(shown))
             count += 1
             beat()
@@ -103,7 +106,7 @@ def _copy(video: VideoReader, target: Path, settings: Shrinking, beat: Beat) -> 
 
 
 class _Scaler:
-    """Frames as upright 8-bit images of one size, in the colors that players assume of small videos."""
+    """Converts frames to upright 8-bit images of one size, in the color space that players assume for small videos."""
 
     def __init__(self, size: tuple[int, int]):
         self.size = size
@@ -117,7 +120,7 @@ class _Scaler:
         return self._filters(frame)
 
     def _steps(self, right: int, down: int, left: int, up: int) -> list[tuple[str, str | None]]:
-        """The filters for a display matrix a, b, c, d; they turn as `pixels.upright` does with arrays."""
+        """Return the filters for a display matrix a, b, c, d; they rotate like `pixels.upright`."""
         width, height = self.size
         turns: list[tuple[str, str | None]] = []
         if right == 0:
@@ -130,14 +133,14 @@ class _Scaler:
 
 
 def shrink_images(source: str, target: Path, settings: Shrinking, beat: Beat) -> int:
-    """Write small copies of the images that `source` means, each whole or not at all, by its name and in its format.
+    """Write small copies of images, atomically, with their names and formats.
 
-    All take the size of the first one, as reading would give it; where that is small enough, files are copied.
+    All get the size of the first one, as reading would give it; if that is small enough, files are copied.
 
     Args:
         source: a folder of images, or a pattern of their names; not changed.
-        target: the folder to write to; made where it is missing.
-        beat: called after every image.
+        target: the folder to write to; created if missing.
+        beat: called after each image.
 
     Returns:
         Bytes written.
@@ -152,7 +155,7 @@ def shrink_images(source: str, target: Path, settings: Shrinking, beat: Beat) ->
     size, written = settings.size(*whole), 0
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
-        image = image_folder.read_image(source, name)  # also of those that are copied: a broken one is found here
+        image = image_folder.read_image(source, name)  # also before copying, to find broken images
         with replacing(target / name) as part:
             if size == whole:
                 shutil.copyfile(os.path.join(folder, name), part)
