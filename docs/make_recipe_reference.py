@@ -20,10 +20,10 @@ optim:
   lr: 0.02
 ```
 
-Name a recipe first: a file, or one of the library's (`teinet recipes` lists them). A later recipe overrides an earlier
-one, and options override all. A file may extend another with `extends: FILE` or `extends: NAME`, and contain variants of
-itself under `rows:`. The defaults are the paper's for Something-Something (section 4.2). A run writes all its settings
-to `recipe.yaml`.
+Name a recipe first: a file, or one of the library's (`teinet recipes` lists them). A later recipe overrides an
+earlier one, and options override all. A file may extend another with `extends: FILE` or `extends: NAME`, and contain
+variants of itself under `rows:`. The defaults are the paper's for Something-Something (section 4.2). A run writes all
+its settings to `recipe.yaml`.
 """
 
 

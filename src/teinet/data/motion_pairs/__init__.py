@@ -1,6 +1,7 @@
-"""motion_pairs: a data set of time-reversed pairs of motions that the library draws itself, as real .mp4 files.
+"""motion_pairs: a data set of time-reversed pairs of motions, drawn by the library as real .mp4 files.
 
-Each clip is there forward as one class and backward as another: a model blind to frame order gets half right at most.
+Each clip exists forwards with one class and backwards with another, so a model that ignores the order of frames cannot
+pass 50 % top-1.
 """
 
 from teinet.data.motion_pairs.draw import draw, draw_with_progress

@@ -1,4 +1,4 @@
-"""Writes motion_pairs as folders of .mp4 files: ROOT/<split>/<class name>/<id>.mp4, a list and the settings."""
+"""motion_pairs on disk: ROOT/<split>/<class name>/<id>.mp4, a list of clips and the settings."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from teinet.errors import ConfigError
 from teinet.utils.files import write_text
 from teinet.utils.progress import ProgressBars
 
-DRAWING = 1  # raised whenever the same settings would draw other frames
+DRAWING = 1  # increased whenever the same settings give other frames
 SETTINGS_FILE, LIST_FILE = "motion_pairs.json", "clips.csv"
 
 
 class Drawing(NamedTuple):
-    """One drawn clip: the `index`-th of a pair of classes in a split."""
+    """One drawn clip: number `index` of a pair of classes in a split."""
 
     split: str
     pair: int
     index: int
 
     def generator(self, settings: MotionPairs) -> np.random.Generator:
-        """Return what everything random about it comes from."""
+        """Return the random generator of the clip."""
         return np.random.default_rng([settings.seed, SPLITS.index(self.split), self.pair, self.index])
 
     def paths(self, root: Path) -> tuple[Path, Path]:
-        """Return its two files, forward and backward."""
+        """Return its two files, forwards and backwards."""
         folders = (root / self.split / name for name in PAIRS[self.pair])
         forward, backward = (folder / f"{self.pair:02d}-{self.index:04d}.mp4" for folder in folders)
         return forward, backward
 
     def write(self, root: Path, frames: np.ndarray, frame_rate: int) -> None:
-        """Write `frames` (T, H, W, 3) uint8 to its two files."""
+        """Write frames (T, H, W, 3) uint8 to its two files."""
         forward, backward = self.paths(root)
         for path in (forward, backward):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,7 @@ def drawings(settings: MotionPairs) -> list[Drawing]:
 
 
 def write_list(root: Path, settings: MotionPairs) -> None:
-    """Write the list of the files below `root`; `source` names the drawn clip, which two files share."""
+    """Write the list of the files below `root`; its column `source` is the drawn clip, which two files share."""
     rows = [
         Row(str(path), label, drawing.split, columns={"source": "{}-{:02d}-{:04d}".format(*drawing)})
         for drawing in drawings(settings)
@@ -73,15 +73,15 @@ def draw(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Draw the data set into the folder `root` and return it; what is there already with these settings is kept.
+    """Draw the data set into the folder `root` and return it; existing clips with the same settings are kept.
 
     Args:
         root: a new or empty folder, or one that an earlier call began to fill.
-        workers: threads that draw, at least 1; None takes one a core. The files do not depend on it.
-        progress: called with (clips drawn, clips in all) after each drawing; a clip is a file.
+        workers: number of threads, at least 1; None takes one per core. The files do not depend on it.
+        progress: called with (clips drawn, clips in total) after each drawing; a clip is a file.
 
     Raises:
-        ConfigError: `root` holds anything else, or the data set with other settings.
+        ConfigError: `root` has other files, or the data set with other settings.
     """
     root, settings = Path(root), settings or MotionPairs()
     _claim(root, settings)
@@ -109,18 +109,18 @@ def draw(
 
 
 def draw_with_progress(folder: Path, settings: MotionPairs, console: Console) -> Path:
-    """Draw motion_pairs and show how far it is, on a terminal; see `draw`."""
+    """Draw motion_pairs with a progress bar; see `draw`."""
     with ProgressBars(console) as bars:
         task = bars.task("drawing motion_pairs", unit="clips")
         return draw(folder, settings, progress=lambda done, total: task.update(done, total=total))
 
 
 def _claim(root: Path, settings: MotionPairs) -> None:
-    """Make sure that `root` is ours with these settings, or new; leaves the settings there before any clip is drawn."""
+    """Write the settings to `root`, or check that it has the same; ConfigError if it has others, or other files."""
     wanted = {"data_set": "motion_pairs", "drawing": DRAWING, "seed": settings.seed, "settings": asdict(settings)}
     file = root / SETTINGS_FILE
     if root.exists() and not root.is_dir():
-        raise ConfigError(f"{root}: is a file; motion_pairs needs a folder to draw into")
+        raise ConfigError(f"{root}: is a file; choose a folder for motion_pairs")
     if file.exists():
         try:
             found = json.loads(file.read_text(encoding="utf-8"))
@@ -132,9 +132,9 @@ def _claim(root: Path, settings: MotionPairs) -> None:
                 f"{key} {old.get(key)}, not {value}" for key, value in asdict(settings).items() if old.get(key) != value
             ]
             what = f"with other settings ({'; '.join(differ)})" if old and differ else "of another version"
-            raise ConfigError(f"{root}: holds motion_pairs {what}; choose another folder or remove this one")
+            raise ConfigError(f"{root}: has motion_pairs {what}; choose another folder or remove this one")
     elif root.exists() and any(root.iterdir()):
-        raise ConfigError(f"{root}: holds other files; motion_pairs is drawn into a new or an empty folder")
+        raise ConfigError(f"{root}: has other files; choose a new or empty folder for motion_pairs")
     else:
         root.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(wanted, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""The 12 motions of motion_pairs, each drawn forwards; its partner class is the same clip run backwards."""
+"""The 12 motions of motion_pairs, each drawn forwards; the other class of the pair is the same clip backwards."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Motion = Callable[[np.ndarray, np.random.Generator], list[Thing]]
 
 
 def draw_clip(pair: int, settings: MotionPairs, rng: np.random.Generator) -> np.ndarray:
-    """Draw one clip of the forward class of `PAIRS[pair]`: (T, H, W, 3) uint8; run it backwards for the other class."""
+    """Draw one clip (T, H, W, 3) uint8 of the first class of `PAIRS[pair]`; reverse it for the other class."""
     return render(stage(pair, settings, rng), settings, rng)
 
 
 def stage(pair: int, settings: MotionPairs, rng: np.random.Generator) -> Scene:
-    """Plan one clip of the forward class of `PAIRS[pair]`: who moves where, without drawing it."""
+    """Plan one clip of the first class of `PAIRS[pair]`, without drawing it."""
     time = (np.arange(settings.frames) + 0.5) / settings.frames
     things = _MOTIONS[pair][2](time, rng)
     light = np.ones_like(time)
@@ -44,7 +44,7 @@ def stage(pair: int, settings: MotionPairs, rng: np.random.Generator) -> Scene:
 
 
 def _progress(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """From 0 to 1, at once or with rests, even or eased: as a law the same when seen backwards."""
+    """Return a motion from 0 to 1, with random rests and easing, whose distribution is the same backwards."""
     rest_before, rest_after = rng.uniform(0, 0.12, 2)
     s = np.clip((time - rest_before) / (1 - rest_before - rest_after), 0, 1)
     ease = rng.uniform()
@@ -56,12 +56,12 @@ def _sway(time: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _place(time: np.ndarray, rng: np.random.Generator, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """A place for a thing that does not travel."""
+    """Draw the position of a thing that stays in place."""
     return rng.uniform(-reach, reach) + _sway(time, rng), rng.uniform(-reach, reach) + _sway(time, rng)
 
 
 def _travel(time: np.ndarray, rng: np.random.Generator, heading: float) -> list[Thing]:
-    """One thing crosses the frame along `heading` (radians, clockwise from the right)."""
+    """Move one thing across the frame along `heading` (radians, clockwise from the right)."""
     heading = heading + rng.uniform(-0.3, 0.3)
     along = rng.uniform(0.9, 1.3) * (_progress(time, rng) - 0.5) + rng.uniform(-0.12, 0.12)
     across = rng.uniform(-0.4, 0.4)
@@ -73,7 +73,7 @@ def _travel(time: np.ndarray, rng: np.random.Generator, heading: float) -> list[
 
 
 def _faster(time, rng):
-    """A bead on a ring, either way round: first it hardly moves, then it speeds."""
+    """Move a bead on a ring in either direction, first slowly, then fast."""
     x, y = _place(time, rng, 0.15)
     orbit, radius = rng.uniform(0.5, 0.6), rng.uniform(0.2, 0.25)
     turn = rng.choice([-1, 1]) * np.radians(rng.uniform(270, 350)) * time ** rng.uniform(2.2, 3.0)
@@ -108,7 +108,7 @@ def _appearing(time, rng):
 
 
 def _together(time, rng):
-    """Two things on a line of any direction, from far apart until they touch."""
+    """Move two things towards each other on a line of any direction until they touch."""
     x, y = _place(time, rng, 0.12)
     heading = rng.uniform(0, 2 * np.pi)
     radius = rng.uniform(0.19, 0.26)
@@ -129,7 +129,7 @@ def _opening(time, rng):
 
 
 def _covering(time, rng):
-    """A panel slides from any side over a thing that stays."""
+    """Slide a panel from any side over a thing that stays in place."""
     x, y = _place(time, rng, 0.3)
     radius = rng.uniform(0.26, 0.32)
     still = Thing(Shape.any_round(rng), texture(rng, 48), x, y, radius, radius)
@@ -141,14 +141,14 @@ def _covering(time, rng):
 
 
 def _brighter(time, rng):
-    """A thing that stands; the light of the whole frame changes, as `stage` says."""
+    """Place a thing; `stage` changes the light of the whole frame."""
     x, y = _place(time, rng, 0.4)
     radius = rng.uniform(0.25, 0.4)
     return [Thing(Shape.any_round(rng), texture(rng, 48), x, y, radius, radius, rng.uniform(0, 2 * np.pi))]
 
 
 def _stretching(time, rng):
-    """A bar of any direction becomes longer, not thicker."""
+    """Stretch a bar of any direction to a greater length."""
     x, y = _place(time, rng, 0.25)
     short, long = rng.uniform(0.14, 0.18), rng.uniform(0.65, 0.8)
     length = short + (long - short) * _progress(time, rng)
@@ -158,7 +158,7 @@ def _stretching(time, rng):
 
 
 def _filling(time, rng):
-    """A glass, seen from the side, and what stands in it."""
+    """Fill a glass, seen from the side, with liquid."""
     x, y = _place(time, rng, 0.3)
     half = rng.uniform(0.45, 0.6)
     glass = np.full((2, 2, 3), rng.uniform(190, 240), np.float32)

@@ -1,7 +1,7 @@
-"""What motion_pairs shows, and how hard it is to see: textured things over a drifting background, drawn with numpy.
+"""Scenes of motion_pairs and their difficulty: textured things over a drifting background, drawn with numpy.
 
-The frame spans -1..1 in x (to the right) and y (downwards), whatever its size. Every nuisance (drift, camera shake,
-distractors, grain) has the same law forward and backward in time, and none depends on what any network scores.
+The frame spans -1..1 in x (to the right) and y (down), at any size. Each nuisance (drift, camera shake, distractors,
+grain) has the same distribution forwards and backwards in time, and none was chosen by the score of a network.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ WIDEST_MOUTH = 1.25  # radians on each side of a fully open mouth
 
 @dataclass(frozen=True, kw_only=True)
 class MotionPairs:
-    """The settings of one drawing; the same settings give the same files.
+    """The settings of motion_pairs; the same settings give the same files.
 
     Args:
         train: training clips of each of the 24 classes.
         val: validation clips of each class.
         test: test clips of each class.
-        size: width and height, pixels, even.
-        frames: a clip's length.
-        frame_rate: frames a second.
-        segments: the T for which the sampled frames must be the same ones backwards.
-        distractors: small things that wander without meaning.
-        drift: how far the background travels, in image widths a clip.
-        shake: of the camera, standard deviation as a share of the image's width.
-        noise: grain, gray levels.
-        seed: of everything drawn.
+        size: width and height, pixels, even, at least 32.
+        frames: length of a clip.
+        frame_rate: frames per second.
+        segments: the T for which the sampled frames must be the same when reversed.
+        distractors: number of small things that wander randomly.
+        drift: distance that the background travels, in image widths per clip.
+        shake: standard deviation of camera shake, as a share of the image's width.
+        noise: standard deviation of grain, in gray levels (0 to 255).
+        seed: seed of all random choices.
 
     Raises:
-        ConfigError: a value out of range, or frames that are not the same ones backwards.
+        ConfigError: a value out of range, or sampled frames that differ when reversed.
     """
 
     train: int = 30
@@ -58,41 +58,41 @@ class MotionPairs:
         least |= {"distractors": 0, "drift": 0, "shake": 0, "noise": 0, "seed": 0}
         for name, low in least.items():
             if not getattr(self, name) >= low:
-                raise ConfigError(f"motion_pairs: {name} must be at least {low}, got {getattr(self, name)}")
+                raise ConfigError(f"motion_pairs: {name} is {getattr(self, name)}; it must be at least {low}")
         if self.size % 2:
-            raise ConfigError(f"motion_pairs: size must be even (video stores color at half size), got {self.size}")
+            raise ConfigError(f"motion_pairs: size is {self.size}; it must be even, as video stores color at half size")
         if self.frames < self.segments or not is_symmetric(self.frames, self.segments):
             raise ConfigError(
                 f"motion_pairs: the middles of {self.segments} segments of {self.frames} frames are not the same "
-                f"frames when a clip runs backwards; take an odd number a segment, such as {3 * self.segments} in all"
+                f"frames when a clip is reversed; use an odd number per segment, such as {3 * self.segments} in total"
             )
 
     def clips(self, split: str) -> int:
-        """Clips of each class in `split`; each is one drawing, shared with the partner's class."""
+        """Return the number of clips of each class in `split`; each drawing is shared by the classes of a pair."""
         return getattr(self, split)
 
 
 def middles(num_frames: int, segments: int) -> list[int]:
-    """The middle frame of each of `segments` equal parts of `num_frames` frames, as one-clip tests take them."""
+    """Return the middle frame of each of `segments` equal parts of `num_frames` frames, as in one-clip tests."""
     return [(2 * i + 1) * num_frames // (2 * segments) for i in range(segments)]
 
 
 def is_symmetric(num_frames: int, segments: int) -> bool:
-    """Whether the middle frames, counted from the end, are the middle frames again; so with odd frames a segment."""
+    """Return true if the middle frames are the same counted from the end, as with an odd number per segment."""
     chosen = middles(num_frames, segments)
     return chosen == [num_frames - 1 - i for i in reversed(chosen)]
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A named outline; `distance(u, v, phase)` is negative inside, about 1 for the half extent."""
+    """A named outline; `distance(u, v, phase)` is negative inside, in units of the half extent."""
 
     name: str
     distance: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
     @staticmethod
     def any_round(rng: np.random.Generator) -> Shape:
-        """One of the shapes that look alike from all sides."""
+        """Return a random shape without a direction."""
         return ROUND[rng.integers(len(ROUND))]
 
 
@@ -125,20 +125,20 @@ def _disc(u, v, phase):
 
 
 def _arrow(u, v, phase):
-    """Points along +u: a shaft and a head."""
+    """Return the distance to an arrow along +u."""
     shaft = np.maximum(np.abs(u + 0.35) - 0.6, np.abs(v) - 0.26)
     head = np.maximum(0.75 * (u - 0.95) + np.abs(v) * 0.9, 0.0 - u)
     return np.minimum(shaft, head)
 
 
 def _mouth(u, v, phase):
-    """A disc with a mouth towards +u, closed at phase 0."""
+    """Return the distance to a disc with a mouth towards +u, closed at phase 0."""
     theta = np.abs(np.arctan2(v, u))
     return np.maximum(_disc(u, v, phase), (WIDEST_MOUTH * phase - theta) * np.hypot(u, v))
 
 
 def _vessel(u, v, phase):
-    """The walls of a square glass."""
+    """Return the distance to the walls of a square glass."""
     return np.abs(np.maximum(np.abs(u), np.abs(v)) - 0.9) - 0.1
 
 
@@ -147,7 +147,7 @@ def _ring(u, v, phase):
 
 
 def _liquid(u, v, phase):
-    """What stands in the glass: nothing at phase 0, up to the brim at phase 1."""
+    """Return the distance to the liquid in the glass, empty at phase 0 and full at phase 1."""
     return np.maximum(np.maximum(np.abs(u), np.abs(v)) - 0.84, (0.84 - 1.68 * phase) - v)
 
 
@@ -159,15 +159,15 @@ ROUND = (DISC, BOX, *(Shape(f"polygon{n}", _polygon(n)) for n in (3, 5, 6)), Sha
 
 @dataclass
 class Thing:
-    """One textured shape and its track: arrays (T,), or numbers where they do not change.
+    """One textured shape and its track: arrays (T,), or numbers if constant.
 
     Args:
         texture: (S, S, 3) float32, 0 to 255.
         x, y: center, in frame coordinates (-1 to 1).
         width, height: half extents.
-        angle: radians, clockwise as seen.
+        angle: radians, clockwise.
         opacity: 0 to 1.
-        phase: 0 to 1 how wide a mouth opens or how full a vessel is; a bar's length in thicknesses.
+        phase: opening of a mouth or level of a liquid, 0 to 1; length of a bar relative to its thickness.
     """
 
     shape: Shape
@@ -183,12 +183,12 @@ class Thing:
 
 @dataclass
 class Scene:
-    """What one clip shows.
+    """The content of one clip.
 
     Args:
-        things, distractors: those that carry its class, and small ones behind them that wander without meaning.
-        light: (T,) 0 to 1, of the whole frame.
-        background: (S, S, 3) float32, a texture that can be tiled.
+        things, distractors: those that show its class, and small ones behind them that wander randomly.
+        light: (T,) brightness of the whole frame, 0 to 1.
+        background: (S, S, 3) float32, 0 to 255, a texture that tiles seamlessly.
         background_x, background_y: (T,) its offsets in pixels.
         camera_x, camera_y: (T,) in frame coordinates.
     """
@@ -204,7 +204,7 @@ class Scene:
 
 
 def wander(rng: np.random.Generator, time: np.ndarray, cycles: tuple[float, float], terms: int = 2) -> np.ndarray:
-    """A smooth random path with mean square 1 whose law does not change when time runs backwards."""
+    """Return a smooth random path (T,) with mean square 1, whose distribution is the same backwards."""
     total = np.zeros_like(time)
     for _ in range(terms):
         total += np.sin(2 * np.pi * (rng.uniform(*cycles) * (time - 0.5) + rng.uniform()))
@@ -214,7 +214,7 @@ def wander(rng: np.random.Generator, time: np.ndarray, cycles: tuple[float, floa
 def set_scene(
     things: list[Thing], light: np.ndarray, settings: MotionPairs, time: np.ndarray, rng: np.random.Generator
 ) -> Scene:
-    """Return a scene of `things` with a background, a camera and distractors, none of which knows the class."""
+    """Return a scene of `things` with a background, a camera and distractors, all independent of the class."""
     background = texture(rng, settings.size, colorful=False)
     direction = rng.uniform(0, 2 * np.pi)
     distance = settings.drift * settings.size * rng.uniform(0.3, 1)
@@ -241,10 +241,10 @@ def set_scene(
 
 
 def texture(rng: np.random.Generator, size: int, colorful: bool = True) -> np.ndarray:
-    """Stripes, checks, dots or clouds in two colors: strong for things, muted for backgrounds. (size, size, 3)."""
+    """Draw stripes, checks, dots or clouds (size, size, 3) in two colors: strong for things, muted for backgrounds."""
     v, u = np.mgrid[0:size, 0:size] / size
     kind = rng.integers(4)
-    count = int(rng.integers(2, 5))  # whole periods, so that the texture can be tiled
+    count = int(rng.integers(2, 5))  # whole periods, so that the texture tiles seamlessly
     phase_u, phase_v = rng.uniform(0, 1, 2)
     if kind == 0:
         sign = rng.choice([-1, 1])
@@ -271,10 +271,10 @@ def texture(rng: np.random.Generator, size: int, colorful: bool = True) -> np.nd
 def render(
     scene: Scene, settings: MotionPairs, rng: np.random.Generator, behind: np.ndarray | None = None
 ) -> np.ndarray:
-    """Draw the frames of `scene` in order, (T, H, W, 3) uint8.
+    """Draw the frames of `scene`, (T, H, W, 3) uint8.
 
     Args:
-        rng: of the grain.
+        rng: random generator of the grain.
         behind: (T, H, W, 3) float32, 0 to 255, frames in place of the background; overwritten.
     """
     frames, size = settings.frames, settings.size
@@ -282,7 +282,7 @@ def render(
     for thing in [*scene.distractors, *scene.things]:
         _paint(canvas, thing, scene)
     canvas *= scene.light.astype(np.float32)[:, None, None, None]
-    if settings.noise:  # the same for all three colors, as film grain
+    if settings.noise:  # the same for all three colors, like film grain
         grain = rng.standard_normal((frames, size, size, 1), dtype=np.float32)
         canvas += settings.noise * grain
     return np.clip(canvas, 0, 255, out=canvas).astype(np.uint8)
@@ -304,7 +304,7 @@ def _background(scene: Scene, frames: int, size: int) -> np.ndarray:
 
 
 def _paint(canvas: np.ndarray, thing: Thing, scene: Scene) -> None:
-    """Lay `thing` over `canvas` with a soft edge and a dark outline, touching only the pixels near it."""
+    """Draw `thing` over `canvas` with a soft edge and a dark outline, changing only the pixels near it."""
     frames, size = canvas.shape[:2]
     frame, row, column, u, v = coordinates_in(thing, scene.camera_x, scene.camera_y, frames, size)
     width, height, opacity, phase = (
@@ -328,7 +328,7 @@ def _paint(canvas: np.ndarray, thing: Thing, scene: Scene) -> None:
 def coordinates_in(
     thing: Thing, camera_x: np.ndarray, camera_y: np.ndarray, frames: int, size: int
 ) -> tuple[np.ndarray, ...]:
-    """The pixels that `thing` can touch: frame, row, column (int) and its own coordinates u, v there (float32)."""
+    """Return the pixels near `thing`: frame, row, column (int), and its own coordinates u, v there (float32)."""
     per_frame = [
         np.broadcast_to(np.asarray(value, np.float32), (frames,))[:, None, None]
         for value in (thing.x + camera_x, thing.y + camera_y, thing.width, thing.height, thing.angle)
@@ -336,7 +336,7 @@ def coordinates_in(
     x, y, width, height, angle = per_frame
     grid = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1).astype(np.float32)
     dx, dy = grid[None, None, :] - x, grid[None, :, None] - y
-    reach = np.hypot(width, height) + 0.05  # of the corners, whatever the angle
+    reach = np.hypot(width, height) + 0.05  # of the corners at any angle
     near = (np.abs(dx) < reach) & (np.abs(dy) < reach)
     frame, row, column = np.nonzero(near)
     dx, dy = dx[frame, 0, column], dy[frame, row, 0]
