@@ -88,6 +88,18 @@ def test_a_recipe_that_is_no_file_here_goes_by_its_name(tmp_path, monkeypatch):
         Recipe.load("recipes/small_data.yaml")
 
 
+@pytest.mark.parametrize(("settings", "name"), [
+    ({}, "teinet_resnet50"), ({"row": "ucf101/teinet_16f", "weights": "fights"}, "ucf101-teinet_16f"),
+    ({"weights": "fights", "data": "my clips/"}, "my-clips-from-fights"),
+    ({"weights": "runs/first/best.safetensors", "data": "list.csv"}, "list-from-first"),
+    ({"weights": "tsm_8f.safetensors", "data": "videos"}, "videos-from-tsm_8f"),
+])  # fmt: skip
+def test_the_name_of_a_run_says_what_it_is_from(settings, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "list.csv").touch()
+    assert Recipe.load(settings).with_absolute_paths().default_name == name
+
+
 def test_the_defaults_are_the_papers_for_something_something() -> None:
     """Section 4.2: 50 epochs, 0.01 for 64 clips, SGD with momentum 0.9 and weight decay 1e-4, eight frames of 224."""
     recipe = Recipe()

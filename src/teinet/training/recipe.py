@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -179,7 +180,8 @@ class RunConfig:
 
     Args:
         output: folder that runs are made in.
-        name: this run's folder inside output; by default the network's name and a number.
+        name: this run's folder inside output; by default the network's name and a number, or, where `model.weights`
+            are fine-tuned, DATA-from-WEIGHTS and a number.
         seed: starts the random numbers of weights, order, augmentation and dropout.
         device: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.
         devices: number of GPUs; on a CPU, of processes.
@@ -256,8 +258,16 @@ class Recipe:
 
     @property
     def default_name(self) -> str:
-        """What a run is called that nobody named: its row, or its network."""
-        return self.row.replace("/", "-") if self.row else self.model.name
+        """The name of a run without `run.name`: its row; fine-tuned, DATA-from-WEIGHTS; else its network."""
+        if self.row:
+            return self.row.replace("/", "-")
+        if not self.model.weights:
+            return self.model.name
+        data, weights = Path(self.data.path or "clips").absolute(), Path(self.model.weights)
+        if weights.suffix == ".safetensors":  # of a run's folder, or a file of its own name
+            weights = weights.absolute().parent if weights.stem in ("last", "best") else weights.with_suffix("")
+        name = data.stem if data.is_file() else data.name
+        return re.sub(r"[^\w.+-]+", "-", f"{name}-from-{weights.name}")
 
     def tests(self) -> list[str]:
         """The views to test by once trained, each once."""
