@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from fnmatch import fnmatch
 from functools import partial
 
@@ -151,10 +152,17 @@ def test_a_listed_name_builds(name):
     assert any(key.endswith(".temporal.weight") for key in model.state_dict())
 
 
-def test_pretrained_weights_out_of_reach_name_the_other_way_in(monkeypatch):
+def test_pretrained_weights_out_of_reach_name_the_other_way_in_within_seconds(monkeypatch):
+    began = time.monotonic()
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+    with pytest.raises(CheckpointError, match=r"resnet18.* could not be fetched \(.*refused.*--backbone-weights FILE"):
+        create_model("tsn_resnet18.fb_ssl_yfcc100m_ft_in1k", num_classes=2, pretrained=True)
+    assert time.monotonic() - began < 5
+
     def no_network(*_, **__):
         raise OSError("no route to the hub")
 
+    monkeypatch.setattr("teinet.models.factory._refuse_without_network", lambda backbone: None)
     monkeypatch.setattr(timm, "create_model", no_network)
     with pytest.raises(CheckpointError, match=r"resnet10t could not be fetched \(OSError: no route.*backbone_weights"):
         create_model(f"tsn_{NET}", num_classes=2, pretrained=True)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from teinet.models.insertion import ALL_STAGES, insert_temporal
 from teinet.models.names import PREFIXES, list_models
 from teinet.models.weights import load_fitting, read_checkpoint
 
+_PATIENCE = 5.0  # seconds for an answer of the hub of weights
 _BUILT_IN = {*PREFIXES.values(), *(prefix.rstrip("_") for prefix in PREFIXES)}
 
 log = logging.getLogger("teinet")
@@ -67,6 +71,7 @@ def create_model(
         raise ConfigError("pretrained and backbone_weights are two sources of the same weights: give one.")
     placing = {"stages": list(stages), "shortcut_only": shortcut_only, "every": every, "causal": causal}
     if pretrained:
+        _refuse_without_network(backbone)
         log.info("%s: fetching its ImageNet weights, if they are not here yet", backbone)
     try:
         cnn = timm.create_model(backbone, pretrained=pretrained, num_classes=num_classes, drop_rate=dropout)
@@ -74,12 +79,8 @@ def create_model(
         if not pretrained:
             raise
         # the hub's client, its transport and timm each raise kinds of their own
-        raise CheckpointError(
-            f"the pretrained weights of {backbone} could not be fetched ({type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no reason given'}). Where there is no network, fetch "
-            "them elsewhere and give the file as backbone_weights (--backbone-weights FILE), or begin from nothing "
-            "(pretrained=False, --model.pretrained false)."
-        ) from error
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+        raise _not_fetched(backbone, reason) from error
     _start_head(cnn, backbone, num_classes, pretrained, backbone_weights)
     insert_temporal(cnn, temporal, num_frames=num_frames, **placing, **temporal_options)
     pixels = resolve_model_data_config(cnn)
@@ -98,6 +99,41 @@ def create_model(
             **temporal_options,
         },
     )
+
+
+def _not_fetched(backbone: str, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"the ImageNet weights of {backbone} could not be fetched ({reason}). Without a network, give a local file as "
+        "backbone_weights (--backbone-weights FILE), or start from random weights (--model.pretrained false)."
+    )
+
+
+def _refuse_without_network(backbone: str) -> None:
+    """Raise CheckpointError if weights have to be fetched and the hub is unreachable; it would itself try a minute."""
+    import huggingface_hub  # of timm
+
+    config = timm.get_pretrained_cfg(backbone)
+    if config is None or not config.hf_hub_id or huggingface_hub.constants.HF_HUB_OFFLINE:
+        return
+    files = (config.hf_hub_filename or "model.safetensors", "pytorch_model.bin")
+    if any(isinstance(huggingface_hub.try_to_load_from_cache(config.hf_hub_id, name), str) for name in files):
+        return
+    reasons = ["no answer"]
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(huggingface_hub.constants.ENDPOINT, timeout=_PATIENCE):
+                reasons.clear()
+        except urllib.error.HTTPError:  # an answer
+            reasons.clear()
+        except (OSError, ValueError) as error:
+            reasons[0] = str(getattr(error, "reason", error))
+
+    asking = threading.Thread(target=ask, daemon=True)  # looking up a name has no timeout of its own
+    asking.start()
+    asking.join(_PATIENCE)
+    if reasons:
+        raise _not_fetched(backbone, f"{huggingface_hub.constants.ENDPOINT}: {reasons[0]}")
 
 
 def register_temporal(name: str, layer: Callable[..., nn.Module]) -> None:
