@@ -131,3 +131,24 @@ def test_all_splits_share_one_list_of_classes(tmp_path):
     splits = load_splits(DataConfig(path=str(listed)))
     assert splits["train"].class_names == splits["test"].class_names == ["a", "b", "c"]
     assert splits["train"].labels.tolist() == [1, 2] and splits["test"].labels.tolist() == [0]
+
+
+def test_copies_of_a_clip_in_two_splits_are_said_once(tmp_path, caplog):
+    for name, content in (("train/a/1", b"one"), ("train/a/2", b"two"), ("val/a/x", b"one"), ("val/b/y", b"six")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"{name}.mp4").write_bytes(content)
+    load_splits(DataConfig(path=str(tmp_path)))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "1 files have copies both in train and in val" in caplog.text
+    assert f"{tmp_path}/train/a/1.mp4 and {tmp_path}/val/a/x.mp4" in caplog.text
+
+
+@pytest.mark.parametrize(("labels", "said"), [
+    (("fight,outdoor", "fight"), "1 label looks like several ('fight,outdoor')"),
+    (("fight|outdoor", "talk;indoor"), "2 labels look like several"),
+    (("running, fast", "running"), "1 label looks"),
+    (("onto a slope, so it slides", "onto a slope, so it stays"), ""), (("1,000 meters", "a"), ""),
+])  # fmt: skip
+def test_several_labels_in_one_are_said(tmp_path, caplog, labels, said):
+    load_splits(DataConfig(path=str(write(tmp_path, [{"label": label} for label in labels * 3]))))
+    assert caplog.text.count("like several") == bool(said) and said in caplog.text

@@ -11,6 +11,7 @@ from typing import Any
 from teinet.errors import AnnotationError, ConfigError
 
 _NUMBERED = re.compile(r"([0-9]{1,9})\s+(\S.*)")
+_SEPARATOR = re.compile(r"[,;|]")
 _JSON = re.compile(r"\s*(\[\s*[\"\]]|\{)")  # a plain name may begin with a bracket: [Something] falling
 
 _PAIRS = (("left", "right"), ("leftward", "rightward"), ("leftwards", "rightwards"), ("clockwise", "counterclockwise"))
@@ -48,6 +49,21 @@ def read_class_names(path: str | Path) -> list[str]:
     if all(index is None for index, _, _ in entries):
         return [name for _, name, _ in entries]
     return _in_order(path, entries)
+
+
+def several_labels(class_names: Sequence[str]) -> str:
+    """Return a warning of labels that look like several labels of a clip (`fight,outdoor`); empty without such."""
+    known, found = set(class_names), []
+    for name in class_names:
+        parts = [part.strip() for part in _SEPARATOR.split(name)]
+        words = len(parts) > 1 and all(re.search(r"[^\W\d]", part) for part in parts)
+        # a sentence has a space after its comma; what is a class by itself is a label in any case
+        if words and (not re.search(f"{_SEPARATOR.pattern}\\s", name) or known & set(parts)):
+            found.append(name)
+    if not found:
+        return ""
+    count = "1 label looks" if len(found) == 1 else f"{len(found)} labels look"
+    return f"{count} like several ({found[0]!r}); each is a class of its own: several labels a clip are not supported"
 
 
 def read_text(path: Path) -> str:

@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from teinet.data.video import image_folder
 from teinet.errors import AnnotationError, ConfigError, nearest
+from teinet.utils.files import digest
 
 NO_LABELS = "no clip has a label; add a column `label` to the csv"
 SPLITS = ("train", "val", "test")
@@ -202,17 +204,27 @@ def absent(rows: Sequence[Row]) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """Clips, or files with several clips, in two splits, which makes measured accuracies too high."""
+    """Clips, or files with several clips, in two splits, which makes measured accuracies too high.
+
+    Args:
+        clips, files: the number of clips that are in both, and of their files.
+        copies: whether the files have different paths and the same content; `clips` is 0 then.
+        example: a path; of copies, both.
+    """
 
     one: str
     other: str
     clips: int
     files: int
     example: str
+    copies: bool = False
+
+
+_MOST_COPIES = 20_000  # files; in longer lists, each size looked up takes too long on a network's disk
 
 
 def overlaps(parts: Mapping[str, Sequence[Row]]) -> list[Overlap]:
-    """Return the overlap of each pair of splits that has one."""
+    """Return the overlaps of each pair of splits that has some; copies only in lists of at most 20,000 files."""
     clips = {split: {(r.path, r.start, r.end) for r in part} for split, part in parts.items()}
     files = {split: {path for path, _, _ in part} for split, part in clips.items()}
     found = []
@@ -221,4 +233,27 @@ def overlaps(parts: Mapping[str, Sequence[Row]]) -> list[Overlap]:
             same = clips[one] & clips[other]
             example = min(path for path, _, _ in same) if same else min(both)
             found.append(Overlap(one=one, other=other, clips=len(same), files=len(both), example=example))
+    return found + _copies(files)
+
+
+def _copies(files: Mapping[str, set[str]]) -> list[Overlap]:
+    """Return the files of one split that are copies of another's, by size and then by hash."""
+    if sum(map(len, files.values())) > _MOST_COPIES:
+        return []
+    by_size: dict[int, list[tuple[str, str]]] = {}
+    for split, paths in files.items():
+        for path in sorted(paths):
+            if os.path.isfile(path) and (size := os.path.getsize(path)):
+                by_size.setdefault(size, []).append((split, path))
+    by_content: dict[str, dict[str, str]] = {}
+    for same in by_size.values():
+        if len({split for split, _ in same}) > 1:
+            for split, path in same:
+                by_content.setdefault(digest(Path(path)), {}).setdefault(split, path)
+    found = []
+    for one, other in combinations(files, 2):
+        pairs = [(c[one], c[other]) for c in by_content.values() if one in c and other in c and c[one] != c[other]]
+        if pairs:
+            example = " and ".join(pairs[0])
+            found.append(Overlap(one=one, other=other, clips=0, files=len(pairs), example=example, copies=True))
     return found

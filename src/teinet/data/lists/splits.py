@@ -12,7 +12,7 @@ import numpy as np
 from teinet.data.lists.data_config import DataConfig
 from teinet.data.lists.formats import Listing, Options, read_listing
 from teinet.data.lists.formats.base import numbers_as_names
-from teinet.data.lists.labels import read_class_names
+from teinet.data.lists.labels import read_class_names, several_labels
 from teinet.data.lists.rows import NO_LABELS, SPLITS, ClipList, Row, absent, overlaps, select, to_clips
 from teinet.errors import AnnotationError, ConfigError
 
@@ -40,8 +40,9 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
     parts, drawn = _split(rows, config)
     for overlap in overlaps(parts):
         what = f"{overlap.clips} clips are" if overlap.clips else f"{overlap.files} files have segments"
+        what = f"{overlap.files} files have copies" if overlap.copies else what
         where = f"both in {overlap.one} and in {overlap.other}, for example {overlap.example}"
-        advice = "" if overlap.clips else " (data.group path keeps a file's segments together)"
+        advice = "" if overlap.clips or overlap.copies else " (data.group path keeps a file's segments together)"
         log.warning("%s: %s %s; accuracies measured on them are too high%s", config.path, what, where, advice)
     if class_names is None:  # for training; a trained network may be given unlabeled clips
         for row in parts["train"] + parts["val"]:
@@ -52,6 +53,8 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
         names = sorted({r.label for r in rows if r.label is not None})
         if not names:
             raise AnnotationError(config.path, NO_LABELS)
+        if several := several_labels(names):
+            log.warning("%s: %s", config.path, several)
     splits = Splits({split: to_clips(part, names, source=config.path) for split, part in parts.items() if part})
     splits.source = replace(listing, drawn=drawn)
     return splits

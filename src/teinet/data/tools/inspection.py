@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from teinet.data.lists.formats import FORMATS, Listing
-from teinet.data.lists.labels import flipped_labels
+from teinet.data.lists.labels import flipped_labels, several_labels
 from teinet.data.lists.rows import NO_LABELS, SPLITS, Row, overlaps, unknown_label
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError
@@ -215,6 +215,8 @@ def problems(facts: Facts, sample: Facts) -> list[tuple[str, str]]:
         found.append(("empty classes", f"{len(empty)} of {len(names)} classes: {listed(empty)}"))
     if untrained := facts["untrained_classes"]:
         found.append(("untrained", f"{len(untrained)} classes have clips, but none for training: {listed(untrained)}"))
+    if several := several_labels(names):
+        found.append(("several labels", several))
     if "" in facts["splits"] and len(facts["splits"]) > 1:
         count = facts["splits"][""]
         found.append(("no split", f"{count} clips have no split, but others do; training needs one for all or none"))
@@ -222,6 +224,7 @@ def problems(facts: Facts, sample: Facts) -> list[tuple[str, str]]:
         both = f"in both {overlap['one']} and {overlap['other']}"
         clips = overlap["clips"]
         what = f"{clips} clips are {both}" if clips else f"{overlap['files']} files have clips {both}"
+        what = f"{overlap['files']} files have copies {both}" if overlap["copies"] else what
         found.append(("overlap", f"{what}, for example {overlap['example']}: accuracies on them are too high"))
     if facts["repeated"]:
         found.append(("duplicates", f"{facts['repeated']} rows repeat a clip"))
