@@ -84,7 +84,7 @@ def test_a_recording_that_cannot_be_decoded_is_an_error_line(place, tmp_path, ca
     out, err = capsys.readouterr()
     assert [line["what"] for line in lines(out)] == ["connected", "lost"]
     assert re.search(r"film\.avi: 0 steps, [1-9]\d* broken$", err, re.MULTILINE)
-    assert "teinet watch: " in err and "film.avi: no frame of it can be decoded" in err
+    assert "teinet watch: " in err and "film.avi: none of its frames can be decoded" in err
 
 
 def test_a_file_is_added_to(place, tmp_path, capsys):

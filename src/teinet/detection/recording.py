@@ -174,7 +174,7 @@ def timeline(
             if stop is not None and stop.is_set():
                 raise Interrupted(f"{path}: stopped at {frame.time:.1f} s")
         if frames.last_time is None:
-            raise VideoError(path, "no frame of it can be decoded")
+            raise VideoError(path, "none of its frames can be decoded")
         changes += detector.finish()
         rows += detector.rows
         return Timeline(

@@ -224,12 +224,12 @@ class SourceThread(threading.Thread):
                 if self._stopped.is_set():
                     return
                 if self._ends() and self.sampler.num_taken == taken:
-                    raise VideoError(self.source.name, "no frame of it can be decoded")
+                    raise VideoError(self.source.name, "none of its frames can be decoded")
                 length = frames.stated_length if frames.is_ordered else None  # else nobody can say where it ends
                 if length is not None:
                     margin = max(_SOUND * length if frames.length_includes_sound else 0.0, self.sampler.gap)
                     if (self._second or 0.0) < length - margin:
-                        raise VideoError(self.source.name, f"broke off at {self._second:.1f} of {length:.1f} s")
+                        raise VideoError(self.source.name, f"connection lost at {self._second:.1f} of {length:.1f} s")
         finally:
             with self._ready:
                 self._heard = None

@@ -28,8 +28,8 @@ def reason(path) -> str:
 
 
 @pytest.mark.parametrize(("content", "expected"), [
-    (b"", "the file is empty (0 bytes)"), (b"hello world\n" * 50, "not a video: the file holds text"),
-    ("<html>h\u00e9llo</html>".encode(), "not a video: the file holds text"),
+    (b"", "the file is empty (0 bytes)"), (b"hello world\n" * 50, "not a video, but a text file"),
+    ("<html>h\u00e9llo</html>".encode(), "not a video, but a text file"),
     (bytes(5000), "not a video that FFmpeg can read"),
     (np.random.default_rng(0).bytes(5000), "not a video that FFmpeg can read"),
 ])  # fmt: skip
@@ -84,7 +84,7 @@ def test_a_whole_video_in_which_nothing_decodes(videos, tmp_path):
     whole[start:] = bytes(len(whole) - start)
     path = tmp_path / "zeros.mp4"
     path.write_bytes(whole)
-    assert reason(path) == "no frame of it can be decoded"
+    assert reason(path) == "none of its frames can be decoded"
 
 
 def test_nothing_is_written_to_the_terminal(videos, tmp_path):
@@ -155,5 +155,5 @@ def test_a_damaged_image_is_named(image_folder):
 
 
 def test_a_folder_has_no_clock(image_folder):
-    with pytest.raises(VideoError, match="no clock"):
+    with pytest.raises(VideoError, match="no timestamps"):
         VideoReader(image_folder).sample(range, start=1.0)

@@ -143,7 +143,7 @@ def test_a_pipe_is_iterated_and_has_no_length(tmp_path):
     )
     with path.open("rb") as pipe:
         done = subprocess.run([sys.executable, "-c", code], stdin=pipe, capture_output=True, text=True, timeout=60)
-    refusal = "standard input: live video has no length; iterate over it"
+    refusal = "standard input: live video has no length; iterate over the reader"
     assert done.stdout.splitlines() == [refusal, "20 1.9 (32, 32, 3)"], done.stderr
 
 

@@ -69,13 +69,13 @@ def test_an_error_that_repeats_the_address_tells_no_password(monkeypatch):
 def test_a_stream_that_does_not_answer_is_said_in_words():
     with socket.create_server(("127.0.0.1", 0)) as server:  # takes the connection, and says nothing
         silent = Source.parse(f"http://127.0.0.1:{server.getsockname()[1]}/x.ts")
-        with pytest.raises(VideoError, match=r"cannot be opened \(no answer for 0\.2 s\)"), silent.open(patience=0.2):
+        with pytest.raises(VideoError, match=r"cannot be opened \(no response for 0\.2 s\)"), silent.open(patience=0.2):
             pass
 
 
 @pytest.mark.parametrize("word", ["", "  "])
 def test_nothing_is_no_source(word):
-    with pytest.raises(ConfigError, match="no name"):
+    with pytest.raises(ConfigError, match="a source is empty"):
         Source.parse(word)
 
 

@@ -1,4 +1,4 @@
-"""Opens a video file with PyAV and turns everything that can go wrong into one line for the user."""
+"""Opening video files with PyAV; all errors become a VideoError of one line."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from av.stream import Disposition
 
 from teinet.errors import VideoError
 
-_FROM_ZERO = ("matroska",)  # its stated length reaches from second 0, wherever the first frame lies
-# Metadata need not be UTF-8; from 19 on PyAV knows that by itself.
+_FROM_ZERO = ("matroska",)  # its stated length counts from second 0, not from the first frame
+# Metadata may not be UTF-8; PyAV handles that from version 19 on.
 _LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
 
 def silence() -> None:
-    """Keep FFmpeg's own messages off the terminal: what matters reaches the user through VideoError.
+    """Keep FFmpeg's messages off the terminal; errors reach the user as VideoError.
 
-    None, and no level: at any level PyAV hands errors on to Python, and deadlocks where a decoder's thread waits
-    for Python's lock, whose holder waits for the decoder. Older torchvisions set one when they are imported.
+    The level is None: at any other level PyAV passes messages to Python, and deadlocks when a decoder thread waits for
+    Python's global lock while its holder waits for the decoder. Older versions of torchvision set a level on import.
     """
     av.logging.set_level(None)
     av.logging.set_libav_level(av.logging.PANIC)
@@ -35,11 +35,11 @@ def silence() -> None:
 
 @contextmanager
 def open_video(path: str, threads: int | Literal["auto"] = 1) -> Iterator[tuple[InputContainer, av.VideoStream]]:
-    """Open a file and its best video stream, closed on leaving; VideoError, also for FFmpeg's errors in the block."""
+    """Open a file and its best video stream inside a block; raise VideoError, also for FFmpeg's errors in the block."""
     check_file(path)
     silence()
     try:
-        # "file:" keeps a colon in a name from being taken for a protocol
+        # "file:" prevents FFmpeg from reading a colon in the name as a protocol
         container = av.open(f"file:{os.path.abspath(path)}", **_LENIENT)
     except (FFmpegError, OSError, ValueError) as error:
         raise VideoError(path, _why_not_opened(path, error)) from None
@@ -55,7 +55,7 @@ def open_video(path: str, threads: int | Literal["auto"] = 1) -> Iterator[tuple[
 
 
 def check_file(path: str) -> None:
-    """VideoError where there is no file, nothing in it, or a pipe or device, of which reading might never end."""
+    """Raise VideoError for a missing or empty file, and for a pipe or device, which may never end."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
@@ -73,13 +73,13 @@ def check_file(path: str) -> None:
 
 
 def begin(container: InputContainer) -> float:
-    """The timestamp at which a file begins, seconds."""
+    """Return the timestamp at which a file begins, in seconds."""
     return (container.start_time or 0) / av.time_base
 
 
 def stated_length(container: InputContainer, stream: av.VideoStream) -> float | None:
-    """Seconds from its beginning to its video's end, the least that a file states; None where it states nothing."""
-    if container.start_time is None:  # bare frames without a clock: FFmpeg guesses by the bytes
+    """Return the stated seconds from a file's beginning to its video's end, the lowest of several, or None."""
+    if container.start_time is None:  # bare frames without timestamps: FFmpeg guesses by the number of bytes
         return None
     stated = []
     if container.duration:
@@ -92,7 +92,7 @@ def stated_length(container: InputContainer, stream: av.VideoStream) -> float | 
 
 
 def _video_stream(path: str, container: InputContainer) -> av.VideoStream:
-    # A cover image in a music file is a "video stream" too, marked as attached.
+    # A cover image of a music file is a video stream too, marked as attached.
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     streams = [s for s in streams if s.codec_context is not None]
     if not streams:
@@ -107,13 +107,13 @@ def _video_stream(path: str, container: InputContainer) -> av.VideoStream:
 
 def _why_not_opened(path: str, error: Exception) -> str:
     if _looks_like_text(path):
-        return "not a video: the file holds text"
+        return "not a video, but a text file"
     with open(path, "rb") as file:
         boxes = list(_mp4_boxes(file))
     if any(kind in (b"ftyp", b"mdat") for kind, _ in boxes) and all(kind != b"moov" for kind, _ in boxes):
-        return "cut off, or its recording was never finished: the index (moov) that stands at its end is missing"
+        return "cut off, or its recording was not finished: the index (moov) at its end is missing"
     if ends_too_early(path):
-        return "cut off: its end is missing, and with it what is needed to read the rest"
+        return "cut off: its end, which is needed to read it, is missing"
     if isinstance(error, InvalidDataError | EndOfFile | ValueError):
         return "not a video that FFmpeg can read, or its beginning is damaged"
     return f"cannot be opened ({_text(error)})"
@@ -134,7 +134,7 @@ def _looks_like_text(path: str) -> bool:
 
 
 def ends_too_early(path: str | Path) -> bool:
-    """Say whether an MP4, AVI or Matroska file states more bytes than it has; False where it does not say."""
+    """Return true if an MP4, AVI or Matroska file states more bytes than it has; false if it states none."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
         head = file.read(12)
@@ -147,7 +147,7 @@ def ends_too_early(path: str | Path) -> bool:
 
 
 def _mp4_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Yield the name and end of each top-level box; the last may end beyond the file."""
+    """Yield the name and end of each top-level box; the last may end after the file."""
     file.seek(0, os.SEEK_END)
     size, position = file.tell(), 0
     while position + 8 <= size:
@@ -165,7 +165,7 @@ def _mp4_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
 
 
 def _riff_ends(file: BinaryIO, size: int) -> Iterator[int]:
-    """Yield the end of each RIFF chunk: AVI files beyond 1 GB have several."""
+    """Yield the end of each RIFF chunk; AVI files above 1 GB have several."""
     position = 0
     while position + 12 <= size:
         file.seek(position)
@@ -178,7 +178,7 @@ def _riff_ends(file: BinaryIO, size: int) -> Iterator[int]:
 
 
 def _matroska_end(file: BinaryIO) -> int | None:
-    """Return where the segment ends, None where it does not say (a live recording)."""
+    """Return the end of the segment; None if not stated (a live recording)."""
 
     def number(keep_marker: bool) -> int | None:
         first = file.read(1)

@@ -1,4 +1,4 @@
-"""Frames in the order in which they are shown: one pass over an open source, in constant memory."""
+"""Frames in presentation order: one pass over an open source, in constant memory."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from av.error import ExitError, FFmpegError
 from teinet.data.video.container import stated_length
 from teinet.data.video.pixels import Converter, is_transposed
 
-TICK = 1e-3  # seconds by which a live source's time grows at least
-_RATE = 25.0  # frames a second, where the source does not say
+TICK = 1e-3  # least seconds between two frames of a live source
+_RATE = 25.0  # frames per second, if the source does not state it
 
 
 class Frames(NamedTuple):
     """Frames of a clip.
 
     Args:
-        images: (K, H, W, 3) uint8 RGB, upright, all of the first frame's size.
-        indices: (K,) in the whole video.
+        images: (K, H, W, 3) uint8 RGB, upright, all with the size of the video's first frame.
+        indices: (K,) frame numbers in the whole video, from 0.
         times: (K,) seconds from its start; NaN in a folder of images.
-        num_frames: in the video, or in the span that was asked for.
+        num_frames: number of frames in the video, or in the part that was asked for.
     """
 
     images: np.ndarray
@@ -40,12 +40,12 @@ class Frame:
 
     Args:
         index: its number in the pass, from 0.
-        time: seconds from the start of a recording, or since a live reader was made; NaN in a folder of images.
-        duration: seconds for which it is shown, as the source says; NaN in a folder of images.
-        is_discontinuity: whether it does not continue what was seen before: the first frame of a pass, a time that is
-            not later than the one before, another size, a live source's timestamps that jump. Gaps are not marked.
+        time: seconds from the start of a recording, or since a live reader was created; NaN in a folder of images.
+        duration: seconds for which it is shown, as the source states; NaN in a folder of images.
+        is_discontinuity: true if it does not continue the frames before: the first frame of a pass, a time that is not
+            later than the previous one, another size, a jump of a live source's timestamps. Gaps are not marked.
         size: (width, height), upright.
-        raw: the frame as it was decoded; None for an image file.
+        raw: the decoded frame; None for an image file.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Frame:
 
     @cached_property
     def image(self) -> np.ndarray:
-        """(H, W, 3) uint8 RGB, upright; converted when it is first asked for, in the thread that iterates."""
+        """(H, W, 3) uint8 RGB, upright; converted on first access, which must be in the thread that iterates."""
         return self._load()
 
     def __repr__(self) -> str:
@@ -73,20 +73,20 @@ class Frame:
 
 
 class FrameStream:
-    """One pass over an open source: iterate it for its frames; broken packets are counted and skipped.
+    """One pass over an open source: an iterator of its frames; broken packets are counted and skipped.
 
     Args:
-        container, stream, clock: what was opened, and what makes seconds of its timestamps.
-        has_times: whether timestamps mean something; else frames come at the stream's rate, or when they come.
+        container, stream, clock: the open source, and the clock that converts its timestamps to seconds.
+        has_times: true if timestamps are valid; otherwise frames are timed by the stream's rate, or as they arrive.
 
     Attributes:
-        is_recorded: whether the clock is the recording's own.
-        num_broken: packets and frames so far that could not be decoded whole.
-        is_ordered: whether each time so far was later than the one before.
-        last_time: of the last frame; None before the first.
-        frame_interval: seconds between two frames, as the stream says.
-        stated_length: seconds that a recording says it lasts; None where it does not.
-        length_includes_sound: whether that may be the length of its sound.
+        is_recorded: true if the clock is that of a recording.
+        num_broken: packets and frames so far that could not be decoded completely.
+        is_ordered: true if each time so far was later than the previous one.
+        last_time: time of the last frame; None before the first.
+        frame_interval: seconds between two frames, as the stream states.
+        stated_length: stated seconds of a recording; None if not stated.
+        length_includes_sound: true if that may be the length of its sound.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ def _converted(convert: Converter, raw: av.VideoFrame) -> np.ndarray:
 def decode(
     container: InputContainer, stream: av.VideoStream, broken: Callable[[], object] = lambda: None
 ) -> Iterator[av.VideoFrame]:
-    """Yield every frame that can be decoded from here on; skips other packets, with a call of `broken` for each."""
+    """Yield the frames that can be decoded from the current position; call `broken` for each packet that cannot."""
     for packet in container.demux(stream):
         try:
             frames = packet.decode()
@@ -144,16 +144,16 @@ def decode(
 
 
 def frame_interval(stream: av.VideoStream) -> float:
-    """Seconds between two frames, as the stream says."""
+    """Return the seconds between two frames, as the stream states."""
     return 1 / float(stream.average_rate or stream.guessed_rate or _RATE)
 
 
 class RecordedClock:
-    """A recording's seconds, from its beginning on, as they are written; also where they jump.
+    """The clock of a recording: seconds from its beginning by its timestamps, including their jumps.
 
     Args:
         begin: the timestamp of the beginning, seconds.
-        interval: seconds from a frame to one without a timestamp.
+        interval: seconds from a frame to a next one without a timestamp.
     """
 
     last_time: float | None = None
@@ -162,7 +162,7 @@ class RecordedClock:
         self._begin, self._interval = begin, interval
 
     def time_of(self, stamp: float | None) -> tuple[float, bool]:
-        """The second of the next frame by its timestamp (seconds, or None), and False: this clock is never set."""
+        """Return the time of the next frame by its timestamp (seconds or None), and False: this clock never jumps."""
         if stamp is not None:
             self.last_time = stamp - self._begin
         else:
@@ -171,16 +171,16 @@ class RecordedClock:
 
 
 class LiveClock:
-    """A live source's seconds by our clock: they run on by its timestamps, and always grow.
+    """The clock of a live source: seconds by the system's clock, advanced by timestamps, always increasing.
 
-    Where the timestamps begin or jump they are set by our clock. A frame without one lies as far behind the frame
-    before as that lay behind its own; where there are none for longer than `gap`, frames take the time of arrival.
+    Where timestamps begin or jump, the system's clock sets the time. A frame without a timestamp comes after the last
+    interval; after `gap` seconds without timestamps, frames get the time of their arrival.
 
     Args:
         gap: seconds between two frames above which the timestamps have jumped.
-        interval: seconds between two frames, until the timestamps tell.
-        now: our clock, seconds.
-        last_time: of the last frame of an earlier connection.
+        interval: seconds between two frames until timestamps give it.
+        now: returns the system's clock in seconds.
+        last_time: time of the last frame of an earlier connection.
     """
 
     def __init__(self, *, gap: float, interval: float, now: Callable[[], float], last_time: float | None = None):
@@ -188,10 +188,10 @@ class LiveClock:
         self._gap, self._interval, self._now = gap, interval, now
         self._stamp: float | None = None  # the last one
         self._offset = 0.0  # from timestamps to seconds
-        self._missing = 0  # frames since that had none
+        self._missing = 0  # frames since the last timestamp
 
     def time_of(self, stamp: float | None) -> tuple[float, bool]:
-        """The second of the next frame by its timestamp (seconds, or None), and whether that jumped."""
+        """Return the time of the next frame by its timestamp (seconds or None), and true if that jumped."""
         before, time, jumped = self._stamp, None, False
         last = -1.0 if self.last_time is None else self.last_time
         if stamp is None:
@@ -214,14 +214,14 @@ class LiveClock:
 
 
 class PlaybackClock:
-    """When the frames of a recording are due that is shown at its own speed.
+    """The clock for playing a recording at its own speed.
 
-    Where its times jump the next frame is shown one frame later, and the clock runs on from there.
+    Where its times jump, the next frame is due one frame interval later, and the clock continues from there.
 
     Args:
-        start: when its second 0 is shown; `time.monotonic` seconds.
+        start: the time at which second 0 is shown, in `time.monotonic` seconds.
         gap: seconds between two frames above which the times have jumped.
-        interval: seconds between two frames, as the recording says.
+        interval: seconds between two frames, as the recording states.
     """
 
     def __init__(self, start: float, *, gap: float, interval: float):
@@ -229,7 +229,7 @@ class PlaybackClock:
         self._last = -interval
 
     def due(self, time: float) -> float:
-        """When the next frame, of this second, is to be shown; `time.monotonic` seconds."""
+        """Return when to show the next frame, given its time in the recording; `time.monotonic` seconds."""
         if not 0 < time - self._last <= self._gap:
             self._zero += self._last + self._interval - time
         self._last = time

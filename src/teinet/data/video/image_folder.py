@@ -1,4 +1,4 @@
-"""A folder of numbered images is a video too, in numeric order; `clip/img_%05d.jpg` chooses one of several series."""
+"""Folders of numbered images as videos, in numeric order; `clip/img_%05d.jpg` selects one of several sequences."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _PLACE = re.compile(r"%(0\d+)?d")
 
 
 def split(path: str) -> tuple[str, str | None]:
-    """Return the folder that holds the images, and the pattern of their names where `path` ends in one."""
+    """Return the folder of the images, and the pattern of their names if `path` ends in one."""
     folder, name = os.path.split(path)
     return (folder or os.curdir, name) if _PLACE.search(name) else (path, None)
 
 
 def is_folder(path: str) -> bool:
-    """Say whether a path means images in a folder: the folder itself, or a pattern of names in it."""
+    """Return true if a path is a folder, or a pattern of image names in one."""
     if os.path.isdir(path):
         return True
     folder, pattern = split(path)
@@ -43,9 +43,9 @@ def image_names(path: str) -> tuple[str, ...]:
     except OSError as error:
         raise VideoError(path, f"cannot be opened ({error.strerror or error})") from None
     if not names and pattern:
-        raise VideoError(path, f"the folder holds no image named {pattern}")
+        raise VideoError(path, f"the folder has no images named {pattern}")
     if not names:
-        raise VideoError(path, "the folder holds no numbered images (.jpg or .png) and so is no video")
+        raise VideoError(path, "not a video: the folder has no numbered images (.jpg or .png)")
     return names
 
 
@@ -63,7 +63,7 @@ def _numbered(folder: str, pattern: str | None, _mtime_ns: int) -> tuple[str, ..
 
 
 def read_images(path: str, names: Sequence[str], size: tuple[int, int]) -> np.ndarray:
-    """Read images as (N, H, W, 3) uint8; those of another size are resized to `size`, (width, height)."""
+    """Read images as (N, H, W, 3) uint8, resized to `size` (width, height) where they have another one."""
     data = np.empty((len(names), size[1], size[0], 3), np.uint8)
     for out, name in zip(data, names):
         image = read_image(path, name)
@@ -72,7 +72,7 @@ def read_images(path: str, names: Sequence[str], size: tuple[int, int]) -> np.nd
 
 
 def read_image(path: str, name: str) -> Image.Image:
-    """Read one image of those that `path` means, upright, as RGB."""
+    """Read one image of the folder or pattern `path`, upright, as RGB."""
     folder = path if os.path.isdir(path) else split(path)[0]
     try:
         with Image.open(os.path.join(folder, name)) as image:

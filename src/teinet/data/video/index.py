@@ -1,7 +1,8 @@
-"""What a video file holds, learned from its packets once: how many frames, shown when, and where decoding can start.
+"""The index of a video file: number of frames, their times, and the frames at which decoding can start.
 
-Headers are not believed: packets are counted and the first frame is decoded; files whose packets do not tell (DivX's
-packed B-frames, missing timestamps) are decoded once. The result is kept in memory and, where possible, in SQLite.
+It is read from the packets once, not from headers: packets are counted and the first frame is decoded. Files whose
+packets are ambiguous (packed B-frames of DivX, missing timestamps) are decoded once. The index is cached in memory and,
+if possible, in SQLite.
 """
 
 from __future__ import annotations
@@ -28,29 +29,29 @@ from teinet.data.video.pixels import is_transposed
 from teinet.errors import VideoError
 from teinet.utils.files import cache_folder
 
-# Where timestamps of packets and frames agree and keyframes are marked truly; others are decoded from the start.
+# Timestamps of packets and frames agree and keyframe marks are correct; others are decoded from the start.
 _SEEKABLE_FORMATS = {"mov", "mp4", "matroska", "webm"}
 _SEEKABLE_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg", "prores", "ffv1", "huffyuv"}
-# These may hold packets that give no frame, or one that gives two.
+# A packet of these may have no frame, or two.
 _PACKED_CODECS = {"mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "h263", "flv1"}
 _PLACEHOLDER_BYTES = 16
-_SCHEMA = 3  # raise it whenever what is stored changes its meaning: older rows are then not found
+_SCHEMA = 3  # increase it whenever stored values change their meaning, to ignore older ones
 _REMEMBERED = 8192  # files, in this process
-_SAME_RATE = 0.01  # share by which a measured rate may lie off a written one that is then believed to the digit
+_SAME_RATE = 0.01  # relative difference up to which a stated frame rate is used in place of the measured one
 
 
 @dataclass(frozen=True)
 class FrameIndex:
-    """The frames of one video in the order in which they are shown.
+    """The frames of one video in presentation order.
 
     Args:
-        times: (n,) seconds from the container's start.
-        pts: (n,) in the stream's time base, -1s where unknown.
-        keys: indices of frames from which decoding can start and give exactly what decoding from the beginning gives.
-        last_duration: seconds for which the last frame is shown, 0 where nothing tells.
-        frame_rate: frames a second; None where nothing tells.
+        times: (n,) seconds from the start of the container.
+        pts: (n,) in the stream's time base; -1 if unknown.
+        keys: indices of frames at which decoding can start with the same result as from the beginning.
+        last_duration: seconds for which the last frame is shown; 0 if unknown.
+        frame_rate: frames per second; None if unknown.
         width, height: of the first frame, upright.
-        codec: FFmpeg's name of it.
+        codec: FFmpeg's name of the codec.
     """
 
     times: np.ndarray
@@ -73,7 +74,7 @@ class FrameIndex:
 
     @property
     def duration(self) -> float | None:
-        """Seconds for which frames are shown in all; None where nothing tells."""
+        """Seconds from the first frame to the end of the last; None if unknown."""
         duration = float(self.times[-1] - self.times[0]) + self.last_duration
         return duration if duration > 0 else None
 
@@ -83,7 +84,7 @@ _memory: dict[_Key, FrameIndex] = {}
 
 
 def frame_index(path: str) -> FrameIndex:
-    """Look the index up, or build it and remember it; VideoError where the file is no whole, decodable video."""
+    """Return a file's index, from the cache or built now; VideoError if it is not a complete, decodable video."""
     check_file(path)
     key = _key(path)
     index = _memory.get(key)
@@ -97,12 +98,12 @@ def frame_index(path: str) -> FrameIndex:
 
 
 def clear_memory() -> None:
-    """Forget what this process remembers."""
+    """Clear the indices cached in this process."""
     _memory.clear()
 
 
 def folder_index(path: str) -> FrameIndex:
-    """Return the index of a folder of images, which has neither times nor a rate."""
+    """Return the index of a folder of images, which has no times and no frame rate."""
     names = image_folder.image_names(path)
     width, height = image_folder.read_image(path, names[0]).size
     nowhere, codec = np.full(len(names), np.nan), os.path.splitext(names[0])[1][1:].lower()
@@ -110,7 +111,7 @@ def folder_index(path: str) -> FrameIndex:
 
 
 def corrected(path: str, index: FrameIndex, num_frames: int, keys: Sequence[int] | np.ndarray = ()) -> FrameIndex:
-    """Remember what decoding showed: the true number of frames, and which of the keyframes can be trusted (none)."""
+    """Return and cache an index with the number of frames found by decoding, and by default without keyframes."""
     times, pts = index.times[:num_frames], index.pts[:num_frames]
     missing = num_frames - len(times)
     if missing > 0:
@@ -126,7 +127,7 @@ def corrected(path: str, index: FrameIndex, num_frames: int, keys: Sequence[int]
 
 @dataclass
 class _Packets:
-    """What is kept of each packet that shows a frame, in the order of decoding."""
+    """Properties of the packets that show a frame, in decoding order."""
 
     pts: list[int | None] = field(default_factory=list)
     dts: list[int | None] = field(default_factory=list)
@@ -142,7 +143,7 @@ def _build(path: str) -> FrameIndex:
         packets, first = _read_packets(container, stream)
         _refuse_cut_off(path, stream, packets)
         if first is None:
-            raise VideoError(path, "no frame of it can be decoded")
+            raise VideoError(path, "none of its frames can be decoded")
         start = begin(container)
         time_base, rate = float(stream.time_base or 0), float(stream.average_rate or stream.guessed_rate or 0)
         codec, formats = stream.codec_context.name, set(container.format.name.split(","))
@@ -151,7 +152,7 @@ def _build(path: str) -> FrameIndex:
     stamps, exact = _stamps(packets)
     doubtful = codec in _PACKED_CODECS and any(size <= _PLACEHOLDER_BYTES for size in packets.sizes)
     if not exact or doubtful:
-        with open_video(path) as (container, stream):  # from end to end, in the order in which frames come out
+        with open_video(path) as (container, stream):  # decode the whole file
             decoded = [-1 if frame.pts is None else frame.pts for frame in decode(container, stream)]
         n, exact = len(decoded), False
         if all(b > a for a, b in itertools.pairwise(decoded)) and decoded:
@@ -168,7 +169,7 @@ def _build(path: str) -> FrameIndex:
 
 
 def _read_packets(container: InputContainer, stream: av.VideoStream) -> tuple[_Packets, av.VideoFrame | None]:
-    """Note each packet; decode the first frame alone."""
+    """Read all packets, and decode the first frame only."""
     packets, first = _Packets(), None
     demuxed = container.demux(stream)
     while True:
@@ -190,7 +191,7 @@ def _read_packets(container: InputContainer, stream: av.VideoStream) -> tuple[_P
 
 
 def _note(packet: av.Packet, stream: av.VideoStream, packets: _Packets) -> None:
-    # Only the last one counts: errors within a transport stream are the decoder's to conceal.
+    # Only the last packet counts: the decoder conceals errors within a transport stream.
     packets.corrupt = packet.is_corrupt
     if packet.is_discard:  # outside the edit list: decoded, not shown
         packets.discarded += 1
@@ -206,7 +207,7 @@ def _note(packet: av.Packet, stream: av.VideoStream, packets: _Packets) -> None:
 
 
 def _refuse_cut_off(path: str, stream: av.VideoStream, packets: _Packets) -> None:
-    """VideoError where the container promises frames that the file does not hold."""
+    """Raise VideoError if the container states frames that the file does not have."""
     present = len(packets.pts) + packets.discarded
     promised = stream.frames
     if packets.corrupt:  # the last packet is there in part only
@@ -216,13 +217,13 @@ def _refuse_cut_off(path: str, stream: av.VideoStream, packets: _Packets) -> Non
         of = f" of {promised}" if promised > present else ""
         raise VideoError(path, f"cut off: frame {present + 1}{of} cannot be read")
     if not promised and ends_too_early(path):
-        raise VideoError(path, f"cut off: it ends after {present} frames, in the middle of its data")
+        raise VideoError(path, f"cut off: it ends after {present} frames, before the end of its data")
     if packets.error is not None:
-        raise VideoError(path, f"damaged: after {present} frames it cannot be read ({packets.error})")
+        raise VideoError(path, f"damaged: it cannot be read after {present} frames ({packets.error})")
 
 
 def _stamps(packets: _Packets) -> tuple[np.ndarray | None, bool]:
-    """Return the times at which frames are shown, ascending, and whether every frame has its own in its packet."""
+    """Return the timestamps of the frames, ascending, and true if each frame has its own in its packet."""
     for stamps, exact in ((packets.pts, True), (packets.dts, False)):
         if stamps and None not in stamps and len(set(stamps)) == len(stamps):
             return np.sort(np.array(stamps, np.int64)), exact
@@ -230,7 +231,7 @@ def _stamps(packets: _Packets) -> tuple[np.ndarray | None, bool]:
 
 
 def _frame_rate(times: np.ndarray, written: float) -> float | None:
-    """Frames a second by the frames' times; as it is written where that is the same but for the times' rounding."""
+    """Return the frames per second by the frames' times, or as stated if that agrees up to rounding."""
     span = float(times[-1] - times[0])
     if not span > 0:
         return written or None
@@ -239,7 +240,7 @@ def _frame_rate(times: np.ndarray, written: float) -> float | None:
 
 
 def _safe_keys(pts: np.ndarray, packets: _Packets) -> np.ndarray:
-    """Return the keyframes (indices as shown) before which exactly those frames are shown that are decoded before."""
+    """Return the keyframes (presentation indices) that split decoding order and presentation order alike."""
     order = np.array(packets.pts, np.int64)
     before = np.maximum.accumulate(np.append(np.iinfo(np.int64).min, order[:-1]))
     after = np.minimum.accumulate(np.append(order[1:], np.iinfo(np.int64).max)[::-1])[::-1]
@@ -248,7 +249,7 @@ def _safe_keys(pts: np.ndarray, packets: _Packets) -> np.ndarray:
 
 
 def _is_idr(packet: av.Packet, extradata: bytes | None) -> bool:
-    """Say whether an H.264 keyframe is a true restart: recovery points of gradual refresh are marked as keys too."""
+    """Return true if an H.264 keyframe is an IDR frame; recovery points of gradual refresh are marked as keys too."""
     data = bytes(packet)
     position = 0
     length_bytes = (extradata[4] & 3) + 1 if extradata and extradata[0] == 1 and len(extradata) > 4 else 0
@@ -270,7 +271,7 @@ def _is_idr(packet: av.Packet, extradata: bytes | None) -> bool:
 
 
 def cache_file() -> Path:
-    """Return where the SQLite file lies."""
+    """Return the path of the SQLite cache."""
     return cache_folder() / f"frames-{_SCHEMA}.sqlite"
 
 
@@ -297,7 +298,7 @@ def _stored(key: _Key) -> FrameIndex | None:
         with np.load(io.BytesIO(row[0]), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in ("times", "pts", "keys")}
             return FrameIndex(**json.loads(str(stored["facts"])), **arrays)
-    except Exception:  # whatever a damaged cache holds, the file itself can be asked again
+    except Exception:  # a damaged cache is ignored, as the index can be built again
         return None
 
 
@@ -316,9 +317,9 @@ def _store(key: _Key, index: FrameIndex) -> None:
 
 @contextmanager
 def _database() -> Iterator[sqlite3.Connection]:
-    # Opened for each use: a connection must not cross a fork, and data workers fork.
+    # Opened for each use, as a connection must not be shared by forked data workers.
     with closing(sqlite3.connect(cache_file(), timeout=2)) as database:
-        # A crash may lose the newest counts, which are then counted again: no need to wait for the disk.
+        # A crash may lose the newest indices, which are then built again: no need to wait for the disk.
         database.execute("PRAGMA synchronous = OFF")
         database.execute(
             "CREATE TABLE IF NOT EXISTS frames"

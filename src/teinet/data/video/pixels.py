@@ -1,4 +1,7 @@
-"""One decoded frame as an upright RGB image, in the ffmpeg program's colors; non-square pixels and interlacing stay."""
+"""Conversion of decoded frames to upright RGB images, with the colors of the ffmpeg program.
+
+Non-square pixels and interlacing are kept.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,19 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 
 class Converter:
-    """Turns the frames of one video into upright images of one size."""
+    """Converts the frames of one video to upright images of one size.
+
+    Args:
+        height, width: pixels after rotation; frames of another size (it may change midstream) are scaled to them.
+    """
 
     def __init__(self, height: int, width: int):
-        """`height` and `width` after rotation; frames of another size (it may change midstream) are scaled to them."""
         self.height, self.width = height, width
         self._reformatter = VideoReformatter()
         self._scalers: dict[tuple[object, ...], Filters] = {}
 
     def __call__(self, frame: av.VideoFrame, out: np.ndarray) -> np.ndarray:
-        """Write the image into `out`, (H, W, 3) uint8, and return it."""
+        """Write the image to `out` (H, W, 3) uint8, and return it."""
         matrix = display_matrix(frame)
         height, width = (self.width, self.height) if matrix[0] == 0 else (self.height, self.width)
         plane: Any = self._rgb(frame, width, height).planes[0]  # a buffer
@@ -34,7 +40,7 @@ class Converter:
         same_size = (frame.width, frame.height) == (width, height)
         if same_size and all(component.bits <= 8 for component in frame.format.components):
             return self._reformatter.reformat(frame, format="rgb24", interpolation=Interpolation.BICUBIC, threads=1)
-        # Beyond 8 bits, and when scaling, colors depend on where chroma samples lie, which only the filter heeds.
+        # Above 8 bits, and when scaling, colors depend on the position of chroma samples, which only the filter uses.
         kind = (frame.width, frame.height, frame.format.name, width, height)
         if kind not in self._scalers:
             self._scalers[kind] = Filters(frame, ("scale", f"{width}:{height}:flags=bicubic"), ("format", "rgb24"))
@@ -42,7 +48,7 @@ class Converter:
 
 
 class Filters:
-    """A chain of FFmpeg's filters, each a name and its arguments, for frames like `frame`."""
+    """A chain of FFmpeg filters, each a name and its arguments, for frames like `frame`."""
 
     def __init__(self, frame: av.VideoFrame, *steps: tuple[str, str | None]):
         self._graph = av.filter.Graph()
@@ -71,19 +77,19 @@ def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
         return 1, 0, 0, 1
     matrix = np.frombuffer(bytes(data), np.int32)
     a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
-    # Other angles than quarter turns are rounded to the nearest one: turning a little is for an editor to do.
+    # Other angles are rounded to the nearest quarter turn.
     if abs(a) >= abs(b):
         return (-1 if a < 0 else 1), 0, 0, (-1 if d < 0 else 1)
     return 0, (-1 if b < 0 else 1), (-1 if c < 0 else 1), 0
 
 
 def is_transposed(frame: av.VideoFrame) -> bool:
-    """Say whether the frame's rows are columns on the screen."""
+    """Return true if the frame's rows are columns on the screen."""
     return display_matrix(frame)[0] == 0
 
 
 def upright(matrix: tuple[int, int, int, int], image: np.ndarray) -> np.ndarray:
-    """Apply what `display_matrix` returned to an image (H, W, ...), as a view."""
+    """Apply a matrix of `display_matrix` to an image (H, W, ...), as a view."""
     a, b, c, d = matrix
     if a == 0:
         image, a, d = image.swapaxes(0, 1), c, b

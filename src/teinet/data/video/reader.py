@@ -1,4 +1,4 @@
-"""Reads video: exactly the frames asked for, or one after the other, from files, folders of images and live sources."""
+"""Reading video: frames by index, or one after the other, from files, folders of images and live sources."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ VIDEO_SUFFIXES = frozenset(
     ".ogv .ogg .3gp .3g2 .mxf .rm .rmvb .y4m .h264 .264 .h265 .hevc .ivf .nut .dv .mjpeg .mjpg .apng".split()
 )
 
-# Packets promise a frame or two too many in sound files; where more is missing, the video is not what it was.
+# Packets of intact files may promise a frame or two too many; below this share of decoded frames a file is damaged.
 _DAMAGED = 0.9
-_WORTH_A_JUMP = 8  # frames; fewer are decoded sooner than the decoder is set up again
+_WORTH_A_JUMP = 8  # frames; decoding fewer is faster than seeking
 
 Choice = Callable[[int], "Sequence[int] | np.ndarray"]
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
-    """Say whether a path looks like a video: a file with a video's suffix, or a folder with numbered images."""
+    """Return true if a path looks like a video: a file with a video's suffix, or a folder with numbered images."""
     path = os.fspath(path)
     if not image_folder.is_folder(path):
         return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
@@ -46,28 +46,28 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 
 
 class VideoReader:
-    """Read a video: the frames of a clip by their numbers, or one after the other however long it is.
+    """A video: its frames by index, or one after the other at any length.
 
         reader = VideoReader("clip.mp4")
-        len(reader), reader.times, reader.frame_rate          # counted and measured, not taken from a header
+        len(reader), reader.times, reader.frame_rate          # counted and measured, not read from a header
         reader.frames_at([0, 5]).images                       # (2, H, W, 3) uint8
-        for frame in reader:                                  # in constant memory; conversion happens at frame.image
+        for frame in reader:                                  # in constant memory; frame.image converts
             frame.image, frame.time, frame.is_discontinuity
 
-    A file or a folder of images gives both. A camera, an address or a pipe can only be iterated; each iteration is a
-    new connection, and its times run on from the one before. Nothing stays open. What is asked of a file that cannot be
-    read raises VideoError, whose reason is one line.
+    Files and folders of images support both. A camera, an address or a pipe can only be iterated; each iteration is a
+    new connection whose times continue those of the previous one. No file stays open. All methods raise VideoError,
+    with a reason of one line, if a file cannot be read.
 
     Args:
-        source: a path (a file that FFmpeg reads, a folder of numbered images, or a pattern of their names in it such
-            as `folder/img_%05d.jpg`); `camera`, `camera:1`, `/dev/video0`; an address with ://; `-` for standard
-            input; or a `Source`. What exists as a path is a path.
-        threads: decoder threads; 1 suits data workers, of which there are many, "auto" a single video.
-        patience: seconds without an answer, or without data, after which a live source counts as lost.
+        source: a path (a file that FFmpeg reads, a folder of numbered images, or a pattern of their names such as
+            `folder/img_%05d.jpg`); `camera`, `camera:1`, `/dev/video0`; an address with ://; `-` for standard input; or
+            a `Source`. An existing path has priority.
+        threads: decoder threads; 1 suits the many workers of a data loader, "auto" a single video.
+        patience: seconds without a response or data after which a live source counts as lost.
         gap: seconds between two frames above which a live source's timestamps have jumped.
-        start: `time.monotonic` seconds that a live source's times count from; None takes now.
-        guess_times: whether a pipe or address that writes no times is a recording at the rate it says; else frames are
-            timed as they come.
+        start: `time.monotonic` seconds that a live source's times count from; None is now.
+        guess_times: treat a pipe or address without timestamps as a recording with the stated rate; otherwise its
+            frames are timed as they arrive.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class VideoReader:
 
     def __len__(self) -> int:
         if self.is_live:
-            raise TypeError(f"{self.path}: live video has no length; iterate over it")
+            raise TypeError(f"{self.path}: live video has no length; iterate over the reader")
         return self._index.num_frames
 
     @property
@@ -107,17 +107,17 @@ class VideoReader:
 
     @property
     def duration(self) -> float | None:
-        """Seconds for which frames are shown in all; None in a folder of images, or where nothing tells."""
+        """Seconds from the first frame to the end of the last; None in a folder of images, or if unknown."""
         return self._index.duration
 
     @property
     def end_time(self) -> float | None:
-        """Second at which the last frame has been shown: later than `duration` where frames begin late, after sound."""
+        """Second at which the last frame ends: later than `duration` if frames begin after the sound."""
         return None if self.duration is None else float(self.times[0]) + self.duration
 
     @property
     def frame_rate(self) -> float | None:
-        """Frames a second; None in a folder of images, or where nothing tells."""
+        """Frames per second; None in a folder of images, or if unknown."""
         return self._index.frame_rate
 
     @property
@@ -127,12 +127,12 @@ class VideoReader:
 
     @property
     def codec(self) -> str:
-        """FFmpeg's name of the codec, or the images' suffix."""
+        """FFmpeg's name of the codec, or the suffix of the images."""
         return self._index.codec
 
     @property
     def stated_length(self) -> float | None:
-        """Seconds that a file says it lasts, at once and without a look at its frames; None where nothing tells."""
+        """Seconds stated by a file, without reading its frames; None if not stated, or not a file."""
         if self.is_live or self.is_image_folder:
             return None
         try:
@@ -143,18 +143,18 @@ class VideoReader:
 
     @property
     def num_broken(self) -> int:
-        """Packets and frames that the latest iteration could not decode whole, so far."""
+        """Number of packets and frames that the latest iteration could not decode completely, so far."""
         return 0 if self._pass is None else self._pass.num_broken
 
     def frames_shown(self, start: float | None = None, end: float | None = None) -> range:
-        """Return the numbers of the frames that are shown at or after `start` and before `end`, seconds.
+        """Return the indices of the frames that are shown at or after `start` and before `end`, in seconds.
 
         Raises:
-            VideoError: there are none, or a folder of images is asked for seconds.
+            VideoError: there are none, or seconds are given for a folder of images.
         """
         if self.is_image_folder and (start is not None or end is not None):
-            raise VideoError(self.path, "a folder of images has no clock: start and end in seconds cannot be used")
-        # Times are multiples of a time base: a millionth of a second forgives the rounding of a written number.
+            raise VideoError(self.path, "a folder of images has no timestamps; start and end cannot be used")
+        # Times are multiples of a time base: a tolerance of a microsecond allows for rounded numbers.
         first = 0 if start is None else int(np.searchsorted(self.times, start - 1e-6))
         last = self._index.num_frames if end is None else int(np.searchsorted(self.times, end - 1e-6))
         if first >= last:
@@ -164,7 +164,7 @@ class VideoReader:
         return range(first, last)
 
     def frames_at(self, indices: Sequence[int] | np.ndarray) -> Frames:
-        """Decode the frames of these numbers, in any order, repeats allowed.
+        """Decode the frames with these indices, in any order, repeats allowed.
 
         Args:
             indices: at least one, each from 0 to N-1 for the N frames of the video; negative ones do not count from
@@ -172,21 +172,21 @@ class VideoReader:
 
         Raises:
             IndexError: no index, or one outside the video; the message names it, the file and N.
-            VideoError: the file is missing, empty, cut off or no video.
+            VideoError: the file is missing, empty, cut off or not a video.
         """
         return self.sample(lambda n: indices)
 
     def sample(self, choose: Choice, start: float | None = None, end: float | None = None) -> Frames:
-        """Decode the frames that `choose` picks, each once, and stop after the last.
+        """Decode the frames that `choose` selects, each once, and stop after the last.
 
         Args:
-            choose: is given n, the number of frames in the video or span, and returns numbers in 0..n-1 in any order,
-                repeats allowed; called again with the true n where decoding gives another than the packets promised.
+            choose: takes n, the number of frames between `start` and `end`, and returns indices from 0 to n-1 in any
+                order, repeats allowed; called again with the true n if decoding gives another number of frames.
             start, end: seconds; only frames shown at or after `start` and before `end` count.
 
         Raises:
-            IndexError: a number outside 0..n-1, which the message names, or none chosen.
-            VideoError: the file is missing, empty, cut off, no video, or has no frames in the span.
+            IndexError: no index, or one outside 0..n-1, which the message names.
+            VideoError: the file is missing, empty, cut off, not a video, or has no frames between `start` and `end`.
         """
         for _ in range(3):
             shown = self.frames_shown(start, end)
@@ -197,22 +197,22 @@ class VideoReader:
                 break
             self.correct_count(counted)
         else:
-            raise VideoError(self.path, "gives another number of frames each time that it is decoded")
+            raise VideoError(self.path, "decodes to a different number of frames each time")
         if not np.array_equal(places, np.arange(len(wanted))):
             images = images[places]
         return Frames(images, chosen, self.times[chosen], len(shown))
 
     @contextmanager
     def open(self) -> Iterator[FrameStream]:
-        """Open a pass over a file or a live source, closed on leaving; iterating over the reader is the short form.
+        """Open one pass over a file or a live source inside a block; iterating over the reader is the short form.
 
         Raises:
-            VideoError: it cannot be opened, or breaks off; also for FFmpeg's errors inside the `with` block.
+            VideoError: it cannot be opened, or the connection is lost; also for FFmpeg's errors in the block.
         """
         if self.is_image_folder:
-            raise VideoError(self.path, "a folder of images is not opened; iterate over it")
+            raise VideoError(self.path, "a folder of images cannot be opened; iterate over the reader")
         with self.source.open(self._patience, self._threads) as (container, stream):
-            # what has an end is a recording, wherever it lies; a file is one even where it does not say how long it is
+            # a stream with a stated end is a recording, and so is any file
             recorded = not self.is_live or (self.source.kind == "stream" and bool(container.duration))
             interval = frame_interval(stream)
             if recorded:
@@ -222,7 +222,7 @@ class VideoReader:
                 clock = LiveClock(
                     gap=self._gap, interval=interval, now=lambda: time.monotonic() - self._start, last_time=last
                 )
-            # What writes no times (MJPEG, bare H.264) has no start; FFmpeg then counts some up.
+            # Streams without timestamps (MJPEG, bare H.264) have no start; FFmpeg then makes up timestamps.
             has_times = container.start_time is not None or stream.start_time is not None
             guess = recorded or self._guess_times
             self._pass = FrameStream(container, stream, clock, has_times=has_times or guess)
@@ -238,24 +238,28 @@ class VideoReader:
                 empty = False
                 yield frame
             if empty and (frames.is_recorded or self.source.kind == "pipe"):
-                raise VideoError(self.path, "no frame of it can be decoded")
+                raise VideoError(self.path, "none of its frames can be decoded")
 
     def verify(self, on_frame: Callable[[], object] = lambda: None) -> None:
-        """Decode all frames, in the memory of one, and correct their number; calls `on_frame` after each."""
+        """Decode all frames in constant memory and correct their number; call `on_frame` after each.
+
+        Raises:
+            VideoError: the file is damaged, see `correct_count`.
+        """
         count, kind = len(self), None
         on_frame()
         for frame in self:
             count = frame.index + 1
-            if frame.raw is None or kind != (kind := (*frame.size, frame.raw.format.name)):  # new to the conversion
+            if frame.raw is None or kind != (kind := (*frame.size, frame.raw.format.name)):  # test the conversion
                 frame.image  # noqa: B018
             on_frame()
         if count != len(self):
             self.correct_count(count)
 
     def correct_count(self, num_frames: int) -> None:
-        """Remember how many frames decoding gave; VideoError where they are under 90 % of what the packets promised."""
+        """Set the number of frames found by decoding; VideoError if it is below 90 % of that in the packets."""
         if num_frames == 0:
-            raise VideoError(self.path, "no frame of it can be decoded")
+            raise VideoError(self.path, "none of its frames can be decoded")
         if num_frames < _DAMAGED * len(self):
             raise VideoError(self.path, f"damaged: only {num_frames} of its {len(self)} frames can be decoded")
         self._known = corrected(self.path, self._index, num_frames)
@@ -263,7 +267,7 @@ class VideoReader:
     @property
     def _index(self) -> FrameIndex:
         if self.is_live:
-            raise VideoError(self.path, "live video can only be iterated over")
+            raise VideoError(self.path, "live video can only be iterated")
         if self._known is None:
             self._known = folder_index(self.path) if self.is_image_folder else frame_index(self.path)
         return self._known
@@ -277,7 +281,7 @@ class VideoReader:
         return chosen
 
     def _decode(self, wanted: np.ndarray) -> tuple[np.ndarray | None, int]:
-        """Decode the `wanted` frames (ascending); if some never come, return None and the true number of frames."""
+        """Decode the `wanted` frames (ascending); if some are missing, return None and the true number of frames."""
         index, count = self._index, 0
         images = np.empty((len(wanted), index.height, index.width, 3), np.uint8)
         attempts = (_jumping, _plain) if len(index.keys) else (_plain,)
@@ -287,13 +291,13 @@ class VideoReader:
             with open_video(self.path, self._threads) as (container, stream):
                 for i, frame in attempt(container, stream, index, wanted):
                     count = i + 1
-                    if i > wanted[found]:  # it never came: the packets' timestamps are not the frames'
+                    if i > wanted[found]:  # it is missing: timestamps of packets and frames differ
                         break
                     if i == wanted[found]:
                         convert(frame, images[found])
                         found += 1
                         if found == len(wanted):
-                            if attempt is not attempts[0]:  # jumping has failed: not again
+                            if attempt is not attempts[0]:  # seeking has failed: do not try it again
                                 self._known = corrected(self.path, index, index.num_frames)
                             return images, index.num_frames
         return None, count
@@ -321,15 +325,15 @@ Numbered = Iterator[tuple[int, av.VideoFrame]]
 
 
 def _plain(container: InputContainer, stream: av.VideoStream, index: FrameIndex, wanted: np.ndarray) -> Numbered:
-    """Number the frames as they come out, from the beginning: always right."""
+    """Yield numbered frames, decoded from the beginning, which is always correct."""
     yield from enumerate(decode(container, stream))
 
 
 def _jumping(container: InputContainer, stream: av.VideoStream, index: FrameIndex, wanted: np.ndarray) -> Numbered:
-    """Jump to keyframes where that skips frames; number by timestamps, and end early where they do not fit."""
+    """Yield frames numbered by timestamps, seeking to keyframes to skip others; end early if they do not match."""
     remaining = iter(wanted.tolist())
     target: int | None = next(remaining)
-    position = 0  # the next frame to come out
+    position = 0  # the next frame
     key = _key_before(index, target)
     while True:
         if key > position:
@@ -338,7 +342,7 @@ def _jumping(container: InputContainer, stream: av.VideoStream, index: FrameInde
         jumped = False
         for frame in decode(container, stream):
             if position > 0 and frame.pts is not None and frame.pts < index.pts[position]:
-                continue  # shown before the keyframe: the container jumped further back than asked
+                continue  # shown before the keyframe: the seek went further back than asked
             if position >= index.num_frames or frame.pts != index.pts[position]:
                 return
             yield position, frame

@@ -1,4 +1,4 @@
-"""Where live video comes from: a camera, a stream's address, a pipe or a file; opened alike, told apart by name."""
+"""Sources of video: a camera, the address of a stream, a pipe or a file, with one interface."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _PATIENCE = 10.0
 
 @dataclass(frozen=True)
 class Source:
-    """One place that video comes from.
+    """One source of video.
 
     Args:
-        name: what messages and events call it; holds no password.
-        address: what is opened.
+        name: its name in messages and events, without passwords.
+        address: the path or address to open.
         kind: "camera", "stream" (any address with ://), "pipe" (standard input) or "file".
     """
 
@@ -46,15 +46,18 @@ class Source:
 
     @classmethod
     def parse(cls, word: str) -> Source:
-        """A source as it is written: `camera`, `camera:1`, `/dev/video0`, `rtsp://...`, `http://...`, `-`, or a file.
+        """Parse `camera`, `camera:1`, `/dev/video0`, `rtsp://...`, `http://...`, `-`, or a file.
 
-        `NAME=` before it gives it a name, where no file is called so; ConfigError where nothing else is written.
+        A prefix `NAME=` names the source, unless the whole word is an existing file.
+
+        Raises:
+            ConfigError: the source is empty.
         """
         name, address = None, word
         if (named := _NAMED.fullmatch(word)) and not os.path.exists(word):
             name, address = named.groups()
         if not address.strip():
-            raise ConfigError("a source to watch has no name: give a camera, an address or a file")
+            raise ConfigError("a source is empty; give a camera, an address or a file")
         if address == "-":
             return cls(name or "standard input", "pipe:0", "pipe")
         if address.startswith("file://"):
@@ -69,10 +72,10 @@ class Source:
     def open(
         self, patience: float = _PATIENCE, threads: int | Literal["auto"] = "auto"
     ) -> Iterator[tuple[InputContainer, av.VideoStream]]:
-        """Open it, closed on leaving; arguments as of `VideoReader`.
+        """Open the source inside a block; arguments as in `VideoReader`.
 
         Raises:
-            VideoError: it is missing, holds no video, or broke off; also of FFmpeg's errors inside the `with` block.
+            VideoError: it is missing, has no video, or the connection was lost; also for FFmpeg's errors in the block.
         """
         if self.kind == "file":
             with open_video(self.address, threads) as opened:
@@ -89,29 +92,29 @@ class Source:
             if not container.streams.video:
                 raise VideoError(self.name, "has no video")
             stream = container.streams.best("video") or container.streams.video[0]
-            stream.thread_type = "SLICE"  # whole frames in parallel would each wait for the next
+            stream.thread_type = "SLICE"  # frame threads would delay each frame until the next one
             yield container, stream
         except (FFmpegError, OSError) as error:
-            raise VideoError(self.name, f"broke off ({self._text(error, patience)})") from None
+            raise VideoError(self.name, f"connection lost ({self._text(error, patience)})") from None
         finally:
             container.close()
 
     def _text(self, error: Exception, patience: float) -> str:
-        if isinstance(error, ExitError):  # PyAV's own time limit
-            return f"no answer for {patience:g} s"
+        if isinstance(error, ExitError):  # PyAV's timeout
+            return f"no response for {patience:g} s"
         text = str(getattr(error, "strerror", None) or error).splitlines()[0]
         return hidden(text.replace(self.address, without_secrets(self.address)))
 
 
 def without_secrets(address: str) -> str:
-    """An address as it may be shown: without user and password, and with *** for such values in its path and query."""
+    """Return an address without user and password, and with *** for secrets in its path and query."""
     scheme, _, rest = address.partition("://")
     host = re.split(r"[/?#]", rest, maxsplit=1)[0]
     if _IN_BRACKETS.fullmatch(host):
         before = ""
-    elif _HOST_AND_PORT.fullmatch(host):  # or a user and the beginning of a password, which is likelier without a dot
+    elif _HOST_AND_PORT.fullmatch(host):  # or a user and the start of a password, more likely without a dot
         before = rest.partition("?")[0] if "." in host and rest[len(host) :][:1] != "?" else rest
-    elif ":" in host.partition("@")[0]:  # a password, which may hold any character
+    elif ":" in host.partition("@")[0]:  # a password, which may have any character
         before = rest
     else:
         before = host
@@ -120,18 +123,18 @@ def without_secrets(address: str) -> str:
 
 
 def hidden(text: str) -> str:
-    """A text with its addresses as they may be shown."""
+    """Return a text without the secrets in its addresses."""
     return _ADDRESS.sub(lambda found: without_secrets(found[0]), text)
 
 
 def _stream(address: str, patience: float) -> dict:
     options = {}
     if address.startswith(("rtsp", "rtp", "rtmp", "udp", "srt")):
-        options["fflags"] = "nobuffer"  # what was read to find out what comes is late by then; elsewhere the beginning
+        options["fflags"] = "nobuffer"  # drop packets read for probing: late for live video, the start of others
     if address.startswith("http"):
-        options["reconnect"] = "1"  # a recording whose connection breaks is read on where it broke
+        options["reconnect"] = "1"  # after a lost connection a recording continues at the same position
     if address.startswith("rtsp"):
-        options["rtsp_transport"] = "tcp"  # over UDP lost packets are gray images
+        options["rtsp_transport"] = "tcp"  # lost UDP packets give gray images
     return {"options": options, "timeout": None if address.startswith("pipe:") else (patience, patience)}
 
 
@@ -140,10 +143,10 @@ def _camera(address: str) -> tuple[str, dict]:
     if sys.platform.startswith("linux"):
         device = address if address.startswith("/dev/") else f"/dev/video{which}"
         if not os.path.exists(device):
-            raise VideoError(address, f"there is no camera {device}")
+            raise VideoError(address, f"no camera {device} found")
         return device, {"format": "v4l2"}
     if sys.platform == "darwin":
         return which, {"format": "avfoundation", "options": {"framerate": "30"}}
     if which.isdecimal():
-        raise VideoError(address, "name the camera as the system does: camera:NAME (ffmpeg -f dshow -list_devices)")
+        raise VideoError(address, "use the system's name of the camera: camera:NAME (ffmpeg -f dshow -list_devices)")
     return f"video={which}", {"format": "dshow"}

@@ -1,6 +1,6 @@
-"""Writing frames as an .mp4 file: `VideoWriter`, and small files that can be reversed without loss.
+"""Writing frames to .mp4 files: `VideoWriter`, and small files that can be reversed losslessly.
 
-`write_video` codes each frame by itself (h264, one constant quantizer), so `write_reversed` can reorder its packets.
+`write_video` encodes keyframes only (h264, constant quantizer), so that `write_reversed` can reorder its packets.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from teinet.data.video.container import open_video, silence
 from teinet.errors import VideoError
 from teinet.utils.files import replacing
 
-# Codes of H.273: what players assume of small videos, so that readers that ignore what a file says are right too.
+# Codes of H.273 that players assume for small videos, so that readers that ignore the file's codes are right too.
 _SMPTE170M, _LIMITED = 6, 1
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT}
 
 
 class VideoWriter:
-    """Write frames to an .mp4 file as h264; it stands there, whole, when the block ends well, and not at all otherwise.
+    """Write frames to an .mp4 file as h264; the file appears when the block succeeds, and not otherwise.
 
         with VideoWriter("clip.mp4", frame_rate=25) as writer:
             for image in images:
                 writer.write(image)
 
-    The same frames give the same bytes: one thread, and no B-frames, so that any reader finds each frame.
+    The same frames give the same bytes: it uses one thread, and no B-frames, so that any reader finds each frame.
 
     Args:
-        path: the file; its folder exists.
-        frame_rate: frames a second.
+        path: the file, in an existing folder.
+        frame_rate: frames per second.
         quality: x264's constant rate factor, 0 (lossless) to 51; None leaves it to `options`.
-        keyframe_interval: frames from one that can be decoded alone to the next; None takes a second.
-        time_base: seconds of a tick, in which `write` may say when frames are shown; None takes a frame's.
-        options: of x264, as FFmpeg names them.
+        keyframe_interval: frames from one keyframe to the next; None is one second.
+        time_base: seconds of a tick, the unit of times in `write`; None is the interval of frames.
+        options: of x264, by FFmpeg's names.
 
     Raises:
         OSError: the file cannot be written, or the disk is full.
-        VideoError: h264 cannot hold the frames.
+        VideoError: the frames cannot be encoded as h264.
         ValueError: no frame was written.
     """
 
@@ -87,10 +87,10 @@ class VideoWriter:
         """Write the next frame.
 
         Args:
-            image: (H, W, 3) uint8 RGB, H and W even and those of the first; or a frame of such size that is yuv420p in
-                the colors of small videos (SMPTE 170M, limited range).
-            ticks: when it is shown; None counts frames.
-            duration: ticks for which it is shown, said of all frames or of none.
+            image: (H, W, 3) uint8 RGB, H and W even and equal to those of the first image; or a yuv420p frame of this
+                size, in SMPTE 170M and limited range.
+            ticks: time at which it is shown; None counts frames.
+            duration: ticks for which it is shown; given for all frames or for none.
 
         Raises:
             ValueError: an odd height or width.
@@ -102,7 +102,7 @@ class VideoWriter:
         if self._stream is None:
             self._stream = self._add_stream(frame.width, frame.height)
         frame.pts, frame.time_base = self.num_frames if ticks is None else ticks, self._time_base
-        frame.pict_type = 0  # as the encoder likes, and not as it was in a source
+        frame.pict_type = 0  # chosen by the encoder, not copied from a source
         if duration is not None:
             self._durations.append(duration)
         self._encode(frame)
@@ -110,7 +110,7 @@ class VideoWriter:
 
     def _add_stream(self, width: int, height: int) -> av.VideoStream:
         if height % 2 or width % 2:
-            raise ValueError(f"h264 with halved color needs an even height and width, got {(height, width)}")
+            raise ValueError(f"height and width are {(height, width)}; h264 needs an even height and width")
         stream = self._out.add_stream("libx264", rate=self._rate, options=self._options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         context = stream.codec_context
@@ -146,7 +146,7 @@ class VideoWriter:
 
 @contextmanager
 def _failing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Errors of FFmpeg as those of the disk, or of the video."""
+    """Raise FFmpeg's errors inside the block as OSError (disk) or VideoError."""
     try:
         yield
     except FFmpegError as error:
@@ -156,15 +156,15 @@ def _failing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def write_video(path: str | os.PathLike[str], frames: np.ndarray, frame_rate: int, *, quantizer: int = 26) -> Path:
-    """Write `frames` to the .mp4 file `path`, whole or not at all, and return the path.
+    """Write `frames` to the .mp4 file `path`, atomically, and return the path.
 
     Args:
-        path: its folder exists.
+        path: in an existing folder.
         frames: (T, H, W, 3) uint8 RGB, T at least 1, H and W even.
         quantizer: 0 (best) to 51.
 
     Raises:
-        ValueError: frames of another shape or type, or of an odd height or width.
+        ValueError: frames with another shape or type, or an odd height or width.
         OSError: the file cannot be written.
     """
     frames = np.asarray(frames)
@@ -178,10 +178,10 @@ def write_video(path: str | os.PathLike[str], frames: np.ndarray, frame_rate: in
 
 
 def write_reversed(source: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
-    """Write the packets of the intra-only .mp4 `source` to `path` in the opposite order, and return the path.
+    """Write the packets of the intra-only .mp4 `source` to `path` in reverse order, and return the path.
 
     Raises:
-        VideoError: `source` cannot be read, or holds a frame that cannot be decoded alone.
+        VideoError: `source` cannot be read, or has a frame that is not a keyframe.
         OSError: the file cannot be written, or the disk is full.
     """
     with (
@@ -193,7 +193,7 @@ def write_reversed(source: str | os.PathLike[str], path: str | os.PathLike[str])
         new = out.add_stream_from_template(old)
         packets = [packet for packet in src.demux(old) if packet.size]
         if not packets or not all(packet.is_keyframe for packet in packets):
-            raise VideoError(source, "holds frames that depend on others, so its packets cannot be reordered")
+            raise VideoError(source, "has frames that depend on others, so its packets cannot be reordered")
         times = [(packet.pts, packet.dts, packet.duration) for packet in packets]
         for packet, (pts, dts, duration) in zip(reversed(packets), times):
             packet.pts, packet.dts, packet.duration, packet.stream = pts, dts, duration, new
