@@ -85,7 +85,7 @@ def test_each_mistake_is_one_line_and_leaves_nothing(tmp_path, words, capsys):
         ({1: "absent.pth"}, "no such file"),
         ({1: "text.pth"}, "cannot be read as weights"),
         ({1: "empty.pth"}, "holds no weights"),
-        ({3: "two.txt"}, "3 classes apart, but 2 class names"),
+        ({3: "two.txt"}, "3 classes, but 2 class names"),
     ):
         changed = [str(tmp_path / change[i]) if i in change else word for i, word in enumerate(words)]
         assert says in one_line(changed, capsys)

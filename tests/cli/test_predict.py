@@ -101,9 +101,9 @@ def test_usage_errors_come_before_any_work(place, tmp_path):
         call(weights, tmp_path / "gone*.mp4")
     with pytest.raises(ConfigError, match="cannot be written"):
         call(weights, video, "--output", tmp_path / "no" / "a.json")
-    with pytest.raises(CheckpointError, match="neither a run's folder, a weights file nor a pretrained model"):
+    with pytest.raises(CheckpointError, match="neither a run folder, a weights file nor a pretrained model"):
         call(tmp_path / "gone.safetensors", video)
-    with pytest.raises(CheckpointError, match="a video, and no weights; weights come first"):
+    with pytest.raises(CheckpointError, match="this is a video, not weights; name the weights first"):
         call(video, video)
 
 
@@ -141,6 +141,6 @@ def test_a_network_whose_scores_are_no_numbers_is_said(place, tmp_path, capsys):
     for form in ((), ("--json",), ("--csv",)):
         assert call(tmp_path / "nan.safetensors", place / "videos" / "good2.mp4", *form) == 1
         out, err = capsys.readouterr()
-        assert "1 of 1 videos could not be read" in err and "no numbers" in out
+        assert "1 of 1 videos could not be read" in err and "not finite" in out
         if form == ("--json",):
             json.loads(out)

@@ -81,7 +81,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(load, tmp_path, monkeypa
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     library, (line,) = load()
     assert library is not None
-    assert line.startswith("WARNING compiling the kernels for this process alone") and str(blocked) in line
+    assert line.startswith("WARNING compiling the kernels for this process only") and str(blocked) in line
     assert list(tmp_path.iterdir()) == [blocked]  # nothing is left behind
     check()
 

@@ -196,7 +196,7 @@ def test_fresh_gates_are_about_one_half_on_features_of_any_size(name, options, c
     ("name", "options", "message"),
     [
         ("teii", {}, "'tei'"), ("mem", {"reductoin": 4}, "Did you mean 'reduction'"),
-        ("tim", {"gate": "paper"}, "it takes init"), ("mem", {"gate": "residuel"}, "Did you mean 'residual'"),
+        ("tim", {"gate": "paper"}, "its options are init"), ("mem", {"gate": "residuel"}, "Did you mean 'residual'"),
         ("tei", {"num_frames": 0}, "num_frames"), ("tei", {"num_frames": "8"}, "whole number"),
         ("tei", {"reduction": 0}, "reduction"), ("tei", {"reduction": 2.5}, "whole number"),
         ("tsm", {"n_div": 1}, "n_div"),

@@ -81,7 +81,7 @@ def test_keys_have_no_wrapper_inside_another_module_either():
 
 def test_a_wrong_clip_is_refused():
     model = small()
-    with pytest.raises(ConfigError, match=r"T = 2 frames, got 4.*set_num_frames\(network, 4\)"):
+    with pytest.raises(ConfigError, match=r"T = 2 frames, got 4.*set_num_frames\(model, 4\)"):
         model(clip(4))
     with pytest.raises(ConfigError, match="B, T, 3, H, W"):
         model(torch.randn(4, 3, 32, 32))

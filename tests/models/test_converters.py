@@ -1,4 +1,4 @@
-"""A converted network answers as the foreign one does; what has no equal here is refused in one line that names why."""
+"""A converted network answers as the foreign one does; what is not supported is refused in one line that says why."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_resnet101_of_tsm_shifts_every_second_block_and_no_other(tmp_path):
     done = convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, num_frames=T)
     assert done.model.config["name"] == "tsm_resnet101" and done.model.config["every"] == 2
     torch.save(tsm_file(blank("tsm", "resnet101", 5, T, shift=True)), tmp_path / "a.pth")
-    message = r"a\.pth: shifts before 33 .*also before layer1\.1\.conv1.*resnet101 shifts before 18"
+    message = r"a\.pth: has 33 temporal shifts .*resnet101 has 18 .extra before layer1\.1\.conv1"
     with pytest.raises(CheckpointError, match=message):
         convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, num_frames=T)
 
@@ -129,22 +129,22 @@ KERNEL = torch.ones(64, 10, 7, 7)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"base_model.conv1.weight": KERNEL}, "10 channels, not the 3"),
+        ({"base_model.conv1.weight": KERNEL}, "10 channels .*RGB"),
         ({"base_model.layer2.0.nl.g.weight": KERNEL}, "non-local blocks"),
         ({"base_model.layer2.0.net.conv1.weight": KERNEL}, "shifts whole blocks"),
         ({"base_model.layer2.0.tam.G.0.weight": KERNEL}, "TANet"),
         ({"base_model.extra.weight": KERNEL}, r"tsm_resnet18.*unexpected extra\.weight"),
-        ({"base_model.layer2.1.conv2.net.weight": KERNEL}, "also before .*conv2"),
+        ({"base_model.layer2.1.conv2.net.weight": KERNEL}, "extra before .*conv2"),
         ({"base_model.layer1.0.bn1.weight": None}, r"missing layer1\.0\.bn1\.weight"),
-        ({"new_fc.weight": None}, "holds no head"),
-        ({"new_fc.weight": torch.ones(6, 512)}, "6 classes apart, but 5 class names"),
-        ({"base_model.layer1.0.conv1.temporal.x": KERNEL}, "recognizer of teinet already"),
+        ({"new_fc.weight": None}, "has no classification layer"),
+        ({"new_fc.weight": torch.ones(6, 512)}, "6 classes, but 5 class names"),
+        ({"base_model.layer1.0.conv1.temporal.x": KERNEL}, "teinet recognizer already"),
         ({"backbone.conv1.conv.weight": torch.ones(64, 3, 1, 7, 7)}, "3-D"),
         ({"backbone.extra.weight": KERNEL}, r"unexpected backbone\.extra\.weight"),
-        ({"backbone.layer1.0.conv3.conv.weight": KERNEL}, "none of the networks known.*MobileNetV2"),
+        ({"backbone.layer1.0.conv3.conv.weight": KERNEL}, "none of the supported networks.*MobileNetV2"),
     ],
 )
-def test_what_has_no_equal_here_is_refused_by_name(tmp_path, changes, message):
+def test_what_is_not_supported_is_refused_by_name(tmp_path, changes, message):
     format = "mmaction" if next(iter(changes)).startswith("backbone") else "tsm"
     torch.save(FILES[format](blank(format, "resnet18", 5, T, shift=True), **changes), tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match=rf"a\.pth: .*{message}"):
@@ -155,10 +155,10 @@ def test_settings_that_do_not_fit_are_refused(tmp_path):
     path = tmp_path / "a.pth"
     torch.save(tsm_file(blank("tsm", "resnet18", 5, T, shift=True)), path)
     for options, error, message in (
-        ({"num_frames": None}, ConfigError, "tsm_resnet18, .*give --frames T"),
+        ({"num_frames": None}, ConfigError, "its tsm_resnet18: give --frames T"),
         ({"format": "mmaction"}, CheckpointError, "not those of MMAction2.*format tsm"),
-        ({"format": "tms"}, ConfigError, "no format 'tms'.*'tsm'"),
-        ({"backbone": "resnet18"}, ConfigError, "omit it"),
+        ({"format": "tms"}, ConfigError, "unknown format 'tms'.*'tsm'"),
+        ({"backbone": "resnet18"}, ConfigError, "leave out backbone"),
         ({"class_names": ["a"] * 5}, ConfigError, "twice"),
     ):
         with pytest.raises(error, match=message):
@@ -171,7 +171,7 @@ def test_networks_that_no_key_names_ask_for_their_name(tmp_path):
     torch.save(timm.create_model("test_resnet", num_classes=5).state_dict(), tmp_path / "a.pth")
     for backbone, error, message in (
         (None, CheckpointError, "--backbone NAME"),
-        ("test_resnet.x", ConfigError, r"no weights .x. of test_resnet"),
+        ("test_resnet.x", ConfigError, r"no weights .x. for test_resnet"),
         ("test_resnett", ConfigError, "Did you mean"),
     ):
         with pytest.raises(error, match=message):
@@ -200,7 +200,7 @@ def test_names_that_say_otherwise_are_noted():
 
 def test_a_tsn_is_given_eight_frames_unless_its_name_says_something(tmp_path):
     torch.save(torchvision.models.resnet18(num_classes=5).state_dict(), tmp_path / "segment5.pth")
-    with pytest.raises(ConfigError, match="Its name says 5; if that is right, give 5"):
+    with pytest.raises(ConfigError, match="The file's name says 5"):
         convert_checkpoint(tmp_path / "segment5.pth", class_names=NAMES)
     (tmp_path / "segment5.pth").rename(tmp_path / "a.pth")
     assert convert_checkpoint(tmp_path / "a.pth", class_names=NAMES).model.num_frames == 8

@@ -118,7 +118,7 @@ def test_weights_that_do_not_fit_are_named(tmp_path, change, named):
     [
         ("teinet_resnet5O", "Did you mean 'resnet50'"),
         ("resnet50", "Did you mean 'teinet_resnet50'"),
-        ("teinet_vgg11", "no residual branch"),
+        ("teinet_vgg11", "no known residual branch"),
     ],
 )
 def test_unknown_names_are_refused_with_the_nearest(name, message):
@@ -155,7 +155,7 @@ def test_a_listed_name_builds(name):
 def test_pretrained_weights_out_of_reach_name_the_other_way_in_within_seconds(monkeypatch):
     began = time.monotonic()
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
-    with pytest.raises(CheckpointError, match=r"resnet18.* could not be fetched \(.*refused.*--backbone-weights FILE"):
+    with pytest.raises(CheckpointError, match=r"resnet18.* not be downloaded \(.*refused.*--backbone-weights FILE"):
         create_model("tsn_resnet18.fb_ssl_yfcc100m_ft_in1k", num_classes=2, pretrained=True)
     assert time.monotonic() - began < 5
 
@@ -164,5 +164,7 @@ def test_pretrained_weights_out_of_reach_name_the_other_way_in_within_seconds(mo
 
     monkeypatch.setattr("teinet.models.factory._refuse_without_network", lambda backbone: None)
     monkeypatch.setattr(timm, "create_model", no_network)
-    with pytest.raises(CheckpointError, match=r"resnet10t could not be fetched \(OSError: no route.*backbone_weights"):
+    with pytest.raises(
+        CheckpointError, match=r"resnet10t could not be downloaded \(OSError: no route.*backbone_weights"
+    ):
         create_model(f"tsn_{NET}", num_classes=2, pretrained=True)

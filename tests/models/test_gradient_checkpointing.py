@@ -97,5 +97,5 @@ def test_it_can_be_changed_copied_and_switched_off():
 def test_words_that_do_not_exist_are_refused():
     with pytest.raises(ConfigError, match="Did you mean 'blocks'"):
         set_gradient_checkpointing(network("tsn_resnet10t"), "block")
-    with pytest.raises(ConfigError, match="no residual block"):
+    with pytest.raises(ConfigError, match="no known residual block"):
         set_gradient_checkpointing(nn.Conv2d(3, 3, 1), "blocks")

@@ -194,7 +194,7 @@ def test_a_module_of_ones_own_is_counted_and_reached_where_it_keeps_t():
     ("words", "options", "message"),
     [
         (("tey",), {}, "Did you mean 'tei'"),
-        (("none",), {"gate": "paper"}, "takes none"),
+        (("none",), {"gate": "paper"}, "has no options"),
         ((), {"stages": (2, 6)}, "2, 3, 4, 5"),
         ((), {"num_frames": 0}, "num_frames"),
         ((), {"every": 1.5}, "every second one"),
@@ -206,7 +206,7 @@ def test_refusals(words, options, message):
 
 
 def test_what_is_no_fresh_network_with_residual_branches_is_refused():
-    with torch.device("meta"), pytest.raises(ConfigError, match="no residual branch"):
+    with torch.device("meta"), pytest.raises(ConfigError, match="no known residual branch"):
         insert_temporal(torchvision.models.alexnet())
     with pytest.raises(ConfigError, match="create_model"):
         insert_temporal("resnet50")

@@ -1,4 +1,4 @@
-"""Logits become probabilities: averaged after the softmax or before it, and refused where they are no numbers."""
+"""Logits become probabilities: averaged after the softmax or before it, and refused if they are not finite."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def test_averages_of_views():
 
 
 def test_what_is_no_number_is_an_error():
-    with pytest.raises(CheckpointError, match="no numbers"):
+    with pytest.raises(CheckpointError, match="not finite"):
         to_probabilities(torch.tensor([0.0, float("nan")]))
     assert np.isnan(to_probabilities(torch.tensor([0.0, float("nan")]), allow_nan=True)).all()

@@ -54,7 +54,7 @@ def test_scores_that_are_no_numbers_are_an_error():
     model = network("teinet")
     with torch.no_grad():
         model.head.bias.fill_(float("nan"))
-    with pytest.raises(CheckpointError, match="scores are no numbers"):
+    with pytest.raises(CheckpointError, match="scores are not finite"):
         recogniser_of(model).stream().step(film(1))
 
 
@@ -316,7 +316,7 @@ def test_a_step_that_no_compiler_takes_runs_folded(recognizer, monkeypatch, capl
 
     monkeypatch.setattr("teinet.models.optimized.torch.compile", lambda *args, **kwargs: fails)
     fast = recognizer.optimize(engine="compile", precision="fp32").stream(1)
-    assert "the step is not compiled, it runs folded: no such thing" in caplog.text
+    assert "the step cannot be compiled and runs folded, which is slower: no such thing" in caplog.text
     assert "as a compiler" not in caplog.text
     frames = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     near(fast.step(frames).logits, recognizer.stream(1).step(frames).logits)

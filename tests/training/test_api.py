@@ -120,5 +120,5 @@ def test_the_names_of_modules_of_ones_own_are_not_the_librarys():
     for name in ("tei", "teinet", "none", "Mine", "a-b"):
         with pytest.raises(ConfigError, match="lower-case"):
             teinet.register_temporal(name, torch.nn.Identity)
-    with pytest.raises(ConfigError, match="registered first, by teinet"):
+    with pytest.raises(ConfigError, match="of your own first: teinet"):
         teinet.create_model("unknownmodule_resnet18", num_classes=2)

@@ -1,11 +1,11 @@
-"""Fast forms of the layers: one function per operation, in C++ on a CPU or Triton on CUDA.
+"""Fast kernels of the layers: one function per operation, in C++ on a CPU or Triton on CUDA.
 
 - `temporal_conv`: gate and temporal kernel in one pass over memory, forward and backward.
 - `motion_gate`: MEM's gate from features to factors, on a CPU.
 - `temporal_step`, `motion_step`: the same for one more frame of each stream, on a CPU.
 
-`teinet.layers` has the same in plain torch, for where these do not run: `fuses`, `fuses_gate` and so on tell. They take
-channels-last tensors; C++ float32 and bfloat16, Triton float16 too.
+`fuses`, `fuses_gate`, `fuses_step`, `fuses_motion_step` tell whether these run; elsewhere `teinet.layers` computes the
+same in plain torch. They take channels-last tensors; C++ float32 and bfloat16, Triton float16 too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compile native/ for this processor, once, into the cache folder, and hand out its functions."""
+"""Compile native/ for this processor, once, into the cache folder, and provide its functions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SECONDS = 120
 
 @lru_cache(maxsize=1)
 def native() -> ctypes.CDLL | None:
-    """Return the compiled kernels; None, with a warning, where they cannot be compiled or loaded."""
+    """Return the compiled kernels; None, with a warning, if they cannot be compiled or loaded."""
     try:
         return _declare(_load())
     except (OSError, subprocess.SubprocessError, AttributeError) as error:
@@ -44,20 +44,22 @@ def native() -> ctypes.CDLL | None:
 
 @cache
 def function(name: str, *types: torch.dtype) -> Callable:
-    """Return a compiled function for tensors of these types; TypeError where there is none."""
+    """Return a compiled function for tensors of these types; TypeError if there is none."""
     if not set(types) <= set(TYPES) or (library := native()) is None:
         kinds = " and ".join(map(str, types))
-        raise TypeError(f"no fast form computes {kinds} on a CPU here; call the layers, which have a plain one")
+        raise TypeError(
+            f"the kernels do not compute {kinds} on this CPU; use teinet.layers, which also has a plain form"
+        )
     return getattr(library, "_".join((name, *(TYPES[each] for each in types))))
 
 
 def address(tensor: Tensor | None) -> int | None:
-    """Return a tensor's address for C; None is its null."""
+    """Return a tensor's address for C; None, a null pointer, for None."""
     return None if tensor is None else tensor.data_ptr()
 
 
 def compiler() -> str | None:
-    """Return the path of the C++ compiler that $CXX names, or of the first one found; None where there is none."""
+    """Return the path of the C++ compiler that $CXX names, or of the first one found; None if there is none."""
     named = os.environ.get("CXX")
     return shutil.which(named) if named else next(filter(None, map(shutil.which, _COMPILERS)), None)
 
@@ -75,13 +77,13 @@ def _load() -> ctypes.CDLL:
         _refuse_foreign(target)
         return ctypes.CDLL(str(target))
     except OSError as error:
-        log.warning("compiling the kernels for this process alone, in some seconds: %s", first_line(error))
-        with tempfile.TemporaryDirectory() as folder:  # what is loaded stays, also without its file
+        log.warning("compiling the kernels for this process only, as the cache cannot be used: %s", first_line(error))
+        with tempfile.TemporaryDirectory() as folder:  # a loaded library stays, also without its file
             return ctypes.CDLL(str(_compile(command, Path(folder) / target.name)))
 
 
 def _compile(command: str, target: Path) -> Path:
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:  # several processes may come here at once
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:  # several processes may compile at once
         made = Path(folder) / target.name
         subprocess.run(
             [command, *FLAGS, *map(str, SOURCES), "-o", str(made)],
@@ -93,7 +95,7 @@ def _compile(command: str, target: Path) -> Path:
 
 
 def _fingerprint(command: str) -> str:
-    """Hash all that the compiled file depends on, this processor's instructions included."""
+    """Return a hash of everything the compiled file depends on, this processor's instructions included."""
     version = subprocess.run([command, "--version"], capture_output=True, text=True, timeout=_SECONDS).stdout
     try:
         text = Path("/proc/cpuinfo").read_text()
@@ -106,7 +108,7 @@ def _fingerprint(command: str) -> str:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Raise PermissionError where another user could have written what is about to be run."""
+    """Raise PermissionError if another user could have written the library that is about to be loaded."""
     if not hasattr(os, "getuid"):
         return
     for place in (path, path.parent):
@@ -133,7 +135,7 @@ def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
 
 
 def first_line(error: Exception) -> str:
-    """Return the line of an error, or of what a compiler printed, that says what is wrong."""
+    """Return the line that says what is wrong, from an error or a compiler's output."""
     said = error.stderr if isinstance(error, subprocess.CalledProcessError) else str(error)
     lines = [line for line in said.splitlines() if line.strip()]
     return next((line for line in lines if "error" in line.lower()), lines[0] if lines else repr(error))

@@ -1,4 +1,4 @@
-"""Which form (plain torch, C++, Triton) computes a call, and how an operation becomes one of `torch.ops.teinet`."""
+"""Choice of the form (plain torch, C++, Triton) that computes a call, and registration in `torch.ops.teinet`."""
 
 from __future__ import annotations
 
@@ -21,30 +21,35 @@ log = logging.getLogger("teinet")
 
 Form = Literal["reference", "cpu", "triton"]
 FORMS: tuple[str, ...] = get_args(Form)
-VARIABLE = "TEINET_KERNELS"  # in the environment: the form that all calls of the process take
+VARIABLE = "TEINET_KERNELS"  # environment variable: the form for all calls of the process
 
 _TRITON_TYPES = (torch.float32, torch.float16, torch.bfloat16)
-_asked = os.environ.get(VARIABLE, "")  # "" for the fastest; what a call reads is kept short, for there are many
-# Not torch.library.custom_op, whose own wrapping costs 20 to 30 microseconds a call, in networks of a few milliseconds.
+_asked = os.environ.get(VARIABLE, "")  # "" for the fastest; read once, as there are many calls
+# Not torch.library.custom_op, whose wrapping costs 20 to 30 microseconds a call, in networks of a few milliseconds.
 _LIBRARY = torch.library.Library("teinet", "FRAGMENT")
 
 
 def available_forms() -> list[str]:
-    """Return the forms that this machine can run; finding out compiles the C++, where that was not done before."""
-    found = {"reference": True, "cpu": cpu_is_there(), "triton": torch.cuda.is_available() and triton_is_there()}
-    return [form for form, is_there in found.items() if is_there]
+    """Return the forms that this machine can run; compiles the C++ if that was not done before."""
+    found = {"reference": True, "cpu": has_native(), "triton": torch.cuda.is_available() and has_triton()}
+    return [form for form, available in found.items() if available]
 
 
 @contextmanager
 def use_form(form: Form) -> Iterator[None]:
-    """Compute with one form inside the block, for comparisons; not for several threads at once.
+    """Compute with one form inside the block, for comparisons; not thread-safe.
 
     The environment variable TEINET_KERNELS does the same for a whole process. Calls that a form cannot compute
-    (another device, type or layout) go to the reference, the layers' plain torch. An unknown form is a ConfigError.
+    (another device, type or layout) go to the reference, the layers' plain torch.
+
+    Raises:
+        ConfigError: an unknown form.
     """
     global _asked
     if form not in FORMS:
-        raise ConfigError(f"no form {form!r} of the kernels; there are {', '.join(FORMS)}.{nearest(str(form), FORMS)}")
+        raise ConfigError(
+            f"unknown form {form!r} of the kernels; choose from {', '.join(FORMS)}.{nearest(str(form), FORMS)}"
+        )
     before, _asked = _asked, form
     try:
         yield
@@ -53,46 +58,46 @@ def use_form(form: Form) -> Iterator[None]:
 
 
 def form_for(x: Tensor) -> str:
-    """Return the form that computes a call on x (B*T, C, H, W); ConfigError where TEINET_KERNELS is none of them."""
+    """Return the form that computes a call on x (B*T, C, H, W); ConfigError if TEINET_KERNELS is none of them."""
     if _asked and _asked not in FORMS:
         raise ConfigError(f"{VARIABLE} is {_asked!r}; it must be one of {', '.join(FORMS)}.{nearest(_asked, FORMS)}")
     if _asked == "reference" or not is_channels_last(x) or x.numel() == 0:
         return "reference"
-    if not _asked and torch.compiler.is_exporting():  # an exported network must run where this library is not
+    if not _asked and torch.compiler.is_exporting():  # an exported network must run without this library
         return "reference"
     if x.is_cuda:
-        return "triton" if x.dtype in _TRITON_TYPES and _asked != "cpu" and triton_is_there() else "reference"
+        return "triton" if x.dtype in _TRITON_TYPES and _asked != "cpu" and has_triton() else "reference"
     if not x.is_cpu:
         return "reference"
-    if _asked == "triton":  # on a CPU only in Triton's interpreter, which is how it is tested without a GPU
+    if _asked == "triton":  # on a CPU only in Triton's interpreter, for tests without a GPU
         return "triton" if x.dtype in _TRITON_TYPES and is_interpreting() else "reference"
-    return "cpu" if x.dtype in build.TYPES and cpu_is_there() else "reference"
+    return "cpu" if x.dtype in build.TYPES and has_native() else "reference"
 
 
 def runs_triton(x: Tensor) -> bool:
-    """Whether an operator's call on x goes to Triton; on a CPU, only where it is asked for (its interpreter)."""
+    """Return whether Triton computes a call on x; on a CPU only if asked for (its interpreter)."""
     return not x.is_cpu or _asked == "triton"
 
 
 def fuses(x: Tensor) -> bool:
-    """Whether `temporal_conv` computes a call on x (B*T, C, H, W) faster than plain torch does."""
+    """Return whether `temporal_conv` computes a call on x (B*T, C, H, W); it is faster than plain torch."""
     return form_for(x) != "reference"
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether x (N, C, H, W) lies in memory as (N, H, W, C)."""
+    """Return whether x (N, C, H, W) is stored as (N, H, W, C)."""
     return x.is_contiguous(memory_format=torch.channels_last)
 
 
 @torch.compiler.assume_constant_result
-def cpu_is_there() -> bool:
-    """Whether the C++ can be used; compiles it where that was not done before."""
+def has_native() -> bool:
+    """Return whether the C++ can be used; compiles it if that was not done before."""
     return build.native() is not None
 
 
 @torch.compiler.assume_constant_result
-def triton_is_there() -> bool:
-    """Whether Triton can be used: installed, as torch's CUDA wheels bring it, and able to launch a kernel."""
+def has_triton() -> bool:
+    """Return whether Triton is installed (torch's CUDA wheels bring it) and able to launch a kernel."""
     return importlib.util.find_spec("triton") is not None and (not torch.cuda.is_available() or _launches())
 
 
@@ -110,19 +115,20 @@ def _launches() -> bool:
 
 @torch.compiler.assume_constant_result
 def is_interpreting() -> bool:
-    """Whether Triton runs its kernels in Python, without a GPU."""
-    return os.environ.get("TRITON_INTERPRET") == "1" and triton_is_there()
+    """Return whether Triton runs its kernels in Python, without a GPU."""
+    return os.environ.get("TRITON_INTERPRET") == "1" and has_triton()
 
 
 def define(schema: str, kernels: dict[str, Callable], shapes: Callable, flops: Callable) -> Any:
-    """Register an operator by torch's schema, and return it to be called.
+    """Register an operator by its schema in torch's notation, and return it.
 
     Args:
-        kernels: what computes it, by device: "CPU", "CUDA".
-        shapes, flops: the same on fake tensors, and its cost from shapes.
+        kernels: functions that compute it, by device: "CPU", "CUDA".
+        shapes: the function for fake tensors.
+        flops: returns the cost, given the shapes.
     """
     name = schema.partition("(")[0]
-    # compilers keep the memory layout of what they hand over
+    # compilers keep the memory layout of the inputs
     _LIBRARY.define(schema, tags=(torch.Tag.needs_fixed_stride_order,))
     for device, kernel in kernels.items():
         _LIBRARY.impl(name, kernel, device)
@@ -138,16 +144,16 @@ def differentiate(operator: Any, save: Callable, backward: Callable) -> None:
 
 
 def refuse_second_derivatives() -> None:
-    """Raise RuntimeError in a backward pass whose own gradient is wanted too (create_graph=True)."""
+    """Raise RuntimeError in a backward pass with create_graph=True, whose own gradient is wanted."""
     if torch.is_grad_enabled():
         raise RuntimeError(
-            "the fast forms of the temporal modules have first derivatives only; for second ones compute with "
+            "the fast kernels of the temporal modules have first derivatives only; for second ones compute with "
             "teinet.kernels.use_form('reference'), or set TEINET_KERNELS=reference"
         )
 
 
 def check_together(x: Tensor, *others: Tensor | None) -> None:
-    """Raise RuntimeError where tensors are on different devices: kernels read bare addresses."""
+    """Raise RuntimeError if tensors are on different devices: kernels read bare addresses."""
     for other in others:
         if other is not None and other.device != x.device:
             raise RuntimeError(f"expected all tensors on one device, found {x.device} and {other.device}")

@@ -1,4 +1,4 @@
-"""`motion_gate`, MEM's gate from features to factors, and the operator behind it.
+"""`motion_gate`, MEM's gate from features to factors, and its operator.
 
 p_t = gap(x_t)      h_t = W1 p_t + b1 - (W2 p_{t+1} + b2)      scale_t = sigmoid(W3 h_t + b3) + offset      scale_T = 1
 """
@@ -26,7 +26,7 @@ class Squeeze(NamedTuple):
 
 
 def fuses_gate(x: Tensor, weights: Squeeze) -> bool:
-    """Whether `motion_gate` computes a call on x (B*T, C, H, W) with these weights."""
+    """Return whether `motion_gate` computes a call on x (B*T, C, H, W) with these weights."""
     return form_for(x) == "cpu" and weights.w1.dtype in TYPES and all(w.dtype == weights.w1.dtype for w in weights)
 
 
@@ -34,13 +34,13 @@ def motion_gate(x: Tensor, weights: Squeeze, *, num_frames: int, offset: float =
     """Return scale (B, T, C), float32: the factor of each channel of each frame, 1 for the last frame.
 
     Args:
-        x: (B*T, C, H, W), the frames of a clip adjacent; `fuses_gate` must be true of it.
+        x: (B*T, C, H, W), the frames of a clip adjacent; `fuses_gate` must be true for it.
         num_frames: T, at least 2; divides the batch.
         offset: added to the sigmoid: 0 for the paper's gate, 0.5 for the residual one.
 
     Raises:
         ValueError: shapes that do not fit together.
-        TypeError: a number type that no fast form computes.
+        TypeError: a number type that the kernel does not compute.
 
     Source: TEINet, arXiv 1911.09435, Eq. 1-3.
     """
@@ -48,14 +48,14 @@ def motion_gate(x: Tensor, weights: Squeeze, *, num_frames: int, offset: float =
     fit = [narrow, hidden, narrow, hidden, narrow[::-1], channels]
     if [w.shape[:2] for w in weights] != fit or num_frames < 2 or x.shape[0] % num_frames:
         shapes = ", ".join(str(tuple(w.shape)) for w in weights)
-        raise ValueError(f"x {tuple(x.shape)}, T = {num_frames} and weights of {shapes} do not fit together")
+        raise ValueError(f"shapes do not match: x {tuple(x.shape)}, T = {num_frames}, weights {shapes}")
     return _operator(x, *weights, num_frames, offset)[0]
 
 
 def _forward(
     x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, w3: Tensor, b3: Tensor, num_frames: int, offset: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Scale (B, T, C), pooled (B*T, C) and hidden (B*(T-1), C/r), float32."""
+    """Return scale (B, T, C), pooled (B*T, C) and hidden (B*(T-1), C/r), float32."""
     check_together(x, w1, b1, w2, b2, w3, b3)
     x = x.contiguous(memory_format=torch.channels_last)
     weights = [w.contiguous() for w in (w1, b1, w2, b2, w3, b3)]  # named here, so that they live while they are read

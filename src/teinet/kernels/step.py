@@ -17,7 +17,7 @@ from teinet.kernels.motion_gate import Squeeze
 
 
 def fuses_step(x: Tensor, one: Tensor, two: Tensor) -> bool:
-    """Whether `temporal_step` computes a call on these frames."""
+    """Return whether `temporal_step` computes a call on these frames."""
     same = one.dtype == two.dtype == x.dtype and is_channels_last(one) and is_channels_last(two)
     return same and form_for(x) == "cpu"
 
@@ -27,9 +27,9 @@ def temporal_step(x: Tensor, weight: Tensor, gate: Tensor | None, one: Tensor, t
 
     Args:
         x: (N, C, H, W), frame t.
-        weight: (C, 3), what multiplies frames t-2, t-1, t.
+        weight: (C, 3), the factors of frames t-2, t-1, t.
         gate: (N, C), or None for ones.
-        one, two: like x, the gated frames t-1 and t-2, zeros where there are none. `two` becomes the gated frame t.
+        one, two: like x, the gated frames t-1 and t-2, zeros if there are none. `two` becomes the gated frame t.
     """
     weight, gate = weight.to(torch.float32), None if gate is None else gate.to(torch.float32)
     # the dispatcher costs as much as the work in a small block, and is of use to compilers only
@@ -37,18 +37,18 @@ def temporal_step(x: Tensor, weight: Tensor, gate: Tensor | None, one: Tensor, t
 
 
 def fuses_motion_step(x: Tensor, weights: Squeeze, before: Tensor) -> bool:
-    """Whether `motion_step` computes a call on these tensors."""
+    """Return whether `motion_step` computes a call on these tensors."""
     types = weights.w1.dtype in TYPES and weights.w3.dtype == weights.w1.dtype and before.dtype == torch.float32
     return types and form_for(x) == "cpu"
 
 
 def motion_step(x: Tensor, weights: Squeeze, before: Tensor, offset: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Return MEM's factors (N, C) for one frame of each of N streams, and the next frame's `before`.
+    """Return MEM's factors (N, C) for one frame of each of N streams, and `before` for the next frame.
 
     Args:
         x: (N, C, H, W), frame t.
         weights, offset: see `motion_gate`.
-        before: (N, C+1), the pooled features of frame t-1 and 1; zeros where there was no frame t-1.
+        before: (N, C+1), the pooled features of frame t-1 and 1; zeros if there was no frame t-1.
     """
     run = _motion if torch.compiler.is_compiling() else _motion_forward
     return run(x, *weights, before, offset)

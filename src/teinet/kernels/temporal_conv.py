@@ -1,8 +1,8 @@
-"""`temporal_conv`, gate and temporal kernel in one pass, and the operator behind it.
+"""`temporal_conv`, gate and temporal kernel in one pass, and its operator.
 
 y_t = V[-1] g_{t-1} x_{t-1} + V[0] g_t x_t + V[1] g_{t+1} x_{t+1},    zeros outside the clip
 
-Backward, with S_{t,i} = sum over pixels of x_{t+i} dy_t, one pass over x and dy gives everything:
+Backward, with S_{t,i} = sum over pixels of x_{t+i} dy_t, one pass over x and dy computes everything:
 
 dx_t = g_t (V[1] dy_{t-1} + V[0] dy_t + V[-1] dy_{t+1}),   dV[i] = sum_t g_{t+i} S_{t,i},   dg_t = sum_i V[i] S_{t-i,i}
 
@@ -23,7 +23,7 @@ from teinet.kernels.build import address, function
 from teinet.kernels.dispatch import check_together, define, differentiate, refuse_second_derivatives, runs_triton
 
 _TAPS = 3
-_CHUNKS = 16  # parts of a clip's pixels whose sums are kept apart: enough for the cores, whatever their number
+_CHUNKS = 16  # parts of a clip's pixels that are summed separately: enough for any number of cores
 
 
 def temporal_conv(
@@ -33,18 +33,18 @@ def temporal_conv(
 
     Args:
         x: (B*T, C, H, W), the frames of a clip adjacent, of a type and on a device for which `fuses` is true.
-        weight: (C, 3), what multiplies frames t-1, t, t+1 (Eq. 4's V); None does not mix (MEM alone).
-        gate: (B*T, C), or as many numbers in that order; None scales nothing (TIM alone).
+        weight: (C, 3), the factors of frames t-1, t, t+1 (V in Eq. 4); None does not mix (MEM alone).
+        gate: (B*T, C), or as many numbers in that order; None does not scale (TIM alone).
         num_frames: T, at least 1; divides the batch.
-        lag: 0, or 1 for the causal form, in which the weight multiplies frames t-2, t-1, t; the gate never lags.
+        lag: 0, or 1 for the causal form, in which the weight multiplies frames t-2, t-1, t; the gate does not lag.
 
     Raises:
         ConfigError: shapes that do not fit together.
-        TypeError: a number type that no fast form computes.
+        TypeError: a number type that the kernel does not compute.
 
     Source: TEINet, arXiv 1911.09435, Eq. 3 and 4.
     """
-    # what follows reads bare addresses, so this is looked at here too
+    # the kernels read bare addresses, so shapes are checked here too
     if x.dim() != 4 or num_frames < 1 or x.shape[0] % num_frames or lag not in (0, 1):
         raise ConfigError(f"x must be (B*T, C, H, W) for T = {num_frames}, lag 0 or 1; got {tuple(x.shape)}, {lag!r}.")
     frames, channels = x.shape[:2]
@@ -59,7 +59,7 @@ def temporal_conv(
 
 def _forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int = 0) -> Tensor:
     check_together(x, weight, gate)
-    x, weight, gate = _laid_out(x), _plain(weight), _plain(gate)
+    x, weight, gate = _channels_last(x), _contiguous(weight), _contiguous(gate)
     if runs_triton(x):
         from teinet.kernels import triton_kernels
 
@@ -77,9 +77,9 @@ def _backward(
     dy: Tensor, x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int, wants_x: bool,
     wants_sums: bool,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """dx and S (B, T, 3, C) float32; an empty tensor for what is not wanted."""
+    """Return dx and S (B, T, 3, C) float32, each an empty tensor if it is not wanted."""
     check_together(x, dy, weight, gate)
-    x, dy, weight, gate = _laid_out(x), _laid_out(dy.to(x.dtype)), _plain(weight), _plain(gate)
+    x, dy, weight, gate = _channels_last(x), _channels_last(dy.to(x.dtype)), _contiguous(weight), _contiguous(gate)
     if runs_triton(x):
         from teinet.kernels import triton_kernels
 
@@ -98,11 +98,11 @@ def _backward(
     return x.new_empty(0) if dx is None else dx, empty if sums is None else sums.sum(1)
 
 
-def _laid_out(x: Tensor) -> Tensor:
+def _channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-def _plain(small: Tensor | None) -> Tensor | None:
+def _contiguous(small: Tensor | None) -> Tensor | None:
     return None if small is None else small.contiguous()
 
 
@@ -113,7 +113,7 @@ def _backward_shapes(dy, x, weight, gate, num_frames, lag, wants_x, wants_sums):
 
 
 def _flops(x_shape, weight_shape, *_: Any, **__: Any) -> int:
-    """Return those of the depthwise convolution; the gate's product does not count, as in the paper."""
+    """Return the cost of the depthwise convolution; as in the paper, the gate's product does not count."""
     return 0 if weight_shape is None else 2 * _TAPS * prod(x_shape)
 
 
@@ -152,7 +152,7 @@ differentiate(_operator, _save, _gradients)
 
 
 def _weight_gradient(sums: Tensor, gate: Tensor | None, lag: int) -> Tensor:
-    """(C, 3) from S (B, T, 3, C)."""
+    """Return dV (C, 3) from S (B, T, 3, C)."""
     if gate is not None:
         g = gate.view_as(sums[:, :, 0])
         sums = sums * torch.stack([_later(g, lag + 1 - i) for i in range(_TAPS)], 2)
@@ -160,7 +160,7 @@ def _weight_gradient(sums: Tensor, gate: Tensor | None, lag: int) -> Tensor:
 
 
 def _gate_gradient(sums: Tensor, weight: Tensor | None, lag: int) -> Tensor:
-    """(B*T, C) from S (B, T, 3, C)."""
+    """Return dg (B*T, C) from S (B, T, 3, C)."""
     if weight is None:
         return sums[:, :, 1].flatten(0, 1)
     # tap i of frame t reads frame t - lag - 1 + i
@@ -169,5 +169,5 @@ def _gate_gradient(sums: Tensor, weight: Tensor | None, lag: int) -> Tensor:
 
 
 def _later(values: Tensor, frames: int) -> Tensor:
-    """values_{t-frames} at t, zeros outside, (B, T, C); frames from -2 to 2, negative ones from later on."""
+    """Return values (B, T, C) shifted by -2 to 2 frames, positive to later ones; zeros come in."""
     return F.pad(values, (0, 0, 2, 2))[:, 2 - frames : 2 - frames + values.shape[1]]

@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# Values of a tile: what a program holds of three frames stays in its registers (96 and 119 of a thread's on Hopper).
+# Values of a tile: a program keeps its part of three frames in its registers (96 and 119 of a thread's on Hopper).
 _FORWARD_VALUES, _BACKWARD_VALUES = 2048, 1024
 _WARPS = 4
 
@@ -123,7 +123,7 @@ def _backward(
 
 
 def forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int = 0) -> Tensor:
-    """y of x (B*T, C, H, W), channels-last; weight (C, 3) and gate (B*T, C) float32, contiguous."""
+    """Return y for x (B*T, C, H, W), channels-last; weight (C, 3) and gate (B*T, C) float32, contiguous."""
     y = torch.empty_like(x)
     grid, sizes, tile = _plan(x, num_frames, _FORWARD_VALUES)
     with _on(x):
@@ -140,7 +140,7 @@ def backward(
     dy: Tensor, x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int, wants_x: bool,
     wants_sums: bool,
 ) -> tuple[Tensor | None, Tensor | None]:  # fmt: skip
-    """dx like x, and the sums S (B, chunks, T, 3, C) float32; None for what is not wanted."""
+    """Return dx like x, and the sums S (B, chunks, T, 3, C) float32; None for each that is not wanted."""
     grid, (frames, pixels, channels), tile = _plan(x, num_frames, _BACKWARD_VALUES)
     dx = torch.empty_like(x) if wants_x else None
     sums = x.new_empty((grid[2], grid[0], frames, 3, channels), dtype=torch.float32) if wants_sums else None
@@ -155,7 +155,7 @@ def backward(
 
 
 def _plan(x: Tensor, num_frames: int, values: int) -> tuple[tuple[int, int, int], tuple[int, int, int], dict[str, int]]:
-    """The grid (chunks of pixels, blocks of channels, clips), the sizes that the kernels take, and the tile."""
+    """Return the grid (chunks of pixels, blocks of channels, clips), the sizes for the kernels, and the tile."""
     frames, channels, height, width = x.shape
     pixels = height * width
     lanes = min(64, triton.next_power_of_2(channels))
@@ -165,10 +165,10 @@ def _plan(x: Tensor, num_frames: int, values: int) -> tuple[tuple[int, int, int]
 
 
 def _or(tensor: Tensor | None, stand_in: Tensor) -> Tensor:
-    """A pointer for the kernel, which is never followed where there is no tensor."""
+    """Return a tensor for the kernel: a stand-in, which it does not read, for None."""
     return stand_in if tensor is None else tensor
 
 
 def _on(x: Tensor) -> AbstractContextManager:
-    """Triton launches on the current device, which need not be x's."""
+    """Make x's device current, as Triton launches on the current one."""
     return torch.cuda.device(x.device) if x.is_cuda else nullcontext()

@@ -1,4 +1,4 @@
-"""The paper's temporal modules (TEINet, section 3) and those that it is compared with, each for any 2-D CNN."""
+"""The temporal modules of the paper (TEINet, section 3) and those it is compared with, for any 2-D CNN."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def build(name: str, channels: int, *, num_frames: int, causal: bool = False, **
 
     Args:
         name: "tei", "tim", "mem", "se_tim", "se", "tsm", or "none" (TSN: an identity).
-        channels, num_frames, causal: see `TemporalLayer`; "se" and "none" are causal in any case.
+        channels, num_frames, causal: see `TemporalLayer`; "se" and "none" are always causal.
         options: the layer's own (reduction, gate, init, n_div).
 
     Raises:
@@ -53,13 +53,15 @@ def build(name: str, channels: int, *, num_frames: int, causal: bool = False, **
 
 
 def check(name: str, options: dict[str, Any]) -> None:
-    """Raise ConfigError for a name that is no temporal layer's, and for options that it does not take."""
+    """Raise ConfigError for an unknown temporal layer, and for options that it does not have."""
     names = [*LAYERS, "none"]
     if name not in names:
-        raise ConfigError(f"no temporal module {name!r}; there are {', '.join(names)}.{nearest(str(name), names)}")
+        raise ConfigError(
+            f"unknown temporal module {name!r}; choose from {', '.join(names)}.{nearest(str(name), names)}"
+        )
     known = () if name == "none" else inspect.signature(LAYERS[name]).parameters
     valid = [key for key in known if key not in _SHARED]
     for option in options:
         if option not in valid:
-            takes = f"it takes {', '.join(valid)}" if valid else "it takes none"
+            takes = f"its options are {', '.join(valid)}" if valid else "it has no options"
             raise ConfigError(f"temporal module {name!r} has no option {option!r}; {takes}.{nearest(option, valid)}")

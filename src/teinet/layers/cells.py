@@ -1,7 +1,7 @@
-"""The causal layers frame by frame: cells with a state, as `nn.LSTMCell` is to `nn.LSTM`.
+"""The causal layers one frame at a time: cells with a state, as `nn.LSTMCell` is to `nn.LSTM`.
 
     state = cell.init_state(x)      # x (N, C, H, W): a frame of each of N streams
-    y, state = cell(x, state)       # what the layer gives for this frame of a clip of all frames so far
+    y, state = cell(x, state)       # the layer's output for this frame, in a clip of all frames so far
 
 x may hold K frames of each stream, (N*K, C, H, W), those of a stream next to each other. A state is a tuple of tensors
 whose first axis is the stream, zeros before the first frame; its memory is reused for the next state. Weights are the
@@ -27,19 +27,19 @@ State = tuple[Tensor, ...]
 
 
 class Cell(nn.Module):
-    """A causal layer run some frames at a time; a bidirectional one is a ConfigError."""
+    """A causal layer that takes one frame of each stream at a time, or a few; ConfigError for a bidirectional one."""
 
     def __init__(self, layer: TemporalLayer):
         super().__init__()
         if not layer.causal:
             raise ConfigError(
-                "a bidirectional network cannot go on frame by frame, for a frame needs the one after it. Train a "
-                "causal one: teinet train ... --model.causal true (its weights can start it: --model.weights), or "
+                "a bidirectional network cannot take one frame at a time, because each frame needs the next one. Train "
+                "a causal one with --model.causal true (its training can start from these weights), or build one with "
                 "teinet.create_model(..., causal=True)."
             )
 
     def init_state(self, x: Tensor) -> State:
-        """Return the state before the first frame; x (N, C, H, W) tells sizes, type and device."""
+        """Return the state before the first frame, for frames like x (N, C, H, W)."""
         raise NotImplementedError
 
     forward: Callable[..., tuple[Tensor, State]]  # (N*K, C, H, W) and the state to the same shape and the next state
@@ -63,7 +63,7 @@ class MEMCell(Cell):
         return scaled(x, scale), (before,)
 
     def scale(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what multiplies each channel of each frame, (N*K, C), and the next state's tensor."""
+        """Return the factors of each frame's channels, (N*K, C), and the next state's tensor."""
         streams, count = len(before), len(x) // len(before)
         if count > 1:  # each frame's own frame before
             clips = F.pad(pool(x).to(before.dtype), (0, 1), value=1.0).unflatten(0, (streams, count))
@@ -92,7 +92,7 @@ class TIMCell(Cell):
         return torch.zeros_like(x), torch.zeros_like(x)
 
     def forward(self, x: Tensor, state: State, scale: Tensor | None = None) -> tuple[Tensor, State]:
-        """See `Cell`; scale (N*K, C) multiplies x first."""
+        """Map x and the state as `Cell` does; `scale` (N*K, C) multiplies x first."""
         one, two = state
         if len(x) == len(one) and fuses_step(x, one, two):
             return temporal_step(x, self.tim.V, scale, one, two), (two, one)
@@ -128,7 +128,7 @@ class TEICell(Cell):
 
 
 class SETIMCell(Cell):
-    """SE, which looks at no other frame, then TIM's cell, whose state it has."""
+    """SE, which uses no other frame, then TIM's cell; the state is TIM's."""
 
     def __init__(self, layer: SETIM):
         super().__init__(layer)
@@ -157,8 +157,8 @@ class TSMCell(Cell):
         clips = x[:, : self.fold].unflatten(0, (-1, count))  # (N, K, C/n, H, W)
         moved = torch.cat([before[:, None].to(x.dtype), clips[:, :-1]], 1)
         y = torch.cat([moved.flatten(0, 1), x[:, self.fold :]], 1)
-        # Cut from x again and cloned: of views that y is made of too torch.compile does not see that they are needed
-        # still when a block's sum is written over x, and of `to` it makes no copy where the type stays.
+        # Cut from x again and cloned: torch.compile does not see that views which y is made of too are still
+        # needed when a block's sum is written over x, and makes no copy in `to` if the type is the same.
         return y, (x[count - 1 :: count, : self.fold].clone().to(before.dtype),)
 
 
@@ -168,8 +168,10 @@ _CELLS = {MEM: MEMCell, TIM: TIMCell, TEI: TEICell, SETIM: SETIMCell, TSM: TSMCe
 def cell_for(layer: nn.Module) -> nn.Module | None:
     """Return the cell of a layer; None for SE, which needs none.
 
-    A layer of your own gives its cell by a method `cell()`, a module with `init_state` and `forward` as here. Without
-    one, or bidirectional, it is a ConfigError.
+    A layer of your own returns its cell from a method `cell()`: a module with `init_state` and `forward` as here.
+
+    Raises:
+        ConfigError: a bidirectional layer, or a layer of your own without `cell()`.
     """
     if type(layer) is SE:
         return None
@@ -177,6 +179,6 @@ def cell_for(layer: nn.Module) -> nn.Module | None:
     if own is not None or type(layer) in _CELLS:
         return own() if own is not None else _CELLS[type(layer)](layer)
     raise ConfigError(
-        f"{type(layer).__name__} is no layer of this library and has no cell, so it cannot go on frame by frame: give "
-        "it a method cell() that returns a module like those of teinet.layers.cells (docs/how-to/insert.md)."
+        f"{type(layer).__name__} has no cell, so it cannot take one frame at a time: give it a method cell() that "
+        "returns a module like those of teinet.layers.cells (docs/how-to/insert.md)."
     )

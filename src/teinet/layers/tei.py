@@ -1,4 +1,4 @@
-"""The paper's modules (TEINet, arXiv 1911.09435, section 3): MEM, TIM, and TEI, which is MEM and then TIM.
+"""The modules of the paper (TEINet, arXiv 1911.09435, section 3): MEM, TIM, and TEI, which is MEM and then TIM.
 
 x is (B*T, C, H, W), the T frames of a clip next to each other; x_t is frame t of a clip. The equations stand in plain
 torch; an early return above them calls a fused kernel for the same.
@@ -22,7 +22,8 @@ Init = Literal["shift", "identity"]
 
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise ConfigError(f"{name} {value!r} is none of {', '.join(choices)}.{nearest(str(value), choices)}")
+        hint = nearest(str(value), choices)
+        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(choices)}.{hint}")
 
 
 class MEM(TemporalLayer):
@@ -35,7 +36,7 @@ class MEM(TemporalLayer):
         channels, num_frames: see `TemporalLayer`; T = 1 is the identity.
         reduction: r of the squeezing 1x1 convolutions, C -> C/r, at least 1.
         gate: "paper" is x * sigmoid; "residual" is x + x * (sigmoid - 0.5), as in TEA and TDN, about x at first.
-        causal: the same s_t gates the later frame of the two, u_{t+1}; frame 1 passes untouched.
+        causal: the same s_t gates the later frame of the two, u_{t+1}; frame 1 is unchanged.
 
     Source: Eq. 1-3 (W_theta is conv1, W_phi conv2, W_varphi conv3; all with bias).
     """
@@ -54,7 +55,7 @@ class MEM(TemporalLayer):
         start_at_half(self.conv3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B*T, C, H, W) to the same shape and memory format."""
+        """Map x (B*T, C, H, W) to the same shape and memory format."""
         x = self.prepare(x)
         if self.num_frames == 1:
             return x
@@ -64,7 +65,7 @@ class MEM(TemporalLayer):
         return scaled(x, scale)  # Eq. 3: u_t
 
     def scale(self, x: Tensor) -> Tensor:
-        """Return the factors of x (B*T, C, H, W), (B, T, C); T is at least 2."""
+        """Return the factors (B, T, C) of the channels of x (B*T, C, H, W); T is at least 2."""
         if fuses_gate(x, weights := self.weights):
             scale = motion_gate(x, weights, num_frames=self.num_frames, offset=self.offset)
         else:
@@ -74,14 +75,14 @@ class MEM(TemporalLayer):
         return scale.roll(1, 1) if self.causal else scale
 
     def gate(self, this: Tensor, following: Tensor) -> Tensor:
-        """Return the factor of pairs of neighboring frames, from the pooled features of both, (..., C) to (..., C)."""
+        """Return the factors (..., C) for pairs of neighboring frames, from the pooled features (..., C) of both."""
         s = linear(self.conv1, this) - linear(self.conv2, following)  # Eq. 1: (..., C/r)
         gate = linear(self.conv3, s).sigmoid()  # Eq. 2: (..., C)
         return gate + self.offset if self.offset else gate
 
     @property
     def offset(self) -> float:
-        """What is added to the sigmoid: x + x * (sigmoid - 0.5) is x * (sigmoid + 0.5)."""
+        """The constant added to the sigmoid: x + x * (sigmoid - 0.5) is x * (sigmoid + 0.5)."""
         return 0.5 if self.gate_form == "residual" else 0.0
 
     @property
@@ -132,20 +133,20 @@ class TIM(TemporalLayer):
 
     @property
     def lag(self) -> int:
-        """How many frames before t the kernel's middle lies: 0, or 1 in the causal form."""
+        """The number of frames from the kernel's middle to t: 0, or 1 in the causal form."""
         return int(self.causal)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B*T, C, H, W) to the same shape and memory format."""
+        """Map x (B*T, C, H, W) to the same shape and memory format."""
         return self.mix(self.prepare(x), self.num_frames)
 
     def mix(self, x: Tensor, num_frames: int, scale: Tensor | None = None) -> Tensor:
-        """Eq. 4 on clips of `num_frames` frames, where `scale` (B*T*C numbers) multiplies x first: Eq. 3."""
+        """Apply Eq. 4 to clips of `num_frames` frames; `scale` (B*T*C numbers) multiplies x first, Eq. 3."""
         if fuses(x):  # both in one pass over memory
             return temporal_conv(x, self.V, scale, num_frames=num_frames, lag=self.lag)
         x = x if scale is None else scaled(x, scale)
         # Time becomes the height of an image that is H*W wide, so that Eq. 4 is a (3, 1) depthwise convolution; in
-        # channels-last memory every reshape here is a view. The lag: padded by one more frame before, cut off behind.
+        # channels-last memory every reshape here is a view. For the lag, one more frame is padded before, cut after.
         layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
         clip = x.unflatten(0, (-1, num_frames)).transpose(1, 2).flatten(3)  # (B, C, T, H*W)
         y = F.conv2d(clip, self.weight, padding=(1 + self.lag, 0), groups=self.channels)[:, :, :num_frames]  # Eq. 4
@@ -171,7 +172,7 @@ class TEI(TemporalLayer):
         self.tim = TIM(channels, num_frames=num_frames, init=init, causal=causal)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B*T, C, H, W) to the same shape and memory format."""
+        """Map x (B*T, C, H, W) to the same shape and memory format."""
         x = self.prepare(x)
         scale = self.mem.scale(x) if self.num_frames > 1 else None
         return self.tim.mix(x, self.num_frames, scale)

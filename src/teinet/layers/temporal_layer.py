@@ -1,4 +1,4 @@
-"""What the temporal layers share: their base class, with the check of the input, and small functions."""
+"""Base class of the temporal layers, which checks their input, and small functions that they share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TemporalLayer(nn.Module):
         causal: whether a frame sees itself and earlier ones only.
 
     Raises:
-        ConfigError: a value out of its range; in forward, a batch that T does not divide, or other channels.
+        ConfigError: a value out of its range; in forward, another shape, or a batch that T does not divide.
     """
 
     def __init__(self, channels: int, *, num_frames: int, causal: bool = False):
@@ -30,7 +30,7 @@ class TemporalLayer(nn.Module):
         self.causal = bool(causal)
 
     def prepare(self, x: Tensor) -> Tensor:
-        """Check x (B*T, C, H, W) as a layer is entered, and return it in autocast's type where that is on."""
+        """Check the input x (B*T, C, H, W), and return it in autocast's type if autocast is on."""
         if x.dim() != 4 or x.shape[1] != self.channels:
             raise ConfigError(f"this layer takes (B*T, C, H, W) with C = {self.channels}, got {tuple(x.shape)}.")
         if x.shape[0] % self.num_frames:

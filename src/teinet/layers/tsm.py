@@ -21,7 +21,7 @@ class TSM(TemporalLayer):
     Args:
         channels, num_frames: see `TemporalLayer`.
         n_div: n, at least 2; C/n is rounded down, so fewer than n channels stay unshifted.
-        causal: shift 1/n of the channels one frame on, and none back.
+        causal: shift 1/n of the channels one frame on only.
 
     Source: TSM, arXiv 1811.08383.
     """
@@ -33,7 +33,7 @@ class TSM(TemporalLayer):
         self.fold = channels // n_div
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B*T, C, H, W) to the same shape and memory format, shifted."""
+        """Shift x (B*T, C, H, W); return the same shape and memory format."""
         x, frames = self.prepare(x), self.num_frames
         channels, height, width = x.shape[1:]
         # Not in place: an in-place shift overwrites what its own backward needs.

@@ -1,4 +1,4 @@
-"""A recognizer in one file: safetensors with a JSON header; loading executes nothing and names what does not fit."""
+"""Save and load a recognizer as one file: safetensors with a JSON header. Loading executes no code of the file."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _NOT_FROM_A_FILE = ("pretrained", "backbone_weights")  # a header must not make 
 def save_weights(
     path: str | Path, model: VideoClassifier, header: dict[str, Any] | None = None, *, dtype: torch.dtype | None = None
 ) -> None:
-    """Write a recognizer's file; an older file of that name stays whole until the new one is complete.
+    """Write a recognizer's file; an existing file stays as it was until the new one is complete.
 
     Args:
-        path: the file; missing folders are made.
+        path: the file; missing folders are created.
         header: keys of `header.DEFAULTS`, and "architecture" for a model that `create_model` did not build.
         dtype: of the floats in the file; None keeps the model's. A float16 file is half as large and loads as float32.
 
@@ -45,17 +45,20 @@ def save_weights(
     path = Path(path)
     architecture = model.config or (header or {}).get("architecture")  # its T may have been changed since it was loaded
     if not architecture:
-        raise ConfigError("a network that create_model did not build needs header['architecture'] to be saved.")
+        raise ConfigError(
+            f"{path}: this model was not built by create_model, so the file cannot say how to build it again; "
+            "give create_model's arguments for it in header['architecture']."
+        )
     full = {**DEFAULTS, **(header or {}), "format": FORMAT, "architecture": architecture, "version": __version__}
     names = full["class_names"]
     if names and len(names) != model.num_classes:
-        raise ConfigError(f"{len(names)} class names for a network of {model.num_classes} classes.")
+        raise ConfigError(f"{path}: {len(names)} class names for a model of {model.num_classes} classes.")
     try:
         text = json.dumps(full)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"the header of {path} cannot be written as JSON: {error}.") from error
+        raise ConfigError(f"{path}: the header cannot be written as JSON: {error}.") from error
     if wrong := wrong_value(json.loads(text)):
-        raise ConfigError(f"the header of {path} would not load again: {wrong}.")
+        raise ConfigError(f"{path}: the header could not be loaded again: {wrong}.")
     tensors = {
         key: value.detach().cpu().to(dtype if value.is_floating_point() else None).contiguous()
         for key, value in model.state_dict().items()
@@ -69,7 +72,7 @@ def load_weights(path: str | Path) -> tuple[VideoClassifier, dict[str, Any]]:
     """Return the model of a recognizer's file, on the CPU in evaluation mode, and the header with every key present.
 
     Args:
-        path: a .safetensors file, a run's folder (its last weights) or a pretrained recognizer's name.
+        path: a .safetensors file, a run folder (its last weights), or the name of a pretrained model.
 
     Raises:
         CheckpointError: see `read_header`; or weights or class names do not fit the architecture in the header.
@@ -80,14 +83,14 @@ def load_weights(path: str | Path) -> tuple[VideoClassifier, dict[str, Any]]:
         model = create_model(pretrained=False, **architecture)
     except (ConfigError, TypeError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"{path}: names a network that this version of teinet cannot build: {error} "
+            f"{path}: this version of teinet cannot build the file's network: {error} "
             "Upgrade teinet and timm, or use the versions that wrote the file."
         ) from error
     load_fitting(
         model,
         tensors,
         source=path,
-        advice=f"The file does not hold a whole {architecture.get('name')}; export it again from its run.",
+        advice=f"The file holds no complete {architecture.get('name')}; export it again from its run.",
     )
     names = header["class_names"]
     if names and len(names) != model.num_classes:
@@ -96,15 +99,15 @@ def load_weights(path: str | Path) -> tuple[VideoClassifier, dict[str, Any]]:
 
 
 def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list[str] | None = None) -> dict[str, Any]:
-    """Load a recognizer's weights, all but the head, into a model to fine-tune; return the file's header.
+    """Load a recognizer's weights, except the head, into a model to fine-tune; return the file's header.
 
     Args:
         model: changed in place; a causal one can start from a bidirectional one, and the reverse.
         path: see `load_weights`.
-        class_names: the model's; where the file has the same, its head is loaded too.
+        class_names: those of the model; if the file has the same, its head is loaded too.
 
     Raises:
-        CheckpointError: see `read_header`; or anything but the head does not fit.
+        CheckpointError: see `read_header`; or any weights except the head do not fit.
     """
     header, tensors = read_recognizer(path)
     causal = bool((model.config or {}).get("causal"))
@@ -121,14 +124,17 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
         without=None if same else head,
     )
     if not same:
-        log.warning("%s: loaded all weights but the head (%s), new for %d classes", path, head, model.num_classes)
+        log.warning(
+            "%s: loaded all weights except the head (%s), which is new, for %d classes", path, head, model.num_classes
+        )
     return header
 
 
 def convert_kernels(tensors: Mapping[str, Tensor], *, causal: bool) -> dict[str, Tensor]:
-    """Return a recognizer's tensors with TIM's kernels converted to the causal or bidirectional form, to train on.
+    """Return a recognizer's tensors with TIM's kernels in the causal or bidirectional form, as a start for training.
 
-    Causal, frame t replaces t+1: (0, V0, V1+V2) on t-2, t-1, t. Back, t-1 replaces t-2: (V0+V1, V2, 0) on t-1, t, t+1.
+    To causal, frame t replaces t+1: (0, V0, V1+V2) on t-2, t-1, t. From causal, t-1 replaces t-2: (V0+V1, V2, 0) on
+    t-1, t, t+1.
     """
 
     def convert(kernel: Tensor) -> Tensor:
@@ -141,7 +147,7 @@ def convert_kernels(tensors: Mapping[str, Tensor], *, causal: bool) -> dict[str,
 
 
 def read_recognizer(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return header and tensors of a recognizer's file, with every key of the header present; see `read_header`."""
+    """Return the header of a recognizer's file, with every key present, and its tensors; errors as `read_header`."""
     path = weights_file(path)
     header = read_header(path)
     with safe_open(path, framework="pt") as file:

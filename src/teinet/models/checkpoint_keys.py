@@ -1,11 +1,11 @@
-"""Other projects' keys as timm's: which network they are of, and which convolutions follow a shift.
+"""Translate other projects' keys to timm's, and find the network and the convolutions that follow a shift.
 
 TSM's own repository, mit-han-lab/temporal-shift-module (ops/models.py, ops/temporal_shift.py): `base_model.` is
 torchvision's ResNet, or a MobileNetV2 that numbers the layers inside its blocks; `new_fc` is the head, or the base
-model's own where it was trained without dropout. A shift keeps the convolution behind it as its `net`.
+model's own where it was trained without dropout. A shift holds the convolution after it as its `net`.
 
 MMAction2 (mmaction/models/backbones: resnet, resnet_tsm, mobilenet_v2, mobilenet_v2_tsm): convolution and norm stand in
-one module, as its `conv` and `bn`; the head is `cls_head.fc_cls`. A shift keeps what is behind it as its `net`: in a
+one module, as its `conv` and `bn`; the head is `cls_head.fc_cls`. A shift holds what comes after it as its `net`: in a
 ResNet the convolution, in a MobileNetV2 the module of convolution and norm.
 """
 
@@ -29,9 +29,9 @@ class Translation:
 
     Args:
         backbone: timm's name of the network.
-        tensors: by timm's key, or by the project's where timm has no equal.
-        shifted: the convolutions behind a temporal shift, by timm's path; none in a TSN.
-        interpolation: how its images were resized; None: as timm says of the network.
+        tensors: by timm's key, or by the project's where timm has no counterpart.
+        shifted: the convolutions after a temporal shift, by timm's path; none in a TSN.
+        interpolation: how its images were resized; None takes timm's setting for the network.
     """
 
     backbone: str
@@ -42,12 +42,12 @@ class Translation:
 
 @dataclass(frozen=True)
 class Project:
-    """How a project with a ResNet and a MobileNetV2, each with shifts or without, names its weights.
+    """Names of the weights in a project that has a ResNet and a MobileNetV2, each with or without shifts.
 
     Args:
         title: for messages.
         base, head: what the backbone's keys and the head's begin with.
-        resnet, mobilenet: a key to timm's, or None where timm has no equal.
+        resnet, mobilenet: maps a key to timm's, or to None where timm has no counterpart.
         mobilenet_has: a key that only its MobileNetV2 has.
         conv: what follows a convolution's name in a ResNet's keys.
     """
@@ -78,15 +78,15 @@ _VARIANTS = {  # of the keys that the two projects have in common
 
 
 def translate_project(tensors: Mapping[str, Tensor], source: str | Path, project: Project) -> Translation:
-    """Return a project's weights under timm's keys; messages call the file `source`.
+    """Return a project's weights under timm's keys; `source` is the file, for messages.
 
     Raises:
-        CheckpointError: a variant that no network here equals, or a network that is not known.
+        CheckpointError: an unsupported variant or network.
     """
     for pattern, what in _VARIANTS.items():
         if key := next((key for key in tensors if re.search(pattern, key)), None):
             raise CheckpointError(
-                f"{source}: this network {what} (key {key}), and no network here does; "
+                f"{source}: this network {what} (key {key}), which is not supported; "
                 "plain TSN, and TSM with shifts inside the residual branches, can be converted."
             )
     inner = {key.removeprefix(project.base).replace(".net.", "."): tensor for key, tensor in tensors.items()}
@@ -94,7 +94,7 @@ def translate_project(tensors: Mapping[str, Tensor], source: str | Path, project
     backbone = "mobilenetv2_100" if is_mobilenet else find_resnet(inner, conv=project.conv)
     if backbone is None:
         raise CheckpointError(
-            f"{source}: its weights ({some(list(tensors))}) are of none of the networks known of {project.title}: "
+            f"{source}: its weights ({some(list(tensors))}) fit none of the supported networks of {project.title}: "
             "ResNet-18, -34, -50, -101, -152 and MobileNetV2."
         )
     rename = project.mobilenet if is_mobilenet else project.resnet
@@ -102,7 +102,7 @@ def translate_project(tensors: Mapping[str, Tensor], source: str | Path, project
     shifted = set()
     for key, tensor in tensors.items():
         new = rename(key)
-        if new is None or new in ours:  # a second claim to one place is left for the comparison to name
+        if new is None or new in ours:  # two keys for one place: the later comparison names it
             new = key
         ours[new] = tensor
         if ".net." in key and tensor.dim() > 1:
@@ -111,12 +111,15 @@ def translate_project(tensors: Mapping[str, Tensor], source: str | Path, project
 
 
 def translate_plain(checkpoint: Checkpoint, source: str | Path, backbone: str | None = None) -> Translation:
-    """Return the weights of a plain ResNet of torchvision or timm, or of any network of timm that is named: a TSN.
+    """Return the weights of a TSN: a plain ResNet of torchvision or timm, or the timm network that `backbone` names.
 
     Args:
-        checkpoint, source: the file's content, and what messages call the file.
+        checkpoint, source: the file's content, and its name for messages.
         backbone: timm's name of the network; None takes the file's `arch` (timm's training writes it), else the plain
-            ResNet that the keys show; CheckpointError where neither tells.
+            ResNet that has these keys.
+
+    Raises:
+        CheckpointError: nothing tells which network it is.
     """
     tensors = checkpoint.tensors
     arch = checkpoint.others.get("arch")
@@ -125,7 +128,7 @@ def translate_plain(checkpoint: Checkpoint, source: str | Path, backbone: str | 
     if network is None:
         raise CheckpointError(
             f"{source}: its keys ({some(list(tensors))}) are neither TSM's, MMAction2's nor a plain ResNet's; if they "
-            "are another network's of timm, name it (--backbone NAME)."
+            "belong to another timm network, name it (--backbone NAME)."
         )
     return Translation(network, tensors, interpolation="bilinear" if network == resnet else None)
 
@@ -141,7 +144,7 @@ def find_resnet(tensors: Mapping[str, Tensor], conv: str = "") -> str | None:
 
 
 def _mobilenet_key(position: int, part: int, is_norm: bool, leaf: str) -> str | None:
-    """timm's key of a MobileNetV2 block, 0 to 16: part 0 expands (not in block 0), then depthwise, then projecting."""
+    """Return timm's key in a MobileNetV2 block, 0 to 16; parts: expanding (not in block 0), depthwise, projecting."""
     parts = ("conv_pw", "conv_dw", "conv_pwl") if position else ("conv_dw", "conv_pw")
     if position >= len(_BLOCKS) or part >= len(parts):
         return None

@@ -1,4 +1,4 @@
-"""A video classifier around a 2-D CNN (time folds into the batch, logits are averaged over frames), and its cost."""
+"""A video classifier around a 2-D CNN: frames go through it as a batch, their logits are averaged. And its cost."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _WRAPPED = "cnn."
 
 
 class VideoClassifier(nn.Module):
-    """Clips (B, T, 3, H, W) to logits (B, classes).
+    """Maps clips (B, T, 3, H, W) to logits (B, classes).
 
-    The state dict has the CNN's own keys: it fits a plain timm network, and theirs fit here.
+    The state dict has the CNN's own keys, so that a plain timm network's weights load here, and these load there.
 
     Args:
         cnn: a 2-D CNN with a head, (B*T, 3, H, W) to (B*T, classes), with or without temporal modules.
-        num_frames: T, at least 1; another T in forward is an error (`teinet.set_num_frames` changes it on purpose).
-        mean, std: per channel, on the scale 0 to 1; they normalize uint8 input. Float input is normalized already.
+        num_frames: T, at least 1; another T in forward is an error (`teinet.set_num_frames` changes it).
+        mean, std: per channel, on the scale 0 to 1; they normalize uint8 input. Float input must be normalized already.
         config: the arguments of `create_model` that rebuild this model.
-        interpolation: how the backbone's training resized images, for the preprocessing.
+        interpolation: how images were resized in the backbone's training, for the preprocessing.
 
     Raises:
         ConfigError: T below 1; in forward, clips of another shape, type or T; in the head's properties, no head.
@@ -71,17 +71,17 @@ class VideoClassifier(nn.Module):
 
     @property
     def head(self) -> nn.Module:
-        """The last layer: timm's classifier, in another network its last linear layer."""
+        """The classification layer: timm's classifier; in another network the last `nn.Linear`."""
         return find_head(self.cnn)[1]
 
     @property
     def head_name(self) -> str:
-        """The head's path, as it stands in the state dict's keys."""
+        """The head's path, as in the state dict's keys."""
         return find_head(self.cnn)[0]
 
     @property
     def num_classes(self) -> int:
-        """How many classes the head tells apart."""
+        """The number of classes of the head."""
         return [p for p in self.head.parameters() if p.dim() > 1][-1].shape[0]
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class VideoClassifier(nn.Module):
         return self.frame_logits(clips).mean(dim=1)
 
     def frame_logits(self, clips: Tensor) -> Tensor:
-        """Each frame's own logits, (B, T, 3, H, W) to (B, T, classes), in float32 at least."""
+        """Return the logits of each frame, (B, T, classes), in float32 at least; clips as in `forward`."""
         logits = self.cnn(self._frames(clips))
         if logits.dtype in (torch.bfloat16, torch.float16):
             logits = logits.float()  # an average over T in half precision would lose what the frames differ by
@@ -104,8 +104,8 @@ class VideoClassifier(nn.Module):
             raise ConfigError(f"clips must be (B, T, 3, H, W), got {tuple(clips.shape)}.")
         if clips.shape[1] != self.num_frames:
             raise ConfigError(
-                f"this network takes clips of T = {self.num_frames} frames, got {clips.shape[1]}. If that is meant, "
-                f"call teinet.set_num_frames(network, {clips.shape[1]}) first; expect a lower accuracy."
+                f"this model takes clips of T = {self.num_frames} frames, got {clips.shape[1]}. To use that T, call "
+                f"teinet.set_num_frames(model, {clips.shape[1]}) first; expect a lower accuracy."
             )
         frames = clips.flatten(0, 1)  # (B, T, 3, H, W) -> (B*T, 3, H, W)
         if frames.dtype == torch.uint8:
@@ -121,7 +121,7 @@ class VideoClassifier(nn.Module):
 
 
 def find_head(cnn: nn.Module) -> tuple[str, nn.Module]:
-    """Return the path and the module of a network's classifying layer; ConfigError where it has none."""
+    """Return the path and the module of a network's classification layer; ConfigError if it has none."""
     find: Callable[[], nn.Module] | None = getattr(cnn, "get_classifier", None)
     head = None if find is None else find()
     for name, module in cnn.named_modules():
@@ -129,7 +129,7 @@ def find_head(cnn: nn.Module) -> tuple[str, nn.Module]:
             return name, module
     linear = [(name, module) for name, module in cnn.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise ConfigError(f"{type(cnn).__name__} has no classifying layer.")
+        raise ConfigError(f"{type(cnn).__name__} has no classification layer: no get_classifier() and no nn.Linear.")
     return linear[-1]
 
 
@@ -141,7 +141,8 @@ def parameters(model: nn.Module) -> int:
 def multiply_adds(model: VideoClassifier, size: int | tuple[int, int]) -> int:
     """Return the multiply-adds of one clip of T images, `size` x `size` pixels or (height, width).
 
-    Counted as the paper's FLOPs (Table 2): convolutions and linear layers; not pooling, norms and the gate's product.
+    As in the paper's Table 2, which calls them FLOPs, convolutions and linear layers count, but not pooling, norms and
+    the gate's product.
     """
     shapes = copy.deepcopy(model).to("meta").eval()
     height, width = (size, size) if isinstance(size, int) else size

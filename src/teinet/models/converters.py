@@ -1,4 +1,4 @@
-"""Other projects' checkpoints as our networks: the format is found from the keys, and nothing is executed."""
+"""Convert other projects' checkpoints: the keys tell the format, and no code of the file is executed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model
 from teinet.models.weights import Checkpoint, load_fitting, read_checkpoint, some
 
-# By name, whose it is; what is no project's may be a plain network's.
+# Names and titles; a file of none of the projects may hold a plain network.
 FORMATS = {**{name: project.title for name, project in PROJECTS.items()}, "timm": "torchvision or timm"}
 
-# What a file's name says of its training: good for a message, not to be trusted in silence.
+# Facts about the training in a file's name: good for a message, not reliable enough to use without one.
 _FRAMES = re.compile(r"segment(\d+)|(?<!\d)1x1x(\d+)(?!\d)")  # TSM's repository; MMAction2: length x interval x clips
 _DIV = re.compile(r"shift(\d+)")
 _DENSE = re.compile(r"(?<![a-z])dense(?![a-z])")
@@ -36,7 +36,7 @@ class Conversion:
         model: in evaluation mode.
         format: of the checkpoint, one of `FORMATS`.
         interpolation: how its training resized images.
-        left_out: the names of what the file held besides weights.
+        left_out: names of the entries of the file that are not weights.
     """
 
     model: VideoClassifier
@@ -54,28 +54,28 @@ def convert_checkpoint(
     backbone: str | None = None,
     n_div: int = 8,
 ) -> Conversion:
-    """Read another project's checkpoint as one of our networks; `save_weights` then writes its file.
+    """Convert another project's checkpoint to a network of this library; `save_weights` writes its file.
 
     Args:
         path: a file of torch.save or .safetensors.
-        class_names: in the order of the head's outputs, which the file does not say.
-        num_frames: T, not in the file; may be None for a TSN whose file name has no T either, which then gets 8.
+        class_names: in the order of the head's outputs; the file does not hold them.
+        num_frames: T, which the file does not hold; None is 8 for a TSN whose file name has no T either.
         format: tsm, mmaction or timm; None finds it from the keys.
-        backbone: timm's name of the network, for format timm where neither the file nor its keys tell.
-        n_div: a TSM shifts 1/n_div of the channels each way; not in the file, 8 by default in both projects.
+        backbone: timm's name of the network, for format timm if neither the file nor its keys tell.
+        n_div: a TSM shifts 1/n_div of the channels each way; the file does not hold it, both projects default to 8.
 
     Raises:
-        CheckpointError: a file that cannot be read, or has another format, no equal network here or other classes.
+        CheckpointError: the file cannot be read, or has another format, an unsupported network or other classes.
         ConfigError: a format that does not exist, T missing, or a value out of its range.
     """
     if len(set(class_names)) < len(class_names):
-        raise ConfigError("class_names name a class twice.")
+        raise ConfigError("class_names holds a class twice; give one name per output of the head.")
     checkpoint = read_checkpoint(path)
     if "teinet" in checkpoint.others or any(".temporal." in key for key in checkpoint.tensors):
-        raise CheckpointError(f"{path}: a recognizer of teinet already; there is nothing to convert.")
+        raise CheckpointError(f"{path}: this is a teinet recognizer already; no conversion is needed.")
     name = _find_format(checkpoint, path, format)
     if backbone and name != "timm":
-        raise ConfigError(f"backbone is {backbone!r}, but in format {name} the keys say which network it is: omit it.")
+        raise ConfigError(f"leave out backbone ({backbone!r}): in format {name} the keys tell the network.")
     if name in PROJECTS:
         translation = translate_project(checkpoint.tensors, path, PROJECTS[name])
     else:
@@ -92,14 +92,14 @@ def convert_checkpoint(
         model,
         translation.tensors,
         source=path,
-        advice=f"It was taken for a {network} of {FORMATS[name]}; a changed network cannot be converted.",
+        advice=f"It looks like a {network} of {FORMATS[name]}, but differs; a modified network cannot be converted.",
     )
     left_out = tuple(key for key in checkpoint.others if key != "format")  # safetensors' own note
     return Conversion(model.eval(), name, translation.interpolation or model.data_config["interpolation"], left_out)
 
 
 def contradictions(path: str | Path, *, num_frames: int, n_div: int, strategy: str) -> list[str]:
-    """Return, a sentence each, where the name of a TSM's checkpoint contradicts the settings of its conversion."""
+    """Return where the name of a TSM checkpoint contradicts the settings of its conversion, one sentence each."""
     name = Path(path).name
     notes = []
     frames, div = frames_in_name(path), _DIV.search(name)
@@ -123,11 +123,11 @@ def _find_format(checkpoint: Checkpoint, path: str | Path, said: str | None) -> 
     fits = (name for name, project in PROJECTS.items() if any(k.startswith((project.base, project.head)) for k in keys))
     found = next(fits, "timm")
     if said is not None and said not in FORMATS:
-        raise ConfigError(f"there is no format {said!r}: {', '.join(FORMATS)}.{nearest(said, FORMATS)}")
+        raise ConfigError(f"unknown format {said!r}; choose from {', '.join(FORMATS)}.{nearest(said, FORMATS)}")
     if said not in (None, found):
         raise CheckpointError(
             f"{path}: its keys ({some(keys)}) are not those of {FORMATS[said]}. "
-            f"They look like format {found}; leave the format out and it is found."
+            f"They look like format {found}; leave the format out to detect it."
         )
     return found
 
@@ -138,43 +138,43 @@ def _frames(path: str | Path, network: str, num_frames: int | None) -> int:
     hint = frames_in_name(path)
     if hint is None and network.startswith("tsn_"):
         return 8
-    said = f" Its name says {hint}; if that is right, give {hint}." if hint else ""
-    raise ConfigError(f"{path}: a {network}, and the file does not hold its number of frames: give --frames T.{said}")
+    said = f" The file's name says {hint}." if hint else ""
+    raise ConfigError(f"{path}: the file does not hold the number of frames of its {network}: give --frames T.{said}")
 
 
 def _check_shifts(model: VideoClassifier, translation: Translation, path: str | Path) -> None:
-    """Refuse a TSM that shifts in other blocks than the network here does: the keys would fit, the answers not."""
+    """Raise CheckpointError for a TSM with shifts in other blocks: its keys would fit, its predictions differ."""
     theirs = translation.shifted
     ours = {name for name, m in model.cnn.named_modules() if isinstance(getattr(m, "temporal", None), nn.Module)}
     if not theirs or theirs == ours:
         return
-    differ = (("not", sorted(ours - theirs)), ("also", sorted(theirs - ours)))
+    differ = (("missing", sorted(ours - theirs)), ("extra", sorted(theirs - ours)))
     raise CheckpointError(
-        f"{path}: shifts before {len(theirs)} convolutions and "
-        f"{' and '.join(f'{how} before {some(names)}' for how, names in differ if names)}, where TSM's "
-        f"{translation.backbone} shifts before {len(ours)}: the network here would answer otherwise."
+        f"{path}: has {len(theirs)} temporal shifts where TSM's {translation.backbone} has {len(ours)} "
+        f"({'; '.join(f'{how} before {some(names)}' for how, names in differ if names)}); "
+        "its predictions would change, so it cannot be converted."
     )
 
 
 def _check_ends(model: VideoClassifier, translation: Translation, path: str | Path) -> None:
-    """Refuse 3-D convolutions, inputs other than color images, and a head that is missing or of other classes."""
+    """Raise CheckpointError for 3-D convolutions, input other than RGB images, and a missing or other head."""
     tensors = translation.tensors
     first = tensors.get(next(key for key, value in model.state_dict().items() if value.dim() == 4))
     if first is not None and first.dim() == 5:
-        raise CheckpointError(f"{path}: a network of 3-D convolutions; only 2-D ones can be converted.")
+        raise CheckpointError(f"{path}: this network has 3-D convolutions; only 2-D networks can be converted.")
     if first is not None and first.dim() == 4 and first.shape[1] != 3:
         raise CheckpointError(
-            f"{path}: its first convolution takes {first.shape[1]} channels, not the 3 of a color image "
-            "(optical flow or differences of frames?); only networks of color images can be converted."
+            f"{path}: its first convolution takes {first.shape[1]} channels (optical flow or frame differences?); only "
+            "networks of RGB images can be converted."
         )
     head = tensors.get(f"{model.head_name}.weight")
     if head is None:
         raise CheckpointError(
-            f"{path}: holds no head ({model.head_name}), so it recognizes nothing by itself; if its keys are timm's, "
-            "teinet train can start from it (--backbone-weights)."
+            f"{path}: has no classification layer ({model.head_name}), so it cannot recognize videos; if its keys are "
+            "timm's, teinet train can start from it (--backbone-weights)."
         )
     if head.shape[0] != model.num_classes:
         raise CheckpointError(
-            f"{path}: its head tells {head.shape[0]} classes apart, but {model.num_classes} class names are given; "
-            "the list must be the one that it was trained with, in that order."
+            f"{path}: its head has {head.shape[0]} classes, but {model.num_classes} class names are given; "
+            "use the list that it was trained with, in that order."
         )

@@ -1,4 +1,4 @@
-"""Named networks, by one rule: a temporal module's prefix and timm's name: `teinet_resnet50`, `tsm_mobilenetv2_100`."""
+"""Models by name, a temporal module's prefix and timm's name of the backbone: `teinet_resnet50`, `tsm_resnet18`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def create_model(
         name: a prefix (teinet_, tim_, mem_, se_tim_, se_, tsm_; tsn_ inserts nothing) and timm's name of the backbone.
         num_classes: of the head, at least 1.
         num_frames: T, at least 1.
-        pretrained: start from the backbone's ImageNet weights, fetched through timm.
+        pretrained: start from the backbone's ImageNet weights, downloaded by timm.
         backbone_weights: start from a local file instead (.safetensors, or .pth and the like) under timm's keys.
         dropout: before the head, in [0, 1).
         causal: the form for live video, in which a frame sees itself and earlier ones only (`Recognizer.stream`).
@@ -60,7 +60,7 @@ def create_model(
 
     Raises:
         ConfigError: a name or option that does not exist, or a value out of its range.
-        CheckpointError: weights that do not fit or cannot be fetched.
+        CheckpointError: weights that do not fit or cannot be downloaded.
     """
     temporal, backbone = split_name(name)
     if num_classes < 1:
@@ -68,11 +68,11 @@ def create_model(
     if not 0 <= dropout < 1:
         raise ConfigError(f"dropout must be in [0, 1), got {dropout}.")
     if pretrained and backbone_weights is not None:
-        raise ConfigError("pretrained and backbone_weights are two sources of the same weights: give one.")
+        raise ConfigError("pretrained and backbone_weights both give the backbone's weights: choose one.")
     placing = {"stages": list(stages), "shortcut_only": shortcut_only, "every": every, "causal": causal}
     if pretrained:
         _refuse_without_network(backbone)
-        log.info("%s: fetching its ImageNet weights, if they are not here yet", backbone)
+        log.info("%s: downloading its ImageNet weights, unless they are cached", backbone)
     try:
         cnn = timm.create_model(backbone, pretrained=pretrained, num_classes=num_classes, drop_rate=dropout)
     except Exception as error:
@@ -80,7 +80,7 @@ def create_model(
             raise
         # the hub's client, its transport and timm each raise kinds of their own
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
-        raise _not_fetched(backbone, reason) from error
+        raise _download_error(backbone, reason) from error
     _start_head(cnn, backbone, num_classes, pretrained, backbone_weights)
     insert_temporal(cnn, temporal, num_frames=num_frames, **placing, **temporal_options)
     pixels = resolve_model_data_config(cnn)
@@ -101,15 +101,16 @@ def create_model(
     )
 
 
-def _not_fetched(backbone: str, reason: str) -> CheckpointError:
+def _download_error(backbone: str, reason: str) -> CheckpointError:
     return CheckpointError(
-        f"the ImageNet weights of {backbone} could not be fetched ({reason}). Without a network, give a local file as "
-        "backbone_weights (--backbone-weights FILE), or start from random weights (--model.pretrained false)."
+        f"the ImageNet weights of {backbone} could not be downloaded ({reason}). Without a connection, pass a file "
+        "(backbone_weights=, --backbone-weights FILE), or start from random weights (pretrained=False, "
+        "--model.pretrained false)."
     )
 
 
 def _refuse_without_network(backbone: str) -> None:
-    """Raise CheckpointError if weights have to be fetched and the hub is unreachable; it would itself try a minute."""
+    """Raise CheckpointError if weights must be downloaded and the hub is unreachable; it would try for a minute."""
     import huggingface_hub  # of timm
 
     config = timm.get_pretrained_cfg(backbone)
@@ -133,7 +134,7 @@ def _refuse_without_network(backbone: str) -> None:
     asking.start()
     asking.join(_PATIENCE)
     if reasons:
-        raise _not_fetched(backbone, f"{huggingface_hub.constants.ENDPOINT}: {reasons[0]}")
+        raise _download_error(backbone, f"{huggingface_hub.constants.ENDPOINT}: {reasons[0]}")
 
 
 def register_temporal(name: str, layer: Callable[..., nn.Module]) -> None:
@@ -157,28 +158,30 @@ def register_temporal(name: str, layer: Callable[..., nn.Module]) -> None:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Return the temporal module and timm's name in a network's name; ConfigError with the nearest if there is none."""
+    """Return the temporal module and timm's backbone in a model's name; ConfigError, with the nearest, if unknown."""
     prefix = max((p for p in PREFIXES if name.startswith(p)), key=len, default=None)
     if prefix is None:
         plain = timm.is_model(name.partition(".")[0])
         hint = f" Did you mean 'teinet_{name}'?" if plain else nearest(name, list_models())
         if any(timm.is_model(name[i + 1 :]) for i, letter in enumerate(name) if letter == "_"):
-            hint += " A module of your own is registered first, by teinet.register_temporal."
-        raise ConfigError(f"network {name!r} begins with none of {' '.join(PREFIXES)}.{hint}")
+            hint += " Register a module of your own first: teinet.register_temporal."
+        raise ConfigError(f"unknown model {name!r}: names begin with one of {' '.join(PREFIXES)}.{hint}")
     backbone = name.removeprefix(prefix)
     plain, _, tag = backbone.partition(".")
     if not timm.is_model(plain):
         raise ConfigError(f"timm has no network {backbone!r}.{nearest(backbone, timm.list_models())}")
     tags = [pretrained.partition(".")[2] for pretrained in timm.list_pretrained(f"{plain}.*")] if tag else []
     if tag not in ("", *tags):  # a tag such as .a1_in1k chooses among timm's weights
-        raise ConfigError(f"no weights {tag!r} of {plain}.{nearest(tag, tags)} It has {', '.join(tags) or 'none'}")
+        raise ConfigError(
+            f"timm has no weights {tag!r} for {plain}.{nearest(tag, tags)} It has {', '.join(tags) or 'none'}."
+        )
     return PREFIXES[prefix], backbone
 
 
 def _start_head(
     cnn: nn.Module, backbone: str, num_classes: int, pretrained: bool, backbone_weights: str | Path | None
 ) -> None:
-    """Load the backbone's local weights, if any; a head of another size in the weights gives way to a new one."""
+    """Load the backbone's local weights, if any; initialize the head if theirs has another number of classes."""
     head_name, head = find_head(cnn)
     source, theirs = None, None
     if pretrained:
@@ -195,18 +198,18 @@ def _start_head(
                 if module.bias is not None:
                     module.bias.zero_()
     if source is not None:
-        had = f"for {theirs} classes" if theirs else "absent"
+        had = f"for {theirs} classes" if theirs else "missing"
         message = "%s: the head (%s) in %s is %s; a new one for %d classes replaces it"
         log.warning(message, backbone, head_name, source, had, num_classes)
 
 
 def _load_backbone(cnn: nn.Module, backbone: str, path: str | Path, head_name: str, head: nn.Module) -> int | None:
-    """Load the file; return how many classes its head has, or None where it has none."""
+    """Load the file; return the number of classes of its head, or None if it has none."""
     tensors = read_checkpoint(path).tensors
     if any(".temporal." in key for key in tensors):
         raise CheckpointError(
-            f"{path}: holds a whole recognizer with temporal modules, not a backbone. Load it as weights instead "
-            "(teinet.Recognizer.load, or models.checkpoint.load_matching to fine-tune from it)."
+            f"{path}: holds a whole recognizer with temporal modules, not a backbone. Load it with "
+            "teinet.Recognizer.load, or fine-tune from it with teinet.models.load_matching."
         )
     own = head.state_dict()
     theirs = {key: tensors[f"{head_name}.{key}"] for key in own if f"{head_name}.{key}" in tensors}

@@ -1,6 +1,6 @@
-"""The first convolution of the residual branch, for each block class that is known.
+"""The first convolution of the residual branch in each supported block class.
 
-Classes are named by text: nothing is imported for it, and a library version without one is no error.
+Classes are named by text, so that none is imported, and a library version without one is no error.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Branch:
-    """Where a block's residual branch begins.
+    """The beginning of a block's residual branch.
 
     Args:
-        path: of the branch's first module, inside the block; or what finds it, None where this block has no such
-            branch (a depthwise-separable block without expansion).
-        shortcut: the block's attribute that is None or False where it has no shortcut; empty where it always has one.
+        path: of the branch's first module, inside the block; or a function of the block that returns it, None if this
+            block has no such branch (a depthwise-separable block without expansion).
+        shortcut: the block's attribute that is None or False if it has no shortcut; empty if it always has one.
     """
 
     path: str | Callable[[Any], str | None]
     shortcut: str = ""
 
     def has_shortcut(self, block: nn.Module) -> bool:
-        """Whether the block adds its input, or a projection of it, to the branch."""
+        """Return whether the block adds its input, or a projection of it, to the branch."""
         return not self.shortcut or getattr(block, self.shortcut) not in (None, False)
 
 
@@ -101,7 +101,7 @@ def find_branch(block: nn.Module) -> Branch | None:
 
 
 def branch_path(block: nn.Module, branch: Branch) -> str | None:
-    """Return the path of the branch's first convolution, or of the module around it where there is no single one."""
+    """Return the path of the branch's first convolution, or of the module around it if there is no single one."""
     path = branch.path if isinstance(branch.path, str) else branch.path(block)
     if path is None:
         return None

@@ -61,7 +61,7 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> int:
 
 
 def _uses(result: Tensor) -> Counter:
-    """How many times each step's result is used on the way to the network's."""
+    """Count how often each step's result is used on the way to the network's result."""
     uses: Counter = Counter()
     seen, open_ = set(), [result.grad_fn]
     while open_:
@@ -90,7 +90,7 @@ def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
 
 
 def _replace(model: nn.Module, norm: nn.BatchNorm2d) -> None:
-    """Put in the norm's place what is left of it: nothing, or its activation."""
+    """Replace a folded norm by its activation, or by an identity."""
     rest: nn.Module = nn.Identity()
     if isinstance(norm, BatchNormAct2d):
         kept = (norm.get_submodule(name) for name in ("drop", "act"))

@@ -1,4 +1,4 @@
-"""Parts of a network to freeze while the rest learns, for fine-tuning on few clips."""
+"""The layers of a model to freeze for fine-tuning on few clips."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def layers_up_to(model: VideoClassifier, stage: int, *, size: tuple[int, int]) -
     """Return the modules with parameters of their own before the first block whose output has a larger stride.
 
     Args:
-        model: a classifier of a known family; runs once on a black clip, and is left as it was.
+        model: a classifier of a known family; runs once on a black clip, and is not changed.
         stage: k for a stride of 2^k: 1 is the stem; 2, 3, 4 go up to res2, res3, res4, with their temporal modules.
         size: height and width of the images, pixels.
 
@@ -49,7 +49,7 @@ def layers_up_to(model: VideoClassifier, stage: int, *, size: tuple[int, int]) -
     held = sorted(set(stages.values()))
     raise ConfigError(
         f"{(model.config or {}).get('name', type(model.cnn).__name__)} has no block after stage {stage} "
-        f"(its stages: {', '.join(map(str, held)) or 'none that are known'})"
+        f"(its stages: {', '.join(map(str, held)) or 'none known'})"
     )
 
 

@@ -29,11 +29,12 @@ def set_gradient_checkpointing(model: nn.Module, what: Checkpointing) -> nn.Modu
             beyond TSN; "blocks", everything inside each residual block.
 
     Raises:
-        ConfigError: another word, or a network without what is to be computed again.
+        ConfigError: another word, or "blocks" for a network without known residual blocks.
     """
     words = get_args(Checkpointing)
     if what not in words:
-        raise ConfigError(f"gradient_checkpointing {what!r}; valid: {', '.join(words)}.{nearest(str(what), words)}")
+        valid = f"{', '.join(words)}.{nearest(str(what), words)}"
+        raise ConfigError(f"gradient_checkpointing is {what!r}; it must be one of {valid}")
     for module in model.modules():
         if isinstance(module.__dict__.get("forward"), _Recomputed):
             del module.forward
@@ -44,7 +45,10 @@ def set_gradient_checkpointing(model: nn.Module, what: Checkpointing) -> nn.Modu
     else:
         chosen = [module for module in model.modules() if find_branch(module) is not None]
     if not chosen and what == "blocks":
-        raise ConfigError(f"{type(model).__name__} has no residual block that is known, so none can be computed again")
+        raise ConfigError(
+            f"gradient_checkpointing 'blocks': {type(model).__name__} has no known residual block; "
+            "use 'temporal' or 'none'"
+        )
     for module in chosen:
         module.forward = _Recomputed(module, what)
     return model
@@ -69,7 +73,7 @@ class _Recomputed:
         return first, _again(self.module, second)
 
     def _policy(self, _: Any, operator: Callable, *args: Any, **kwargs: Any) -> CheckpointPolicy:
-        """The branch's convolution keeps its result, which its norm needs anyway; only its input is computed again."""
+        """Save the convolution's result, which its norm needs anyway; only its input is computed again."""
         weight = getattr(self.module, "weight", None)  # told by its shape: under autocast it is another tensor
         own = operator is torch.ops.aten.convolution.default and weight is not None and args[1].shape == weight.shape
         return CheckpointPolicy.MUST_SAVE if own else CheckpointPolicy.PREFER_RECOMPUTE
@@ -77,7 +81,7 @@ class _Recomputed:
 
 @contextmanager
 def _again(module: nn.Module, context: AbstractContextManager) -> Iterator[None]:
-    """Batch norms inside learn no statistics: the batch was counted in the forward pass."""
+    """Keep batch norms from updating their statistics: the forward pass has counted this batch."""
     norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

@@ -1,4 +1,4 @@
-"""The header of a recognizer's file, read without its tensors and without torch; and where such files are."""
+"""Read the header of a recognizer's file, without its tensors and without torch; find pretrained models."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from teinet.errors import CheckpointError, nearest
 log = logging.getLogger("teinet")
 
 FORMAT = 1
-PRETRAINED = Path(__file__).parents[1] / "weights"  # recognizers that come with the library
-LAST = "last.safetensors"  # what a training run calls its last weights
+PRETRAINED = Path(__file__).parents[1] / "weights"  # of the pretrained models
+LAST = "last.safetensors"  # the last weights in a run folder
 KEY = "teinet"
 DEFAULTS: dict[str, Any] = {
     "class_names": [],
@@ -34,10 +34,10 @@ DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Pretrained:
-    """A recognizer that comes with the library.
+    """A pretrained model of the library.
 
     Args:
-        name: what `--weights` and `Recognizer.load` call it.
+        name: its name in commands and in `Recognizer.load`.
         header: see `read_header`; `header["card"]` holds title, data, figures and not_for, in words.
     """
 
@@ -47,7 +47,7 @@ class Pretrained:
 
     @property
     def summary(self) -> str:
-        """Lines: what it tells apart and under which license, how well, and what it is not for."""
+        """Title and license, accuracy, and limits, one line each."""
         card = self.header["card"]
         return (
             f"{card.get('title', '')}; license {self.header['license'] or 'not stated'}\n"
@@ -56,20 +56,23 @@ class Pretrained:
 
 
 def list_pretrained() -> list[Pretrained]:
-    """Return the recognizers that come with the library, sorted by name; CheckpointError where a file is damaged."""
+    """Return the pretrained models of the library, sorted by name; CheckpointError if a file is damaged."""
     return [Pretrained(path.stem, path, read_header(path)) for path in sorted(PRETRAINED.glob("*.safetensors"))]
 
 
 def pretrained_file(name: str | Path) -> Path | None:
-    """Return the file of the recognizer of this name that comes with the library; None where there is none."""
+    """Return the file of the pretrained model of this name; None if there is none."""
     path = PRETRAINED / f"{name}.safetensors"
     return path if Path(name).name == str(name) and path.is_file() else None
 
 
 def weights_file(path: str | Path) -> Path:
-    """Return the recognizer file that `path` names: itself, the last weights of a run's folder, or a pretrained one.
+    """Return the weights file of `path`: itself, the last weights of a run folder, or a pretrained model's.
 
-    A path that exists goes before a name; a file need not exist. A folder without last weights is a CheckpointError.
+    An existing path takes precedence over a name; a file need not exist.
+
+    Raises:
+        CheckpointError: a folder without last weights.
     """
     path = Path(path)
     if not path.exists():
@@ -79,24 +82,24 @@ def weights_file(path: str | Path) -> Path:
     if not (path / LAST).is_file():
         runs = sorted(file.parent for file in path.glob(f"*/{LAST}"))
         hint = f" It holds {len(runs)} runs, such as {runs[0]}." if runs else ""
-        raise CheckpointError(f"{path} holds no {LAST}; name a training run's folder or a .safetensors file.{hint}")
+        raise CheckpointError(f"{path} holds no {LAST}; name a run folder or a .safetensors file.{hint}")
     return path / LAST
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """Return the header of the recognizer's file that `path` names (see `weights_file`), with every key present.
+    """Return the header of a recognizer's file (`path` as in `weights_file`), with every key present.
 
     Raises:
-        CheckpointError: it is absent, no recognizer's file, cut off, of a newer format, or has a damaged header.
+        CheckpointError: it is missing, no recognizer's file, cut off, of a newer format, or has a damaged header.
     """
     path = weights_file(path)
     if not path.is_file():
         names = sorted(file.stem for file in PRETRAINED.glob("*.safetensors"))
         known = f" ({', '.join(names)})" if names else ""
-        reason = f"neither a run's folder, a weights file nor a pretrained model{known}.{nearest(str(path), names)}"
+        reason = f"neither a run folder, a weights file nor a pretrained model{known}.{nearest(str(path), names)}"
         raise CheckpointError(f"{path}: {reason}")
     if (guess_type(path.name)[0] or "").startswith("video/"):
-        raise CheckpointError(f"{path}: a video, and no weights; weights come first, then videos")
+        raise CheckpointError(f"{path}: this is a video, not weights; name the weights first, then the videos")
     try:
         size = path.stat().st_size
         with path.open("rb") as file:  # not by safetensors' own reader, which imports a framework
@@ -104,22 +107,22 @@ def read_header(path: str | Path) -> dict[str, Any]:
             table = json.loads(file.read(min(length, size)))
         metadata = table.pop("__metadata__", {})
         if size != 8 + length + max((tensor["data_offsets"][1] for tensor in table.values()), default=0):
-            raise ValueError("its length is not what its header says")
+            raise ValueError("its length differs from what its header says")
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: not safetensors, or cut off ({error}). Copy or export it again.") from error
+        raise CheckpointError(f"{path}: no safetensors file, or cut off ({error}). Copy or export it again.") from error
     if KEY not in metadata:
-        raise CheckpointError(f"{path}: weights without teinet's header. Give a backbone's as backbone_weights.")
+        raise CheckpointError(f"{path}: weights without a teinet header; pass those of a backbone as backbone_weights.")
     try:
         header = json.loads(metadata[KEY])
         version, name = header["format"], header["architecture"]["name"]
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: teinet's header is damaged ({error!r}). Export the file again.") from error
+        raise CheckpointError(f"{path}: its teinet header is damaged ({error!r}). Export the file again.") from error
     if not isinstance(version, int) or version > FORMAT:
-        raise CheckpointError(f"{path}: format {version}, of a newer teinet; this reads {FORMAT}. Upgrade teinet.")
+        raise CheckpointError(f"{path}: has format {version}, and this teinet reads up to {FORMAT}: upgrade teinet.")
     log.debug("%s: %s, format %s", path, name, version)
     header = {**DEFAULTS, **header}
     if wrong := wrong_value(header):
-        raise CheckpointError(f"{path}: teinet's header is damaged ({wrong}). Export the file again.")
+        raise CheckpointError(f"{path}: its teinet header is damaged ({wrong}). Export the file again.")
     return header
 
 
@@ -141,7 +144,7 @@ _ITEMS = {"class_names": str, "preprocessing.mean": _NUMBER, "preprocessing.std"
 
 
 def wrong_value(header: dict[str, Any], kinds: Kinds = _KINDS) -> str | None:
-    """Return in words the first value in a header that has a wrong type; None where all are right."""
+    """Return in words the first value of a wrong type in a header; None if there is none."""
     for path, kind in kinds.items():
         part, _, key = path.partition(".")
         if part not in header or (key and key not in header[part]):

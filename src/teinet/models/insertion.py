@@ -1,7 +1,7 @@
-"""Temporal modules into any 2-D CNN (TEINet, section 3.3): at the input of each residual branch's first convolution.
+"""Insert temporal modules into a 2-D CNN (TEINet, section 3.3), before the first convolution of each residual branch.
 
 The module becomes that convolution's submodule `temporal` and runs on its input, so the network's own code and keys
-stay as they are and the shortcut sees the block's untouched input.
+do not change, and the shortcut sees the block's unchanged input.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PROBE_SIZES = (64, 256)  # pixels: 64 at stride 32 still leaves 2x2; a few atte
 
 
 class TemporalEntry:
-    """Mark of a module that a temporal module runs before; such a module's class is a subclass of its former one."""
+    """Base of a module with a temporal module on its input; its class is a subclass of the original one, too."""
 
     temporal: nn.Module
 
@@ -37,10 +37,10 @@ class BranchEntry:
     """One block that can hold a temporal module.
 
     Args:
-        name: the path of the module that the temporal module is put before.
+        name: path of the module that the temporal module goes before.
         shortcut: whether the block adds its input to the branch.
         stage: k where the block's output has stride 2^k.
-        channels: of that module's input.
+        channels: of the input of that module.
     """
 
     name: str
@@ -130,18 +130,18 @@ def set_num_frames(net: Network, num_frames: int) -> Network:
         num_frames: T, at least 1.
 
     Raises:
-        ConfigError: T below 1, or a network in which nothing knows a T.
+        ConfigError: T below 1, or a network in which no module has a `num_frames`.
     """
     if num_frames < 1:
         raise ConfigError(f"num_frames must be at least 1, got {num_frames}.")
     owners: list[Any] = [m for m in net.modules() if isinstance(getattr(m, "num_frames", None), int)]
     if not owners and not (held := temporal_modules(net)):
-        raise ConfigError(f"{type(net).__name__} holds no temporal module, so it has no num_frames to set.")
+        raise ConfigError(f"{type(net).__name__} has no temporal module, so it has no num_frames to set.")
     if not owners:
         kinds = ", ".join(dict.fromkeys(type(module).__name__ for module in held))
         raise ConfigError(
             f"{type(net).__name__} holds {len(held)} temporal modules ({kinds}), but none keeps T in an attribute "
-            "num_frames, so there is nothing to set; give your module one and read T from it in forward."
+            "num_frames: set self.num_frames in your module, and read T from it in forward."
         )
     for module in owners:
         module.num_frames = num_frames
@@ -149,22 +149,22 @@ def set_num_frames(net: Network, num_frames: int) -> Network:
 
 
 def temporal_modules(net: nn.Module) -> list[nn.Module]:
-    """Return what `insert_temporal` put into a network, in the order of its modules."""
+    """Return the temporal modules of a network, in the order of its modules."""
     return [module.temporal for module in net.modules() if isinstance(module, TemporalEntry)]
 
 
 def is_causal(net: nn.Module) -> bool:
-    """Whether no frame of a network sees a later one; modules of your own say so by an attribute `causal`."""
+    """Return whether no frame depends on a later one; a module of your own says so by an attribute `causal`."""
     return all(getattr(module, "causal", False) for module in temporal_modules(net))
 
 
 def find_places(cnn: nn.Module) -> list[BranchEntry]:
-    """Return every residual branch that a temporal module can enter, in the order of the network's modules.
+    """Return every residual branch that can take a temporal module, in the order of the network's modules.
 
-    The network runs once on a small image, and is left as it was.
+    The network runs once on a small image, and is not changed.
 
     Raises:
-        ConfigError: it has no residual branch that is known, or does not run on a square image.
+        ConfigError: it has no known residual branch, or does not run on a square image.
     """
     blocks: dict[str, BranchEntry] = {}
     for name, module in cnn.named_modules():
@@ -173,7 +173,7 @@ def find_places(cnn: nn.Module) -> list[BranchEntry]:
             blocks[name] = BranchEntry(f"{name}.{path}" if name else path, branch.has_shortcut(module))
     if not blocks:
         raise ConfigError(
-            f"{type(cnn).__name__} has no residual branch that is known, so no temporal module can enter it. "
+            f"{type(cnn).__name__} has no known residual branch, so there is no place for a temporal module. "
             "Known: timm's residual families (teinet.list_models() lists them) and torchvision's ResNet, RegNet, "
             "ConvNeXt and MobileNetV2. In a network of your own, name the convolutions: insert_temporal(cnn, at=[...])."
         )
@@ -233,7 +233,7 @@ def _choose(cnn: nn.Module, stages: tuple[int, ...], shortcut_only: bool, every:
 
 
 def _measure(cnn: nn.Module, blocks: dict[str, BranchEntry]) -> None:
-    """Fill in each place's stage and channels by running one small black image through the network."""
+    """Set each place's stage and channels by running one small black image through the network."""
     size = 0
 
     def on_input(place: BranchEntry, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -269,7 +269,7 @@ def _measure(cnn: nn.Module, blocks: dict[str, BranchEntry]) -> None:
 
 @contextmanager
 def undisturbed(cnn: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; every module's mode and the random state are put back."""
+    """Run in evaluation mode without gradients; restore every module's mode and the random state at the end."""
     modes = [(module, module.training) for module in cnn.modules()]
     devices = {p.device for p in cnn.parameters() if p.device.type == "cuda"}
     try:
@@ -282,7 +282,7 @@ def undisturbed(cnn: nn.Module) -> Iterator[None]:
 
 
 def put_before(module: nn.Module, temporal: nn.Module) -> None:
-    """Let `temporal` run on the first argument of `module`, whose submodule it becomes; changes `module` in place."""
+    """Make `temporal` a submodule of `module` that runs on its first argument; changes `module` in place."""
     # not a forward pre-hook: torch.compile ignores hooks and would run the code that it compiled for the plain network
     module.__class__ = _entering(type(module))
     module.temporal = temporal

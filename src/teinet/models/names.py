@@ -1,4 +1,4 @@
-"""The names of networks, listed without importing torch: a temporal module's prefix and timm's name of the backbone."""
+"""Names of models, listed without importing torch: a temporal module's prefix and timm's name of the backbone."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ WITHOUT_BRANCH = ("lcnet_*", "mobilenetv1_*", "mobileone_*", "repvgg_*", "test_e
 
 
 def list_models(filter: str = "*") -> list[str]:
-    """Return the names that `create_model` takes and that match `filter` with wildcards (`"teinet_*resnet*"`).
+    """Return the model names that match `filter`, which may have wildcards (`"teinet_*resnet*"`).
 
-    Every prefix before every timm network that insertion supports; `create_model` takes tsn_ with timm's others too.
+    They combine every prefix with every timm network that insertion supports; `create_model` also takes tsn_ with any
+    other timm network.
     """
     return fnmatch.filter((prefix + name for prefix in sorted(PREFIXES) for name in _backbones()), filter)
 
 
 @lru_cache(maxsize=1)
 def _backbones() -> tuple[str, ...]:
-    """Return what timm registers, read from its source, as importing it takes seconds."""
+    """Return the names that timm registers, from its source, as importing it takes seconds."""
     spec = find_spec("timm")
     assert spec is not None and spec.submodule_search_locations, "timm is a dependency"
     folder = Path(spec.submodule_search_locations[0]) / "models"

@@ -1,4 +1,4 @@
-"""A network for recognizing only, with the same predictions: norms folded, a smaller number format, compiled."""
+"""Faster inference with the same predictions: folded norms, lower precision, torch.compile."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ONE_AT_A_TIME = threading.RLock()  # compiling is not for several threads, nor 
 
 @dataclass(frozen=True)
 class Optimization:
-    """What was done to a network: norms folded, the number format, whether it is compiled."""
+    """The optimization of a model: number of folded norms, precision, engine."""
 
     norms: int
     precision: str
@@ -49,14 +49,14 @@ class Optimization:
 
 
 class OptimizedClassifier(VideoClassifier):
-    """A classifier that cannot be trained or saved any more; `optimize` makes it.
+    """A classifier for inference, made by `optimize`; it cannot be trained or saved.
 
-    Compiled, it keeps one program for each batch size, and pads a batch to a known size below twice its own.
+    Engine "compile" keeps one program for each batch size, and pads a batch to a known size below twice its own.
     """
 
     optimization: Optimization
     _programs: dict[tuple[Any, ...], Callable[[Tensor], Tensor]]
-    # None: it cannot be compiled
+    # None: the step cannot be compiled
     _steps: dict[tuple[Any, ...], Callable[[Tensor, States], tuple[Tensor, States]] | None]
 
     def forward(self, clips: Tensor) -> Tensor:
@@ -84,10 +84,10 @@ class OptimizedClassifier(VideoClassifier):
 def optimize(
     model: VideoClassifier, *, engine: Engine = "folded", precision: Precision = "auto"
 ) -> OptimizedClassifier:
-    """Return a copy of a model for recognizing only.
+    """Return a faster copy of a model for inference.
 
     Args:
-        model: left as it is.
+        model: not changed.
         engine: "folded" folds batch norms into convolutions, at once; "compile" also runs torch.compile, half a minute
             for each batch size; on CUDA the program is a CUDA graph.
         precision: the network's number format; "auto" is `native_precision`.
@@ -96,18 +96,18 @@ def optimize(
         ConfigError: an engine or precision that does not exist, or a processor that cannot take it.
     """
     if type(model) is not VideoClassifier:
-        raise ConfigError(f"only a VideoClassifier itself can be optimized, not a {type(model).__name__}")
+        raise ConfigError(f"optimize takes a VideoClassifier itself, got a {type(model).__name__}")
     device = next(model.parameters()).device
     for name, value, valid in (("engine", engine, get_args(Engine)), ("precision", precision, get_args(Precision))):
         if value not in valid:
             raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(str(value), valid)}")
     if precision == "fp16" and device.type == "cpu":
-        raise ConfigError("precision fp16 is for GPUs; a CPU takes bf16 or fp32")
+        raise ConfigError("precision fp16 needs a GPU; on a CPU choose bf16 or fp32")
     if engine == "compile" and not can_compile(device):
         needs = {"cpu": "a C++ compiler on a CPU (install g++, or name one in CXX)", "cuda": "Triton on CUDA"}
         raise ConfigError(
-            f"the network cannot be compiled: torch.compile needs {needs.get(device.type, 'a CPU or CUDA here')}; "
-            "the engine 'folded' needs nothing"
+            f"engine 'compile' is not available: torch.compile needs {needs.get(device.type, 'a CPU or CUDA device')}; "
+            "use engine 'folded'"
         )
     chosen = native_precision(device) if precision == "auto" else precision
     fast = copy.deepcopy(model).eval().requires_grad_(False)
@@ -120,7 +120,7 @@ def optimize(
         except (RuntimeError, AssertionError, ValueError) as error:  # some networks take images of one size only
             reason = error
     if reason is not None:
-        log.warning("no batch norm is folded: the network does not run on a small image (%s)", reason)
+        log.warning("no batch norm was folded: the network does not run on a small image (%s)", reason)
     fast.cnn.to(DTYPES[chosen]).to(memory_format=torch.channels_last)
     fast.__class__ = OptimizedClassifier
     assert isinstance(fast, OptimizedClassifier)
@@ -130,7 +130,7 @@ def optimize(
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile works for a device here."""
+    """Return whether torch.compile works for a device on this machine."""
     if device.type == "cuda":
         return has_triton()
     return device.type == "cpu" and build.compiler() is not None
@@ -149,7 +149,7 @@ def native_precision(device: torch.device) -> str:
 
 
 def _compile(model: OptimizedClassifier, clips: Tensor) -> Callable[[Tensor], Tensor]:
-    """A program for clips of this shape and type, made by running it once."""
+    """Compile a program for clips of this shape and type, by running it once."""
 
     def run(clips: Tensor) -> Tensor:
         return VideoClassifier.forward(model, clips)
@@ -170,17 +170,17 @@ def _program(run: Callable, mode: str | None = None) -> Callable:
 
 
 def is_compiled(model: VideoClassifier) -> bool:
-    """Whether programs are made for the shapes that a classifier is given."""
+    """Return whether a classifier is compiled, with a program for each shape of input."""
     return isinstance(model, OptimizedClassifier) and model.optimization.engine == "compile"
 
 
 class CompiledStep:
-    """A model's step as one program, for all of N streams at once; steps of other shapes run folded.
+    """The step of a model as one compiled program for all of N streams; steps of other shapes run folded.
 
-    Compiles when it is made, in some seconds, once for each shape of frames of a classifier.
+    It compiles when it is created, which takes some seconds, once for each shape of frames of a classifier.
 
     Args:
-        model, network: the optimized classifier, which keeps the program, and the streaming one made of it.
+        model, network: the optimized classifier, which keeps the program, and the streaming one made from it.
         frames: (N, 3, H, W) or (N, K, 3, H, W) uint8, an example.
         state: an example, of the number types that the network computes in; states may be kept in others.
     """
@@ -216,7 +216,7 @@ class CompiledStep:
                     raise ArithmeticError(f"torch {torch.__version__} compiles it to a program with other scores")
         except Exception as error:  # compilers raise many kinds, for networks that they cannot follow
             first_line = next(iter(str(error).strip().splitlines()), repr(error))
-            log.warning("the step is not compiled, it runs folded: %s", first_line)
+            log.warning("the step cannot be compiled and runs folded, which is slower: %s", first_line)
             return None
         log.info("compiled in %.0f s", time.perf_counter() - began)
         return self._run
@@ -232,7 +232,7 @@ class CompiledStep:
             return logits, _typed(now, [[tensor.dtype for tensor in own] for own in state])
 
     def to(self, device: torch.device) -> CompiledStep:
-        """Move the network, in place; on another device than the program's it runs folded."""
+        """Move the network to a device, in place; on another one than the program's, it runs folded."""
         self.network.to(device)
         return self
 
@@ -242,7 +242,7 @@ def _typed(state: States, types: list[list[torch.dtype]]) -> States:
 
 
 def frozen(device: torch.device) -> AbstractContextManager:
-    """Make weights a part of the program on a CPU, while torch.compile runs; as its option it does nothing."""
+    """Make the weights constants of the program, on a CPU, while torch.compile runs; its own option has no effect."""
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # on a CPU nobody misses CUDA
     import torch._inductor.config as inductor
 

@@ -1,4 +1,4 @@
-"""From a network's logits to probabilities: the one place that averages, applies the softmax and checks."""
+"""Probabilities from logits: the one place that averages views, applies the softmax and checks the result."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ def to_probabilities(logits: Tensor, averaging: Averaging | None = None, *, allo
 
     Args:
         logits: (..., classes), or (..., V, classes) of a video's V views.
-        averaging: of views: "probabilities" after the softmax, "logits" before it (as TSM's code); None without views.
-        allow_nan: return scores that are not finite, for callers that name the clip.
+        averaging: mean of the views' "probabilities", after the softmax, or "logits", before it (as TSM's code);
+            None if there are no views.
+        allow_nan: return scores that are not finite too, for callers that report the clip.
 
     Raises:
         ConfigError: an averaging that does not exist.
-        CheckpointError: scores are not finite (damaged weights, overflow).
+        CheckpointError: the scores are not finite (damaged weights, overflow).
     """
     check_averaging(averaging)
     scores = logits.detach().cpu().double()
@@ -32,11 +33,11 @@ def to_probabilities(logits: Tensor, averaging: Averaging | None = None, *, allo
     if averaging == "probabilities":
         scores = scores.mean(-2)
     if not (allow_nan or scores.isfinite().all()):
-        raise CheckpointError("the network's scores are no numbers: its weights are damaged, or training failed")
+        raise CheckpointError("the model's scores are not finite: its weights are damaged, or its training diverged")
     return scores.float().numpy()
 
 
 def check_averaging(averaging: str | None) -> None:
     """Raise ConfigError for an averaging that does not exist."""
     if averaging not in (None, "probabilities", "logits"):
-        raise ConfigError(f"averaging {averaging!r}: 'probabilities' and 'logits' exist")
+        raise ConfigError(f"averaging is {averaging!r}; it must be 'probabilities' or 'logits'")

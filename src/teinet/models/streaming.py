@@ -1,4 +1,4 @@
-"""A causal network that goes on frame by frame, or some frames at a time; its temporal layers become cells."""
+"""A causal model that takes one frame of each stream at a time, or a few; its temporal layers become cells."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ States = tuple[State, ...]  # of each cell, in the order of the network
 
 
 class StreamingClassifier(nn.Module):
-    """The next frames of each of N streams and the state to their logits and the next state.
+    """Maps the next frames of N streams, and the state, to their logits and the next state.
 
-    The logits of frame t equal those that the causal model gives for frame t of one long clip of all frames so far.
+    The logits of frame t equal those of the causal model for frame t of one long clip of all frames so far.
 
     Args:
-        model: a causal classifier; left as it is, its weights are shared, not copied.
+        model: a causal classifier; not changed, its weights are shared.
 
     Raises:
         ConfigError: a bidirectional network, or one with temporal modules of your own that have no cell.
@@ -65,7 +65,7 @@ class StreamingClassifier(nn.Module):
 
 
 class _Passing(nn.Module):
-    """Hands a cell its state past the network around it, which passes frames alone."""
+    """Gives a cell its state, as the network around it passes only frames."""
 
     def __init__(self, cell: nn.Module):
         super().__init__()
@@ -80,13 +80,13 @@ class _Passing(nn.Module):
         return x
 
     def take(self) -> State:
-        """Return the state and forget it."""
+        """Return the state and drop it."""
         state, self.state = self.state, None
         assert state is not None
         return state
 
 
 def _zeros_like(tensor: Tensor, count: int) -> Tensor:
-    """Zeros like a tensor of one stream, for `count`."""
+    """Return zeros of the shape of one stream's tensor, for `count` streams."""
     zeros = tensor.new_zeros((count, *tensor.shape[1:]))
     return zeros.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else zeros

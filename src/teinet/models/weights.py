@@ -1,6 +1,6 @@
-"""Weights from a file into a network: read without executing anything, compared by name and shape, refused by name.
+"""Read weights from a file without executing code, and load them into a network after comparing names and shapes.
 
-torch's weights_only refuses a file for one foreign object next to the weights; here an inert stand-in replaces it.
+torch's weights_only rejects a file that holds other objects next to the weights; here stand-ins replace them.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from teinet.errors import CheckpointError
 _SHOWN = 5
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
-# What torch says where a file is no pickle but something that it would unpack or run.
+# Texts in torch's errors for files that are no pickle, but which it would unpack or run; and what to tell the user.
 _NO_PICKLE = {
     "TorchScript": "a TorchScript program, not weights; save its state_dict() with torch.save",
-    ".tar format": "in a format that torch left before version 0.2; load and save it again with a torch of its time",
+    ".tar format": "in torch's format from before version 0.2; load it with a torch of that time and save it again",
 }
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a weights file holds.
+    """The contents of a weights file.
 
     Args:
         tensors: the weights by name, without DataParallel's `module.`.
-        others: all else by name (epoch, optimizer, ...); in it, objects of other programs are inert stand-ins.
+        others: other entries by name (epoch, optimizer, ...); objects of other programs in them are stand-ins.
     """
 
     tensors: dict[str, Tensor]
@@ -44,10 +44,10 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Return what a .safetensors file, or else a file of torch.save (.pth, .tar, ...), holds; nothing is executed.
+    """Return the contents of a .safetensors file or a file of torch.save (.pth, .tar, ...); no code is executed.
 
     Raises:
-        CheckpointError: the file is absent, broken, or holds something else than weights.
+        CheckpointError: the file is missing or broken, or holds no weights.
     """
     path = Path(path)
     if not path.is_file():
@@ -63,8 +63,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     except Exception as error:  # what a damaged pickle makes its reader raise can be of any kind
         said = str(error).split("\n")[0].rstrip(".") or type(error).__name__
         raise CheckpointError(
-            f"{path}: cannot be read as weights ({said}). It may be cut off or of another kind; "
-            "fetch it again, or convert it to .safetensors."
+            f"{path}: cannot be read as weights ({said}). It may be cut off or have another format; "
+            "download it again, or convert it to .safetensors."
         ) from error
     for key in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -74,7 +74,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         content = {}
     tensors = {str(k).removeprefix("module."): v.detach() for k, v in content.items() if isinstance(v, Tensor)}
     if not tensors:
-        raise CheckpointError(f"{path}: holds no weights (a dictionary of tensors was expected).")
+        raise CheckpointError(f"{path}: holds no weights; expected a dictionary of tensors.")
     others |= {str(k): v for k, v in content.items() if not isinstance(v, Tensor)}
     return Checkpoint(tensors, others)
 
@@ -82,14 +82,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 def load_fitting(
     net: nn.Module, tensors: Mapping[str, Tensor], *, source: str | Path, advice: str, without: str | None = None
 ) -> None:
-    """Load `tensors` into `net`, in place, all of them or none.
+    """Load `tensors` into `net`, in place: all of them, or none and an error.
 
     Args:
-        source, advice: for the message: the file, and what the user can do.
-        without: a module's path whose weights are neither expected nor loaded.
+        source, advice: for the message: the file, and a suggestion.
+        without: path of a module whose weights are neither expected nor loaded.
 
     Raises:
-        CheckpointError: something is missing, unexpected or of another shape; the message names it.
+        CheckpointError: weights are missing, unexpected or of another shape; the message names them.
     """
 
     def counted(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -114,7 +114,7 @@ def load_fitting(
 
 
 def some(keys: list[str]) -> str:
-    """Return the first few of `keys`, and how many more there are."""
+    """Return the first few of `keys` as text, and how many more there are."""
     more = f" and {len(keys) - _SHOWN} more" if len(keys) > _SHOWN else ""
     return ", ".join(keys[:_SHOWN]) + more
 
@@ -124,13 +124,13 @@ def _shape(tensor: Tensor) -> str:
 
 
 def load_inert(path: str | Path) -> Any:
-    """Return what torch.save wrote, on the CPU, with stand-ins (`Inert`) for all but plain values and tensors.
+    """Load a file of torch.save on the CPU, with stand-ins (`Inert`) for everything but plain values and tensors.
 
     Reads torch's zip files and the older ones (.pth.tar of torch 1.5 and before).
 
     Raises:
         pickle.UnpicklingError: it is a program, or in torch's oldest format, before 0.2.
-        Exception: it is damaged; of any kind.
+        Exception: it is damaged; many kinds are possible.
     """
     with warnings.catch_warnings(), open(path, "rb") as file:
         warnings.simplefilter("ignore")
@@ -149,7 +149,7 @@ def load_inert(path: str | Path) -> Any:
 
 
 class Inert:
-    """Stand-in for every class, function and object that tensors do not need; accepts all, keeps and does nothing.
+    """Stand-in for every class, function and object that tensors do not need; accepts any call, and keeps no data.
 
     A pickle can call the class and its instances; `__setstate__` keeps the pickle's attributes off both.
     """
@@ -169,7 +169,7 @@ class Inert:
         pass
 
     def append(self, *_: Any) -> None:
-        """Drop what a list would take; so do the next ones."""
+        """Ignore a value, like the other methods that would add one."""
 
     extend = add = __setitem__ = append
 
@@ -206,7 +206,7 @@ class InertUnpickler(pickle.Unpickler):
     """An unpickler that knows the classes in `_ALLOWED` only, and stand-ins."""
 
     def find_class(self, module: str, name: str) -> type:
-        """Return the class that a pickle names, an allowed one or a stand-in; nothing is imported."""
+        """Return the class of this name if it is allowed, else a stand-in; import nothing."""
         return _ALLOWED.get((module, name), Inert)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -223,11 +223,11 @@ def _storages_only(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 class InertPickle:
-    """What torch.load takes as its pickle module."""
+    """The pickle module that torch.load is given."""
 
     Unpickler = InertUnpickler
 
     @staticmethod
     def load(file: IO[bytes], **options: Any) -> Any:
-        """Like pickle.load, with stand-ins."""
+        """Load as pickle.load does, with stand-ins."""
         return InertUnpickler(file, **options).load()

@@ -147,7 +147,7 @@ class Stream:
             if value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
         if state not in ("same", "fp16"):
-            raise ConfigError(f"state must be 'same' or 'fp16', got {state!r}")
+            raise ConfigError(f"state is {state!r}; it must be 'same' or 'fp16'")
         self.batch = batch
         self._model, self._preprocessing, self._shape = model, preprocessing, preprocessing.shape
         self._network = network = StreamingClassifier(model)
