@@ -101,9 +101,13 @@ def test_no_room_reaches_itself_through_others():
         assert name not in reached, name
 
 
-def test_no_two_modules_share_a_name():
-    names = [path.name for path in FILES if path.name != "__init__.py"]
-    assert {name for name in names if names.count(name) > 1} == set()
+def test_no_two_modules_and_no_two_public_classes_share_a_name():
+    modules = [path.name for path in FILES if path.name != "__init__.py"]
+    nodes = [node for path in FILES for node in ast.parse(path.read_text()).body]
+    classes = [node.name for node in nodes if isinstance(node, ast.ClassDef) and node.name[0] != "_"]
+    assert len(classes) > 80
+    for names in (modules, classes):
+        assert {name for name in names if names.count(name) > 1} == set()
 
 
 def test_every_room_of_the_rule_is_there():

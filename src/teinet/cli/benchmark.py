@@ -58,7 +58,7 @@ def run(args: BenchmarkOptions) -> int:
     facts = machine()
     passes = (args.rounds + 1) * len(networks) * len({1, args.batch_size})
     with file_progress(Console(stderr=True), "measuring", passes, unit="passes") as advance:
-        measure_speed(networks, batch_size=args.batch_size, rounds=args.rounds, say=advance)
+        measure_speed(networks, batch_size=args.batch_size, rounds=args.rounds, progress=advance)
     form = next((str(n.model.optimization) for n in networks if hasattr(n.model, "optimization")), "eager, fp32")
     if args.json:
         settings = {"device": str(device), "form": form, "batch_size": args.batch_size, "rounds": args.rounds}

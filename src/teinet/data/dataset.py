@@ -126,7 +126,7 @@ class EpochSampler(Sampler[Draw]):
             yield Draw(index, seed_of(self.seed, self.epoch, index))
 
 
-class _Stuck(Exception):
+class _ReadTimeout(Exception):
     """Reading the files in its arguments timed out."""
 
 
@@ -182,7 +182,7 @@ class ClipLoader(DataLoader):
                     raise
                 reads = noted.reads()
                 if slow := reads & before:
-                    raise _Stuck(*(path for _, path in slow)) from None
+                    raise _ReadTimeout(*(path for _, path in slow)) from None
                 before = reads  # each clip of a large batch may take a while: wait for the next timeout
                 continue
             before = set()
@@ -214,8 +214,9 @@ class ReadWatch:
         before = {child.pid for child in multiprocessing.active_children()}
         try:
             yield
-        except (_Stuck, RuntimeError) as error:
-            reason = self._slowness(error.args) if isinstance(error, _Stuck) else self._death(error)
+        except (_ReadTimeout, RuntimeError) as error:
+            hung = isinstance(error, _ReadTimeout)
+            reason = self._timeout_message(error.args) if hung else self._death_message(error)
             if reason is None:
                 raise
             _end_workers(before)
@@ -224,14 +225,14 @@ class ReadWatch:
                 log.critical(text)  # only the first of several processes prints errors, and it does not know this one
             raise RunError(text) from None
 
-    def _slowness(self, paths: Sequence[str]) -> str:
+    def _timeout_message(self, paths: Sequence[str]) -> str:
         files = ", ".join(f"{path} (more than {self.timeout:g} s)" for path in paths)
         return (
             f"reading timed out: {files}; the disk does not respond, or the decoder hangs. Repair the file, or replace "
             f"it by an empty one, which counts as unreadable; for a slow disk raise {self.option}."
         )
 
-    def _death(self, error: RuntimeError) -> str | None:
+    def _death_message(self, error: RuntimeError) -> str | None:
         """Return the message on a worker that died while reading; None if this is another error."""
         text = f"{error} {error.__cause__ or error.__context__ or ''}"
         if not (found := _DEATH.search(text)):

@@ -1,1 +1,1 @@
-"""How well a network does: the loop of a test, scores, ensembles, segments, speed."""
+"""Evaluation: the test loop, scores, ensembles, segments, speed."""

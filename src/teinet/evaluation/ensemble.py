@@ -40,7 +40,7 @@ def average(members: Sequence[Scores], weights: Sequence[float] | None = None, n
     for member, name, weight in zip(members[1:], names[1:], share[1:]):
         columns = _columns(first, member, names[0], name)
         rows = _rows(first, member, names[0], name)
-        if (known := _other_labels(first, member, columns, rows)) is not None:
+        if (known := _label_conflict(first, member, columns, rows)) is not None:
             raise ConfigError(
                 f"{names[0]} and {name} have different labels for {first.paths[known]}; test both on the same list"
             )
@@ -99,7 +99,7 @@ def _inside(paths: Sequence[str]) -> list[str]:
     return [path[len(root) :].lstrip(os.sep) for path in paths]
 
 
-def _other_labels(first: Scores, member: Scores, columns: list[int], rows: np.ndarray) -> int | None:
+def _label_conflict(first: Scores, member: Scores, columns: list[int], rows: np.ndarray) -> int | None:
     """Return the first clip with different labels in the two; unknown labels are not compared."""
     back = np.full(len(columns) + 1, -1)
     back[columns] = np.arange(len(columns))

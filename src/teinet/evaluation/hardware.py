@@ -62,8 +62,8 @@ class Hardware:
                 raise ConfigError(f"device is {self.device}, but torch finds {found or 'no'} GPUs, counted from 0")
             if found < self.devices:
                 advice = f"at most {found}" if found else "device cpu"
-                said = f"devices is {self.devices} on cuda, but torch finds {found or 'none'}"
-                raise ConfigError(f"{said}; use {advice}")
+                message = f"devices is {self.devices} on cuda, but torch finds {found or 'none'}"
+                raise ConfigError(f"{message}; use {advice}")
         if self.precision == "auto":
             half = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "fp16"
             precision = half if self.torch_device().startswith("cuda") else "fp32"

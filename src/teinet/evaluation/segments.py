@@ -180,8 +180,8 @@ def measure(
             for each in (counts.setdefault(name, _Counts(overlaps)), everything):
                 each.add(segments, ordered)
         moments = int(np.ceil(recording.seconds / step - 0.5 - 1e-9))
-        truth = _painted(recording.segments, moments, step, names)
-        seen = _painted(events, moments, step, names)
+        truth = _labels_at(recording.segments, moments, step, names)
+        seen = _labels_at(events, moments, step, names)
         for number, own in [(-1, quiet), *((i, counts[name]) for i, name in enumerate(names))]:
             for each in (own, everything):
                 each.moments += int((truth == number).sum())
@@ -253,7 +253,7 @@ def _iou(one: Segment, other: Detection) -> float:
     return shared / union if union > 0 else 0.0
 
 
-def _painted(parts: Sequence[Segment | Detection], moments: int, step: float, names: Sequence[str]) -> np.ndarray:
+def _labels_at(parts: Sequence[Segment | Detection], moments: int, step: float, names: Sequence[str]) -> np.ndarray:
     """Return the index of the label at each time step (moments,), -1 for none; if two overlap, of the later start."""
     grid = np.full(moments, -1)
     when = (np.arange(moments) + 0.5) * step

@@ -106,7 +106,11 @@ class Speed:
 
 @torch.inference_mode()
 def measure_speed(
-    networks: Sequence[Speed], *, batch_size: int = 16, rounds: int = 5, say: Callable[[str], None] = lambda text: None
+    networks: Sequence[Speed],
+    *,
+    batch_size: int = 16,
+    rounds: int = 5,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Time each network once per round, in alternating order, so that other load on the machine affects all equally.
 
@@ -114,12 +118,12 @@ def measure_speed(
         networks: their `seconds` and `peak_mb` are filled in.
         batch_size: clips in a pass for the throughput; passes of one clip are timed too.
         rounds: at least 1, after a warm-up round that does not count.
-        say: called with a line of progress before each pass.
+        progress: called with a line of progress before each pass.
     """
     for turn in range(rounds + 1):
         for network in networks if turn % 2 else networks[::-1]:
             for clips in sorted({1, batch_size}):
-                say(f"{f'round {turn} of {rounds}' if turn else 'warming up'}: {network.name}, batch of {clips}")
+                progress(f"{f'round {turn} of {rounds}' if turn else 'warming up'}: {network.name}, batch of {clips}")
                 seconds, peak = _pass(network, clips)
                 if turn:
                     network.seconds.setdefault(clips, []).append(seconds)

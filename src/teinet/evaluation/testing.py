@@ -241,7 +241,7 @@ def trained_on(recognizer: Recognizer, chosen: Chosen) -> int:
     stored = (recognizer.header.get("recipe") or {}).get("data") or {}
     try:
         train = load_splits(DataConfig(**stored), recognizer.class_names)["train"]
-    except (TeinetError, TypeError, KeyError, OSError):  # the list is gone, or was never named
+    except (TeinetError, TypeError, KeyError, OSError):  # the list is missing or unknown
         return 0
     if train.fingerprint()["sha256"] != then.get("sha256"):
         return 0

@@ -108,8 +108,8 @@ def read(path: Path, reader: Callable[[Path], T], problems: list[str]) -> T | No
     try:
         return reader(path) if path.is_file() else None
     except (*_DAMAGE, TeinetError) as error:
-        said = f"it has no {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
-        problems.append(f"{path.name} is damaged ({' '.join(str(said).split())})")
+        reason = f"it has no {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
+        problems.append(f"{path.name} is damaged ({' '.join(str(reason).split())})")
         return None
 
 

@@ -50,8 +50,8 @@ def lines(comparison: Comparison) -> Iterator[Text]:
             yield _row(f"  {name}", o.views, str(o.clips), *figures)
             yield from map(_published_row, o.published)
         for warning in run.warnings:
-            said = f"{warning.text}: {warning.command}" if warning.command else warning.text
-            yield Text(f"  ! {said}", style="yellow")
+            text = f"{warning.text}: {warning.command}" if warning.command else warning.text
+            yield Text(f"  ! {text}", style="yellow")
     for group in comparison.groups:
         yield Text(f"\n{group.name}", style="bold").append("  mean ± standard deviation (n - 1)", style="not bold dim")
         yield Text(f"  {', '.join(group.runs)} differ in {varied(group)}", style="dim")
@@ -66,8 +66,8 @@ def lines(comparison: Comparison) -> Iterator[Text]:
     for name, values in comparison.settings.items():
         yield Text(f"{name} differs: {names_by_value({run: setting(value) for run, value in values.items()})}")
     if c := comparison.classes:
-        said = f"{c.better} of {c.classes} classes improved, {c.worse} worsened"
-        yield Text(f"class by class ({c.test}, from {c.first} to {c.second}): " + "; ".join([said, *c.notes]))
+        text = f"{c.better} of {c.classes} classes improved, {c.worse} worsened"
+        yield Text(f"class by class ({c.test}, from {c.first} to {c.second}): " + "; ".join([text, *c.notes]))
     yield from map(Text, (*comparison.notes, *comparison.paper))
 
 

@@ -108,7 +108,7 @@ def run(
                 except CancelledError:
                     value = Lost("stuck", f"stuck: no new frame within {timeout:g} s (--timeout)")
                 except ProcessExpired as error:
-                    value = Lost("died", _how_it_died(error.exitcode))
+                    value = Lost("died", _exit_reason(error.exitcode))
                 except BrokenProcessPool as error:
                     broken = error
                     waiting.append(task)
@@ -130,7 +130,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _how_it_died(code: int) -> str:
+def _exit_reason(code: int) -> str:
     how = f"code {code}" if code >= 0 else f"signal {-code}"
     with suppress(ValueError):
         how = signal.Signals(-code).name

@@ -122,13 +122,13 @@ def check(
     for row in rows:
         files.setdefault(row.path, []).append(row._replace(columns={}))  # unused here
     journal = Journal(output.with_name(f"{output.name}.journal"), "data check")
-    before = _earlier(journal, output, files, again)
+    before = _previous(journal, output, files, again)
     missing = {rows[i].path for i in absent(rows)}
     found: dict[str, Finding] = {}
     for path, clips in files.items():
         if path in missing:
             found[path] = _start(clips, status="missing", reason=MISSING)
-        elif path in before and _holds(before[path], clips):
+        elif path in before and _is_valid(before[path], clips):
             found[path] = replace(before[path], list=clips[0].file, line=clips[0].line)
     resumed, todo = len(found) - len(missing), [clips for path, clips in files.items() if path not in found]
     journal.start(map(vars, found.values()))
@@ -215,7 +215,7 @@ def records(journal: Journal, kind: type[T]) -> list[T]:
         raise ConfigError(f"{journal.path}: {reason}") from None
 
 
-def _earlier(journal: Journal, output: Path, files: Iterable[str], again: bool) -> dict[str, Finding]:
+def _previous(journal: Journal, output: Path, files: Iterable[str], again: bool) -> dict[str, Finding]:
     """Return the findings of an earlier check of these files, by path."""
     if output.exists() and not journal.path.exists():
         raise ConfigError(f"{output}: was not written by `teinet data check`; choose another file with --output")
@@ -236,7 +236,7 @@ def _start(clips: Sequence[Row], **facts: Any) -> Finding:
     return Finding(path=first.path, list=first.file, line=first.line, spans=_checksum(clips), **facts)
 
 
-def _holds(finding: Finding, clips: Sequence[Row]) -> bool:
+def _is_valid(finding: Finding, clips: Sequence[Row]) -> bool:
     """Return true if a finding is still valid: the same file and clips, and decoded completely."""
     if finding.status != "ok" and (finding.status != "broken" or finding.frames is not None):
         return False

@@ -133,7 +133,7 @@ def shrink(
     folder.mkdir(parents=True, exist_ok=True)
     journal.start(map(vars, copies.values()))
     try:
-        todo = [copy for copy in present if not _holds(copies.get(copy.key), copy.source, folder)]
+        todo = [copy for copy in present if not _is_done(copies.get(copy.key), copy.source, folder)]
         resumed, left = len(present) - len(todo), len(todo)
         names = listing.class_names or sorted({row.label for row in rows if row.label is not None})
         if names:
@@ -213,7 +213,7 @@ def _work(folder: Path, settings: Shrinking, copy: Copy, beat: pool.Beat) -> Cop
         return replace(copy, reason=" ".join(f"{type(error).__name__}: {error}".split()))
 
 
-def _holds(copy: Copy | None, source: str, folder: Path) -> bool:
+def _is_done(copy: Copy | None, source: str, folder: Path) -> bool:
     """Return true if there is nothing to do: the source is unchanged, and its copy exists or is impossible."""
     try:
         if copy is None or copy.modified is None or (copy.before, copy.modified) != stamp(source):

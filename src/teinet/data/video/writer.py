@@ -122,7 +122,7 @@ class VideoWriter:
 
     def _encode(self, frame: av.VideoFrame | None) -> None:
         assert self._stream is not None
-        with _failing(self.path):
+        with _translating_errors(self.path):
             for packet in self._stream.encode(frame):
                 if self._durations:
                     packet.duration = self._durations.popleft()
@@ -132,7 +132,7 @@ class VideoWriter:
     def _opened(self) -> Iterator[None]:
         silence()
         with replacing(self.path) as part:
-            with _failing(self.path):
+            with _translating_errors(self.path):
                 self._out = av.open(f"file:{part.absolute()}", "w", format="mp4")
             try:
                 yield
@@ -140,12 +140,12 @@ class VideoWriter:
                     raise ValueError(f"no frame was written to {self.path}")
                 self._encode(None)
             finally:
-                with _failing(self.path):
+                with _translating_errors(self.path):
                     self._out.close()
 
 
 @contextmanager
-def _failing(path: str | os.PathLike[str]) -> Iterator[None]:
+def _translating_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Raise FFmpeg's errors inside the block as OSError (disk) or VideoError."""
     try:
         yield
@@ -187,7 +187,7 @@ def write_reversed(source: str | os.PathLike[str], path: str | os.PathLike[str])
     with (
         open_video(os.fspath(source)) as (src, old),
         replacing(path) as part,
-        _failing(path),
+        _translating_errors(path),
         av.open(f"file:{part.absolute()}", "w", format="mp4") as out,
     ):
         new = out.add_stream_from_template(old)

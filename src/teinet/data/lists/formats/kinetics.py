@@ -78,7 +78,7 @@ def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[R
         if len(values) != len(columns):
             counts = f"the number of fields is {len(values)}, but the header has {len(columns)}"
             raise AnnotationError(path, counts, line)
-        clip, first, last, label, told = ("" if place is None else values[place].strip() for place in places)
+        clip, first, last, label, listed = ("" if place is None else values[place].strip() for place in places)
         start, end = base.span(first, last, path, line)
         if not clip or start is None or end is None:
             raise AnnotationError(path, "this line lacks youtube_id, time_start or time_end", line)
@@ -88,7 +88,7 @@ def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[R
             file, whole = present.get(clip), True
         times = (start, end) if whole and file is not None else (None, None)
         file = file or join(f"{label}/{name}.mp4")  # the usual path
-        rows.append(Row(file, label or None, base.split_of(told) or split, *times, name, list_file, line))
+        rows.append(Row(file, label or None, base.split_of(listed) or split, *times, name, list_file, line))
     return rows
 
 
