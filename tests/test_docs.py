@@ -8,6 +8,7 @@ import shlex
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 import yaml
@@ -34,6 +35,12 @@ def test_links_inside_the_documents_lead_somewhere(page: Path) -> None:
 def test_the_site_lists_every_page() -> None:
     listed = re.findall(r": (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(p.relative_to(ROOT / "docs").as_posix() for p in PAGES[1:])
+
+
+def test_the_api_pages_name_what_exists() -> None:
+    pages = (ROOT / "docs" / "reference" / "api").glob("*.md")
+    names = [n for page in pages for n in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE)]
+    assert len(names) > 30 and all(resolve_name(n) for n in names)
 
 
 def test_every_command_stands_in_the_reference() -> None:
