@@ -1,1 +1,1 @@
-"""From files to clips: decode, sampling, transforms, lists of clips, the embedded data set. Knows no model."""
+"""From files to clips: decoding, sampling, transforms, lists of clips, the embedded data set."""

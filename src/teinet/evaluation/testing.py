@@ -232,7 +232,7 @@ def _refuse_other_split(recognizer: Recognizer, config: DataConfig, splits: Spli
 
 
 def trained_on(recognizer: Recognizer, chosen: Chosen) -> int:
-    """Return how many of the clips trained the network, as far as its file and the list of its run tell."""
+    """Return how many of the clips the network was trained on, as far as its file and its run's list are known."""
     then = (recognizer.header.get("data") or {}).get("train") or {}
     if not then:
         return 0
@@ -254,13 +254,13 @@ def _identities(clips: ClipList) -> set[tuple[str, str, str]]:
 
 
 def results_folder(weights: Path, plan: Plan) -> Path:
-    """Return the folder of a test's results: next to the weights; of a pretrained model runs/NAME, here."""
+    """Return the folder of a test's results: next to the weights, for a pretrained model in runs/NAME."""
     home = Path("runs") / weights.stem if weights.parent == PRETRAINED else weights.parent
     return home / folder_name(plan, "" if weights.name == LAST or home != weights.parent else weights.stem)
 
 
 def folder_name(plan: Plan, weights: str = "") -> str:
-    """Return test-1x1 for a run's last weights and the clips that it held out; else a name that says the difference."""
+    """Return the folder's name: test-1x1 for a run's last weights and held-out clips, a longer one for others."""
     data = Path(plan.data.path).absolute() if plan.data and plan.data.path else None
     asked = [weights, data and f"{data.parent.name}-{data.stem}", plan.split, plan.select]
     if plan.averaging != "probabilities":

@@ -139,7 +139,7 @@ def test_files_of_others_are_not_written_over(listed):
     assert output.read_text() == "path,label\na.mp4,x\n"
     output.unlink()
     check(rows[:1], output, workers=0)
-    with pytest.raises(ConfigError, match="holds a check of other files"):
+    with pytest.raises(ConfigError, match="is a check of other files"):
         check(rows[1:2], output, workers=0)
     assert len(table(output)) == 1 and tuple(table(output)["0.mp4"]) == COLUMNS
 

@@ -52,18 +52,18 @@ def read_class_names(path: str | Path) -> list[str]:
 
 
 def several_labels(class_names: Sequence[str]) -> str:
-    """Return a warning of labels that look like several labels of a clip (`fight,outdoor`); empty without such."""
+    """Return a warning on names that look like several labels of a clip (`fight,outdoor`), or an empty string."""
     known, found = set(class_names), []
     for name in class_names:
         parts = [part.strip() for part in _SEPARATOR.split(name)]
         words = len(parts) > 1 and all(re.search(r"[^\W\d]", part) for part in parts)
-        # a sentence has a space after its comma; what is a class by itself is a label in any case
+        # a sentence has a space after its comma, unless a part of it is a class itself
         if words and (not re.search(f"{_SEPARATOR.pattern}\\s", name) or known & set(parts)):
             found.append(name)
     if not found:
         return ""
     count = "1 label looks" if len(found) == 1 else f"{len(found)} labels look"
-    return f"{count} like several ({found[0]!r}); each is a class of its own: several labels a clip are not supported"
+    return f"{count} like several ({found[0]!r}); each is one class, as several labels per clip are not supported"
 
 
 def read_text(path: Path) -> str:

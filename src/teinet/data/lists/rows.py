@@ -59,7 +59,7 @@ class PackedTexts(Sequence[str]):
 
     def __init__(self, texts: Iterable[str]):
         encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
-        import torch  # here, so that lists are read without it
+        import torch  # imported late, to read lists without it
 
         # Tensors, not arrays: torch passes them to spawned workers in shared memory.
         self._bytes = torch.from_numpy(np.frombuffer(bytearray(b"".join(encoded)) or bytearray(1), np.uint8))

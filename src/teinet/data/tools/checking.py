@@ -225,7 +225,7 @@ def _previous(journal: Journal, output: Path, files: Iterable[str], again: bool)
     before = {finding.path: finding for finding in records(journal, Finding)}
     if before and not before.keys() & set(files):
         raise ConfigError(
-            f"{output}: holds a check of other files ({next(iter(before))}, ...); name another one with --output, "
+            f"{output}: is a check of other files ({next(iter(before))}, ...); choose another file with --output, "
             "or replace it with --overwrite"
         )
     return before
