@@ -29,9 +29,11 @@ _OTHER_WORDS = {
     "checkpoint ckpt": ("weights",),
     "classes names": ("labels",),
     "conf score-thr thr": ("threshold",),
+    "dataset input source": ("data",),
     "epoch max-epochs num-epochs": ("epochs",),
     "exist-ok force again": ("overwrite",),
     "fp16 half": ("precision fp16",),
+    "freeze freeze-layers frozen-stages": ("optim.freeze_stages",),
     "gpu": ("device cuda",),
     "gpus num-gpus": ("devices",),
     "img-size imgsz input-size resolution": ("size",),
@@ -47,7 +49,8 @@ _ADVICE = {
     "model weights checkpoint ckpt": "the weights come first, without an option: teinet {command} WEIGHTS ...",
     "source input video": "videos come without an option: teinet {command} WEIGHTS VIDEO ...",
     "cfg config recipe": "a recipe comes first, without an option: teinet {command} RECIPE ...",
-    "patience": "training never stops early; it keeps the best epoch's weights as best.safetensors",
+    "patience": "training never stops early; it keeps the best epoch's weights as best.safetensors (in Python, "
+    "teinet.train takes Lightning's EarlyStopping)",
 }
 _BY_WORD = {word: ours for words, ours in _OTHER_WORDS.items() for word in words.split()}
 _ADVICE_BY_WORD = {word: advice for words, advice in _ADVICE.items() for word in words.split()}
@@ -200,7 +203,8 @@ class Parser(argparse.ArgumentParser):
             if self.knows(ours.partition(" ")[0]):
                 return f" Here it is --{ours}."
         if word in _ADVICE_BY_WORD:
-            return f" {_ADVICE_BY_WORD[word].format(command=self.prog.partition(' ')[2]).capitalize()}."
+            advice = _ADVICE_BY_WORD[word].format(command=self.prog.partition(" ")[2])
+            return f" {advice[0].upper()}{advice[1:]}."
         return ""
 
     def _refuse_assignment(self, word: str) -> None:
