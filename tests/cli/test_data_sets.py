@@ -160,8 +160,9 @@ def test_a_dry_run_says_what_would_be_done_and_fetches_and_leaves_nothing(tmp_pa
     assert not (tmp_path / "runs").exists()
     assert teinet("train", *words) == 0
     out = capsys.readouterr().out
-    said = ("learning rate  0.0009375", "table 1b", "trying a few steps", "GiB at its peak")
+    said = ("learning rate  0.0009375", "table 1b", "trying a few steps", "GiB at its peak", "--model.stages '[5]'")
     assert sorted(said, key=out.index) == list(said)
+    assert "--optim.momentum" not in out, "a default"
 
 
 def test_an_ensemble_is_laid_next_to_its_row_and_submitted_from_saved_scores(tmp_path, capsys):

@@ -20,11 +20,11 @@ SHRINK = "shrink the videos once (teinet data shrink; their short side has {} pi
 @pytest.mark.parametrize(
     ("workers", "most", "short_side", "says"),
     [
-        (2, 8, 240, "give it more workers (--run.workers 8)"),
-        (0, 1, 0, "give it more workers (--run.workers 1)"),
-        (4, 8, 720, f"give it more workers (--run.workers 8), or {SHRINK.format(720)}"),
+        (2, 8, 240, "use more workers (--workers 8)"),
+        (0, 1, 0, "use more workers (--workers 1)"),
+        (4, 8, 720, f"use more workers (--workers 8), or {SHRINK.format(720)}"),
         (8, 8, 1080, SHRINK.format(1080)),
-        (8, 8, 240, "all cores are at work already; what helps is a faster disk or more cores"),
+        (8, 8, 240, "all cores are busy; a faster disk or more cores help"),
     ],
 )
 def test_what_helps_is_said(workers, most, short_side, says):

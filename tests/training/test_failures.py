@@ -46,7 +46,7 @@ def test_what_was_computed_before_a_bad_loss_is_kept(train, monkeypatch):
 def test_weights_broken_by_the_last_step_are_not_kept(train):
     """One step an epoch: its loss is that of the weights before it."""
     code, run, lines = train("--lr", 1e30, "--optim.scale_lr", "false", "--epochs", 1, "--batch-size", 9)
-    assert code == 1 and len(lines) == 1 and "scores are no numbers" in lines[0] and "1e+30" in lines[0]
+    assert code == 1 and len(lines) == 1 and "scores are not finite" in lines[0] and "1e+30" in lines[0]
     assert not any((run / name).exists() for name in ("last.safetensors", "best.safetensors", "resume.ckpt"))
 
 
@@ -94,7 +94,17 @@ def test_too_many_unreadable_clips_stop_the_run(train, listed):
     assert len(list(csv.DictReader((run / "unreadable.csv").open()))) == 2
     assert main(["train", "--resume", str(run), "--run.max_unreadable", enough]) == 0  # as the message says
     assert (run / "last.safetensors").exists()
-    assert main(["train", "--resume", str(run), "--optim.lr", "1"]) == 2
+
+
+def test_a_resume_with_another_setting_names_the_command_that_trains_on(train, clips, capfd):
+    code, run, _ = train("--epochs", 1)
+    assert code == 0 and main(["train", "--resume", str(run), "--epochs", "3", "--lr", "0.1"]) == 2
+    (line,) = capfd.readouterr().err.strip().splitlines()
+    advice = f"teinet train {clips} --weights {run} --optim.epochs 3 --optim.lr 0.1"
+    assert line.endswith(f"start from its weights: {advice}")
+    words = ["--output", str(run.parent), "--batch-size", "3", "--workers", "0", "--device", "cpu"]
+    assert main([*advice.split()[1:3], *advice.split()[3:], *words]) == 0
+    assert len(read_log(run.parent / "clips-from-run-1" / "log.csv")) == 3
 
 
 def test_a_batch_without_any_readable_clip_is_survived(train, tmp_path, clips):
@@ -114,7 +124,7 @@ def test_a_batch_without_any_readable_clip_is_survived(train, tmp_path, clips):
         (("--optim.lr", "fast"), "optim.lr is 'fast'; it must be a number"),
         (("--model.gate", "papre"), "it must be one of paper, residual. Did you mean 'paper'"),
         (("--optim.freeze_bn", "all", "--optim.recompute_bn", "2"), "set one"),
-        (("--optim.freeze_stages", "3"), "stage 2, 3 at one half for good; set model.stages"),
+        (("--optim.freeze_stages", "3"), "untrained gates of stage 2, 3; set model.stages"),
         (("--clip.short_side", "16"), "clip.size is 32; it must be from 1 to short_side (16)"),
         (("--clip.fit", "squash", "--run.tests", "[10x3]"), "of which there is one crop; use 10x1"),
         (("--clip.fit", "squash", "--clip.short_side", "64"), "with fit squash it must be 32, as in size"),

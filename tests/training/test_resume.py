@@ -199,7 +199,7 @@ def test_what_cannot_be_resumed(clips, whole, tmp_path, capsys):
         (line,) = capsys.readouterr().err.strip().splitlines()
         return line
 
-    assert "is no run" in refused(tmp_path) and "is no run" in refused(tmp_path / "nowhere")
+    assert "is not a run" in refused(tmp_path) and "is not a run" in refused(tmp_path / "nowhere")
     assert "own recipe" in refused(whole[1], "--lr", 1)
     (tmp_path / "recipe.yaml").write_bytes((whole[1] / "recipe.yaml").read_bytes())
     assert "resume.ckpt" in refused(tmp_path)
@@ -215,7 +215,7 @@ def test_a_folder_belongs_to_one_process_at_a_time(clips, tmp_path, capsys):
     with FileLock(run / ".lock"):
         assert main(train(clips, tmp_path, "run", "--epochs", 1)) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert f"another process trains in {run} now" in line
+    assert f"another process is training in {run};" in line
     assert [path.name for path in run.iterdir() if path.name != ".lock"] == []
     assert main(train(clips, tmp_path, "run", "--epochs", 1)) == 0  # the lock that is left stands in nobody's way
 

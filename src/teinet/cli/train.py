@@ -1,4 +1,4 @@
-"""`teinet train`: train by a recipe and settings of the command line, or say what that would be."""
+"""`teinet train`: train by a recipe and settings of the command line, or print what it would do."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ short forms:
 
 @dataclass(frozen=True)
 class Asked:
-    """The words of the command: the recipe that they describe, and the options that are no settings.
+    """The recipe of the command line, and the options that are not settings.
 
     Args:
         given: names of the settings that were typed.

@@ -1,4 +1,4 @@
-"""What goes on along with training: the saved state, the log, the progress, the curves, batch norms measured again."""
+"""Callbacks of a run: saved state, log, progress, curves, recomputed batch-norm statistics."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ log = logging.getLogger("teinet")
 
 
 class RunState(Callback):
-    """Saves the run's state by steps, by minutes and after every epoch; on Ctrl-C or SIGTERM after the current step.
+    """Saves the run's state by steps, by minutes and after every epoch; after Ctrl-C or SIGTERM, once a step is done.
 
-    `save_weights` writes a weights file, given its path and the scores so far.
+    `save_weights(path, scores)` writes a weights file.
     """
 
     def __init__(self, folder: Path, run: RunConfig, *, stop: StopSignal, save_weights: Callable[[Path, dict], None]):
@@ -52,7 +52,7 @@ class RunState(Callback):
         self.best = state_dict["best"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
-        self.stop.take()  # the trainer put a handler of its own around ours
+        self.stop.take()  # the trainer has installed its own handler over ours
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainingModule, outputs, batch, batch_idx: int) -> None:
         last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
@@ -103,12 +103,12 @@ class RunState(Callback):
         step = (trainer.global_step - 1) % steps + 1
         raise Interrupted(
             f"stopped in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}, step {step} of {steps}; "
-            f"nothing is lost. Continue with: teinet train --resume {self.folder}"
+            f"the state is saved. Continue with: teinet train --resume {self.folder}"
         )
 
 
 class EpochLog(Callback):
-    """One line an epoch in log.csv; the saved state holds the sums of an unfinished one, so that it is logged whole."""
+    """Writes one line per epoch to log.csv; sums of an unfinished epoch are part of the saved state."""
 
     def __init__(self, folder: Path):
         self.path = folder / LOG
@@ -165,7 +165,7 @@ class EpochLog(Callback):
                 logger.log_metrics(values, step=trainer.global_step)
 
     def row(self, trainer: L.Trainer) -> dict[str, Any]:
-        """The epoch so far."""
+        """Return the epoch so far."""
         s = self.sums
         validated = trainer.lightning_module.validated == trainer.current_epoch
         metrics = trainer.callback_metrics if validated else {}
@@ -188,7 +188,7 @@ class EpochLog(Callback):
 
 
 class TrainingProgress(Callback):
-    """Shows loss, accuracy, the share of time that goes to data, and the time left for the whole run."""
+    """Shows loss, accuracy, the share of time spent waiting for data, and the remaining time of the run."""
 
     def __init__(self, console: Console, epoch_log: EpochLog, *, title: str = ""):
         self.console = console
@@ -250,12 +250,12 @@ class TrainingProgress(Callback):
 
 
 def steps_per_epoch(trainer: L.Trainer) -> int:
-    """Optimizer steps of one epoch."""
+    """Return the number of optimizer steps in an epoch."""
     return -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
 
 
 class CurvesPlot(Callback):
-    """Draws log.csv into curves.png; a run that never ended an epoch has nothing to draw."""
+    """Plots log.csv to curves.png, unless no epoch was completed."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -264,7 +264,7 @@ class CurvesPlot(Callback):
         self._draw(trainer)
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        if isinstance(exception, TeinetError):  # stopped in good order; a second Ctrl-C wants no image
+        if isinstance(exception, TeinetError):  # a regular stop; a second Ctrl-C wants no image
             self._draw(trainer)
 
     def _draw(self, trainer: L.Trainer) -> None:
@@ -274,8 +274,8 @@ class CurvesPlot(Callback):
         try:
             with replacing(self.folder / CURVES) as part:
                 save_curves({self.folder.name: rows}, part, title=self.folder.name)
-        except OSError as error:  # what was learned is kept, and must not fail for want of an image
-            log.warning("%s cannot be written (%s); teinet report draws it again", self.folder / CURVES, error.strerror)
+        except OSError as error:  # the weights are saved; a missing image must not fail the run
+            log.warning("%s cannot be written (%s); teinet report plots it again", self.folder / CURVES, error.strerror)
 
 
 class RecomputeBatchNorm(Callback):
@@ -316,7 +316,7 @@ def recompute_statistics(
     was_training = model.training
     model.eval()  # no dropout in between
     for i, clips in enumerate(batches):
-        for norm in norms if i == 0 else ():  # only now is it sure that there is something to measure
+        for norm in norms if i == 0 else ():  # only now is there certainly a batch
             norm.reset_running_stats()
             norm.momentum = None  # a plain average
             norm.train()

@@ -1,4 +1,4 @@
-"""Says when training waits for its clips, and what would help."""
+"""Advice for runs that wait for their clips."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from teinet.training.callbacks import EpochLog
 from teinet.training.recipe import Recipe
 from teinet.utils.worker_pool import usable_cores
 
-SHARE = 0.2  # of an epoch; less is not worth a word
-SECONDS = 60  # nor is this, over the rest of the run
+SHARE = 0.2  # of an epoch; less is not reported
+SECONDS = 60  # over the rest of the run; less is not reported
 _LARGE = 1.5  # times the pixels that are used, on the short side
 
 
 class WaitingAdvice(Callback):
-    """Prints the advice once, after the line of the first epoch of which it is worth it; `example` is a clip's file."""
+    """Prints the advice once, after the first epoch that waited long; `example` is a clip's file."""
 
     def __init__(self, console: Console, epoch_log: EpochLog, *, recipe: Recipe, example: str, workers: int):
         self.console, self.epoch_log, self.recipe = console, epoch_log, recipe
@@ -41,15 +41,15 @@ class WaitingAdvice(Callback):
 
 
 def advice(share: float, *, workers: int, most: int, short_side: int, used: int) -> str:
-    """What to say of an epoch that waited for this share of its time.
+    """Return the advice for an epoch that waited for `share` of its time, 0 to 1.
 
     Args:
-        workers, most: decoding processes for each device, and how many the processor's cores allow.
-        short_side, used: pixels of a clip's frames, and of a frame once it is resized.
+        workers, most: decoding processes per device, and how many the processor's cores allow.
+        short_side, used: short side of a clip's frames and of resized frames, pixels.
     """
-    remedies = [f"give it more workers (--run.workers {most})"] if workers < most else []
+    remedies = [f"use more workers (--workers {most})"] if workers < most else []
     if short_side > _LARGE * used:
         sizes = f"their short side has {short_side} pixels, {used} are used"
         remedies.append(f"shrink the videos once (teinet data shrink; {sizes})")
-    said = ", or ".join(remedies) or "all cores are at work already; what helps is a faster disk or more cores"
+    said = ", or ".join(remedies) or "all cores are busy; a faster disk or more cores help"
     return f"waiting for clips took {100 * share:.0f} % of this epoch: {said}"

@@ -1,4 +1,4 @@
-"""What a recipe would do, without doing it: data, steps, rate, and time and memory from a few real steps."""
+"""Forecast of a run: data, steps, learning rate, and time and memory measured in a few real steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WARM_UP = 2  # steps that are not counted: the first ones set up threads, kernel
 
 
 class Trial(NamedTuple):
-    """What a few steps took."""
+    """Time and memory of a few steps."""
 
     steps: int  # that were counted
     step_seconds: float  # median of a step's computing
@@ -39,7 +39,7 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What a recipe would do.
+    """Forecast of a run.
 
     Args:
         gflops: multiply-adds of one training clip, in billions.
@@ -53,17 +53,17 @@ class Forecast:
 
     @cached_property
     def trial(self) -> Trial:
-        """A few steps of it, taken when first asked for."""
+        """A few measured steps, run when first asked for."""
         return _try(self.parts)
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the whole run."""
+        """The number of optimizer steps in the whole run."""
         return self.parts.steps_per_epoch * self.parts.recipe.optim.epochs
 
     @property
     def seconds(self) -> float:
-        """Of the whole run, tests included; a view costs a third of what a training clip's step does, by its GFLOPs."""
+        """The time of the whole run with tests; a view is estimated at a third of a training clip's step, by GFLOPs."""
         config, splits = self.parts.recipe.optim, self.parts.splits
         compute, wait = max(self.trial.step_seconds, 1e-9), self.trial.wait_seconds
         val = splits.get("val", ())
@@ -73,7 +73,7 @@ class Forecast:
         return (compute + wait) * config.accumulate * self.steps + batches * (compute / 3 + wait) + tests
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         recipe, splits = self.parts.recipe, self.parts.splits
         return {
             "clips": {split: len(clips) for split, clips in splits.items()},
@@ -95,7 +95,7 @@ class Forecast:
 
 
 def forecast(recipe: Recipe) -> Forecast:
-    """Read the clips and build the network; nothing is fetched or kept. Raises what `train` would."""
+    """Read the clips and build the network, without pretrained weights and files; raises as `train` does."""
     recipe = recipe.with_absolute_paths()
     # random weights take the same time and memory as pretrained ones
     parts = prepare(replace(recipe, model=replace(recipe.model, pretrained=False)))

@@ -1,4 +1,4 @@
-"""One training step, its loss, and the weights that it may change."""
+"""The training step, its loss, and the parameters that are frozen."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ log = logging.getLogger("teinet")
 
 
 class TrainingModule(Scoring):
-    """Trains a `VideoClassifier` by a recipe; validation is the test of `evaluation`, with one center view.
+    """Trains a `VideoClassifier` by a recipe; validation is a test of `evaluation` with one center view.
 
-    Every step seeds its own random numbers from (seed, epoch, step, process): a resumed run drops out the same units.
+    Every step seeds its own random numbers from (seed, epoch, step, process): a resumed run draws the same dropout.
     Clips that cannot be read are listed in `unreadable_csv`. `loss` maps logits (B, C) float32 and labels (B,) to a
     scalar; None takes the cross entropy.
     """
@@ -58,7 +58,7 @@ class TrainingModule(Scoring):
         self.val_clips = val_clips
         self.unreadable_csv = unreadable_csv
         self.unreadable: dict[str, str] = {}
-        self.problem: str | None = None  # why the run must stop once its state is saved; the same in all processes
+        self.problem: str | None = None  # why the run must stop after its state is saved; the same in all processes
         self._seen: torch.Tensor | None = None  # a clip of the last step
         self._rate = 0.0  # of the last step
         self.validated = -1  # the epoch that was validated last
@@ -92,7 +92,7 @@ class TrainingModule(Scoring):
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
         self.problem = self._together(self._record(batch.unreadable, batch_idx))
-        if not len(batch.labels):  # other processes may have clips: take part in the step with a gradient of zero
+        if not len(batch.labels):  # other processes may have clips: join the step with a gradient of zero
             self._stop_together(None)
             return {"loss": sum(p.sum() for p in self.parameters() if p.requires_grad) * 0.0}
         logits = self.model(batch.frames)
@@ -121,7 +121,7 @@ class TrainingModule(Scoring):
         self.log_dict({"val_top1": hits.double().mean().float(), "val_loss": losses.mean()})
 
     def _list_validation_clips(self, clips: ClipList) -> None:
-        """List validation clips that could not be read, and say so; they count as wrong, and stop nothing."""
+        """List validation clips that could not be read, and warn of them; they count as wrong."""
         bad = [(clips.paths[s.index], s.reason) for s in self.scored if s.probabilities is None]
         new = [(path, reason) for path, reason in bad if path not in self._listed()]
         if new and self.trainer.is_global_zero:
@@ -133,14 +133,14 @@ class TrainingModule(Scoring):
             )
 
     def _listed(self) -> dict[str, str]:
-        """What unreadable.csv holds by now: path and reason, also from other processes and before a resume."""
+        """Return the reasons in unreadable.csv by path, also from other processes and from before a resume."""
         if not self.unreadable_csv.exists():
             return {}
         with self.unreadable_csv.open(newline="", errors="surrogateescape") as file:
             return {row["path"]: row["reason"] for row in csv.DictReader(file)}
 
     def all_unreadable(self) -> list[str]:
-        """Training clips that could not be read, in all processes and before a resume."""
+        """Return the training clips that could not be read, in all processes and before a resume."""
         listed = self._listed()
         return [path for path in self.clip_paths if path in listed] if listed else []
 
@@ -151,7 +151,7 @@ class TrainingModule(Scoring):
             csv.writer(file).writerows(header + rows)
 
     def _together(self, problem: str | None) -> str | None:
-        """The problem of any process, in all of them: were one to leave alone, the others would wait for it."""
+        """Return the problem of any process in all of them: if one left alone, the others would wait for it."""
         if self.trainer.world_size == 1:
             return problem
         found = torch.tensor(float(problem is not None), device=self.device)
@@ -164,9 +164,9 @@ class TrainingModule(Scoring):
 
     @torch.no_grad()
     def refuse_broken_weights(self) -> None:
-        """Raise `RunError` in all processes, before anything is saved, where the last step's weights score NaN or inf.
+        """Raise `RunError` in all processes, before anything is saved, if the last step's weights give NaN or inf.
 
-        The loss of a step is that of the weights before it, so the last step of an epoch would go unseen.
+        The loss of a step is that of the weights before it, so it does not show what the last step of an epoch did.
         """
         problem = None
         if self._seen is not None:
@@ -176,8 +176,8 @@ class TrainingModule(Scoring):
             self.train(was_training)
             if not logits.isfinite().all():
                 problem = (
-                    f"after {self._where(self._rate)}, the network's scores are no numbers; the run stops, and what "
-                    "was saved before stays. Lower optim.lr"
+                    f"after {self._where(self._rate)}, the network's scores are not finite; the run stops, and what "
+                    "was saved before is kept. Lower optim.lr"
                 )
         self._stop_together(problem)
 
@@ -193,7 +193,7 @@ class TrainingModule(Scoring):
         return f"step {self.global_step} (epoch {self.current_epoch + 1}), learning rate {rate:.3g}"
 
     def _record(self, unreadable: list[tuple[str, str]], batch_idx: int) -> str | None:
-        """List clips that could not be read; returns why the run must stop when they are too many."""
+        """List clips that could not be read; return why the run must stop if they are too many."""
         if all(path in self.unreadable for path, _ in unreadable):
             return None
         known = self._listed()
@@ -201,7 +201,9 @@ class TrainingModule(Scoring):
         self.unreadable.update((path, reason) for path, reason in known.items() if path in paths)
         if not self.unreadable and self.global_rank == 0:  # the others are counted when the run ends
             path, reason = unreadable[0]
-            log.warning("%s: %s; skipped, as others like it, and listed in %s", path, reason, self.unreadable_csv)
+            log.warning(
+                "%s: %s; skipped, as are further unreadable clips, all listed in %s", path, reason, self.unreadable_csv
+            )
         self.unreadable.update(unreadable)
         self._append([(path, reason) for path, reason in unreadable if path not in known])
         limit = self.recipe.run.max_unreadable
@@ -213,8 +215,8 @@ class TrainingModule(Scoring):
         enough = min(1.0, math.ceil(100 * len(self.unreadable) / read) / 100)  # if the others are no worse
         return (
             f"{len(self.unreadable)} of {len(self.clip_paths)} training clips cannot be read, more than the allowed "
-            f"{limit:.1%}; the last: {path}: {reason}. All are listed in {self.unreadable_csv}. Fix them and go "
-            f"on with `teinet train --resume {self.unreadable_csv.parent}`, or allow more: add --run.max_unreadable "
+            f"{limit:.1%}; the last: {path}: {reason}. All are listed in {self.unreadable_csv}. Fix them and "
+            f"continue with `teinet train --resume {self.unreadable_csv.parent}`, or allow more: --run.max_unreadable "
             f"{enough:g}"
         )
 
@@ -226,6 +228,6 @@ class TrainingModule(Scoring):
 
 
 def frozen_norms(model: nn.Module, which: str) -> list[nn.Module]:
-    """The batch norms that keep their statistics: none, all_but_first (TSN's partial batch norm), or all."""
+    """Return the batch norms that keep their statistics: none, all_but_first (TSN's partial batch norm), or all."""
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     return {"none": [], "all_but_first": norms[1:], "all": norms}[which]

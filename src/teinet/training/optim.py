@@ -1,4 +1,4 @@
-"""Parameter groups and learning-rate schedules that TSN, TSM and their family share."""
+"""Parameter groups and learning-rate schedules of TSN, TSM and their family."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def parameter_groups(model: nn.Module, head: nn.Module, config: OptimConfig, lr: float) -> list[dict]:
-    """Split the parameters: norms and biases undecayed; biases, temporal modules and head at rates of their own.
+    """Return parameter groups: no decay for norms and biases; own rates for biases, temporal modules and head.
 
-    The head is named, not found by type: MEM's convolutions must never be taken for a classifier.
+    The head is given, not found by type, because MEM has convolutions that look like a classifier.
     """
     scale = config.temporal_lr_scale
     temporal_ids = {id(p) for m in temporal_modules(model) for p in m.parameters()} if scale != 1 else set()
@@ -51,7 +51,7 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def build_optimizer(groups: list[dict], config: OptimConfig) -> torch.optim.Optimizer:
-    """SGD with momentum (the paper's) or AdamW over the groups, each with its own rate and decay."""
+    """Return SGD with momentum (the paper's) or AdamW over the groups."""
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=groups[0]["lr"], momentum=config.momentum)
     return torch.optim.AdamW(groups, lr=groups[0]["lr"])
@@ -60,7 +60,7 @@ def build_optimizer(groups: list[dict], config: OptimConfig) -> torch.optim.Opti
 def build_schedule(
     optimizer: torch.optim.Optimizer, config: OptimConfig, steps_per_epoch: int
 ) -> lr_scheduler.LRScheduler:
-    """The schedule, counted in optimizer steps."""
+    """Return the learning-rate schedule, counted in optimizer steps."""
     total = config.epochs * steps_per_epoch
     if config.schedule == "onecycle":
         peaks = [g["lr"] for g in optimizer.param_groups]
@@ -78,5 +78,5 @@ def build_schedule(
 
 
 def milestones(config: OptimConfig) -> list[float]:
-    """Epochs at which the rate falls: those set, or 60, 80 and 90 % of the epochs as the paper has for 50."""
+    """Return the epochs at which the rate falls: those set, or 60, 80 and 90 % of all, as in the paper's 50."""
     return list(config.milestones) if config.milestones is not None else [config.epochs * s for s in (0.6, 0.8, 0.9)]

@@ -1,4 +1,4 @@
-"""Datasets of one's own, of clips and labels, in place of a list of files."""
+"""Datasets of your own, of clips and labels, in place of a list of files."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _LOWEST = {  # value of settings
 
 @dataclass(kw_only=True)
 class ModelConfig:
-    """The network.
+    """The network and its starting weights.
 
     Args:
         name: prefix and timm backbone, such as teinet_resnet50, tsn_resnet50, tsm_mobilenetv2_100.
@@ -36,7 +36,7 @@ class ModelConfig:
         stages: stages that get temporal modules, 2 to 5 (res2 to res5).
         shortcut_only: only blocks with a shortcut get a module; false adds blocks without one.
         every: 2 puts modules into every second block of a stage (TSM's code, in ResNet-101 and -152).
-        causal: the form for live video: a frame sees itself and earlier ones only.
+        causal: the form for live video: a frame sees only itself and earlier ones.
         reduction: channel reduction r of MEM and SE (default 8).
         gate: MEM's form, paper (Eq. 3) or residual.
         init: TIM's first kernel, shift (equals TSM) or identity.
@@ -64,13 +64,13 @@ class ModelConfig:
     weights: str | None = None
 
     def temporal_options(self) -> dict[str, Any]:
-        """The module's own options, those that were set."""
+        """Return the temporal module's own options that are set."""
         return {k: v for k in ("reduction", "gate", "init", "n_div") if (v := getattr(self, k)) is not None}
 
 
 @dataclass(kw_only=True)
 class ClipConfig:
-    """What the network sees of a clip.
+    """Frames, size and augmentation of a clip.
 
     Args:
         strategy: sparse (one frame from each of T equal parts) or dense (T frames from a window).
@@ -78,12 +78,12 @@ class ClipConfig:
         size: side of the square image, pixels; or [height, width], for fit squash.
         short_side: short side of the frame before cropping, pixels; by default size * 256 / 224, or size where the
             frame is squashed.
-        fit: crop (squares are cut from the frame) or squash (the whole frame is resized to size, whatever its
-            proportions: for what may happen anywhere in a wide image).
+        fit: crop (squares are cut from the frame) or squash (the whole frame is resized to size, whatever its aspect
+            ratio: for actions at the edges of wide images).
         crop: training crops at corners, edges and center, or at the center alone.
         scales: sizes of the training crop relative to the short side, or to the frame's own sides where it is squashed.
-        hflip: flip half of the training clips horizontally; classes named by direction are exchanged. auto does so
-            unless a class flipped is no class.
+        hflip: flip half of the training clips horizontally, and exchange classes named by direction (left, right). auto
+            flips unless a flipped class is not among the classes.
     """
 
     strategy: Literal["sparse", "dense"] = "sparse"
@@ -102,14 +102,14 @@ class ClipConfig:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of what the network sees, pixels."""
+        """Height and width of the network's input, pixels."""
         from teinet.data.transforms import shape_of  # with torch, which a help text must not wait for
 
         return shape_of(self.size)
 
     @property
     def pixels(self) -> str:
-        """The same in words."""
+        """Height and width as text."""
         height, width = self.shape
         return str(height) if height == width else f"{height}x{width}"
 
@@ -123,26 +123,26 @@ class OptimConfig:
         batch_size: clips per device and step; the global batch is batch_size * devices * accumulate.
         accumulate: steps whose gradients are added before the weights change.
         optimizer: sgd (the paper's) or adamw.
-        lr: learning rate for a global batch of 64; scaled in proportion unless scale_lr is false.
+        lr: learning rate for a global batch of 64; scaled with the batch unless scale_lr is false.
         scale_lr: scale lr by the global batch over 64.
         schedule: step (times gamma at each milestone), cosine (to zero), onecycle (up for 30 %, then down to zero).
         milestones: epochs of the steps; by default at 60, 80 and 90 % of the epochs (30, 40, 45 of 50).
         gamma: factor at each milestone.
         warmup: epochs of linear warm-up (step and cosine).
         momentum: SGD's, 0 to below 1.
-        weight_decay: pulls weights to zero; biases and norms are left alone.
-        clip_grad_norm: largest gradient norm; 0 switches clipping off.
-        head_lr_scale: the last layer's weight learns this many times as fast, its bias twice that.
-        bias_lr_scale: other biases learn this many times as fast.
-        temporal_lr_scale: the temporal modules (their biases too) learn this many times as fast; where 10 was measured,
-            it was worse than 1 (benchmarks/notes/evidence.md).
+        weight_decay: of weights; not of biases and norms.
+        clip_grad_norm: largest gradient norm; 0 turns clipping off.
+        head_lr_scale: factor on the learning rate of the last layer's weight; its bias gets twice that.
+        bias_lr_scale: factor on the learning rate of other biases.
+        temporal_lr_scale: factor on the learning rate of the temporal modules; 10 was worse than 1 where measured
+            (benchmarks/notes/evidence.md).
         freeze_bn: batch norms that keep their statistics and weights: none, all_but_first, all.
-        freeze_stages: what does not learn at all: 0 nothing, 1 the stem, 2 to 4 also the stages up to res2, res3, res4.
-        freeze_backbone: only the temporal modules and the last layer learn; the 2-D network stays as it was.
+        freeze_stages: frozen layers: 0 none, 1 the stem, 2 to 4 also the stages up to res2, res3, res4.
+        freeze_backbone: train only the temporal modules and the last layer.
         recompute_bn: batches of training clips over which batch-norm statistics are recomputed before each validation
             or, in epochs without one, at their end; 0 leaves the running averages.
-        gradient_checkpointing: what is computed again in the backward pass instead of being kept: none, temporal (the
-            temporal modules' outputs, in a ResNet a fifth of the memory, for little time), blocks (all inside them).
+        gradient_checkpointing: activations recomputed in the backward pass to save memory: none, temporal (outputs of
+            the temporal modules, in a ResNet a fifth of the memory, for little time), blocks (all inside blocks).
         label_smoothing: share of the target spread over all classes, 0 to below 1.
     """
 
@@ -170,35 +170,35 @@ class OptimConfig:
     label_smoothing: float = 0.0
 
     def learning_rate(self, devices: int) -> float:
-        """The rate that the run truly uses."""
+        """Return the learning rate that the run uses."""
         return self.lr * (self.batch_size * devices * self.accumulate / 64 if self.scale_lr else 1.0)
 
 
 @dataclass(kw_only=True)
 class RunConfig:
-    """How the run goes.
+    """The run: its folder, devices, workers, saved states and tests.
 
     Args:
-        output: folder that runs are made in.
+        output: folder for runs.
         name: this run's folder inside output; by default the network's name and a number, or, where `model.weights`
             are fine-tuned, DATA-from-WEIGHTS and a number.
-        seed: starts the random numbers of weights, order, augmentation and dropout.
+        seed: of the random numbers for weights, order, augmentation and dropout.
         device: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.
         devices: number of GPUs; on a CPU, of processes.
         precision: auto (16-bit mixed precision on a GPU, else fp32), fp32, bf16, fp16.
-        workers: processes that decode; by default one per core, at most 8.
-        read_timeout: seconds that reading one clip may take before the run ends with the name of its file (a disk that
-            does not answer, a decoder in a loop); 0, or no workers, set no limit.
-        threads: of the training process, on a CPU; by default torch's own choice. Small images want 1.
+        workers: decoding processes per device; by default one per core, at most 8.
+        read_timeout: seconds that reading one clip may take before the run stops and names the file (a disk that does
+            not respond, a decoder in a loop); 0, or no workers, sets no limit.
+        threads: of the training process, on a CPU; by default torch's choice. 1 is best for small images.
         validate_every: epochs between validations.
         save_every_steps: steps between saved states from which --resume continues; 0: by minutes only.
         save_every_minutes: minutes between saved states, besides one after each epoch.
-        license: of the weights; noted in their file.
-        background: background classes; noted in the weights' file, so that recordings and live video
-            make no event of them.
+        license: of the weights; stored in their file.
+        background: background classes; stored in the weights file, so that they are never events in recordings and
+            live video.
         max_unreadable: largest share of training clips that may be unreadable before the run stops.
         official_splits: train and test once for each of these official splits of the data set, and report the mean.
-        tests: views to test by once trained, such as [1x1, 10x3]; by default those of the published rows.
+        tests: views to test with after training, such as [1x1, 10x3]; by default those of the published rows.
     """
 
     output: str = "runs"
@@ -222,11 +222,11 @@ class RunConfig:
 
 @dataclass(kw_only=True)
 class Recipe:
-    """Everything that a run is made from.
+    """All settings of a run.
 
     Args:
         row: the name of the library's recipe that it follows.
-        published: the rows of a paper's tables that it repeats; tests print them next to what they measure.
+        published: the rows of a paper's tables that it reproduces; tests print them next to their results.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
@@ -270,13 +270,13 @@ class Recipe:
         return re.sub(r"[^\w.+-]+", "-", f"{name}-from-{weights.name}")
 
     def tests(self) -> list[str]:
-        """The views to test by once trained, each once."""
+        """Return the views to test with after training, each once."""
         if self.run.tests is not None:
             return self.run.tests
         return list(dict.fromkeys(p.views for p in self.published if not p.ensemble))
 
     def with_absolute_paths(self) -> Recipe:
-        """The same recipe, its paths from the root of the file system on."""
+        """Return the same recipe with absolute paths."""
 
         def absolute(path: str | None) -> str | None:
             return path if path in (None, REQUIRED) else str(Path(path).expanduser().absolute())
@@ -285,21 +285,21 @@ class Recipe:
         data = replace(self.data, **{name: absolute(getattr(self.data, name)) for name in paths})
         start = self.model.weights
         pretrained = start is not None and not Path(start).exists() and pretrained_file(start) is not None
-        weights = start if pretrained else absolute(start)  # what comes with the library goes by its name
+        weights = start if pretrained else absolute(start)  # a pretrained model keeps its name
         model = replace(self.model, weights=weights, backbone_weights=absolute(self.model.backbone_weights))
         return replace(self, data=data, model=model)
 
     def check(self) -> None:
-        """Refuse values that no run can use.
+        """Check that values are in their ranges and fit each other.
 
         Raises:
-            ConfigError: the first such value, with its name and range.
+            ConfigError: the first value that is not or does not, with its name and range.
         """
         from teinet.data.transforms import Preprocessing
         from teinet.data.views import Views, check_views
 
         if self.model.weights == REQUIRED:
-            raise ConfigError("this recipe starts from a trained recognizer; name it by --weights FILE")
+            raise ConfigError("this recipe starts from a trained recognizer; name it with --weights FILE")
         for low, names in _LOWEST.items():
             for name in names.split():
                 value = self._value(name)
@@ -317,8 +317,8 @@ class Recipe:
         never = [stage for stage in self.model.stages if stage <= self.optim.freeze_stages]
         if never and not self.model.weights and self.model.name.startswith(("mem_", "se_tim_", "teinet_")):
             raise ConfigError(
-                f"optim.freeze_stages {self.optim.freeze_stages} would keep the fresh gates of stage "
-                f"{', '.join(map(str, never))} at one half for good; set model.stages to later ones"
+                f"optim.freeze_stages {self.optim.freeze_stages} would freeze the untrained gates of stage "
+                f"{', '.join(map(str, never))}; set model.stages to later ones"
             )
         if self.optim.recompute_bn and (self.optim.freeze_backbone or self.optim.freeze_bn == "all"):
             name = "freeze_backbone" if self.optim.freeze_backbone else "freeze_bn all"
@@ -336,7 +336,7 @@ class Recipe:
             raise ConfigError(f"clip.{error}") from None
 
     def _refuse_idle_settings(self) -> None:
-        """A setting that was changed but has no effect is a misunderstanding: say so before hours are spent."""
+        """Raise ConfigError at a setting that was changed but has no effect, before hours are spent."""
         idle = {
             "optim.momentum": (self.optim.optimizer != "sgd", f"optim.optimizer {self.optim.optimizer}"),
             "optim.warmup": (self.optim.schedule == "onecycle", "optim.schedule onecycle, which has its own"),
@@ -352,5 +352,5 @@ class Recipe:
                 raise ConfigError(f"{name} {value} has no effect with {because}; leave it out")
 
     def _value(self, name: str) -> Any:
-        """A setting by its name with a dot."""
+        """Return a setting by its name, such as optim.lr."""
         return attrgetter(name)(self)

@@ -109,7 +109,7 @@ def list_recipes() -> dict[str, Settings]:
 
 
 def is_recipe(name: str) -> bool:
-    """Say if a word looks like a recipe: a YAML file, or one of the library's names."""
+    """Return whether a word is a recipe: a YAML file, or one of the library's names."""
     return name.endswith((".yaml", ".yml")) or _locate(name)[0] is not None
 
 
@@ -232,7 +232,9 @@ def _extended(path: Path, through: tuple[Path, ...]) -> Settings:
         raise ConfigError(f"{path} extends {base}, which does not exist")
     inherited = _extended(below, (*through, path.resolve()))
     if any(settings.get(section) for section in ("model", "clip", "optim")):
-        for row in (inherited.get("rows") or {}).values():  # other settings: the printed figures are no longer its own
+        for row in (
+            inherited.get("rows") or {}
+        ).values():  # other settings: the published results are no longer its own
             row.pop("published", None)
     return override(inherited, settings)
 

@@ -1,4 +1,4 @@
-"""A run's folder: made, locked, filled with what the run was (recipe, versions, data, log), and recognized again."""
+"""The folder of a run: recipe, facts, log and state; creating, locking and resuming it."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ STATE = "resume.ckpt"
 BEST = "best.safetensors"
 LOG = "log.csv"
 COLUMNS = ("epoch", "step", "lr", "loss", "top1", "val_top1", "val_loss", "seconds", "data_share")  # of the log
-LOCK = ".lock"  # held while a process trains here
-MISSING = "missing.csv"  # clips of the list that are not there and were left out
+LOCK = ".lock"  # held while a process is training here
+MISSING = "missing.csv"  # clips of the list that do not exist and were left out
 FOLDER_VARIABLE = "TEINET_RUN_FOLDER"  # tells the other processes of a run where the first one put it
 
 
 def make_folder(recipe: Recipe) -> Path:
-    """A new folder for the run; the other processes of the same run are told its name."""
+    """Create the run's folder and return it; an environment variable tells the run's other processes its name."""
     if told := os.environ.get(FOLDER_VARIABLE):
         return Path(told)
     refuse_folder(recipe)
@@ -58,19 +58,19 @@ def make_folder(recipe: Recipe) -> Path:
 
 
 def refuse_folder(recipe: Recipe) -> None:
-    """ConfigError where the folder that a run is to be made in holds something already."""
+    """Raise ConfigError if the folder of a new run is not empty."""
     if not recipe.run.name or not first_process():  # the others find it begun
         return
     folder = Path(recipe.run.output) / recipe.run.name
     if (folder / STATE).exists():
-        raise ConfigError(f"{folder} holds a run; continue it (teinet train --resume {folder}), or take another --name")
+        raise ConfigError(f"{folder} holds a run; continue it with --resume {folder}, or choose another --name")
     if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
-        raise ConfigError(f"{folder} holds files, but no run to continue; remove the folder, or take another --name")
+        raise ConfigError(f"{folder} holds files but no run to continue; remove the folder, or choose another --name")
 
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Lock the folder for the processes of one run; ConfigError where another run trains in it now."""
+    """Lock the folder for the processes of one run; ConfigError if another run is training in it."""
     if not first_process():
         yield
         return
@@ -78,7 +78,9 @@ def alone_in(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ConfigError(f"another process trains in {folder} now; wait for its end, or take another --name") from None
+        raise ConfigError(
+            f"another process is training in {folder}; wait until it ends, or choose another --name"
+        ) from None
     try:
         yield
     finally:
@@ -86,7 +88,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def is_run_of(folder: Path, recipe: Recipe) -> bool:
-    """Whether the run in `folder` was made by this very recipe."""
+    """Return whether the run in `folder` has this very recipe."""
     path = folder / RECIPE
     return path.is_file() and yaml.safe_load(path.read_text()) == asdict(recipe.with_absolute_paths())
 
@@ -102,7 +104,7 @@ def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
         ConfigError: another setting is given, or the folder holds no run that can continue.
     """
     if not (folder / RECIPE).is_file():
-        raise ConfigError(f"{folder} is no run: it holds no {RECIPE}; name the folder that `teinet train` made")
+        raise ConfigError(f"{folder} is not a run: it holds no {RECIPE}; name a folder that `teinet train` made")
     recipe = Recipe.load(folder / RECIPE)
     if other := sorted(given - {f"run.{name}" for name in MACHINE}):
         words = " ".join(f"--{name} {attrgetter(name)(asked)}" for name in other if name != "data.path")
@@ -112,15 +114,17 @@ def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
             f"train on with other settings, start from its weights: teinet train {data} --weights {folder} {words}"
         )
     if not (folder / STATE).is_file():
-        raise ConfigError(f"{folder} holds no {STATE}: it stopped before its first state was saved; start it again")
+        raise ConfigError(
+            f"{folder} holds no {STATE}: the run stopped before its first state was saved; start it again"
+        )
     if not zipfile.is_zipfile(folder / STATE):
-        raise ConfigError(f"{folder / STATE} is cut off or of another kind, so the run cannot continue; start it again")
+        raise ConfigError(f"{folder / STATE} is truncated or not a state, so the run cannot continue; start it again")
     changed = {name: getattr(asked.run, name) for name in MACHINE if f"run.{name}" in given}
     return replace(recipe, run=replace(recipe.run, **changed))
 
 
 def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str) -> None:
-    """Write the recipe, run.json and the list of absent clips, or, where they stand, add that the run was resumed."""
+    """Write the recipe, run.json and the list of missing clips; if they exist, note that the run was resumed."""
     if not first_process():
         return
     began = {"command": sys.argv, "started": _now()}
@@ -154,20 +158,20 @@ def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str)
 
 
 def is_finished(folder: Path, splits: Splits) -> bool:
-    """Whether a run was trained to its end; refuses to continue with one whose clips have changed meanwhile."""
+    """Return whether a run is finished; ConfigError if its clips have changed since it began."""
     facts = read_json(folder / FACTS) if (folder / FACTS).exists() else {}
     for split, clips in splits.items():
         then, now = facts.get("data", {}).get(split), clips.fingerprint()
         if split in ("train", "val") and then and then != now:
             raise ConfigError(
                 f"the {split} clips are not those that {folder} began with ({then['clips']} then, {now['clips']} now, "
-                "or other names); bring them back, or start a new run (--model.weights takes this one's weights along)"
+                "or other names); restore them, or start a new run from its weights (--weights {folder})"
             )
     return "finished" in facts
 
 
 def close_facts(folder: Path, *, unreadable: int) -> None:
-    """Note that the run came to its end, and how many clips it could not read."""
+    """Note in run.json that the run is finished, and how many clips could not be read."""
     facts = read_json(folder / FACTS)
     write_json(folder / FACTS, {**facts, "finished": _now(), "unreadable": unreadable})
 
@@ -177,7 +181,7 @@ def _now() -> str:
 
 
 def read_log(path: Path) -> list[dict[str, str]]:
-    """The rows of a run's log.csv; none where there is no log yet."""
+    """Return the rows of a run's log.csv; none if there is no log yet."""
     if not path.exists():
         return []
     with path.open(newline="") as file:
@@ -185,10 +189,10 @@ def read_log(path: Path) -> list[dict[str, str]]:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON whole or not at all."""
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read what `write_json` wrote."""
+    """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))

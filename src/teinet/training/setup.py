@@ -36,7 +36,7 @@ log = logging.getLogger("teinet")
 
 
 class ResumableLoader(ClipLoader):
-    """A loader whose state, which Lightning saves and loads, is how many batches of the epoch were taken.
+    """A loader whose state, which Lightning saves and loads, is the number of batches taken in the epoch.
 
     That is enough, since clips and their order are functions of seed and epoch: needs an `EpochSampler`.
     """
@@ -47,10 +47,10 @@ class ResumableLoader(ClipLoader):
     def __init__(self, *args: Any, **settings: Any):
         super().__init__(*args, **settings)
         self._taken = 0
-        self._behind = 0  # batches that the next pass leaves out
+        self._behind = 0  # batches that the next pass skips
 
     def __iter__(self) -> Iterator[Any]:
-        # Nothing runs, and no worker starts, before the first batch is asked for: by then the epoch is set.
+        # No worker starts before the first batch is asked for: by then the epoch is set.
         self._taken, self._behind = self._behind, 0
         self.sampler.skip = self._taken * self.batch_size
         for batch in super().__iter__():
@@ -58,11 +58,11 @@ class ResumableLoader(ClipLoader):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """What to save."""
+        """Return the state to save."""
         return {"taken": self._taken}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """The next pass begins behind what was taken; where all was taken, at the beginning of the next epoch."""
+        """Begin the next pass after the batches that were taken; if all were, at the start of the next epoch."""
         self._behind = state["taken"] if state["taken"] < len(self) else 0
 
 
@@ -89,7 +89,7 @@ class TrainingData(L.LightningDataModule):
         return self.loader(sampler)
 
     def loader(self, sampler: EpochSampler) -> ResumableLoader:
-        """Batches of the clips that `sampler` draws; remembers how many were taken."""
+        """Return batches of the clips that `sampler` draws; it counts those that were taken."""
         return ResumableLoader(
             self.train,
             watch=self.watch,
@@ -130,7 +130,7 @@ class Parts:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of one epoch."""
+        """The number of optimizer steps in an epoch."""
         config, devices = self.recipe.optim, self.recipe.run.devices
         clips = len(EpochSampler(len(self.data.train), seed=0, world_size=devices))
         return math.ceil(math.ceil(clips / config.batch_size) / config.accumulate)
@@ -180,7 +180,7 @@ def prepare(
     recipe.check()
     splits = load_splits(recipe.data) if datasets is None else splits_of(datasets, recipe)
     if "train" not in splits:
-        raise ConfigError("no clip is left for training")
+        raise ConfigError(f"{recipe.data.path} leaves no clip for training; check data.train, data.val and data.test")
     hardware = hardware_of(recipe)
     if finished(splits):
         return None
@@ -302,7 +302,7 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
         multiply_adds(model, (height, width))  # on shapes alone
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(
-            f"{config.name} cannot take images of {height}x{width} pixels ({str(error).splitlines()[0]}); take "
+            f"{config.name} does not run on images of {height}x{width} pixels ({str(error).splitlines()[0]}); set "
             "another clip.size, such as 224"
         ) from None
     if config.weights:
@@ -311,7 +311,7 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
     frozen = "freeze_backbone" if recipe.optim.freeze_backbone else "freeze_bn"
     if (recipe.optim.freeze_backbone or recipe.optim.freeze_bn != "none") and fresh_gate:
         log.warning(
-            "a fresh MEM halves its input, so frozen batch norms see what they never saw; "
-            f"expect poor results with optim.{frozen}, or set model.gate residual"
+            "an untrained MEM halves its input, which frozen batch norms cannot adapt to; expect low accuracy with "
+            f"optim.{frozen}, or set model.gate residual"
         )
     return model

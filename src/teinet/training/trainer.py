@@ -76,16 +76,16 @@ def train(
     console = console or Console()
     recipe = recipe.with_absolute_paths()  # the run can then be tested and resumed from any folder
     if resume is None:
-        refuse_folder(recipe)  # now, and not after minutes of reading
+        refuse_folder(recipe)  # before minutes of reading
     own = own or Own()
     finished = lambda splits: resume is not None and is_finished(resume, splits)  # noqa: E731
     parts = prepare(recipe, datasets=own.datasets, finished=finished)
     if parts is None:
         assert resume is not None
-        said = f"{resume} is finished: all its {recipe.optim.epochs} epochs are done."
+        said = f"{resume} is finished: all {recipe.optim.epochs} epochs are done."
         console.print(said, highlight=False, soft_wrap=True)
         return resume
-    folder = resume or make_folder(recipe)  # nothing is left behind by a recipe that does not fit
+    folder = resume or make_folder(recipe)  # an invalid recipe leaves no folder
     with alone_in(folder):
         _fit(parts, folder, own, resumed=bool(resume), console=console, title=title)
     return folder
@@ -120,12 +120,12 @@ def _fit(parts: Parts, folder: Path, own: Own, *, resumed: bool, console: Consol
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.run.threads or threads)
     try:
-        with stop, ending_together(trainer), data.watch.guard(lambda: _how_to_go_on(folder)):
+        with stop, ending_together(trainer), data.watch.guard(lambda: _how_to_continue(folder)):
             trainer.fit(module, datamodule=data, ckpt_path=folder / STATE if resumed else None, weights_only=True)
     except SystemExit:  # what Lightning makes of a second Ctrl-C
         if not stop.is_set():
             raise
-        raise Interrupted(f"stopped at once. {_how_to_go_on(folder)}") from None
+        raise Interrupted(f"stopped at once. {_how_to_continue(folder)}") from None
     finally:
         torch.set_num_threads(threads)
         os.environ.pop(FOLDER_VARIABLE, None)  # another run of this process makes its own folder
@@ -137,10 +137,10 @@ def _fit(parts: Parts, folder: Path, own: Own, *, resumed: bool, console: Consol
             console.print(f"{said}: {folder / UNREADABLE}", highlight=False, soft_wrap=True)
 
 
-def _how_to_go_on(folder: Path) -> str:
+def _how_to_continue(folder: Path) -> str:
     if (folder / STATE).is_file():
-        return f"The run's last state is kept; continue with: teinet train --resume {folder}"
-    return f"No state of the run was saved yet: remove {folder}, and start it again."
+        return f"The last state is saved; continue with: teinet train --resume {folder}"
+    return f"No state was saved yet: remove {folder} and start again."
 
 
 def _announce(console: Console, parts: Parts, folder: Path) -> None:
@@ -241,12 +241,12 @@ def train_official_splits(recipe: Recipe, *, console: Console) -> list[Trained]:
         folder = Path(one.run.output) / str(one.run.name)
         resume = folder if (folder / STATE).is_file() else None
         if resume and not is_run_of(folder, one):
-            raise ConfigError(f"{folder} holds a run of another recipe; take another run.name, or remove it")
+            raise ConfigError(f"{folder} holds a run of another recipe; choose another --name, or remove the folder")
         console.print(f"[bold]split {split}[/bold]", highlight=False)
         try:
             done.append(train_and_test(one, resume=resume, console=console, title=f"split {split}  "))
         except Interrupted:
-            raise Interrupted(f"stopped in split {split}; nothing is lost, the same command goes on") from None
+            raise Interrupted(f"stopped in split {split}; the state is saved, and the same command continues") from None
     return done
 
 
