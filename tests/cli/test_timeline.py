@@ -103,7 +103,7 @@ def test_a_faster_network_tells_the_same_events(place, monkeypatch, capsys):
         ({"threshold": 0.1}, [], ["off_threshold <= threshold"]),
         ({"background": "restin"}, [], ["Did you mean 'resting'"]),
         ({"frame_interval": 0}, [], ["frame_interval must be a time above 0"]),
-        ({"scores": "s.txt"}, [], ["--scores s.txt ends in .txt, not in .npz or .csv; a folder ends in /"]),
+        ({"scores": "s.txt"}, [], ["--scores s.txt ends in .txt; use .npz or .csv, or a folder that ends in /"]),
         ({"stride": 2, "output": "out.csv", "page": "pages/"}, [], ["stride (2) is for windows", "--windows"]),
         ({"smoothing": 2}, ["--windows"], ["smoothing (2) is for causal networks"]),
         ({}, ["--overwrite"], ["--overwrite needs --output or --page"]),
@@ -248,9 +248,9 @@ def test_what_is_wrong_with_a_recording_is_said_everywhere(place, tmp_path, caps
 
 def test_two_videos_have_subtitles_each(place, tmp_path, capsys):
     assert main(words(place, "films", format="vtt")) == 2
-    assert "--output holds one video's; 2 were named. Name a folder: --output FOLDER/" in capsys.readouterr().err
+    assert "--output is one file, but there are 2 videos; name a folder: --output FOLDER/" in capsys.readouterr().err
     assert main(words(place, "films", output=tmp_path / "both.vtt")) == 2
-    assert "both.vtt holds one video's; 2 were named" in capsys.readouterr().err
+    assert "both.vtt is one file, but there are 2 videos" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
     assert main(words(place, "films", format="vtt", output=tmp_path / "cues")) == 0
     table = capsys.readouterr().out

@@ -283,7 +283,7 @@ def _workers(args: _WorkerOptions) -> int:
 
 
 def _next_training(list_: Path, labels: Path | None, *, drop: bool = False) -> str:
-    """The command that trains on a list that was just written."""
+    """Return the command that trains on a new list."""
     words = ["teinet", "train", "--data", str(list_)]
     words += ["--data.labels", str(labels)] if labels else []
     words += ["--data.missing", "drop"] if drop else []

@@ -106,7 +106,7 @@ def _extra(extra: str, modules: Iterable[str]) -> str:
 
 
 def _instructions() -> str:
-    """What the processor offers of what makes networks fast; empty where the system does not tell."""
+    """Return the processor's vector instructions, or an empty string if the system does not list them."""
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -116,7 +116,7 @@ def _instructions() -> str:
 
 
 def _kernels() -> dict[str, str]:
-    """Which forms of the temporal modules' kernels run here, and what the log says of those that do not."""
+    """Return the status of each form of the temporal modules' kernels, with the logged reason if it does not run."""
     import torch
 
     from teinet.kernels import FORMS, available_forms

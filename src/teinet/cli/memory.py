@@ -1,4 +1,4 @@
-"""How this process treats memory that it has freed."""
+"""Settings of the C library's memory allocator."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import ctypes
 import os
 import sys
 
-# Of malloc.h: how much free memory at the heap's end goes back to the system, and how many blocks may come from the
-# system by themselves (and go back as soon as they are freed): by default all above 32 MiB, whatever the threshold.
+# Of malloc.h: the free memory at the end of the heap that is returned to the system, and the number of blocks that are
+# mapped separately (and unmapped when freed): by default all blocks above 32 MiB.
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 _ALL, _NONE = 2**31 - 1, 0
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed memory for the next use, instead of having the system clear it page by page again; True if so now.
+    """Keep freed memory in the process, so that the system does not clear its pages again; return true on success.
 
-    A network frees and takes the same hundreds of megabytes in every pass. Holds for this process and its children,
-    with glibc only, unless MALLOC_TRIM_THRESHOLD_ is set. Memory peaks as before, but does not fall afterwards.
+    A network frees and allocates the same hundreds of megabytes in each pass. This affects the process and its
+    children, with glibc only, unless MALLOC_TRIM_THRESHOLD_ is set. Peak memory stays the same, but does not fall.
     """
     if not sys.platform.startswith("linux") or "MALLOC_TRIM_THRESHOLD_" in os.environ:
         return False

@@ -44,7 +44,7 @@ class WeightsArgument:
 
 @dataclass(kw_only=True)
 class EngineOptions:
-    """What a recognizer runs on, and how."""
+    """The device, engine and precision of a recognizer."""
 
     device: str = option(DEVICE, default="auto", group="device")
     engine: Engine = option(ENGINE, default="eager", group="device")
@@ -53,7 +53,7 @@ class EngineOptions:
 
 @dataclass(kw_only=True)
 class EventOptions:
-    """When events begin and end, and how the network looks at a stream."""
+    """The rules of events, and the frames that the network gets."""
 
     threshold: float = option("score at which an event begins, 0 to 1", default=0.5)
     min_duration: float = option("seconds that an event lasts at least", default=0.5)
@@ -89,7 +89,7 @@ class EventOptions:
 
 @dataclass(kw_only=True)
 class ListOptions:
-    """What a list of clips is: fields of the recipe's `data` section."""
+    """The list of clips: fields of the recipe's `data` section."""
 
     format: str = option("kind of list; auto finds out", default="auto", group="list of clips")
     root: str | None = option("folder that the list's paths start from", metavar="FOLDER", group="list of clips")
@@ -102,7 +102,7 @@ class ListOptions:
     )
 
     def data_config(self, path: str) -> DataConfig:
-        """Return what the options say of the list `path`."""
+        """Return the settings of the list `path`."""
         from teinet.data.lists.splits import DataConfig
 
         names = ("format", "root", "val_path", "test_path", "labels", "official_split", "image_names")
@@ -207,7 +207,7 @@ def is_special(path: str | Path) -> bool:
 
 
 def _key(path: str | Path) -> object:
-    """Return what identifies a file under any of its names."""
+    """Return a key that identifies a file under any of its names."""
     try:
         status = os.stat(path)
     except OSError:

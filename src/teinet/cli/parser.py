@@ -184,7 +184,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**{"formatter_class": _Help, "allow_abbrev": False, **how})
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """As ArgumentParser's, but options may stand anywhere, also between the words of a list."""
+        """Parse as ArgumentParser, but with options in any place, also between the words of a list."""
         for word in args or ():
             self._refuse_assignment(word)
         return self.parse_intermixed_args(args, namespace)

@@ -46,7 +46,7 @@ def _rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _print(found: dict[str, dict[str, Any]], only: str | None) -> None:
-    """A line for each recipe, and for each row of a table: lines fit a narrow terminal where a table would not."""
+    """Print a line for each recipe and each of its published rows, which fit a narrow terminal."""
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What `teinet timeline` writes: a table, JSON, CSV or subtitles, pages, scores, and measures against the truth."""
+"""The outputs of `teinet timeline`: a table, JSON, CSV or subtitles, pages, scores, and measures against the truth."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _WIDE = 120  # columns; a narrower terminal wraps the lines itself
 
 
 class Output:
-    """Writes the answers for all videos, as table, json, csv or vtt, to a file or standard output.
+    """Writes the events of all videos, as table, json, csv or vtt, to a file or standard output.
 
-    Standard output, and what is no regular file, gets them as they come, JSON at the end. A file gets all at the end,
-    so that an earlier answer stays if no video can be read or the work stops. `truth` adds its measures at the end.
+    Standard output and special files get them as they come, JSON at the end. A regular file gets all at the end, so
+    that an earlier file is kept if no video can be read or the work stops. `truth` adds its measures at the end.
     """
 
     def __init__(self, path: str | None, form: str, truth: Truth | None = None):
@@ -54,10 +54,10 @@ class Output:
         if form == "csv":
             csv.writer(self._file, lineterminator="\n").writerow(CSV_COLUMNS)
         elif form == "vtt":
-            self._file.write("WEBVTT\n")  # which the file must begin with, also without a cue
+            self._file.write("WEBVTT\n")  # the required first line, also without cues
 
     def take(self, number: int, timeline: Timeline) -> None:
-        """Write the answer for one video."""
+        """Write the events of one video."""
         self._any = True
         if self._form == "json":
             self._found.append(timeline.to_dict())
@@ -66,7 +66,7 @@ class Output:
         self._file.flush()
 
     def close(self, *, stopped: bool = False) -> None:
-        """Write what is left to write."""
+        """Write the rest: JSON, measures, or the whole file."""
         if self._form == "json":
             answers = self._truth.with_timelines(self._found) if self._truth else self._found
             json.dump(answers, self._file, indent=2, allow_nan=False)
@@ -80,14 +80,20 @@ class Output:
 
 
 def files_for(option: str, path: str, videos: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
-    """The file of each video at an option's path: that of a file, by its suffix, or of a folder, which is made."""
+    """Return the output file of each video: `path` itself if it has one of `suffixes`, else files in that folder.
+
+    The folder is created.
+
+    Raises:
+        ConfigError: the path has another suffix, is one file for several videos, or cannot be written.
+    """
     suffix, is_folder = Path(path).suffix, path.endswith("/") or Path(path).is_dir()
     single = suffix.lower() in suffixes and not is_folder
     if suffix and not is_folder and not single:
-        raise ConfigError(f"{option} {path} ends in {suffix}, not in {' or '.join(suffixes)}; a folder ends in /")
+        raise ConfigError(f"{option} {path} ends in {suffix}; use {' or '.join(suffixes)}, or a folder that ends in /")
     if (not path or single) and len(videos) != 1:
         named = f"{option} {path}".strip()
-        raise ConfigError(f"{named} holds one video's; {len(videos)} were named. Name a folder: {option} FOLDER/")
+        raise ConfigError(f"{named} is one file, but there are {len(videos)} videos; name a folder: {option} FOLDER/")
     folder = Path(path).parent if single else Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +105,7 @@ def files_for(option: str, path: str, videos: Sequence[Path], suffixes: Sequence
 
 
 def unique_names(videos: Sequence[Path]) -> list[str]:
-    """A file's name, without suffix, for each video: by its own, numbered where two are alike; never "index"."""
+    """Return a file name without suffix for each video: its own, numbered if it repeats, never "index"."""
     taken, names = {"index"}, []
     for video in videos:
         stem = video.stem.encode("utf-8", "replace").decode().replace("?", "_") or "recording"
@@ -114,7 +120,7 @@ def unique_names(videos: Sequence[Path]) -> list[str]:
 
 
 class Pages:
-    """The pages of a command, `files`: one for the only video at `path`, or a folder of them with an index."""
+    """The pages of a command: a single file `path`, or `files` in a folder with an index."""
 
     def __init__(
         self,
@@ -146,7 +152,7 @@ class Pages:
         self._note(number, Entry.of(timeline, self._names[number], self._files[number].name))
 
     def fail(self, number: int, error: VideoError) -> None:
-        """Note in the index that a recording could not be read."""
+        """Add an unreadable recording to the index."""
         from teinet.pages.recording_page import Entry
 
         self._note(number, Entry(self._names[number], problem=printable(error.reason)))
@@ -170,9 +176,9 @@ def write_rows(timeline: Timeline, file: IO[str]) -> None:
 
 
 def write_vtt(timeline: Timeline, file: IO[str]) -> None:
-    """Write the cues of WebVTT, which players show as subtitles (https://www.w3.org/TR/webvtt1/), by their start."""
-    for event in sorted(timeline.events, key=lambda event: event.start):  # times may have run backwards
-        end = max(event.end, event.start + 0.001)  # a cue must last
+    """Write events as WebVTT cues, which players show as subtitles (https://www.w3.org/TR/webvtt1/), by their start."""
+    for event in sorted(timeline.events, key=lambda event: event.start):  # timestamps may have jumped back
+        end = max(event.end, event.start + 0.001)  # a cue must have a duration
         text = " ".join(printable(event.label).split())  # an empty line would end the cue
         text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         file.write(f"\n{clock(event.start)} --> {clock(end)}\n{text} {100 * event.score:.0f} %\n")
@@ -187,7 +193,7 @@ def write_table(timeline: Timeline, file: IO[str]) -> None:
     last = f"   {clock(timeline.end)}" if len(timeline.times) else ""
     console.print(Text(printable(timeline.path), style="bold").append(last, style="not bold dim"))
     if not timeline.events:
-        console.print(Text("  nothing happens", style="dim"))
+        console.print(Text("  no events", style="dim"))
     for event in timeline.events:
         line = Text(f"  {clock(event.start)} - {clock(event.end)}", style="cyan")
         line.append(f"  {100 * event.score:5.1f} %  ", style="default").append(printable(event.label), style="bold")
@@ -202,7 +208,7 @@ def write_subtitles(timeline: Timeline, path: Path) -> None:
 
 
 def write_scores(timeline: Timeline, path: Path) -> None:
-    """Write a row for each second: a .csv with a column for each class, or a .npz with times, scores, class_names."""
+    """Write all scores: a .csv with a row per score and a column per class, or a .npz (times, scores, class_names)."""
     import numpy as np
 
     if path.suffix.lower() == ".csv":
@@ -215,9 +221,10 @@ def write_scores(timeline: Timeline, path: Path) -> None:
 
 
 class Truth:
-    """`--truth`: gathers the timelines of annotated videos and measures them at the end.
+    """`--truth`: collects the timelines of annotated videos and measures them at the end.
 
-    Raises AnnotationError or ConfigError for a list that cannot be used; see `read_annotations`.
+    Raises:
+        AnnotationError, ConfigError: the annotations cannot be used, see `read_annotations`.
     """
 
     def __init__(self, path: str, videos: Sequence[Path], recognizer: Recognizer, rules: Rules):
@@ -231,24 +238,24 @@ class Truth:
         self.unused = [own[0].path for file, own in rows.items() if file not in names]
         if len(self.without) == len(videos):
             where = f"{path} annotates other files, such as {self.unused[0]}"
-            raise ConfigError(f"none of the videos is annotated: {where}; its paths start from the list's folder")
+            raise ConfigError(f"none of the videos is annotated: {where}; its paths are relative to the list's folder")
         self._rows = {number: (name, rows[name]) for number, name in enumerate(names) if name in rows}
         self._recordings: dict[int, Recording] = {}
         for number, (name, own) in self._rows.items():
-            with suppress(VideoError):  # what can be read of these, only looking through them tells
-                recording_until(name, own, math.inf)  # finds wrong rows now
+            with suppress(VideoError):  # an unreadable video fails later, with the others done
+                recording_until(name, own, math.inf)  # finds invalid rows now
                 self._recordings[number] = read_recording(name, own, background=self._background)
         self._found: dict[int, list[Detection]] = {}
         for left_out, what in (
-            (self.without, "videos without annotations, so not measured"),
-            (self.unused, "annotated files not among the videos"),
+            (self.without, "videos without annotations, which are not measured"),
+            (self.unused, "annotated files that are not among the videos"),
         ):
             if left_out:
                 shown = ", ".join(left_out[:_SHOWN]) + (", ..." if len(left_out) > _SHOWN else "")
                 print(printable(f"{len(left_out)} {what}: {shown}"), file=sys.stderr)
 
     def take(self, number: int, timeline: Timeline) -> None:
-        """Take the timeline of video `number`."""
+        """Add the timeline of video `number`."""
         from teinet.data.lists.annotations import recording_until
         from teinet.evaluation.segments import detections
 
@@ -259,14 +266,14 @@ class Truth:
             self._found[number] = detections(timeline.events, timeline.intervals, min_duration=self._rules.min_duration)
 
     def report(self) -> SegmentReport:
-        """The measures of all videos taken so far."""
+        """Return the measures of all videos added so far."""
         from teinet.evaluation.segments import measure
 
         numbers = sorted(self._found)
         return measure([self._recordings[n] for n in numbers], [self._found[n] for n in numbers])
 
     def with_timelines(self, timelines: list[dict[str, Any]]) -> dict[str, Any]:
-        """The JSON of timelines and measures together."""
+        """Return timelines and measures as JSON values."""
         return {
             "recordings": timelines,
             "measures": self.report().to_dict(),
@@ -275,14 +282,14 @@ class Truth:
         }
 
     def write(self, form: str, file: IO[str]) -> None:
-        """Write the measures as a table: after timelines in words, and to standard error with other forms."""
+        """Write the measures as a table: to `file` in form "table", to standard error in others."""
         from rich.console import Console
 
         print_report(self.report(), Console(file=file if form == "table" else sys.stderr, highlight=False))
 
 
 def print_report(report: SegmentReport, console: Console) -> None:
-    """Print the measures as a table, as wide as it is: a row for each label and one for all."""
+    """Print the measures as a table with a row for each label and one for all."""
     from rich.text import Text
 
     from teinet.utils.tables import plain_table

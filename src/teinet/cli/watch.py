@@ -148,7 +148,7 @@ def _summary(watch: Watch, number: int) -> str:
 
 @contextmanager
 def _shown(watch: Watch) -> Iterator[None]:
-    """A line for each source at the terminal's foot, where there is a terminal."""
+    """Show a line for each source at the bottom of the terminal, if there is one."""
     if not sys.stderr.isatty():
         yield
         return
