@@ -229,7 +229,7 @@ class ReadWatch:
         files = ", ".join(f"{path} (more than {self.timeout:g} s)" for path in paths)
         return (
             f"reading timed out: {files}; the disk does not respond, or the decoder hangs. Repair the file, or replace "
-            f"it by an empty one, which counts as unreadable; for a slow disk raise {self.option}."
+            f"it with an empty one, which counts as unreadable; for a slow disk raise {self.option}."
         )
 
     def _death_message(self, error: RuntimeError) -> str | None:

@@ -1,4 +1,4 @@
-"""A look inside one prediction: class activation maps frame by frame, MEM's gates, and the kernels that TIM learned."""
+"""Explanation of a prediction: class activation maps of each frame, gates of MEM, and learned kernels of TIM."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from teinet.recognition.recognizer import Recognizer, Video
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """What the temporal module of one block holds, and what it did with the clip.
+    """The temporal module of one block, with its gates for the clip.
 
     Args:
-        name: the path of the module that it stands before.
-        stage: k where the block's output has stride 2^k (2 to 5).
+        name: the path of the module that follows it.
+        stage: k of an output stride of 2^k (2 to 5).
         channels: C.
-        gates: (T, C) what MEM multiplies by: 0 to 1, in the residual form 0.5 to 1.5; nan in the frame without a gate
-            (the last; in the causal form the first). None without MEM.
-        kernels: (C, 3) TIM's weights of frames t-1, t, t+1; in the causal form of t-2, t-1, t. None without TIM.
-        initial: (C, 3) these kernels before training.
-        residual, causal: the forms.
+        gates: (T, C) factors of MEM: 0 to 1, in the residual form 0.5 to 1.5; nan in the frame without a gate (the
+            last; in the causal form the first). None without MEM.
+        kernels: (C, 3) weights of TIM for frames t-1, t, t+1; in the causal form t-2, t-1, t. None without TIM.
+        initial: (C, 3) the kernels at initialization.
+        residual, causal: true for these forms.
     """
 
     name: str
@@ -48,12 +48,12 @@ class Block:
 
     @property
     def moved(self) -> float:
-        """How far the kernels moved in training: the root of the mean square over channels and taps."""
-        assert self.kernels is not None and self.initial is not None, "asked of a block with TIM"
+        """The change of the kernels in training: root mean square over channels and taps."""
+        assert self.kernels is not None and self.initial is not None, "the block has no TIM"
         return float(np.sqrt(np.mean((self.kernels - self.initial) ** 2)))
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers as JSON values: of gates the mean over channels, None in the frame that has none."""
+        """Return JSON values, with gates averaged over channels, None in the frame without a gate."""
         means = None if self.gates is None else self.gates.mean(1)
         return {
             "name": self.name,
@@ -66,16 +66,16 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class Inside:
-    """One clip through one network.
+    """The explanation of one network's prediction for one clip.
 
     Args:
-        frames: (T, S, S, 3) uint8, as the network saw them.
-        times, indices: (T,) seconds in the file (None without a clock), and frame numbers.
-        labels: the best classes and their scores, best first.
-        label: the class that the maps are for.
-        frame_logits: (T,) that class's logit of each frame; the clip's is their mean.
-        maps: (T, h, w) what each place adds to its frame's logit. They sum to `frame_logits` less a constant if the
-            head is a mean over places and one linear layer, else to first order.
+        frames: (T, S, S, 3) uint8, the network's input.
+        times, indices: (T,) seconds in the file (None without timestamps), and frame numbers.
+        labels: the five best classes and their scores, best first.
+        label: the class of the maps.
+        frame_logits: (T,) the class's logit of each frame; the clip's logit is their mean.
+        maps: (T, h, w) contribution of each location to its frame's logit. They sum to `frame_logits` up to a constant
+            if the head is a mean over locations and one linear layer, otherwise to first order.
         blocks: the temporal modules, in the network's order.
     """
 
@@ -89,7 +89,7 @@ class Inside:
     blocks: list[Block]
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers as JSON values: maps whole, of gates and kernels their means."""
+        """Return JSON values: complete maps, and means of gates and kernels."""
         return {
             "labels": [{"name": name, "score": round(score, 6)} for name, score in self.labels],
             "label": self.label,
@@ -107,19 +107,19 @@ def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = Non
     Args:
         recognizer: with a timm network, not optimized.
         video: a file, a folder of numbered frames, or frames (T, H, W, 3) uint8.
-        label: the class to draw maps for (default: the best one).
+        label: the class of the maps (default: the predicted one).
 
     Raises:
         VideoError: the file cannot be read.
         CheckpointError: the scores are not finite.
-        ConfigError: a class that does not exist, or a network whose features and head cannot be told apart.
+        ConfigError: the class does not exist, or the network has no separate features and head.
     """
     names, model, cnn = recognizer.class_names, recognizer.model, recognizer.model.cnn
     if label is not None and label not in names:
         raise ConfigError(f"the recognizer has no class {label!r}.{nearest(label, names)}")
     to_features, to_logits = getattr(cnn, "forward_features", None), getattr(cnn, "forward_head", None)
     if to_features is None or to_logits is None:
-        raise ConfigError(f"{type(cnn).__name__} has no forward_features and forward_head, which timm's networks have")
+        raise ConfigError(f"{type(cnn).__name__} lacks forward_features and forward_head; use a network of timm")
     loaded = load_views(video, recognizer.sampling, recognizer.preprocessing, threads="auto")
     clip = loaded.frames[0]  # (T, 3, S, S)
     with torch.no_grad(), _gates(cnn) as gates:
@@ -131,8 +131,9 @@ def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = Non
         chosen = names.index(label) if label is not None else int(scores.argmax())
         (slopes,) = torch.autograd.grad(logits[:, chosen].sum(), features)
     if features.dim() != 4:
-        raise ConfigError(f"{type(cnn).__name__} has features of shape {tuple(features.shape)}, not (T, C, h, w)")
-    maps = (slopes * features).sum(1)  # with a mean and a linear layer the slope is the class's weight over h * w
+        shape = tuple(features.shape)
+        raise ConfigError(f"{type(cnn).__name__} has features of shape {shape}; maps need (T, C, h, w)")
+    maps = (slopes * features).sum(1)  # for a mean and a linear layer the slope is the class's weight over h * w
     return Inside(
         frames=clip.permute(0, 2, 3, 1).numpy(),
         times=None if loaded.times is None else loaded.times[0],
@@ -147,7 +148,7 @@ def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = Non
 
 @contextmanager
 def _gates(cnn: nn.Module) -> Iterator[dict[str, np.ndarray]]:
-    """Collects what each MEM multiplies by, (T, C), by the name of the temporal module, while clips pass."""
+    """Collect the gates (T, C) of each MEM inside the block, by the name of the temporal module."""
     found: dict[str, np.ndarray] = {}
 
     def watch(name: str, mem: MEM, _module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -156,7 +157,7 @@ def _gates(cnn: nn.Module) -> Iterator[dict[str, np.ndarray]]:
             found[name][0 if mem.causal else -1] = np.nan
 
     handles = []
-    for name, module in cnn.named_modules():  # a TEI never calls its own MEM as a module: nothing is collected twice
+    for name, module in cnn.named_modules():  # a TEI does not call its MEM as a module, so none is collected twice
         mem = module.mem if isinstance(module, TEI) else module
         if isinstance(mem, MEM):
             handles.append(module.register_forward_pre_hook(partial(watch, name, mem)))
@@ -169,7 +170,7 @@ def _gates(cnn: nn.Module) -> Iterator[dict[str, np.ndarray]]:
 
 def _blocks(model: VideoClassifier, gates: dict[str, np.ndarray]) -> Iterator[Block]:
     single = copy.deepcopy(model)
-    set_num_frames(single, 1)  # stages are found with one frame
+    set_num_frames(single, 1)  # one frame is enough to find the stages
     init = (model.config or {}).get("init") or "shift"
     for place in find_places(single.cnn):
         name = f"{place.name}.temporal"

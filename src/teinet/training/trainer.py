@@ -51,7 +51,7 @@ UNREADABLE = "unreadable.csv"
 
 @dataclass(frozen=True, kw_only=True)
 class Own:
-    """What a run takes in Python besides its recipe; see `teinet.train`."""
+    """Python objects of a run besides its recipe; see `teinet.train`."""
 
     datasets: Mapping[str, Any] | None = None
     callbacks: Sequence[Callback] = ()
