@@ -137,7 +137,7 @@ def test_the_command_writes_a_page(clip, tmp_path, monkeypatch, capsys):
     said = json.loads(capsys.readouterr().out)
     assert len(said["frame_logits"]) == 4 and said["blocks"][0]["kernel_movement"] == 0
     assert [value is None for value in said["blocks"][0]["gate"]] == [False, False, False, True]
-    assert main(["explain", "net.safetensors", "nothing.mp4"]) == 1
+    assert main(["explain", "net.safetensors", "nothing.mp4"]) == 2
 
 
 def test_a_network_without_modules_says_so(clip, tmp_path, monkeypatch):
