@@ -76,6 +76,9 @@ def test_a_run_has_its_log_and_the_scores_that_were_asked_for(clips):
     run = small(clips, **{"run.tests": ["1x1"]})
     assert run.folder == Path("runs/teinet_resnet10t-1") and [row["epoch"] for row in run.log] == [1]
     assert run.scores["1x1"].top1 == pytest.approx(run.log[0]["val_top1"], abs=1e-5)
+    assert teinet.train(resume=run.folder).log == run.log  # a finished run
+    scores = teinet.test(run.folder, clips, device="cpu", workers=0, engine="folded", output="results")
+    assert len(scores) == 12 and Path("results/scores.safetensors").is_file()
     assert tuple(run.recognizer("cpu").class_names) == ("moving left", "moving right", "resting")
 
 

@@ -17,7 +17,7 @@ from teinet.errors import ConfigError
 from teinet.evaluation import testing
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.scores import Scores
-from teinet.models.optimized import Precision
+from teinet.models.optimized import Engine, Precision
 from teinet.training.module import Loss
 from teinet.training.recipe import Recipe
 from teinet.training.recipe_files import setting_names
@@ -96,6 +96,7 @@ def test(
     split: Literal["train", "val", "test"] | None = None,
     device: str = "auto",
     devices: int = 1,
+    engine: Engine | None = None,
     precision: Precision = "fp32",
     batch_size: int = 8,
     workers: int | None = None,
@@ -111,7 +112,8 @@ def test(
         data: a folder of class folders or a list of clips; None takes the clips that the run held out.
         views: clips x crops of each video: 1x1, 10x3, any other.
         split: None takes the labeled test clips, else the validation clips, else all.
-        device, devices, precision: see `Hardware`.
+        device, devices: see `Hardware`.
+        engine, precision: see `Recognizer.optimize`; None tests the network as it was trained, and folded below fp32.
         batch_size: views in one pass of the network, at least 1.
         workers: decoding processes per device; None takes one per core, at most 8.
         output: the folder; None takes that of `teinet test`.
@@ -130,7 +132,9 @@ def test(
         views=Views.parse(views),
         batch_size=batch_size,
         workers=workers,
-        hardware=Hardware(device=device, devices=devices, precision=precision),
+        hardware=Hardware(device=device, devices=devices),
+        engine=engine or (None if precision in ("auto", "fp32") else "folded"),
+        precision=precision,
     )
     return testing.test(weights, plan, reuse=False, output=output).scores
 
