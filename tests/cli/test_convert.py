@@ -84,7 +84,7 @@ def test_each_mistake_is_one_line_and_leaves_nothing(tmp_path, words, capsys):
     for change, says in (
         ({1: "absent.pth"}, "no such file"),
         ({1: "text.pth"}, "cannot be read as weights"),
-        ({1: "empty.pth"}, "holds no weights"),
+        ({1: "empty.pth"}, "has no weights"),
         ({3: "two.txt"}, "3 classes, but 2 class names"),
     ):
         changed = [str(tmp_path / change[i]) if i in change else word for i, word in enumerate(words)]

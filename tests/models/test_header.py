@@ -49,7 +49,7 @@ def test_a_shipped_recogniser_is_found_by_its_name_everywhere(weights, tmp_path,
 
 def test_what_exists_goes_before_a_name(weights, tmp_path):
     (tmp_path / "waves").mkdir()
-    with pytest.raises(teinet.errors.CheckpointError, match=r"waves holds no last\.safetensors"):
+    with pytest.raises(teinet.errors.CheckpointError, match=r"waves has no last\.safetensors"):
         teinet.Recognizer.load("waves")
 
 
@@ -61,7 +61,7 @@ def test_without_weights_it_says_what_there_is(weights, tmp_path, capsys):
         assert "Weights come first" in first and last.startswith(f"teinet {words[0]}: the following arguments are")
         assert model.split() == ["teinet", words[0], "waves", "waving", "or", "not"]
     assert main(["predict", "clip.mp4", "clip.mp4"]) == 2
-    assert "weights come first, then videos" in capsys.readouterr().err
+    assert "name the weights first, then the videos" in capsys.readouterr().err
 
 
 def test_a_pretrained_model_is_taken_in_its_causal_form_for_streams(weights, tmp_path, capsys):

@@ -132,7 +132,7 @@ def test_other_persistent_ids_are_not_followed(tmp_path):
     assert load_inert(tmp_path / "a.pth") == {"x": Inert}
     for pid in ("storage", (), ("storage",), ("storage", 1, 2, 3, 4)):
         write(pid)
-        with pytest.raises(CheckpointError, match=r"cannot be read as weights|holds no weights"):
+        with pytest.raises(CheckpointError, match=r"cannot be read as weights|has no weights"):
             read_checkpoint(tmp_path / "a.pth")
 
 
@@ -255,7 +255,7 @@ def test_damaged_files_are_one_kind_of_error(tmp_path, zipped):
 def test_files_without_weights_are_refused(tmp_path):
     for name, content in {"list": [1], "none": None, "epochs": {"epoch": 3}, "object": argparse.Namespace(a=1)}.items():
         torch.save(content, tmp_path / f"{name}.pth")
-        with pytest.raises(CheckpointError, match=rf"{name}\.pth: holds no weights"):
+        with pytest.raises(CheckpointError, match=rf"{name}\.pth: has no weights"):
             read_checkpoint(tmp_path / f"{name}.pth")
     (tmp_path / "text.pth").write_text("hello\n")
     with pytest.raises(CheckpointError, match=r"text\.pth: cannot be read as weights"):

@@ -64,7 +64,7 @@ class TimelineOptions(options.EngineOptions, options.EventOptions, options.Weigh
 
 
 def run(args: TimelineOptions) -> int:
-    """Look through the videos and print their events; return 0, 1 when some video could not be read, 130 by Ctrl-C.
+    """Process the videos and print their events; return 0, 1 when some video could not be read, 130 by Ctrl-C.
 
     Raises TeinetError for unusable weights or arguments, before any video is looked at.
     """

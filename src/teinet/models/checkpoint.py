@@ -90,7 +90,7 @@ def load_weights(path: str | Path) -> tuple[VideoClassifier, dict[str, Any]]:
         model,
         tensors,
         source=path,
-        advice=f"The file holds no complete {architecture.get('name')}; export it again from its run.",
+        advice=f"The file has no complete {architecture.get('name')}; export it again from its run.",
     )
     names = header["class_names"]
     if names and len(names) != model.num_classes:

@@ -81,8 +81,8 @@ def weights_file(path: str | Path) -> Path:
         return path
     if not (path / LAST).is_file():
         runs = sorted(file.parent for file in path.glob(f"*/{LAST}"))
-        hint = f" It holds {len(runs)} runs, such as {runs[0]}." if runs else ""
-        raise CheckpointError(f"{path} holds no {LAST}; name a run folder or a .safetensors file.{hint}")
+        hint = f" It contains {len(runs)} runs, such as {runs[0]}." if runs else ""
+        raise CheckpointError(f"{path} has no {LAST}; name a run folder or a .safetensors file.{hint}")
     return path / LAST
 
 

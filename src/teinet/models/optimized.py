@@ -243,7 +243,7 @@ def _typed(state: States, types: list[list[torch.dtype]]) -> States:
 
 def frozen(device: torch.device) -> AbstractContextManager:
     """Make the weights constants of the program, on a CPU, while torch.compile runs; its own option has no effect."""
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # on a CPU nobody misses CUDA
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CPU needs no CUDA
     import torch._inductor.config as inductor
 
     return inductor.patch(freezing=True) if device.type == "cpu" else nullcontext()

@@ -47,7 +47,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """Return the contents of a .safetensors file or a file of torch.save (.pth, .tar, ...); no code is executed.
 
     Raises:
-        CheckpointError: the file is missing or broken, or holds no weights.
+        CheckpointError: the file is missing or damaged, or has no weights.
     """
     path = Path(path)
     if not path.is_file():
@@ -74,7 +74,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         content = {}
     tensors = {str(k).removeprefix("module."): v.detach() for k, v in content.items() if isinstance(v, Tensor)}
     if not tensors:
-        raise CheckpointError(f"{path}: holds no weights; expected a dictionary of tensors.")
+        raise CheckpointError(f"{path}: has no weights; expected a dictionary of tensors.")
     others |= {str(k): v for k, v in content.items() if not isinstance(v, Tensor)}
     return Checkpoint(tensors, others)
 

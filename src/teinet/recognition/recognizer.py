@@ -142,14 +142,14 @@ class Recognizer:
             device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best one.
 
         Raises:
-            CheckpointError: the file is missing, cut off, damaged, or holds no recognizer.
+            CheckpointError: the file is missing, cut off, damaged, or not a recognizer.
             ConfigError: a device that this machine does not have.
         """
         place = find_device(device)
         model, header = load_weights(os.fspath(path))
         names = header.get("class_names")
         if not names:
-            raise CheckpointError(f"{path}: holds no class names; export it again from its run")
+            raise CheckpointError(f"{path}: has no class names; export it again from its run")
         try:
             preprocessing = Preprocessing.from_dict(header["preprocessing"]) if header.get("preprocessing") else None
             sampling = Sampling(**header["sampling"]) if header.get("sampling") else None
@@ -196,7 +196,7 @@ class Recognizer:
         return Recognizer(model, self.class_names, **how)
 
     def to(self, device: str | torch.device) -> Recognizer:
-        """Move the model to a device, in place, and return self; ConfigError for one that is not there."""
+        """Move the model to a device, in place, and return self; ConfigError if it is not available."""
         self.model.to(find_device(device))
         return self
 

@@ -311,7 +311,7 @@ class Recipe:
             raise ConfigError(f"optim.lr is {self.optim.lr}; it must be above 0")
         for name in ("model.dropout", "optim.momentum", "optim.label_smoothing"):
             if not 0 <= (value := self._value(name)) < 1:
-                raise ConfigError(f"{name} is {value}; it must lie between 0 and 1, 1 itself not included")
+                raise ConfigError(f"{name} is {value}; it must be at least 0 and below 1")
         if not 0 <= self.optim.freeze_stages <= 4:
             raise ConfigError(f"optim.freeze_stages is {self.optim.freeze_stages}; it goes from 0 to 4 (up to res4)")
         never = [stage for stage in self.model.stages if stage <= self.optim.freeze_stages]

@@ -101,10 +101,10 @@ def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
     """Return the recipe of the run in `folder`, with those settings of `asked` that are `given`: only `MACHINE` may be.
 
     Raises:
-        ConfigError: another setting is given, or the folder holds no run that can continue.
+        ConfigError: another setting is given, or the folder has no run that can continue.
     """
     if not (folder / RECIPE).is_file():
-        raise ConfigError(f"{folder} is not a run: it holds no {RECIPE}; name a folder that `teinet train` made")
+        raise ConfigError(f"{folder} is not a run: it has no {RECIPE}; name a folder that `teinet train` made")
     recipe = Recipe.load(folder / RECIPE)
     if other := sorted(given - {f"run.{name}" for name in MACHINE}):
         words = " ".join(f"--{name} {attrgetter(name)(asked)}" for name in other if name != "data.path")
@@ -114,9 +114,7 @@ def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
             f"train on with other settings, start from its weights: teinet train {data} --weights {folder} {words}"
         )
     if not (folder / STATE).is_file():
-        raise ConfigError(
-            f"{folder} holds no {STATE}: the run stopped before its first state was saved; start it again"
-        )
+        raise ConfigError(f"{folder} has no {STATE}: the run stopped before its first state was saved; start it again")
     if not zipfile.is_zipfile(folder / STATE):
         raise ConfigError(f"{folder / STATE} is truncated or not a state, so the run cannot continue; start it again")
     changed = {name: getattr(asked.run, name) for name in MACHINE if f"run.{name}" in given}

@@ -106,8 +106,8 @@ def folder_index(path: str) -> FrameIndex:
     """Return the index of a folder of images, which has no times and no frame rate."""
     names = image_folder.image_names(path)
     width, height = image_folder.read_image(path, names[0]).size
-    nowhere, codec = np.full(len(names), np.nan), os.path.splitext(names[0])[1][1:].lower()
-    return FrameIndex(nowhere, np.full(len(names), -1), np.zeros(0, np.int64), np.nan, None, width, height, codec)
+    no_times, codec = np.full(len(names), np.nan), os.path.splitext(names[0])[1][1:].lower()
+    return FrameIndex(no_times, np.full(len(names), -1), np.zeros(0, np.int64), np.nan, None, width, height, codec)
 
 
 def corrected(path: str, index: FrameIndex, num_frames: int, keys: Sequence[int] | np.ndarray = ()) -> FrameIndex:
