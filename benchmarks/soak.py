@@ -182,7 +182,7 @@ def soak(steps: int, cameras: int, seed: int) -> dict:
     finally:
         watching.Source.parse = parse
     checked = Checked(watch._streams, [recognizer.stream() for _ in made])
-    for camera, watched in zip(made.values(), watch._cameras, strict=True):
+    for camera, watched in zip(made.values(), watch._sources, strict=True):
         watched.thread._pauses = (0.01, 0.02, 0.05)
         camera.handled = lambda w=watched: w.steps + w.thread.counts.dropped + w.thread.sampler.num_skipped
     memory: list[tuple[int, float]] = []
@@ -200,7 +200,7 @@ def soak(steps: int, cameras: int, seed: int) -> dict:
                     camera.ended = True
                 watch.stop()
     counts = [watch.counts(number) for number in range(cameras)]
-    waiting = [camera.thread._shots for camera in watch._cameras]
+    waiting = [camera.thread._num_frames for camera in watch._sources]
     lost = [
         camera.sent - (count.steps + count.skipped + count.dropped + left)
         for camera, count, left in zip(made.values(), counts, waiting, strict=True)

@@ -102,10 +102,10 @@ def test_a_faster_network_tells_the_same_events(place, monkeypatch, capsys):
     [
         ({"threshold": 0.1}, [], ["off_threshold <= threshold"]),
         ({"background": "restin"}, [], ["Did you mean 'resting'"]),
-        ({"frame_interval": 0}, [], ["frame_interval must be a time above 0"]),
+        ({"frame_interval": 0}, [], ["frame_interval must be above 0"]),
         ({"scores": "s.txt"}, [], ["--scores s.txt ends in .txt; use .npz or .csv, or a folder that ends in /"]),
         ({"stride": 2, "output": "out.csv", "page": "pages/"}, [], ["stride (2) is for windows", "--windows"]),
-        ({"smoothing": 2}, ["--windows"], ["smoothing (2) is for causal networks"]),
+        ({"smoothing": 2}, ["--windows"], ["smoothing (2) is for causal models"]),
         ({}, ["--overwrite"], ["--overwrite needs --output or --page"]),
     ],
 )

@@ -117,7 +117,7 @@ def test_a_signal_ends_it_cleanly_and_the_page_is_served_until_then(place):
 
 
 @pytest.mark.parametrize(("more", "message"), [
-    (("--serve", "here"), "PORT or HOST:PORT"), (("--background", "restin"), "no class 'restin'"),
+    (("--serve", "here"), "PORT or HOST:PORT"), (("--background", "restin"), "'restin' is no class"),
     (("--threshold", "0.1", "--off-threshold", "0.3"), "off_threshold <= threshold"), (("--stall", "0"), "stall"),
 ])  # fmt: skip
 def test_wrong_arguments_are_one_line(place, capsys, more, message):
@@ -141,7 +141,7 @@ def test_notices_in_words():
     for what, more, words in (
         ("begin", {"event": event}, "00:01:01.500  fall begins (71 %)"),
         ("end", {"event": event}, "00:01:03.000  fall ends after 1.5 s (71 %)"),
-        ("lost", {"why": "it ended; trying again in 1 s"}, "lost: it ended; trying again in 1 s"),
+        ("lost", {"reason": "it ended; trying again in 1 s"}, "lost: it ended; trying again in 1 s"),
     ):
         assert in_words(Notice(what=what, source="hall", time=63.0, at=at, **more)) == f"12:30:05  hall  {words}"
 

@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from teinet.data.video.source import Source
-from teinet.detection.source_thread import Shot, SourceThread
+from teinet.detection.source_thread import DueFrame, SourceThread
 from teinet.errors import VideoError
 
 
@@ -78,7 +78,7 @@ def read(source, *, until=None, slow=0.0, **options):
     items = []
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        reader.look()
+        reader.check_stall()
         with ready:
             item = reader.take()
             if item is None:
@@ -97,8 +97,8 @@ def read(source, *, until=None, slow=0.0, **options):
 
 
 def shots(items):
-    return [item for item in items if isinstance(item, Shot)]
+    return [item for item in items if isinstance(item, DueFrame)]
 
 
 def said(items):
-    return [item.what for item in items if not isinstance(item, Shot)]
+    return [item.what for item in items if not isinstance(item, DueFrame)]

@@ -81,7 +81,7 @@ def test_what_is_under_way_can_be_asked_for():
 def test_rules_that_cannot_hold_are_refused():
     for options, words in [
         ({"threshold": 0.3, "off_threshold": 0.4}, "off_threshold <= threshold"),
-        ({"min_duration": -1}, "0 s or more"),
+        ({"min_duration": -1}, "at least 0 s"),
         ({"min_duration": float("nan")}, "finite"),
     ]:
         with pytest.raises(ConfigError, match=words):

@@ -77,14 +77,14 @@ def test_a_source_that_ends_or_is_not_there_leaves_the_others_alone(monkeypatch,
     notices = list(watch)
     same(ended(notices, films[0]), timeline(recognizer, films[0], rules=RULES).events)
     assert watch.counts(0).steps == 3
-    assert next(n.why for n in notices if n.source == "absent") == "refused; given up"
+    assert next(n.reason for n in notices if n.source == "absent") == "refused; given up"
 
 
 def test_sources_of_which_none_can_be_read_are_an_error(monkeypatch, recognizer):
     names = patched(monkeypatch, *(Made([VideoError(name, "refused")], name=name) for name in ("one", "two")))
     said = []
     with pytest.raises(VideoError, match="one: refused"):
-        said += (f"{notice.source} {notice.why}" for notice in Watch(recognizer, names))
+        said += (f"{notice.source} {notice.reason}" for notice in Watch(recognizer, names))
     assert said == ["one refused; given up", "two refused; given up"]
 
 
@@ -119,12 +119,12 @@ def test_stop_ends_the_watch_and_what_is_under_way(monkeypatch, recognizer, film
 def test_what_cannot_be_watched_is_refused(recognizer, films):
     bidirectional = make("teinet", causal=False, header={"frame_interval": 0.2})
     for network, sources, options, words in (
-        (bidirectional, films, {"windows": True, "smoothing": 3}, "smoothing .3. is for causal networks"),
-        (bidirectional, films, {"windows": True, "state": "fp16"}, "state belongs"),
+        (bidirectional, films, {"windows": True, "smoothing": 3}, "smoothing .3. is for causal models"),
+        (bidirectional, films, {"windows": True, "state": "fp16"}, r"state \(fp16\) is for causal models"),
         (recognizer, films, {"delay": float("nan")}, "delay"),
         (recognizer, films, {"stall": 0}, "stall"),
         (recognizer, films[:1] * 2, {}, "twice"),
-        (recognizer, [], {}, "name a source"),
+        (recognizer, [], {}, "no source to watch"),
     ):
         with pytest.raises(ConfigError, match=words):
             Watch(network, sources, **options)
@@ -149,6 +149,7 @@ def test_the_example_of_the_page_gives_what_a_watch_gives(films, capsys):
     told = []
     scope = {"recognizer": recognizer, "print": told.append}
     example = example.replace(options, "threshold=0.34, off_threshold=0.3, min_duration=0.2")
+    example = example.replace('teinet.Recognizer.load("runs/live")', "recognizer")
     exec(example.replace('"camera"', repr(films[0])), scope)
     told += scope["detector"].finish()
     events = ended(Watch(recognizer, films[:1], rules=RULES, fast=True), films[0])

@@ -183,7 +183,7 @@ def test_what_does_not_fit_is_one_line(film, tmp_path):
     ]:
         with pytest.raises(ConfigError, match=words):
             timeline(recognizer, film, frame_interval=0.2, **options)
-    with pytest.raises(ConfigError, match="no class 'd'"):
+    with pytest.raises(ConfigError, match="'d' is no class"):
         timeline(recognizer, film, frame_interval=0.2, rules=Rules(background=("d",)))
     with pytest.raises(VideoError, match="no such file"):
         timeline(recognizer, tmp_path / "absent.mp4", frame_interval=0.2)
@@ -203,7 +203,7 @@ def test_what_is_wrong_with_a_recording_is_counted_and_said(tmp_path):
     recognizer = make("teinet", causal=True)
     sizes = changing(tmp_path / "sizes.ts")
     found = timeline(recognizer, sizes, frame_interval=0.1, strip=True)
-    assert found.trouble == "1 restart at changes of the image's size" and found.to_dict()["resizes"] == 1
+    assert found.trouble == "1 restart at changes of the frame size" and found.to_dict()["resizes"] == 1
     assert np.flatnonzero(found.resets).tolist() == [0, 20]
     assert {image.shape for image in found.strip.images} == {(32, 32, 3)}
     alone = timeline(recognizer, changing(tmp_path / "second.ts", ((48, 64),)), frame_interval=0.1)

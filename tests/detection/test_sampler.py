@@ -87,5 +87,5 @@ def test_no_spacing_and_no_time_are_refused(bad):
     with pytest.raises(ConfigError, match="frame_interval"):
         FrameSampler(bad)
     if not np.isfinite(bad):
-        with pytest.raises(ConfigError, match="a frame's time"):
+        with pytest.raises(ConfigError, match="the time of a frame"):
             FrameSampler(0.1).judge(bad)

@@ -10,7 +10,7 @@ import pytest
 
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import Source
-from teinet.detection.source_thread import Shot, SourceThread
+from teinet.detection.source_thread import DueFrame, SourceThread
 from teinet.errors import VideoError
 from tests import miniatures
 from tests.data.video.test_frames import late
@@ -120,7 +120,7 @@ def test_images_of_another_size_begin_again():
     script = [frame(0.0), frame(0.1), frame(0.2, size=(48, 64)), frame(0.3, size=(48, 64))]
     items, reader = read(Made([script], kind="pipe"))
     assert said(items) == ["connected", "resized", "finished"]
-    assert next(item.why for item in items if getattr(item, "what", "") == "resized") == "32x24 to 64x48"
+    assert next(item.reason for item in items if getattr(item, "what", "") == "resized") == "32x24 to 64x48"
     assert [shot.image.shape for shot in shots(items)] == [(24, 32, 3)] * 2 + [(48, 64, 3)] * 2
     assert [shot.reset for shot in shots(items)] == [True, False, True, False]
     assert reader.counts.restarts == 1
@@ -142,9 +142,9 @@ def test_a_lost_stream_is_opened_again_after_growing_pauses():
     refused = VideoError("made", "refused")
     source = Made([[frame(0.0)], refused, refused, [frame(0.0), frame(0.1)]])
     items, reader = read(source, pauses=(0.01, 0.02, 0.03), until=lambda items: len(shots(items)) == 3)
-    whys = [item.why for item in items if getattr(item, "what", "") == "lost"]
+    reasons = [item.reason for item in items if getattr(item, "what", "") == "lost"]
     pauses = [("it ended", 0.01), ("refused", 0.02), ("refused", 0.03)]
-    assert whys[:3] == [f"{why}; trying again in {seconds} s" for why, seconds in pauses]
+    assert reasons[:3] == [f"{why}; trying again in {seconds} s" for why, seconds in pauses]
     assert [shot.reset for shot in shots(items)] == [True, True, False]
     assert np.all(np.diff([shot.time for shot in shots(items)]) > 0)
     assert reader.counts.connections == 2 and reader.counts.restarts == 1
@@ -166,8 +166,8 @@ def test_a_file_that_was_cut_off_is_lost_at_its_end(tmp_path):
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     items, reader = read(Source.parse(str(cut)), fast=True)
-    assert said(items) == ["connected", "lost"] and "of 30.0 s; given up" in items[-1].why
-    assert shots(items) and "connection lost" in str(reader.error)
+    assert said(items) == ["connected", "lost"] and "of 30.0 s; given up" in items[-1].reason
+    assert shots(items) and "ended early" in str(reader.error)
 
 
 def test_a_recording_whose_times_ran_backwards_may_end_anywhere():
@@ -187,15 +187,15 @@ def test_a_source_that_stalls_is_let_be_and_said():
     source = Made([script()], kind="pipe")
     items, reader = read(source, stall=0.2, until=lambda items: "stalled" in said(items) and goes_on.set())
     assert said(items) == ["connected", "stalled", "resumed", "finished"]
-    whys = [item.why for item in items if not isinstance(item, Shot)]
-    assert whys[1].startswith("no frame for 0.") and "without a frame" in whys[2]
+    reasons = [item.reason for item in items if not isinstance(item, DueFrame)]
+    assert reasons[1].startswith("no frame for 0.") and "without a frame" in reasons[2]
     assert (reader.counts.stalls, reader.counts.connections, reader.sampler.num_taken) == (1, 1, 2)
 
 
 def test_what_is_said_of_a_recording_has_its_own_time():
     script = [frame(5 + i / 10, size=(24, 32) if i < 3 else (48, 64)) for i in range(6)]
     items, _ = read(Made([script], duration=6_000_000), fast=True)
-    times = {item.what: item.time for item in items if not isinstance(item, Shot)}
+    times = {item.what: item.time for item in items if not isinstance(item, DueFrame)}
     assert times == pytest.approx({"connected": 0.0, "resized": 5.3, "finished": 5.5})
 
 

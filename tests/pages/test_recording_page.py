@@ -53,8 +53,8 @@ def test_nothing_happens_is_said():
 def test_what_is_wrong_with_a_recording_stands_on_its_page_and_in_the_index():
     found = replace(recording(50), broken=2, restarts=1, resizes=3, end=2.3, stated=4.0)
     line = (
-        "2 packets could not be decoded whole; 1 restart at gaps in time, or where it ran backwards; "
-        "3 restarts at changes of the image's size; ends at 2.3 s of 4.0 s: cut off?"
+        "2 packets could not be decoded whole; 1 restart at gaps or backward jumps in time; "
+        "3 restarts at changes of the frame size; ends at 2.3 s of 4.0 s: cut off?"
     )
     assert found.trouble == line and line in unescape(page(found))
     assert line in unescape(render_index([Entry.of(found, "x.mp4", "x.html")], weights="w"))

@@ -130,7 +130,7 @@ def in_words(notice: Notice) -> str:
     where = f"{notice.at:%H:%M:%S}  {printable(notice.source)}  "
     event = notice.event
     if event is None:
-        return where + notice.what + (f": {printable(notice.why)}" if notice.why else "")
+        return where + notice.what + (f": {printable(notice.reason)}" if notice.reason else "")
     if notice.what == "begin":
         return f"{where}{clock(event.start)}  {printable(event.label)} begins ({100 * event.score:.0f} %)"
     took = f"{event.end - event.start:.1f} s"

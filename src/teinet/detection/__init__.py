@@ -1,4 +1,4 @@
-"""Events in long recordings and in live video: when each action begins and ends."""
+"""Event detection in long recordings and live video: when each action begins and ends."""
 
 from teinet.detection.detector import Detector
 from teinet.detection.events import Change, Event, Rules

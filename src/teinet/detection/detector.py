@@ -1,4 +1,4 @@
-"""Frames in, events out: joins the frame sampler, the scorer and the event detector."""
+"""Events from frames: the frame sampler, the scorer and the event detector in one object."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from teinet.detection.events import Change, Event, EventDetector, Rules
 from teinet.detection.sampler import FrameSampler
 from teinet.detection.scorer import Recognizes, SampledFrame, ScoreRow, interval_for, make_scorer
 
-Update = tuple[list[ScoreRow], list[Change]]  # new rows, and the events that began or ended with them
+Update = tuple[list[ScoreRow], list[Change]]  # new rows of scores, and the events that began or ended with them
 
 
 class StreamDetectors:
-    """Detects events in the sampled frames of N streams; a step of the network takes a frame of each.
+    """Detects events in the sampled frames of N streams; a step of the model takes one frame of each.
 
     Args:
         streams: N, at least 1.
-        scoring: smoothing, stride, windows, state, batched, as `make_scorer` takes them.
+        scoring: smoothing, stride, windows, state, batched: see `make_scorer`.
     """
 
     def __init__(self, recognizer: Recognizes, streams: int = 1, *, rules: Rules | None = None, **scoring: Any):
@@ -33,7 +33,11 @@ class StreamDetectors:
         self._preprocessing = recognizer.preprocessing
 
     def push(self, frames: Mapping[int, tuple[float, np.ndarray | Tensor, bool]]) -> dict[int, Update]:
-        """Take the next frame of some streams: {stream: (seconds, (H, W, 3) uint8 RGB, whether the state is reset)}."""
+        """Take the next frame of some streams; return their updates.
+
+        Args:
+            frames: {stream: (time in seconds, image (H, W, 3) uint8 RGB, whether the state is reset first)}.
+        """
         sampled = {
             number: SampledFrame(time, crop_frame(image, self._preprocessing), reset)
             for number, (time, image, reset) in frames.items()
@@ -41,7 +45,7 @@ class StreamDetectors:
         return {number: self._update(number, rows) for number, rows in self.scorer.push(sampled).items()}
 
     def finish(self, stream: int) -> Update:
-        """End what is under way in a stream: it has ended, or stands still."""
+        """End the current event of a stream that has ended or stalled; return its last update."""
         rows, changes = self._update(stream, self.scorer.finish(stream))
         return rows, changes + self.events[stream].finish()
 
@@ -60,16 +64,16 @@ class Detector:
             for change in detector.push(frame): ...
 
     Args:
-        recognizer: a bidirectional one sees windows.
-        frame_interval: seconds between the frames that the network takes; None takes that of its training.
-        scoring: smoothing, stride, windows, batched, as `make_scorer` takes them.
+        recognizer: a bidirectional one scores windows.
+        frame_interval: seconds between the frames that the model takes, above 0 (default: as in its training).
+        scoring: smoothing, stride, windows, batched: see `make_scorer`.
 
     Raises:
-        ConfigError: a value out of its range or without a meaning for this network, or an unknown frame interval.
+        ConfigError: a value out of its range or not for this model, or an unknown frame interval.
 
     Attributes:
         sampler: the `FrameSampler`, which counts frames and resets.
-        rows: the rows of scores that the last `push` or `finish` gave.
+        rows: the rows of scores of the last `push` or `finish`.
     """
 
     def __init__(
@@ -81,15 +85,18 @@ class Detector:
 
     @property
     def current(self) -> Event | None:
-        """The event that is under way; None for none."""
+        """The current event; None if there is none."""
         return self._streams.events[0].current
 
     def push(self, frame: Frame | np.ndarray, time: float | None = None) -> list[Change]:
-        """Take the next frame; returns the events that began or ended with it.
+        """Take the next frame; return the events that began or ended with it.
 
         Args:
-            frame: of a `VideoReader` (converted only if the network takes it), or an image (H, W, 3) uint8 RGB.
-            time: seconds at which an image is shown; needed for images, ConfigError if it is not a number.
+            frame: of a `VideoReader` (converted only if the model takes it), or an image (H, W, 3) uint8 RGB.
+            time: seconds at which an image is shown; required for images.
+
+        Raises:
+            ConfigError: the time is missing or not finite.
         """
         if not isinstance(frame, Frame):
             image, time = frame, math.nan if time is None else time
@@ -102,6 +109,6 @@ class Detector:
         return changes
 
     def finish(self) -> list[Change]:
-        """End what is under way: the video has ended. What waited for more frames is scored."""
+        """End the current event at the end of the video; return the last changes. Score frames that waited for more."""
         self.rows, changes = self._streams.finish(0)
         return changes

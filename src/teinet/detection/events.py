@@ -1,4 +1,4 @@
-"""From scores over time to events: what began when, and ended when."""
+"""Events from scores over time: when each one begins and ends."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from teinet.errors import ConfigError, nearest
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """An action, and when it happened.
+    """An action with its beginning and end.
 
     Args:
-        start, end: seconds: the middle of the frames of its first and last scores; the first or last frame itself where
-            it was under way when the stream began or ended.
-        score, peak: mean and maximum of its class's scores in between, 0 to 1.
+        start, end: seconds: the middle of the frames of its first and last scores; the first or last frame of the
+            stream if the event was in progress there.
+        score, peak: mean and maximum of its class's scores during the event, 0 to 1.
     """
 
     label: str
@@ -29,7 +29,7 @@ class Event:
     peak: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values, times to the millisecond."""
+        """Return the event as JSON values, times rounded to milliseconds."""
         times = {"start": round(self.start, 3), "end": round(self.end, 3)}
         return {"label": self.label, **times, "score": round(self.score, 4), "peak": round(self.peak, 4)}
 
@@ -43,13 +43,13 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """When an event begins and ends.
+    """Rules for the beginning and end of events.
 
     Args:
-        threshold: the score at which it begins, 0 to 1, at least `off_threshold`.
-        off_threshold: the score below which it ends.
-        min_duration: seconds, at least 0; shorter events are left out.
-        background: background classes, which make no event; None leaves them to the recognizer (`filled`).
+        threshold: score at which an event begins, `off_threshold` to 1.
+        off_threshold: score below which it ends, 0 to `threshold`.
+        min_duration: seconds, at least 0; shorter events are dropped.
+        background: classes that make no event; None takes those of the recognizer (`filled`).
 
     Raises:
         ConfigError: a value out of its range.
@@ -65,26 +65,31 @@ class Rules:
             found = f"{self.off_threshold:g} and {self.threshold:g}"
             raise ConfigError(f"expected 0 <= off_threshold <= threshold <= 1, got {found}")
         if not 0 <= self.min_duration < math.inf:
-            raise ConfigError(f"min_duration must be 0 s or more, and finite, got {self.min_duration:g}")
+            raise ConfigError(f"min_duration must be at least 0 s and finite, got {self.min_duration:g}")
 
     def filled(self, background: tuple[str, ...]) -> Rules:
-        """Return the same rules, with these background classes where they were left open."""
+        """Return the same rules, with these background classes if they have none."""
         return replace(self, background=background) if self.background is None else self
 
     def check(self, class_names: Sequence[str]) -> None:
-        """Raise ConfigError, with the nearest name, for a background class that does not exist."""
+        """Raise ConfigError, with the nearest name, for an unknown background class."""
         for label in self.background or ():
             if label not in class_names:
                 hint = nearest(label, class_names)
-                raise ConfigError(f"there is no class {label!r} to take for background.{hint}")
+                raise ConfigError(f"background {label!r} is no class of this model.{hint}")
 
 
 class EventDetector:
-    """Finds events in one stream's scores, one at a time.
+    """Detects events in the scores of one stream, one event at a time.
 
-    The class with the highest score begins where that reaches `threshold`, and ends where its own falls below
-    `off_threshold`, or another one reaches `threshold` and passes it. Class names are in the order of the scores.
-    Raises as `Rules.check`.
+    An event of the class with the highest score begins when that reaches `threshold`. It ends when its class's score
+    falls below `off_threshold`, or another class reaches `threshold` and passes it.
+
+    Args:
+        class_names: in the order of the scores.
+
+    Raises:
+        ConfigError: an unknown background class.
     """
 
     def __init__(self, class_names: Sequence[str], rules: Rules | None = None):
@@ -100,16 +105,16 @@ class EventDetector:
 
     @property
     def current(self) -> Event | None:
-        """What is under way and has lasted long enough; None for nothing."""
+        """The current event, once it has lasted long enough; None if there is none."""
         return self._event() if self._announced else None
 
     def update(self, interval: tuple[float, float], scores: np.ndarray, *, reset: bool = False) -> list[Change]:
-        """Take the next scores (classes,), 0 to 1; returns what changed.
+        """Take the next scores (classes,), 0 to 1; return the events that began or ended.
 
         Args:
-            interval: seconds of the first and the last frame that they are of; events count from their middle.
-            reset: whether a new stretch begins here, as at the very first scores: what is under way ends, and what
-                begins now began with the first frame.
+            interval: seconds of the first and the last frame of the scores; events begin and end in the middle.
+            reset: whether the video is not continuous here, as at the first scores: the current event ends, and a new
+                one begins with the first frame.
         """
         changes = self.finish() if reset else []
         reset, time = reset or self._last is None, (interval[0] + interval[1]) / 2
@@ -131,7 +136,7 @@ class EventDetector:
         return changes
 
     def finish(self) -> list[Change]:
-        """End what is under way with the last frame: at the end of the video, or of a stretch."""
+        """End the current event with the last frame, at the end of the video or before a reset; return the changes."""
         changes: list[Change] = []
         if self._current is not None and self._last is not None:
             self._times = (self._times[0], max(self._times[1], self._last))
@@ -139,7 +144,7 @@ class EventDetector:
         return changes + self._close()
 
     def _announce(self) -> list[Change]:
-        """What is under way has begun once it has lasted long enough."""
+        """Return the beginning of the current event, once it has lasted long enough."""
         if self._announced or self._times[1] - self._times[0] < self.rules.min_duration - 1e-9:
             return []
         self._announced = True

@@ -1,4 +1,4 @@
-"""Watches several sources with one recognizer: a step for all that have a frame, events as they begin and end."""
+"""Event detection in several live sources with one recognizer: each step takes the sources that have a frame."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from teinet.detection.detector import StreamDetectors
 from teinet.detection.events import Change, Event, Rules
 from teinet.detection.sampler import FrameSampler
 from teinet.detection.scorer import Recognizes, interval_for
-from teinet.detection.source_thread import Counts, Report, Shot, SourceThread, Told
+from teinet.detection.source_thread import Counts, DueFrame, ReportKind, SourceReport, SourceThread
 from teinet.errors import ConfigError
 
 _KEPT = 10_000  # delays, for their percentiles
-_LOOK = 0.1  # seconds after which a watch looks whether it is to stop
-_LEAVE = 2.0  # seconds that readers have for ending, all together
-_FOLLOWED = ("resized", "restarted", "lost", "stalled", "finished")  # after which what is under way has ended
+_POLL = 0.1  # seconds between checks whether to stop
+_JOIN_TIMEOUT = 2.0  # seconds for all readers to end
+_ENDS_EVENTS = ("resized", "restarted", "lost", "stalled", "finished")  # the current event ends with these
 
-What = Literal["begin", "end"] | Told
+NoticeKind = Literal["begin", "end"] | ReportKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,43 +34,43 @@ class Notice:
     """An event began or ended, or a source changed.
 
     Args:
-        what: "begin", "end": of an event. "connected", "lost": a source gives frames, or none any more. "stalled",
-            "resumed": an open live source sends no frames; sends some again. "restarted", "resized": its times jumped
-            or paused, or its frames have another size; the state does not carry over. "finished".
+        what: "begin", "end" of an event; of a source "connected" (it sends frames), "lost" (the connection broke),
+            "stalled" (open, but sends no frames), "resumed" (sends frames again), "restarted" (timestamps jumped or
+            paused) and "resized" (another frame size), which reset the state, "finished".
         source: its name.
-        time: seconds: in a recording of its own clock, 0 before its first frame; else since the watch began.
-        at: the time of day, with its zone.
-        event: what began or ended, else None.
-        why: in words, may be empty.
+        time: seconds: in a recording by its own clock, 0 before the first frame; else since the watch began.
+        at: time of day, with its zone.
+        event: the event that began or ended, else None.
+        reason: in words, may be empty.
     """
 
-    what: What
+    what: NoticeKind
     source: str
     time: float
     at: datetime
     event: Event | None = None
-    why: str = ""
+    reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        said = {"what": self.what, "source": self.source, "at": self.at.isoformat(timespec="milliseconds")}
+        """Return the notice as JSON values."""
+        values = {"what": self.what, "source": self.source, "at": self.at.isoformat(timespec="milliseconds")}
         if self.event is not None:
             event = self.event.to_dict()
             if self.what == "begin":
                 del event["end"]
-            return {**said, **event}
-        return {**said, "time": round(self.time, 3), **({"why": self.why} if self.why else {})}
+            return {**values, **event}
+        return {**values, "time": round(self.time, 3), **({"reason": self.reason} if self.reason else {})}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class View:
-    """What a source shows at the moment.
+    """The current state of a source, for a display.
 
     Args:
         time: seconds, as in `Notice`; None before the first frame.
-        image: (H, W, 3) uint8 RGB, the last frame that the network saw, or None.
-        scores: (classes,); None before there are any, and while the source is lost or stalled.
-        event: the one under way, or None.
+        image: (H, W, 3) uint8 RGB, the last frame that the model took, or None.
+        scores: (classes,); None before the first ones, and while the source is lost or stalled.
+        event: the current event, or None.
     """
 
     time: float | None = None
@@ -79,8 +79,8 @@ class View:
     event: Event | None = None
 
 
-class _Camera:
-    """One source in the watch: its thread, what it shows, what became of its frames."""
+class _WatchedSource:
+    """One source of a watch: its thread, its view, and counts of its frames."""
 
     def __init__(self, thread: SourceThread):
         self.thread = thread
@@ -90,31 +90,30 @@ class _Camera:
 
 
 class Watch:
-    """Yields a `Notice` for all that happens at its sources, until none has frames any more.
+    """Detects events in several sources: iterating yields a `Notice` for each event and change, until all sources end.
 
-    When the network is late the oldest waiting frames are dropped and counted. A lost camera or stream is tried again
-    after growing pauses, without end, while the others go on. Connects to nothing but the sources' own addresses.
+    If the model is too slow, the oldest waiting frames are dropped and counted. A lost camera or stream is opened again
+    after growing pauses, without limit, while the others continue. Nothing but the sources' addresses is contacted.
 
     Args:
-        recognizer: a causal one steps from frame to frame, a bidirectional one looks at overlapping windows.
-        sources: as `Source.parse` reads them; each name once.
-        frame_interval, rules: as `Detector` takes them (`frame_interval`, `rules`).
-        delay: seconds that a frame may wait for the network while a newer one is there, above 0.
-        fast: read recordings as fast as they can be, and drop nothing; else at their own speed.
-        wait: wait also for a source that is missing at first.
-        stall: seconds without a frame after which an open live source counts as stalled, above 0; it stays open. At
-            least twice the frame interval is taken.
-        scoring: smoothing, windows, state, as `make_scorer` takes them.
+        recognizer: a causal one takes one frame at a time, a bidirectional one scores overlapping windows.
+        sources: cameras, addresses or files as `Source.parse` reads them; each name once.
+        frame_interval, rules: see `Detector`.
+        delay: seconds that a frame may wait for the model while there is a newer one, above 0.
+        fast: read recordings as fast as possible and drop no frame, instead of at their own speed.
+        wait: wait for sources that are missing at first, too.
+        stall: seconds without a frame after which an open live source counts as stalled, above 0; it stays open. Twice
+            the frame interval is the minimum.
+        scoring: smoothing, stride, windows, state: see `make_scorer`.
 
     Raises:
         ConfigError: no source or one given twice, a value out of its range, or an unknown frame interval.
-        VideoError: at the end of iterating, the first source's, if each could not be read at all or, as a recording, to
-            its end.
+        VideoError: at the end of iterating, if no source could be read (recordings: to the end); of the first source.
 
     Attributes:
         class_names: in the order of the scores.
         sources: the sources' names.
-        frame_interval: seconds between the frames that the network takes.
+        frame_interval: seconds between the frames that the model takes.
         state_bytes: size of a source's state; None with windows.
     """
 
@@ -134,13 +133,13 @@ class Watch:
         found = [Source.parse(word) for word in sources]
         names = [source.name for source in found]
         if not names:
-            raise ConfigError("name a source to watch: a camera, an address or a file")
+            raise ConfigError("no source to watch; name a camera, an address or a file")
         if doubled := next((name for name in names if names.count(name) > 1), None):
-            raise ConfigError(f"{doubled} is watched twice; give one of them another name: NAME={doubled}")
+            raise ConfigError(f"the source {doubled} is given twice; give one of them another name: NAME={doubled}")
         if not 0 < delay < math.inf:
-            raise ConfigError(f"delay must be a time above 0 s, got {delay:g}")
+            raise ConfigError(f"delay must be above 0 s and finite, got {delay:g}")
         if not stall > 0:
-            raise ConfigError(f"stall must be a time above 0 s, got {stall:g}")
+            raise ConfigError(f"stall must be above 0 s, got {stall:g}")
         self.frame_interval = FrameSampler(interval_for(recognizer, frame_interval)).interval  # which checks it
         self._streams = StreamDetectors(recognizer, len(found), rules=rules, **scoring)
         self.state_bytes = self._streams.scorer.state_bytes
@@ -149,105 +148,108 @@ class Watch:
         self.sources = tuple(names)
         began = time.monotonic()
         how = {"frame_interval": self.frame_interval, "delay": delay, "stall": stall, "fast": fast, "wait": wait}
-        self._cameras = [_Camera(SourceThread(source, ready=self._ready, began=began, **how)) for source in found]
+        threads = [SourceThread(source, ready=self._ready, began=began, **how) for source in found]
+        self._sources = [_WatchedSource(thread) for thread in threads]
         self._fast = fast
         self._stopping = False
 
     def stop(self) -> None:
-        """Let the iteration end after what is under way; also from another thread or a signal's handler."""
+        """End the iteration after the current step; may be called from another thread or a signal handler."""
         self._stopping = True
 
     def counts(self, number: int) -> Counts:
-        """What became of a source's frames so far."""
-        camera = self._cameras[number]
-        delays = list(camera.delays)
+        """Return the counts of a source's frames so far."""
+        source = self._sources[number]
+        delays = list(source.delays)
         half, most = np.percentile(delays, [50, 99]).tolist() if delays else (None, None)
-        skipped = camera.thread.sampler.num_skipped
-        return replace(camera.thread.counts, steps=camera.steps, skipped=skipped, delay=half, delay_99=most)
+        skipped = source.thread.sampler.num_skipped
+        return replace(source.thread.counts, steps=source.steps, skipped=skipped, delay=half, delay_99=most)
 
     def view(self, number: int) -> View:
-        """What a source shows at the moment; may be asked from another thread."""
-        return self._cameras[number].view
+        """Return the current state of a source; may be called from another thread."""
+        return self._sources[number].view
 
     def __iter__(self) -> Iterator[Notice]:
         self._streams.scorer.warm_up()  # before frames arrive
-        for camera in self._cameras:
-            camera.thread.start()
+        for source in self._sources:
+            source.thread.start()
         try:
             while not self._stopping:
                 items = self._next()
                 if items is None:
                     break
                 yield from self._work(items)
-            for number in range(len(self._cameras)):
+            for number in range(len(self._sources)):
                 yield from self._finish(number)
         finally:
-            for camera in self._cameras:
-                camera.thread.stop()
-            until = time.monotonic() + _LEAVE
-            for camera in self._cameras:
-                camera.thread.join(timeout=max(0.0, until - time.monotonic()))
-        first = self._cameras[0].thread.error
-        if first is not None and all(camera.thread.error for camera in self._cameras):
+            for source in self._sources:
+                source.thread.stop()
+            until = time.monotonic() + _JOIN_TIMEOUT
+            for source in self._sources:
+                source.thread.join(timeout=max(0.0, until - time.monotonic()))
+        first = self._sources[0].thread.error
+        if first is not None and all(source.thread.error for source in self._sources):
             raise first
 
-    def _next(self) -> dict[int, Shot | Report] | None:
-        """At most one item of each source; empty after a while without any, None when no more can come."""
-        for camera in self._cameras:
-            camera.thread.look()
+    def _next(self) -> dict[int, DueFrame | SourceReport] | None:
+        """Return at most one item of each source: none after a timeout, None when no more can come."""
+        for source in self._sources:
+            source.thread.check_stall()
         with self._ready:
             if not (items := self._items()):
-                if all(camera.thread.done for camera in self._cameras):
+                if all(source.thread.done for source in self._sources):
                     return self._items() or None  # the last ones may have come with the thread's end
-                self._ready.wait(_LOOK)
+                self._ready.wait(_POLL)
                 items = self._items()
             return items
 
-    def _items(self) -> dict[int, Shot | Report]:
-        taken = ((number, camera.thread.take()) for number, camera in enumerate(self._cameras))
+    def _items(self) -> dict[int, DueFrame | SourceReport]:
+        taken = ((number, source.thread.take()) for number, source in enumerate(self._sources))
         return {number: item for number, item in taken if item is not None}
 
-    def _work(self, items: dict[int, Shot | Report]) -> Iterator[Notice]:
-        shots = {number: item for number, item in items.items() if isinstance(item, Shot)}
+    def _work(self, items: dict[int, DueFrame | SourceReport]) -> Iterator[Notice]:
+        frames = {number: item for number, item in items.items() if isinstance(item, DueFrame)}
         for number, item in items.items():
-            if isinstance(item, Report):
-                yield from self._tell(number, item)
-        if not shots:
+            if isinstance(item, SourceReport):
+                yield from self._take_report(number, item)
+        if not frames:
             return
-        updates = self._streams.push({n: (shot.time, shot.image, shot.reset) for n, shot in shots.items()})
+        updates = self._streams.push({n: (frame.time, frame.image, frame.reset) for n, frame in frames.items()})
         done = time.monotonic()
-        for number, shot in shots.items():
-            camera, (rows, changes) = self._cameras[number], updates[number]
-            camera.steps += 1
+        for number, frame in frames.items():
+            source, (rows, changes) = self._sources[number], updates[number]
+            source.steps += 1
             if not self._fast:  # a file that is read ahead has no delay
-                camera.delays.append(done - shot.arrived)
-            yield from self._notices(camera, changes)
-            camera.view = View(
-                time=shot.time,
-                image=shot.image,
-                scores=rows[-1].scores if rows else camera.view.scores,
+                source.delays.append(done - frame.arrived)
+            yield from self._notices(source, changes)
+            source.view = View(
+                time=frame.time,
+                image=frame.image,
+                scores=rows[-1].scores if rows else source.view.scores,
                 event=self._streams.events[number].current,
             )
 
-    def _tell(self, number: int, report: Report) -> Iterator[Notice]:
-        camera = self._cameras[number]
-        if report.what in _FOLLOWED:
+    def _take_report(self, number: int, report: SourceReport) -> Iterator[Notice]:
+        source = self._sources[number]
+        if report.what in _ENDS_EVENTS:
             yield from self._finish(number)
         if report.what in ("lost", "stalled"):
-            camera.view = replace(camera.view, scores=None)  # nobody knows what is there now
-        yield self._notice(camera, report.what, report.time, why=report.why)
+            source.view = replace(source.view, scores=None)  # the current scores are unknown
+        yield self._notice(source, report.what, report.time, reason=report.reason)
 
     def _finish(self, number: int) -> Iterator[Notice]:
-        """End what is under way; with windows, after a last one of the frames that lie in none."""
-        camera = self._cameras[number]
-        yield from self._notices(camera, self._streams.finish(number)[1])
-        camera.view = replace(camera.view, event=None)
+        """End the current event; with windows, score the frames that are in none first."""
+        source = self._sources[number]
+        yield from self._notices(source, self._streams.finish(number)[1])
+        source.view = replace(source.view, event=None)
 
-    def _notices(self, camera: _Camera, changes: Sequence[Change]) -> Iterator[Notice]:
+    def _notices(self, source: _WatchedSource, changes: Sequence[Change]) -> Iterator[Notice]:
         for change in changes:
-            yield self._notice(camera, change.what, change.event.end, change.event)
+            yield self._notice(source, change.what, change.event.end, change.event)
 
     @staticmethod
-    def _notice(camera: _Camera, what: What, second: float, event: Event | None = None, why: str = "") -> Notice:
+    def _notice(
+        source: _WatchedSource, what: NoticeKind, second: float, event: Event | None = None, reason: str = ""
+    ) -> Notice:
         at = datetime.now().astimezone()  # the clock may have been set, or the zone changed, since the watch began
-        return Notice(what=what, source=camera.thread.source.name, time=second, at=at, event=event, why=why)
+        return Notice(what=what, source=source.thread.source.name, time=second, at=at, event=event, reason=reason)

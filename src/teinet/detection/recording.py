@@ -1,4 +1,4 @@
-"""Events in a long recording: one decoding pass, scores over time, events."""
+"""Event detection in a long recording: scores over time and events, from one decoding pass."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from teinet.detection.scorer import Recognizes, ScoreRow
 from teinet.errors import Interrupted, VideoError
 
 _MISSED = 0.5  # seconds, or
-_MISSED_SHARE = 0.01  # of its stated length, by which a recording may end early without a word
+_MISSED_SHARE = 0.01  # of its stated length, by which a recording may end early without a warning
 _MOST_IMAGES = 48
 _BOX = (192, 108)  # pixels, width and height at most
 
 
 class Strip:
-    """Small images about equally far apart over a recording of any length.
+    """Thumbnails at about equal distances over a recording of any length.
 
     Attributes:
         seconds: of each, at most 48.
@@ -38,7 +38,7 @@ class Strip:
         self._apart = 0.0
 
     def add(self, second: float, image: np.ndarray) -> None:
-        """Look at the image (H, W, 3) uint8 at a second; one of another shape than the first lies on black."""
+        """Add the image (H, W, 3) uint8 of a time in seconds, unless the last is near; pad other shapes with black."""
         if self.seconds and 0 <= second - self.seconds[-1] < self._apart:
             return
         height, width = image.shape[:2]
@@ -54,7 +54,7 @@ class Strip:
             self._apart = 2 * self._apart or (self.seconds[-1] - self.seconds[0]) / (len(self.seconds) - 1) * 0.99
 
     def nearest(self, second: float) -> np.ndarray:
-        """Return the image (h, w, 3) nearest to a second."""
+        """Return the thumbnail (h, w, 3) nearest to a time in seconds."""
         return self.images[int(np.abs(np.array(self.seconds) - second).argmin())]
 
 
@@ -65,16 +65,16 @@ class Timeline:
     Args:
         path: the file.
         class_names: in the order of the scores.
-        intervals: (n, 2) seconds of the first and the last frame that each row of scores is of.
+        intervals: (n, 2) seconds of the first and the last frame of each row of scores.
         scores: (n, classes), each row sums to 1.
         events: in the order in which they began.
-        frame_interval: seconds between the frames that the network took.
-        resets: (n,) whether a new stretch begins with a row.
+        frame_interval: seconds between the frames that the model took.
+        resets: (n,) whether the state was reset before a row.
         restarts, resizes: resets of the state at gaps or backward jumps in time, and at changes of the frame size.
         broken: packets and frames that could not be decoded whole.
-        until, end: seconds at which the last frame appears, and until which it is shown.
-        stated: seconds that the file says its frames last, where it ends well before that; else None.
-        strip: small images over its length, where asked for.
+        until, end: seconds at which the last frame appears and disappears.
+        stated: length in seconds by the file's header, if the frames end well before it; else None.
+        strip: thumbnails over its length, if asked for.
     """
 
     path: str
@@ -94,11 +94,11 @@ class Timeline:
 
     @property
     def times(self) -> np.ndarray:
-        """(n,) seconds that the rows of scores speak of: the middle of their frames."""
+        """(n,) seconds of the rows of scores: the middle of their frames."""
         return self.intervals.mean(1)
 
     def to_dict(self) -> dict[str, Any]:
-        """The events as JSON values, without the scores."""
+        """Return the events as JSON values, without the scores."""
         return {
             **{name: getattr(self, name) for name in ("path", "frame_interval", "restarts", "resizes", "broken")},
             "ends": round(self.end, 3),
@@ -108,16 +108,16 @@ class Timeline:
 
     @property
     def trouble(self) -> str:
-        """What was wrong with the recording, in a line; empty for nothing."""
+        """Problems with the recording, in one line; empty if there are none."""
         counted = (
             (self.broken, "packet", "could not be decoded whole"),
-            (self.restarts, "restart", "at gaps in time, or where it ran backwards"),
-            (self.resizes, "restart", "at changes of the image's size"),
+            (self.restarts, "restart", "at gaps or backward jumps in time"),
+            (self.resizes, "restart", "at changes of the frame size"),
         )
-        said = [f"{count} {what}{'s' * (count > 1)} {more}" for count, what, more in counted if count]
+        parts = [f"{count} {what}{'s' * (count > 1)} {more}" for count, what, more in counted if count]
         if self.stated is not None:
-            said.append(f"ends at {self.end:.1f} s of {self.stated:.1f} s: cut off?")
-        return "; ".join(said)
+            parts.append(f"ends at {self.end:.1f} s of {self.stated:.1f} s: cut off?")
+        return "; ".join(parts)
 
 
 def timeline(
@@ -132,22 +132,22 @@ def timeline(
     threads: int | Literal["auto"] = "auto",
     **scoring: Any,
 ) -> Timeline:
-    """Find the events in a video of any length, decoding it once.
+    """Detect the events in a recording of any length, decoding it once.
 
-    Scores equal those of single steps of a causal network, or of single overlapping windows of T frames.
+    Scores equal those of single steps of a causal model, or of single overlapping windows of T frames.
 
     Args:
         video: a file.
-        frame_interval, rules: as `Detector` takes them (`frame_interval`, `rules`).
-        strip: whether to keep small images too.
-        stop: ends the work once it is set.
-        progress: is called with the second reached, for each frame.
-        threads: of the decoder.
-        scoring: smoothing, stride, windows, state, as `make_scorer` takes them.
+        frame_interval, rules: see `Detector`.
+        strip: also keep thumbnails.
+        stop: ends the work when it is set.
+        progress: is called with the current time in seconds for each frame.
+        threads: decoder threads.
+        scoring: smoothing, stride, windows, state: see `make_scorer`.
 
     Raises:
-        ConfigError: a value out of its range or without a meaning for this network, or an unknown frame_interval.
-        VideoError: a file that cannot be read.
+        ConfigError: a value out of its range or not for this model, or an unknown frame interval.
+        VideoError: the file cannot be read.
         Interrupted: `stop` was set.
     """
     path = fspath(video)
@@ -155,7 +155,7 @@ def timeline(
     images = Strip() if strip else None
     reader = VideoReader(Source(path, path, "file"), threads=threads)
     if reader.is_image_folder:
-        raise VideoError(path, "a folder of images has no clock")
+        raise VideoError(path, "a folder of images has no timestamps; events need a video file")
     rows: list[ScoreRow] = []
     changes: list[Change] = []
     until = end = 0.0
@@ -210,6 +210,6 @@ def _ended(changes: Sequence[Change]) -> tuple[Event, ...]:
 
 
 def _missed(frames: FrameStream, end: float) -> float | None:
-    """The stated length of a recording that does not reach it; of times that run backwards nobody can say."""
+    """Return the stated length of a recording that ends well before it; None if times are not in order."""
     stated = frames.stated_length if frames.is_ordered else None
     return stated if stated is not None and stated - end > max(_MISSED, _MISSED_SHARE * stated) else None

@@ -1,4 +1,4 @@
-"""Sampled frames in, rows of scores out: by a network that steps from frame to frame, or by one that sees windows."""
+"""Scores from sampled frames, by a causal model that takes one frame at a time, or by one that takes windows."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from teinet.models.insertion import is_causal
 from teinet.models.optimized import is_compiled
 from teinet.models.probabilities import to_probabilities
 
-_FRAMES_AT_ONCE = 8  # of a stepping network: as many as a clip has, so as fast a frame
+_FRAMES_AT_ONCE = 8  # in one step of a causal model: as many as a clip has, as fast per frame
 _WINDOWS_AT_ONCE = 2
 
 StateType = Literal["same", "fp16"]
 
 
 class Recognizes(Protocol):
-    """What detection needs of a recognizer, which it is handed and does not import: see `teinet.Recognizer`."""
+    """The part of `teinet.Recognizer` that detection uses; it does not import the class."""
 
     model: Any
     class_names: tuple[str, ...]
@@ -48,7 +48,7 @@ class Recognizes(Protocol):
 
 
 class SampledFrame(NamedTuple):
-    """A frame that the network takes: its time (seconds), (3, S, S) uint8, whether the state does not carry over."""
+    """A frame for the model: its time (seconds), pixels (3, S, S) uint8, and whether the state is reset before it."""
 
     time: float
     pixels: Tensor
@@ -56,7 +56,7 @@ class SampledFrame(NamedTuple):
 
 
 class ScoreRow(NamedTuple):
-    """Scores (classes,), the times of the first and last frame that they are of, whether a new stretch begins there."""
+    """Scores (classes,), the times of their first and last frame, and whether the state was reset before them."""
 
     interval: tuple[float, float]
     scores: np.ndarray
@@ -64,12 +64,12 @@ class ScoreRow(NamedTuple):
 
 
 def interval_for(recognizer: Recognizes, asked: float | None = None) -> float:
-    """Return the frame interval, seconds: that asked for, else that of training; raises ConfigError if unknown."""
+    """Return the frame interval asked for, else that of training, in seconds; ConfigError if unknown."""
     interval = recognizer.frame_interval if asked is None else asked
     if interval is None:
         raise ConfigError(
-            "this recognizer does not know how far apart in time its frames lay in training; say how many seconds "
-            "lie between two frames (frame_interval=, --frame-interval)"
+            "the weights do not say how many seconds lay between frames in training; set the frame interval "
+            "(frame_interval=, --frame-interval SECONDS)"
         )
     return interval
 
@@ -84,23 +84,23 @@ def make_scorer(
     state: StateType = "same",
     batched: bool = False,
 ) -> Scorer:
-    """Make what a recognizer scores frames with.
+    """Return the scorer for a recognizer.
 
     Args:
-        recognizer: a bidirectional one sees windows.
+        recognizer: a bidirectional one scores windows.
         streams: N, at least 1.
-        smoothing: without windows: how many of the last frames a score averages over, at least 1 (default: T).
+        smoothing: without windows: number of the last frames that a score averages over, at least 1 (default: T).
         stride: with windows: frames from one to the next, 1 to T (default: half of T).
-        windows: whether a causal network sees windows too.
-        state: without windows: as `Recognizer.stream` takes it.
-        batched: of a single stream, score several frames or windows at once: faster, and later.
+        windows: let a causal recognizer score windows too.
+        state: without windows: see `Stream`.
+        batched: score several frames or windows of a single stream at once: faster, with more delay.
 
     Raises:
-        ConfigError: a value out of its range, or one that has no meaning in this way of scoring.
+        ConfigError: a value out of its range, or not for this way of scoring.
     """
     if uses_windows(recognizer, smoothing=smoothing, stride=stride, windows=windows):
         if state != "same":
-            raise ConfigError("state belongs to causal networks; with windows nothing is remembered but the frames")
+            raise ConfigError(f"state ({state}) is for causal models that take one frame at a time: leave it out")
         return WindowScorer(recognizer, streams, stride=stride, at_once=_WINDOWS_AT_ONCE if batched else 1)
     return SteppingScorer(
         recognizer, streams, smoothing=smoothing, state=state, at_once=_FRAMES_AT_ONCE if batched else 1
@@ -110,28 +110,30 @@ def make_scorer(
 def uses_windows(
     recognizer: Recognizes, *, smoothing: int | None = None, stride: int | None = None, windows: bool = False
 ) -> bool:
-    """Say whether a recognizer sees windows; else it steps from frame to frame. Arguments, errors as `make_scorer`."""
+    """Return whether a recognizer scores windows, else single frames; arguments and errors as `make_scorer`."""
     for name, value, most in (("smoothing", smoothing, None), ("stride", stride, recognizer.num_frames)):
         if value is not None and (value < 1 or (most and value > most)):
             raise ConfigError(f"{name} must be at least 1{f' and at most {most}' if most else ''} frames, got {value}")
     windows = windows or not is_causal(recognizer.model)
     if windows and smoothing is not None:
         raise ConfigError(
-            f"smoothing ({smoothing}) is for causal networks that take one frame at a time; this one "
-            f"looks at windows, whose scores are of {recognizer.num_frames} frames: leave it out"
+            f"smoothing ({smoothing}) is for causal models that take one frame at a time; this one "
+            f"scores windows of {recognizer.num_frames} frames: leave it out, or set stride"
         )
     if stride is not None and not windows:
         raise ConfigError(
-            f"stride ({stride}) is for windows, and this network is causal and takes one frame at a time: leave it "
-            "out, or have it look at windows (windows=True, --windows)"
+            f"stride ({stride}) is for windows, but this causal model takes one frame at a time: leave it out, or "
+            "set windows=True (--windows)"
         )
     return windows
 
 
 class SteppingScorer:
-    """A row for each frame of N streams: the network steps on from its state; arguments as of `make_scorer`.
+    """Scores each frame of N streams by a step of a causal model.
 
-    `at_once` frames of a single stream go into one step; earlier ones wait for it.
+    Args:
+        at_once: frames of a single stream in one step; frames wait until there are so many.
+        smoothing, state: see `make_scorer`.
     """
 
     def __init__(
@@ -150,16 +152,16 @@ class SteppingScorer:
 
     @property
     def state_bytes(self) -> int | None:
-        """What the network remembers of a stream; None where it remembers frames alone."""
+        """Size of a stream's state, bytes; None with windows."""
         return self.stream.state.nbytes // self.stream.batch
 
     def warm_up(self) -> None:
-        """Load what is loaded at first use."""
+        """Run the model once, so that the first frame does not wait for what loads at first use."""
         self.stream.step({0: torch.zeros(3, *self._shape, dtype=torch.uint8)})
         self.stream.reset()
 
     def push(self, frames: Mapping[int, SampledFrame]) -> dict[int, list[ScoreRow]]:
-        """Take the next frame of some streams; returns the rows that are known now, by stream."""
+        """Take the next frame of some streams; return the rows that are complete now, by stream."""
         if self._at_once > 1:
             return {0: self._wait(frames[0])}
         if resets := [number for number, frame in frames.items() if frame.reset]:
@@ -169,7 +171,7 @@ class SteppingScorer:
         return {number: [self._row(number, frames[number], scores)] for number, scores in rows}
 
     def finish(self, stream: int) -> list[ScoreRow]:
-        """Return the rows of a stream's frames that wait for more."""
+        """Score the frames of a stream that wait for more; return their rows."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return []
@@ -192,10 +194,13 @@ class SteppingScorer:
 
 
 class WindowScorer:
-    """A row for each window of T frames, and a last one that ends with the stretch, so that no frame is left out.
+    """Scores windows of T frames; the last window before a reset ends with the last frame, so that none is left out.
 
-    A stretch shorter than T repeats its last frame, as a short clip does. `at_once` windows go into one pass of the
-    network. Other arguments as of `make_scorer`, methods as of `SteppingScorer`.
+    Fewer than T frames before a reset are filled up with the last one, as in a short clip. Methods as `SteppingScorer`.
+
+    Args:
+        at_once: windows in one pass of the model.
+        stride: see `make_scorer`.
     """
 
     state_bytes: int | None = None
@@ -204,7 +209,8 @@ class WindowScorer:
         self._recognizer, self._at_once = recognizer, at_once
         self._stride = max(1, recognizer.num_frames // 2) if stride is None else stride
         self._frames: list[deque[SampledFrame]] = [deque(maxlen=recognizer.num_frames) for _ in range(streams)]
-        self._reset, self._unseen = [True] * streams, [0] * streams  # no window yet; frames that lie in none
+        self._reset = [True] * streams  # whether the next window is the first one
+        self._unseen = [0] * streams  # frames since the last window
         self._waiting: list[tuple[int, Sequence[SampledFrame], bool]] = []  # stream, frames, reset
 
     def warm_up(self) -> None:
@@ -249,7 +255,7 @@ class WindowScorer:
             return []
         clips = torch.stack([torch.stack([frame.pixels for frame in frames]) for _, frames, _ in windows])
         missing = self._at_once - len(windows)
-        if missing > 0 and is_compiled(self._recognizer.model):  # no second program for the last ones
+        if missing > 0 and is_compiled(self._recognizer.model):  # another batch size would be compiled
             clips = torch.cat([clips, clips[-1:].expand(missing, *clips.shape[1:])])
         scores = to_probabilities(self._logits(clips)[: len(windows)])
         return [

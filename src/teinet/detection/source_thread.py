@@ -1,4 +1,4 @@
-"""Reads one source in its own thread: samples frames by their times, keeps few, reconnects when a source is lost."""
+"""Reading of one source in a thread of its own: samples frames by their times, keeps few, and reconnects."""
 
 from __future__ import annotations
 
@@ -16,45 +16,52 @@ from teinet.data.video.source import Source, hidden
 from teinet.detection.sampler import FrameSampler
 from teinet.errors import VideoError
 
-Told = Literal["connected", "lost", "stalled", "resumed", "restarted", "resized", "finished"]
+ReportKind = Literal["connected", "lost", "stalled", "resumed", "restarted", "resized", "finished"]
 
-_WAITING = 100_000  # frames that may wait at most, however long each may
-_SOUND = 0.05  # of a recording's length, by which its sound may outlast its frames where it states one for both
-_PATIENCE = 10.0  # seconds after which a stalled stream counts as lost, and is opened again
-_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each new try, the last one from then on
+_MAX_WAITING = 100_000  # frames, whatever the delay
+_SOUND = 0.05  # share of its length by which a recording's sound may outlast its frames, if it states one for both
+_PATIENCE = 10.0  # seconds after which a stalled stream counts as lost and is opened again
+_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # seconds before each new attempt; the last one repeats
 
 
 @dataclass(frozen=True, eq=False)
-class Shot:
-    """A frame that the network is to see: its second as in `Notice`, the image (H, W, 3) uint8, when it was decoded."""
+class DueFrame:
+    """A frame for the model.
+
+    Args:
+        time: seconds, as in `Notice`.
+        image: (H, W, 3) uint8 RGB.
+        reset: whether the state is reset before it.
+        arrived: `time.monotonic` seconds when it was decoded.
+    """
 
     time: float
     image: np.ndarray
-    reset: bool  # the state does not carry over to it
-    arrived: float  # `time.monotonic` seconds
+    reset: bool
+    arrived: float
 
 
 @dataclass(frozen=True)
-class Report:
-    """What became of the source: `what`, `time` and `why` as in `Notice`."""
+class SourceReport:
+    """A change of the source; `what`, `time` and `reason` as in `Notice`."""
 
-    what: Told
+    what: ReportKind
     time: float
-    why: str = ""
+    reason: str = ""
 
 
 @dataclass(kw_only=True)
 class Counts:
-    """What became of a source's frames.
+    """Counts of a source's frames.
 
     Args:
-        steps: frames that the network saw.
+        steps: frames that the model took.
         skipped: frames between them, which the frame interval leaves out.
-        dropped: frames that were due, but waited too long.
+        dropped: frames that were due but waited too long.
         broken: packets or frames that could not be decoded whole.
-        restarts: resets of the state at jumps, gaps, new sizes, new connections.
-        connections: how often the source was opened.
-        stalls: how often it sent no frame, or did not open, for long.
+        restarts: resets of the state at jumps, gaps, new sizes and new connections.
+        connections: number of times that the source was opened.
+        stalls: number of times that it stalled.
         delay, delay_99: median and 99th percentile of the seconds from a frame's arrival to its scores, over the last
             10,000 steps; None before the first, and of recordings read as fast as possible.
     """
@@ -71,24 +78,24 @@ class Counts:
 
 
 class SourceThread(threading.Thread):
-    """Reads one source's frames as they are due.
+    """Reads the frames of one source when they are due.
 
-    Few frames wait. When the network is late the oldest are dropped and counted, or, if `fast`, the reader of a
-    recording or pipe waits instead. One report of restarts and one of new sizes wait at most.
+    If the model is too slow, the oldest waiting frames are dropped and counted; with `fast`, the reader of a recording
+    or pipe waits instead. At most one report of restarts and one of new sizes wait.
 
     Args:
         frame_interval: seconds between the frames that are taken.
-        ready: is notified, and guards the queue.
+        ready: guards the queue, and is notified when it changes.
         began: `time.monotonic` when the watch began.
-        delay, stall, fast, wait: as `Watch` takes them. As many frames wait as fit into the delay; a stream counts
-            as lost 10 seconds after it has stalled.
-        pauses: seconds before the first, second, ... new try; the last one from then on.
+        delay, stall, fast, wait: see `Watch`. As many frames wait as fit into the delay; a stream counts as lost 10
+            seconds after it has stalled.
+        pauses: seconds before the first, second, ... new attempt to connect; the last one repeats.
 
     Attributes:
         sampler: counts frames taken and skipped.
-        counts: the others of `Counts`, without steps and delays.
-        done: whether no more comes.
-        error: why it could not be read at all or, as a recording, to its end; else None.
+        counts: `Counts` without steps, skipped and delays.
+        done: whether the source has ended for good.
+        error: set if the source could not be read, or a recording not to its end.
     """
 
     def __init__(
@@ -112,11 +119,11 @@ class SourceThread(threading.Thread):
         self.done = False
         self._recorded = source.kind == "file"
         self._second: float | None = None  # of the last frame
-        self._shown = 0.0  # what was said to be its second
-        self._heard: float | None = None  # when a live source last gave a frame, or was asked; `time.monotonic` seconds
+        self._shown = 0.0  # the time that was reported for it
+        self._last_arrival: float | None = None  # of a live source's frame, or its opening; `time.monotonic` seconds
         self._stall, self._stalled = max(stall, 2 * frame_interval), False
         self._ready, self._began, self._fast = ready, began, fast
-        self._most = max(1, round(min(delay / frame_interval, _WAITING)))
+        self._most = max(1, round(min(delay / frame_interval, _MAX_WAITING)))
         self._delay = delay
         self._wait, self._pauses = wait, pauses
         self._reader = VideoReader(
@@ -127,34 +134,34 @@ class SourceThread(threading.Thread):
             guess_times=fast and source.kind == "pipe",
         )
         self._stopped = threading.Event()
-        self._waiting: deque[Shot | Report] = deque()
-        self._shots = 0
+        self._waiting: deque[DueFrame | SourceReport] = deque()
+        self._num_frames = 0
 
     def stop(self) -> None:
-        """Let the thread end soon; what is waiting stays."""
+        """Let the thread end soon; waiting items stay."""
         self._stopped.set()
         with self._ready:
             self._ready.notify_all()
 
-    def take(self) -> Shot | Report | None:
-        """What comes next, None for nothing at present. The caller holds `ready`."""
+    def take(self) -> DueFrame | SourceReport | None:
+        """Return the next item, or None if there is none now. The caller must hold `ready`."""
         if not self._waiting:
             return None
         if not (self._fast and self._ends()):
-            while self._shots > 1 and self._oldest().arrived < time.monotonic() - self._delay:
+            while self._num_frames > 1 and self._oldest().arrived < time.monotonic() - self._delay:
                 self._drop_oldest()
         item = self._waiting.popleft()
-        if isinstance(item, Shot):
-            self._shots -= 1
+        if isinstance(item, DueFrame):
+            self._num_frames -= 1
             self._ready.notify_all()  # there is room
         return item
 
-    def look(self) -> None:
-        """Find out whether a live source has stalled, which its own thread cannot while it waits for a frame."""
+    def check_stall(self) -> None:
+        """Report a live source that has stalled, which its own thread cannot while it waits for a frame."""
         with self._ready:
-            if self._heard is None or self._stalled or self._shots:  # while frames wait it may wait for their end
+            if self._last_arrival is None or self._stalled or self._num_frames:  # it may be waiting for the model
                 return
-            quiet = time.monotonic() - self._heard
+            quiet = time.monotonic() - self._last_arrival
             if quiet > self._stall:
                 self._stalled = True
                 self.counts.stalls += 1
@@ -171,9 +178,9 @@ class SourceThread(threading.Thread):
                     if self._ends():
                         self._report("finished")
                         return
-                    why = "it ended"
+                    reason = "it ended"
                 except VideoError as error:
-                    why = error.reason
+                    reason = error.reason
                     if self._ends() if self.counts.connections else not self._wait:
                         self._give_up(error)
                         return
@@ -181,10 +188,12 @@ class SourceThread(threading.Thread):
                     return
                 failures = 1 if self.sampler.num_taken > before else failures + 1
                 pause = self._pauses[min(failures, len(self._pauses)) - 1]
-                self._report("lost", f"{why}; trying again in {pause:g} s")
+                self._report("lost", f"{reason}; trying again in {pause:g} s")
                 self._stopped.wait(pause)
-        except Exception as error:  # nothing may end a watch without a word
-            self._give_up(VideoError(self.source.name, f"could not be read further ({hidden(repr(error))})"))
+        except Exception as error:  # no error may end a watch silently
+            self._give_up(
+                VideoError(self.source.name, f"reading stopped with an unexpected error ({hidden(repr(error))})")
+            )
         finally:
             with self._ready:
                 self.done = True
@@ -195,19 +204,19 @@ class SourceThread(threading.Thread):
         self._report("lost", f"{error.reason}; given up")
 
     def _ends(self) -> bool:
-        """Whether it ends for good; a pipe may be a recording, as fast as it can be read."""
+        """Return whether it ends for good: recordings do, and pipes, which may carry a recording."""
         return self._recorded or self.source.kind == "pipe"
 
     def _now(self) -> float:
-        """The second that a report is of: in a recording its last frame's, else that since the watch began."""
+        """Return the time of a report: in a recording that of its last frame, else seconds since the watch began."""
         if self._recorded:
             return self._second or 0.0
         now = time.monotonic() - self._began
-        return max(now, self._second or 0.0) if self.source.kind == "pipe" else now  # what runs ahead of our clock
+        return max(now, self._second or 0.0) if self.source.kind == "pipe" else now  # may run ahead of the clock
 
     def _read(self) -> None:
         if self.source.kind != "file":
-            self._heard, self._stalled = time.monotonic(), False
+            self._last_arrival, self._stalled = time.monotonic(), False
         try:
             with self._reader.open() as frames:
                 self.counts.connections += 1
@@ -215,7 +224,7 @@ class SourceThread(threading.Thread):
                 self._report("connected")
                 self.counts.restarts += self.counts.connections > 1
                 with self._ready:
-                    self._heard, self._stalled = None if self._recorded else time.monotonic(), False
+                    self._last_arrival, self._stalled = None if self._recorded else time.monotonic(), False
                 taken, broken = self.sampler.num_taken, self.counts.broken
                 try:
                     self._sample(frames)
@@ -225,17 +234,17 @@ class SourceThread(threading.Thread):
                     return
                 if self._ends() and self.sampler.num_taken == taken:
                     raise VideoError(self.source.name, "none of its frames can be decoded")
-                length = frames.stated_length if frames.is_ordered else None  # else nobody can say where it ends
+                length = frames.stated_length if frames.is_ordered else None  # else its end is unknown
                 if length is not None:
                     margin = max(_SOUND * length if frames.length_includes_sound else 0.0, self.sampler.gap)
                     if (self._second or 0.0) < length - margin:
-                        raise VideoError(self.source.name, f"connection lost at {self._second:.1f} of {length:.1f} s")
+                        raise VideoError(self.source.name, f"ended early, at {self._second:.1f} of {length:.1f} s")
         finally:
             with self._ready:
-                self._heard = None
+                self._last_arrival = None
 
     def _sample(self, frames: FrameStream) -> None:
-        """Take the frames that are due."""
+        """Queue the frames that are due."""
         self.sampler.restart()
         playback, broken = None, self.counts.broken
         if self._recorded and not self._fast:
@@ -246,7 +255,7 @@ class SourceThread(threading.Thread):
             if playback is not None and self._stopped.wait(max(0.0, playback.due(frame.time) - time.monotonic())):
                 return
             arrived, self._second = time.monotonic(), frame.time
-            self._hear(arrived)
+            self._note_arrival(arrived)
             self.counts.broken = broken + frames.num_broken
             size = self.sampler.size
             verdict = self.sampler.judge(frame.time, frame.is_discontinuity, frame.size)
@@ -254,53 +263,53 @@ class SourceThread(threading.Thread):
                 if frame.size != size:
                     self._report("resized", f"{size[0]}x{size[1]} to {frame.size[0]}x{frame.size[1]}")
                 else:
-                    self._report("restarted", "its times jumped or paused")
+                    self._report("restarted", "its timestamps jumped or paused")
                 self.counts.restarts += 1
             if verdict != "skip":
                 second = frame.time
-                if not self._ends():  # what a stream sends at once, ahead of our clock, has the time at which it came
+                if not self._ends():  # frames that a stream sends in a burst have the time of their arrival
                     self._shown = second = max(min(second, arrived - self._began), self._shown + TICK)
-                self._put(Shot(second, frame.image, verdict == "reset", arrived))
+                self._put(DueFrame(second, frame.image, verdict == "reset", arrived))
 
-    def _hear(self, now: float) -> None:
+    def _note_arrival(self, now: float) -> None:
         with self._ready:
-            if self._heard is None:
+            if self._last_arrival is None:
                 return
             if self._stalled:
                 self._stalled = False
-                self._report("resumed", f"after {now - self._heard:.1f} s without a frame")
-            self._heard = now
+                self._report("resumed", f"after {now - self._last_arrival:.1f} s without a frame")
+            self._last_arrival = now
 
-    def _put(self, shot: Shot) -> None:
+    def _put(self, frame: DueFrame) -> None:
         with self._ready:
             waits = self._fast and self._ends()
-            while waits and self._shots >= self._most and not self._stopped.is_set():
+            while waits and self._num_frames >= self._most and not self._stopped.is_set():
                 self._ready.wait()
-            if waits and self._heard is not None:
-                self._heard = time.monotonic()  # it was the network that had no time
-            self._waiting.append(shot)
-            self._shots += 1
-            while self._shots > self._most:
+            if waits and self._last_arrival is not None:
+                self._last_arrival = time.monotonic()  # the model was too slow, not the source
+            self._waiting.append(frame)
+            self._num_frames += 1
+            while self._num_frames > self._most:
                 self._drop_oldest()
             self._ready.notify_all()
 
-    def _oldest(self) -> Shot:
-        return next(item for item in self._waiting if isinstance(item, Shot))
+    def _oldest(self) -> DueFrame:
+        return next(item for item in self._waiting if isinstance(item, DueFrame))
 
     def _drop_oldest(self) -> None:
         oldest = self._oldest()
         self._waiting.remove(oldest)
-        self._shots -= 1
+        self._num_frames -= 1
         self.counts.dropped += 1
-        if oldest.reset:  # the one after it starts the stretch in its place
+        if oldest.reset:  # the next one resets the state in its place
             place = self._waiting.index(self._oldest())
             self._waiting[place] = replace(self._waiting[place], reset=True)
 
-    def _report(self, what: Told, why: str = "") -> None:
+    def _report(self, what: ReportKind, reason: str = "") -> None:
         with self._ready:
-            if what in ("restarted", "resized"):  # however many come while the network has no time
-                told = [item for item in self._waiting if isinstance(item, Report) and item.what == what]
-                if told:
-                    self._waiting.remove(told[0])
-            self._waiting.append(Report(what, self._now(), why))
+            if what in ("restarted", "resized"):  # at most one of each waits
+                waiting = [item for item in self._waiting if isinstance(item, SourceReport) and item.what == what]
+                if waiting:
+                    self._waiting.remove(waiting[0])
+            self._waiting.append(SourceReport(what, self._now(), reason))
             self._ready.notify_all()

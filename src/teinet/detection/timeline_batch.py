@@ -1,4 +1,4 @@
-"""The timelines of several recordings, in this process or in workers; those of finished ones are kept until all are."""
+"""Timelines of several recordings, in this process or in workers; finished ones are kept until all are done."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _FACTS = ("class_names", "frame_interval", "restarts", "resizes", "broken", "unt
 
 
 class ResultCache:
-    """Keeps timelines in a folder, each under a digest of all that its scores depend on.
+    """A cache of timelines in a folder, each under a digest of everything that its scores depend on.
 
     Args:
-        folder: made when the first timeline is saved.
-        settings: what scores depend on besides the video: the weights, their options.
+        folder: created when the first timeline is saved.
+        settings: everything but the video that the scores depend on: weights and options.
     """
 
     def __init__(self, folder: str | PathLike, settings: Mapping[str, Any]):
@@ -47,7 +47,7 @@ class ResultCache:
         self._settings = sorted(settings.items())
 
     def save(self, video: str | PathLike, timeline: Timeline) -> None:
-        """Keep the timeline of a recording."""
+        """Save the timeline of a recording."""
         arrays: dict[str, Any] = {name: getattr(timeline, name) for name in _ARRAYS}
         arrays["facts"] = np.array(json.dumps({name: getattr(timeline, name) for name in _FACTS}))
         if timeline.strip is not None:
@@ -57,11 +57,11 @@ class ResultCache:
             np.savez(file, **arrays)
 
     def holds(self, video: str | PathLike) -> bool:
-        """Say whether the timeline of this very file, found with these settings, is kept."""
+        """Return whether the cache has the timeline of this file with these settings; a changed file has none."""
         return zipfile.is_zipfile(self._path(video))
 
     def load(self, video: str | PathLike, rules: Rules) -> Timeline:
-        """Return the timeline of a recording that is kept, with events by these rules."""
+        """Load the timeline of a recording, with events by these rules."""
         with np.load(self._path(video), allow_pickle=False) as file:
             facts, arrays = json.loads(str(file["facts"])), {name: file[name] for name in _ARRAYS}
             strip = Strip(file["seconds"], file["images"]) if "seconds" in file else None
@@ -70,7 +70,7 @@ class ResultCache:
         return Timeline(path=fspath(video), events=events, strip=strip, **arrays, **facts)
 
     def clear(self) -> None:
-        """Remove all that is kept, and the folder, unless something else lies in it."""
+        """Remove all timelines, and the folder if nothing else is in it."""
         for path in self.folder.glob("*.npz*"):
             path.unlink()
         with suppress(OSError):
@@ -96,23 +96,23 @@ def timelines(
     reached: Reached,
     **options: Any,
 ) -> Iterator[Answer]:
-    """Yield (number, answer) of each recording, in order; an error in a file is an answer too.
+    """Yield the number of each recording with its timeline, in order, or with the error if it cannot be read.
 
-    With several jobs, a file that kills its process, or gives no frame for ten minutes, costs that file alone.
+    With several jobs, a file that crashes its process, or gives no frame for ten minutes, is that file's error only.
 
     Args:
-        make: gives the recognizer, once in each process that needs it; picklable for several jobs.
+        make: returns the recognizer, once in each process that needs it; picklable for several jobs.
         videos: files.
-        jobs: recordings at a time, in as many processes that share the cores; 1 stays in this process.
-        cache: gives the answers of an earlier call, and keeps those of this one.
+        jobs: recordings at a time, in as many processes, which share the cores; 1 stays in this process.
+        cache: has the timelines of an interrupted call, and takes those of this one.
         rules: with background classes filled in.
-        stop: ends it once it is set; answers complete by then still come.
-        reached: is called with a recording's number and the second reached; not with several jobs.
-        options: further ones, as `timeline` takes them.
+        stop: ends the work when it is set; complete timelines are still yielded.
+        reached: is called with a recording's number and its current time in seconds; not with several jobs.
+        options: other arguments of `timeline`.
 
     Raises:
         Interrupted: `stop` was set before all were done.
-        TeinetError: settings that do not fit.
+        TeinetError: unusable settings.
     """
     known = set() if cache is None else {number for number, video in enumerate(videos) if cache.holds(video)}
     rest = {number: video for number, video in enumerate(videos) if number not in known}
@@ -150,7 +150,7 @@ def _in_workers(make: Make, videos: Mapping[int, Path], stop: Flag, jobs: int, o
         done += 1
         (number, video), answer = each.task, each.value
         if isinstance(answer, worker_pool.Lost):
-            stuck = f"stuck: no new frame within {_STUCK_SECONDS:g} s"
+            stuck = f"timed out: no new frame for {_STUCK_SECONDS:g} s"
             answer = VideoError(video, stuck if answer.kind == "stuck" else answer.reason)
         yield number, answer
     if done < len(videos):
@@ -166,7 +166,7 @@ def _work(
 
 @lru_cache(1)
 def _recognizer(make: Make, threads: int) -> Recognizes:
-    """Make it once in a worker."""
+    """Make the recognizer, once in a worker."""
     import torch
 
     torch.set_num_threads(threads)
