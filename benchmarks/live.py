@@ -3,7 +3,7 @@
 step       a step of causal TEINet next to one frame of TSN and next to a clip of 8 frames, in turns, same engine
 rate       steps a second of EfficientNet-Lite0 at 224 from images of 640x480, and the delay from image to scores
 chunks     causal TEINet on a recording's frames, some at a time as teinet timeline does, next to single steps, in turns
-recording  teinet timeline's speed against real time on 480p h264, the share of decoding, and memory as it goes on
+recording  teinet timeline's speed against real time on 480p h264, the share of decoding, and its memory over time
 
 Writes results/live-MACHINE.json. Let nothing else run meanwhile.
 """
@@ -184,7 +184,7 @@ def chunks(rounds: int, frames: int, precision: str) -> dict:
 def recording(minutes: float, hours: float, precision: str) -> dict:
     """A causal EfficientNet-Lite0 at 8 frames a second of video, over a short recording and a long one.
 
-    The long one is looked through in a process of its own, so that its memory holds nothing of the others.
+    The long one runs in a process of its own, so that its memory is not that of the others.
     """
     with tempfile.TemporaryDirectory() as folder:
         one = _write(Path(folder) / "one.mp4")

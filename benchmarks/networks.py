@@ -181,7 +181,7 @@ def measure(
         measures: "latency" passes one clip, "throughput" many at once, "training" makes a step.
         sizes: clips of a pass, by measure.
         rounds, repeats: of each measure in each repeat, and of all of it; one pass before the rounds does not count.
-        say: is told what is going on.
+        say: called with each step.
     """
     costs = [Cost(row) for row in rows]
     for repeat in range(repeats):

@@ -1,6 +1,6 @@
 """Plant small faults in a copy of the package, one at a time: do the tests nearest to each notice it?
 
-    python benchmarks/planted_faults.py                  # all, two at a time; goes on where it was stopped
+    python benchmarks/planted_faults.py                  # all, two at a time; continues after a stop
     python benchmarks/planted_faults.py causal gate      # those whose name holds one of the words
     python benchmarks/planted_faults.py --check          # only whether every fault still fits its file
 

@@ -1,7 +1,7 @@
 """Measures what recognizers find in annotated recordings: python benchmarks/recordings.py ANNOTATIONS.csv --tune
 split=val --report split=test --causal RUN --bidirectional RUN
 
-A causal network goes on from frame to frame (what `Recognizer.stream` gives), a bidirectional one looks at overlapping
+A causal network takes one frame at a time (what `Recognizer.stream` gives), a bidirectional one looks at overlapping
 windows; both see every recording once. --windows RUN has a causal network look at windows too: with --causal RUN that
 tells what stepping does, with --bidirectional RUN what sight of the next frame does. When an event begins and ends
 (`Rules`) is chosen for each network from a fixed grid by the mean of F1 at overlaps 0.1, 0.25 and 0.5 on the recordings

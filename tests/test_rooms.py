@@ -122,7 +122,7 @@ def test_the_documentation_says_what_the_rule_says():
     assert set(table) == rooms | {"cli"}
     for name in rooms:
         assert set(re.findall(r"\w+", table[name])) == MAY[name], name
-    assert table["cli"] == "all; nobody imports it"
+    assert table["cli"] == "all; nothing imports it"
 
 
 def test_the_package_itself_imports_neither_torch_nor_lightning():

@@ -100,7 +100,7 @@ def main() -> None:
     args = parser.parse_args()
     count = prepare(DATA_SETS[args.data_set], args.source, args.output)
     if not count:
-        raise SystemExit(f"{args.source} holds no file named like {DATA_SETS[args.data_set].pattern}")
+        raise SystemExit(f"{args.source} has no file named like {DATA_SETS[args.data_set].pattern}")
     print(f"{args.output / 'clips.csv'}: {count} clips")
 
 

@@ -41,7 +41,7 @@ def main() -> None:
     study = Study.load(args.study)
     cell = study.cell(args.cell)
     if (committed := read_result(study, cell, args.results)) is None:
-        raise SystemExit(f"{args.results} holds no result of {cell} to compare with")
+        raise SystemExit(f"{args.results} has no result of {cell} to compare with")
     build, found = parts.build_model, []
     for time in range(1, args.times + 1):
 

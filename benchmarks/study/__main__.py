@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def add_where(parser: argparse.ArgumentParser) -> None:
     """Declare the fields of `Where`."""
-    parser.add_argument("--data-root", default=".", help="the folder that the study's data lie in (default: here)")
+    parser.add_argument("--data-root", default=".", help="the folder of the study's data (default: here)")
     parser.add_argument("--work", default="runs/study", help="the folder of runs (default: runs/study)")
     parser.add_argument("--results", default="results", help="the folder of results (default: results)")
     parser.add_argument("--backbone-weights", default=None, metavar="FILE", help="local 2-D weights to start from")

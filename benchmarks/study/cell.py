@@ -35,7 +35,7 @@ class Where:
     """Folders and files of this machine, and how it is used.
 
     Args:
-        data_root: the folder that the studies' data lie in.
+        data_root: the folder of the studies' data.
         work: the folder of runs.
         results: the folder of results.
         backbone_weights: a local file of 2-D weights.
@@ -107,9 +107,9 @@ def run_cell(study: Study, cell: Cell, where: Where, *, console: Console | None 
 
 
 def run_folder(work: str | Path, study: Study, cell: Cell) -> Path:
-    """Where a cell's run lies: by its settings' hash too, so that a run of other settings is never gone on with.
+    """Where a cell's run is: by its settings' hash too, so that a run of other settings is never continued.
 
-    What the study below trains alike is trained once, and lies there.
+    What the study below trains alike is trained once, and is there.
     """
     same = study.same_in_base(cell, training=True)
     if study.base is not None and same is not None:

@@ -46,7 +46,7 @@ def draw_networks(done: Done) -> Figure:
 
 
 def draw_calibration(done: Done) -> Figure:
-    """A line for each network: how often predictions of some confidence are right; on the diagonal as often as said."""
+    """A line per network: how often predictions of a confidence are right; the diagonal is perfect calibration."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -210,7 +210,7 @@ _CLIPS = ("clips", "clusters", "labels", "class_names")
 
 
 def results_file(results: str | Path, study: Study) -> Path:
-    """Where a study's results lie."""
+    """The folders of a study's results."""
     return Path(results) / f"{study.name}.jsonl"
 
 

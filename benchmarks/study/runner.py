@@ -22,7 +22,7 @@ from teinet.errors import Interrupted
 from teinet.training.run_dir import LOG, read_log
 from teinet.utils.text import percent
 
-ROOT = Path(__file__).parents[2]  # what `benchmarks` lies in
+ROOT = Path(__file__).parents[2]  # the folder of `benchmarks`
 _POLL = 0.5  # seconds
 _PATIENCE = 60  # seconds that a cell has to save its state before it is killed
 
@@ -58,7 +58,7 @@ def run_cells(
         console: shows the progress; a line for each cell that ends.
 
     Returns:
-        The cells that failed, each with the last line that it said; the others went on.
+        The cells that failed, each with the last line of its output; the others continued.
 
     Raises:
         ConfigError: a cell whose settings do not fit; before any is run.
@@ -95,9 +95,9 @@ def run_cells(
             _stop(running)
             finished = len(todo) - len(waiting) - len(running) - len(failed)
             raise Interrupted(
-                f"stopped with {finished} of {len(todo)} cells done; the same command goes on where they were"
+                f"stopped with {finished} of {len(todo)} cells done; the same command continues"
             ) from None
-        except BaseException:  # the cells are sessions of their own, and would go on alone
+        except BaseException:  # the cells are sessions of their own, and would continue alone
             _stop(running)
             raise
     return failed
