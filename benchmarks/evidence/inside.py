@@ -17,7 +17,7 @@ from PIL import Image
 
 from teinet import Recognizer
 from teinet.data.motion_pairs import draw
-from teinet.data.views import load_views
+from teinet.data.view_loading import load_views
 from teinet.demo.job import FRESH_CLIPS, PRETRAINED
 from teinet.pages.explained import draw_gates, draw_kernels, draw_movement, frame_names, overlays
 from teinet.pages.render import figure_png, png

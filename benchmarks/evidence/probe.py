@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.views import load_views
+from teinet.data.view_loading import load_views
 from teinet.models import create_model
 from teinet.utils.machine import machine
 

@@ -19,7 +19,7 @@ from teinet.data.motion_pairs.scenes import coordinates_in, is_symmetric, middle
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.video.writer import write_reversed, write_video
-from teinet.data.views import load_views
+from teinet.data.view_loading import load_views
 from teinet.errors import ConfigError, VideoError
 from teinet.models import create_model
 from tests import miniatures

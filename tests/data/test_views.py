@@ -14,7 +14,8 @@ from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.writer import write_video
-from teinet.data.views import Views, load_views
+from teinet.data.view_loading import load_views
+from teinet.data.views import Views
 from teinet.errors import ConfigError, VideoError
 
 SMALL = Preprocessing(size=28, short_side=32)

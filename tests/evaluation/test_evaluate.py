@@ -18,7 +18,8 @@ from teinet.data.lists.formats import read_listing
 from teinet.data.lists.rows import ClipList, to_clips
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.views import Views, load_views
+from teinet.data.view_loading import load_views
+from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.evaluation.evaluate import Scoring, ViewClips, evaluate, evaluation_loader
 from teinet.evaluation.hardware import Hardware

@@ -73,7 +73,7 @@ def test_a_file_and_its_decoded_frames_get_the_same_answer(recognizer, video, vi
 
 def test_the_answer_is_the_networks_own_mean_over_views(recognizer, frames):
     """Seven clips are more than one pass takes, so the passes are joined rightly too."""
-    from teinet.data.views import load_views
+    from teinet.data.view_loading import load_views
 
     clips = load_views(frames, recognizer.sampling, recognizer.preprocessing, "7x1").frames
     with torch.inference_mode():

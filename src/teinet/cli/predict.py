@@ -51,7 +51,7 @@ def run(args: PredictOptions) -> int:
     options.check_weights(args.weights)
     from rich.console import Console
 
-    from teinet.recognition.find_videos import find_videos
+    from teinet.data.find_videos import find_videos
     from teinet.utils.progress import file_progress
 
     problems: list[str] = []

@@ -74,11 +74,11 @@ def run(args: TimelineOptions) -> int:
         raise ConfigError("--overwrite needs --output or --page: only these are continued after a stop")
     args.weights = options.causal_form(args.weights, windows=args.windows or args.stride is not None)
     options.check_weights(args.weights)
+    from teinet.data.find_videos import find_videos
     from teinet.detection.sampler import FrameSampler
     from teinet.detection.scorer import interval_for, uses_windows
     from teinet.detection.timeline_batch import ResultCache, timelines
     from teinet.models.header import weights_file
-    from teinet.recognition.find_videos import find_videos
     from teinet.utils.files import digest
     from teinet.utils.signals import StopSignal
 

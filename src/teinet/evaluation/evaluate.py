@@ -16,7 +16,8 @@ from teinet.data.dataset import READ_TIMEOUT, ClipLoader, ReadWatch
 from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.views import Views, check_views, load_views
+from teinet.data.view_loading import load_views
+from teinet.data.views import Views, check_views
 from teinet.errors import Interrupted, RunError, VideoError
 from teinet.evaluation.hardware import Hardware, ending_together, gather, quiet
 from teinet.evaluation.scores import Scores

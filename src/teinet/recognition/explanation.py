@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from teinet.data.views import load_views
+from teinet.data.view_loading import load_views
 from teinet.errors import ConfigError, nearest
 from teinet.layers import MEM, TEI, TIM
 from teinet.models.classifier import VideoClassifier

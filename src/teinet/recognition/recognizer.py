@@ -14,7 +14,8 @@ import torch
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.views import LoadedViews, Video, Views, check_views, load_views
+from teinet.data.view_loading import LoadedViews, Video, load_views
+from teinet.data.views import Views, check_views
 from teinet.detection.detector import Detector
 from teinet.detection.events import Rules
 from teinet.detection.scorer import StateType

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from teinet.data.lists.data_config import READ_TIMEOUT, DataConfig
+from teinet.data.views import Views, check_views
 from teinet.errors import ConfigError
 from teinet.evaluation.published import Published
 from teinet.models.header import pretrained_file
@@ -296,7 +297,6 @@ class Recipe:
             ConfigError: the first value that is not or does not, with its name and range.
         """
         from teinet.data.transforms import Preprocessing
-        from teinet.data.views import Views, check_views
 
         if self.model.weights == REQUIRED:
             raise ConfigError("this recipe starts from a trained recognizer; name it with --weights FILE")

@@ -17,9 +17,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import av
-import timm
-import torch
 import yaml
 from filelock import FileLock, Timeout
 
@@ -123,6 +120,9 @@ def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
 
 def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str) -> None:
     """Write the recipe, run.json and the list of missing clips; if they exist, note that the run was resumed."""
+    import av
+    import torch  # not above: the report reads runs without it
+
     if not first_process():
         return
     began = {"command": sys.argv, "started": _now()}
@@ -143,8 +143,8 @@ def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str)
         "decoder": {"PyAV": av.__version__, **{k: ".".join(map(str, v)) for k, v in av.library_versions.items()}},
         "versions": {
             "teinet": __version__,
-            "torch": torch.__version__,
-            "timm": timm.__version__,
+            "torch": str(torch.__version__),
+            "timm": version("timm"),
             "lightning": version("lightning"),
             "python": platform.python_version(),
         },

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from teinet.data.find_videos import find_videos
 from teinet.errors import ConfigError
-from teinet.recognition.find_videos import find_videos
 
 
 @pytest.fixture

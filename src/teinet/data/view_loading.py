@@ -1,0 +1,137 @@
+"""The pixels of a video's views, from one pass of decoding: the same for tests and recognizers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from teinet.data.sampling import Sampling
+from teinet.data.transforms import Preprocessing, test_crops
+from teinet.data.video.frames import Frames
+from teinet.data.video.reader import VideoReader
+from teinet.data.views import Views, check_views
+from teinet.errors import ConfigError
+
+# A path, frames (T, H, W, 3) uint8 RGB, or a list of T images: PIL's, or (H, W, 3) uint8 RGB.
+Video = str | PathLike | np.ndarray | torch.Tensor | Sequence[np.ndarray | torch.Tensor | Image.Image]
+_ACCEPTED = "a path, frames (T, H, W, 3) uint8 RGB, or a list of (H, W, 3) uint8 RGB arrays or PIL images"
+_MANY = "pass them to predict_many, which takes a list of videos"
+
+
+class LoadedViews(NamedTuple):
+    """The views of a video, ready for a network."""
+
+    frames: torch.Tensor  # (V, T, 3, S, S) uint8, V = clips x crops, the crops of a clip adjacent
+    indices: np.ndarray  # (clips, T) frame numbers, counted from the start of the file
+    times: np.ndarray | None  # (clips, T) seconds from the start of the file; None where frames have no clock
+    num_frames: int  # frames in the video, or in the span of it
+
+
+def load_views(
+    video: Video,
+    sampling: Sampling,
+    preprocessing: Preprocessing,
+    views: Views | str = "1x1",
+    start: float | None = None,
+    end: float | None = None,
+    *,
+    threads: int | Literal["auto"] = 1,
+) -> LoadedViews:
+    """Load the views of a video; each frame of any view is decoded and resized once.
+
+    Args:
+        video: a path, frames (T, H, W, 3) uint8 RGB, or a list of T images: (H, W, 3) uint8 RGB, or PIL's.
+        start, end: part of the file in seconds; only for paths.
+        threads: decoder threads; "auto" suits a single file.
+
+    Raises:
+        VideoError: the file cannot be read.
+        ConfigError: frames of another shape or type, a span of frames in memory, or several crops with fit "squash".
+    """
+    views = Views.parse(views)
+    check_views(views, preprocessing.fit)
+    if isinstance(video, (str, PathLike)):
+        where = np.empty(0, np.int64)
+
+        def choose(n: int) -> np.ndarray:  # called again when decoding finds another number of frames than promised
+            nonlocal where
+            distinct, where = _distinct(sampling, n, views)
+            return distinct
+
+        frames = VideoReader(video, threads=threads).sample(choose, start, end)
+    else:
+        if start is not None or end is not None:
+            raise ConfigError("start and end are seconds of a video file; cut frames in memory by slicing them")
+        images = check_frames(video)
+        distinct, where = _distinct(sampling, len(images), views)
+        no_times = np.full(len(distinct), np.nan)
+        frames = Frames(images[torch.from_numpy(distinct)].numpy(), distinct, no_times, len(images))
+    # (crops, U, 3, S, S), U the distinct frames
+    crops = test_crops(frames.images, preprocessing, views.num_crops, bool(views.full_resolution))
+    clips = crops[:, torch.from_numpy(where)].transpose(0, 1)  # (crops, clips, T, 3, S, S) -> (clips, crops, ...)
+    times = None if np.isnan(frames.times).all() else frames.times[where]
+    return LoadedViews(clips.flatten(0, 1).contiguous(), frames.indices[where], times, frames.num_frames)
+
+
+def check_frames(frames: Video) -> torch.Tensor:
+    """Return frames in memory as a (T, H, W, 3) uint8 tensor on the CPU; ConfigError if they are no video."""
+    if isinstance(frames, (list, tuple)):
+        frames = _stacked(frames)
+    if not isinstance(frames, (np.ndarray, torch.Tensor)):
+        raise ConfigError(f"a video is {_ACCEPTED}; got a {type(frames).__name__}")
+    shape = tuple(frames.shape)
+    if len(shape) == 5:
+        raise ConfigError(f"frames of shape {shape} are several videos: {_MANY}")
+    if len(shape) != 4 or shape[-1] != 3:
+        hint = ""
+        if len(shape) == 4 and shape[1] == 3:
+            turn = "transpose" if isinstance(frames, np.ndarray) else "permute"
+            hint = f"; channels come last: frames.{turn}(0, 2, 3, 1)"
+        elif len(shape) == 3 and shape[-1] == 3:
+            hint = "; one image is frames[None]"
+        raise ConfigError(f"frames have shape {shape}, expected (T, H, W, 3) uint8 RGB{hint}")
+    if min(shape) == 0:
+        raise ConfigError(f"frames have shape {shape}: there are no pixels in them")
+    if frames.dtype not in (np.uint8, torch.uint8):
+        raise ConfigError(f"frames have type {frames.dtype}, expected uint8 (0 to 255, RGB)")
+    if isinstance(frames, np.ndarray):
+        # torch knows neither negative strides (a reversed view) nor read-only memory
+        usable = frames.flags.writeable and min(frames.strides) >= 0
+        return torch.from_numpy(frames if usable else frames.copy())
+    return frames.detach().cpu()
+
+
+def _stacked(images: Sequence[object]) -> np.ndarray:
+    """Return a list of T images as (T, H, W, 3)."""
+    arrays = []
+    for number, image in enumerate(images):
+        if isinstance(image, (str, PathLike)):
+            raise ConfigError(f"a list of paths is several videos: {_MANY}")
+        if isinstance(image, Image.Image):
+            image = image.convert("RGB")
+        arrays.append(array := np.asarray(image.detach().cpu() if isinstance(image, torch.Tensor) else image))
+        if array.ndim == 4:
+            raise ConfigError(f"a list of arrays {array.shape} is several videos: {_MANY}")
+        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+            raise ConfigError(
+                f"image {number} of the list is {array.dtype} of shape {array.shape}, expected uint8 (H, W, 3) in RGB"
+            )
+        if array.shape != arrays[0].shape:
+            raise ConfigError(
+                f"image {number} of the list has shape {array.shape}, image 0 {arrays[0].shape}: give them one size"
+            )
+    if not arrays:
+        raise ConfigError("an empty list of images is no video")
+    return np.stack(arrays)
+
+
+def _distinct(sampling: Sampling, n: int, views: Views) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct frame indices of the views, and the positions (clips, T) of each clip's among them."""
+    wanted = np.asarray(sampling.test(n, views.num_clips), dtype=np.int64)  # (clips, T)
+    distinct, where = np.unique(wanted, return_inverse=True)
+    return distinct, where.reshape(wanted.shape)  # numpy 1 and 2 differ in the inverse's shape
