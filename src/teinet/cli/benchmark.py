@@ -6,9 +6,19 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from teinet.cli.options import DEVICE, ENGINE, PRECISION, Engine, Precision, check_range, optimizing_engine
+from teinet.cli.options import (
+    DEVICE,
+    ENGINE,
+    PRECISION,
+    Engine,
+    Precision,
+    check_range,
+    check_weights,
+    optimizing_engine,
+)
 from teinet.cli.parser import option, positional
 from teinet.errors import ConfigError
+from teinet.models.names import PREFIXES
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +55,9 @@ class BenchmarkOptions:
 def run(args: BenchmarkOptions) -> int:
     """Measure and print; return 0. Raises TeinetError for a name, file, device or number that cannot be used."""
     check_range(args, frames=1, size=32, batch_size=1, rounds=1)
+    for name in args.models:
+        if not name.startswith(tuple(PREFIXES)):
+            check_weights(name)
     from rich.console import Console
 
     from teinet.evaluation.speed import measure_speed
@@ -81,7 +94,6 @@ def _load(name: str, device: torch.device, args: BenchmarkOptions) -> Speed:
     """Build a network by its name, or load a recognizer."""
     from teinet.evaluation.speed import Speed
     from teinet.models.factory import create_model
-    from teinet.models.names import PREFIXES
     from teinet.models.optimized import optimize
     from teinet.recognition import Recognizer
 

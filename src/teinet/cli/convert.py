@@ -39,14 +39,17 @@ class ConvertOptions:
 
 def run(args: ConvertOptions) -> int:
     """Convert, write the file and print what it holds; return 0. Where it raises a TeinetError nothing is written."""
+    source = Path(args.checkpoint)
+    for path in (source, Path(args.labels)):
+        if not path.is_file():
+            raise ConfigError(f"{path}: no such file")
+    output = _output(source, args)
     from teinet.data.lists.labels import read_class_names
     from teinet.data.sampling import Sampling
     from teinet.data.transforms import Preprocessing
     from teinet.models.converters import FORMATS, contradictions, convert_checkpoint
     from teinet.recognition import Recognizer
 
-    source = Path(args.checkpoint)
-    output = _output(source, args)
     names = read_class_names(args.labels)
     pixels = Preprocessing(size=args.size, short_side=args.short_side)  # a wrong setting is found before the work
     sampling = Sampling(strategy=args.strategy)

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from teinet.cli import options
 from teinet.cli.parser import option, positional
+from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.utils.text import printable
 
@@ -38,6 +39,10 @@ class PredictOptions(options.EngineOptions, options.WeightsArgument):
     end: float | None = option("look at the video up to this second", metavar="SECONDS")
     output: str | None = option("write to this .json, .csv or .txt file instead of the terminal", metavar="FILE")
     json: bool = option("print one JSON list, with frame numbers, times and errors", default=False)
+    batch_size: int | None = option(
+        "views in one pass of the network, of several videos together (default: those of one video)", group="device"
+    )
+    workers: int | None = option("threads that decode (default: one per core, at most 4)", group="device")
     csv: bool = option("print a row for each video and class", default=False)
 
 
@@ -48,7 +53,9 @@ def run(args: PredictOptions) -> int:
     Raises TeinetError for unusable weights or arguments, before any video is looked at.
     """
     form = _form(args)
+    options.check_range(args, top_k=1, batch_size=1, workers=1)
     options.check_weights(args.weights)
+    Views.parse(args.views)
     from rich.console import Console
 
     from teinet.data.find_videos import find_videos
@@ -59,7 +66,8 @@ def run(args: PredictOptions) -> int:
     if args.output:
         options.check_output(args.output, [*videos, args.weights])
     recognizer = options.load_recognizer(args.weights, args)
-    answers = recognizer.predict_many(videos, top_k=args.top_k, views=args.views, start=args.start, end=args.end)
+    same = ("top_k", "views", "start", "end", "batch_size", "workers")
+    answers = recognizer.predict_many(videos, **{name: getattr(args, name) for name in same})
     for problem in problems:
         print(printable(problem), file=sys.stderr)
     done, failed = 0, 0

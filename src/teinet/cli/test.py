@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from teinet.cli import options
 from teinet.cli.options import DEVICE, ENGINE, WEIGHTS, Engine, Precision
 from teinet.cli.parser import ADVANCED, option, positional
+from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.utils.signals import first_process
 
@@ -110,17 +111,22 @@ def run(args: TestOptions) -> int:
 def _check(args: TestOptions) -> None:
     """Raise TeinetError for what is wrong with the arguments, before torch is imported."""
     from teinet.evaluation.scores import SCORES
+    from teinet.models.header import read_header
 
     for name in args.weights:
         if Path(name).name != SCORES and not (Path(name) / SCORES).is_file():
-            options.check_weights(name)
+            header = read_header(name)
+            if args.data is None and not (header["recipe"].get("data") or {}).get("path"):
+                raise ConfigError(f"{name} does not name its clips; name those to test on with --data PATH")
+    if args.data is not None and not Path(args.data).exists():
+        raise ConfigError(f"{args.data}: no such file or folder; give a folder of class folders or a list of clips")
+    Views.parse(args.views)
     options.check_range(args, batch_size=1, devices=1, official_split=1, workers=0, read_timeout=0)
     if args.data is None and (idle := [n for n in ("val_path", "test_path", "labels") if getattr(args, n)]):
         raise ConfigError(f"--{idle[0].replace('_', '-')} belongs to a list; name it with --data")
 
 
 def _plan(args: TestOptions) -> Plan:
-    from teinet.data.views import Views
     from teinet.evaluation.hardware import Hardware
     from teinet.evaluation.testing import Plan
 

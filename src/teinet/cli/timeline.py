@@ -75,6 +75,10 @@ def run(args: TimelineOptions) -> int:
     args.weights = options.causal_form(args.weights, windows=args.windows or args.stride is not None)
     options.check_weights(args.weights)
     from teinet.data.find_videos import find_videos
+
+    rules = args.rules()
+    problems: list[str] = []
+    videos = find_videos(args.videos, problems)
     from teinet.detection.sampler import FrameSampler
     from teinet.detection.scorer import interval_for, uses_windows
     from teinet.detection.timeline_batch import ResultCache, timelines
@@ -82,9 +86,6 @@ def run(args: TimelineOptions) -> int:
     from teinet.utils.files import digest
     from teinet.utils.signals import StopSignal
 
-    rules = args.rules()
-    problems: list[str] = []
-    videos = find_videos(args.videos, problems)
     outputs = {"--output": args.output, "--page": args.page, "--scores": args.scores}
     options.keep_apart(outputs, [*videos, *([args.truth] if args.truth else []), args.weights])
     takers: list[Callable[[int, Timeline], object]] = []

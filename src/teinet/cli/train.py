@@ -168,6 +168,9 @@ def main(argv: list[str]) -> int:
         from teinet.training.setup import with_network_of_weights
 
         recipe = with_network_of_weights(recipe, asked.given)
+    if recipe.data.path and not Path(recipe.data.path).exists():  # said before torch loads
+        missing = f"{recipe.data.path}: no such file or folder"
+        raise ConfigError(f"{missing}; give a folder of class folders or a list of clips")
     from rich.console import Console
 
     if asked.dry_run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from teinet.cli import options
 from teinet.cli.parser import ADVANCED, option, positional
+from teinet.errors import ConfigError
 from teinet.utils.signals import StopSignal
 from teinet.utils.text import clock, printable
 
@@ -56,8 +58,6 @@ def run(args: WatchOptions) -> int:
 
     Raises TeinetError for unusable weights or arguments, before anything is looked at; or as `Watch` does at the end.
     """
-    from teinet.pages.live import serve
-
     try:
         watch = _made(args)
     except KeyboardInterrupt:  # Ctrl-C or SIGTERM while the weights were read
@@ -66,11 +66,13 @@ def run(args: WatchOptions) -> int:
     what = watch.sources[0] if len(watch.sources) == 1 else f"{len(watch.sources)} sources"
     size = watch.state_bytes
     how = "in overlapping windows" if size is None else f"state {size / 1000:,.0f} kB a stream"
-    watching = f"watches {what}, a frame every {watch.frame_interval:.3g} s, {how}"
+    watching = f"watching {what}, a frame every {watch.frame_interval:.3g} s, {how}"
     try:
         with ExitStack() as stack:
             heard = [stack.enter_context(_lines(args))]
             if args.serve:
+                from teinet.pages.live import serve
+
                 page, address = stack.enter_context(serve(watch, args.serve))
                 print(f"page: {address}", file=sys.stderr)
                 heard.append(page.add)
@@ -92,18 +94,22 @@ def run(args: WatchOptions) -> int:
 
 def _made(args: WatchOptions) -> Watch:
     from teinet.data.video.source import Source
-    from teinet.detection import Watch
 
     args.weights = options.causal_form(args.weights, windows=args.windows)
     options.check_weights(args.weights)
+    rules = args.rules()
+    files = [source.address for source in map(Source.parse, args.sources) if source.kind == "file"]
+    if missing := [file for file in files if not os.path.exists(file) and not args.wait]:
+        raise ConfigError(f"{missing[0]}: no such file (--wait waits for it)")
     if args.output:
-        sources = [Source.parse(word) for word in args.sources]
-        options.check_output(args.output, [args.weights, *(s.address for s in sources if s.kind == "file")])
+        options.check_output(args.output, [args.weights, *files])
+    from teinet.detection import Watch
+
     return Watch(
         options.load_recognizer(args.weights, args),
         args.sources,
         frame_interval=args.frame_interval,
-        rules=args.rules(),
+        rules=rules,
         fast=args.fast,
         wait=args.wait,
         **{name: getattr(args, name) for name in ("smoothing", "delay", "windows", "stall", "state")},

@@ -23,8 +23,8 @@ def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) 
         problems: takes a message for each folder or pattern without videos, while other names have some.
 
     Raises:
-        ConfigError: a folder or pattern without videos, or a camera, address or pipe; with `problems`, only if no name
-            is a video.
+        ConfigError: no file exists; a folder or pattern without videos, or a camera, address or pipe; with `problems`,
+            only if no name is a video.
     """
     found: dict[str, Path] = {}
     for name in names:
@@ -37,6 +37,9 @@ def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) 
             problems.append(str(error))
     if problems and not found:
         raise ConfigError("; ".join(problems))
+    if found and not any(path.exists() for path in found.values()):
+        first, *more = found.values()
+        raise ConfigError(f"{first}: no such file or folder" + (f", nor {len(more)} others" if more else ""))
     return list(found.values())
 
 
