@@ -70,14 +70,16 @@ def test_check_and_its_exit_code(clips, tmp_path, capsys, monkeypatch):
     words = ["data", "check", "list.csv", "--workers", "0", "--output", "c.csv"]
     assert main(words) == 1
     out = capsys.readouterr().out
-    assert "[bad].mp4" in out and "holds text" in out and "list.csv, line 3" in out and "1 broken, 1 missing" in out
+    assert (
+        "[bad].mp4" in out and "but a text file" in out and "list.csv, line 3" in out and "1 broken, 1 missing" in out
+    )
     assert main([*words, "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] == found["broken"] == found["missing"] == 1
     assert [(b["status"], b["line"]) for b in found["bad"]] == [("broken", 2), ("missing", 3)]
     (tmp_path / "list.csv").write_text(f"path,label\n{clips}/resting/0.mp4,x\n{clips}/resting/1.mp4,x\n")
     assert main(words) == 0
-    assert "without 2 of an earlier check, which this list does not name" in capsys.readouterr().out
+    assert "rows of 2 files that this list does not name were removed" in capsys.readouterr().out
 
 
 def test_clips_that_no_copy_of_a_data_set_has_are_no_fault(clips, tmp_path, capsys):

@@ -65,7 +65,7 @@ def test_a_table_has_a_row_for_each_label_and_one_for_all(place, capsys, monkeyp
     truth = annotated(place, "3.mp4,1,2,left", "5.mp4,1,2,right")
     assert run(place, "3.mp4", "4.mp4", "--truth", truth) == 0
     said = capsys.readouterr()
-    assert "against the truth: 1 recordings, 0.1 min" in said.out
+    assert "compared with the annotations: 1 recordings, 0.1 min" in said.out
     assert all(word in said.out for word in ("F1@10", "F1@25", "F1@50", "false/h", "left", "all"))
     assert "1 videos without annotations, which are not measured" in said.err and "4.mp4" in said.err
     assert "1 annotated files that are not among the videos" in said.err and "5.mp4" in said.err

@@ -67,7 +67,7 @@ def test_the_size_of_the_state_is_said_first(place, capsys):
     kilobytes = []
     for more in ((), ("--state", "fp16")):
         assert main(words(place, "--fast", *more)) == 0
-        said = re.search(r"^watches door, a frame every 0\.2 s, state (\d+) kB", capsys.readouterr().err, re.MULTILINE)
+        said = re.search(r"^watching door, a frame every 0\.2 s, state (\d+) kB", capsys.readouterr().err, re.MULTILINE)
         kilobytes.append(int(said[1]))
     assert 0.4 < kilobytes[1] / kilobytes[0] < 0.8
 

@@ -1,1 +1,1 @@
-"""The command `teinet`: one file a command; each parses, calls, prints."""
+"""The command `teinet`: a file for each command, which declares options, calls the library and prints."""

@@ -38,7 +38,7 @@ class ConvertOptions:
 
 
 def run(args: ConvertOptions) -> int:
-    """Convert, write the file and print what it holds; return 0. Where it raises a TeinetError nothing is written."""
+    """Convert, write the file and print what it holds; return 0. A TeinetError leaves no file."""
     source = Path(args.checkpoint)
     for path in (source, Path(args.labels)):
         if not path.is_file():

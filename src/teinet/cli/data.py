@@ -145,7 +145,7 @@ def _print_checked(checked: Checked) -> None:
     if checked.bad:
         shown = "" if len(checked.bad) <= _BAD_SHOWN else f", first {_BAD_SHOWN} of {len(checked.bad)}"
         columns = ("file", "status", "why", "list")
-        table = plain_table(*columns, text=columns, title=f"not as they should be{shown}")
+        table = plain_table(*columns, text=columns, title=f"broken or missing files{shown}")
         for finding in sorted(checked.bad, key=lambda f: f.status == "missing")[:_BAD_SHOWN]:
             where = f"{finding.list}, line {finding.line}" if finding.line else finding.list
             table.add_row(*(Text(printable(t)) for t in (finding.path, finding.status, finding.reason, where)))
@@ -153,7 +153,7 @@ def _print_checked(checked: Checked) -> None:
     counts = ", ".join(f"{count} {status}" for status, count in checked.counts().items() if count)
     before = f" ({checked.resumed} known from an earlier check)" if checked.resumed else ""
     console.print(f"{len(checked.findings)} files of {checked.clips} clips: {counts}{before}", markup=False)
-    gone = f" (without {checked.dropped} of an earlier check, which this list does not name)" if checked.dropped else ""
+    gone = f" (rows of {checked.dropped} files that this list does not name were removed)" if checked.dropped else ""
     console.print(f"every file: {checked.output}{gone}", markup=False)
 
 

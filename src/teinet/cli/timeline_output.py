@@ -305,7 +305,7 @@ def print_report(report: SegmentReport, console: Console) -> None:
         ]
 
     scope = f"{report.recordings} recordings, {report.overall.seconds / 60:.1f} min"
-    title = f"against the truth: {scope}; in %, delays in s"
+    title = f"compared with the annotations: {scope}; in %, delays in s"
     overlaps = [f"F1@{100 * overlap:g}" for overlap in report.overall.f1]
     heads = ("label", "segments", "events", *overlaps, "detected", "delay", "median", "false/h", "accuracy")
     table = plain_table(*heads, text=["label"], title=title)

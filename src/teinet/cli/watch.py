@@ -175,7 +175,7 @@ def _table(watch: Watch) -> Table:
     for number, name in enumerate(watch.sources):
         view = watch.view(number)
         if view.scores is None:
-            what = Text("waits", style="dim")
+            what = Text("waiting", style="dim")
         else:
             best = int(view.scores.argmax())
             name, score = printable(watch.class_names[best]), float(view.scores[best])
