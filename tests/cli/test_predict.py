@@ -131,7 +131,7 @@ def test_a_pattern_without_videos_does_not_stop_the_others(place, tmp_path, caps
     video = place / "videos" / "good2.mp4"
     assert call(place / "net.safetensors", tmp_path / "empty", video, tmp_path / "gone*.mp4") == 1
     out, err = capsys.readouterr()
-    assert str(video) in out and "no videos in this folder" in err and "nothing matches" in err
+    assert str(video) in out and "no videos in this folder" in err and "no file matches" in err
 
 
 def test_a_network_whose_scores_are_no_numbers_is_said(place, tmp_path, capsys):

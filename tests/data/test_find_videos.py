@@ -58,7 +58,9 @@ def test_live_video_is_for_another_command(folder, monkeypatch, name, shown):
     assert find_videos(["0"])  # a file of that name goes first
 
 
-@pytest.mark.parametrize(("name", "said"), [("*.mov", "nothing matches"), ("empty", "no videos"), ("not*", "none of")])
+@pytest.mark.parametrize(
+    ("name", "said"), [("*.mov", "no file matches"), ("empty", "no videos"), ("not*", "1 names, but no video")]
+)
 def test_a_name_that_stands_for_no_video_is_an_error(folder, name, said):
     (folder / "empty").mkdir()
     with pytest.raises(ConfigError, match=said):

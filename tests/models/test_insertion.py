@@ -197,7 +197,7 @@ def test_a_module_of_ones_own_is_counted_and_reached_where_it_keeps_t():
         (("none",), {"gate": "paper"}, "has no options"),
         ((), {"stages": (2, 6)}, "2, 3, 4, 5"),
         ((), {"num_frames": 0}, "num_frames"),
-        ((), {"every": 1.5}, "every second one"),
+        ((), {"every": 1.5}, "every second block"),
     ],
 )
 def test_refusals(words, options, message):

@@ -176,6 +176,17 @@ def test_batches_over_several_videos_give_the_scores_of_single_ones(
     assert np.abs(together[2].scores - together[3].scores).max() > 1e-3  # the videos are told apart
 
 
+def test_the_last_batch_is_filled_up_for_a_compiled_network(recognizer, frames, monkeypatch):
+    """Another number of views would be compiled again, in half a minute."""
+    monkeypatch.setattr("teinet.recognition.recognizer.is_compiled", lambda model: True)
+    sizes = []
+    hook = recognizer.model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    answers = list(recognizer.predict_many([frames, frames[::-1], frames], batch_size=2))
+    hook.remove()
+    assert sizes == [2, 2]
+    np.testing.assert_allclose(answers[2].scores, recognizer(frames).scores, atol=1e-5)
+
+
 @pytest.mark.parametrize("batch_size", [None, 6])
 def test_many_videos_are_read_only_a_little_ahead(recognizer, frames, batch_size):
     taken = []

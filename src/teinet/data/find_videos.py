@@ -56,12 +56,12 @@ def _expand(name: str) -> list[Path]:
         return [path]
     matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=natural)
     if not matches:
-        raise ConfigError(f"{name}: nothing matches this pattern")
+        raise ConfigError(f"{name}: no file matches this pattern")
     asked = Path(name).suffix not in ("", ".*")  # "*.dat" says what it wants, "*" may well match notes and tables
     found = (_walk(match) if match.is_dir() else [match] if asked or is_video(match) else [] for match in matches)
     videos = [video for each in found for video in each]
     if not videos:
-        raise ConfigError(f"{name}: matches {len(matches)} names, none of them a video")
+        raise ConfigError(f"{name}: this pattern matches {len(matches)} names, but no video")
     return videos
 
 

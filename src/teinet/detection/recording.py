@@ -198,7 +198,7 @@ def timeline(
 def events_of(
     intervals: np.ndarray, scores: np.ndarray, resets: np.ndarray, class_names: Sequence[str], rules: Rules | None
 ) -> tuple[Event, ...]:
-    """Return the events in a recording's scores; arrays and names as in `Timeline`. Raises as `Rules.check`."""
+    """Return the events in a recording's scores; arrays, names as in `Timeline`, errors as `Rules.check`."""
     events, changes = EventDetector(class_names, rules), []
     for interval, row, reset in zip(intervals.tolist(), scores, resets.tolist(), strict=True):
         changes += events.update(tuple(interval), row, reset=reset)

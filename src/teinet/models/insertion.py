@@ -97,7 +97,7 @@ def insert_temporal(
     if not isinstance(num_frames, int) or num_frames < 1:
         raise ConfigError(f"num_frames must be a whole number of at least 1, got {num_frames!r}.")
     if not isinstance(every, int) or every < 1:
-        raise ConfigError(f"every is 1 (each block), 2 (every second one), and so on; got {every!r}.")
+        raise ConfigError(f"every must be a whole number of at least 1 (2 takes every second block), got {every!r}.")
     if isinstance(temporal, str):
         layers.check(temporal, options)
         if temporal == "none":

@@ -242,7 +242,7 @@ def _typed(state: States, types: list[list[torch.dtype]]) -> States:
 
 
 def frozen(device: torch.device) -> AbstractContextManager:
-    """Make the weights constants of the program, on a CPU, while torch.compile runs; its own option has no effect."""
+    """Make weights constants of programs compiled inside, on a CPU; torch.compile's option for it has no effect."""
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CPU needs no CUDA
     import torch._inductor.config as inductor
 
