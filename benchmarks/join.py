@@ -3,7 +3,7 @@ python -m benchmarks.join LIST.csv FOLDER [--seconds 60] [--gap 0.5-2] [--by sub
 
 Between two clips lies a pause in which nothing moves: its first half holds the last frame of the clip before, its
 second half the first frame of the clip after. So no cut marks where a segment begins or ends (the cut is in its
-middle, where nothing happens), and a network must see the action itself begin: a pause in gray would give every
+middle, where nothing moves), and a network must see the action itself begin: a pause in gray would give every
 boundary away. A network that names a class from one still frame finds it in the pauses too, and is wrong.
 
 FOLDER, new or empty, gets 0000.mp4 and so on, and annotations.csv: every clip of the list once, in an order that the

@@ -47,7 +47,7 @@ from teinet.utils.machine import machine
 RESULTS = Path(__file__).parent / "results"
 SPACING, RATE = 0.1, 10
 STALL = 0.4  # seconds; a camera has stalled after half of that
-LATE = 5  # how often a camera that joins late is not there
+LATE = 5  # how often a camera that joins late is missing
 SIZES = ((24, 32), (32, 24), (40, 40))
 TROUBLE = ("lost", "stall", "broken", "resized", "jump back", "jump on", "late")
 NOTICES = ("connected", "lost", "restarted", "resized", "stalled", "resumed", "begin", "end")

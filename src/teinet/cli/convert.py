@@ -25,7 +25,7 @@ class ConvertOptions:
     checkpoint: str = positional("of TSM's repository, MMAction2, torchvision or timm (.pth, .pth.tar, ...)")
     labels: str = option("class names, one a line, or JSON", default=MISSING, metavar="FILE")
     frames: int | None = option("frames it was trained with; needed for TSM (TSN: 8)", metavar="T")
-    format: str | None = option("tsm, mmaction or timm (default: found out from the keys)")
+    format: str | None = option("tsm, mmaction or timm (default: detected by the keys)")
     backbone: str | None = option("timm's name, for a network of timm that is no plain ResNet", metavar="NAME")
     strategy: Literal["sparse", "dense"] = option("how it samples frames", default="sparse")
     size: int = option("side of its frames, pixels", default=224)

@@ -91,11 +91,11 @@ class EventOptions:
 class ListOptions:
     """The list of clips: fields of the recipe's `data` section."""
 
-    format: str = option("kind of list; auto finds out", default="auto", group="list of clips")
-    root: str | None = option("folder that the list's paths start from", metavar="FOLDER", group="list of clips")
+    format: str = option("format of the list; auto detects it", default="auto", group="list of clips")
+    root: str | None = option("folder that the list's paths are relative to", metavar="FOLDER", group="list of clips")
     val_path: str | None = option("list of validation clips, if separate", metavar="FILE", group="list of clips")
     test_path: str | None = option("list of test clips, if separate", metavar="FILE", group="list of clips")
-    labels: str | None = option("class names in the order of their numbers", metavar="FILE", group="list of clips")
+    labels: str | None = option("class names in the order of their indices", metavar="FILE", group="list of clips")
     official_split: int = option("of UCF101 and HMDB51: 1, 2 or 3", default=1, group="list of clips")
     image_names: str | None = option(
         "of clips that are folders, such as img_{:05d}.jpg", metavar="PATTERN", group="list of clips"
