@@ -57,7 +57,7 @@ def test_milliseconds_and_clips_a_second_by_hand():
 @pytest.mark.parametrize(("words", "said"), [
     (("teinet_resnet5O",), "resnet5O"), (("nowhere.safetensors",), "nowhere.safetensors"),
     (("--batch-size", "0"), "--batch-size is 0"), (("--device", "cuda:7"), "cuda:7"),
-    (("tsn_test_resnet", "--precision", "fp16", "--device", "cpu"), "fp16 is for GPUs"),
+    (("tsn_test_resnet", "--precision", "fp16", "--device", "cpu"), "fp16 needs a GPU"),
 ])  # fmt: skip
 def test_what_cannot_be_used_is_said_before_anything_is_measured(words, said, capsys):
     assert main(["benchmark", *words]) == 2

@@ -68,7 +68,7 @@ def test_a_folder_of_pages_has_an_index(place, tmp_path, capsys):  # noqa: F811
     assert "index.html" in Checker((pages / "3.html").read_text()).asks
     capsys.readouterr()
     assert main(words(place, "films", page=tmp_path / "one.html")) == 2
-    assert "Name a folder" in capsys.readouterr().err
+    assert "name a folder" in capsys.readouterr().err
 
 
 def test_the_scores_themselves(place, tmp_path, capsys):  # noqa: F811
@@ -81,7 +81,7 @@ def test_the_scores_themselves(place, tmp_path, capsys):  # noqa: F811
         np.testing.assert_allclose(np.array(rows, float)[:, 1:], kept["scores"], atol=1e-5)
         np.testing.assert_allclose(np.array(rows, float)[:, 0], kept["times"], atol=1e-3)
     assert main(words(place, "films", scores=tmp_path / "one.csv")) == 2
-    assert "Name a folder" in capsys.readouterr().err
+    assert "name a folder" in capsys.readouterr().err
 
 
 def test_several_processes_say_the_same_in_the_same_order(place, tmp_path, capsys):  # noqa: F811
@@ -94,7 +94,7 @@ def test_several_processes_say_the_same_in_the_same_order(place, tmp_path, capsy
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.csv", "two.csv"]
     assert main(words(place, "films", jobs=0)) == 2
     assert main(words(place, "films", jobs=2, frame_interval=-1)) == 2
-    assert "frame_interval must be a time above 0" in capsys.readouterr().err
+    assert "frame_interval must be above 0" in capsys.readouterr().err
 
 
 def until(true, seconds: float = 120) -> None:
