@@ -110,8 +110,8 @@ def test_files_that_are_there_are_kept(tmp_path):
         (tmp_path / name).write_text(text)
     listing = read_listing(tmp_path / "list.csv")
     for name, says in (
-        ("out.csv", "is there already"),
-        ("new.csv", r"new\.labels\.txt: is there already"),
+        ("out.csv", "exists; --overwrite"),
+        ("new.csv", r"new\.labels\.txt: exists"),
         ("list.csv", "is the list being read"),
         ("out.txt", r"must end in \.csv"),
     ):
