@@ -6,16 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from teinet.cli.options import (
-    DEVICE,
-    ENGINE,
-    PRECISION,
-    Engine,
-    Precision,
-    check_range,
-    check_weights,
-    optimizing_engine,
-)
+from teinet.cli.options import DEVICE, ENGINE, PRECISION, Engine, Precision, check_range, check_weights
 from teinet.cli.parser import option, positional
 from teinet.errors import ConfigError
 from teinet.models.names import PREFIXES
@@ -104,8 +95,7 @@ def _load(name: str, device: torch.device, args: BenchmarkOptions) -> Speed:
         recognizer = Recognizer.load(name, device=device)
         model, size = recognizer.model, recognizer.preprocessing.shape
     network = Speed.of(name, model, size)
-    if engine := optimizing_engine(args.engine, args.precision):
-        network.model = optimize(model, engine=engine, precision=args.precision)
+    network.model = optimize(model, engine=args.engine, precision=args.precision)
     return network
 
 

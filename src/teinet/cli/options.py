@@ -132,15 +132,7 @@ def load_recognizer(weights: str, options: EngineOptions) -> Recognizer:
     from teinet.recognition import Recognizer
 
     recognizer = Recognizer.load(weights, device=options.device)
-    engine = optimizing_engine(options.engine, options.precision)
-    return recognizer if engine is None else recognizer.optimize(engine=engine, precision=options.precision)
-
-
-def optimizing_engine(engine: Engine, precision: Precision) -> Literal["folded", "compile"] | None:
-    """Return the engine that `optimize` takes: None for the network as it is; below fp32, norms are always folded."""
-    if engine != "eager":
-        return engine
-    return None if precision in ("auto", "fp32") else "folded"
+    return recognizer.optimize(engine=options.engine, precision=options.precision)
 
 
 def check_range(options: object, **lowest: float) -> None:

@@ -138,7 +138,7 @@ def _plan(args: TestOptions) -> Plan:
         views=Views.parse(args.views),
         averaging=args.average,
         hardware=Hardware(device=args.device, devices=args.devices),
-        engine=options.optimizing_engine(args.engine, args.precision),
+        engine=args.engine,
     )
 
 

@@ -46,7 +46,7 @@ class Plan:
         unlabeled: take clips without labels.
         views, averaging, backwards, batch_size, read_timeout, hardware: see `evaluate`.
         workers: decoding processes for each device; None takes one per core, at most 8.
-        engine, precision: of `Recognizer.optimize`; without an engine the network is tested as it was trained.
+        engine, precision: of `Recognizer.optimize`.
     """
 
     data: DataConfig | None = None
@@ -61,8 +61,8 @@ class Plan:
     workers: int | None = None
     read_timeout: float = READ_TIMEOUT
     hardware: Hardware = field(default_factory=Hardware)
-    engine: Engine | None = None
-    precision: Precision = "auto"
+    engine: Engine = "eager"
+    precision: Precision = "fp32"
 
 
 class Chosen(NamedTuple):
@@ -99,7 +99,8 @@ def test(
 
     Args:
         path: a run's folder, a weights file, the folder of an earlier test, or its scores.
-        reuse: take scores on disk of the same weights, clips, views, averaging and direction; never with an engine.
+        reuse: take scores on disk of the same weights, clips, views, averaging and direction; only with the engine
+            eager in fp32.
         output: the folder to write into; None takes `results_folder`.
 
     Raises:
@@ -139,10 +140,11 @@ def test(
     folder = Path(output) if output else results_folder(weights, plan)
     same = {"views": str(plan.views), "averaging": plan.averaging, "data": chosen.clips.fingerprint()}
     same |= {"weights_sha256": facts["weights_sha256"], "optimized": None, "backwards": plan.backwards or None}
-    if reuse and not plan.engine and (found := _found(folder, same)) is not None:
+    as_trained = plan.engine == "eager" and plan.precision in ("auto", "fp32")
+    if reuse and as_trained and (found := _found(folder, same)) is not None:
         return Tested(found, folder, True, chosen.source)
     hardware, model = plan.hardware, recognizer.model
-    if plan.engine:
+    if not as_trained:
         there = recognizer.to(hardware.torch_device())
         model = there.optimize(engine=plan.engine, precision=plan.precision).model
         facts["optimized"] = str(model.optimization)

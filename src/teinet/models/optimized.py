@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("teinet")
 
-Engine = Literal["folded", "compile"]
+Engine = Literal["eager", "folded", "compile"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 _EXAMPLE_SIZES = (64, 224)  # pixels, to see which norm follows which convolution
@@ -81,16 +81,15 @@ class OptimizedClassifier(VideoClassifier):
         return {**self.__dict__, "_programs": {}, "_steps": {}}
 
 
-def optimize(
-    model: VideoClassifier, *, engine: Engine = "folded", precision: Precision = "auto"
-) -> OptimizedClassifier:
-    """Return a faster copy of a model for inference.
+def optimize(model: VideoClassifier, *, engine: Engine = "folded", precision: Precision = "auto") -> VideoClassifier:
+    """Return a faster copy of a model for inference; the model itself for the engine "eager" in fp32.
 
     Args:
         model: not changed.
-        engine: "folded" folds batch norms into convolutions, at once; "compile" also runs torch.compile, half a minute
-            for each batch size; on CUDA the program is a CUDA graph.
-        precision: the network's number format; "auto" is `native_precision`.
+        engine: "eager" is the model as it is, and folded below fp32; "folded" folds batch norms into convolutions, at
+            once; "compile" also runs torch.compile, half a minute for each batch size; on CUDA the program is a CUDA
+            graph.
+        precision: the network's number format; "auto" is `native_precision`, and fp32 with "eager".
 
     Raises:
         ConfigError: an engine or precision that does not exist, or a processor that cannot take it.
@@ -101,6 +100,10 @@ def optimize(
     for name, value, valid in (("engine", engine, get_args(Engine)), ("precision", precision, get_args(Precision))):
         if value not in valid:
             raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(str(value), valid)}")
+    if engine == "eager":
+        if precision in ("auto", "fp32"):
+            return model
+        engine = "folded"
     if precision == "fp16" and device.type == "cpu":
         raise ConfigError("precision fp16 needs a GPU; on a CPU choose bf16 or fp32")
     if engine == "compile" and not can_compile(device):

@@ -186,8 +186,9 @@ class Recognizer:
 
         Args:
             engine: "folded" folds batch norms into convolutions, at once; "compile" also uses torch.compile, which
-                takes half a minute for each number of views.
-            precision: "fp32", "bf16", "fp16" (on a GPU), or "auto" for bf16 where the processor computes in it.
+                takes half a minute for each number of views; "eager" is the model as it is, and folded below fp32.
+            precision: "fp32", "bf16", "fp16" (on a GPU), or "auto": fp32 with "eager", else bf16 where the processor
+                computes in it.
 
         Raises:
             ConfigError: an engine or precision that does not exist, or that this machine cannot run.

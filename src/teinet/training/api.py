@@ -96,7 +96,7 @@ def test(
     split: Literal["train", "val", "test"] | None = None,
     device: str = "auto",
     devices: int = 1,
-    engine: Engine | None = None,
+    engine: Engine = "eager",
     precision: Precision = "fp32",
     batch_size: int = 8,
     workers: int | None = None,
@@ -113,7 +113,7 @@ def test(
         views: clips x crops of each video: 1x1, 10x3, any other.
         split: None takes the labeled test clips, else the validation clips, else all.
         device, devices: see `Hardware`.
-        engine, precision: see `Recognizer.optimize`; None tests the network as it was trained, and folded below fp32.
+        engine, precision: see `Recognizer.optimize`.
         batch_size: views in one pass of the network, at least 1.
         workers: decoding processes per device; None takes one per core, at most 8.
         output: the folder; None takes that of `teinet test`.
@@ -133,7 +133,7 @@ def test(
         batch_size=batch_size,
         workers=workers,
         hardware=Hardware(device=device, devices=devices),
-        engine=engine or (None if precision in ("auto", "fp32") else "folded"),
+        engine=engine,
         precision=precision,
     )
     return testing.test(weights, plan, reuse=False, output=output).scores
