@@ -21,6 +21,9 @@ def train(clips, tmp_path, capfd):
             words.insert(0, str(tmp_path / "recipe.yaml"))
         capfd.readouterr()
         code = main(["train", *words])
-        return code, tmp_path / "run", capfd.readouterr().err.strip().splitlines()
+        out, err = capfd.readouterr()
+        lines = err.strip().splitlines()
+        assert not any(line.removeprefix("teinet train: ") in out for line in lines), "said on stdout and on stderr"
+        return code, tmp_path / "run", lines
 
     return call
