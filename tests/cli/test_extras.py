@@ -34,7 +34,7 @@ for words in (
     ("train", "--data", folder),
     ("test", "motion_pairs", "--data", folder),
     ("explain", "motion_pairs", clip, "--output", "page.html"),
-    ("timeline", "motion_pairs", clip, folder, "--jobs", "2"),
+    ("timeline", "motion_pairs", clip, folder, "--workers", "2"),
 ):
     assert main(words) == 2, words
 """

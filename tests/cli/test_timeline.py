@@ -229,11 +229,11 @@ def test_what_the_weights_call_nothing_can_be_asked_for(place, tmp_path, capsys)
     assert said[1] and said[0] == set() and not said[2] & {NAMES[1]} and said[1] - {NAMES[1]} <= said[2]
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_what_is_wrong_with_a_recording_is_said_everywhere(place, tmp_path, capsys, jobs):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_wrong_with_a_recording_is_said_everywhere(place, tmp_path, capsys, workers):
     """A second film's packets are zeros in two places; the first one is whole."""
     film = zero_packets(write_film(tmp_path / "broken.avi", "mjpeg", {}, pixels="yuvj420p"), (10, 40))
-    assert main([*words(place, "films/3.mp4", film, page=f"{tmp_path}/pages/", jobs=jobs), "--json"]) == 0
+    assert main([*words(place, "films/3.mp4", film, page=f"{tmp_path}/pages/", workers=workers), "--json"]) == 0
     said = capsys.readouterr()
     line = "2 packets could not be decoded whole"
     assert [text for text in said.err.splitlines() if "broken" in text] == [f"{film}: {line}"]

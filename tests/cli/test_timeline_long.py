@@ -88,12 +88,12 @@ def test_several_processes_say_the_same_in_the_same_order(place, tmp_path, capsy
     films = ("films/4.mp4", "broken/broken.mp4", "films/3.mp4")
     assert main(words(place, *films, output=tmp_path / "one.csv")) == 1
     alone = capsys.readouterr().err.replace("one.csv", "two.csv")
-    assert main(words(place, *films, output=tmp_path / "two.csv", jobs=2)) == 1
+    assert main(words(place, *films, output=tmp_path / "two.csv", workers=2)) == 1
     assert capsys.readouterr().err == alone
     assert (tmp_path / "two.csv").read_text() == (tmp_path / "one.csv").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.csv", "two.csv"]
-    assert main(words(place, "films", jobs=0)) == 2
-    assert main(words(place, "films", jobs=2, frame_interval=-1)) == 2
+    assert main(words(place, "films", workers=0)) == 2
+    assert main(words(place, "films", workers=2, frame_interval=-1)) == 2
     assert "frame_interval must be above 0" in capsys.readouterr().err
 
 

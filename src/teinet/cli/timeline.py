@@ -30,7 +30,7 @@ class TimelineOptions(options.EngineOptions, options.EventOptions, options.Weigh
 
     teinet timeline fights long.mp4                       print when something happens
     teinet timeline fights long.mp4 --threshold 0.7 --page long.html
-    teinet timeline runs/first folder/ --output events.csv --jobs 2
+    teinet timeline runs/first folder/ --output events.csv --workers 2
     """
 
     videos: list[str] = positional("files, folders and all in them, patterns", metavar="VIDEO")
@@ -57,7 +57,7 @@ class TimelineOptions(options.EngineOptions, options.EventOptions, options.Weigh
     truth: str | None = option(
         "annotations (path, start, end, label): measure how well events were found", metavar="FILE.csv", group=ADVANCED
     )
-    jobs: int = option("videos at a time, in as many processes", default=1, group=ADVANCED)
+    workers: int = option("videos at a time, in as many processes", default=1, group=ADVANCED)
     overwrite: bool = option(
         "start over where an interrupted command would continue (--output, --page)", default=False, group=ADVANCED
     )
@@ -69,7 +69,7 @@ def run(args: TimelineOptions) -> int:
     Raises TeinetError for unusable weights or arguments, before any video is looked at.
     """
     form, output_path = _form(args), args.output
-    options.check_range(args, jobs=1)
+    options.check_range(args, workers=1)
     if args.overwrite and not (args.output or args.page):
         raise ConfigError("--overwrite needs --output or --page: only these are continued after a stop")
     args.weights = options.causal_form(args.weights, windows=args.windows or args.stride is not None)
@@ -120,12 +120,14 @@ def run(args: TimelineOptions) -> int:
             cache.clear()
         if kept := sum(map(cache.holds, videos)):
             _print_lines(f"{kept} of {len(videos)} videos were finished before; continues with the others")
-    make = partial(options.load_recognizer, args.weights, args) if args.jobs > 1 else lambda: recognizer
+    make = partial(options.load_recognizer, args.weights, args) if args.workers > 1 else lambda: recognizer
 
     done, failed = 0, bool(problems)
     try:
         with StopSignal() as stop, _progress(videos) as (reached, ended):
-            found = timelines(make, videos, jobs=args.jobs, cache=cache, rules=rules, stop=stop, reached=reached, **how)
+            found = timelines(
+                make, videos, workers=args.workers, cache=cache, rules=rules, stop=stop, reached=reached, **how
+            )
             for number, answer in found:
                 ended()
                 if isinstance(answer, VideoError):

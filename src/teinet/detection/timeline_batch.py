@@ -89,7 +89,7 @@ def timelines(
     make: Make,
     videos: Sequence[Path],
     *,
-    jobs: int = 1,
+    workers: int = 1,
     cache: ResultCache | None = None,
     rules: Rules,
     stop: Flag,
@@ -98,16 +98,16 @@ def timelines(
 ) -> Iterator[Answer]:
     """Yield the number of each recording with its timeline, in order, or with the error if it cannot be read.
 
-    With several jobs, a file that crashes its process, or gives no frame for ten minutes, is that file's error only.
+    With several workers, a file that crashes its process, or gives no frame for ten minutes, is that file's error only.
 
     Args:
-        make: returns the recognizer, once in each process that needs it; picklable for several jobs.
+        make: returns the recognizer, once in each process that needs it; picklable for several workers.
         videos: files.
-        jobs: recordings at a time, in as many processes, which share the cores; 1 stays in this process.
+        workers: recordings at a time, in as many processes, which share the cores; 1 stays in this process.
         cache: has the timelines of an interrupted call, and takes those of this one.
         rules: with background classes filled in.
         stop: ends the work when it is set; complete timelines are still yielded.
-        reached: is called with a recording's number and its current time in seconds; not with several jobs.
+        reached: is called with a recording's number and its current time in seconds; not with several workers.
         options: other arguments of `timeline`.
 
     Raises:
@@ -116,8 +116,10 @@ def timelines(
     """
     known = set() if cache is None else {number for number, video in enumerate(videos) if cache.holds(video)}
     rest = {number: video for number, video in enumerate(videos) if number not in known}
-    options, jobs = {"rules": rules, **options}, min(jobs, len(rest))
-    found = _here(make, rest, stop, reached, options) if jobs < 2 else _in_workers(make, rest, stop, jobs, options)
+    options, workers = {"rules": rules, **options}, min(workers, len(rest))
+    found = (
+        _here(make, rest, stop, reached, options) if workers < 2 else _in_workers(make, rest, stop, workers, options)
+    )
     waiting: dict[int, Timeline | VideoError] = {}
     try:
         for number, video in enumerate(videos):
@@ -144,9 +146,9 @@ def _here(make: Make, videos: Mapping[int, Path], stop: Flag, reached: Reached, 
         yield number, _answer(recognizer, video, stop=stop, progress=partial(reached, number), **options)
 
 
-def _in_workers(make: Make, videos: Mapping[int, Path], stop: Flag, jobs: int, options: Options) -> Iterator[Answer]:
-    done, work = 0, partial(_work, make, max(1, worker_pool.usable_cores() // jobs), options)
-    for each in worker_pool.run(work, list(videos.items()), workers=jobs, timeout=_STUCK_SECONDS, stop=stop):
+def _in_workers(make: Make, videos: Mapping[int, Path], stop: Flag, workers: int, options: Options) -> Iterator[Answer]:
+    done, work = 0, partial(_work, make, max(1, worker_pool.usable_cores() // workers), options)
+    for each in worker_pool.run(work, list(videos.items()), workers=workers, timeout=_STUCK_SECONDS, stop=stop):
         done += 1
         (number, video), answer = each.task, each.value
         if isinstance(answer, worker_pool.Lost):
