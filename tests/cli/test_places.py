@@ -31,7 +31,7 @@ TIMELINE = ("timeline", "weights.safetensors", "film.mp4")
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((*TIMELINE, "--output", "film.mp4"), "--output film.mp4: the suffix says what is written; it must be .json"),
+        ((*TIMELINE, "--output", "film.mp4"), "--output film.mp4: the suffix chooses the format; it must be .json"),
         (
             (*TIMELINE, "--truth", "truth.csv", "--output", "truth.csv"),
             "--output truth.csv would write over a file which",

@@ -135,7 +135,7 @@ def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, 
     assert f"stopped after {len(films) - 1} of {len(films)} videos; the same command continues" in said
     assert output.read_text() == "of an earlier day"
     monkeypatch.undo()
-    assert main(command) == 0 and f"--output: {output} is written" in capsys.readouterr().err
+    assert main(command) == 0 and f"wrote output: {output}" in capsys.readouterr().err
     assert "4.mp4" in output.read_text() or form == "vtt"
     assert sorted(tmp_path.iterdir()) == [output]
     whole = output.read_text()

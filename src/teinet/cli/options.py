@@ -153,7 +153,7 @@ def output_form(path: str | None, forms: Mapping[str, str], default: str) -> str
     if suffix not in forms:
         if not path or is_special(path) or Path(path).is_dir():
             return default
-        raise ConfigError(f"--output {path}: the suffix says what is written; it must be {', '.join(forms)}")
+        raise ConfigError(f"--output {path}: the suffix chooses the format; it must be {', '.join(forms)}")
     return forms[suffix]
 
 

@@ -204,7 +204,7 @@ class Parser(argparse.ArgumentParser):
                 return f" Here it is --{ours}."
         if word in _ADVICE_BY_WORD:
             advice = _ADVICE_BY_WORD[word].format(command=self.prog.partition(" ")[2])
-            return f" {advice[0].upper()}{advice[1:]}."
+            return f" {advice[0].upper()}{advice[1:]}"
         return ""
 
     def _refuse_assignment(self, word: str) -> None:

@@ -150,7 +150,7 @@ def run(args: TimelineOptions) -> int:
     if cache is not None:
         cache.clear()
     if done:
-        _print_lines(*(f"{name}: {path} is written" for name, path in outputs.items() if path))
+        _print_lines(*(f"wrote {name[2:]}: {path}" for name, path in outputs.items() if path))
     return int(failed)
 
 
