@@ -199,11 +199,11 @@ def test_test_writes_its_tables(run, clips, capsys):
 
 def test_clips_that_trained_the_network_are_named_in_the_test_and_in_the_report(run, clips, capsys):
     assert main(["test", str(run), "--data", str(clips), "--workers", "0"]) == 0
-    assert "9 of 12 clips trained this network" in capsys.readouterr().out
+    assert "9 of 12 clips were used to train this network" in capsys.readouterr().out
     assert main(["report", str(run)]) == 0
-    assert "9 clips of 12 trained this network" in " ".join(capsys.readouterr().out.split())
+    assert "9 clips of 12 were used to train this network" in " ".join(capsys.readouterr().out.split())
     assert main(["test", str(run), "--workers", "0"]) == 0  # the held-out ones
-    assert "trained this network" not in capsys.readouterr().out
+    assert "train this network" not in capsys.readouterr().out
 
 
 def test_other_weights_of_a_run_leave_the_results_of_its_last_ones(run, capsys):

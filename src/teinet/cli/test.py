@@ -177,7 +177,7 @@ def _print(console: Console, args: TestOptions, scores: Scores, tested: list[Tes
     unique = list({(p.table, p.row): p for t in tested for p in t.published}.values())
     printed = comparable(unique, views=str(scores.meta.get("views")), members=members)
     if (len(tested) > 1 and not members) or args.select or args.backwards or args.split == "train":
-        printed = []  # papers print no such figures
+        printed = []  # papers do not report these
     trained = max(t.scores.meta.get("trained_on", 0) for t in tested)
     if args.json:
         numbers = {**scores.metrics(), "published": [asdict(p) for p in printed]}
@@ -191,14 +191,15 @@ def _print(console: Console, args: TestOptions, scores: Scores, tested: list[Tes
             card = read_header(name)["card"]
             console.print(f"{name} was trained on {card.get('data', '')}", style="dim", soft_wrap=True)
     if trained:
-        warning = f"{trained} of {len(scores)} clips trained this network: the figures say nothing about new clips"
+        used = f"{trained} of {len(scores)} clips were used to train this network"
+        warning = f"{used}; its accuracy on new clips may be much lower"
         console.print(warning, style="bold yellow", soft_wrap=True)
     if args.json:
         return
-    if not (scores.labels >= 0).any():  # what the makers' server measured with such an answer
+    if not (scores.labels >= 0).any():  # results of the data set's evaluation server
         for p in printed:
             if p.test is not None:
-                console.print(f"printed for the makers' test clips: table {p.table}, {p.row}, top-1 {p.test}")
+                console.print(f"published for the unlabeled test clips: table {p.table}, {p.row}, top-1 {p.test}")
     elif printed:
         departures = {t.recipe.get("row"): t.recipe.get("departs") or () for t in tested}
         print_published(console, printed, measured(scores), departures)

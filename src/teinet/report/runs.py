@@ -203,7 +203,7 @@ def _warnings(run: Run) -> Iterator[Remark]:
         yield Remark(f"{_clips(run.missing)} missing and left out (missing.csv)")
     for test in run.tests:
         if test.trained_on:
-            yield Remark(f"{test.name}: {_clips(test.trained_on)} of {test.clips} trained this network")
+            yield Remark(f"{test.name}: {_clips(test.trained_on)} of {test.clips} were used to train this network")
         if test.unreadable:
             yield Remark(f"{test.name}: {_clips(test.unreadable)} could not be read and counted as wrong")
     yield from _other_weights(run)
