@@ -123,7 +123,7 @@ def _check(args: CheckOptions) -> int:
         Path(args.output),
         workers=_workers(args),
         timeout=args.timeout,
-        again=args.overwrite,
+        overwrite=args.overwrite,
         console=Console(stderr=True),
     )
     if args.json:
@@ -234,7 +234,7 @@ def _convert(args: ConvertListOptions) -> int:
     from teinet.data.lists.write_list import convert
 
     listing = read_config(args.data_config(args.path))
-    done = convert(listing, Path(args.output), absolute=args.absolute, force=args.overwrite)
+    done = convert(listing, Path(args.output), absolute=args.absolute, overwrite=args.overwrite)
     print(f"{len(listing.rows)} clips of format {listing.format}: {done.list}")
     if done.labels:
         print(f"{done.classes} class names in their order: {done.labels}")

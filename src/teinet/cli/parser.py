@@ -50,7 +50,7 @@ _ADVICE = {
     "source input video": "videos come without an option: teinet {command} WEIGHTS VIDEO ...",
     "cfg config recipe": "a recipe comes first, without an option: teinet {command} RECIPE ...",
     "patience": "training never stops early; it keeps the best epoch's weights as best.safetensors (in Python, "
-    "teinet.train takes Lightning's EarlyStopping)",
+    "teinet.train takes Lightning's EarlyStopping).",
 }
 _BY_WORD = {word: ours for words, ours in _OTHER_WORDS.items() for word in words.split()}
 _ADVICE_BY_WORD = {word: advice for words, advice in _ADVICE.items() for word in words.split()}

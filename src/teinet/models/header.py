@@ -45,15 +45,6 @@ class Pretrained:
     path: Path
     header: dict[str, Any]
 
-    @property
-    def summary(self) -> str:
-        """Title and license, accuracy, and limits, one line each."""
-        card = self.header["card"]
-        return (
-            f"{card.get('title', '')}; license {self.header['license'] or 'not stated'}\n"
-            f"{card.get('figures', '')}\nnot for {card.get('not_for', '')}"
-        )
-
 
 def list_pretrained() -> list[Pretrained]:
     """Return the pretrained models of the library, sorted by name; CheckpointError if a file is damaged."""

@@ -128,14 +128,14 @@ def test_what_has_changed_is_read_again(listed):
     assert [f.path for f in report.bad] == [rows[3].path]
     rows = [row._replace(end=0.4) if row.line == 8 else row for row in rows]
     assert checked(rows, output)[1] == ["2.mp4"]
-    assert len(checked(rows, output, again=True)[1]) == 6
+    assert len(checked(rows, output, overwrite=True)[1]) == 6
 
 
 def test_files_of_others_are_not_written_over(listed):
     rows, output = listed
     output.write_text("path,label\na.mp4,x\n")
     with pytest.raises(ConfigError, match="not written by `teinet data check`"):
-        check(rows, output, workers=0, again=True)
+        check(rows, output, workers=0, overwrite=True)
     assert output.read_text() == "path,label\na.mp4,x\n"
     output.unlink()
     check(rows[:1], output, workers=0)

@@ -118,9 +118,9 @@ def test_files_that_are_there_are_kept(tmp_path):
         with pytest.raises(ConfigError, match=says):
             convert(listing, tmp_path / name)
     with pytest.raises(ConfigError, match="is the list being read"):
-        convert(listing, tmp_path / "list.csv", force=True)
+        convert(listing, tmp_path / "list.csv", overwrite=True)
     assert (tmp_path / "out.csv").read_text() == "mine" and not (tmp_path / "new.csv").exists()
-    assert convert(listing, tmp_path / "out.csv", force=True).missing == 1
+    assert convert(listing, tmp_path / "out.csv", overwrite=True).missing == 1
     assert (tmp_path / "out.csv").read_text() == "path,label\na.mp4,x\n"
 
 

@@ -28,13 +28,13 @@ class Converted:
     missing: int
 
 
-def convert(listing: Listing, output: Path, *, absolute: bool = False, force: bool = False) -> Converted:
+def convert(listing: Listing, output: Path, *, absolute: bool = False, overwrite: bool = False) -> Converted:
     """Write `listing` to the csv `output`, and its classes in order to a file with the suffix `.labels.txt`.
 
     Args:
         output: a file name that ends in .csv, in an existing folder.
         absolute: write absolute paths, instead of paths relative to the csv's folder.
-        force: overwrite files.
+        overwrite: replace files that exist.
 
     Raises:
         ConfigError: `output` exists, is the list being read, or cannot represent these clips; nothing is written.
@@ -47,13 +47,13 @@ def convert(listing: Listing, output: Path, *, absolute: bool = False, force: bo
     for path in (output, labels):
         if path.resolve() in read:
             raise ConfigError(f"{path}: is the list being read; choose another file")
-        if path.is_dir() or (path.exists() and not force):
+        if path.is_dir() or (path.exists() and not overwrite):
             raise ConfigError(f"{path}: exists; --overwrite replaces it")
     names = listing.class_names or sorted({row.label for row in listing.rows if row.label is not None})
     refuse_unwritable(listing.rows, output.parent)
     if names:
         write_labels(labels, names)
-    elif force:
+    elif overwrite:
         labels.unlink(missing_ok=True)  # of the list that is overwritten
     write_rows(output, listing.rows, absolute=absolute)
     return Converted(output, labels if names else None, len(names), len(absent(listing.rows)))

@@ -98,7 +98,7 @@ def check(
     *,
     workers: int,
     timeout: float = 60.0,
-    again: bool = False,
+    overwrite: bool = False,
     console: Console | None = None,
     examine: Examine | None = None,
 ) -> Checked:
@@ -111,7 +111,7 @@ def check(
         output: the csv; see `Finding`.
         workers: number of processes; 0 works in this one, without a timeout.
         timeout: seconds without a new frame after which a file is stuck.
-        again: ignore earlier checks.
+        overwrite: ignore earlier checks.
         examine: used in place of `examine_file`.
 
     Raises:
@@ -122,7 +122,7 @@ def check(
     for row in rows:
         files.setdefault(row.path, []).append(row._replace(columns={}))  # unused here
     journal = Journal(output.with_name(f"{output.name}.journal"), "data check")
-    before = _previous(journal, output, files, again)
+    before = _previous(journal, output, files, overwrite)
     missing = {rows[i].path for i in absent(rows)}
     found: dict[str, Finding] = {}
     for path, clips in files.items():
@@ -215,11 +215,11 @@ def records(journal: Journal, kind: type[T]) -> list[T]:
         raise ConfigError(f"{journal.path}: {reason}") from None
 
 
-def _previous(journal: Journal, output: Path, files: Iterable[str], again: bool) -> dict[str, Finding]:
+def _previous(journal: Journal, output: Path, files: Iterable[str], overwrite: bool) -> dict[str, Finding]:
     """Return the findings of an earlier check of these files, by path."""
     if output.exists() and not journal.path.exists():
         raise ConfigError(f"{output}: was not written by `teinet data check`; choose another file with --output")
-    if again:
+    if overwrite:
         journal.read()
         return {}
     before = {finding.path: finding for finding in records(journal, Finding)}
