@@ -7,7 +7,7 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 from teinet.training.recipe import Recipe
-from teinet.training.recipe_files import meanings
+from teinet.training.settings import meanings
 
 PAGE = Path(__file__).parent / "reference" / "recipe.md"
 _HEAD = """\
@@ -29,7 +29,7 @@ its settings to `recipe.yaml`.
 
 def render() -> str:
     """The page's text."""
-    recipe, said = Recipe(), meanings()
+    recipe, said = Recipe(), meanings(Recipe)
     lines = [_HEAD]
     for part in fields(recipe):
         config = getattr(recipe, part.name)

@@ -24,7 +24,8 @@ from teinet.data.lists.splits import DataConfig
 from teinet.errors import ConfigError
 from teinet.evaluation.testing import Plan, folder_name
 from teinet.models.header import list_pretrained
-from teinet.training.recipe_files import field_names
+from teinet.training.recipe import Recipe
+from teinet.training.settings import field_names
 from tests.conftest import command, small
 
 
@@ -74,7 +75,7 @@ def test_the_help_of_train_names_every_setting_in_a_hundred_columns(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     out = capsys.readouterr().out
-    assert all(f"  --{name} " in out for name in field_names() if "." in name)
+    assert all(f"  --{name} " in out for name in field_names(Recipe) if "." in name)
     assert max(map(len, out.splitlines())) <= 100 and "None" not in out
     assert out.index("teinet train videos/") < out.index("--epochs ") < out.index("--optim.epochs ")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin, 
 
 from teinet.cli.parser import Parser
 from teinet.errors import ConfigError, nearest
-from teinet.training import recipe_files
+from teinet.training import recipe_files, settings
 from teinet.training.recipe import Recipe
 from teinet.utils.signals import first_process
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from teinet.training.trainer import Trained
 
 _SHORT = {"--backbone": "model.name, without teinet_"} | {
-    f"--{short.replace('_', '-')}": setting for short, setting in recipe_files.SHORT.items()
+    f"--{short.replace('_', '-')}": setting for short, setting in settings.SHORT.items()
 }
 _DESCRIPTION = """\
 Train a network on labeled clips. Settings come from a recipe (a name or a YAML file), then from the
@@ -65,9 +65,9 @@ class _RecipeParser(Parser):
     def error(self, message: str) -> NoReturn:
         unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
         if unknown and not self.other_word(unknown[1]):
-            names = recipe_files.field_names()
+            names = settings.field_names(Recipe)
             if "." in unknown[1] or any(name.endswith(f".{unknown[1]}") for name in names):
-                recipe_files.refuse_setting(unknown[1])
+                settings.refuse_setting(unknown[1], Recipe)
         super().error(message)
 
 
@@ -84,7 +84,7 @@ def recipe_parser() -> Parser:
     parser.add_argument("--dry-run", action="store_true", help="print data, network, steps, memory and time only")
     parser.add_argument("--json", action="store_true", help="print the result of --dry-run as JSON")
     parser.add_argument("--backbone", help=argparse.SUPPRESS)
-    said, short = recipe_files.meanings(), {setting: option for option, setting in _SHORT.items()}
+    said, short = settings.meanings(Recipe), {setting: option for option, setting in _SHORT.items()}
     for section, kind in get_type_hints(Recipe).items():
         if not is_dataclass(kind):
             continue
@@ -122,7 +122,7 @@ def parse_recipe(argv: Sequence[str]) -> Asked:
         raise ConfigError(f"two lists or folders of clips: {data} and --data {typed['data.path']}; give one")
     if data:
         typed["data.path"] = data
-    recipe = recipe_files.load(*sources, **typed)
+    recipe = Recipe.load(*sources, **typed)
     given = frozenset("model.name" if name == "backbone" else name for name in typed)
     return Asked(recipe, given, tuple(sources), **options)  # pyright: ignore[reportArgumentType]
 
@@ -251,7 +251,7 @@ def _print_plan(console: Console, found: Forecast) -> None:
     ]
     _print_rows(console, rows)
     console.print("\nsettings that are not the defaults (--json prints all)")
-    for name, value in recipe_files.changed_settings(recipe).items():
+    for name, value in settings.changed_settings(recipe).items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         console.print(f"  --{name} {shlex.quote(text)}", markup=False)
 

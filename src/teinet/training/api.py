@@ -20,8 +20,8 @@ from teinet.evaluation.scores import Scores
 from teinet.models.optimized import Engine, Precision
 from teinet.training.module import Loss
 from teinet.training.recipe import Recipe
-from teinet.training.recipe_files import setting_names
 from teinet.training.run_dir import recipe_to_resume
+from teinet.training.settings import setting_names
 from teinet.training.setup import with_network_of_weights
 from teinet.training.trainer import Own, Trained, train_and_test
 
@@ -67,9 +67,9 @@ def train(
     start = asdict(recipe) if isinstance(recipe, Recipe) else recipe
     it = Recipe.load(settings) if start is None else Recipe.load(start, settings)
     if resume is not None:
-        it = recipe_to_resume(Path(resume), it, setting_names(settings))
+        it = recipe_to_resume(Path(resume), it, setting_names(settings, Recipe))
     elif recipe is None:
-        it = with_network_of_weights(it, setting_names(settings))
+        it = with_network_of_weights(it, setting_names(settings, Recipe))
     if it.run.official_splits:
         raise ConfigError(
             f"run.official_splits {it.run.official_splits} are several runs; call teinet.train once for each N, "

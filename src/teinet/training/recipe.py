@@ -15,6 +15,7 @@ from teinet.data.views import Views, check_views
 from teinet.errors import ConfigError
 from teinet.evaluation.published import Published
 from teinet.models.header import pretrained_file
+from teinet.training.settings import load
 
 REQUIRED = "REQUIRED"  # in place of a path that only the user can know
 
@@ -253,9 +254,7 @@ class Recipe:
             ConfigError: no such recipe or setting, or a value of another type. If values fit each other is for
                 `check`, which training calls.
         """
-        from teinet.training import recipe_files  # which knows this class
-
-        return recipe_files.load(*sources, **settings)
+        return load(cls, *sources, settings)
 
     @property
     def default_name(self) -> str:

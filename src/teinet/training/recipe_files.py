@@ -1,95 +1,20 @@
-"""Recipes: small YAML files that build on each other, the library's own by name, and settings that override them.
+"""Recipes as files: small YAML files that build on each other, the library's own by name.
 
 `extends: FILE` overrides another file; `rows:` holds variants of it, called FILE/ROW: something_v1/teinet_8f.
 """
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from operator import attrgetter
 from os import PathLike
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
 
 from teinet.errors import ConfigError, nearest
-from teinet.training.recipe import Recipe
-from teinet.training.settings import build
 
 Settings = dict[str, Any]
-
-# Short forms of settings, as options with dashes; `backbone` is the name of a teinet_ network without that prefix.
-SHORT = {
-    "data": "data.path",
-    "format": "data.format",
-    "root": "data.root",
-    "labels": "data.labels",
-    "model": "model.name",
-    "backbone_weights": "model.backbone_weights",
-    "weights": "model.weights",
-    "frames": "model.num_frames",
-    "size": "clip.size",
-    "epochs": "optim.epochs",
-    "batch_size": "optim.batch_size",
-    "lr": "optim.lr",
-    "device": "run.device",
-    "devices": "run.devices",
-    "precision": "run.precision",
-    "workers": "run.workers",
-    "seed": "run.seed",
-    "name": "run.name",
-    "output": "run.output",
-}
-
-
-def load(*sources: str | PathLike[str] | Mapping[str, Any], **settings: Any) -> Recipe:
-    """See `Recipe.load`."""
-    merged: Settings = {}
-    for source in (*sources, settings):
-        if isinstance(source, Mapping):
-            layer, where = _by_section(source), ""
-        else:
-            layer, where = compose(source), f"{source}: "
-        refuse_unknown(layer, where)
-        try:
-            build(Recipe, layer)
-        except ConfigError as error:  # now, while the source is known
-            raise ConfigError(f"{where}{error}") from None
-        merged = override(merged, layer)
-    return build(Recipe, merged)
-
-
-def _by_section(settings: Mapping[str, Any]) -> Settings:
-    """Return settings by section, of those with dots, by section already, or in their short form."""
-    found: Settings = {}
-    for key, value in settings.items():
-        if key == "backbone":
-            if "model" in settings or "model.name" in settings:
-                raise ConfigError("backbone and model both name the network; give one")
-            key, value = "model.name", f"teinet_{value}"
-        if key in _sections() and isinstance(value, Mapping):
-            found = override(found, {key: value})
-            continue
-        section, dot, name = SHORT.get(key, key).partition(".")
-        found = override(found, {section: {name: value} if dot else value})
-    return found
-
-
-def setting_names(settings: Mapping[str, Any]) -> set[str]:
-    """Return the names, such as optim.lr, of settings in any form that `load` takes."""
-    return {
-        f"{section}.{name}"
-        for section, values in _by_section(settings).items()
-        for name in (values if isinstance(values, Mapping) else ())
-    }
-
-
-def _sections() -> set[str]:
-    return {name for name, kind in get_type_hints(Recipe).items() if is_dataclass(kind)}
 
 
 def folder() -> Path:
@@ -140,52 +65,6 @@ def compose(name: str | PathLike[str]) -> Settings:
     settings = override(settings, rows[row] or {})
     settings.setdefault("row", f"{path.stem}/{row}")
     return settings
-
-
-def refuse_unknown(settings: Mapping[str, Any], before: str = "") -> None:
-    """Raise ConfigError at a section or setting that does not exist, by its whole name and with the nearest one."""
-    for section, values in settings.items():
-        if section in _sections() and not isinstance(values, Mapping):
-            raise ConfigError(f"{before}section {section!r} must hold settings, such as {section}: {{...}}")
-        for setting in [f"{section}.{key}" for key in values] if isinstance(values, Mapping) else [section]:
-            refuse_setting(setting, before)
-
-
-def refuse_setting(name: str, before: str = "") -> None:
-    """Raise ConfigError with the nearest name at a setting that does not exist."""
-    known = field_names()
-    if name not in known:  # or right, but outside its section
-        home = next((f for f in known if f.endswith(f".{name}")), None)
-        hint = f" Did you mean {home!r}?" if home else nearest(name, [*known, *SHORT])
-        raise ConfigError(f"{before}there is no setting {name!r}.{hint} teinet train --help lists all")
-
-
-def field_names(value: Any = None, prefix: str = "") -> list[str]:
-    """Return the name of every setting of a recipe: optim.lr and the like."""
-    value = Recipe() if value is None else value
-    names = []
-    for f in fields(value):
-        inner = getattr(value, f.name)
-        names += field_names(inner, f"{prefix}{f.name}.") if is_dataclass(inner) else [prefix + f.name]
-    return names
-
-
-def meanings() -> dict[str, str]:
-    """Return what each setting of a recipe's sections means, from the docstrings of their classes."""
-    found = {}
-    for section, kind in get_type_hints(Recipe).items():
-        if is_dataclass(kind):
-            _, _, arguments = str(inspect.getdoc(kind)).partition("Args:")
-            for names, text in re.findall(r"^    (\w[\w, ]*): (.*(?:\n        .*)*)", arguments, re.MULTILINE):
-                found |= {f"{section}.{name}": " ".join(text.split()) for name in names.split(", ")}
-    return found
-
-
-def changed_settings(recipe: Recipe) -> dict[str, Any]:
-    """Return the settings that are not at their defaults, by their names."""
-    defaults = Recipe()
-    values = {name: (attrgetter(name)(recipe), attrgetter(name)(defaults)) for name in field_names()}
-    return {name: own for name, (own, default) in values.items() if own != default and "." in name}
 
 
 # Where weights come from, and how a batch is made up of steps: the rate follows the batch.

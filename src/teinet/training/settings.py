@@ -1,20 +1,144 @@
-"""Plain values (YAML, words of a command line, Python) as the types of a recipe's settings."""
+"""Settings of a recipe: their names, and plain values (YAML, words of a command line, Python) as their types."""
 
 from __future__ import annotations
 
+import inspect
 import operator
+import re
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from numbers import Real
+from operator import attrgetter
 from os import PathLike
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from teinet.errors import ConfigError, nearest
+from teinet.training.recipe_files import Settings, compose, override
+
+T = TypeVar("T")
+
+# Short forms of settings, as options with dashes; `backbone` is the name of a teinet_ network without that prefix.
+SHORT = {
+    "data": "data.path",
+    "format": "data.format",
+    "root": "data.root",
+    "labels": "data.labels",
+    "model": "model.name",
+    "backbone_weights": "model.backbone_weights",
+    "weights": "model.weights",
+    "frames": "model.num_frames",
+    "size": "clip.size",
+    "epochs": "optim.epochs",
+    "batch_size": "optim.batch_size",
+    "lr": "optim.lr",
+    "device": "run.device",
+    "devices": "run.devices",
+    "precision": "run.precision",
+    "workers": "run.workers",
+    "seed": "run.seed",
+    "name": "run.name",
+    "output": "run.output",
+}
+
 
 _FLAGS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+
+def load(kind: type[T], *sources: str | PathLike[str] | Mapping[str, Any]) -> T:
+    """Return a recipe of `sources`, later ones overriding earlier ones; `kind` is the dataclass Recipe.
+
+    See `Recipe.load`.
+    """
+    merged: Settings = {}
+    for source in sources:
+        if isinstance(source, Mapping):
+            layer, where = _by_section(source, kind), ""
+        else:
+            layer, where = compose(source), f"{source}: "
+        refuse_unknown(layer, kind, where)
+        try:
+            build(kind, layer)
+        except ConfigError as error:  # now, while the source is known
+            raise ConfigError(f"{where}{error}") from None
+        merged = override(merged, layer)
+    return build(kind, merged)
+
+
+def _by_section(settings: Mapping[str, Any], kind: type) -> Settings:
+    """Return settings by section, of those with dots, by section already, or in their short form."""
+    found: Settings = {}
+    for key, value in settings.items():
+        if key == "backbone":
+            if "model" in settings or "model.name" in settings:
+                raise ConfigError("backbone and model both name the network; give one")
+            key, value = "model.name", f"teinet_{value}"
+        if key in _sections(kind) and isinstance(value, Mapping):
+            found = override(found, {key: value})
+            continue
+        section, dot, name = SHORT.get(key, key).partition(".")
+        found = override(found, {section: {name: value} if dot else value})
+    return found
+
+
+def setting_names(settings: Mapping[str, Any], kind: type) -> set[str]:
+    """Return the names, such as optim.lr, of settings in any form that `load` takes."""
+    return {
+        f"{section}.{name}"
+        for section, values in _by_section(settings, kind).items()
+        for name in (values if isinstance(values, Mapping) else ())
+    }
+
+
+def _sections(kind: type) -> dict[str, Any]:
+    return {name: section for name, section in get_type_hints(kind).items() if is_dataclass(section)}
+
+
+def refuse_unknown(settings: Mapping[str, Any], kind: type, before: str = "") -> None:
+    """Raise ConfigError at a section or setting that does not exist, by its whole name and with the nearest one."""
+    for section, values in settings.items():
+        if section in _sections(kind) and not isinstance(values, Mapping):
+            raise ConfigError(f"{before}section {section!r} must hold settings, such as {section}: {{...}}")
+        for setting in [f"{section}.{key}" for key in values] if isinstance(values, Mapping) else [section]:
+            refuse_setting(setting, kind, before)
+
+
+def refuse_setting(name: str, kind: type, before: str = "") -> None:
+    """Raise ConfigError with the nearest name at a setting that does not exist."""
+    known = field_names(kind)
+    if name not in known:  # or right, but outside its section
+        home = next((f for f in known if f.endswith(f".{name}")), None)
+        hint = f" Did you mean {home!r}?" if home else nearest(name, [*known, *SHORT])
+        raise ConfigError(f"{before}there is no setting {name!r}.{hint} teinet train --help lists all")
+
+
+def field_names(kind: type) -> list[str]:
+    """Return the name of every setting of a recipe: optim.lr and the like."""
+    sections = _sections(kind)
+    return [
+        name
+        for f in fields(kind)
+        for name in ([f"{f.name}.{each.name}" for each in fields(sections[f.name])] if f.name in sections else [f.name])
+    ]
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """Return what each setting of a recipe's sections means, from the docstrings of their classes."""
+    found = {}
+    for section, config in _sections(kind).items():
+        _, _, arguments = str(inspect.getdoc(config)).partition("Args:")
+        for names, text in re.findall(r"^    (\w[\w, ]*): (.*(?:\n        .*)*)", arguments, re.MULTILINE):
+            found |= {f"{section}.{name}": " ".join(text.split()) for name in names.split(", ")}
+    return found
+
+
+def changed_settings(recipe: Any) -> dict[str, Any]:
+    """Return the settings that are not at their defaults, by their names."""
+    defaults = type(recipe)()
+    values = {name: (attrgetter(name)(recipe), attrgetter(name)(defaults)) for name in field_names(type(recipe))}
+    return {name: own for name, (own, default) in values.items() if own != default and "." in name}
 
 
 class _Misfit(ValueError):
