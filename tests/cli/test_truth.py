@@ -77,7 +77,10 @@ def test_a_table_has_a_row_for_each_label_and_one_for_all(place, capsys, monkeyp
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("3.mp4,1,2,lefft", "line 2: label 'lefft' is not one of the 3 classes. Did you mean 'left'?"),
+        (
+            "3.mp4,1,2,lefft",
+            "line 2: label 'lefft' is not one of the 3 classes (resting, left, right). Did you mean 'left'?",
+        ),
         ("3.mp4,2,1,left", "line 2: start 2 and end 1"),
         ("3.mp4,2,9,left", "line 2: end 9 s is after the end"),
         ("5.mp4,1,2,left", "none of the videos is annotated"),

@@ -61,7 +61,7 @@ def test_labels_that_mean_nothing_make_no_segments_and_rows_can_be_selected(film
     (["0.mp4,0,1,a", "0.mp4,2,6.5,b"], 3, "end 6.5 s is after the end of the video, 6.10 s"),
     (["0.mp4,7,,a"], 2, "start 7 s is after the end of the video, 6.10 s"),
     (["0.mp4,0,2,a", "1.mp4,1,3,a", "0.mp4,1.5,3,b"], 4, "overlaps 0 to 2 s (a) of line 2"),
-    (["0.mp4,0,2,a", "0.mp4,2,3,bb"], 3, "label 'bb' is not one of the 3 classes. Did you mean 'b'?"),
+    (["0.mp4,0,2,a", "0.mp4,2,3,bb"], 3, "label 'bb' is not one of the 3 classes (a, b, c). Did you mean 'b'?"),
     (["0.mp4,0,2,"], 2, "this segment has no label"), (["0.mp4,0,x,a"], 2, "start and end must be numbers"),
 ])  # fmt: skip
 def test_what_cannot_be_true_names_file_and_line(films, lines, line, reason):

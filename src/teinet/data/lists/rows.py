@@ -19,6 +19,7 @@ from teinet.utils.files import digest
 
 NO_LABELS = "no clip has a label; add a column `label` to the csv"
 SPLITS = ("train", "val", "test")
+_FEW = 10  # class names that a message lists
 _NO_COLUMNS: Mapping[str, str] = {}  # shared by all rows without other columns; never modified
 
 
@@ -149,7 +150,8 @@ def select(rows: Sequence[Row], selection: str, *, source: object) -> list[Row]:
 
 def unknown_label(label: str, names: Sequence[str]) -> str:
     """Return the message on a label that is not a class."""
-    return f"label {label!r} is not one of the {len(names)} classes.{nearest(label, names)}"
+    listed = f" ({', '.join(names)})" if len(names) <= _FEW else ""
+    return f"label {label!r} is not one of the {len(names)} classes{listed}.{nearest(label, names)}"
 
 
 def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, source: object) -> ClipList:
