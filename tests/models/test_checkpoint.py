@@ -48,7 +48,7 @@ def test_a_recogniser_comes_back(path, model):
     with torch.no_grad():
         assert torch.equal(other(x), model(x)) and not torch.allclose(model(x), model(x.flip(1)))
     assert not other.training and other.config == model.config
-    assert header["class_names"] == NAMES and header["scores"] == {"top1": 0.5} and header["format"] == 1
+    assert header["class_names"] == NAMES and header["scores"] == {"top1": 0.5} and header["format"] == 2
     assert {"architecture", "preprocessing", "sampling", "recipe", "license", "version"} <= set(header)
 
 
@@ -77,7 +77,8 @@ def test_other_files_are_refused(tmp_path, model):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ({"format": 2}, "format 2.*upgrade teinet"),
+        ({"format": 3}, "format 3.*upgrade teinet"),
+        ({"format": 1}, r"format 1, of teinet 0\.1; train or convert it again"),
         ({"architecture": {"name": "teinet_nonet", "num_classes": 3}}, "cannot build.*nonet"),
         ({"architecture": {"name": NET, "num_classes": 3, "num_frames": "four"}}, "damaged.*architecture.num_frames"),
         ({"architecture": {**ARCHITECTURE, "num_classes": 4}}, r"fc\.weight \(3x96 in the file, 4x96"),

@@ -201,7 +201,7 @@ def _print(console: Console, args: TestOptions, scores: Scores, tested: list[Tes
             if p.test is not None:
                 console.print(f"published for the unlabeled test clips: table {p.table}, {p.row}, top-1 {p.test}")
     elif printed:
-        departures = {t.recipe.get("row"): t.recipe.get("departs") or () for t in tested}
-        print_published(console, printed, measured(scores), departures)
+        changed_settings = {t.recipe.get("row"): t.recipe.get("changed_settings") or () for t in tested}
+        print_published(console, printed, measured(scores), changed_settings)
     if folder is not None:
         console.print(f"each clip and class, confusion matrix, metrics.json: {folder}", soft_wrap=True)

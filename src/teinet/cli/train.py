@@ -197,7 +197,7 @@ def main(argv: list[str]) -> int:
 
 def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
     """Print measured next to published for each of the recipe's views, then what to type next."""
-    from teinet.evaluation.published import comparable, departures_note, print_published
+    from teinet.evaluation.published import changed_settings_note, comparable, print_published
     from teinet.training.trainer import mean_over
     from teinet.utils.text import percent
 
@@ -208,8 +208,8 @@ def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
         on = f"{' + '.join(str(len(t.scores)) for t in tests)} {tests[0].scores.meta.get('split', '')} clips"
         console.print(f"\n{views} on {on}: top-1 {percent(mean.top1)}{over}", soft_wrap=True)
         print_published(console, comparable(recipe.published, views=views), mean)
-    if changed := recipe_files.departures(asdict(recipe), asdict(Recipe())):
-        console.print(departures_note(recipe.row, changed), style="dim", soft_wrap=True)
+    if changed := recipe_files.changed_settings(asdict(recipe), asdict(Recipe())):
+        console.print(changed_settings_note(recipe.row, changed), style="dim", soft_wrap=True)
     folders = " ".join(str(trained.folder) for trained in done)
     first = done[0].folder
     following = (f"teinet test {first}", f"teinet predict {first} VIDEO", f"teinet report {folders}")

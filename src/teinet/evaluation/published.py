@@ -72,11 +72,11 @@ def print_published(
     console: Console,
     published: Sequence[Published],
     measured: Measured,
-    departures: Mapping[str | None, Sequence[str]] | None = None,
+    changed_settings: Mapping[str | None, Sequence[str]] | None = None,
 ) -> None:
     """Print measured / published results, one line for each published row, and notes on them.
 
-    `departures` are the settings in which a run differs from the row that it reproduces, by the name of that row.
+    `changed_settings` are the settings in which a run differs from the row that it reproduces, by the name of that row.
     """
     if published:
         texts, figures = ("table", "row", "views"), ("top-1", "top-5", "GFLOPs x views")
@@ -90,7 +90,7 @@ def print_published(
             )
         console.print(table)
     notes = paper_notes(published)
-    notes += [departures_note(row, settings) for row, settings in (departures or {}).items() if settings]
+    notes += [changed_settings_note(row, settings) for row, settings in (changed_settings or {}).items() if settings]
     for note in notes:
         console.print(note, style="dim", highlight=False, soft_wrap=True)
 
@@ -100,7 +100,7 @@ def paper_notes(published: Sequence[Published]) -> list[str]:
     return [f"table {p.table}, {p.row}: {p.note}" for p in published if p.note]
 
 
-def departures_note(row: str | None, settings: Sequence[str]) -> str:
+def changed_settings_note(row: str | None, settings: Sequence[str]) -> str:
     """Return the note on a run that differs from the row that it reproduces."""
     return f"this run differs from {row} in {', '.join(settings)}"
 

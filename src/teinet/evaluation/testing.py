@@ -83,7 +83,7 @@ class Tested(NamedTuple):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The `row` of the network's recipe, its `published` results, and the settings that the run `departs` in."""
+        """The `row` of the network's recipe, its `published` results, and its `changed_settings`."""
         return self.scores.meta.get("recipe") or {}
 
     @property
@@ -132,7 +132,7 @@ def test(
         "recipe": {
             "row": recipe.get("row"),
             "published": recipe.get("published"),
-            "departs": recognizer.header.get("departs") or [],
+            "changed_settings": recognizer.header.get("changed_settings") or [],
         },
     }
     if overlap := trained_on(recognizer, chosen):

@@ -14,7 +14,7 @@ from teinet.errors import CheckpointError, nearest
 
 log = logging.getLogger("teinet")
 
-FORMAT = 1
+FORMAT = 2
 PRETRAINED = Path(__file__).parents[1] / "weights"  # of the pretrained models
 LAST = "last.safetensors"  # the last weights in a run folder
 KEY = "teinet"
@@ -81,7 +81,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     """Return the header of a recognizer's file (`path` as in `weights_file`), with every key present.
 
     Raises:
-        CheckpointError: it is missing, no recognizer's file, cut off, of a newer format, or has a damaged header.
+        CheckpointError: it is missing, no recognizer's file, cut off, of another format, or has a damaged header.
     """
     path = weights_file(path)
     if not path.is_file():
@@ -110,6 +110,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: its teinet header is damaged ({error!r}). Export the file again.") from error
     if not isinstance(version, int) or version > FORMAT:
         raise CheckpointError(f"{path}: has format {version}, and this teinet reads up to {FORMAT}: upgrade teinet.")
+    if version < FORMAT:
+        raise CheckpointError(f"{path}: has format {version}, of teinet 0.1; train or convert it again.")
     log.debug("%s: %s, format %s", path, name, version)
     header = {**DEFAULTS, **header}
     if wrong := wrong_value(header):

@@ -71,8 +71,8 @@ def compose(name: str | PathLike[str]) -> Settings:
 _MACHINE = ("model.weights", "model.backbone_weights", "model.pretrained", "optim.batch_size", "optim.accumulate")
 
 
-def departures(recipe: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """Return the settings of network, clip and optimizer in which a run departs from the row that it is named after.
+def changed_settings(recipe: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """Return the settings of network, clip and optimizer that a run changed from the row that it is named after.
 
     `recipe` holds the effective settings by section, and `row`; `defaults` those of a recipe in which nothing is set.
     """

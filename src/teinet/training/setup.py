@@ -30,7 +30,7 @@ from teinet.models.header import read_header
 from teinet.training.module import Loss, TrainingModule
 from teinet.training.own_data import DatasetClips, DatasetViews, splits_of
 from teinet.training.recipe import Recipe
-from teinet.training.recipe_files import departures
+from teinet.training.recipe_files import changed_settings
 
 log = logging.getLogger("teinet")
 
@@ -158,7 +158,7 @@ class Parts:
             "scores": scores,
             "license": self.recipe.run.license,
             "background": self.recipe.run.background,
-            "departs": departures(asdict(self.recipe), asdict(Recipe())),
+            "changed_settings": changed_settings(asdict(self.recipe), asdict(Recipe())),
             "data": {split: clips.fingerprint() for split, clips in self.splits.items()},
         }
 
