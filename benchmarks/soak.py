@@ -191,7 +191,7 @@ def soak(steps: int, cameras: int, seed: int) -> dict:
     with Progress(transient=True) as bar:
         task = bar.add_task("soak", total=steps)
         for notice in watch:
-            notices[notice.what] = notices.get(notice.what, 0) + 1
+            notices[notice.type] = notices.get(notice.type, 0) + 1
             bar.update(task, completed=checked.compared)
             if checked.compared >= len(memory) * steps / 20:
                 memory.append((checked.compared, resident() / 2**20))

@@ -240,7 +240,7 @@ def test_what_is_wrong_with_a_recording_is_said_everywhere(place, tmp_path, caps
     assert "3.mp4" not in said.err
     whole, broken = json.loads(said.out)
     assert (whole["broken"], broken["broken"], broken["restarts"], broken["resizes"]) == (0, 2, 0, 0)
-    assert broken["stated"] is None and broken["ends"] == pytest.approx(6.0, abs=0.01)
+    assert broken["stated_duration"] is None and broken["end_time"] == pytest.approx(6.0, abs=0.01)
     assert line in (tmp_path / "pages" / "broken.html").read_text()
     assert (tmp_path / "pages" / "index.html").read_text().count(line) == 1
     assert "could not be decoded" not in (tmp_path / "pages" / "3.html").read_text()

@@ -100,7 +100,7 @@ def test_a_recording_that_is_cut_off_is_measured_as_far_as_it_can_be_read(place,
     assert run(place, "cut.mp4", "--json", "--truth", truth) == 0
     said = json.loads(capsys.readouterr().out)
     (recording,), overall = said["recordings"], said["measures"]["overall"]
-    assert 2 < recording["ends"] < 6 and overall["seconds"] == pytest.approx(recording["ends"], abs=1e-3)
+    assert 2 < recording["end_time"] < 6 and overall["seconds"] == pytest.approx(recording["end_time"], abs=1e-3)
     assert said["measures"]["recordings"] == 1 and overall["segments"] == 2 and not said["without_annotations"]
     assert run(place, "cut.mp4", "--truth", annotated(place, "cut.mp4,1,2,left", "cut.mp4,1.5,3,right")) == 2
     assert "overlaps 1 to 2 s (left) of line 2" in capsys.readouterr().err

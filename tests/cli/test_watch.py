@@ -45,11 +45,11 @@ def test_events_are_json_lines_and_the_rest_is_said_aside(place, capsys):
     assert main(words(place, "--fast")) == 0
     out, err = capsys.readouterr()
     found = lines(out)
-    assert {line["source"] for line in found} == {"door"} and found[0]["what"] == "connected"
-    begin = next(line for line in found if line["what"] == "begin")
-    assert set(begin) == {"what", "source", "at", "label", "start", "score", "peak"}
-    assert datetime.fromisoformat(begin["at"]).tzinfo is not None
-    end = next(line for line in found if line["what"] == "end")
+    assert {line["source"] for line in found} == {"door"} and found[0]["type"] == "connected"
+    begin = next(line for line in found if line["type"] == "begin")
+    assert set(begin) == {"type", "source", "wall_time", "label", "start", "score", "peak"}
+    assert datetime.fromisoformat(begin["wall_time"]).tzinfo is not None
+    end = next(line for line in found if line["type"] == "end")
     assert end["end"] > end["start"] == begin["start"]
     assert re.search(r"^door: 31 steps$", err, re.MULTILINE)
 
@@ -82,17 +82,17 @@ def test_a_recording_that_cannot_be_decoded_is_an_error_line(place, tmp_path, ca
     film.write_bytes(data)
     assert main(["watch", str(place / "causal.safetensors"), str(film), "--fast"]) == 1
     out, err = capsys.readouterr()
-    assert [line["what"] for line in lines(out)] == ["connected", "lost"]
+    assert [line["type"] for line in lines(out)] == ["connected", "lost"]
     assert re.search(r"film\.avi: 0 steps, [1-9]\d* broken$", err, re.MULTILINE)
     assert "teinet watch: " in err and "film.avi: none of its frames can be decoded" in err
 
 
 def test_a_file_is_added_to(place, tmp_path, capsys):
     target = tmp_path / "events.jsonl"
-    target.write_text('{"what": "before"}\n')
+    target.write_text('{"type": "before"}\n')
     assert main(words(place, "--fast", "--output", target)) == 0
     found = lines(target.read_text())
-    assert found[0] == {"what": "before"} and found[-1]["what"] == "finished"
+    assert found[0] == {"type": "before"} and found[-1]["type"] == "finished"
     assert capsys.readouterr().out == ""
     assert main(words(place, "--output", tmp_path / "no" / "such.jsonl")) == 2
 
@@ -103,8 +103,8 @@ def test_a_signal_ends_it_cleanly_and_the_page_is_served_until_then(place):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     try:
-        assert json.loads(process.stdout.readline())["what"] == "connected"
-        assert json.loads(process.stdout.readline())["what"] == "begin"
+        assert json.loads(process.stdout.readline())["type"] == "connected"
+        assert json.loads(process.stdout.readline())["type"] == "begin"
         address = next(line.split()[1] for line in process.stderr if line.startswith("page: "))
         assert json.load(urlopen(f"{address}state"))["sources"][0]["name"] == "door"
         process.send_signal(signal.SIGTERM)
@@ -112,7 +112,7 @@ def test_a_signal_ends_it_cleanly_and_the_page_is_served_until_then(place):
     finally:
         process.kill()
     assert process.returncode == 0
-    assert [line["what"] for line in lines(out)][-1] == "end"  # and not "finished": the film is not
+    assert [line["type"] for line in lines(out)][-1] == "end"  # and not "finished": the film is not
     assert "Traceback" not in err and "door: " in err
 
 
@@ -131,7 +131,7 @@ def test_options_may_stand_before_the_sources(place, capsys):
     found = []
     for order in ([weights, film, "--fast"], [weights, "--fast", film], ["--fast", weights, film]):
         assert main(["watch", *order, *map(str, EVENTS)]) == 0
-        found.append([line["what"] for line in lines(capsys.readouterr().out)])
+        found.append([line["type"] for line in lines(capsys.readouterr().out)])
     assert "begin" in found[0] and found[0] == found[1] == found[2]
 
 
@@ -143,7 +143,7 @@ def test_notices_in_words():
         ("end", {"event": event}, "00:01:03.000  fall ends after 1.5 s (71 %)"),
         ("lost", {"reason": "it ended; trying again in 1 s"}, "lost: it ended; trying again in 1 s"),
     ):
-        assert in_words(Notice(what=what, source="hall", time=63.0, at=at, **more)) == f"12:30:05  hall  {words}"
+        assert in_words(Notice(type=what, source="hall", time=63.0, wall_time=at, **more)) == f"12:30:05  hall  {words}"
 
 
 class Terminal(io.StringIO):
@@ -161,6 +161,6 @@ def test_on_a_terminal_lines_for_programs_stay_whole(place, monkeypatch, capsys,
         monkeypatch.setattr(sys, "stdout", drawn)
     assert main(words(place, "--fast", *more)) == 0
     said = drawn.getvalue() if more else capsys.readouterr().out
-    found = [json.loads(line)["what"] for line in said.splitlines() if line.startswith("{")]
+    found = [json.loads(line)["type"] for line in said.splitlines() if line.startswith("{")]
     assert {"connected", "begin", "end", "finished"} <= set(found)
-    assert bool(more) == ('{"what"' in drawn.getvalue()) != ("\x1b[" in drawn.getvalue())
+    assert bool(more) == ('{"type"' in drawn.getvalue()) != ("\x1b[" in drawn.getvalue())

@@ -101,4 +101,4 @@ def shots(items):
 
 
 def said(items):
-    return [item.what for item in items if not isinstance(item, DueFrame)]
+    return [item.type for item in items if not isinstance(item, DueFrame)]

@@ -23,14 +23,14 @@ def test_frames_pushed_one_by_one_give_the_events_of_a_timeline(film, causal):  
     for frame in VideoReader(film):
         changes += detector.push(frame)
         rows += detector.rows
-        begun = changes[-1].event if changes and changes[-1].what == "begin" else None
+        begun = changes[-1].event if changes and changes[-1].type == "begin" else None
         now = detector.current and (detector.current.label, detector.current.start)
         assert now == (begun and (begun.label, begun.start))
         assert ("image" in vars(frame)) == (frame.index % 2 == 0)  # the others are not converted
     changes += detector.finish()
     rows += detector.rows
     want = timeline(recognizer, film, frame_interval=0.2, rules=RULES)
-    ended = [change.event for change in changes if change.what == "end"]
+    ended = [change.event for change in changes if change.type == "end"]
     assert want.events
     assert [(e.label, e.start, e.end) for e in ended] == [(e.label, e.start, e.end) for e in want.events]
     np.testing.assert_allclose([row.scores for row in rows], want.scores, atol=2e-4)

@@ -12,13 +12,13 @@ NAMES = ["rest", "wave", "clap"]
 
 
 def run(rows, rules=None, step=0.25):
-    """Changes as (what, label, start, end); rows are the scores of wave and clap, the rest is rest's."""
+    """Changes as (type, label, start, end); rows are the scores of wave and clap, the rest is rest's."""
     events = EventDetector(NAMES, rules or Rules(background=("rest",)))
     found = []
     for k, (wave, clap) in enumerate(rows):
         found += events.update((k * step, k * step), np.array([1 - wave - clap, wave, clap]))
     found += events.finish()
-    return [(c.what, c.event.label, c.event.start, c.event.end) for c in found], found
+    return [(c.type, c.event.label, c.event.start, c.event.end) for c in found], found
 
 
 def test_two_thresholds_and_a_least_length():
@@ -54,7 +54,7 @@ def test_at_the_ends_of_a_stream_an_event_reaches_its_first_and_last_frame():
     for first, wave in ((0.0, 0.9), (0.5, 0.1), (1.0, 0.9), (9.0, 0.1), (9.5, 0.9)):
         told += events.update((first, first + 0.75), np.array([1 - wave, wave, 0]), reset=first in (0.0, 9.0))
     told += events.finish()
-    assert [(c.what, c.event.start, c.event.end) for c in told] == [
+    assert [(c.type, c.event.start, c.event.end) for c in told] == [
         ("begin", 0.0, 0.375),  # from its first frame on; the middle is where its scores belong
         ("end", 0.0, 0.375),
         ("begin", 1.375, 1.75),  # long enough with the frames up to its stream's end alone

@@ -34,7 +34,7 @@ def recognizer():
 
 
 def ended(notices, source):
-    return [notice.event for notice in notices if notice.what == "end" and notice.source == source]
+    return [notice.event for notice in notices if notice.type == "end" and notice.source == source]
 
 
 def same(events, others):
@@ -50,7 +50,7 @@ def test_several_recordings_at_once_give_what_each_gives_alone(recognizer, films
         assert alone.events
         same(ended(notices, film), alone.events)
         assert (watch.counts(number).steps, watch.counts(number).dropped) == (len(alone.times), 0)
-        mine = [notice.what for notice in notices if notice.source == film]
+        mine = [notice.type for notice in notices if notice.source == film]
         assert mine[0] == "connected" and mine[-1] == "finished"
         assert mine.count("begin") == mine.count("end")
 
@@ -99,8 +99,8 @@ def test_a_jump_ends_what_is_under_way_and_begins_again(monkeypatch, recognizer,
     assert half and len(events) % 2 == 0
     assert [e.label for e in events[:half]] == [e.label for e in events[half:]]
     assert [e.score for e in events[:half]] == pytest.approx([e.score for e in events[half:]], abs=1e-5)
-    jump = next(i for i, notice in enumerate(notices) if notice.what == "restarted")
-    assert sum(notice.what == "end" for notice in notices[:jump]) == half
+    jump = next(i for i, notice in enumerate(notices) if notice.type == "restarted")
+    assert sum(notice.type == "end" for notice in notices[:jump]) == half
 
 
 def test_stop_ends_the_watch_and_what_is_under_way(monkeypatch, recognizer, films):
@@ -110,7 +110,7 @@ def test_stop_ends_the_watch_and_what_is_under_way(monkeypatch, recognizer, film
     began = time.monotonic()
     notices = list(watch)
     assert time.monotonic() - began < 4  # the film lasts 5.1 s
-    whats = [notice.what for notice in notices]
+    whats = [notice.type for notice in notices]
     assert whats[:2] == ["connected", "begin"] and whats[-1] == "end"
     assert "finished" not in whats and whats.count("begin") == whats.count("end")
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("reads ")]
@@ -154,7 +154,7 @@ def test_the_example_of_the_page_gives_what_a_watch_gives(films, capsys):
     told += scope["detector"].finish()
     events = ended(Watch(recognizer, films[:1], rules=RULES, fast=True), films[0])
     assert events
-    same(events, [change.event for change in told if change.what == "end"])
+    same(events, [change.event for change in told if change.type == "end"])
 
 
 EVER = Rules(threshold=0.0, off_threshold=0.0, min_duration=0.0)  # something is under way from the first frame on
@@ -165,8 +165,8 @@ def test_after_its_end_nothing_is_under_way_in_the_view(monkeypatch, recognizer)
     watch = Watch(recognizer, names, rules=EVER, delay=60)
     seen = {}
     for notice in watch:
-        seen[notice.what] = watch.view(0)
-        if notice.what == "lost":
+        seen[notice.type] = watch.view(0)
+        if notice.type == "lost":
             watch.stop()
     assert seen["begin"].event is None and seen["end"].event is not None  # a view is of the step before
     assert seen["lost"].event is None and seen["lost"].scores is None and seen["lost"].image is not None
@@ -186,8 +186,8 @@ def test_a_stalled_source_ends_what_is_under_way_and_the_others_go_on(monkeypatc
     whats = []
     for notice in watch:
         if notice.source == "stuck":
-            whats.append(notice.what)
-        if notice.what == "stalled":
+            whats.append(notice.type)
+        if notice.type == "stalled":
             assert watch.view(0).event is None and watch.view(0).scores is None and watch.counts(1).steps == 5
             goes_on.set()
     assert whats == ["connected", "begin", "end", "stalled", "resumed", "begin", "end", "finished"]

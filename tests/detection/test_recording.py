@@ -93,8 +93,8 @@ def test_an_event_is_announced_when_a_stream_would_say_it(film):
     for number, (second, image) in enumerate(zip(times, frames.images)):
         scores = stream.step([image]).scores[0]
         changes = events.update((times[max(0, number + 1 - T)], second), scores)
-        said += [(second, change.event.label) for change in changes if change.what == "begin"]
-    said += [(second, change.event.label) for change in events.finish() if change.what == "begin"]
+        said += [(second, change.event.label) for change in changes if change.type == "begin"]
+    said += [(second, change.event.label) for change in events.finish() if change.type == "begin"]
     measured = detections(found.events, found.intervals, min_duration=rules.min_duration)
     assert len(said) > 1 and min(said)[0] < (T - 1) * 0.2
     assert [(round(d.announced, 3), d.label) for d in measured] == [(round(s, 3), label) for s, label in said]
@@ -215,7 +215,7 @@ def test_what_is_wrong_with_a_recording_is_counted_and_said(tmp_path):
     assert timeline(recognizer, cut, frame_interval=0.1).trouble == ""
     cut.write_bytes(cut.read_bytes()[: int(0.6 * cut.stat().st_size)])
     found = timeline(recognizer, cut, frame_interval=0.1)
-    assert 2.0 < found.end < 2.8 and found.stated == pytest.approx(4.0, abs=0.01)
+    assert 2.0 < found.end < 2.8 and found.stated_duration == pytest.approx(4.0, abs=0.01)
     assert found.trouble.endswith(f"ends at {found.end:.1f} s of 4.0 s: cut off?")
 
     broken = write_film(tmp_path / "broken.avi", "mjpeg", {}, pixels="yuvj420p")

@@ -120,7 +120,7 @@ def test_images_of_another_size_begin_again():
     script = [frame(0.0), frame(0.1), frame(0.2, size=(48, 64)), frame(0.3, size=(48, 64))]
     items, reader = read(Made([script], kind="pipe"))
     assert said(items) == ["connected", "resized", "finished"]
-    assert next(item.reason for item in items if getattr(item, "what", "") == "resized") == "32x24 to 64x48"
+    assert next(item.reason for item in items if getattr(item, "type", "") == "resized") == "32x24 to 64x48"
     assert [shot.image.shape for shot in shots(items)] == [(24, 32, 3)] * 2 + [(48, 64, 3)] * 2
     assert [shot.reset for shot in shots(items)] == [True, False, True, False]
     assert reader.counts.restarts == 1
@@ -142,7 +142,7 @@ def test_a_lost_stream_is_opened_again_after_growing_pauses():
     refused = VideoError("made", "refused")
     source = Made([[frame(0.0)], refused, refused, [frame(0.0), frame(0.1)]])
     items, reader = read(source, pauses=(0.01, 0.02, 0.03), until=lambda items: len(shots(items)) == 3)
-    reasons = [item.reason for item in items if getattr(item, "what", "") == "lost"]
+    reasons = [item.reason for item in items if getattr(item, "type", "") == "lost"]
     pauses = [("it ended", 0.01), ("refused", 0.02), ("refused", 0.03)]
     assert reasons[:3] == [f"{why}; trying again in {seconds} s" for why, seconds in pauses]
     assert [shot.reset for shot in shots(items)] == [True, True, False]
@@ -195,7 +195,7 @@ def test_a_source_that_stalls_is_let_be_and_said():
 def test_what_is_said_of_a_recording_has_its_own_time():
     script = [frame(5 + i / 10, size=(24, 32) if i < 3 else (48, 64)) for i in range(6)]
     items, _ = read(Made([script], duration=6_000_000), fast=True)
-    times = {item.what: item.time for item in items if not isinstance(item, DueFrame)}
+    times = {item.type: item.time for item in items if not isinstance(item, DueFrame)}
     assert times == pytest.approx({"connected": 0.0, "resized": 5.3, "finished": 5.5})
 
 

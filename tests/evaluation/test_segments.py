@@ -150,7 +150,7 @@ def test_an_event_lasts_until_the_next_score_and_is_known_when_events_says_begin
     events, begun, ended = EventDetector(names, rules), [], []
     for time, row in zip(times, scores):
         for change in events.update((time, time), row):
-            (begun if change.what == "begin" else ended).append((time, change.event))
+            (begun if change.type == "begin" else ended).append((time, change.event))
     (event,) = [event for _, event in ended]
     assert (event.label, event.start, event.end) == ("a", 0.4, 1.2)
     (found_,) = detections([event], points(times), min_duration=0.5)

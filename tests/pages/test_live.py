@@ -44,7 +44,7 @@ def test_the_page_shows_what_is_watched(watch):
         (source,) = state["sources"]
         assert source["name"] == "front door" and source["counts"]["steps"] == 11
         assert sum(score for _, score in source["scores"]) == pytest.approx(1, abs=1e-3)
-        whats = [notice["what"] for notice in state["notices"]]
+        whats = [notice["type"] for notice in state["notices"]]
         assert whats[0] == "connected" and "begin" in whats and whats[-1] == "finished"
         assert [notice["number"] for notice in state["notices"]] == list(range(1, len(whats) + 1))
         answer = urlopen(f"{address}image/0?11")

@@ -51,7 +51,7 @@ def test_nothing_happens_is_said():
 
 
 def test_what_is_wrong_with_a_recording_stands_on_its_page_and_in_the_index():
-    found = replace(recording(50), broken=2, restarts=1, resizes=3, end=2.3, stated=4.0)
+    found = replace(recording(50), broken=2, restarts=1, resizes=3, end=2.3, stated_duration=4.0)
     line = (
         "2 packets could not be decoded whole; 1 restart at gaps or backward jumps in time; "
         "3 restarts at changes of the frame size; ends at 2.3 s of 4.0 s: cut off?"

@@ -191,5 +191,5 @@ def test_json_holds_everything_unrounded(runs):
         "epoch": 2, "step": 20.0, "lr": 0.01, "loss": 2.0, "top1": 0.5, "val_top1": 0.45, "val_loss": 2.0,
         "seconds": 60.0, "data_share": 0.1,
     }  # fmt: skip
-    assert "learning_rate" not in other["facts"] and other["problems"] == []
+    assert "learning_rate" not in other["info"] and other["problems"] == []
     assert values["groups"][0]["means"][0]["top1"]["n"] == 2 and values["settings"]["run.seed"] == {"a": 0, "b": 1}

@@ -80,7 +80,7 @@ def run(args: WatchOptions) -> int:
             if not (args.json and sys.stdout.isatty()):  # lines for programs are not to be broken by what is drawn
                 stack.enter_context(_shown(watch))
             for notice in watch:
-                if watching and notice.what == "connected":
+                if watching and notice.type == "connected":
                     print(printable(watching), file=sys.stderr)
                     watching = ""
                 for tell in heard:
@@ -133,11 +133,11 @@ def _lines(args: WatchOptions) -> Iterator[Callable[[Notice], None]]:
 
 def in_words(notice: Notice) -> str:
     """Return a notice as a line for people."""
-    where = f"{notice.at:%H:%M:%S}  {printable(notice.source)}  "
+    where = f"{notice.wall_time:%H:%M:%S}  {printable(notice.source)}  "
     event = notice.event
     if event is None:
-        return where + notice.what + (f": {printable(notice.reason)}" if notice.reason else "")
-    if notice.what == "begin":
+        return where + notice.type + (f": {printable(notice.reason)}" if notice.reason else "")
+    if notice.type == "begin":
         return f"{where}{clock(event.start)}  {printable(event.label)} begins ({100 * event.score:.0f} %)"
     took = f"{event.end - event.start:.1f} s"
     return f"{where}{clock(event.end)}  {printable(event.label)} ends after {took} ({100 * event.score:.0f} %)"

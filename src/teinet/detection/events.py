@@ -37,7 +37,7 @@ class Event:
 class Change(NamedTuple):
     """An event began (it has lasted long enough to be one) or ended."""
 
-    what: Literal["begin", "end"]
+    type: Literal["begin", "end"]
     event: Event
 
 

@@ -34,29 +34,33 @@ class Notice:
     """An event began or ended, or a source changed.
 
     Args:
-        what: "begin", "end" of an event; of a source "connected" (it sends frames), "lost" (the connection broke),
+        type: "begin", "end" of an event; of a source "connected" (it sends frames), "lost" (the connection broke),
             "stalled" (open, but sends no frames), "resumed" (sends frames again), "restarted" (timestamps jumped or
             paused) and "resized" (another frame size), which reset the state, "finished".
         source: its name.
         time: seconds: in a recording by its own clock, 0 before the first frame; else since the watch began.
-        at: time of day, with its zone.
+        wall_time: time of day, with its zone.
         event: the event that began or ended, else None.
         reason: in words, may be empty.
     """
 
-    what: NoticeKind
+    type: NoticeKind
     source: str
     time: float
-    at: datetime
+    wall_time: datetime
     event: Event | None = None
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the notice as JSON values."""
-        values = {"what": self.what, "source": self.source, "at": self.at.isoformat(timespec="milliseconds")}
+        values = {
+            "type": self.type,
+            "source": self.source,
+            "wall_time": self.wall_time.isoformat(timespec="milliseconds"),
+        }
         if self.event is not None:
             event = self.event.to_dict()
-            if self.what == "begin":
+            if self.type == "begin":
                 del event["end"]
             return {**values, **event}
         return {**values, "time": round(self.time, 3), **({"reason": self.reason} if self.reason else {})}
@@ -231,11 +235,11 @@ class Watch:
 
     def _take_report(self, number: int, report: SourceReport) -> Iterator[Notice]:
         source = self._sources[number]
-        if report.what in _ENDS_EVENTS:
+        if report.type in _ENDS_EVENTS:
             yield from self._finish(number)
-        if report.what in ("lost", "stalled"):
+        if report.type in ("lost", "stalled"):
             source.view = replace(source.view, scores=None)  # the current scores are unknown
-        yield self._notice(source, report.what, report.time, reason=report.reason)
+        yield self._notice(source, report.type, report.time, reason=report.reason)
 
     def _finish(self, number: int) -> Iterator[Notice]:
         """End the current event; with windows, score the frames that are in none first."""
@@ -245,11 +249,13 @@ class Watch:
 
     def _notices(self, source: _WatchedSource, changes: Sequence[Change]) -> Iterator[Notice]:
         for change in changes:
-            yield self._notice(source, change.what, change.event.end, change.event)
+            yield self._notice(source, change.type, change.event.end, change.event)
 
     @staticmethod
     def _notice(
-        source: _WatchedSource, what: NoticeKind, second: float, event: Event | None = None, reason: str = ""
+        source: _WatchedSource, kind: NoticeKind, second: float, event: Event | None = None, reason: str = ""
     ) -> Notice:
-        at = datetime.now().astimezone()  # the clock may have been set, or the zone changed, since the watch began
-        return Notice(what=what, source=source.thread.source.name, time=second, at=at, event=event, reason=reason)
+        now = datetime.now().astimezone()  # the clock may have been set, or the zone changed, since the watch began
+        return Notice(
+            type=kind, source=source.thread.source.name, time=second, wall_time=now, event=event, reason=reason
+        )

@@ -73,7 +73,7 @@ class Timeline:
         restarts, resizes: resets of the state at gaps or backward jumps in time, and at changes of the frame size.
         broken: packets and frames that could not be decoded whole.
         until, end: seconds at which the last frame appears and disappears.
-        stated: length in seconds by the file's header, if the frames end well before it; else None.
+        stated_duration: length in seconds by the file's header, if the frames end well before it; else None.
         strip: thumbnails over its length, if asked for.
     """
 
@@ -89,7 +89,7 @@ class Timeline:
     broken: int = 0
     until: float = 0.0
     end: float = 0.0
-    stated: float | None = None
+    stated_duration: float | None = None
     strip: Strip | None = None
 
     @property
@@ -101,8 +101,8 @@ class Timeline:
         """Return the events as JSON values, without the scores."""
         return {
             **{name: getattr(self, name) for name in ("path", "frame_interval", "restarts", "resizes", "broken")},
-            "ends": round(self.end, 3),
-            "stated": None if self.stated is None else round(self.stated, 3),
+            "end_time": round(self.end, 3),
+            "stated_duration": None if self.stated_duration is None else round(self.stated_duration, 3),
             "events": [event.to_dict() for event in self.events],
         }
 
@@ -115,8 +115,8 @@ class Timeline:
             (self.resizes, "restart", "at changes of the frame size"),
         )
         parts = [f"{count} {what}{'s' * (count > 1)} {more}" for count, what, more in counted if count]
-        if self.stated is not None:
-            parts.append(f"ends at {self.end:.1f} s of {self.stated:.1f} s: cut off?")
+        if self.stated_duration is not None:
+            parts.append(f"ends at {self.end:.1f} s of {self.stated_duration:.1f} s: cut off?")
         return "; ".join(parts)
 
 
@@ -190,7 +190,7 @@ def timeline(
             broken=frames.num_broken,
             until=until,
             end=end,
-            stated=_missed(frames, end),
+            stated_duration=_missed(frames, end),
             strip=images,
         )
 
@@ -206,7 +206,7 @@ def events_of(
 
 
 def _ended(changes: Sequence[Change]) -> tuple[Event, ...]:
-    return tuple(change.event for change in changes if change.what == "end")
+    return tuple(change.event for change in changes if change.type == "end")
 
 
 def _missed(frames: FrameStream, end: float) -> float | None:

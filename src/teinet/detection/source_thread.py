@@ -43,9 +43,9 @@ class DueFrame:
 
 @dataclass(frozen=True)
 class SourceReport:
-    """A change of the source; `what`, `time` and `reason` as in `Notice`."""
+    """A change of the source; `type`, `time` and `reason` as in `Notice`."""
 
-    what: ReportKind
+    type: ReportKind
     time: float
     reason: str = ""
 
@@ -305,11 +305,11 @@ class SourceThread(threading.Thread):
             place = self._waiting.index(self._oldest())
             self._waiting[place] = replace(self._waiting[place], reset=True)
 
-    def _report(self, what: ReportKind, reason: str = "") -> None:
+    def _report(self, kind: ReportKind, reason: str = "") -> None:
         with self._ready:
-            if what in ("restarted", "resized"):  # at most one of each waits
-                waiting = [item for item in self._waiting if isinstance(item, SourceReport) and item.what == what]
+            if kind in ("restarted", "resized"):  # at most one of each waits
+                waiting = [item for item in self._waiting if isinstance(item, SourceReport) and item.type == kind]
                 if waiting:
                     self._waiting.remove(waiting[0])
-            self._waiting.append(SourceReport(what, self._now(), reason))
+            self._waiting.append(SourceReport(kind, self._now(), reason))
             self._ready.notify_all()

@@ -29,9 +29,9 @@ Make = Callable[[], Recognizes]
 Options = dict[str, Any]  # of `timeline`
 
 _STUCK_SECONDS = 600.0  # without a frame, or without the weights at the beginning
-_FORMAT = 6  # of a kept timeline
+_FORMAT = 7  # of a kept timeline
 _ARRAYS = ("intervals", "scores", "resets")
-_FACTS = ("class_names", "frame_interval", "restarts", "resizes", "broken", "until", "end", "stated")
+_FACTS = ("class_names", "frame_interval", "restarts", "resizes", "broken", "until", "end", "stated_duration")
 
 
 class ResultCache:

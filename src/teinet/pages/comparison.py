@@ -47,10 +47,10 @@ def published_cost(row: PublishedRow) -> str:
 
 def facts(run: Run) -> Iterator[tuple[str, str]]:
     """Yield facts about a run, a name and a text each."""
-    known = run.facts
+    known = run.info
     yield "folder", printable(run.folder)
     if run.trained:
-        yield "epochs", f"{run.epochs} of {run.epochs_asked or '?'}"
+        yield "epochs", f"{run.epochs} of {run.epochs_planned or '?'}"
     if "seed" in known:
         yield "seed", str(known["seed"])
     if "learning_rate" in known:

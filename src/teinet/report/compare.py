@@ -236,15 +236,15 @@ def _class_changes(first: Run, second: Run) -> ClassChanges | None:
 def _notes(runs: Sequence[Run], repeats: Sequence[Group]) -> Iterator[str]:
     """Yield differences in clips, versions and decoders."""
     for split, doing in (("train", "trained"), ("val", "validated")):
-        used = {run.name: _clips(run.facts.get("data", {}).get(split)) for run in runs}
+        used = {run.name: _clips(run.info.get("data", {}).get(split)) for run in runs}
         yield from _differences(f"{doing} on different clips", used, repeats)
     for name, protocol in dict.fromkeys((o.name, o.protocol) for run in runs for o in run.tests):
         used = {r.name: _clips(o.data) for r in runs for o in r.tests if (o.name, o.protocol) == (name, protocol)}
         yield from _differences(f"{name}: tested on different clips, so results are not comparable", used, repeats)
     for package in ("teinet", "torch", "timm"):
-        used = {run.name: run.facts.get("versions", {}).get(package) for run in runs}
+        used = {run.name: run.info.get("versions", {}).get(package) for run in runs}
         yield from _differences(f"different versions of {package}", used)
-    used = {run.name: run.facts.get("decoder", {}).get("libavcodec") for run in runs}
+    used = {run.name: run.info.get("decoder", {}).get("libavcodec") for run in runs}
     yield from _differences("different decoders (libavcodec), whose pixels may differ", used)
 
 

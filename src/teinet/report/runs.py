@@ -1,4 +1,4 @@
-"""Runs read from disk: their folders, recipe, facts, log, tests and warnings."""
+"""Runs read from disk: their folders, recipe, info, log, tests and warnings."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class Run:
 
     Args:
         trained: false for a test alone, such as an ensemble's, and for weights from elsewhere.
-        recipe, facts: contents of recipe.yaml and run.json; empty if missing or damaged.
+        recipe, info: contents of recipe.yaml and run.json; empty if missing or damaged.
         network: its name, or the names of an ensemble.
         frames: T of a clip.
         parameters: of the network, or the sum of an ensemble; None before the first test.
-        epochs, epochs_asked: epochs done, and epochs of the recipe.
+        epochs, epochs_planned: epochs done, and epochs of the recipe.
         seconds: in training steps, without validation and breaks; None before the first epoch's end.
         log: the numbers of each epoch, by column.
         unreadable, missing: clips that could not be read, and clips of the list without a file.
@@ -61,12 +61,12 @@ class Run:
     name: str
     trained: bool
     recipe: dict[str, Any]
-    facts: dict[str, Any]
+    info: dict[str, Any]
     network: str
     frames: int | None
     parameters: int | None
     epochs: int
-    epochs_asked: int | None
+    epochs_planned: int | None
     finished: bool
     seconds: float | None
     log: list[dict[str, float]]
@@ -82,7 +82,7 @@ class Run:
         parts = [self.network]
         parts += [f"{self.frames} frames"] if self.frames is not None else []
         parts += [f"{self.parameters / 1e6:.1f} M parameters"] if self.parameters else []
-        parts += [self.facts["format"]] if "format" in self.facts else []
+        parts += [self.info["format"]] if "format" in self.info else []
         return printable(", ".join(parts))
 
 
@@ -138,31 +138,31 @@ def _read_run(folder: Path, name: str) -> Run:
     if trained:
         problems += [f"{file} is missing" for file in (RECIPE, FACTS) if not (folder / file).is_file()]
     recipe = read(folder / RECIPE, _recipe, problems) or {}
-    facts = read(folder / FACTS, lambda path: read_object(path, _KINDS), problems) or {}
+    info = read(folder / FACTS, lambda path: read_object(path, _KINDS), problems) or {}
     log = read(folder / LOG, _log, problems) or []
     places = [folder] if _is_test(folder) else list(filter(_is_test, _folders(folder)))
     tests = [test for place in places if (test := read_outcome(place, problems)) is not None]
     alone = [test for test in tests if not test.members] or tests
     tested = next((test.network for test in alone if test.network), "-")
     # unreadable.csv is written during the run; run.json has the count at its end.
-    unreadable = read(folder / "unreadable.csv", _count_rows, problems) or facts.get("unreadable", 0)
+    unreadable = read(folder / "unreadable.csv", _count_rows, problems) or info.get("unreadable", 0)
     run = Run(
         folder=folder,
         name=name,
         trained=trained,
         recipe=recipe,
-        facts=facts,
+        info=info,
         network=str(recipe.get("model", {}).get("name") or tested),
         frames=recipe.get("model", {}).get("num_frames"),
         parameters=next((test.parameters for test in alone if test.parameters), None),
         epochs=len(log),
-        epochs_asked=recipe.get("optim", {}).get("epochs"),
-        finished="finished" in facts,
+        epochs_planned=recipe.get("optim", {}).get("epochs"),
+        finished="finished" in info,
         seconds=sum(row.get("seconds", 0.0) for row in log) if log else None,
         log=log,
         tests=tests,
         unreadable=unreadable if trained else 0,
-        missing=facts.get("missing", 0),
+        missing=info.get("missing", 0),
         problems=problems,
     )
     run.warnings.extend(_warnings(run))
@@ -193,7 +193,9 @@ def _warnings(run: Run) -> Iterator[Remark]:
     place = shlex.quote(printable(run.folder))
     unfinished = run.trained and not run.finished
     if unfinished:
-        yield Remark(f"unfinished, {run.epochs} of {run.epochs_asked or '?'} epochs", f"teinet train --resume {place}")
+        yield Remark(
+            f"unfinished, {run.epochs} of {run.epochs_planned or '?'} epochs", f"teinet train --resume {place}"
+        )
     if not run.tests:
         can = (run.folder / LAST).is_file() and not unfinished
         yield Remark("not tested", f"teinet test {place}" if can else "")
