@@ -67,12 +67,20 @@ def test_commands_of_the_documents_parse(tmp_path: Path, monkeypatch: pytest.Mon
     pages = "\n".join(p.read_text() for p in PAGES).replace("\\\n", " ")
     lines = [line.split("#")[0].strip() for line in re.findall(r"^teinet train (.+)$", pages, re.MULTILINE)]
     assert len(lines) > 5
-    (tmp_path / "runs/first").mkdir(parents=True)  # the run that the reader has made by then
-    (tmp_path / "runs/first/recipe.yaml").write_text(yaml.safe_dump(asdict(Recipe())))
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here/runs/first").mkdir(parents=True)  # the run that the reader has made by then
+    (tmp_path / "here/runs/first/recipe.yaml").write_text(yaml.safe_dump(asdict(Recipe())))
+    monkeypatch.chdir(tmp_path / "here")
     for line in lines:
-        if "RECIPE" not in line and "..." not in line:
-            parse_recipe([str(ROOT / w) if w.startswith("recipes/") else w for w in shlex.split(line)])
+        if "RECIPE" in line or "..." in line:
+            continue
+        words = [str(ROOT / w) if w.startswith("recipes/") else w for w in shlex.split(line.replace("/data/", "data/"))]
+        for word in words[: next((i for i, w in enumerate(words) if w.startswith("--")), None)]:
+            if word.endswith("/") or word.startswith("data/"):  # the reader's folders and lists
+                Path(word).mkdir(parents=True, exist_ok=True)
+            elif word.endswith((".csv", ".txt")):
+                Path(word).parent.mkdir(parents=True, exist_ok=True)
+                Path(word).touch()
+        parse_recipe(words)
 
 
 def test_other_commands_of_the_documents_parse() -> None:
