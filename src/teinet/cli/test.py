@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from teinet.cli import options
 from teinet.cli.options import DEVICE, ENGINE, WEIGHTS, Engine, Precision
 from teinet.cli.parser import ADVANCED, option, positional
+from teinet.data.lists.data_config import check_path
 from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.utils.signals import first_process
@@ -118,8 +119,8 @@ def _check(args: TestOptions) -> None:
             header = read_header(name)
             if args.data is None and not (header["recipe"].get("data") or {}).get("path"):
                 raise ConfigError(f"{name} does not name its clips; name those to test on with --data PATH")
-    if args.data is not None and not Path(args.data).exists():
-        raise ConfigError(f"{args.data}: no such file or folder; give a folder of class folders or a list of clips")
+    if args.data is not None:
+        check_path(args.data)
     Views.parse(args.views)
     options.check_range(args, batch_size=1, devices=1, official_split=1, workers=0, read_timeout=0)
     if args.data is None and (idle := [n for n in ("val_path", "test_path", "labels") if getattr(args, n)]):

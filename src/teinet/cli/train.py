@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 from teinet.cli.parser import Parser
+from teinet.data.lists.data_config import check_path
 from teinet.errors import ConfigError, nearest
 from teinet.training import recipe_files, settings
 from teinet.training.recipe import Recipe
@@ -168,9 +169,8 @@ def main(argv: list[str]) -> int:
         from teinet.training.setup import with_network_of_weights
 
         recipe = with_network_of_weights(recipe, asked.given)
-    if recipe.data.path and not Path(recipe.data.path).exists():  # said before torch loads
-        missing = f"{recipe.data.path}: no such file or folder"
-        raise ConfigError(f"{missing}; give a folder of class folders or a list of clips")
+    if recipe.data.path:
+        check_path(recipe.data.path)  # before torch loads
     from rich.console import Console
 
     if asked.dry_run:

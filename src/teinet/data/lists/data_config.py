@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
 from typing import Literal
+
+from teinet.errors import AnnotationError, ConfigError
 
 READ_TIMEOUT = 120.0  # seconds that reading one clip may take
 
@@ -56,3 +60,13 @@ class DataConfig:
     val_share: float | None = None
     classes: list[str] | None = None
     seed: int = 0
+
+
+def check_path(path: str | PathLike[str] | None) -> Path:
+    """Return the path of a folder or list of clips; ConfigError without one, AnnotationError if it does not exist."""
+    kinds = "a folder of class folders or a list of clips"
+    if path is None:
+        raise ConfigError(f"no data given; name {kinds} by --data PATH, in Python data=PATH")
+    if not Path(path).exists():
+        raise AnnotationError(path, f"no such file or folder; give {kinds}")
+    return Path(path)

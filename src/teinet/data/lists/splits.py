@@ -6,10 +6,11 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from teinet.data.lists.data_config import DataConfig
+from teinet.data.lists.data_config import DataConfig, check_path
 from teinet.data.lists.formats import Listing, Options, read_listing
 from teinet.data.lists.formats.base import numbers_as_names
 from teinet.data.lists.labels import read_class_names, several_labels
@@ -62,8 +63,7 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
 
 def read_config(config: DataConfig) -> Listing:
     """Read all rows of `config`, from one list or several; raises as `read_listing`."""
-    if config.path is None:
-        raise ConfigError("no data given; name a folder of class folders or a list of clips with --data PATH")
+    source = check_path(config.path)
     names = config.classes
     if config.labels is not None:
         if names is not None:
@@ -71,10 +71,10 @@ def read_config(config: DataConfig) -> Listing:
         names = read_class_names(config.labels)
     options = Options(official_split=config.official_split, image_names=config.image_names, class_names=names)
 
-    def read(path: str) -> Listing:
+    def read(path: str | Path) -> Listing:
         return read_listing(path, format=config.format, root=config.root, options=options)
 
-    listing = read(config.path)
+    listing = read(source)
     for split, path in (("val", config.val_path), ("test", config.test_path)):
         if path is not None:
             more = read(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from teinet.data.lists.data_config import check_path
 from teinet.data.lists.formats.base import Format, Listing, Options, Place
 from teinet.data.lists.formats.index_lists import MMACTION, SLOWFAST, TSN
 from teinet.data.lists.formats.kinetics import KINETICS
@@ -65,8 +66,6 @@ def read_listing(
     if format not in ("auto", *FORMATS):
         hint = nearest(format, FORMATS)
         raise ConfigError(f"data.format {format!r} does not exist; use one of {', '.join(FORMATS)}.{hint}")
-    place = Place(Path(path), None if root is None else Path(root))
-    if not place.path.exists():
-        raise AnnotationError(path, "no such file or folder; give a folder of class folders or a list of clips")
+    place = Place(check_path(path), None if root is None else Path(root))
     kind = find_format(place) if format == "auto" else FORMATS[format]
     return kind.read(place, options or Options())
