@@ -110,6 +110,9 @@ class OtherShape(Squares):
     ({"val": Squares()}, {}, "it must be {'train': ..., 'val': ...}"),
     (Squares(), {"loss": torch.nn.functional.cross_entropy, "optim.label_smoothing": 0.1}, "no effect with a loss"),
     (Squares(), {"epoch": 3}, "Did you mean 'epochs'"),
+    (Squares(), {"bacbone": "resnet18"}, "Did you mean 'backbone'"),
+    (None, {}, "data=PATH"),
+    ("small_data", {}, "recipe='small_data'"),
     ("gone/", {"recipe": "hmdb51/teinet_16f"}, "call teinet.train once for each N"),
 ])  # fmt: skip
 def test_what_cannot_be_trained_is_said(data, settings, says):
@@ -117,6 +120,13 @@ def test_what_cannot_be_trained_is_said(data, settings, says):
         if "recipe" in settings:
             teinet.train(data, **settings)
         small(data, **settings)
+
+
+def test_what_cannot_be_tested_is_said():
+    with pytest.raises(ConfigError, match=r"one network .* got a list; .* average their scores"):
+        teinet.test(["first", "second"])
+    with pytest.raises(ConfigError, match=r"no setting 'viws'. Did you mean 'views'"):
+        teinet.test("first", "clips/", viws="1x3")
 
 
 def test_the_names_of_modules_of_ones_own_are_not_the_librarys():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,15 +12,17 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import Dataset
 
+from teinet.data.lists.data_config import DataConfig
 from teinet.data.lists.rows import ClipList
 from teinet.data.views import Views
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, nearest
 from teinet.evaluation import testing
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.scores import Scores
 from teinet.models.optimized import Engine, Precision
 from teinet.training.module import Loss
 from teinet.training.recipe import Recipe
+from teinet.training.recipe_files import is_recipe
 from teinet.training.run_dir import recipe_to_resume
 from teinet.training.settings import setting_names
 from teinet.training.setup import with_network_of_weights
@@ -61,6 +64,8 @@ def train(
         ConfigError: a setting that does not exist or does not fit.
         TeinetError: clips or weights that cannot be used, a loss that is not a number, Ctrl-C.
     """
+    if isinstance(data, (str, Path)) and is_recipe(str(data)) and not Path(data).is_dir():
+        raise ConfigError(f"{data} is a recipe; name it as one: teinet.train(DATA, recipe={str(data)!r})")
     own = Own(datasets=_datasets(data), callbacks=callbacks, loggers=loggers, loss=loss)
     if data is not None and own.datasets is None:
         settings["data"] = data
@@ -123,6 +128,15 @@ def test(
         ConfigError: a setting that does not exist or does not fit.
         TeinetError: clips or weights that cannot be used, Ctrl-C.
     """
+    if not isinstance(weights, (str, Path)):
+        raise ConfigError(
+            f"teinet.test takes one network by its name or path, got a {type(weights).__name__}; for an ensemble, test "
+            "each and average their scores: teinet.evaluation.ensemble.average([scores, ...])"
+        )
+    known = {f.name for f in fields(DataConfig)}
+    if unknown := next((name for name in list_settings if name not in known), None):
+        hint = nearest(unknown, [*known, *signature(test).parameters])
+        raise ConfigError(f"there is no setting {unknown!r}.{hint} help(teinet.test) lists all")
     clips = Recipe.load({"data": {"path": data, **list_settings}}).data if data is not None else None
     if clips is None and list_settings:
         raise ConfigError(f"{next(iter(list_settings))} belongs to a list of clips; name it as data")

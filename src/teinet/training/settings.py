@@ -110,7 +110,7 @@ def refuse_setting(name: str, kind: type, before: str = "") -> None:
     known = field_names(kind)
     if name not in known:  # or right, but outside its section
         home = next((f for f in known if f.endswith(f".{name}")), None)
-        hint = f" Did you mean {home!r}?" if home else nearest(name, [*known, *SHORT])
+        hint = f" Did you mean {home!r}?" if home else nearest(name, [*known, *SHORT, "backbone"])
         raise ConfigError(f"{before}there is no setting {name!r}.{hint} teinet train --help lists all")
 
 
