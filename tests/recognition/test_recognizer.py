@@ -48,6 +48,23 @@ def video(tmp_path_factory, frames):
     return write_video(tmp_path_factory.mktemp("videos") / "moving.mp4", frames, 10, quantizer=10)
 
 
+def test_the_best_device_is_the_default(recognizer, tmp_path, monkeypatch):
+    recognizer.save(tmp_path / "net.safetensors")
+    monkeypatch.setattr("teinet.recognition.recognizer.find_device", lambda name: torch.device({"auto": "meta"}[name]))
+    assert Recognizer.load(tmp_path / "net.safetensors").device.type == "meta"
+
+
+def test_a_reader_is_read_by_its_path(recognizer, video):
+    want, reader = recognizer(video), VideoReader(video)
+    for got in (recognizer(reader), *recognizer.predict_many([reader])):
+        assert got.path == str(video) and got.labels == want.labels
+    with pytest.raises(ConfigError, match="for one, call"):
+        recognizer.predict_many(reader)
+    with pytest.raises(ConfigError, match="live video has no end; push its frames"):
+        recognizer(VideoReader("camera"))
+    assert "no end" in next(recognizer.predict_many([VideoReader("camera")])).error
+
+
 def test_an_answer_names_scores_frames_and_times(recognizer, video):
     answer = recognizer(video, top_k=3)
     assert answer.path == str(video) and answer.error is None

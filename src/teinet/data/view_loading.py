@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from os import PathLike
 from typing import Literal, NamedTuple
@@ -17,8 +18,8 @@ from teinet.data.video.reader import VideoReader
 from teinet.data.views import Views, check_views
 from teinet.errors import ConfigError
 
-# A path, frames (T, H, W, 3) uint8 RGB, or a list of T images: PIL's, or (H, W, 3) uint8 RGB.
-Video = str | PathLike | np.ndarray | torch.Tensor | Sequence[np.ndarray | torch.Tensor | Image.Image]
+# A path or its reader, frames (T, H, W, 3) uint8 RGB, or a list of T images: PIL's, or (H, W, 3) uint8 RGB.
+Video = str | PathLike | VideoReader | np.ndarray | torch.Tensor | Sequence[np.ndarray | torch.Tensor | Image.Image]
 _ACCEPTED = "a path, frames (T, H, W, 3) uint8 RGB, or a list of (H, W, 3) uint8 RGB arrays or PIL images"
 _MANY = "pass them to predict_many, which takes a list of videos"
 
@@ -45,17 +46,21 @@ def load_views(
     """Load the views of a video; each frame of any view is decoded and resized once.
 
     Args:
-        video: a path, frames (T, H, W, 3) uint8 RGB, or a list of T images: (H, W, 3) uint8 RGB, or PIL's.
+        video: a path or a `VideoReader` of one, frames (T, H, W, 3) uint8 RGB, or a list of T images: (H, W, 3) uint8
+            RGB, or PIL's.
         start, end: part of the file in seconds; only for paths.
         threads: decoder threads; "auto" suits a single file.
 
     Raises:
         VideoError: the file cannot be read.
-        ConfigError: frames of another shape or type, a span of frames in memory, or several crops with fit "squash".
+        ConfigError: frames of another shape or type, a span of frames in memory, a live source, or several crops with
+            fit "squash".
     """
     views = Views.parse(views)
     check_views(views, preprocessing.fit)
-    if isinstance(video, (str, PathLike)):
+    if isinstance(video, VideoReader) and video.is_live:
+        raise ConfigError(f"{video.path}: live video has no end; push its frames to recognizer.detector()")
+    if (path := path_of(video)) is not None:
         where = np.empty(0, np.int64)
 
         def choose(n: int) -> np.ndarray:  # called again when decoding finds another number of frames than promised
@@ -63,7 +68,7 @@ def load_views(
             distinct, where = _distinct(sampling, n, views)
             return distinct
 
-        frames = VideoReader(video, threads=threads).sample(choose, start, end)
+        frames = VideoReader(path, threads=threads).sample(choose, start, end)
     else:
         if start is not None or end is not None:
             raise ConfigError("start and end are seconds of a video file; cut frames in memory by slicing them")
@@ -76,6 +81,13 @@ def load_views(
     clips = crops[:, torch.from_numpy(where)].transpose(0, 1)  # (crops, clips, T, 3, S, S) -> (clips, crops, ...)
     times = None if np.isnan(frames.times).all() else frames.times[where]
     return LoadedViews(clips.flatten(0, 1).contiguous(), frames.indices[where], times, frames.num_frames)
+
+
+def path_of(video: object) -> str | None:
+    """Return the path of a video, also of a `VideoReader`; None for frames in memory."""
+    if isinstance(video, VideoReader):
+        return video.path
+    return os.fspath(video) if isinstance(video, (str, PathLike)) else None
 
 
 def check_frames(frames: Video) -> torch.Tensor:

@@ -14,6 +14,7 @@ from teinet.data.video.frames import Frame
 from teinet.detection.events import Change, Event, EventDetector, Rules
 from teinet.detection.sampler import FrameSampler
 from teinet.detection.scorer import Recognizes, SampledFrame, ScoreRow, interval_for, make_scorer
+from teinet.errors import ConfigError
 
 Update = tuple[list[ScoreRow], list[Change]]  # new rows of scores, and the events that began or ended with them
 
@@ -99,7 +100,9 @@ class Detector:
             ConfigError: the time is missing or not finite.
         """
         if not isinstance(frame, Frame):
-            image, time = frame, math.nan if time is None else time
+            if time is None:
+                raise ConfigError("an image has no time of its own; pass its time in seconds: push(image, time)")
+            image = frame
             frame = Frame(0, time, math.nan, False, (image.shape[1], image.shape[0]), lambda: image)
         self.rows = []
         verdict = self.sampler.judge(frame.time, frame.is_discontinuity, frame.size)

@@ -110,7 +110,7 @@ def test(
     if Path(path).name == SCORES or (Path(path) / SCORES).is_file():
         return Tested(Scores.load(path), None, True, None)
     weights = weights_file(path)
-    recognizer = Recognizer.load(weights)
+    recognizer = Recognizer.load(weights, device="cpu")  # `evaluate` moves it, to several devices if asked
     chosen = choose(recognizer, plan)
     recipe = recognizer.header.get("recipe") or {}
     shape = recognizer.preprocessing.view_shape(bool(plan.views.full_resolution))
@@ -182,8 +182,6 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
     """
     stored = (recognizer.header.get("recipe") or {}).get("data") or {}
     config = plan.data
-    if config is None and not stored.get("path"):
-        raise ConfigError("no data given; name the clips to test on with --data PATH")
     if config is None:
         try:
             config = DataConfig(**stored)

@@ -14,7 +14,7 @@ import torch
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.view_loading import LoadedViews, Video, load_views
+from teinet.data.view_loading import LoadedViews, Video, load_views, path_of
 from teinet.data.views import Views, check_views
 from teinet.detection.detector import Detector
 from teinet.detection.events import Rules
@@ -135,12 +135,12 @@ class Recognizer:
         self.header = dict(header or {})
 
     @classmethod
-    def load(cls, path: str | PathLike, device: str | torch.device = "cpu") -> Recognizer:
+    def load(cls, path: str | PathLike, device: str | torch.device = "auto") -> Recognizer:
         """Load a recognizer from its weights file.
 
         Args:
             path: a .safetensors file, a run folder (its last weights), or the name of a pretrained model.
-            device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best one.
+            device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best one of this machine.
 
         Raises:
             CheckpointError: the file is missing, cut off, damaged, or not a recognizer.
@@ -231,8 +231,9 @@ class Recognizer:
         """Recognize one video.
 
         Args:
-            video: a file, a folder of numbered images, frames (T, H, W, 3) uint8 as an array or tensor, or a list of T
-                images, each (H, W, 3) uint8 or PIL's. Channels are RGB; OpenCV's BGR frames are `frame[..., ::-1]`.
+            video: a file or a folder of numbered images, by its path or its `VideoReader`; frames (T, H, W, 3) uint8
+                as an array or tensor; or a list of T images, each (H, W, 3) uint8 or PIL's. Channels are RGB; OpenCV's
+                BGR frames are `frame[..., ::-1]`.
             top_k: number of classes in the prediction's labels, at least 1.
             views: clips x crops: "1x1", "10x3".
             start, end: use only the frames shown in these seconds of a file.
@@ -244,7 +245,7 @@ class Recognizer:
         """
         self._check(top_k, averaging)
         loaded = load_views(video, self.sampling, self.preprocessing, views, start, end, threads="auto")
-        return self._prediction(_name(video), loaded, self.scores(loaded.frames, averaging), top_k)
+        return self._prediction(path_of(video) or "", loaded, self.scores(loaded.frames, averaging), top_k)
 
     def predict_many(
         self,
@@ -273,8 +274,8 @@ class Recognizer:
             ConfigError: a single path, or a value out of its range; before any video is read.
         """
         self._check(top_k, averaging)
-        if isinstance(videos, (str, PathLike)):
-            raise ConfigError(f"predict_many takes a list of videos; for one, call recognizer({os.fspath(videos)!r})")
+        if (path := path_of(videos)) is not None:
+            raise ConfigError(f"predict_many takes a list of videos; for one, call recognizer({path!r})")
         if batch_size is not None and batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         views = Views.parse(views)
@@ -290,9 +291,9 @@ class Recognizer:
                 try:
                     found = future.result()
                 except TeinetError as error:
-                    yield (_name(video), error), torch.empty(0)
+                    yield (path_of(video) or "", error), torch.empty(0)
                 else:
-                    yield (_name(video), found._replace(frames=torch.empty(0))), found.frames
+                    yield (path_of(video) or "", found._replace(frames=torch.empty(0))), found.frames
 
         def predictions() -> Iterator[Prediction]:
             run = partial(self._logits, at_once=batch_size)
@@ -401,7 +402,3 @@ class Recognizer:
             f"Recognizer({architecture}, {self.num_frames} frames at {height}x{width} ({self.sampling.strategy}), "
             f"{len(names)} classes: {shown}; on {self.device}{how})"
         )
-
-
-def _name(video: Video) -> str:
-    return os.fspath(video) if isinstance(video, (str, PathLike)) else ""
