@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from teinet import __version__
 from teinet.data.dataset import READ_TIMEOUT
 from teinet.data.lists.formats import Listing
-from teinet.data.lists.rows import ClipList, select, to_clips
+from teinet.data.lists.rows import CLIP_HASH_BYTES, ClipList, select, to_clips
 from teinet.data.lists.splits import DataConfig, Splits, load_splits, read_config
 from teinet.data.views import Views
 from teinet.errors import CheckpointError, ConfigError, TeinetError
@@ -232,12 +233,15 @@ def _refuse_other_split(recognizer: Recognizer, config: DataConfig, splits: Spli
 
 
 def trained_on(recognizer: Recognizer, chosen: Chosen) -> int:
-    """Return how many of the clips the network was trained on, as far as its file and its run's list are known."""
+    """Return how many of the clips the network was trained on, by the hashes in its file, or else its run's list."""
     then = (recognizer.header.get("data") or {}).get("train") or {}
     if not then:
         return 0
     if chosen.clips.fingerprint()["sha256"] == then.get("sha256"):
         return len(chosen.clips)
+    if hashes := base64.b64decode(then.get("clip_hashes") or ""):
+        known = {hashes[i : i + CLIP_HASH_BYTES] for i in range(0, len(hashes), CLIP_HASH_BYTES)}
+        return sum(clip in known for clip in chosen.clips.clip_hashes())
     stored = (recognizer.header.get("recipe") or {}).get("data") or {}
     try:
         train = load_splits(DataConfig(**stored), recognizer.class_names)["train"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import torch
 
 from teinet.data.dataset import ClipLoader, EpochSampler, ReadWatch, TrainingClips, collate
 from teinet.data.lists.labels import flipped_labels
-from teinet.data.lists.rows import ClipList
+from teinet.data.lists.rows import MOST_COPIES, ClipList
 from teinet.data.lists.splits import Splits, load_splits
 from teinet.data.sampling import Sampling, typical_frame_interval
 from teinet.data.transforms import Augmentation, Preprocessing
@@ -149,6 +151,7 @@ class Parts:
 
     def header(self, scores: dict) -> dict[str, Any]:
         """Return the header of the weights file."""
+        data = {split: clips.fingerprint() for split, clips in self.splits.items()}
         return {
             "class_names": self.splits["train"].class_names,
             "preprocessing": self.preprocessing.to_dict(),
@@ -159,8 +162,15 @@ class Parts:
             "license": self.recipe.run.license,
             "background": self.recipe.run.background,
             "changed_settings": changed_settings(asdict(self.recipe), asdict(Recipe())),
-            "data": {split: clips.fingerprint() for split, clips in self.splits.items()},
+            "data": {**data, "train": {**data["train"], "clip_hashes": self._clip_hashes}},
         }
+
+    @cached_property
+    def _clip_hashes(self) -> str:
+        """The hashes of the training clips, by which a test knows them again; empty for long lists."""
+        clips = self.splits["train"]
+        hashes = set(clips.clip_hashes()) if len(clips) <= MOST_COPIES else ()
+        return base64.b64encode(b"".join(sorted(hashes))).decode()
 
 
 def prepare(

@@ -19,6 +19,8 @@ from teinet.utils.files import digest
 
 NO_LABELS = "no clip has a label; add a column `label` to the csv"
 SPLITS = ("train", "val", "test")
+CLIP_HASH_BYTES = 6
+MOST_COPIES = 20_000  # files; in longer lists, looking up each size takes too long on a network's disk
 _FEW = 10  # class names that a message lists
 _NO_COLUMNS: Mapping[str, str] = {}  # shared by all rows without other columns; never modified
 
@@ -116,6 +118,25 @@ class ClipList:
             inside = path[len(root) :].lstrip(os.sep).replace(os.sep, "/")
             digest.update(f"{inside}\t{name}\t{start}\t{end}\n".encode("utf-8", "surrogateescape"))
         return {"clips": len(self), "classes": len(self.class_names), "sha256": digest.hexdigest()}
+
+    def clip_hashes(self) -> list[bytes]:
+        """Return a hash of each clip's class, file name, size and span, which is the same for a copy elsewhere.
+
+        The size of a folder is the number of its images, that of a missing file None.
+        """
+        names = np.array([*self.class_names, ""], dtype=object)[self.labels]
+        found = []
+        for path, name, start, end in zip(self.paths, names, self.starts.tolist(), self.ends.tolist()):
+            clip = f"{name}/{os.path.basename(path)}\t{_size(path)}\t{start}\t{end}"
+            found.append(hashlib.sha256(clip.encode("utf-8", "surrogateescape")).digest()[:CLIP_HASH_BYTES])
+        return found
+
+
+def _size(path: str) -> int | None:
+    try:
+        return len(os.listdir(path)) if os.path.isdir(path) else os.path.getsize(path)
+    except OSError:
+        return None
 
 
 def select(rows: Sequence[Row], selection: str, *, source: object) -> list[Row]:
@@ -222,9 +243,6 @@ class Overlap:
     copies: bool = False
 
 
-_MOST_COPIES = 20_000  # files; in longer lists, each size looked up takes too long on a network's disk
-
-
 def overlaps(parts: Mapping[str, Sequence[Row]]) -> list[Overlap]:
     """Return the overlaps of each pair of splits that has some; copies only in lists of at most 20,000 files."""
     clips = {split: {(r.path, r.start, r.end) for r in part} for split, part in parts.items()}
@@ -240,7 +258,7 @@ def overlaps(parts: Mapping[str, Sequence[Row]]) -> list[Overlap]:
 
 def _copies(files: Mapping[str, set[str]]) -> list[Overlap]:
     """Return the files of one split that are copies of another's, by size and then by hash."""
-    if sum(map(len, files.values())) > _MOST_COPIES:
+    if sum(map(len, files.values())) > MOST_COPIES:
         return []
     by_size: dict[int, list[tuple[str, str]]] = {}
     for split, paths in files.items():
