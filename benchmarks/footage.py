@@ -45,12 +45,12 @@ class Footage:
             raise SystemExit(f"{folder}: holds {len(files)} video files; three splits take at least 8")
 
     def put_behind(self, scene: Scene, split: str, settings: MotionPairs, rng: np.random.Generator) -> np.ndarray:
-        """Give a scene's things and distractors pieces of frames; return a piece of video as its background."""
+        """Give a scene's sprites and distractors pieces of frames; return a piece of video as its background."""
         behind = self._cut(split, settings.frames, settings.size, rng)
-        for thing in [*scene.things, *scene.distractors]:
-            size = len(thing.texture)
+        for sprite in [*scene.sprites, *scene.distractors]:
+            size = len(sprite.texture)
             if size >= _PIECE:
-                thing.texture = self._cut(split, 1, size, rng)[0]
+                sprite.texture = self._cut(split, 1, size, rng)[0]
         return behind
 
     def _cut(self, split: str, frames: int, size: int, rng: np.random.Generator) -> np.ndarray:

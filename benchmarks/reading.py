@@ -131,18 +131,18 @@ def measure(paths: list[str], rounds: int) -> dict:
         for name, value in total.items():
             if turn:
                 seconds.setdefault(name, []).append(len(paths) / value)
-    told = {}
+    measured = {}
     for name in differ:
-        told[name] = {
+        measured[name] = {
             "clips_per_second": [round(value, 2) for value in Timing.of(seconds[name])],
             "frames_alone": [round(value, 2) for value in Timing.of(seconds[f"{name}: frames"])],
             "gray_levels_from_ours": round(float(np.nanmean(differ[name])), 3),
             "of_another_size": int(np.isnan(differ[name]).sum()),
         }
-        print(name, told[name], flush=True)
+        print(name, measured[name], flush=True)
     videos = [VideoReader(path) for path in paths]
     kinds = sorted({f"{video.codec} {video.size[0]}x{video.size[1]}" for video in videos})
-    return {"clips": len(paths), "kinds": kinds, "readers": told}
+    return {"clips": len(paths), "kinds": kinds, "readers": measured}
 
 
 def main() -> None:

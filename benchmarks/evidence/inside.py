@@ -21,7 +21,7 @@ from teinet.data.view_loading import load_views
 from teinet.demo.job import FRESH_CLIPS, PRETRAINED
 from teinet.pages.explained import draw_gates, draw_kernels, draw_movement, frame_names, overlays
 from teinet.pages.render import figure_png, png
-from teinet.recognition.explanation import Inside, look_inside
+from teinet.recognition.explanation import Explanation, look_inside
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 LABEL = "moving left"
@@ -52,7 +52,7 @@ def main() -> None:
         say(fight)
 
 
-def say(inside: Inside, still: Inside | None = None) -> None:
+def say(inside: Explanation, still: Explanation | None = None) -> None:
     """Each block's movement and gates; and those of a still clip."""
     blocks = inside.blocks
     print("block                 stage  moved  gates: over channels  over time  the same of a still clip")
@@ -67,7 +67,7 @@ def say(inside: Inside, still: Inside | None = None) -> None:
         print(f"{first.name}, started with {name}: {first.kernels[first.initial[:, tap] == 1].mean(0).round(2)}")
 
 
-def film(inside: Inside, columns: int = 8) -> np.ndarray:
+def film(inside: Explanation, columns: int = 8) -> np.ndarray:
     """Frames above, their maps below, so many next to each other."""
     maps = [np.array(Image.open(io.BytesIO(each)).convert("RGB")) for each in overlays(inside)]
     frames = [np.array(Image.fromarray(frame).resize(maps[0].shape[1::-1])) for frame in inside.frames]

@@ -172,7 +172,7 @@ def test_settings_without_sense_are_refused(wrong):
 def test_difficulty_settings_change_what_is_seen():
     easy = MotionPairs(distractors=0, drift=0, shake=0, noise=0, size=64)
 
-    def movement(**harder) -> float:  # mean change from frame to frame, over clips in which one thing only fades in
+    def movement(**harder) -> float:  # mean change from frame to frame, over clips in which one sprite only fades in
         clips = [draw_clip(4, replace(easy, **harder), np.random.default_rng(seed)) for seed in range(4)]
         return float(np.mean([np.abs(np.diff(clip.astype(float), axis=0)).mean() for clip in clips]))
 
@@ -205,7 +205,7 @@ def test_the_drawn_pixels_move_as_named():
         pair = [first for first, _ in PAIRS].index(forward)
         for seed in range(4):
             clip = draw_clip(pair, bare, np.random.default_rng(seed)).astype(float)
-            change = np.abs(clip - np.median(clip, axis=0)).sum(-1)  # the thing, over a background that stands still
+            change = np.abs(clip - np.median(clip, axis=0)).sum(-1)  # the sprite, over a background that stands still
             places = np.arange(clip.shape[1])
             center = (change.sum(3 - axis) * places).sum(1) / change.sum((1, 2))
             assert center[-1] < center[0] - 15
@@ -214,8 +214,8 @@ def test_the_drawn_pixels_move_as_named():
 def test_turning_clockwise_on_the_screen():
     # An arrow that points right and then turns clockwise points down: its head's row grows.
     scene = staged("turning clockwise")[0]
-    arrow = scene.things[0]
-    assert all(np.all(np.diff(s.things[0].angle) >= 0) for s in staged("turning clockwise"))
+    arrow = scene.sprites[0]
+    assert all(np.all(np.diff(s.sprites[0].angle) >= 0) for s in staged("turning clockwise"))
     arrow.x = arrow.y = 0.0
     arrow.angle = np.array([0.0, np.pi / 2])
     frame, row, column, u, _ = coordinates_in(arrow, np.zeros(2), np.zeros(2), 2, 96)
@@ -226,23 +226,25 @@ def test_turning_clockwise_on_the_screen():
 
 def test_the_other_motions_are_what_they_are_called():
     def distance(scene) -> np.ndarray:
-        first, second = scene.things
+        first, second = scene.sprites
         return np.hypot(first.x - second.x, first.y - second.y)
 
     facts = {
-        "coming nearer": lambda s: s.things[0].width[-1] > 3 * s.things[0].width[0],
-        "appearing": lambda s: s.things[0].opacity[0] < 0.1 and s.things[0].opacity[-1] > 0.9,
+        "coming nearer": lambda s: s.sprites[0].width[-1] > 3 * s.sprites[0].width[0],
+        "appearing": lambda s: s.sprites[0].opacity[0] < 0.1 and s.sprites[0].opacity[-1] > 0.9,
         "coming together": lambda s: distance(s)[-1] < 0.6 * distance(s)[0],
-        "opening": lambda s: s.things[0].phase[-1] > s.things[0].phase[0] + 0.8,
+        "opening": lambda s: s.sprites[0].phase[-1] > s.sprites[0].phase[0] + 0.8,
         "covering": lambda s: distance(s)[0] > 0.8 and distance(s)[-1] < 0.1,
         "getting brighter": lambda s: s.light[-1] > 2 * s.light[0],
-        "stretching": lambda s: s.things[0].width[-1] > 3 * s.things[0].width[0] and np.ndim(s.things[0].height) == 0,
-        "filling": lambda s: s.things[0].phase[-1] > s.things[0].phase[0] + 0.8,
+        "stretching": lambda s: (
+            s.sprites[0].width[-1] > 3 * s.sprites[0].width[0] and np.ndim(s.sprites[0].height) == 0
+        ),
+        "filling": lambda s: s.sprites[0].phase[-1] > s.sprites[0].phase[0] + 0.8,
     }
     for name, fact in facts.items():
         assert all(fact(scene) for scene in staged(name)), name
     for scene in staged("getting faster"):
-        speed = np.hypot(np.diff(scene.things[1].x), np.diff(scene.things[1].y))
+        speed = np.hypot(np.diff(scene.sprites[1].x), np.diff(scene.sprites[1].y))
         assert speed[-8:].mean() > 3 * speed[:8].mean()
 
 

@@ -15,7 +15,7 @@ from teinet.data.transforms import test_crops as cut_crops
 from teinet.data.video.reader import VideoReader
 from teinet.detection import Watch, timeline
 from teinet.detection.events import EventDetector, Rules
-from teinet.detection.recording import Strip
+from teinet.detection.recording import Thumbnails
 from teinet.detection.scorer import SampledFrame, WindowScorer
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.evaluation.segments import detections
@@ -234,7 +234,7 @@ def test_frames_far_apart_are_no_gaps_when_they_are_asked_for(tmp_path):
 
 def test_a_strip_is_bounded_and_even(tmp_path):
     for count in (1, 40, 49, 400, 3000):
-        strip = Strip()
+        strip = Thumbnails()
         for number in range(count):
             strip.add(0.1 * number, np.full((60, 200, 3), number % 256, np.uint8))
         apart = np.diff(strip.seconds)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from teinet.detection.events import Event, Rules
-from teinet.detection.recording import Strip, Timeline
+from teinet.detection.recording import Thumbnails, Timeline
 from teinet.pages.recording_page import Entry, classes_to_draw, path_of, render_index, render_page, thinned, ticks
 
 NASTY = ["<script>alert(1)</script>", "左から右へ何かを押す", 'a "quoted" & long name ' + "that goes on " * 20, "rest"]
@@ -19,7 +19,7 @@ NASTY = ["<script>alert(1)</script>", "左から右へ何かを押す", 'a "quot
 def recording(count: int, events: tuple[Event, ...] = (), length: float = 7200.0) -> Timeline:
     times = np.linspace(0, length, count) if count else np.zeros(0)
     scores = np.random.default_rng(0).dirichlet([0.3] * 4, count).astype(np.float32)
-    strip = Strip()
+    strip = Thumbnails()
     for second in times.tolist():
         strip.add(second, np.full((8, 12, 3), 99, np.uint8))
     intervals, resets = np.stack([times, times], 1), np.arange(count) == 0

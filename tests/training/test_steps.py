@@ -16,7 +16,7 @@ from teinet.training import callbacks
 from teinet.training.callbacks import recompute_statistics
 from teinet.training.run_dir import read_log
 from teinet.training.setup import prepare
-from teinet.training.trainer import Own
+from teinet.training.trainer import CustomParts
 from teinet.training.trainer import train as train_run
 from tests.conftest import small
 
@@ -53,7 +53,7 @@ def observed(clips, tmp_path_factory) -> tuple[Observer, Path]:
     words = ("--batch-size", 2, "--optim.accumulate", 2, "--optim.label_smoothing", 0.25)
     words = (*words, "--optim.clip_grad_norm", 0.01, "--output", tmp_path_factory.mktemp("observed"))
     observer = Observer()
-    return observer, train_run(parse_recipe(small(clips, *words)).recipe, own=Own(callbacks=[observer]))
+    return observer, train_run(parse_recipe(small(clips, *words)).recipe, custom=CustomParts(callbacks=[observer]))
 
 
 def test_labels_are_smoothed_by_the_share_that_is_asked_for(observed):
@@ -99,7 +99,7 @@ def changed_in_the_second_epoch(clips, tmp_path, *words: object) -> tuple[dict[s
     """Train two epochs; the network's tensors, and the names of those that the second one changed."""
     snapshots = Snapshots()
     recipe = parse_recipe(small(clips, "--data.val_share", 0, "--output", tmp_path, *words)).recipe
-    train_run(recipe, own=Own(callbacks=[snapshots]))
+    train_run(recipe, custom=CustomParts(callbacks=[snapshots]))
     one, two = snapshots.taken
     return one, {name for name in one if not torch.equal(one[name], two[name])}
 

@@ -25,8 +25,8 @@ _MOST_IMAGES = 48
 _BOX = (192, 108)  # pixels, width and height at most
 
 
-class Strip:
-    """Thumbnails at about equal distances over a recording of any length.
+class Thumbnails:
+    """Small images at about equal distances over a recording of any length.
 
     Attributes:
         seconds: of each, at most 48.
@@ -90,7 +90,7 @@ class Timeline:
     until: float = 0.0
     end: float = 0.0
     stated_duration: float | None = None
-    strip: Strip | None = None
+    strip: Thumbnails | None = None
 
     @property
     def times(self) -> np.ndarray:
@@ -152,7 +152,7 @@ def timeline(
     """
     path = fspath(video)
     detector = Detector(recognizer, frame_interval=frame_interval, rules=rules, batched=True, **scoring)
-    images = Strip() if strip else None
+    images = Thumbnails() if strip else None
     reader = VideoReader(Source(path, path, "file"), threads=threads)
     if reader.is_image_folder:
         raise VideoError(path, "a folder of images has no timestamps; events need a video file")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from teinet.detection.events import Rules
-from teinet.detection.recording import Strip, Timeline, events_of, timeline
+from teinet.detection.recording import Thumbnails, Timeline, events_of, timeline
 from teinet.detection.scorer import Recognizes
 from teinet.errors import Interrupted, VideoError
 from teinet.utils import worker_pool
@@ -64,7 +64,7 @@ class ResultCache:
         """Load the timeline of a recording, with events by these rules."""
         with np.load(self._path(video), allow_pickle=False) as file:
             facts, arrays = json.loads(str(file["facts"])), {name: file[name] for name in _ARRAYS}
-            strip = Strip(file["seconds"], file["images"]) if "seconds" in file else None
+            strip = Thumbnails(file["seconds"], file["images"]) if "seconds" in file else None
         names = facts["class_names"] = tuple(facts["class_names"])
         events = events_of(arrays["intervals"], arrays["scores"], arrays["resets"], names, rules)
         return Timeline(path=fspath(video), events=events, strip=strip, **arrays, **facts)
@@ -151,7 +151,7 @@ def _in_workers(make: Make, videos: Mapping[int, Path], stop: Flag, workers: int
     for each in worker_pool.run(work, list(videos.items()), workers=workers, timeout=_STUCK_SECONDS, stop=stop):
         done += 1
         (number, video), answer = each.task, each.value
-        if isinstance(answer, worker_pool.Lost):
+        if isinstance(answer, worker_pool.TaskFailure):
             stuck = f"timed out: no new frame for {_STUCK_SECONDS:g} s"
             answer = VideoError(video, stuck if answer.kind == "stuck" else answer.reason)
         yield number, answer

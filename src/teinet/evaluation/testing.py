@@ -66,7 +66,7 @@ class Plan:
     precision: Precision = "fp32"
 
 
-class Chosen(NamedTuple):
+class SelectedClips(NamedTuple):
     """The clips to test on, their name, and the list that they are from."""
 
     clips: ClipList
@@ -173,7 +173,7 @@ def test(
 test.__test__ = False  # pytest would collect it by its name
 
 
-def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
+def choose(recognizer: Recognizer, plan: Plan) -> SelectedClips:
     """Return the clips of the plan, or else of the recipe in the weights.
 
     Raises:
@@ -197,16 +197,16 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
     if plan.select:
         listing = read_config(config)
         rows = select(listing.rows, plan.select, source=config.path)
-        return Chosen(to_clips(rows, recognizer.class_names, source=config.path), plan.select, listing)
+        return SelectedClips(to_clips(rows, recognizer.class_names, source=config.path), plan.select, listing)
     splits = load_splits(config, recognizer.class_names)
     if plan.data is None:
         _refuse_other_split(recognizer, config, splits)
     if plan.split and plan.split not in splits:
         raise ConfigError(f"{config.path} has no {plan.split} split; choose from: {', '.join(splits)}")
     if plan.split:
-        return Chosen(splits[plan.split], plan.split, splits.source)
+        return SelectedClips(splits[plan.split], plan.split, splits.source)
     if plan.data is not None and set(splits) == {"train"}:  # a plain list or folder: all of it is to be tested
-        return Chosen(splits["train"], "all clips", splits.source)
+        return SelectedClips(splits["train"], "all clips", splits.source)
     # For a data set with both, papers report the validation clips.
     repeats = bool((recognizer.header.get("recipe") or {}).get("published"))
     held = [s for s in (("val", "test") if repeats else ("test", "val")) if s in splits]
@@ -215,7 +215,7 @@ def choose(recognizer: Recognizer, plan: Plan) -> Chosen:
     wanted = first or held  # labels or not
     if not wanted:
         raise ConfigError("the run held out no clips; name the clips to test on with --data or --select")
-    return Chosen(splits[wanted[0]], wanted[0], splits.source)
+    return SelectedClips(splits[wanted[0]], wanted[0], splits.source)
 
 
 def _refuse_other_split(recognizer: Recognizer, config: DataConfig, splits: Splits) -> None:
@@ -232,7 +232,7 @@ def _refuse_other_split(recognizer: Recognizer, config: DataConfig, splits: Spli
         )
 
 
-def trained_on(recognizer: Recognizer, chosen: Chosen) -> int:
+def trained_on(recognizer: Recognizer, chosen: SelectedClips) -> int:
     """Return how many of the clips the network was trained on, by the hashes in its file, or else its run's list."""
     then = (recognizer.header.get("data") or {}).get("train") or {}
     if not then:

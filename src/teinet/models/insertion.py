@@ -103,7 +103,7 @@ def insert_temporal(
         if temporal == "none":
             return cnn
     if temporal_modules(cnn):
-        raise ConfigError(f"{type(cnn).__name__} has temporal modules already; build a fresh network to insert others.")
+        raise ConfigError(f"{type(cnn).__name__} has temporal modules already; build a new network to insert others.")
     make: Callable[..., nn.Module] = partial(layers.build, temporal) if isinstance(temporal, str) else temporal
     if causal:
         options["causal"] = True
@@ -299,11 +299,11 @@ def _entering(plain: type[nn.Module]) -> type[nn.Module]:
         return plain.forward(self, self.temporal(x), *args, **kwargs)
 
     def reduce(self: Any, protocol: int) -> tuple[Any, ...]:  # for copies and pickles, which look classes up by name
-        return _blank, (plain,), self.__dict__
+        return _without_init, (plain,), self.__dict__
 
     return type(f"Temporal{plain.__name__}", (TemporalEntry, plain), {"forward": forward, "__reduce_ex__": reduce})
 
 
-def _blank(plain: type[nn.Module]) -> nn.Module:
+def _without_init(plain: type[nn.Module]) -> nn.Module:
     cls = _entering(plain)
     return cls.__new__(cls)

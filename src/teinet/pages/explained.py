@@ -10,7 +10,7 @@ from PIL import Image
 
 from teinet.evaluation.plots import COLORS, blank_figure, plain
 from teinet.pages.render import figure_png, inline, png, render
-from teinet.recognition.explanation import Block, Inside
+from teinet.recognition.explanation import Block, Explanation
 from teinet.utils.text import percent
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _BOTH_SIDES = ((2, COLORS[0], "next"), (1, COLORS[5], "this"), (0, COLORS[1], "p
 _CAUSAL = ((2, COLORS[5], "this"), (1, COLORS[1], "previous")), ("t−2", "t−1", "t")
 
 
-def render_page(inside: Inside, *, clip: str, weights: str, network: str, license: str) -> str:
+def render_page(inside: Explanation, *, clip: str, weights: str, network: str, license: str) -> str:
     """Return the page of the result of `look_inside`; names are shown as given, and the license may be empty."""
     gated = [block for block in inside.blocks if block.gates is not None]
     mixing = [block for block in inside.blocks if block.kernels is not None]
@@ -46,14 +46,14 @@ def render_page(inside: Inside, *, clip: str, weights: str, network: str, licens
     )
 
 
-def frame_names(inside: Inside) -> list[str]:
+def frame_names(inside: Explanation) -> list[str]:
     """Return the names of the frames: their seconds, or their indices if the clip has no timestamps."""
     if inside.times is None:
         return [str(int(index)) for index in inside.indices]
     return [f"{second:.2f}" for second in inside.times]
 
 
-def overlays(inside: Inside) -> list[bytes]:
+def overlays(inside: Explanation) -> list[bytes]:
     """Return each frame as a PNG overlaid with its map: red for the class, blue against it, on one scale."""
     from matplotlib import colormaps
 

@@ -65,7 +65,7 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False)
-class Inside:
+class Explanation:
     """The explanation of one network's prediction for one clip.
 
     Args:
@@ -101,7 +101,7 @@ class Inside:
         }
 
 
-def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = None) -> Inside:
+def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = None) -> Explanation:
     """Recognize one clip (the center view) and keep its activation maps, gates and kernels.
 
     Args:
@@ -134,7 +134,7 @@ def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = Non
         shape = tuple(features.shape)
         raise ConfigError(f"{type(cnn).__name__} has features of shape {shape}; maps need (T, C, h, w)")
     maps = (slopes * features).sum(1)  # for a mean and a linear layer the slope is the class's weight over h * w
-    return Inside(
+    return Explanation(
         frames=clip.permute(0, 2, 3, 1).numpy(),
         times=None if loaded.times is None else loaded.times[0],
         indices=loaded.indices[0],

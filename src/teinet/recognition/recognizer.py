@@ -146,7 +146,7 @@ class Recognizer:
             CheckpointError: the file is missing, cut off, damaged, or not a recognizer.
             ConfigError: a device that this machine does not have.
         """
-        place = find_device(device)
+        target = find_device(device)
         model, header = load_weights(os.fspath(path))
         names = header.get("class_names")
         if not names:
@@ -159,7 +159,7 @@ class Recognizer:
                     values, buffer = getattr(preprocessing, name), getattr(model, name)
                     buffer.copy_(torch.tensor(values).view_as(buffer))
                     model.data_config[name] = values
-            return cls(model.to(place), names, preprocessing=preprocessing, sampling=sampling, header=header)
+            return cls(model.to(target), names, preprocessing=preprocessing, sampling=sampling, header=header)
         except (ConfigError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: {error}") from None
 

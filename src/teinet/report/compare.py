@@ -17,7 +17,7 @@ from teinet.utils.text import printable
 
 MOST = 10  # classes that improved most, and that worsened most
 # Settings that may differ between repeated runs; name and output only choose the folder.
-PLACE = ("run.name", "run.output")
+FOLDER_SETTINGS = ("run.name", "run.output")
 VARIED = ("run.seed", "data.official_split", "data.test_fold", "data.seed")
 
 
@@ -134,7 +134,7 @@ def _settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
                 flat |= {f"{key}.{name}": inner for name, inner in value.items()}
             elif key != "published":  # a paper's results, not a setting
                 flat[key] = value
-    return {name: value for name, value in flat.items() if name not in PLACE}
+    return {name: value for name, value in flat.items() if name not in FOLDER_SETTINGS}
 
 
 def _differing(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:

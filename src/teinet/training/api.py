@@ -26,7 +26,7 @@ from teinet.training.recipe_files import is_recipe
 from teinet.training.run_dir import recipe_to_resume
 from teinet.training.settings import setting_names
 from teinet.training.setup import with_network_of_weights
-from teinet.training.trainer import Own, Trained, train_and_test
+from teinet.training.trainer import CustomParts, Trained, train_and_test
 
 File = str | Path
 
@@ -48,8 +48,8 @@ def train(
 
     Args:
         data: a folder of class folders or a list of clips; or a training set, or {"train": ..., "val": ...}: torch
-            Datasets of (clip, label), clip (T, 3, H, W) uint8 as the network sees it (`own_data.splits_of` says more),
-            or `ClipList`s. They are validated on each epoch, and not tested afterwards.
+            Datasets of (clip, label), clip (T, 3, H, W) uint8 as the network sees it (see
+            `custom_dataset.splits_of`), or `ClipList`s. They are validated on each epoch, and not tested afterwards.
         recipe: a `Recipe`, or what `Recipe.load` takes; None is the paper's recipe, with the network of `weights` if
             these are given.
         resume: the folder of a run to continue by its own recipe.
@@ -66,25 +66,25 @@ def train(
     """
     if isinstance(data, (str, Path)) and is_recipe(str(data)) and not Path(data).is_dir():
         raise ConfigError(f"{data} is a recipe; name it as one: teinet.train(DATA, recipe={str(data)!r})")
-    own = Own(datasets=_datasets(data), callbacks=callbacks, loggers=loggers, loss=loss)
-    if data is not None and own.datasets is None:
+    custom = CustomParts(datasets=_datasets(data), callbacks=callbacks, loggers=loggers, loss=loss)
+    if data is not None and custom.datasets is None:
         settings["data"] = data
     start = asdict(recipe) if isinstance(recipe, Recipe) else recipe
-    it = Recipe.load(settings) if start is None else Recipe.load(start, settings)
+    complete = Recipe.load(settings) if start is None else Recipe.load(start, settings)
     if resume is not None:
-        it = recipe_to_resume(Path(resume), it, setting_names(settings, Recipe))
+        complete = recipe_to_resume(Path(resume), complete, setting_names(settings, Recipe))
     elif recipe is None:
-        it = with_network_of_weights(it, setting_names(settings, Recipe))
-    if it.run.official_splits:
+        complete = with_network_of_weights(complete, setting_names(settings, Recipe))
+    if complete.run.official_splits:
         raise ConfigError(
-            f"run.official_splits {it.run.official_splits} are several runs; call teinet.train once for each N, "
+            f"run.official_splits {complete.run.official_splits} are several runs; call teinet.train once for each N, "
             'with {"data.official_split": N, "run.official_splits": []}'
         )
-    if loss is not None and it.optim.label_smoothing:
+    if loss is not None and complete.optim.label_smoothing:
         raise ConfigError("optim.label_smoothing has no effect with a loss of your own; leave it out")
-    if own.datasets is not None:
-        it = replace(it, run=replace(it.run, tests=[]))
-    return train_and_test(it, resume=Path(resume) if resume else None, own=own)
+    if custom.datasets is not None:
+        complete = replace(complete, run=replace(complete.run, tests=[]))
+    return train_and_test(complete, resume=Path(resume) if resume else None, custom=custom)
 
 
 def _datasets(data: Any) -> Mapping[str, Any] | None:

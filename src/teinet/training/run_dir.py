@@ -40,8 +40,8 @@ FOLDER_VARIABLE = "TEINET_RUN_FOLDER"  # tells the other processes of a run wher
 
 def make_folder(recipe: Recipe) -> Path:
     """Create the run's folder and return it; an environment variable tells the run's other processes its name."""
-    if told := os.environ.get(FOLDER_VARIABLE):
-        return Path(told)
+    if folder := os.environ.get(FOLDER_VARIABLE):
+        return Path(folder)
     refuse_folder(recipe)
     root, number = Path(recipe.run.output), 1
     folder = root / (recipe.run.name or f"{recipe.default_name}-1")

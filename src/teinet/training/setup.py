@@ -29,8 +29,8 @@ from teinet.models.checkpoint import load_matching
 from teinet.models.classifier import VideoClassifier, multiply_adds
 from teinet.models.factory import create_model
 from teinet.models.header import read_header
+from teinet.training.custom_dataset import DatasetClips, DatasetViews, splits_of
 from teinet.training.module import Loss, TrainingModule
-from teinet.training.own_data import DatasetClips, DatasetViews, splits_of
 from teinet.training.recipe import Recipe
 from teinet.training.recipe_files import changed_settings
 
@@ -182,7 +182,7 @@ def prepare(
     """Read the clips and build the network; nothing is written. Return None if `finished` is true for the clips.
 
     Args:
-        datasets: the clips by split, in place of those of `recipe.data`; see `own_data.splits_of`.
+        datasets: the clips by split, in place of those of `recipe.data`; see `custom_dataset.splits_of`.
 
     Raises:
         TeinetError: a setting, list or weights file that does not fit.
@@ -245,17 +245,17 @@ def with_network_of_weights(recipe: Recipe, given: Collection[str]) -> Recipe:
     header = read_header(recipe.model.weights)
     own = {f.name for f in fields(recipe.model)} - {"weights", "dropout", "pretrained", "backbone_weights"}
     model = {name: value for name, value in header["architecture"].items() if name in own}
-    told = {**header["sampling"], **header["preprocessing"]}
+    trained_with = {**header["sampling"], **header["preprocessing"]}
     kept = {name.removeprefix("clip.") for name in given}
     if kept & {"size", "fit"}:  # with its own short side
         kept.add("short_side")
-    if told.get("strategy") != "dense":
+    if trained_with.get("strategy") != "dense":
         kept.add("window")
-    seen = {"strategy", "window", "size", "short_side", "fit"} & set(told) - kept
+    seen = {"strategy", "window", "size", "short_side", "fit"} & set(trained_with) - kept
     return replace(
         recipe,
         model=replace(recipe.model, **{name: value for name, value in model.items() if f"model.{name}" not in given}),
-        clip=replace(recipe.clip, **{name: told[name] for name in seen}),
+        clip=replace(recipe.clip, **{name: trained_with[name] for name in seen}),
     )
 
 

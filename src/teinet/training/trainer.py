@@ -50,7 +50,7 @@ UNREADABLE = "unreadable.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Own:
+class CustomParts:
     """Python objects of a run besides its recipe; see `teinet.train`."""
 
     datasets: Mapping[str, Any] | None = None
@@ -66,7 +66,7 @@ def train(
     resume: Path | None = None,
     console: Console | None = None,
     title: str = "",
-    own: Own | None = None,
+    custom: CustomParts | None = None,
 ) -> Path:
     """Train by a recipe, or continue the run in folder `resume`; return the run's folder.
 
@@ -77,9 +77,9 @@ def train(
     recipe = recipe.with_absolute_paths()  # the run can then be tested and resumed from any folder
     if resume is None:
         refuse_folder(recipe)  # before minutes of reading
-    own = own or Own()
+    custom = custom or CustomParts()
     finished = lambda splits: resume is not None and is_finished(resume, splits)  # noqa: E731
-    parts = prepare(recipe, datasets=own.datasets, finished=finished)
+    parts = prepare(recipe, datasets=custom.datasets, finished=finished)
     if parts is None:
         assert resume is not None
         said = f"{resume} is finished: all {recipe.optim.epochs} epochs are done."
@@ -87,15 +87,15 @@ def train(
         return resume
     folder = resume or make_folder(recipe)  # an invalid recipe leaves no folder
     with alone_in(folder):
-        _fit(parts, folder, own, resumed=bool(resume), console=console, title=title)
+        _fit(parts, folder, custom, resumed=bool(resume), console=console, title=title)
     return folder
 
 
-def _fit(parts: Parts, folder: Path, own: Own, *, resumed: bool, console: Console, title: str) -> None:
+def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, console: Console, title: str) -> None:
     """Train into a folder that no other run uses."""
     recipe, splits, model, hardware = parts.recipe, parts.splits, parts.model, parts.hardware
     write_facts(folder, recipe, splits, precision=hardware.precision)
-    data, module = parts.data, parts.module(folder / UNREADABLE, own.loss)
+    data, module = parts.data, parts.module(folder / UNREADABLE, custom.loss)
     epoch_log, stop = EpochLog(folder), StopSignal()
     state = RunState(
         folder, recipe.run, stop=stop, save_weights=lambda path, scores: save_weights(path, model, parts.header(scores))
@@ -111,9 +111,9 @@ def _fit(parts: Parts, folder: Path, own: Own, *, resumed: bool, console: Consol
         gradient_clip_val=recipe.optim.clip_grad_norm or None,
         check_val_every_n_epoch=recipe.run.validate_every,
         num_sanity_val_steps=0,
-        logger=[TensorBoardLogger(folder, name="tensorboard", version=""), *own.loggers],
+        logger=[TensorBoardLogger(folder, name="tensorboard", version=""), *custom.loggers],
         log_every_n_steps=10,
-        callbacks=[*extra, epoch_log, progress, waiting, CurvesPlot(folder), *own.callbacks, state],
+        callbacks=[*extra, epoch_log, progress, waiting, CurvesPlot(folder), *custom.callbacks, state],
     )
     if trainer.is_global_zero:
         _announce(console, parts, folder)
@@ -201,14 +201,14 @@ def train_and_test(
     resume: Path | None = None,
     console: Console | None = None,
     title: str = "",
-    own: Own | None = None,
+    custom: CustomParts | None = None,
 ) -> Trained:
     """Train or resume, then test by the recipe's views; scores on disk are not computed again.
 
     Raises:
         TeinetError: see `train` and `test`.
     """
-    folder = train(recipe, resume=resume, console=console, title=title, own=own)
+    folder = train(recipe, resume=resume, console=console, title=title, custom=custom)
     tests = []
     for views in recipe.tests():
         plan = Plan(

@@ -35,7 +35,7 @@ _RESTARTS = 3  # of the pool, with no result in between
 
 
 @dataclass(frozen=True)
-class Lost:
+class TaskFailure:
     """The failure of a task: its process stopped sending heartbeats (stuck), or ended (died)."""
 
     kind: Literal["stuck", "died"]
@@ -47,7 +47,7 @@ class Done(Generic[Task, Value]):
     """A task and its result."""
 
     task: Task
-    value: Value | Lost
+    value: Value | TaskFailure
 
 
 def run(
@@ -58,7 +58,7 @@ def run(
     Args:
         work: takes a task and a function to call as a heartbeat. The function, tasks and results must be picklable.
         workers: number of processes; 0 works in this one, without a timeout.
-        timeout: seconds without a heartbeat after which a task is `Lost`.
+        timeout: seconds without a heartbeat after which a task is `TaskFailure`.
         stop: once it is set no more results come, and the processes are ended.
 
     Raises:
@@ -106,9 +106,9 @@ def run(
                 try:
                     value = future.result()
                 except CancelledError:
-                    value = Lost("stuck", f"stuck: no new frame within {timeout:g} s (--timeout)")
+                    value = TaskFailure("stuck", f"stuck: no new frame within {timeout:g} s (--timeout)")
                 except ProcessExpired as error:
-                    value = Lost("died", _exit_reason(error.exitcode))
+                    value = TaskFailure("died", _exit_reason(error.exitcode))
                 except BrokenProcessPool as error:
                     broken = error
                     waiting.append(task)

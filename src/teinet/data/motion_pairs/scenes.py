@@ -1,4 +1,4 @@
-"""Scenes of motion_pairs and their difficulty: textured things over a drifting background, drawn with numpy.
+"""Scenes of motion_pairs and their difficulty: textured sprites over a drifting background, drawn with numpy.
 
 The frame spans -1..1 in x (to the right) and y (down), at any size. Each nuisance (drift, camera shake, distractors,
 grain) has the same distribution forwards and backwards in time, and none was chosen by the score of a network.
@@ -14,7 +14,7 @@ import numpy as np
 from teinet.errors import ConfigError
 
 SPLITS = ("train", "val", "test")
-OUTLINE = 0.03  # width of a thing's dark rim, in frame coordinates
+OUTLINE = 0.03  # width of a sprite's dark rim, in frame coordinates
 WIDEST_MOUTH = 1.25  # radians on each side of a fully open mouth
 
 
@@ -30,7 +30,7 @@ class MotionPairs:
         frames: length of a clip.
         frame_rate: frames per second.
         segments: the T for which the sampled frames must be the same when reversed.
-        distractors: number of small things that wander randomly.
+        distractors: number of small sprites that wander randomly.
         drift: distance that the background travels, in image widths per clip.
         shake: standard deviation of camera shake, as a share of the image's width.
         noise: standard deviation of grain, in gray levels (0 to 255).
@@ -158,7 +158,7 @@ ROUND = (DISC, BOX, *(Shape(f"polygon{n}", _polygon(n)) for n in (3, 5, 6)), Sha
 
 
 @dataclass
-class Thing:
+class Sprite:
     """One textured shape and its track: arrays (T,), or numbers if constant.
 
     Args:
@@ -186,16 +186,16 @@ class Scene:
     """The content of one clip.
 
     Args:
-        things, distractors: those that show its class, and small ones behind them that wander randomly.
+        sprites, distractors: those that show its class, and small ones behind them that wander randomly.
         light: (T,) brightness of the whole frame, 0 to 1.
         background: (S, S, 3) float32, 0 to 255, a texture that tiles seamlessly.
         background_x, background_y: (T,) its offsets in pixels.
         camera_x, camera_y: (T,) in frame coordinates.
     """
 
-    things: list[Thing]
+    sprites: list[Sprite]
     light: np.ndarray
-    distractors: list[Thing]
+    distractors: list[Sprite]
     background: np.ndarray
     background_x: np.ndarray
     background_y: np.ndarray
@@ -212,9 +212,9 @@ def wander(rng: np.random.Generator, time: np.ndarray, cycles: tuple[float, floa
 
 
 def set_scene(
-    things: list[Thing], light: np.ndarray, settings: MotionPairs, time: np.ndarray, rng: np.random.Generator
+    sprites: list[Sprite], light: np.ndarray, settings: MotionPairs, time: np.ndarray, rng: np.random.Generator
 ) -> Scene:
-    """Return a scene of `things` with a background, a camera and distractors, all independent of the class."""
+    """Return a scene of `sprites` with a background, a camera and distractors, all independent of the class."""
     background = texture(rng, settings.size, colorful=False)
     direction = rng.uniform(0, 2 * np.pi)
     distance = settings.drift * settings.size * rng.uniform(0.3, 1)
@@ -227,9 +227,9 @@ def set_scene(
         y = rng.uniform(-0.8, 0.8) + 0.15 * wander(rng, time, (0.5, 1.5))
         angle = rng.uniform(0, 2 * np.pi) + 0.5 * wander(rng, time, (0.5, 1.5))
         shape = Shape.any_round(rng)
-        distractors.append(Thing(shape, texture(rng, 48), x, y, radius, radius, angle))
+        distractors.append(Sprite(shape, texture(rng, 48), x, y, radius, radius, angle))
     return Scene(
-        things,
+        sprites,
         light,
         distractors,
         background,
@@ -241,7 +241,7 @@ def set_scene(
 
 
 def texture(rng: np.random.Generator, size: int, colorful: bool = True) -> np.ndarray:
-    """Draw stripes, checks, dots or clouds (size, size, 3) in two colors: strong for things, muted for backgrounds."""
+    """Draw stripes, checks, dots or clouds (size, size, 3) in two colors: strong for sprites, muted for backgrounds."""
     v, u = np.mgrid[0:size, 0:size] / size
     kind = rng.integers(4)
     count = int(rng.integers(2, 5))  # whole periods, so that the texture tiles seamlessly
@@ -279,8 +279,8 @@ def render(
     """
     frames, size = settings.frames, settings.size
     canvas = _background(scene, frames, size) if behind is None else behind
-    for thing in [*scene.distractors, *scene.things]:
-        _paint(canvas, thing, scene)
+    for sprite in [*scene.distractors, *scene.sprites]:
+        _paint(canvas, sprite, scene)
     canvas *= scene.light.astype(np.float32)[:, None, None, None]
     if settings.noise:  # the same for all three colors, like film grain
         grain = rng.standard_normal((frames, size, size, 1), dtype=np.float32)
@@ -303,21 +303,21 @@ def _background(scene: Scene, frames: int, size: int) -> np.ndarray:
     return canvas
 
 
-def _paint(canvas: np.ndarray, thing: Thing, scene: Scene) -> None:
-    """Draw `thing` over `canvas` with a soft edge and a dark outline, changing only the pixels near it."""
+def _paint(canvas: np.ndarray, sprite: Sprite, scene: Scene) -> None:
+    """Draw `sprite` over `canvas` with a soft edge and a dark outline, changing only the pixels near it."""
     frames, size = canvas.shape[:2]
-    frame, row, column, u, v = coordinates_in(thing, scene.camera_x, scene.camera_y, frames, size)
+    frame, row, column, u, v = coordinates_in(sprite, scene.camera_x, scene.camera_y, frames, size)
     width, height, opacity, phase = (
         np.broadcast_to(np.asarray(value, np.float32), (frames,))[frame]
-        for value in (thing.width, thing.height, thing.opacity, thing.phase)
+        for value in (sprite.width, sprite.height, sprite.opacity, sprite.phase)
     )
-    pixels = thing.shape.distance(u, v, phase) * np.minimum(width, height) * (size / 2)  # signed distance to the edge
+    pixels = sprite.shape.distance(u, v, phase) * np.minimum(width, height) * (size / 2)  # signed distance to the edge
     inside = np.clip(0.5 - pixels, 0, 1) * opacity
     seen = inside > 0
     frame, row, column, u, v = frame[seen], row[seen], column[seen], u[seen], v[seen]
     inside, pixels = inside[seen, None], pixels[seen]
-    last = len(thing.texture) - 1
-    color = thing.texture[
+    last = len(sprite.texture) - 1
+    color = sprite.texture[
         np.clip(((v + 1) * 0.5 * last + 0.5).astype(np.intp), 0, last),
         np.clip(((u + 1) * 0.5 * last + 0.5).astype(np.intp), 0, last),
     ]
@@ -326,12 +326,12 @@ def _paint(canvas: np.ndarray, thing: Thing, scene: Scene) -> None:
 
 
 def coordinates_in(
-    thing: Thing, camera_x: np.ndarray, camera_y: np.ndarray, frames: int, size: int
+    sprite: Sprite, camera_x: np.ndarray, camera_y: np.ndarray, frames: int, size: int
 ) -> tuple[np.ndarray, ...]:
-    """Return the pixels near `thing`: frame, row, column (int), and its own coordinates u, v there (float32)."""
+    """Return the pixels near `sprite`: frame, row, column (int), and its own coordinates u, v there (float32)."""
     per_frame = [
         np.broadcast_to(np.asarray(value, np.float32), (frames,))[:, None, None]
-        for value in (thing.x + camera_x, thing.y + camera_y, thing.width, thing.height, thing.angle)
+        for value in (sprite.x + camera_x, sprite.y + camera_y, sprite.width, sprite.height, sprite.angle)
     ]
     x, y, width, height, angle = per_frame
     grid = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1).astype(np.float32)

@@ -138,7 +138,7 @@ def check(
             bad = sum(finding.status != "ok" for finding in found.values())
             for done in pool.run(examine or examine_file, todo, workers=workers, timeout=timeout, stop=stop):
                 finding = done.value
-                if isinstance(finding, pool.Lost):  # without size and time, so that the next check reads it again
+                if isinstance(finding, pool.TaskFailure):  # without size and time, so the next check reads it
                     status = "stuck" if finding.kind == "stuck" else "broken"
                     finding = _start(done.task, status=status, reason=finding.reason)
                 found[finding.path] = finding

@@ -144,7 +144,7 @@ def shrink(
             work = partial(_work, folder, settings)
             for done in pool.run(work, todo, workers=workers, timeout=timeout, stop=stop):
                 copy = done.value
-                if isinstance(copy, pool.Lost):  # without size and time, so that the next command tries again
+                if isinstance(copy, pool.TaskFailure):  # without size and time, so that the next command tries again
                     copy = replace(done.task, reason=copy.reason)
                 copies[copy.key] = copy
                 journal.add(vars(copy))

@@ -14,13 +14,13 @@ from teinet.errors import VideoError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _NUMBER = re.compile(r"(\d+)(?!.*\d)")  # the last number of a name: img_00001.jpg, 00001.png, flow2_17.jpg
-_PLACE = re.compile(r"%(0\d+)?d")
+_NUMBER_FIELD = re.compile(r"%(0\d+)?d")
 
 
 def split(path: str) -> tuple[str, str | None]:
     """Return the folder of the images, and the pattern of their names if `path` ends in one."""
     folder, name = os.path.split(path)
-    return (folder or os.curdir, name) if _PLACE.search(name) else (path, None)
+    return (folder or os.curdir, name) if _NUMBER_FIELD.search(name) else (path, None)
 
 
 def is_folder(path: str) -> bool:
@@ -51,7 +51,7 @@ def image_names(path: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def _numbered(folder: str, pattern: str | None, _mtime_ns: int) -> tuple[str, ...]:
-    wanted = _PLACE.sub("\0", re.escape(pattern)).replace("\0", r"(\d+)") if pattern else None
+    wanted = _NUMBER_FIELD.sub("\0", re.escape(pattern)).replace("\0", r"(\d+)") if pattern else None
     found = []
     with os.scandir(folder) as entries:
         for entry in entries:

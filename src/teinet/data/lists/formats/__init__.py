@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from teinet.data.lists.data_config import check_path
-from teinet.data.lists.formats.base import Format, Listing, Options, Place
+from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
 from teinet.data.lists.formats.index_lists import MMACTION, SLOWFAST, TSN
 from teinet.data.lists.formats.kinetics import KINETICS
 from teinet.data.lists.formats.plain import FOLDERS, TABLE
@@ -27,19 +27,19 @@ _GROUPS = (
 FORMATS: dict[str, Format] = {format.name: format for group in _GROUPS for format in group}
 
 
-def find_format(place: Place) -> Format:
+def find_format(data: DataPath) -> Format:
     """Return the format of a file or folder; AnnotationError if it is a video, or matches several formats or none."""
-    if not place.is_folder and is_video(place.path):
-        raise AnnotationError(place.path, "is a video; give a folder of class folders, or a list of clips")
+    if not data.is_folder and is_video(data.path):
+        raise AnnotationError(data.path, "is a video; give a folder of class folders, or a list of clips")
     for group in _GROUPS:
-        found = [format for format in group if format.recognize(place)]
+        found = [format for format in group if format.recognize(data)]
         if len(found) > 1:
             names = ", ".join(f.name for f in found)
-            raise AnnotationError(place.path, f"has lists of several formats ({names}); choose one with data.format")
+            raise AnnotationError(data.path, f"has lists of several formats ({names}); choose one with data.format")
         if found:
             return found[0]
     raise AnnotationError(
-        place.path,
+        data.path,
         "is not a known list of clips; give a csv or .jsonl with columns path and label, or set data.format to one of "
         f"{', '.join(FORMATS)}",
     )
@@ -66,6 +66,6 @@ def read_listing(
     if format not in ("auto", *FORMATS):
         hint = nearest(format, FORMATS)
         raise ConfigError(f"data.format {format!r} does not exist; use one of {', '.join(FORMATS)}.{hint}")
-    place = Place(check_path(path), None if root is None else Path(root))
-    kind = find_format(place) if format == "auto" else FORMATS[format]
-    return kind.read(place, options or Options())
+    data = DataPath(check_path(path), None if root is None else Path(root))
+    kind = find_format(data) if format == "auto" else FORMATS[format]
+    return kind.read(data, options or Options())

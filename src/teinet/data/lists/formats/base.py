@@ -22,7 +22,7 @@ _SPLIT_WORDS = {
 
 
 @dataclass(frozen=True)
-class Place:
+class DataPath:
     """The file or folder named by the user, read once; `videos` is the folder of clips, if the user named it."""
 
     path: Path
@@ -125,8 +125,8 @@ class Format:
 
     name: str
     title: str
-    recognize: Callable[[Place], bool]
-    read: Callable[[Place, Options], Listing]
+    recognize: Callable[[DataPath], bool]
+    read: Callable[[DataPath, Options], Listing]
 
 
 def under(root: str | os.PathLike[str]) -> Callable[[str], str]:

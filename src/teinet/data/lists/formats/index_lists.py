@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from teinet.data.lists.formats import base
-from teinet.data.lists.formats.base import Format, Listing, Options, Place
+from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
 from teinet.data.lists.labels import read_class_names
 from teinet.data.lists.rows import Row
 from teinet.errors import AnnotationError
@@ -37,32 +37,32 @@ class NumberedList:
 
     def format(self) -> Format:
         """Return the `Format` of these lists."""
-        return Format(self.name, self.title, lambda place: bool(self._files(place)), self._read)
+        return Format(self.name, self.title, lambda data: bool(self._files(data)), self._read)
 
-    def _files(self, place: Place) -> dict[Path, str]:
+    def _files(self, data: DataPath) -> dict[Path, str]:
         """Return the files of this format with their splits; in a folder only those with a split in their names."""
-        found = {p: base.split_of(n) for n, p in place.files.items() if n.endswith(self.suffixes) and n not in _NAMES}
+        found = {p: base.split_of(n) for n, p in data.files.items() if n.endswith(self.suffixes) and n not in _NAMES}
         # Only the first line decides: an invalid line further down is an error.
         return {
             path: split
             for path, split in found.items()
-            if (split or not place.is_folder) and self.line.fullmatch(base.first_line(path))
+            if (split or not data.is_folder) and self.line.fullmatch(base.first_line(path))
         }
 
-    def _read(self, place: Place, options: Options) -> Listing:
+    def _read(self, data: DataPath, options: Options) -> Listing:
         names, notes = options.class_names, []
-        if names is None and (file := _class_names_file(place.folder)):
+        if names is None and (file := _class_names_file(data.folder)):
             names = read_class_names(file)
             notes.append(f"class names from {file}")
         rows = []
-        for path, split in (self._files(place) or {place.path: ""}).items():
-            rows += self._rows(path, split, names, str(place.videos or place.folder), options)
+        for path, split in (self._files(data) or {data.path: ""}).items():
+            rows += self._rows(path, split, names, str(data.videos or data.folder), options)
         numbered = names is None
         if numbered:
             names = base.numbers_as_names(rows)
             notes.append("classes have no names, only numbers; name them with data.labels FILE")
         facts = {"class_names": names, "notes": notes, "numbered": numbered}
-        return Listing(format=self.name, source=place.path, rows=rows, **facts)
+        return Listing(format=self.name, source=data.path, rows=rows, **facts)
 
     def _rows(self, path: Path, split: str, names: list[str] | None, root: str, options: Options) -> list[Row]:
         pattern = base.image_pattern(options.image_names) if self.images else None

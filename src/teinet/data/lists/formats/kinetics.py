@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from teinet.data.lists.formats import base
-from teinet.data.lists.formats.base import Format, Listing, Options, Place
+from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
 from teinet.data.lists.labels import read_text
 from teinet.data.lists.rows import Row
 from teinet.data.video.reader import VIDEO_SUFFIXES, VideoReader
@@ -23,9 +23,9 @@ _PROBED = 10
 _TRIMMED = 2.0  # seconds by which a trimmed clip may be longer than in the list
 
 
-def _lists(place: Place) -> dict[Path, str]:
+def _lists(data: DataPath) -> dict[Path, str]:
     found = {}
-    for name, path in place.files.items():
+    for name, path in data.files.items():
         if name.endswith(".csv"):
             columns = {c.strip().strip('"') for c in base.first_line(path).split(",")}
             if columns.issuperset(_NEEDED):
@@ -33,12 +33,12 @@ def _lists(place: Place) -> dict[Path, str]:
     return found
 
 
-def _read(place: Place, options: Options) -> Listing:
-    lists = _lists(place)
+def _read(data: DataPath, options: Options) -> Listing:
+    lists = _lists(data)
     if not lists:
-        raise AnnotationError(place.path, f"no csv of Kinetics found; its header has {', '.join(_NEEDED)}")
-    inside = place.folder.name in ("annotations", "annotation", "lists", "labels")
-    root = place.videos or (place.folder.parent if inside else place.folder)
+        raise AnnotationError(data.path, f"no csv of Kinetics found; its header has {', '.join(_NEEDED)}")
+    inside = data.folder.name in ("annotations", "annotation", "lists", "labels")
+    root = data.videos or (data.folder.parent if inside else data.folder)
     present = _present(root)
     rows: list[Row] = []
     for path, split in base.one_a_split(lists).items():
@@ -48,7 +48,7 @@ def _read(place: Place, options: Options) -> Listing:
     absent = [position for position, row in enumerate(rows) if row.path not in there]
     names = options.class_names or sorted({row.label for row in rows if row.label is not None})
     return Listing(
-        format="kinetics", source=place.path, rows=rows, class_names=names, notes=notes, absent=absent, incomplete=True
+        format="kinetics", source=data.path, rows=rows, class_names=names, notes=notes, absent=absent, incomplete=True
     )
 
 
@@ -78,7 +78,7 @@ def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[R
         if len(values) != len(columns):
             counts = f"the number of fields is {len(values)}, but the header has {len(columns)}"
             raise AnnotationError(path, counts, line)
-        clip, first, last, label, listed = ("" if place is None else values[place].strip() for place in places)
+        clip, first, last, label, listed = ("" if column is None else values[column].strip() for column in places)
         start, end = base.span(first, last, path, line)
         if not clip or start is None or end is None:
             raise AnnotationError(path, "this line lacks youtube_id, time_start or time_end", line)
@@ -110,4 +110,4 @@ def _whole_videos(rows: list[Row]) -> tuple[list[Row], list[str]]:
     return cut, [f"files such as {named} are trimmed clips; the list's seconds are not used"]
 
 
-KINETICS = Format("kinetics", "Kinetics-400 (csv)", lambda place: bool(_lists(place)), _read)
+KINETICS = Format("kinetics", "Kinetics-400 (csv)", lambda data: bool(_lists(data)), _read)

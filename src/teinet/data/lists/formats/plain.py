@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from teinet.data.lists.formats import base
-from teinet.data.lists.formats.base import Format, Listing, Options, Place
+from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
 from teinet.data.lists.labels import read_text
 from teinet.data.lists.rows import SPLITS, Row
 from teinet.data.video.reader import is_video
@@ -19,8 +19,8 @@ _OWN = ("path", "label", "split", "start", "end", "name")
 Record = tuple[int, dict[str, str]]  # line, values by column
 
 
-def _read_folders(place: Place, options: Options) -> Listing:
-    root = place.path
+def _read_folders(data: DataPath, options: Options) -> Listing:
+    root = data.path
     folders = _folders(root)
     splits = {d: split for d in folders if (split := base.split_of(d.name)) and d.name.isalpha()}
     if "train" not in splits.values() or any(is_video(p) for d in splits for p in d.iterdir()):
@@ -43,16 +43,16 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(d for d in folder.iterdir() if d.is_dir() and not d.name.startswith("."))
 
 
-def _is_table(place: Place) -> bool:
-    return not place.is_folder and place.path.suffix.lower() in (".csv", ".jsonl", ".ndjson")
+def _is_table(data: DataPath) -> bool:
+    return not data.is_folder and data.path.suffix.lower() in (".csv", ".jsonl", ".ndjson")
 
 
-def _read_table(place: Place, options: Options) -> Listing:
-    path = place.path
-    if place.is_folder:
+def _read_table(data: DataPath, options: Options) -> Listing:
+    path = data.path
+    if data.is_folder:
         raise AnnotationError(path, "is a folder; format table needs a csv or .jsonl file")
     records = _json_lines(path) if base.first_line(path).startswith("{") else _csv(path)
-    clip, file = base.under(place.videos or path.parent), str(path)
+    clip, file = base.under(data.videos or path.parent), str(path)
     rows = [_row(values, path, file, line, clip) for line, values in records]
     if not rows:
         raise AnnotationError(path, "the list has no clips; add lines after the header")
@@ -108,4 +108,4 @@ def _row(values: dict[str, str], path: Path, file: str, line: int, clip: Callabl
 
 # Both are tried after the others: any folder may have class folders, and any csv is a table.
 TABLE = Format("table", "a csv or JSON Lines with named columns", _is_table, _read_table)
-FOLDERS = Format("folders", "a folder per class", lambda place: place.is_folder, _read_folders)
+FOLDERS = Format("folders", "a folder per class", lambda data: data.is_folder, _read_folders)

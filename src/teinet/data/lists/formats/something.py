@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from teinet.data.lists.formats import base
-from teinet.data.lists.formats.base import Format, Listing, Options, Place
+from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
 from teinet.data.lists.labels import read_class_names, read_text
 from teinet.data.lists.rows import Row
 from teinet.errors import AnnotationError
@@ -19,22 +19,22 @@ _LINE = re.compile(r"\d+(;.+)?")
 _ENTRY = re.compile(rb'\s*\[\s*\{\s*"(id|label|template|placeholders)"')
 
 
-def _csv_lists(place: Place) -> dict[Path, str]:
+def _csv_lists(data: DataPath) -> dict[Path, str]:
     """Return the csv files of V1 or Jester with their splits; a single file may have any name."""
     found = {}
-    for name, path in place.files.items():
+    for name, path in data.files.items():
         other = "label" in name or "answer" in name
-        wanted = name.endswith(".csv") and not other and (base.split_of(name) or not place.is_folder)
+        wanted = name.endswith(".csv") and not other and (base.split_of(name) or not data.is_folder)
         if wanted and _LINE.fullmatch(base.first_line(path)):
             found[path] = base.split_of(name)
     return found
 
 
-def _csv_reader(format: str, *folders: str) -> Callable[[Place, Options], Listing]:
-    def read(place: Place, options: Options) -> Listing:
-        root, pattern = str(place.find_videos(*folders)), base.image_pattern(options.image_names) or ""
+def _csv_reader(format: str, *folders: str) -> Callable[[DataPath, Options], Listing]:
+    def read(data: DataPath, options: Options) -> Listing:
+        root, pattern = str(data.find_videos(*folders)), base.image_pattern(options.image_names) or ""
         rows: list[Row] = []
-        for path, split in base.one_a_split(_csv_lists(place)).items():
+        for path, split in base.one_a_split(_csv_lists(data)).items():
             for line, text in base.read_lines(path):
                 clip, _, label = text.partition(";")
                 if not clip.isdecimal() or (not label and split not in ("test", "")):
@@ -42,32 +42,32 @@ def _csv_reader(format: str, *folders: str) -> Callable[[Place, Options], Listin
                 folder = os.path.join(root, clip, pattern).rstrip(os.sep)
                 rows.append(Row(folder, label.strip() or None, split, name=clip, file=str(path), line=line))
         if not rows:
-            raise AnnotationError(place.path, f"no list of format {format} found (*-train.csv, *-validation.csv)")
+            raise AnnotationError(data.path, f"no list of format {format} found (*-train.csv, *-validation.csv)")
         names = options.class_names
-        files = [p for n, p in place.files.items() if "label" in n and n.endswith(".csv")]
+        files = [p for n, p in data.files.items() if "label" in n and n.endswith(".csv")]
         if names is None and len(files) == 1:
             names = read_class_names(files[0])
-        return Listing(format=format, source=place.path, rows=rows, class_names=names, submission="names")
+        return Listing(format=format, source=data.path, rows=rows, class_names=names, submission="names")
 
     return read
 
 
-def _json_lists(place: Place) -> dict[Path, str]:
+def _json_lists(data: DataPath) -> dict[Path, str]:
     found = {}
-    for name, path in place.files.items():
-        if name.endswith(".json") and (base.split_of(name) or not place.is_folder):
+    for name, path in data.files.items():
+        if name.endswith(".json") and (base.split_of(name) or not data.is_folder):
             with path.open("rb") as file:
                 if _ENTRY.match(file.read(4096)):
                     found[path] = base.split_of(name)
     return found
 
 
-def _read_json(place: Place, options: Options) -> Listing:
-    root = str(place.find_videos("20bn-something-something-v2", "videos", "webm", "frames", "rawframes"))
+def _read_json(data: DataPath, options: Options) -> Listing:
+    root = str(data.find_videos("20bn-something-something-v2", "videos", "webm", "frames", "rawframes"))
     pattern = base.image_pattern(options.image_names)
     suffix = "" if pattern or _holds_folders(root) else ".webm"
     rows: list[Row] = []
-    for path, split in base.one_a_split(_json_lists(place)).items():
+    for path, split in base.one_a_split(_json_lists(data)).items():
         try:
             entries = json.loads(read_text(path))
         except ValueError as error:
@@ -79,13 +79,13 @@ def _read_json(place: Place, options: Options) -> Listing:
             file = os.path.join(root, clip + suffix, pattern or "").rstrip(os.sep)
             rows.append(Row(file, label, split, name=clip, file=str(path), line=number))
     if not rows:
-        raise AnnotationError(place.path, "no list of Something-Something V2 found (train.json, validation.json)")
+        raise AnnotationError(data.path, "no list of Something-Something V2 found (train.json, validation.json)")
     names = options.class_names
-    if names is None and (files := [p for n, p in place.files.items() if n.endswith("labels.json")]):
+    if names is None and (files := [p for n, p in data.files.items() if n.endswith("labels.json")]):
         names = read_class_names(files[0])
     notes = ["line numbers of its lists count the entries of their JSON arrays, from 1"]
     return Listing(
-        format="something_v2", source=place.path, rows=rows, class_names=names, notes=notes, submission="numbers"
+        format="something_v2", source=data.path, rows=rows, class_names=names, notes=notes, submission="numbers"
     )
 
 
@@ -112,15 +112,15 @@ def _holds_folders(root: str) -> bool:
 SOMETHING_V1 = Format(
     "something_v1",
     "Something-Something V1 (JPEG folders, csv)",
-    lambda place: any("jester" not in path.name.lower() for path in _csv_lists(place)),
+    lambda data: any("jester" not in path.name.lower() for path in _csv_lists(data)),
     _csv_reader("something_v1", "20bn-something-something-v1", "frames", "rawframes"),
 )
 JESTER = Format(
     "jester",
     "Jester (JPEG folders, csv)",
-    lambda place: any("jester" in path.name.lower() for path in _csv_lists(place)),
+    lambda data: any("jester" in path.name.lower() for path in _csv_lists(data)),
     _csv_reader("jester", "20bn-jester-v1", "frames", "rawframes"),
 )
 SOMETHING_V2 = Format(
-    "something_v2", "Something-Something V2 (webm, JSON)", lambda place: bool(_json_lists(place)), _read_json
+    "something_v2", "Something-Something V2 (webm, JSON)", lambda data: bool(_json_lists(data)), _read_json
 )
