@@ -45,7 +45,7 @@ from teinet.recognition.stream import Step, Stream
 from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
-SPACING, RATE = 0.1, 10
+INTERVAL, RATE = 0.1, 10
 STALL = 0.4  # seconds; a camera has stalled after half of that
 LATE = 5  # how often a camera that joins late is missing
 SIZES = ((24, 32), (32, 24), (40, 40))
@@ -173,7 +173,7 @@ def soak(steps: int, cameras: int, seed: int) -> dict:
     size = {"size": 32, "short_side": 32}  # small: it is the bookkeeping that is tried
     pixels = Preprocessing(**size, mean=model.data_config["mean"], std=model.data_config["std"])
     names = [f"class {i}" for i in range(5)]
-    recognizer = Recognizer(model, names, preprocessing=pixels, header={"frame_interval": SPACING})
+    recognizer = Recognizer(model, names, preprocessing=pixels, header={"frame_interval": INTERVAL})
     made = {camera.name: camera for camera in (Camera(number, seed) for number in range(cameras))}
     parse, watching.Source.parse = watching.Source.parse, made.__getitem__
     try:
