@@ -184,8 +184,7 @@ def _print(console: Console, args: TestOptions, scores: Scores, tested: list[Tes
         numbers = {**scores.metrics(), "published": [asdict(p) for p in printed]}
         print(json.dumps(numbers, indent=2, ensure_ascii=False))
     else:
-        name = " + ".join(str(t.scores.meta.get("network", n)) for n, t in zip(args.weights, tested))
-        for table in tables(scores, title=f"{name} on {scores.meta.get('split', 'its clips')}"):
+        for table in tables(scores, title=f"{' + '.join(args.weights)} on {scores.meta.get('split', 'its clips')}"):
             console.print(table)
     for name in dict.fromkeys(args.weights):
         if pretrained_file(name) and not Path(name).exists():

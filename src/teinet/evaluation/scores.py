@@ -254,8 +254,8 @@ def _summary_table(scores: Scores, title: str) -> Table:
     table = plain_table("", " ", text=[""], title=title, show_header=False)
     table.columns[0].style = "dim"
     table.add_row("top-1", Text(percent(scores.top1), style="bold"))
-    note = "" if scores.top5_k == 5 else f" (only {scores.top5_k} classes)"
-    table.add_row(f"top-{scores.top5_k}{note}", percent(scores.top5))
+    if len(scores.class_names) > 5:
+        table.add_row("top-5", percent(scores.top5))
     table.add_row("mean class accuracy", percent(scores.mean_class_accuracy))
     clips = Text(str(len(scores)))
     if unlabeled := int((scores.labels < 0).sum()):
