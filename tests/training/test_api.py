@@ -122,6 +122,11 @@ def test_what_cannot_be_trained_is_said(data, settings, says):
         small(data, **settings)
 
 
+def test_weights_bring_their_network():
+    with pytest.raises(ConfigError, match=r"fights holds teinet_tf_\w+, not teinet_resnet18; leave out --backbone"):
+        small({"train": Squares()}, weights="fights", backbone="resnet18")
+
+
 def test_what_cannot_be_tested_is_said():
     with pytest.raises(ConfigError, match=r"one network .* got a list; .* average their scores"):
         teinet.test(["first", "second"])

@@ -27,7 +27,7 @@ from teinet.evaluation.evaluate import ViewClips, evaluation_loader
 from teinet.evaluation.hardware import Hardware
 from teinet.models.checkpoint import load_matching
 from teinet.models.classifier import VideoClassifier, multiply_adds
-from teinet.models.factory import create_model
+from teinet.models.factory import create_model, split_name
 from teinet.models.header import read_header
 from teinet.training.custom_dataset import DatasetClips, DatasetViews, splits_of
 from teinet.training.module import Loss, TrainingModule
@@ -239,10 +239,17 @@ def with_network_of_weights(recipe: Recipe, given: Collection[str]) -> Recipe:
 
     Raises:
         CheckpointError: the weights cannot be read.
+        ConfigError: a network with another backbone is given.
     """
-    if not recipe.model.weights or "model.name" in given:
+    if not recipe.model.weights:
         return recipe
     header = read_header(recipe.model.weights)
+    if "model.name" in given:
+        held = header["architecture"]["name"]
+        if split_name(held)[1] != split_name(recipe.model.name)[1]:
+            said = f"{recipe.model.weights} holds {held}, not {recipe.model.name}"
+            raise ConfigError(f"{said}; leave out --backbone or --model: --weights brings its network")
+        return recipe
     own = {f.name for f in fields(recipe.model)} - {"weights", "dropout", "pretrained", "backbone_weights"}
     model = {name: value for name, value in header["architecture"].items() if name in own}
     trained_with = {**header["sampling"], **header["preprocessing"]}
