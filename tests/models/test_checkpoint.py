@@ -67,7 +67,7 @@ def test_other_files_are_refused(tmp_path, model):
     with pytest.raises(CheckpointError, match="no safetensors file"):
         load_weights(tmp_path / "a.pth")
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "plain.safetensors")
-    with pytest.raises(CheckpointError, match=r"without a teinet header.*backbone_weights"):
+    with pytest.raises(CheckpointError, match=r"without a teinet header; teinet convert .*--backbone-weights"):
         load_weights(tmp_path / "plain.safetensors")
     save_file({"x": torch.ones(1)}, tmp_path / "bad.safetensors", {"teinet": "{not json"})
     with pytest.raises(CheckpointError, match="damaged"):
@@ -103,7 +103,7 @@ def test_keys_that_do_not_fit_are_named_but_not_by_the_hundred(path, model):
     for named in ("missing fc.bias", "unexpected extra.weight", "bn1.weight (2x2 in the file"):
         assert named in str(caught.value)
     rewrite(path, tensors=dict.fromkeys(load_file(path)) | {"extra.weight": torch.ones(1)})
-    with pytest.raises(CheckpointError, match=r"missing (\S+ ){5}and \d+ more"):
+    with pytest.raises(CheckpointError, match=r"missing (\S+ ){2}and \d+ more"):
         load_weights(path)
 
 

@@ -102,7 +102,10 @@ def read_header(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: no safetensors file, or cut off ({error}). Copy or export it again.") from error
     if KEY not in metadata:
-        raise CheckpointError(f"{path}: weights without a teinet header; pass those of a backbone as backbone_weights.")
+        raise CheckpointError(
+            f"{path}: weights without a teinet header; teinet convert makes a model of another project's checkpoint, "
+            "and teinet train --backbone-weights starts from a backbone's."
+        )
     try:
         header = json.loads(metadata[KEY])
         version, name = header["format"], header["architecture"]["name"]

@@ -20,7 +20,7 @@ from torch._utils import _rebuild_tensor
 
 from teinet.errors import CheckpointError
 
-_SHOWN = 5
+_SHOWN = 2
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 # Texts in torch's errors for files that are no pickle, but which it would unpack or run; and what to tell the user.

@@ -107,8 +107,8 @@ def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
         words = " ".join(f"--{name} {attrgetter(name)(asked)}" for name in other if name != "data.path")
         data = asked.data.path if "data.path" in given else recipe.data.path
         raise ConfigError(
-            f"--resume continues {folder} by its own recipe, in which only run.{', run.'.join(MACHINE)} may change. To "
-            f"train on with other settings, start from its weights: teinet train {data} --weights {folder} {words}"
+            f"--resume {folder} continues the run by its own recipe; for other settings, start from its weights: "
+            f"teinet train {data} --weights {folder} {words} (--resume takes only run.{', run.'.join(MACHINE)})"
         )
     if not (folder / STATE).is_file():
         raise ConfigError(f"{folder} has no {STATE}: the run stopped before its first state was saved; start it again")

@@ -117,7 +117,8 @@ def run(
                 yield Done(task, value)
             if broken is not None:  # also when a worker dies before pebble knows what it was given
                 if restarts == _RESTARTS:
-                    raise RunError(f"the processes that read videos cannot be started ({broken})") from broken
+                    said = f"the processes that read videos cannot be started ({broken})"
+                    raise RunError(f"{said}; memory may be full: use fewer --workers") from broken
                 pool.join()
                 pool, restarts = started(), restarts + 1
     finally:

@@ -36,7 +36,8 @@ def _lists(data: DataPath) -> dict[Path, str]:
 def _read(data: DataPath, options: Options) -> Listing:
     lists = _lists(data)
     if not lists:
-        raise AnnotationError(data.path, f"no csv of Kinetics found; its header has {', '.join(_NEEDED)}")
+        columns = f"{', '.join(_NEEDED[:-1])} and {_NEEDED[-1]}"
+        raise AnnotationError(data.path, f"no csv of Kinetics found; give one with columns {columns}")
     inside = data.folder.name in ("annotations", "annotation", "lists", "labels")
     root = data.videos or (data.folder.parent if inside else data.folder)
     present = _present(root)
