@@ -147,3 +147,5 @@ def test_the_head_comes_along_only_for_the_very_same_classes(path, model):
 def test_fine_tuning_another_network_is_refused(path):
     with pytest.raises(CheckpointError, match=rf"It holds a {NET}.*temporal"):
         load_matching(create_model("tsn_test_resnet", num_classes=3), path)
+    with pytest.raises(CheckpointError, match=r"with stages \[4, 5\]; fine-tune a network like that"):
+        load_matching(create_model(NET, num_classes=3, stages=(5,)), path)

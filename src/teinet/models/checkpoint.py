@@ -114,13 +114,16 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
     if causal != bool(header["architecture"].get("causal")):
         log.info("%s: temporal kernels converted to the %s form", path, "causal" if causal else "bidirectional")
         tensors = convert_kernels(tensors, causal=causal)
+    held, own = header["architecture"], model.config or {}
+    other = [f"{name} {held[name]}" for name in ("stages", "shortcut_only", "every") if held.get(name) != own.get(name)]
+    with_ = f" with {', '.join(other)}" if other and held.get("name") == own.get("name") else ""
     same = bool(class_names) and list(class_names) == list(header["class_names"])
     head = model.head_name
     load_fitting(
         model,
         tensors,
         source=path,
-        advice=f"It holds a {header['architecture'].get('name')}; fine-tune a network of that name.",
+        advice=f"It holds a {held.get('name')}{with_}; fine-tune a network like that.",
         without=None if same else head,
     )
     if not same:
