@@ -62,7 +62,7 @@ class Interrupted(TeinetError):
 
 # Modules beyond the core dependencies, by the extra that installs them.
 EXTRAS = {
-    "train": ("lightning", "sklearn", "tensorboard", "yaml", "filelock", "docstring_parser", "pebble"),
+    "train": ("lightning", "sklearn", "tensorboard", "yaml", "filelock", "pebble"),
     "report": ("jinja2", "matplotlib"),
 }
 
@@ -76,7 +76,7 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
     return f"the module {module} is missing; install it with: pip install 'teinet[{extra}]'"
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
+def nearest(name: str, valid: Iterable[str], cutoff: float = 0.65) -> str:
     """Return ` Did you mean 'x'?` with the name in `valid` closest to `name`, or an empty string."""
-    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.65)
+    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=cutoff)
     return f" Did you mean {close[0]!r}?" if close else ""

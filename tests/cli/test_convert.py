@@ -90,7 +90,7 @@ def test_each_mistake_is_one_line_and_leaves_nothing(tmp_path, words, capsys):
         changed = [str(tmp_path / change[i]) if i in change else word for i, word in enumerate(words)]
         assert says in one_line(changed, capsys)
     for more, says in (
-        (("--format", "mmaction"), "not those of MMAction2"),
+        (("--project", "mmaction"), "not those of MMAction2"),
         (("--output", str(tmp_path / "folder")), "a folder"),
         (("--output", str(tmp_path / "labels.txt")), "exists; --overwrite replaces it"),
         (("--output", words[1], "--overwrite"), "the checkpoint itself"),

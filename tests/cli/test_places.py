@@ -25,6 +25,7 @@ def here(place, tmp_path, monkeypatch):  # noqa: F811
     return tmp_path
 
 
+WATCH = ("watch", "weights.safetensors", "x=film.mp4", "--fast")
 TIMELINE = ("timeline", "weights.safetensors", "film.mp4")
 
 
@@ -38,12 +39,18 @@ TIMELINE = ("timeline", "weights.safetensors", "film.mp4")
         ),
         ((*TIMELINE, "--truth", "truth.csv", "--output", "./same.csv"), "--output ./same.csv would"),  # by another name
         ((*TIMELINE, "--output", "a.csv", "--scores", "a.csv"), "--scores a.csv would write over a file that --output"),
-        (("watch", "weights.safetensors", "x=film.mp4", "--fast", "--output", "film.mp4"), "--output film.mp4 would"),
+        (
+            ("watch", "weights.safetensors", "x=film.mp4", "--fast", "--output", "film.mp4"),
+            "--output film.mp4: the suffix",
+        ),
         (("data", "check", "truth.csv", "--output", "truth.csv"), "--output truth.csv would"),
         ((*TIMELINE, "--output", "none/a.csv"), "none/a.csv: cannot be written (its folder does not exist)"),
         ((*TIMELINE, "--scores", "full.npz"), "cannot be written"),
         (("predict", "weights.safetensors", "film.mp4", "--output", "."), ".: cannot be written (it is a folder)"),
-        (("watch", "weights.safetensors", "film.mp4", "--output", "none/a"), "none/a: cannot be written (its folder"),
+        (
+            ("watch", "weights.safetensors", "film.mp4", "--output", "none/a.jsonl"),
+            "none/a.jsonl: cannot be written (its folder",
+        ),
     ],
 )
 def test_it_is_said_before_the_work_and_nothing_is_lost(here, capsys, words, said):

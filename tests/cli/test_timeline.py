@@ -71,10 +71,10 @@ def test_every_form_tells_the_same_events(place, capsys):
     said = capsys.readouterr()
     (found,) = json.loads(said.out)
     assert found["events"] == [event.to_dict() for event in want] and found["frame_interval"] == 0.2
-    assert main(words(place, "films/3.mp4", format="csv")) == 0
+    assert main(words(place, "films/3.mp4", output_format="csv")) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(row["label"], float(row["start"])) for row in rows] == [(e.label, round(e.start, 3)) for e in want]
-    assert main(words(place, "films/3.mp4", format="vtt")) == 0
+    assert main(words(place, "films/3.mp4", output_format="vtt")) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "WEBVTT" and sum("-->" in line for line in lines) == len(want)
     assert lines[2].startswith(f"{clock(want[0].start)} --> ")
@@ -100,7 +100,7 @@ def test_a_faster_network_tells_the_same_events(place, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("options", "flags", "parts"),
     [
-        ({"threshold": 0.1}, [], ["off_threshold <= threshold"]),
+        ({"threshold": 1.5}, [], ["threshold is 1.5; it must be 0 to 1"]),
         ({"background": "restin"}, [], ["Did you mean 'resting'"]),
         ({"frame_interval": 0}, [], ["frame_interval must be above 0"]),
         ({"scores": "s.txt"}, [], ["--scores s.txt ends in .txt; use .npz or .csv, or a folder that ends in /"]),
@@ -135,7 +135,7 @@ def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, 
     assert f"stopped after {len(films) - 1} of {len(films)} videos; the same command continues" in said
     assert output.read_text() == "of an earlier day"
     monkeypatch.undo()
-    assert main(command) == 0 and f"wrote output: {output}" in capsys.readouterr().err
+    assert main(command) == 0 and f"wrote {output}" in capsys.readouterr().err
     assert "4.mp4" in output.read_text() or form == "vtt"
     assert sorted(tmp_path.iterdir()) == [output]
     whole = output.read_text()
@@ -188,7 +188,7 @@ def test_a_name_that_links_elsewhere_stays_a_link(place, tmp_path):
 
 
 def test_subtitles_begin_as_they_must_also_without_a_cue(place, capsys):
-    assert main(words(place, "broken/broken.mp4", format="vtt")) == 1
+    assert main(words(place, "broken/broken.mp4", output_format="vtt")) == 1
     assert capsys.readouterr().out == "WEBVTT\n"
 
 
@@ -247,16 +247,16 @@ def test_what_is_wrong_with_a_recording_is_said_everywhere(place, tmp_path, caps
 
 
 def test_two_videos_have_subtitles_each(place, tmp_path, capsys):
-    assert main(words(place, "films", format="vtt")) == 2
+    assert main(words(place, "films", output_format="vtt")) == 2
     assert "--output is one file, but there are 2 videos; name a folder: --output FOLDER/" in capsys.readouterr().err
     assert main(words(place, "films", output=tmp_path / "both.vtt")) == 2
     assert "both.vtt is one file, but there are 2 videos" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
-    assert main(words(place, "films", format="vtt", output=tmp_path / "cues")) == 0
+    assert main(words(place, "films", output_format="vtt", output=tmp_path / "cues")) == 0
     table = capsys.readouterr().out
     assert "3.mp4" in table and "4.mp4" in table
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["3.vtt", "4.vtt", "cues"]
-    assert main(words(place, "films/3.mp4", format="vtt", output=f"{tmp_path}/one/")) == 0  # a folder for one video too
+    assert main(words(place, "films/3.mp4", output_format="vtt", output=f"{tmp_path}/one/")) == 0
     assert (tmp_path / "one" / "3.vtt").read_text() == (tmp_path / "cues" / "3.vtt").read_text()
 
 

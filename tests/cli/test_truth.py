@@ -69,7 +69,7 @@ def test_a_table_has_a_row_for_each_label_and_one_for_all(place, capsys, monkeyp
     assert all(word in said.out for word in ("F1@10", "F1@25", "F1@50", "false/h", "left", "all"))
     assert "1 videos without annotations, which are not measured" in said.err and "4.mp4" in said.err
     assert "1 annotated files that are not among the videos" in said.err and "5.mp4" in said.err
-    assert run(place, "3.mp4", "--format", "csv", "--truth", truth) == 0
+    assert run(place, "3.mp4", "--output-format", "csv", "--truth", truth) == 0
     said = capsys.readouterr()
     assert "F1@50" in said.err and "F1@50" not in said.out
 

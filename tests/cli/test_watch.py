@@ -9,15 +9,19 @@ import signal
 import subprocess
 import sys
 from datetime import datetime
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 import av
+import numpy as np
 import pytest
+from rich.console import Console
 
 from teinet.cli.main import main
-from teinet.cli.watch import in_words
+from teinet.cli.watch import in_words, table_of
 from teinet.detection import Notice
 from teinet.detection.events import Event
+from teinet.detection.monitor import View
 from tests import miniatures
 from tests.conftest import command, environment
 from tests.detection.test_recording import make
@@ -118,7 +122,8 @@ def test_a_signal_ends_it_cleanly_and_the_page_is_served_until_then(place):
 
 @pytest.mark.parametrize(("more", "message"), [
     (("--serve", "here"), "PORT or HOST:PORT"), (("--background", "restin"), "'restin' is no class"),
-    (("--threshold", "0.1", "--off-threshold", "0.3"), "off_threshold <= threshold"), (("--stall", "0"), "stall"),
+    (("--threshold", "0.1", "--off-threshold", "0.3"), "it must be 0 to the threshold, 0.1"),
+    (("--stall", "0"), "stall"), (("--device", "0"), "Use cuda:0"),
 ])  # fmt: skip
 def test_wrong_arguments_are_one_line(place, capsys, more, message):
     assert main(words(place, *more)) == 2
@@ -164,3 +169,14 @@ def test_on_a_terminal_lines_for_programs_stay_whole(place, monkeypatch, capsys,
     found = [json.loads(line)["type"] for line in said.splitlines() if line.startswith("{")]
     assert {"connected", "begin", "end", "finished"} <= set(found)
     assert bool(more) == ('{"type"' in drawn.getvalue()) != ("\x1b[" in drawn.getvalue())
+
+
+def test_the_table_on_a_terminal_names_sources_and_labels():
+    counts = SimpleNamespace(steps=3, delay=None, delay_99=None, dropped=0, broken=0, restarts=0, stalls=0)
+    view = View(time=2.0, scores=np.array([0.2, 0.8]))
+    watch = SimpleNamespace(sources=["door", "yard"], class_names=["resting", "waving"])
+    watch.counts, watch.view = lambda number: counts, lambda number: view if number else View()
+    console = Console(file=io.StringIO(), width=100)
+    console.print(table_of(watch))
+    first, second = console.file.getvalue().splitlines()
+    assert first.split()[:2] == ["door", "waiting"] and second.startswith("yard") and "80 % waving" in second

@@ -52,7 +52,7 @@ def test_patterns(folder):
 )  # fmt: skip
 def test_live_video_is_for_another_command(folder, monkeypatch, name, shown):
     monkeypatch.chdir(folder)
-    with pytest.raises(ConfigError, match=rf"{shown} is live video.*: teinet watch WEIGHTS {shown}$"):
+    with pytest.raises(ConfigError, match=rf"{shown} is live video.*; use teinet watch WEIGHTS {shown}$"):
         find_videos([name])
     (folder / "0").touch()
     assert find_videos(["0"])  # a file of that name goes first

@@ -81,7 +81,7 @@ def test_after_a_restart_no_score_is_of_frames_before_it(windows, batched):
 
 def test_thresholds_that_cannot_hold_are_refused():
     recognizer = make("teinet", causal=True, header={"frame_interval": 0.2})
-    with pytest.raises(ConfigError, match="off_threshold <= threshold"):
+    with pytest.raises(ConfigError, match="it must be 0 to the threshold"):
         recognizer.detector(threshold=0.3, off_threshold=0.4)
     with pytest.raises(ConfigError, match="'rest' is no class"):
         recognizer.detector(background=("rest",))

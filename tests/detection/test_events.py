@@ -80,7 +80,7 @@ def test_what_is_under_way_can_be_asked_for():
 
 def test_rules_that_cannot_hold_are_refused():
     for options, words in [
-        ({"threshold": 0.3, "off_threshold": 0.4}, "off_threshold <= threshold"),
+        ({"threshold": 0.3, "off_threshold": 0.4}, "it must be 0 to the threshold, 0.3"),
         ({"min_duration": -1}, "at least 0 s"),
         ({"min_duration": float("nan")}, "finite"),
     ]:
@@ -88,3 +88,7 @@ def test_rules_that_cannot_hold_are_refused():
             Rules(**options)
     with pytest.raises(ConfigError, match="Did you mean 'rest'"):
         EventDetector(NAMES, Rules(background=("rset",)))
+
+
+def test_the_off_threshold_follows_the_threshold():
+    assert [Rules(threshold=t).off_threshold for t in (0.5, 0.2)] == [0.35, 0.14]

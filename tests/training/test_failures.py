@@ -179,3 +179,10 @@ def test_a_random_split_that_changed_is_not_tested(clips, tmp_path, capsys):
     assert main(test) == 2
     assert "was trained on" in capsys.readouterr().err
     assert main([*test, "--data", str(mine)]) == 0  # these clips, on purpose
+
+
+def test_a_trial_that_needs_more_memory_than_is_free_is_not_made(clips, capsys, monkeypatch):
+    monkeypatch.setattr("teinet.training.dry_run.free_memory", lambda: 2**20)
+    assert main(["train", *small(clips, "--dry-run")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "a step of 3 clips needs about" in line and "lower --batch-size" in line

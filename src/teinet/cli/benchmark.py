@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from teinet.cli.options import DEVICE, ENGINE, PRECISION, Engine, Precision, check_range, check_weights
 from teinet.cli.parser import option, positional
 from teinet.errors import ConfigError
-from teinet.models.names import PREFIXES
+from teinet.models.names import PREFIXES, list_models
+from teinet.utils.machine import check_device
 
 if TYPE_CHECKING:
     import torch
@@ -45,9 +47,12 @@ class BenchmarkOptions:
 
 def run(args: BenchmarkOptions) -> int:
     """Measure and print; return 0. Raises TeinetError for a name, file, device or number that cannot be used."""
+    check_device(args.device)
     check_range(args, frames=1, size=32, batch_size=1, rounds=1)
     for name in args.models:
         if not name.startswith(tuple(PREFIXES)):
+            if not Path(name).exists() and list_models(f"tsn_{name}"):
+                raise ConfigError(f"{name} is a backbone; add a prefix, such as tsn_{name} or teinet_{name}")
             check_weights(name)
     from rich.console import Console
 

@@ -19,13 +19,13 @@ class ConvertOptions:
     """Convert another project's checkpoint to a recognizer.
 
     teinet convert tsm.pth.tar --labels labels.txt --frames 8
-    teinet convert r2d50.pth --labels labels.txt --format mmaction --output tsn.safetensors
+    teinet convert r2d50.pth --labels labels.txt --project mmaction --output tsn.safetensors
     """
 
     checkpoint: str = positional("of TSM's repository, MMAction2, torchvision or timm (.pth, .pth.tar, ...)")
     labels: str = option("class names, one a line, or JSON", default=MISSING, metavar="FILE")
     frames: int | None = option("frames it was trained with; needed for TSM (TSN: 8)", metavar="T")
-    format: str | None = option("tsm, mmaction or timm (default: detected by the keys)")
+    project: Literal["tsm", "mmaction", "timm"] | None = option("origin of the checkpoint (default: by its keys)")
     backbone: str | None = option("timm's name, for a network of timm that is no plain ResNet", metavar="NAME")
     strategy: Literal["sparse", "dense"] = option("how it samples frames", default="sparse")
     size: int = option("side of its frames, pixels", default=224)
@@ -54,7 +54,7 @@ def run(args: ConvertOptions) -> int:
     pixels = Preprocessing(size=args.size, short_side=args.short_side)  # a wrong setting is found before the work
     sampling = Sampling(strategy=args.strategy)
     done = convert_checkpoint(
-        source, class_names=names, num_frames=args.frames, format=args.format, backbone=args.backbone, n_div=args.n_div
+        source, class_names=names, num_frames=args.frames, format=args.project, backbone=args.backbone, n_div=args.n_div
     )
     model, network = done.model, (done.model.config or {})["name"]
     colors = model.data_config

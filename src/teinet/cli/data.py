@@ -55,12 +55,12 @@ class _WorkerOptions:
     """Processes that read files."""
 
     workers: int | None = option("processes (default: one for each core)")
-    timeout: float = option("seconds without a frame after which a file is given up", default=60.0)
+    read_timeout: float = option("seconds without a frame after which a file is given up", default=60.0)
 
 
 @dataclass(kw_only=True)
 class InspectOptions(ListOptions):
-    """Print what a list was understood to be, and measure its clips.
+    """Print how a list is read, and measure its clips.
 
     teinet data inspect videos/
     teinet data inspect clips.csv --sample 1000 --json
@@ -122,7 +122,7 @@ def _check(args: CheckOptions) -> int:
         listing.rows,
         Path(args.output),
         workers=_workers(args),
-        timeout=args.timeout,
+        timeout=args.read_timeout,
         overwrite=args.overwrite,
         console=Console(stderr=True),
     )
@@ -168,7 +168,7 @@ class ShrinkOptions(ListOptions, _WorkerOptions):
     folder: str = positional("where to write")
     short_side: int = option("pixels; none are enlarged", default=256)
     keyframes: int = option("a keyframe every so many frames", default=16)
-    quality: int = option("x264's rate factor, 0 (best) to 51", default=23)
+    quality: int = option("x264's CRF, 0 (best) to 51", default=23)
     json: bool = option("print what was done as JSON", default=False)
 
 
@@ -186,7 +186,7 @@ def _shrink(args: ShrinkOptions) -> int:
         Shrinking(short_side=args.short_side, keyframes=args.keyframes, quality=args.quality),
         root=args.root,
         workers=_workers(args),
-        timeout=args.timeout,
+        timeout=args.read_timeout,
         console=Console(stderr=True),
     )
     if args.json:
@@ -248,16 +248,16 @@ def _convert(args: ConvertListOptions) -> int:
 
 def _draw_options() -> type:
     """Return a dataclass of the folder and the settings of MotionPairs, with the help of its docstring."""
-    from docstring_parser import parse
-
     from teinet.data.motion_pairs import MotionPairs
+    from teinet.utils.text import documented_arguments
 
-    text = parse(MotionPairs.__doc__ or "")
-    meaning = {p.arg_name: p.description for p in text.params}
-    settings = [(f.name, type(f.default), option(str(meaning[f.name]), default=f.default)) for f in fields(MotionPairs)]
+    meaning = documented_arguments(MotionPairs)
+    settings = [
+        (f.name, type(f.default), option(meaning[f.name].rstrip("."), default=f.default)) for f in fields(MotionPairs)
+    ]
     folder = ("folder", str, positional("where to write; called again, an interrupted drawing continues"))
     made = make_dataclass("DrawOptions", [folder, *settings], kw_only=True)
-    made.__doc__ = f"{text.short_description}\n\n    teinet data draw clips/ --clips 40\n"
+    made.__doc__ = "Draw motion_pairs: clips in pairs that are each other played backwards.\n\nteinet data draw clips/"
     return made
 
 
@@ -277,8 +277,10 @@ def _workers(args: _WorkerOptions) -> int:
     from teinet.utils.worker_pool import usable_cores
 
     workers = usable_cores() if args.workers is None else args.workers
-    if workers < 0 or not args.timeout > 0:
-        raise ConfigError(f"workers is {workers} and timeout {args.timeout:g}; expected 0 or more, and seconds above 0")
+    if workers < 0 or not args.read_timeout > 0:
+        raise ConfigError(
+            f"--workers must be at least 0 and --read-timeout above 0; got {workers}, {args.read_timeout:g}"
+        )
     return workers
 
 
@@ -291,7 +293,7 @@ def _next_training(list_: Path, labels: Path | None, *, drop: bool = False) -> s
 
 
 ACTIONS = {
-    "inspect": "print what a list was understood to be, and measure its clips",
+    "inspect": "print how a list is read, and measure its clips",
     "check": "decode every clip once and list those that are broken or missing",
     "shrink": "write small copies of all clips, which training reads faster",
     "convert": "write any list as a csv with named columns",

@@ -30,7 +30,7 @@ def run(args: ExplainOptions) -> int:
     """Look inside and write the page; return 0. Raises TeinetError for unusable weights or clips."""
     output = args.output or (None if args.json else f"{Path(args.video).stem}-explained.html")
     if output:
-        options.output_form(output, {".html": "page", ".htm": "page"}, "page")
+        options.output_form(output, {".html": "page", ".htm": "page"}, None, "page")
         options.check_output(output, [args.video, args.weights])
     options.check_weights(args.weights)
     if not Path(args.video).exists():
@@ -58,5 +58,5 @@ def run(args: ExplainOptions) -> int:
         return 0
     best = ", ".join(f"{name} {100 * score:.1f} %" for name, score in inside.labels[:3])
     print(printable(f"{args.video}: {best}"))
-    print(printable(f"page: {output}"))
+    print(printable(f"wrote {output}"))
     return 0

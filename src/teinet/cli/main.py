@@ -15,7 +15,7 @@ from teinet.errors import Interrupted, TeinetError, missing_extra, nearest
 from teinet.utils.signals import first_process, interrupt_on_sigterm
 
 COMMANDS = {
-    "demo": "the whole main job on embedded data, a few minutes on two cores",
+    "demo": "draw a small data set, train and test TSN and TEINet on it; minutes on two cores",
     "train": "train a network on labeled clips",
     "test": "measure a trained network",
     "predict": "recognize the action in files and folders",
@@ -25,7 +25,7 @@ COMMANDS = {
     "report": "compare runs with each other and with the paper, as a table or a page",
     "data": "inspect lists of clips; check, shrink and convert them; draw the embedded data set",
     "models": "list networks and their cost, and pretrained models",
-    "recipes": "list the recipes that repeat the paper's tables",
+    "recipes": "list the recipes that reproduce the paper's tables",
     "info": "versions, devices and kernels on this machine; of a model, its card",
     "convert": "convert other projects' weights",
     "benchmark": "measure what networks cost on this machine, next to the paper's Table 2",
@@ -44,6 +44,8 @@ _OTHER_COMMANDS = {
     "bench speed profile": "Use teinet benchmark",
     "list zoo": "Use teinet models",
     "env settings version checks": "Use teinet info",
+    "serve embed probe": "There is no {0} yet",
+    "help": "Use teinet --help, or teinet COMMAND --help",
     "export": "There is no export yet: weights are .safetensors files with a JSON header (docs/reference/weights.md)",
 }
 
@@ -81,6 +83,9 @@ def main(argv: list[str] | None = None) -> int:
         print(__version__)
         return 0
     name = argv[0]
+    if name.startswith("-"):
+        print(f"teinet: options come after a command; {name} is none. See teinet --help", file=sys.stderr)
+        return 2
     if name not in COMMANDS:
         print(f"teinet: there is no command {name!r}.{_advice(name)} See teinet --help", file=sys.stderr)
         return 2
@@ -145,7 +150,7 @@ _LOWER = {
     "train": "set optim.gradient_checkpointing to blocks, or lower optim.batch_size (--batch-size; optim.accumulate "
     "makes up for it), clip.size or model.num_frames",
     "test": "lower --batch-size, --workers, or the crops and clips of --views",
-    "predict": "lower the crops and clips of --views, or take --device cpu",
+    "predict": "lower --batch-size or the crops and clips of --views, or take --device cpu",
 }
 _LOWER_ELSEWHERE = "close what else uses this machine"
 

@@ -37,7 +37,7 @@ def run(args: ModelsOptions) -> int:
     from fnmatch import fnmatch
 
     from teinet.cli.options import check_range
-    from teinet.models.header import list_pretrained
+    from teinet.models.header import list_pretrained, pretrained_file
     from teinet.models.names import list_models
 
     check_range(args, frames=1, size=32)
@@ -46,7 +46,8 @@ def run(args: ModelsOptions) -> int:
         return _print_pretrained([each for each in list_pretrained() if fnmatch(each.name, named)], args.json)
     names = list_models(args.filter)
     if not names:
-        print(f"teinet models: no network matches {args.filter!r}; try '*resnet*'", file=sys.stderr)
+        hint = f"teinet info {args.filter}" if pretrained_file(args.filter) else "try '*resnet*'"
+        print(f"teinet models: no network matches {args.filter!r}; {hint}", file=sys.stderr)
         return 1
     counted = args.cost or len(names) <= _COSTED
     found = [_cost(name, args) for name in names] if counted else [{"name": name} for name in names]

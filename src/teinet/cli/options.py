@@ -37,7 +37,7 @@ class WeightsArgument:
         """Print the pretrained models, a line each, where no weights or no videos were named."""
         from teinet.models.header import list_pretrained
 
-        print("Weights come first, then videos. Pretrained models (teinet info NAME says more):", file=sys.stderr)
+        print("Weights come first. Pretrained models (teinet info NAME says more):", file=sys.stderr)
         for each in list_pretrained():
             print(f"  teinet {command} {each.name:<20}{each.header['card'].get('title', '')}", file=sys.stderr)
 
@@ -57,7 +57,9 @@ class EventOptions:
 
     threshold: float = option("score at which an event begins, 0 to 1", default=0.5)
     min_duration: float = option("seconds that an event lasts at least", default=0.5)
-    off_threshold: float = option("score below which an event ends", default=0.35, group=ADVANCED)
+    off_threshold: float | None = option(
+        "score below which an event ends (default: 0.7 of --threshold)", metavar="X", group=ADVANCED
+    )
     background: list[str] | None = option(
         "a class that makes no event; repeat it for several, '' for none (default: what the weights say)",
         metavar="LABEL",
@@ -124,6 +126,8 @@ def check_weights(weights: str) -> None:
     """Raise CheckpointError for weights that cannot be used, before torch is imported."""
     from teinet.models.header import read_header
 
+    if "://" in weights:
+        raise ConfigError(f"{weights}: weights are not read from addresses; download the file first")
     read_header(weights)
 
 
@@ -143,17 +147,23 @@ def check_range(options: object, **lowest: float) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be at least {low}")
 
 
-def output_form(path: str | None, forms: Mapping[str, str], default: str) -> str:
-    """Return the form that `--output`'s suffix asks for; ConfigError for a suffix that no form has.
+def output_form(path: str | None, forms: Mapping[str, str], asked: str | None, default: str) -> str:
+    """Return the form of an output: the one asked for, else that of `--output`'s suffix, else the default.
 
     Args:
         forms: form by suffix, {".json": "json"}.
+
+    Raises:
+        ConfigError: a suffix that no form has, or that of another form than the one asked for.
     """
     suffix = Path(path or "").suffix.lower()
+    is_folder = Path(path or "").is_dir() or str(path).endswith("/") or (asked is not None and not suffix)
+    if not path or is_special(path) or is_folder:
+        return asked or forms.get(suffix, default)
     if suffix not in forms:
-        if not path or is_special(path) or Path(path).is_dir():
-            return default
         raise ConfigError(f"--output {path}: the suffix chooses the format; it must be {', '.join(forms)}")
+    if asked not in (None, forms[suffix]):
+        raise ConfigError(f"--output {path} would hold {asked}; give it another suffix, or leave out the other format")
     return forms[suffix]
 
 

@@ -29,6 +29,7 @@ _OTHER_WORDS = {
     "checkpoint ckpt": ("weights",),
     "classes names": ("labels",),
     "conf score-thr thr": ("threshold",),
+    "finetune fine-tune": ("weights",),
     "dataset input source": ("data",),
     "epoch max-epochs num-epochs": ("epochs",),
     "exist-ok force again": ("overwrite",),
@@ -37,12 +38,15 @@ _OTHER_WORDS = {
     "gpu": ("device cuda",),
     "gpus num-gpus": ("devices",),
     "img-size imgsz input-size resolution": ("size",),
-    "learning-rate lr0": ("lr",),
+    "learning-rate lr0 optim.learning-rate": ("lr",),
     "num-workers": ("workers",),
     "num-segments num-frames clip-len": ("frames",),
     "out out-dir output-dir project save-dir work-dir": ("output",),
     "optimize": ("engine",),
+    "page": ("serve", "output"),
     "topk": ("top-k",),
+    "val-split val-ratio": ("data.val_share",),
+    "views": ("run.tests",),
     "vid-stride": ("frame-interval",),
 }
 _ADVICE = {
@@ -215,10 +219,13 @@ class Parser(argparse.ArgumentParser):
         for ours in (name, name.replace("_", "-"), *(each.partition(" ")[0] for each in _BY_WORD.get(name, ()))):
             if self.knows(ours):
                 raise ConfigError(f"{word!r}: options begin with two dashes: --{ours} {value}")
+        if name in _BY_WORD or name in _ADVICE_BY_WORD:
+            raise ConfigError(f"{word!r} is no option.{self.other_word(name)} See {self.prog} --help")
 
     def _hint(self, message: str) -> str:
         if unknown := re.search(r"unrecognized arguments: (--[\w-]+)", message):
-            return self.other_word(unknown[1]) or nearest(unknown[1], self._option_string_actions)
+            known = {option[2:]: option for option in self._option_string_actions if option.startswith("--")}
+            return self.other_word(unknown[1]) or nearest(unknown[1][2:], known, cutoff=0.75).replace("'", "'--", 1)
         if choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             return nearest(choice[1], re.findall(r"[\w.-]+", choice[2]))
         return ""

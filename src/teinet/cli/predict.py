@@ -14,6 +14,7 @@ from teinet.cli import options
 from teinet.cli.parser import option, positional
 from teinet.data.views import Views
 from teinet.errors import ConfigError
+from teinet.utils.machine import check_device
 from teinet.utils.text import printable
 
 if TYPE_CHECKING:
@@ -33,10 +34,10 @@ class PredictOptions(options.EngineOptions, options.WeightsArgument):
     """
 
     videos: list[str] = positional("files, folders and all in them, patterns like 'more/*.webm'", metavar="VIDEO")
-    top_k: int = option("classes to name", default=5)
+    top_k: int = option("classes to print", default=5)
     views: str = option("clips x crops to look at: 1x1 is quick, 10x3 thorough", default="1x1")
-    start: float | None = option("look at the video from this second on", metavar="SECONDS")
-    end: float | None = option("look at the video up to this second", metavar="SECONDS")
+    start: float | None = option("first second of the video to look at", metavar="SECONDS")
+    end: float | None = option("last second of the video to look at", metavar="SECONDS")
     output: str | None = option("write to this .json, .csv or .txt file instead of the terminal", metavar="FILE")
     json: bool = option("print one JSON list, with frame numbers, times and errors", default=False)
     batch_size: int | None = option(
@@ -56,6 +57,9 @@ def run(args: PredictOptions) -> int:
     options.check_range(args, top_k=1, batch_size=1, workers=1)
     options.check_weights(args.weights)
     Views.parse(args.views)
+    check_device(args.device)
+    if args.start is not None and args.end is not None and args.start >= args.end:
+        raise ConfigError(f"--start is {args.start:g} and --end {args.end:g}; the start must come first")
     from rich.console import Console
 
     from teinet.data.find_videos import find_videos
@@ -85,17 +89,15 @@ def run(args: PredictOptions) -> int:
     if failed:
         print(f"{failed} of {len(videos)} videos could not be read; their answers give the reason", file=sys.stderr)
     if args.output:
-        print(printable(f"{args.output}: {done} video{'s' if done != 1 else ''}"), file=sys.stderr)
+        print(printable(f"wrote {args.output} ({done} video{'s' if done != 1 else ''})"), file=sys.stderr)
     return int(failed > 0 or bool(problems))
 
 
 def _form(args: PredictOptions) -> str:
-    if args.json and args.csv:
-        raise ConfigError("--json and --csv ask for two forms; take one")
-    asked = "json" if args.json else "csv" if args.csv else None
-    if asked is None:
-        return options.output_form(args.output, _FORMS, "text")
-    return asked
+    asked = [form for form in ("json", "csv") if getattr(args, form)]
+    if len(asked) > 1:
+        raise ConfigError("--json and --csv ask for two formats; take one")
+    return options.output_form(args.output, _FORMS, asked[0] if asked else None, "text")
 
 
 @contextmanager

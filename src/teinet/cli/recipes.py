@@ -1,4 +1,4 @@
-"""`teinet recipes`: the recipes that come with the library, with the figures that the paper printed for them."""
+"""`teinet recipes`: the recipes that come with the library, with their published results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from teinet.cli.parser import option, positional
 
 @dataclass(kw_only=True)
 class RecipesOptions:
-    """List the recipes that come with the library, with the figures that the paper printed for them.
+    """List the recipes that come with the library, with their published results.
 
     teinet recipes                          all
     teinet recipes 'something_v1/*'         of one data set
@@ -62,5 +62,5 @@ def _print(found: dict[str, dict[str, Any]], only: str | None) -> None:
                 cells = "  ".join(f"{'' if f is None else f'{f:.1f}':>5}" for f in figures)
                 console.print(f"  table {p['table']:<3}{p['row']:<{width}}  {views:<8}  {cells}".rstrip(), markup=False)
     train = f"teinet train {next(iter(found))} --data FOLDER"
-    console.print(f"\n{train}             train, test, print measured next to printed")
+    console.print(f"\n{train}             train, test, print measured next to published results")
     console.print(f"{train} --dry-run   only say what would be done")

@@ -27,7 +27,7 @@ class ReportOptions:
 def run(args: ReportOptions) -> int:
     """Compare, and print or write; return 0, or 1 when a file of a run is damaged."""
     if args.output:
-        output_form(args.output, {".html": "page", ".htm": "page"}, "page")
+        output_form(args.output, {".html": "page", ".htm": "page"}, None, "page")
         check_file(args.output)
     from rich.console import Console
 
@@ -46,7 +46,7 @@ def run(args: ReportOptions) -> int:
     if args.output:
         write_page(comparison, Path(args.output))
         count = len(comparison.runs)
-        console.print(f"{args.output}: {count} run{'s' if count != 1 else ''}", soft_wrap=True)
+        console.print(f"wrote {args.output} ({count} run{'s' if count != 1 else ''})", soft_wrap=True)
     elif not args.json:
         for line in lines(comparison):
             console.print(line, soft_wrap=True)

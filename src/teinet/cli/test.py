@@ -43,7 +43,7 @@ class TestOptions(options.ListOptions):
     select: str | None = option(
         "test these rows of the list, whatever split they are in", metavar="COLUMN=VALUE,...", group=ADVANCED
     )
-    backwards: bool = option("play each clip backwards, to see what order matters", default=False, group=ADVANCED)
+    backwards: bool = option("play each clip backwards, to see whether order matters", default=False, group=ADVANCED)
     average: Literal["probabilities", "logits"] = option("over views", default="probabilities", group=ADVANCED)
     ensemble_weights: str | None = option("of the scores (default: all alike)", metavar="1,1", group=ADVANCED)
     overwrite: bool = option("ensembles: test networks again whose scores are on disk", default=False, group=ADVANCED)
@@ -204,4 +204,4 @@ def _print(console: Console, args: TestOptions, scores: Scores, tested: list[Tes
         changed_settings = {t.recipe.get("row"): t.recipe.get("changed_settings") or () for t in tested}
         print_published(console, printed, measured(scores), changed_settings)
     if folder is not None:
-        console.print(f"each clip and class, confusion matrix, metrics.json: {folder}", soft_wrap=True)
+        console.print(f"wrote {folder}: each clip and class, confusion matrix, metrics.json", soft_wrap=True)

@@ -15,6 +15,7 @@ from teinet.cli import options
 from teinet.cli.parser import ADVANCED, option, positional
 from teinet.cli.timeline_output import PAGES, Output, Pages, Truth, files_for, write_scores, write_subtitles
 from teinet.errors import ConfigError, Interrupted, VideoError
+from teinet.utils.machine import check_device
 from teinet.utils.text import printable
 
 if TYPE_CHECKING:
@@ -28,14 +29,14 @@ _FORMS = {".json": "json", ".csv": "csv", ".vtt": "vtt", ".txt": "table"}
 class TimelineOptions(options.EngineOptions, options.EventOptions, options.WeightsArgument):
     """Find events in long recordings.
 
-    teinet timeline fights long.mp4                       print when something happens
+    teinet timeline fights long.mp4                       print events
     teinet timeline fights long.mp4 --threshold 0.7 --page long.html
     teinet timeline runs/first folder/ --output events.csv --workers 2
     """
 
     videos: list[str] = positional("files, folders and all in them, patterns", metavar="VIDEO")
     output: str | None = option(
-        "write to this file (.json, .csv, .vtt or .txt); with --format vtt, for several videos, a folder",
+        "write to this file (.json, .csv, .vtt or .txt); with --output-format vtt, for several videos, a folder",
         metavar="FILE|FOLDER",
     )
     page: str | None = option(
@@ -43,8 +44,8 @@ class TimelineOptions(options.EngineOptions, options.EventOptions, options.Weigh
         metavar="FILE.html|FOLDER/",
     )
     json: bool = option("print JSON", default=False)
-    format: Literal["table", "json", "csv", "vtt"] | None = option(
-        "form of the output (default: table, or by --output's suffix)", group=ADVANCED
+    output_format: Literal["table", "json", "csv", "vtt"] | None = option(
+        "default: table, or by --output's suffix", group=ADVANCED
     )
     stride: int | None = option(
         "windows: frames from one to the next, at most T (default: T/2)", metavar="FRAMES", group=ADVANCED
@@ -74,6 +75,7 @@ def run(args: TimelineOptions) -> int:
         raise ConfigError("--overwrite needs --output or --page: only these are continued after a stop")
     args.weights = options.causal_form(args.weights, windows=args.windows or args.stride is not None)
     options.check_weights(args.weights)
+    check_device(args.device)
     from teinet.data.find_videos import find_videos
 
     rules = args.rules()
@@ -150,17 +152,14 @@ def run(args: TimelineOptions) -> int:
     if cache is not None:
         cache.clear()
     if done:
-        _print_lines(*(f"wrote {name[2:]}: {path}" for name, path in outputs.items() if path))
+        _print_lines(*(f"wrote {path}" for path in outputs.values() if path))
     return int(failed)
 
 
 def _form(args: TimelineOptions) -> str:
-    if args.json and args.format not in (None, "json"):
-        raise ConfigError(f"--json and --format {args.format} ask for two forms; take one")
-    asked = "json" if args.json else args.format
-    if asked is not None:
-        return asked
-    return options.output_form(args.output, _FORMS, "table")
+    if args.json and args.output_format not in (None, "json"):
+        raise ConfigError(f"--json and --output-format {args.output_format} ask for two formats; take one")
+    return options.output_form(args.output, _FORMS, "json" if args.json else args.output_format, "table")
 
 
 def _print_lines(*lines: str) -> None:

@@ -194,6 +194,8 @@ def write_table(timeline: Timeline, file: IO[str]) -> None:
     console.print(Text(printable(timeline.path), style="bold").append(last, style="not bold dim"))
     if not timeline.events:
         console.print(Text("  no events", style="dim"))
+    else:
+        console.print(Text("  start          end            mean score, label", style="dim"))
     for event in timeline.events:
         line = Text(f"  {clock(event.start)} - {clock(event.end)}", style="cyan")
         line.append(f"  {100 * event.score:5.1f} %  ", style="default").append(printable(event.label), style="bold")

@@ -34,14 +34,12 @@ command line; the defaults are the paper's.
 
   teinet train videos/                               a folder of class folders, or a list of clips
   teinet train videos/ --backbone resnet50 --epochs 20
-  teinet train small_data --data videos/             a recipe for a few hundred clips
+  teinet train small_data videos/                    a recipe for a few hundred clips
   teinet train videos/ --weights fights --lr 0.001   fine-tune a pretrained model, a run or a file
   teinet train mine.yaml --optim.lr 0.02             a recipe with a setting of your own
-  teinet train something_v1/teinet_8f --data sthv1/  a row of the paper (teinet recipes)
+  teinet train something_v1/teinet_8f sthv1/         a row of the paper (teinet recipes)
   teinet train ... --dry-run                         only print what would be done, and its cost
   teinet train --resume runs/teinet_resnet50-1       continue a run that was stopped
-
-short forms:
 """
 
 
@@ -77,14 +75,17 @@ def recipe_parser() -> Parser:
     parser = _RecipeParser(
         prog="teinet train",
         usage="teinet train [RECIPE] [DATA] [--SETTING VALUE ...]",
-        description=_DESCRIPTION + "\n".join(f"  {short:<20} {setting}" for short, setting in _SHORT.items()),
+        description=_DESCRIPTION,
         argument_default=argparse.SUPPRESS,
     )
     parser.add_argument("words", nargs="*", metavar="RECIPE, DATA", help="recipes, and a folder or list of clips")
     parser.add_argument("--resume", metavar="RUN", help="continue the run in this folder")
     parser.add_argument("--dry-run", action="store_true", help="print data, network, steps, memory and time only")
     parser.add_argument("--json", action="store_true", help="print the result of --dry-run as JSON")
-    parser.add_argument("--backbone", help=argparse.SUPPRESS)
+    common = parser.add_argument_group("common settings")
+    common.add_argument(
+        "--backbone", metavar="NAME", help="timm's name of the 2-D network, for TEINet (model.name without teinet_)"
+    )
     said, short = settings.meanings(Recipe), {setting: option for option, setting in _SHORT.items()}
     for section, kind in get_type_hints(Recipe).items():
         if not is_dataclass(kind):
@@ -93,12 +94,13 @@ def recipe_parser() -> Parser:
         for f in fields(kind):
             name = f"{section}.{f.name}"
             default = f.default if f.default_factory is MISSING else f.default_factory()
-            text = said[name].replace("%", "%%")
-            if default not in (None, "", []):
-                text += f" (default: {str(default).lower() if isinstance(default, bool) else default})"
-            group.add_argument(f"--{name}", dest=name, metavar=_metavar(hints[f.name]), help=text)
+            text = said[name].rstrip(".").replace("%", "%%")
+            value = str(default).lower() if isinstance(default, bool) else default
+            shown = f" (default: {value})" if default not in (None, "", []) else ""
+            how: Any = {"dest": name, "metavar": _metavar(hints[f.name])}
+            group.add_argument(f"--{name}", **how, help=text + shown)
             if name in short:
-                parser.add_argument(short[name], dest=name, help=argparse.SUPPRESS)
+                common.add_argument(short[name], **how, help=text.partition("; ")[0].rstrip(".") + shown)
     return parser
 
 

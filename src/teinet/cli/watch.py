@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from teinet.cli import options
 from teinet.cli.parser import ADVANCED, option, positional
 from teinet.errors import ConfigError
+from teinet.utils.machine import check_device
 from teinet.utils.signals import StopSignal
 from teinet.utils.text import clock, printable
 
@@ -32,12 +33,12 @@ class WatchOptions(options.EngineOptions, options.EventOptions, options.WeightsA
     """
 
     sources: list[str] = positional(
-        "camera, camera:1, /dev/video0, rtsp://..., http://..., - (standard input) or a file; NAME=SOURCE names it; "
-        "several are recognized together",
+        "camera, camera:1 (or 1), /dev/video0, rtsp://..., http://..., - (standard input) or a file; NAME=SOURCE names "
+        "it; several are recognized together",
         metavar="SOURCE",
         default=["camera"],
     )
-    output: str | None = option("append the events to this file as JSON lines", metavar="FILE")
+    output: str | None = option("append the events to this .jsonl file", metavar="FILE")
     serve: str | None = option("a live page with images and scores (this machine alone)", metavar="[HOST:]PORT")
     json: bool = option("print JSON lines on a terminal too", default=False)
     fast: bool = option("files: as fast as possible, not at their own speed", default=False)
@@ -89,6 +90,8 @@ def run(args: WatchOptions) -> int:
         for number, name in enumerate(watch.sources):
             if watch.counts(number).connections:
                 print(printable(f"{name}: {_summary(watch, number)}"), file=sys.stderr)
+        if args.output:
+            print(printable(f"wrote {args.output}"), file=sys.stderr)
     return 0
 
 
@@ -97,7 +100,10 @@ def _made(args: WatchOptions) -> Watch:
 
     args.weights = options.causal_form(args.weights, windows=args.windows)
     options.check_weights(args.weights)
+    check_device(args.device)
     rules = args.rules()
+    if args.output:
+        options.output_form(args.output, {".jsonl": "lines", ".json": "lines"}, None, "lines")
     files = [source.address for source in map(Source.parse, args.sources) if source.kind == "file"]
     if missing := [file for file in files if not os.path.exists(file) and not args.wait]:
         raise ConfigError(f"{missing[0]}: no such file (--wait waits for it)")
@@ -163,11 +169,12 @@ def _shown(watch: Watch) -> Iterator[None]:
 
     above = sys.stdout.isatty()  # what is printed meanwhile appears above the lines
     how = {"console": Console(stderr=True), "refresh_per_second": 5, "transient": True, "redirect_stdout": above}
-    with Live(get_renderable=lambda: _table(watch), **how):
+    with Live(get_renderable=lambda: table_of(watch), **how):
         yield
 
 
-def _table(watch: Watch) -> Table:
+def table_of(watch: Watch) -> Table:
+    """Return a line for each source: its name, time, best class and counts."""
     from rich.table import Table
     from rich.text import Text
 
@@ -178,11 +185,11 @@ def _table(watch: Watch) -> Table:
             what = Text("waiting", style="dim")
         else:
             best = int(view.scores.argmax())
-            name, score = printable(watch.class_names[best]), float(view.scores[best])
+            label, score = printable(watch.class_names[best]), float(view.scores[best])
             filled = round(10 * score)
             style = "bold cyan" if view.event is not None else "default"
             what = Text("━" * filled, style="cyan").append("━" * (10 - filled), style="bright_black")
-            what.append(f" {100 * score:3.0f} % ", style="default").append(name, style=style)
+            what.append(f" {100 * score:3.0f} % ", style="default").append(label, style=style)
         second = "" if view.time is None else clock(view.time)[:-2]
         table.add_row(Text(printable(name), style="bold"), Text(second, style="dim"), what, _summary(watch, number))
     return table

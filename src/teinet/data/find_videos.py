@@ -45,7 +45,7 @@ def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) 
 
 def _expand(name: str) -> list[Path]:
     if (live := _live(name)) is not None:
-        raise ConfigError(f"{live} is live video, not a file; to recognize it as it comes: teinet watch WEIGHTS {live}")
+        raise ConfigError(f"{live} is live video, not a file; use teinet watch WEIGHTS {live}")
     path = Path(name).expanduser()
     if path.is_dir():
         videos = list(_walk(path))
@@ -69,7 +69,7 @@ def _live(name: str) -> str | None:
     """Return how `teinet watch` names a camera, an address or a pipe, without passwords; None for a file."""
     if not name or (os.path.lexists(name) and not name.startswith("/dev/video")):
         return None
-    source = Source.parse(f"camera:{name}" if name.isdecimal() else name)
+    source = Source.parse(name)
     return {"file": None, "pipe": "-"}.get(source.kind, source.name)
 
 

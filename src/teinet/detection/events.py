@@ -47,7 +47,7 @@ class Rules:
 
     Args:
         threshold: score at which an event begins, `off_threshold` to 1.
-        off_threshold: score below which it ends, 0 to `threshold`.
+        off_threshold: score below which it ends, 0 to `threshold`; None sets 0.7 of that.
         min_duration: seconds, at least 0; shorter events are dropped.
         background: classes that make no event; None takes those of the recognizer (`filled`).
 
@@ -56,14 +56,17 @@ class Rules:
     """
 
     threshold: float = 0.5
-    off_threshold: float = 0.35
+    off_threshold: float | None = None
     min_duration: float = 0.5
     background: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.off_threshold <= self.threshold <= 1:
-            found = f"{self.off_threshold:g} and {self.threshold:g}"
-            raise ConfigError(f"expected 0 <= off_threshold <= threshold <= 1, got {found}")
+        if not 0 <= self.threshold <= 1:
+            raise ConfigError(f"threshold is {self.threshold:g}; it must be 0 to 1")
+        off = round(0.7 * self.threshold, 6) if self.off_threshold is None else self.off_threshold
+        if not 0 <= off <= self.threshold:
+            raise ConfigError(f"off_threshold is {off:g}; it must be 0 to the threshold, {self.threshold:g}")
+        object.__setattr__(self, "off_threshold", off)
         if not 0 <= self.min_duration < math.inf:
             raise ConfigError(f"min_duration must be at least 0 s and finite, got {self.min_duration:g}")
 
@@ -95,6 +98,7 @@ class EventDetector:
     def __init__(self, class_names: Sequence[str], rules: Rules | None = None):
         self.rules = (rules or Rules()).filled(())
         self.rules.check(class_names)
+        self._off_threshold = self.rules.off_threshold or 0.0
         self._names = list(class_names)
         self._possible = np.array([name not in (self.rules.background or ()) for name in self._names])
         self._current: int | None = None
@@ -123,7 +127,7 @@ class EventDetector:
         high = bool(self._possible[best]) and scores[best] >= self.rules.threshold
         if self._current is not None:
             own = scores[self._current]
-            if own < self.rules.off_threshold or (high and best != self._current and scores[best] > own):
+            if own < self._off_threshold or (high and best != self._current and scores[best] > own):
                 changes += self._close()
         if self._current is None and high:
             self._current, self._times = best, (interval[0] if reset else time, time)

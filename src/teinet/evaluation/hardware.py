@@ -17,10 +17,10 @@ import torch.distributed
 
 from teinet.errors import ConfigError, Interrupted, RunError, nearest
 from teinet.models.optimized import Precision
+from teinet.utils.machine import check_device
 
 _LOST = re.compile(r"Connection (closed|reset) by peer")
 
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _LIGHTNING = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}  # its words for a precision
 
 
@@ -43,9 +43,7 @@ class Hardware:
     precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
-        if not _DEVICE.fullmatch(self.device):
-            hint = nearest(self.device, ("auto", "cpu", "cuda", "mps"))
-            raise ConfigError(f"device is {self.device!r}; it must be auto, cpu, cuda, cuda:N or mps.{hint}")
+        check_device(self.device)
         if self.precision not in (valid := get_args(Precision)):
             hint = nearest(self.precision, valid)
             raise ConfigError(f"precision is {self.precision!r}; it must be one of {', '.join(valid)}.{hint}")

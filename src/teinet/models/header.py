@@ -91,6 +91,10 @@ def read_header(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: {reason}")
     if (guess_type(path.name)[0] or "").startswith("video/"):
         raise CheckpointError(f"{path}: this is a video, not weights; name the weights first, then the videos")
+    if path.suffix in (".pth", ".pt", ".tar", ".ckpt", ".bin"):
+        raise CheckpointError(
+            f"{path}: a PyTorch checkpoint, not a recognizer; convert it first: teinet convert {path} --labels FILE"
+        )
     try:
         size = path.stat().st_size
         with path.open("rb") as file:  # not by safetensors' own reader, which imports a framework

@@ -349,7 +349,7 @@ class Recognizer:
         self,
         *,
         threshold: float = 0.5,
-        off_threshold: float = 0.35,
+        off_threshold: float | None = None,
         min_duration: float = 0.5,
         background: tuple[str, ...] | None = None,
         frame_interval: float | None = None,
@@ -361,7 +361,7 @@ class Recognizer:
 
         Args:
             threshold: score at which an event begins, 0 to 1.
-            off_threshold: score below which it ends, 0 to `threshold`.
+            off_threshold: score below which it ends, 0 to `threshold`; None is 0.7 of that.
             min_duration: seconds that an event must last, at least 0.
             background: classes that make no event (default: those of the weights file).
             frame_interval: see `Detector`.

@@ -295,8 +295,6 @@ class Recipe:
         Raises:
             ConfigError: the first value that is not or does not, with its name and range.
         """
-        from teinet.data.transforms import Preprocessing
-
         if self.model.weights == REQUIRED:
             raise ConfigError("this recipe starts from a trained recognizer; name it with --weights FILE")
         for low, names in _LOWEST.items():
@@ -329,6 +327,8 @@ class Recipe:
         self._refuse_idle_settings()
         for views in self.tests():
             check_views(Views.parse(views), self.clip.fit)
+        from teinet.data.transforms import Preprocessing
+
         try:
             Preprocessing(size=self.clip.shape, short_side=self.clip.effective_short_side, fit=self.clip.fit)
         except ConfigError as error:

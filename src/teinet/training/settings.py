@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import operator
-import re
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -17,6 +15,7 @@ import yaml
 
 from teinet.errors import ConfigError, nearest
 from teinet.training.recipe_files import Settings, compose, override
+from teinet.utils.text import documented_arguments
 
 T = TypeVar("T")
 
@@ -26,9 +25,14 @@ SHORT = {
     "format": "data.format",
     "root": "data.root",
     "labels": "data.labels",
+    "val_path": "data.val_path",
+    "test_path": "data.test_path",
+    "official_split": "data.official_split",
+    "image_names": "data.image_names",
     "model": "model.name",
     "backbone_weights": "model.backbone_weights",
     "weights": "model.weights",
+    "pretrained": "model.pretrained",
     "frames": "model.num_frames",
     "size": "clip.size",
     "epochs": "optim.epochs",
@@ -38,6 +42,8 @@ SHORT = {
     "devices": "run.devices",
     "precision": "run.precision",
     "workers": "run.workers",
+    "read_timeout": "run.read_timeout",
+    "background": "run.background",
     "seed": "run.seed",
     "name": "run.name",
     "output": "run.output",
@@ -128,9 +134,7 @@ def meanings(kind: type) -> dict[str, str]:
     """Return what each setting of a recipe's sections means, from the docstrings of their classes."""
     found = {}
     for section, config in _sections(kind).items():
-        _, _, arguments = str(inspect.getdoc(config)).partition("Args:")
-        for names, text in re.findall(r"^    (\w[\w, ]*): (.*(?:\n        .*)*)", arguments, re.MULTILINE):
-            found |= {f"{section}.{name}": " ".join(text.split()) for name in names.split(", ")}
+        found |= {f"{section}.{name}": text for name, text in documented_arguments(config).items()}
     return found
 
 

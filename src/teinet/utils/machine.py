@@ -8,18 +8,23 @@ import re
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import av
-import torch
+from typing import TYPE_CHECKING, Any
 
 from teinet import __version__
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, nearest
 from teinet.utils.worker_pool import usable_cores
+
+if TYPE_CHECKING:
+    import torch
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
 def machine() -> dict[str, Any]:
     """Return processor, cores, memory (GiB), GPUs, system, date, and the versions of the libraries used."""
+    import av
+    import torch
+
     return {
         "processor": processor(),
         "cores": usable_cores(),
@@ -45,11 +50,27 @@ def processor() -> str:
     return names[0].strip() if names else platform.processor() or platform.machine()
 
 
+def free_memory() -> int | None:
+    """Return the bytes of memory that are free for this process; None where the system does not say."""
+    try:
+        found = re.search(r"^MemAvailable:\s*(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return 1024 * int(found[1]) if found else None
+
+
 def _memory_gib() -> float | None:
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def check_device(name: str) -> None:
+    """Raise ConfigError for a name that no device has, on any machine; needs no torch."""
+    if not _DEVICE.fullmatch(name):
+        hint = f" Use cuda:{name}." if name.isdecimal() else nearest(name, ("auto", "cpu", "cuda", "mps"))
+        raise ConfigError(f"device is {name!r}; it must be auto, cpu, cuda, cuda:N or mps.{hint}")
 
 
 def find_device(name: str | torch.device = "auto") -> torch.device:
@@ -58,13 +79,13 @@ def find_device(name: str | torch.device = "auto") -> torch.device:
     Raises:
         ConfigError: the device does not exist, or not on this machine.
     """
+    import torch
+
     if name == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(kind)
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ConfigError(f"device {name!r} does not exist; use auto, cpu, cuda, cuda:1 or mps") from None
+    check_device(str(name))
+    device = torch.device(name)
     present = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 1)
     if (device.index or 0) >= present:
         raise ConfigError(f"device {str(name)!r} is not available on this machine; use 'auto' or 'cpu'")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -65,3 +66,10 @@ def percent(value: float | None) -> str:
 def number(value: float) -> str:
     """Return a number with up to two decimals, without trailing zeros: 58, 2.9, 29.97."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def documented_arguments(documented: type) -> dict[str, str]:
+    """Return the texts of a docstring's arguments by name, each in one line."""
+    _, _, arguments = str(inspect.getdoc(documented)).partition("Args:")
+    found = re.findall(r"^    (\w[\w, ]*): (.*(?:\n        .*)*)", arguments, re.MULTILINE)
+    return {name: " ".join(text.split()) for names, text in found for name in names.split(", ")}

@@ -97,3 +97,10 @@ def test_sound_alone_is_no_video(videos):
 def test_a_file_opens(tmp_path):
     with Source.parse(str(miniatures.write(tmp_path / "a.mp4", 3))).open() as (container, stream):
         assert sum(1 for _ in container.decode(stream)) == 10
+
+
+def test_a_number_is_a_camera_unless_a_file_has_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Source.parse("1") == Source("camera:1", "camera:1", "camera")
+    (tmp_path / "1").touch()
+    assert Source.parse("1").kind == "file"

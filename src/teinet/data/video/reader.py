@@ -210,7 +210,7 @@ class VideoReader:
             VideoError: it cannot be opened, or the connection is lost; also for FFmpeg's errors in the block.
         """
         if self.is_image_folder:
-            raise VideoError(self.path, "a folder of images cannot be opened; iterate over the reader")
+            raise VideoError(self.path, "a folder; live video takes a camera, an address or a file")
         with self.source.open(self._patience, self._threads) as (container, stream):
             # a stream with a stated end is a recording, and so is any file
             recorded = not self.is_live or (self.source.kind == "stream" and bool(container.duration))

@@ -46,7 +46,7 @@ class Source:
 
     @classmethod
     def parse(cls, word: str) -> Source:
-        """Parse `camera`, `camera:1`, `/dev/video0`, `rtsp://...`, `http://...`, `-`, or a file.
+        """Parse `camera`, `camera:1` or `1`, `/dev/video0`, `rtsp://...`, `http://...`, `-`, or a file.
 
         A prefix `NAME=` names the source, unless the whole word is an existing file.
 
@@ -64,6 +64,8 @@ class Source:
             address = address.removeprefix("file://")
         elif "://" in address:
             return cls(name or without_secrets(address), address, "stream")
+        if address.isdecimal() and not os.path.exists(address):
+            address = f"camera:{address}"
         if address.split(":")[0] == "camera" or address.startswith("/dev/video"):
             return cls(name or address, address, "camera")
         return cls(name or address, address, "file")
