@@ -76,7 +76,7 @@ def meta(row: str | None = "something_v1/teinet_8f", views: str = "1x1", **chang
         "weights": "runs/somewhere/last.safetensors",
         "network": "teinet_resnet50.tv_in1k",
         "parameters": 30356896,
-        "gflops": 32.88,
+        "gmacs": 32.88,
         "missing": 0,
         "recipe": told,
     }

@@ -43,14 +43,14 @@ def test_a_test_of_training_clips_stands_next_to_nothing(runs):
 
 def test_an_ensemble_stands_next_to_the_ensembles_row(runs):
     members = []
-    for row, gflops in (("teinet_8f", 33.0), ("teinet_16f", 66.0)):
-        facts = meta(f"something_v1/{row}", network=row, gflops=gflops)
+    for row, gmacs in (("teinet_8f", 33.0), ("teinet_16f", 66.0)):
+        facts = meta(f"something_v1/{row}", network=row, gmacs=gmacs)
         members.append({"name": f"runs/{row[-3:]}", "weight": 1, "top1": 0.5, **facts})
     write_metrics(runs / "together", 0.52, views="1x1", split="val", averaging="probabilities", members=members)
     (run,) = compare([runs / "together"]).runs
     (outcome,) = run.tests
     assert not run.trained and outcome.members == ["_8f", "16f"] and run.network == "teinet_8f + teinet_16f"
-    assert outcome.gflops == 99 and outcome.parameters == 2 * 30356896
+    assert outcome.gmacs == 99 and outcome.parameters == 2 * 30356896
     (ours,) = outcome.published
     (row,) = [r for r in printed("something_v1/teinet_8f") if r.get("ensemble")]
     assert ours.row == row["row"] and ours.top1_difference == pytest.approx(52 - row["top1"])

@@ -186,3 +186,14 @@ def test_a_trial_that_needs_more_memory_than_is_free_is_not_made(clips, capsys, 
     assert main(["train", *small(clips, "--dry-run")]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "a step of 3 clips needs about" in line and "lower --batch-size" in line
+
+
+def test_more_missing_clips_than_allowed_are_said_before_the_first_step(clips, tmp_path, capsys):
+    rows = [f"{path},{path.parent.name}" for path in sorted(clips.rglob("*.mp4"))]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows, f"{tmp_path}/gone.mp4,resting"]))
+    words = small(tmp_path / "list.csv", "--output", tmp_path, "--name", "run")
+    words = [word for word in words if word not in ("--data.val_share", "0.25")]
+    assert main(["train", *words, "--data.val_share", "0"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "1 of 13 training clips are missing" in line and "--data.missing drop" in line
+    assert not (tmp_path / "run" / "log.csv").exists()

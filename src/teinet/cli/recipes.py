@@ -52,15 +52,20 @@ def _print(found: dict[str, dict[str, Any]], only: str | None) -> None:
     console = Console(highlight=False, soft_wrap=True)
     width = max((len(p["row"]) for settings in found.values() for p in _rows(settings)), default=0)
     if width:
-        console.print(f"{'':11}{'':{width}}  {'views':<8}  top-1  top-5   test  GFLOPs", style="dim")
+        console.print(f"{'':11}{'':{width}}  {'views':<8}  top-1  top-5   test  GMACs", style="dim")
     for name, settings in found.items():
         console.print(name, style="bold", markup=False)
+        if not _rows(settings):
+            for section, values in settings.items():
+                if isinstance(values, dict):
+                    said = "  ".join(f"{key} {value}" for key, value in values.items())
+                    console.print(f"  {section:<7}{said}", markup=False)
         for p in _rows(settings):
             if only in (None, str(p["table"])):
                 views = "ensemble" if p.get("ensemble") else p.get("views", "1x1")
-                figures = (p.get(key) for key in ("top1", "top5", "test", "gflops"))
+                figures = (p.get(key) for key in ("top1", "top5", "test", "gmacs"))
                 cells = "  ".join(f"{'' if f is None else f'{f:.1f}':>5}" for f in figures)
                 console.print(f"  table {p['table']:<3}{p['row']:<{width}}  {views:<8}  {cells}".rstrip(), markup=False)
-    train = f"teinet train {next(iter(found))} --data FOLDER"
-    console.print(f"\n{train}             train, test, print measured next to published results")
-    console.print(f"{train} --dry-run   only say what would be done")
+    train = f"teinet train {next(iter(found))} FOLDER"
+    console.print(f"\n{train}             train and test" + (", next to the published results" if width else ""))
+    console.print(f"{train} --dry-run   only print what would be done")

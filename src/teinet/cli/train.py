@@ -230,12 +230,12 @@ def _print_plan(console: Console, found: Forecast) -> None:
         ("clips", f"{clips}; format {parts.splits.source.format}"),
         ("classes", str(len(parts.splits["train"].class_names))),
         *[("note", note) for note in parts.splits.source.notes],
-        ("network", f"{recipe.model.name}, {found.parameters:,} parameters, {found.gflops:.2f} GFLOPs a clip"),
+        ("network", f"{recipe.model.name}, {found.parameters:,} parameters, {found.gmacs:.2f} GMACs a clip"),
         ("steps", f"{parts.steps_per_epoch} an epoch, {found.steps} in all ({recipe.optim.epochs} epochs)"),
         ("learning rate", rate_in_words(recipe)),
         ("precision", f"{parts.hardware.precision}, {parts.data.workers} workers"),
     ]
-    rows += [(f"test {views}", f"{cost(*each)} GFLOPs x views") for views, each in found.tests.items()]
+    rows += [(f"test {views}", f"{cost(*each)} GMACs x views") for views, each in found.tests.items()]
     for p in recipe.published:
         figures = [f"{said} {value}" for said, value in p.figures().items() if value is not None]
         rows.append((f"table {p.table}", f"{p.row}: {', '.join(figures)}"))

@@ -24,7 +24,7 @@ class Published:
         top1, top5: percent, on the validation clips; the mean of the official splits if the data set has several.
         test: top-1 in percent on the test clips, whose labels are not public.
         views: clips x crops of the protocol.
-        gflops: multiply-adds of one view in billions, as published.
+        gmacs: multiply-adds of one view in billions, as published.
         ensemble: rows of the recipes whose scores are averaged; empty for a single network.
         note: where the paper contradicts itself or its sources.
     """
@@ -35,7 +35,7 @@ class Published:
     top5: float | None = None
     test: float | None = None
     views: str = "1x1"
-    gflops: float | None = None
+    gmacs: float | None = None
     ensemble: list[str] = field(default_factory=list)
     note: str = ""
 
@@ -65,7 +65,7 @@ class Measured:
     top5: float | None
     views: str
     num_views: int
-    gflops: float | None  # of one view
+    gmacs: float | None  # of one view
 
 
 def print_published(
@@ -79,14 +79,14 @@ def print_published(
     `changed_settings` are the settings in which a run differs from the row that it reproduces, by the name of that row.
     """
     if published:
-        texts, figures = ("table", "row", "views"), ("top-1", "top-5", "GFLOPs x views")
+        texts, figures = ("table", "row", "views"), ("top-1", "top-5", "GMACs x views")
         table = plain_table(*texts, *figures, text=texts, title="measured / published")
         for p in published:
             table.add_row(
                 *(Text(p.table), Text(p.row), measured.views),
                 f"{share(measured.top1)} / {share(p.top1, 1)}",
                 f"{share(measured.top5)} / {share(p.top5, 1)}",
-                f"{cost(measured.gflops, measured.num_views)} / {cost(p.gflops, count_views(p.views))}",
+                f"{cost(measured.gmacs, measured.num_views)} / {cost(p.gmacs, count_views(p.views))}",
             )
         console.print(table)
     notes = paper_notes(published)
@@ -105,9 +105,9 @@ def changed_settings_note(row: str | None, settings: Sequence[str]) -> str:
     return f"this run differs from {row} in {', '.join(settings)}"
 
 
-def cost(gflops: float | None, views: int) -> str:
-    """Return GFLOPs of a view and the number of views: `33 x 30`."""
-    return "-" if gflops is None else f"{gflops:.3g} x {views}"
+def cost(gmacs: float | None, views: int) -> str:
+    """Return GMACs of a view and the number of views: `33 x 30`."""
+    return "-" if gmacs is None else f"{gmacs:.3g} x {views}"
 
 
 def count_views(text: str) -> int:

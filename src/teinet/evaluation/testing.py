@@ -126,7 +126,7 @@ def test(
         "network": recognizer.header["architecture"]["name"],
         "num_frames": recognizer.num_frames,
         "parameters": parameters(recognizer.model),
-        "gflops": round(multiply_adds(recognizer.model, shape) / 1e9, 4),
+        "gmacs": round(multiply_adds(recognizer.model, shape) / 1e9, 4),
         "missing": len(chosen.source.dropped),
         "format": chosen.source.format,
         "submission": {"form": chosen.source.submission, "class_names": chosen.source.class_names},
@@ -282,13 +282,13 @@ def measured(scores: Scores) -> Measured:
     """Return the results of a test as in a paper's tables."""
     views = str(scores.meta.get("views", "1x1"))
     members = scores.meta.get("members") or [scores.meta]
-    costs: list[float | None] = [member.get("gflops") for member in members]
+    costs: list[float | None] = [member.get("gmacs") for member in members]
     return Measured(
         top1=scores.top1,
         top5=scores.top5 if scores.top5_k == 5 else None,
         views=views,
         num_views=len(Views.parse(views)),
-        gflops=None if None in costs else sum(cost or 0.0 for cost in costs),
+        gmacs=None if None in costs else sum(cost or 0.0 for cost in costs),
     )
 
 

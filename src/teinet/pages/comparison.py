@@ -41,8 +41,8 @@ def write_page(comparison: Comparison, path: Path) -> None:
 
 
 def published_cost(row: PublishedRow) -> str:
-    """Return GFLOPs of a view and the number of views, as published."""
-    return cost(row.gflops, count_views(row.views))
+    """Return GMACs of a view and the number of views, as published."""
+    return cost(row.gmacs, count_views(row.views))
 
 
 def facts(run: Run) -> Iterator[tuple[str, str]]:

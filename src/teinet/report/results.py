@@ -22,7 +22,7 @@ T = TypeVar("T")
 METRICS = "metrics.json"
 NUMBER = (int, float)
 _KINDS: Kinds = {
-    **dict.fromkeys(("top1", "top5", "mean_class_accuracy", "gflops"), NUMBER),
+    **dict.fromkeys(("top1", "top5", "mean_class_accuracy", "gmacs"), NUMBER),
     **dict.fromkeys(("top5_k", "num_clips", "num_unreadable", "missing", "parameters", "trained_on"), int),
     **dict.fromkeys(("views", "averaging", "split", "network", "weights", "weights_sha256"), str),
     **dict.fromkeys(("data", "recipe"), dict),
@@ -47,7 +47,7 @@ class Outcome:
         top1, top5, mean_class_accuracy: 0 to 1; None if not measured, top5 also below five classes.
         trained_on: how many of its clips trained the network.
         missing: clips of the list without a file, which were left out.
-        parameters, gflops: summed over an ensemble; GFLOPs are the multiply-adds of one view in billions.
+        parameters, gmacs: summed over an ensemble; GMACs are the multiply-adds of one view in billions.
         data: fingerprint of the clips.
         weights: of each network, the `path` given and its `sha256` or None.
         members: names of the networks of an ensemble, else empty.
@@ -68,7 +68,7 @@ class Outcome:
     split: str
     network: str | None
     parameters: int | None
-    gflops: float | None
+    gmacs: float | None
     data: dict[str, Any]
     weights: list[dict[str, str | None]]
     members: list[str]
@@ -83,8 +83,8 @@ class Outcome:
 
     @property
     def cost(self) -> str:
-        """GFLOPs of a view and the number of views."""
-        return cost(self.gflops, len(Views.parse(self.views)))
+        """GMACs of a view and the number of views."""
+        return cost(self.gmacs, len(Views.parse(self.views)))
 
     @property
     def protocol(self) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ def _outcome(folder: Path, values: dict[str, Any], problems: list[str]) -> Outco
         split=known.get("split", ""),
         network=" + ".join(dict.fromkeys(networks)) or None,
         parameters=_sum([one.get("parameters") for one in each]),
-        gflops=_sum([one.get("gflops") for one in each]),
+        gmacs=_sum([one.get("gmacs") for one in each]),
         data=known.get("data", {}),
         weights=[{"path": one["weights"], "sha256": one.get("weights_sha256")} for one in each if "weights" in one],
         members=members,

@@ -44,13 +44,13 @@ class Forecast:
     """Forecast of a run.
 
     Args:
-        gflops: multiply-adds of one training clip, in billions.
-        tests: GFLOPs of a view and number of views, by the views to test by once trained.
+        gmacs: multiply-adds of one training clip, in billions.
+        tests: GMACs of a view and number of views, by the views to test by once trained.
     """
 
     parts: Parts
     parameters: int
-    gflops: float
+    gmacs: float
     tests: dict[str, tuple[float, int]]
 
     @cached_property
@@ -65,12 +65,12 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """The time of the whole run with tests; a view is estimated at a third of a training clip's step, by GFLOPs."""
+        """The time of the whole run with tests; a view is estimated at a third of a training clip's step, by GMACs."""
         config, splits = self.parts.recipe.optim, self.parts.splits
         compute, wait = max(self.trial.step_seconds, 1e-9), self.trial.wait_seconds
         val = splits.get("val", ())
         batches = math.ceil(len(val) / config.batch_size) * (config.epochs // self.parts.recipe.run.validate_every)
-        views = sum(n * gflops / self.gflops for gflops, n in self.tests.values()) * len(splits.get("test", val))
+        views = sum(n * gmacs / self.gmacs for gmacs, n in self.tests.values()) * len(splits.get("test", val))
         tests = views * compute / 3 / config.batch_size
         return (compute + wait) * config.accumulate * self.steps + batches * (compute / 3 + wait) + tests
 
@@ -89,8 +89,8 @@ class Forecast:
             "precision": self.parts.hardware.precision,
             "workers": self.parts.data.workers,
             "parameters": self.parameters,
-            "gflops": round(self.gflops, 4),
-            "tests": {v: {"gflops": round(g, 4), "views": n} for v, (g, n) in self.tests.items()},
+            "gmacs": round(self.gmacs, 4),
+            "tests": {v: {"gmacs": round(g, 4), "views": n} for v, (g, n) in self.tests.items()},
             "trial": self.trial._asdict(),
             "seconds": round(self.seconds, 1),
         }
@@ -111,7 +111,7 @@ def forecast(recipe: Recipe) -> Forecast:
     return Forecast(
         parts=parts,
         parameters=parameters(parts.model),
-        gflops=multiply_adds(parts.model, parts.preprocessing.shape) / 1e9,
+        gmacs=multiply_adds(parts.model, parts.preprocessing.shape) / 1e9,
         tests=tests,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import math
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -191,6 +192,7 @@ def prepare(
     splits = load_splits(recipe.data) if datasets is None else splits_of(datasets, recipe)
     if "train" not in splits:
         raise ConfigError(f"{recipe.data.path} leaves no clip for training; check data.train, data.val and data.test")
+    _refuse_missing(splits, recipe.run.max_unreadable)
     hardware = hardware_of(recipe)
     if finished(splits):
         return None
@@ -232,6 +234,20 @@ def prepare(
         preprocessing=preprocessing,
         frame_interval=None if "train" in own else typical_frame_interval(splits["train"], sampling),
     )
+
+
+def _refuse_missing(splits: Splits, limit: float) -> None:
+    """Raise ConfigError for more missing training clips than the run would tolerate, before its first step."""
+    if not splits.source.absent:
+        return
+    paths = splits["train"].paths
+    missing = [path for path in paths if not os.path.exists(path)]
+    if len(missing) > limit * len(paths):
+        enough = math.ceil(100 * len(missing) / len(paths)) / 100
+        raise ConfigError(
+            f"{len(missing)} of {len(paths)} training clips are missing, such as {missing[0]}, more than the allowed "
+            f"{limit:.1%}; --data.missing drop leaves them out, --run.max_unreadable {enough:g} allows as many"
+        )
 
 
 def with_network_of_weights(recipe: Recipe, given: Collection[str]) -> Recipe:

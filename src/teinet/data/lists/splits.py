@@ -107,7 +107,7 @@ def _present(listing: Listing, config: DataConfig) -> Listing:
     what = "left out" if drop else "kept as unreadable (data.missing drop leaves them out)"
     where = f"{first.file}, line {first.line}: " if first.file else ""
     note = f"{len(missing)} of {len(rows)} clips are missing and {what}; the first: {where}{first.path}"
-    listing = replace(listing, notes=[*listing.notes, note])
+    listing = replace(listing, notes=[*listing.notes, note], absent=missing)
     if not drop:
         return listing
     gone = set(missing)
