@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import suppress
 from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from teinet.cli.parser import option, positional
-from teinet.errors import ConfigError
+from teinet.errors import CheckpointError, ConfigError
+from teinet.models.header import read_header
 
 _SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
@@ -43,6 +45,10 @@ def run(args: ConvertOptions) -> int:
     for path in (source, Path(args.labels)):
         if not path.is_file():
             raise ConfigError(f"{path}: no such file")
+    if source.suffix == ".safetensors":
+        with suppress(CheckpointError):
+            read_header(source)
+            raise ConfigError(f"{source} is a recognizer already; use it as it is")
     output = _output(source, args)
     from teinet.data.lists.labels import read_class_names
     from teinet.data.sampling import Sampling

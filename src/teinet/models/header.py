@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from teinet.errors import CheckpointError, nearest
+from teinet.models.names import PREFIXES
 
 log = logging.getLogger("teinet")
 
@@ -88,6 +89,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
         names = sorted(file.stem for file in PRETRAINED.glob("*.safetensors"))
         known = f" ({', '.join(names)})" if names else ""
         reason = f"neither a run folder, a weights file nor a pretrained model{known}.{nearest(str(path), names)}"
+        if path.name.startswith(tuple(PREFIXES)):
+            reason = f"a network, but no weights; train it first: teinet train DATA --model {path.name}"
         raise CheckpointError(f"{path}: {reason}")
     if (guess_type(path.name)[0] or "").startswith("video/"):
         raise CheckpointError(f"{path}: this is a video, not weights; name the weights first, then the videos")

@@ -47,5 +47,6 @@ def _backbones() -> tuple[str, ...]:
     names: list[str] = []
     for module in TIMM_MODULES:
         text = (folder / f"{module}.py").read_text(encoding="utf-8")
-        names += sorted(re.findall(r"^@register_model\s+def (\w+)", text, re.MULTILINE), key=natural)
-    return tuple(n for n in names if not any(fnmatch.fnmatchcase(n, pattern) for pattern in WITHOUT_BRANCH))
+        names += re.findall(r"^@register_model\s+def (\w+)", text, re.MULTILINE)
+    kept = (n for n in names if not any(fnmatch.fnmatchcase(n, pattern) for pattern in WITHOUT_BRANCH))
+    return tuple(sorted(kept, key=natural))
