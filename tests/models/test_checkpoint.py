@@ -64,7 +64,7 @@ def test_other_files_are_refused(tmp_path, model):
     with pytest.raises(CheckpointError, match="neither a run folder"):
         load_weights(tmp_path / "absent.safetensors")
     torch.save(model.state_dict(), tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match="no safetensors file"):
+    with pytest.raises(CheckpointError, match="a PyTorch checkpoint, not a recognizer"):
         load_weights(tmp_path / "a.pth")
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, tmp_path / "plain.safetensors")
     with pytest.raises(CheckpointError, match=r"without a teinet header; teinet convert .*--backbone-weights"):
