@@ -44,7 +44,7 @@ def next_steps(result: Result) -> str:
     lines = (
         (f"teinet predict {PRETRAINED if result.quick else run} {clip}", "recognize the action in files or folders"),
         (f"teinet test {run} --views 10x3", "ten clips, three crops"),
-        ("teinet train --data videos/ --backbone resnet50", "your own clips, a folder for each class"),
+        ("teinet train videos/ --backbone resnet50", "your own clips, a folder for each class"),
     )
     return "\n".join(f"# {what}\n{command}" for command, what in lines) + "\n"
 
