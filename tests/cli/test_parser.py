@@ -100,6 +100,8 @@ def test_a_far_guess_is_not_made():
         ("compare a b", "Use teinet report."),
         ("inspect videos/", "Use teinet data inspect."),
         ("export fights", "There is no export yet"),
+        ("train resnet50 videos", "--backbone resnet50"),
+        ("train fights videos", "--weights fights"),
         ("models --list", "unrecognized arguments: --list. See"),
         ("timeline fights x.mp4 --start 3", "unrecognized arguments: --start 3. See"),
         ("train videos --views 10x3", "Here it is --run.tests"),

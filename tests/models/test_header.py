@@ -60,6 +60,8 @@ def test_without_weights_it_says_what_there_is(weights, tmp_path, capsys):
         first, model, last = capsys.readouterr().err.splitlines()
         assert "Weights come first" in first and last.startswith(f"teinet {words[0]}: the following arguments are")
         assert model.split() == ["teinet", words[0], "waves", "waving", "or", "not"]
+    assert main(["predict", "waves"]) == 2  # the video is what is missing
+    assert len(capsys.readouterr().err.splitlines()) == 1
     assert main(["predict", "clip.mp4", "clip.mp4"]) == 2
     assert "name the weights first, then the videos" in capsys.readouterr().err
 

@@ -46,7 +46,9 @@ def run(args: ModelsOptions) -> int:
         return _print_pretrained([each for each in list_pretrained() if fnmatch(each.name, named)], args.json)
     names = list_models(args.filter)
     if not names:
-        hint = f"teinet info {args.filter}" if pretrained_file(args.filter) else "try '*resnet*'"
+        hint = (
+            f"it is a pretrained model: teinet info {args.filter}" if pretrained_file(args.filter) else "try '*resnet*'"
+        )
         print(f"teinet models: no network matches {args.filter!r}; {hint}", file=sys.stderr)
         return 1
     counted = args.cost or len(names) <= _COSTED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -33,10 +33,13 @@ class WeightsArgument:
     weights: str = positional(WEIGHTS)
 
     @staticmethod
-    def explain_missing(command: str) -> None:
-        """Print the pretrained models, a line each, where no weights or no videos were named."""
-        from teinet.models.header import list_pretrained
+    def explain_missing(command: str, words: Sequence[str]) -> None:
+        """Print the pretrained models, a line each, unless the first word names weights."""
+        from teinet.models.header import list_pretrained, pretrained_file
 
+        first = next((word for word in words if not word.startswith("-")), "")
+        if pretrained_file(first) or first.endswith(".safetensors"):
+            return
         print("Weights come first. Pretrained models (teinet info NAME says more):", file=sys.stderr)
         for each in list_pretrained():
             print(f"  teinet {command} {each.name:<20}{each.header['card'].get('title', '')}", file=sys.stderr)

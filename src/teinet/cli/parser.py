@@ -104,7 +104,7 @@ class Command:
             return self.arguments(**vars(self.parser(name).parse_args(words)))
         except ConfigError as error:
             if "arguments are required" in str(error) and hasattr(self.arguments, "explain_missing"):
-                self.arguments.explain_missing(name)
+                self.arguments.explain_missing(name, words)
             raise
 
 

@@ -16,6 +16,7 @@ from teinet.cli.parser import Parser
 from teinet.data.lists.data_config import check_path
 from teinet.errors import ConfigError, nearest
 from teinet.models.header import pretrained_file
+from teinet.models.names import list_models
 from teinet.training import recipe_files, settings
 from teinet.training.recipe import Recipe
 from teinet.utils.signals import first_process
@@ -148,7 +149,9 @@ def _sort(words: Sequence[str]) -> tuple[list[str], str | None]:
             data.append(word)
         else:
             hint = nearest(word, recipe_files.list_recipes())
-            if pretrained_file(word):
+            if list_models(f"tsn_{word}"):
+                hint = f" To use this backbone: --backbone {word}"
+            elif pretrained_file(word):
                 hint = f" To start from this pretrained model: --weights {word}"
             raise ConfigError(
                 f"{word!r} is neither a recipe (teinet recipes) nor a folder or list of clips here.{hint}"
