@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -16,7 +17,7 @@ import torch
 import yaml
 
 from teinet import Recognizer, create_model
-from teinet.cli.main import COMMANDS
+from teinet.cli.main import COMMANDS, main
 from teinet.cli.parser import Command
 from teinet.data.transforms import Preprocessing
 from tests import miniatures
@@ -129,3 +130,25 @@ def test_other_commands_of_the_documents_parse() -> None:
             Command(command.run).parse(name, given)
         seen.add(name)
     assert len(seen) > 12 and {"inspect", "check", "shrink", "convert"} <= seen
+
+
+def test_the_readmes_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    for label in ("wave", "clap"):
+        for number in range(5):
+            (tmp_path / "videos" / label).mkdir(parents=True, exist_ok=True)
+            miniatures.write(tmp_path / "videos" / label / f"{number}.mp4", number, 15)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "more").mkdir()
+    for name in ("clip.mp4", "long.mp4", "folder/a.mp4", "more/b.webm"):
+        (tmp_path / name).write_bytes((tmp_path / "videos" / "wave" / "0.mp4").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "README.md").read_text().split("## Quick start")[1].split("```bash\n")[1].split("```")[0]
+    lines = [line.split("#")[0].split() for line in text.splitlines() if line.startswith("teinet")]
+    assert [words[1] for words in lines] == ["predict", "explain", "train", "test", "predict", "timeline", "watch"]
+    small = ["--model.pretrained", "false", "--frames", "2", "--size", "32", "--epochs", "1", "--workers", "0"]
+    smaller = {"resnet50": "resnet10t", "camera": "clip.mp4", "10x3": "2x1"}
+    more = {"train": small, "test": ["--workers", "0"], "watch": ["--fast"]}
+    for _, command_name, *words in lines:
+        words = [smaller.get(word, word).strip("'") for word in words]
+        assert main([command_name, *words, *more.get(command_name, [])]) == 0, (command_name, capsys.readouterr().err)
+    assert json.loads((tmp_path / "runs" / "first" / "test-2x1" / "metrics.json").read_text())["num_clips"] == 2
