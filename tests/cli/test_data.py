@@ -100,7 +100,7 @@ def test_shrink_then_train_on_it(clips, tmp_path, capsys, monkeypatch):
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "list of 12 clips: small/clips.csv" in out
-    assert "Next: teinet train --data small/clips.csv --data.labels small/labels.txt" in out
+    assert "Next: teinet train small/clips.csv --labels small/labels.txt" in out
     recipe = parse_recipe(out.strip().splitlines()[-1].split()[3:]).recipe
     assert sum(map(len, load_splits(recipe.data).values())) == 12
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows, "more/bad.mp4,resting"]))
@@ -113,7 +113,7 @@ def test_convert(clips, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["data", "convert", str(clips), "out.csv"]) == 0
     out = capsys.readouterr().out
-    assert out.splitlines()[-1] == "Next: teinet train --data out.csv --data.labels out.labels.txt"
+    assert out.splitlines()[-1] == "Next: teinet train out.csv --labels out.labels.txt"
     assert main(["data", "convert", str(clips), "out.csv"]) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert main(["data", "convert", str(clips), "out.csv", "--overwrite", "--absolute"]) == 0

@@ -197,3 +197,11 @@ def test_more_missing_clips_than_allowed_are_said_before_the_first_step(clips, t
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "1 of 13 training clips are missing" in line and "--data.missing drop" in line
     assert not (tmp_path / "run" / "log.csv").exists()
+
+
+def test_a_single_class_is_warned_of(clips, capsys, caplog):
+    (clips.parent / "one").mkdir(exist_ok=True)
+    (clips.parent / "one" / "resting").symlink_to(clips / "resting")
+    caplog.clear()
+    assert main(["train", *small(clips.parent / "one", "--dry-run")]) == 0
+    assert "one class, 'resting', gives the network nothing" in caplog.text

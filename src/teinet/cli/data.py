@@ -269,7 +269,7 @@ def _draw(args: Any) -> int:
     settings = MotionPairs(**{f.name: getattr(args, f.name) for f in fields(MotionPairs)})
     console = Console()
     folder = draw_with_progress(Path(args.folder), settings, console)
-    console.print(f"{folder}: ready. Next: teinet train --data {folder}", highlight=False, soft_wrap=True)
+    console.print(f"{folder}: ready. Next: teinet train {folder}", highlight=False, soft_wrap=True)
     return 0
 
 
@@ -286,8 +286,8 @@ def _workers(args: _WorkerOptions) -> int:
 
 def _next_training(list_: Path, labels: Path | None, *, drop: bool = False) -> str:
     """Return the command that trains on a new list."""
-    words = ["teinet", "train", "--data", str(list_)]
-    words += ["--data.labels", str(labels)] if labels else []
+    words = ["teinet", "train", str(list_)]
+    words += ["--labels", str(labels)] if labels else []
     words += ["--data.missing", "drop"] if drop else []
     return shlex.join(words)
 
