@@ -15,6 +15,8 @@ from teinet.cli.main import main
 from teinet.cli.train import parse_recipe
 from teinet.training.module import TrainingModule
 from teinet.training.run_dir import read_log
+from teinet.training.setup import prepare
+from teinet.training.step_memory import step_memory
 from tests.conftest import small
 
 
@@ -119,7 +121,7 @@ def test_a_batch_without_any_readable_clip_is_survived(train, tmp_path, clips):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--optim.lrr", "1"), "Did you mean 'optim.lr'"),
+        (("--optim.lrr", "1"), "Did you mean '--optim.lr'"),
         (("--optim.schedule", "cosin"), "optim.schedule is 'cosin'; it must be one of step, cosine, onecycle"),
         (("--optim.lr", "fast"), "optim.lr is 'fast'; it must be a number"),
         (("--model.gate", "papre"), "it must be one of paper, residual. Did you mean 'paper'"),
@@ -153,7 +155,7 @@ def test_a_recipe_is_overruled_by_the_command_line(tmp_path):
     asked = parse_recipe([str(first), "--model.pretrained=false", str(second), "--optim.lr", "0.25"])
     recipe = asked.recipe
     assert (recipe.optim.lr, recipe.optim.epochs, recipe.model.name) == (0.25, 8, "tsn_resnet18")
-    assert recipe.model.pretrained is False and asked.resume is None
+    assert recipe.model.pretrained is False
     assert parse_recipe(["--backbone", "resnet18"]).recipe.model.name == "teinet_resnet18"
     assert parse_recipe(["--backbone=resnet18", "--lr=3"]).recipe.optim.lr == 3
 
@@ -181,11 +183,18 @@ def test_a_random_split_that_changed_is_not_tested(clips, tmp_path, capsys):
     assert main([*test, "--data", str(mine)]) == 0  # these clips, on purpose
 
 
-def test_a_trial_that_needs_more_memory_than_is_free_is_not_made(clips, capsys, monkeypatch):
-    monkeypatch.setattr("teinet.training.dry_run.free_memory", lambda: 2**20)
-    assert main(["train", *small(clips, "--dry-run")]) == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "a step of 3 clips needs about" in line and "lower --batch-size" in line
+def test_a_step_that_needs_more_memory_than_is_free_is_refused_with_one_that_fits(clips, capsys, monkeypatch, tmp_path):
+    def refusal(free: float, *more: str) -> str:
+        monkeypatch.setattr("teinet.training.step_memory.free_memory", lambda: free)
+        assert main(["train", *small(clips, "--output", tmp_path / "runs"), *more]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        return line
+
+    assert "lower --size or --frames" in refusal(2**20)
+    assert "a step of 3 clips needs about" in refusal(2**20, "--dry-run")
+    fixed, clip = step_memory(prepare(parse_recipe(small(clips)).recipe))
+    assert "--batch-size 2 fits (and --optim.accumulate 2 keeps" in refusal(fixed + 2.5 * clip)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_more_missing_clips_than_allowed_are_said_before_the_first_step(clips, tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import resource
 import sys
@@ -23,7 +22,7 @@ from teinet.models.classifier import multiply_adds, parameters
 from teinet.training.callbacks import EpochLog
 from teinet.training.recipe import Recipe
 from teinet.training.setup import Parts, prepare
-from teinet.utils.machine import free_memory
+from teinet.training.step_memory import refuse_too_large
 
 STEPS = 6
 WARM_UP = 2  # steps that are not counted: the first ones set up threads, kernels and caches
@@ -128,38 +127,10 @@ class _Steps(EpochLog):
         self.sums_so_far.append((self.sums["wait"], self.sums["compute"]))
 
 
-def step_memory(parts: Parts) -> int:
-    """Return about how many bytes a training step takes on the CPU, by what one clip keeps for its backward pass.
-
-    With 30 % for gradients and work memory, as measured of ResNet-50.
-    """
-    height, width = parts.preprocessing.shape
-    kept: dict[int, int] = {}
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    model = copy.deepcopy(parts.model).train()
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        logits = model(torch.zeros(1, model.num_frames, 3, height, width, dtype=torch.uint8))
-    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    clip = sum(size for place, size in kept.items() if place not in own)
-    del logits
-    clips = min(parts.recipe.optim.batch_size, len(parts.splits["train"]))
-    return int(1.3 * clip * clips) + 4 * sum(p.untyped_storage().nbytes() for p in model.parameters())
-
-
 @quiet()
 def _try(parts: Parts) -> Trial:
     on_gpu = parts.hardware.torch_device().startswith("cuda")
-    free = free_memory()
-    if parts.hardware.torch_device() == "cpu" and free is not None and (needed := step_memory(parts)) > free:
-        raise ConfigError(
-            f"a step of {parts.recipe.optim.batch_size} clips needs about {needed / 2**30:.0f} GiB of memory, and "
-            f"{free / 2**30:.0f} GiB are free; lower --batch-size (optim.accumulate makes up for it), --size, --frames"
-        )
+    refuse_too_large(parts)
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:

@@ -44,6 +44,7 @@ from teinet.training.run_dir import (
     write_facts,
 )
 from teinet.training.setup import Parts, hardware_of, prepare
+from teinet.training.step_memory import refuse_too_large
 from teinet.utils.signals import StopSignal
 
 UNREADABLE = "unreadable.csv"
@@ -85,6 +86,7 @@ def train(
         said = f"{resume} is finished: all {recipe.optim.epochs} epochs are done."
         console.print(said, highlight=False, soft_wrap=True)
         return resume
+    refuse_too_large(parts)
     folder = resume or make_folder(recipe)  # an invalid recipe leaves no folder
     with alone_in(folder):
         _fit(parts, folder, custom, resumed=bool(resume), console=console, title=title)

@@ -1,0 +1,58 @@
+"""The memory of a training step, known before the first one: the system kills a process that takes too much."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+
+from teinet.errors import ConfigError
+from teinet.training.setup import Parts
+from teinet.utils.machine import free_memory
+
+_MORE = 1.3  # for gradients and work memory, as measured of ResNet-50
+_COPIES = 4  # of the parameters: themselves, gradients, momentum, and one for the weights that are saved
+
+
+def refuse_too_large(parts: Parts) -> None:
+    """Raise ConfigError, with a batch size that fits, if a step on the CPU needs more memory than is free."""
+    free = free_memory() if parts.hardware.torch_device() == "cpu" else None
+    if free is None:
+        return
+    processes, config = parts.hardware.devices, parts.recipe.optim
+    fixed, clip = step_memory(parts)
+    clips = min(config.batch_size, len(parts.splits["train"]))
+    needed = processes * (fixed + clip * clips)
+    if needed <= free:
+        return
+    fitting = int((free / processes - fixed) / clip)
+    said = (
+        f"a step of {clips} clips needs about {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free"
+    )
+    if fitting < 1:
+        raise ConfigError(f"{said}; lower --size or --frames, or take a smaller --backbone")
+    fitting = 2 ** int(math.log2(fitting))
+    times = -(-config.batch_size * config.accumulate // fitting)
+    raise ConfigError(
+        f"{said}; --batch-size {fitting} fits (and --optim.accumulate {times} keeps the clips of an update)"
+    )
+
+
+def step_memory(parts: Parts) -> tuple[int, int]:
+    """Return about how many bytes a step takes without clips, and for each: what its forward pass keeps."""
+    height, width = parts.preprocessing.shape
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    model = copy.deepcopy(parts.model).train()
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        logits = model(torch.zeros(1, model.num_frames, 3, height, width, dtype=torch.uint8))
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    clip = sum(size for place, size in kept.items() if place not in own)
+    del logits
+    return _COPIES * sum(p.untyped_storage().nbytes() for p in model.parameters()), max(1, int(_MORE * clip))
