@@ -75,7 +75,7 @@ def test_the_help_of_train_names_every_setting_in_a_hundred_columns(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     out = capsys.readouterr().out
-    assert all(f"  --{name} " in out for name in field_names(Recipe) if "." in name)
+    assert all(f" --{name} " in out for name in field_names(Recipe) if "." in name)
     assert max(map(len, out.splitlines())) <= 100 and "None" not in out
     assert out.index("teinet train videos/") < out.index("--epochs ") < out.index("--optim.epochs ")
 

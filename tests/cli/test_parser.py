@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from importlib import import_module
-from typing import Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 import pytest
 
+from teinet.cli import train
 from teinet.cli.data import ACTIONS, command
 from teinet.cli.main import COMMANDS, main
 from teinet.cli.parser import Command, option, positional
 from teinet.errors import ConfigError
+from teinet.training.recipe import Recipe
 from tests.conftest import environment
 
 
@@ -138,15 +140,31 @@ def test_every_help_fits_100_columns_begins_with_examples_and_costs_no_second(tm
 
 def test_the_same_option_means_the_same_everywhere():
     kinds: dict[str, set[str]] = {}
-    for name in COMMANDS:
-        if name not in ("data", "train"):
-            parser = Command(import_module(f"teinet.cli.{name}").run).parser(name)
-            for action in parser._actions:
-                for word in action.option_strings:
-                    kinds.setdefault(word, set()).add(f"{action.type} {action.choices}")
-    for action in ACTIONS:
-        for each in command(action).parser(action)._actions:
-            for word in each.option_strings:
-                kinds.setdefault(word, set()).add(f"{each.type} {each.choices}")
+    commands = [Command(import_module(f"teinet.cli.{n}").run) for n in COMMANDS if n not in ("data", "train")]
+    for each in (*commands, *map(command, ACTIONS)):
+        for action in each.parser("x")._actions:
+            for word in action.option_strings:
+                choices = [choice for choice in action.choices or () if choice != "vtt"]  # of recordings alone
+                kinds.setdefault(word, set()).add(f"{action.type} {choices}")
     several = {word for word, found in kinds.items() if len(found) > 1}
     assert not several and "--weights" not in kinds, several
+
+
+def test_the_settings_of_a_recipe_have_the_types_of_the_options_elsewhere():
+    """`train` reads values as a recipe does, which also takes null and lists."""
+
+    def plain(kind: Any) -> set[Any]:
+        return set(get_args(kind) or [kind]) - {type(None)}
+
+    elsewhere: dict[str, Any] = {}
+    for name in ("test", "predict", "timeline", "benchmark"):
+        elsewhere |= get_type_hints(Command(import_module(f"teinet.cli.{name}").run).arguments)
+    sections = {section: get_type_hints(kind) for section, kind in get_type_hints(Recipe).items() if is_dataclass(kind)}
+    shared = set()
+    for f in fields(train.command().arguments):
+        section, _, name = f.name.partition("__")
+        short = (f.metadata.get("names") or [""])[0][2:].replace("-", "_")
+        if section in sections and short in elsewhere.keys() - {"background"}:  # one class, or several
+            shared.add(short)
+            assert plain(elsewhere[short]) <= plain(sections[section][name]), short
+    assert {"device", "devices", "precision", "workers", "batch_size", "data", "labels", "output"} <= shared

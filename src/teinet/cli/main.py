@@ -99,10 +99,10 @@ def main(argv: list[str] | None = None) -> int:
         module = import_module(f"teinet.cli.{name}")
         if argv[1:2] and argv[1] in getattr(module, "ACTIONS", ()):
             name = f"{name} {argv[1]}"
-        if hasattr(module, "main"):  # has actions, or takes the settings of a recipe
+        if hasattr(module, "ACTIONS"):
             code = module.main(argv[1:])
         else:
-            command = Command(module.run)
+            command = module.command() if hasattr(module, "command") else Command(module.run)
             code = command.run(command.parse(name, argv[1:]))
         sys.stdout.flush()  # a full disk or a closed pipe must be found here, where it can be said
         return code

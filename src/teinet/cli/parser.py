@@ -60,12 +60,14 @@ _BY_WORD = {word: ours for words, ours in _OTHER_WORDS.items() for word in words
 _ADVICE_BY_WORD = {word: advice for words, advice in _ADVICE.items() for word in words.split()}
 
 
-def option(help: str, *, default: Any = None, metavar: str | None = None, group: str = "") -> Any:
+def option(
+    help: str, *, default: Any = None, metavar: str | None = None, group: str = "", names: Sequence[str] = ()
+) -> Any:
     """Declare `--name VALUE` as a dataclass's field; a Literal gives its choices, bool a flag, a list one or more.
 
-    The default is added to `help`, unless it is None, empty or False.
+    The default is added to `help`, unless it is None, empty or False. `names` are used in place of the field's.
     """
-    return _field(default, help=help, metavar=metavar, group=group)
+    return _field(default, help=help, metavar=metavar, group=group, names=names)
 
 
 def positional(help: str, *, default: Any = MISSING, metavar: str | None = None) -> Any:
@@ -148,21 +150,21 @@ def _add(group: Any, f: Any, kind: Any) -> None:
     if kind is not bool:
         how |= {"metavar": f.metadata.get("metavar"), "type": kind, "choices": choices}
     if f.metadata.get("positional"):
-        name = f.name
+        names = [f.name]
         how["metavar"] = how["metavar"] or f.name.upper()
         if many:
             how["nargs"] = "+" if required else "*"
         elif not required:
             how["nargs"] = "?"
     else:
-        name = f"--{f.name.replace('_', '-')}"
+        names = f.metadata["names"] or [f"--{f.name.replace('_', '-')}"]
         how |= {"dest": f.name, "required": required}
         how["action"] = "store_true" if kind is bool else "append" if many else "store"
         if choices is None and kind is not bool:
             how["metavar"] = how["metavar"] or {int: "N", float: "X"}.get(kind, "TEXT")
     if not required:
         how["default"] = default if not many or f.metadata.get("positional") else None
-    group.add_argument(name, **how)
+    group.add_argument(*names, **how)
 
 
 def _plain(kind: Any) -> tuple[type, bool, tuple[str, ...] | None]:
@@ -223,9 +225,11 @@ class Parser(argparse.ArgumentParser):
             raise ConfigError(f"{word!r} is no option.{self.other_word(name)} See {self.prog} --help")
 
     def _hint(self, message: str) -> str:
-        if unknown := re.search(r"unrecognized arguments: (--[\w-]+)", message):
+        if unknown := re.search(r"unrecognized arguments: --([\w.-]+)", message):
             known = {option[2:]: option for option in self._option_string_actions if option.startswith("--")}
-            return self.other_word(unknown[1]) or nearest(unknown[1][2:], known, cutoff=0.75).replace("'", "'--", 1)
+            inside = [option for option in known if option.endswith(f".{unknown[1].replace('-', '_')}")]
+            near = f" Did you mean '{inside[0]}'?" if inside else nearest(unknown[1], known, cutoff=0.75)
+            return self.other_word(unknown[1]) or near.replace("'", "'--", 1)
         if choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             return nearest(choice[1], re.findall(r"[\w.-]+", choice[2]))
         return ""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
-from teinet.cli.parser import Parser
+from teinet.cli.parser import Command, option, positional
 from teinet.data.lists.data_config import check_path
 from teinet.errors import ConfigError, nearest
 from teinet.models.header import pretrained_file
@@ -27,83 +25,54 @@ if TYPE_CHECKING:
     from teinet.training.dry_run import Forecast
     from teinet.training.trainer import Trained
 
-_SHORT = {"--backbone": "model.name, without teinet_"} | {
-    f"--{short.replace('_', '-')}": setting for short, setting in settings.SHORT.items()
-}
-_DESCRIPTION = """\
-Train a network on labeled clips. Settings come from a recipe (a name or a YAML file), then from the
-command line; the defaults are the paper's.
-
-  teinet train videos/                               a folder of class folders, or a list of clips
-  teinet train videos/ --backbone resnet50 --epochs 20
-  teinet train small_data videos/                    a recipe for a few hundred clips
-  teinet train videos/ --weights fights --lr 0.001   fine-tune a pretrained model, a run or a file
-  teinet train mine.yaml --optim.lr 0.02             a recipe with a setting of your own
-  teinet train something_v1/teinet_8f sthv1/         a row of the paper (teinet recipes)
-  teinet train ... --dry-run                         only print what would be done, and its cost
-  teinet train --resume runs/teinet_resnet50-1       continue a run that was stopped
-"""
+_COMMON, _DOT = "common settings", "__"  # optim__lr is the field of --optim.lr
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The recipe of the command line, and the options that are not settings.
+@dataclass(kw_only=True)
+class TrainOptions:
+    """Train a network on labeled clips.
 
-    Args:
-        given: names of the settings that were typed.
-        sources: recipes that were typed.
+    Settings come from a recipe (a name or a YAML file), then from the command line; the defaults are
+    the paper's.
+
+    teinet train videos/                               a folder of class folders, or a list of clips
+    teinet train videos/ --backbone resnet50 --epochs 20
+    teinet train small_data videos/                    a recipe for a few hundred clips
+    teinet train videos/ --weights fights --lr 0.001   fine-tune a pretrained model, a run or a file
+    teinet train mine.yaml --optim.lr 0.02             a recipe with a setting of your own
+    teinet train something_v1/teinet_8f sthv1/         a row of the paper (teinet recipes)
+    teinet train ... --dry-run                         only print what would be done, and its cost
+    teinet train --resume runs/teinet_resnet50-1       continue a run that was stopped
     """
 
-    recipe: Recipe
-    given: frozenset[str]
-    sources: tuple[str, ...]
-    resume: str | None
-    dry_run: bool
-    json: bool
-
-
-class _RecipeParser(Parser):
-    def error(self, message: str) -> NoReturn:
-        unknown = re.search(r"unrecognized arguments: --([\w.-]+)", message)
-        if unknown and not self.other_word(unknown[1]):
-            names = settings.field_names(Recipe)
-            if "." in unknown[1] or any(name.endswith(f".{unknown[1]}") for name in names):
-                settings.refuse_setting(unknown[1], Recipe)
-        super().error(message)
-
-
-def recipe_parser() -> Parser:
-    """Return a parser whose options are the settings of a recipe, in short form and by their names."""
-    parser = _RecipeParser(
-        prog="teinet train",
-        usage="teinet train [RECIPE] [DATA] [--SETTING VALUE ...]",
-        description=_DESCRIPTION,
-        argument_default=argparse.SUPPRESS,
+    words: list[str] = positional("recipes, and a folder or list of clips", metavar="RECIPE|DATA", default=[])
+    resume: str | None = option("continue the run in this folder", metavar="RUN")
+    dry_run: bool = option("print data, network, steps, memory and time only", default=False)
+    json: bool = option("print the result of --dry-run as JSON", default=False)
+    backbone: str | None = option(
+        "timm's name of the 2-D network, for TEINet (model.name without teinet_)", metavar="NAME", group=_COMMON
     )
-    parser.add_argument("words", nargs="*", metavar="RECIPE, DATA", help="recipes, and a folder or list of clips")
-    parser.add_argument("--resume", metavar="RUN", help="continue the run in this folder")
-    parser.add_argument("--dry-run", action="store_true", help="print data, network, steps, memory and time only")
-    parser.add_argument("--json", action="store_true", help="print the result of --dry-run as JSON")
-    common = parser.add_argument_group("common settings")
-    common.add_argument(
-        "--backbone", metavar="NAME", help="timm's name of the 2-D network, for TEINet (model.name without teinet_)"
-    )
-    said, short = settings.meanings(Recipe), {setting: option for option, setting in _SHORT.items()}
+
+
+def command() -> Command:
+    """Return the command, with an option for each setting of a recipe: by its name, and in its short form."""
+    said, short = settings.meanings(Recipe), {setting: option for option, setting in settings.SHORT.items()}
+    declared = []
     for section, kind in get_type_hints(Recipe).items():
-        if not is_dataclass(kind):
-            continue
-        group, hints = parser.add_argument_group(section), get_type_hints(kind)
-        for f in fields(kind):
+        hints = get_type_hints(kind) if is_dataclass(kind) else {}
+        for f in fields(kind) if hints else ():
             name = f"{section}.{f.name}"
             default = f.default if f.default_factory is MISSING else f.default_factory()
-            text = said[name].rstrip(".").replace("%", "%%")
             value = str(default).lower() if isinstance(default, bool) else default
-            shown = f" (default: {value})" if default not in (None, "", []) else ""
-            how: Any = {"dest": name, "metavar": _metavar(hints[f.name])}
-            group.add_argument(f"--{name}", **how, help=text + shown)
-            if name in short:
-                common.add_argument(short[name], **how, help=text.partition("; ")[0].rstrip(".") + shown)
-    return parser
+            text = said[name].rstrip(".") + (f" (default: {value})" if default not in (None, "", []) else "")
+            names = [f"--{each.replace('_', '-')}" for each in [short.get(name)] if each] + [f"--{name}"]
+            group = _COMMON if name in short else section
+            how = option(text, metavar=_metavar(hints[f.name]), group=group, names=names)
+            declared.append((name.replace(".", _DOT), str | None, how))
+    declared.sort(key=lambda each: each[2].metadata["group"] != _COMMON)
+    made = make_dataclass("TrainOptions", declared, bases=(TrainOptions,), kw_only=True)
+    made.__doc__ = TrainOptions.__doc__
+    return Command(run, made)
 
 
 def _metavar(kind: Any) -> str:
@@ -114,22 +83,35 @@ def _metavar(kind: Any) -> str:
     return {bool: "true|false", int: "N", float: "X", str: "TEXT"}.get(first, "LIST")
 
 
-def parse_recipe(argv: Sequence[str]) -> Asked:
-    """Return the recipe that the words describe, and the options that are no settings.
+@dataclass(frozen=True)
+class Asked:
+    """The recipe of the command line, the names of the settings that were typed, and the recipes."""
 
-    Raises ConfigError, with the nearest valid name, for an option or value that does not exist or does not fit.
+    recipe: Recipe
+    given: frozenset[str]
+    sources: tuple[str, ...]
+
+
+def parse_recipe(argv: Sequence[str]) -> Asked:
+    """Return the recipe that words of the command line describe; raises as `recipe_of`."""
+    return recipe_of(command().parse("train", argv))
+
+
+def recipe_of(options: TrainOptions) -> Asked:
+    """Return the recipe that was typed.
+
+    Raises:
+        ConfigError: a recipe or value that does not exist or does not fit; with the nearest valid one.
     """
-    typed = vars(recipe_parser().parse_args(argv))
-    options = {"resume": None, "dry_run": False, "json": False}
-    options |= {name: typed.pop(name) for name in options if name in typed}
-    sources, data = _sort(typed.pop("words", []))
+    other = {f.name for f in fields(TrainOptions)} - {"backbone"}
+    typed = {name.replace(_DOT, "."): v for name, v in vars(options).items() if name not in other and v is not None}
+    sources, data = _sort(options.words)
     if data and "data.path" in typed:
         raise ConfigError(f"two lists or folders of clips: {data} and --data {typed['data.path']}; give one")
     if data:
         typed["data.path"] = data
     recipe = Recipe.load(*sources, **typed)
-    given = frozenset("model.name" if name == "backbone" else name for name in typed)
-    return Asked(recipe, given, tuple(sources), **options)  # pyright: ignore[reportArgumentType]
+    return Asked(recipe, frozenset("model.name" if name == "backbone" else name for name in typed), tuple(sources))
 
 
 def _sort(words: Sequence[str]) -> tuple[list[str], str | None]:
@@ -162,16 +144,16 @@ def _sort(words: Sequence[str]) -> tuple[list[str], str | None]:
     return recipes, data[0] if data else None
 
 
-def main(argv: list[str]) -> int:
+def run(args: TrainOptions) -> int:
     """Train or resume, and test by the recipe's views; return the exit code."""
-    asked = parse_recipe(argv)
-    if asked.json and not asked.dry_run:
+    if args.json and not args.dry_run:
         raise ConfigError("--json belongs to --dry-run; a run writes its numbers into its folder")
+    asked = recipe_of(args)
     recipe, folder = asked.recipe, None
-    if asked.resume:
+    if args.resume:
         from teinet.training.run_dir import recipe_to_resume
 
-        folder = Path(asked.resume)
+        folder = Path(args.resume)
         recipe = recipe_to_resume(folder, recipe, asked.given)
     elif recipe.model.weights and not asked.sources:
         from teinet.training.setup import with_network_of_weights
@@ -181,11 +163,11 @@ def main(argv: list[str]) -> int:
         check_path(recipe.data.path)  # before torch loads
     from rich.console import Console
 
-    if asked.dry_run:
+    if args.dry_run:
         from teinet.training.dry_run import forecast
 
         found = forecast(recipe)
-        if asked.json:
+        if args.json:
             plan = {"recipe": asdict(found.parts.recipe), **found.to_dict()}
             print(json.dumps(plan, indent=2, ensure_ascii=False))
         else:
