@@ -85,7 +85,8 @@ def test_a_far_guess_is_not_made():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("predict fights x.mp4 --imgsz 320", "unrecognized arguments: --imgsz 320. See"),
+        ("predict fights x.mp4 --imgsz 320", "scaled to the size that the weights were trained with"),
+        ("predict fights x.mp4 --conf 0.5", "a threshold belongs to teinet timeline"),
         ("train videos --imgsz 320", "Here it is --size"),
         ("train videos --batch 8", "Here it is --batch-size"),
         ("train videos --amp", "Here it is --precision bf16"),

@@ -53,6 +53,9 @@ _ADVICE = {
     "model weights checkpoint ckpt": "the weights come first, without an option: teinet {command} WEIGHTS ...",
     "source input video": "videos come without an option: teinet {command} WEIGHTS VIDEO ...",
     "cfg config recipe": "a recipe comes first, without an option: teinet {command} RECIPE ...",
+    "img-size imgsz input-size resolution": "frames are scaled to the size that the weights were trained with.",
+    "conf score-thr thr threshold": "all scores are given, the best ones first; a threshold belongs to teinet timeline "
+    "and teinet watch.",
     "patience": "training never stops early; it keeps the best epoch's weights as best.safetensors (in Python, "
     "teinet.train takes Lightning's EarlyStopping).",
 }
