@@ -32,8 +32,8 @@ def test_every_action_has_help(action, capsys):
     (("check", "{clips}/resting/0.mp4"), "is a video; give a folder"),
     (("inspect", "{clips}", "--sample", "-1"), "--sample is -1"),
     (("inspect", "{clips}", "--format", "tabel"), "Did you mean 'table'"),
-    (("shrink", "{clips}", "{clips}/small"), "is inside a folder of the clips"),
-    (("convert", "{clips}", "out.txt"), "must end in .csv"),
+    (("shrink", "{clips}", "--output", "{clips}/small"), "is inside a folder of the clips"),
+    (("convert", "{clips}", "--output", "out.txt"), "must end in .csv"),
 ])  # fmt: skip
 def test_what_cannot_be_is_one_line(words, says, clips, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -96,7 +96,7 @@ def test_shrink_then_train_on_it(clips, tmp_path, capsys, monkeypatch):
     (tmp_path / "more" / "bad.mp4").write_bytes(b"no video")
     rows = [f"{p},{p.parent.name}" for p in sorted(clips.rglob("*.mp4"))]
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows]))
-    words = ["data", "shrink", "list.csv", "small", "--short-side", "16", "--workers", "0"]
+    words = ["data", "shrink", "list.csv", "--output", "small", "--short-side", "16", "--workers", "0"]
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "list of 12 clips: small/clips.csv" in out
@@ -104,19 +104,19 @@ def test_shrink_then_train_on_it(clips, tmp_path, capsys, monkeypatch):
     recipe = parse_recipe(out.strip().splitlines()[-1].split()[3:]).recipe
     assert sum(map(len, load_splits(recipe.data).values())) == 12
     (tmp_path / "list.csv").write_text("\n".join(["path,label", *rows, "more/bad.mp4,resting"]))
-    assert main([*words[:3], "other", *words[4:], "--json"]) == 1
+    assert main([*words[:4], "other", *words[5:], "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
     assert found["clips"] == 12 and found["unreadable"][0]["line"] == 14
 
 
 def test_convert(clips, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["data", "convert", str(clips), "out.csv"]) == 0
+    assert main(["data", "convert", str(clips), "--output", "out.csv"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[-1] == "Next: teinet train out.csv --labels out.labels.txt"
-    assert main(["data", "convert", str(clips), "out.csv"]) == 2
+    assert main(["data", "convert", str(clips), "--output", "out.csv"]) == 2
     assert "--overwrite" in capsys.readouterr().err
-    assert main(["data", "convert", str(clips), "out.csv", "--overwrite", "--absolute"]) == 0
+    assert main(["data", "convert", str(clips), "--output", "out.csv", "--overwrite", "--absolute"]) == 0
     (first, *_) = csv.DictReader((tmp_path / "out.csv").open())
     assert first == {"path": str(clips / "moving left" / "0.mp4"), "label": "moving left"}
 
@@ -146,7 +146,8 @@ def interrupt(words: list[object], signal_number: int, begun, folder: Path) -> t
 
 def test_shrink_stops_at_ctrl_c_and_continues(many, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    journal, words = tmp_path / "small" / "shrink.jsonl", ["data", "shrink", many, "small", "--short-side", 16]
+    words = ["data", "shrink", many, "--output", "small", "--short-side", 16]
+    journal = tmp_path / "small" / "shrink.jsonl"
 
     def written() -> int:
         return journal.read_text().count('"bytes"') if journal.exists() else 0

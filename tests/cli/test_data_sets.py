@@ -178,7 +178,7 @@ def test_an_ensemble_is_laid_next_to_its_row_and_submitted_from_saved_scores(tmp
     assert "61.3" not in out  # a row of one of them alone
     assert "differs from something_v2/teinet_16f" in out
     for run in runs:
-        assert teinet("test", run, "--submit", tmp_path / "one.csv") == 0
+        assert teinet("test", run, "--submit", tmp_path / "one.csv", "--overwrite") == 0
     capsys.readouterr()
     saved = [run / "test-1x1-unlabeled" for run in runs]
     assert teinet("test", *saved, "--submit", tmp_path / "both.csv", "--output", tmp_path / "both") == 0

@@ -64,7 +64,8 @@ def test_json_holds_the_scores_unrounded(place, capsys):
 
 
 def test_csv_has_a_row_for_each_class_and_one_for_each_error(place, capsys):
-    assert call(place / "net.safetensors", place / "videos", "--csv", "--top-k", "3", "--views", "2x3") == 1
+    how = ("--output-format", "csv", "--top-k", "3", "--views", "2x3")
+    assert call(place / "net.safetensors", place / "videos", *how) == 1
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["rank"] for row in rows] == ["", "1", "2", "3", "1", "2", "3"]
     assert sum(float(row["score"]) for row in rows[1:4]) == pytest.approx(1, abs=1e-5)
@@ -138,7 +139,7 @@ def test_a_network_whose_scores_are_no_numbers_is_said(place, tmp_path, capsys):
     recognizer = Recognizer.load(place / "net.safetensors")
     recognizer.model.head.weight.data.fill_(float("nan"))
     recognizer.save(tmp_path / "nan.safetensors")
-    for form in ((), ("--json",), ("--csv",)):
+    for form in ((), ("--json",), ("--output-format", "csv")):
         assert call(tmp_path / "nan.safetensors", place / "videos" / "good2.mp4", *form) == 1
         out, err = capsys.readouterr()
         assert "1 of 1 videos could not be read" in err and "not finite" in out

@@ -106,7 +106,6 @@ def test_a_faster_network_tells_the_same_events(place, monkeypatch, capsys):
         ({"scores": "s.txt"}, [], ["--scores s.txt ends in .txt; use .npz or .csv, or a folder that ends in /"]),
         ({"stride": 2, "output": "out.csv", "page": "pages/"}, [], ["stride (2) is for windows", "--windows"]),
         ({"smoothing": 2}, ["--windows"], ["smoothing (2) is for causal models"]),
-        ({}, ["--overwrite"], ["--overwrite needs --output or --page"]),
     ],
 )
 def test_what_does_not_fit_is_one_line(place, tmp_path, monkeypatch, capsys, options, flags, parts):
@@ -129,18 +128,22 @@ def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, 
         return look(recognizer, video, **options)
 
     output.write_text("of an earlier day")
+    assert main(command) == 2 and f"{output} exists; --overwrite replaces it" in capsys.readouterr().err
     monkeypatch.setattr(teinet.detection.timeline_batch, "timeline", stopped)
-    assert main(command) == 130
+    assert main([*command, "--overwrite"]) == 130
     said = capsys.readouterr().err
-    assert f"stopped after {len(films) - 1} of {len(films)} videos; the same command continues" in said
+    kept = "" if form == "vtt" else "; the same command without --overwrite continues with the others"
+    assert f"stopped after {len(films) - 1} of {len(films)} videos{kept}\n" in said
     assert output.read_text() == "of an earlier day"
     monkeypatch.undo()
-    assert main(command) == 0 and f"wrote {output}" in capsys.readouterr().err
+    assert main(command if kept else [*command, "--overwrite"]) == 0
+    assert f"wrote {output}" in capsys.readouterr().err
     assert "4.mp4" in output.read_text() or form == "vtt"
     assert sorted(tmp_path.iterdir()) == [output]
     whole = output.read_text()
-    assert main(words(place, "broken/broken.mp4", output=output)) == 1  # nothing was found: nothing is lost
-    assert main(words(place, *films, output=output, frame_interval=-1)) == 2
+    again = [*words(place, "broken/broken.mp4", output=output), "--overwrite"]
+    assert main(again) == 1  # nothing was found: nothing is lost
+    assert main([*words(place, *films, output=output, frame_interval=-1), "--overwrite"]) == 2
     assert output.read_text() == whole and sorted(tmp_path.iterdir()) == [output]
 
 
@@ -183,7 +186,8 @@ def test_an_answer_can_go_to_what_is_no_file(place, tmp_path, capsys):
 def test_a_name_that_links_elsewhere_stays_a_link(place, tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "out.csv").symlink_to(tmp_path / "there" / "real.csv")
-    assert main(words(place, "films/3.mp4", output=tmp_path / "out.csv")) == 0
+    for more in ([], ["--overwrite"]):
+        assert main([*words(place, "films/3.mp4", output=tmp_path / "out.csv"), *more]) == 0
     assert (tmp_path / "out.csv").is_symlink() and "3.mp4" in (tmp_path / "there" / "real.csv").read_text()
 
 

@@ -67,7 +67,7 @@ def test_the_terminal_shows_one_table_and_what_must_be_known(four):
     text = "\n".join(line.plain for line in lines(four[0]))
     table = text.partition("\n\nmodel.name")[0]
     assert max(len(line) for line in table.splitlines() if "/" not in line) <= 80  # a path is not broken
-    assert re.search(r"test-1x1, val, 32.9 x 1 +1x1 +100 +46.8 +75.9 +46.8", table)
+    assert re.search(r"test-1x1, val, 32.9 GMACs +1x1 +100 +46.8 +75.9 +46.8", table)
     assert re.search(r"table 1a Res50\+MEM\+TIM +1x1 +47.4 +-0.6 +76.6 +-0.7", table)
     assert re.search(r"test-1x1, n = 2 +1x1 +47.0 +±0.3 +76.1 +±0.3 +47.0", table)
     assert "unfinished, 3 of 50 epochs: teinet train --resume" in text

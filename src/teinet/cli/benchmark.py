@@ -41,7 +41,7 @@ class BenchmarkOptions:
     rounds: int = option("each network is timed once in each", default=5)
     device: str = option(DEVICE, default="auto")
     engine: Engine = option(ENGINE, default="eager")
-    precision: Precision = option(PRECISION, default="fp32")
+    precision: Precision = option(PRECISION, default="auto")
     json: bool = option("print the numbers as JSON", default=False)
 
 

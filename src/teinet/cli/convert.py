@@ -9,6 +9,7 @@ from dataclasses import MISSING, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from teinet.cli.options import OVERWRITE, keep_existing
 from teinet.cli.parser import option, positional
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.header import read_header
@@ -35,7 +36,7 @@ class ConvertOptions:
     n_div: int = option("TSM shifts 1/N of the channels each way", default=8)
     license: str = option("of the weights, kept in the file", default="")
     output: str | None = option("file to write (default: next to the checkpoint, as .safetensors)", metavar="FILE")
-    overwrite: bool = option("replace a file that exists", default=False)
+    overwrite: bool = option(OVERWRITE, default=False)
     json: bool = option("print a JSON object", default=False)
 
 
@@ -109,6 +110,5 @@ def _output(source: Path, args: ConvertOptions) -> Path:
         raise ConfigError(f"{output}: the checkpoint itself; name another file with --output")
     if output.is_dir():
         raise ConfigError(f"{output}: a folder; name a file with --output")
-    if output.exists() and not args.overwrite:
-        raise ConfigError(f"{output} exists; --overwrite replaces it, --output names another file")
+    keep_existing([output], overwrite=args.overwrite)
     return output

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, fields, make_dataclass
+from dataclasses import MISSING, dataclass, fields, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from teinet.cli.options import ListOptions, keep_apart
+from teinet.cli.options import OVERWRITE, ListOptions, keep_apart
 from teinet.cli.parser import Command, Parser, option, positional
 from teinet.errors import ConfigError, nearest
 
@@ -105,7 +105,7 @@ class CheckOptions(ListOptions, _WorkerOptions):
 
     path: str = positional(_PATH)
     output: str = option("csv with a row for every file", default="check.csv", metavar="FILE")
-    overwrite: bool = option("start over, whatever an earlier check found", default=False)
+    overwrite: bool = option(OVERWRITE, default=False)
     json: bool = option("print counts and bad files as JSON", default=False)
 
 
@@ -161,11 +161,11 @@ def _print_checked(checked: Checked) -> None:
 class ShrinkOptions(ListOptions, _WorkerOptions):
     """Write small copies of all clips, which training reads faster.
 
-    teinet data shrink videos/ small/         called again, it continues
+    teinet data shrink videos/ --output small/     called again, it continues
     """
 
     path: str = positional(f"{_PATH}; they are not changed")
-    folder: str = positional("where to write")
+    output: str = option("where to write", default=MISSING, metavar="FOLDER")
     short_side: int = option("pixels; none are enlarged", default=256)
     keyframes: int = option("a keyframe every so many frames", default=16)
     quality: int = option("x264's CRF, 0 (best) to 51", default=23)
@@ -182,7 +182,7 @@ def _shrink(args: ShrinkOptions) -> int:
 
     report = shrink(
         read_config(args.data_config(args.path)),
-        Path(args.folder),
+        Path(args.output),
         Shrinking(short_side=args.short_side, keyframes=args.keyframes, quality=args.quality),
         root=args.root,
         workers=_workers(args),
@@ -220,13 +220,13 @@ def _print_shrunk(report: Shrunk) -> None:
 class ConvertListOptions(ListOptions):
     """Write any list as a csv with named columns.
 
-    teinet data convert ucf101/ clips.csv     class names go to clips.labels.txt
+    teinet data convert ucf101/ --output clips.csv     class names go to clips.labels.txt
     """
 
     path: str = positional(_PATH)
-    output: str = positional("the csv; class names go to OUT.labels.txt next to it", metavar="OUT.csv")
+    output: str = option("the csv; class names go to FILE.labels.txt next to it", default=MISSING, metavar="FILE.csv")
     absolute: bool = option("whole paths (default: from the csv's folder on)", default=False)
-    overwrite: bool = option("replace files that exist", default=False)
+    overwrite: bool = option(OVERWRITE, default=False)
 
 
 def _convert(args: ConvertListOptions) -> int:
@@ -255,9 +255,13 @@ def _draw_options() -> type:
     settings = [
         (f.name, type(f.default), option(meaning[f.name].rstrip("."), default=f.default)) for f in fields(MotionPairs)
     ]
-    folder = ("folder", str, positional("where to write; called again, an interrupted drawing continues"))
-    made = make_dataclass("DrawOptions", [folder, *settings], kw_only=True)
-    made.__doc__ = "Draw motion_pairs: clips in pairs that are each other played backwards.\n\nteinet data draw clips/"
+    text = "where to write; called again, an interrupted drawing continues"
+    output = ("output", str, option(text, default="motion_pairs", metavar="FOLDER"))
+    made = make_dataclass("DrawOptions", [output, *settings], kw_only=True)
+    made.__doc__ = (
+        "Draw motion_pairs: clips in pairs that are each other played backwards.\n\n"
+        "teinet data draw\nteinet data draw --output clips/ --train 40"
+    )
     return made
 
 
@@ -268,7 +272,7 @@ def _draw(args: Any) -> int:
 
     settings = MotionPairs(**{f.name: getattr(args, f.name) for f in fields(MotionPairs)})
     console = Console()
-    folder = draw_with_progress(Path(args.folder), settings, console)
+    folder = draw_with_progress(Path(args.output), settings, console)
     console.print(f"{folder}: ready. Next: teinet train {folder}", highlight=False, soft_wrap=True)
     return 0
 

@@ -22,6 +22,7 @@ class ExplainOptions(options.WeightsArgument):
     video: str = positional("a file, or a folder of numbered images")
     label: str | None = option("the class to draw maps for (default: the best one)")
     output: str | None = option("the page, .html (default: CLIP-explained.html, here)", metavar="PAGE")
+    overwrite: bool = option(options.OVERWRITE, default=False)
     device: str = option(options.DEVICE, default="auto")
     json: bool = option("print the numbers as JSON; a page only with --output", default=False)
 
@@ -30,8 +31,8 @@ def run(args: ExplainOptions) -> int:
     """Look inside and write the page; return 0. Raises TeinetError for unusable weights or clips."""
     output = args.output or (None if args.json else f"{Path(args.video).stem}-explained.html")
     if output:
-        options.output_form(output, {".html": "page", ".htm": "page"}, None, "page")
-        options.check_output(output, [args.video, args.weights])
+        options.output_form(args, options.PAGE)
+        options.check_output(output, [args.video, args.weights], overwrite=args.overwrite)
     options.check_weights(args.weights)
     if not Path(args.video).exists():
         raise ConfigError(f"{args.video}: no such file or folder")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from teinet.cli.parser import ADVANCED, option, positional
 from teinet.errors import ConfigError
@@ -23,6 +23,8 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 WEIGHTS = "a run's folder (its last weights), a .safetensors file, or a pretrained model's name"
 DEVICE = "auto, cpu, cuda, cuda:1 or mps"
 PRECISION = "number format of the network; auto: fp32, but with folded and compile the fastest that the device has"
+PAGE = {".html": "page", ".htm": "page"}
+OVERWRITE = "do the work again, and replace results that exist"
 ENGINE = "folded: batch norms folded into convolutions, at once; compile: torch.compile as well, after half a minute"
 
 
@@ -150,19 +152,25 @@ def check_range(options: object, **lowest: float) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} is {value}; it must be at least {low}")
 
 
-def output_form(path: str | None, forms: Mapping[str, str], asked: str | None, default: str) -> str:
-    """Return the form of an output: the one asked for, else that of `--output`'s suffix, else the default.
+def output_form(options: Any, forms: Mapping[str, str]) -> str:
+    """Return the form of an output: that of --json or --output-format, else of `--output`'s suffix, else a table.
 
     Args:
+        options: what was typed; without `output_format`, suffixes alone choose.
         forms: form by suffix, {".json": "json"}.
 
     Raises:
-        ConfigError: a suffix that no form has, or that of another form than the one asked for.
+        ConfigError: a suffix that no form has, or several forms asked for.
     """
+    path, asked = options.output, getattr(options, "output_format", None)
+    if hasattr(options, "output_format") and options.json:
+        if asked not in (None, "json"):
+            raise ConfigError(f"--json and --output-format {asked} ask for two formats; take one")
+        asked = "json"
     suffix = Path(path or "").suffix.lower()
     is_folder = Path(path or "").is_dir() or str(path).endswith("/") or (asked is not None and not suffix)
     if not path or is_special(path) or is_folder:
-        return asked or forms.get(suffix, default)
+        return asked or forms.get(suffix, "table")
     if suffix not in forms:
         raise ConfigError(f"--output {path}: the suffix chooses the format; it must be {', '.join(forms)}")
     if asked not in (None, forms[suffix]):
@@ -199,10 +207,20 @@ def check_file(path: str | Path) -> None:
     raise ConfigError(f"{path}: cannot be written ({why})")
 
 
-def check_output(path: str, inputs: Iterable[str | Path]) -> None:
-    """Raise ConfigError if `--output` cannot be written, or is one of the files that the command reads."""
+def check_output(path: str, inputs: Iterable[str | Path], *, overwrite: bool) -> None:
+    """Raise ConfigError if `--output` cannot be written, is read by the command, or exists without --overwrite."""
     check_file(path)
     keep_apart({"--output": path}, inputs)
+    keep_existing([path], overwrite=overwrite)
+
+
+def keep_existing(paths: Sequence[str | Path], *, overwrite: bool) -> None:
+    """Raise ConfigError if files that a command would write exist, unless they are to be overwritten."""
+    found = [] if overwrite else [path for path in paths if os.path.isfile(path) and not is_special(path)]
+    if found:
+        others = f" and {len(found) - 1} more files" if len(found) > 1 else ""
+        exist = "exist; --overwrite replaces them" if others else "exists; --overwrite replaces it"
+        raise ConfigError(f"{found[0]}{others} {exist}, another name keeps {'them' if others else 'it'}")
 
 
 def is_special(path: str | Path) -> bool:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from teinet.cli import options
 from teinet.cli.parser import option, positional
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from teinet.recognition import Prediction
 
 CSV_COLUMNS = ("path", "rank", "label", "score", "num_frames", "start", "end", "error")
-_FORMS = {".json": "json", ".csv": "csv", ".txt": "text"}
+_FORMS = {".json": "json", ".csv": "csv", ".txt": "table"}
 
 
 @dataclass(kw_only=True)
@@ -39,12 +39,13 @@ class PredictOptions(options.EngineOptions, options.WeightsArgument):
     start: float | None = option("first second of the video to look at", metavar="SECONDS")
     end: float | None = option("last second of the video to look at", metavar="SECONDS")
     output: str | None = option("write to this .json, .csv or .txt file instead of the terminal", metavar="FILE")
+    output_format: Literal["table", "json", "csv"] | None = option("default: table, or by --output's suffix")
+    overwrite: bool = option(options.OVERWRITE, default=False)
     json: bool = option("print one JSON list, with frame numbers, times and errors", default=False)
     batch_size: int | None = option(
         "views in one pass of the network, of several videos together (default: those of one video)", group="device"
     )
     workers: int | None = option("threads that decode (default: one per core, at most 4)", group="device")
-    csv: bool = option("print a row for each video and class", default=False)
 
 
 def run(args: PredictOptions) -> int:
@@ -53,7 +54,7 @@ def run(args: PredictOptions) -> int:
     Answers are written as they come (a JSON list at the end), and kept when the work stops early.
     Raises TeinetError for unusable weights or arguments, before any video is looked at.
     """
-    form = _form(args)
+    form = options.output_form(args, _FORMS)
     options.check_range(args, top_k=1, batch_size=1, workers=1)
     options.check_weights(args.weights)
     Views.parse(args.views)
@@ -68,7 +69,7 @@ def run(args: PredictOptions) -> int:
     problems: list[str] = []
     videos = find_videos(args.videos, problems)
     if args.output:
-        options.check_output(args.output, [*videos, args.weights])
+        options.check_output(args.output, [*videos, args.weights], overwrite=args.overwrite)
     recognizer = options.load_recognizer(args.weights, args)
     same = ("top_k", "views", "start", "end", "batch_size", "workers")
     answers = recognizer.predict_many(videos, **{name: getattr(args, name) for name in same})
@@ -91,13 +92,6 @@ def run(args: PredictOptions) -> int:
     if args.output:
         print(printable(f"wrote {args.output} ({done} video{'s' if done != 1 else ''})"), file=sys.stderr)
     return int(failed > 0 or bool(problems))
-
-
-def _form(args: PredictOptions) -> str:
-    asked = [form for form in ("json", "csv") if getattr(args, form)]
-    if len(asked) > 1:
-        raise ConfigError("--json and --csv ask for two formats; take one")
-    return options.output_form(args.output, _FORMS, asked[0] if asked else None, "text")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from teinet.cli.options import check_file, output_form
+from teinet.cli.options import OVERWRITE, PAGE, check_output, output_form
 from teinet.cli.parser import option, positional
 
 
@@ -21,14 +21,15 @@ class ReportOptions:
 
     runs: list[str] = positional("a run's folder, an ensemble's results, or a folder of these: runs/", metavar="RUN")
     output: str | None = option("write a page, .html", metavar="PAGE")
+    overwrite: bool = option(OVERWRITE, default=False)
     json: bool = option("print everything as JSON", default=False)
 
 
 def run(args: ReportOptions) -> int:
     """Compare, and print or write; return 0, or 1 when a file of a run is damaged."""
     if args.output:
-        output_form(args.output, {".html": "page", ".htm": "page"}, None, "page")
-        check_file(args.output)
+        output_form(args, PAGE)
+        check_output(args.output, [], overwrite=args.overwrite)
     from rich.console import Console
 
     from teinet.pages.comparison import write_page

@@ -39,6 +39,7 @@ class TestOptions(options.ListOptions):
         "folder for the results (default: test-VIEWS in the run's folder; runs/NAME for a pretrained model)",
         metavar="FOLDER",
     )
+    overwrite: bool = option(options.OVERWRITE, default=False)
     json: bool = option("print the numbers as JSON", default=False)
     select: str | None = option(
         "test these rows of the list, whatever split they are in", metavar="COLUMN=VALUE,...", group=ADVANCED
@@ -46,7 +47,6 @@ class TestOptions(options.ListOptions):
     backwards: bool = option("play each clip backwards, to see whether order matters", default=False, group=ADVANCED)
     average: Literal["probabilities", "logits"] = option("over views", default="probabilities", group=ADVANCED)
     ensemble_weights: str | None = option("of the scores (default: all alike)", metavar="1,1", group=ADVANCED)
-    overwrite: bool = option("ensembles: test networks again whose scores are on disk", default=False, group=ADVANCED)
     submit: str | None = option("write predictions of unlabeled clips, by their ids", metavar="FILE", group=ADVANCED)
     read_timeout: float = option(
         "seconds after which a file that cannot be read to its end stops the test; 0: never", default=120.0,
@@ -57,7 +57,7 @@ class TestOptions(options.ListOptions):
     device: str = option(DEVICE, default="auto", group="device")
     devices: int = option("how many devices; on a CPU, processes", default=1, group="device")
     engine: Engine = option(ENGINE, default="eager", group="device")
-    precision: Precision = option(options.PRECISION, default="fp32", group="device")
+    precision: Precision = option(options.PRECISION, default="auto", group="device")
 
     explain_missing = staticmethod(options.WeightsArgument.explain_missing)
 
@@ -83,7 +83,7 @@ def run(args: TestOptions) -> int:
     for weights in args.weights:
         bar = TestProgress(Console(stderr=True), title=str(weights) if several else "testing")
         output = None if several else args.output
-        result = test(weights, plan, reuse=several and not args.overwrite, output=output, callbacks=[bar])
+        result = test(weights, plan, reuse=not args.overwrite, output=output, callbacks=[bar])
         if several and first_process():
             how = "scores on disk" if result.from_disk else f"tested, {result.folder}"
             console.print(f"{weights}: {how}", soft_wrap=True)
@@ -119,6 +119,8 @@ def _check(args: TestOptions) -> None:
             header = read_header(name)
             if args.data is None and not (header["recipe"].get("data") or {}).get("path"):
                 raise ConfigError(f"{name} does not name its clips; name those to test on with --data PATH")
+    ensemble = [f"{args.output}/{SCORES}"] if args.output and len(args.weights) > 1 else []
+    options.keep_existing([*ensemble, *filter(None, [args.submit])], overwrite=args.overwrite)
     if args.data is not None:
         check_path(args.data)
     Views.parse(args.views)
@@ -203,5 +205,7 @@ def _print(console: Console, args: TestOptions, scores: Scores, tested: list[Tes
     elif printed:
         changed_settings = {t.recipe.get("row"): t.recipe.get("changed_settings") or () for t in tested}
         print_published(console, printed, measured(scores), changed_settings)
-    if folder is not None:
+    if folder is not None and len(tested) == 1 and tested[0].from_disk:
+        console.print(f"{folder}: scores of an earlier test of the same clips; --overwrite tests again", soft_wrap=True)
+    elif folder is not None:
         console.print(f"wrote {folder}: each clip and class, confusion matrix, metrics.json", soft_wrap=True)

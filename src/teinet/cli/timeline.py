@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from teinet.cli import options
 from teinet.cli.parser import ADVANCED, option, positional
 from teinet.cli.timeline_output import PAGES, Output, Pages, Truth, files_for, write_scores, write_subtitles
-from teinet.errors import ConfigError, Interrupted, VideoError
+from teinet.errors import Interrupted, VideoError
 from teinet.utils.machine import check_device
 from teinet.utils.text import printable
 
@@ -43,10 +43,9 @@ class TimelineOptions(options.EngineOptions, options.EventOptions, options.Weigh
         "a page with images, scores and events over time; in a folder one for each video, and an index",
         metavar="FILE.html|FOLDER/",
     )
+    output_format: Literal["table", "json", "csv", "vtt"] | None = option("default: table, or by --output's suffix")
+    overwrite: bool = option(options.OVERWRITE, default=False)
     json: bool = option("print JSON", default=False)
-    output_format: Literal["table", "json", "csv", "vtt"] | None = option(
-        "default: table, or by --output's suffix", group=ADVANCED
-    )
     stride: int | None = option(
         "windows: frames from one to the next, at most T (default: T/2)", metavar="FRAMES", group=ADVANCED
     )
@@ -59,9 +58,6 @@ class TimelineOptions(options.EngineOptions, options.EventOptions, options.Weigh
         "annotations (path, start, end, label): measure how well events were found", metavar="FILE.csv", group=ADVANCED
     )
     workers: int = option("videos at a time, in as many processes", default=1, group=ADVANCED)
-    overwrite: bool = option(
-        "start over where an interrupted command would continue (--output, --page)", default=False, group=ADVANCED
-    )
 
 
 def run(args: TimelineOptions) -> int:
@@ -69,10 +65,8 @@ def run(args: TimelineOptions) -> int:
 
     Raises TeinetError for unusable weights or arguments, before any video is looked at.
     """
-    form, output_path = _form(args), args.output
+    form, output_path = options.output_form(args, _FORMS), args.output
     options.check_range(args, workers=1)
-    if args.overwrite and not (args.output or args.page):
-        raise ConfigError("--overwrite needs --output or --page: only these are continued after a stop")
     args.weights = options.causal_form(args.weights, windows=args.windows or args.stride is not None)
     options.check_weights(args.weights)
     check_device(args.device)
@@ -91,6 +85,7 @@ def run(args: TimelineOptions) -> int:
     outputs = {"--output": args.output, "--page": args.page, "--scores": args.scores}
     options.keep_apart(outputs, [*videos, *([args.truth] if args.truth else []), args.weights])
     takers: list[Callable[[int, Timeline], object]] = []
+    cues, scores = [], []
     into_folder = bool(args.output) and (args.output.endswith("/") or Path(args.output).is_dir())
     if form == "vtt" and (len(videos) > 1 or into_folder):  # a file for each; the table is printed
         cues = files_for("--output", args.output or "", videos, (".vtt",))
@@ -100,6 +95,10 @@ def run(args: TimelineOptions) -> int:
         scores = files_for("--scores", args.scores, videos, (".npz", ".csv"))
         takers.append(lambda number, found: write_scores(found, scores[number]))
     page_files = files_for("--page", args.page, videos, PAGES) if args.page else []
+    kept_for = args.output or args.page
+    unfinished = Path(f"{os.path.abspath(kept_for)}.partial") if kept_for and not options.is_special(kept_for) else None
+    if unfinished is None or not unfinished.exists():  # else it continues, and these files are its own
+        options.keep_existing([*filter(None, outputs.values()), *cues, *scores, *page_files], overwrite=args.overwrite)
 
     recognizer = options.load_recognizer(args.weights, args)
     rules = rules.filled(recognizer.background)
@@ -113,11 +112,9 @@ def run(args: TimelineOptions) -> int:
     pages = Pages(args.page, page_files, videos, str(args.weights), recognizer, rules) if args.page else None
     output, cache = Output(output_path, form, truth), None
     takers += [output.take, *(each.take for each in (pages, truth) if each is not None)]
-    kept_for = args.output or args.page
-    if kept_for and not options.is_special(kept_for):
-        folder = Path(f"{os.path.abspath(kept_for)}.partial")
+    if unfinished is not None:
         weights = {"weights": digest(weights_file(args.weights)), "device": recognizer.device.type}
-        cache = ResultCache(folder, how | weights | {"engine": args.engine, "precision": args.precision})
+        cache = ResultCache(unfinished, how | weights | {"engine": args.engine, "precision": args.precision})
         if args.overwrite:
             cache.clear()
         if kept := sum(map(cache.holds, videos)):
@@ -145,7 +142,8 @@ def run(args: TimelineOptions) -> int:
                 done += 1
     except Interrupted:
         output.close(stopped=True)
-        rest = "; the same command continues with the others" if cache is not None else ""
+        same = "the same command" + (" without --overwrite" if args.overwrite else "")
+        rest = f"; {same} continues with the others" if unfinished is not None and unfinished.exists() else ""
         _print_lines(f"stopped after {done} of {len(videos)} videos{rest}")
         return 130
     output.close()
@@ -154,12 +152,6 @@ def run(args: TimelineOptions) -> int:
     if done:
         _print_lines(*(f"wrote {path}" for path in outputs.values() if path))
     return int(failed)
-
-
-def _form(args: TimelineOptions) -> str:
-    if args.json and args.output_format not in (None, "json"):
-        raise ConfigError(f"--json and --output-format {args.output_format} ask for two formats; take one")
-    return options.output_form(args.output, _FORMS, "json" if args.json else args.output_format, "table")
 
 
 def _print_lines(*lines: str) -> None:

@@ -103,12 +103,12 @@ def _made(args: WatchOptions) -> Watch:
     check_device(args.device)
     rules = args.rules()
     if args.output:
-        options.output_form(args.output, {".jsonl": "lines", ".json": "lines"}, None, "lines")
+        options.output_form(args, {".jsonl": "lines", ".json": "lines"})
     files = [source.address for source in map(Source.parse, args.sources) if source.kind == "file"]
     if missing := [file for file in files if not os.path.exists(file) and not args.wait]:
         raise ConfigError(f"{missing[0]}: no such file (--wait waits for it)")
     if args.output:
-        options.check_output(args.output, [args.weights, *files])
+        options.check_output(args.output, [args.weights, *files], overwrite=True)  # which appends
     from teinet.detection import Watch
 
     return Watch(

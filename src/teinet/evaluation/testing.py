@@ -105,7 +105,7 @@ def test(
         output: the folder to write into; None takes `results_folder`.
 
     Raises:
-        TeinetError: the weights, clips or scores cannot be used.
+        TeinetError: the weights, clips or scores cannot be used; or `reuse`, and `output` holds other scores.
         Interrupted: see `evaluate`.
     """
     if Path(path).name == SCORES or (Path(path) / SCORES).is_file():
@@ -144,6 +144,10 @@ def test(
     as_trained = plan.engine == "eager" and plan.precision in ("auto", "fp32")
     if reuse and as_trained and (found := _found(folder, same)) is not None:
         return Tested(found, folder, True, chosen.source)
+    if reuse and output and (folder / SCORES).is_file():
+        raise ConfigError(
+            f"{folder} holds another test's scores; --overwrite replaces them, another --output keeps them"
+        )
     hardware, model = plan.hardware, recognizer.model
     if not as_trained:
         there = recognizer.to(hardware.torch_device())

@@ -135,10 +135,9 @@ def test_files_of_others_are_not_written_over(listed):
     rows, output = listed
     output.write_text("path,label\na.mp4,x\n")
     with pytest.raises(ConfigError, match="not written by `teinet data check`"):
-        check(rows, output, workers=0, overwrite=True)
+        check(rows, output, workers=0)
     assert output.read_text() == "path,label\na.mp4,x\n"
-    output.unlink()
-    check(rows[:1], output, workers=0)
+    check(rows[:1], output, workers=0, overwrite=True)
     with pytest.raises(ConfigError, match="is a check of other files"):
         check(rows[1:2], output, workers=0)
     assert len(table(output)) == 1 and tuple(table(output)["0.mp4"]) == COLUMNS

@@ -217,11 +217,11 @@ def records(journal: Journal, kind: type[T]) -> list[T]:
 
 def _previous(journal: Journal, output: Path, files: Iterable[str], overwrite: bool) -> dict[str, Finding]:
     """Return the findings of an earlier check of these files, by path."""
-    if output.exists() and not journal.path.exists():
-        raise ConfigError(f"{output}: was not written by `teinet data check`; choose another file with --output")
     if overwrite:
-        journal.read()
         return {}
+    if output.exists() and not journal.path.exists():
+        advice = "choose another file with --output, or replace it with --overwrite"
+        raise ConfigError(f"{output}: was not written by `teinet data check`; {advice}")
     before = {finding.path: finding for finding in records(journal, Finding)}
     if before and not before.keys() & set(files):
         raise ConfigError(
