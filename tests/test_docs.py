@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import runpy
-import shlex
-from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
 
 import numpy as np
 import pytest
 import torch
-import yaml
 
 from teinet import Recognizer, create_model
-from teinet.cli.main import COMMANDS, main
-from teinet.cli.parser import Command
+from teinet.cli.main import COMMANDS
 from teinet.data.transforms import Preprocessing
 from tests import miniatures
 from tests.conftest import CLASSES
@@ -91,64 +85,3 @@ def test_the_examples_in_python_run(page: Path, tmp_path: Path, monkeypatch: pyt
         exec(compile(example, page.name, "exec"), scope)
     if page.name == "README.md":
         assert scope["logits"].shape == (2, 10) and len(scope["prediction"].labels) == 3
-
-
-def test_commands_of_the_documents_parse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from teinet.cli.train import parse_recipe
-    from teinet.training.recipe import Recipe
-
-    pages = "\n".join(p.read_text() for p in PAGES).replace("\\\n", " ")
-    lines = [line.split("#")[0].strip() for line in re.findall(r"^teinet train (.+)$", pages, re.MULTILINE)]
-    assert len(lines) > 5
-    (tmp_path / "here/runs/first").mkdir(parents=True)  # the run that the reader has made by then
-    (tmp_path / "here/runs/first/recipe.yaml").write_text(yaml.safe_dump(asdict(Recipe())))
-    monkeypatch.chdir(tmp_path / "here")
-    for line in lines:
-        if "RECIPE" in line or "..." in line:
-            continue
-        words = [str(ROOT / w) if w.startswith("recipes/") else w for w in shlex.split(line.replace("/data/", "data/"))]
-        for word in words[: next((i for i, w in enumerate(words) if w.startswith("--")), None)]:
-            if word.endswith("/") or word.startswith("data/"):  # the reader's folders and lists
-                Path(word).mkdir(parents=True, exist_ok=True)
-            elif word.endswith((".csv", ".txt")):
-                Path(word).parent.mkdir(parents=True, exist_ok=True)
-                Path(word).touch()
-        parse_recipe(words)
-
-
-def test_other_commands_of_the_documents_parse() -> None:
-    pages = "\n".join(p.read_text() for p in PAGES).replace("\\\n", " ")
-    blocks = "\n".join(re.findall(r"```(?:bash|sh)\n(.*?)```", pages, re.DOTALL))
-    lines = re.findall(r"^teinet (\w+)(.*)$", blocks, re.MULTILINE)
-    seen = set()
-    for name, words in lines:
-        command, given = import_module(f"teinet.cli.{name}"), shlex.split(words.split(" #")[0])
-        if name == "data":
-            name, *given = given
-            command.command(name).parse(name, given)
-        elif name != "train":
-            Command(command.run).parse(name, given)
-        seen.add(name)
-    assert len(seen) > 12 and {"inspect", "check", "shrink", "convert"} <= seen
-
-
-def test_the_readmes_quick_start_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    for label in ("wave", "clap"):
-        for number in range(5):
-            (tmp_path / "videos" / label).mkdir(parents=True, exist_ok=True)
-            miniatures.write(tmp_path / "videos" / label / f"{number}.mp4", number, 15)
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "more").mkdir()
-    for name in ("clip.mp4", "long.mp4", "folder/a.mp4", "more/b.webm"):
-        (tmp_path / name).write_bytes((tmp_path / "videos" / "wave" / "0.mp4").read_bytes())
-    monkeypatch.chdir(tmp_path)
-    text = (ROOT / "README.md").read_text().split("## Quick start")[1].split("```bash\n")[1].split("```")[0]
-    lines = [line.split("#")[0].split() for line in text.splitlines() if line.startswith("teinet")]
-    assert [words[1] for words in lines] == ["predict", "explain", "train", "test", "predict", "timeline", "watch"]
-    small = ["--model.pretrained", "false", "--frames", "2", "--size", "32", "--epochs", "1", "--workers", "0"]
-    smaller = {"resnet50": "resnet10t", "camera": "clip.mp4", "10x3": "2x1"}
-    more = {"train": small, "test": ["--workers", "0"], "watch": ["--fast"]}
-    for _, command_name, *words in lines:
-        words = [smaller.get(word, word).strip("'") for word in words]
-        assert main([command_name, *words, *more.get(command_name, [])]) == 0, (command_name, capsys.readouterr().err)
-    assert json.loads((tmp_path / "runs" / "first" / "test-2x1" / "metrics.json").read_text())["num_clips"] == 2
