@@ -96,6 +96,21 @@ def test_output_files_take_their_form_from_the_suffix(place, tmp_path, capsys):
     assert "Nothing" in (tmp_path / "a.txt").read_text()
 
 
+def test_an_output_has_its_name_only_when_it_is_whole(place, tmp_path, monkeypatch):
+    def cut(self, videos, **settings):
+        for answer in own(self, videos, **settings):
+            yield answer
+            assert not output.exists()
+
+    own, output = Recognizer.predict_many, tmp_path / "a.csv"
+    monkeypatch.setattr(Recognizer, "predict_many", cut)
+    assert call(place / "net.safetensors", place / "videos", "--output", output) == 1
+    before = output.read_text()
+    with pytest.raises(ConfigError, match="exists; --overwrite replaces it"):
+        call(place / "net.safetensors", place / "videos" / "good2.mp4", "--output", output)
+    assert output.read_text() == before
+
+
 def test_usage_errors_come_before_any_work(place, tmp_path):
     weights, video = place / "net.safetensors", place / "videos" / "good2.mp4"
     with pytest.raises(ConfigError, match="gone"):

@@ -214,3 +214,22 @@ def test_a_single_class_is_warned_of(clips, capsys, caplog):
     caplog.clear()
     assert main(["train", *small(clips.parent / "one", "--dry-run")]) == 0
     assert "one class, 'resting', gives the network nothing" in caplog.text
+
+
+def test_a_run_that_ended_before_its_first_state_begins_again_under_its_name(clips, capsys, tmp_path, monkeypatch):
+    words = ["train", *small(clips, "--output", tmp_path, "--name", "run", "--epochs", 1)]
+
+    def cut(*arguments):
+        raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", cut)
+        with pytest.raises(RuntimeError, match="power cut"):
+            main(words)
+    assert (tmp_path / "run" / "recipe.yaml").is_file() and not (tmp_path / "run" / "resume.ckpt").exists()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    assert main(words) == 2 and (tmp_path / "run" / "notes.txt").read_text() == "mine"
+    (tmp_path / "run" / "notes.txt").unlink()
+    assert main(words) == 0 and len(read_log(tmp_path / "run" / "log.csv")) == 1
+    assert "resumed" not in json.loads((tmp_path / "run" / "run.json").read_text())
+    assert main(words) == 2 and "continue it with --resume" in capsys.readouterr().err

@@ -89,7 +89,7 @@ def test_a_training_clip(listed, bad, tmp_path, capfd, nobody_left):
     (line,) = capfd.readouterr().err.strip().splitlines()
     assert line.startswith("teinet train: ") and f"{path} (" in line and " s)" in line and "--run.read_timeout" in line
     assert line.count(".mp4 (") == 1, "files that were read well are named"
-    assert f"remove {tmp_path / 'run'}" in line  # no state was saved yet
+    assert f"No state of {tmp_path / 'run'} was saved yet; the same command begins again" in line
 
 
 def test_a_validation_clip_after_which_the_run_goes_on(listed, bad, tmp_path, capfd, monkeypatch, nobody_left):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,7 @@ from teinet.cli import options
 from teinet.cli.parser import option, positional
 from teinet.data.views import Views
 from teinet.errors import ConfigError
+from teinet.utils.files import replacing
 from teinet.utils.machine import check_device
 from teinet.utils.text import printable
 
@@ -96,32 +98,41 @@ def run(args: PredictOptions) -> int:
 
 @contextmanager
 def _writer(output: str | None, form: str) -> Iterator[Callable[[Prediction], None]]:
-    """Give a function that writes one answer, to the file `output` or standard output."""
-    opened = nullcontext(sys.stdout)
-    if output:
-        opened = open(output, "w", encoding="utf-8", errors="surrogateescape", newline="")
-    with opened as file:
-        if form == "json":
-            answers: list[dict[str, Any]] = []
-            try:
-                yield lambda answer: answers.append(answer.to_dict())
-            finally:
-                # ASCII, so that neither the terminal's encoding nor file names that are not UTF-8 can break it
-                json.dump(answers, file, indent=2, allow_nan=False)
-                file.write("\n")
-            return
+    """Give a function that writes one answer, to the file `output` or standard output.
+
+    The file gets its name at the end, with all answers so far, also if the work fails.
+    """
+    text: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+    answers: list[dict[str, Any]] = []
+    failure: BaseException | None = None
+    with ExitStack() as stack:
+        file: IO[str] = sys.stdout
+        if output:
+            path = output if options.is_special(output) else stack.enter_context(replacing(os.path.realpath(output)))
+            file = stack.enter_context(open(path, "w", **text))
         rows = csv.writer(file, lineterminator="\n")
         if form == "csv":
             rows.writerow(CSV_COLUMNS)
 
         def write(answer: Prediction) -> None:
-            if form == "csv":
+            if form == "json":
+                answers.append(answer.to_dict())
+            elif form == "csv":
                 rows.writerows(_rows(answer))
             else:
                 _print_answer(answer, file)
             file.flush()
 
-        yield write
+        try:
+            yield write
+        except BaseException as error:
+            failure = error
+        if form == "json":
+            # ASCII, so that neither the terminal's encoding nor file names that are not UTF-8 can break it
+            json.dump(answers, file, indent=2, allow_nan=False)
+            file.write("\n")
+    if failure is not None:
+        raise failure
 
 
 def _rows(answer: Prediction) -> Iterator[tuple[Any, ...]]:

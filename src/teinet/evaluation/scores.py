@@ -167,9 +167,10 @@ class Scores:
         }
 
     def save(self, folder: str | Path, image: bool = True) -> Path:
-        """Write `scores.safetensors`, `metrics.json`, `clips.csv`, `per_class.csv`, `unreadable.csv`, `confusion.png`.
+        """Write `scores.safetensors`, `clips.csv`, `per_class.csv`, `unreadable.csv`, `confusion.png`, `metrics.json`.
 
-        The scores come first, so that they are kept if a later file fails. Returns the folder.
+        The scores come first, so that they are kept if a later file fails; `metrics.json` says that all are there.
+        Returns the folder.
 
         Raises:
             OSError: a file cannot be written.
@@ -182,8 +183,6 @@ class Scores:
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ("labels", "probabilities")}
         with replacing(folder / SCORES) as part:
             part.write_bytes(save(arrays, metadata={_KEY: json.dumps(header, default=str)}))
-        numbers = json.dumps(self.metrics(), indent=2, ensure_ascii=False, default=str)
-        write_text(folder / "metrics.json", numbers + "\n", errors="strict")
         write_csv(folder / "clips.csv", CLIP_COLUMNS, clip_rows(self))
         classes = zip(self.class_names, self.class_counts, map(_number, self.class_accuracy))
         write_csv(folder / "per_class.csv", ("class", "clips", "accuracy"), classes)
@@ -193,6 +192,8 @@ class Scores:
             from teinet.evaluation.plots import save_confusion
 
             save_confusion(self.confusion, self.class_names, folder / "confusion.png")
+        numbers = json.dumps(self.metrics(), indent=2, ensure_ascii=False, default=str)
+        write_text(folder / METRICS, numbers + "\n", errors="strict")
         return folder
 
     @classmethod
@@ -219,7 +220,7 @@ class Scores:
         return cls(**arrays, **texts)
 
 
-SCORES = "scores.safetensors"
+SCORES, METRICS = "scores.safetensors", "metrics.json"
 _KEY = "teinet_scores"
 _TEXTS = ("paths", "class_names", "reasons", "meta", "names")
 CLIP_COLUMNS = ("path", "label", "prediction", "probability", "rank", "readable", "reason")

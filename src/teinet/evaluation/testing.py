@@ -25,7 +25,7 @@ from teinet.errors import CheckpointError, ConfigError, TeinetError
 from teinet.evaluation.evaluate import evaluate
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.published import Measured, Published
-from teinet.evaluation.scores import SCORES, Scores
+from teinet.evaluation.scores import METRICS, SCORES, Scores
 from teinet.models.classifier import multiply_adds, parameters
 from teinet.models.header import LAST, PRETRAINED, weights_file
 from teinet.models.optimized import Engine, Precision
@@ -143,6 +143,8 @@ def test(
     same |= {"weights_sha256": facts["weights_sha256"], "optimized": None, "backwards": plan.backwards or None}
     as_trained = plan.engine == "eager" and plan.precision in ("auto", "fp32")
     if reuse and as_trained and (found := _found(folder, same)) is not None:
+        if first_process() and not (folder / METRICS).exists():  # the earlier test was cut off while it wrote
+            found.save(folder)
         return Tested(found, folder, True, chosen.source)
     if reuse and output and (folder / SCORES).is_file():
         raise ConfigError(

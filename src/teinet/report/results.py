@@ -15,11 +15,11 @@ import yaml
 from teinet.data.views import Views
 from teinet.errors import TeinetError
 from teinet.evaluation.published import Published, comparable, cost
+from teinet.evaluation.scores import METRICS
 from teinet.models.header import Kinds, wrong_value
 from teinet.utils.text import printable
 
 T = TypeVar("T")
-METRICS = "metrics.json"
 NUMBER = (int, float)
 _KINDS: Kinds = {
     **dict.fromkeys(("top1", "top5", "mean_class_accuracy", "gmacs"), NUMBER),

@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from teinet.errors import ConfigError, nearest
-from teinet.evaluation.scores import SCORES
+from teinet.evaluation.scores import METRICS, SCORES
 from teinet.models.header import LAST, Kinds
-from teinet.report.results import METRICS, NUMBER, Outcome, read, read_object, read_outcome, short_names
+from teinet.report.results import NUMBER, Outcome, read, read_object, read_outcome, short_names
 from teinet.training.run_dir import FACTS, LOG, RECIPE, read_log
 from teinet.utils.files import digest
 from teinet.utils.text import natural, printable

@@ -22,14 +22,12 @@ from teinet.evaluation.plots import save_curves
 from teinet.models.header import LAST
 from teinet.training.module import TrainingModule
 from teinet.training.recipe import RunConfig
-from teinet.training.run_dir import BEST, COLUMNS, LOG, STATE, read_log
+from teinet.training.run_dir import BEST, COLUMNS, CURVES, LOG, STATE, read_log
 from teinet.training.setup import TrainingData
 from teinet.utils.files import replacing, write_csv
 from teinet.utils.progress import ProgressBars, ProgressTask
 from teinet.utils.signals import StopSignal
 from teinet.utils.text import duration
-
-CURVES = "curves.png"
 
 log = logging.getLogger("teinet")
 

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import platform
+import shutil
 import sys
 import zipfile
 from collections.abc import Iterator, Set
@@ -34,6 +35,7 @@ BEST = "best.safetensors"
 LOG = "log.csv"
 COLUMNS = ("epoch", "step", "lr", "loss", "top1", "val_top1", "val_loss", "seconds", "data_share")  # of the log
 LOCK = ".lock"  # held while a process is training here
+CURVES, TENSORBOARD, UNREADABLE = "curves.png", "tensorboard", "unreadable.csv"
 MISSING = "missing.csv"  # clips of the list that do not exist and were left out
 FOLDER_VARIABLE = "TEINET_RUN_FOLDER"  # tells the other processes of a run where the first one put it
 
@@ -61,13 +63,23 @@ def refuse_folder(recipe: Recipe) -> None:
     folder = Path(recipe.run.output) / recipe.run.name
     if (folder / STATE).exists():
         raise ConfigError(f"{folder} holds a run; continue it with --resume {folder}, or choose another --name")
-    if folder.exists() and any(path.name != LOCK for path in folder.iterdir()):
+    if folder.exists() and any(path.name != LOCK for path in folder.iterdir()) and not _is_unsaved(folder):
         raise ConfigError(f"{folder} holds files but no run to continue; remove the folder, or choose another --name")
 
 
+def _is_unsaved(folder: Path) -> bool:
+    """Return whether a folder holds what a run writes before its first state, and no more."""
+    names = {path.name for path in folder.iterdir() if not path.name.endswith(".part")}
+    return RECIPE in names and names <= {RECIPE, FACTS, MISSING, UNREADABLE, LOG, CURVES, TENSORBOARD, LOCK}
+
+
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Lock the folder for the processes of one run; ConfigError if another run is training in it."""
+def alone_in(folder: Path, *, resumed: bool) -> Iterator[None]:
+    """Lock the folder for the processes of one run; a new run removes what one without a state left.
+
+    Raises:
+        ConfigError: another run is training in it.
+    """
     if not first_process():
         yield
         return
@@ -79,6 +91,11 @@ def alone_in(folder: Path) -> Iterator[None]:
             f"another process is training in {folder}; wait until it ends, or choose another --name"
         ) from None
     try:
+        for path in [] if resumed else list(folder.iterdir()):
+            if path.name == TENSORBOARD:
+                shutil.rmtree(path)
+            elif path.name != LOCK:
+                path.unlink()
         yield
     finally:
         lock.release()
@@ -111,7 +128,8 @@ def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
             f"teinet train {data} --weights {folder} {words} (--resume takes only run.{', run.'.join(MACHINE)})"
         )
     if not (folder / STATE).is_file():
-        raise ConfigError(f"{folder} has no {STATE}: the run stopped before its first state was saved; start it again")
+        reason = f"{folder} has no {STATE}: the run stopped before its first state was saved"
+        raise ConfigError(f"{reason}; the command that began it begins again")
     if not zipfile.is_zipfile(folder / STATE):
         raise ConfigError(f"{folder / STATE} is truncated or not a state, so the run cannot continue; start it again")
     changed = {name: getattr(asked.run, name) for name in MACHINE if f"run.{name}" in given}

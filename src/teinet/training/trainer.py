@@ -26,14 +26,17 @@ from teinet.evaluation.testing import Plan, Tested, measured, test
 from teinet.models.checkpoint import save_weights
 from teinet.models.header import LAST
 from teinet.recognition.recognizer import Recognizer
-from teinet.training.callbacks import CURVES, CurvesPlot, EpochLog, RecomputeBatchNorm, RunState, TrainingProgress
+from teinet.training.callbacks import CurvesPlot, EpochLog, RecomputeBatchNorm, RunState, TrainingProgress
 from teinet.training.data_wait import WaitingAdvice
 from teinet.training.module import Loss
 from teinet.training.recipe import Recipe
 from teinet.training.run_dir import (
+    CURVES,
     FOLDER_VARIABLE,
     LOG,
     STATE,
+    TENSORBOARD,
+    UNREADABLE,
     alone_in,
     close_facts,
     is_finished,
@@ -46,8 +49,6 @@ from teinet.training.run_dir import (
 from teinet.training.setup import Parts, hardware_of, prepare
 from teinet.training.step_memory import refuse_too_large
 from teinet.utils.signals import StopSignal
-
-UNREADABLE = "unreadable.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ def train(
         return resume
     refuse_too_large(parts)
     folder = resume or make_folder(recipe)  # an invalid recipe leaves no folder
-    with alone_in(folder):
+    with alone_in(folder, resumed=bool(resume)):
         _fit(parts, folder, custom, resumed=bool(resume), console=console, title=title)
     return folder
 
@@ -113,7 +114,7 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
         gradient_clip_val=recipe.optim.clip_grad_norm or None,
         check_val_every_n_epoch=recipe.run.validate_every,
         num_sanity_val_steps=0,
-        logger=[TensorBoardLogger(folder, name="tensorboard", version=""), *custom.loggers],
+        logger=[TensorBoardLogger(folder, name=TENSORBOARD, version=""), *custom.loggers],
         log_every_n_steps=10,
         callbacks=[*extra, epoch_log, progress, waiting, CurvesPlot(folder), *custom.callbacks, state],
     )
@@ -142,7 +143,7 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
 def _how_to_continue(folder: Path) -> str:
     if (folder / STATE).is_file():
         return f"The last state is saved; continue with: teinet train --resume {folder}"
-    return f"No state was saved yet: remove {folder} and start again."
+    return f"No state of {folder} was saved yet; the same command begins again."
 
 
 def _announce(console: Console, parts: Parts, folder: Path) -> None:
