@@ -154,6 +154,11 @@ def _print_checked(checked: Checked) -> None:
     before = f" ({checked.resumed} known from an earlier check)" if checked.resumed else ""
     console.print(f"{len(checked.findings)} files of {checked.clips} clips: {counts}{before}", markup=False)
     gone = f" (rows of {checked.dropped} files that this list does not name were removed)" if checked.dropped else ""
+    for order, count in sorted(checked.orders().items()):
+        console.print(f"{count} folders of images, ordered by {order}", markup=False)
+    if more := [finding for finding in checked.findings if finding.others]:
+        text = f"{len(more)} of them hold names that are not taken, for example {more[0].path}: {more[0].others}"
+        console.print(printable(text), markup=False)
     console.print(f"every file: {checked.output}{gone}", markup=False)
 
 

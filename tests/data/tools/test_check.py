@@ -58,6 +58,7 @@ def listed(clips, tmp_path) -> tuple[list[Row], Path]:
     for number in range(3):
         shutil.copy(clips / "resting" / f"{number}.mp4", folder / f"{number}.mp4")
         Image.new("RGB", (20, 10)).save(folder / "images" / f"img_{number}.jpg")
+    (folder / "images" / "cover.jpg").touch()
     (folder / "bad.mp4").write_bytes(b"no video")
     names = ("0.mp4", "1.mp4", "bad.mp4", "gone.mp4", "images", "images/img_%d.jpg")
     rows = [Row(str(folder / name), "x", file="list.csv", line=line) for line, name in enumerate(names, 2)]
@@ -83,6 +84,9 @@ def test_what_is_written_down(listed, ffmpeg):
     assert int(found["0.mp4"]["frames"]) == sum(not line.startswith("#") for line in frames)
     assert float(found["0.mp4"]["seconds"]) == pytest.approx(0.6)
     assert found["images"]["frames"] == found["img_%d.jpg"]["frames"] == "3" and not found["images"]["seconds"]
+    assert (found["images"]["order"], found["images"]["others"]) == ("number", "1: cover.jpg")
+    assert (found["img_%d.jpg"]["order"], found["img_%d.jpg"]["others"]) == ("pattern img_%d.jpg", "")
+    assert report.orders() == {"number": 1, "pattern img_%d.jpg": 1}
     assert found["bad.mp4"]["status"] == "broken" and "text" in found["bad.mp4"]["reason"]
     assert found["gone.mp4"]["status"] == "missing" and found["gone.mp4"]["line"] == "5"
     wrong = found["2.mp4"]  # the first clip in it holds frames, the second one too, the third lies behind the end

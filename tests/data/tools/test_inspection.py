@@ -43,6 +43,7 @@ def folder(clips, tmp_path_factory) -> Path:
     (root / "frames").mkdir()
     for i in range(12):
         Image.new("RGB", (30, 40), (20 * i, 0, 0)).save(root / "frames" / f"{i}.jpg")
+    (root / "frames" / "cover.png").touch()
     (root / "list.csv").write_text(LIST)
     (root / "names.txt").write_text("resting\nmoving left\nmoving right\nwaving\n")
     return root
@@ -112,6 +113,8 @@ def test_the_sample_measures_clips_and_not_their_files(sample):
     assert ranges["frames per second"] == (10, 10, 10)
     assert ranges["short side"] == (30, 36, 36) and ranges["long side"] == (40, 48, 48)
     assert sample["sizes"] == {"48x36": 9, "30x40": 1} and sample["codecs"] == {"h264": 9, "jpg": 1}
+    assert sample["image_orders"] == {"number": 1}
+    assert [Path(path).name for path in sample["not_taken"]] == ["cover.png"]
     assert sample["shorter"] == {8: 9, 16: 10}
 
 
@@ -123,7 +126,7 @@ def test_a_sample_is_the_same_each_time_and_of_what_is_there(read):
 
 def test_every_fault_is_said_on_a_narrow_terminal(found, sample):
     assert [name for name, _ in problems(found, sample)] == [
-        "missing", "unreadable", "unlabeled", "unknown label", "empty classes", "untrained", "overlap",
+        "missing", "unreadable", "not taken", "unlabeled", "unknown label", "empty classes", "untrained", "overlap",
         "overlap", "duplicates", "under 8 frames", "under 16 frames",
     ]  # fmt: skip
     unknown = dict(problems(found, sample))["unknown label"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -203,26 +203,29 @@ def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, s
 
 
 def absent(rows: Sequence[Row]) -> list[int]:
-    """Return the positions of rows whose file or folder does not exist; each folder is listed once, for speed."""
+    """Return the positions of rows whose file or folder does not exist."""
+    exists = presence()
+    return [position for position, row in enumerate(rows) if not exists(row.path)]
 
-    @cache  # for this call only, as files change
+
+def presence() -> Callable[[str], bool]:
+    """Return a function that says if a file or folder exists; it lists each folder once, for speed."""
+
+    @cache  # for this function only, as files change
     def names(folder: str) -> frozenset[str]:
         try:
             return frozenset(os.listdir(folder or os.curdir))
         except OSError:
             return frozenset()
 
-    missing = []
-    for position, row in enumerate(rows):
-        path = row.path
+    def exists(path: str) -> bool:
         if "%" in path and (split := image_folder.split(path))[1]:
             path = split[0]
         folder, _, name = path.rstrip(os.sep).rpartition(os.sep)
         folder = folder or os.sep if path[:1] == os.sep else folder
-        found = os.path.exists(path) if name in ("", ".", "..") else name in names(folder)
-        if not found:
-            missing.append(position)
-    return missing
+        return os.path.exists(path) if name in ("", ".", "..") else name in names(folder)
+
+    return exists
 
 
 @dataclass(frozen=True, kw_only=True)

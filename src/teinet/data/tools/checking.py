@@ -36,6 +36,8 @@ class Finding:
         list, line: its first line in the list, or the line with invalid times.
         bytes, modified: size and time of last change (ns) when it was read; of images the sum and the latest.
         spans: a checksum of the times of its clips in the list.
+        order: what orders the images of a folder.
+        others: number and examples of the other names in it, which are not taken.
     """
 
     path: str
@@ -51,12 +53,15 @@ class Finding:
     bytes: int | None = None
     modified: int | None = None
     spans: str = ""
+    order: str = ""
+    others: str = ""
 
 
 T = TypeVar("T")
 Examine = Callable[[Sequence[Row], pool.Beat], Finding]
 COLUMNS = tuple(field.name for field in fields(Finding))
 MISSING = "no such file or folder"
+_FEW = 3  # names that a finding lists
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,10 @@ class Checked:
         """The findings of files that are not ok."""
         return [finding for finding in self.findings if finding.status != "ok"]
 
+    def orders(self) -> dict[str, int]:
+        """Return the number of folders of images by what orders them."""
+        return dict(Counter(finding.order for finding in self.findings if finding.order))
+
     def counts(self) -> dict[str, int]:
         """Return the number of files by status."""
         counted = Counter(finding.status for finding in self.findings)
@@ -87,6 +96,7 @@ class Checked:
             "files": len(self.findings),
             **self.counts(),
             "frames": sum(finding.frames or 0 for finding in self.findings),
+            "image_orders": self.orders(),
             "output": str(self.output),
             "bad": bad,
         }
@@ -176,6 +186,10 @@ def examine_file(clips: Sequence[Row], beat: pool.Beat) -> Finding:
         seconds=None if seconds is None else round(seconds, 6),
         codec=video.codec,
     )
+    if video.is_image_folder:
+        _, order, others = image_folder.image_order(path)
+        few = ", ".join(others[:_FEW]) + (", ..." if len(others) > _FEW else "")
+        finding = replace(finding, order=order, others=f"{len(others)}: {few}" if others else "")
     wrong: list[tuple[Row, str]] = []
     for row in clips:
         try:

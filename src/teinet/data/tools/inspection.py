@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from rich.text import Text
 from teinet.data.lists.formats import FORMATS, Listing
 from teinet.data.lists.labels import flipped_labels, several_labels
 from teinet.data.lists.rows import NO_LABELS, SPLITS, Row, overlaps, unknown_label
+from teinet.data.video.image_folder import image_order
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError
 from teinet.utils.progress import file_progress
@@ -110,7 +112,8 @@ def draw_sample(
 
     Returns:
         JSON values: numbers of clips `asked` and `measured`; `ranges` (minimum, median, maximum) of each quantity, of
-        clips, not of their files; clips by `sizes` and `codecs`, by frequency; numbers of clips `shorter` than usual
+        clips, not of their files; clips by `sizes` and `codecs`, by frequency, and folders of images by what orders
+        them, `image_orders`; the names in these folders that are `not_taken`; numbers of clips `shorter` than usual
         numbers of frames; `unreadable` clips with reasons.
     """
     gone = set(missing)
@@ -119,7 +122,7 @@ def draw_sample(
     chosen = sorted(rng.choice(there, min(count, len(there)), replace=False).tolist()) if there else []
     names = ("frames", "seconds", "frames per second", "short side", "long side")
     quantities: dict[str, list[float]] = {name: [] for name in names}
-    sizes, codecs, unreadable = Counter[str](), Counter[str](), []
+    sizes, codecs, orders, not_taken, unreadable = Counter[str](), Counter[str](), Counter[str](), [], []
     with file_progress(console or Console(quiet=True), "measuring", len(chosen)) as advance:
         for i in chosen:
             try:
@@ -130,6 +133,10 @@ def draw_sample(
                     values += [] if value is None else [value]  # a folder of images has no seconds and no rate
                 sizes[f"{size[0]}x{size[1]}"] += 1
                 codecs[video.codec] += 1
+                if video.is_image_folder:
+                    order = image_order(rows[i].path)
+                    orders[order.rule] += 1
+                    not_taken += [os.path.join(rows[i].path, name) for name in order.others]
             except VideoError as error:
                 unreadable.append({"path": rows[i].path, "reason": error.reason})
             advance("")
@@ -143,6 +150,8 @@ def draw_sample(
         },
         "sizes": dict(sizes.most_common()),
         "codecs": dict(codecs.most_common()),
+        "image_orders": dict(orders.most_common()),
+        "not_taken": not_taken,
         "shorter": {limit: sum(frames < limit for frames in quantities["frames"]) for limit in _SHORT},
         "unreadable": unreadable,
     }
@@ -162,8 +171,9 @@ def tables(facts: Facts, sample: Facts) -> Iterator[tuple[str, Table]]:
         for name, values in sample["ranges"].items():
             ranges.add_row(name, *map(number, values.values()))
         yield f"a sample of {sample['measured']} clips", ranges
-        counted = [(kind, [f"{n} ({count})" for n, count in sample[kind].items()]) for kind in ("sizes", "codecs")]
-        yield "", _two_columns([(kind, listed(names)) for kind, names in counted])
+        kinds = {"sizes": "sizes", "codecs": "codecs", "image_orders": "images ordered by"}
+        counted = [(name, [f"{n} ({count})" for n, count in sample[kind].items()]) for kind, name in kinds.items()]
+        yield "", _two_columns([(name, listed(values)) for name, values in counted if values])
 
 
 def _summary(facts: Facts) -> list[tuple[str, str]]:
@@ -204,6 +214,8 @@ def problems(facts: Facts, sample: Facts) -> list[tuple[str, str]]:
     if unreadable:
         count, first = f"{len(unreadable)} of {sample['asked']} clips in the sample", unreadable[0]
         found.append(("unreadable", f"{count}; the first: {first['path']}: {first['reason']}"))
+    if not_taken := sample["not_taken"]:
+        found.append(("not taken", f"{len(not_taken)} names in folders of images, for example {not_taken[0]}"))
     if facts["unlabeled"] and names:
         which = " (all in test)" if facts["only_test_unlabeled"] else ""
         where = _where(facts["first_unlabeled"])

@@ -1,26 +1,33 @@
-"""Folders of numbered images as videos, in numeric order; `clip/img_%05d.jpg` selects one of several sequences."""
+"""Folders of numbered images as videos, in the order that their names show; `clip/img_%05d.jpg` selects a series."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from teinet.data.video.image_order import UnclearOrder, in_order, in_order_of, is_pattern, pattern_regex
 from teinet.errors import VideoError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-_NUMBER = re.compile(r"(\d+)(?!.*\d)")  # the last number of a name: img_00001.jpg, 00001.png, flow2_17.jpg
-_NUMBER_FIELD = re.compile(r"%(0\d+)?d")
+
+
+class ImageOrder(NamedTuple):
+    """The images of a folder in order, what orders them, and without a pattern the other names in the folder."""
+
+    names: tuple[str, ...]
+    rule: str
+    others: tuple[str, ...]
 
 
 def split(path: str) -> tuple[str, str | None]:
     """Return the folder of the images, and the pattern of their names if `path` ends in one."""
     folder, name = os.path.split(path)
-    return (folder or os.curdir, name) if _NUMBER_FIELD.search(name) else (path, None)
+    return (folder or os.curdir, name) if is_pattern(name) else (path, None)
 
 
 def is_folder(path: str) -> bool:
@@ -31,35 +38,66 @@ def is_folder(path: str) -> bool:
     return pattern is not None and os.path.isdir(folder) and not os.path.exists(path)
 
 
-def image_names(path: str) -> tuple[str, ...]:
-    """Return the numbered images' names in numeric order; VideoError where there are none."""
-    folder, pattern = split(path)
-    if pattern and os.path.isdir(path):  # a folder may have any name
-        folder, pattern = path, None
+def has_images(path: str) -> bool:
+    """Return true if a folder has numbered images, or images of a pattern, whether or not their order is clear."""
     try:
-        names = _numbered(os.path.abspath(folder), pattern, os.stat(folder).st_mtime_ns)
-    except FileNotFoundError:
-        raise VideoError(path, "no such file or folder") from None
-    except OSError as error:
-        raise VideoError(path, f"cannot be opened ({error.strerror or error})") from None
+        return bool(_listed(path)[1])
+    except VideoError:
+        return False
+
+
+def image_order(path: str) -> ImageOrder:
+    """Return the numbered images of a folder in order, or those of a pattern in the order of its numbers.
+
+    Raises:
+        VideoError: there are none, or the order is unclear; names two that contradict each other.
+    """
+    pattern, names, others = _listed(path)
     if not names and pattern:
         raise VideoError(path, f"the folder has no images named {pattern}")
     if not names:
         raise VideoError(path, "not a video: the folder has no numbered images (.jpg or .png)")
-    return names
+    try:
+        if pattern:
+            return ImageOrder(in_order_of(pattern, names), f"pattern {pattern}", ())
+        return ImageOrder(*in_order(names), others)
+    except UnclearOrder as error:
+        example = os.path.join(split(path)[0], error.pattern)
+        advice = f"name one series with data.image_names, such as {error.pattern}, or give {example}"
+        raise VideoError(path, f"the order of its images is unclear: {error}; {advice}") from None
+
+
+def image_names(path: str) -> tuple[str, ...]:
+    """Return the names of `image_order`."""
+    return image_order(path).names
+
+
+def _listed(path: str) -> tuple[str | None, tuple[str, ...], tuple[str, ...]]:
+    """Return the pattern if `path` ends in one, the images' names and the others; VideoError if it is missing."""
+    folder, pattern = split(path)
+    if pattern and os.path.isdir(path):  # a folder may have any name
+        folder, pattern = path, None
+    try:
+        return pattern, *_scan(os.path.abspath(folder), pattern, os.stat(folder).st_mtime_ns)
+    except FileNotFoundError:
+        raise VideoError(path, "no such file or folder") from None
+    except OSError as error:
+        raise VideoError(path, f"cannot be opened ({error.strerror or error})") from None
 
 
 @lru_cache(maxsize=1024)
-def _numbered(folder: str, pattern: str | None, _mtime_ns: int) -> tuple[str, ...]:
-    wanted = _NUMBER_FIELD.sub("\0", re.escape(pattern)).replace("\0", r"(\d+)") if pattern else None
-    found = []
+def _scan(folder: str, pattern: str | None, _mtime_ns: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    regex = pattern_regex(pattern) if pattern else None
+    names, others = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
             stem, suffix = os.path.splitext(entry.name)
-            number = re.fullmatch(wanted, entry.name) if wanted else _NUMBER.search(stem)
-            if suffix.lower() in SUFFIXES and number and not entry.name.startswith("."):
-                found.append((int(number[1]), entry.name))
-    return tuple(name for _, name in sorted(found))
+            wanted = regex.fullmatch(entry.name) if regex else any(map(str.isdecimal, stem))
+            if entry.name.startswith("."):
+                continue
+            is_image = wanted and suffix.lower() in SUFFIXES and not entry.is_dir()
+            (names if is_image else others).append(entry.name)
+    return tuple(sorted(names)), tuple(sorted(others))
 
 
 def read_images(path: str, names: Sequence[str], size: tuple[int, int]) -> np.ndarray:

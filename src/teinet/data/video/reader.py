@@ -37,12 +37,9 @@ Choice = Callable[[int], "Sequence[int] | np.ndarray"]
 def is_video(path: str | os.PathLike[str]) -> bool:
     """Return true if a path looks like a video: a file with a video's suffix, or a folder with numbered images."""
     path = os.fspath(path)
-    if not image_folder.is_folder(path):
-        return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
-    try:
-        return bool(image_folder.image_names(path))
-    except VideoError:
-        return False
+    if image_folder.is_folder(path):
+        return image_folder.has_images(path)
+    return os.path.splitext(path)[1].lower() in VIDEO_SUFFIXES
 
 
 class VideoReader:

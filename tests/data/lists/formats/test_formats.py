@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from teinet.data.lists.formats import FORMATS, read_listing
+from teinet.data.lists.formats import FORMATS, Options, read_listing
 from teinet.data.lists.formats.base import image_pattern, split_of
 from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.data.video.reader import VideoReader
-from teinet.errors import AnnotationError, ConfigError
+from teinet.errors import AnnotationError, ConfigError, VideoError
 from tests import miniatures
 
 
@@ -35,7 +35,8 @@ def test_every_format_is_found_out_and_can_be_said_and_its_clips_can_be_read(nam
     assert read_listing(place, format=name).rows == found.rows
     assert len({row.label for row in found.rows} - {None}) == 3
     assert all(row.line is None or row.line >= 1 for row in found.rows)
-    for clips in load(place, missing="drop").values():
+    series = {"image_names": "img_{:05d}.jpg"} if name == "tsn" else {}  # and not the flow next to the images
+    for clips in load(place, missing="drop", **series).values():
         for index, path in enumerate(clips.paths):
             start, end = clips.span(index)
             assert VideoReader(path).sample(lambda n: [0, n - 1], start=start, end=end).images.shape[1:] == (32, 32, 3)
@@ -127,7 +128,8 @@ def test_tsn_lists_and_the_images_that_are_meant(tmp_path):
     alone = miniatures.frames(0)  # and not the flow next to them
     assert path.endswith("clip 0/img_%05d.jpg") and len(frames.indices) == 10
     assert np.abs(frames.images.astype(int) - alone).mean() < 12
-    assert len(VideoReader(os.path.dirname(path)).sample(range).indices) == 20  # both series
+    with pytest.raises(VideoError, match=r"flow_x_00001\.jpg and img_00001\.jpg have the same number.*img_%05d\.jpg"):
+        VideoReader(os.path.dirname(path)).sample(range)
 
 
 def test_lists_one_by_one(tmp_path):
@@ -167,6 +169,53 @@ def test_splits_by_the_names_of_files(split, names):
 def test_patterns_of_images():
     assert image_pattern("img_{:05d}.jpg") == image_pattern("img_%05d.jpg") == "img_%05d.jpg"
     assert image_pattern("{}.png") == "%d.png" and image_pattern(None) is None
+    assert image_pattern("cam{:d}_{:05}.png") == "cam%d_%05d.png"  # MMAction2's form
+    with pytest.raises(ConfigError, match="has no number; write it as img_"):
+        image_pattern("*.jpg")
+
+
+def test_a_pattern_holds_in_every_format(tmp_path):
+    for folder in ("wave/1", "clap/1"):
+        for series in ("img", "flow_x"):
+            miniatures.images(tmp_path / folder, 0, name=f"{series}_{{:05d}}.jpg")
+    miniatures.write(tmp_path / "clap/2.mp4", 1)
+    (tmp_path / "list.csv").write_text("path,label\nwave/1,wave\nclap/1,clap\nclap/2.mp4,clap\n")
+    for place in (tmp_path, tmp_path / "list.csv"):
+        rows = read_listing(place, options=Options(image_names="img_{:05d}.jpg")).rows
+        paths = sorted(os.path.relpath(row.path, tmp_path) for row in rows)
+        assert paths == ["clap/1/img_%05d.jpg", "clap/2.mp4", "wave/1/img_%05d.jpg"]
+
+
+def test_a_line_of_two_meanings_is_read_by_what_exists(tmp_path):
+    for folder in ("clip", "clip 10", "walk 1", "walk 2", "nod"):
+        miniatures.images(tmp_path / folder, 0, name="{:05d}.jpg")
+    miniatures.write(tmp_path / "a.mp4", 0)
+    (tmp_path / "list.txt").write_text("clip 10 3\nwalk 1 4\nwalk 2 0\na.mp4 10 1\nclip 9 2\n")  # each has 10 frames
+    rows = read_listing(tmp_path / "list.txt").rows
+    named = [(os.path.relpath(row.path, tmp_path), row.label) for row in rows]
+    assert named == [("clip", "3"), ("walk 1", "4"), ("walk 2", "0"), ("a.mp4", "1"), ("clip", "2")]
+    for line, said in {
+        "clip 12 3": None,
+        "clip 10 1": None,
+        "a.mp4 1 3": "a.mp4 has 10 frames, not 1; .*several labels",
+        "nod 10 3 5": "'nod' exists, but 3 numbers follow it; .*several labels",
+        "nod 0 10 3": "'nod' exists, but 3 numbers",
+        "clip 10 3 5": "'clip 10' and 'clip' both exist",
+        "a.mp4 3 5 7": "'a.mp4' exists, but 3 numbers follow it",
+    }.items():
+        (tmp_path / "list.txt").write_text(line + "\n")
+        if said:
+            with pytest.raises(AnnotationError, match=f"line 1: .*{said}"):
+                read_listing(tmp_path / "list.txt")
+        else:
+            assert read_listing(tmp_path / "list.txt").rows[0].path == str(tmp_path / "clip")
+    miniatures.images(tmp_path / "clip 12", 0, name="{:05d}.jpg")
+    (tmp_path / "list.txt").write_text("clip 12 3\n")
+    with pytest.raises(AnnotationError, match="line 1: 'clip 12' and 'clip' both exist"):
+        read_listing(tmp_path / "list.txt")
+    (tmp_path / "list.txt").write_text("walk 30 3\nwalk 1 30 3\n")
+    (note,) = [note for note in read_listing(tmp_path / "list.txt").notes if "line" in note]
+    assert f"list.txt, line 2: {tmp_path}/walk 1 has 10 images, not 30; lists' numbers" in note
 
 
 def test_real_jester_lists(shared):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from teinet.data.lists.data_config import check_path
-from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
+from teinet.data.lists.formats.base import DataPath, Format, Listing, Options, image_pattern
 from teinet.data.lists.formats.index_lists import MMACTION, SLOWFAST, TSN
 from teinet.data.lists.formats.kinetics import KINETICS
 from teinet.data.lists.formats.plain import FOLDERS, TABLE
 from teinet.data.lists.formats.something import JESTER, SOMETHING_V1, SOMETHING_V2
 from teinet.data.lists.formats.ucf_hmdb import HMDB51, UCF101
+from teinet.data.lists.rows import Row
 from teinet.data.video.reader import is_video
 from teinet.errors import AnnotationError, ConfigError, nearest
 
@@ -61,11 +63,20 @@ def read_listing(
 
     Raises:
         AnnotationError: the file or folder is missing, or a line is invalid; names file and line.
-        ConfigError: a format or an official split that does not exist.
+        ConfigError: a format or an official split that does not exist; a pattern of image names without a number.
     """
     if format not in ("auto", *FORMATS):
         hint = nearest(format, FORMATS)
         raise ConfigError(f"data.format {format!r} does not exist; use one of {', '.join(FORMATS)}.{hint}")
     data = DataPath(check_path(path), None if root is None else Path(root))
     kind = find_format(data) if format == "auto" else FORMATS[format]
-    return kind.read(data, options or Options())
+    options = options or Options()
+    pattern = image_pattern(options.image_names)
+    listing = kind.read(data, options)
+    if pattern is None:
+        return listing
+
+    def with_pattern(row: Row) -> Row:
+        return row._replace(path=os.path.join(row.path, pattern)) if os.path.isdir(row.path) else row
+
+    return replace(listing, rows=list(map(with_pattern, listing.rows)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -12,7 +13,8 @@ from typing import Literal
 
 from teinet.data.lists.labels import read_text
 from teinet.data.lists.rows import Row
-from teinet.errors import AnnotationError
+from teinet.data.video.image_order import is_pattern
+from teinet.errors import AnnotationError, ConfigError
 
 _SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -73,7 +75,8 @@ class Options:
 
     Args:
         official_split: number of the official split into training and test, from 1.
-        image_names: pattern of image names in a folder, img_%05d.jpg or img_{:05d}.jpg; None takes all numbered ones.
+        image_names: pattern of image names in a folder, img_%05d.jpg or img_{:05d}.jpg; None takes all numbered ones,
+            if their names show one order.
         class_names: in the order of their indices; None takes those of the list or of a file next to it.
     """
 
@@ -212,9 +215,14 @@ def one_a_split(found: dict[Path, str]) -> dict[Path, str]:
 
 
 def image_pattern(names: str | None) -> str | None:
-    """Return a pattern of image names as FFmpeg's (img_%05d.jpg), given that or TSN's (img_{:05d}.jpg)."""
-    if names is None or "%" in names:
-        return names
-    before, brace, rest = names.partition("{")
-    width, _, after = rest.partition("}")
-    return f"{before}%{width.removeprefix(':') or 'd'}{after}" if brace else names
+    """Return a pattern of image names as FFmpeg's (img_%05d.jpg), given that or TSN's (img_{:05d}.jpg).
+
+    Raises:
+        ConfigError: it has no number.
+    """
+    if names is None:
+        return None
+    pattern = re.sub(r"\{:?([^{}]*)\}", lambda field: f"%{field[1].rstrip('d')}d", names)
+    if not is_pattern(pattern):
+        raise ConfigError(f"data.image_names {names!r} has no number; write it as img_%05d.jpg or img_{{:05d}}.jpg")
+    return pattern

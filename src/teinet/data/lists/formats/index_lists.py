@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from teinet.data.lists.formats import base
 from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
 from teinet.data.lists.labels import read_class_names
-from teinet.data.lists.rows import Row
-from teinet.errors import AnnotationError
+from teinet.data.lists.rows import Row, presence
+from teinet.data.video.reader import VideoReader
+from teinet.errors import AnnotationError, VideoError
+
+_BEFORE_NUMBER = re.compile(r"[ \t]+(?=\d+(?:[ \t]+\d+)*$)")  # of the numbers at the end of a line
+_COUNTED = 10  # clips of a list
+_MISCOUNTED = 2  # frames by which other tools' counts may be wrong
 
 # File names of the class names in these projects, one per line.
 _NAMES = ("category.txt", "categories.txt", "labels.txt", "classes.txt", "classind.txt")
@@ -56,7 +62,7 @@ class NumberedList:
             notes.append(f"class names from {file}")
         rows = []
         for path, split in (self._files(data) or {data.path: ""}).items():
-            rows += self._rows(path, split, names, str(data.videos or data.folder), options)
+            rows += self._rows(path, split, names, str(data.videos or data.folder), notes)
         numbered = names is None
         if numbered:
             names = base.numbers_as_names(rows)
@@ -64,21 +70,66 @@ class NumberedList:
         facts = {"class_names": names, "notes": notes, "numbered": numbered}
         return Listing(format=self.name, source=data.path, rows=rows, **facts)
 
-    def _rows(self, path: Path, split: str, names: list[str] | None, root: str, options: Options) -> list[Row]:
-        pattern = base.image_pattern(options.image_names) if self.images else None
+    def _rows(self, path: Path, split: str, names: list[str] | None, root: str, notes: list[str]) -> list[Row]:
         rows = []
-        clip_of, file = base.under(root), str(path)
+        clip_of, exists, file = base.under(root), presence(), str(path)
+        unchecked = _COUNTED if self.images else 0
         for line, text in base.read_lines(path):
-            match = self.line.fullmatch(text)
-            if match is None:
-                raise AnnotationError(path, f"expected {self.expected}, found {text[:60]!r}", line)
-            clip, label = clip_of(match["path"]), base.numbered_label(match["label"], names, path, line)
+            try:
+                clip, number = self._parse(text, clip_of, exists)
+                label, clip = base.numbered_label(number, names, path, line), clip_of(clip)
+                if unchecked and exists(clip):
+                    unchecked -= 1
+                    if note := _miscounted(clip, int(text.split()[-2])):
+                        notes.append(f"{path}, line {line}: {note}")
+                        unchecked = 0
+            except ValueError as error:
+                raise AnnotationError(path, str(error), line) from None
             name = clip.rpartition(os.sep)[2]
             if not self.images:
                 name = name.rpartition(".")[0] or name
-            clip = os.path.join(clip, pattern) if pattern else clip
             rows.append(Row(clip, label, split, None, None, name, file, line))
         return rows
+
+    def _parse(self, text: str, clip_of: Callable[[str], str], exists: Callable[[str], bool]) -> tuple[str, str]:
+        """Return the path and the label of a line; if it can be read in several ways, the path that exists decides."""
+        match = self.line.fullmatch(text)
+        ends = [space.start() for space in _BEFORE_NUMBER.finditer(text)]
+        there = {count: text[:end] for count, end in enumerate(reversed(ends), 1) if exists(clip_of(text[:end]))}
+        usual = 2 if self.images else 1  # numbers after the path
+        if match and there.keys() <= {usual}:
+            return match["path"], match["label"]
+        if there.keys() == {1}:
+            return there[1], text.split()[-1]
+        if match and 2 in there and usual == 2 and _count(clip_of(there[2])) == int(text.split()[-2]):
+            return match["path"], match["label"]
+        if len(there) > 1:
+            one, other, *_ = there.values()
+            raise ValueError(f"{one!r} and {other!r} both exist, and this line can name either; rename one")
+        if there:
+            count, clip = min(there.items())
+            reason = f"{clip!r} exists, but {count} numbers follow it; expected {self.expected}"
+            raise ValueError(f"{reason} (several labels per clip are not supported)")
+        raise ValueError(f"expected {self.expected}, found {text[:60]!r}")
+
+
+def _miscounted(clip: str, listed: int) -> str | None:
+    """Return a note on a folder with other numbers of images than listed; ValueError for a file: both may be labels."""
+    count = _count(clip)
+    if count is None or abs(count - listed) <= max(_MISCOUNTED, count // 10):
+        return None
+    if os.path.isdir(clip):
+        return f"{clip} has {count} images, not {listed}; lists' numbers of frames are not used"
+    reason = f"{clip} has {count} frames, not {listed}; expected `folder frames label`"
+    raise ValueError(f"{reason} (several labels per clip are not supported)")
+
+
+def _count(clip: str) -> int | None:
+    """Return the number of frames of a clip; None if it cannot be read."""
+    try:
+        return len(VideoReader(clip))
+    except VideoError:
+        return None
 
 
 def _class_names_file(folder: Path) -> Path | None:

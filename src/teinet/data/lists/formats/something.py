@@ -32,14 +32,14 @@ def _csv_lists(data: DataPath) -> dict[Path, str]:
 
 def _csv_reader(format: str, *folders: str) -> Callable[[DataPath, Options], Listing]:
     def read(data: DataPath, options: Options) -> Listing:
-        root, pattern = str(data.find_videos(*folders)), base.image_pattern(options.image_names) or ""
+        root = str(data.find_videos(*folders))
         rows: list[Row] = []
         for path, split in base.one_a_split(_csv_lists(data)).items():
             for line, text in base.read_lines(path):
                 clip, _, label = text.partition(";")
                 if not clip.isdecimal() or (not label and split not in ("test", "")):
                     raise AnnotationError(path, f"expected `id;class name`, found {text[:60]!r}", line)
-                folder = os.path.join(root, clip, pattern).rstrip(os.sep)
+                folder = os.path.join(root, clip)
                 rows.append(Row(folder, label.strip() or None, split, name=clip, file=str(path), line=line))
         if not rows:
             raise AnnotationError(data.path, f"no list of format {format} found (*-train.csv, *-validation.csv)")
@@ -64,8 +64,7 @@ def _json_lists(data: DataPath) -> dict[Path, str]:
 
 def _read_json(data: DataPath, options: Options) -> Listing:
     root = str(data.find_videos("20bn-something-something-v2", "videos", "webm", "frames", "rawframes"))
-    pattern = base.image_pattern(options.image_names)
-    suffix = "" if pattern or _holds_folders(root) else ".webm"
+    suffix = "" if options.image_names or _holds_folders(root) else ".webm"
     rows: list[Row] = []
     for path, split in base.one_a_split(_json_lists(data)).items():
         try:
@@ -76,8 +75,7 @@ def _read_json(data: DataPath, options: Options) -> Listing:
             raise AnnotationError(path, "expected a JSON list of clips")
         for number, entry in enumerate(entries, 1):
             clip, label = _clip(entry, split, path, number)
-            file = os.path.join(root, clip + suffix, pattern or "").rstrip(os.sep)
-            rows.append(Row(file, label, split, name=clip, file=str(path), line=number))
+            rows.append(Row(os.path.join(root, clip + suffix), label, split, name=clip, file=str(path), line=number))
     if not rows:
         raise AnnotationError(data.path, "no list of Something-Something V2 found (train.json, validation.json)")
     names = options.class_names
