@@ -5,9 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
+
+from teinet.utils.text import one_text, spelling_key
 
 
 def cache_folder() -> Path:
@@ -22,6 +26,29 @@ def digest(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def other_spelling(path: str | os.PathLike[str]) -> str:
+    """Return how a missing file's or folder's name differs from those on disk, if by its spelling only; else ""."""
+    path = os.fspath(path)
+    if os.sep == "/" and ("\\" in path or re.search(r"(?:^|/)[A-Za-z]:/", path)):
+        return "the path is one of Windows (a backslash or a drive's letter); write paths of this machine, with slashes"
+    folder, name = os.path.split(path.rstrip(os.sep))
+    while name and folder and not os.path.isdir(folder):
+        folder, name = os.path.split(folder)
+    try:
+        found = _spellings(folder or os.curdir, os.stat(folder or os.curdir).st_mtime_ns).get(spelling_key(name))
+    except (OSError, ValueError):
+        return ""
+    if not name or found in (None, name):
+        return ""
+    how = "Unicode form" if one_text(found, name) else "case or Unicode form"
+    return f"{folder or os.curdir} has {found!r}, of another {how}"
+
+
+@lru_cache(maxsize=64)
+def _spellings(folder: str, _mtime_ns: int) -> dict[str, str]:
+    return {spelling_key(name): name for name in os.listdir(folder)}
 
 
 @contextmanager

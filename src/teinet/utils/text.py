@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import unicodedata
 from pathlib import Path
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -13,6 +14,16 @@ def printable(text: object) -> str:
     """Return text that is safe to print: line ends and tabs as spaces, other control and non-UTF-8 characters as ?."""
     shown = str(text).encode("utf-8", "replace").decode("utf-8")
     return _CONTROLS.sub(lambda found: " " if found[0] in "\n\r\t" else "?", shown)
+
+
+def spelling_key(name: str) -> str:
+    """Return a key that is the same for names that differ by case or Unicode form only."""
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def one_text(one: str, other: str) -> bool:
+    """Return true if two names are the same text in Unicode forms that look alike."""
+    return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
 
 
 def natural(name: str | Path) -> list[tuple[int, int, str]]:

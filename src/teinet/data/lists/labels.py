@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from teinet.errors import AnnotationError, ConfigError
+from teinet.utils.text import one_text, spelling_key
 
 _NUMBERED = re.compile(r"([0-9]{1,9})\s+(\S.*)")
 _SEPARATOR = re.compile(r"[,;|]")
@@ -64,6 +65,22 @@ def several_labels(class_names: Sequence[str]) -> str:
         return ""
     count = "1 label looks" if len(found) == 1 else f"{len(found)} labels look"
     return f"{count} like several ({found[0]!r}); each is one class, as several labels per clip are not supported"
+
+
+def labels_alike(class_names: Sequence[str]) -> str:
+    """Return a warning on names that differ by case, Unicode form, spaces or a number's zeros, or an empty string."""
+    seen: dict[str, str] = {}
+    pairs = []
+    for name in class_names:
+        key = " ".join(spelling_key(name).split())
+        key = re.sub(r"^0+(?=\d)|\.0*$", "", key) if re.fullmatch(r"\d+(\.0*)?", key) else key
+        if (other := seen.setdefault(key, name)) != name:
+            form = " (of other Unicode forms)" if one_text(other, name) else ""
+            pairs.append(f"{other!r} and {name!r}{form}")
+    if not pairs:
+        return ""
+    more = f" (and {len(pairs) - 1} more pairs)" if len(pairs) > 1 else ""
+    return f"{pairs[0]}{more} are two classes; give them one spelling if they are one"
 
 
 def read_text(path: Path) -> str:

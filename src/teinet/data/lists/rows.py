@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from teinet.data.video import image_folder
 from teinet.errors import AnnotationError, ConfigError, nearest
-from teinet.utils.files import digest
+from teinet.utils.files import digest, other_spelling
 
 NO_LABELS = "no clip has a label; add a column `label` to the csv"
 SPLITS = ("train", "val", "test")
@@ -226,6 +226,68 @@ def presence() -> Callable[[str], bool]:
         return os.path.exists(path) if name in ("", ".", "..") else name in names(folder)
 
     return exists
+
+
+def spelling_hint(rows: Sequence[Row], missing: Sequence[int]) -> str:
+    """Return how a missing clip's name differs from those on disk, if one of the first does by its spelling only."""
+    return next(filter(None, (other_spelling(rows[position].path) for position in missing[:_FEW])), "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conflict:
+    """A clip with two labels, or two parts of a file that overlap in time and have two labels.
+
+    Args:
+        one, other: the rows, in the order of the list.
+        same: true if they name the same clip, false if their times overlap.
+    """
+
+    one: Row
+    other: Row
+    same: bool
+
+    def __str__(self) -> str:
+        """Return the conflict in words, with lines."""
+        if self.same:
+            labels = " and ".join(f"{row.label!r}{_line(row)}" for row in (self.one, self.other))
+            return f"{self.one.path} is {labels}"
+        spans = " and ".join(
+            f"{row.start or 0:g} to {'the end' if row.end is None else f'{row.end:g} s'} {row.label!r}{_line(row)}"
+            for row in (self.one, self.other)
+        )
+        return f"{self.one.path} is from {spans}"
+
+
+def _line(row: Row) -> str:
+    return "" if row.line is None else f" (line {row.line})"
+
+
+def conflicts(rows: Sequence[Row]) -> list[Conflict]:
+    """Return the first conflict of each clip or file that has one; rows without a label have none."""
+    files: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.label is not None:
+            files.setdefault(row.path, []).append(row)
+    return [found for own in files.values() if len(own) > 1 and (found := _conflict(own))]
+
+
+def _conflict(rows: Sequence[Row]) -> Conflict | None:
+    """Return the first conflict of a file's rows, of the same clip if there is one."""
+    overlap = None
+    ordered = sorted(rows, key=_span)
+    for i, one in enumerate(ordered):
+        for other in islice(ordered, i + 1, None):
+            if _span(other)[0] > _span(one)[1] - 1e-6:  # numbers in files are rounded
+                break
+            if other.label != one.label:
+                if _span(other) == _span(one):
+                    return Conflict(one=one, other=other, same=True)
+                overlap = overlap or Conflict(one=one, other=other, same=False)
+    return overlap
+
+
+def _span(row: Row) -> tuple[float, float]:
+    return row.start or 0.0, np.inf if row.end is None else row.end
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,19 @@ import numpy as np
 from teinet.data.lists.data_config import DataConfig, check_path
 from teinet.data.lists.formats import Listing, Options, read_listing
 from teinet.data.lists.formats.base import numbers_as_names
-from teinet.data.lists.labels import read_class_names, several_labels
-from teinet.data.lists.rows import NO_LABELS, SPLITS, ClipList, Row, absent, overlaps, select, to_clips
+from teinet.data.lists.labels import labels_alike, read_class_names, several_labels
+from teinet.data.lists.rows import (
+    NO_LABELS,
+    SPLITS,
+    ClipList,
+    Row,
+    absent,
+    conflicts,
+    overlaps,
+    select,
+    spelling_hint,
+    to_clips,
+)
 from teinet.errors import AnnotationError, ConfigError
 
 log = logging.getLogger("teinet")
@@ -45,6 +56,8 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
         where = f"both in {overlap.one} and in {overlap.other}, for example {overlap.example}"
         advice = "" if overlap.clips or overlap.copies else " (data.group path keeps a file's segments together)"
         log.warning("%s: %s %s; accuracies measured on them are too high%s", config.path, what, where, advice)
+    if found := [conflict for conflict in conflicts(rows) if conflict.same]:
+        log.warning("%s: %d clips have two labels, each is trained on: %s", config.path, len(found), found[0])
     if class_names is None:  # for training; a trained network may be given unlabeled clips
         for row in parts["train"] + parts["val"]:
             if row.label is None and any(r.label is not None for r in rows):
@@ -54,8 +67,8 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
         names = sorted({r.label for r in rows if r.label is not None})
         if not names:
             raise AnnotationError(config.path, NO_LABELS)
-        if several := several_labels(names):
-            log.warning("%s: %s", config.path, several)
+        for warning in filter(None, (several_labels(names), labels_alike(names))):
+            log.warning("%s: %s", config.path, warning)
     splits = Splits({split: to_clips(part, names, source=config.path) for split, part in parts.items() if part})
     splits.source = replace(listing, drawn=drawn)
     return splits
@@ -100,13 +113,16 @@ def _present(listing: Listing, config: DataConfig) -> Listing:
     if not missing:
         return listing
     first = rows[missing[0]]
+    hint = spelling_hint(rows, missing)
     if len(missing) == len(rows):
-        reason = f"none of its clips exist, for example {first.path}; set the folder of its paths with data.root"
+        advice = hint or "set the folder of its paths with data.root"
+        reason = f"none of its clips exist, for example {first.path}; {advice}"
         raise AnnotationError(first.file or config.path, reason, first.line)
     drop = config.missing == "drop" or (config.missing == "auto" and listing.incomplete)
     what = "left out" if drop else "kept as unreadable (data.missing drop leaves them out)"
     where = f"{first.file}, line {first.line}: " if first.file else ""
     note = f"{len(missing)} of {len(rows)} clips are missing and {what}; the first: {where}{first.path}"
+    note += f" ({hint})" if hint else ""
     listing = replace(listing, notes=[*listing.notes, note], absent=missing)
     if not drop:
         return listing

@@ -18,7 +18,7 @@ from teinet.data.video import image_folder
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.utils import worker_pool as pool
-from teinet.utils.files import write_csv
+from teinet.utils.files import other_spelling, write_csv
 from teinet.utils.journal import Journal
 from teinet.utils.progress import file_progress
 from teinet.utils.signals import StopSignal
@@ -137,7 +137,8 @@ def check(
     found: dict[str, Finding] = {}
     for path, clips in files.items():
         if path in missing:
-            found[path] = _start(clips, status="missing", reason=MISSING)
+            hint = other_spelling(path)
+            found[path] = _start(clips, status="missing", reason=f"{MISSING}; {hint}" if hint else MISSING)
         elif path in before and _is_valid(before[path], clips):
             found[path] = replace(before[path], list=clips[0].file, line=clips[0].line)
     resumed, todo = len(found) - len(missing), [clips for path, clips in files.items() if path not in found]

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from teinet.data.lists.formats import FORMATS, Listing
-from teinet.data.lists.labels import flipped_labels, several_labels
-from teinet.data.lists.rows import NO_LABELS, SPLITS, Row, overlaps, unknown_label
+from teinet.data.lists.labels import flipped_labels, labels_alike, several_labels
+from teinet.data.lists.rows import NO_LABELS, SPLITS, Row, conflicts, overlaps, spelling_hint, unknown_label
 from teinet.data.video.image_folder import image_order
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError
@@ -42,7 +42,9 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
         `repeated`: duplicate clips within a split; `splits`: clips by split ("" for none), also by class in `counts`
         and `classes`; `ordered`: true if `class_names` have an order of their own, else alphabetical; `columns`: the
         values of each other column (few in order, many by frequency); `hflip`: pairs of classes that a horizontal flip
-        exchanges, or the reason why clips cannot be flipped; `rows`: some examples. Other names explain themselves.
+        exchanges, or the reason why clips cannot be flipped; `alike`: classes that differ by their spelling only;
+        `conflicts`: clips with two labels (`same`), and parts of files that overlap and have two; `rows`: some
+        examples. Other names explain themselves.
     """
     rows = listing.rows
     names = listing.class_names or sorted({row.label for row in rows if row.label is not None})
@@ -74,6 +76,7 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
         "spans": sum(row.start is not None or row.end is not None for row in rows),
         "missing": len(missing),
         "first_missing": first([rows[i] for i in missing[:1]]),
+        "missing_hint": spelling_hint(rows, missing),
         "splits": splits,
         "class_names": list(names),
         "ordered": listing.class_names is not None,
@@ -86,6 +89,8 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
         "only_test_unlabeled": all(row.split == "test" for row in unlabeled),
         "unknown": len(unknown),
         "first_unknown": unknown and {**(first(unknown) or {}), "reason": unknown_label(str(unknown[0].label), names)},
+        "alike": labels_alike(names),
+        "conflicts": [{"same": c.same, "text": str(c)} for c in conflicts(rows)],
         "repeated": len(rows) - len({(row.split, row.path, row.start, row.end) for row in rows}),
         "overlaps": [vars(o) for o in overlaps({s: [row for row in rows if row.split == s] for s in splits if s})],
         "columns": _columns(rows),
@@ -210,7 +215,8 @@ def problems(facts: Facts, sample: Facts) -> list[tuple[str, str]]:
     names, unreadable = facts["class_names"], sample["unreadable"]
     if facts["missing"]:
         where = _where(facts["first_missing"])
-        found.append(("missing", f"{facts['missing']} of {facts['clips']} clips; the first: {where}"))
+        hint = f": {facts['missing_hint']}" if facts["missing_hint"] else ""
+        found.append(("missing", f"{facts['missing']} of {facts['clips']} clips; the first: {where}{hint}"))
     if unreadable:
         count, first = f"{len(unreadable)} of {sample['asked']} clips in the sample", unreadable[0]
         found.append(("unreadable", f"{count}; the first: {first['path']}: {first['reason']}"))
@@ -229,6 +235,16 @@ def problems(facts: Facts, sample: Facts) -> list[tuple[str, str]]:
         found.append(("untrained", f"{len(untrained)} classes have clips, but none for training: {listed(untrained)}"))
     if several := several_labels(names):
         found.append(("several labels", several))
+    if facts["alike"]:
+        found.append(("alike", facts["alike"]))
+    if len(names) == 1:
+        found.append(("one class", f"{names[0]} alone gives a network nothing to tell apart; add a second class"))
+    same = [conflict["text"] for conflict in facts["conflicts"] if conflict["same"]]
+    overlapping = [conflict["text"] for conflict in facts["conflicts"] if not conflict["same"]]
+    if same:
+        found.append(("two labels", f"{len(same)} clips; the first: {same[0]}"))
+    if overlapping:
+        found.append(("two labels", f"in overlapping parts of {len(overlapping)} files; the first: {overlapping[0]}"))
     if "" in facts["splits"] and len(facts["splits"]) > 1:
         count = facts["splits"][""]
         found.append(("no split", f"{count} clips have no split, but others do; training needs one for all or none"))

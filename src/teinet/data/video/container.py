@@ -17,6 +17,7 @@ from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
 
 from teinet.errors import VideoError
+from teinet.utils.files import other_spelling
 
 _FROM_ZERO = ("matroska",)  # its stated length counts from second 0, not from the first frame
 # Metadata may not be UTF-8; PyAV handles that from version 19 on.
@@ -65,7 +66,8 @@ def check_file(path: str) -> None:
         with open(path, "rb"):
             return
     except FileNotFoundError:
-        raise VideoError(path, "no such file or folder") from None
+        hint = other_spelling(path)
+        raise VideoError(path, "no such file or folder" + (f"; {hint}" if hint else "")) from None
     except PermissionError:
         raise VideoError(path, "not readable: permission denied") from None
     except OSError as error:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 from teinet.data.lists.labels import read_text
@@ -133,10 +133,16 @@ class Format:
 
 
 def under(root: str | os.PathLike[str]) -> Callable[[str], str]:
-    """Return a function that joins relative paths to a folder, as os.path.join but fast enough for a million calls."""
+    """Return a function that joins relative paths to a folder, fast enough for a million calls; `./` is removed."""
     prefix = os.path.join(root, "")
     absolute = os.path.isabs
-    return lambda path: path if absolute(path) else prefix + path
+
+    def join(path: str) -> str:
+        if "./" in path or "//" in path:  # two spellings of one file
+            path = str(PurePath(path))
+        return path if absolute(path) else prefix + path
+
+    return join
 
 
 @lru_cache(maxsize=1024)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from teinet.data.lists.formats import base
 from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
@@ -16,6 +19,7 @@ from teinet.data.video.reader import is_video
 from teinet.errors import AnnotationError
 
 _OWN = ("path", "label", "split", "start", "end", "name")
+_SECONDS, _NUMBERS = ("start", "end"), (int, float)
 Record = tuple[int, dict[str, str]]  # line, values by column
 
 
@@ -84,13 +88,45 @@ def _csv(path: Path) -> Iterator[Record]:
 def _json_lines(path: Path) -> Iterator[Record]:
     for line, text in base.read_lines(path):
         try:
-            values = json.loads(text)
-        except ValueError as error:
+            values = json.loads(text, object_pairs_hook=_unique)
+        except (ValueError, RecursionError) as error:
             raise AnnotationError(path, f"this line is not a JSON object ({error})", line) from None
         if not isinstance(values, dict) or not isinstance(values.get("path"), str):
             reason = 'expected an object with a "path", such as {"path": "a.mp4", "label": "x"}'
             raise AnnotationError(path, reason, line)
-        yield line, {key: "" if value is None else str(value) for key, value in values.items()}
+        try:
+            yield line, {key: _text(key, value) for key, value in values.items()}
+        except ValueError as error:
+            raise AnnotationError(path, str(error), line) from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    keys = [key for key, _ in pairs]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise ValueError(f"it has {twice[0]!r} twice")
+    return dict(pairs)
+
+
+def _text(key: str, value: Any) -> str:
+    """Return a JSON value as a csv has it; ValueError for one that has no such form."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value.strip()
+    text = json.dumps(value, ensure_ascii=False)
+    if key in _OWN and (isinstance(value, bool) or not isinstance(value, _NUMBERS if key in _SECONDS else int)):
+        hint = "; several labels per clip are not supported" if key == "label" and isinstance(value, list) else ""
+        expected = "a number of seconds" if key in _SECONDS else "a text or a whole number"
+        raise ValueError(f"the {key} is {text[:60]}; expected {expected}{hint}")
+    return text
+
+
+def _is_structure(label: str) -> bool:
+    """Return true if a label is the text of a list or an object, and not a name such as `[Something] falling`."""
+    for parse in (json.loads, ast.literal_eval):
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return isinstance(parse(label), (list, dict, tuple, set))
+    return False
 
 
 def _row(values: dict[str, str], path: Path, file: str, line: int, clip: Callable[[str], str]) -> Row:
@@ -102,6 +138,9 @@ def _row(values: dict[str, str], path: Path, file: str, line: int, clip: Callabl
     if written and not split:
         raise AnnotationError(path, f"split {written!r} does not exist; use one of {', '.join(SPLITS)}", line)
     label, name = values.get("label") or None, values.get("name", "")
+    if label and label[0] in "[{(" and _is_structure(label):
+        reason = f"label {label[:60]!r} is a list or an object; several labels per clip are not supported"
+        raise AnnotationError(path, reason, line)
     columns = {key: value for key, value in values.items() if key not in _OWN}
     return Row(clip(values["path"]), label, split, start, end, name, file, line, columns)
 

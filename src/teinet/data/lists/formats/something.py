@@ -89,12 +89,15 @@ def _read_json(data: DataPath, options: Options) -> Listing:
 
 def _clip(entry: Any, split: str, path: Path, number: int) -> tuple[str, str | None]:
     """Return the id and the class of an entry, which is its template without square brackets."""
-    clip = str(entry["id"]) if isinstance(entry, dict) and "id" in entry else ""
+    clip = entry.get("id") if isinstance(entry, dict) else None
+    clip = str(clip) if isinstance(clip, (str, int)) and not isinstance(clip, bool) else ""
     if not clip.isalnum():
         raise AnnotationError(path, f'expected {{"id", "template", ...}}, found {str(entry)[:60]}', number)
     label = entry.get("template", entry.get("label"))
     if label is None and split != "test":
         raise AnnotationError(path, f"clip {clip} has no template, the name of its class", number)
+    if not isinstance(label, str | None):
+        raise AnnotationError(path, f"clip {clip} has the template {str(label)[:60]}; expected a text", number)
     return clip, None if label is None else re.sub(r"[\[\]]", "", label)
 
 
