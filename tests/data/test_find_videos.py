@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import os
+
 import pytest
 
 from teinet.data.find_videos import find_videos
@@ -65,3 +68,56 @@ def test_a_name_that_stands_for_no_video_is_an_error(folder, name, said):
     (folder / "empty").mkdir()
     with pytest.raises(ConfigError, match=said):
         find_videos([folder / "clip2.mp4", folder / name])
+
+
+def test_what_is_no_video_is_said(folder, caplog):
+    found(folder, "")
+    names = ", ".join(f"{folder}/{name}" for name in ("camera.dat", "deep/cover_1.jpg", "notes.txt"))
+    assert caplog.messages == [f"{folder}: not taken (3 other names: {names})"]
+    caplog.clear()
+    found(folder, "deep/*")
+    assert caplog.messages == [f"{folder}/deep/*: not taken (1 other names: {folder}/deep/cover_1.jpg)"]
+    (folder / "x").mkdir()
+    (folder / "x" / "x.dav").touch()
+    with pytest.raises(ConfigError, match=r"no videos in this folder \(1 other names: .*x\.dav\)"):
+        found(folder, "x")
+
+
+def test_links_that_lead_back_up_are_not_followed(folder):
+    """With two of them below `**`, glob goes through them 40 levels deep: 2 to the power of 40 paths."""
+    inside = folder / "inside"
+    (inside / "a" / "b").mkdir(parents=True)
+    (inside / "a" / "b" / "1.mp4").touch()
+    for place in ("up", "also", "a/back", "a/b/round"):
+        (inside / place).symlink_to(inside)
+    (inside / "a" / "out").symlink_to(folder)
+    (inside / "self.mp4").symlink_to("self.mp4")
+    for name in ("inside", "inside/**/*.mp4", "inside/**/b/**/*.mp4", "inside/**/[0-9].*", "inside/*"):
+        assert [path for path in found(folder, name) if "self" not in path] == ["inside/a/b/1.mp4"], name
+
+
+def test_links_to_folders_elsewhere_are_followed_once(folder):
+    (folder / "set" / "x").mkdir(parents=True)
+    for name in ("wave", "again"):
+        (folder / "set" / name).symlink_to(folder / "deep")
+    (folder / "deep" / "mutual").symlink_to(folder / "set")
+    expected = ["set/again/b.mkv", "set/again/er/a.avi"]
+    assert found(folder, "set") == expected
+    assert found(folder, "set/**/*.[ma]*") == expected
+    (folder / "set" / "x" / "link.mp4").symlink_to(folder / "clip2.mp4")  # a link to a file is a name of its own
+    assert found(folder, "set/x", "clip2.mp4") == ["set/x/link.mp4", "clip2.mp4"]
+
+
+def test_patterns_match_what_glob_matches(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for pattern in (
+        "**/*.mp4",
+        "*/*.mkv",
+        "**/er/*",
+        "de**/*.mkv",
+        "**/[a-c]*.[ma]*",
+        f"{folder}/**/*.mp4",
+        "./**/*.webm",
+    ):
+        listed = {os.path.abspath(name) for name in glob.glob(pattern, recursive=True)}
+        assert {str(path.absolute()) for path in find_videos([pattern])} == listed

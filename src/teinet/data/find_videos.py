@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,14 +11,17 @@ from pathlib import Path
 from teinet.data.video.reader import is_video
 from teinet.data.video.source import Source
 from teinet.errors import ConfigError
-from teinet.utils.text import natural
+from teinet.utils.text import natural, other_names, printable
+
+log = logging.getLogger("teinet")
 
 
 def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) -> list[Path]:
     """Expand files, folders (recursively) and patterns such as `clips/**/*.webm`, each video once.
 
     A named file is taken whatever its suffix, and even if it is missing. A folder of numbered images is one video.
-    Names keep their order; the contents of a folder or pattern come in natural order.
+    Names keep their order; the contents of a folder or pattern come in natural order. Links to folders are followed
+    unless they lead back up, each folder once. Names in a folder or of a pattern that are no videos are logged.
 
     Args:
         problems: takes a message for each folder or pattern without videos, while other names have some.
@@ -30,7 +34,9 @@ def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) 
     for name in names:
         try:
             for path in _expand(str(name)):
-                found.setdefault(os.path.abspath(path), path)
+                # one key for all ways to its folder; a link to a file is a name of its own
+                key = os.path.join(os.path.realpath(path.parent), path.name)
+                found.setdefault(key, path)
         except ConfigError as error:
             if problems is None:
                 raise
@@ -47,21 +53,30 @@ def _expand(name: str) -> list[Path]:
     if (live := _live(name)) is not None:
         raise ConfigError(f"{live} is live video, not a file; use teinet watch WEIGHTS {live}")
     path = Path(name).expanduser()
+    others: list[str] = []
     if path.is_dir():
-        videos = list(_walk(path))
+        videos = list(_walk(path, others, {os.path.realpath(path)}))
         if not videos:
-            raise ConfigError(f"{name}: no videos in this folder")
-        return videos
-    if path.exists() or not glob.has_magic(name):  # a file's own name may hold [ ] * ?
+            raise ConfigError(f"{name}: no videos in this folder{other_names(others)}")
+    elif path.exists() or not glob.has_magic(name):  # a file's own name may hold [ ] * ?
         return [path]
-    matches = sorted(map(Path, glob.glob(str(path), recursive=True)), key=natural)
-    if not matches:
-        raise ConfigError(f"{name}: no file matches this pattern")
-    asked = Path(name).suffix not in ("", ".*")  # "*.dat" says what it wants, "*" may well match notes and tables
-    found = (_walk(match) if match.is_dir() else [match] if asked or is_video(match) else [] for match in matches)
-    videos = [video for each in found for video in each]
-    if not videos:
-        raise ConfigError(f"{name}: this pattern matches {len(matches)} names, but no video")
+    else:
+        matches = sorted({Path(match) for match in _matches(str(path))}, key=natural)
+        if not matches:
+            raise ConfigError(f"{name}: no file matches this pattern")
+        asked = path.suffix not in ("", ".*")  # "*.dat" says what it wants, "*" may well match notes and tables
+        seen, videos = set[str](), []
+        for match in matches:
+            if match.is_dir():
+                videos += _walk(match, others, seen) if _enters(match, seen) else ()
+            elif asked or is_video(match):
+                videos.append(match)
+            else:
+                others.append(str(match))
+        if not videos:
+            raise ConfigError(f"{name}: this pattern matches {len(matches)} names, but no video{other_names(others)}")
+    if others:
+        log.warning("%s", printable(f"{name}: not taken{other_names(others)}"))
     return videos
 
 
@@ -73,7 +88,42 @@ def _live(name: str) -> str | None:
     return {"file": None, "pipe": "-"}.get(source.kind, source.name)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _matches(pattern: str) -> Iterator[str]:
+    """Yield what a pattern matches as `glob.glob` does, but each folder below `**` once, whatever links lead to it."""
+    before, stars, after = pattern.partition(f"**{os.sep}")
+    if not stars or (before and not before.endswith(os.sep)):
+        yield from glob.glob(pattern)
+        return
+    for start in glob.glob(before) if before else [os.curdir]:
+        for folder in _tree(start, {os.path.realpath(start)}):
+            yield from _matches(os.path.join(glob.escape(folder), after))
+
+
+def _tree(folder: str, seen: set[str]) -> Iterator[str]:
+    yield folder
+    try:
+        inside = sorted((entry for entry in os.scandir(folder)), key=lambda entry: entry.name)
+    except OSError:  # may not be read
+        return
+    for entry in inside:
+        # a link may lead to itself, where `DirEntry.is_dir` raises OSError
+        is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+        if is_folder and not entry.name.startswith(".") and _enters(entry.path, seen):
+            yield from _tree(entry.path, seen)
+
+
+def _enters(folder: str | Path, seen: set[str]) -> bool:
+    """Return true and note a folder that was not seen before and, if it is a link, does not lead back up."""
+    real = os.path.realpath(folder)
+    above = os.path.join(os.path.realpath(os.path.dirname(folder) or os.curdir), "")
+    if real in seen or (os.path.islink(folder) and above.startswith(os.path.join(real, ""))):
+        return False
+    seen.add(real)
+    return True
+
+
+def _walk(folder: Path, others: list[str], seen: set[str]) -> Iterator[Path]:
+    """Yield the videos below a folder, each real folder once; add what is no video to `others`."""
     # without hidden files: macOS's ._clip.mp4 companions are no videos
     entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
     entries.sort(key=lambda entry: natural(entry.name))
@@ -82,7 +132,9 @@ def _walk(folder: Path) -> Iterator[Path]:
         return
     for entry in entries:
         if entry.is_dir():
-            if not entry.is_symlink():  # a link may lead back up
-                yield from _walk(entry)
+            if _enters(entry, seen):
+                yield from _walk(entry, others, seen)
         elif is_video(entry):
             yield entry
+        else:
+            others.append(str(entry))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -30,6 +31,12 @@ def natural(name: str | Path) -> list[tuple[int, int, str]]:
     """Return a sort key that compares the numbers in names by value."""
     parts = re.split(r"(\d+)", str(name).casefold())
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
+def other_names(names: Sequence[str], most: int = 3) -> str:
+    """Return the number of names that are not taken and the first of them in brackets, or an empty string."""
+    few = ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    return f" ({len(names)} other names: {few})" if names else ""
 
 
 def clock(second: float) -> str:

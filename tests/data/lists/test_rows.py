@@ -174,3 +174,21 @@ def test_the_fingerprint_depends_on_the_list_and_not_on_its_place(tmp_path):
     assert to_clips(rows[::-1], source="").fingerprint() != first  # the order decides which clip is drawn when
     other = to_clips(rows, ["wave", "clap"], source="")
     assert other.fingerprint() == first and not np.array_equal(other.labels, to_clips(rows, source="").labels)
+
+
+def test_what_a_folder_holds_besides_clips_is_said(tmp_path):
+    touch(tmp_path, "a/e0.mp4", "a/day1/2.mp4", "a/day1/3.mp4", "a/thumbs/1.jpg", "b/1.mp4", "b/x.dav", "b/.hidden.mp4")
+    listing = read_listing(tmp_path)
+    assert [(Path(row.path).name, row.label) for row in listing.rows] == [("e0.mp4", "a"), ("1.mp4", "b")]
+    names = ", ".join(f"{tmp_path}/{name}" for name in ("a/day1/2.mp4", "a/day1/3.mp4", "a/thumbs"))
+    (note,) = listing.notes
+    assert note == f"not taken (4 other names: {names}, ...): clips are the videos in class folders themselves"
+    touch(tmp_path, "c/deep/1.mp4")
+    with pytest.raises(AnnotationError, match=r"no videos \(1 other names: .*c/deep/1\.mp4\); add some"):
+        read_listing(tmp_path)
+
+
+def test_folders_of_images_are_clips_where_there_are_no_videos(tmp_path):
+    touch(tmp_path, "a/1/1.jpg", "a/1/2.jpg", "a/2/1.jpg", "b/1.mp4")
+    assert [Path(row.path).name for row in read_listing(tmp_path).rows] == ["1", "2", "1.mp4"]
+    assert not read_listing(tmp_path).notes

@@ -22,6 +22,7 @@ from teinet.utils.files import other_spelling, write_csv
 from teinet.utils.journal import Journal
 from teinet.utils.progress import file_progress
 from teinet.utils.signals import StopSignal
+from teinet.utils.text import other_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,6 @@ T = TypeVar("T")
 Examine = Callable[[Sequence[Row], pool.Beat], Finding]
 COLUMNS = tuple(field.name for field in fields(Finding))
 MISSING = "no such file or folder"
-_FEW = 3  # names that a finding lists
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,7 @@ def examine_file(clips: Sequence[Row], beat: pool.Beat) -> Finding:
     )
     if video.is_image_folder:
         _, order, others = image_folder.image_order(path)
-        few = ", ".join(others[:_FEW]) + (", ..." if len(others) > _FEW else "")
-        finding = replace(finding, order=order, others=f"{len(others)}: {few}" if others else "")
+        finding = replace(finding, order=order, others=other_names(others).strip(" ()"))
     wrong: list[tuple[Row, str]] = []
     for row in clips:
         try:

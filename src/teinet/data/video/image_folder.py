@@ -95,7 +95,7 @@ def _scan(folder: str, pattern: str | None, _mtime_ns: int) -> tuple[tuple[str, 
             wanted = regex.fullmatch(entry.name) if regex else any(map(str.isdecimal, stem))
             if entry.name.startswith("."):
                 continue
-            is_image = wanted and suffix.lower() in SUFFIXES and not entry.is_dir()
+            is_image = wanted and suffix.lower() in SUFFIXES and (entry.is_symlink() or not entry.is_dir())
             (names if is_image else others).append(entry.name)
     return tuple(sorted(names)), tuple(sorted(others))
 

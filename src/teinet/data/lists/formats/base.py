@@ -48,7 +48,7 @@ class DataPath:
         for folder in (self.path, *(self.path / name for name in _LIST_FOLDERS)):
             if folder.is_dir():
                 for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-                    if entry.is_file() and not entry.name.startswith("."):
+                    if os.path.isfile(entry.path) and not entry.name.startswith("."):
                         found.setdefault(entry.name.lower(), Path(entry.path))
         return found
 

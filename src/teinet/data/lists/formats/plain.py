@@ -6,7 +6,7 @@ import ast
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from teinet.data.lists.labels import read_text
 from teinet.data.lists.rows import SPLITS, Row
 from teinet.data.video.reader import is_video
 from teinet.errors import AnnotationError
+from teinet.utils.text import other_names
 
 _OWN = ("path", "label", "split", "start", "end", "name")
 _SECONDS, _NUMBERS = ("start", "end"), (int, float)
@@ -33,14 +34,32 @@ def _read_folders(data: DataPath, options: Options) -> Listing:
     for folder, split in (splits or {root: ""}).items():
         for directory in _folders(folder):
             videos = sorted(p for p in directory.iterdir() if not p.name.startswith(".") and is_video(p))
+            files = [p for p in videos if p.is_file()]
             if not videos:
-                raise AnnotationError(directory, "this class folder has no videos; add some or remove the folder")
+                others = other_names(list(_others(directory, set())))
+                reason = f"this class folder has no videos{others}; add some or remove the folder"
+                raise AnnotationError(directory, reason)
+            if files and options.image_names is None:  # folders of images next to videos are their thumbnails
+                videos = files
             rows += [Row(str(p), directory.name, split) for p in videos]
     if not rows:
         flat = any(is_video(p) for p in root.iterdir())
         found = "its videos are not in class folders" if flat else "no videos found"
         raise AnnotationError(root, f"{found}; expected a folder of videos per class, or a list of clips (data.format)")
-    return Listing(format="folders", source=root, rows=rows, class_names=options.class_names)
+    others = other_names(list(_others(root, {row.path for row in rows})))
+    notes = [f"not taken{others}: clips are the videos in class folders themselves"] if others else []
+    return Listing(format="folders", source=root, rows=rows, class_names=options.class_names, notes=notes)
+
+
+def _others(folder: Path, taken: Container[str]) -> Iterator[str]:
+    """Yield the files below a folder that are no clips, folders of images as one; links to folders are not followed."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or str(entry) in taken:
+            continue
+        if entry.is_dir() and not entry.is_symlink() and not is_video(entry):
+            yield from _others(entry, taken)
+        else:
+            yield str(entry)
 
 
 def _folders(folder: Path) -> list[Path]:
