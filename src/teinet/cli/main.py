@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import errno
+import io
 import logging
 import os
 import sys
@@ -13,6 +15,7 @@ from teinet.cli.memory import keep_freed_memory
 from teinet.cli.parser import Command
 from teinet.errors import Interrupted, TeinetError, missing_extra, nearest
 from teinet.utils.signals import first_process, interrupt_on_sigterm
+from teinet.utils.text import escaped
 
 COMMANDS = {
     "demo": "draw a small data set, train and test TSN and TEINet on it; minutes on two cores",
@@ -74,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return the exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    _print_all_names()
     if not argv or argv[0] in ("-h", "--help"):
         _parser().print_help()
         return 0 if argv else 2
@@ -134,6 +138,14 @@ def main(argv: list[str] | None = None) -> int:
             raise
         _print_error(name, f"not enough memory; {_LOWER.get(name, _LOWER_ELSEWHERE)}")
         return 1
+
+
+def _print_all_names() -> None:
+    """Let standard output and errors escape what their encoding lacks, such as names of files in a pipe on Windows."""
+    codecs.register_error("teinet.escaped", escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="teinet.escaped")
 
 
 def _advice(name: str) -> str:

@@ -17,6 +17,15 @@ def printable(text: object) -> str:
     return _CONTROLS.sub(lambda found: " " if found[0] in "\n\r\t" else "?", shown)
 
 
+def escaped(error: UnicodeError) -> tuple[str, int]:
+    """Return what is printed for characters that an encoding lacks: # for bars, escapes such as \\u8dd1 for others."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    plain = ("#" if "\u2580" <= c <= "\u259f" else c.encode("ascii", "backslashreplace").decode() for c in text)
+    return "".join(plain), error.end
+
+
 def spelling_key(name: str) -> str:
     """Return a key that is the same for names that differ by case or Unicode form only."""
     return unicodedata.normalize("NFKC", name).casefold()
