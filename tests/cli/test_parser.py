@@ -169,3 +169,24 @@ def test_the_settings_of_a_recipe_have_the_types_of_the_options_elsewhere():
             shared.add(short)
             assert plain(elsewhere[short]) <= plain(sections[section][name]), short
     assert {"device", "devices", "precision", "workers", "batch_size", "data", "labels", "output"} <= shared
+
+
+@pytest.mark.parametrize(
+    ("words", "weights", "videos"),
+    [
+        ("net --count 1 -- -dash.mp4", "net", ["-dash.mp4"]),
+        ("net a.mp4 -- -dash.mp4 --count count=3", "net", ["a.mp4", "-dash.mp4", "--count", "count=3"]),
+        ("-- net -1 --", "net", ["-1", "--"]),
+        ("-- -net --help", "-net", ["--help"]),
+    ],
+)
+def test_what_follows_two_dashes_is_a_name(words, weights, videos):
+    typed = parse(*words.split())
+    assert (typed.weights, typed.videos) == (weights, videos)
+
+
+def test_two_dashes_alone_name_nothing():
+    with pytest.raises(ConfigError, match="required: VIDEOS"):
+        parse("net", "--")
+    with pytest.raises(ConfigError, match="invalid int value: '-1'"):
+        parse("net", "--count", "--", "-1")

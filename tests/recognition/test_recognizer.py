@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,14 @@ def test_a_reader_is_read_by_its_path(recognizer, video):
         assert got.path == str(video) and got.labels == want.labels
     with pytest.raises(ConfigError, match="for one, call"):
         recognizer.predict_many(reader)
+    for address in ("http://host/x.mp4", Path("rtsp://me:secret@host/x")):
+        with pytest.raises(ConfigError, match=r"^(http://host/x\.mp4|rtsp://host/x) is an address, not a file; down"):
+            recognizer(address)
+    for span in ({"start": "1"}, {"end": "2"}):
+        with pytest.raises(ConfigError, match="it is a number of seconds"):
+            recognizer(video, **span)
+        with pytest.raises(ConfigError, match="it is a number of seconds"):
+            recognizer.predict_many([video], **{"start": 0, "end": 3} | span)
     with pytest.raises(ConfigError, match="live video has no end; push its frames"):
         recognizer(VideoReader("camera"))
     assert "no end" in next(recognizer.predict_many([VideoReader("camera")])).error

@@ -45,6 +45,9 @@ def run(args: ConvertOptions) -> int:
     source = Path(args.checkpoint)
     for path in (source, Path(args.labels)):
         if not path.is_file():
+            from teinet.data.video.source import refuse_address  # here, as it imports PyAV
+
+            refuse_address(path)
             raise ConfigError(f"{path}: no such file")
     if source.suffix == ".safetensors":
         with suppress(CheckpointError):

@@ -35,6 +35,9 @@ def run(args: ExplainOptions) -> int:
         options.check_output(output, [args.video, args.weights], overwrite=args.overwrite)
     options.check_weights(args.weights)
     if not Path(args.video).exists():
+        from teinet.data.video.source import refuse_address  # here, as it imports PyAV
+
+        refuse_address(args.video)
         raise ConfigError(f"{args.video}: no such file or folder")
     from teinet.pages.explained import render_page
     from teinet.recognition import Recognizer

@@ -174,7 +174,12 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _print_error(name: str, text: str) -> None:
-    print(f"teinet {name}: {' '.join(text.split())}", file=sys.stderr)
+    text = " ".join(text.split())
+    if "://" in text:
+        from teinet.data.video.source import hidden  # here, as it imports PyAV
+
+        text = hidden(text)
+    print(f"teinet {name}: {text}", file=sys.stderr)
 
 
 def _drop_output() -> None:

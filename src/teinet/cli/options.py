@@ -131,8 +131,6 @@ def check_weights(weights: str) -> None:
     """Raise CheckpointError for weights that cannot be used, before torch is imported."""
     from teinet.models.header import read_header
 
-    if "://" in weights:
-        raise ConfigError(f"{weights}: weights are not read from addresses; download the file first")
     read_header(weights)
 
 

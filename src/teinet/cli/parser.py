@@ -17,6 +17,7 @@ from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin,
 from teinet.errors import ConfigError, nearest
 
 _WIDTH = 100  # columns of the help
+_NAME = "\0"  # before a word that is a name although it may begin with a dash; no name has this character
 _T = TypeVar("_T")
 
 ADVANCED = "advanced"
@@ -193,12 +194,24 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**{"formatter_class": _Help, "allow_abbrev": False, **how})
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
-        """Parse as ArgumentParser, but with options in any place, also between the words of a list."""
-        for word in args or ():
+        """Parse as ArgumentParser, but with options in any place, also between the words of a list.
+
+        What follows `--` is a name. Versions of argparse disagree about that, so it is marked before they see it.
+        """
+        words = list(args or ())
+        end = words.index("--") if "--" in words else len(words)
+        for word in words[:end]:
             self._refuse_assignment(word)
-        return self.parse_intermixed_args(args, namespace)
+        found = self.parse_intermixed_args([*words[:end], *(_NAME + word for word in words[end + 1 :])], namespace)
+        for name, value in vars(found).items():
+            if isinstance(value, str):
+                setattr(found, name, value.removeprefix(_NAME))
+            elif isinstance(value, list):
+                setattr(found, name, [word.removeprefix(_NAME) if isinstance(word, str) else word for word in value])
+        return found
 
     def error(self, message: str) -> NoReturn:
+        message = message.replace(_NAME, "").replace(repr(_NAME)[1:-1], "")
         raise ConfigError(f"{message}.{self._hint(message)} See {self.prog} --help")
 
     def knows(self, option: str) -> bool:

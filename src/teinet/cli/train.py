@@ -130,6 +130,8 @@ def _sort(words: Sequence[str]) -> tuple[list[str], str | None]:
         elif path.exists() or word.endswith(("/", os.sep)):
             data.append(word)
         else:
+            if "://" in word:
+                check_path(word)  # refuses addresses
             hint = nearest(word, recipe_files.list_recipes())
             if list_models(f"tsn_{word}"):
                 hint = f" To use this backbone: --backbone {word}"

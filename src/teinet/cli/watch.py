@@ -133,7 +133,10 @@ def _lines(args: WatchOptions) -> Iterator[Callable[[Notice], None]]:
         else:
             print(in_words(notice), flush=True)
 
-    with open(args.output, "a", encoding="utf-8") if args.output else nullcontext(out) as file:
+    opened = nullcontext(out)
+    if args.output:  # names that are not UTF-8 as JSON's escapes
+        opened = open(args.output, "a", encoding="utf-8", errors="backslashreplace")
+    with opened as file:
         yield write
 
 

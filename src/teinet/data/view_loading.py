@@ -15,6 +15,7 @@ from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.frames import Frames
 from teinet.data.video.reader import VideoReader
+from teinet.data.video.source import refuse_address
 from teinet.data.views import Views, check_views
 from teinet.errors import ConfigError
 
@@ -53,14 +54,16 @@ def load_views(
 
     Raises:
         VideoError: the file cannot be read.
-        ConfigError: frames of another shape or type, a span of frames in memory, a live source, or several crops with
-            fit "squash".
+        ConfigError: frames of another shape or type, a span of frames in memory or of no numbers, an address, a live
+            source, or several crops with fit "squash".
     """
     views = Views.parse(views)
     check_views(views, preprocessing.fit)
+    check_seconds(start, end)
     if isinstance(video, VideoReader) and video.is_live:
         raise ConfigError(f"{video.path}: live video has no end; push its frames to recognizer.detector()")
     if (path := path_of(video)) is not None:
+        refuse_address(path)
         where = np.empty(0, np.int64)
 
         def choose(n: int) -> np.ndarray:  # called again when decoding finds another number of frames than promised
@@ -81,6 +84,13 @@ def load_views(
     clips = crops[:, torch.from_numpy(where)].transpose(0, 1)  # (crops, clips, T, 3, S, S) -> (clips, crops, ...)
     times = None if np.isnan(frames.times).all() else frames.times[where]
     return LoadedViews(clips.flatten(0, 1).contiguous(), frames.indices[where], times, frames.num_frames)
+
+
+def check_seconds(start: object, end: object) -> None:
+    """Raise ConfigError for a start or an end that is no number."""
+    for name, value in (("start", start), ("end", end)):
+        if value is not None and not isinstance(value, (int, float, np.number)):
+            raise ConfigError(f"{name} is {value!r}; it is a number of seconds, or None")
 
 
 def path_of(video: object) -> str | None:

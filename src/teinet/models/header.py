@@ -10,7 +10,7 @@ from mimetypes import guess_type
 from pathlib import Path
 from typing import Any
 
-from teinet.errors import CheckpointError, nearest
+from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.names import PREFIXES
 
 log = logging.getLogger("teinet")
@@ -84,6 +84,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it is missing, no recognizer's file, cut off, of another format, or has a damaged header.
     """
+    if "://" in str(path):
+        raise ConfigError(f"{path}: weights are not read from addresses; download the file first")
     path = weights_file(path)
     if not path.is_file():
         names = sorted(file.stem for file in PRETRAINED.glob("*.safetensors"))

@@ -14,7 +14,7 @@ import torch
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.view_loading import LoadedViews, Video, load_views, path_of
+from teinet.data.view_loading import LoadedViews, Video, check_seconds, load_views, path_of
 from teinet.data.views import Views, check_views
 from teinet.detection.detector import Detector
 from teinet.detection.events import Rules
@@ -241,7 +241,8 @@ class Recognizer:
 
         Raises:
             VideoError: the file cannot be read.
-            ConfigError: frames of another shape or type, several videos (see `predict_many`), or unknown views.
+            ConfigError: frames of another shape or type, several videos (see `predict_many`), an address, a start or an
+                end that is no number, or unknown views.
         """
         self._check(top_k, averaging)
         loaded = load_views(video, self.sampling, self.preprocessing, views, start, end, threads="auto")
@@ -280,6 +281,7 @@ class Recognizer:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         views = Views.parse(views)
         check_views(views, self.preprocessing.fit)
+        check_seconds(start, end)
         if start is not None and end is not None and start >= end:
             raise ConfigError(f"start must be before end, got {start:g} and {end:g} s")
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from teinet.data.video.source import refuse_address
 from teinet.errors import ConfigError, nearest
 from teinet.evaluation.scores import METRICS, SCORES
 from teinet.models.header import LAST, Kinds
@@ -100,6 +101,7 @@ def read_runs(names: Iterable[str | Path]) -> list[Run]:
         if path.is_file():
             raise ConfigError(f"{name} is a file; name the run's folder, {path.parent}")
         if not path.is_dir():
+            refuse_address(name)
             siblings = [p.name for p in path.absolute().parent.glob("*")]
             raise ConfigError(f"{name}: no such folder.{nearest(path.name, siblings)}")
         runs = _runs_in(path, _DEPTH)

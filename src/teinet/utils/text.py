@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -18,11 +19,11 @@ def printable(text: object) -> str:
 
 
 def escaped(error: UnicodeError) -> tuple[str, int]:
-    """Return what is printed for characters that an encoding lacks: # for bars, escapes such as \\u8dd1 for others."""
+    """Return what is printed for characters that an encoding lacks: # for bars, JSON's escapes for others."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
-    plain = ("#" if "\u2580" <= c <= "\u259f" else c.encode("ascii", "backslashreplace").decode() for c in text)
+    plain = ("#" if "\u2580" <= c <= "\u259f" else json.dumps(c)[1:-1] for c in text)
     return "".join(plain), error.end
 
 

@@ -157,3 +157,11 @@ def test_a_damaged_image_is_named(image_folder):
 def test_a_folder_has_no_clock(image_folder):
     with pytest.raises(VideoError, match="no timestamps"):
         VideoReader(image_folder).sample(range, start=1.0)
+
+
+@pytest.mark.parametrize("suffix", ["nfo", "asc", "diz", "ice", "vt", "art"])
+@pytest.mark.parametrize("text", ["v", "hello\n" * 100, "\x1b[31mred\x1b[0m\n" * 30])
+def test_text_that_ffmpeg_would_draw_is_no_video(suffix, text, tmp_path):
+    path = tmp_path / f"a.{suffix}"
+    path.write_text(text)
+    assert reason(path) == "not a video, but a text file"

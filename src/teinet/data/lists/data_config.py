@@ -68,5 +68,8 @@ def check_path(path: str | PathLike[str] | None) -> Path:
     if path is None:
         raise ConfigError(f"no data given; name {kinds} by --data PATH, in Python data=PATH")
     if not Path(path).exists():
+        from teinet.data.video.source import refuse_address  # here, as it imports PyAV
+
+        refuse_address(path)
         raise AnnotationError(path, f"no such file or folder; give {kinds}")
     return Path(path)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from teinet.data.video.source import refuse_address
 from teinet.errors import AnnotationError, ConfigError
 from teinet.utils.text import one_text, spelling_key
 
@@ -88,6 +89,7 @@ def read_text(path: Path) -> str:
     try:
         content = path.read_bytes()
     except OSError as error:
+        refuse_address(path)
         missing = isinstance(error, FileNotFoundError)
         raise AnnotationError(path, "no such file" if missing else f"cannot be read ({error.strerror})") from None
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):

@@ -20,6 +20,7 @@ from teinet.errors import VideoError
 from teinet.utils.files import other_spelling
 
 _FROM_ZERO = ("matroska",)  # its stated length counts from second 0, not from the first frame
+_DRAWN_TEXT = ("ansi", "bintext", "idf", "xbin")  # FFmpeg makes images of text (.nfo, .diz, ...)
 # Metadata may not be UTF-8; PyAV handles that from version 19 on.
 _LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
@@ -104,7 +105,10 @@ def _video_stream(path: str, container: InputContainer) -> av.VideoStream:
             raise VideoError(path, "cut off before its first frame")
         raise VideoError(path, "has no video stream that can be decoded")
     best = container.streams.best("video")
-    return best if isinstance(best, av.VideoStream) and best in streams else streams[0]
+    stream = best if isinstance(best, av.VideoStream) and best in streams else streams[0]
+    if stream.codec_context.name in _DRAWN_TEXT:
+        raise VideoError(path, "not a video, but a text file")
+    return stream
 
 
 def _why_not_opened(path: str, error: Exception) -> str:

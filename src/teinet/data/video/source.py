@@ -124,6 +124,14 @@ def without_secrets(address: str) -> str:
     return f"{scheme}://{_IN_PATH.sub(_HIDDEN, path)}{mark}{_IN_QUERY.sub(_HIDDEN, query)}"
 
 
+def refuse_address(path: str | os.PathLike[str]) -> None:
+    """Raise ConfigError for an address in place of a file, also where pathlib has changed its slashes."""
+    address = re.sub(r"^(?:.*/)?(https?|ftp|rtsp|rtmp|s3|gs):/(?=[^/])", r"\1://", os.fspath(path))
+    if "://" in address and not os.path.lexists(path):
+        what = "is an address, not a file; download it first, or look at live video with teinet watch"
+        raise ConfigError(f"{without_secrets(address)} {what}")
+
+
 def hidden(text: str) -> str:
     """Return a text without the secrets in its addresses."""
     return _ADDRESS.sub(lambda found: without_secrets(found[0]), text)

@@ -15,6 +15,7 @@ from teinet.data.lists.formats.something import JESTER, SOMETHING_V1, SOMETHING_
 from teinet.data.lists.formats.ucf_hmdb import HMDB51, UCF101
 from teinet.data.lists.rows import Row
 from teinet.data.video.reader import is_video
+from teinet.data.video.source import refuse_address
 from teinet.errors import AnnotationError, ConfigError, nearest
 
 __all__ = ["FORMATS", "Listing", "Options", "find_format", "read_listing"]
@@ -68,6 +69,8 @@ def read_listing(
     if format not in ("auto", *FORMATS):
         hint = nearest(format, FORMATS)
         raise ConfigError(f"data.format {format!r} does not exist; use one of {', '.join(FORMATS)}.{hint}")
+    if root is not None:
+        refuse_address(root)
     data = DataPath(check_path(path), None if root is None else Path(root))
     kind = find_format(data) if format == "auto" else FORMATS[format]
     options = options or Options()
