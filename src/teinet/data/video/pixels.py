@@ -6,11 +6,12 @@ Non-square pixels and interlacing are kept.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import av
 import av.filter
 import numpy as np
+from av.sidedata.sidedata import SideDataContainer
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import Interpolation, VideoReformatter
 
@@ -68,7 +69,8 @@ class Filters:
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, int, int, int]:
     """Return a, b, c, d of x' = a x + c y, y' = b x + d y, reduced to quarter turns and flips."""
-    found: Any = frame.side_data
+    # Not `frame.side_data`: it and the frame refer to each other, so that frames stay until Python looks for cycles.
+    found = cast(Any, SideDataContainer)(frame)
     try:
         data = found.get(SideData.DISPLAYMATRIX)
     except (KeyError, AttributeError):
