@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-PROGRAM = """
+LARGE = """
 import resource, sys
 import numpy
 from teinet.cli.memory import keep_freed_memory
@@ -20,18 +20,38 @@ for _ in range(20):
 print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
+THREADS = """
+import resource, sys, threading
+import numpy
+from teinet.cli.memory import keep_freed_memory
 
-def faults(how):
+kept = sys.argv[1] == "keep" and keep_freed_memory()
+
+def fill():
+    [numpy.ones(2_000_000) for _ in range(10)]  # 16 MB each
+
+thread = threading.Thread(target=fill)
+thread.start()
+thread.join()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+fill()
+print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(program, how):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
-    command = [sys.executable, "-c", PROGRAM, how]
+    command = [sys.executable, "-c", program, how]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     return map(int, done.stdout.split())
 
 
+@pytest.mark.parametrize("program", [LARGE, THREADS], ids=["large", "threads"])
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
-def test_large_blocks_are_used_again_without_the_system():
-    kept, few = faults("keep")
+def test_freed_memory_is_used_again_without_the_system(program):
+    """Large blocks, and what a thread has freed."""
+    kept, few = faults(program, "keep")
     if not kept:
         pytest.skip("another C library")
-    _, many = faults("plain")
+    _, many = faults(program, "plain")
     assert 4 * few < many  # the heap's layout has to settle first, so some blocks are still asked for
