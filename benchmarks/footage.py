@@ -18,7 +18,7 @@ import numpy as np
 from teinet.data.motion_pairs import MotionPairs, stage
 from teinet.data.motion_pairs.draw import Drawing, drawings, write_list
 from teinet.data.motion_pairs.scenes import SPLITS, Scene, render
-from teinet.data.transforms import Augmentation, Preprocessing, train_clip
+from teinet.data.transforms import Augmentation, Preprocessing, TrainingCrop
 from teinet.data.video.reader import VIDEO_SUFFIXES, VideoReader
 
 _SHARES = (5, 1, 2)  # of eight files: train, val, test
@@ -65,8 +65,9 @@ class Footage:
 
         images = VideoReader(path, threads=1).sample(choose).images
         square = Preprocessing(size=size, short_side=size)
-        clip, _ = train_clip(images, square, Augmentation(scales=(1.0, 0.8, 0.6), hflip=True), rng)
-        cut = clip.permute(0, 2, 3, 1).numpy().astype(np.float32)  # (frames, 3, S, S) -> (frames, S, S, 3)
+        augmentation = Augmentation(scales=(1.0, 0.8, 0.6), hflip=True)
+        crop = TrainingCrop.draw(*images.shape[1:3], square, augmentation, rng)
+        cut = crop(images).permute(0, 2, 3, 1).numpy().astype(np.float32)  # (frames, 3, S, S) -> (frames, S, S, 3)
         return np.array(cut[::-1] if backwards else cut)
 
 

@@ -73,8 +73,8 @@ def test_a_count_corrected_on_the_way_does_not_change_the_draw(clips, monkeypatc
     # where a file's packets promise more frames than decode, the reader asks a second time, with the true number
     data, read = training_clips(clips), VideoReader.sample
 
-    def read_twice(reader, choose, *span):
-        return read(reader, lambda n: choose(n + 3)[:0].tolist() + list(choose(n)), *span)
+    def read_twice(reader, choose, *span, **how):
+        return read(reader, lambda n: choose(n + 3)[:0].tolist() + list(choose(n)), *span, **how)
 
     plain = data[Draw(5, 99)][0]
     monkeypatch.setattr(VideoReader, "sample", read_twice)

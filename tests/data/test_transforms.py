@@ -13,11 +13,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from teinet.data import transforms
-from teinet.data.transforms import Augmentation, Preprocessing, crop_positions, train_clip
+from teinet.data.transforms import Augmentation, Preprocessing, TrainingCrop, crop_positions
 from teinet.errors import ConfigError
 
 PIL_FILTER = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 sides = st.integers(1, 90)
+
+
+def train_clip(frames, preprocessing, augmentation, rng) -> tuple[torch.Tensor, bool]:
+    crop = TrainingCrop.draw(*frames.shape[1:3], preprocessing, augmentation, rng)
+    return crop(frames), crop.flipped
 
 
 def images(height: int, width: int, count: int = 2) -> torch.Tensor:

@@ -25,7 +25,7 @@ from teinet.data.lists.data_config import READ_TIMEOUT
 from teinet.data.lists.labels import flipped_labels
 from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
-from teinet.data.transforms import Augmentation, Preprocessing, train_clip
+from teinet.data.transforms import Augmentation, Preprocessing, TrainingCrop
 from teinet.data.video.reader import VideoReader
 from teinet.errors import RunError, VideoError
 from teinet.utils.signals import first_process, handling, ignore_signals
@@ -82,13 +82,20 @@ class TrainingClips(Dataset):
             return self.sampling.train(n, np.random.default_rng((seed, 0)))
 
         try:
-            frames = VideoReader(self.clips.paths[index], threads=1).sample(choose, start, end)
+            reader = VideoReader(self.clips.paths[index], threads=1)
+            width, height = reader.size
+            rng = np.random.default_rng((seed, 1))
+            crop = TrainingCrop.draw(height, width, self.preprocessing, self.augmentation, rng)
+
+            def crop_of(images: np.ndarray) -> np.ndarray:  # (n, H, W, 3) -> (n, S, S, 3), in memory as it comes
+                return crop(images).permute(0, 2, 3, 1).numpy()
+
+            frames = reader.sample(choose, start, end, transform=crop_of)
         except VideoError as error:
             return Unreadable(index, error.path, error.reason)
-        rng = np.random.default_rng((seed, 1))
-        clip, flipped = train_clip(frames.images, self.preprocessing, self.augmentation, rng)
+        clip = torch.from_numpy(frames.images).permute(0, 3, 1, 2)  # (T, S, S, 3) -> (T, 3, S, S)
         label = int(self.clips.labels[index])
-        return clip, self.flipped_labels[label] if flipped and self.flipped_labels else label, index
+        return clip, self.flipped_labels[label] if crop.flipped and self.flipped_labels else label, index
 
 
 def collate(samples: Sequence[tuple[torch.Tensor, int, int] | Unreadable]) -> ClipBatch:

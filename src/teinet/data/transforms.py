@@ -126,30 +126,39 @@ class Augmentation:
         object.__setattr__(self, "scales", scales)
 
 
-def train_clip(
-    frames: torch.Tensor | np.ndarray,
-    preprocessing: Preprocessing,
-    augmentation: Augmentation,
-    rng: np.random.Generator,
-) -> tuple[torch.Tensor, bool]:
-    """Crop all frames at one random position and scale, and resize them.
+@dataclass(frozen=True, kw_only=True)
+class TrainingCrop:
+    """A crop of all frames of a clip, resized to the network's input; `draw` draws one.
 
     Args:
-        frames: (T, H, W, 3) uint8, H and W at least 1.
-        rng: source of all random choices, always with the same number of draws.
-
-    Returns:
-        The clip (T, 3, height, width) uint8 with `preprocessing.shape`, and whether it was flipped.
-
-    Source: TSN's and TSM's GroupMultiScaleCrop with "more fix crop".
+        box: top, left, height, width in pixels of the frames.
+        flipped: whether it is flipped horizontally.
+        preprocessing: gives the size of the input.
     """
-    images = _images(frames)
-    height, width = images.shape[-2:]
-    box = _jittered_box(height, width, preprocessing.fit, augmentation, rng)
-    # Drawn even if unused, so that `hflip` changes no other random number of a run.
-    flipped = bool(rng.random() < 0.5) and augmentation.hflip
-    clip = _crop_resize(images, box, preprocessing.shape, preprocessing.interpolation)
-    return (clip.flip(-1) if flipped else clip), flipped
+
+    box: tuple[int, int, int, int]
+    flipped: bool
+    preprocessing: Preprocessing
+
+    @classmethod
+    def draw(
+        cls, height: int, width: int, preprocessing: Preprocessing, augmentation: Augmentation, rng: np.random.Generator
+    ) -> TrainingCrop:
+        """Draw a random position and scale for frames of this size, always with the same number of draws.
+
+        Source: TSN's and TSM's GroupMultiScaleCrop with "more fix crop".
+        """
+        box = _jittered_box(height, width, preprocessing.fit, augmentation, rng)
+        # Drawn even if unused, so that `hflip` changes no other random number of a run.
+        flipped = bool(rng.random() < 0.5) and augmentation.hflip
+        return cls(box=_whole_pixels(box, height, width), flipped=flipped, preprocessing=preprocessing)
+
+    def __call__(self, frames: torch.Tensor | np.ndarray) -> torch.Tensor:
+        """Return the crop (T, 3, height, width) uint8, with `preprocessing.shape`, of frames (T, H, W, 3) uint8."""
+        top, left, height, width = self.box
+        cut = _images(frames)[..., top : top + height, left : left + width]
+        clip = _resize(cut, self.preprocessing.shape, self.preprocessing.interpolation)
+        return clip.flip(-1) if self.flipped else clip
 
 
 def test_crops(
@@ -224,16 +233,12 @@ def crop_positions() -> list[tuple[float, float]]:
     return [(float(y), float(x)) for y, x in corners_center + edges + quarters]
 
 
-def _crop_resize(
-    images: torch.Tensor, box: tuple[float, float, float, float], size: tuple[int, int], interpolation: str
-) -> torch.Tensor:
-    """Crop `box` (rounded to whole source pixels, at least one) and resize it."""
-    height, width = images.shape[-2:]
+def _whole_pixels(box: tuple[float, float, float, float], height: int, width: int) -> tuple[int, int, int, int]:
+    """Round a box to whole pixels, at least one, inside the frame."""
     crop_height, crop_width = max(1, round(box[2])), max(1, round(box[3]))
     top = min(max(0, round(box[0])), height - crop_height)
     left = min(max(0, round(box[1])), width - crop_width)
-    cut = images[..., top : top + crop_height, left : left + crop_width]
-    return _resize(cut, size, interpolation).contiguous(memory_format=torch.channels_last)
+    return top, left, crop_height, crop_width
 
 
 def _resize(images: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:

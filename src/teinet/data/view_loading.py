@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from os import PathLike
 from typing import Literal, NamedTuple
 
@@ -13,7 +14,7 @@ from PIL import Image
 
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
-from teinet.data.video.frames import Frames
+from teinet.data.video.frames import Frames, ImageStack
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import refuse_address
 from teinet.data.views import Views, check_views
@@ -62,6 +63,11 @@ def load_views(
     check_seconds(start, end)
     if isinstance(video, VideoReader) and video.is_live:
         raise ConfigError(f"{video.path}: live video has no end; push its frames to recognizer.detector()")
+
+    def crops_of(images: np.ndarray) -> np.ndarray:  # (n, H, W, 3) -> (n, crops, 3, S, S)
+        crops = test_crops(images, preprocessing, views.num_crops, bool(views.full_resolution))
+        return crops.transpose(0, 1).numpy()
+
     if (path := path_of(video)) is not None:
         refuse_address(path)
         where = np.empty(0, np.int64)
@@ -71,19 +77,21 @@ def load_views(
             distinct, where = _distinct(sampling, n, views)
             return distinct
 
-        frames = VideoReader(path, threads=threads).sample(choose, start, end)
+        frames = VideoReader(path, threads=threads).sample(choose, start, end, transform=crops_of)
     else:
         if start is not None or end is not None:
             raise ConfigError("start and end are seconds of a video file; cut frames in memory by slicing them")
         images = check_frames(video)
         distinct, where = _distinct(sampling, len(images), views)
-        no_times = np.full(len(distinct), np.nan)
-        frames = Frames(images[torch.from_numpy(distinct)].numpy(), distinct, no_times, len(images))
-    # (crops, U, 3, S, S), U the distinct frames
-    crops = test_crops(frames.images, preprocessing, views.num_crops, bool(views.full_resolution))
-    clips = crops[:, torch.from_numpy(where)].transpose(0, 1)  # (crops, clips, T, 3, S, S) -> (clips, crops, ...)
+        _, height, width, _ = images.shape
+        stack = ImageStack(len(distinct), height, width, crops_of)
+        for index in distinct:
+            stack.add(partial(np.copyto, src=images[index]))
+        frames = Frames(stack.images, distinct, np.full(len(distinct), np.nan), len(images))
+    crops = torch.from_numpy(frames.images)  # (U, crops, 3, S, S), U the distinct frames
+    clips = crops[torch.from_numpy(where)[:, None], torch.arange(views.num_crops)[:, None]]  # (clips, crops, T, ...)
     times = None if np.isnan(frames.times).all() else frames.times[where]
-    return LoadedViews(clips.flatten(0, 1).contiguous(), frames.indices[where], times, frames.num_frames)
+    return LoadedViews(clips.flatten(0, 1), frames.indices[where], times, frames.num_frames)
 
 
 def check_seconds(start: object, end: object) -> None:
@@ -100,8 +108,8 @@ def path_of(video: object) -> str | None:
     return os.fspath(video) if isinstance(video, (str, PathLike)) else None
 
 
-def check_frames(frames: Video) -> torch.Tensor:
-    """Return frames in memory as a (T, H, W, 3) uint8 tensor on the CPU; ConfigError if they are no video."""
+def check_frames(frames: Video) -> np.ndarray:
+    """Return frames in memory as a (T, H, W, 3) uint8 array; ConfigError if they are no video."""
     if isinstance(frames, (list, tuple)):
         frames = _stacked(frames)
     if not isinstance(frames, (np.ndarray, torch.Tensor)):
@@ -121,11 +129,7 @@ def check_frames(frames: Video) -> torch.Tensor:
         raise ConfigError(f"frames have shape {shape}: there are no pixels in them")
     if frames.dtype not in (np.uint8, torch.uint8):
         raise ConfigError(f"frames have type {frames.dtype}, expected uint8 (0 to 255, RGB)")
-    if isinstance(frames, np.ndarray):
-        # torch knows neither negative strides (a reversed view) nor read-only memory
-        usable = frames.flags.writeable and min(frames.strides) >= 0
-        return torch.from_numpy(frames if usable else frames.copy())
-    return frames.detach().cpu()
+    return frames if isinstance(frames, np.ndarray) else frames.detach().cpu().numpy()
 
 
 def _stacked(images: Sequence[object]) -> np.ndarray:

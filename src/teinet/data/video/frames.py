@@ -16,14 +16,18 @@ from teinet.data.video.container import stated_length
 from teinet.data.video.pixels import Converter, is_transposed
 
 TICK = 1e-3  # least seconds between two frames of a live source
+_WHOLE_BYTES = 2**24  # of the images that are in memory as they were decoded; a single one may have more
 _RATE = 25.0  # frames per second, if the source does not state it
+
+Transform = Callable[[np.ndarray], np.ndarray]
 
 
 class Frames(NamedTuple):
     """Frames of a clip.
 
     Args:
-        images: (K, H, W, 3) uint8 RGB, upright, all with the size of the video's first frame.
+        images: (K, H, W, 3) uint8 RGB, upright, all with the size of the video's first frame; or (K, ...), what a
+            transform made of them.
         indices: (K,) frame numbers in the whole video, from 0.
         times: (K,) seconds from its start; NaN in a folder of images.
         num_frames: number of frames in the video, or in the part that was asked for.
@@ -33,6 +37,42 @@ class Frames(NamedTuple):
     indices: np.ndarray
     times: np.ndarray
     num_frames: int
+
+
+class ImageStack:
+    """Collects K images of one size, or what a transform makes of them: it then holds few whole ones at a time.
+
+    Args:
+        count: K, at least 1.
+        height, width: of an image, pixels.
+        transform: maps images (n, H, W, 3) uint8 to (n, ...), for any n; None keeps them whole.
+
+    Attributes:
+        images: (K, H, W, 3) uint8, or (K, ...) of the transform, once all K are added.
+    """
+
+    images: np.ndarray
+
+    def __init__(self, count: int, height: int, width: int, transform: Transform | None = None):
+        at_once = count if transform is None else min(count, max(1, _WHOLE_BYTES // (3 * height * width)))
+        self._whole = np.empty((at_once, height, width, 3), np.uint8)
+        self._count, self._transform = count, transform
+        self._added = self._kept = 0
+        if transform is None:
+            self.images = self._whole
+
+    def add(self, write: Callable[[np.ndarray], object]) -> None:
+        """Let `write` fill the next image (H, W, 3) uint8 in place."""
+        write(self._whole[self._added - self._kept])
+        self._added += 1
+        waiting = self._added - self._kept
+        if self._transform is None or (waiting < len(self._whole) and self._added < self._count):
+            return
+        part = self._transform(self._whole[:waiting])
+        if self._kept == 0:
+            self.images = np.empty((self._count, *part.shape[1:]), part.dtype)
+        self.images[self._kept : self._added] = part
+        self._kept = self._added
 
 
 class Frame:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -100,13 +99,14 @@ def _scan(folder: str, pattern: str | None, _mtime_ns: int) -> tuple[tuple[str, 
     return tuple(sorted(names)), tuple(sorted(others))
 
 
-def read_images(path: str, names: Sequence[str], size: tuple[int, int]) -> np.ndarray:
-    """Read images as (N, H, W, 3) uint8, resized to `size` (width, height) where they have another one."""
-    data = np.empty((len(names), size[1], size[0], 3), np.uint8)
-    for out, name in zip(data, names):
-        image = read_image(path, name)
-        out[...] = np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BICUBIC))
-    return data
+def load_image(path: str, name: str, size: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
+    """Return one image as (H, W, 3) uint8, in `out` if given, resized to `size` (width, height) if it has another."""
+    image = read_image(path, name)
+    pixels = np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BICUBIC))
+    if out is None:
+        return np.array(pixels)  # may be written to
+    out[...] = pixels
+    return out
 
 
 def read_image(path: str, name: str) -> Image.Image:
@@ -114,7 +114,9 @@ def read_image(path: str, name: str) -> Image.Image:
     folder = path if os.path.isdir(path) else split(path)[0]
     try:
         with Image.open(os.path.join(folder, name)) as image:
-            return ImageOps.exif_transpose(image).convert("RGB")
+            ImageOps.exif_transpose(image, in_place=True)
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = "cut off" if "truncated" in str(error) else "cannot be read as an image"
         raise VideoError(path, f"its image {name} is damaged ({reason})") from None

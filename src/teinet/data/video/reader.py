@@ -16,7 +16,17 @@ from av.container import InputContainer
 
 from teinet.data.video import image_folder
 from teinet.data.video.container import begin, open_video, stated_length
-from teinet.data.video.frames import Frame, Frames, FrameStream, LiveClock, RecordedClock, decode, frame_interval
+from teinet.data.video.frames import (
+    Frame,
+    Frames,
+    FrameStream,
+    ImageStack,
+    LiveClock,
+    RecordedClock,
+    Transform,
+    decode,
+    frame_interval,
+)
 from teinet.data.video.index import FrameIndex, corrected, folder_index, frame_index
 from teinet.data.video.pixels import Converter
 from teinet.data.video.source import Source
@@ -173,13 +183,22 @@ class VideoReader:
         """
         return self.sample(lambda n: indices)
 
-    def sample(self, choose: Choice, start: float | None = None, end: float | None = None) -> Frames:
+    def sample(
+        self,
+        choose: Choice,
+        start: float | None = None,
+        end: float | None = None,
+        *,
+        transform: Transform | None = None,
+    ) -> Frames:
         """Decode the frames that `choose` selects, each once, and stop after the last.
 
         Args:
             choose: takes n, the number of frames between `start` and `end`, and returns indices from 0 to n-1 in any
                 order, repeats allowed; called again with the true n if decoding gives another number of frames.
             start, end: seconds; only frames shown at or after `start` and before `end` count.
+            transform: maps a few images (n, H, W, 3) uint8 to (n, ...), the same for any n, while others are decoded;
+                memory then holds what it returns, and few whole images at a time.
 
         Raises:
             IndexError: no index, or one outside 0..n-1, which the message names.
@@ -189,7 +208,7 @@ class VideoReader:
             shown = self.frames_shown(start, end)
             chosen = self._chosen(choose, len(shown)) + shown.start
             wanted, places = np.unique(chosen, return_inverse=True)
-            images, counted = self._images_at(wanted) if self.is_image_folder else self._decode(wanted)
+            images, counted = self._read(wanted, transform) if self.is_image_folder else self._decode(wanted, transform)
             if images is not None:
                 break
             self.correct_count(counted)
@@ -277,13 +296,13 @@ class VideoReader:
             raise IndexError(f"{self.path}: {wrong}; there are {n} frames, 0 to {n - 1}")
         return chosen
 
-    def _decode(self, wanted: np.ndarray) -> tuple[np.ndarray | None, int]:
+    def _decode(self, wanted: np.ndarray, transform: Transform | None) -> tuple[np.ndarray | None, int]:
         """Decode the `wanted` frames (ascending); if some are missing, return None and the true number of frames."""
         index, count = self._index, 0
-        images = np.empty((len(wanted), index.height, index.width, 3), np.uint8)
         attempts = (_jumping, _plain) if len(index.keys) else (_plain,)
         for attempt in attempts:
             convert = Converter(index.height, index.width)
+            stack = ImageStack(len(wanted), index.height, index.width, transform)
             found = count = 0
             with open_video(self.path, self._threads) as (container, stream):
                 for i, frame in attempt(container, stream, index, wanted):
@@ -291,23 +310,25 @@ class VideoReader:
                     if i > wanted[found]:  # it is missing: timestamps of packets and frames differ
                         break
                     if i == wanted[found]:
-                        convert(frame, images[found])
+                        stack.add(partial(convert, frame))
                         found += 1
                         if found == len(wanted):
                             if attempt is not attempts[0]:  # seeking has failed: do not try it again
                                 self._known = corrected(self.path, index, index.num_frames)
-                            return images, index.num_frames
+                            return stack.images, index.num_frames
         return None, count
 
-    def _images_at(self, wanted: np.ndarray) -> tuple[np.ndarray, int]:
-        names = image_folder.image_names(self.path)
-        return image_folder.read_images(self.path, [names[i] for i in wanted], self.size), len(names)
+    def _read(self, wanted: np.ndarray, transform: Transform | None) -> tuple[np.ndarray, int]:
+        names, (width, height) = image_folder.image_names(self.path), self.size
+        stack = ImageStack(len(wanted), height, width, transform)
+        for i in wanted:
+            stack.add(partial(image_folder.load_image, self.path, names[i], self.size))
+        return stack.images, len(names)
 
     def _iterate_images(self) -> Iterator[Frame]:
-        size = self.size
         for index, name in enumerate(image_folder.image_names(self.path)):
-            read = partial(image_folder.read_images, self.path, [name], size)
-            yield Frame(index, math.nan, math.nan, index == 0, size, lambda read=read: read()[0])
+            load = partial(image_folder.load_image, self.path, name, self.size)
+            yield Frame(index, math.nan, math.nan, index == 0, self.size, load)
 
 
 def _source(source: str | os.PathLike[str]) -> Source:
