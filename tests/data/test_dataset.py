@@ -124,10 +124,9 @@ def test_unreadable_clips_are_left_out_of_the_batch(clips, tmp_path):
 def test_spans_are_respected(clips, monkeypatch):
     data, asked = training_clips(clips), []
 
-    def read(reader, choose, start, end):
+    def read(reader, choose, start, end, transform):
         asked.append((start, end))
-        indices = np.asarray(choose(6))
-        return SimpleNamespace(images=torch.zeros(len(indices), 36, 48, 3, dtype=torch.uint8))
+        return SimpleNamespace(images=transform(np.zeros((len(choose(6)), 36, 48, 3), np.uint8)))
 
     monkeypatch.setattr(VideoReader, "sample", read)
     data.clips.starts[0], data.clips.ends[1] = 1.5, 4.0

@@ -88,8 +88,8 @@ def load_views(
         for index in distinct:
             stack.add(partial(np.copyto, src=images[index]))
         frames = Frames(stack.images, distinct, np.full(len(distinct), np.nan), len(images))
-    crops = torch.from_numpy(frames.images)  # (U, crops, 3, S, S), U the distinct frames
-    clips = crops[torch.from_numpy(where)[:, None], torch.arange(views.num_crops)[:, None]]  # (clips, crops, T, ...)
+    # (U, crops, 3, S, S) of the U distinct frames -> (clips, crops, T, 3, S, S)
+    clips = torch.from_numpy(frames.images[where[:, None], np.arange(views.num_crops)[:, None]])
     times = None if np.isnan(frames.times).all() else frames.times[where]
     return LoadedViews(clips.flatten(0, 1), frames.indices[where], times, frames.num_frames)
 
