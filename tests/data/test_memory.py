@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import struct
 import tracemalloc
+import zlib
 
 import av
 import numpy as np
@@ -19,6 +21,7 @@ from teinet.data.video import frames as video_frames
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.writer import write_video
 from teinet.data.view_loading import load_views
+from teinet.errors import VideoError
 
 HEIGHT, WIDTH, COUNT = 960, 1280, 24
 WHOLE = 3 * HEIGHT * WIDTH  # bytes of a frame: 3.7 MB, 88 MB all of them
@@ -83,3 +86,20 @@ def test_a_decoded_frame_is_freed_at_once(tmp_path):
     finally:
         gc.enable()
     assert left < 5
+
+
+def test_a_few_bytes_that_claim_a_huge_frame_are_refused(tmp_path):
+    """A GIF of one pixel on a canvas of 16000 x 16000, which took 2.5 GB, and a PNG without pixels."""
+    gif = tmp_path / "bomb.gif"
+    canvas, pixel = struct.pack("<HH", 16000, 16000), struct.pack("<HHHH", 0, 0, 1, 1)
+    colors = b"\x80\0\0" + b"\0\0\0\xff\xff\xff"
+    gif.write_bytes(b"GIF89a" + canvas + colors + b"," + pixel + b"\0\2\2D\1\0;")
+    with pytest.raises(VideoError, match=r"16000x16000.*too large"):
+        VideoReader(gif).frames_at([0])
+    png = b"\x89PNG\r\n\x1a\n"
+    for chunk in (b"IHDR" + struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0), b"IDAT"):
+        png += struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "1.png").write_bytes(png)
+    with pytest.raises(VideoError, match=r"1\.png is too large"):
+        VideoReader(tmp_path / "images").frames_at([0])

@@ -60,6 +60,15 @@ def test_a_cut_off_file_is_refused(path, size):
         load_weights(path)
 
 
+def test_a_header_that_claims_gigabytes_is_not_read(tmp_path):
+    """The file is sparse: it takes no room on the disk, but would in memory."""
+    with (tmp_path / "bomb.safetensors").open("wb") as file:
+        file.write((2**33).to_bytes(8, "little"))
+        file.truncate(2**34)
+    with pytest.raises(CheckpointError, match="its header would have 8589934592 bytes"):
+        load_weights(tmp_path / "bomb.safetensors")
+
+
 def test_other_files_are_refused(tmp_path, model):
     with pytest.raises(CheckpointError, match="neither a run folder"):
         load_weights(tmp_path / "absent.safetensors")

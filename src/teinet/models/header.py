@@ -19,6 +19,7 @@ FORMAT = 2
 PRETRAINED = Path(__file__).parents[1] / "weights"  # of the pretrained models
 LAST = "last.safetensors"  # the last weights in a run folder
 KEY = "teinet"
+_MOST = 100_000_000  # bytes of a header, as in safetensors' own reader
 DEFAULTS: dict[str, Any] = {
     "class_names": [],
     "preprocessing": {},
@@ -104,7 +105,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
         size = path.stat().st_size
         with path.open("rb") as file:  # not by safetensors' own reader, which imports a framework
             length = int.from_bytes(file.read(8), "little")
-            table = json.loads(file.read(min(length, size)))
+            if length > min(size, _MOST):
+                raise ValueError(f"its header would have {length} bytes")
+            table = json.loads(file.read(length))
         metadata = table.pop("__metadata__", {})
         if size != 8 + length + max((tensor["data_offsets"][1] for tensor in table.values()), default=0):
             raise ValueError("its length differs from what its header says")

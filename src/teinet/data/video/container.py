@@ -19,6 +19,7 @@ from av.stream import Disposition
 from teinet.errors import VideoError
 from teinet.utils.files import other_spelling
 
+MOST_PIXELS = 178_956_970  # of a frame, as for images in Pillow: a few bytes of a header could ask for gigabytes
 _FROM_ZERO = ("matroska",)  # its stated length counts from second 0, not from the first frame
 _DRAWN_TEXT = ("ansi", "bintext", "idf", "xbin")  # FFmpeg makes images of text (.nfo, .diz, ...)
 # Metadata may not be UTF-8; PyAV handles that from version 19 on.
@@ -47,6 +48,7 @@ def open_video(path: str, threads: int | Literal["auto"] = 1) -> Iterator[tuple[
         raise VideoError(path, _why_not_opened(path, error)) from None
     try:
         stream = _video_stream(path, container)
+        limit_size(path, stream)
         stream.codec_context.thread_count = 0 if threads == "auto" else int(threads)
         stream.thread_type = "AUTO" if threads == "auto" or int(threads) > 1 else "NONE"
         yield container, stream
@@ -54,6 +56,15 @@ def open_video(path: str, threads: int | Literal["auto"] = 1) -> Iterator[tuple[
         raise VideoError(path, f"cannot be read ({_text(error)})") from None
     finally:
         container.close()
+
+
+def limit_size(name: str, stream: av.VideoStream) -> None:
+    """Raise VideoError for frames of more than `MOST_PIXELS`, and let the decoder skip those that follow."""
+    context = stream.codec_context
+    if context.width * context.height > MOST_PIXELS:
+        most = f"more than {MOST_PIXELS // 10**6} million pixels"
+        raise VideoError(name, f"its frames have {most} ({context.width}x{context.height}), which is too large to read")
+    context.options = {**context.options, "max_pixels": str(MOST_PIXELS)}
 
 
 def check_file(path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,6 +14,8 @@ from teinet.data.video.image_order import UnclearOrder, in_order, in_order_of, i
 from teinet.errors import VideoError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+# Large photographs are no bombs: images of more than twice the pixels that Pillow warns of are refused.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class ImageOrder(NamedTuple):
@@ -117,6 +120,8 @@ def read_image(path: str, name: str) -> Image.Image:
             ImageOps.exif_transpose(image, in_place=True)
             image.load()
             return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
-    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        raise VideoError(path, f"its image {name} is too large to read: more than 178 million pixels") from None
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
         reason = "cut off" if "truncated" in str(error) else "cannot be read as an image"
         raise VideoError(path, f"its image {name} is damaged ({reason})") from None

@@ -14,7 +14,7 @@ import av
 from av.container import InputContainer
 from av.error import ExitError, FFmpegError
 
-from teinet.data.video.container import open_video, silence
+from teinet.data.video.container import limit_size, open_video, silence
 from teinet.errors import ConfigError, VideoError
 
 Kind = Literal["camera", "stream", "pipe", "file"]
@@ -94,6 +94,7 @@ class Source:
             if not container.streams.video:
                 raise VideoError(self.name, "has no video")
             stream = container.streams.best("video") or container.streams.video[0]
+            limit_size(self.name, stream)
             stream.thread_type = "SLICE"  # frame threads would delay each frame until the next one
             yield container, stream
         except (FFmpegError, OSError) as error:
