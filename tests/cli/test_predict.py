@@ -17,6 +17,7 @@ from teinet.data.video.writer import write_video
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.factory import create_model
 from teinet.recognition import Recognizer
+from tests import miniatures
 from tests.networks import wake
 
 NAMES = ["Pushing [something]", "Pulling [something]", "Nothing"]
@@ -160,3 +161,21 @@ def test_a_network_whose_scores_are_no_numbers_is_said(place, tmp_path, capsys):
         assert "1 of 1 videos could not be read" in err and "not finite" in out
         if form == ("--json",):
             json.loads(out)
+
+
+def test_a_damaged_video_is_answered_and_named(place, tmp_path, capsys):
+    """The last of 100 frames are missing."""
+    noise = np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), dtype=np.uint8)
+    path = miniatures.encode(tmp_path / "cut.mp4", noise, options={"g": "1"}, container={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: int(0.95 * path.stat().st_size)])
+    assert call(place / "net.safetensors", path, "--json") == 0
+    out, err = capsys.readouterr()
+    (answer,) = json.loads(out)
+    assert 90 <= answer["num_frames"] < 98 and answer["error"] is None
+    assert answer["damage"].startswith(f"{100 - answer['num_frames']} of 100 frames cannot be decoded whole (cut off: ")
+    assert err.splitlines() == [f"{path}: {answer['damage']}"]
+    assert call(place / "net.safetensors", path, "--json", "--max-damaged", "0.01") == 1
+    (answer,) = json.loads(capsys.readouterr().out)
+    assert answer["error"].startswith("cut off: frame ") and answer["damage"] is None
+    with pytest.raises(ConfigError, match="--max-damaged is -1"):
+        call(place / "net.safetensors", path, "--max-damaged", "-1")

@@ -214,7 +214,9 @@ def test_what_is_wrong_with_a_recording_is_counted_and_said(tmp_path):
     cut = miniatures.encode(tmp_path / "cut.mp4", noise, options={"g": "10"}, rate=25, container=start)
     assert timeline(recognizer, cut, frame_interval=0.1).trouble == ""
     cut.write_bytes(cut.read_bytes()[: int(0.6 * cut.stat().st_size)])
-    found = timeline(recognizer, cut, frame_interval=0.1)
+    with pytest.raises(VideoError, match=r"cut off: it ends at 2\.\d s of 4\.0 s; more than max_damaged \(0\.1\)"):
+        timeline(recognizer, cut, frame_interval=0.1)
+    found = timeline(recognizer, cut, frame_interval=0.1, max_damaged=0.5)
     assert 2.0 < found.end < 2.8 and found.stated_duration == pytest.approx(4.0, abs=0.01)
     assert found.trouble.endswith(f"ends at {found.end:.1f} s of 4.0 s: cut off?")
 
@@ -222,6 +224,8 @@ def test_what_is_wrong_with_a_recording_is_counted_and_said(tmp_path):
     zero_packets(broken, (10, 40))
     want = timeline(recognizer, broken, frame_interval=0.1)
     assert want.broken == 2 and want.trouble == "2 packets could not be decoded whole"
+    with pytest.raises(VideoError, match=r"damaged: 2 of its 60 frames cannot be decoded whole"):
+        timeline(recognizer, broken, frame_interval=0.1, max_damaged=0.03)
 
 
 def test_frames_far_apart_are_no_gaps_when_they_are_asked_for(tmp_path):

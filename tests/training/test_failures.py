@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,6 +19,7 @@ from teinet.training.module import TrainingModule
 from teinet.training.run_dir import read_log
 from teinet.training.setup import prepare
 from teinet.training.step_memory import step_memory
+from tests import miniatures
 from tests.conftest import small
 
 
@@ -85,6 +88,28 @@ def test_unreadable_validation_clips_are_said_and_listed_and_stop_nothing(train,
     names = [Path(row["path"]).name for row in csv.DictReader((run / "unreadable.csv").open())]
     assert sorted(names) == ["broken.mp4", "empty.mp4"]
     assert all(float(row["val_top1"]) < 0.34 for row in read_log(run / "log.csv")), "unreadable clips count as right"
+
+
+@pytest.fixture
+def cut(tmp_path) -> Path:
+    """A clip of 100 frames whose last few are missing."""
+    noise = np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), dtype=np.uint8)
+    path = miniatures.encode(tmp_path / "cut.mp4", noise, options={"g": "1"}, container={"movflags": "faststart"})
+    path.write_bytes(path.read_bytes()[: int(0.95 * path.stat().st_size)])
+    return path
+
+
+def test_damaged_clips_are_used_named_and_listed(train, clips, cut, caplog):
+    lines = [f"{path},{path.parent.name}" for path in sorted(clips.rglob("*.mp4"))]
+    cut.with_name("clips.csv").write_text("\n".join(["path,label", *lines, "cut.mp4,resting"]))
+    words = ("--data.val_share", 0, "--run.max_unreadable", 0.2)
+    code, run, _ = train(*words, data=cut.with_name("clips.csv"))
+    assert code == 0 and not (run / "unreadable.csv").exists()
+    assert caplog.text.count("cut.mp4: ") == 1 and "frames cannot be decoded whole (cut off: " in caplog.text
+    ((name, damage),) = [tuple(row.values()) for row in csv.DictReader((run / "damaged.csv").open())]
+    assert Path(name).name == "cut.mp4" and re.match(r"[4-9] of 100 frames cannot be decoded whole", damage)
+    train(*words, "--data.max_damaged", 0.01, "--name", "strict", data=cut.with_name("clips.csv"))
+    assert "cut.mp4,cut off: frame" in (run.with_name("strict") / "unreadable.csv").read_text()
 
 
 def test_too_many_unreadable_clips_stop_the_run(train, listed):

@@ -119,3 +119,19 @@ def test_tasks_that_end_their_process_at_once_are_all_named():
     done = list(pool.run(act, [("crash", i) for i in range(12)], workers=2, timeout=10))
     assert sorted(d.task[1] for d in done) == list(range(12))
     assert all(d.value.kind == "died" for d in done)
+
+
+def test_a_long_task_in_this_process_ends_at_a_heartbeat_after_a_signal():
+    stop = threading.Event()
+
+    def long(task: int, beat: pool.Beat) -> int:
+        for turn in range(1000):
+            time.sleep(0.01)
+            if turn == 3:
+                stop.set()
+            beat()
+        return task
+
+    begun = time.monotonic()
+    assert list(pool.run(long, [1, 2], workers=0, timeout=9, stop=stop)) == []
+    assert time.monotonic() - begun < 5

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from teinet.cli.options import OVERWRITE, ListOptions, keep_apart
 from teinet.cli.parser import Command, Parser, option, positional
+from teinet.data.lists.data_config import MAX_DAMAGED, MAX_DAMAGED_HELP, check_max_damaged
 from teinet.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class CheckOptions(ListOptions, _WorkerOptions):
     """
 
     path: str = positional(_PATH)
+    max_damaged: float = option(MAX_DAMAGED_HELP, default=MAX_DAMAGED)
     output: str = option("csv with a row for every file", default="check.csv", metavar="FILE")
     overwrite: bool = option(OVERWRITE, default=False)
     json: bool = option("print counts and bad files as JSON", default=False)
@@ -117,12 +119,14 @@ def _check(args: CheckOptions) -> int:
     from teinet.data.tools.checking import check
 
     keep_apart({"--output": args.output}, [args.path])
+    check_max_damaged(args.max_damaged, "--max-damaged")
     listing = read_config(args.data_config(args.path))
     checked = check(
         listing.rows,
         Path(args.output),
         workers=_workers(args),
         timeout=args.read_timeout,
+        max_damaged=args.max_damaged,
         overwrite=args.overwrite,
         console=Console(stderr=True),
     )
@@ -142,11 +146,11 @@ def _print_checked(checked: Checked) -> None:
     from teinet.utils.text import printable
 
     console = Console(highlight=False, soft_wrap=True)
-    if checked.bad:
-        shown = "" if len(checked.bad) <= _BAD_SHOWN else f", first {_BAD_SHOWN} of {len(checked.bad)}"
+    if named := [*checked.bad, *checked.damaged]:
+        shown = "" if len(named) <= _BAD_SHOWN else f", first {_BAD_SHOWN} of {len(named)}"
         columns = ("file", "status", "why", "list")
-        table = plain_table(*columns, text=columns, title=f"broken or missing files{shown}")
-        for finding in sorted(checked.bad, key=lambda f: f.status == "missing")[:_BAD_SHOWN]:
+        table = plain_table(*columns, text=columns, title=f"broken, missing or damaged files{shown}")
+        for finding in sorted(named, key=lambda f: f.status == "missing")[:_BAD_SHOWN]:
             where = f"{finding.list}, line {finding.line}" if finding.line else finding.list
             table.add_row(*(Text(printable(t)) for t in (finding.path, finding.status, finding.reason, where)))
         console.print(table, soft_wrap=False)

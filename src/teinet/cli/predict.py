@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from teinet.cli import options
-from teinet.cli.parser import option, positional
+from teinet.cli.parser import ADVANCED, option, positional
+from teinet.data.lists.data_config import MAX_DAMAGED, MAX_DAMAGED_HELP, check_max_damaged
 from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.utils.files import replacing
@@ -40,6 +41,7 @@ class PredictOptions(options.EngineOptions, options.WeightsArgument):
     views: str = option("clips x crops to look at: 1x1 is quick, 10x3 thorough", default="1x1")
     start: float | None = option("first second of the video to look at", metavar="SECONDS")
     end: float | None = option("last second of the video to look at", metavar="SECONDS")
+    max_damaged: float = option(MAX_DAMAGED_HELP, default=MAX_DAMAGED, group=ADVANCED)
     output: str | None = option("write to this .json, .csv or .txt file instead of the terminal", metavar="FILE")
     output_format: Literal["table", "json", "csv"] | None = option("default: table, or by --output's suffix")
     overwrite: bool = option(options.OVERWRITE, default=False)
@@ -59,6 +61,7 @@ def run(args: PredictOptions) -> int:
     form = options.output_form(args, _FORMS)
     options.check_range(args, top_k=1, batch_size=1, workers=1)
     options.check_weights(args.weights)
+    check_max_damaged(args.max_damaged, "--max-damaged")
     Views.parse(args.views)
     check_device(args.device)
     if args.start is not None and args.end is not None and args.start >= args.end:
@@ -73,7 +76,7 @@ def run(args: PredictOptions) -> int:
     if args.output:
         options.check_output(args.output, [*videos, args.weights], overwrite=args.overwrite)
     recognizer = options.load_recognizer(args.weights, args)
-    same = ("top_k", "views", "start", "end", "batch_size", "workers")
+    same = ("top_k", "views", "start", "end", "max_damaged", "batch_size", "workers")
     answers = recognizer.predict_many(videos, **{name: getattr(args, name) for name in same})
     for problem in problems:
         print(printable(problem), file=sys.stderr)
@@ -83,6 +86,8 @@ def run(args: PredictOptions) -> int:
         try:
             for answer in answers:
                 write(answer)
+                if answer.damage:
+                    print(printable(f"{answer.path}: {answer.damage}"), file=sys.stderr)
                 advance("")
                 done += 1
                 failed += answer.error is not None

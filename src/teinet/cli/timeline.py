@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from teinet.cli import options
 from teinet.cli.parser import ADVANCED, option, positional
 from teinet.cli.timeline_output import PAGES, Output, Pages, Truth, files_for, write_scores, write_subtitles
+from teinet.data.lists.data_config import MAX_DAMAGED, MAX_DAMAGED_HELP, check_max_damaged
 from teinet.errors import Interrupted, VideoError
 from teinet.utils.machine import check_device
 from teinet.utils.text import printable
@@ -57,6 +58,7 @@ class TimelineOptions(options.EngineOptions, options.EventOptions, options.Weigh
     truth: str | None = option(
         "annotations (path, start, end, label): measure how well events were found", metavar="FILE.csv", group=ADVANCED
     )
+    max_damaged: float = option(MAX_DAMAGED_HELP, default=MAX_DAMAGED, group=ADVANCED)
     workers: int = option("videos at a time, in as many processes", default=1, group=ADVANCED)
 
 
@@ -67,6 +69,7 @@ def run(args: TimelineOptions) -> int:
     """
     form, output_path = options.output_form(args, _FORMS), args.output
     options.check_range(args, workers=1)
+    check_max_damaged(args.max_damaged, "--max-damaged")
     args.weights = options.causal_form(args.weights, windows=args.windows or args.stride is not None)
     options.check_weights(args.weights)
     check_device(args.device)
@@ -106,7 +109,7 @@ def run(args: TimelineOptions) -> int:
     frame_interval = FrameSampler(interval_for(recognizer, args.frame_interval)).interval  # which checks it
     uses_windows(recognizer, smoothing=args.smoothing, stride=args.stride, windows=args.windows)  # which checks them
     how = {name: getattr(args, name) for name in ("smoothing", "stride", "windows")}
-    how |= {"frame_interval": frame_interval, "strip": bool(args.page)}
+    how |= {"frame_interval": frame_interval, "strip": bool(args.page), "max_damaged": args.max_damaged}
     _print_lines(*problems)
     truth = Truth(args.truth, videos, recognizer, rules) if args.truth else None
     pages = Pages(args.page, page_files, videos, str(args.weights), recognizer, rules) if args.page else None

@@ -59,10 +59,14 @@ class ClipBatch(NamedTuple):
     labels: torch.Tensor
     indices: torch.Tensor
     unreadable: list[tuple[str, str]]  # (path, reason)
+    damaged: Sequence[tuple[str, str]] = ()  # of the readable clips
 
 
 class TrainingClips(Dataset):
-    """Maps a `Draw` to one augmented clip (T,3,S,S) uint8 with its label and index, or to `Unreadable`."""
+    """Maps a `Draw` to one augmented clip (T,3,S,S) uint8 with its label and index, or to `Unreadable`.
+
+    A clip of a damaged file has a fourth value, (path, damage).
+    """
 
     def __init__(self, clips: ClipList, sampling: Sampling, preprocessing: Preprocessing, augmentation: Augmentation):
         self.clips = clips
@@ -74,7 +78,7 @@ class TrainingClips(Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, int, int] | Unreadable:
+    def __getitem__(self, draw: Draw) -> tuple[Any, ...] | Unreadable:
         index, seed = draw
         start, end = self.clips.span(index)
 
@@ -82,7 +86,7 @@ class TrainingClips(Dataset):
             return self.sampling.train(n, np.random.default_rng((seed, 0)))
 
         try:
-            reader = VideoReader(self.clips.paths[index], threads=1)
+            reader = VideoReader(self.clips.paths[index], threads=1, max_damaged=self.clips.max_damaged)
             width, height = reader.size
             rng = np.random.default_rng((seed, 1))
             crop = TrainingCrop.draw(height, width, self.preprocessing, self.augmentation, rng)
@@ -95,15 +99,17 @@ class TrainingClips(Dataset):
             return Unreadable(index, error.path, error.reason)
         clip = torch.from_numpy(frames.images).permute(0, 3, 1, 2)  # (T, S, S, 3) -> (T, 3, S, S)
         label = int(self.clips.labels[index])
-        return clip, self.flipped_labels[label] if crop.flipped and self.flipped_labels else label, index
+        label = self.flipped_labels[label] if crop.flipped and self.flipped_labels else label
+        return (clip, label, index, (reader.path, reader.damage)) if reader.damage else (clip, label, index)
 
 
-def collate(samples: Sequence[tuple[torch.Tensor, int, int] | Unreadable]) -> ClipBatch:
+def collate(samples: Sequence[tuple[Any, ...] | Unreadable]) -> ClipBatch:
     """Stack the readable clips and list the unreadable ones; if none is readable, `frames` is empty."""
     good = [s for s in samples if not isinstance(s, Unreadable)]
     bad = [(s.path, s.reason) for s in samples if isinstance(s, Unreadable)]
     frames = torch.stack([s[0] for s in good]) if good else torch.empty(0, dtype=torch.uint8)
-    return ClipBatch(frames, torch.tensor([s[1] for s in good]), torch.tensor([s[2] for s in good]), bad)
+    labels, indices = torch.tensor([s[1] for s in good]), torch.tensor([s[2] for s in good])
+    return ClipBatch(frames, labels, indices, bad, [damage for s in good for damage in s[3:]])
 
 
 def seed_of(*parts: int) -> int:

@@ -85,13 +85,13 @@ def typical_frame_interval(clips: ClipList, sampling: Sampling) -> float | None:
     for row in map(int, chosen):
         path, (start, end) = clips.paths[row], clips.span(row)
         try:
-            reader = VideoReader(path)
-            if reader.duration is None:
-                continue
-            frames = len(reader.frames_shown(start, end))
+            reader = VideoReader(path, max_damaged=clips.max_damaged)
+            frames, seconds = len(reader.frames_shown(start, end)), reader.seconds_shown(start, end)
         except VideoError:
             continue
+        if seconds is None:
+            continue
         if sampling.strategy == "dense":
-            frames = min(frames, sampling.window)
-        found.append(frames * reader.duration / len(reader) / sampling.num_frames)
+            seconds *= min(1.0, sampling.window / frames)
+        found.append(seconds / sampling.num_frames)
     return round(median(found), 4) if found else None

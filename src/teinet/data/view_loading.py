@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.frames import Frames, ImageStack
+from teinet.data.video.image_folder import to_rgb
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import refuse_address
 from teinet.data.views import Views, check_views
@@ -33,6 +35,7 @@ class LoadedViews(NamedTuple):
     indices: np.ndarray  # (clips, T) frame numbers, counted from the start of the file
     times: np.ndarray | None  # (clips, T) seconds from the start of the file; None where frames have no clock
     num_frames: int  # frames in the video, or in the span of it
+    damage: str = ""  # of the file, in words; empty if there is none
 
 
 def load_views(
@@ -44,6 +47,7 @@ def load_views(
     end: float | None = None,
     *,
     threads: int | Literal["auto"] = 1,
+    max_damaged: float = MAX_DAMAGED,
 ) -> LoadedViews:
     """Load the views of a video; each frame of any view is decoded and resized once.
 
@@ -52,6 +56,7 @@ def load_views(
             RGB, or PIL's.
         start, end: part of the file in seconds; only for paths.
         threads: decoder threads; "auto" suits a single file.
+        max_damaged: see `VideoReader`.
 
     Raises:
         VideoError: the file cannot be read.
@@ -68,6 +73,7 @@ def load_views(
         crops = test_crops(images, preprocessing, views.num_crops, bool(views.full_resolution))
         return crops.transpose(0, 1).numpy()
 
+    damage = ""
     if (path := path_of(video)) is not None:
         refuse_address(path)
         where = np.empty(0, np.int64)
@@ -77,7 +83,9 @@ def load_views(
             distinct, where = _distinct(sampling, n, views)
             return distinct
 
-        frames = VideoReader(path, threads=threads).sample(choose, start, end, transform=crops_of)
+        reader = VideoReader(path, threads=threads, max_damaged=max_damaged)
+        frames = reader.sample(choose, start, end, transform=crops_of)
+        damage = reader.damage
     else:
         if start is not None or end is not None:
             raise ConfigError("start and end are seconds of a video file; cut frames in memory by slicing them")
@@ -91,7 +99,7 @@ def load_views(
     # (U, crops, 3, S, S) of the U distinct frames -> (clips, crops, T, 3, S, S)
     clips = torch.from_numpy(frames.images[where[:, None], np.arange(views.num_crops)[:, None]])
     times = None if np.isnan(frames.times).all() else frames.times[where]
-    return LoadedViews(clips.flatten(0, 1), frames.indices[where], times, frames.num_frames)
+    return LoadedViews(clips.flatten(0, 1), frames.indices[where], times, frames.num_frames, damage)
 
 
 def check_seconds(start: object, end: object) -> None:
@@ -139,7 +147,7 @@ def _stacked(images: Sequence[object]) -> np.ndarray:
         if isinstance(image, (str, PathLike)):
             raise ConfigError(f"a list of paths is several videos: {_MANY}")
         if isinstance(image, Image.Image):
-            image = image.convert("RGB")
+            image = to_rgb(image)
         arrays.append(array := np.asarray(image.detach().cpu() if isinstance(image, torch.Tensor) else image))
         if array.ndim == 4:
             raise ConfigError(f"a list of arrays {array.shape} is several videos: {_MANY}")

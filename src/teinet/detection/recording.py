@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageOps
 
+from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.data.video.frames import FrameStream
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import Source
@@ -71,7 +72,7 @@ class Timeline:
         frame_interval: seconds between the frames that the model took.
         resets: (n,) whether the state was reset before a row.
         restarts, resizes: resets of the state at gaps or backward jumps in time, and at changes of the frame size.
-        broken: packets and frames that could not be decoded whole.
+        broken: packets and frames that could not be decoded whole, or were lost.
         until, end: seconds at which the last frame appears and disappears.
         stated_duration: length in seconds by the file's header, if the frames end well before it; else None.
         strip: thumbnails over its length, if asked for.
@@ -130,6 +131,7 @@ def timeline(
     stop: Flag | None = None,
     progress: Callable[[float], object] | None = None,
     threads: int | Literal["auto"] = "auto",
+    max_damaged: float = MAX_DAMAGED,
     **scoring: Any,
 ) -> Timeline:
     """Detect the events in a recording of any length, decoding it once.
@@ -143,11 +145,12 @@ def timeline(
         stop: ends the work when it is set.
         progress: is called with the current time in seconds for each frame.
         threads: decoder threads.
+        max_damaged: largest share of the frames that may be lost or damaged.
         scoring: smoothing, stride, windows, state: see `make_scorer`.
 
     Raises:
         ConfigError: a value out of its range or not for this model, or an unknown frame interval.
-        VideoError: the file cannot be read.
+        VideoError: the file cannot be read, or more of it is damaged.
         Interrupted: `stop` was set.
     """
     path = fspath(video)
@@ -175,6 +178,8 @@ def timeline(
                 raise Interrupted(f"{path}: stopped at {frame.time:.1f} s")
         if frames.last_time is None:
             raise VideoError(path, "none of its frames can be decoded")
+        stated = _missed(frames, end)
+        _refuse_damaged(path, frames, end, stated, max_damaged)
         changes += detector.finish()
         rows += detector.rows
         return Timeline(
@@ -187,10 +192,10 @@ def timeline(
             resets=np.array([row.reset for row in rows], bool),
             restarts=detector.sampler.num_resets,
             resizes=detector.sampler.num_resizes,
-            broken=frames.num_broken,
+            broken=frames.num_damaged,
             until=until,
             end=end,
-            stated_duration=_missed(frames, end),
+            stated_duration=stated,
             strip=images,
         )
 
@@ -211,5 +216,17 @@ def _ended(changes: Sequence[Change]) -> tuple[Event, ...]:
 
 def _missed(frames: FrameStream, end: float) -> float | None:
     """Return the stated length of a recording that ends well before it; None if times are not in order."""
-    stated = frames.stated_length if frames.is_ordered else None
+    stated = frames.stated_length if frames.is_ordered and not frames.length_includes_sound else None
     return stated if stated is not None and stated - end > max(_MISSED, _MISSED_SHARE * stated) else None
+
+
+def _refuse_damaged(path: str, frames: FrameStream, end: float, stated: float | None, share: float) -> None:
+    """Raise VideoError if more than this share of a recording's frames, or of its length, is lost or damaged."""
+    expected = frames.num_frames + frames.num_lost
+    if frames.num_damaged > share * expected:
+        reason = f"damaged: {frames.num_damaged} of its {expected} frames cannot be decoded whole"
+    elif stated is not None and stated - end > share * stated:
+        reason = f"cut off: it ends at {end:.1f} s of {stated:.1f} s"
+    else:
+        return
+    raise VideoError(path, f"{reason}; more than max_damaged ({share:g})")

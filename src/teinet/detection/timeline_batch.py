@@ -21,7 +21,7 @@ from teinet.detection.recording import Thumbnails, Timeline, events_of, timeline
 from teinet.detection.scorer import Recognizes
 from teinet.errors import Interrupted, VideoError
 from teinet.utils import worker_pool
-from teinet.utils.files import replacing
+from teinet.utils.files import changed_ns, replacing
 
 Answer = tuple[int, Timeline | VideoError]
 Reached = Callable[[int, float], object]
@@ -29,7 +29,7 @@ Make = Callable[[], Recognizes]
 Options = dict[str, Any]  # of `timeline`
 
 _STUCK_SECONDS = 600.0  # without a frame, or without the weights at the beginning
-_FORMAT = 7  # of a kept timeline
+_FORMAT = 8  # of a kept timeline
 _ARRAYS = ("intervals", "scores", "resets")
 _FACTS = ("class_names", "frame_interval", "restarts", "resizes", "broken", "until", "end", "stated_duration")
 
@@ -81,7 +81,7 @@ class ResultCache:
             status = os.stat(video)
         except OSError:
             return self.folder / "missing"
-        facts = (_FORMAT, self._settings, os.path.abspath(video), status.st_size, status.st_mtime_ns)
+        facts = (_FORMAT, self._settings, os.path.abspath(video), status.st_size, changed_ns(status))
         return self.folder / f"{hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()}.npz"
 
 

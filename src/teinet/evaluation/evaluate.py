@@ -84,7 +84,11 @@ class ViewClips(Dataset):
     def __getitem__(self, index: int) -> tuple[int, torch.Tensor] | ClipScore:
         start, end = self.clips.span(index)
         try:
-            loaded = load_views(self.clips.paths[index], self.sampling, self.preprocessing, self.views, start, end)
+            loaded = load_views(
+                self.clips.paths[index],
+                *(self.sampling, self.preprocessing, self.views, start, end),
+                max_damaged=self.clips.max_damaged,
+            )
         except VideoError as error:
             return ClipScore(index, None, error.reason)
         return index, loaded.frames

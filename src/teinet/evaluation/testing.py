@@ -203,7 +203,8 @@ def choose(recognizer: Recognizer, plan: Plan) -> SelectedClips:
     if plan.select:
         listing = read_config(config)
         rows = select(listing.rows, plan.select, source=config.path)
-        return SelectedClips(to_clips(rows, recognizer.class_names, source=config.path), plan.select, listing)
+        clips = to_clips(rows, recognizer.class_names, source=config.path, max_damaged=config.max_damaged)
+        return SelectedClips(clips, plan.select, listing)
     splits = load_splits(config, recognizer.class_names)
     if plan.data is None:
         _refuse_other_split(recognizer, config, splits)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.view_loading import LoadedViews, Video, check_seconds, load_views, path_of
@@ -44,6 +45,7 @@ class Prediction:
         frame_indices: (clips, T) indices of the frames used, counted from the start of the file.
         times: (clips, T) seconds of these frames in the file; None for frames in memory and folders of images.
         num_frames: number of frames in the video, or between `start` and `end`.
+        damage: how many frames of the file are lost or damaged, so far as it was read; empty if none.
         error: why the video could not be read; None if it was.
     """
 
@@ -53,6 +55,7 @@ class Prediction:
     frame_indices: np.ndarray | None = None
     times: np.ndarray | None = None
     num_frames: int = 0
+    damage: str = ""
     error: str | None = None
 
     @property
@@ -73,6 +76,7 @@ class Prediction:
             "num_frames": self.num_frames,
             "frame_indices": None if self.frame_indices is None else self.frame_indices.tolist(),
             "times": None if self.times is None else self.times.round(6).tolist(),
+            "damage": self.damage or None,
             "error": self.error,
         }
 
@@ -227,6 +231,7 @@ class Recognizer:
         start: float | None = None,
         end: float | None = None,
         averaging: Averaging = "probabilities",
+        max_damaged: float = MAX_DAMAGED,
     ) -> Prediction:
         """Recognize one video.
 
@@ -238,6 +243,7 @@ class Recognizer:
             views: clips x crops: "1x1", "10x3".
             start, end: use only the frames shown in these seconds of a file.
             averaging: average the views' "probabilities" or their "logits".
+            max_damaged: largest share of a file's frames that may be lost or damaged.
 
         Raises:
             VideoError: the file cannot be read.
@@ -245,7 +251,9 @@ class Recognizer:
                 end that is no number, or unknown views.
         """
         self._check(top_k, averaging)
-        loaded = load_views(video, self.sampling, self.preprocessing, views, start, end, threads="auto")
+        loaded = load_views(
+            video, self.sampling, self.preprocessing, views, start, end, threads="auto", max_damaged=max_damaged
+        )
         return self._prediction(path_of(video) or "", loaded, self.scores(loaded.frames, averaging), top_k)
 
     def predict_many(
@@ -257,6 +265,7 @@ class Recognizer:
         start: float | None = None,
         end: float | None = None,
         averaging: Averaging = "probabilities",
+        max_damaged: float = MAX_DAMAGED,
         batch_size: int | None = None,
         workers: int | None = None,
     ) -> Iterator[Prediction]:
@@ -286,7 +295,7 @@ class Recognizer:
             raise ConfigError(f"start must be before end, got {start:g} and {end:g} s")
 
         def load(video: Video) -> LoadedViews:
-            return load_views(video, self.sampling, self.preprocessing, views, start, end)
+            return load_views(video, self.sampling, self.preprocessing, views, start, end, max_damaged=max_damaged)
 
         def loaded() -> Iterator[tuple[tuple[str, LoadedViews | TeinetError], torch.Tensor]]:
             for video, future in prefetch(load, videos, workers=workers or min(4, os.cpu_count() or 1)):
@@ -325,6 +334,7 @@ class Recognizer:
             frame_indices=loaded.indices,
             times=loaded.times,
             num_frames=loaded.num_frames,
+            damage=loaded.damage,
         )
 
     @property

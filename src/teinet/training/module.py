@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from teinet.training.optim import build_optimizer, build_schedule, parameter_gro
 from teinet.training.recipe import Recipe
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+DAMAGED = "damaged.csv"  # next to unreadable.csv
 
 log = logging.getLogger("teinet")
 
@@ -58,6 +60,7 @@ class TrainingModule(Scoring):
         self.val_clips = val_clips
         self.unreadable_csv = unreadable_csv
         self.unreadable: dict[str, str] = {}
+        self._damaged: set[str] = set()  # files of this process that were named
         self.problem: str | None = None  # why the run must stop after its state is saved; the same in all processes
         self._seen: torch.Tensor | None = None  # a clip of the last step
         self._rate = 0.0  # of the last step
@@ -91,6 +94,7 @@ class TrainingModule(Scoring):
         torch.manual_seed(seed_of(self.recipe.run.seed, self.current_epoch, batch_idx, self.global_rank))
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Any]:
+        self._name_damaged(batch.damaged)
         self.problem = self._together(self._record(batch.unreadable, batch_idx))
         if not len(batch.labels):  # other processes may have clips: join the step with a gradient of zero
             self._stop_together(None)
@@ -145,10 +149,19 @@ class TrainingModule(Scoring):
         return [path for path in self.clip_paths if path in listed] if listed else []
 
     def _append(self, rows: list[tuple[str, str]]) -> None:
-        header = [] if self.unreadable_csv.exists() else [("path", "reason")]
-        # surrogateescape: names of files are bytes on Linux and need not be UTF-8
-        with self.unreadable_csv.open("a", newline="", errors="surrogateescape") as file:
-            csv.writer(file).writerows(header + rows)
+        _append_rows(self.unreadable_csv, rows)
+
+    def _name_damaged(self, damaged: Sequence[tuple[str, str]]) -> None:
+        """List damaged files that are used all the same in damaged.csv, and warn of the first."""
+        new = {path: damage for path, damage in damaged if path not in self._damaged}
+        if not new:
+            return
+        listed = self.unreadable_csv.with_name(DAMAGED)
+        if not self._damaged and self.global_rank == 0:
+            path, damage = next(iter(new.items()))
+            log.warning("%s: %s; used, as are further damaged files, all listed in %s", path, damage, listed)
+        self._damaged.update(new)
+        _append_rows(listed, list(new.items()))
 
     def _together(self, problem: str | None) -> str | None:
         """Return the problem of any process in all of them: if one left alone, the others would wait for it."""
@@ -225,6 +238,13 @@ class TrainingModule(Scoring):
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.unreadable = dict(checkpoint.get("unreadable", {}))
+
+
+def _append_rows(path: Path, rows: list[tuple[str, str]]) -> None:
+    header = [] if path.exists() else [("path", "reason")]
+    # surrogateescape: names of files are bytes on Linux and need not be UTF-8
+    with path.open("a", newline="", errors="surrogateescape") as file:
+        csv.writer(file).writerows(header + rows)
 
 
 def frozen_norms(model: nn.Module, which: str) -> list[nn.Module]:

@@ -22,6 +22,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "teinet"
 
 
+def changed_ns(status: os.stat_result) -> int:
+    """Return when a file was changed last, in ns; unlike the time of modification it cannot be set (but on Windows)."""
+    return status.st_mtime_ns if os.name == "nt" else status.st_ctime_ns
+
+
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:

@@ -31,6 +31,7 @@ Beat = Callable[[], None]
 Work = Callable[[Task, Beat], Value]
 
 _TURN_SECONDS = 0.1
+_GRACE_SECONDS = 1.0  # in which a task in this process may still be done after a signal
 _RESTARTS = 3  # of the pool, with no result in between
 
 
@@ -59,7 +60,8 @@ def run(
         work: takes a task and a function to call as a heartbeat. The function, tasks and results must be picklable.
         workers: number of processes; 0 works in this one, without a timeout.
         timeout: seconds without a heartbeat after which a task is `TaskFailure`.
-        stop: once it is set no more results come, and the processes are ended.
+        stop: once it is set no more results come, and the processes are ended; in this process, a long task at a
+            heartbeat.
 
     Raises:
         Exception: raised by `work`, of any type; the processes are ended.
@@ -69,7 +71,10 @@ def run(
     if workers == 0:
         while waiting and not stop.is_set():
             task = waiting.pop()
-            yield Done(task, work(task, lambda: None))
+            try:
+                yield Done(task, work(task, _stopping(stop)))
+            except _Stopped:
+                return
         return
     from pebble import ProcessExpired, ProcessPool
 
@@ -124,6 +129,24 @@ def run(
     finally:
         pool.stop()
         pool.join()
+
+
+class _Stopped(BaseException):
+    """Raised by a heartbeat in this process; not an Exception, so that `work` does not take it for its own."""
+
+
+def _stopping(stop: threading.Event) -> Beat:
+    """Return a heartbeat for work in this process: some time after `stop` is set, it ends the task."""
+    since: float | None = None
+
+    def beat() -> None:
+        nonlocal since
+        if stop.is_set():
+            since = since or time.monotonic()
+            if time.monotonic() - since > _GRACE_SECONDS:
+                raise _Stopped
+
+    return beat
 
 
 def usable_cores() -> int:

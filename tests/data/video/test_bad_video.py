@@ -57,7 +57,7 @@ def test_audio_only(videos):
     assert reason(videos["only_audio.mp4"]) == "has no video, only audio"
 
 
-@pytest.mark.parametrize("share", [0.01, 0.1, 0.35, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.35, 0.5, 0.8])
 @pytest.mark.parametrize(
     "name", "b_frames.mp4 faststart.mp4 fragments.mp4 with_audio.mp4 vp9.webm h264.mkv mpeg4_b.avi stream.flv".split()
 )
@@ -144,6 +144,21 @@ def test_images_are_upright_rgb_of_the_first_ones_size(tmp_path):
     assert frames.shape == (2, 40, 20, 3)
     assert frames[0, :15].max() < 60 < 150 < frames[0, 25:].min()
     assert frames[1, 5, 5].tolist() == [250, 0, 0]
+
+
+def test_gray_levels_of_16_bits_are_ffmpegs(ffmpeg, tmp_path):
+    """A ramp over all levels, as images and as lossless video, gives the same frames."""
+    ramp = np.linspace(0, 65535, 64 * 48).astype(np.uint16).reshape(48, 64)
+    (tmp_path / "depth").mkdir()
+    for number in range(3):
+        Image.fromarray(np.roll(ramp, 300 * number)).save(tmp_path / "depth" / f"{number}.png")
+    images = VideoReader(tmp_path / "depth").sample(range).images
+    pattern = ("-start_number", "0", "-i", tmp_path / "depth" / "%d.png")
+    raw = ffmpeg(*pattern, "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+    np.testing.assert_array_equal(images, np.frombuffer(raw, np.uint8).reshape(3, 48, 64, 3))
+    ffmpeg(*pattern, "-c:v", "ffv1", "-pix_fmt", "gray16le", tmp_path / "depth.mkv")
+    np.testing.assert_array_equal(images, VideoReader(tmp_path / "depth.mkv").sample(range).images)
+    assert abs(images[0].mean() - 127.5) < 1
 
 
 def test_a_damaged_image_is_named(image_folder):

@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import struct
+import time
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -26,7 +27,7 @@ def counted(monkeypatch) -> list[str]:
     """The paths whose packets were counted."""
     paths: list[str] = []
     build = index._build
-    monkeypatch.setattr(index, "_build", lambda path: paths.append(path) or build(path))
+    monkeypatch.setattr(index, "_build", lambda path, *more: paths.append(path) or build(path, *more))
     return paths
 
 
@@ -56,6 +57,19 @@ def test_another_content_of_the_same_size_is_counted_again(clip, videos, counted
     assert os.path.getsize(clip) == size
     assert len(VideoReader(clip)) == 1 and len(counted) == 2
     index.clear_memory()  # and on disk
+    assert len(VideoReader(clip)) == 1 and len(counted) == 2
+
+
+def test_a_file_replaced_with_the_same_size_and_time_is_counted_again(clip, videos, counted):
+    """As `cp -p` and `rsync --times --inplace` do over a padded recording."""
+    assert len(VideoReader(clip)) == 75
+    status, other = os.stat(clip), videos["one_frame.mp4"].read_bytes()
+    padding = status.st_size - len(other)
+    time.sleep(0.02)
+    with open(clip, "r+b") as file:
+        file.write(other + struct.pack(">I4s", padding, b"free") + bytes(padding - 8))
+    os.utime(clip, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (os.stat(clip).st_size, os.stat(clip).st_mtime_ns) == (status.st_size, status.st_mtime_ns)
     assert len(VideoReader(clip)) == 1 and len(counted) == 2
 
 

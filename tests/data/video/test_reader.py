@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -110,25 +111,21 @@ def test_wrong_timestamps_in_the_index_cost_time_and_not_frames(videos):
     everything = VideoReader(path).sample(range).images
     index = frame_index.frame_index(path)
     lying = VideoReader(path)
-    lying._known = frame_index.replace(index, pts=index.pts + 7)
+    lying._known = replace(index, pts=index.pts + 7)
     assert (lying.frames_at([3, 40, 70]).images == everything[[3, 40, 70]]).all()
     assert len(frame_index.frame_index(path).keys) == 0  # and it is remembered that jumping does not work
 
 
-@pytest.mark.parametrize("promised", [76, 80, 74])
-def test_a_count_that_decoding_contradicts_is_corrected(videos, promised):
-    path = str(videos["b_frames.mp4"])
-    frame_index.corrected(path, frame_index.frame_index(path), promised)
-    counts = []
-    frames = VideoReader(path).sample(lambda n: counts.append(n) or [n - 1])
-    if promised > 75:
-        assert counts == [promised, 75]
-        assert frames.num_frames == len(VideoReader(path)) == 75
-        assert (frames.images == VideoReader(path).sample(lambda n: [74]).images).all()
-    else:  # nothing asked for lies beyond: nothing to correct
-        assert counts == [74]
-    # put right for the tests after this one
-    frame_index.corrected(path, frame_index._build(path), 75, frame_index._build(path).keys)
+@pytest.mark.parametrize(("name", "options"), [
+    ("tff.mp4", ("-c:v", "libx264", "-x264-params", "tff=1")),
+    ("tff.mpg", ("-c:v", "mpeg2video", "-q:v", "2", "-flags", "+ilme+ildct")),
+])  # fmt: skip
+def test_interlaced_frames_have_ffmpegs_colors(name, options, ffmpeg, truth, tmp_path):
+    """The program converts the chroma of both fields together."""
+    fields = "testsrc2=size=160x120:rate=50:duration=0.4,tinterlace=interleave_top"
+    ffmpeg("-f", "lavfi", "-i", fields, "-pix_fmt", "yuv420p", *options, tmp_path / name)
+    assert next(iter(VideoReader(tmp_path / name))).raw.interlaced_frame
+    assert_same_as_ffmpeg(tmp_path / name, truth)
 
 
 def test_threads_do_not_change_the_frames(videos):

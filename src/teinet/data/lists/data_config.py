@@ -10,6 +10,8 @@ from typing import Literal
 from teinet.errors import AnnotationError, ConfigError
 
 READ_TIMEOUT = 120.0  # seconds that reading one clip may take
+MAX_DAMAGED = 0.1  # share of a file's frames that may be lost or damaged
+MAX_DAMAGED_HELP = "share of a file's frames that may be lost or damaged; with more it cannot be read"
 
 
 @dataclass(kw_only=True)
@@ -28,6 +30,8 @@ class DataConfig:
         image_names: pattern of a clip's image names, such as img_{:05d}.jpg; by default all numbered images.
         missing: clips of the list without a file: keep (unreadable: skipped in training, wrong in a test) or drop (left
             out, and counted); auto drops those of data sets that are never complete (Kinetics).
+        max_damaged: largest share of a file's frames that may be lost or damaged, 0 to 1; above it the file is
+            unreadable.
         train: training rows, by a column's values: `subject=1,3,5`; several conditions, joined by `;`, must all hold.
             By default all rows that are in neither val nor test.
         val: validation rows, likewise.
@@ -51,6 +55,7 @@ class DataConfig:
     official_split: int = 1
     image_names: str | None = None
     missing: Literal["auto", "keep", "drop"] = "auto"
+    max_damaged: float = MAX_DAMAGED
     train: str | None = None
     val: str | None = None
     test: str | None = None
@@ -73,3 +78,10 @@ def check_path(path: str | PathLike[str] | None) -> Path:
         refuse_address(path)
         raise AnnotationError(path, f"no such file or folder; give {kinds}")
     return Path(path)
+
+
+def check_max_damaged(share: float, name: str) -> float:
+    """Return a share of damaged frames; ConfigError, which calls it `name`, if it is not one."""
+    if not 0 <= share <= 1:
+        raise ConfigError(f"{name} is {share:g}; it is a share of a file's frames, 0 to 1")
+    return share

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.data.video import image_folder
 from teinet.errors import AnnotationError, ConfigError, nearest
 from teinet.utils.files import digest, other_spelling
@@ -96,6 +97,7 @@ class ClipList:
     ends: np.ndarray
     source: str
     names: Sequence[str] = ()  # the data set's id of each clip; empty if it has none
+    max_damaged: float = MAX_DAMAGED  # share of a file's frames
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -175,7 +177,9 @@ def unknown_label(label: str, names: Sequence[str]) -> str:
     return f"label {label!r} is not one of the {len(names)} classes{listed}.{nearest(label, names)}"
 
 
-def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, source: object) -> ClipList:
+def to_clips(
+    rows: Sequence[Row], class_names: Sequence[str] | None = None, *, source: object, max_damaged: float = MAX_DAMAGED
+) -> ClipList:
     """Return the clips of rows with class indices; `class_names` default to the sorted labels.
 
     Raises:
@@ -199,6 +203,7 @@ def to_clips(rows: Sequence[Row], class_names: Sequence[str] | None = None, *, s
         ends=np.array([np.nan if r.end is None else r.end for r in rows], dtype=np.float64),
         source=str(source),
         names=PackedTexts(r.name for r in rows) if any(r.name for r in rows) else (),
+        max_damaged=max_damaged,
     )
 
 

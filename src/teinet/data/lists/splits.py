@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from teinet.data.lists.data_config import DataConfig, check_path
+from teinet.data.lists.data_config import DataConfig, check_max_damaged, check_path
 from teinet.data.lists.formats import Listing, Options, read_listing
 from teinet.data.lists.formats.base import numbers_as_names
 from teinet.data.lists.labels import labels_alike, read_class_names, several_labels
@@ -69,7 +69,13 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
             raise AnnotationError(config.path, NO_LABELS)
         for warning in filter(None, (several_labels(names), labels_alike(names))):
             log.warning("%s: %s", config.path, warning)
-    splits = Splits({split: to_clips(part, names, source=config.path) for split, part in parts.items() if part})
+    splits = Splits(
+        {
+            split: to_clips(part, names, source=config.path, max_damaged=config.max_damaged)
+            for split, part in parts.items()
+            if part
+        }
+    )
     splits.source = replace(listing, drawn=drawn)
     return splits
 
@@ -77,6 +83,7 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
 def read_config(config: DataConfig) -> Listing:
     """Read all rows of `config`, from one list or several; raises as `read_listing`."""
     source = check_path(config.path)
+    check_max_damaged(config.max_damaged, "data.max_damaged")
     names = config.classes
     if config.labels is not None:
         if names is not None:

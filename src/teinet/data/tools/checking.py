@@ -7,18 +7,20 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from rich.console import Console
 
 from teinet.data.lists.annotations import end_beyond
+from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.data.lists.rows import Row, absent
 from teinet.data.video import image_folder
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.utils import worker_pool as pool
-from teinet.utils.files import other_spelling, write_csv
+from teinet.utils.files import changed_ns, other_spelling, write_csv
 from teinet.utils.journal import Journal
 from teinet.utils.progress import file_progress
 from teinet.utils.signals import StopSignal
@@ -32,7 +34,7 @@ class Finding:
     Args:
         path: as in the list.
         frames, width, height, seconds, codec: empty if it cannot be read; a folder of images has no seconds.
-        status: "stuck" if it gave no frame within the timeout.
+        status: "damaged" if frames are lost or damaged, but not too many; "stuck" if it gave no frame in time.
         reason: why it is not ok, in one line.
         list, line: its first line in the list, or the line with invalid times.
         bytes, modified: size and time of last change (ns) when it was read; of images the sum and the latest.
@@ -47,7 +49,7 @@ class Finding:
     height: int | None = None
     seconds: float | None = None
     codec: str = ""
-    status: Literal["ok", "broken", "missing", "stuck"] = "ok"
+    status: Literal["ok", "damaged", "broken", "missing", "stuck"] = "ok"
     reason: str = ""
     list: str = ""
     line: int | None = None
@@ -76,29 +78,38 @@ class Checked:
 
     @property
     def bad(self) -> list[Finding]:
-        """The findings of files that are not ok."""
-        return [finding for finding in self.findings if finding.status != "ok"]
+        """The findings of files that cannot be used."""
+        return [finding for finding in self.findings if finding.status not in ("ok", "damaged")]
+
+    @property
+    def damaged(self) -> list[Finding]:
+        """The findings of files that lack some frames, and can be used."""
+        return [finding for finding in self.findings if finding.status == "damaged"]
 
     def orders(self) -> dict[str, int]:
         """Return the number of folders of images by what orders them."""
         return dict(Counter(finding.order for finding in self.findings if finding.order))
 
     def counts(self) -> dict[str, int]:
-        """Return the number of files by status."""
+        """Return the number of files by status; damaged ones only where there are any."""
         counted = Counter(finding.status for finding in self.findings)
-        return {status: counted[status] for status in ("ok", "broken", "missing", "stuck")}
+        statuses = ("ok", *(["damaged"] if counted["damaged"] else []), "broken", "missing", "stuck")
+        return {status: counted[status] for status in statuses}
 
     def to_dict(self) -> dict[str, object]:
         """Return counts, and the files that are not ok, as JSON values."""
-        bad = [{key: getattr(f, key) for key in ("path", "status", "reason", "list", "line")} for f in self.bad]
+        columns = ("path", "status", "reason", "list", "line")
+        bad, lacking = ([{key: getattr(f, key) for key in columns} for f in some] for some in (self.bad, self.damaged))
         return {
             "clips": self.clips,
             "files": len(self.findings),
+            "damaged": 0,
             **self.counts(),
             "frames": sum(finding.frames or 0 for finding in self.findings),
             "image_orders": self.orders(),
             "output": str(self.output),
             "bad": bad,
+            "damaged_files": lacking,
         }
 
 
@@ -108,6 +119,7 @@ def check(
     *,
     workers: int,
     timeout: float = 60.0,
+    max_damaged: float = MAX_DAMAGED,
     overwrite: bool = False,
     console: Console | None = None,
     examine: Examine | None = None,
@@ -121,6 +133,7 @@ def check(
         output: the csv; see `Finding`.
         workers: number of processes; 0 works in this one, without a timeout.
         timeout: seconds without a new frame after which a file is stuck.
+        max_damaged: largest share of a file's frames that may be lost or damaged.
         overwrite: ignore earlier checks.
         examine: used in place of `examine_file`.
 
@@ -146,15 +159,16 @@ def check(
     try:
         bars = file_progress(console or Console(quiet=True), "checking", len(files), done=len(found))
         with StopSignal() as stop, bars as advance:
-            bad = sum(finding.status != "ok" for finding in found.values())
-            for done in pool.run(examine or examine_file, todo, workers=workers, timeout=timeout, stop=stop):
+            bad = sum(finding.status not in ("ok", "damaged") for finding in found.values())
+            work = examine or partial(examine_file, max_damaged=max_damaged)
+            for done in pool.run(work, todo, workers=workers, timeout=timeout, stop=stop):
                 finding = done.value
                 if isinstance(finding, pool.TaskFailure):  # without size and time, so the next check reads it
                     status = "stuck" if finding.kind == "stuck" else "broken"
                     finding = _start(done.task, status=status, reason=finding.reason)
                 found[finding.path] = finding
                 journal.add(vars(finding))
-                bad += finding.status != "ok"
+                bad += finding.status not in ("ok", "damaged")
                 advance(f"{bad} bad" if bad else "")
     finally:
         journal.close()
@@ -166,13 +180,13 @@ def check(
     return Checked(ordered, len(rows), resumed, len(before.keys() - files.keys()), output)
 
 
-def examine_file(clips: Sequence[Row], beat: pool.Beat) -> Finding:
+def examine_file(clips: Sequence[Row], beat: pool.Beat, *, max_damaged: float = MAX_DAMAGED) -> Finding:
     """Decode a file from its first to its last frame, and check the times of each of its clips."""
     path, finding = clips[0].path, _start(clips)
     try:
         size, modified = stamp(path)  # before reading: a file that changes meanwhile is read again the next time
         finding = replace(finding, bytes=size, modified=modified)
-        video = VideoReader(path, threads=1)
+        video = VideoReader(path, threads=1, max_damaged=max_damaged)
         video.verify(beat)
         (width, height), seconds = video.size, video.duration
     except VideoError as error:
@@ -186,6 +200,8 @@ def examine_file(clips: Sequence[Row], beat: pool.Beat) -> Finding:
         height=height,
         seconds=None if seconds is None else round(seconds, 6),
         codec=video.codec,
+        status="damaged" if video.damage else "ok",
+        reason=video.damage,
     )
     if video.is_image_folder:
         _, order, others = image_folder.image_order(path)
@@ -210,13 +226,13 @@ def stamp(path: str) -> tuple[int, int]:
     """Return size and time of last change in ns, of a video or of all its images; OSError if it is missing."""
     if not image_folder.is_folder(path):
         status = os.stat(path)
-        return status.st_size, status.st_mtime_ns
+        return status.st_size, changed_ns(status)
     folder = path if os.path.isdir(path) else image_folder.split(path)[0]
-    latest, size = os.stat(folder).st_mtime_ns, 0
+    latest, size = changed_ns(os.stat(folder)), 0
     with os.scandir(folder) as entries:
         for entry in entries:
             status = entry.stat()
-            size, latest = size + status.st_size, max(latest, status.st_mtime_ns)
+            size, latest = size + status.st_size, max(latest, changed_ns(status))
     return size, latest
 
 

@@ -132,8 +132,12 @@ def draw_sample(
         for i in chosen:
             try:
                 video = VideoReader(rows[i].path)
-                frames, rate, size = len(video.frames_shown(rows[i].start, rows[i].end)), video.frame_rate, video.size
-                seconds = frames / rate if frames != len(video) and rate else video.duration
+                shown, size = video.frames_shown(rows[i].start, rows[i].end), video.size
+                seconds, rate, frames = (
+                    video.seconds_shown(rows[i].start, rows[i].end),
+                    video.rate_of(shown),
+                    len(shown),
+                )
                 for values, value in zip(quantities.values(), (frames, seconds, rate, min(size), max(size))):
                     values += [] if value is None else [value]  # a folder of images has no seconds and no rate
                 sizes[f"{size[0]}x{size[1]}"] += 1

@@ -78,15 +78,16 @@ def shrink_video(source: str, target: Path, settings: Shrinking, beat: Beat) -> 
         if count == len(video):
             return float(video.times[0])
         target.unlink()
-        video.correct_count(count)
+        video.recount(beat)
     raise VideoError(source, "decodes to a different number of frames each time")
 
 
 def _copy(video: VideoReader, target: Path, settings: Shrinking, beat: Beat) -> int:
     """Write the decoded frames, and return their number."""
     scale = _Scaler(settings.size(*video.size, even=True))
-    ticks = np.round((video.times - video.times[0]) / float(_TICK)).astype(np.int64)
-    durations = np.append(np.diff(ticks), 0)
+    starts = np.append(video.times, video.end_time or video.times[-1])
+    ticks = np.round((starts - starts[0]) / float(_TICK)).astype(np.int64)
+    durations = np.maximum(1, np.diff(ticks))
     count = 0
     with VideoWriter(
         target,
@@ -97,9 +98,8 @@ def _copy(video: VideoReader, target: Path, settings: Shrinking, beat: Beat) -> 
         options={"keyint_min": "1", "sc_threshold": "0"},  # keyframes at the interval only
     ) as writer:
         for frame in video:
-            if count < len(ticks) and frame.raw is not None:
-                shown = durations[count] or max(1, round(frame.duration / _TICK))  # the last one has no next frame
-                writer.write(scale(frame.raw), ticks=int(ticks[count]), duration=int(shown))
+            if count < len(durations) and frame.raw is not None:
+                writer.write(scale(frame.raw), ticks=int(ticks[count]), duration=int(durations[count]))
             count += 1
             beat()
     return count

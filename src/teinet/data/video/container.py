@@ -22,6 +22,7 @@ from teinet.utils.files import other_spelling
 MOST_PIXELS = 178_956_970  # of a frame, as for images in Pillow: a few bytes of a header could ask for gigabytes
 _FROM_ZERO = ("matroska",)  # its stated length counts from second 0, not from the first frame
 _DRAWN_TEXT = ("ansi", "bintext", "idf", "xbin")  # FFmpeg makes images of text (.nfo, .diz, ...)
+_TS_PACKET = 188  # bytes, each begins with a G
 # Metadata may not be UTF-8; PyAV handles that from version 19 on.
 _LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
@@ -151,10 +152,12 @@ def _looks_like_text(path: str) -> bool:
 
 
 def ends_too_early(path: str | Path) -> bool:
-    """Return true if an MP4, AVI or Matroska file states more bytes than it has; false if it states none."""
+    """Return true if an MP4, AVI, Matroska or MPEG-TS file states more bytes than it has; false if it states none."""
     size = os.path.getsize(path)
     with open(path, "rb") as file:
-        head = file.read(12)
+        head = file.read(_TS_PACKET + 1)
+        if head[:1] == head[_TS_PACKET:] == b"G":
+            return size % _TS_PACKET > 0
         if head[:4] == b"RIFF":
             return any(end > size for end in _riff_ends(file, size))
         if head[:4] == b"\x1aE\xdf\xa3":

@@ -18,6 +18,11 @@ from teinet.data.video.pixels import Converter, is_transposed
 TICK = 1e-3  # least seconds between two frames of a live source
 _WHOLE_BYTES = 2**24  # of the images that are in memory as they were decoded; a single one may have more
 _RATE = 25.0  # frames per second, if the source does not state it
+_FASTEST = 240.0  # frames per second: a stated rate above it of one frame a tick is the clock's, not the frames'
+WRAPPED = 2**32 / 90_000  # seconds, half the range of a transport stream's clock: a jump forward by more is one back
+# A packet of these may have no frame, or two.
+PACKED_CODECS = frozenset("mpeg4 msmpeg4v1 msmpeg4v2 msmpeg4v3 h263 flv1".split())
+PLACEHOLDER_BYTES = 16
 
 Transform = Callable[[np.ndarray], np.ndarray]
 
@@ -121,12 +126,14 @@ class FrameStream:
 
     Attributes:
         is_recorded: true if the clock is that of a recording.
+        num_frames: frames so far.
         num_broken: packets and frames so far that could not be decoded completely.
-        is_ordered: true if each time so far was later than the previous one.
+        num_corrupt: frames so far that were decoded in part.
+        is_ordered: true if each timestamp so far was later than the previous one.
         last_time: time of the last frame; None before the first.
         frame_interval: seconds between two frames, as the stream states.
         stated_length: stated seconds of a recording; None if not stated.
-        length_includes_sound: true if that may be the length of its sound.
+        length_includes_sound: true if that may be the length of other streams, such as sound.
     """
 
     def __init__(
@@ -138,29 +145,58 @@ class FrameStream:
         has_times: bool = True,
     ):
         self.is_recorded = isinstance(clock, RecordedClock)
-        self.num_broken, self.is_ordered, self.last_time = 0, True, clock.last_time
+        self.num_frames = self.num_broken = self.num_corrupt = 0
+        self.is_ordered, self.last_time = True, clock.last_time
         self.frame_interval = frame_interval(stream)
         self.stated_length = stated_length(container, stream) if self.is_recorded else None
-        self.length_includes_sound = not stream.duration
+        self.length_includes_sound = not stream.duration and len(container.streams) > 1
         self._container, self._stream, self._clock = container, stream, clock
         self._base = float(stream.time_base or 0) if has_times else 0.0
+        # An AVI file has times of decoding only: with packed B-frames they are in order, and those of frames are not.
+        self._codec = stream.codec_context.name
+        self._is_packed = container.format.name == "avi" and self._codec in PACKED_CODECS
+        self._num_packets = 0  # that show a frame
+
+    @property
+    def num_lost(self) -> int:
+        """Number of frames whose packets gave none; valid after the last frame."""
+        return 0 if self._codec in PACKED_CODECS else max(0, self._num_packets - self.num_frames)
+
+    @property
+    def num_damaged(self) -> int:
+        """Number of frames that were lost or decoded in part; valid after the last frame."""
+        return max(self.num_lost + self.num_corrupt, self.num_broken)
 
     def __iter__(self) -> Iterator[Frame]:
-        convert, size, base = None, None, self._base
-        for index, raw in enumerate(decode(self._container, self._stream, self._count_broken)):
-            self.num_broken += raw.is_corrupt
-            time, jumped = self._clock.time_of(raw.pts * base if raw.pts is not None and base else None)
-            later = self.last_time is None or time > self.last_time
-            self.is_ordered, self.last_time = self.is_ordered and later, time
+        convert, size = None, None
+        for raw, time, duration, jumped in self.decoded():
             before, size = size, (raw.height, raw.width) if is_transposed(raw) else (raw.width, raw.height)
             if convert is None or before != size:
                 convert = Converter(size[1], size[0])
-            breaks = before != size or jumped or not later
+            breaks = before != size or jumped
+            yield Frame(self.num_frames - 1, time, duration, breaks, size, partial(_converted, convert, raw), raw)
+
+    def decoded(self) -> Iterator[tuple[av.VideoFrame, float, float, bool]]:
+        """Yield each decoded frame with its time, its duration, and true if it does not come later than the last."""
+        base, continued = self._base, Continued() if self.is_recorded else None
+        for index, raw in enumerate(decode(self._container, self._stream, self._count_broken, self._count_packet)):
+            self.num_frames = index + 1
+            self.num_broken += raw.is_corrupt
+            self.num_corrupt += raw.is_corrupt
             duration = raw.duration * base or self.frame_interval
-            yield Frame(index, time, duration, breaks, size, partial(_converted, convert, raw), raw)
+            stamp = raw.dts if self._is_packed and index else raw.pts
+            time, jumped = self._clock.time_of(stamp * base if stamp is not None and base else None)
+            if continued is not None:
+                time, jumped = continued(time, duration, raw.dts)
+            jumped |= self.last_time is not None and time <= self.last_time
+            self.is_ordered, self.last_time = self.is_ordered and not jumped, time
+            yield raw, time, duration, jumped
 
     def _count_broken(self) -> None:
         self.num_broken += 1
+
+    def _count_packet(self, packet: av.Packet) -> None:
+        self._num_packets += packet.size > 0 and shows_frame(packet, self._codec)
 
 
 def _converted(convert: Converter, raw: av.VideoFrame) -> np.ndarray:
@@ -168,10 +204,19 @@ def _converted(convert: Converter, raw: av.VideoFrame) -> np.ndarray:
 
 
 def decode(
-    container: InputContainer, stream: av.VideoStream, broken: Callable[[], object] = lambda: None
+    container: InputContainer,
+    stream: av.VideoStream,
+    broken: Callable[[], object] = lambda: None,
+    on_packet: Callable[[av.Packet], object] = lambda packet: None,
 ) -> Iterator[av.VideoFrame]:
-    """Yield the frames that can be decoded from the current position; call `broken` for each packet that cannot."""
+    """Yield the frames that can be decoded from the current position.
+
+    Args:
+        broken: called for each packet that cannot be decoded.
+        on_packet: called with each packet before it is decoded.
+    """
     for packet in container.demux(stream):
+        on_packet(packet)
         try:
             frames = packet.decode()
         except FFmpegError as error:
@@ -183,9 +228,52 @@ def decode(
         yield from frames
 
 
+def shows_frame(packet: av.Packet, codec: str) -> bool:
+    """Return true if a packet with data shows a frame: not outside an edit list, and not a hidden reference (VP8)."""
+    return not (packet.is_discard or (codec == "vp8" and not bytes(packet)[0] & 0x10))
+
+
+def stated_rate(stream: av.VideoStream) -> float | None:
+    """Return the frames per second that the stream states, or that FFmpeg guesses from its frames; None if unknown."""
+    # Raw streams: FFmpeg's average is its own default, its guess what the frames say.
+    raw = stream.start_time is None and stream.duration is None
+    rates = (stream.guessed_rate, stream.average_rate) if raw else (stream.average_rate, stream.guessed_rate)
+    tick = stream.time_base or 0
+    return next((float(rate) for rate in rates if rate and not (rate > _FASTEST and rate * tick == 1)), None)
+
+
 def frame_interval(stream: av.VideoStream) -> float:
     """Return the seconds between two frames, as the stream states."""
-    return 1 / float(stream.average_rate or stream.guessed_rate or _RATE)
+    return 1 / (stated_rate(stream) or _RATE)
+
+
+class Continued:
+    """The times of a recording whose clock may start again: they go on after the last frame, as in ffmpeg's program."""
+
+    def __init__(self) -> None:
+        self._offset = self._next = 0.0
+        self._last: float | None = None
+        self._decoded: float | None = None
+        self._fell = False
+
+    def __call__(self, time: float, duration: float, decoded: float | None) -> tuple[float, bool]:
+        """Return the time of the next frame, and true if the clock started again there.
+
+        Args:
+            time: by the clock, seconds.
+            duration: seconds for which the frame is shown.
+            decoded: the time of its decoding, which falls only where the clock starts again; times also do by damage.
+        """
+        if decoded is not None:
+            self._fell |= self._decoded is not None and decoded < self._decoded
+            self._decoded = decoded
+        time += self._offset
+        restarted = self._last is not None and (time <= self._last if self._fell else time - self._last > WRAPPED)
+        if restarted:
+            self._offset += self._next - time
+            time, self._fell = self._next, False
+        self._last, self._next = time, time + duration
+        return time, restarted
 
 
 class RecordedClock:

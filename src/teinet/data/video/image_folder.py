@@ -7,10 +7,12 @@ import warnings
 from functools import lru_cache
 from typing import NamedTuple
 
+import av
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from teinet.data.video.image_order import UnclearOrder, in_order, in_order_of, is_pattern, pattern_regex
+from teinet.data.video.pixels import Converter
 from teinet.errors import VideoError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -119,9 +121,18 @@ def read_image(path: str, name: str) -> Image.Image:
         with Image.open(os.path.join(folder, name)) as image:
             ImageOps.exif_transpose(image, in_place=True)
             image.load()
-            return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+            return image if image.mode == "RGB" else to_rgb(image)  # which would copy it
     except Image.DecompressionBombError:
         raise VideoError(path, f"its image {name} is too large to read: more than 178 million pixels") from None
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
         reason = "cut off" if "truncated" in str(error) else "cannot be read as an image"
         raise VideoError(path, f"its image {name} is damaged ({reason})") from None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Convert an image to RGB; gray levels of 16 bits as FFmpeg converts them, where Pillow would clip them at 255."""
+    if not image.mode.startswith("I"):
+        return image.convert("RGB")
+    gray = np.asarray(image).clip(0, 65535).astype(np.uint16)
+    rgb = np.empty((*gray.shape, 3), np.uint8)
+    return Image.fromarray(Converter(*gray.shape)(av.VideoFrame.from_ndarray(gray, format="gray16le"), rgb))

@@ -1,20 +1,19 @@
 """The index of a video file: number of frames, their times, and the frames at which decoding can start.
 
 It is read from the packets once, not from headers: packets are counted and the first frame is decoded. Files whose
-packets are ambiguous (packed B-frames of DivX, missing timestamps) are decoded once. The index is cached in memory and,
-if possible, in SQLite.
+packets are ambiguous (packed B-frames of DivX, missing timestamps) or damaged are decoded once. The index is cached in
+memory and, if possible, in SQLite.
 """
 
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import av
@@ -23,20 +22,32 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from teinet.data.video import image_folder
-from teinet.data.video.container import begin, check_file, ends_too_early, open_video
-from teinet.data.video.frames import decode
+from teinet.data.video.container import begin, check_file, ends_too_early, open_video, stated_length
+from teinet.data.video.frames import (
+    PACKED_CODECS,
+    PLACEHOLDER_BYTES,
+    WRAPPED,
+    Continued,
+    FrameStream,
+    RecordedClock,
+    frame_interval,
+    shows_frame,
+    stated_rate,
+)
 from teinet.data.video.pixels import is_transposed
 from teinet.errors import VideoError
-from teinet.utils.files import cache_folder
+from teinet.utils.files import cache_folder, changed_ns
 
 # Timestamps of packets and frames agree and keyframe marks are correct; others are decoded from the start.
 _SEEKABLE_FORMATS = {"mov", "mp4", "matroska", "webm"}
 _SEEKABLE_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg", "prores", "ffv1", "huffyuv"}
-# A packet of these may have no frame, or two.
-_PACKED_CODECS = {"mpeg4", "msmpeg4v1", "msmpeg4v2", "msmpeg4v3", "h263", "flv1"}
-_PLACEHOLDER_BYTES = 16
-_SCHEMA = 3  # increase it whenever stored values change their meaning, to ignore older ones
+_SCHEMA = 4  # increase it whenever stored values change their meaning, to ignore older ones
 _REMEMBERED = 8192  # files, in this process
+_LONGEST_GAP = 10.0  # seconds in which frames may have been lost
+_FEW_GAPS = 0.1  # of the distances between frames
+_RESYNCED = {"matroska", "webm", "flv"}  # formats whose demuxers pass over damage without marking packets
+_ZEROS = bytes(8)  # no packet begins so; if one does, the file is decoded once
+_HOLE_BYTES = 512  # between two packets; less are headers
 _SAME_RATE = 0.01  # relative difference up to which a stated frame rate is used in place of the measured one
 
 
@@ -45,13 +56,17 @@ class FrameIndex:
     """The frames of one video in presentation order.
 
     Args:
-        times: (n,) seconds from the start of the container.
-        pts: (n,) in the stream's time base; -1 if unknown.
+        times: (n,) seconds from the start of the container; continued where its clock starts again.
+        pts: (n,) in the stream's time base, by which frames are found; -1 if frames are counted instead.
         keys: indices of frames at which decoding can start with the same result as from the beginning.
         last_duration: seconds for which the last frame is shown; 0 if unknown.
         frame_rate: frames per second; None if unknown.
         width, height: of the first frame, upright.
         codec: FFmpeg's name of the codec.
+        num_damaged: frames that were lost, or decoded in part; others may turn up in decoding.
+        num_expected: the frames that the file would have without damage.
+        cut: why the file ends too early; empty if it does not.
+        is_decoded: true if all frames were decoded for this index.
     """
 
     times: np.ndarray
@@ -62,6 +77,10 @@ class FrameIndex:
     width: int
     height: int
     codec: str
+    num_damaged: int = 0
+    num_expected: int = 0
+    cut: str = ""
+    is_decoded: bool = False
 
     @property
     def num_frames(self) -> int:
@@ -78,13 +97,27 @@ class FrameIndex:
         duration = float(self.times[-1] - self.times[0]) + self.last_duration
         return duration if duration > 0 else None
 
+    @property
+    def damage(self) -> str:
+        """The damage in words; empty if there is none."""
+        if not self.num_damaged:
+            return ""
+        more = f" ({self.cut})" if self.cut else ""
+        return f"{self.num_damaged} of {self.num_expected} frames cannot be decoded whole{more}"
 
-_Key = tuple[str, int, int]  # absolute path, size, modification time in ns
+    def refuse_damaged(self, path: str, share: float) -> None:
+        """Raise VideoError if more than this share of the frames is damaged."""
+        if self.num_damaged > share * self.num_expected:
+            good = self.num_expected - self.num_damaged
+            raise VideoError(path, self.cut or f"damaged: only {good} of its {self.num_expected} frames can be decoded")
+
+
+_Key = tuple[str, int, int, int]  # absolute path, size, times of modification and of the last change in ns
 _memory: dict[_Key, FrameIndex] = {}
 
 
 def frame_index(path: str) -> FrameIndex:
-    """Return a file's index, from the cache or built now; VideoError if it is not a complete, decodable video."""
+    """Return a file's index, from the cache or built now; VideoError if no frame of it can be decoded."""
     check_file(path)
     key = _key(path)
     index = _memory.get(key)
@@ -110,15 +143,13 @@ def folder_index(path: str) -> FrameIndex:
     return FrameIndex(no_times, np.full(len(names), -1), np.zeros(0, np.int64), np.nan, None, width, height, codec)
 
 
-def corrected(path: str, index: FrameIndex, num_frames: int, keys: Sequence[int] | np.ndarray = ()) -> FrameIndex:
-    """Return and cache an index with the number of frames found by decoding, and by default without keyframes."""
-    times, pts = index.times[:num_frames], index.pts[:num_frames]
-    missing = num_frames - len(times)
-    if missing > 0:
-        step = 1 / index.frame_rate if index.frame_rate else 0.0
-        times = np.append(times, times[-1] + step * np.arange(1, missing + 1))
-        pts = np.append(pts, np.full(missing, -1))
-    index = replace(index, times=times, pts=pts, keys=np.asarray(keys, np.int64))
+def decoded_index(path: str, on_frame: Callable[[], object] = lambda: None) -> FrameIndex:
+    """Return and cache the index by decoding all frames, each with its own time; `on_frame` is called after each."""
+    return cached(path, _build(path, on_frame))
+
+
+def cached(path: str, index: FrameIndex) -> FrameIndex:
+    """Cache an index in place of an earlier one, and return it."""
     key = _key(path)
     _remember(key, index)
     _store(key, index)
@@ -131,46 +162,89 @@ class _Packets:
 
     pts: list[int | None] = field(default_factory=list)
     dts: list[int | None] = field(default_factory=list)
+    durations: list[int] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     keys: list[bool] = field(default_factory=list)
-    corrupt: bool = False
+    corrupt: list[int] = field(default_factory=list)  # timestamps of those that lack a part
+    ends_corrupt: bool = False
     discarded: int = 0
     error: str | None = None
 
 
-def _build(path: str) -> FrameIndex:
+def _build(path: str, on_frame: Callable[[], object] | None = None) -> FrameIndex:
     with open_video(path) as (container, stream):
         packets, first = _read_packets(container, stream)
-        _refuse_cut_off(path, stream, packets)
+        cut, promised = _cut_off(path, stream, packets), stream.frames - packets.discarded
         if first is None:
-            raise VideoError(path, "none of its frames can be decoded")
-        start = begin(container)
-        time_base, rate = float(stream.time_base or 0), float(stream.average_rate or stream.guessed_rate or 0)
+            raise VideoError(path, cut or "none of its frames can be decoded")
+        start, alone = begin(container), len(container.streams) == 1
+        stated = stated_length(container, stream) if alone or stream.duration else None  # else that of its sound
+        time_base, rate = float(stream.time_base or 0), stated_rate(stream)
         codec, formats = stream.codec_context.name, set(container.format.name.split(","))
         width, height = (first.height, first.width) if is_transposed(first) else (first.width, first.height)
-    n = len(packets.pts)
-    stamps, exact = _stamps(packets)
-    doubtful = codec in _PACKED_CODECS and any(size <= _PLACEHOLDER_BYTES for size in packets.sizes)
-    if not exact or doubtful:
-        with open_video(path) as (container, stream):  # decode the whole file
-            decoded = [-1 if frame.pts is None else frame.pts for frame in decode(container, stream)]
-        n, exact = len(decoded), False
-        if all(b > a for a, b in itertools.pairwise(decoded)) and decoded:
-            stamps = np.array(decoded)
-        stamps = None if stamps is None or len(stamps) < n else stamps[:n]
-    if stamps is None:
-        times, pts = np.arange(n) / (rate or 25.0), np.full(n, -1)
+    order, runs, exact = _presentation(packets)
+    doubtful = codec in PACKED_CODECS and any(size <= PLACEHOLDER_BYTES for size in packets.sizes)
+    by_decoding = bool(on_frame or not exact or doubtful or cut or packets.corrupt)
+    if by_decoding:
+        times, pts, last, in_part = _decode_all(path, on_frame or (lambda: None), find=exact)
     else:
-        times, pts = stamps * time_base - start, stamps
-    trusted = exact and bool(formats & _SEEKABLE_FORMATS) and codec in _SEEKABLE_CODECS
+        pts = np.array(packets.pts, np.int64)[order]
+        durations = np.array(packets.durations)[order] * time_base
+        times, last, in_part = pts * time_base - start, float(durations[-1]), 0
+        if runs[-1] or (np.diff(times) > WRAPPED).any():
+            stamps, continued = zip(times.tolist(), durations.tolist(), (-runs).tolist()), Continued()
+            times = np.array([continued(*stamp)[0] for stamp in stamps])
+    apart = float(np.median(np.diff(times))) if len(times) > 1 else 1 / rate if rate else 0.0
+    if "matroska" in formats:  # its blocks may state no duration; FFmpeg then guesses
+        if stated and alone and not cut and stated > times[-1]:
+            last = stated - float(times[-1])
+        elif len(times) > 1 and not 0.5 < last / apart < 2:
+            last = 0.0
+    last = last or apart
+    num_expected = len(times) if doubtful else max(len(packets.pts), len(times))
+    damaged = packets.corrupt
+    if not damaged and formats & _RESYNCED and _wide_gaps(times, apart).any():
+        damaged = _after_holes(path)
+    if cut or damaged:
+        num_lost = _lost_in_gaps(times, apart, np.array(damaged) * time_base - start, anywhere=bool(cut))
+        if cut and stated and apart:
+            num_lost += max(0, round((stated - float(times[-1]) - last) / apart))
+        num_expected = max(num_expected + bool(cut), len(times) + num_lost, promised)
+    num_damaged = in_part + num_expected - len(times)
+    trusted = not by_decoding and bool(formats & _SEEKABLE_FORMATS) and codec in _SEEKABLE_CODECS and not runs[-1]
     keys = _safe_keys(pts, packets) if trusted else np.zeros(0, np.int64)
-    step = float(np.median(np.diff(times))) if n > 1 else 1 / rate if rate else 0.0
-    return FrameIndex(times, pts, keys, step, _frame_rate(times, rate), width, height, codec)
+    rate = measured_rate(times, last, rate)
+    return FrameIndex(times, pts, keys, last, rate, width, height, codec, num_damaged, num_expected, cut, by_decoding)
+
+
+def _decode_all(path: str, on_frame: Callable[[], object], *, find: bool) -> tuple[np.ndarray, np.ndarray, float, int]:
+    """Decode all frames, and return times and timestamps in order, the last duration, and how many came in part.
+
+    Timestamps are -1 where they are not unique, and without `find`.
+    """
+    stamps: list[tuple[float, int]] = []
+    last = 0.0
+    with open_video(path) as (container, stream):
+        frames = FrameStream(container, stream, RecordedClock(begin(container), frame_interval(stream)))
+        for raw, time, duration, _ in frames.decoded():
+            stamps.append((time, -1 if raw.pts is None else raw.pts))
+            last = duration
+            on_frame()
+        in_part = frames.num_corrupt
+    if not stamps:
+        raise VideoError(path, "none of its frames can be decoded")
+    stamps.sort()  # damage may exchange frames
+    times, pts = np.array([time for time, _ in stamps]), np.array([pts for _, pts in stamps], np.int64)
+    if not find or (np.diff(pts) <= 0).any() or pts[0] == -1:
+        pts = np.full(len(pts), -1)
+    return times, pts, last, in_part
 
 
 def _read_packets(container: InputContainer, stream: av.VideoStream) -> tuple[_Packets, av.VideoFrame | None]:
     """Read all packets, and decode the first frame only."""
     packets, first = _Packets(), None
+    codec = stream.codec_context.name
+    length_bytes = _length_bytes(codec, stream.codec_context.extradata)
     demuxed = container.demux(stream)
     while True:
         try:
@@ -179,7 +253,7 @@ def _read_packets(container: InputContainer, stream: av.VideoStream) -> tuple[_P
             packets.error = str(error.strerror)
             packet = None
         if packet is not None and packet.size > 0:
-            _note(packet, stream, packets)
+            _note(packet, codec, length_bytes, packets)
         if first is None:
             try:
                 frames = stream.decode(packet)
@@ -190,53 +264,90 @@ def _read_packets(container: InputContainer, stream: av.VideoStream) -> tuple[_P
             return packets, first
 
 
-def _note(packet: av.Packet, stream: av.VideoStream, packets: _Packets) -> None:
-    # Only the last packet counts: the decoder conceals errors within a transport stream.
-    packets.corrupt = packet.is_corrupt
-    if packet.is_discard:  # outside the edit list: decoded, not shown
-        packets.discarded += 1
-        return
-    codec = stream.codec_context.name
-    if codec == "vp8" and not bytes(packet)[0] & 0x10:  # a hidden reference frame
+def _note(packet: av.Packet, codec: str, length_bytes: int, packets: _Packets) -> None:
+    data = bytes(packet)
+    packets.ends_corrupt = packet.is_corrupt
+    if packet.is_corrupt or data.startswith(_ZEROS) or not _is_whole(data, length_bytes):
+        packets.corrupt.append(packet.pts or 0)
+    if not shows_frame(packet, codec):
         packets.discarded += 1
         return
     packets.pts.append(packet.pts)
     packets.dts.append(packet.dts)
+    packets.durations.append(packet.duration or 0)
     packets.sizes.append(packet.size)
-    packets.keys.append(packet.is_keyframe and (codec != "h264" or _is_idr(packet, stream.codec_context.extradata)))
+    packets.keys.append(packet.is_keyframe and (codec != "h264" or _is_idr(data, length_bytes)))
 
 
-def _refuse_cut_off(path: str, stream: av.VideoStream, packets: _Packets) -> None:
-    """Raise VideoError if the container states frames that the file does not have."""
+def _cut_off(path: str, stream: av.VideoStream, packets: _Packets) -> str:
+    """Return why a file ends before the frames that its container states; empty if it has all."""
     present = len(packets.pts) + packets.discarded
     promised = stream.frames
-    if packets.corrupt:  # the last packet is there in part only
+    if packets.ends_corrupt:  # the last packet is there in part only
         present -= 1
-    short = promised > present and (packets.corrupt or packets.error is not None or ends_too_early(path))
-    if short or packets.corrupt:
+    if packets.ends_corrupt or (promised > present and (packets.error is not None or ends_too_early(path))):
         of = f" of {promised}" if promised > present else ""
-        raise VideoError(path, f"cut off: frame {present + 1}{of} cannot be read")
+        return f"cut off: frame {present + 1}{of} cannot be read"
     if not promised and ends_too_early(path):
-        raise VideoError(path, f"cut off: it ends after {present} frames, before the end of its data")
+        return f"cut off: it ends after {present} frames, before the end of its data"
     if packets.error is not None:
-        raise VideoError(path, f"damaged: it cannot be read after {present} frames ({packets.error})")
+        return f"damaged: it cannot be read after {present} frames ({packets.error})"
+    return ""
 
 
-def _stamps(packets: _Packets) -> tuple[np.ndarray | None, bool]:
-    """Return the timestamps of the frames, ascending, and true if each frame has its own in its packet."""
-    for stamps, exact in ((packets.pts, True), (packets.dts, False)):
-        if stamps and None not in stamps and len(set(stamps)) == len(stamps):
-            return np.sort(np.array(stamps, np.int64)), exact
-    return None, False
+def _presentation(packets: _Packets) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return the order in which packets are shown, the number of the clock's run for each, and if both are certain."""
+    if None in packets.pts or not packets.pts:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), False
+    pts = np.array(packets.pts, np.int64)
+    runs, last = np.zeros(len(pts), np.int64), None
+    for i, dts in enumerate(packets.dts):
+        if dts is not None:
+            if last is not None and dts < last:
+                runs[i:] += 1
+            last = dts
+    order = np.lexsort((pts, runs))
+    shown, run = pts[order], runs[order]
+    return order, run, bool(((np.diff(shown) > 0) | (np.diff(run) > 0)).all())
 
 
-def _frame_rate(times: np.ndarray, written: float) -> float | None:
+def _wide_gaps(times: np.ndarray, apart: float) -> np.ndarray:
+    """Return where (n - 1,) frames may have been lost; gaps alone prove nothing, as an image may stand."""
+    gaps = np.diff(times)
+    return (gaps > 1.5 * apart) & (gaps < _LONGEST_GAP)
+
+
+def _lost_in_gaps(times: np.ndarray, apart: float, damaged: np.ndarray, *, anywhere: bool) -> int:
+    """Return the number of frames missing in gaps next to the times of damage, or in all gaps if these are few."""
+    wide = _wide_gaps(times, apart)
+    if not anywhere or wide.mean() > _FEW_GAPS:
+        after = np.searchsorted(times, damaged)
+        wide &= np.isin(np.arange(len(wide)), np.concatenate([after - 2, after - 1, after]))
+    return int((np.round(np.diff(times)[wide] / (apart or 1)) - 1).sum())
+
+
+def _after_holes(path: str) -> list[int]:
+    """Return the timestamps of video packets after bytes that belong to no packet: the demuxer has passed over them."""
+    found, end, hole = [], None, False
+    with open_video(path) as (container, stream):
+        for packet in container.demux():
+            if packet.pos is None or not packet.size:
+                continue
+            hole |= end is not None and packet.pos - end > _HOLE_BYTES
+            end = max(end or 0, packet.pos + packet.size)
+            if hole and packet.stream_index == stream.index:
+                found.append(packet.pts or 0)
+                hole = False
+    return found
+
+
+def measured_rate(times: np.ndarray, last: float, stated: float | None) -> float | None:
     """Return the frames per second by the frames' times, or as stated if that agrees up to rounding."""
-    span = float(times[-1] - times[0])
+    span, count = (float(times[-1] - times[0]), len(times) - 1) if len(times) > 1 else (last, 1)
     if not span > 0:
-        return written or None
-    measured = (len(times) - 1) / span
-    return written if abs(measured - written) < _SAME_RATE * written else measured
+        return stated
+    measured = count / span
+    return stated if stated and abs(measured - stated) < _SAME_RATE * stated else measured
 
 
 def _safe_keys(pts: np.ndarray, packets: _Packets) -> np.ndarray:
@@ -248,11 +359,28 @@ def _safe_keys(pts: np.ndarray, packets: _Packets) -> np.ndarray:
     return np.searchsorted(pts, order[safe]).astype(np.int64)
 
 
-def _is_idr(packet: av.Packet, extradata: bytes | None) -> bool:
-    """Return true if an H.264 keyframe is an IDR frame; recovery points of gradual refresh are marked as keys too."""
-    data = bytes(packet)
+def _length_bytes(codec: str, extradata: bytes | None) -> int:
+    """Return the number of bytes of the lengths before the units of H.264 and HEVC packets; 0: these have none."""
+    place = {"h264": 4, "hevc": 21}.get(codec)
+    if place is None or not extradata or extradata[0] != 1 or len(extradata) <= place:
+        return 0
+    return (extradata[place] & 3) + 1
+
+
+def _is_whole(data: bytes, length_bytes: int) -> bool:
+    """Return true if the units of an H.264 or HEVC packet fill it; damage rarely leaves their lengths right."""
     position = 0
-    length_bytes = (extradata[4] & 3) + 1 if extradata and extradata[0] == 1 and len(extradata) > 4 else 0
+    while length_bytes and position < len(data):
+        length = int.from_bytes(data[position : position + length_bytes], "big")
+        position += length_bytes + length
+        if not length or position > len(data):
+            return False
+    return True
+
+
+def _is_idr(data: bytes, length_bytes: int) -> bool:
+    """Return true if an H.264 keyframe is an IDR frame; recovery points of gradual refresh are marked as keys too."""
+    position = 0
     while position < len(data):
         if length_bytes:
             end = position + length_bytes
@@ -277,7 +405,7 @@ def cache_file() -> Path:
 
 def _key(path: str) -> _Key:
     status = os.stat(path)
-    return os.path.abspath(path), status.st_size, status.st_mtime_ns
+    return os.path.abspath(path), status.st_size, status.st_mtime_ns, changed_ns(status)
 
 
 def _remember(key: _Key, index: FrameIndex) -> None:
@@ -291,7 +419,7 @@ def _stored(key: _Key) -> FrameIndex | None:
         if not cache_file().exists():
             return None
         with _database() as database:
-            query = "SELECT payload FROM frames WHERE path = ? AND size = ? AND mtime_ns = ?"
+            query = "SELECT payload FROM frames WHERE path = ? AND size = ? AND mtime_ns = ? AND changed_ns = ?"
             row = database.execute(query, key).fetchone()
         if row is None:
             return None
@@ -310,7 +438,7 @@ def _store(key: _Key, index: FrameIndex) -> None:
     try:
         cache_file().parent.mkdir(parents=True, exist_ok=True)
         with _database() as database, database:
-            database.execute("INSERT OR REPLACE INTO frames VALUES (?, ?, ?, ?)", (*key, buffer.getvalue()))
+            database.execute("INSERT OR REPLACE INTO frames VALUES (?, ?, ?, ?, ?)", (*key, buffer.getvalue()))
     except (OSError, sqlite3.Error, UnicodeError):
         pass
 
@@ -323,6 +451,6 @@ def _database() -> Iterator[sqlite3.Connection]:
         database.execute("PRAGMA synchronous = OFF")
         database.execute(
             "CREATE TABLE IF NOT EXISTS frames"
-            " (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, payload BLOB) WITHOUT ROWID"
+            " (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, changed_ns INTEGER, payload BLOB) WITHOUT ROWID"
         )
         yield database

@@ -39,9 +39,11 @@ class Converter:
 
     def _rgb(self, frame: av.VideoFrame, width: int, height: int) -> av.VideoFrame:
         same_size = (frame.width, frame.height) == (width, height)
-        if same_size and all(component.bits <= 8 for component in frame.format.components):
+        deep = any(component.bits > 8 for component in frame.format.components)
+        if same_size and not deep and not frame.interlaced_frame:
             return self._reformatter.reformat(frame, format="rgb24", interpolation=Interpolation.BICUBIC, threads=1)
-        # Above 8 bits, and when scaling, colors depend on the position of chroma samples, which only the filter uses.
+        # Above 8 bits, and when scaling, colors depend on the position of chroma samples, which only the filter uses;
+        # the reformatter converts interlaced frames field by field, ffmpeg's program whole.
         kind = (frame.width, frame.height, frame.format.name, width, height)
         if kind not in self._scalers:
             self._scalers[kind] = Filters(frame, ("scale", f"{width}:{height}:flags=bicubic"), ("format", "rgb24"))

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -14,6 +15,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 
+from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.data.video import image_folder
 from teinet.data.video.container import begin, open_video, stated_length
 from teinet.data.video.frames import (
@@ -27,7 +29,7 @@ from teinet.data.video.frames import (
     decode,
     frame_interval,
 )
-from teinet.data.video.index import FrameIndex, corrected, folder_index, frame_index
+from teinet.data.video.index import FrameIndex, cached, decoded_index, folder_index, frame_index, measured_rate
 from teinet.data.video.pixels import Converter
 from teinet.data.video.source import Source
 from teinet.errors import VideoError
@@ -37,8 +39,7 @@ VIDEO_SUFFIXES = frozenset(
     ".ogv .ogg .3gp .3g2 .mxf .rm .rmvb .y4m .h264 .264 .h265 .hevc .ivf .nut .dv .mjpeg .mjpg .apng".split()
 )
 
-# Packets of intact files may promise a frame or two too many; below this share of decoded frames a file is damaged.
-_DAMAGED = 0.9
+_ROUNDING = 1e-6  # seconds
 _WORTH_A_JUMP = 8  # frames; decoding fewer is faster than seeking
 
 Choice = Callable[[int], "Sequence[int] | np.ndarray"]
@@ -65,6 +66,9 @@ class VideoReader:
     new connection whose times continue those of the previous one. No file stays open. All methods raise VideoError,
     with a reason of one line, if a file cannot be read.
 
+    A file may be cut off or damaged: frames that are there keep their times, and `damage` counts the others. Damage
+    within the data is found by decoding: where it lies before a frame that is asked for, and by `verify` anywhere.
+
     Args:
         source: a path (a file that FFmpeg reads, a folder of numbered images, or a pattern of their names such as
             `folder/img_%05d.jpg`); `camera`, `camera:1`, `/dev/video0`; an address with ://; `-` for standard input; or
@@ -75,6 +79,7 @@ class VideoReader:
         start: `time.monotonic` seconds that a live source's times count from; None is now.
         guess_times: treat a pipe or address without timestamps as a recording with the stated rate; otherwise its
             frames are timed as they arrive.
+        max_damaged: largest share of a file's frames that may be lost or damaged; above it the file cannot be read.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class VideoReader:
         gap: float = 2.0,
         start: float | None = None,
         guess_times: bool = False,
+        max_damaged: float = MAX_DAMAGED,
     ):
         self.source = source if isinstance(source, Source) else _source(source)
         self.path = self.source.address if self.source.kind == "file" else self.source.name
@@ -93,6 +99,7 @@ class VideoReader:
         self.is_image_folder = not self.is_live and image_folder.is_folder(self.path)
         self._threads: int | Literal["auto"] = threads
         self._patience, self._gap, self._guess_times = patience, gap, guess_times
+        self._max_damaged = max_damaged
         self._start = time.monotonic() if start is None else start
         self._known: FrameIndex | None = None
         self._pass: FrameStream | None = None
@@ -118,6 +125,11 @@ class VideoReader:
         return self._index.duration
 
     @property
+    def damage(self) -> str:
+        """The damage of a file so far as it is known, in words that count frames; empty if there is none."""
+        return "" if self.is_live else self._index.damage
+
+    @property
     def end_time(self) -> float | None:
         """Second at which the last frame ends: later than `duration` if frames begin after the sound."""
         return None if self.duration is None else float(self.times[0]) + self.duration
@@ -126,6 +138,12 @@ class VideoReader:
     def frame_rate(self) -> float | None:
         """Frames per second; None in a folder of images, or if unknown."""
         return self._index.frame_rate
+
+    def rate_of(self, shown: range) -> float | None:
+        """Return the measured frames per second of some consecutive frames; None as for `frame_rate`."""
+        if len(shown) == len(self) or len(shown) < 2 or self.frame_rate is None:
+            return self.frame_rate
+        return measured_rate(self.times[shown.start : shown.stop], self.durations[shown[-1]], self.frame_rate)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -154,7 +172,9 @@ class VideoReader:
         return 0 if self._pass is None else self._pass.num_broken
 
     def frames_shown(self, start: float | None = None, end: float | None = None) -> range:
-        """Return the indices of the frames that are shown at or after `start` and before `end`, in seconds.
+        """Return the indices of the frames that are shown between `start` and `end`, in seconds.
+
+        A frame is shown until the next one, so the first of them may begin before `start`.
 
         Raises:
             VideoError: there are none, or seconds are given for a folder of images.
@@ -162,13 +182,26 @@ class VideoReader:
         if self.is_image_folder and (start is not None or end is not None):
             raise VideoError(self.path, "a folder of images has no timestamps; start and end cannot be used")
         # Times are multiples of a time base: a tolerance of a microsecond allows for rounded numbers.
-        first = 0 if start is None else int(np.searchsorted(self.times, start - 1e-6))
-        last = self._index.num_frames if end is None else int(np.searchsorted(self.times, end - 1e-6))
-        if first >= last:
+        first = 0 if start is None else max(0, int(np.searchsorted(self.times, start + _ROUNDING, "right")) - 1)
+        last = self._index.num_frames if end is None else int(np.searchsorted(self.times, end - _ROUNDING))
+        ended = start is not None and self.end_time is not None and start >= self.end_time - _ROUNDING
+        if ended or first >= last or (start is not None and end is not None and start >= end):
             until = "its end" if end is None else f"{end:g} s"
             length = "" if self.end_time is None else f"; the video ends at {self.end_time:.2f} s"
             raise VideoError(self.path, f"no frames between {start or 0:g} s and {until}{length}")
         return range(first, last)
+
+    def seconds_shown(self, start: float | None = None, end: float | None = None) -> float | None:
+        """Return the measured seconds between `start` and `end` in which frames are shown; None in a folder of images.
+
+        Raises:
+            VideoError: as `frames_shown`.
+        """
+        shown = self.frames_shown(start, end)
+        if self.end_time is None:
+            return None
+        begins, ends = self.times[shown[0]], self.times[shown[-1]] + self.durations[shown[-1]]
+        return float(min(ends, ends if end is None else end) - max(begins, begins if start is None else start))
 
     def frames_at(self, indices: Sequence[int] | np.ndarray) -> Frames:
         """Decode the frames with these indices, in any order, repeats allowed.
@@ -196,7 +229,7 @@ class VideoReader:
         Args:
             choose: takes n, the number of frames between `start` and `end`, and returns indices from 0 to n-1 in any
                 order, repeats allowed; called again with the true n if decoding gives another number of frames.
-            start, end: seconds; only frames shown at or after `start` and before `end` count.
+            start, end: seconds; only frames shown between them count, see `frames_shown`.
             transform: maps a few images (n, H, W, 3) uint8 to (n, ...), the same for any n, while others are decoded;
                 memory then holds what it returns, and few whole images at a time.
 
@@ -208,10 +241,10 @@ class VideoReader:
             shown = self.frames_shown(start, end)
             chosen = self._chosen(choose, len(shown)) + shown.start
             wanted, places = np.unique(chosen, return_inverse=True)
-            images, counted = self._read(wanted, transform) if self.is_image_folder else self._decode(wanted, transform)
+            images = self._read(wanted, transform) if self.is_image_folder else self._decode(wanted, transform)
             if images is not None:
                 break
-            self.correct_count(counted)
+            self.recount()
         else:
             raise VideoError(self.path, "decodes to a different number of frames each time")
         if not np.array_equal(places, np.arange(len(wanted))):
@@ -257,10 +290,10 @@ class VideoReader:
                 raise VideoError(self.path, "none of its frames can be decoded")
 
     def verify(self, on_frame: Callable[[], object] = lambda: None) -> None:
-        """Decode all frames in constant memory and correct their number; call `on_frame` after each.
+        """Decode all frames in constant memory, and correct their number and times; call `on_frame` after each.
 
         Raises:
-            VideoError: the file is damaged, see `correct_count`.
+            VideoError: the file cannot be read, or more of its frames are damaged than `max_damaged` allows.
         """
         count, kind = len(self), None
         on_frame()
@@ -269,23 +302,23 @@ class VideoReader:
             if frame.raw is None or kind != (kind := (*frame.size, frame.raw.format.name)):  # test the conversion
                 frame.image  # noqa: B018
             on_frame()
-        if count != len(self):
-            self.correct_count(count)
+        damaged = self._pass is not None and self._pass.num_damaged > 0
+        if not self.is_image_folder and not self._index.is_decoded and (damaged or count != len(self)):
+            self.recount(on_frame)
 
-    def correct_count(self, num_frames: int) -> None:
-        """Set the number of frames found by decoding; VideoError if it is below 90 % of that in the packets."""
-        if num_frames == 0:
-            raise VideoError(self.path, "none of its frames can be decoded")
-        if num_frames < _DAMAGED * len(self):
-            raise VideoError(self.path, f"damaged: only {num_frames} of its {len(self)} frames can be decoded")
-        self._known = corrected(self.path, self._index, num_frames)
+    def recount(self, on_frame: Callable[[], object] = lambda: None) -> None:
+        """Decode all frames for their number and times; call `on_frame` after each. Errors are those of `verify`."""
+        self._known = decoded_index(self.path, on_frame)
+        self._known.refuse_damaged(self.path, self._max_damaged)
 
     @property
     def _index(self) -> FrameIndex:
         if self.is_live:
             raise VideoError(self.path, "live video can only be iterated")
         if self._known is None:
-            self._known = folder_index(self.path) if self.is_image_folder else frame_index(self.path)
+            index = folder_index(self.path) if self.is_image_folder else frame_index(self.path)
+            index.refuse_damaged(self.path, self._max_damaged)
+            self._known = index
         return self._known
 
     def _chosen(self, choose: Choice, n: int) -> np.ndarray:
@@ -296,34 +329,33 @@ class VideoReader:
             raise IndexError(f"{self.path}: {wrong}; there are {n} frames, 0 to {n - 1}")
         return chosen
 
-    def _decode(self, wanted: np.ndarray, transform: Transform | None) -> tuple[np.ndarray | None, int]:
-        """Decode the `wanted` frames (ascending); if some are missing, return None and the true number of frames."""
-        index, count = self._index, 0
+    def _decode(self, wanted: np.ndarray, transform: Transform | None) -> np.ndarray | None:
+        """Decode the `wanted` frames (ascending); None if some are missing: the index does not fit the file."""
+        index = self._index
         attempts = (_jumping, _plain) if len(index.keys) else (_plain,)
+        threads = 1 if index.num_damaged else self._threads  # PyAV loses frames next to errors in other threads
         for attempt in attempts:
             convert = Converter(index.height, index.width)
             stack = ImageStack(len(wanted), index.height, index.width, transform)
-            found = count = 0
-            with open_video(self.path, self._threads) as (container, stream):
-                for i, frame in attempt(container, stream, index, wanted):
-                    count = i + 1
-                    if i > wanted[found]:  # it is missing: timestamps of packets and frames differ
-                        break
-                    if i == wanted[found]:
+            missing, found = set(wanted.tolist()), []
+            with open_video(self.path, threads) as (container, stream):
+                for number, frame in attempt(container, stream, index, wanted):
+                    if number in missing:
                         stack.add(partial(convert, frame))
-                        found += 1
-                        if found == len(wanted):
+                        missing.remove(number)
+                        found.append(number)
+                        if not missing:
                             if attempt is not attempts[0]:  # seeking has failed: do not try it again
-                                self._known = corrected(self.path, index, index.num_frames)
-                            return stack.images, index.num_frames
-        return None, count
+                                self._known = cached(self.path, replace(index, keys=index.keys[:0]))
+                            return stack.images if found == sorted(found) else stack.images[np.argsort(found)]
+        return None
 
-    def _read(self, wanted: np.ndarray, transform: Transform | None) -> tuple[np.ndarray, int]:
+    def _read(self, wanted: np.ndarray, transform: Transform | None) -> np.ndarray:
         names, (width, height) = image_folder.image_names(self.path), self.size
         stack = ImageStack(len(wanted), height, width, transform)
         for i in wanted:
             stack.add(partial(image_folder.load_image, self.path, names[i], self.size))
-        return stack.images, len(names)
+        return stack.images
 
     def _iterate_images(self) -> Iterator[Frame]:
         for index, name in enumerate(image_folder.image_names(self.path)):
@@ -343,8 +375,15 @@ Numbered = Iterator[tuple[int, av.VideoFrame]]
 
 
 def _plain(container: InputContainer, stream: av.VideoStream, index: FrameIndex, wanted: np.ndarray) -> Numbered:
-    """Yield numbered frames, decoded from the beginning, which is always correct."""
-    yield from enumerate(decode(container, stream))
+    """Yield numbered frames, decoded from the beginning; end early where timestamps show that some are missing."""
+    stamped = index.pts[0] >= 0 or index.pts[-1] != index.pts[0]
+    for number, frame in enumerate(decode(container, stream)):
+        if stamped and frame.pts is not None:
+            if index.is_decoded:  # damage may exchange frames
+                number = int(np.searchsorted(index.pts, frame.pts))
+            if number >= index.num_frames or index.pts[number] != frame.pts:
+                return
+        yield number, frame
 
 
 def _jumping(container: InputContainer, stream: av.VideoStream, index: FrameIndex, wanted: np.ndarray) -> Numbered:
