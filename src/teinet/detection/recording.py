@@ -163,6 +163,7 @@ def timeline(
     changes: list[Change] = []
     until = end = 0.0
     with reader.open() as frames:
+        frames.count_lost()
         for frame in frames:
             if progress is not None:
                 progress(frame.time)
@@ -216,7 +217,8 @@ def _ended(changes: Sequence[Change]) -> tuple[Event, ...]:
 
 def _missed(frames: FrameStream, end: float) -> float | None:
     """Return the stated length of a recording that ends well before it; None if times are not in order."""
-    stated = frames.stated_length if frames.is_ordered and not frames.length_includes_sound else None
+    is_own = frames.is_alone or not frames.length_includes_sound
+    stated = frames.stated_length if frames.is_ordered and is_own else None
     return stated if stated is not None and stated - end > max(_MISSED, _MISSED_SHARE * stated) else None
 
 

@@ -133,7 +133,7 @@ class FrameStream:
         last_time: time of the last frame; None before the first.
         frame_interval: seconds between two frames, as the stream states.
         stated_length: stated seconds of a recording; None if not stated.
-        length_includes_sound: true if that may be the length of other streams, such as sound.
+        length_includes_sound: true if that may be the length of its sound.
     """
 
     def __init__(
@@ -149,22 +149,38 @@ class FrameStream:
         self.is_ordered, self.last_time = True, clock.last_time
         self.frame_interval = frame_interval(stream)
         self.stated_length = stated_length(container, stream) if self.is_recorded else None
-        self.length_includes_sound = not stream.duration and len(container.streams) > 1
+        self.length_includes_sound = not stream.duration
         self._container, self._stream, self._clock = container, stream, clock
         self._base = float(stream.time_base or 0) if has_times else 0.0
         # An AVI file has times of decoding only: with packed B-frames they are in order, and those of frames are not.
-        self._codec = stream.codec_context.name
-        self._is_packed = container.format.name == "avi" and self._codec in PACKED_CODECS
+        self._is_packed = container.format.name == "avi" and stream.codec_context.name in PACKED_CODECS
         self._num_packets = 0  # that show a frame
+        self._on_packet: Callable[[av.Packet], object] | None = None
+
+    def count_lost(self) -> None:
+        """Count the frames that packets promise; called before the first frame, for `num_lost` after the last."""
+        codec = self._stream.codec_context.name
+        if codec in PACKED_CODECS:
+            return
+
+        def count(packet: av.Packet) -> None:
+            self._num_packets += packet.size > 0 and shows_frame(packet, codec)
+
+        self._on_packet = count
+
+    @property
+    def is_alone(self) -> bool:
+        """True if the source has no other streams, such as sound."""
+        return len(self._container.streams) == 1
 
     @property
     def num_lost(self) -> int:
-        """Number of frames whose packets gave none; valid after the last frame."""
-        return 0 if self._codec in PACKED_CODECS else max(0, self._num_packets - self.num_frames)
+        """Number of frames whose packets gave none; valid after the last frame, if they were counted."""
+        return max(0, self._num_packets - self.num_frames)
 
     @property
     def num_damaged(self) -> int:
-        """Number of frames that were lost or decoded in part; valid after the last frame."""
+        """Number of frames that were lost or decoded in part; valid like `num_lost`."""
         return max(self.num_lost + self.num_corrupt, self.num_broken)
 
     def __iter__(self) -> Iterator[Frame]:
@@ -179,24 +195,22 @@ class FrameStream:
     def decoded(self) -> Iterator[tuple[av.VideoFrame, float, float, bool]]:
         """Yield each decoded frame with its time, its duration, and true if it does not come later than the last."""
         base, continued = self._base, Continued() if self.is_recorded else None
-        for index, raw in enumerate(decode(self._container, self._stream, self._count_broken, self._count_packet)):
+        for index, raw in enumerate(decode(self._container, self._stream, self._count_broken, self._on_packet)):
             self.num_frames = index + 1
             self.num_broken += raw.is_corrupt
             self.num_corrupt += raw.is_corrupt
             duration = raw.duration * base or self.frame_interval
             stamp = raw.dts if self._is_packed and index else raw.pts
             time, jumped = self._clock.time_of(stamp * base if stamp is not None and base else None)
+            restarted = False
             if continued is not None:
-                time, jumped = continued(time, duration, raw.dts)
-            jumped |= self.last_time is not None and time <= self.last_time
-            self.is_ordered, self.last_time = self.is_ordered and not jumped, time
-            yield raw, time, duration, jumped
+                time, restarted = continued(time, duration, raw.dts)
+            later = (self.last_time is None or time > self.last_time) and not restarted
+            self.is_ordered, self.last_time = self.is_ordered and later, time
+            yield raw, time, duration, jumped or not later
 
     def _count_broken(self) -> None:
         self.num_broken += 1
-
-    def _count_packet(self, packet: av.Packet) -> None:
-        self._num_packets += packet.size > 0 and shows_frame(packet, self._codec)
 
 
 def _converted(convert: Converter, raw: av.VideoFrame) -> np.ndarray:
@@ -207,7 +221,7 @@ def decode(
     container: InputContainer,
     stream: av.VideoStream,
     broken: Callable[[], object] = lambda: None,
-    on_packet: Callable[[av.Packet], object] = lambda packet: None,
+    on_packet: Callable[[av.Packet], object] | None = None,
 ) -> Iterator[av.VideoFrame]:
     """Yield the frames that can be decoded from the current position.
 
@@ -216,7 +230,8 @@ def decode(
         on_packet: called with each packet before it is decoded.
     """
     for packet in container.demux(stream):
-        on_packet(packet)
+        if on_packet is not None:
+            on_packet(packet)
         try:
             frames = packet.decode()
         except FFmpegError as error:

@@ -297,13 +297,19 @@ class VideoReader:
         """
         count, kind = len(self), None
         on_frame()
-        for frame in self:
-            count = frame.index + 1
-            if frame.raw is None or kind != (kind := (*frame.size, frame.raw.format.name)):  # test the conversion
+        if self.is_image_folder:
+            for frame in self:
                 frame.image  # noqa: B018
-            on_frame()
-        damaged = self._pass is not None and self._pass.num_damaged > 0
-        if not self.is_image_folder and not self._index.is_decoded and (damaged or count != len(self)):
+                on_frame()
+            return
+        with self.open() as frames:
+            frames.count_lost()
+            for frame in frames:
+                if kind != (kind := (*frame.size, frame.raw and frame.raw.format.name)):  # test the conversion
+                    frame.image  # noqa: B018
+                on_frame()
+            damaged = frames.num_damaged > 0 or frames.num_frames != count
+        if damaged and not self._index.is_decoded:
             self.recount(on_frame)
 
     def recount(self, on_frame: Callable[[], object] = lambda: None) -> None:
