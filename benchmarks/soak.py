@@ -1,12 +1,13 @@
-"""Watches cameras that misbehave for a long time: python -m benchmarks.soak [--steps 100000] [--cameras 6]
+"""Watches cameras that misbehave for a day: python -m benchmarks.soak [--hours 24] [--cameras 3] [--speed 100]
 
-The cameras join (every third one late), leave, stall, send broken frames, change size, jump in time and break off, all
-by a seed. Every image bears its camera's number and that of the stretch that it belongs to, in its pixels. Each
-stretch is also stepped through by a stream of its own. The run fails where
+Time passes faster: the watch's clocks run, and its waits end, so many times as fast. The cameras join (every third one
+late), leave, stall, send broken frames, change size, jump in time, send segments at once, and break off, all by a seed.
+Every image bears its camera's number and that of the stretch that it belongs to, in its pixels. Each stretch is also
+stepped through by a stream of its own. The run fails where
 
 - scores of the watch differ from those of the stretch alone by more than 1e-5, or a step mixes two stretches;
 - frames that were due are neither seen nor counted as dropped, or broken ones are not counted;
-- memory at the end lies more than 5 % above that after a tenth of the steps;
+- memory at the end lies more than 5 % above that after a tenth of the time, or threads or open files become more;
 - something of all this never happened in 10,000 steps or more.
 
 Writes results/soak-MACHINE.json.
@@ -18,6 +19,7 @@ import argparse
 import json
 import os
 import resource
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,9 +35,11 @@ from rich.progress import Progress
 from benchmarks.naming import machine_name
 from teinet.cli.memory import keep_freed_memory
 from teinet.data.transforms import Preprocessing
+from teinet.data.video import reader as reading
 from teinet.data.video.source import Source
 from teinet.detection import Watch
 from teinet.detection import monitor as watching
+from teinet.detection import source_thread as sources
 from teinet.detection.detector import StreamDetectors, Update
 from teinet.detection.events import Rules
 from teinet.errors import VideoError
@@ -45,13 +49,51 @@ from teinet.recognition.stream import Step, Stream
 from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
-INTERVAL, RATE = 0.1, 10
-STALL = 0.4  # seconds; a camera has stalled after half of that
+INTERVAL, RATE = 4.0, 0.25  # seconds between frames that are taken, frames a second
+STALL = 60.0  # seconds; a camera has stalled after half of that
 LATE = 5  # how often a camera that joins late is missing
+SEGMENT = 20  # frames that are sent at once
 SIZES = ((24, 32), (32, 24), (40, 40))
-TROUBLE = ("lost", "stall", "broken", "resized", "jump back", "jump on", "late")
+TROUBLE = ("lost", "stall", "broken", "resized", "jump back", "jump on", "late", "early")
 NOTICES = ("connected", "lost", "restarted", "resized", "stalled", "resumed", "begin", "end")
 MOST_GROWTH = 1.05
+
+
+class Hurry:
+    """Lets time pass faster in the modules of a watch."""
+
+    def __init__(self, speed: float):
+        self._speed, self._began = speed, time.monotonic()
+
+    def monotonic(self) -> float:
+        return self._began + self._speed * (time.monotonic() - self._began)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds / self._speed)
+
+    @contextmanager
+    def everywhere(self) -> Iterator[None]:
+        speed = self._speed
+
+        def hurried(kind: type) -> type:
+            class Hurried(kind):
+                def wait(self, timeout: float | None = None) -> bool:
+                    return super().wait(None if timeout is None else timeout / speed)
+
+            return Hurried
+
+        quick = SimpleNamespace(
+            Thread=threading.Thread, Condition=hurried(threading.Condition), Event=hurried(threading.Event)
+        )
+        modules = (watching, sources, reading)
+        before = [(module, module.time, getattr(module, "threading", None)) for module in modules]
+        try:
+            for module in modules:
+                module.time, module.threading = self, quick
+            yield
+        finally:
+            for module, own, threads in before:
+                module.time, module.threading = own, threads
 
 
 class Camera(Source):
@@ -63,15 +105,14 @@ class Camera(Source):
         trouble: how often each kind of trouble came.
     """
 
-    def __init__(self, number: int, seed: int):
+    def __init__(self, number: int, seed: int, hurry: Hurry):
         self.__dict__ |= {"name": f"camera {number}", "address": "", "kind": "stream"}
         self.sent = self.damaged = 0
         self.trouble = dict.fromkeys(TROUBLE, 0)
         self._number, self._stretch = number, 0
         self._rng = np.random.default_rng([seed, number])
         self._opened = 0
-        self.ended = False
-        self.handled = lambda: 0  # frames that the watch has seen or dropped
+        self.ended, self._hurry = False, hurry
 
     @contextmanager
     def open(self, patience: float, threads: object) -> Iterator[tuple[SimpleNamespace, SimpleNamespace]]:
@@ -89,16 +130,17 @@ class Camera(Source):
 
     def _packets(self) -> Iterator[SimpleNamespace]:
         size = SIZES[self._rng.integers(len(SIZES))]
-        clock = 1000 * int(self._rng.integers(1, 100_000))
+        clock = int(self._rng.integers(1, 100_000))  # seconds
+        due = self._hurry.monotonic()
         while not self.ended:
-            clock += 1000 // RATE
+            clock += INTERVAL
             what = TROUBLE[self._rng.integers(len(TROUBLE))] if self._rng.random() < 0.01 else ""
             if what:
                 self.trouble[what] += 1
             if what == "lost":
                 return
             if what == "stall":
-                time.sleep(STALL)
+                due += STALL
             elif what == "broken":
                 self.damaged += 1
                 yield SimpleNamespace(decode=_broken)
@@ -108,22 +150,24 @@ class Camera(Source):
                 self._stretch += other != size
                 size = other
             elif what.startswith("jump"):
-                clock += 1000 * int(self._rng.integers(3, 1000)) * (-1 if what == "jump back" else 1)
+                clock += int(self._rng.integers(16, 1000)) * (-1 if what == "jump back" else 1)
                 self._stretch += 1
-            elif what == "late":  # more frames at once than may wait
-                for _ in range(20):
+            elif what == "late":  # a network that stands still, but not for long enough to count as stalled
+                due += STALL / 3
+            elif what == "early":  # a segment
+                for _ in range(SEGMENT):
                     yield self._packet(clock, size)
-                    clock += 1000 // RATE
+                    clock += INTERVAL
+            self._hurry.sleep(max(0.0, due - self._hurry.monotonic()))
+            due += INTERVAL * (1 + SEGMENT * (what == "early"))
             yield self._packet(clock, size)
-            while self.sent - self.handled() > 2 and not self.ended:  # as fast as the network, but for bursts
-                time.sleep(0.001)
 
-    def _packet(self, clock: int, size: tuple[int, int]) -> SimpleNamespace:
+    def _packet(self, clock: float, size: tuple[int, int]) -> SimpleNamespace:
         image = self._rng.integers(0, 256, (*size, 3), dtype=np.uint8)
-        image[0, 0] = self._number, self._stretch % 256, self._stretch // 256 % 256
+        image[:6, :6] = self._number, self._stretch % 256, self._stretch // 256 % 256
         self.sent += 1
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        frame.time_base, frame.pts = Fraction(1, 1000), clock
+        frame.time_base, frame.pts = Fraction(1, 1000), round(1000 * clock)
         return SimpleNamespace(decode=lambda: [frame])
 
 
@@ -166,36 +210,43 @@ class Checked:
         self._stream.reset(streams)
 
 
-def soak(steps: int, cameras: int, seed: int) -> dict:
+def soak(hours: float, cameras: int, seed: int, speed: float) -> dict:
     """Run it; returns what was counted."""
     torch.manual_seed(seed)
+    hurry = Hurry(speed)
+    with hurry.everywhere():
+        return _soak(hours, cameras, seed, hurry)
+
+
+def _soak(hours: float, cameras: int, seed: int, hurry: Hurry) -> dict:
     model = create_model("teinet_test_resnet", num_classes=5, num_frames=4, causal=True)
     size = {"size": 32, "short_side": 32}  # small: it is the bookkeeping that is tried
     pixels = Preprocessing(**size, mean=model.data_config["mean"], std=model.data_config["std"])
     names = [f"class {i}" for i in range(5)]
     recognizer = Recognizer(model, names, preprocessing=pixels, header={"frame_interval": INTERVAL})
-    made = {camera.name: camera for camera in (Camera(number, seed) for number in range(cameras))}
+    made = {camera.name: camera for camera in (Camera(number, seed, hurry) for number in range(cameras))}
     parse, watching.Source.parse = watching.Source.parse, made.__getitem__
     try:
         rules = Rules(threshold=0.2, off_threshold=0.15, min_duration=0.0)  # so that events come and go
-        watch = Watch(recognizer, list(made), delay=1.0, rules=rules, wait=True, stall=STALL / 2)
+        watch = Watch(recognizer, list(made), delay=2 * INTERVAL, rules=rules, wait=True, stall=STALL / 2)
     finally:
         watching.Source.parse = parse
     checked = Checked(watch._streams, [recognizer.stream() for _ in made])
-    for camera, watched in zip(made.values(), watch._sources, strict=True):
-        watched.thread._pauses = (0.01, 0.02, 0.05)
-        camera.handled = lambda w=watched: w.steps + w.thread.counts.dropped + w.thread.sampler.num_skipped
-    memory: list[tuple[int, float]] = []
+    memory: list[tuple[float, float]] = []
+    handles: list[tuple[int, int]] = []  # threads, open files
     notices = dict.fromkeys(NOTICES, 0)
-    began = time.perf_counter()
+    began, first = time.perf_counter(), None
     with Progress(transient=True) as bar:
-        task = bar.add_task("soak", total=steps)
+        task = bar.add_task("soak", total=hours)
         for notice in watch:
             notices[notice.type] = notices.get(notice.type, 0) + 1
-            bar.update(task, completed=checked.compared)
-            if checked.compared >= len(memory) * steps / 20:
-                memory.append((checked.compared, resident() / 2**20))
-            if checked.compared >= steps:
+            first = hurry.monotonic() if first is None else first  # the watch warms up before
+            passed = (hurry.monotonic() - first) / 3600
+            bar.update(task, completed=passed)
+            if passed >= len(memory) * hours / 20:
+                memory.append((passed, resident() / 2**20))
+                handles.append((threading.active_count(), _open_files()))
+            if passed >= hours:
                 for camera in made.values():
                     camera.ended = True
                 watch.stop()
@@ -206,6 +257,8 @@ def soak(steps: int, cameras: int, seed: int) -> dict:
         for camera, count, left in zip(made.values(), counts, waiting, strict=True)
     ]
     return {
+        "hours": hours,
+        "speed": hurry._speed,
         "steps": checked.compared,
         "seconds": time.perf_counter() - began,
         "cameras": cameras,
@@ -220,12 +273,13 @@ def soak(steps: int, cameras: int, seed: int) -> dict:
         "largest_difference": checked.worst,
         "mixed": checked.mixed,
         "memory_mb": memory,
+        "threads_and_files": handles,
     }
 
 
 def faults(found: dict) -> list[str]:
     """What must not be."""
-    early = next((mb for step, mb in found["memory_mb"] if step >= found["steps"] / 10), None)
+    early = next((mb for hour, mb in found["memory_mb"] if hour >= found["hours"] / 10), None)
     late = found["memory_mb"][-1][1]
     said = []
     if found["largest_difference"] > 1e-5 or found["mixed"]:
@@ -239,7 +293,14 @@ def faults(found: dict) -> list[str]:
         said.append(f"never happened: {', '.join(never)}")
     if early and late > MOST_GROWTH * early:
         said.append(f"memory grew from {early:.0f} to {late:.0f} MB")
+    quick = found["threads_and_files"]
+    if any(late > early + 2 for early, late in zip(quick[len(quick) // 4], quick[-1], strict=True)):
+        said.append(f"threads or open files became more: {quick}")
     return said
+
+
+def _open_files() -> int:
+    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
 
 def resident() -> int:
@@ -252,17 +313,20 @@ def resident() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=100_000)
-    parser.add_argument("--cameras", type=int, default=6)
+    parser.add_argument("--hours", type=float, default=24)
+    parser.add_argument("--cameras", type=int, default=3)
+    parser.add_argument("--speed", type=float, default=100, help="seconds that pass in one")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(1 if (os.cpu_count() or 1) < 4 else 2)
-    found = {"machine": machine(), **soak(options.steps, options.cameras, options.seed)}
+    found = {"machine": machine(), **soak(options.hours, options.cameras, options.seed, options.speed)}
     found["faults"] = faults(found)
     target = RESULTS / f"soak-{machine_name(found['machine'])}.json"
     target.write_text(json.dumps(found, indent=2) + "\n")
-    print(json.dumps({k: v for k, v in found.items() if k not in ("machine", "memory_mb")}, indent=2))
+    print(
+        json.dumps({k: v for k, v in found.items() if k not in ("machine", "memory_mb", "threads_and_files")}, indent=2)
+    )
     print(target)
     if found["faults"]:
         raise SystemExit("; ".join(found["faults"]))

@@ -189,3 +189,14 @@ def test_one_frame_is_cut_as_in_a_test():
     frames = np.random.default_rng(0).integers(0, 256, (3, 40, 60, 3), dtype=np.uint8)
     wanted = Preprocessing(size=32, short_side=36)
     assert torch.equal(transforms.crop_frame(frames[1], wanted), transforms.test_crops(frames, wanted)[0, 1])
+
+
+@pytest.mark.parametrize("shape", [(1080, 1920), (720, 405), (256, 341), (60, 80), (300, 300)])
+@pytest.mark.parametrize("how", [{"size": 224}, {"size": 200, "short_side": 256, "interpolation": "bicubic"},
+                                 {"size": (120, 200), "short_side": 120, "fit": "squash"}])  # fmt: skip
+def test_a_frame_that_was_made_small_has_the_same_crop(shape, how):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    wanted = transforms.Preprocessing(**how)
+    small = transforms.shrink_frame(image, wanted)
+    assert small is image or small.size < min(image.size, 3 * 456 * 256 + 1)
+    assert torch.equal(transforms.crop_frame(small, wanted), transforms.crop_frame(image, wanted))

@@ -70,10 +70,14 @@ class Made(Source):
 
 
 def read(source, *, until=None, slow=0.0, **options):
-    """All that a reader gives until it is done, or until `until` says so; and the reader."""
+    """All that a reader gives until it is done, or until `until` says so; and the reader.
+
+    `reader.given`: `time.monotonic` when each frame was taken.
+    """
     ready = threading.Condition()
     options = {"frame_interval": 0.1, "pauses": (0.01, 0.02), "delay": 10.0} | options
     reader = SourceThread(source, ready=ready, began=time.monotonic(), **options)
+    reader.given = []
     reader.start()
     items = []
     deadline = time.monotonic() + 30
@@ -84,9 +88,11 @@ def read(source, *, until=None, slow=0.0, **options):
             if item is None:
                 if reader.done:
                     break
-                ready.wait(0.05)
+                ready.wait(min(0.05, reader.due_in()))
                 continue
         items.append(item)
+        if isinstance(item, DueFrame):
+            reader.given.append(time.monotonic())
         if until and until(items):
             break
         time.sleep(slow)

@@ -180,7 +180,7 @@ def test_a_stalled_source_ends_what_is_under_way_and_the_others_go_on(monkeypatc
         goes_on.wait(10)
         yield frame(0.2)
 
-    sound = Made([[frame(i / 5) for i in range(5)]], name="sound", kind="pipe")
+    sound = Made([[frame(i / 50) for i in range(5)]], name="sound", kind="pipe")
     names = patched(monkeypatch, Made([script()], name="stuck", kind="pipe"), sound)
     watch = Watch(recognizer, names, rules=EVER, delay=60, stall=0.5)
     whats = []
@@ -188,7 +188,7 @@ def test_a_stalled_source_ends_what_is_under_way_and_the_others_go_on(monkeypatc
         if notice.source == "stuck":
             whats.append(notice.type)
         if notice.type == "stalled":
-            assert watch.view(0).event is None and watch.view(0).scores is None and watch.counts(1).steps == 5
+            assert watch.view(0).event is None and watch.view(0).scores is None and watch.counts(1).steps == 1
             goes_on.set()
     assert whats == ["connected", "begin", "end", "stalled", "resumed", "begin", "end", "finished"]
     assert watch.counts(0).stalls == 1 and watch.counts(1).stalls == 0

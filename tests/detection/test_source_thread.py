@@ -64,29 +64,81 @@ def test_a_fast_file_waits_for_the_network_and_drops_nothing():
     assert len(shots(items)) == 30 and reader.counts.dropped == 0
 
 
-def waited(source, *, late=0.0, **options):
-    """What is left when nothing is taken until the source has ended, and `late` seconds more; and the reader."""
+def paced(script):
+    """The frames of a script, each sent at its own time; those in a list together, at the time of the last of them."""
+    began = time.monotonic()
+    for together in script:
+        together = together if isinstance(together, list) else [together]
+        time.sleep(max(0.0, began + float(together[-1].pts * together[-1].time_base) - time.monotonic()))
+        yield from together
+
+
+def seconds(numbers):
+    return [frame(i / 10, gray=i) for i in numbers]
+
+
+def test_segments_are_shown_at_their_own_times():
+    """Four segments of a second, each sent when it is whole; the model needs half of the time."""
+    script = paced([seconds(range(10 * i, 10 * i + 10)) for i in range(4)])
+    items, reader = read(Made([script]), delay=0.3, grace=0.0, slow=0.05, until=lambda items: len(shots(items)) == 40)
+    times = [shot.time for shot in shots(items)]
+    assert np.diff(times) == pytest.approx(0.1, abs=0.02) and reader.counts.dropped == 0
+    given = np.array(reader.given) - reader.given[0]
+    assert np.all(given > np.array(times) - times[0] - 0.55) and 3.3 < given[-1] < 5  # half a second early at most
+
+
+def test_frames_that_come_too_late_at_once_are_all_seen():
+    """A network that stood still for two seconds delivers them at once; the model needs half of the time."""
+    script = paced([*seconds(range(10)), seconds(range(10, 30)), *seconds(range(30, 55))])
+    items, reader = read(Made([script]), delay=0.3, grace=0.0, slow=0.05, until=lambda items: len(shots(items)) == 55)
+    assert len(shots(items)) == 55 and reader.counts.dropped == 0
+    assert np.diff([shot.time for shot in shots(items)]) == pytest.approx(0.1, abs=0.02)
+    assert reader.given[-1] - shots(items)[-1].arrived < 0.5  # it has caught up
+
+
+def test_what_a_camera_sends_first_delays_nothing_for_long():
+    """It begins with its last two seconds."""
+    script = paced([seconds(range(20)), *seconds(range(20, 70))])
+    began = time.monotonic()
+    items, reader = read(Made([script]), until=lambda items: len(shots(items)) == 70)
+    delays = np.array(reader.given) - [shot.arrived for shot in shots(items)]
+    times = np.array([shot.time for shot in shots(items)])
+    assert delays.max() > 1 and np.median(delays[-20:]) < 0.05
+    assert np.all(np.diff(times) > 0) and np.all(times - (np.array(reader.given) - began) < 0.6)
+
+
+def test_a_model_that_is_too_slow_drops_frames_and_says_so_at_once():
+    """It takes two frames of three: of the first second all, then frames are dropped, at once reported, and go on."""
+    items, reader = read(Made([paced(seconds(range(50)))], kind="pipe"), delay=0.3, grace=1.0, slow=0.15)
+    kinds = said(items)
+    assert kinds == ["connected", "dropped", "finished"]
+    place = next(i for i, item in enumerate(items) if getattr(item, "type", "") == "dropped")
+    assert items[place].reason in ("1 frame: the model is too slow", "2 frames: the model is too slow")
+    assert len(shots(items[:place])) == pytest.approx(8, abs=2)  # of one second
+    assert len(shots(items)) + reader.counts.dropped == 50 and 10 <= reader.counts.dropped <= 22
+    behind = np.array(reader.given) - [shot.arrived for shot in shots(items)]
+    assert behind[12:].max() < 0.6
+
+
+def test_a_dropped_frame_hands_its_reset_on_and_frames_wait_at_a_small_size():
     ready = threading.Condition()
-    reader = SourceThread(source, ready=ready, began=time.monotonic(), frame_interval=0.1, **options)
+    how = {"frame_interval": 0.1, "delay": 0.25, "grace": 0.0, "shrink": lambda image: image[::2, ::2]}
+    source = Made([seconds(range(10))], kind="file")  # shown in real time, while nothing is taken
+    reader = SourceThread(source, ready=ready, began=time.monotonic(), **how)
     reader.start()
     reader.join(10)
-    time.sleep(late)
     with ready:
-        return list(iter(reader.take, None)), reader
+        items = [reader.take() for _ in range(20) if not reader.done]
+    found = shots(items)
+    assert said(items)[0] == "dropped" and reader.counts.dropped + len(found) == 10 and 1 <= len(found) <= 3
+    assert [shot.reset for shot in found] == [True] + [False] * (len(found) - 1)
+    assert all(shot.image.shape == (12, 16, 3) for shot in found)
 
 
-def test_what_waits_too_long_is_dropped_and_counted():
-    """The network takes nothing while thirty frames come: the newest two are left, and begin again."""
-    items, reader = waited(Made([[frame(i / 10, gray=i) for i in range(30)]], kind="pipe"), delay=0.2)
-    assert [int(shot.image[0, 0, 0]) for shot in shots(items)] == [28, 29]
-    assert [shot.reset for shot in shots(items)] == [True, False]
-    assert reader.counts.dropped == 28 and reader.sampler.num_taken == 30
-
-
-def test_a_frame_that_waited_too_long_gives_way_to_a_newer_one():
-    items, reader = waited(Made([[frame(i / 10, gray=i) for i in range(4)]], kind="pipe"), delay=0.4, late=0.5)
-    assert [int(shot.image[0, 0, 0]) for shot in shots(items)] == [3]
-    assert shots(items)[0].reset and reader.counts.dropped == 3
+def test_a_stream_longer_than_the_buffer_waits_and_loses_nothing():
+    many = [frame(i / 100) for i in range(600)]
+    items, reader = read(Made([many], kind="pipe"), frame_interval=0.01, delay=0.2, grace=0.0)
+    assert len(shots(items)) == 600 and reader.counts.dropped == 0
 
 
 @pytest.mark.parametrize("to", [-5000.0, -0.55, 0.0, 5000.0])

@@ -44,7 +44,9 @@ class WatchOptions(options.EngineOptions, options.EventOptions, options.WeightsA
     fast: bool = option("files: as fast as possible, not at their own speed", default=False)
     wait: bool = option("wait also for sources that are missing at first", default=False, group=ADVANCED)
     delay: float = option(
-        "seconds that a frame may wait for the network before it is dropped, and counted", default=0.5, group=ADVANCED
+        "seconds by which a network that is too slow may be late; later frames are dropped, and counted",
+        default=0.5,
+        group=ADVANCED,
     )
     stall: float = option(
         "seconds without a frame after which a camera or stream is reported as stalled", default=10.0, group=ADVANCED

@@ -180,9 +180,8 @@ def test_crops(
     height, width = images.shape[-2:]
     if preprocessing.fit == "squash":
         return _resize(images, preprocessing.shape, preprocessing.interpolation)[None]
-    short, (side, _) = preprocessing.short_side, preprocessing.view_shape(full_resolution)
-    # The long side is rounded down to whole pixels, as in torchvision.
-    size = (short, max(short, short * width // height)) if width >= height else (short * height // width, short)
+    side, _ = preprocessing.view_shape(full_resolution)
+    size = _test_size(height, width, preprocessing)
     images = _resize(images, size, preprocessing.interpolation)
     free_y, free_x = size[0] - side, size[1] - side
     steps = [(i, num_crops - 1) for i in range(num_crops)] if num_crops > 1 else [(1, 2)]
@@ -200,6 +199,24 @@ test_crops.__test__ = False  # pytest would collect it by its name
 def crop_frame(image: np.ndarray | torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
     """Return the center crop (3, height, width) uint8 of one frame (H, W, 3) uint8, as in `test_crops`."""
     return test_crops(torch.as_tensor(image)[None], preprocessing)[0, 0]
+
+
+def shrink_frame(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Return a frame (H, W, 3) uint8 as small as `crop_frame` may take it, which crops the same pixels from it."""
+    height, width = image.shape[:2]
+    size = _test_size(height, width, preprocessing)
+    if size[0] * size[1] >= height * width:
+        return image
+    return _resize(_images(image[None]), size, preprocessing.interpolation)[0].permute(1, 2, 0).numpy()
+
+
+def _test_size(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Return height and width to which a frame is resized before a test crop."""
+    if preprocessing.fit == "squash":
+        return preprocessing.shape
+    short = preprocessing.short_side
+    # The long side is rounded down to whole pixels, as in torchvision.
+    return (short, max(short, short * width // height)) if width >= height else (short * height // width, short)
 
 
 def _images(frames: torch.Tensor | np.ndarray) -> torch.Tensor:

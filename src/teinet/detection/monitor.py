@@ -9,10 +9,12 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
+from teinet.data.transforms import shrink_frame
 from teinet.data.video.source import Source
 from teinet.detection.detector import StreamDetectors
 from teinet.detection.events import Change, Event, Rules
@@ -36,7 +38,8 @@ class Notice:
     Args:
         type: "begin", "end" of an event; of a source "connected" (it sends frames), "lost" (the connection broke),
             "stalled" (open, but sends no frames), "resumed" (sends frames again), "restarted" (timestamps jumped or
-            paused) and "resized" (another frame size), which reset the state, "finished".
+            paused) and "resized" (another frame size), which reset the state, "dropped" (the model is too slow),
+            "finished".
         source: its name.
         time: seconds: in a recording by its own clock, 0 before the first frame; else since the watch began.
         wall_time: time of day, with its zone.
@@ -72,7 +75,8 @@ class View:
 
     Args:
         time: seconds, as in `Notice`; None before the first frame.
-        image: (H, W, 3) uint8 RGB, the last frame that the model took, or None.
+        image: (H, W, 3) uint8 RGB, the last frame that the model took, or None; one that had to wait may be scaled down
+            to what the model needs.
         scores: (classes,); None before the first ones, and while the source is lost or stalled.
         event: the current event, or None.
     """
@@ -96,14 +100,16 @@ class _WatchedSource:
 class Watch:
     """Detects events in several sources: iterating yields a `Notice` for each event and change, until all sources end.
 
-    If the model is too slow, the oldest waiting frames are dropped and counted. A lost camera or stream is opened again
+    A live source is played by its own clock: frames that arrive in bursts are shown when they are due. If the model is
+    too slow, the oldest frames that are due are dropped, counted and reported. A lost camera or stream is opened again
     after growing pauses, without limit, while the others continue. Nothing but the sources' addresses is contacted.
 
     Args:
         recognizer: a causal one takes one frame at a time, a bidirectional one scores overlapping windows.
         sources: cameras, addresses or files as `Source.parse` reads them; each name once.
         frame_interval, rules: see `Detector`.
-        delay: seconds that a frame may wait for the model while there is a newer one, above 0.
+        delay: seconds by which the model may be late, above 0. After 5 seconds in which it has not caught up with a
+            source, that source's frames for which it is later are dropped.
         fast: read recordings as fast as possible and drop no frame, instead of at their own speed.
         wait: wait for sources that are missing at first, too.
         stall: seconds without a frame after which an open live source counts as stalled, above 0; it stays open. Twice
@@ -152,7 +158,8 @@ class Watch:
         self.sources = tuple(names)
         began = time.monotonic()
         how = {"frame_interval": self.frame_interval, "delay": delay, "stall": stall, "fast": fast, "wait": wait}
-        threads = [SourceThread(source, ready=self._ready, began=began, **how) for source in found]
+        shrink = partial(shrink_frame, preprocessing=recognizer.preprocessing)
+        threads = [SourceThread(source, ready=self._ready, began=began, shrink=shrink, **how) for source in found]
         self._sources = [_WatchedSource(thread) for thread in threads]
         self._fast = fast
         self._stopping = False
@@ -202,8 +209,8 @@ class Watch:
         with self._ready:
             if not (items := self._items()):
                 if all(source.thread.done for source in self._sources):
-                    return self._items() or None  # the last ones may have come with the thread's end
-                self._ready.wait(_POLL)
+                    return None
+                self._ready.wait(min(_POLL, *(source.thread.due_in() for source in self._sources)))
                 items = self._items()
             return items
 

@@ -144,6 +144,7 @@ def _stream(address: str, patience: float) -> dict:
         options["fflags"] = "nobuffer"  # drop packets read for probing: late for live video, the start of others
     if address.startswith("http"):
         options["reconnect"] = "1"  # after a lost connection a recording continues at the same position
+        options["live_start_index"] = "-1"  # of HLS: begin with the last segment, not two segments earlier
     if address.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # lost UDP packets give gray images
     return {"options": options, "timeout": None if address.startswith("pipe:") else (patience, patience)}
