@@ -151,6 +151,20 @@ def test_notices_in_words():
         assert in_words(Notice(type=what, source="hall", time=63.0, wall_time=at, **more)) == f"12:30:05  hall  {words}"
 
 
+@pytest.mark.parametrize("word", [
+    "rtsp://me:s3cret@127.0.0.1:9/live", "door=rtsp://me:s3cret@127.0.0.1:9/live", "http://127.0.0.1:9/x?user=me&pwd=s3cret",
+    "rtsp:/me:s3cret@127.0.0.1/live", "rtsp//me:s3cret@127.0.0.1/live", "me:s3cret@127.0.0.1:554/live",
+    "http://127.0.0.1:9/live.m3u8?hdnts=exp=1~hmac=s3cret",
+])  # fmt: skip
+@pytest.mark.parametrize("more", [(), ("--serve", "0"), ("--output",), ("--serve",), ("--delay",), ("--frame-rate",)])
+def test_no_password_is_printed(place, tmp_path, capsys, caplog, word, more):
+    """Of an address in its place, after another option by mistake, and of one that was typed wrongly."""
+    more = (*more, word) if len(more) == 1 else more
+    assert main([str(item) for item in ("watch", place / "causal.safetensors", word, *more)]) in (1, 2)
+    said = "".join(capsys.readouterr()) + caplog.text
+    assert "s3cret" not in said and "Traceback" not in said and "teinet watch: " in said
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True

@@ -6,15 +6,19 @@ import io
 import json
 import socket
 import struct
+import threading
 import time
+from contextlib import ExitStack, suppress
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from teinet.detection import Watch
 from teinet.detection.events import Rules
+from teinet.detection.monitor import View
 from teinet.errors import ConfigError
 from teinet.pages.live import serve
 from tests import miniatures
@@ -88,3 +92,81 @@ def test_addresses_that_are_none_are_refused(watch):
         port = address.rstrip("/").rpartition(":")[2]
         with pytest.raises(ConfigError, match=f"cannot serve at 127.0.0.1:{port}"), serve(watch, port):
             pass
+
+
+def asked(address: str, request: bytes) -> bytes:
+    """What the server answers to these bytes."""
+    with socket.create_connection(("127.0.0.1", int(address.rstrip("/").rpartition(":")[2])), timeout=20) as browser:
+        with suppress(OSError):  # it may hang up before it has read everything
+            browser.sendall(request)
+        answer = b""
+        with suppress(OSError):
+            while part := browser.recv(65536):
+                answer += part
+        return answer
+
+
+OWN = b"Host: localhost\r\n"
+
+
+@pytest.mark.parametrize(("request_", "status"), [
+    (b"GET /../../../etc/passwd HTTP/1.1\r\n" + OWN + b"\r\n", b"404"),
+    (b"GET //etc/passwd HTTP/1.1\r\n" + OWN + b"\r\n", b"404"),
+    (b"GET /image/..%2f..%2fetc%2fpasswd HTTP/1.1\r\n" + OWN + b"\r\n", b"404"),
+    (b"GET /image/-1 HTTP/1.1\r\n" + OWN + b"\r\n", b"404"),
+    (b"GET /image/" + 99 * b"9" + b" HTTP/1.1\r\n" + OWN + b"\r\n", b"404"),
+    (b"GET /" + 70_000 * b"a" + b" HTTP/1.1\r\n" + OWN + b"\r\n", b"414"),
+    (b"GET / HTTP/1.1\r\n" + OWN + b"X: " + 70_000 * b"a" + b"\r\n\r\n", b"431"),
+    (b"GET / HTTP/1.1\r\n" + OWN + 200 * b"X: a\r\n" + b"\r\n", b"431"),
+    (b"GET / HTTP/1.1\r\n" + OWN + 60 * (b"X: " + 10_000 * b"a" + b"\r\n") + b"\r\n", b"431"),
+    (b"POST / HTTP/1.1\r\n" + OWN + b"Content-Length: 99999999999\r\n\r\n", b"501"),
+    (b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", b"403"),
+    (b"GET / HTTP/1.1\r\n\r\n", b"403"),
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", b"400"),
+])  # fmt: skip
+def test_what_is_not_the_page_is_refused(watch, capsys, request_, status):
+    with serve(watch, "0") as (_, address):
+        answer = asked(address, request_)
+        assert status in answer.partition(b"\r\n")[0] or (not answer and len(request_) > 65_000)  # the rest was unread
+        assert b"root:" not in answer and b"Python" not in answer
+        assert urlopen(f"{address}state").status == 200
+    assert capsys.readouterr().err == ""
+
+
+def test_many_and_slow_connections_do_not_keep_others_out(watch, monkeypatch):
+    monkeypatch.setattr("teinet.pages.live._CONNECTIONS", 8)
+    before = threading.active_count()
+    with serve(watch, "0") as (_, address), ExitStack() as stack:
+        place = ("127.0.0.1", int(address.rstrip("/").rpartition(":")[2]))
+        for _ in range(100):
+            stack.enter_context(socket.create_connection(place)).sendall(b"GET / HTTP/1.1\r\nX: ")  # and no more
+        for _ in range(20):
+            assert urlopen(f"{address}state", timeout=5).status == 200
+        deadline = time.monotonic() + 5
+        while threading.active_count() > before + 10 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert threading.active_count() <= before + 10
+
+
+def test_names_cannot_add_to_the_page(watch, monkeypatch):
+    """Source names are files' names, which may have any character; classes come from whoever made the weights."""
+    bad = """"><script>alert(1)</script><img src=x onerror='alert(2)'>"""
+    monkeypatch.setattr(watch, "sources", (bad,))
+    monkeypatch.setattr(watch, "class_names", (bad,) * len(watch.class_names))
+    with serve(watch, "0") as (_, address):
+        answer = urlopen(address)
+        html = answer.read().decode()
+        assert "<script>alert" not in html and "<img src=x" not in html and "&lt;script&gt;alert" in html
+        assert "innerHTML" not in html  # names from the state become text
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        state = urlopen(f"{address}state")
+        assert state.headers["Content-Type"] == "application/json" and json.load(state)["sources"][0]["name"] == bad
+
+
+def test_several_browsers_are_answered_from_one_computation(watch, monkeypatch):
+    view, calls = View(image=np.zeros((4, 4, 3), np.uint8)), []
+    monkeypatch.setattr(watch, "view", lambda number: view)
+    monkeypatch.setattr("teinet.pages.live.jpeg", lambda *args: calls.append(args) or b"jpeg")
+    with serve(watch, "0") as (_, address):
+        assert {urlopen(f"{address}image/0?{i}").read() for i in range(5)} == {b"jpeg"}
+    assert len(calls) == 1

@@ -14,6 +14,7 @@ from importlib import import_module
 from teinet.cli.memory import keep_freed_memory
 from teinet.cli.parser import Command
 from teinet.errors import Interrupted, TeinetError, missing_extra, nearest
+from teinet.utils.addresses import hidden
 from teinet.utils.signals import first_process, interrupt_on_sigterm
 from teinet.utils.text import escaped
 
@@ -174,12 +175,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _print_error(name: str, text: str) -> None:
-    text = " ".join(text.split())
-    if "://" in text:
-        from teinet.data.video.source import hidden  # here, as it imports PyAV
-
-        text = hidden(text)
-    print(f"teinet {name}: {text}", file=sys.stderr)
+    print(f"teinet {name}: {hidden(' '.join(text.split()))}", file=sys.stderr)
 
 
 def _drop_output() -> None:

@@ -18,10 +18,11 @@ import numpy as np
 
 from teinet.data.video.frames import TICK, FrameStream, PlaybackClock
 from teinet.data.video.reader import VideoReader
-from teinet.data.video.source import Source, hidden
+from teinet.data.video.source import Source
 from teinet.detection.presentation import PresentationClock
 from teinet.detection.sampler import FrameSampler
 from teinet.errors import VideoError
+from teinet.utils.addresses import hidden
 
 ReportKind = Literal["connected", "lost", "stalled", "resumed", "restarted", "resized", "dropped", "finished"]
 

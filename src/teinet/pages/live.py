@@ -7,13 +7,15 @@ import re
 import secrets
 import socket
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from http.client import LineTooLong
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import TYPE_CHECKING, Any
+from threading import Lock, Thread
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -28,6 +30,16 @@ _SHOWN = 5  # classes of a source
 _KEPT = 100  # notices
 _WIDTH = 640  # largest side of an image, pixels
 _HERE = ("127.0.0.1", "localhost", "::1")
+_CONNECTIONS = 32  # at once; the oldest gives way to a new one
+_PATIENCE = 10.0  # seconds for a browser that sends or reads nothing
+_REQUEST = 1 << 17  # bytes, with its headers
+_FRESH = 0.1  # seconds for which a state is sent again to other browsers
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
+}
 
 
 class Page:
@@ -38,6 +50,9 @@ class Page:
         self._id = secrets.token_hex(8)
         self._notices: deque[dict] = deque(maxlen=_KEPT)
         self._count = 0
+        self._lock = Lock()  # what several browsers ask for is computed once
+        self._state, self._state_until = b"", 0.0
+        self._images: dict[int, tuple[np.ndarray, bytes]] = {}
 
     def add(self, notice: Notice) -> None:
         """Add a notice to the log."""
@@ -67,10 +82,23 @@ class Page:
             )
         return {"watch": self._id, "sources": sources, "notices": list(self._notices)}
 
+    def state_json(self) -> bytes:
+        """Return the state as JSON, a tenth of a second old at most."""
+        with self._lock:
+            if time.monotonic() >= self._state_until:
+                self._state = json.dumps(self.state()).encode()
+                self._state_until = time.monotonic() + _FRESH
+            return self._state
+
     def image(self, number: int) -> bytes | None:
         """Return the last frame of a source as JPEG; None before the first one."""
         image = self._watch.view(number).image if number < len(self._watch.sources) else None
-        return None if image is None else jpeg(image, _WIDTH)
+        if image is None:
+            return None
+        with self._lock:
+            if number not in self._images or self._images[number][0] is not image:
+                self._images[number] = image, jpeg(image, _WIDTH)
+            return self._images[number][1]
 
 
 @contextmanager
@@ -104,7 +132,31 @@ def serve(watch: Watch, address: str) -> Iterator[tuple[Page, str]]:
 
 
 class _Server(ThreadingHTTPServer):
+    """A server with few connections, so that nobody can use up the threads of the watch."""
+
     daemon_threads = True
+    request_queue_size = 2 * _CONNECTIONS
+
+    def __init__(self, *args: Any):
+        self._connections: list[socket.socket] = []
+        self._lock = Lock()
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread; close the oldest connection if there are too many."""
+        with self._lock:
+            self._connections.append(request)
+            if len(self._connections) > _CONNECTIONS:
+                with suppress(OSError):  # it has gone
+                    self._connections.pop(0).shutdown(socket.SHUT_RDWR)  # which ends its thread
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection that was answered."""
+        with self._lock:
+            if request in self._connections:
+                self._connections.remove(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Ignore closed connections."""
@@ -116,8 +168,34 @@ class _Server6(_Server):
     address_family = socket.AF_INET6
 
 
+class _Request:
+    """The bytes of a request, up to a limit."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self._left = file, _REQUEST
+
+    def readline(self, size: int) -> bytes:
+        line = self._file.readline(size)
+        self._left -= len(line)
+        if self._left < 0:
+            raise LineTooLong("headers")
+        return line
+
+    def close(self) -> None:
+        self._file.close()
+
+
 def _handler(page: Page, host: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        timeout = _PATIENCE
+
+        def setup(self) -> None:
+            super().setup()
+            self.rfile: Any = _Request(self.rfile)
+
+        def version_string(self) -> str:
+            return "teinet"
+
         def do_GET(self) -> None:
             if not self._has_own_host():
                 self._answer(403, "text/plain", b"this page is served under another host name\n")
@@ -126,7 +204,7 @@ def _handler(page: Page, host: str) -> type[BaseHTTPRequestHandler]:
             if path == "/":
                 self._answer(200, "text/html; charset=utf-8", page.html().encode())
             elif path == "/state":
-                self._answer(200, "application/json", json.dumps(page.state()).encode())
+                self._answer(200, "application/json", page.state_json())
             elif (found := re.fullmatch(r"/image/(\d{1,6})", path)) and (jpeg := page.image(int(found[1]))):
                 self._answer(200, "image/jpeg", jpeg)
             else:
@@ -145,8 +223,8 @@ def _handler(page: Page, host: str) -> type[BaseHTTPRequestHandler]:
             self.send_response(code)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("X-Content-Type-Options", "nosniff")
+            for name, value in _HEADERS.items():
+                self.send_header(name, value)
             try:
                 self.end_headers()
                 self.wfile.write(body)

@@ -16,17 +16,11 @@ from av.error import ExitError, FFmpegError
 
 from teinet.data.video.container import limit_size, open_video, silence
 from teinet.errors import ConfigError, VideoError
+from teinet.utils.addresses import hidden, without_secrets
 
 Kind = Literal["camera", "stream", "pipe", "file"]
 
 _NAMED = re.compile(r"([\w][\w .-]*)=(.+)", re.DOTALL)
-_ADDRESS = re.compile(r"\w+://[^\s'\"]+")
-_HOST_AND_PORT = re.compile(r"[^:@]*:\d{0,5}")
-_IN_BRACKETS = re.compile(r"\[[\w:.%]*\](:\d*)?")  # IPv6
-_SECRET = r"((?:user|usr|login|account|pass|psw|pwd|pw|token|key|secret|auth|sig|cred|session)[\w-]*?=)"
-_IN_PATH = re.compile(_SECRET + r"(?:(?!_[a-z]+=)[^&])*", re.IGNORECASE)  # /user=me_password=secret_channel=1
-_IN_QUERY = re.compile(_SECRET + r"[^&]*", re.IGNORECASE)
-_HIDDEN = r"\1***"
 _PATIENCE = 10.0
 
 
@@ -68,7 +62,7 @@ class Source:
             address = f"camera:{address}"
         if address.split(":")[0] == "camera" or address.startswith("/dev/video"):
             return cls(name or address, address, "camera")
-        return cls(name or address, address, "file")
+        return cls(name or hidden(address), address, "file")
 
     @contextmanager
     def open(
@@ -109,33 +103,12 @@ class Source:
         return hidden(text.replace(self.address, without_secrets(self.address)))
 
 
-def without_secrets(address: str) -> str:
-    """Return an address without user and password, and with *** for secrets in its path and query."""
-    scheme, _, rest = address.partition("://")
-    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    if _IN_BRACKETS.fullmatch(host):
-        before = ""
-    elif _HOST_AND_PORT.fullmatch(host):  # or a user and the start of a password, more likely without a dot
-        before = rest.partition("?")[0] if "." in host and rest[len(host) :][:1] != "?" else rest
-    elif ":" in host.partition("@")[0]:  # a password, which may have any character
-        before = rest
-    else:
-        before = host
-    path, mark, query = rest[before.rfind("@") + 1 :].partition("?")
-    return f"{scheme}://{_IN_PATH.sub(_HIDDEN, path)}{mark}{_IN_QUERY.sub(_HIDDEN, query)}"
-
-
 def refuse_address(path: str | os.PathLike[str]) -> None:
     """Raise ConfigError for an address in place of a file, also where pathlib has changed its slashes."""
     address = re.sub(r"^(?:.*/)?(https?|ftp|rtsp|rtmp|s3|gs):/(?=[^/])", r"\1://", os.fspath(path))
     if "://" in address and not os.path.lexists(path):
         what = "is an address, not a file; download it first, or look at live video with teinet watch"
         raise ConfigError(f"{without_secrets(address)} {what}")
-
-
-def hidden(text: str) -> str:
-    """Return a text without the secrets in its addresses."""
-    return _ADDRESS.sub(lambda found: without_secrets(found[0]), text)
 
 
 def _stream(address: str, patience: float) -> dict:
