@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 
 import av
@@ -35,7 +35,7 @@ def packets(frames: int, *, rate: int = 20) -> list[bytes]:
             stream = out.add_stream("libx264", rate=rate, options={"bf": "0", "g": "10", "tune": "zerolatency"})
             stream.height, stream.width, stream.pix_fmt = 64, 64, "yuv420p"
             for number in range(frames):
-                image = np.full((64, 64, 3), 4 * number, np.uint8)
+                image = np.full((64, 64, 3), 4 * number % 256, np.uint8)
                 out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
             out.mux(stream.encode())
             receiver.settimeout(0.2)
@@ -61,7 +61,7 @@ def camera(sent: list[bytes], *, times: int = 1) -> Iterator[str]:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            with connection:
+            with connection, suppress(OSError):  # a client that goes away
                 connection.settimeout(30)
                 _answer(connection, sent)
 
@@ -101,7 +101,7 @@ def _answer(connection: socket.socket, sent: list[bytes]) -> None:
         pauses = [0.0, *((after - before) / _CLOCK for before, after in pairwise(ticks))]
         try:
             for packet, pause in zip(sent, pauses):
-                time.sleep(pause)
+                time.sleep(max(0.0, pause))
                 line.write(b"$\0" + len(packet).to_bytes(2, "big") + packet)
                 line.flush()
         except OSError:  # it has gone

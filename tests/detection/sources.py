@@ -66,10 +66,13 @@ class Made(Source):
         rates = {"time_base": Fraction(1, 1000), "average_rate": Fraction(10), "guessed_rate": None}
         stream = SimpleNamespace(**rates, duration=None, start_time=0)
         stream.codec_context = SimpleNamespace(sample_aspect_ratio=None)
-        yield container, stream
+        try:
+            yield container, stream
+        except TimeoutError as error:
+            raise VideoError(self.name, str(error)) from None
 
 
-def read(source, *, until=None, slow=0.0, **options):
+def read(source, *, until=None, slow=0.0, patience=None, **options):
     """All that a reader gives until it is done, or until `until` says so; and the reader.
 
     `reader.given`: `time.monotonic` when each frame was taken.
@@ -78,6 +81,8 @@ def read(source, *, until=None, slow=0.0, **options):
     options = {"frame_interval": 0.1, "pauses": (0.01, 0.02), "delay": 10.0} | options
     reader = SourceThread(source, ready=ready, began=time.monotonic(), **options)
     reader.given = []
+    if patience is not None:
+        reader._reader._patience = patience
     reader.start()
     items = []
     deadline = time.monotonic() + 30

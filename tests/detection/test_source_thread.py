@@ -267,3 +267,17 @@ def test_a_source_that_does_not_open_is_said():
     source = Silent([[frame(0.0)]], kind="pipe")
     items, _ = read(source, stall=0.2, until=lambda items: "stalled" in said(items) and opens.set())
     assert said(items)[:2] == ["stalled", "connected"] and len(shots(items)) == 1
+
+
+def test_a_stream_of_which_nothing_can_be_decoded_is_opened_again():
+    """Packets keep coming, so that no read is ever without an answer."""
+
+    def noise():
+        while True:
+            time.sleep(0.01)
+            yield BROKEN
+
+    items, reader = read(Made([noise(), [frame(0.0)]]), stall=0.2, until=lambda items: bool(shots(items)), patience=0.4)
+    assert said(items) == ["connected", "stalled", "lost", "connected"]
+    reason = next(item.reason for item in items if getattr(item, "type", "") == "lost")
+    assert reason.startswith("no frame that can be decoded for 0.4 s") and reader.counts.broken > 10

@@ -46,7 +46,7 @@ class DueFrame:
         image: (H, W, 3) uint8 RGB.
         reset: whether the state is reset before it.
         arrived: `time.monotonic` seconds when it was decoded.
-        due: `time.monotonic` seconds when it is shown, before the shift of the source's clock.
+        due: `time.monotonic` seconds when it is shown.
         is_early: whether it waits for that moment.
     """
 
@@ -201,19 +201,18 @@ class SourceThread(threading.Thread):
     def _due_in(self, item: DueFrame | SourceReport) -> float:
         if isinstance(item, SourceReport) or not item.is_early:
             return 0.0
-        return item.due + self._clock.shift - time.monotonic()
+        return item.due - time.monotonic()
 
     def _is_behind(self, now: float) -> bool:
         """Return whether the oldest frame should have been taken before, and the next one is due."""
         if self._num_frames < 2:
             return False
         oldest, following = islice(self._frames(), 2)
-        late = now - (oldest.due + self._clock.shift + self._clock.lateness)
-        return late > self._delay and self._due_in(following) <= 0
+        return now - oldest.due > self._clock.lateness + self._delay and self._due_in(following) <= 0
 
     def _time(self, frame: DueFrame, now: float) -> float:
         """Return when a live source's frame is shown, later than the one before it."""
-        second = frame.due + self._clock.shift - self._began
+        second = frame.due - self._began
         if second > self._shown:
             return second
         return max(now - self._began, self._shown + TICK)  # the clock was set forward
@@ -292,7 +291,7 @@ class SourceThread(threading.Thread):
                 self.counts.restarts += self.counts.connections > 1
                 with self._ready:
                     self._last_sign, self._stalled = None if self._recorded else time.monotonic(), False
-                    self._clock.restart()
+                    self._clock = PresentationClock()
                 taken, broken = self.sampler.num_taken, self.counts.broken
                 try:
                     self._sample(frames)
@@ -323,31 +322,38 @@ class SourceThread(threading.Thread):
             if playback is not None and self._stopped.wait(max(0.0, playback.due(frame.time) - time.monotonic())):
                 return
             arrived, self._second = time.monotonic(), frame.time
-            is_early = self._note_arrival(frame.time, arrived)
             self.counts.broken = broken + frames.num_broken
             size = self.sampler.size
             verdict = self.sampler.judge(frame.time, frame.is_discontinuity, frame.size)
+            jumps = verdict == "reset" and frame.size == size
+            ahead = self._note_arrival(frame.time, arrived, jumps)
             if verdict == "reset" and size is not None:
-                if frame.size != size:
+                if not jumps:
                     self._report("resized", f"{size[0]}x{size[1]} to {frame.size[0]}x{frame.size[1]}")
                 else:
                     self._report("restarted", "its timestamps jumped or paused")
                 self.counts.restarts += 1
             if verdict != "skip":
                 image = frame.image if self._num_frames < _WHOLE else self._shrink(frame.image)
-                due = arrived if self._recorded else self._began + frame.time
-                self._put(DueFrame(frame.time, image, verdict == "reset", arrived, due, is_early))
+                is_early = ahead > _EARLY and not self._waits()
+                self._put(DueFrame(frame.time, image, verdict == "reset", arrived, arrived + ahead, is_early))
 
-    def _note_arrival(self, second: float, now: float) -> bool:
-        """Note a frame's arrival; return whether it has to wait for its time."""
+    def _note_arrival(self, second: float, now: float, jumps: bool) -> float:
+        """Note the arrival of a frame, whose time may have jumped; return the seconds until it is due."""
         with self._ready:
             if self._last_sign is None:
-                return False
+                return 0.0
             if self._stalled:
                 self._stalled = False
                 self._report("resumed", f"after {now - self._last_sign:.1f} s without a frame")
             self._last_sign = now
-            return self._clock.arrived(second, now - self._began) > _EARLY and not self._waits()
+            if jumps:
+                self._clock = PresentationClock()
+            before = self._clock.shift
+            ahead = self._clock.arrived(second, now - self._began)
+            for frame in self._frames() if self._clock.shift != before else ():
+                frame.due += self._clock.shift - before
+            return ahead
 
     def _put(self, frame: DueFrame) -> None:
         most = _MOST_AHEAD if self._waits() else _MOST_WAITING

@@ -132,7 +132,7 @@ def serve(watch: Watch, address: str) -> Iterator[tuple[Page, str]]:
 
 
 class _Server(ThreadingHTTPServer):
-    """A server with few connections, so that nobody can use up the threads of the watch."""
+    """A server with a bounded number of connections, each of which has a thread."""
 
     daemon_threads = True
     request_queue_size = 2 * _CONNECTIONS

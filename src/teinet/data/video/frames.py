@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
+from time import monotonic
 from typing import NamedTuple
 
 import av
@@ -123,6 +125,7 @@ class FrameStream:
     Args:
         container, stream, clock: the open source, and the clock that converts its timestamps to seconds.
         has_times: true if timestamps are valid; otherwise frames are timed by the stream's rate, or as they arrive.
+        patience: seconds without a frame, while packets arrive, after which TimeoutError is raised.
 
     Attributes:
         is_recorded: true if the clock is that of a recording.
@@ -143,6 +146,7 @@ class FrameStream:
         clock: RecordedClock | LiveClock,
         *,
         has_times: bool = True,
+        patience: float = math.inf,
     ):
         self.is_recorded = isinstance(clock, RecordedClock)
         self.num_frames = self.num_broken = self.num_corrupt = 0
@@ -155,7 +159,8 @@ class FrameStream:
         # An AVI file has times of decoding only: with packed B-frames they are in order, and those of frames are not.
         self._is_packed = container.format.name == "avi" and stream.codec_context.name in PACKED_CODECS
         self._num_packets = 0  # that show a frame
-        self._on_packet: Callable[[av.Packet], object] | None = None
+        self._patience, self._last_frame = patience, monotonic()
+        self._on_packet: Callable[[av.Packet], object] | None = self._check if patience < math.inf else None
 
     def count_lost(self) -> None:
         """Count the frames that packets promise; called before the first frame, for `num_lost` after the last."""
@@ -208,6 +213,11 @@ class FrameStream:
             later = (self.last_time is None or time > self.last_time) and not restarted
             self.is_ordered, self.last_time = self.is_ordered and later, time
             yield raw, time, duration, jumped or not later
+            self._last_frame = monotonic()
+
+    def _check(self, packet: av.Packet) -> None:
+        if monotonic() - self._last_frame > self._patience:
+            raise TimeoutError(f"no frame that can be decoded for {self._patience:g} s")
 
     def _count_broken(self) -> None:
         self.num_broken += 1

@@ -274,7 +274,8 @@ class VideoReader:
             # Streams without timestamps (MJPEG, bare H.264) have no start; FFmpeg then makes up timestamps.
             has_times = container.start_time is not None or stream.start_time is not None
             guess = recorded or self._guess_times
-            self._pass = FrameStream(container, stream, clock, has_times=has_times or guess)
+            patience = math.inf if recorded else self._patience
+            self._pass = FrameStream(container, stream, clock, has_times=has_times or guess, patience=patience)
             yield self._pass
 
     def __iter__(self) -> Iterator[Frame]:
