@@ -57,7 +57,7 @@ class Job:
     disk: int  # bytes on which it does not fit
 
     def restart(self, place: Path) -> list[str]:
-        """Return the words of the command that goes on after a cut."""
+        """Return the words of the command that continues after a cut."""
         if self.words.startswith("train") and (place / "out/run/resume.ckpt").exists():
             return ["train", "--resume", "out/run"]
         return self.words.split()

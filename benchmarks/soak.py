@@ -123,6 +123,7 @@ class Camera(Source):
             raise VideoError(self.name, "refused")
         self._stretch += 1
         container = SimpleNamespace(duration=None, start_time=0, demux=lambda stream: self._packets())
+        container.format = SimpleNamespace(name="made")
         stream = SimpleNamespace(time_base=Fraction(1, 1000), average_rate=Fraction(RATE), guessed_rate=None)
         stream.duration, stream.start_time = None, 0
         stream.codec_context = SimpleNamespace(sample_aspect_ratio=None)
