@@ -162,7 +162,8 @@ def run(args: TrainOptions) -> int:
 
         recipe = with_network_of_weights(recipe, asked.given)
     if recipe.data.path:
-        check_path(recipe.data.path)  # before torch loads
+        check_path(recipe.data.path)
+    recipe.check()  # numbers out of range are found before torch loads
     from rich.console import Console
 
     if args.dry_run:

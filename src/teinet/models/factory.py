@@ -169,7 +169,9 @@ def split_name(name: str) -> tuple[str, str]:
     backbone = name.removeprefix(prefix)
     plain, _, tag = backbone.partition(".")
     if not timm.is_model(plain):
-        raise ConfigError(f"timm has no network {backbone!r}.{nearest(backbone, timm.list_models())}")
+        own = next((p for p in PREFIXES if backbone.startswith(p) and timm.is_model(plain.removeprefix(p))), None)
+        hint = f" As a whole name: --model {backbone}" if own else nearest(backbone, timm.list_models())
+        raise ConfigError(f"timm has no network {backbone!r}.{hint}")
     tags = [pretrained.partition(".")[2] for pretrained in timm.list_pretrained(f"{plain}.*")] if tag else []
     if tag not in ("", *tags):  # a tag such as .a1_in1k chooses among timm's weights
         raise ConfigError(

@@ -73,6 +73,9 @@ def weights_file(path: str | Path) -> Path:
     if not path.is_dir():
         return path
     if not (path / LAST).is_file():
+        if (path / "recipe.yaml").is_file():
+            reason = "its training stopped before the first epoch ended"
+            raise CheckpointError(f"{path}: {reason}; teinet train --resume {path} continues it")
         runs = sorted(file.parent for file in path.glob(f"*/{LAST}"))
         hint = f" It contains {len(runs)} runs, such as {runs[0]}." if runs else ""
         raise CheckpointError(f"{path} has no {LAST}; name a run folder or a .safetensors file.{hint}")

@@ -185,6 +185,9 @@ class EpochLog(Callback):
         write_csv(self.path, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
 
 
+_SILENT = 10  # seconds of a first epoch until its pace is printed where no bar shows it
+
+
 class TrainingProgress(Callback):
     """Shows loss, accuracy, the share of time spent waiting for data, and the remaining time of the run."""
 
@@ -196,6 +199,7 @@ class TrainingProgress(Callback):
         self._task: ProgressTask | None = None
         self._began = 0.0
         self._first_step = 0
+        self._told = False
 
     def on_train_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
         self._began, self._first_step = time.monotonic(), trainer.global_step
@@ -211,6 +215,11 @@ class TrainingProgress(Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: TrainingModule, outputs, batch, batch_idx: int) -> None:
         if self._task is None:  # resumed in the middle of an epoch
             self.on_train_epoch_start(trainer, pl_module)
+        silent = trainer.is_global_zero and not self.console.is_terminal and not self._told
+        if silent and time.monotonic() - self._began > _SILENT:  # in a file or a pipe, where no bar is shown
+            self._told = True
+            line = f"{self.title}step {trainer.global_step}, about {self._left(trainer)} left"
+            self.console.print(line, highlight=False)
         if self._task is not None and self.console.is_terminal:
             self._task.update(batch_idx + 1, facts=f"{self._facts(trainer)}  {self._left(trainer)} left")
 

@@ -33,7 +33,7 @@ def refuse_too_large(parts: Parts) -> None:
     if fitting < 1:
         raise ConfigError(f"{said}; lower --size or --frames, or take a smaller --backbone")
     fitting = 2 ** int(math.log2(fitting))
-    times = -(-config.batch_size * config.accumulate // fitting)
+    times = -(-clips * config.accumulate // fitting)
     raise ConfigError(
         f"{said}; --batch-size {fitting} fits (and --optim.accumulate {times} keeps the clips of an update)"
     )

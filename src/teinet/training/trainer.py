@@ -29,7 +29,8 @@ from teinet.recognition.recognizer import Recognizer
 from teinet.training.callbacks import CurvesPlot, EpochLog, RecomputeBatchNorm, RunState, TrainingProgress
 from teinet.training.data_wait import WaitingAdvice
 from teinet.training.module import Loss
-from teinet.training.recipe import Recipe
+from teinet.training.optim import milestones
+from teinet.training.recipe import OptimConfig, Recipe
 from teinet.training.run_dir import (
     CURVES,
     FOLDER_VARIABLE,
@@ -99,7 +100,8 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
     recipe, splits, model, hardware = parts.recipe, parts.splits, parts.model, parts.hardware
     write_facts(folder, recipe, splits, precision=hardware.precision)
     data, module = parts.data, parts.module(folder / UNREADABLE, custom.loss)
-    epoch_log, stop = EpochLog(folder), StopSignal()
+    epoch_log = EpochLog(folder)
+    stop = StopSignal(lambda: console.print("stopping after this step; Ctrl-C again stops at once", highlight=False))
     state = RunState(
         folder, recipe.run, stop=stop, save_weights=lambda path, scores: save_weights(path, model, parts.header(scores))
     )
@@ -160,13 +162,21 @@ def _announce(console: Console, parts: Parts, folder: Path) -> None:
         f"{len(splits['train'].class_names)} classes",
         f"clips          {counts}; format {splits.source.format}",
         f"learning rate  {rate_in_words(recipe)}",
-        f"schedule       {config.schedule}, {config.epochs} epochs; {computing}",
+        f"schedule       {_schedule(config)}; {computing}",
         *frozen,
         f"folder         {folder}  ({LAST}, log.csv, {CURVES}, tensorboard/)",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
     for note in splits.source.notes:
         console.print(f"note           {note}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _schedule(config: OptimConfig) -> str:
+    epochs = f"{config.epochs} epoch{'s' if config.epochs > 1 else ''}"
+    if config.schedule != "step":
+        return f"{config.schedule}, {epochs}"
+    falls = ", ".join(f"{epoch:g}" for epoch in milestones(config)) or "none"
+    return f"{epochs}; the rate falls to {config.gamma:g} of itself after epoch {falls}"
 
 
 def rate_in_words(recipe: Recipe) -> str:

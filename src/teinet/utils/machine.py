@@ -69,7 +69,8 @@ def _memory_gib() -> float | None:
 def check_device(name: str) -> None:
     """Raise ConfigError for a name that no device has, on any machine; needs no torch."""
     if not _DEVICE.fullmatch(name):
-        hint = f" Use cuda:{name}." if name.isdecimal() else nearest(name, ("auto", "cpu", "cuda", "mps"))
+        gpu = {"gpu": " Use cuda.", **({name: f" Use cuda:{name}."} if name.isdecimal() else {})}
+        hint = gpu.get(name.lower()) or nearest(name, ("auto", "cpu", "cuda", "mps"))
         raise ConfigError(f"device is {name!r}; it must be auto, cpu, cuda, cuda:N or mps.{hint}")
 
 
