@@ -97,10 +97,22 @@ def test_a_recording_that_is_cut_off_is_measured_as_far_as_it_can_be_read(place,
     whole = miniatures.encode(place / "whole.mp4", noise, container={"movflags": "faststart"}).read_bytes()
     (place / "cut.mp4").write_bytes(whole[: int(0.6 * len(whole))])
     truth = annotated(place, "cut.mp4,0.5,1,left", "cut.mp4,1.5,2,right", "cut.mp4,7,8,left")
-    assert run(place, "cut.mp4", "--json", "--truth", truth) == 0
+    assert run(place, "cut.mp4", "--json", "--truth", truth) == 1  # more is missing than the usual tenth
+    assert "cut.mp4" in capsys.readouterr().err
+    assert run(place, "cut.mp4", "--json", "--truth", truth, "--max-damaged", "0.8") == 0
     said = json.loads(capsys.readouterr().out)
     (recording,), overall = said["recordings"], said["measures"]["overall"]
     assert 2 < recording["end_time"] < 6 and overall["seconds"] == pytest.approx(recording["end_time"], abs=1e-3)
     assert said["measures"]["recordings"] == 1 and overall["segments"] == 2 and not said["without_annotations"]
-    assert run(place, "cut.mp4", "--truth", annotated(place, "cut.mp4,1,2,left", "cut.mp4,1.5,3,right")) == 2
+    assert (
+        run(
+            place,
+            "cut.mp4",
+            "--max-damaged",
+            "0.8",
+            "--truth",
+            annotated(place, "cut.mp4,1,2,left", "cut.mp4,1.5,3,right"),
+        )
+        == 2
+    )
     assert "overlaps 1 to 2 s (left) of line 2" in capsys.readouterr().err

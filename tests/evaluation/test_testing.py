@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import torch
 
 from teinet.data.lists.splits import DataConfig
 from teinet.data.views import Views
+from teinet.errors import ConfigError
 from teinet.evaluation import testing
 from teinet.evaluation.hardware import Hardware
 from tests.networks import small_recognizer
@@ -17,16 +21,19 @@ def test_scores_on_disk_are_not_those_of_other_weights_views_or_clips(clips, tmp
     rows = [f"{path},{path.parent.name}" for path in sorted(clips.rglob("*.mp4"))]
     listing = tmp_path / "clips.csv"
 
-    def tested(views: str = "1x1") -> testing.Tested:
+    def tested(views: str = "1x1", output: Path | None = None) -> testing.Tested:
         data = DataConfig(path=str(listing))
         plan = testing.Plan(data=data, views=Views.parse(views), workers=0, hardware=Hardware())
-        return testing.test(weights, plan, reuse=True, output=tmp_path / "out")
+        return testing.test(weights, plan, reuse=True, output=output)
 
     listing.write_text("\n".join(["path,label", *rows]))
     recognizer.save(weights)
     first = tested()
     assert not first.from_disk and tested().from_disk
-    assert not tested("2x1").from_disk and not tested().from_disk  # one folder holds one test
+    assert not tested("2x1").from_disk and tested().from_disk
+    assert not tested(output=tmp_path / "out").from_disk and tested(output=tmp_path / "out").from_disk
+    with pytest.raises(ConfigError, match="holds another test's scores; --overwrite replaces them"):
+        tested("2x1", tmp_path / "out")
     with torch.no_grad():
         recognizer.model.head.bias += torch.tensor([9.0, 0.0, 0.0])
     recognizer.save(weights)

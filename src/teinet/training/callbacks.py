@@ -185,7 +185,7 @@ class EpochLog(Callback):
         write_csv(self.path, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
 
 
-_SILENT = 10  # seconds of a first epoch until its pace is printed where no bar shows it
+_SILENT = 10  # seconds of a first epoch until the time left is printed where no bar shows it
 
 
 class TrainingProgress(Callback):
