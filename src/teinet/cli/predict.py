@@ -55,7 +55,7 @@ class PredictOptions(options.EngineOptions, options.WeightsArgument):
 def run(args: PredictOptions) -> int:
     """Predict and print; return 0, 1 when some video could not be read, 130 when interrupted.
 
-    Answers are written as they come (a JSON list at the end), and kept when the work stops early.
+    Answers are printed as they come; a file gets its name at the end, with all answers so far if the work stops early.
     Raises TeinetError for unusable weights or arguments, before any video is looked at.
     """
     form = options.output_form(args, _FORMS)

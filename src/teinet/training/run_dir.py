@@ -91,10 +91,13 @@ def alone_in(folder: Path, *, resumed: bool) -> Iterator[None]:
             f"another process is training in {folder}; wait until it ends, or choose another --name"
         ) from None
     try:
-        for path in [] if resumed else list(folder.iterdir()):
+        left = [] if resumed else [path for path in folder.iterdir() if path.name != LOCK]
+        if left and not _is_unsaved(folder):  # of a run that began and saved a state meanwhile
+            raise ConfigError(f"{folder} holds a run; continue it with --resume {folder}, or choose another --name")
+        for path in left:
             if path.name == TENSORBOARD:
                 shutil.rmtree(path)
-            elif path.name != LOCK:
+            else:
                 path.unlink()
         yield
     finally:
