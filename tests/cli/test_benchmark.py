@@ -10,8 +10,10 @@ import torch
 from teinet.cli.main import main
 from teinet.evaluation.speed import TABLE_2, Speed, Timing
 from teinet.models.factory import create_model
+from teinet.models.optimized import native_precision
 from teinet.recognition import Recognizer
 
+CPU = torch.device("cpu")
 TINY = ("--frames", "2", "--size", "32", "--batch-size", "2", "--rounds", "2")
 
 
@@ -27,7 +29,10 @@ def test_names_and_weights_stand_in_one_table(tmp_path, capsys):
     assert main(["benchmark", "teinet_test_resnet", *TINY, "--causal", "--engine", "folded", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     (row,) = told["models"]
-    assert told["machine"]["processor"] and (told["form"], told["device"]) == ("folded, fp32", "cpu")
+    assert told["machine"]["processor"] and (told["form"], told["device"]) == (
+        f"folded, {native_precision(CPU)}",
+        "cpu",
+    )
     assert row["latency_ms"]["low"] <= row["latency_ms"]["median"] <= row["latency_ms"]["high"]
     assert row["clips_per_second"]["low"] > 0 and row["paper"] is None
 

@@ -12,6 +12,7 @@ from teinet import Recognizer, create_model
 from teinet.cli.main import main
 from teinet.data.transforms import Preprocessing
 from teinet.errors import ConfigError
+from teinet.models.optimized import native_precision
 from tests.conftest import CLASSES
 from tests.networks import small_recognizer, wake
 
@@ -65,7 +66,8 @@ def test_the_commands_take_it(tmp_path, clips, capsys):
     assert [answer["labels"][0]["name"] for answer in json.loads(capsys.readouterr().out)] == want
     words = ["--data", str(clips), "--json", "--workers", "0", "--engine", "folded", "--output", str(tmp_path / "t")]
     assert main(["test", str(weights), *words]) == 0
-    assert json.loads((tmp_path / "t" / "metrics.json").read_text())["optimized"] == "folded, fp32"
+    form = f"folded, {native_precision(torch.device('cpu'))}"
+    assert json.loads((tmp_path / "t" / "metrics.json").read_text())["optimized"] == form
     capsys.readouterr()
     assert main(["predict", str(weights), str(folder), "--json", "--precision", "bf16"]) == 0  # folded, in bf16
     rough, fine = json.loads(capsys.readouterr().out)[0], Recognizer.load(weights)(sorted(folder.iterdir())[0])
