@@ -77,6 +77,7 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
 
 
 def nearest(name: str, valid: Iterable[str], cutoff: float = 0.65) -> str:
-    """Return ` Did you mean 'x'?` with the name in `valid` closest to `name`, or an empty string."""
-    close = difflib.get_close_matches(name, list(valid), n=1, cutoff=cutoff)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    """Return ` Did you mean 'x'?` with the name in `valid` closest to `name` in any case, or an empty string."""
+    by_key = {each.casefold(): each for each in valid}
+    close = difflib.get_close_matches(name.casefold(), by_key, n=1, cutoff=cutoff)
+    return f" Did you mean {by_key[close[0]]!r}?" if close else ""

@@ -259,7 +259,7 @@ def test_training_in_two_processes(clips, tmp_path, teinet):
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.strip().splitlines()) <= 1  # the clip that cannot be read, if the first process drew it
     assert "1 of 10 training clips could not be read and were skipped" in done.stdout
-    for said in ("Trained. Next", "learning rate", "epoch 1/2", "epoch 2/2", "10 train, 3 val"):
+    for said in ("\nNext:", "learning rate", "epoch 1/2", "epoch 2/2", "10 train, 3 val"):
         assert done.stdout.count(said) == 1, done.stdout
     (folder,) = (tmp_path / "runs").iterdir()
     log = list(csv.DictReader((folder / "log.csv").open()))

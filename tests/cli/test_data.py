@@ -64,7 +64,7 @@ def test_check_and_its_exit_code(clips, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["data", "check", str(clips), "--workers", "0"]) == 0
     assert "12 files of 12 clips: 12 ok\n" in capsys.readouterr().out
-    assert len((tmp_path / "check.csv").read_text().splitlines()) == 13
+    assert len((tmp_path / f"{clips.name}-check.csv").read_text().splitlines()) == 13
     (tmp_path / "[bad].mp4").write_bytes(b"no video")
     (tmp_path / "list.csv").write_text(f"path,label\n[bad].mp4,x\ngone.mp4,x\n{clips}/resting/0.mp4,x\n")
     words = ["data", "check", "list.csv", "--workers", "0", "--output", "c.csv"]

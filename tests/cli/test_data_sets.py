@@ -81,6 +81,9 @@ def test_an_ensemble_takes_scores_from_disk_and_averages_them(places, tmp_path, 
         assert teinet("test", run / "test-1x1", other / "test-1x1", "--output", tmp_path / "again") == 0
     finally:
         (tmp_path / "moved.safetensors").rename(run / "last.safetensors")
+    elsewhere = places("kinetics")[1]
+    assert teinet("test", run, elsewhere) == 2
+    assert f"{run} and {elsewhere} hold out clips of different lists; name" in capsys.readouterr().err
     assert teinet("test", run, other, "--ensemble-weights", "1,x") == 2
     assert "numbers with commas" in capsys.readouterr().err
     again = Scores.load(tmp_path / "again").probabilities
@@ -160,7 +163,7 @@ def test_a_dry_run_says_what_would_be_done_and_fetches_and_leaves_nothing(tmp_pa
     assert not (tmp_path / "runs").exists()
     assert teinet("train", *words) == 0
     out = capsys.readouterr().out
-    said = ("learning rate  0.0009375", "table 1b", "trying a few steps", "GiB at its peak", "--model.stages '[5]'")
+    said = ("learning rate  0.0009375", "table 1b", "GiB at its peak", "--model.stages '[5]'")
     assert sorted(said, key=out.index) == list(said)
     assert "--optim.momentum" not in out, "a default"
 

@@ -118,8 +118,10 @@ def test_usage_errors_come_before_any_work(place, tmp_path):
         call(weights, tmp_path / "gone*.mp4")
     with pytest.raises(ConfigError, match="cannot be written"):
         call(weights, video, "--output", tmp_path / "no" / "a.json")
-    with pytest.raises(CheckpointError, match="neither a run folder, a weights file nor a pretrained model"):
+    with pytest.raises(CheckpointError, match="no such file or run folder"):
         call(tmp_path / "gone.safetensors", video)
+    with pytest.raises(CheckpointError, match=r"Did you mean '.*net.safetensors'"):
+        call(place / "nett.safetensors", video)
     with pytest.raises(CheckpointError, match="this is a video, not weights; name the weights first"):
         call(video, video)
 

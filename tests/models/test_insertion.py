@@ -194,6 +194,7 @@ def test_a_module_of_ones_own_is_counted_and_reached_where_it_keeps_t():
     ("words", "options", "message"),
     [
         (("tey",), {}, "Did you mean 'tei'"),
+        (("TEI",), {}, "Did you mean 'tei'"),
         (("none",), {"gate": "paper"}, "has no options"),
         ((), {"stages": (2, 6)}, "2, 3, 4, 5"),
         ((), {"num_frames": 0}, "num_frames"),

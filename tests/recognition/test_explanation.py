@@ -92,7 +92,7 @@ def test_the_page_speaks_of_this_network(clip, tmp_path, monkeypatch, gate, caus
     monkeypatch.chdir(tmp_path)
     recognizer(gate=gate, causal=causal).save("net.safetensors")
     assert main(["explain", "net.safetensors", str(clip)]) == 0
-    page = " ".join((tmp_path / "clip-explained.html").read_text().split())
+    page = " ".join((tmp_path / "net-clip-explained.html").read_text().split())
     assert f"between {'0.5 and 1.5' if gate == 'residual' else '0 and 1'}." in page
     assert f"all gates are near {'one.' if gate == 'residual' else 'one half.'}" in page
     assert f"compares each frame with the {'previous' if causal else 'next'} one" in page
@@ -126,7 +126,7 @@ def test_the_command_writes_a_page(clip, tmp_path, monkeypatch, capsys):
     net.header["license"] = "MIT"
     net.save("net.safetensors")
     assert main(["explain", "net.safetensors", str(clip), "--label", "right"]) == 0
-    page = (tmp_path / "clip-explained.html").read_text()
+    page = (tmp_path / "net-clip-explained.html").read_text()
     assert "Where the network saw “right”" in page and "license of the weights: MIT" in page
     assert page.count("data:image/png") == 2 * 4 + 3  # frames, their maps, three diagrams
     frame = re.findall(r"data:image/png;base64,([^\"]+)", page)[0]
@@ -144,5 +144,5 @@ def test_a_network_without_modules_says_so(clip, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recognizer("tsn_test_resnet").save("tsn.safetensors")
     assert main(["explain", "tsn.safetensors", str(clip)]) == 0
-    page = (tmp_path / "clip-explained.html").read_text()
+    page = (tmp_path / "tsn-clip-explained.html").read_text()
     assert "neither motion gates nor temporal kernels" in page and page.count("data:image/png") == 8

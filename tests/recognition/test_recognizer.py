@@ -148,6 +148,8 @@ def test_the_file_decides_the_colors_whatever_the_backbones_library_says_now(tmp
 
 def test_what_does_not_fit_the_network_is_refused():
     model = network()
+    with pytest.raises(ConfigError, match=r"Recognizer\.load\('runs/first'\)"):
+        Recognizer("runs/first")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match="6 class names for a model with 7"):
         Recognizer(model, NAMES[:6])
     with pytest.raises(ConfigError, match="twice: up"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html import unescape
 
 import pytest
@@ -72,6 +73,12 @@ def test_the_terminal_shows_one_table_and_what_must_be_known(four):
     assert re.search(r"test-1x1, n = 2 +1x1 +47.0 +±0.3 +76.1 +±0.3 +47.0", table)
     assert "unfinished, 3 of 50 epochs: teinet train --resume" in text
     assert "run.seed differs: 0: teinet-1, tsm, tsn; 1: teinet-2" in text
+
+
+def test_runs_with_little_in_common_do_not_fill_the_screen(four):
+    settings = {f"optim.s{i}": {"a": i, "b": -1} for i in range(14)}
+    text = "\n".join(line.plain for line in lines(replace(four[0], settings=settings)))
+    assert text.count("differs:") == 12 and "2 more settings differ (values: --json): optim.s12, optim.s13" in text
 
 
 def test_two_runs_show_their_classes(runs, tmp_path):

@@ -110,6 +110,7 @@ class OtherShape(Squares):
     ({"val": Squares()}, {}, "it must be {'train': ..., 'val': ...}"),
     (Squares(), {"loss": torch.nn.functional.cross_entropy, "optim.label_smoothing": 0.1}, "no effect with a loss"),
     (Squares(), {"epoch": 3}, "Did you mean 'epochs'"),
+    (Squares(), {"imgsz": 32}, "Did you mean 'size'"),
     (Squares(), {"bacbone": "resnet18"}, "Did you mean 'backbone'"),
     (None, {}, "data=PATH"),
     ("small_data", {}, "recipe='small_data'"),
@@ -123,7 +124,7 @@ def test_what_cannot_be_trained_is_said(data, settings, says):
 
 
 def test_weights_bring_their_network():
-    with pytest.raises(ConfigError, match=r"fights holds teinet_tf_\w+, not teinet_resnet18; leave out --backbone"):
+    with pytest.raises(ConfigError, match=r"fights holds teinet_tf_\w+, not teinet_resnet18; leave out backbone"):
         small({"train": Squares()}, weights="fights", backbone="resnet18")
 
 

@@ -183,6 +183,7 @@ def test_a_recipe_is_overruled_by_the_command_line(tmp_path):
     assert recipe.model.pretrained is False
     assert parse_recipe(["--backbone", "resnet18"]).recipe.model.name == "teinet_resnet18"
     assert parse_recipe(["--backbone=resnet18", "--lr=3"]).recipe.optim.lr == 3
+    assert parse_recipe(["--pretrained"]).recipe.model.pretrained is True
 
 
 def test_classes_without_training_clips_are_said(clips, tmp_path, caplog):
@@ -215,10 +216,10 @@ def test_a_step_that_needs_more_memory_than_is_free_is_refused_with_one_that_fit
         (line,) = capsys.readouterr().err.strip().splitlines()
         return line
 
-    assert "lower --size or --frames" in refusal(2**20)
+    assert "lower the size or the number of frames" in refusal(2**20)
     assert "a step of 3 clips needs about" in refusal(2**20, "--dry-run")
     fixed, clip = step_memory(prepare(parse_recipe(small(clips)).recipe))
-    assert "--batch-size 2 fits (and --optim.accumulate 2 keeps" in refusal(fixed + 2.5 * clip)
+    assert "a batch size of 2 fits (and optim.accumulate 2 keeps" in refusal(fixed + 2.5 * clip)
     assert not (tmp_path / "runs").exists()
 
 

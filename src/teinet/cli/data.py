@@ -101,12 +101,12 @@ def _inspect(args: InspectOptions) -> int:
 class CheckOptions(ListOptions, _WorkerOptions):
     """Decode every clip once and list those that are broken or missing.
 
-    teinet data check videos/                 writes check.csv; called again, it continues
+    teinet data check videos/                 writes videos-check.csv; called again, it continues
     """
 
     path: str = positional(_PATH)
     max_damaged: float = option(MAX_DAMAGED_HELP, default=MAX_DAMAGED)
-    output: str = option("csv with a row for every file", default="check.csv", metavar="FILE")
+    output: str | None = option("csv with a row for every file (default: NAME-check.csv, here)", metavar="FILE")
     overwrite: bool = option(OVERWRITE, default=False)
     json: bool = option("print counts and bad files as JSON", default=False)
 
@@ -118,12 +118,14 @@ def _check(args: CheckOptions) -> int:
     from teinet.data.lists.splits import read_config
     from teinet.data.tools.checking import check
 
-    keep_apart({"--output": args.output}, [args.path])
+    path = Path(args.path).absolute()
+    output = Path(args.output or f"{path.name if path.is_dir() else path.stem}-check.csv")
+    keep_apart({"--output": output}, [args.path])
     check_max_damaged(args.max_damaged, "--max-damaged")
     listing = read_config(args.data_config(args.path))
     checked = check(
         listing.rows,
-        Path(args.output),
+        output,
         workers=_workers(args),
         timeout=args.read_timeout,
         max_damaged=args.max_damaged,
@@ -282,7 +284,7 @@ def _draw(args: Any) -> int:
     settings = MotionPairs(**{f.name: getattr(args, f.name) for f in fields(MotionPairs)})
     console = Console()
     folder = draw_with_progress(Path(args.output), settings, console)
-    console.print(f"{folder}: ready. Next: teinet train {folder}", highlight=False, soft_wrap=True)
+    console.print(f"wrote {folder}\nNext: teinet train {folder}", highlight=False, soft_wrap=True)
     return 0
 
 

@@ -15,13 +15,13 @@ from teinet.errors import ConfigError
 class ExplainOptions(options.WeightsArgument):
     """Write a page that shows where a network looked in a clip, its gates and its temporal kernels.
 
-    teinet explain fights clip.mp4                       clip-explained.html, here
+    teinet explain fights clip.mp4                       fights-clip-explained.html, here
     teinet explain runs/first clip.mp4 --label wave --output wave.html
     """
 
     video: str = positional("a file, or a folder of numbered images")
     label: str | None = option("the class to draw maps for (default: the best one)")
-    output: str | None = option("the page, .html (default: CLIP-explained.html, here)", metavar="PAGE")
+    output: str | None = option("the page, .html (default: WEIGHTS-CLIP-explained.html, here)", metavar="PAGE")
     overwrite: bool = option(options.OVERWRITE, default=False)
     device: str = option(options.DEVICE, default="auto")
     json: bool = option("print the numbers as JSON; a page only with --output", default=False)
@@ -29,7 +29,7 @@ class ExplainOptions(options.WeightsArgument):
 
 def run(args: ExplainOptions) -> int:
     """Look inside and write the page; return 0. Raises TeinetError for unusable weights or clips."""
-    output = args.output or (None if args.json else f"{Path(args.video).stem}-explained.html")
+    output = args.output or (None if args.json else f"{Path(args.weights).stem}-{Path(args.video).stem}-explained.html")
     if output:
         options.output_form(args, options.PAGE)
         options.check_output(output, [args.video, args.weights], overwrite=args.overwrite)

@@ -15,6 +15,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from teinet.errors import ConfigError, nearest
+from teinet.utils.other_words import BY_WORD
 
 _WIDTH = 100  # columns of the help
 _NAME = "\0"  # before a word that is a name although it may begin with a dash; no name has this character
@@ -22,34 +23,6 @@ _T = TypeVar("_T")
 
 ADVANCED = "advanced"
 
-# What other tools call an option, then ours; of several the first that the command has.
-_OTHER_WORDS = {
-    "amp bf16": ("precision bf16",),
-    "arch": ("backbone", "model"),
-    "batch bs": ("batch-size",),
-    "checkpoint ckpt": ("weights",),
-    "classes names": ("labels",),
-    "conf score-thr thr": ("threshold",),
-    "finetune fine-tune": ("weights",),
-    "dataset input source": ("data",),
-    "epoch max-epochs num-epochs": ("epochs",),
-    "exist-ok force again": ("overwrite",),
-    "fp16 half": ("precision fp16",),
-    "freeze freeze-layers frozen-stages": ("optim.freeze_stages",),
-    "gpu": ("device cuda",),
-    "gpus num-gpus": ("devices",),
-    "img-size imgsz input-size resolution": ("size",),
-    "learning-rate lr0 optim.learning-rate": ("lr",),
-    "num-workers": ("workers",),
-    "num-segments num-frames clip-len": ("frames",),
-    "out out-dir output-dir project save-dir work-dir": ("output",),
-    "optimize": ("engine",),
-    "page": ("serve", "output"),
-    "topk": ("top-k",),
-    "val-split val-ratio": ("data.val_share",),
-    "views": ("run.tests",),
-    "vid-stride": ("frame-interval",),
-}
 _ADVICE = {
     "model weights checkpoint ckpt": "the weights come first, without an option: teinet {command} WEIGHTS ...",
     "source input video": "videos come without an option: teinet {command} WEIGHTS VIDEO ...",
@@ -60,7 +33,6 @@ _ADVICE = {
     "patience": "training never stops early; it keeps the best epoch's weights as best.safetensors (in Python, "
     "teinet.train takes Lightning's EarlyStopping).",
 }
-_BY_WORD = {word: ours for words, ours in _OTHER_WORDS.items() for word in words.split()}
 _ADVICE_BY_WORD = {word: advice for words, advice in _ADVICE.items() for word in words.split()}
 
 
@@ -153,6 +125,8 @@ def _add(group: Any, f: Any, kind: Any) -> None:
     how: dict[str, Any] = {"help": text}
     if kind is not bool:
         how |= {"metavar": f.metadata.get("metavar"), "type": kind, "choices": choices}
+    if how.get("metavar") == "true|false":  # of a recipe: the option alone means true
+        how |= {"nargs": "?", "const": "true"}
     if f.metadata.get("positional"):
         names = [f.name]
         how["metavar"] = how["metavar"] or f.name.upper()
@@ -221,7 +195,7 @@ class Parser(argparse.ArgumentParser):
     def other_word(self, word: str) -> str:
         """Return a sentence with our word for an option of other tools, or an empty string."""
         word = word.lstrip("-").lower().replace("_", "-")
-        for ours in (word, *_BY_WORD.get(word, ())):
+        for ours in (word, *BY_WORD.get(word, ())):
             if self.knows(ours.partition(" ")[0]):
                 return f" Here it is --{ours}."
         if word in _ADVICE_BY_WORD:
@@ -234,11 +208,11 @@ class Parser(argparse.ArgumentParser):
         name, equals, value = word.partition("=")
         if not equals or word.startswith("-") or os.path.exists(word):
             return
-        for ours in (name, name.replace("_", "-"), *(each.partition(" ")[0] for each in _BY_WORD.get(name, ()))):
+        for ours in (name, name.replace("_", "-"), *(each.partition(" ")[0] for each in BY_WORD.get(name, ()))):
             if self.knows(ours):
                 raise ConfigError(f"{word!r}: options begin with two dashes: --{ours} {value}")
-        if name in _BY_WORD or name in _ADVICE_BY_WORD:
-            raise ConfigError(f"{word!r} is no option.{self.other_word(name)} See {self.prog} --help")
+        if name in BY_WORD or name in _ADVICE_BY_WORD:
+            raise ConfigError(f"{word!r} is not an option.{self.other_word(name)} See {self.prog} --help")
 
     def _hint(self, message: str) -> str:
         if unknown := re.search(r"unrecognized arguments: --([\w.-]+)", message):

@@ -95,7 +95,7 @@ def run(args: PredictOptions) -> int:
             print(f"stopped after {done} of {len(videos)} videos; their answers are written", file=sys.stderr)
             return 130
     if failed:
-        print(f"{failed} of {len(videos)} videos could not be read; their answers give the reason", file=sys.stderr)
+        print(f"{failed} of {len(videos)} videos could not be read; the output says why for each", file=sys.stderr)
     if args.output:
         print(printable(f"wrote {args.output} ({done} video{'s' if done != 1 else ''})"), file=sys.stderr)
     return int(failed > 0 or bool(problems))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -114,11 +115,16 @@ def _check(args: TestOptions) -> None:
     from teinet.evaluation.scores import SCORES
     from teinet.models.header import read_header
 
+    lists: dict[str, str] = {}  # of the networks' own clips, with the first network of each
     for name in args.weights:
         if Path(name).name != SCORES and not (Path(name) / SCORES).is_file():
-            header = read_header(name)
-            if args.data is None and not (header["recipe"].get("data") or {}).get("path"):
+            stored = read_header(name)["recipe"].get("data") or {}
+            if args.data is None and not stored.get("path"):
                 raise ConfigError(f"{name} does not name its clips; name those to test on with --data PATH")
+            lists.setdefault(os.path.realpath(stored.get("path") or ""), name)
+    if args.data is None and len(lists) > 1:
+        one, other, *_ = lists.values()
+        raise ConfigError(f"{one} and {other} hold out clips of different lists; name clips for both with --data PATH")
     ensemble = [f"{args.output}/{SCORES}"] if args.output and len(args.weights) > 1 else []
     options.keep_existing([*ensemble, *filter(None, [args.submit])], overwrite=args.overwrite)
     if args.data is not None:

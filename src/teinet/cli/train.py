@@ -206,7 +206,7 @@ def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
     folders = " ".join(str(trained.folder) for trained in done)
     first = done[0].folder
     following = (f"teinet test {first}", f"teinet predict {first} VIDEO", f"teinet report {folders}")
-    console.print("\nTrained. Next:", *following, sep="\n  ", soft_wrap=True)
+    console.print("\nNext:", *following, sep="\n  ", soft_wrap=True)
 
 
 def _print_plan(console: Console, found: Forecast) -> None:
@@ -216,13 +216,14 @@ def _print_plan(console: Console, found: Forecast) -> None:
     from teinet.utils.text import duration
 
     recipe, parts = found.parts.recipe, found.parts
+    epochs = f"{recipe.optim.epochs} epoch{'s' if recipe.optim.epochs > 1 else ''}"
     clips = ", ".join(f"{len(c)} {split}" for split, c in parts.splits.items())
     rows = [
         ("clips", f"{clips}; format {parts.splits.source.format}"),
         ("classes", str(len(parts.splits["train"].class_names))),
         *[("note", note) for note in parts.splits.source.notes],
         ("network", f"{recipe.model.name}, {found.parameters:,} parameters, {found.gmacs:.2f} GMACs a clip"),
-        ("steps", f"{parts.steps_per_epoch} an epoch, {found.steps} in all ({recipe.optim.epochs} epochs)"),
+        ("steps", f"{parts.steps_per_epoch} an epoch, {found.steps} in all ({epochs})"),
         ("learning rate", rate_in_words(recipe)),
         ("precision", f"{parts.hardware.precision}, {parts.data.workers} workers"),
     ]
@@ -231,8 +232,8 @@ def _print_plan(console: Console, found: Forecast) -> None:
         figures = [f"{said} {value}" for said, value in p.figures().items() if value is not None]
         rows.append((f"table {p.table}", f"{p.row}: {', '.join(figures)}"))
     _print_rows(console, rows)
-    console.print("trying a few steps", style="dim")
-    trial = found.trial
+    with console.status("trying a few steps"):
+        trial = found.trial
     where = "of the GPU" if trial.on_gpu else "of this process and its largest worker"
     times = len(recipe.run.official_splits)
     each = f" for each of {times} splits" if times > 1 else ""

@@ -45,7 +45,8 @@ class Views:
             return text
         match = _FORM.fullmatch(str(text).strip())
         if match is None:
-            raise ConfigError(f"views {text!r} cannot be parsed; write clips x crops, such as 1x1 or 10x3")
+            example = f"{text}x1" if str(text).isdecimal() else "1x1 or 10x3"
+            raise ConfigError(f"views {text!r} cannot be parsed; write clips x crops, such as {example}")
         resolution = {None: None, "full": True, "crop": False}[match[3] and match[3].lower()]
         return cls(int(match[1]), int(match[2]), resolution)
 

@@ -73,7 +73,7 @@ def _rows(first: Scores, member: Scores, one: str, other: str) -> np.ndarray:
     """Return the row in `member` of each clip of `first`, matched by order or by path below the common folder."""
     if len(first) != len(member):
         counts = f"{one} was tested on {len(first)} clips, {other} on {len(member)}"
-        raise ConfigError(f"{counts}; test both on the same clips")
+        raise ConfigError(f"{counts}; test both on the same clips (--data PATH)")
     mine, theirs = _inside(first.paths), _inside(member.paths)
     if mine == theirs:
         return np.arange(len(first))
@@ -85,7 +85,7 @@ def _rows(first: Scores, member: Scores, one: str, other: str) -> np.ndarray:
         raise ConfigError(f"{one} and {other} have several clips per file in different orders; test both on one list")
     lost = next((path for path in mine if path not in place), None)
     if lost is not None:
-        raise ConfigError(f"{other} was not tested on {lost}, but {one} was; test both on the same clips")
+        raise ConfigError(f"{other} was not tested on {lost}, but {one} was; test both on the same clips (--data)")
     return np.array([place[path] for path in mine], dtype=np.int64)
 
 

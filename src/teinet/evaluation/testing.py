@@ -21,7 +21,7 @@ from teinet.data.lists.formats import Listing
 from teinet.data.lists.rows import CLIP_HASH_BYTES, ClipList, select, to_clips
 from teinet.data.lists.splits import DataConfig, Splits, load_splits, read_config
 from teinet.data.views import Views
-from teinet.errors import CheckpointError, ConfigError, TeinetError
+from teinet.errors import CheckpointError, ConfigError, TeinetError, nearest
 from teinet.evaluation.evaluate import evaluate
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.published import Measured, Published
@@ -193,7 +193,7 @@ def choose(recognizer: Recognizer, plan: Plan) -> SelectedClips:
         try:
             config = DataConfig(**stored)
         except TypeError as error:
-            advice = "name the clips to test on with --data PATH"
+            advice = "name the clips to test on as data (--data PATH)"
             raise CheckpointError(f"the recipe in the weights has unknown data settings ({error}); {advice}") from None
         config = replace(config, root=plan.root or config.root)
     else:
@@ -209,7 +209,8 @@ def choose(recognizer: Recognizer, plan: Plan) -> SelectedClips:
     if plan.data is None:
         _refuse_other_split(recognizer, config, splits)
     if plan.split and plan.split not in splits:
-        raise ConfigError(f"{config.path} has no {plan.split} split; choose from: {', '.join(splits)}")
+        known = f"{', '.join(splits)}.{nearest(plan.split, splits)}"
+        raise ConfigError(f"{config.path} has no {plan.split} split; choose from: {known}")
     if plan.split:
         return SelectedClips(splits[plan.split], plan.split, splits.source)
     if plan.data is not None and set(splits) == {"train"}:  # a plain list or folder: all of it is to be tested
@@ -221,7 +222,7 @@ def choose(recognizer: Recognizer, plan: Plan) -> SelectedClips:
     first = [s for s in held if s not in labeled] if plan.unlabeled else labeled
     wanted = first or held  # labels or not
     if not wanted:
-        raise ConfigError("the run held out no clips; name the clips to test on with --data or --select")
+        raise ConfigError("the run held out no clips; name the clips to test on as data (--data PATH)")
     return SelectedClips(splits[wanted[0]], wanted[0], splits.source)
 
 
@@ -235,7 +236,7 @@ def _refuse_other_split(recognizer: Recognizer, config: DataConfig, splits: Spli
         raise ConfigError(
             f"{config.path} has changed since training (training split of {trained.get('clips')} clips then, "
             f"{now['clips']} now), so the random split may hold out clips that the network was trained on; "
-            "name unseen clips with --data, or rows with --select"
+            "name unseen clips as data (--data PATH), or rows with --select"
         )
 
 

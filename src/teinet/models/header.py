@@ -94,6 +94,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         names = sorted(file.stem for file in PRETRAINED.glob("*.safetensors"))
         known = f" ({', '.join(names)})" if names else ""
+        if path.suffix or path.name != str(path):  # a file or folder, not a name
+            siblings = [str(each) for each in path.parent.iterdir()] if path.parent.is_dir() else []
+            raise CheckpointError(f"{path}: no such file or run folder.{nearest(str(path), siblings)}")
         reason = f"neither a run folder, a weights file nor a pretrained model{known}.{nearest(str(path), names)}"
         if path.name.startswith(tuple(PREFIXES)):
             reason = f"a network, but no weights; train it first: teinet train DATA --model {path.name}"

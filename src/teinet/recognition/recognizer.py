@@ -105,12 +105,14 @@ class Recognizer:
     def __init__(
         self,
         model: VideoClassifier,
-        class_names: Sequence[str],
+        class_names: Sequence[str] = (),
         *,
         preprocessing: Preprocessing | None = None,
         sampling: Sampling | None = None,
         header: Mapping[str, Any] | None = None,
     ):
+        if isinstance(model, (str, PathLike)):
+            raise ConfigError(f"weights are loaded by name or path: Recognizer.load({os.fspath(model)!r})")
         if not isinstance(model, VideoClassifier):
             raise ConfigError(
                 f"a recognizer needs a VideoClassifier, got a {type(model).__name__}; teinet.create_model builds one, "

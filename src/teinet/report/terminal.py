@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from rich.text import Text
@@ -12,6 +13,7 @@ from teinet.report.results import PublishedRow
 from teinet.utils.text import printable, share
 
 _NAME = 30  # columns for the name of a test or of a published row
+_SETTINGS = 12  # settings whose values are shown; runs with little in common differ in dozens
 _FIGURES = (6, 7, 7, 6, 7, 6, 11)
 
 
@@ -63,8 +65,10 @@ def lines(comparison: Comparison) -> Iterator[Text]:
         yield from (Text(f"  ! {note}", style="yellow") for note in group.notes)
     if comparison.settings or comparison.notes or comparison.paper:
         yield Text()
-    for name, values in comparison.settings.items():
+    for name, values in islice(comparison.settings.items(), _SETTINGS):
         yield Text(f"{name} differs: {names_by_value({run: setting(value) for run, value in values.items()})}")
+    if more := list(comparison.settings)[_SETTINGS:]:
+        yield Text(f"{len(more)} more settings differ (values: --json): {', '.join(more)}")
     if c := comparison.classes:
         text = f"{c.better} of {c.classes} classes improved, {c.worse} worsened"
         yield Text(f"class by class ({c.test}, from {c.first} to {c.second}): " + "; ".join([text, *c.notes]))

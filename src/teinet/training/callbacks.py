@@ -238,10 +238,10 @@ class TrainingProgress(Callback):
         row = self.epoch_log.row(trainer)
         facts = f"loss {float(row['loss']):.3f}  top-1 {float(row['top1']):.1%}"
         if row["val_top1"]:
-            facts += f"  val {float(row['val_top1']):.1%}"
+            facts += f"  val top-1 {float(row['val_top1']):.1%}"
         if self.console.width >= 100:
             facts += f"  lr {float(row['lr']):.2g}"
-        return f"{facts}  data {float(row['data_share']):.0%}"
+        return f"{facts}  data wait {float(row['data_share']):.0%}"
 
     def _left(self, trainer: L.Trainer) -> str:
         done = trainer.global_step - self._first_step

@@ -296,7 +296,7 @@ class Recipe:
             ConfigError: the first value that is not or does not, with its name and range.
         """
         if self.model.weights == REQUIRED:
-            raise ConfigError("this recipe starts from a trained recognizer; name it with --weights FILE")
+            raise ConfigError("this recipe starts from a trained recognizer; name it as weights (--weights FILE)")
         for low, names in _LOWEST.items():
             for name in names.split():
                 value = self._value(name)

@@ -62,9 +62,9 @@ def refuse_folder(recipe: Recipe) -> None:
         return
     folder = Path(recipe.run.output) / recipe.run.name
     if (folder / STATE).exists():
-        raise ConfigError(f"{folder} holds a run; continue it with --resume {folder}, or choose another --name")
+        raise ConfigError(f"{folder} holds a run; continue it with --resume {folder}, or choose another name")
     if folder.exists() and any(path.name != LOCK for path in folder.iterdir()) and not _is_unsaved(folder):
-        raise ConfigError(f"{folder} holds files but no run to continue; remove the folder, or choose another --name")
+        raise ConfigError(f"{folder} holds files but no run to continue; remove the folder, or choose another name")
 
 
 def _is_unsaved(folder: Path) -> bool:
@@ -88,12 +88,12 @@ def alone_in(folder: Path, *, resumed: bool) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise ConfigError(
-            f"another process is training in {folder}; wait until it ends, or choose another --name"
+            f"another process is training in {folder}; wait until it ends, or choose another name"
         ) from None
     try:
         left = [] if resumed else [path for path in folder.iterdir() if path.name != LOCK]
         if left and not _is_unsaved(folder):  # of a run that began and saved a state meanwhile
-            raise ConfigError(f"{folder} holds a run; continue it with --resume {folder}, or choose another --name")
+            raise ConfigError(f"{folder} holds a run; continue it with --resume {folder}, or choose another name")
         for path in left:
             if path.name == TENSORBOARD:
                 shutil.rmtree(path)

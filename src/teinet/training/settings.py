@@ -15,6 +15,7 @@ import yaml
 
 from teinet.errors import ConfigError, nearest
 from teinet.training.recipe_files import Settings, compose, override
+from teinet.utils.other_words import BY_WORD
 from teinet.utils.text import documented_arguments
 
 T = TypeVar("T")
@@ -116,6 +117,8 @@ def refuse_setting(name: str, kind: type, before: str = "") -> None:
     known = field_names(kind)
     if name not in known:  # or right, but outside its section
         home = next((f for f in known if f.endswith(f".{name}")), None)
+        words = (word.replace("-", "_") for word in BY_WORD.get(name.lower().replace("_", "-"), ()))
+        home = home or next((word for word in words if word in SHORT or word in known), None)
         hint = f" Did you mean {home!r}?" if home else nearest(name, [*known, *SHORT, "backbone"])
         raise ConfigError(f"{before}there is no setting {name!r}.{hint} teinet train --help lists all")
 

@@ -264,7 +264,7 @@ def with_network_of_weights(recipe: Recipe, given: Collection[str]) -> Recipe:
         held = header["architecture"]["name"]
         if split_name(held)[1] != split_name(recipe.model.name)[1]:
             said = f"{recipe.model.weights} holds {held}, not {recipe.model.name}"
-            raise ConfigError(f"{said}; leave out --backbone or --model: --weights brings its network")
+            raise ConfigError(f"{said}; leave out backbone and model: the weights bring their network")
         return recipe
     own = {f.name for f in fields(recipe.model)} - {"weights", "dropout", "pretrained", "backbone_weights"}
     model = {name: value for name, value in header["architecture"].items() if name in own}

@@ -31,11 +31,11 @@ def refuse_too_large(parts: Parts) -> None:
         f"a step of {clips} clips needs about {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} GiB are free"
     )
     if fitting < 1:
-        raise ConfigError(f"{said}; lower --size or --frames, or take a smaller --backbone")
+        raise ConfigError(f"{said}; lower the size or the number of frames, or take a smaller backbone")
     fitting = 2 ** int(math.log2(fitting))
     times = -(-clips * config.accumulate // fitting)
     raise ConfigError(
-        f"{said}; --batch-size {fitting} fits (and --optim.accumulate {times} keeps the clips of an update)"
+        f"{said}; a batch size of {fitting} fits (and optim.accumulate {times} keeps the clips of an update)"
     )
 
 

@@ -82,10 +82,13 @@ def train(
         refuse_folder(recipe)  # before minutes of reading
     custom = custom or CustomParts()
     finished = lambda splits: resume is not None and is_finished(resume, splits)  # noqa: E731
-    parts = prepare(recipe, datasets=custom.datasets, finished=finished)
+    try:
+        parts = prepare(recipe, datasets=custom.datasets, finished=finished)
+    except KeyboardInterrupt:
+        raise Interrupted("stopped before the first step; the same command begins again") from None
     if parts is None:
         assert resume is not None
-        said = f"{resume} is finished: all {recipe.optim.epochs} epochs are done."
+        said = f"{resume} is finished: all its epochs are done."
         console.print(said, highlight=False, soft_wrap=True)
         return resume
     refuse_too_large(parts)
@@ -254,7 +257,7 @@ def train_official_splits(recipe: Recipe, *, console: Console) -> list[Trained]:
         folder = Path(one.run.output) / str(one.run.name)
         resume = folder if (folder / STATE).is_file() else None
         if resume and not is_run_of(folder, one):
-            raise ConfigError(f"{folder} holds a run of another recipe; choose another --name, or remove the folder")
+            raise ConfigError(f"{folder} holds a run of another recipe; choose another name, or remove the folder")
         console.print(f"[bold]split {split}[/bold]", highlight=False)
         try:
             done.append(train_and_test(one, resume=resume, console=console, title=f"split {split}  "))

@@ -142,7 +142,7 @@ def test_files_of_others_are_not_written_over(listed):
         check(rows, output, workers=0)
     assert output.read_text() == "path,label\na.mp4,x\n"
     check(rows[:1], output, workers=0, overwrite=True)
-    with pytest.raises(ConfigError, match="is a check of other files"):
+    with pytest.raises(ConfigError, match="holds the check of other files"):
         check(rows[1:2], output, workers=0)
     assert len(table(output)) == 1 and tuple(table(output)["0.mp4"]) == COLUMNS
 

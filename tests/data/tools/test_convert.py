@@ -111,7 +111,7 @@ def test_files_that_are_there_are_kept(tmp_path):
     listing = read_listing(tmp_path / "list.csv")
     for name, says in (
         ("out.csv", "exists; --overwrite"),
-        ("new.csv", r"new\.labels\.txt: exists"),
+        ("new.csv", r"new\.labels\.txt exists"),
         ("list.csv", "is the list being read"),
         ("out.txt", r"must end in \.csv"),
     ):

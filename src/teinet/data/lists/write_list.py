@@ -48,7 +48,7 @@ def convert(listing: Listing, output: Path, *, absolute: bool = False, overwrite
         if path.resolve() in read:
             raise ConfigError(f"{path}: is the list being read; choose another file")
         if path.is_dir() or (path.exists() and not overwrite):
-            raise ConfigError(f"{path}: exists; --overwrite replaces it")
+            raise ConfigError(f"{path} exists; --overwrite replaces it")
     names = listing.class_names or sorted({row.label for row in listing.rows if row.label is not None})
     refuse_unwritable(listing.rows, output.parent)
     if names:

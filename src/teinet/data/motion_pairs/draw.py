@@ -120,7 +120,7 @@ def _claim(root: Path, settings: MotionPairs) -> None:
     wanted = {"data_set": "motion_pairs", "drawing": DRAWING, "seed": settings.seed, "settings": asdict(settings)}
     file = root / SETTINGS_FILE
     if root.exists() and not root.is_dir():
-        raise ConfigError(f"{root}: is a file; choose a folder for motion_pairs")
+        raise ConfigError(f"{root} is a file; choose a folder for motion_pairs")
     if file.exists():
         try:
             found = json.loads(file.read_text(encoding="utf-8"))

@@ -251,11 +251,11 @@ def _previous(journal: Journal, output: Path, files: Iterable[str], overwrite: b
         return {}
     if output.exists() and not journal.path.exists():
         advice = "choose another file with --output, or replace it with --overwrite"
-        raise ConfigError(f"{output}: was not written by `teinet data check`; {advice}")
+        raise ConfigError(f"{output} was not written by `teinet data check`; {advice}")
     before = {finding.path: finding for finding in records(journal, Finding)}
     if before and not before.keys() & set(files):
         raise ConfigError(
-            f"{output}: is a check of other files ({next(iter(before))}, ...); choose another file with --output, "
+            f"{output} holds the check of other files ({next(iter(before))}, ...); choose another file with --output, "
             "or replace it with --overwrite"
         )
     return before

@@ -33,7 +33,7 @@ FORMATS: dict[str, Format] = {format.name: format for group in _GROUPS for forma
 def find_format(data: DataPath) -> Format:
     """Return the format of a file or folder; AnnotationError if it is a video, or matches several formats or none."""
     if not data.is_folder and is_video(data.path):
-        raise AnnotationError(data.path, "is a video; give a folder of class folders, or a list of clips")
+        raise AnnotationError(data.path, "this is a video; give a folder of class folders, or a list of clips")
     for group in _GROUPS:
         found = [format for format in group if format.recognize(data)]
         if len(found) > 1:
