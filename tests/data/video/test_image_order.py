@@ -52,6 +52,7 @@ def test_orders_that_names_show(rule, names):
         ("01-02-2024.jpg 02-02-2024.jpg 31-01-2024.jpg", "have the same number"),  # the day comes first
         ("-1.png -3.png", "have numbers that can be read in two ways"),  # signs or dashes
         ("1.10.png 1.9.png", "have numbers that can be read in two ways"),  # fractions or parts
+        ("1.10.png 1.9.png 2.1.png", "have numbers of two orders"),  # the same
         ("at 1.00.00 PM.png|at 1.00.10 PM.png|at 12.59.59 PM.png", "have times of 12 hours"),
         ("0001_a8f3.png 0002_b9c1.png", "are named differently"),
     ],

@@ -63,6 +63,8 @@ def in_order(names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
             break  # usual, and the same in all readings
     if "decimal number" in orders and _is_padded_as_fraction(stems):  # 1.04 is less than 1.1
         orders.pop("number", None)
+    if "number" not in orders and _are_counts(stems):  # 1.9, 1.10, 2.1
+        orders.pop("decimal number", None)
     if not orders:
         raise _contradiction(names, stems)
     reading, order = next(iter(orders.items()))
@@ -105,6 +107,15 @@ def _is_padded_as_fraction(stems: Sequence[str]) -> bool:
     for column in zip(*(re.findall(r"\d+", stem) for stem in stems)):
         shortest = min(map(len, column))
         if any(text[0] == "0" and len(text) > shortest for text in column):
+            return True
+    return False
+
+
+def _are_counts(stems: Sequence[str]) -> bool:
+    """Return true if digits after a point end in a zero without having one length: 9, 10; no fraction is so written."""
+    for column in zip(*(re.findall(r"\d\.(\d+)(?!\.?\d)", stem) for stem in stems)):
+        shortest = min(map(len, column))
+        if any(text[-1] == "0" and len(text) > shortest for text in column):
             return True
     return False
 
