@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import re
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
+import lightning as L
 import numpy as np
 import pytest
 import torch
@@ -259,3 +262,17 @@ def test_a_run_that_ended_before_its_first_state_begins_again_under_its_name(cli
     assert main(words) == 0 and len(read_log(tmp_path / "run" / "log.csv")) == 1
     assert "resumed" not in json.loads((tmp_path / "run" / "run.json").read_text())
     assert main(words) == 2 and "continue it with --resume" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_between_weights_and_state_is_no_run(clips, capsys, tmp_path, monkeypatch):
+    words = ["train", *small(clips, "--output", tmp_path, "--name", "run", "--epochs", 2)]
+    run = tmp_path / "run"
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with monkeypatch.context() as patch:
+        patch.setattr(L.Trainer, "save_checkpoint", Mock(side_effect=full))
+        assert main(words) == 1 and "No space left on device" in capsys.readouterr().err
+    (run / "damaged.csv").write_text("path,reason\n")
+    assert (run / "last.safetensors").exists() and not (run / "resume.ckpt").exists()
+    assert main(words) == 0 and len(read_log(run / "log.csv")) == 2 and not (run / "damaged.csv").exists()
+    (run / "resume.ckpt").unlink()  # to save space: the finished run stays
+    assert main(words) == 2 and "holds files but no run to continue" in capsys.readouterr().err

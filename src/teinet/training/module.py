@@ -24,10 +24,10 @@ from teinet.models.freeze import backbone_layers, layers_up_to
 from teinet.models.gradient_checkpointing import set_gradient_checkpointing
 from teinet.training.optim import build_optimizer, build_schedule, parameter_groups
 from teinet.training.recipe import Recipe
+from teinet.training.run_dir import DAMAGED
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-DAMAGED = "damaged.csv"  # next to unreadable.csv
 
 log = logging.getLogger("teinet")
 

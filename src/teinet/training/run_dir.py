@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from teinet import __version__
 from teinet.data.lists.splits import Splits
 from teinet.errors import ConfigError
+from teinet.models.header import LAST
 from teinet.training.recipe import Recipe
 from teinet.utils.files import write_csv, write_text
 from teinet.utils.signals import first_process
@@ -36,6 +37,7 @@ LOG = "log.csv"
 COLUMNS = ("epoch", "step", "lr", "loss", "top1", "val_top1", "val_loss", "seconds", "data_share")  # of the log
 LOCK = ".lock"  # held while a process is training here
 CURVES, TENSORBOARD, UNREADABLE = "curves.png", "tensorboard", "unreadable.csv"
+DAMAGED = "damaged.csv"  # files that are used although they lack frames
 MISSING = "missing.csv"  # clips of the list that do not exist and were left out
 FOLDER_VARIABLE = "TEINET_RUN_FOLDER"  # tells the other processes of a run where the first one put it
 
@@ -70,7 +72,10 @@ def refuse_folder(recipe: Recipe) -> None:
 def _is_unsaved(folder: Path) -> bool:
     """Return whether a folder holds what a run writes before its first state, and no more."""
     names = {path.name for path in folder.iterdir() if not path.name.endswith(".part")}
-    return RECIPE in names and names <= {RECIPE, FACTS, MISSING, UNREADABLE, LOG, CURVES, TENSORBOARD, LOCK}
+    before = {RECIPE, FACTS, MISSING, UNREADABLE, DAMAGED, LOG, CURVES, TENSORBOARD, LOCK}
+    if len(read_log(folder / LOG)) < 2:  # the weights of the first epoch come before its state
+        before |= {BEST, LAST}
+    return RECIPE in names and names <= before and "finished" not in read_facts(folder)
 
 
 @contextmanager
@@ -178,7 +183,7 @@ def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str)
 
 def is_finished(folder: Path, splits: Splits) -> bool:
     """Return whether a run is finished; ConfigError if its clips have changed since it began."""
-    facts = read_json(folder / FACTS) if (folder / FACTS).exists() else {}
+    facts = read_facts(folder)
     for split, clips in splits.items():
         then, now = facts.get("data", {}).get(split), clips.fingerprint()
         if split in ("train", "val") and then and then != now:
@@ -187,6 +192,11 @@ def is_finished(folder: Path, splits: Splits) -> bool:
                 "or other names); restore them, or start a new run from its weights (--weights {folder})"
             )
     return "finished" in facts
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """Return the contents of run.json; empty if it is missing."""
+    return read_json(folder / FACTS) if (folder / FACTS).exists() else {}
 
 
 def close_facts(folder: Path, *, unreadable: int) -> None:
