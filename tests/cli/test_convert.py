@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -99,6 +102,14 @@ def test_each_mistake_is_one_line_and_leaves_nothing(tmp_path, words, capsys):
         assert says in one_line([*words, *more], capsys)
     assert "give --frames T" in one_line(words[:4], capsys)
     assert set(os.listdir(tmp_path)) == before
+
+
+def test_a_full_disk_is_no_mistake_of_the_words(tmp_path, words, capsys, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(Path, "write_bytes", Mock(side_effect=full))
+    assert main(words) == 1
+    assert capsys.readouterr().err == f"teinet convert: {tmp_path / 'net.safetensors'}: No space left on device\n"
+    assert not list(tmp_path.glob("*net.safetensors*"))
 
 
 def test_only_force_writes_over(tmp_path, words, capsys):

@@ -75,10 +75,7 @@ def run(args: ConvertOptions) -> int:
         sampling=replace(sampling, num_frames=model.num_frames),
         header={"license": args.license},
     )
-    try:
-        recognizer.save(output)
-    except OSError as error:
-        raise ConfigError(f"{output}: cannot be written ({error.strerror or error})") from error
+    recognizer.save(output)
     notes = []
     if network.startswith("tsm_"):
         notes = contradictions(source, num_frames=model.num_frames, n_div=args.n_div, strategy=args.strategy)
@@ -113,5 +110,7 @@ def _output(source: Path, args: ConvertOptions) -> Path:
         raise ConfigError(f"{output}: the checkpoint itself; name another file with --output")
     if output.is_dir():
         raise ConfigError(f"{output}: a folder; name a file with --output")
+    if not (above := next(folder for folder in output.absolute().parents if folder.exists())).is_dir():
+        raise ConfigError(f"{output}: cannot be written ({above} is a file)")
     keep_existing([output], overwrite=args.overwrite)
     return output
