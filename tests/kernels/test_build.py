@@ -122,6 +122,17 @@ def test_a_damaged_file_is_not_used(load, tmp_path, monkeypatch):
 
 
 @needs_compiler
+def test_a_file_is_on_the_disk_before_it_has_its_name(load, tmp_path, monkeypatch):
+    """A power cut would leave an empty one, which no later process replaces."""
+    done, sync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(os.fstat(handle).st_ino) or sync(handle))
+    monkeypatch.setattr(os, "replace", lambda a, b: done.append("replaced") or replace(a, b))
+    load()
+    (file,) = (tmp_path / "kernels").iterdir()
+    assert done == [file.stat().st_ino, "replaced"]
+
+
+@needs_compiler
 def test_a_compiler_that_does_not_understand_is_quoted(load, monkeypatch):
     monkeypatch.setattr(build, "FLAGS", [*QUICK, "--no-such-flag"])
     monkeypatch.delenv("CXX")

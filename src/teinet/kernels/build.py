@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from teinet.utils.files import cache_folder
+from teinet.utils.files import cache_folder, to_disk
 
 log = logging.getLogger("teinet")
 
@@ -90,6 +90,7 @@ def _compile(command: str, target: Path) -> Path:
             check=True, capture_output=True, text=True, timeout=_SECONDS,
         )  # fmt: skip
         made.chmod(0o700)  # whatever the umask: a file that others could write is not run
+        to_disk(made)
         os.replace(made, target)
     return target
 

@@ -70,7 +70,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     try:
         yield part
-        _to_disk(part, os.O_RDWR)
+        to_disk(part)
         os.replace(part, path)
     except OSError as error:
         if error.errno is not None and str(error.filename) in ("None", str(part)):
@@ -79,7 +79,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         part.unlink(missing_ok=True)
     with suppress(OSError):  # the new name itself; not every system opens folders
-        _to_disk(path.parent, os.O_RDONLY)
+        to_disk(path.parent, os.O_RDONLY)
 
 
 def write_text(path: str | os.PathLike, text: str, *, errors: str = "surrogateescape") -> None:
@@ -94,7 +94,8 @@ def write_csv(path: str | os.PathLike, columns: Sequence[str], rows: Iterable[It
         csv.writer(file, lineterminator="\n").writerows([columns, *rows])
 
 
-def _to_disk(path: Path, mode: int) -> None:
+def to_disk(path: Path, mode: int = os.O_RDWR) -> None:
+    """Wait until a file's content, or the names in a folder (opened with `os.O_RDONLY`), are on the disk."""
     handle = os.open(path, mode)
     try:
         os.fsync(handle)
