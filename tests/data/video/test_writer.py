@@ -32,7 +32,9 @@ def test_the_same_frames_give_the_same_bytes(tmp_path):
         with VideoWriter(tmp_path / name, Fraction(30000, 1001)) as video:
             for image in miniatures.frames(1, 8):
                 video.write(image)
-    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    content = (tmp_path / "a.mp4").read_bytes()
+    assert content == (tmp_path / "b.mp4").read_bytes()
+    assert b"mbtree=0" in content  # with the macroblock tree, some in a hundred differ, on a busy machine more
     assert VideoReader(tmp_path / "a.mp4").frame_rate == pytest.approx(30000 / 1001)
 
 

@@ -65,7 +65,8 @@ class VideoWriter:
         self._rate = Fraction(frame_rate).limit_denominator(1001)
         self._time_base = time_base or 1 / self._rate
         interval = max(1, round(self._rate)) if keyframe_interval is None else keyframe_interval
-        self._options = {"preset": "veryfast", "g": str(interval), "bf": "0", "threads": "1"}
+        # x264's macroblock tree gives other bytes now and then, also on one thread
+        self._options = {"preset": "veryfast", "g": str(interval), "bf": "0", "threads": "1", "mbtree": "0"}
         if quality is not None:
             self._options["crf"] = str(quality)
         self._options.update(options or {})
