@@ -5,7 +5,8 @@ random share of that time, again and again, each time in a folder of its own; an
 is too small. After each cut the same command, or `train --resume` where a state was saved, runs to its end. It fails if
 
 - a file has its final name and cannot be read: cut-off JSON, CSV, weights, video;
-- the result differs from the undisturbed one, in any byte but those of dates, times and paths.
+- the result differs from the undisturbed one, in any byte but those of dates, times and paths;
+- work that was done before the cut (a saved epoch, a file that was checked, copied or searched) is done again.
 
 Writes results/power_cuts-MACHINE.json. Small disks are tmpfs mounts, which only root can make; others leave them out.
 """
@@ -17,6 +18,7 @@ import csv
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -40,6 +42,7 @@ from safetensors.numpy import load_file
 from benchmarks.naming import machine_name
 from teinet.cli.main import main
 from teinet.data.motion_pairs import MotionPairs, draw
+from teinet.kernels.build import native
 from teinet.models import create_model
 from teinet.recognition import Recognizer
 from teinet.utils.machine import machine
@@ -55,6 +58,8 @@ class Job:
     words: str
     result: Callable[[Path], Any]
     disk: int  # bytes on which it does not fit
+    done: Callable[[Path], int] = lambda place: 0  # parts of the work that are saved
+    resumed: Callable[[str], int] = lambda said: 0  # parts that were not done again, by what was printed
 
     def restart(self, place: Path) -> list[str]:
         """Return the words of the command that continues after a cut."""
@@ -71,7 +76,7 @@ class Outcome:
     cuts: int = 0
     before_the_end: int = 0  # cuts that came while the command ran
     full_disks: int = 0
-    continued: int = 0
+    continued: int = 0  # after cuts that left parts of the work done
     failures: list[str] = field(default_factory=list)
 
 
@@ -102,23 +107,48 @@ def _text(name: str) -> Callable[[Path], Any]:
     return lambda place: (place / "out" / name).read_bytes()
 
 
+def _epochs(place: Path) -> int:
+    state = place / "out/run/resume.ckpt"  # saved after each epoch
+    return torch.load(state, weights_only=True)["epoch"] + 1 if state.exists() else 0
+
+
+def _lines(name: str) -> Callable[[Path], int]:
+    """Return a count of the finished lines of a journal, without its first."""
+    return lambda place: max(0, (place / name).read_bytes().count(b"\n") - 1) if (place / name).exists() else 0
+
+
+def _said(pattern: str) -> Callable[[str], int]:
+    return lambda said: int(found[1]) if (found := re.search(pattern, said)) else 0
+
+
+def _found(place: Path) -> int:
+    return len(list((place / "out/events.csv.partial").glob("*.npz")))
+
+
 def _check(place: Path) -> Any:
     with (place / "out/check.csv").open() as file:
         return list(csv.DictReader(file))
 
 
 JOBS = {
-    "train": Job(f"train clips --name run --output out {_SMALL}", _training, 40_000_000),
+    "train": Job(
+        f"train clips --name run --output out {_SMALL}", _training, 40_000_000,
+        _epochs, lambda said: 3 - len(set(re.findall(r"^epoch +(\d)/3", said, re.MULTILINE))),
+    ),
     "test": Job("test net.safetensors --data clips --views 2x1 --workers 0 --output out/t", _test, 30_000),
     "predict": Job("predict net.safetensors clips --output out/answers.json", _text("answers.json"), 4_000),
     "timeline": Job(
         "timeline net.safetensors long --output out/events.csv --threshold 0.2 --page out/pages/",
-        _text("events.csv"), 60_000,
+        _text("events.csv"), 60_000, _found, _said(r"(\d+) of \d+ videos were finished before"),
     ),
-    "data check": Job("data check clips --output out/check.csv --workers 1", _check, 8_000),
+    "data check": Job(
+        "data check clips --output out/check.csv --workers 1", _check, 8_000,
+        _lines("out/check.csv.journal"), _said(r"\((\d+) known from an earlier check"),
+    ),
     "data shrink": Job(
         "data shrink clips --output out/small --short-side 32 --workers 1",
         lambda place: (_bytes_below(place / "out/small"), (place / "out/small/clips.csv").read_bytes()), 60_000,
+        _lines("out/small/shrink.jsonl"), _said(r", (\d+) of them before"),
     ),
     "convert": Job(
         "convert foreign.pth --labels labels.txt --frames 2 --output out/net.safetensors",
@@ -173,7 +203,7 @@ def unreadable(folder: Path) -> list[str]:
                     assert sum(1 for _ in video.decode(video=0))
             elif path.suffix in (".csv", ".html", ".yaml"):
                 text = path.read_text()
-                assert text.endswith("\n") or (path.suffix == ".html" and text.rstrip().endswith("</html>")), "cut off"
+                assert text.endswith(">" if path.suffix == ".html" else "\n"), "cut off"
         except Exception as error:
             bad.append(f"{path.relative_to(folder)}: {error!r}"[:200])
     return bad
@@ -183,6 +213,7 @@ def materials(place: Path) -> None:
     """Write what the jobs read."""
     for module in ("evaluation.testing", "training.trainer", "pages.recording_page"):
         import_module(f"teinet.{module}")  # once, before the processes of the commands
+    native()
     torch.set_num_threads(1)
     draw(place / "drawn", MotionPairs(size=48, frames=12, train=2, val=1, test=1))
     (place / "clips").mkdir()
@@ -220,9 +251,12 @@ def fresh(source: Path, size: int | None = None) -> Iterator[Path]:
 def finish(job: Job, place: Path, want: Any, outcome: Outcome, cut: str) -> None:
     """Run a job to its end after a cut, and compare."""
     outcome.failures += [f"{cut}: {bad}" for bad in unreadable(place / "out")]
-    code = wait(start(job.restart(place), place))
+    done, words = job.done(place), job.restart(place)
+    code = wait(start(words, place))
     said = (place / "said.txt").read_text()
-    outcome.continued += any(word in said for word in ("before", "earlier", "resume", "continues"))
+    outcome.continued += done > 0
+    if code == 0 and done != job.resumed(said):
+        outcome.failures.append(f"{cut}: {done} parts were done, and {job.resumed(said)} were kept: {said[-300:]}")
     if code != 0:
         outcome.failures.append(f"{cut}: restarted, exit code {code}: {said[-300:]}")
         return
