@@ -84,8 +84,8 @@ def _weights(path: Path) -> dict[str, bytes]:
     return {name: tensor.tobytes() for name, tensor in load_file(path).items()}
 
 
-def _bytes_below(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.mp4"))}
+def _bytes_below(folder: Path, pattern: str) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob(pattern))}
 
 
 def _training(place: Path) -> Any:
@@ -139,7 +139,8 @@ JOBS = {
     "predict": Job("predict net.safetensors clips --output out/answers.json", _text("answers.json"), 4_000),
     "timeline": Job(
         "timeline net.safetensors long --output out/events.csv --threshold 0.2 --page out/pages/",
-        _text("events.csv"), 60_000, _found, _said(r"(\d+) of \d+ videos were finished before"),
+        lambda place: (_text("events.csv")(place), _bytes_below(place / "out/pages", "*.html")), 60_000,
+        _found, _said(r"(\d+) of \d+ videos were finished before"),
     ),
     "data check": Job(
         "data check clips --output out/check.csv --workers 1", _check, 8_000,
@@ -147,7 +148,7 @@ JOBS = {
     ),
     "data shrink": Job(
         "data shrink clips --output out/small --short-side 32 --workers 1",
-        lambda place: (_bytes_below(place / "out/small"), (place / "out/small/clips.csv").read_bytes()), 60_000,
+        lambda place: (_text("small/clips.csv")(place), _bytes_below(place / "out/small", "*.mp4")), 60_000,
         _lines("out/small/shrink.jsonl"), _said(r", (\d+) of them before"),
     ),
     "convert": Job(
@@ -201,9 +202,10 @@ def unreadable(folder: Path) -> list[str]:
             elif path.suffix == ".mp4":
                 with av.open(str(path)) as video:
                     assert sum(1 for _ in video.decode(video=0))
-            elif path.suffix in (".csv", ".html", ".yaml"):
-                text = path.read_text()
-                assert text.endswith(">" if path.suffix == ".html" else "\n"), "cut off"
+            elif path.suffix == ".html":
+                assert path.read_text().rstrip().endswith(">"), "cut off"
+            elif path.suffix in (".csv", ".yaml"):
+                assert path.read_text().endswith("\n"), "cut off"
         except Exception as error:
             bad.append(f"{path.relative_to(folder)}: {error!r}"[:200])
     return bad

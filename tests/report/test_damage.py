@@ -18,6 +18,7 @@ DAMAGE = [
     ("log.csv", b"epoch,loss\n1,0.5\n2"),
     ("unreadable.csv", b'"' + b"x" * 200_000),
     ("test-1x1/metrics.json", b'{"accuracy": 0.9}'),
+    ("test-1x1/confusion.png", b"root:x:0:0:"),  # a link to a file that a page must not show
     ("test-1x1/metrics.json", b'{"top1": 40, "num_clips": 5, "views": "1x1"}'),
 ]
 

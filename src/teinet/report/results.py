@@ -28,6 +28,7 @@ _KINDS: Kinds = {
     **dict.fromkeys(("data", "recipe"), dict),
     "members": list,
 }
+_PNG, _LARGEST = b"\x89PNG\r\n\x1a\n", 16_000_000  # its first bytes; bytes of an image
 _DAMAGE = (OSError, ValueError, TypeError, KeyError, SyntaxError, RecursionError, yaml.YAMLError, csv.Error)
 
 
@@ -175,7 +176,7 @@ def _outcome(folder: Path, values: dict[str, Any], problems: list[str]) -> Outco
         members=members,
         published=published_rows(_published(known, each), top1, top5),
         classes=read(folder / "per_class.csv", _classes, problems) or {},
-        confusion=confusion if (confusion := folder / "confusion.png").is_file() else None,
+        confusion=read(folder / "confusion.png", _image, problems),
     )
 
 
@@ -191,6 +192,14 @@ def _published(known: dict[str, Any], each: Sequence[dict[str, Any]]) -> list[Pu
 
 def _sum(values: Sequence[float | int | None]) -> Any:
     return None if None in values else sum(value for value in values if value is not None)
+
+
+def _image(path: Path) -> Path:
+    """Return the path of a PNG, which a page will hold; ValueError for what may lie or be linked there instead."""
+    with path.open("rb") as file:
+        if file.read(len(_PNG)) != _PNG or path.stat().st_size > _LARGEST:
+            raise ValueError("not an image of a confusion matrix")
+    return path
 
 
 def _classes(path: Path) -> dict[str, float]:
