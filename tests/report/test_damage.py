@@ -13,6 +13,7 @@ from tests.report.conftest import NAMES, meta, recipe, write_run, write_scores
 DAMAGE = [
     ("recipe.yaml", b"data: [1, 2"),
     ("recipe.yaml", b"model: !!python/object:os.system {}\n"),
+    ("recipe.yaml", b"model: {a: &a [1, *a]}\n"),
     ("run.json", b'{"seed": 0'),
     ("run.json", b"[" * 100_000),
     ("log.csv", b"epoch,loss\n1,0.5\n2"),
