@@ -94,6 +94,20 @@ def test_the_same_command_goes_on_and_a_changed_source_is_written_again(tree, cl
     assert not shrink(read(tree), out, settings, workers=0).unreadable and not (out / "unreadable.csv").exists()
 
 
+def test_no_path_of_a_list_leads_out_of_the_folder(clips, tmp_path):
+    """Neither by `..` nor by what is a separator elsewhere."""
+    for name in ("one/list/a.mp4", "two/b.mp4", "..\\..\\c.mp4", "one/..d.mp4"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(clips / "resting" / "0.mp4", tmp_path / "in" / name)
+    paths = ("a.mp4", "../../two/b.mp4", "../../..\\..\\c.mp4", "../..d.mp4")
+    (tmp_path / "in" / "one" / "list" / "list.csv").write_text("path,label\n" + "".join(f"{p},x\n" for p in paths))
+    before = files(tmp_path)
+    listing = read_config(DataConfig(path=str(tmp_path / "in" / "one" / "list" / "list.csv")))
+    assert shrink(listing, tmp_path / "new" / "small", SMALL, workers=0).clips == 4
+    made = files(tmp_path).keys() - before.keys()
+    assert len(made) == 4 + 3 and all(name.startswith("new/small/") for name in made)
+
+
 class Killed(BaseException):
     pass
 
