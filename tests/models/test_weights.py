@@ -14,6 +14,7 @@ import random
 import sys
 import tarfile
 import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -262,3 +263,28 @@ def test_files_without_weights_are_refused(tmp_path):
         read_checkpoint(tmp_path / "text.pth")
     with pytest.raises(CheckpointError, match="no such file"):
         read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])
+@pytest.mark.parametrize(
+    "large", [torch.zeros(1).expand(2**20, 2**20), torch.empty(2**20, 2**20, device="meta")], ids=["repeated", "meta"]
+)
+def test_a_tensor_that_would_be_larger_than_its_file_is_refused(tmp_path, large, zipped):
+    torch.save({"a": torch.ones(2), "b": large}, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(CheckpointError, match=r"a\.pth: b claims more bytes than the file has"):
+        read_checkpoint(tmp_path / "a.pth")
+
+
+def test_a_compressed_file_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    """A megabyte can hold a gigabyte."""
+    torch.save({"a": torch.zeros(2**20)}, tmp_path / "whole.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "whole.pth") as whole,
+        zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for entry in whole.infolist():
+            bomb.writestr(entry.filename, whole.read(entry))
+    assert len(read_checkpoint(tmp_path / "whole.pth").tensors) == 1
+    monkeypatch.setattr(torch, "load", None)
+    with pytest.raises(CheckpointError, match=r"cannot be read as weights \(compressed or damaged"):
+        read_checkpoint(tmp_path / "bomb.pth")

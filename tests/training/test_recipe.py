@@ -9,6 +9,7 @@ import pytest
 
 from teinet.errors import ConfigError
 from teinet.training.recipe import ClipConfig, DataConfig, ModelConfig, OptimConfig, Recipe
+from teinet.training.settings import convert
 
 
 @pytest.mark.parametrize(("recipe", "name"), [
@@ -110,3 +111,26 @@ def test_the_defaults_are_the_papers_for_something_something() -> None:
     assert (recipe.model.num_frames, clip.size, clip.effective_short_side, clip.hflip) == (8, 224, 256, False)
     assert clip.scales == [1.0, 0.875, 0.75, 0.66] and clip.crop == "corners" and clip.strategy == "sparse"
     assert recipe.model.dropout == 0.5 and optim.learning_rate(2) == 0.02
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ("a: &a [1, *a]", "more than 100000 values, by its aliases"),
+        (
+            "\n".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}' if i else 'lol'] * 9)}]" for i in range(9)),
+            "by its aliases",
+        ),
+    ],
+    ids=["deep", "cycle", "nine to the ninth"],
+)
+def test_a_recipe_that_would_fill_the_memory_is_refused(tmp_path, text, says):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=f"a.yaml is no valid YAML: it .*{says}"):
+        Recipe.load(tmp_path / "a.yaml")
+
+
+def test_a_deeply_nested_setting_is_refused():
+    with pytest.raises(ConfigError, match=r"optim\.milestones is .* it must be a list"):
+        convert("[" * 10_000, list[float], "optim.milestones")

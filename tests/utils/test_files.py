@@ -7,10 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
-from teinet.utils.files import replacing, write_csv
+from teinet.utils.files import is_plain_zip, replacing, write_csv
 
 
 def test_the_new_content_takes_the_place_of_the_old(tmp_path):
@@ -73,3 +74,13 @@ def test_a_csv_whose_rows_end_in_an_error_leaves_the_old_one(tmp_path):
     with pytest.raises(ZeroDivisionError):
         write_csv(path, ("a", "b"), ((1, 1 // n) for n in (1, 0)))
     assert path.read_bytes() == b"a,b\n1,\xe9\n" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("how", "plain"), [(zipfile.ZIP_STORED, True), (zipfile.ZIP_DEFLATED, False)])
+def test_a_zip_that_grows_is_no_plain_one(tmp_path, how, plain):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", how) as archive:
+        archive.writestr("a", bytes(10_000))
+    assert is_plain_zip(tmp_path / "a.zip") == plain
+    whole = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(whole[:-10])
+    assert not is_plain_zip(tmp_path / "a.zip") and not is_plain_zip(tmp_path / "absent.zip")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
@@ -21,7 +20,7 @@ from teinet.detection.recording import Thumbnails, Timeline, events_of, timeline
 from teinet.detection.scorer import Recognizes
 from teinet.errors import Interrupted, VideoError
 from teinet.utils import worker_pool
-from teinet.utils.files import changed_ns, replacing
+from teinet.utils.files import changed_ns, is_plain_zip, replacing
 
 Answer = tuple[int, Timeline | VideoError]
 Reached = Callable[[int, float], object]
@@ -58,7 +57,7 @@ class ResultCache:
 
     def holds(self, video: str | PathLike) -> bool:
         """Return whether the cache has the timeline of this file with these settings; a changed file has none."""
-        return zipfile.is_zipfile(self._path(video))
+        return is_plain_zip(self._path(video))
 
     def load(self, video: str | PathLike, rules: Rules) -> Timeline:
         """Load the timeline of a recording, with events by these rules."""

@@ -24,6 +24,7 @@ from teinet.utils.files import replacing
 log = logging.getLogger("teinet")
 
 _TIM_KERNELS = (".temporal.tim.weight", ".temporal.weight")  # of TEI and SE+TIM, and of TIM alone
+_CLASSES = 100_000  # more than this only where a weight is as long
 _NOT_FROM_A_FILE = ("pretrained", "backbone_weights")  # a header must not make us fetch or open anything else
 
 
@@ -79,6 +80,9 @@ def load_weights(path: str | Path) -> tuple[VideoClassifier, dict[str, Any]]:
     """
     header, tensors = read_recognizer(path)
     architecture = {k: v for k, v in header["architecture"].items() if k not in _NOT_FROM_A_FILE}
+    largest = max((max(tensor.shape, default=0) for tensor in tensors.values()), default=0)
+    if (classes := architecture.get("num_classes", 0)) > max(largest, _CLASSES):
+        raise CheckpointError(f"{path}: its header is damaged ({classes} classes). Export the file again.")
     try:
         model = create_model(pretrained=False, **architecture)
     except (ConfigError, TypeError, ValueError, RuntimeError) as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.names import PREFIXES
+from teinet.utils.text import short_repr
 
 log = logging.getLogger("teinet")
 
@@ -20,6 +21,7 @@ PRETRAINED = Path(__file__).parents[1] / "weights"  # of the pretrained models
 LAST = "last.safetensors"  # the last weights in a run folder
 KEY = "teinet"
 _MOST = 100_000_000  # bytes of a header, as in safetensors' own reader
+_PIXELS = 1 << 30  # of a clip: a thousand frames of 1024 x 1024
 DEFAULTS: dict[str, Any] = {
     "class_names": [],
     "preprocessing": {},
@@ -135,7 +137,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: has format {version}, of teinet 0.1; train or convert it again.")
     log.debug("%s: %s, format %s", path, name, version)
     header = {**DEFAULTS, **header}
-    if wrong := wrong_value(header):
+    if wrong := wrong_value(header) or _huge(header):
         raise CheckpointError(f"{path}: its teinet header is damaged ({wrong}). Export the file again.")
     return header
 
@@ -157,6 +159,17 @@ _KINDS: Kinds = {
 _ITEMS = {"class_names": str, "preprocessing.mean": _NUMBER, "preprocessing.std": _NUMBER}  # of lists
 
 
+def _huge(header: dict[str, Any]) -> str | None:
+    """Return in words a clip of the header's settings that would fill the memory; None if it would not."""
+    size = header["preprocessing"].get("size", 224)
+    height, width = size if isinstance(size, list) and len(size) == 2 else (size, size)
+    frames = max(each.get("num_frames", 1) for each in (header["architecture"], header["sampling"]))
+    try:
+        return f"a clip has {frames} frames of {height} x {width}" if frames * height * width > _PIXELS else None
+    except TypeError:
+        return f"preprocessing.size is {short_repr(size)}"
+
+
 def wrong_value(header: dict[str, Any], kinds: Kinds = _KINDS) -> str | None:
     """Return in words the first value of a wrong type in a header; None if there is none."""
     for path, kind in kinds.items():
@@ -165,12 +178,7 @@ def wrong_value(header: dict[str, Any], kinds: Kinds = _KINDS) -> str | None:
             continue
         value = header[part][key] if key else header[part]
         if not isinstance(value, kind) or isinstance(value, bool):
-            return f"{path} is {_short(value)}"
+            return f"{path} is {short_repr(value)}"
         if odd := [item for item in value if not isinstance(item, _ITEMS[path])] if path in _ITEMS else []:
-            return f"{path} holds {_short(odd[0])}"
+            return f"{path} holds {short_repr(odd[0])}"
     return None
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from torch import Tensor, nn
 from torch._utils import _rebuild_tensor
 
 from teinet.errors import CheckpointError
+from teinet.utils.files import is_plain_zip
 
 _SHOWN = 2
+_REPEATED = 1 << 28  # bytes that a tensor of repeated values may have, which takes few in its file
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 # Texts in torch's errors for files that are no pickle, but which it would unpack or run; and what to tell the user.
@@ -73,6 +76,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not isinstance(content, Mapping):
         content = {}
     tensors = {str(k).removeprefix("module."): v.detach() for k, v in content.items() if isinstance(v, Tensor)}
+    most = max(path.stat().st_size, _REPEATED)
+    if large := [k for k, v in tensors.items() if v.numel() * v.element_size() > most]:
+        raise CheckpointError(f"{path}: {large[0]} claims more bytes than the file has; get the file from its authors.")
     if not tensors:
         raise CheckpointError(f"{path}: has no weights; expected a dictionary of tensors.")
     others |= {str(k): v for k, v in content.items() if not isinstance(v, Tensor)}
@@ -129,11 +135,14 @@ def load_inert(path: str | Path) -> Any:
     Reads torch's zip files and the older ones (.pth.tar of torch 1.5 and before).
 
     Raises:
-        pickle.UnpicklingError: it is a program, or in torch's oldest format, before 0.2.
+        pickle.UnpicklingError: it is a program, compressed, or in torch's oldest format, before 0.2.
         Exception: it is damaged; many kinds are possible.
     """
     with warnings.catch_warnings(), open(path, "rb") as file:
         warnings.simplefilter("ignore")
+        if zipfile.is_zipfile(file) and not is_plain_zip(path):
+            raise pickle.UnpicklingError(f"compressed or damaged, or {_NO_PICKLE['TorchScript']}")
+        file.seek(0)
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except RuntimeError as error:

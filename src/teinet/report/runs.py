@@ -12,13 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from teinet.data.video.source import refuse_address
 from teinet.errors import ConfigError, nearest
 from teinet.evaluation.scores import METRICS, SCORES
 from teinet.models.header import LAST, Kinds
 from teinet.report.results import NUMBER, Outcome, read, read_object, read_outcome, short_names
+from teinet.training.recipe_files import read_yaml
 from teinet.training.run_dir import FACTS, LOG, RECIPE, read_log
 from teinet.utils.files import digest
 from teinet.utils.text import natural, printable
@@ -172,7 +171,7 @@ def _read_run(folder: Path, name: str) -> Run:
 
 
 def _recipe(path: Path) -> dict[str, Any]:
-    value = json.loads(json.dumps(yaml.safe_load(path.read_text(encoding="utf-8")), default=str))
+    value = json.loads(json.dumps(read_yaml(path), default=str))
     sections = ("data", "model", "clip", "optim", "run")
     if not isinstance(value, dict) or not all(isinstance(value.get(name, {}), dict) for name in sections):
         raise ValueError("not a recipe")

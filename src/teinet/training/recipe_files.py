@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 import yaml
 
 from teinet.errors import ConfigError, nearest
+
+_MOST_VALUES = 100_000  # of a recipe, far more than any has
 
 Settings = dict[str, Any]
 
@@ -118,9 +121,29 @@ def _extended(path: Path, through: tuple[Path, ...]) -> Settings:
     return override(inherited, settings)
 
 
-def _read(path: Path) -> Settings:
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file; yaml.YAMLError if it is none, too deep, or huge through its aliases."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if _count(content, {}) > _MOST_VALUES:
+            raise yaml.YAMLError(f"it holds more than {_MOST_VALUES} values, by its aliases")
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
+    return content
+
+
+def _count(value: Any, known: dict[int, float]) -> float:
+    """Return the number of values in a value, those of an alias at each of its places; `known` are by object."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if id(value) not in known:
+        known[id(value)] = math.inf  # if it holds itself
+        known[id(value)] = 1 + sum(_count(part, known) for part in parts)
+    return known[id(value)]
+
+
+def _read(path: Path) -> Settings:
+    try:
+        content = read_yaml(path)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no valid YAML: {error}") from None
     except OSError as error:

@@ -8,7 +8,6 @@ import os
 import platform
 import shutil
 import sys
-import zipfile
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -26,7 +25,7 @@ from teinet.data.lists.splits import Splits
 from teinet.errors import ConfigError
 from teinet.models.header import LAST
 from teinet.training.recipe import Recipe
-from teinet.utils.files import write_csv, write_text
+from teinet.utils.files import is_plain_zip, write_csv, write_text
 from teinet.utils.signals import first_process
 
 RECIPE = "recipe.yaml"
@@ -138,7 +137,7 @@ def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
     if not (folder / STATE).is_file():
         reason = f"{folder} has no {STATE}: the run stopped before its first state was saved"
         raise ConfigError(f"{reason}; the command that began it begins again")
-    if not zipfile.is_zipfile(folder / STATE):
+    if not is_plain_zip(folder / STATE):
         raise ConfigError(f"{folder / STATE} is truncated or not a state, so the run cannot continue; start it again")
     changed = {name: getattr(asked.run, name) for name in MACHINE if f"run.{name}" in given}
     return replace(recipe, run=replace(recipe.run, **changed))

@@ -16,7 +16,7 @@ import yaml
 from teinet.errors import ConfigError, nearest
 from teinet.training.recipe_files import Settings, compose, override
 from teinet.utils.other_words import BY_WORD
-from teinet.utils.text import documented_arguments
+from teinet.utils.text import documented_arguments, short_repr
 
 T = TypeVar("T")
 
@@ -162,10 +162,12 @@ def convert(value: Any, kind: Any, name: str) -> Any:
     """
     try:
         return _convert(value, kind)
-    except (_Misfit, yaml.YAMLError):
+    except (_Misfit, yaml.YAMLError, RecursionError):
         choices = [str(choice) for each in _alternatives(kind) for choice in get_args(each) if _is(each, Literal)]
         allowed = " or ".join(dict.fromkeys(_in_words(each) for each in _alternatives(kind)))
-        raise ConfigError(f"{name} is {value!r}; it must be {allowed}.{nearest(str(value), choices)}") from None
+        raise ConfigError(
+            f"{name} is {short_repr(value)}; it must be {allowed}.{nearest(str(value), choices)}"
+        ) from None
 
 
 def build(kind: type, values: Mapping[str, Any], prefix: str = "") -> Any:

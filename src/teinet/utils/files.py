@@ -6,6 +6,7 @@ import csv
 import hashlib
 import os
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -54,6 +55,15 @@ def other_spelling(path: str | os.PathLike[str]) -> str:
 @lru_cache(maxsize=64)
 def _spellings(folder: str, _mtime_ns: int) -> dict[str, str]:
     return {spelling_key(name): name for name in os.listdir(folder)}
+
+
+def is_plain_zip(path: str | os.PathLike[str]) -> bool:
+    """Return true for a zip file without compression, as torch and numpy write them; another may fill the memory."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return 0 < sum(entry.file_size for entry in archive.infolist()) <= os.path.getsize(path)
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False
 
 
 @contextmanager

@@ -96,6 +96,12 @@ def number(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
+def short_repr(value: object) -> str:
+    """Return the Python form of a value, cut off after 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def documented_arguments(documented: type) -> dict[str, str]:
     """Return the texts of a docstring's arguments by name, each in one line."""
     _, _, arguments = str(inspect.getdoc(documented)).partition("Args:")
