@@ -113,6 +113,10 @@ def test_damaged_clips_are_used_named_and_listed(train, clips, cut, caplog):
     assert Path(name).name == "cut.mp4" and re.match(r"[4-9] of 100 frames cannot be decoded whole", damage)
     train(*words, "--data.max_damaged", 0.01, "--name", "strict", data=cut.with_name("clips.csv"))
     assert "cut.mp4,cut off: frame" in (run.with_name("strict") / "unreadable.csv").read_text()
+    split = ["path,label,split", *(f"{line},train" for line in lines), "cut.mp4,resting,val"]
+    cut.with_name("clips.csv").write_text("\n".join(split))
+    train("--name", "validated", data=cut.with_name("clips.csv"))
+    assert (run.with_name("validated") / "damaged.csv").read_text() == (run / "damaged.csv").read_text()
 
 
 def test_too_many_unreadable_clips_stop_the_run(train, listed):

@@ -180,6 +180,7 @@ class ShrinkOptions(ListOptions, _WorkerOptions):
     short_side: int = option("pixels; none are enlarged", default=256)
     keyframes: int = option("a keyframe every so many frames", default=16)
     quality: int = option("x264's CRF, 0 (best) to 51", default=23)
+    max_damaged: float = option(MAX_DAMAGED_HELP, default=MAX_DAMAGED)
     json: bool = option("print what was done as JSON", default=False)
 
 
@@ -191,10 +192,12 @@ def _shrink(args: ShrinkOptions) -> int:
     from teinet.data.tools.shrinking import shrink
     from teinet.data.tools.small_copy import Shrinking
 
+    check_max_damaged(args.max_damaged, "--max-damaged")
+    same = ("short_side", "keyframes", "quality", "max_damaged")
     report = shrink(
         read_config(args.data_config(args.path)),
         Path(args.output),
-        Shrinking(short_side=args.short_side, keyframes=args.keyframes, quality=args.quality),
+        Shrinking(**{name: getattr(args, name) for name in same}),
         root=args.root,
         workers=_workers(args),
         timeout=args.read_timeout,
@@ -210,7 +213,7 @@ def _shrink(args: ShrinkOptions) -> int:
 def _print_shrunk(report: Shrunk) -> None:
     from rich.console import Console
 
-    from teinet.data.tools.shrinking import UNREADABLE
+    from teinet.data.tools.shrinking import DAMAGED, UNREADABLE
     from teinet.utils.text import file_size, printable
 
     console = Console(highlight=False, soft_wrap=True)
@@ -219,6 +222,12 @@ def _print_shrunk(report: Shrunk) -> None:
     if report.unreadable:
         all_of_them = report.list.with_name(UNREADABLE)
         console.print(f"{len(report.unreadable)} clips left out; all of them: {all_of_them}", markup=False)
+    for path, damage in report.damaged[:_LEFT_OUT_SHOWN]:
+        console.print(printable(f"{path}: {damage}"), style="yellow", markup=False)
+    if report.damaged:
+        all_of_them = report.list.with_name(DAMAGED)
+        files = f"{len(report.damaged)} damaged file{'s' if len(report.damaged) > 1 else ''}"
+        console.print(f"{files} copied as far as possible: {all_of_them}", markup=False)
     before = f", {report.resumed} of them before" if report.resumed else ""
     share = f" ({report.after / report.before:.0%})" if report.before else ""
     sizes = f"{file_size(report.before)} became {file_size(report.after)}{share}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from teinet.cli import options
 from teinet.cli.options import DEVICE, ENGINE, WEIGHTS, Engine, Precision
 from teinet.cli.parser import ADVANCED, option, positional
-from teinet.data.lists.data_config import check_path
+from teinet.data.lists.data_config import MAX_DAMAGED, MAX_DAMAGED_HELP, check_max_damaged, check_path
 from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.utils.signals import first_process
@@ -49,6 +49,9 @@ class TestOptions(options.ListOptions):
     average: Literal["probabilities", "logits"] = option("over views", default="probabilities", group=ADVANCED)
     ensemble_weights: str | None = option("of the scores (default: all alike)", metavar="1,1", group=ADVANCED)
     submit: str | None = option("write predictions of unlabeled clips, by their ids", metavar="FILE", group=ADVANCED)
+    max_damaged: float | None = option(
+        f"{MAX_DAMAGED_HELP} (default: the list's or the run's setting, {MAX_DAMAGED})", group=ADVANCED
+    )
     read_timeout: float = option(
         "seconds after which a file that cannot be read to its end stops the test; 0: never", default=120.0,
         group=ADVANCED,
@@ -129,6 +132,8 @@ def _check(args: TestOptions) -> None:
     options.keep_existing([*ensemble, *filter(None, [args.submit])], overwrite=args.overwrite)
     if args.data is not None:
         check_path(args.data)
+    if args.max_damaged is not None:
+        check_max_damaged(args.max_damaged, "--max-damaged")
     Views.parse(args.views)
     options.check_range(args, batch_size=1, devices=1, official_split=1, workers=0, read_timeout=0)
     if args.data is None and (idle := [n for n in ("val_path", "test_path", "labels") if getattr(args, n)]):
@@ -139,7 +144,7 @@ def _plan(args: TestOptions) -> Plan:
     from teinet.evaluation.hardware import Hardware
     from teinet.evaluation.testing import Plan
 
-    same = ("root", "split", "select", "backwards", "batch_size", "workers", "read_timeout", "precision")
+    same = ("root", "split", "select", "backwards", "batch_size", "workers", "read_timeout", "precision", "max_damaged")
     return Plan(
         **{name: getattr(args, name) for name in same},
         data=args.data_config(args.data) if args.data else None,

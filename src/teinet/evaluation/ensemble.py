@@ -36,7 +36,7 @@ def average(members: Sequence[Scores], weights: Sequence[float] | None = None, n
     first = members[0]
     share = np.asarray(weights, dtype=np.float64) / sum(weights)
     total = share[0] * first.probabilities
-    reasons: list[str] = list(first.reasons)
+    reasons, damages = list(first.reasons), list(first.damages)
     for member, name, weight in zip(members[1:], names[1:], share[1:]):
         columns = _columns(first, member, names[0], name)
         rows = _rows(first, member, names[0], name)
@@ -46,12 +46,14 @@ def average(members: Sequence[Scores], weights: Sequence[float] | None = None, n
             )
         total += weight * member.probabilities[rows][:, columns]
         reasons = [mine or member.reasons[int(row)] for mine, row in zip(reasons, rows)]
+        damages = [mine or member.damages[int(row)] for mine, row in zip(damages, rows)]
     return Scores(
         paths=first.paths,
         labels=first.labels,
         probabilities=total,
         class_names=first.class_names,
         reasons=reasons,
+        damages=damages,
         meta=_meta(members, names, weights),
         names=first.names,
     )

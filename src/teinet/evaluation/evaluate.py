@@ -56,23 +56,25 @@ def _stopped(done: int, clips: int) -> str:
 
 
 class ClipScore(NamedTuple):
-    """One clip's class probabilities (C,), or None and the reason why it could not be read."""
+    """One clip's class probabilities (C,), with the damage of its file; or None and the reason why it was not read."""
 
     index: int
     probabilities: np.ndarray | None
     reason: str = ""
+    damage: str = ""
 
 
 class ViewBatch(NamedTuple):
-    """`frames` (B,V,T,3,S,S) uint8 of the readable clips with their `indices`, and the unreadable ones."""
+    """`frames` (B,V,T,3,S,S) uint8 of the readable clips with their `indices` and damages, and the unreadable ones."""
 
     frames: torch.Tensor
     indices: list[int]
+    damages: list[str]  # empty for whole files
     unreadable: list[ClipScore]
 
 
 class ViewClips(Dataset):
-    """Maps an index to the clip's views (V,T,3,S,S) uint8, or to a `ClipScore` without probabilities."""
+    """Maps an index to itself, its views (V,T,3,S,S) uint8 and its damage, or to a `ClipScore` of an unreadable one."""
 
     def __init__(self, clips: ClipList, sampling: Sampling, preprocessing: Preprocessing, views: Views):
         check_views(views, preprocessing.fit)
@@ -81,7 +83,7 @@ class ViewClips(Dataset):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index: int) -> tuple[int, torch.Tensor] | ClipScore:
+    def __getitem__(self, index: int) -> tuple[int, torch.Tensor, str] | ClipScore:
         start, end = self.clips.span(index)
         try:
             loaded = load_views(
@@ -91,14 +93,15 @@ class ViewClips(Dataset):
             )
         except VideoError as error:
             return ClipScore(index, None, error.reason)
-        return index, loaded.frames
+        return index, loaded.frames, loaded.damage
 
 
-def collate_views(samples: Sequence[tuple[int, torch.Tensor] | ClipScore]) -> ViewBatch:
+def collate_views(samples: Sequence[tuple[int, torch.Tensor, str] | ClipScore]) -> ViewBatch:
     """Stack the readable clips and list the unreadable ones."""
     good = [s for s in samples if not isinstance(s, ClipScore)]
     frames = torch.stack([s[1] for s in good]) if good else torch.empty(0, dtype=torch.uint8)
-    return ViewBatch(frames, [s[0] for s in good], [s for s in samples if isinstance(s, ClipScore)])
+    bad = [s for s in samples if isinstance(s, ClipScore)]
+    return ViewBatch(frames, [s[0] for s in good], [s[2] for s in good], bad)
 
 
 class Scoring(L.LightningModule):
@@ -142,7 +145,8 @@ class Scoring(L.LightningModule):
         logits = torch.cat([self.model(part).float() for part in clips.split(self.clips_per_forward)])
         logits = logits.unflatten(0, batch.frames.shape[:2])  # (B, V, C)
         probabilities = to_probabilities(logits, self.averaging, allow_nan=True)  # `Scores` names those clips
-        self._scored += [ClipScore(i, p) for i, p in zip(batch.indices, probabilities)]
+        found = zip(batch.indices, probabilities, batch.damages)
+        self._scored += [ClipScore(i, p, damage=damage) for i, p, damage in found]
 
     def on_validation_epoch_end(self) -> None:
         """Gather the scores of all processes, in the order of the list, while the process group exists."""
@@ -236,9 +240,9 @@ def evaluate(
     if backwards:
         facts["backwards"] = True
     probabilities = np.zeros((len(clips), len(clips.class_names)), dtype=np.float32)
-    reasons = ["not scored"] * len(clips)
+    reasons, damages = ["not scored"] * len(clips), [""] * len(clips)
     for score in scoring.scored:
-        reasons[score.index] = score.reason
+        reasons[score.index], damages[score.index] = score.reason, score.damage
         if score.probabilities is not None:
             probabilities[score.index] = score.probabilities
     return Scores(
@@ -247,6 +251,7 @@ def evaluate(
         probabilities=probabilities,
         class_names=clips.class_names,
         reasons=reasons,
+        damages=damages,
         meta=facts,
         names=clips.names,
     )

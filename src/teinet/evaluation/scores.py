@@ -29,6 +29,7 @@ class Scores:
         probabilities: (N, C) from 0 to 1, averaged over views; rows of unreadable clips are ignored.
         class_names: C names, in the order of the columns.
         reasons: N strings, why a clip could not be read, empty for readable clips; () if all are readable.
+        damages: N strings, which frames of a readable clip's file are lost or damaged; () if none.
         meta: how the scores were made (views, averaging, weights file, data fingerprint, versions), as JSON values.
 
     Raises:
@@ -40,6 +41,7 @@ class Scores:
     probabilities: np.ndarray
     class_names: Sequence[str]
     reasons: Sequence[str] = ()
+    damages: Sequence[str] = ()
     meta: dict[str, Any] = field(default_factory=dict)
     names: Sequence[str] = ()
 
@@ -47,7 +49,7 @@ class Scores:
         n = len(self.paths)
         labels = np.asarray(self.labels, dtype=np.int64).reshape(-1)
         probabilities = np.array(self.probabilities, dtype=np.float32)
-        reasons = [str(reason or "") for reason in self.reasons or ()] or [""] * n
+        reasons, damages = ([str(t or "") for t in texts or ()] or [""] * n for texts in (self.reasons, self.damages))
         names = tuple(str(name) for name in self.class_names)
         if n == 0 and probabilities.size == 0:
             probabilities = probabilities.reshape(0, len(names))
@@ -55,8 +57,8 @@ class Scores:
             raise ConfigError(f"scores have shape {probabilities.shape}; {n} clips and {len(names)} class names given")
         if len(self.names) not in (0, n):
             raise ConfigError(f"{n} clips, but {len(self.names)} names")
-        if not len(labels) == len(reasons) == n:
-            raise ConfigError(f"{n} clips, but {len(labels)} labels, {len(reasons)} reasons")
+        if not len(labels) == len(reasons) == len(damages) == n:
+            raise ConfigError(f"{n} clips, but {len(labels)} labels, {len(reasons)} reasons, {len(damages)} damages")
         if n and not (labels.min() >= -1 and labels.max() < len(names)):
             raise ConfigError(f"labels go from {labels.min()} to {labels.max()}; there are {len(names)} classes")
         for row in np.flatnonzero(~np.isfinite(probabilities).all(axis=1)):
@@ -64,6 +66,7 @@ class Scores:
         probabilities[[reason != "" for reason in reasons]] = 0
         values = {"paths": tuple(str(path) for path in self.paths), "labels": labels, "probabilities": probabilities}
         values |= {"class_names": names, "reasons": tuple(reasons), "names": tuple(self.names)}
+        values["damages"] = tuple(damages)
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -83,6 +86,11 @@ class Scores:
     def num_unreadable(self) -> int:
         """The number of clips without scores: unreadable, or with scores that are not finite."""
         return int((~self.readable).sum())
+
+    @property
+    def damaged(self) -> list[tuple[str, str]]:
+        """The files of readable clips that lack frames, each once, with their damage."""
+        return list({path: damage for path, damage in zip(self.paths, self.damages) if damage}.items())
 
     @cached_property
     def predictions(self) -> np.ndarray:
@@ -162,12 +170,13 @@ class Scores:
             "num_clips": len(self),
             "num_labeled": int((self.labels >= 0).sum()),
             "num_unreadable": self.num_unreadable,
+            "num_damaged": len(self.damaged),
             "num_classes": len(self.class_names),
             **self.meta,
         }
 
     def save(self, folder: str | Path, image: bool = True) -> Path:
-        """Write `scores.safetensors`, `clips.csv`, `per_class.csv`, `unreadable.csv`, `confusion.png`, `metrics.json`.
+        """Write the test's files: scores.safetensors, metrics.json, confusion.png; clips, classes and bad files as csv.
 
         The scores come first, so that they are kept if a later file fails; `metrics.json` says that all are there.
         Returns the folder.
@@ -188,6 +197,7 @@ class Scores:
         write_csv(folder / "per_class.csv", ("class", "clips", "accuracy"), classes)
         unreadable = [(path, reason) for path, reason in zip(self.paths, self.reasons) if reason]
         write_csv(folder / "unreadable.csv", ("path", "reason"), unreadable)
+        write_csv(folder / "damaged.csv", ("path", "reason"), self.damaged)
         if image:
             from teinet.evaluation.plots import save_confusion
 
@@ -210,7 +220,7 @@ class Scores:
             raise CheckpointError(f"{path}: no such file; `teinet test` writes it")
         try:
             with safe_open(path, framework="np") as file:
-                header = {"names": ()} | json.loads((file.metadata() or {})[_KEY])
+                header = {"names": (), "damages": ()} | json.loads((file.metadata() or {})[_KEY])
                 texts = {name: header[name] for name in _TEXTS}
                 arrays = {name: file.get_tensor(name) for name in ("labels", "probabilities")}
         except (KeyError, TypeError):
@@ -222,7 +232,7 @@ class Scores:
 
 SCORES, METRICS = "scores.safetensors", "metrics.json"
 _KEY = "teinet_scores"
-_TEXTS = ("paths", "class_names", "reasons", "meta", "names")
+_TEXTS = ("paths", "class_names", "reasons", "damages", "meta", "names")
 CLIP_COLUMNS = ("path", "label", "prediction", "probability", "rank", "readable", "reason")
 
 
@@ -246,8 +256,10 @@ def _number(value: float) -> str:
 
 
 def tables(scores: Scores, title: str = "test", most_classes: int = 10) -> list[Table]:
-    """Return the accuracies, then tables of the worst classes, confusions and unreadable clips, without empty ones."""
-    found = (_class_table(scores, most_classes), _confusion_table(scores), _unreadable_table(scores))
+    """Return the accuracies, then tables of the worst classes, confusions and bad files, without empty ones."""
+    unreadable = [(path, reason) for path, reason in zip(scores.paths, scores.reasons) if reason]
+    bad = (_file_table("clip", "unreadable", unreadable), _file_table("file", "damaged", scores.damaged))
+    found = (_class_table(scores, most_classes), _confusion_table(scores), *bad)
     return [_summary_table(scores, title), *(table for table in found if table.row_count)]
 
 
@@ -263,6 +275,8 @@ def _summary_table(scores: Scores, title: str) -> Table:
         clips.append(f", {unlabeled} unlabeled")
     if bad := scores.num_unreadable:
         clips.append(f", {bad} unreadable (counted as wrong)", style="bold red")
+    if damaged := len(scores.damaged):
+        clips.append(f", {damaged} damaged file{'s' if damaged > 1 else ''} (used)", style="yellow")
     table.add_row("clips", clips)
     return table
 
@@ -289,12 +303,11 @@ def _confusion_table(scores: Scores) -> Table:
     return table
 
 
-def _unreadable_table(scores: Scores, most: int = 20) -> Table:
-    bad = [(Text(path), Text(reason)) for path, reason in zip(scores.paths, scores.reasons) if reason]
-    shown = "" if len(bad) <= most else f", first {most} of {len(bad)} (all in unreadable.csv)"
-    table = plain_table("clip", "reason", text=("clip", "reason"), title=f"unreadable clips{shown}")
-    for row in bad[:most]:
-        table.add_row(*row)
+def _file_table(what: str, state: str, files: Sequence[tuple[str, str]], most: int = 20) -> Table:
+    shown = "" if len(files) <= most else f", first {most} of {len(files)} (all in {state}.csv)"
+    table = plain_table(what, "reason", text=(what, "reason"), title=f"{state} {what}s{shown}")
+    for row in files[:most]:
+        table.add_row(*map(Text, row))
     return table
 
 

@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 
 from teinet import __version__
 from teinet.data.dataset import READ_TIMEOUT
+from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.data.lists.formats import Listing
 from teinet.data.lists.rows import CLIP_HASH_BYTES, ClipList, select, to_clips
 from teinet.data.lists.splits import DataConfig, Splits, load_splits, read_config
@@ -44,6 +45,7 @@ class Plan:
         root: another folder for the clips of that recipe.
         split: None takes the labeled test clips, else the validation clips, else all.
         select: `column=value,...`: these rows of the list, in any split.
+        max_damaged: largest share of a file's frames that may be lost or damaged; None takes that of `data`.
         unlabeled: take clips without labels.
         views, averaging, backwards, batch_size, read_timeout, hardware: see `evaluate`.
         workers: decoding processes for each device; None takes one per core, at most 8.
@@ -54,6 +56,7 @@ class Plan:
     root: str | None = None
     split: Literal["train", "val", "test"] | None = None
     select: str | None = None
+    max_damaged: float | None = None
     unlabeled: bool = False
     backwards: bool = False
     views: Views = field(default_factory=Views)
@@ -138,9 +141,12 @@ def test(
     }
     if overlap := trained_on(recognizer, chosen):
         facts["trained_on"] = overlap
+    if chosen.clips.max_damaged != MAX_DAMAGED:
+        facts["max_damaged"] = chosen.clips.max_damaged
     folder = Path(output) if output else results_folder(weights, plan)
     same = {"views": str(plan.views), "averaging": plan.averaging, "data": chosen.clips.fingerprint()}
     same |= {"weights_sha256": facts["weights_sha256"], "optimized": None, "backwards": plan.backwards or None}
+    same["max_damaged"] = facts.get("max_damaged")
     as_trained = plan.engine == "eager" and plan.precision in ("auto", "fp32")
     if reuse and as_trained and (found := _found(folder, same)) is not None:
         if first_process() and not (folder / METRICS).exists():  # the earlier test was cut off while it wrote
@@ -198,6 +204,8 @@ def choose(recognizer: Recognizer, plan: Plan) -> SelectedClips:
         config = replace(config, root=plan.root or config.root)
     else:
         config = replace(config, val_share=0.0)
+    if plan.max_damaged is not None:
+        config = replace(config, max_damaged=plan.max_damaged)
     if plan.select and plan.split:
         raise ConfigError("--select and --split exclude each other; give one of them")
     if plan.select:

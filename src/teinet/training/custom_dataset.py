@@ -47,9 +47,9 @@ class DatasetViews(ViewClips):
     def __init__(self, dataset: Any, clips: ClipList):
         self.dataset, self.clips = dataset, clips
 
-    def __getitem__(self, index: int) -> tuple[int, torch.Tensor] | ClipScore:
+    def __getitem__(self, index: int) -> tuple[int, torch.Tensor, str] | ClipScore:
         try:
-            return index, self.dataset[index][0][None]
+            return index, self.dataset[index][0][None], ""
         except VideoError as error:
             return ClipScore(index, None, error.reason)
 

@@ -120,6 +120,8 @@ class TrainingModule(Scoring):
             if score.probabilities is not None:
                 probabilities[score.index] = torch.from_numpy(score.probabilities)
         self._list_validation_clips(self.val_clips)
+        if self.global_rank == 0:
+            self._name_damaged([(self.val_clips.paths[s.index], s.damage) for s in self.scored if s.damage])
         hits = (probabilities.argmax(1) == labels) & (probabilities.sum(1) > 0)
         losses = -probabilities.clamp_min(1e-9).log()[torch.arange(len(labels)), labels]
         self.log_dict({"val_top1": hits.double().mean().float(), "val_loss": losses.mean()})

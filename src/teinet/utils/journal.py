@@ -44,7 +44,8 @@ class Journal:
         command = self._head["teinet"]
         if not lines or not isinstance(lines[0], dict) or lines[0].get("teinet") != command:
             raise ConfigError(f"{self.path}: was not written by `teinet {command}`; choose another output")
-        if lines[0] != self._head:
+        settings = self._head["settings"]  # an older command's may lack some
+        if any(lines[0]["settings"].get(name, value) != value for name, value in settings.items()):
             was = ", ".join(f"--{key.replace('_', '-')} {value}" for key, value in lines[0]["settings"].items())
             raise ConfigError(f"{self.path}: was started with {was}; use these settings, or choose another output")
         return lines[1:]

@@ -22,7 +22,7 @@ SMALL = Shrinking(short_side=64)
 
 
 def shrunk(source: Path, target: Path, settings: Shrinking = SMALL) -> float:
-    return shrink_video(str(source), target, settings, lambda: None)
+    return shrink_video(str(source), target, settings, lambda: None)[0]
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -10,9 +11,13 @@ import numpy as np
 import pytest
 
 from teinet.cli.main import main
+from teinet.data.tools.small_copy import Shrinking, shrink_video
 from teinet.data.video import index
 from teinet.data.video.reader import VideoReader
 from teinet.errors import VideoError
+from teinet.evaluation.ensemble import average
+from teinet.evaluation.scores import Scores
+from tests.networks import small_recognizer
 
 X264 = ("-pix_fmt", "yuv420p", "-c:v", "libx264", "-preset", "veryfast", "-bf", "2", "-g", "10")
 
@@ -165,5 +170,71 @@ def test_check_names_it(whole, tmp_path, capsys, monkeypatch):
     assert found["damaged_files"][0]["reason"] == "5 of 100 frames cannot be decoded whole"
     assert main([*words, "--max-damaged", "0.01"]) == 1
     assert "only 95 of its 100 frames" in capsys.readouterr().out
+    assert main(words) == 0  # with more allowed it is no longer broken
     assert main([*words, "--max-damaged", "2"]) == 2
     assert "--max-damaged is 2; it is a share of a file's frames, 0 to 1" in capsys.readouterr().err
+
+
+@pytest.fixture
+def listed(whole, tmp_path, monkeypatch) -> Path:
+    """A file that lacks its last five frames, in a list with a whole one, in/list.csv."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    path = zeroed(whole["film.mp4"], range(95, 100), tmp_path / "in" / "film.mp4")
+    (tmp_path / "in" / "whole.mp4").symlink_to(whole["film.mp4"])
+    (tmp_path / "in" / "list.csv").write_text("path,label\nfilm.mp4,resting\nwhole.mp4,resting\n")
+    return path
+
+
+def test_shrink_names_it(listed, capsys):
+    words = ["data", "shrink", "in/list.csv", "--workers", "0", "--short-side", "64", "--output"]
+    assert main([*words, "small"]) == 0
+    out = capsys.readouterr().out
+    assert "in/film.mp4: 5 of 100 frames cannot be decoded whole" in out
+    assert "1 damaged file copied as far as possible: small/damaged.csv" in out
+    rows = "path,reason\nin/film.mp4,5 of 100 frames cannot be decoded whole\n"
+    assert Path("small/damaged.csv").read_text() == rows
+    assert main([*words, "small", "--json"]) == 0  # also of copies from before
+    assert json.loads(capsys.readouterr().out)["damaged"][0]["reason"].startswith("5 of 100")
+    assert len(VideoReader("small/film.mp4")) == 95 and not Path("small/unreadable.csv").exists()
+    assert main([*words, "strict", "--max-damaged", "0.01"]) == 1
+    assert "film.mp4: damaged: only 95 of its 100 frames can be decoded" in capsys.readouterr().out
+    assert not Path("strict/film.mp4").exists() and not Path("strict/damaged.csv").exists()
+    assert main([*words, "small", "--max-damaged", "0.01"]) == 2
+    assert "was started with --short-side 64" in capsys.readouterr().err
+    assert main([*words, "new", "--max-damaged", "2"]) == 2
+    assert "--max-damaged is 2; it is a share" in capsys.readouterr().err
+
+
+def test_shrink_names_what_only_decoding_finds(whole, tmp_path, monkeypatch):
+    """The packets promise frames that do not come; where too many are lost, no copy is left."""
+    one, two = (zeroed(whole["film.mp4"], range(90, 100), tmp_path / name) for name in ("one.mp4", "two.mp4"))
+    monkeypatch.setattr(index, "_is_whole", lambda data, length_bytes: True)
+    monkeypatch.setattr(index, "_ZEROS", b"none")
+    assert VideoReader(one).damage == VideoReader(two).damage == ""
+    target = tmp_path / "small.mp4"
+    _, damage = shrink_video(str(one), target, Shrinking(short_side=64), lambda: None)
+    assert damage == "10 of 100 frames cannot be decoded whole" and len(VideoReader(target)) == 90
+    with pytest.raises(VideoError, match="only 90 of its 100 frames"):
+        shrink_video(str(two), target, Shrinking(short_side=64, max_damaged=0.05), lambda: None)
+    assert not target.exists()
+
+
+def test_a_test_names_it(listed, capsys):
+    small_recognizer().save("net.safetensors")
+    words = ["test", "net.safetensors", "--data", "in/list.csv", "--workers", "0", "--output"]
+    assert main([*words, "one"]) == 0
+    out = capsys.readouterr().out
+    assert "film.mp4" in out and "5 of 100 frames cannot be decoded whole" in out and "1 damaged file" in out
+    with Path("one/damaged.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row == {"path": "in/film.mp4", "reason": "5 of 100 frames cannot be decoded whole"}
+    assert main([*words, "one", "--json"]) == 0  # of an earlier test
+    assert json.loads(capsys.readouterr().out)["num_damaged"] == 1
+    one = Scores.load("one")
+    assert one.damages == (row["reason"], "") and average([one, one]).damaged == one.damaged
+    assert main([*words, "one", "--max-damaged", "0.01"]) == 2  # other scores
+    assert main([*words, "two", "--max-damaged", "0.01"]) == 1
+    assert "film.mp4,damaged: only 95 of its 100 frames" in Path("two/unreadable.csv").read_text()
+    assert Scores.load("two").damaged == []
+    assert main([*words, "new", "--max-damaged", "2"]) == 2

@@ -186,7 +186,7 @@ def examine_file(clips: Sequence[Row], beat: pool.Beat, *, max_damaged: float = 
     try:
         size, modified = stamp(path)  # before reading: a file that changes meanwhile is read again the next time
         finding = replace(finding, bytes=size, modified=modified)
-        video = VideoReader(path, threads=1, max_damaged=max_damaged)
+        video = VideoReader(path, threads=1, max_damaged=1.0)
         video.verify(beat)
         (width, height), seconds = video.size, video.duration
     except VideoError as error:
@@ -203,6 +203,10 @@ def examine_file(clips: Sequence[Row], beat: pool.Beat, *, max_damaged: float = 
         status="damaged" if video.damage else "ok",
         reason=video.damage,
     )
+    try:
+        len(VideoReader(path, max_damaged=max_damaged))  # by the index that is known now
+    except VideoError as error:  # with its frames, so that it is read again, maybe with another share
+        return replace(finding, status="broken", reason=error.reason)
     if video.is_image_folder:
         _, order, others = image_folder.image_order(path)
         finding = replace(finding, order=order, others=other_names(others).strip(" ()"))

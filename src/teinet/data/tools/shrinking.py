@@ -27,7 +27,8 @@ from teinet.utils.progress import file_progress
 from teinet.utils.signals import StopSignal
 from teinet.utils.text import file_size
 
-CLIPS, LABELS, UNREADABLE, JOURNAL = "clips.csv", "labels.txt", "unreadable.csv", "shrink.jsonl"
+CLIPS, LABELS, JOURNAL = "clips.csv", "labels.txt", "shrink.jsonl"
+UNREADABLE, DAMAGED = "unreadable.csv", "damaged.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,7 @@ class Shrunk:
         files: number of copies, `resumed` of them from an earlier command.
         before, after: bytes of the sources and of the copies.
         unreadable: clips that were left out, with reasons.
+        damaged: files that lack frames and were copied all the same, with their damage.
         list, labels: the csv, and the file of class names next to it (None: no clip has a label).
     """
 
@@ -50,12 +52,15 @@ class Shrunk:
     list: Path
     labels: Path | None
     unreadable: list[tuple[Row, str]] = field(repr=False)
+    damaged: list[tuple[str, str]] = field(repr=False)
 
     def to_dict(self) -> dict[str, object]:
         """Return counts, and the clips that were left out, as JSON values."""
         left_out = [{"path": r.path, "reason": why, "list": r.file, "line": r.line} for r, why in self.unreadable]
         labels = None if self.labels is None else str(self.labels)
-        return vars(self) | {"list": str(self.list), "labels": labels, "unreadable": left_out}
+        damaged = [{"path": path, "reason": reason} for path, reason in self.damaged]
+        told = {"list": str(self.list), "labels": labels, "unreadable": left_out, "damaged": damaged}
+        return vars(self) | told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +75,7 @@ class Copy:
         before, modified: size and time of last change (ns) of the source when it was read; None if the process died.
         bytes: size of the copy.
         shift: seconds by which frames are shown earlier in the copy.
+        damage: of the source, in words; empty if there is none.
     """
 
     key: str
@@ -81,6 +87,7 @@ class Copy:
     modified: int | None = None
     bytes: int = 0
     shift: float = 0.0
+    damage: str = ""
 
     @property
     def target(self) -> str:
@@ -174,11 +181,16 @@ def shrink(
     if not written:
         raise RunError(f"none of the clips could be read; the first: {unreadable[0][0].path}: {unreadable[0][1]}")
     write_rows(folder / CLIPS, written)
-    if unreadable:
-        left_out = ((row.path, reason, row.file, row.line or "") for row, reason in unreadable)
-        write_csv(folder / UNREADABLE, ("path", "reason", "list", "line"), left_out)
-    else:
-        (folder / UNREADABLE).unlink(missing_ok=True)  # an earlier command's
+    left_out = [(row.path, reason, row.file, row.line or "") for row, reason in unreadable]
+    damaged = [(copy.source, copy.damage) for copy in kept.values() if copy.damage]
+    for name, columns, named in (
+        (UNREADABLE, ("path", "reason", "list", "line"), left_out),
+        (DAMAGED, ("path", "reason"), damaged),
+    ):
+        if named:
+            write_csv(folder / name, columns, named)
+        else:
+            (folder / name).unlink(missing_ok=True)  # an earlier command's
     return Shrunk(
         clips=len(written),
         files=len(kept),
@@ -188,6 +200,7 @@ def shrink(
         list=folder / CLIPS,
         labels=folder / LABELS if names else None,
         unreadable=unreadable,
+        damaged=damaged,
     )
 
 
@@ -203,8 +216,8 @@ def _work(folder: Path, settings: Shrinking, copy: Copy, beat: pool.Beat) -> Cop
         target.parent.mkdir(parents=True, exist_ok=True)
         if copy.is_images:
             return replace(copy, bytes=shrink_images(copy.source, target, settings, beat))
-        shift = shrink_video(copy.source, target, settings, beat)
-        return replace(copy, bytes=target.stat().st_size, shift=shift)
+        shift, damage = shrink_video(copy.source, target, settings, beat)
+        return replace(copy, bytes=target.stat().st_size, shift=shift, damage=damage)
     except VideoError as error:
         return replace(copy, reason=error.reason)
     except OSError:  # the disk is full or read-only: stop everything

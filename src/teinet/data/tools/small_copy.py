@@ -12,6 +12,7 @@ import av
 import numpy as np
 from PIL import Image
 
+from teinet.data.lists.data_config import MAX_DAMAGED, check_max_damaged
 from teinet.data.video import image_folder
 from teinet.data.video.pixels import Filters, display_matrix
 from teinet.data.video.reader import VideoReader
@@ -32,6 +33,7 @@ class Shrinking:
         short_side: pixels of the shorter side, at least 16; smaller clips keep their size.
         keyframes: frames from one keyframe to the next, at least 1.
         quality: x264's constant rate factor, 0 (lossless) to 51; JPEGs have quality 90.
+        max_damaged: largest share of a file's frames that may be lost or damaged, 0 to 1.
 
     Raises:
         ConfigError: a value out of range.
@@ -40,8 +42,10 @@ class Shrinking:
     short_side: int = 256
     keyframes: int = 16
     quality: int = 23
+    max_damaged: float = MAX_DAMAGED
 
     def __post_init__(self) -> None:
+        check_max_damaged(self.max_damaged, "max_damaged")
         if self.short_side < 16 or self.keyframes < 1 or not 0 <= self.quality <= 51:
             raise ConfigError(
                 f"short side is {self.short_side}, keyframes {self.keyframes}, quality {self.quality}; they must be at "
@@ -57,7 +61,7 @@ class Shrinking:
         return next(small), next(small)
 
 
-def shrink_video(source: str, target: Path, settings: Shrinking, beat: Beat) -> float:
+def shrink_video(source: str, target: Path, settings: Shrinking, beat: Beat) -> tuple[float, str]:
     """Write a small copy of a video as h264 in .mp4, atomically.
 
     Args:
@@ -66,20 +70,25 @@ def shrink_video(source: str, target: Path, settings: Shrinking, beat: Beat) -> 
         beat: called after each frame.
 
     Returns:
-        Seconds by which frames are shown earlier in the copy, which begins with a frame; the source may with sound.
+        Seconds by which frames are shown earlier in the copy, which begins with a frame; the source may with sound. And
+        the damage of the source, in words: the copy shows the frame before for as long as frames are lost.
 
     Raises:
-        VideoError: the source cannot be read, or not be encoded as h264.
+        VideoError: the source cannot be read, or not be encoded as h264; there is no target then.
         OSError: the target cannot be written.
     """
-    video = VideoReader(source, threads=1)
-    for _ in range(3):
-        count = _copy(video, target, settings, beat)
-        if count == len(video):
-            return float(video.times[0])
-        target.unlink()
-        video.recount(beat)
-    raise VideoError(source, "decodes to a different number of frames each time")
+    video = VideoReader(source, threads=1, max_damaged=settings.max_damaged)
+    try:
+        for _ in range(3):
+            count = _copy(video, target, settings, beat)
+            if count != len(video) or (video.num_broken and not video.damage):  # as `verify` finds it
+                video.recount(beat)
+            if count == len(video):
+                return float(video.times[0]), video.damage
+        raise VideoError(source, "decodes to a different number of frames each time")
+    except VideoError:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _copy(video: VideoReader, target: Path, settings: Shrinking, beat: Beat) -> int:
