@@ -171,50 +171,107 @@ class _Packets:
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class _Header:
+    """The facts that a file states about its video."""
+
+    begin: float  # seconds
+    time_base: float  # seconds of a tick
+    rate: float | None
+    length: float | None  # seconds; None if it may be that of the sound
+    num_frames: int
+    codec: str
+    formats: set[str]
+    is_alone: bool  # without other streams
+
+    @classmethod
+    def read(cls, container: InputContainer, stream: av.VideoStream) -> _Header:
+        is_alone = len(container.streams) == 1
+        return cls(
+            begin=begin(container),
+            time_base=float(stream.time_base or 0),
+            rate=stated_rate(stream),
+            length=stated_length(container, stream) if is_alone or stream.duration else None,
+            num_frames=stream.frames,
+            codec=stream.codec_context.name,
+            formats=set(container.format.name.split(",")),
+            is_alone=is_alone,
+        )
+
+
 def _build(path: str, on_frame: Callable[[], object] | None = None) -> FrameIndex:
     with open_video(path) as (container, stream):
         packets, first = _read_packets(container, stream)
-        cut, promised = _cut_off(path, stream, packets), stream.frames - packets.discarded
+        cut = _cut_off(path, stream, packets)
         if first is None:
             raise VideoError(path, cut or "none of its frames can be decoded")
-        start, alone = begin(container), len(container.streams) == 1
-        stated = stated_length(container, stream) if alone or stream.duration else None  # else that of its sound
-        time_base, rate = float(stream.time_base or 0), stated_rate(stream)
-        codec, formats = stream.codec_context.name, set(container.format.name.split(","))
+        header = _Header.read(container, stream)
         width, height = (first.height, first.width) if is_transposed(first) else (first.width, first.height)
     order, runs, exact = _presentation(packets)
-    doubtful = codec in PACKED_CODECS and any(size <= PLACEHOLDER_BYTES for size in packets.sizes)
+    doubtful = header.codec in PACKED_CODECS and any(size <= PLACEHOLDER_BYTES for size in packets.sizes)
     by_decoding = bool(on_frame or not exact or doubtful or cut or packets.corrupt)
     if by_decoding:
         times, pts, last, in_part = _decode_all(path, on_frame or (lambda: None), find=exact)
     else:
-        pts = np.array(packets.pts, np.int64)[order]
-        durations = np.array(packets.durations)[order] * time_base
-        times, last, in_part = pts * time_base - start, float(durations[-1]), 0
-        if runs[-1] or (np.diff(times) > WRAPPED).any():
-            stamps, continued = zip(times.tolist(), durations.tolist(), (-runs).tolist()), Continued()
-            times = np.array([continued(*stamp)[0] for stamp in stamps])
-    apart = float(np.median(np.diff(times))) if len(times) > 1 else 1 / rate if rate else 0.0
-    if "matroska" in formats:  # its blocks may state no duration; FFmpeg then guesses
-        if stated and alone and not cut and stated > times[-1]:
-            last = stated - float(times[-1])
+        times, pts, last = _from_packets(packets, order, runs, header)
+        in_part = 0
+    apart = float(np.median(np.diff(times))) if len(times) > 1 else 1 / header.rate if header.rate else 0.0
+    last = _last_duration(last, times, apart, header, bool(cut))
+    count = len(times) if doubtful else max(len(packets.pts), len(times))
+    num_expected = _num_expected(count, path, packets, header, times, last, apart, cut)
+    trusted = not by_decoding and bool(header.formats & _SEEKABLE_FORMATS) and header.codec in _SEEKABLE_CODECS
+    return FrameIndex(
+        times,
+        pts,
+        _safe_keys(pts, packets) if trusted and not runs[-1] else np.zeros(0, np.int64),
+        last,
+        measured_rate(times, last, header.rate),
+        width,
+        height,
+        header.codec,
+        num_damaged=in_part + num_expected - len(times),
+        num_expected=num_expected,
+        cut=cut,
+        is_decoded=by_decoding,
+    )
+
+
+def _from_packets(
+    packets: _Packets, order: np.ndarray, runs: np.ndarray, header: _Header
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return times and timestamps of the packets in the order in which they are shown, and the last duration."""
+    pts = np.array(packets.pts, np.int64)[order]
+    durations = np.array(packets.durations)[order] * header.time_base
+    times = pts * header.time_base - header.begin
+    if runs[-1] or (np.diff(times) > WRAPPED).any():
+        stamps, continued = zip(times.tolist(), durations.tolist(), (-runs).tolist()), Continued()
+        times = np.array([continued(*stamp)[0] for stamp in stamps])
+    return times, pts, float(durations[-1])
+
+
+def _last_duration(last: float, times: np.ndarray, apart: float, header: _Header, is_cut: bool) -> float:
+    """Return the seconds for which the last frame is shown: as measured, or else the usual distance of frames."""
+    if "matroska" in header.formats:  # its blocks may state no duration; FFmpeg then guesses
+        if header.length and header.is_alone and not is_cut and header.length > times[-1]:
+            last = header.length - float(times[-1])
         elif len(times) > 1 and not 0.5 < last / apart < 2:
             last = 0.0
-    last = last or apart
-    num_expected = len(times) if doubtful else max(len(packets.pts), len(times))
+    return last or apart
+
+
+def _num_expected(
+    count: int, path: str, packets: _Packets, header: _Header, times: np.ndarray, last: float, apart: float, cut: str
+) -> int:
+    """Return the number of frames that a file would have without damage: `count`, and those without a packet."""
     damaged = packets.corrupt
-    if not damaged and formats & _RESYNCED and _wide_gaps(times, apart).any():
+    if not damaged and header.formats & _RESYNCED and _wide_gaps(times, apart).any():
         damaged = _after_holes(path)
-    if cut or damaged:
-        num_lost = _lost_in_gaps(times, apart, np.array(damaged) * time_base - start, anywhere=bool(cut))
-        if cut and stated and apart:
-            num_lost += max(0, round((stated - float(times[-1]) - last) / apart))
-        num_expected = max(num_expected + bool(cut), len(times) + num_lost, promised)
-    num_damaged = in_part + num_expected - len(times)
-    trusted = not by_decoding and bool(formats & _SEEKABLE_FORMATS) and codec in _SEEKABLE_CODECS and not runs[-1]
-    keys = _safe_keys(pts, packets) if trusted else np.zeros(0, np.int64)
-    rate = measured_rate(times, last, rate)
-    return FrameIndex(times, pts, keys, last, rate, width, height, codec, num_damaged, num_expected, cut, by_decoding)
+    if not cut and not damaged:
+        return count
+    num_lost = _lost_in_gaps(times, apart, np.array(damaged) * header.time_base - header.begin, anywhere=bool(cut))
+    if cut and header.length and apart:
+        num_lost += max(0, round((header.length - float(times[-1]) - last) / apart))
+    return max(count + bool(cut), len(times) + num_lost, header.num_frames - packets.discarded)
 
 
 def _decode_all(path: str, on_frame: Callable[[], object], *, find: bool) -> tuple[np.ndarray, np.ndarray, float, int]:
