@@ -41,12 +41,13 @@ Value = TypeVar("Value", bound=Hashable)
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A clip of a list: its size, frames a second, and the seconds of its frames from the first one."""
+    """A clip of a list: its size, frames a second, the seconds of its frames from the first one and of its end."""
 
     row: Row
     size: Size
     rate: Fraction
     times: np.ndarray
+    end: float
 
     @classmethod
     def look_at(cls, row: Row) -> Clip:
@@ -60,12 +61,13 @@ class Clip:
             raise VideoError(row.path, "a folder of images has no clock")
         height, width = reader.sample(lambda n: [n - 1], row.start, row.end).images.shape[1:3]
         shown = reader.frames_shown(row.start, row.end)
-        times = reader.times[shown.start : shown.stop]
-        return cls(row, (width, height), usual_rate(reader.frame_rate or 25), times - times[0])
+        times = reader.times[shown.start : shown.stop] - reader.times[shown.start]
+        end = float(times[-1] + reader.durations[shown[-1]])
+        return cls(row, (width, height), usual_rate(reader.frame_rate or 25), times, end)
 
     def shown(self, rate: Fraction) -> np.ndarray:
         """Which frame stands at each moment 0, 1/rate, ... of the clip: the nearest in time, at first the first."""
-        count = max(1, round((self.times[-1] + 1 / self.rate) * rate))
+        count = max(1, round(self.end * rate))
         moments = np.arange(count) / float(rate)
         last = len(self.times) - 1
         after = np.searchsorted(self.times, moments).clip(min(1, last), last)

@@ -14,7 +14,7 @@ from benchmarks.join import Clip, join
 from teinet.data.lists.annotations import read_annotations
 from teinet.data.lists.formats import read_listing
 from teinet.data.lists.rows import Row
-from teinet.data.video.writer import write_video
+from teinet.data.video.writer import VideoWriter, write_video
 from tests.miniatures import decoded
 
 
@@ -100,8 +100,17 @@ def test_values_of_a_column_and_splits_are_never_mixed(listed, tmp_path):
 
 @pytest.mark.parametrize(("source", "rate"), [(60, 30), (120, 30), (25, 30), (24, 24), (10, 30)])
 def test_the_first_frame_shown_is_the_clips_first(source, rate):
-    clip = Clip(Row("x"), (2, 2), Fraction(source), np.arange(source) / source)
+    clip = Clip(Row("x"), (2, 2), Fraction(source), np.arange(source) / source, 1.0)
     shown = clip.shown(Fraction(rate))
     assert shown[0] == 0 and len(shown) == rate and (np.diff(shown) >= 0).all() and shown[-1] < source
     asked = np.minimum(np.arange(rate) / rate, (source - 1) / source)  # the last image stays until the end
     assert np.abs(shown / source - asked).max() <= 0.5 / source + 1e-9
+
+
+def test_the_last_frame_lasts_as_long_as_it_is_shown(tmp_path):
+    """Not the mean of the others, which may come at any distance."""
+    with VideoWriter(tmp_path / "a.mp4", 10, time_base=Fraction(1, 10)) as video:
+        for tick, ticks in ((0, 1), (1, 1), (2, 8)):
+            video.write(np.zeros((32, 32, 3), np.uint8), ticks=tick, duration=ticks)
+    clip = Clip.look_at(Row(str(tmp_path / "a.mp4")))
+    assert clip.end == pytest.approx(1) and clip.shown(Fraction(10)).tolist() == [0, 1] + 8 * [2]
