@@ -181,3 +181,15 @@ def test_a_signal_stops_after_the_file_and_the_same_call_goes_on(listed):
         check(rows, output, workers=0, examine=signalled)  # one of the two is the one that is missing
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
     assert check(rows, output, workers=0).resumed == 1
+
+
+def test_a_link_to_nothing_is_no_fault_unless_it_is_an_image(tmp_path):
+    for number in range(2):
+        (tmp_path / "clip").mkdir(exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "clip" / f"{number}.png")
+    (tmp_path / "clip" / "thumbnail").symlink_to(tmp_path / "gone")
+    rows = [Row(str(tmp_path / "clip"), "x")]
+    assert check(rows, tmp_path / "a.csv", workers=0).counts()["ok"] == 1
+    (tmp_path / "clip" / "2.png").symlink_to(tmp_path / "gone")
+    (found,) = check(rows, tmp_path / "b.csv", workers=0).bad
+    assert found.reason == "its image 2.png is damaged (cannot be read as an image)"

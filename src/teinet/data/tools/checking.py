@@ -235,7 +235,10 @@ def stamp(path: str) -> tuple[int, int]:
     latest, size = changed_ns(os.stat(folder)), 0
     with os.scandir(folder) as entries:
         for entry in entries:
-            status = entry.stat()
+            try:
+                status = entry.stat()
+            except FileNotFoundError:  # a link to nothing; if it is an image, reading says so
+                status = entry.stat(follow_symlinks=False)
             size, latest = size + status.st_size, max(latest, changed_ns(status))
     return size, latest
 
