@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Real
 
 
 class TeinetError(Exception):
@@ -58,6 +59,13 @@ class Interrupted(TeinetError):
     """Work stopped by Ctrl-C or SIGTERM; the message says how much was done and how to continue."""
 
     exit_code = 130
+
+
+def check_numbers(**values: object) -> None:
+    """Raise ConfigError for an argument that is neither a number nor None."""
+    for name, value in values.items():
+        if value is not None and not isinstance(value, Real):
+            raise ConfigError(f"{name} is {value!r}; it must be a number")
 
 
 # Modules beyond the core dependencies, by the extra that installs them.

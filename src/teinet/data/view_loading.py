@@ -20,7 +20,7 @@ from teinet.data.video.image_folder import to_rgb
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import refuse_address
 from teinet.data.views import Views, check_views
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, check_numbers
 
 # A path or its reader, frames (T, H, W, 3) uint8 RGB, or a list of T images: PIL's, or (H, W, 3) uint8 RGB.
 Video = str | PathLike | VideoReader | np.ndarray | torch.Tensor | Sequence[np.ndarray | torch.Tensor | Image.Image]
@@ -65,7 +65,7 @@ def load_views(
     """
     views = Views.parse(views)
     check_views(views, preprocessing.fit)
-    check_seconds(start, end)
+    check_numbers(start=start, end=end)
     if isinstance(video, VideoReader) and video.is_live:
         raise ConfigError(f"{video.path}: live video has no end; push its frames to recognizer.detector()")
 
@@ -100,13 +100,6 @@ def load_views(
     clips = torch.from_numpy(frames.images[where[:, None], np.arange(views.num_crops)[:, None]])
     times = None if np.isnan(frames.times).all() else frames.times[where]
     return LoadedViews(clips.flatten(0, 1), frames.indices[where], times, frames.num_frames, damage)
-
-
-def check_seconds(start: object, end: object) -> None:
-    """Raise ConfigError for a start or an end that is no number."""
-    for name, value in (("start", start), ("end", end)):
-        if value is not None and not isinstance(value, (int, float, np.number)):
-            raise ConfigError(f"{name} is {value!r}; it is a number of seconds, or None")
 
 
 def path_of(video: object) -> str | None:

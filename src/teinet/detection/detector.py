@@ -14,7 +14,7 @@ from teinet.data.video.frames import Frame
 from teinet.detection.events import Change, Event, EventDetector, Rules
 from teinet.detection.sampler import FrameSampler
 from teinet.detection.scorer import Recognizes, SampledFrame, ScoreRow, interval_for, make_scorer
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, check_numbers
 
 Update = tuple[list[ScoreRow], list[Change]]  # new rows of scores, and the events that began or ended with them
 
@@ -102,6 +102,7 @@ class Detector:
         if not isinstance(frame, Frame):
             if time is None:
                 raise ConfigError("an image has no time of its own; pass its time in seconds: push(image, time)")
+            check_numbers(time=time)
             image = frame
             frame = Frame(0, time, math.nan, False, (image.shape[1], image.shape[0]), lambda: image)
         self.rows = []

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from teinet.errors import ConfigError, nearest
+from teinet.errors import ConfigError, check_numbers, nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +61,7 @@ class Rules:
     background: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
+        check_numbers(threshold=self.threshold, off_threshold=self.off_threshold, min_duration=self.min_duration)
         if not 0 <= self.threshold <= 1:
             raise ConfigError(f"threshold is {self.threshold:g}; it must be 0 to 1")
         off = round(0.7 * self.threshold, 6) if self.off_threshold is None else self.off_threshold

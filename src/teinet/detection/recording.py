@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageOps
 
-from teinet.data.lists.data_config import MAX_DAMAGED
+from teinet.data.lists.data_config import MAX_DAMAGED, check_max_damaged
 from teinet.data.video.frames import FrameStream
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import Source
@@ -154,6 +154,7 @@ def timeline(
         Interrupted: `stop` was set.
     """
     path = fspath(video)
+    check_max_damaged(max_damaged, "max_damaged")
     detector = Detector(recognizer, frame_interval=frame_interval, rules=rules, batched=True, **scoring)
     images = Thumbnails() if strip else None
     reader = VideoReader(Source(path, path, "file"), threads=threads)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from teinet.data.transforms import Preprocessing
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, check_numbers
 from teinet.models.insertion import is_causal
 from teinet.models.optimized import is_compiled
 from teinet.models.probabilities import to_probabilities
@@ -65,6 +65,7 @@ class ScoreRow(NamedTuple):
 
 def interval_for(recognizer: Recognizes, asked: float | None = None) -> float:
     """Return the frame interval asked for, else that of training, in seconds; ConfigError if unknown."""
+    check_numbers(frame_interval=asked)
     interval = recognizer.frame_interval if asked is None else asked
     if interval is None:
         raise ConfigError(

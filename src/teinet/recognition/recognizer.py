@@ -15,12 +15,12 @@ import torch
 from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.view_loading import LoadedViews, Video, check_seconds, load_views, path_of
+from teinet.data.view_loading import LoadedViews, Video, load_views, path_of
 from teinet.data.views import Views, check_views
 from teinet.detection.detector import Detector
 from teinet.detection.events import Rules
 from teinet.detection.scorer import StateType
-from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError
+from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError, check_numbers
 from teinet.models.checkpoint import load_weights, save_weights
 from teinet.models.classifier import VideoClassifier
 from teinet.models.insertion import set_num_frames
@@ -292,7 +292,7 @@ class Recognizer:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         views = Views.parse(views)
         check_views(views, self.preprocessing.fit)
-        check_seconds(start, end)
+        check_numbers(start=start, end=end)
         if start is not None and end is not None and start >= end:
             raise ConfigError(f"start must be before end, got {start:g} and {end:g} s")
 
@@ -323,6 +323,7 @@ class Recognizer:
 
     @staticmethod
     def _check(top_k: int, averaging: Averaging) -> None:
+        check_numbers(top_k=top_k)
         if top_k < 1:
             raise ConfigError(f"top_k must be at least 1, got {top_k}")
         check_averaging(averaging)

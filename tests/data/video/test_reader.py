@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -14,7 +15,9 @@ from teinet.data.video import index as frame_index
 from teinet.data.video.frames import decode
 from teinet.data.video.pixels import display_matrix, upright
 from teinet.data.video.reader import VideoReader, is_video
-from teinet.errors import VideoError
+from teinet.detection.events import Rules
+from teinet.detection.scorer import interval_for
+from teinet.errors import ConfigError, VideoError
 
 NAMES = (
     "b_frames.mp4 open_gop.mp4 refresh.mp4 mpeg4_b.mp4 hevc.mkv ten_bit.mp4 vp9.webm vp8_hidden.webm mpeg4_b.avi "
@@ -177,6 +180,25 @@ def test_a_choice_outside_the_video_is_the_callers_mistake(videos):
     for choice, wrong in (([3, 75], "frame 75 is out"), ([-1], "frame -1 is out"), ([], "no frame was chosen")):
         with pytest.raises(IndexError, match=rf"b_frames\.mp4: {wrong}.*; there are 75 frames, 0 to 74$"):
             VideoReader(videos["b_frames.mp4"]).frames_at(choice)
+
+
+def test_arguments_of_another_type_are_said_in_one_line(videos):
+    reader = VideoReader(videos["b_frames.mp4"])
+    for call, says in (
+        (lambda: reader.sample(range, start="1"), "start is '1'; it must be a number"),
+        (lambda: reader.frames_shown(end="1"), "end is '1'; it must be a number"),
+        (lambda: reader.seconds_shown("0"), "start is '0'; it must be a number"),
+        (lambda: reader.frames_at([1.5]), r"frames are chosen by whole numbers, got 1\.5"),
+        (lambda: reader.frames_at("12"), "frames are chosen by whole numbers, got '12'"),
+        (lambda: VideoReader("a.mp4", patience="3"), "patience is '3'; it must be a number"),
+        (lambda: VideoReader("a.mp4", max_damaged=3), "max_damaged is 3; it is a share"),
+        (lambda: VideoReader("a.mp4", max_damaged="0.1"), r"max_damaged is '0\.1'; it must be a number"),
+        (lambda: Rules(threshold="0.5"), r"threshold is '0\.5'; it must be a number"),
+        (lambda: interval_for(Mock(frame_interval=1), "0.2"), r"frame_interval is '0\.2'; it must be a number"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            call()
+    assert reader.frames_shown(np.float32(0.0), 1) == reader.frames_shown(0, np.int64(1))
 
 
 def test_is_video_goes_by_suffix(tmp_path):

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Literal
 
-from teinet.errors import AnnotationError, ConfigError
+from teinet.errors import AnnotationError, ConfigError, check_numbers
 
 READ_TIMEOUT = 120.0  # seconds that reading one clip may take
 MAX_DAMAGED = 0.1  # share of a file's frames that may be lost or damaged
@@ -82,6 +82,7 @@ def check_path(path: str | PathLike[str] | None) -> Path:
 
 def check_max_damaged(share: float, name: str) -> float:
     """Return a share of damaged frames; ConfigError, which calls it `name`, if it is not one."""
+    check_numbers(**{name: share})
     if not 0 <= share <= 1:
         raise ConfigError(f"{name} is {share:g}; it is a share of a file's frames, 0 to 1")
     return share

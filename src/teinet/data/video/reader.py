@@ -15,7 +15,7 @@ import av
 import numpy as np
 from av.container import InputContainer
 
-from teinet.data.lists.data_config import MAX_DAMAGED
+from teinet.data.lists.data_config import MAX_DAMAGED, check_max_damaged
 from teinet.data.video import image_folder
 from teinet.data.video.container import begin, open_video, stated_length
 from teinet.data.video.frames import (
@@ -32,7 +32,7 @@ from teinet.data.video.frames import (
 from teinet.data.video.index import FrameIndex, cached, decoded_index, folder_index, frame_index, measured_rate
 from teinet.data.video.pixels import Converter
 from teinet.data.video.source import Source
-from teinet.errors import VideoError
+from teinet.errors import ConfigError, VideoError, check_numbers
 
 VIDEO_SUFFIXES = frozenset(
     ".mp4 .m4v .mov .qt .avi .divx .mkv .webm .gif .mpg .mpeg .mpe .m1v .m2v .vob .ts .m2ts .mts .flv .f4v .wmv .asf "
@@ -93,13 +93,14 @@ class VideoReader:
         guess_times: bool = False,
         max_damaged: float = MAX_DAMAGED,
     ):
+        check_numbers(patience=patience, gap=gap, start=start)
         self.source = source if isinstance(source, Source) else _source(source)
         self.path = self.source.address if self.source.kind == "file" else self.source.name
         self.is_live = self.source.kind != "file"
         self.is_image_folder = not self.is_live and image_folder.is_folder(self.path)
         self._threads: int | Literal["auto"] = threads
         self._patience, self._gap, self._guess_times = patience, gap, guess_times
-        self._max_damaged = max_damaged
+        self._max_damaged = check_max_damaged(max_damaged, "max_damaged")
         self._start = time.monotonic() if start is None else start
         self._known: FrameIndex | None = None
         self._pass: FrameStream | None = None
@@ -179,6 +180,7 @@ class VideoReader:
         Raises:
             VideoError: there are none, or seconds are given for a folder of images.
         """
+        check_numbers(start=start, end=end)
         if self.is_image_folder and (start is not None or end is not None):
             raise VideoError(self.path, "a folder of images has no timestamps; start and end cannot be used")
         # Times are multiples of a time base: a tolerance of a microsecond allows for rounded numbers.
@@ -211,6 +213,7 @@ class VideoReader:
                 the end.
 
         Raises:
+            ConfigError: an index that is no whole number.
             IndexError: no index, or one outside the video; the message names it, the file and N.
             VideoError: the file is missing, empty, cut off or not a video.
         """
@@ -329,7 +332,10 @@ class VideoReader:
         return self._known
 
     def _chosen(self, choose: Choice, n: int) -> np.ndarray:
-        chosen = np.asarray(choose(n), dtype=np.int64).reshape(-1)
+        chosen = np.asarray(choose(n)).reshape(-1)
+        if len(chosen) and chosen.dtype.kind not in "iu":
+            raise ConfigError(f"{self.path}: frames are chosen by whole numbers, got {chosen.tolist()[0]!r}")
+        chosen = chosen.astype(np.int64)
         outside = chosen[(chosen < 0) | (chosen >= n)]
         if len(outside) or not len(chosen):
             wrong = f"frame {outside[0]} is out of range" if len(outside) else "no frame was chosen"
