@@ -278,5 +278,12 @@ def test_a_disk_that_fills_between_weights_and_state_is_no_run(clips, capsys, tm
     (run / "damaged.csv").write_text("path,reason\n")
     assert (run / "last.safetensors").exists() and not (run / "resume.ckpt").exists()
     assert main(words) == 0 and len(read_log(run / "log.csv")) == 2 and not (run / "damaged.csv").exists()
+    for path in run.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for name in (".lock", ".recipe.yaml.part", "mine.part"):  # a cut while the first file was written
+        (run / name).touch()
+    assert main(words) == 2 and (run / "mine.part").exists()
+    (run / "mine.part").unlink()
+    assert main(words) == 0 and len(read_log(run / "log.csv")) == 2
     (run / "resume.ckpt").unlink()  # to save space: the finished run stays
     assert main(words) == 2 and "holds files but no run to continue" in capsys.readouterr().err

@@ -25,7 +25,7 @@ from teinet.data.lists.splits import Splits
 from teinet.errors import ConfigError
 from teinet.models.header import LAST
 from teinet.training.recipe import Recipe
-from teinet.utils.files import is_plain_zip, write_csv, write_text
+from teinet.utils.files import is_plain_zip, part_of, write_csv, write_text
 from teinet.utils.signals import first_process
 
 RECIPE = "recipe.yaml"
@@ -70,11 +70,13 @@ def refuse_folder(recipe: Recipe) -> None:
 
 def _is_unsaved(folder: Path) -> bool:
     """Return whether a folder holds what a run writes before its first state, and no more."""
-    names = {path.name for path in folder.iterdir() if not path.name.endswith(".part")}
     before = {RECIPE, FACTS, MISSING, UNREADABLE, DAMAGED, LOG, CURVES, TENSORBOARD, LOCK}
+    parts = {part_of(folder / name).name for name in (*before, BEST, LAST, STATE)}
     if len(read_log(folder / LOG)) < 2:  # the weights of the first epoch come before its state
         before |= {BEST, LAST}
-    return RECIPE in names and names <= before and "finished" not in read_facts(folder)
+    names = {path.name for path in folder.iterdir()} - parts
+    began = RECIPE in names or names <= {LOCK}
+    return began and names <= before and "finished" not in read_facts(folder)
 
 
 @contextmanager

@@ -66,6 +66,11 @@ def is_plain_zip(path: str | os.PathLike[str]) -> bool:
         return False
 
 
+def part_of(path: Path) -> Path:
+    """Return the temporary path of `replacing`."""
+    return path.with_name(f".{path.name}.part")
+
+
 @contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path next to `path` that replaces it if the block succeeds, and is removed if not.
@@ -77,7 +82,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         OSError: the folder is missing or not writable, or the disk is full; `path` is unchanged.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")
+    part = part_of(path)
     try:
         yield part
         to_disk(part)
