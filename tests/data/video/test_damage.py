@@ -163,7 +163,7 @@ def test_check_names_it(whole, tmp_path, capsys, monkeypatch):
     assert main(words) == 0
     out = capsys.readouterr().out
     assert "1 files of 1 clips: 1 damaged" in out and "5 of 100" in out
-    assert "damaged,5 of 100 frames cannot be decoded whole," in (tmp_path / "check.csv").read_text()
+    assert "damaged,5 of 100 frames cannot be decoded whole," in (tmp_path / "list-check.csv").read_text()
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["ok"], found["damaged"], found["broken"], found["frames"]) == (0, 1, 0, 95)
