@@ -8,7 +8,8 @@ is too small. After each cut the same command, or `train --resume` where a state
 - the result differs from the undisturbed one, in any byte but those of dates, times and paths;
 - work that was done before the cut (a saved epoch, a file that was checked, copied or searched) is done again.
 
-Writes results/power_cuts-MACHINE.json. Small disks are tmpfs mounts, which only root can make; others leave them out.
+Writes results/power_cuts-MACHINE.json for all jobs, or with --save for some. Small disks are tmpfs mounts, which only
+root can make; others leave them out.
 """
 
 from __future__ import annotations
@@ -309,6 +310,7 @@ def _main() -> int:
     parser.add_argument("--disks", type=int, default=3, help="small disks for each job")
     parser.add_argument("--jobs", default=",".join(JOBS), help="which, with commas between")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", action="store_true", help="write the results of these jobs next to those of others")
     args = parser.parse_args()
     names, rng = args.jobs.split(","), random.Random(args.seed)
     found: dict[str, Outcome] = {}
@@ -325,10 +327,16 @@ def _main() -> int:
             print(f"{name}: {found[name]}")
     failures = sum(len(each.failures) for each in found.values())
     print(f"{sum(each.cuts for each in found.values())} cuts, {failures} failures")
-    if set(names) == set(JOBS):
+    if args.save or set(names) == set(JOBS):
         facts = machine()
-        numbers = {"machine": facts, "seed": args.seed, "jobs": {name: vars(each) for name, each in found.items()}}
-        (RESULTS / f"power_cuts-{machine_name(facts)}.json").write_text(json.dumps(numbers, indent=1) + "\n")
+        path = RESULTS / f"power_cuts-{machine_name(facts)}.json"
+        others = json.loads(path.read_text())["jobs"] if path.exists() else {}
+        numbers = {
+            "machine": facts,
+            "seed": args.seed,
+            "jobs": others | {name: vars(each) for name, each in found.items()},
+        }
+        path.write_text(json.dumps(numbers, indent=1) + "\n")
     return int(failures > 0)
 
 
