@@ -302,6 +302,31 @@ def test_a_bad_line_is_named(name, tmp_path):
     assert caught.value.line == line and file in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["tsn", "mmaction", "slowfast"])
+def test_a_line_on_which_the_patterns_would_take_hours_is_refused(name, tmp_path):
+    file = tmp_path / ("x.csv" if name == "slowfast" else "x.txt")
+    file.write_text("a.mp4" + " " * 200_000 + "x 0\n")
+    with pytest.raises(AnnotationError, match="found a line of 200008 characters"):
+        read_listing(file, format=name)
+
+
+@pytest.mark.parametrize(("name", "file", "text", "says"), [
+    ("kinetics", "train.csv", "youtube_id,time_start,time_end\n" + "a" * 200_000 + ",1,2", "not a csv"),
+    ("something_v2", "train.json", '[{"id": "1", "x": ' + "[" * 100_000, "is not valid JSON"),
+])  # fmt: skip
+def test_a_file_that_its_reader_refuses_is_named(name, file, text, says, tmp_path):
+    (tmp_path / file).write_text(text)
+    with pytest.raises(AnnotationError, match=f"{file}.*{says}"):
+        read_listing(tmp_path, format=name)
+
+
+@pytest.mark.parametrize("label", ["2147483648", "9" * 40])  # without names, so many classes
+def test_a_label_that_would_take_all_memory_is_refused(label, tmp_path):
+    (tmp_path / "x.txt").write_text(f"a.mp4 0\nb.mp4 {label}\n")
+    with pytest.raises(AnnotationError, match=r"line 2: .* is too large for the index of a class"):
+        read_listing(tmp_path / "x.txt")
+
+
 @pytest.mark.parametrize(("encoding", "line"), [("latin-1", 5), ("utf-16", 1)])
 def test_another_encoding_is_said_with_its_line(tmp_path, encoding, line):
     miniatures.mmaction(tmp_path)

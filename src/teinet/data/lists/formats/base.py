@@ -16,6 +16,7 @@ from teinet.data.lists.rows import Row
 from teinet.data.video.image_order import is_pattern
 from teinet.errors import AnnotationError, ConfigError
 
+_MOST_CLASSES = 1_000_000  # without names: each index up to the largest is a class
 _SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate"), "val"),
@@ -181,6 +182,8 @@ def numbered_label(text: str, names: Sequence[str] | None, path: Path, line: int
         several = text.replace(",", "").isdecimal()
         hint = "several labels per clip are not supported" if several else "expected the index of a class"
         raise AnnotationError(path, f"label {text!r} is not a number; {hint}", line)
+    if len(text) > 9 or (names is None and int(text) > _MOST_CLASSES):
+        raise AnnotationError(path, f"label {text[:20]} is too large for the index of a class", line)
     number = int(text)
     if names is None:
         return str(number)

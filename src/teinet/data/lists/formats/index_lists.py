@@ -16,6 +16,7 @@ from teinet.data.video.reader import VideoReader
 from teinet.errors import AnnotationError, VideoError
 
 _BEFORE_NUMBER = re.compile(r"[ \t]+(?=\d+(?:[ \t]+\d+)*$)")  # of the numbers at the end of a line
+_LONGEST = 5000  # characters of a line: longer than any path, and the time of the patterns grows with the square
 _COUNTED = 10  # clips of a list
 _MISCOUNTED = 2  # frames by which other tools' counts may be wrong
 
@@ -52,8 +53,11 @@ class NumberedList:
         return {
             path: split
             for path, split in found.items()
-            if (split or not data.is_folder) and self.line.fullmatch(base.first_line(path))
+            if (split or not data.is_folder) and self._match(base.first_line(path))
         }
+
+    def _match(self, text: str) -> re.Match[str] | None:
+        return None if len(text) > _LONGEST else self.line.fullmatch(text)
 
     def _read(self, data: DataPath, options: Options) -> Listing:
         names, notes = options.class_names, []
@@ -93,7 +97,9 @@ class NumberedList:
 
     def _parse(self, text: str, clip_of: Callable[[str], str], exists: Callable[[str], bool]) -> tuple[str, str]:
         """Return the path and the label of a line; if it can be read in several ways, the path that exists decides."""
-        match = self.line.fullmatch(text)
+        if len(text) > _LONGEST:
+            raise ValueError(f"expected {self.expected}, found a line of {len(text)} characters")
+        match = self._match(text)
         ends = [space.start() for space in _BEFORE_NUMBER.finditer(text)]
         there = {count: text[:end] for count, end in enumerate(reversed(ends), 1) if exists(clip_of(text[:end]))}
         usual = 2 if self.images else 1  # numbers after the path

@@ -43,7 +43,10 @@ def _read(data: DataPath, options: Options) -> Listing:
     present = _present(root)
     rows: list[Row] = []
     for path, split in base.one_a_split(lists).items():
-        rows += _rows(path, split, root, present)
+        try:
+            rows += _rows(path, split, root, present)
+        except csv.Error as error:
+            raise AnnotationError(path, f"not a csv: {error}") from None
     rows, notes = _whole_videos(rows)
     there = set(present.values())
     absent = [position for position, row in enumerate(rows) if row.path not in there]

@@ -69,7 +69,7 @@ def _read_json(data: DataPath, options: Options) -> Listing:
     for path, split in base.one_a_split(_json_lists(data)).items():
         try:
             entries = json.loads(read_text(path))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise AnnotationError(path, f"is not valid JSON ({error})", getattr(error, "lineno", None)) from None
         if not isinstance(entries, list):
             raise AnnotationError(path, "expected a JSON list of clips")
