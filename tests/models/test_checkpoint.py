@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models import VideoClassifier, create_model, load_matching, load_weights, save_weights
+from teinet.training.recipe import Recipe
+from teinet.training.setup import with_network_of_weights
 
 NET = "teinet_test_resnet"
 NAMES = ["wave", "clap", "jump"]
@@ -107,6 +109,28 @@ def test_other_files_are_refused(tmp_path, model):
 def test_a_header_that_does_not_fit_is_refused(path, header, message):
     rewrite(path, header)
     with pytest.raises(CheckpointError, match=message):
+        load_weights(path)
+
+
+@pytest.mark.parametrize(("text", "says"), [('{"format": 2}', "it has no 'architecture'"), ("[" * 10**6, "damaged")])
+def test_a_header_that_lacks_a_part_is_refused_in_words(tmp_path, text, says):
+    save_file({"x": torch.ones(1)}, tmp_path / "bad.safetensors", {"teinet": text})
+    with pytest.raises(CheckpointError, match=says) as caught:
+        load_weights(tmp_path / "bad.safetensors")
+    assert "Error" not in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [{"stages": ["a"]}, {"every": {}}, {"causal": "maybe"}])
+def test_a_network_to_fine_tune_has_settings_of_their_types(path, wrong):
+    rewrite(path, {"architecture": {**ARCHITECTURE, **wrong}})
+    with pytest.raises(CheckpointError, match=f"damaged .model.*{next(iter(wrong))} is"):
+        with_network_of_weights(Recipe.load(weights=path), ())
+
+
+def test_a_table_of_weights_that_only_its_reader_refuses(path):
+    content = path.read_bytes().replace(b'"dtype":"F32"', b'"dtype":"F3?"', 1)
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match="its table of weights is damaged"):
         load_weights(path)
 
 

@@ -13,6 +13,7 @@ import pickle
 import random
 import sys
 import tarfile
+import tracemalloc
 import types
 import zipfile
 
@@ -251,6 +252,20 @@ def test_damaged_files_are_one_kind_of_error(tmp_path, zipped):
         path.write_bytes(damaged)
         with contextlib.suppress(CheckpointError):
             read_checkpoint(path)
+
+
+def test_a_few_bytes_do_not_take_a_gigabyte(tmp_path):
+    """The unpickler in C makes room for all numbers of memos up to the largest."""
+    torch.save({"weight": torch.ones(2), "other": argparse.Namespace()}, tmp_path / "old.pth")
+    with zipfile.ZipFile(tmp_path / "old.pth") as old, zipfile.ZipFile(tmp_path / "new.pth", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b"}q\x00", b"}r" + (2**26).to_bytes(4, "little"), 1))
+    tracemalloc.start()
+    try:
+        assert "weight" in read_checkpoint(tmp_path / "new.pth").tensors
+        assert tracemalloc.get_traced_memory()[1] < 50e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_files_without_weights_are_refused(tmp_path):

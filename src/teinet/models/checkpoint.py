@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -157,5 +157,8 @@ def read_recognizer(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]
     """Return the header of a recognizer's file, with every key present, and its tensors; errors as `read_header`."""
     path = weights_file(path)
     header = read_header(path)
-    with safe_open(path, framework="pt") as file:
-        return header, {key: file.get_tensor(key) for key in file.keys()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return header, {key: file.get_tensor(key) for key in file.keys()}
+    except SafetensorError as error:  # `read_header` does not look at the tensors
+        raise CheckpointError(f"{path}: its table of weights is damaged ({error}). Copy or export it again.") from error

@@ -129,8 +129,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
     try:
         header = json.loads(metadata[KEY])
         version, name = header["format"], header["architecture"]["name"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: its teinet header is damaged ({error!r}). Export the file again.") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise CheckpointError(f"{path}: its teinet header is damaged ({reason}). Export the file again.") from error
     if not isinstance(version, int) or version > FORMAT:
         raise CheckpointError(f"{path}: has format {version}, and this teinet reads up to {FORMAT}: upgrade teinet.")
     if version < FORMAT:

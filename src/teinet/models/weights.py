@@ -64,7 +64,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         else:
             content = load_inert(path)
     except Exception as error:  # what a damaged pickle makes its reader raise can be of any kind
-        said = str(error).split("\n")[0].rstrip(".") or type(error).__name__
+        said = str(error).split("\n")[0].rstrip(".") or "damaged"
         raise CheckpointError(
             f"{path}: cannot be read as weights ({said}). It may be cut off or have another format; "
             "download it again, or convert it to .safetensors."
@@ -211,8 +211,11 @@ _ALLOWED: dict[tuple[str, str], type] = {
 }
 
 
-class InertUnpickler(pickle.Unpickler):
-    """An unpickler that knows the classes in `_ALLOWED` only, and stand-ins."""
+class InertUnpickler(pickle._Unpickler):
+    """An unpickler that knows the classes in `_ALLOWED` only, and stand-ins.
+
+    In Python, like torch's own: the one in C lets a few bytes ask for gigabytes (the number of a memo).
+    """
 
     def find_class(self, module: str, name: str) -> type:
         """Return the class of this name if it is allowed, else a stand-in; import nothing."""

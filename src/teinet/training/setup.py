@@ -23,7 +23,7 @@ from teinet.data.lists.splits import Splits, load_splits
 from teinet.data.sampling import Sampling, typical_frame_interval
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
-from teinet.errors import ConfigError, nearest
+from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.evaluation.evaluate import ViewClips, evaluation_loader
 from teinet.evaluation.hardware import Hardware
 from teinet.models.checkpoint import load_matching
@@ -32,8 +32,9 @@ from teinet.models.factory import create_model, split_name
 from teinet.models.header import read_header
 from teinet.training.custom_dataset import DatasetClips, DatasetViews, splits_of
 from teinet.training.module import Loss, TrainingModule
-from teinet.training.recipe import Recipe
+from teinet.training.recipe import ClipConfig, ModelConfig, Recipe
 from teinet.training.recipe_files import changed_settings
+from teinet.training.settings import build
 
 log = logging.getLogger("teinet")
 
@@ -267,6 +268,7 @@ def with_network_of_weights(recipe: Recipe, given: Collection[str]) -> Recipe:
             raise ConfigError(f"{said}; leave out backbone and model: the weights bring their network")
         return recipe
     own = {f.name for f in fields(recipe.model)} - {"weights", "dropout", "pretrained", "backbone_weights"}
+    own -= {name.removeprefix("model.") for name in given}
     model = {name: value for name, value in header["architecture"].items() if name in own}
     trained_with = {**header["sampling"], **header["preprocessing"]}
     kept = {name.removeprefix("clip.") for name in given}
@@ -275,10 +277,15 @@ def with_network_of_weights(recipe: Recipe, given: Collection[str]) -> Recipe:
     if trained_with.get("strategy") != "dense":
         kept.add("window")
     seen = {"strategy", "window", "size", "short_side", "fit"} & set(trained_with) - kept
+    try:  # with the settings' types, which a header need not have
+        network = build(ModelConfig, model, "model.")
+        clip = build(ClipConfig, {name: trained_with[name] for name in seen}, "clip.")
+    except ConfigError as error:
+        raise CheckpointError(f"{recipe.model.weights}: its teinet header is damaged ({error})") from None
     return replace(
         recipe,
-        model=replace(recipe.model, **{name: value for name, value in model.items() if f"model.{name}" not in given}),
-        clip=replace(recipe.clip, **{name: trained_with[name] for name in seen}),
+        model=replace(recipe.model, **{name: getattr(network, name) for name in model}),
+        clip=replace(recipe.clip, **{name: getattr(clip, name) for name in seen}),
     )
 
 
