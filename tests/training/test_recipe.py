@@ -83,6 +83,19 @@ def test_a_wrong_setting_is_named_with_what_it_must_be(settings, says):
         Recipe.load("small_data", **settings)
 
 
+@pytest.mark.parametrize("text", [b"[" * 3000, b"lr: 2026-99-99", b"lr: 0x_", b"lr: \xff"])
+def test_a_file_that_yaml_cannot_read_is_no_recipe(tmp_path, text):
+    (tmp_path / "mine.yaml").write_bytes(text)
+    with pytest.raises(ConfigError, match=r"mine\.yaml is no valid YAML"):
+        Recipe.load(tmp_path / "mine.yaml")
+
+
+def test_the_folder_of_a_user_that_does_not_exist_is_a_name():
+    assert Recipe.load(data="~nobody-of-this-name/x").with_absolute_paths().data.path == str(
+        Path.cwd() / "~nobody-of-this-name/x"
+    )
+
+
 def test_a_recipe_that_is_no_file_here_goes_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="the library's recipe goes by its name alone: small_data"):

@@ -52,7 +52,7 @@ def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) 
 def _expand(name: str) -> list[Path]:
     if (live := _live(name)) is not None:
         raise ConfigError(f"{live} is live video, not a file; use teinet watch WEIGHTS {live}")
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     others: list[str] = []
     if path.is_dir():
         videos = list(_walk(path, others, {os.path.realpath(path)}))

@@ -96,7 +96,7 @@ def read_runs(names: Iterable[str | Path]) -> list[Run]:
     """
     found: dict[str, Path] = {}
     for name in names:
-        path = Path(name).expanduser()
+        path = Path(os.path.expanduser(name))
         if path.is_file():
             raise ConfigError(f"{name} is a file; name the run's folder, {path.parent}")
         if not path.is_dir():

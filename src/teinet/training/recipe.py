@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -279,7 +280,7 @@ class Recipe:
         """Return the same recipe with absolute paths."""
 
         def absolute(path: str | None) -> str | None:
-            return path if path in (None, REQUIRED) else str(Path(path).expanduser().absolute())
+            return path if path in (None, REQUIRED) else str(Path(os.path.expanduser(path)).absolute())
 
         paths = ("path", "root", "val_path", "test_path", "labels")
         data = replace(self.data, **{name: absolute(getattr(self.data, name)) for name in paths})

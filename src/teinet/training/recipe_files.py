@@ -144,7 +144,7 @@ def _count(value: Any, known: dict[int, float]) -> float:
 def _read(path: Path) -> Settings:
     try:
         content = read_yaml(path)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: other bytes than UTF-8, wrong dates
         raise ConfigError(f"{path} is no valid YAML: {error}") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror})") from None
