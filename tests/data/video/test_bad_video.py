@@ -51,6 +51,8 @@ def test_pipes_and_devices_are_refused_before_anybody_waits_for_them(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")  # opening it for reading would wait for a writer
     (tmp_path / "zero.mp4").symlink_to("/dev/zero")
     assert reason(tmp_path / "pipe.mp4") == reason(tmp_path / "zero.mp4") == "not a regular file"
+    os.mkfifo(tmp_path / "1.jpg")
+    assert reason(tmp_path) == "its image 1.jpg is not a regular file"
 
 
 def test_audio_only(videos):

@@ -142,6 +142,14 @@ def test_part_of_a_transport_stream_is_missing(whole, tmp_path):
     np.testing.assert_allclose(reader.times, [time for time, _ in decoded(tmp_path / "hole.ts")], atol=1e-3)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_tail_of_which_one_frame_is_left(whole, tmp_path):
+    with av.open(str(whole["film.avi"])) as container:
+        second = [packet.pos for packet in container.demux(video=0) if packet.size][1]
+    (tmp_path / "cut.avi").write_bytes(whole["film.avi"].read_bytes()[: second + 100])
+    assert len(VideoReader(tmp_path / "cut.avi", max_damaged=1)) == 1
+
+
 def test_frames_that_come_in_part(whole, tmp_path):
     """Bytes within packets are exchanged: the decoder conceals what it cannot read."""
     data = bytearray(whole["film.mp4"].read_bytes())

@@ -116,9 +116,11 @@ def load_image(path: str, name: str, size: tuple[int, int], out: np.ndarray | No
 
 def read_image(path: str, name: str) -> Image.Image:
     """Read one image of the folder or pattern `path`, upright, as RGB."""
-    folder = path if os.path.isdir(path) else split(path)[0]
+    file = os.path.join(path if os.path.isdir(path) else split(path)[0], name)
+    if os.path.exists(file) and not os.path.isfile(file):  # a pipe, which may never end
+        raise VideoError(path, f"its image {name} is not a regular file")
     try:
-        with Image.open(os.path.join(folder, name)) as image:
+        with Image.open(file) as image:
             ImageOps.exif_transpose(image, in_place=True)
             image.load()
             return image if image.mode == "RGB" else to_rgb(image)  # which would copy it

@@ -377,7 +377,7 @@ def _wide_gaps(times: np.ndarray, apart: float) -> np.ndarray:
 def _lost_in_gaps(times: np.ndarray, apart: float, damaged: np.ndarray, *, anywhere: bool) -> int:
     """Return the number of frames missing in gaps next to the times of damage, or in all gaps if these are few."""
     wide = _wide_gaps(times, apart)
-    if not anywhere or wide.mean() > _FEW_GAPS:
+    if not anywhere or wide.sum() > _FEW_GAPS * len(wide):
         after = np.searchsorted(times, damaged)
         wide &= np.isin(np.arange(len(wide)), np.concatenate([after - 2, after - 1, after]))
     return int((np.round(np.diff(times)[wide] / (apart or 1)) - 1).sum())
