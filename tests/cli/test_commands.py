@@ -21,7 +21,7 @@ from teinet import __version__
 from teinet.cli.main import COMMANDS, main
 from teinet.cli.train import parse_recipe
 from teinet.data.lists.splits import DataConfig
-from teinet.errors import ConfigError
+from teinet.errors import AnnotationError, ConfigError
 from teinet.evaluation.testing import Plan, folder_name
 from teinet.models.header import list_pretrained
 from teinet.training.recipe import Recipe
@@ -176,6 +176,14 @@ def test_other_errors_are_not_hidden(monkeypatch):
     monkeypatch.setattr("teinet.cli.main.import_module", raising(RuntimeError("a mistake of ours")))
     with pytest.raises(RuntimeError, match="a mistake of ours"):
         main(["train"])
+
+
+def test_an_error_that_quotes_a_damaged_file_is_cut(monkeypatch, capsys):
+    wrong = raising(AnnotationError("list.csv", f"label {'a' * 10**6!r} is wrong"))
+    monkeypatch.setattr("teinet.cli.main.import_module", wrong)
+    assert main(["train"]) == 2  # in time: to look for addresses in it took hours
+    said = capsys.readouterr().err
+    assert said.startswith("teinet train: list.csv: label 'aaa") and said.endswith("a...\n") and len(said) < 3000
 
 
 def test_ctrl_c_while_a_command_loads(monkeypatch, capsys):

@@ -158,6 +158,8 @@ def _advice(name: str) -> str:
     return nearest(name, COMMANDS)
 
 
+_LONGEST = 2000  # characters of an error
+
 # What makes a command need less memory.
 _LOWER = {
     "train": "set optim.gradient_checkpointing to blocks, or lower optim.batch_size (--batch-size; optim.accumulate "
@@ -175,7 +177,10 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _print_error(name: str, text: str) -> None:
-    print(f"teinet {name}: {hidden(' '.join(text.split()))}", file=sys.stderr)
+    line = hidden(" ".join(text.split()))
+    if len(line) > _LONGEST:  # it quotes a damaged file
+        line = f"{line[:_LONGEST]}..."
+    print(f"teinet {name}: {line}", file=sys.stderr)
 
 
 def _drop_output() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-_ADDRESS = re.compile(r"\w+://[^\s'\"]+")
+_ADDRESS = re.compile(r"\b\w+://[^\s'\"]+")
 _HOST_AND_PORT = re.compile(r"[^:@]*:\d{0,5}")
-_LOGIN = re.compile(r"[^\s/:@'\"]+:[^\s/@'\"]*@")  # of an address that was typed without ://
+_LOGIN = re.compile(r"(?<![^\s/:@'\"])[^\s/:@'\"]+:[^\s/@'\"]*@")  # of an address that was typed without ://
 _IN_BRACKETS = re.compile(r"\[[\w:.%]*\](:\d*)?")  # IPv6
 _SECRET = r"((?:user|usr|login|account|pass|psw|pwd|pw|token|key|secret|auth|sig|cred|session|hdn|hmac|jwt)[\w-]*?=)"
 _IN_PATH = re.compile(_SECRET + r"(?:(?!_[a-z]+=)[^&])*", re.IGNORECASE)  # /user=me_password=secret_channel=1
