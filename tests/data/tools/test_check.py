@@ -50,6 +50,13 @@ def test_a_scan_finds_what_reading_all_frames_finds(videos, tmp_path):
             assert (len(reader), *reader.size[::-1]) == truth.images.shape[:3], path
 
 
+@pytest.mark.parametrize(("target", "why"), [("1.jpg", "Too many levels"), ("2.jpg", "No such file")])
+def test_a_link_among_images_that_leads_nowhere_is_said_in_words(target, why, tmp_path):
+    (tmp_path / "1.jpg").symlink_to(target)
+    found = examine_file([Row(str(tmp_path))], lambda: None)
+    assert found.status == "broken" and why in found.reason and "Error" not in found.reason
+
+
 @pytest.fixture
 def listed(clips, tmp_path) -> tuple[list[Row], Path]:
     """Rows of all kinds; their files lie in a folder of the test's own."""

@@ -191,6 +191,8 @@ def examine_file(clips: Sequence[Row], beat: pool.Beat, *, max_damaged: float = 
         (width, height), seconds = video.size, video.duration
     except VideoError as error:
         return replace(finding, status="broken", reason=error.reason)
+    except OSError as error:  # a link among images without a target
+        return replace(finding, status="broken", reason=f"{error.filename}: {error.strerror}")
     except Exception as error:  # a bug of ours, which would stop a training run at this file too
         return replace(finding, status="broken", reason=" ".join(f"{type(error).__name__}: {error}".split()))
     finding = replace(
