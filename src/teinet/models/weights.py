@@ -217,6 +217,12 @@ class InertUnpickler(pickle._Unpickler):
     In Python, like torch's own: the one in C lets a few bytes ask for gigabytes (the number of a memo).
     """
 
+    def load_bytearray8(self: Any) -> None:
+        """Read an array of bytes; pickle takes the memory that the array claims before it looks for the bytes."""
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
+
+    dispatch: Any = pickle._Unpickler.dispatch | {pickle.BYTEARRAY8[0]: load_bytearray8}
+
     def find_class(self, module: str, name: str) -> type:
         """Return the class of this name if it is allowed, else a stand-in; import nothing."""
         return _ALLOWED.get((module, name), Inert)
