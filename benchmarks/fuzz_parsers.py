@@ -2,16 +2,15 @@
 
 The parsers are those of containers (whether a file ends too early, and why it cannot be opened), lists of clips,
 recipes, the header of weights and pickles of weights. Each may raise TeinetError alone, within 20 seconds and 4 GB.
-Needs atheris, which is not among the dependencies: pip install atheris. Inputs that fail are written to --folder.
+Needs atheris, which is not among the dependencies: pip install atheris. Inputs that fail are written to --folder, and
+those that reached something new, from which the next run continues.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import os
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -112,13 +111,14 @@ def main() -> None:
 
     with atheris.instrument_imports(include=["teinet", "yaml", "json", "csv", "pickle"]):
         import benchmarks.damaged_inputs  # noqa: F401
-    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))  # libFuzzer ends the process
-    for number, data in enumerate(seeds(args.parser, folder)):
-        (folder / "corpus").mkdir(exist_ok=True)
-        (folder / "corpus" / str(number)).write_bytes(data)
-    args.folder.mkdir(parents=True, exist_ok=True)
+    folder = args.folder / args.parser
+    corpus = folder / "corpus"
+    if not corpus.exists():
+        corpus.mkdir(parents=True)
+        for number, data in enumerate(seeds(args.parser, folder)):
+            (corpus / str(number)).write_bytes(data)
     limits = [f"-max_total_time={args.seconds}", "-timeout=20", "-rss_limit_mb=4096", "-max_len=20000"]
-    words = [sys.argv[0], str(folder / "corpus"), *limits, f"-artifact_prefix={args.folder}/{args.parser}-"]
+    words = [sys.argv[0], str(corpus), *limits, f"-artifact_prefix={folder}/"]
     atheris.Setup(words, lambda data: parse(args.parser, folder / "input", data))
     atheris.Fuzz()
 
