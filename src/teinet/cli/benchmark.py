@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from teinet.cli.options import DEVICE, ENGINE, PRECISION, Engine, Precision, check_range, check_weights
 from teinet.cli.parser import option, positional
 from teinet.errors import ConfigError
-from teinet.models.names import PREFIXES, list_models
+from teinet.models.names import is_model, list_models
 from teinet.utils.machine import check_device
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run(args: BenchmarkOptions) -> int:
     check_device(args.device)
     check_range(args, frames=1, size=32, batch_size=1, rounds=1)
     for name in args.models:
-        if not name.startswith(tuple(PREFIXES)):
+        if not is_model(name):
             if not Path(name).exists() and list_models(f"tsn_{name}"):
                 raise ConfigError(f"{name} is a backbone; add a prefix, such as tsn_{name} or teinet_{name}")
             check_weights(name)
@@ -93,7 +93,7 @@ def _load(name: str, device: torch.device, args: BenchmarkOptions) -> Speed:
     from teinet.models.optimized import optimize
     from teinet.recognition import Recognizer
 
-    if name.startswith(tuple(PREFIXES)):
+    if is_model(name):
         model = create_model(name, num_classes=400, num_frames=args.frames, causal=args.causal)
         model, size = model.to(device).eval(), (args.size, args.size)
     else:

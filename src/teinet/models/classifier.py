@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from teinet.errors import ConfigError
 from teinet.layers.temporal_layer import TemporalLayer
+from teinet.models.systems.layout import ClipNetwork, channels_last
 
 _WRAPPED = "cnn."
 
@@ -28,6 +29,8 @@ class VideoClassifier(nn.Module):
         mean, std: per channel, on the scale 0 to 1; they normalize uint8 input. Float input must be normalized already.
         config: the arguments of `create_model` that rebuild this model.
         interpolation: how images were resized in the backbone's training, for the preprocessing.
+        consensus: maps the CNN's outputs for frames, (B, T, D), to logits (B, classes); None averages the frames'
+            logits, as TSN does. A CNN that is a `ClipNetwork` gives logits of clips itself.
 
     Raises:
         ConfigError: T below 1; in forward, clips of another shape, type or T; in the head's properties, no head.
@@ -45,11 +48,12 @@ class VideoClassifier(nn.Module):
         std: Sequence[float] = IMAGENET_DEFAULT_STD,
         config: dict[str, Any] | None = None,
         interpolation: str = "bilinear",
+        consensus: nn.Module | None = None,
     ):
         super().__init__()
         if num_frames < 1:
             raise ConfigError(f"num_frames must be at least 1, got {num_frames}.")
-        self.cnn = cnn.to(memory_format=torch.channels_last)
+        self.cnn, self.consensus = channels_last(cnn), consensus
         for layer in self.cnn.modules():
             if isinstance(layer, TemporalLayer):  # their gradients come in torch's own order, which DDP compares
                 for parameter in layer.parameters():
@@ -72,32 +76,44 @@ class VideoClassifier(nn.Module):
     @property
     def head(self) -> nn.Module:
         """The classification layer: timm's classifier; in another network the last `nn.Linear`."""
-        return find_head(self.cnn)[1]
+        return self._head()[1]
 
     @property
     def head_name(self) -> str:
         """The head's path, as in the state dict's keys."""
-        return find_head(self.cnn)[0]
+        return self._head()[0]
 
     @property
     def num_classes(self) -> int:
         """The number of classes of the head."""
         return [p for p in self.head.parameters() if p.dim() > 1][-1].shape[0]
 
+    def _head(self) -> tuple[str, nn.Module]:
+        return find_head(self.cnn) if self.consensus is None else ("consensus", self.consensus)
+
     def forward(self, clips: Tensor) -> Tensor:
         """Return the average of the frames' logits (TSN's consensus), (B, classes), in float32 at least.
+
+        A network with another consensus, or with one answer a clip, gives that.
 
         Args:
             clips: (B, T, 3, H, W), uint8 from 0 to 255 or normalized float; another shape, type or T is a ConfigError.
         """
-        return self.frame_logits(clips).mean(dim=1)
+        if self.consensus is None and not isinstance(self.cnn, ClipNetwork):
+            return self.frame_logits(clips).mean(dim=1)
+        found = self.cnn(self._frames(clips))
+        return _precise(found if self.consensus is None else self.consensus(found.unflatten(0, (-1, self.num_frames))))
 
     def frame_logits(self, clips: Tensor) -> Tensor:
-        """Return the logits of each frame, (B, T, classes), in float32 at least; clips as in `forward`."""
-        logits = self.cnn(self._frames(clips))
-        if logits.dtype in (torch.bfloat16, torch.float16):
-            logits = logits.float()  # an average over T in half precision would lose what the frames differ by
-        return logits.unflatten(0, (-1, self.num_frames))
+        """Return the logits of each frame, (B, T, classes), in float32 at least; clips as in `forward`.
+
+        Raises:
+            ConfigError: the network has one answer a clip.
+        """
+        if self.consensus is not None or isinstance(self.cnn, ClipNetwork):
+            raise ConfigError(f"{(self.config or {}).get('name')} gives one answer a clip, and none for each frame.")
+        # in half precision, an average over T would lose what the frames differ by
+        return _precise(self.cnn(self._frames(clips))).unflatten(0, (-1, self.num_frames))
 
     def _frames(self, clips: Tensor) -> Tensor:
         if clips.dim() != 5 or clips.shape[2] != self.mean.shape[1]:
@@ -118,6 +134,10 @@ class VideoClassifier(nn.Module):
             computes_in = parameter.dtype  # autocast does its own casting
             break
         return frames.to(computes_in, memory_format=torch.channels_last)
+
+
+def _precise(logits: Tensor) -> Tensor:
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
 def find_head(cnn: nn.Module) -> tuple[str, nn.Module]:
@@ -161,7 +181,8 @@ def _drop_wrapper(module: nn.Module, state_dict: dict[str, Any], prefix: str, _m
 def _add_wrapper(module: VideoClassifier, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
     module._load_prefix = prefix
     start = prefix + _WRAPPED
-    for key in [key for key in state_dict if key.startswith(prefix) and not key.startswith(start)]:
+    kept = (start, f"{prefix}consensus.")
+    for key in [key for key in state_dict if key.startswith(prefix) and not key.startswith(kept)]:
         state_dict[start + key[len(prefix) :]] = state_dict.pop(key)
 
 

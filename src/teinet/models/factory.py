@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import timm.models
 import torch
 from timm.data.config import resolve_model_data_config
 from torch import nn
@@ -19,21 +20,26 @@ from torch import nn
 from teinet import layers
 from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.classifier import VideoClassifier, find_head
+from teinet.models.consensus import RELATION_WIDTH, make_relation
 from teinet.models.insertion import ALL_STAGES, insert_temporal
 from teinet.models.names import PREFIXES, list_models
+from teinet.models.systems.bninception import bninception
+from teinet.models.systems.create import build_system, inflate
+from teinet.models.systems.table import SYSTEMS
 from teinet.models.weights import load_fitting, read_checkpoint
 
 _PATIENCE = 5.0  # seconds for an answer of the hub of weights
 _BUILT_IN = {*PREFIXES.values(), *(prefix.rstrip("_") for prefix in PREFIXES)}
 
 log = logging.getLogger("teinet")
+timm.models.register_model(bninception)
 
 
 def create_model(
     name: str,
     *,
     num_classes: int,
-    num_frames: int = 8,
+    num_frames: int | None = None,
     pretrained: bool = False,
     backbone_weights: str | Path | None = None,
     dropout: float = 0.5,
@@ -46,11 +52,14 @@ def create_model(
     """Return the model `name`, on the CPU in training mode: timm's backbone with temporal modules and a head.
 
     Args:
-        name: a prefix (teinet_, tim_, mem_, se_tim_, se_, tsm_; tsn_ inserts nothing) and timm's name of the backbone.
+        name: a prefix (teinet_, tim_, mem_, se_tim_, se_, tsm_; tsn_ inserts nothing, trn_ relations between frames at
+            the end) and timm's name of the backbone; or one of `models.systems.table.SYSTEMS`, such as
+            slowfast_resnet50_4x16.
         num_classes: of the head, at least 1.
-        num_frames: T, at least 1.
+        num_frames: T, at least 1; None is 8, or what the system takes.
         pretrained: start from the backbone's ImageNet weights, downloaded by timm.
-        backbone_weights: start from a local file instead (.safetensors, or .pth and the like) under timm's keys.
+        backbone_weights: start from a local file instead (.safetensors, or .pth and the like) under timm's keys, or
+            a system's own.
         dropout: before the head, in [0, 1).
         causal: the form for live video, in which a frame sees itself and earlier ones only (`Recognizer.stream`).
         stages, shortcut_only, every, temporal_options: see `insert_temporal`.
@@ -62,27 +71,31 @@ def create_model(
         ConfigError: a name or option that does not exist, or a value out of its range.
         CheckpointError: weights that do not fit or cannot be downloaded.
     """
-    temporal, backbone = split_name(name)
+    if name in SYSTEMS:
+        given = {"stages": tuple(stages) != ALL_STAGES, "shortcut_only": not shortcut_only, "every": every != 1}
+        own = [option for option, is_given in {**given, "causal": causal, **temporal_options}.items() if is_given]
+        if own:
+            raise ConfigError(f"{name} has no temporal modules to insert; leave out {', '.join(own)}.")
+    temporal, backbone = ("none", name) if name in SYSTEMS else split_name(name)
+    num_frames = num_frames or (SYSTEMS[name].frames if name in SYSTEMS else 8)
     if num_classes < 1:
         raise ConfigError(f"num_classes must be at least 1, got {num_classes}.")
     if not 0 <= dropout < 1:
         raise ConfigError(f"dropout must be in [0, 1), got {dropout}.")
     if pretrained and backbone_weights is not None:
         raise ConfigError("pretrained and backbone_weights both give the backbone's weights: choose one.")
+    config = {"name": name, "num_classes": num_classes, "num_frames": num_frames, "dropout": dropout}
+    if name in SYSTEMS:
+        return _create_system(config, pretrained, backbone_weights)
     placing = {"stages": list(stages), "shortcut_only": shortcut_only, "every": every, "causal": causal}
-    if pretrained:
-        _refuse_without_network(backbone)
-        log.info("%s: downloading its ImageNet weights, unless they are cached", backbone)
-    try:
-        cnn = timm.create_model(backbone, pretrained=pretrained, num_classes=num_classes, drop_rate=dropout)
-    except Exception as error:
-        if not pretrained:
-            raise
-        # the hub's client, its transport and timm each raise kinds of their own
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
-        raise _download_error(backbone, reason) from error
-    _start_head(cnn, backbone, num_classes, pretrained, backbone_weights)
-    insert_temporal(cnn, temporal, num_frames=num_frames, **placing, **temporal_options)
+    consensus, width = None, num_classes
+    if name.startswith("trn_"):
+        if causal:
+            raise ConfigError(f"{name} has no causal form: its relations are between all frames of a clip.")
+        consensus, width = make_relation(num_frames, num_classes, **temporal_options), RELATION_WIDTH
+    cnn = _create_backbone(backbone, pretrained, num_classes=width, drop_rate=dropout)
+    _start_head(cnn, backbone, width, pretrained, backbone_weights)
+    insert_temporal(cnn, temporal, num_frames=num_frames, **placing, **({} if consensus else temporal_options))
     pixels = resolve_model_data_config(cnn)
     return VideoClassifier(
         cnn,
@@ -90,14 +103,43 @@ def create_model(
         mean=pixels["mean"],
         std=pixels["std"],
         interpolation="bilinear" if pixels["interpolation"] == "bilinear" else "bicubic",
-        config={
-            "name": name,
-            "num_classes": num_classes,
-            "num_frames": num_frames,
-            "dropout": dropout,
-            **placing,
-            **temporal_options,
-        },
+        config={**config, **placing, **temporal_options},
+        consensus=consensus,
+    )
+
+
+def _create_backbone(backbone: str, pretrained: bool, **how: Any) -> nn.Module:
+    """Return timm's network, with its ImageNet weights if asked for; CheckpointError if they cannot be downloaded."""
+    if pretrained:
+        _refuse_without_network(backbone)
+        log.info("%s: downloading its ImageNet weights, unless they are cached", backbone)
+    try:
+        return timm.create_model(backbone, pretrained=pretrained, **how)
+    except Exception as error:
+        if not pretrained:
+            raise
+        # the hub's client, its transport and timm each raise kinds of their own
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+        raise _download_error(backbone, reason) from error
+
+
+def _create_system(config: dict[str, Any], pretrained: bool, backbone_weights: str | Path | None) -> VideoClassifier:
+    """Return one of the systems that TEINet is compared with, by the arguments in `config`."""
+    name, num_classes = config["name"], config["num_classes"]
+    system = SYSTEMS[name]
+    if pretrained and not system.images:
+        raise ConfigError(
+            f"{name} has no ImageNet weights to start from: train it from random weights (pretrained=False, "
+            "--model.pretrained false), or convert its authors' weights (teinet convert) and fine-tune those."
+        )
+    net = build_system(**config)
+    if pretrained:
+        assert system.images is not None
+        images = _create_backbone(system.images, True, num_classes=0)
+        inflate(net, images.state_dict(), source=f"the weights of {system.images}")
+    _start_head(net, name, num_classes, False, backbone_weights)
+    return VideoClassifier(
+        net, num_frames=config["num_frames"], mean=system.pixels[0], std=system.pixels[1], config=config
     )
 
 
@@ -195,7 +237,7 @@ def _start_head(
         return
     with torch.no_grad():
         for module in head.modules():
-            if isinstance(module, (nn.Linear, nn.Conv2d)):
+            if isinstance(module, (nn.Linear, nn.Conv2d, nn.Conv3d)):
                 module.weight.normal_(std=0.001)  # TSN's; deep backbones start from almost equal scores
                 if module.bias is not None:
                     module.bias.zero_()
@@ -208,6 +250,10 @@ def _start_head(
 def _load_backbone(cnn: nn.Module, backbone: str, path: str | Path, head_name: str, head: nn.Module) -> int | None:
     """Load the file; return the number of classes of its head, or None if it has none."""
     tensors = read_checkpoint(path).tensors
+    stem = tensors.get("conv1.weight")
+    if backbone in SYSTEMS and SYSTEMS[backbone].images and stem is not None and stem.dim() == 4:
+        inflate(cnn, tensors, source=path)
+        return None
     if any(".temporal." in key for key in tensors):
         raise CheckpointError(
             f"{path}: holds a whole recognizer with temporal modules, not a backbone. Load it with "

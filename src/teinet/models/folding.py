@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from teinet.models.insertion import plain_class
+from teinet.models.systems.layout import BatchNorm3d, Conv3d
 
-_CONVOLUTIONS = (nn.Conv2d, Conv2dSame)  # exactly these: others compute their weights, or use them otherwise
-_NORMS = (nn.BatchNorm2d, BatchNormAct2d)
+_CONVOLUTIONS = (nn.Conv2d, Conv2dSame, Conv3d)  # exactly these: others compute their weights, or use them otherwise
+_NORMS = (nn.BatchNorm2d, BatchNormAct2d, BatchNorm3d)
 
 
 @torch.enable_grad()
@@ -84,8 +85,8 @@ def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     weight, bias = fuse_conv_bn_weights(
         like.double(), given, norm.running_mean.double(), norm.running_var.double(), norm.eps, *learned
     )
-    layout = torch.channels_last if like.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    convolution.weight = nn.Parameter(weight.to(like.dtype).contiguous(memory_format=layout), requires_grad=False)
+    layout = torch.empty_like(like, dtype=like.dtype)  # channels last, where it was
+    convolution.weight = nn.Parameter(layout.copy_(weight), requires_grad=False)
     convolution.bias = nn.Parameter(bias.to(like.dtype), requires_grad=False)
 
 

@@ -143,7 +143,7 @@ def set_num_frames(net: Network, num_frames: int) -> Network:
             f"{type(net).__name__} holds {len(held)} temporal modules ({kinds}), but none keeps T in an attribute "
             "num_frames: set self.num_frames in your module, and read T from it in forward."
         )
-    for module in owners:
+    for module in reversed(owners):  # parts first: one that cannot change it leaves the whole as it is
         module.num_frames = num_frames
     return net
 
@@ -155,6 +155,8 @@ def temporal_modules(net: nn.Module) -> list[nn.Module]:
 
 def is_causal(net: nn.Module) -> bool:
     """Return whether no frame depends on a later one; a module of your own says so by an attribute `causal`."""
+    if any(getattr(module, "whole_clip", False) for module in net.modules()):
+        return False
     return all(getattr(module, "causal", False) for module in temporal_modules(net))
 
 

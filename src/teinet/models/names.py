@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from teinet.models.systems.table import SYSTEMS
 from teinet.utils.text import natural
 
 PREFIXES = {
+    "trn_": "none",  # with relations between frames in place of their average
     "teinet_": "tei",
     "se_tim_": "se_tim",
     "tsn_": "none",
@@ -26,16 +29,30 @@ TIMM_MODULES = (
     "nfnet", "regnet", "repvit", "res2net", "resnest", "resnet", "resnetv2", "rexnet", "senet", "sknet", "starnet",
     "tresnet",
 )  # fmt: skip
+# Networks without a place for a temporal module, of the systems that TEINet is compared with.
+FRAMES_ONLY = ("bninception", "inception_v3")
 WITHOUT_BRANCH = ("lcnet_*", "mobilenetv1_*", "mobileone_*", "repvgg_*", "test_efficientnet*")
 
 
 def list_models(filter: str = "*") -> list[str]:
     """Return the model names that match `filter`, which may have wildcards (`"teinet_*resnet*"`).
 
-    They combine every prefix with every timm network that insertion supports; `create_model` also takes tsn_ with any
-    other timm network.
+    They combine every prefix with every timm network that insertion supports, and name the systems that the paper
+    compares TEINet with; `create_model` also takes tsn_ and trn_ with any other timm network.
     """
-    return fnmatch.filter((prefix + name for prefix in sorted(PREFIXES) for name in _backbones()), filter)
+    return fnmatch.filter([*_combined(), *sorted(SYSTEMS, key=natural)], filter)
+
+
+def is_model(name: str) -> bool:
+    """Return whether a word has the form of a model's name: a prefix, or one of the systems'."""
+    return name in SYSTEMS or name.startswith(tuple(PREFIXES))
+
+
+def _combined() -> Iterator[str]:
+    for prefix in sorted(PREFIXES):
+        yield from (prefix + name for name in _backbones())
+        if prefix in ("tsn_", "trn_"):
+            yield from (prefix + name for name in FRAMES_ONLY)
 
 
 @lru_cache(maxsize=1)

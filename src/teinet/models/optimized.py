@@ -22,6 +22,7 @@ from teinet.kernels import build
 from teinet.models.classifier import VideoClassifier
 from teinet.models.folding import fold_batch_norms
 from teinet.models.streaming import StreamingClassifier
+from teinet.models.systems.layout import channels_last
 
 if TYPE_CHECKING:
     from teinet.models.streaming import States
@@ -124,7 +125,9 @@ def optimize(model: VideoClassifier, *, engine: Engine = "folded", precision: Pr
             reason = error
     if reason is not None:
         log.warning("no batch norm was folded: the network does not run on a small image (%s)", reason)
-    fast.cnn.to(DTYPES[chosen]).to(memory_format=torch.channels_last)
+    channels_last(fast.cnn.to(DTYPES[chosen]))
+    if fast.consensus is not None:
+        fast.consensus.to(DTYPES[chosen])
     fast.__class__ = OptimizedClassifier
     assert isinstance(fast, OptimizedClassifier)
     fast._programs, fast._steps = {}, {}

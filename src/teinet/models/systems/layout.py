@@ -1,0 +1,147 @@
+"""3-D layers that compute in 2-D where they can, with the parameters, keys and outputs of torch's.
+
+Activations (B, C, T, H, W) in channels-last order have the memory of frames (B*T, C, H, W), and that of (B, C, T, H*W).
+So a convolution over space is a 2-D one over frames, a convolution over time a 2-D one over times and pixels, and norms
+and pools are 2-D as well. None of these views is a copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from teinet.errors import ConfigError
+
+Network = TypeVar("Network", bound=nn.Module)
+Triple = tuple[int, int, int]
+
+
+def to_frames(x: Tensor) -> Tensor:
+    """Return (B, C, T, H, W) as frames (B*T, C, H, W), channels last; a view where x is channels last."""
+    return x.contiguous(memory_format=torch.channels_last_3d).transpose(1, 2).flatten(0, 1)
+
+
+def to_clips(frames: Tensor, clips: int) -> Tensor:
+    """Return frames (B*T, C, H, W) as (B, C, T, H, W) for B clips; a view."""
+    return frames.unflatten(0, (clips, -1)).transpose(1, 2)
+
+
+def over_time(x: Tensor) -> Tensor:
+    """Return (B, C, T, H, W) as (B, C, T, H*W), channels last; a view where x is channels last."""
+    return x.contiguous(memory_format=torch.channels_last_3d).flatten(3)
+
+
+class Conv3d(nn.Conv3d):
+    """nn.Conv3d; a kernel over space or over time alone is computed in 2-D."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        (time, *space), stride = self.kernel_size, self.stride
+        padding: Any = self.padding
+        if time == 1 and padding[0] == 0:
+            x = to_frames(input[:, :, :: stride[0]])
+            x = F.conv2d(x, self.weight[:, :, 0], self.bias, stride[1:], padding[1:], 1, self.groups)
+            return to_clips(x, len(input))
+        if space == [1, 1] and tuple(padding[1:]) == (0, 0):
+            x = input[..., :: stride[1], :: stride[2]]
+            how = ((stride[0], 1), (padding[0], 0), 1, self.groups)
+            return F.conv2d(over_time(x), self.weight.flatten(3), self.bias, *how).unflatten(3, x.shape[3:])
+        return super().forward(input.contiguous(memory_format=torch.channels_last_3d))
+
+
+def conv(
+    inner: int, outer: int, kernel: Triple = (3, 3, 3), stride: Triple = (1, 1, 1), *, bias: bool = False
+) -> Conv3d:
+    """Return a convolution that keeps the size where its stride is 1."""
+    time, height, width = kernel
+    return Conv3d(inner, outer, kernel, stride, (time // 2, height // 2, width // 2), bias=bias)
+
+
+class BatchNorm3d(nn.BatchNorm3d):
+    """nn.BatchNorm3d, computed on frames."""
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Frames have one dimension less."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return to_clips(super().forward(to_frames(input)), len(input))
+
+
+class MaxPool3d(nn.MaxPool3d):
+    """nn.MaxPool3d: the largest value in space, then in time."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        kernel, stride, padding = (_triple(size) for size in (self.kernel_size, self.stride, self.padding))
+        x = input
+        if (kernel[1:], stride[1:]) != ((1, 1), (1, 1)):
+            x = F.max_pool2d(to_frames(x), kernel[1:], stride[1:], padding[1:], ceil_mode=self.ceil_mode)
+            x = to_clips(x, len(input))
+        if (kernel[0], stride[0]) != (1, 1):
+            size = x.shape[3:]
+            how = ((kernel[0], 1), (stride[0], 1), (padding[0], 0))
+            x = F.max_pool2d(over_time(x), *how, ceil_mode=self.ceil_mode).unflatten(3, size)
+        return x
+
+
+def _triple(size: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (size,) * 3 if isinstance(size, int) else tuple(size)
+
+
+_IN_2D: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Conv3d: Conv3d,
+    nn.BatchNorm3d: BatchNorm3d,
+    nn.MaxPool3d: MaxPool3d,
+}
+
+
+def in_2d(net: Network) -> Network:
+    """Let a network's 3-D layers compute in 2-D; return the same network, with the same parameters and keys."""
+    for module in net.modules():
+        module.__class__ = _IN_2D.get(type(module), type(module))
+    return net
+
+
+class ClipNetwork(nn.Module):
+    """Base of networks with one answer a clip: frames (B*T, 3, H, W), those of a clip in turn, to logits (B, classes).
+
+    Args:
+        num_frames: T.
+    """
+
+    whole_clip = True  # an answer needs all frames, so none can be given while they come
+    dropout: nn.Module
+
+    def __init__(self, num_frames: int):
+        super().__init__()
+        self.num_frames = num_frames
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return the logits (B, classes) of frames (B*T, 3, H, W)."""
+        return self.classify(to_clips(frames, len(frames) // self.num_frames))
+
+    def classify(self, clips: Tensor) -> Tensor:
+        """Return the logits (B, classes) of clips (B, 3, T, H, W)."""
+        return self.answer(self.feature_map(clips))
+
+    def feature_map(self, clips: Tensor) -> Tensor:
+        """Return the last feature map (B, C, T', H', W') of clips; networks without a single one have none."""
+        raise ConfigError(f"{type(self).__name__} has no single last feature map")
+
+    def answer(self, features: Tensor) -> Tensor:
+        """Return the logits (B, classes) of the last feature map: of its mean, behind dropout."""
+        return self.get_classifier()(self.dropout(features.mean(dim=(2, 3, 4))))
+
+    def get_classifier(self) -> nn.Module:
+        """Return the last layer, as timm's networks do."""
+        return self.get_submodule("fc")
+
+
+def channels_last(net: Network) -> Network:
+    """Store the kernels of a network's convolutions channels last; return the same network."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in net.parameters():
+        if parameter.dim() in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.dim()])
+    return net

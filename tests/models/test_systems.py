@@ -1,0 +1,245 @@
+"""The systems that TEINet is compared with: counts of public code, other libraries' outputs, and time that matters."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+from torchvision.models.video import r2plus1d_18, s3d
+
+from teinet.errors import CheckpointError, ConfigError
+from teinet.models import create_model, list_models, set_num_frames
+from teinet.models.classifier import multiply_adds, parameters
+from teinet.models.consensus import Relation
+from teinet.models.insertion import is_causal
+from teinet.models.optimized import optimize
+from teinet.models.systems.gcn import detector_boxes, overlap_graphs
+from teinet.models.systems.layout import BatchNorm3d, Conv3d, MaxPool3d, in_2d
+from teinet.models.systems.table import SYSTEMS
+from tests.models.oracles import CLASSES, FILE, clip, fill
+from tests.networks import weightless
+
+# Parameters and GMACs of a view, at T frames and the size in the table, counted by running public code; "not exact"
+# for those without any.
+COUNTS = {
+    "tsn_bninception": (400, 8, 224, 10_680_240, 16.26),
+    "trn_bninception": (174, 8, 224, 13_141_218, 16.26),
+    "trn_resnet50": (174, 8, 224, 26_641_154, 32.71),
+    "tsn_inception_v3": (400, 1, 299, 22_605_168, 5.71),
+    "i3d_resnet50": (400, 32, 224, 28_043_472, 32.83),
+    "nl_i3d_resnet50": (400, 32, 224, 35_401_936, 40.96),
+    "nl_i3d_resnet101": (400, 128, 224, 59_112_656, 273.9),
+    "i3d_resnet50_8x8": (400, 8, 224, 28_043_472, 28.41),
+    "nl_i3d_resnet50_8x8": (400, 8, 224, 35_401_936, 36.54),
+    "i3d_resnet50_32x2": (400, 32, 224, 28_043_472, 151.28),
+    "nl_i3d_resnet50_32x2": (400, 32, 224, 35_401_936, 219.67),
+    "i3d_inception_v1": (400, 64, 224, 12_697_264, 111.15),
+    "s3d": (400, 64, 224, 8_320_048, 71.92),
+    "s3dg": (400, 64, 224, 9_545_056, 71.92),
+    "r2plus1d_18": (400, 16, 112, 31_505_325, 40.52),
+    "r2plus1d_34": (400, 32, 112, 63_697_175, 152.36),
+    "slowfast_resnet50_4x16": (400, 32, 256, 34_480_216, 36.10),
+    "slowfast_resnet50_8x8": (400, 32, 224, 34_566_488, 50.31),
+    "slowfast_resnet101_8x8": (400, 32, 256, 53_774_808, 106.51),
+    "slowfast_resnet101_8x8_full": (400, 32, 256, 62_826_968, 125.91),
+    "nl_slowfast_resnet50_4x16": (400, 32, 256, 41_838_680, 47.91),
+    "nl_slowfast_resnet101_16x8": (400, 64, 256, 60_080_088, 242.01),
+    "eco_lite": (400, 16, 224, 37_503_856, 46.49),
+    "eco": (400, 16, 224, 47_502_128, 64.41),
+    "stnet_resnet50": (400, 125, 256, 33_158_864, 189.27),
+    "p3d_199": (400, 16, 160, 66_492_240, 18.40),
+    "p3d_63": (400, 16, 160, 25_745_232, 8.44),
+    "artnet_resnet18": (400, 16, 112, 39_675_216, 25.68),  # 25.69 with the fixed pooling, which is no product here
+    "lgd_resnet50": (400, 16, 112, 35_302_224, 18.94),
+    "lgd_resnet101": (400, 16, 112, 64_330_064, 36.41),
+    "nl_i3d_resnet50_gcn": (174, 32, 224, 38_699_502, 223.55),
+}
+SMALL = {"nl_i3d_resnet50": (8, 32), "s3dg": (16, 32), "i3d_inception_v1": (16, 32), "r2plus1d_18": (8, 32)} | {
+    "slowfast_resnet50_4x16": (16, 32), "eco": (8, 32), "stnet_resnet50": (15, 32), "p3d_63": (16, 32),
+    "artnet_resnet18": (16, 32), "lgd_resnet50": (4, 32), "nl_i3d_resnet50_gcn": (8, 32), "trn_resnet18": (4, 32),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_are_those_of_public_code(name):
+    classes, frames, size, count, gmacs = COUNTS[name]
+    model = weightless(lambda: create_model(name, num_classes=classes, num_frames=frames))
+    assert parameters(model) == count
+    assert multiply_adds(model, size) / 1e9 == pytest.approx(gmacs, abs=0.006 * max(1, gmacs / 100))
+
+
+def test_every_system_is_counted_and_listed():
+    assert set(SYSTEMS) <= set(COUNTS) and set(COUNTS) <= set(list_models())
+
+
+@pytest.mark.parametrize("name", json.loads(FILE.read_text()))
+def test_logits_are_those_of_another_library(name):
+    """pytorchvideo's networks, with the same weights by a formula; see `oracles`."""
+    want = torch.tensor(json.loads(FILE.read_text())[name])
+    model = create_model(name, num_classes=CLASSES, dropout=0)
+    fill(model.cnn)
+    with torch.inference_mode():
+        found = model.eval()(clip(model.num_frames).transpose(1, 2))[0]
+    assert (found - want).abs().max() < 5e-4 * want.std()
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs", "frames", "size"), [("s3d", s3d, 16, 64), ("r2plus1d_18", r2plus1d_18, 8, 32)]
+)
+def test_torchvisions_networks_compute_the_same(name, theirs, frames, size):
+    torch.manual_seed(0)
+    plain, model = theirs(num_classes=5).eval(), create_model(name, num_classes=5, num_frames=frames).eval()
+    if name == "s3d":
+        plain.avgpool = nn.AvgPool3d((2, 2, 2), 1)
+    model.load_state_dict(plain.state_dict())  # under its own keys
+    x = torch.rand(2, frames, 3, size, size)
+    with torch.inference_mode():
+        want, found = plain(x.transpose(1, 2)), model(x)
+    assert (found - want).abs().max() < 1e-5 * want.abs().max() + 1e-6
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_they_learn_fold_and_see_the_order(name):
+    """A few steps on one batch lower the loss; folded norms change nothing; a reversed clip is another one."""
+    frames, size = SMALL[name]
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=4, num_frames=frames, dropout=0)
+    light = torch.linspace(0, 200, frames).view(frames, 1, 1, 1) + torch.rand(2, frames, 3, size, size) * 50
+    clips, labels = light.to(torch.uint8), torch.arange(2)
+    optimizer, losses = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9), []
+    for _ in range(4):
+        loss = nn.functional.cross_entropy(model(clips), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert min(losses[1:]) < losses[0]
+    for norm in (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)):
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model(clips)  # the norms' statistics are now those of this batch
+    model.eval()
+    fast = optimize(model, engine="folded", precision="fp32")
+    with torch.inference_mode():
+        logits = model(clips[:1])
+        assert logits.shape == (1, 4) and logits.isfinite().all()
+        assert (fast(clips[:1]) - logits).abs().max() < 2e-3 * logits.abs().max()  # small variances amplify rounding
+        assert (model(clips[:1].flip(1)) - logits).abs().max() > 1e-4 * logits.abs().max()
+    assert not is_causal(model)
+    with pytest.raises(ConfigError, match="one answer a clip"):
+        model.frame_logits(clips)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "groups"),
+    [
+        ((1, 3, 3), (1, 2, 2), (0, 1, 1), 1),
+        ((1, 3, 3), (2, 1, 1), (0, 1, 1), 2),
+        ((3, 1, 1), (2, 1, 1), (1, 0, 0), 1),
+        ((3, 1, 1), (1, 2, 2), (1, 0, 0), 1),
+        ((2, 1, 1), (3, 1, 1), (1, 0, 0), 1),
+        ((1, 1, 1), (1, 2, 2), (0, 0, 0), 1),
+        ((3, 3, 3), (2, 2, 2), (1, 1, 1), 1),
+        ((3, 1, 1), (1, 1, 1), (0, 1, 0), 1),
+        ((1, 1, 1), (1, 1, 1), (1, 0, 0), 1),
+    ],
+)
+def test_layers_in_2d_are_torchs(kernel, stride, padding, groups):
+    torch.manual_seed(0)
+    layers = (nn.Conv3d(4, 6, kernel, stride, padding, groups=groups), nn.BatchNorm3d(6), nn.MaxPool3d(kernel, stride))
+    x = torch.rand(2, 4, 9, 7, 8)
+    plain = nn.Sequential(*layers)
+    want, statistics = plain(x), plain[1].running_var.clone()
+    plain[1].reset_running_stats()
+    found = in_2d(plain)(x)
+    assert [type(each) for each in plain] == [Conv3d, BatchNorm3d, MaxPool3d]
+    torch.testing.assert_close(found, want)
+    torch.testing.assert_close(plain[1].running_var, statistics)
+
+
+def test_an_i3d_starts_from_the_weights_of_a_network_for_images(tmp_path):
+    import timm
+
+    images = timm.create_model("resnet50", num_classes=10)
+    torch.save(images.state_dict(), tmp_path / "resnet50.pth")
+    model = create_model("nl_i3d_resnet50", num_classes=4, backbone_weights=tmp_path / "resnet50.pth")
+    own = model.state_dict()
+    for key in ("conv1.weight", "layer2.1.conv1.weight", "layer2.0.conv1.weight"):
+        torch.testing.assert_close(own[key].sum(dim=2), images.state_dict()[key])
+    assert torch.equal(own["layer4.2.bn2.weight"], images.state_dict()["layer4.2.bn2.weight"])
+    torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "resnet18.pth")
+    with pytest.raises(CheckpointError, match="does not fit I3DResNet"):
+        create_model("i3d_resnet50", num_classes=4, backbone_weights=tmp_path / "resnet18.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "says"),
+    [
+        ("s3d", {"causal": True}, "s3d has no temporal modules to insert; leave out causal"),
+        ("s3d", {"stages": (5,), "reduction": 4}, "leave out stages, reduction"),
+        ("trn_resnet18", {"causal": True}, "no causal form"),
+        ("trn_resnet18", {"subset": "all"}, "Did you mean 'subsets'"),
+        ("trn_resnet18", {"subsets": "some"}, "first, random or all"),
+        ("trn_resnet18", {"num_frames": 1}, "at least 2"),
+        ("slowfast_resnet50_4x16", {"pretrained": True}, "no ImageNet weights to start from"),
+    ],
+)
+def test_what_they_cannot_do_is_said(name, options, says):
+    with pytest.raises(ConfigError, match=says):
+        create_model(name, num_classes=4, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "frames"), [("slowfast_resnet50_4x16", 12), ("eco", 6), ("p3d_63", 8), ("stnet_resnet50", 7)]
+)
+def test_numbers_of_frames_that_do_not_fit_are_refused(name, frames):
+    model = create_model(name, num_classes=2, num_frames=frames)
+    with pytest.raises(ConfigError, match=f"takes a multiple of .* frames, got {frames}"):
+        model(torch.zeros(1, frames, 3, 32, 32))
+
+
+def test_relations_are_repeatable_and_of_one_length():
+    torch.manual_seed(0)
+    features = torch.rand(2, 5, 8)
+    drawn, first, every = (Relation(5, 3, features=8, subsets=kind).eval() for kind in ("random", "first", "all"))
+    for other in (first, every):
+        other.load_state_dict(drawn.state_dict())
+    assert torch.equal(drawn(features), drawn(features))
+    # by hand: scales of 5 and 4 frames and two more, of which at most three subsets count
+    total = sum(
+        first.fc_fusion_scales[i](features[:, chosen].flatten(1))
+        for i, subsets in enumerate(
+            [[[0, 1, 2, 3, 4]], [[0, 1, 2, 3], [0, 1, 2, 4], [0, 1, 3, 4]], [[0, 1, 2], [0, 1, 3], [0, 1, 4]],
+             [[0, 1], [0, 2], [0, 3]]]
+        )
+        for chosen in subsets
+    )  # fmt: skip
+    torch.testing.assert_close(first(features), total)
+    assert not torch.allclose(every(features), first(features))
+    model = create_model("trn_resnet18", num_classes=3, num_frames=5)
+    with pytest.raises(ConfigError, match="relations between 5 frames cannot take 8"):
+        set_num_frames(model, 8)
+    assert model.num_frames == 5
+
+
+def test_graphs_join_boxes_that_overlap_in_the_next_frame():
+    left, right = [0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]
+    forward, back = overlap_graphs(torch.tensor([[[left, right], [right, left]]]))
+    want = torch.zeros(4, 4)
+    want[0, 3] = want[1, 2] = 1  # a box and itself in the next frame
+    torch.testing.assert_close(forward[0], want)
+    torch.testing.assert_close(back[0], want.T)
+
+
+def test_boxes_come_from_a_detector():
+    from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
+
+    torch.manual_seed(0)
+    detector = fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, min_size=64, max_size=64)
+    boxes = detector_boxes(detector, torch.full((1, 3, 1, 1), 0.45), torch.full((1, 3, 1, 1), 0.225))(
+        torch.rand(2, 3, 64, 64)
+    )
+    assert boxes.shape == (2, 10, 4) and (boxes >= 0).all() and (boxes <= 1).all()
