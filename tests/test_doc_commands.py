@@ -124,6 +124,8 @@ def _checkpoints(place: Path) -> None:
     foreign.randomize(mmaction)
     torch.save(foreign.mmaction_file(mmaction), place / name)
     torch.save(torchvision.models.resnet18(num_classes=3).state_dict(), place / "resnet50-0676ba61.pth")
+    r2plus1d = torchvision.models.video.r2plus1d_18(num_classes=3).state_dict()
+    torch.save({key: value.half() for key, value in r2plus1d.items()}, place / "r2plus1d_18-91a641e6.pth")
     torch.save(timm.create_model("resnet10t", num_classes=3).state_dict(), place / "lite0.pth")
 
 

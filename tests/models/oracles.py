@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from teinet.models.system_keys import i3d_key, slowfast_key
 
 FILE = Path(__file__).with_suffix(".json")
 CLASSES, SIZE = 20, 64
@@ -37,34 +38,6 @@ def clip(frames: int) -> Tensor:
     """Return a clip (1, 3, T, 64, 64) by a formula."""
     count = 3 * frames * SIZE * SIZE
     return torch.sin(torch.arange(count, dtype=torch.float64) * 0.37).view(1, 3, frames, SIZE, SIZE).float()
-
-
-def _branches(key: str) -> str:
-    key = re.sub(r"^branch1_(conv|norm)", lambda m: f"downsample.{'cn'.index(m[1][0])}", key)
-    parts = {"conv": "conv", "norm": "bn"}
-    return re.sub(r"^branch2\.(conv|norm)_([abc])", lambda m: f"{parts[m[1]]}{'abc'.index(m[2]) + 1}", key)
-
-
-def slowfast_key(key: str) -> str:
-    """Return our key of pytorchvideo's SlowFast."""
-    place = re.sub(r"multipathway_blocks\.(\d)\.", lambda m: f"{('slow', 'fast')[int(m[1])]}.", key)
-    if found := re.fullmatch(r"blocks\.0\.(slow|fast)\.(conv|norm)\.(\w+)", place):
-        return f"{found[1]}.{'conv1' if found[2] == 'conv' else 'bn1'}.{found[3]}"
-    if found := re.fullmatch(r"blocks\.(\d)\.multipathway_fusion\.(conv_fast_to_slow|norm)\.(\w+)", place):
-        return f"lateral.stage{int(found[1]) + 1}.{0 if found[2] != 'norm' else 1}.{found[3]}"
-    if found := re.fullmatch(r"blocks\.(\d)\.(slow|fast)\.res_blocks\.(\d+)\.(.*)", place):
-        return f"{found[2]}.layer{found[1]}.{found[3]}.{_branches(found[4])}"
-    return re.sub(r"blocks\.\d+\.proj", "fc", place)
-
-
-def i3d_key(key: str) -> str:
-    """Return our key of pytorchvideo's I3D."""
-    if found := re.fullmatch(r"blocks\.0\.(conv|norm)\.(\w+)", key):
-        return f"{'conv1' if found[1] == 'conv' else 'bn1'}.{found[2]}"
-    if found := re.fullmatch(r"blocks\.(\d)\.res_blocks\.(\d+)\.(.*)", key):
-        stage = max(int(found[1]) - 1, 1)  # its block 2 is the pool behind stage 2
-        return f"layer{stage}.{found[2]}.{_branches(found[3])}"
-    return re.sub(r"blocks\.\d+\.proj", "fc", key)
 
 
 def _networks() -> dict[str, tuple[nn.Module, Callable[[str], str], Callable[[Tensor], Any], int]]:

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.models.video import r2plus1d_18, s3d
 
 from teinet.errors import CheckpointError, ConfigError
-from teinet.models import create_model, list_models, set_num_frames
+from teinet.models import create_model, list_models, load_weights, save_weights, set_num_frames
 from teinet.models.classifier import multiply_adds, parameters
 from teinet.models.consensus import Relation
 from teinet.models.insertion import is_causal
@@ -101,7 +101,7 @@ def test_torchvisions_networks_compute_the_same(name, theirs, frames, size):
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_they_learn_fold_and_see_the_order(name):
+def test_they_learn_fold_see_the_order_and_are_saved(name, tmp_path):
     """A few steps on one batch lower the loss; folded norms change nothing; a reversed clip is another one."""
     frames, size = SMALL[name]
     torch.manual_seed(0)
@@ -128,6 +128,10 @@ def test_they_learn_fold_and_see_the_order(name):
         assert logits.shape == (1, 4) and logits.isfinite().all()
         assert (fast(clips[:1]) - logits).abs().max() < 2e-3 * logits.abs().max()  # small variances amplify rounding
         assert (model(clips[:1].flip(1)) - logits).abs().max() > 1e-4 * logits.abs().max()
+    save_weights(tmp_path / "net.safetensors", model)
+    loaded, _ = load_weights(tmp_path / "net.safetensors")
+    with torch.inference_mode():
+        assert torch.equal(loaded(clips[:1]), logits)
     assert not is_causal(model)
     with pytest.raises(ConfigError, match="one answer a clip"):
         model.frame_logits(clips)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from teinet.cli.options import DEVICE, ENGINE, PRECISION, Engine, Precision, check_range, check_weights
 from teinet.cli.parser import option, positional
 from teinet.errors import ConfigError
-from teinet.models.names import is_model, list_models
+from teinet.models.names import is_model, list_models, usual_clip
 from teinet.utils.machine import check_device
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ class BenchmarkOptions:
         "networks by name (teinet models lists them), runs, weights files or pretrained models", metavar="MODEL",
         default=_DEFAULT,
     )  # fmt: skip
-    frames: int = option("of a clip, for networks by name", default=8)
-    size: int = option("pixels, for networks by name", default=224)
+    frames: int | None = option("of a clip, for networks by name (default: 8, or the system's own)")
+    size: int | None = option("pixels, for networks by name (default: 224, or the system's own)")
     causal: bool = option("networks by name in their causal form, for live video", default=False)
     batch_size: int = option("clips at once for the throughput", default=16)
     rounds: int = option("each network is timed once in each", default=5)
@@ -95,7 +95,8 @@ def _load(name: str, device: torch.device, args: BenchmarkOptions) -> Speed:
 
     if is_model(name):
         model = create_model(name, num_classes=400, num_frames=args.frames, causal=args.causal)
-        model, size = model.to(device).eval(), (args.size, args.size)
+        side = args.size or usual_clip(name)[1]
+        model, size = model.to(device).eval(), (side, side)
     else:
         recognizer = Recognizer.load(name, device=device)
         model, size = recognizer.model, recognizer.preprocessing.shape

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from contextlib import suppress
-from dataclasses import MISSING, dataclass, replace
+from dataclasses import MISSING, dataclass
 from pathlib import Path
 from typing import Literal
 
-from teinet.cli.options import OVERWRITE, keep_existing
+from teinet.cli.options import OVERWRITE, check_range, keep_existing
 from teinet.cli.parser import option, positional
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.header import read_header
@@ -25,14 +25,14 @@ class ConvertOptions:
     teinet convert r2d50.pth --labels labels.txt --project mmaction --output tsn.safetensors
     """
 
-    checkpoint: str = positional("of TSM's repository, MMAction2, torchvision or timm (.pth, .pth.tar, ...)")
+    checkpoint: str = positional("of TSM, MMAction2, torchvision, timm, pytorchvideo, ... (.pth, .pth.tar, ...)")
     labels: str = option("class names, one a line, or JSON", default=MISSING, metavar="FILE")
     frames: int | None = option("frames it was trained with; needed for TSM (TSN: 8)", metavar="T")
     project: Literal["tsm", "mmaction", "timm"] | None = option("origin of the checkpoint (default: by its keys)")
     backbone: str | None = option("timm's name, for a network of timm that is no plain ResNet", metavar="NAME")
-    strategy: Literal["sparse", "dense"] = option("how it samples frames", default="sparse")
-    size: int = option("side of its frames, pixels", default=224)
-    short_side: int = option("short side before the crop, pixels", default=256)
+    strategy: Literal["sparse", "dense"] | None = option("how it samples frames (default: sparse, or the system's own)")
+    size: int | None = option("side of its frames, pixels (default: 224, or the system's own)")
+    short_side: int | None = option("short side before the crop, pixels (default: 8/7 of the size)")
     n_div: int = option("TSM shifts 1/N of the channels each way", default=8)
     license: str = option("of the weights, kept in the file", default="")
     output: str | None = option("file to write (default: next to the checkpoint, as .safetensors)", metavar="FILE")
@@ -58,27 +58,31 @@ def run(args: ConvertOptions) -> int:
     from teinet.data.sampling import Sampling
     from teinet.data.transforms import Preprocessing
     from teinet.models.converters import FORMATS, contradictions, convert_checkpoint
+    from teinet.models.names import usual_clip, usual_stride
     from teinet.recognition import Recognizer
 
     names = read_class_names(args.labels)
-    pixels = Preprocessing(size=args.size, short_side=args.short_side)  # a wrong setting is found before the work
-    sampling = Sampling(strategy=args.strategy)
+    check_range(args, size=1, short_side=1, frames=1)
     done = convert_checkpoint(
         source, class_names=names, num_frames=args.frames, format=args.project, backbone=args.backbone, n_div=args.n_div
     )
     model, network = done.model, (done.model.config or {})["name"]
-    colors = model.data_config
+    frames, stride, size = model.num_frames, usual_stride(network), args.size or usual_clip(network)[1]
+    pixels = {**model.data_config, "interpolation": done.interpolation}
+    window = {"window": frames * stride} if stride else {}
     recognizer = Recognizer(
         model,
         names,
-        preprocessing=replace(pixels, interpolation=done.interpolation, mean=colors["mean"], std=colors["std"]),
-        sampling=replace(sampling, num_frames=model.num_frames),
+        preprocessing=Preprocessing(size=size, short_side=args.short_side or round(size * 8 / 7), **pixels),
+        sampling=Sampling(num_frames=frames, strategy=args.strategy or ("dense" if stride else "sparse"), **window),
         header={"license": args.license},
     )
     recognizer.save(output)
     notes = []
     if network.startswith("tsm_"):
-        notes = contradictions(source, num_frames=model.num_frames, n_div=args.n_div, strategy=args.strategy)
+        notes = contradictions(
+            source, num_frames=model.num_frames, n_div=args.n_div, strategy=args.strategy or "sparse"
+        )
     facts = {
         "format": done.format,
         "network": network,

@@ -21,13 +21,14 @@ class ModelsOptions:
 
     teinet models --pretrained               models that are ready to use
     teinet models '*_resnet50'               networks that can be trained, with their cost
+    teinet models 'slowfast*'                systems that the paper compares TEINet with
     teinet models 'tsm_*mobilenet*' --frames 16 --size 160
     """
 
     filter: str = positional("a name with wildcards", default="teinet_*")
     pretrained: bool = option("list pretrained models", default=False)
-    frames: int = option("of a clip, for the cost", default=8)
-    size: int = option("pixels, for the cost", default=224)
+    frames: int | None = option("of a clip, for the cost (default: 8, or the system's own)")
+    size: int | None = option("pixels, for the cost (default: 224, or the system's own)")
     cost: bool = option("count parameters and GMACs of more than 20 networks too", default=False)
     json: bool = option("print a JSON list", default=False)
 
@@ -56,7 +57,7 @@ def run(args: ModelsOptions) -> int:
     if args.json:
         print(json.dumps(found, indent=2))
     elif counted:
-        _print_costs(found, args)
+        _print_costs(found)
     else:
         print("\n".join(names))
         print(f"{len(names)} networks; a narrower name, or --cost, gives parameters and GMACs", file=sys.stderr)
@@ -70,28 +71,32 @@ def _cost(name: str, args: ModelsOptions) -> dict[str, Any]:
     from teinet.errors import ConfigError
     from teinet.models.classifier import multiply_adds, parameters
     from teinet.models.factory import create_model
+    from teinet.models.names import usual_clip
 
+    size = args.size or usual_clip(name)[1]
     with torch.device("meta"):
         model = create_model(name, num_classes=400, num_frames=args.frames)
     try:
-        macs = multiply_adds(model, args.size) / 1e9
+        macs = multiply_adds(model, size) / 1e9
     except (ConfigError, RuntimeError, AssertionError):  # some networks take images of one size only
         macs = None
-    return {"name": name, "parameters": parameters(model), "gmacs": macs}
+    clip = {"frames": model.num_frames, "size": size}
+    return {"name": name, **clip, "parameters": parameters(model), "gmacs": macs}
 
 
-def _print_costs(found: list[dict[str, Any]], args: ModelsOptions) -> None:
+def _print_costs(found: list[dict[str, Any]]) -> None:
     from rich.console import Console
 
     from teinet.utils.tables import plain_table
 
-    table = plain_table("network", "parameters", "GMACs", text=["network"])
+    table = plain_table("network", "clip", "parameters", "GMACs", text=["network"])
     for each in found:
         macs = "-" if each["gmacs"] is None else f"{each['gmacs']:.2f}"
-        table.add_row(each["name"], f"{each['parameters'] / 1e6:.2f} M", macs)
+        clip = f"{each['frames']} x {each['size']}x{each['size']}"
+        table.add_row(each["name"], clip, f"{each['parameters'] / 1e6:.2f} M", macs)
     console = Console(highlight=False)
     console.print(table)
-    console.print(f"A clip of {args.frames} frames of {args.size} pixels, 400 classes.", style="dim")
+    console.print("With 400 classes; a clip is frames x pixels.", style="dim")
 
 
 def _print_pretrained(found: list[Pretrained], as_json: bool) -> int:

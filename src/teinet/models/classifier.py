@@ -68,6 +68,12 @@ class VideoClassifier(nn.Module):
         self.register_load_state_dict_pre_hook(_add_wrapper)
         self.register_load_state_dict_post_hook(_report_without_wrapper)
 
+    def set_pixels(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Normalize uint8 clips by another mean and std per channel, on the scale 0 to 1."""
+        for name, values in (("mean", mean), ("std", std)):
+            getattr(self, name).copy_(torch.tensor(tuple(values)).view(1, 3, 1, 1))
+            self.data_config[name] = tuple(values)
+
     @property
     def config(self) -> dict[str, Any] | None:
         """The arguments of `create_model` that rebuild this model at its present T; None for a network of your own."""

@@ -14,10 +14,14 @@ from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.checkpoint_keys import PROJECTS, Translation, translate_plain, translate_project
 from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model
+from teinet.models.system_keys import ORIGINS, find_origin, translate_system
 from teinet.models.weights import Checkpoint, load_fitting, read_checkpoint, some
 
 # Names and titles; a file of none of the projects may hold a plain network.
-FORMATS = {**{name: project.title for name, project in PROJECTS.items()}, "timm": "torchvision or timm"}
+FORMATS = {
+    **{name: project.title for name, project in (*PROJECTS.items(), *ORIGINS.items())},
+    "timm": "torchvision or timm",
+}
 
 # Facts about the training in a file's name: good for a message, not reliable enough to use without one.
 _FRAMES = re.compile(r"segment(\d+)|(?<!\d)1x1x(\d+)(?!\d)")  # TSM's repository; MMAction2: length x interval x clips
@@ -59,8 +63,9 @@ def convert_checkpoint(
     Args:
         path: a file of torch.save or .safetensors.
         class_names: in the order of the head's outputs; the file does not hold them.
-        num_frames: T, which the file does not hold; None is 8 for a TSN whose file name has no T either.
-        format: tsm, mmaction or timm; None finds it from the keys.
+        num_frames: T, which the file does not hold; None is 8 for a TSN whose file name has no T either, and for a
+            system what it usually takes.
+        format: tsm, mmaction or timm; None finds it, and the systems of `system_keys`, from the keys.
         backbone: timm's name of the network, for format timm if neither the file nor its keys tell.
         n_div: a TSM shifts 1/n_div of the channels each way; the file does not hold it, both projects default to 8.
 
@@ -73,6 +78,14 @@ def convert_checkpoint(
     checkpoint = read_checkpoint(path)
     if "teinet" in checkpoint.others or any(".temporal." in key for key in checkpoint.tensors):
         raise CheckpointError(f"{path}: this is a teinet recognizer already; no conversion is needed.")
+    left_out = tuple(key for key in checkpoint.others if key != "format")  # safetensors' own note
+    if format is None and (origin := find_origin(checkpoint.tensors)):
+        found = translate_system(checkpoint.tensors, path, origin, num_classes=len(class_names), num_frames=num_frames)
+        model = create_model(found.network, num_classes=len(class_names), num_frames=found.num_frames)
+        load_fitting(model, found.tensors, source=path, advice="")
+        if pixels := ORIGINS[origin].pixels:
+            model.set_pixels(*pixels)
+        return Conversion(model.eval(), origin, model.data_config["interpolation"], left_out)
     name = _find_format(checkpoint, path, format)
     if backbone and name != "timm":
         raise ConfigError(f"leave out backbone ({backbone!r}): in format {name} the keys tell the network.")
@@ -94,7 +107,6 @@ def convert_checkpoint(
         source=path,
         advice=f"It looks like a {network} of {FORMATS[name]}, but differs; a modified network cannot be converted.",
     )
-    left_out = tuple(key for key in checkpoint.others if key != "format")  # safetensors' own note
     return Conversion(model.eval(), name, translation.interpolation or model.data_config["interpolation"], left_out)
 
 

@@ -43,6 +43,16 @@ def list_models(filter: str = "*") -> list[str]:
     return fnmatch.filter([*_combined(), *sorted(SYSTEMS, key=natural)], filter)
 
 
+def usual_clip(name: str) -> tuple[int, int]:
+    """Return the frames T and the size in pixels of a network's clips: a system's own, else 8 and 224."""
+    return (SYSTEMS[name].frames, SYSTEMS[name].size) if name in SYSTEMS else (8, 224)
+
+
+def usual_stride(name: str) -> int:
+    """Return the frames of a video from one of a system's clip to the next; 0 where they are spread over the video."""
+    return SYSTEMS[name].stride if name in SYSTEMS else 0
+
+
 def is_model(name: str) -> bool:
     """Return whether a word has the form of a model's name: a prefix, or one of the systems'."""
     return name in SYSTEMS or name.startswith(tuple(PREFIXES))

@@ -161,10 +161,7 @@ class Recognizer:
             preprocessing = Preprocessing.from_dict(header["preprocessing"]) if header.get("preprocessing") else None
             sampling = Sampling(**header["sampling"]) if header.get("sampling") else None
             if preprocessing is not None:  # the file knows what its network was trained with; timm may have changed
-                for name in ("mean", "std"):
-                    values, buffer = getattr(preprocessing, name), getattr(model, name)
-                    buffer.copy_(torch.tensor(values).view_as(buffer))
-                    model.data_config[name] = values
+                model.set_pixels(preprocessing.mean, preprocessing.std)
             return cls(model.to(target), names, preprocessing=preprocessing, sampling=sampling, header=header)
         except (ConfigError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: {error}") from None

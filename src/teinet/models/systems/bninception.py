@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MEAN, STD = (123 / 255, 117 / 255, 104 / 255), (1 / 255,) * 3
+MEAN, STD = (128 / 255, 117 / 255, 104 / 255), (1 / 255,) * 3
 # Block, then the widths of: 1x1; 3x3 reduction and 3x3; double 3x3 reduction and both 3x3; pool's projection.
 _BLOCKS = {
     "3a": (64, (64, 64), (64, 96), 32),
