@@ -65,7 +65,7 @@ class Relation(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features of frames (B, T, D) to scores (B, classes)."""
-        generator = None if self.training else torch.Generator().manual_seed(0)
+        generator = None if self.training else torch.Generator("cpu").manual_seed(0)
         total = features.new_zeros(())
         for k, net in zip(self.scales, self.fc_fusion_scales):
             chosen = self._choose(k, generator)
@@ -76,5 +76,5 @@ class Relation(nn.Module):
     def _choose(self, k: int, generator: torch.Generator | None) -> list[tuple[int, ...]]:
         every = list(combinations(range(self._frames), k))
         if self.subsets == "random":
-            return [every[i] for i in torch.randperm(len(every), generator=generator)[:3]]
+            return [every[i] for i in torch.randperm(len(every), generator=generator, device="cpu")[:3]]
         return every[:3] if self.subsets == "first" else every
