@@ -140,6 +140,13 @@ def test_the_command_writes_a_page(clip, tmp_path, monkeypatch, capsys):
     assert main(["explain", "net.safetensors", "nothing.mp4"]) == 2
 
 
+@pytest.mark.parametrize("name", ["trn_test_resnet", "r2plus1d_18"])
+def test_a_network_of_one_answer_a_clip_is_refused(clip, name):
+    whole = teinet.Recognizer(teinet.create_model(name, num_classes=3, num_frames=4), NAMES)
+    with pytest.raises(ConfigError, match=f"{name} gives one answer a clip"):
+        look_inside(whole, str(clip))
+
+
 def test_a_network_without_modules_says_so(clip, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recognizer("tsn_test_resnet").save("tsn.safetensors")

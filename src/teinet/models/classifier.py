@@ -94,6 +94,11 @@ class VideoClassifier(nn.Module):
         """The number of classes of the head."""
         return [p for p in self.head.parameters() if p.dim() > 1][-1].shape[0]
 
+    @property
+    def is_framewise(self) -> bool:
+        """True if the answer is the average of frames' logits; false for one answer a clip."""
+        return self.consensus is None and not isinstance(self.cnn, ClipNetwork)
+
     def _head(self) -> tuple[str, nn.Module]:
         return find_head(self.cnn) if self.consensus is None else ("consensus", self.consensus)
 
@@ -105,7 +110,7 @@ class VideoClassifier(nn.Module):
         Args:
             clips: (B, T, 3, H, W), uint8 from 0 to 255 or normalized float; another shape, type or T is a ConfigError.
         """
-        if self.consensus is None and not isinstance(self.cnn, ClipNetwork):
+        if self.is_framewise:
             return self.frame_logits(clips).mean(dim=1)
         found = self.cnn(self._frames(clips))
         return _precise(found if self.consensus is None else self.consensus(found.unflatten(0, (-1, self.num_frames))))
@@ -116,7 +121,7 @@ class VideoClassifier(nn.Module):
         Raises:
             ConfigError: the network has one answer a clip.
         """
-        if self.consensus is not None or isinstance(self.cnn, ClipNetwork):
+        if not self.is_framewise:
             raise ConfigError(f"{(self.config or {}).get('name')} gives one answer a clip, and none for each frame.")
         # in half precision, an average over T would lose what the frames differ by
         return _precise(self.cnn(self._frames(clips))).unflatten(0, (-1, self.num_frames))
