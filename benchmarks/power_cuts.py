@@ -29,7 +29,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -164,10 +164,12 @@ def start(words: list[str], place: Path) -> int:
     """Run a command in a new process, in a group of its own; return its id."""
     sys.stdout.flush()
     if process := os.fork():
+        with suppress(OSError):  # the process has done it, and may have ended
+            os.setpgid(process, process)  # in both, as a cut may come at once
         return process
     code = 70
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         os.chdir(place)
         os.environ["TEINET_CACHE"] = str(place / "cache")
         said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
