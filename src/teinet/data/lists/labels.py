@@ -84,6 +84,14 @@ def labels_alike(class_names: Sequence[str]) -> str:
     return f"{pairs[0]}{more} are two classes; give them one spelling if they are one"
 
 
+def refuse_half_characters(text: str, path: str | Path, line: int | None = None) -> None:
+    """Raise AnnotationError for a text of JSON with half of a surrogate pair, which no file could hold."""
+    try:
+        text.encode("utf-8", "surrogateescape")  # the escapes of names that are not UTF-8 pass
+    except UnicodeEncodeError:
+        raise AnnotationError(path, f"{text[:60]!r} is not a text: it has half of a surrogate pair", line) from None
+
+
 def read_text(path: Path) -> str:
     """Return a text file's content; AnnotationError if it cannot be read or is not UTF-8 (with the line)."""
     try:
@@ -127,6 +135,7 @@ def _from_json(path: str | Path, text: str) -> list[_Entry]:
     for name, index in ((name, None) for name in content) if is_list else content:
         if not isinstance(name, str) or not name.strip():
             raise AnnotationError(path, f"has {name!r:.40} in place of a class name; expected non-empty strings")
+        refuse_half_characters(name, path)
         entries.append((None if is_list else _as_index(path, name, index), name.strip(), None))
     return entries
 

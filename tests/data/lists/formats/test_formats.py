@@ -13,6 +13,7 @@ import pytest
 
 from teinet.data.lists.formats import FORMATS, Options, read_listing
 from teinet.data.lists.formats.base import image_pattern, split_of
+from teinet.data.lists.labels import read_class_names
 from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.data.video.reader import VideoReader
 from teinet.errors import AnnotationError, ConfigError, VideoError
@@ -318,6 +319,19 @@ def test_a_file_that_its_reader_refuses_is_named(name, file, text, says, tmp_pat
     (tmp_path / file).write_text(text)
     with pytest.raises(AnnotationError, match=f"{file}.*{says}"):
         read_listing(tmp_path, format=name)
+
+
+@pytest.mark.parametrize(("file", "text"), [
+    ("clips.jsonl", '{"path": "a.mp4", "label": "x"}\n{"path": "\\ud800.mp4", "label": "x"}'),
+    ("train.json", '[{"id": "1", "template": "x"}, {"id": "2", "template": "\\udfff"}]'),
+])  # fmt: skip
+def test_half_a_character_that_no_file_could_hold_is_refused(file, text, tmp_path):
+    (tmp_path / file).write_text(text)
+    with pytest.raises(AnnotationError, match=r"line 2: .* half of a surrogate pair"):
+        read_listing(tmp_path / file)
+    (tmp_path / "labels.json").write_text('["a", "\\ud83d"]')
+    with pytest.raises(AnnotationError, match="half of a surrogate pair"):
+        read_class_names(tmp_path / "labels.json")
 
 
 @pytest.mark.parametrize("label", ["2147483648", "9" * 40])  # without names, so many classes

@@ -13,7 +13,7 @@ from typing import Any
 
 from teinet.data.lists.formats import base
 from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
-from teinet.data.lists.labels import read_text
+from teinet.data.lists.labels import read_text, refuse_half_characters
 from teinet.data.lists.rows import SPLITS, Row
 from teinet.data.video.reader import is_video
 from teinet.errors import AnnotationError
@@ -113,6 +113,8 @@ def _json_lines(path: Path) -> Iterator[Record]:
         if not isinstance(values, dict) or not isinstance(values.get("path"), str):
             reason = 'expected an object with a "path", such as {"path": "a.mp4", "label": "x"}'
             raise AnnotationError(path, reason, line)
+        if "\\u" in text:
+            refuse_half_characters(json.dumps(values, ensure_ascii=False), path, line)
         try:
             yield line, {key: _text(key, value) for key, value in values.items()}
         except ValueError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from teinet.data.lists.formats import base
 from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
-from teinet.data.lists.labels import read_class_names, read_text
+from teinet.data.lists.labels import read_class_names, read_text, refuse_half_characters
 from teinet.data.lists.rows import Row
 from teinet.errors import AnnotationError
 
@@ -98,6 +98,7 @@ def _clip(entry: Any, split: str, path: Path, number: int) -> tuple[str, str | N
         raise AnnotationError(path, f"clip {clip} has no template, the name of its class", number)
     if not isinstance(label, str | None):
         raise AnnotationError(path, f"clip {clip} has the template {str(label)[:60]}; expected a text", number)
+    refuse_half_characters(label or "", path, number)
     return clip, None if label is None else re.sub(r"[\[\]]", "", label)
 
 
