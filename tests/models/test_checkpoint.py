@@ -182,6 +182,13 @@ def test_the_head_comes_along_only_for_the_very_same_classes(path, model):
         assert torch.equal(new.head.weight, model.head.weight) is kept
 
 
+def test_fine_tuning_from_a_header_that_leaves_settings_to_their_defaults(path, model):
+    with safe_open(path, "pt") as file:
+        architecture = json.loads(file.metadata()["teinet"])["architecture"]
+    rewrite(path, {"architecture": {name: value for name, value in architecture.items() if name != "stages"}})
+    assert load_matching(model, path)["architecture"]["name"] == NET
+
+
 def test_fine_tuning_another_network_is_refused(path):
     with pytest.raises(CheckpointError, match=rf"It holds a {NET}.*temporal"):
         load_matching(create_model("tsn_test_resnet", num_classes=3), path)

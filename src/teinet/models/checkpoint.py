@@ -119,7 +119,8 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
         log.info("%s: temporal kernels converted to the %s form", path, "causal" if causal else "bidirectional")
         tensors = convert_kernels(tensors, causal=causal)
     held, own = header["architecture"], model.config or {}
-    other = [f"{name} {held[name]}" for name in ("stages", "shortcut_only", "every") if held.get(name) != own.get(name)]
+    placing = {name: held[name] for name in ("stages", "shortcut_only", "every") if name in held}
+    other = [f"{name} {value}" for name, value in placing.items() if value != own.get(name)]
     with_ = f" with {', '.join(other)}" if other and held.get("name") == own.get("name") else ""
     same = bool(class_names) and list(class_names) == list(header["class_names"])
     head = model.head_name
