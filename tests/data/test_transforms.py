@@ -176,7 +176,7 @@ def test_preprocessing_survives_json_and_refuses_what_it_does_not_know():
         Preprocessing.from_dict({"short_sid": 256})
     for wrong in (
         {"size": 0}, {"size": 300}, {"size": (160, 200)}, {"size": (160,), "fit": "squash"}, {"fit": "squash"},
-        {"interpolation": "cubic"}, {"fit": "squeeze"}, {"mean": (0.5,)}, {"std": (0, 1, 1)},
+        {"interpolation": "cubic"}, {"fit": "squeeze"}, {"mean": (0.5,)}, {"std": (0, 1, 1)}, {"short_side": 2**70},
     ):  # fmt: skip
         with pytest.raises(ConfigError):
             Preprocessing(**wrong)

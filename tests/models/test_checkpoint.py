@@ -97,6 +97,8 @@ def test_other_files_are_refused(tmp_path, model):
         ({"class_names": ["a", "b", 3]}, "damaged.*class_names holds 3"),
         ({"architecture": {**ARCHITECTURE, "stages": [[]]}}, "cannot build"),
         ({"preprocessing": {"mean": ["red", 0, 0]}}, "damaged.*preprocessing.mean holds 'red'"),
+        ({"preprocessing": {"mean": [10**400, 0, 0]}}, "damaged.*preprocessing.mean holds 1000"),
+        ({"architecture": {**ARCHITECTURE, "num_classes": 2**63}}, "damaged.*architecture.num_classes is 9223"),
         ({"sampling": {"num_frames": None}}, "damaged.*sampling.num_frames is None"),
         ({"sampling": {"num_frames": 10**9}}, "damaged.*a clip has 1000000000 frames of 224 x 224"),
         ({"preprocessing": {"size": [9, 10**9]}}, "damaged.*a clip has 4 frames of 9 x 1000000000"),

@@ -19,6 +19,7 @@ from teinet.errors import ConfigError, nearest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_LONGEST = 65_536  # pixels of a short side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,8 @@ class Preprocessing:
             raise ConfigError(f"size is {self.size}, but crops are square; give one number, or use fit squash")
         if short > self.short_side:
             raise ConfigError(f"size is {self.size}; it must be from 1 to short_side ({self.short_side})")
+        if self.short_side > _LONGEST:
+            raise ConfigError(f"short_side is {self.short_side}; it must be at most {_LONGEST}")
         if self.fit == "squash" and short != self.short_side:
             raise ConfigError(f"short_side is {self.short_side}; with fit squash it must be {short}, as in size")
         for name in ("mean", "std"):

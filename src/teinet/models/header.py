@@ -178,8 +178,14 @@ def wrong_value(header: dict[str, Any], kinds: Kinds = _KINDS) -> str | None:
         if part not in header or (key and key not in header[part]):
             continue
         value = header[part][key] if key else header[part]
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or isinstance(value, bool) or _is_huge(value):
             return f"{path} is {short_repr(value)}"
-        if odd := [item for item in value if not isinstance(item, _ITEMS[path])] if path in _ITEMS else []:
+        items = value if path in _ITEMS else []
+        if odd := [item for item in items if not isinstance(item, _ITEMS[path]) or _is_huge(item)]:
             return f"{path} holds {short_repr(odd[0])}"
     return None
+
+
+def _is_huge(value: object) -> bool:
+    """Return true for a number that PyTorch refuses with its own exceptions."""
+    return isinstance(value, int) and abs(value) > 10**9
