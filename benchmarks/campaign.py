@@ -107,7 +107,7 @@ class Campaign:
                 "lists": [f"data inspect {path} --json", f"data check {path} --workers 0 --output {out}.csv",
                           f"train {path} {_NEW} {_TRAIN}",
                           f"test net.safetensors --data {path} --workers 0 --output {out}"],
-                "recipes": [f"train {path} clips --dry-run --json",
+                "recipes": [f"train {path} clips --dry-run --json --workers 0",
                             f"train {path} clips --run.tests 1x1 {_NEW} {_TRAIN}"],
                 "weights": [f"info {path} --json", f"predict {path} clips --json", f"timeline {path} clips/a/0.mp4",
                             f"watch {path} clips/a/0.mp4 --fast", f"train clips --weights {path} {_TRAIN}"],

@@ -73,6 +73,7 @@ def test_a_text_becomes_the_type_of_its_setting(name, text, value):
 
 @pytest.mark.parametrize(("settings", "says"), [
     ({"optim.lr": "fast"}, "optim.lr is 'fast'; it must be a number"), ({"epochs": 2.5}, "must be a whole number"),
+    ({"optim.lr": 10**400}, "it must be a number"),
     ({"run.precision": "fp23"}, "one of auto, fp32, bf16, fp16. Did you mean 'fp32'"),
     ({"optim.scale_lr": 1}, "must be true or false"), ({"optim.lrr": 1}, "Did you mean 'optim.lr'"),
     ({"freeze_bn": "all"}, "Did you mean 'optim.freeze_bn'"), ({"optim": 3}, "section 'optim' must hold settings"),
@@ -94,6 +95,12 @@ def test_the_folder_of_a_user_that_does_not_exist_is_a_name():
     assert Recipe.load(data="~nobody-of-this-name/x").with_absolute_paths().data.path == str(
         Path.cwd() / "~nobody-of-this-name/x"
     )
+
+
+@pytest.mark.parametrize("name", ["run.devices", "run.workers", "run.threads"])
+def test_no_machine_has_a_million_processes_or_threads(name):
+    with pytest.raises(ConfigError, match=f"{name} is 1000000; it must be at most 256"):
+        Recipe.load({name: 10**6}).check()
 
 
 def test_a_recipe_that_is_no_file_here_goes_by_its_name(tmp_path, monkeypatch):

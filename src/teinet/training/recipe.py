@@ -20,6 +20,8 @@ from teinet.training.settings import load
 
 REQUIRED = "REQUIRED"  # in place of a path that only the user can know
 
+_MOST = 256  # of `_COUNTS`: the system would end a process that asks for a million threads without a word
+_COUNTS = "run.devices run.workers run.threads"
 _LOWEST = {  # value of settings
     1: "data.official_split model.num_frames optim.epochs optim.batch_size optim.accumulate run.devices "
     "run.validate_every run.threads",
@@ -303,6 +305,9 @@ class Recipe:
                 value = self._value(name)
                 if value is not None and not value >= low:  # also not a number
                     raise ConfigError(f"{name} is {value}; it must be at least {low}")
+        for name in _COUNTS.split():
+            if (self._value(name) or 0) > _MOST:
+                raise ConfigError(f"{name} is {self._value(name)}; it must be at most {_MOST}")
         if min(self.run.official_splits, default=1) < 1:
             raise ConfigError(f"run.official_splits is {self.run.official_splits}; each must be at least 1")
         if not self.optim.lr > 0:

@@ -246,6 +246,6 @@ def _scalar(value: Any, kind: Any) -> Any:
             if kind is str:
                 return str(value)
             return operator.index(value) if kind is int and not text else kind(value)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             pass
     raise _Misfit
