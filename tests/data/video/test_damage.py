@@ -142,6 +142,19 @@ def test_part_of_a_transport_stream_is_missing(whole, tmp_path):
     np.testing.assert_allclose(reader.times, [time for time, _ in decoded(tmp_path / "hole.ts")], atol=1e-3)
 
 
+def test_frames_after_a_damaged_keyframe_are_those_of_decoding_from_the_start(whole, tmp_path):
+    """FFmpeg fills what is missing from the frame before, which a seek to the keyframe leaves out: it is gray then."""
+    data = bytearray(whole["film.mp4"].read_bytes())
+    with av.open(str(whole["film.mp4"])) as container:
+        start, size = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.is_keyframe][5]
+    data[start + size // 2 : start + size // 2 + 60] = b"\xff" * 60  # the lengths of its units stay
+    (tmp_path / "damaged.mp4").write_bytes(data)
+    reader = VideoReader(tmp_path / "damaged.mp4")
+    in_order = [frame.image for frame in VideoReader(tmp_path / "damaged.mp4", threads=1)]
+    np.testing.assert_array_equal(reader.frames_at([52]).images[0], in_order[52])
+    assert "of 100 frames cannot be decoded whole" in reader.damage
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_tail_of_which_one_frame_is_left(whole, tmp_path):
     with av.open(str(whole["film.avi"])) as container:

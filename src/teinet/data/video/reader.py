@@ -353,6 +353,8 @@ class VideoReader:
             missing, found = set(wanted.tolist()), []
             with open_video(self.path, threads) as (container, stream):
                 for number, frame in attempt(container, stream, index, wanted):
+                    if frame.is_corrupt and not index.is_decoded:  # without the frames before, it would be another one
+                        return None
                     if number in missing:
                         stack.add(partial(convert, frame))
                         missing.remove(number)
