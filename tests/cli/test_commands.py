@@ -120,9 +120,10 @@ def test_models(capsys):
     assert "tsm_mobilenetv2_100" in capsys.readouterr().out.split()
     assert main(["models", "t*_resnet50", "--json"]) == 0
     found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
-    assert found["teinet_resnet50"] == {"name": "teinet_resnet50", "parameters": 30_356_896, "gmacs": 32.880331264}
+    clip = {"name": "teinet_resnet50", "frames": 8, "size": 224}
+    assert found["teinet_resnet50"] == {**clip, "parameters": 30_356_896, "gmacs": 32.880331264}
     assert main(["models", "tsn_resnet50"]) == 0
-    assert re.search(r"tsn_resnet50 +24.33 M +32.70", capsys.readouterr().out)
+    assert re.search(r"tsn_resnet50 +8 x 224x224 +24.33 M +32.70", capsys.readouterr().out)
     assert main(["models", "--pretrained"]) == 0
     assert "fights " in (out := capsys.readouterr().out) and len(out.splitlines()) == len(list_pretrained())
     assert main(["models", "nothing*"]) == 1 and "no network matches 'nothing*'" in capsys.readouterr().err
