@@ -127,7 +127,7 @@ def read_image(path: str, name: str) -> Image.Image:
     except Image.DecompressionBombError:
         raise VideoError(path, f"its image {name} is too large to read: more than 178 million pixels") from None
     except FileNotFoundError:
-        raise VideoError(path, f"its image {name} is missing: No such file, or a link to none") from None
+        raise VideoError(path, f"its image {name} is missing: no such file, or a link to none") from None
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError) as error:
         reason = "cut off" if "truncated" in str(error) else "cannot be read as an image"
         raise VideoError(path, f"its image {name} is damaged ({reason})") from None
