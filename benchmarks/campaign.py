@@ -178,7 +178,7 @@ class Campaign:
             said = [json.loads(line) for line in log.read_text().splitlines()]
             for step, (trouble, code, compared) in zip(steps[done:], said):
                 failed += [(step, trouble)] if trouble else []
-                self.compared += compared
+                self.compared += compared if len(steps) > 1 else 0  # not again, where a failure is narrowed down
                 self.codes.setdefault(step.name, Counter())[code] += 1
             done += len(said)
             self.peak = max(self.peak, usage.ru_maxrss * 1024)

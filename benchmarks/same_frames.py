@@ -19,7 +19,7 @@ _MOST_NOISE = 4.0  # gray levels: what FFmpeg's filter makes of deep and interla
 def compare(paths: list[str], seed: int, out: Path) -> int:
     """Print each video of which frames differ from FFmpeg's and no damage is said, and the number of those compared."""
     found = [(path, difference(path, random.Random(f"{seed} {path}"))) for path in paths if os.path.isfile(path)]
-    print("".join(f"Error: {path}: {trouble}\n" for path, trouble in found if trouble))
+    print("".join(f"FramesError: {path}: {trouble}\n" for path, trouble in found if trouble))
     print("compared", sum(trouble is not None for _, trouble in found))
     return int(any(trouble for _, trouble in found))
 
