@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -28,6 +30,17 @@ NAMES = [f"class {i}" for i in range(5)]
             "slow.layer1.0.conv1.weight",
         ),
         ("pytorchvideo-slowfast", "blocks.6.proj.weight", "fc.weight"),
+        ("slowfast", "conv1_w", "slow.conv1.weight"),
+        ("slowfast", "t_res_conv1_bn_s", "fast.bn1.weight"),
+        ("slowfast", "res4_0_branch2a_w", "slow.layer3.0.conv1.weight"),
+        ("slowfast", "t_res4_0_branch1_bn_riv", "fast.layer3.0.downsample.1.running_var"),
+        ("slowfast", "t_pool1_subsample_w", "lateral.stage1.0.weight"),
+        ("slowfast", "t_res4_5_branch2c_bn_subsample_bn_rm", "lateral.stage4.1.running_mean"),
+        ("slowfast", "t_res3_3_branch2c_bn_subsample_w", "lateral.stage3.0.weight"),
+        ("slowfast", "nonlocal_conv4_5_theta_w", "slow.layer3.5_nl.theta.weight"),
+        ("slowfast", "nonlocal_conv4_5_bn_s", "slow.layer3.5_nl.bn.weight"),
+        ("slowfast", "pred_b", "fc.bias"),
+        ("slowfast", "lr", ""),
         ("pytorchvideo-i3d", "blocks.3.res_blocks.1.branch2.norm_c.bias", "layer2.1.bn3.bias"),
         ("s3d", "base.0.conv_s.weight", "features.0.0.0.weight"),
         ("s3d", "base.5.branch1.1.conv_t.weight", "features.5.branch1.1.1.0.weight"),
@@ -45,6 +58,56 @@ NAMES = [f"class {i}" for i in range(5)]
 )  # fmt: skip
 def test_examples_of_their_keys(origin, theirs, ours):
     assert ORIGINS[origin].rename(theirs) == ours
+
+
+def caffe2(key: str) -> str:
+    """The name of a blob, from our key."""
+    path, _, rest = key.partition(".")
+    before = "t_" if path == "fast" or key.startswith("lateral") else ""
+    leaf = {"weight": "w", "bias": "b", "running_mean": "rm", "running_var": "riv"}[key.rpartition(".")[2]]
+    if key.startswith("fc."):
+        return f"pred_{leaf}"
+    norm = {"w": "bn_s", "b": "bn_b", "rm": "bn_rm", "riv": "bn_riv"}
+    if found := re.fullmatch(r"stage(\d)\.(\d)\.\w+", rest):
+        last = {"2": 2, "3": 3, "4": 5}.get(found[1])
+        place = f"res{found[1]}_{last}_branch2c_bn" if last else "pool1"
+        return f"{before}{place}_subsample_{norm[leaf] if found[2] == '1' else leaf}"
+    if found := re.fullmatch(r"(conv|bn)1\.\w+", rest):
+        return f"{before}{'res_' * (found[1] == 'bn')}conv1_{norm[leaf] if found[1] == 'bn' else leaf}"
+    if found := re.fullmatch(r"layer(\d)\.(\d+)_nl\.(\w+)\.\w+", rest):
+        at = f"nonlocal_conv{int(found[1]) + 1}_{found[2]}"
+        return f"{at}_{norm[leaf]}" if found[3] == "bn" else f"{at}_{found[3]}_{leaf}"
+    found = re.fullmatch(r"layer(\d)\.(\d+)\.(conv|bn|downsample\.)(\d)\.\w+", rest)
+    kind, number = found[3], int(found[4])
+    branch = "branch1" if kind == "downsample." else f"branch2{'abc'[number - 1]}"
+    is_norm = kind == "bn" or (kind == "downsample." and number == 1)
+    return f"{before}res{int(found[1]) + 1}_{found[2]}_{branch}_{norm[leaf] if is_norm else leaf}"
+
+
+@pytest.mark.parametrize("name", ["slowfast_resnet50_4x16", "nl_slowfast_resnet50_4x16"])
+def test_a_file_of_caffe2_is_read_without_running_it(tmp_path, name):
+    model = create_model(name, num_classes=len(NAMES), dropout=0)
+    fill(model)
+    state = {key: value for key, value in model.state_dict().items() if not key.endswith("tracked")}
+    blobs = {caffe2(key): value.numpy() for key, value in state.items()}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"blobs": {**blobs, "lr": np.float32(0.1)}}, protocol=3))
+    done = convert_checkpoint(tmp_path / "a.pkl", class_names=NAMES)
+    assert done.model.config["name"] == name
+    for key, value in state.items():
+        assert torch.equal(done.model.state_dict()[key], value), key
+
+
+class Harmful:
+    def __reduce__(self):
+        return print, ("it ran",)
+
+
+@pytest.mark.parametrize("content", [Harmful(), np.array(["text"]), np.array([None]), np.zeros(2, ">f4")])
+def test_other_things_in_a_pickle_are_not_made(tmp_path, capsys, content):
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"blobs": {"t_pool1_subsample_w": content}}, protocol=3))
+    with pytest.raises(CheckpointError, match=r"cannot be read as weights|has no weights"):
+        convert_checkpoint(tmp_path / "a.pkl", class_names=NAMES)
+    assert "it ran" not in capsys.readouterr().out
 
 
 def theirs(name: str) -> tuple[dict[str, torch.Tensor], nn.Module]:

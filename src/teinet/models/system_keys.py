@@ -1,8 +1,9 @@
 """Translate public checkpoints of the systems that TEINet is compared with; the keys tell the project and the network.
 
-pytorchvideo (facebookresearch/pytorchvideo), torchvision and IG-65M's ports (moabitcoin/ig65m-pytorch), I3D's ports
-(piergiaj/pytorch-i3d, hassony2/kinetics_i3d_pytorch), S3D (kylemin/S3D), TRN and TSN on BNInception
-(metalbubble/TRN-pytorch), ECO (mzolfaghari/ECO-pytorch) and P3D (qijiezhao/pseudo-3d-pytorch).
+SlowFast's Caffe2 files (facebookresearch/SlowFast), pytorchvideo (facebookresearch/pytorchvideo), torchvision and
+IG-65M's ports (moabitcoin/ig65m-pytorch), I3D's ports (piergiaj/pytorch-i3d, hassony2/kinetics_i3d_pytorch), S3D
+(kylemin/S3D), TRN and TSN on BNInception (metalbubble/TRN-pytorch), ECO (mzolfaghari/ECO-pytorch) and P3D
+(qijiezhao/pseudo-3d-pytorch).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Origin:
         title: for messages.
         mark: a pattern of a key that only they have.
         networks: that it may hold, in the order in which they are tried.
-        rename: maps a key to ours.
+        rename: maps a key to ours, or to an empty text where it is no weight.
         stem: our key of the first convolution, where the project's images are BGR.
         pixels: mean and std of its images, where they are not the network's own.
     """
@@ -90,6 +91,32 @@ i3d_key = _replace(
     *((rf"^blocks\.{i + 1}\.res_blocks", f"layer{i}") for i in (2, 3, 4)),
     (r"^blocks\.\d\.proj", "fc"),
 )
+_CAFFE2_LEAVES = {"w": "weight", "b": "bias", "s": "weight", "rm": "running_mean", "riv": "running_var"}
+
+
+def caffe2_slowfast_key(key: str) -> str:
+    """Return our key of a blob of SlowFast's own .pkl files; empty for those that are not weights."""
+    parts = re.fullmatch(r"(t_)?(.+?)_(bn_)?(w|b|s|rm|riv)", key)
+    if parts is None:
+        return ""
+    path, place, norm, leaf = parts[1], parts[2], bool(parts[3]), _CAFFE2_LEAVES[parts[4]]
+    if place == "pred":
+        return f"fc.{leaf}"
+    if lateral := re.fullmatch(r"(?:pool(1)|res(\d)_\d+_branch2c_bn)_subsample", place):
+        return f"lateral.stage{lateral[1] or lateral[2]}.{int(norm)}.{leaf}"
+    if re.fullmatch(r"(res_)?conv1", place):
+        ours = "bn1" if norm else "conv1"
+    elif found := re.fullmatch(r"res(\d)_(\d+)_branch(1|2[abc])", place):
+        branch = "abc".find(found[3][-1]) + 1
+        kind = f"{'bn' if norm else 'conv'}{branch}" if branch else f"downsample.{int(norm)}"
+        ours = f"layer{int(found[1]) - 1}.{found[2]}.{kind}"
+    elif found := re.fullmatch(r"nonlocal_conv(\d)_(\d+)(?:_(theta|phi|g|out))?", place):
+        ours = f"layer{int(found[1]) - 1}.{found[2]}_nl.{found[3] or 'bn'}"
+    else:
+        return ""
+    return f"{'fast' if path else 'slow'}.{ours}.{leaf}"
+
+
 _INCEPTION_PORT = _replace(
     (r"^conv3d_0c_1x1\.conv3d", "logits"),
     (r"^conv3d", "Conv3d"),
@@ -106,12 +133,15 @@ _S3D_PORT = _replace(
 )  # fmt: skip
 _CAFFE_FAMILY = _replace((r"^base_model\.", ""), (r"^new_fc", "fc"))
 _ECO = _replace((r"^base_model\.(res3a_)", r"\1"), (r"^base_model\.(res\d)", r"body.\1"), (r"^new_fc", "fc"))
-_SLOWFAST = tuple(name for name, system in SYSTEMS.items() if system.home[1] == "SlowFast" and "nl_" not in name)
+_SLOWFAST = tuple(name for name, system in SYSTEMS.items() if system.home[1] == "SlowFast")
 
 ORIGINS = {
     "pytorchvideo-slowfast": Origin(
         title="pytorchvideo", mark=r"blocks\.0\.multipathway_blocks\.0\.conv\.weight", networks=_SLOWFAST,
         rename=slowfast_key,
+    ),
+    "slowfast": Origin(
+        title="SlowFast's own", mark=r"t_pool1_subsample_w", networks=_SLOWFAST, rename=caffe2_slowfast_key
     ),
     "pytorchvideo-i3d": Origin(
         title="pytorchvideo", mark=r"blocks\.1\.res_blocks\.0\.branch2\.conv_a\.weight", networks=("i3d_resnet50_8x8",),
@@ -166,7 +196,7 @@ def translate_system(
         CheckpointError: they fit none of the project's networks, or have another number of classes.
     """
     origin = ORIGINS[format]
-    ours = {origin.rename(key): value for key, value in tensors.items()}
+    ours = {origin.rename(key): value for key, value in tensors.items() if origin.rename(key)}
     networks = origin.networks
     if format == "trn":
         scales = {key.split(".")[2] for key in ours if key.startswith("consensus.")}

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from teinet.utils.files import is_plain_zip
 
 _SHOWN = 2
 _REPEATED = 1 << 28  # bytes that a tensor of repeated values may have, which takes few in its file
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "blobs")
 
 # Texts in torch's errors for files that are no pickle, but which it would unpack or run; and what to tell the user.
 _NO_PICKLE = {
@@ -61,6 +62,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 content, others = {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})
+        elif path.suffix == ".pkl":  # Caffe2's: numpy's arrays in a plain pickle of Python 2
+            with path.open("rb") as opened:
+                content = _ArrayUnpickler(opened, encoding="latin-1").load()
         else:
             content = load_inert(path)
     except Exception as error:  # what a damaged pickle makes its reader raise can be of any kind
@@ -75,6 +79,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             content = content[key]
     if not isinstance(content, Mapping):
         content = {}
+    content = {k: getattr(v, "tensor", v) if isinstance(v, _Array) else v for k, v in content.items()}
     tensors = {str(k).removeprefix("module."): v.detach() for k, v in content.items() if isinstance(v, Tensor)}
     most = max(path.stat().st_size, _REPEATED)
     if large := [k for k, v in tensors.items() if v.numel() * v.element_size() > most]:
@@ -201,6 +206,39 @@ class _Parameter(Inert):
         return data
 
 
+class _Array(Inert):
+    """numpy's arrays, as Caffe2's pickles hold them: numbers of a known kind, and nothing else of numpy."""
+
+    __slots__ = ("tensor",)
+    tensor: Tensor
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, is_fortran, raw = state
+        content = raw.encode("latin-1") if isinstance(raw, str) else raw
+        if not isinstance(kind, _Dtype) or kind.name not in _NUMBERS or is_fortran:
+            raise pickle.UnpicklingError("an array of another kind than numbers")
+        array = np.frombuffer(content, kind.name).reshape(shape)
+        self.tensor = torch.from_numpy(array.copy())
+
+
+class _Dtype(Inert):
+    """numpy's kinds of numbers, by their names."""
+
+    __slots__ = ("name",)
+    name: str
+
+    def __new__(cls, name: Any, *_: Any) -> Any:
+        made = object.__new__(cls)
+        made.name = "<" + str(name)
+        return made
+
+    def __setstate__(self, state: Any) -> None:
+        if state[1] == ">":  # big-endian
+            self.name = ">"
+
+
+_NUMBERS = ("<f4", "<f8", "<i4", "<i8")
+
 # Storage classes are known to torch.load itself, by name. All of these are classes that a pickle cannot change.
 _ALLOWED: dict[tuple[str, str], type] = {
     ("collections", "OrderedDict"): OrderedDict,
@@ -208,6 +246,10 @@ _ALLOWED: dict[tuple[str, str], type] = {
     ("torch._utils", "_rebuild_tensor"): _Tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
     ("torch._utils", "_rebuild_parameter"): _Parameter,
+}
+_ALLOWED_ARRAYS: dict[tuple[str, str], type] = {
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
+    ("numpy", "dtype"): _Dtype,
 }
 
 
@@ -238,6 +280,13 @@ def _storages_only(load: Callable[[Any], Any]) -> Callable[[Any], Any]:
         return load(saved_id) if is_storage else Inert
 
     return persistent_load
+
+
+class _ArrayUnpickler(InertUnpickler):
+    """An unpickler that knows numpy's arrays too."""
+
+    def find_class(self, module: str, name: str) -> type:
+        return _ALLOWED_ARRAYS.get((module, name)) or super().find_class(module, name)
 
 
 class InertPickle:
