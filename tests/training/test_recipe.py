@@ -154,3 +154,14 @@ def test_a_recipe_that_would_fill_the_memory_is_refused(tmp_path, text, says):
 def test_a_deeply_nested_setting_is_refused():
     with pytest.raises(ConfigError, match=r"optim\.milestones is .* it must be a list"):
         convert("[" * 10_000, list[float], "optim.milestones")
+
+
+def test_a_system_brings_what_it_takes_where_that_is_not_set():
+    plain = Recipe.load(model="s3dg")
+    assert (plain.model.num_frames, plain.model.pretrained, plain.clip.size) == (64, False, 224)
+    assert (plain.clip.strategy, plain.clip.window) == ("dense", 64)
+    own = Recipe.load({"model": "r2plus1d_18"}, frames=8, **{"clip.strategy": "sparse", "clip.size": 96})
+    assert (own.model.num_frames, own.clip.size, own.clip.strategy) == (8, 96, "sparse")
+    own.check()
+    assert Recipe.load(model="i3d_resnet50").model.pretrained
+    assert Recipe.load(model="eco").clip.strategy == "sparse" and Recipe.load().model.num_frames == 8

@@ -76,7 +76,7 @@ def create_model(
         own = [option for option, is_given in {**given, "causal": causal, **temporal_options}.items() if is_given]
         if own:
             raise ConfigError(f"{name} has no temporal modules to insert; leave out {', '.join(own)}.")
-    temporal, backbone = ("none", name) if name in SYSTEMS else split_name(name)
+    temporal, backbone = split_name(name)
     num_frames = num_frames or (SYSTEMS[name].frames if name in SYSTEMS else 8)
     if num_classes < 1:
         raise ConfigError(f"num_classes must be at least 1, got {num_classes}.")
@@ -201,6 +201,8 @@ def register_temporal(name: str, layer: Callable[..., nn.Module]) -> None:
 
 def split_name(name: str) -> tuple[str, str]:
     """Return the temporal module and timm's backbone in a model's name; ConfigError, with the nearest, if unknown."""
+    if name in SYSTEMS:
+        return "none", name
     prefix = max((p for p in PREFIXES if name.startswith(p)), key=len, default=None)
     if prefix is None:
         plain = timm.is_model(name.partition(".")[0])

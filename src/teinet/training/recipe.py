@@ -251,7 +251,8 @@ class Recipe:
         Args:
             sources: names of the library's recipes (`teinet recipes` lists them), YAML files, or mappings of settings.
             settings: by name (`optim.lr`), by section (`optim={"lr": 0.02}`) or in their short form (`lr`, `epochs`,
-                `backbone`, ...: `teinet train --help` lists them). A text is read as on the command line.
+                `backbone`, ...: `teinet train --help` lists them). A text is read as on the command line. A system
+                such as s3dg brings its frames, size and sampling, where they are not set.
 
         Raises:
             ConfigError: no such recipe or setting, or a value of another type. If values fit each other is for
