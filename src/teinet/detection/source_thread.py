@@ -16,7 +16,8 @@ from typing import Literal
 
 import numpy as np
 
-from teinet.data.video.frames import TICK, FrameStream, PlaybackClock
+from teinet.data.video.clocks import TICK, PlaybackClock
+from teinet.data.video.frames import FrameStream
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import Source
 from teinet.detection.presentation import PresentationClock

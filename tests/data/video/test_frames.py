@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from teinet.data.video.frames import LiveClock, PlaybackClock, RecordedClock
+from teinet.data.video.clocks import LiveClock, PlaybackClock, RecordedClock
 from teinet.data.video.pixels import Converter
 from teinet.data.video.reader import VideoReader
 from teinet.errors import VideoError

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from teinet.data.video.frames import Continued
+from teinet.data.video.clocks import Continued
 from teinet.data.video.reader import VideoReader
 from teinet.errors import VideoError
 from tests import miniatures

@@ -22,14 +22,12 @@ from av.container import InputContainer
 from av.error import FFmpegError
 
 from teinet.data.video import image_folder
+from teinet.data.video.clocks import WRAPPED, Continued, RecordedClock
 from teinet.data.video.container import begin, check_file, ends_too_early, open_video, stated_length
 from teinet.data.video.frames import (
     PACKED_CODECS,
     PLACEHOLDER_BYTES,
-    WRAPPED,
-    Continued,
     FrameStream,
-    RecordedClock,
     frame_interval,
     shows_frame,
     stated_rate,

@@ -17,18 +17,9 @@ from av.container import InputContainer
 
 from teinet.data.lists.data_config import MAX_DAMAGED, check_max_damaged
 from teinet.data.video import image_folder
+from teinet.data.video.clocks import LiveClock, RecordedClock
 from teinet.data.video.container import begin, open_video, stated_length
-from teinet.data.video.frames import (
-    Frame,
-    Frames,
-    FrameStream,
-    ImageStack,
-    LiveClock,
-    RecordedClock,
-    Transform,
-    decode,
-    frame_interval,
-)
+from teinet.data.video.frames import Frame, Frames, FrameStream, ImageStack, Transform, decode, frame_interval
 from teinet.data.video.index import FrameIndex, cached, decoded_index, folder_index, frame_index, measured_rate
 from teinet.data.video.pixels import Converter
 from teinet.data.video.source import Source
