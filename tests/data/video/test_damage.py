@@ -259,3 +259,12 @@ def test_a_test_names_it(listed, capsys):
     assert "film.mp4,damaged: only 95 of its 100 frames" in Path("two/unreadable.csv").read_text()
     assert Scores.load("two").damaged == []
     assert main([*words, "new", "--max-damaged", "2"]) == 2
+
+
+def test_ffv1_is_decoded_from_the_start(ffmpeg, tmp_path):
+    """What a damaged keyframe of it lacks comes from the frame before, without a word of FFmpeg."""
+    source = ("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1")
+    ffmpeg(*source, "-c:v", "ffv1", "-g", "1", tmp_path / "a.mkv")
+    ffmpeg(*source, "-c:v", "mjpeg", tmp_path / "b.mkv")
+    keys = [len(index.frame_index(str(tmp_path / name)).keys) for name in ("a.mkv", "b.mkv")]
+    assert keys == [0, 25]

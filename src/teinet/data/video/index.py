@@ -36,10 +36,11 @@ from teinet.data.video.pixels import is_transposed
 from teinet.errors import VideoError
 from teinet.utils.files import cache_folder, changed_ns
 
-# Timestamps of packets and frames agree and keyframe marks are correct; others are decoded from the start.
+# Timestamps of packets and frames agree and keyframe marks are correct; others are decoded from the start. FFV1 is
+# not among them: the slices that a damaged keyframe lacks are those of the frame before, and FFmpeg does not say so.
 _SEEKABLE_FORMATS = {"mov", "mp4", "matroska", "webm"}
-_SEEKABLE_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg", "prores", "ffv1", "huffyuv"}
-_SCHEMA = 4  # increase it whenever stored values change their meaning, to ignore older ones
+_SEEKABLE_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg", "prores", "huffyuv"}
+_SCHEMA = 5  # increase it whenever stored values change their meaning, to ignore older ones
 _REMEMBERED = 8192  # files, in this process
 _LONGEST_GAP = 10.0  # seconds in which frames may have been lost
 _FEW_GAPS = 0.1  # of the distances between frames
