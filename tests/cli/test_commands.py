@@ -80,13 +80,17 @@ def test_the_help_of_train_names_every_setting_in_a_hundred_columns(capsys):
     assert out.index("teinet train videos/") < out.index("--epochs ") < out.index("--optim.epochs ")
 
 
-def test_the_help_of_train_waits_for_no_torch():
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(["--help"], ""), ([".", "--backbone", "resnt50"], "no network 'resnt50'. Did you mean 'resnet50'")],
+)
+def test_help_and_a_wrong_network_wait_for_no_torch(words, says, tmp_path):
     code = (
-        "import sys; from teinet.cli.main import main\ntry: main(['train', '--help'])\nexcept SystemExit: pass\n"
+        f"import sys; from teinet.cli.main import main\ntry: main({['train', *words]})\nexcept SystemExit: pass\n"
         "assert not {'torch', 'lightning', 'av', 'numpy'} & set(sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 0 and says in done.stderr, done.stderr
 
 
 def test_words_of_train_that_need_no_option(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,6 +127,9 @@ def test_saved_scores_come_back_and_the_tables_say_the_same(tmp_path):
     assert (folder / "unreadable.csv").read_text().splitlines() == ["path,reason", "d.mp4,cut off"]
     assert (folder / "per_class.csv").read_text().splitlines()[1:] == ["left,2,0.5", "right,1,1", "up,1,0"]
     assert (folder / "confusion.png").read_bytes().startswith(b"\x89PNG")
+    assert not (folder / "damaged.csv").exists(), "a table of nothing"
+    replace(scores, reasons=[""] * 4).save(folder, image=False)
+    assert not (folder / "unreadable.csv").exists(), "that of the earlier test"
 
 
 def test_broken_score_files_are_refused(tmp_path):

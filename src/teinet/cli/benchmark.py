@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from teinet.cli.options import DEVICE, ENGINE, PRECISION, Engine, Precision, check_range, check_weights
 from teinet.cli.parser import option, positional
 from teinet.errors import ConfigError
-from teinet.models.names import is_model, list_models, usual_clip
+from teinet.models.names import check_backbone, is_model, list_models, usual_clip
 from teinet.utils.machine import check_device
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def run(args: BenchmarkOptions) -> int:
             if not Path(name).exists() and list_models(f"tsn_{name}"):
                 raise ConfigError(f"{name} is a backbone; add a prefix, such as tsn_{name} or teinet_{name}")
             check_weights(name)
+        check_backbone(name)
     from rich.console import Console
 
     from teinet.evaluation.speed import measure_speed

@@ -14,7 +14,7 @@ from teinet.cli.parser import Command, option, positional
 from teinet.data.lists.data_config import check_path
 from teinet.errors import ConfigError, nearest
 from teinet.models.header import pretrained_file
-from teinet.models.names import list_models
+from teinet.models.names import check_backbone, list_models
 from teinet.training import recipe_files, settings
 from teinet.training.recipe import Recipe
 from teinet.utils.signals import first_process
@@ -163,7 +163,8 @@ def run(args: TrainOptions) -> int:
         recipe = with_network_of_weights(recipe, asked.given)
     if recipe.data.path:
         check_path(recipe.data.path)
-    recipe.check()  # numbers out of range are found before torch loads
+    check_backbone(recipe.model.name)  # before torch loads
+    recipe.check()
     from rich.console import Console
 
     if args.dry_run:

@@ -196,8 +196,11 @@ class Scores:
         classes = zip(self.class_names, self.class_counts, map(_number, self.class_accuracy))
         write_csv(folder / "per_class.csv", ("class", "clips", "accuracy"), classes)
         unreadable = [(path, reason) for path, reason in zip(self.paths, self.reasons) if reason]
-        write_csv(folder / "unreadable.csv", ("path", "reason"), unreadable)
-        write_csv(folder / "damaged.csv", ("path", "reason"), self.damaged)
+        for name, rows in (("unreadable.csv", unreadable), ("damaged.csv", self.damaged)):
+            if rows:
+                write_csv(folder / name, ("path", "reason"), rows)
+            else:
+                (folder / name).unlink(missing_ok=True)  # of an earlier test
         if image:
             from teinet.evaluation.plots import save_confusion
 

@@ -22,7 +22,7 @@ from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.classifier import VideoClassifier, find_head
 from teinet.models.consensus import RELATION_WIDTH, make_relation
 from teinet.models.insertion import ALL_STAGES, insert_temporal
-from teinet.models.names import PREFIXES, list_models
+from teinet.models.names import PREFIXES, list_models, no_backbone
 from teinet.models.systems.bninception import bninception
 from teinet.models.systems.create import build_system, inflate
 from teinet.models.systems.table import SYSTEMS
@@ -213,9 +213,7 @@ def split_name(name: str) -> tuple[str, str]:
     backbone = name.removeprefix(prefix)
     plain, _, tag = backbone.partition(".")
     if not timm.is_model(plain):
-        own = next((p for p in PREFIXES if backbone.startswith(p) and timm.is_model(plain.removeprefix(p))), None)
-        hint = f" As a whole name: --model {backbone}" if own else nearest(backbone, timm.list_models())
-        raise ConfigError(f"timm has no network {backbone!r}.{hint}")
+        raise no_backbone(backbone)
     tags = [pretrained.partition(".")[2] for pretrained in timm.list_pretrained(f"{plain}.*")] if tag else []
     if tag not in ("", *tags):  # a tag such as .a1_in1k chooses among timm's weights
         raise ConfigError(

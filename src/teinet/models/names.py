@@ -9,6 +9,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from teinet.errors import ConfigError, nearest
 from teinet.models.systems.table import SYSTEMS
 from teinet.utils.text import natural
 
@@ -65,15 +66,38 @@ def _combined() -> Iterator[str]:
             yield from (prefix + name for name in FRAMES_ONLY)
 
 
+def check_backbone(name: str) -> None:
+    """Raise ConfigError for a model's name with a backbone that timm does not have; other wrong names pass."""
+    prefix = max((p for p in PREFIXES if name.startswith(p)), key=len, default=None)
+    if prefix is not None and name not in SYSTEMS:
+        backbone = name.removeprefix(prefix)
+        if backbone.partition(".")[0] not in (*_timm_networks(), *FRAMES_ONLY):
+            raise no_backbone(backbone)
+
+
+def no_backbone(backbone: str) -> ConfigError:
+    """Return the error for a backbone that timm does not have, with the nearest one."""
+    known = _timm_networks()
+    plain = backbone.partition(".")[0]
+    own = next((p for p in PREFIXES if plain.startswith(p) and plain.removeprefix(p) in known), None)
+    hint = f" As a whole name: --model {backbone}" if own else nearest(backbone, known)
+    return ConfigError(f"timm has no network {backbone!r}.{hint}")
+
+
 @lru_cache(maxsize=1)
 def _backbones() -> tuple[str, ...]:
-    """Return the names that timm registers, from its source, as importing it takes seconds."""
+    """Return the timm networks that insertion supports."""
+    names = _timm_networks(TIMM_MODULES)
+    kept = (n for n in names if not any(fnmatch.fnmatchcase(n, pattern) for pattern in WITHOUT_BRANCH))
+    return tuple(sorted(kept, key=natural))
+
+
+@lru_cache(maxsize=2)
+def _timm_networks(modules: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the names that timm registers, in some modules or all, from its source: importing it takes seconds."""
     spec = find_spec("timm")
     assert spec is not None and spec.submodule_search_locations, "timm is a dependency"
     folder = Path(spec.submodule_search_locations[0]) / "models"
-    names: list[str] = []
-    for module in TIMM_MODULES:
-        text = (folder / f"{module}.py").read_text(encoding="utf-8")
-        names += re.findall(r"^@register_model\s+def (\w+)", text, re.MULTILINE)
-    kept = (n for n in names if not any(fnmatch.fnmatchcase(n, pattern) for pattern in WITHOUT_BRANCH))
-    return tuple(sorted(kept, key=natural))
+    files = [folder / f"{module}.py" for module in modules] or sorted(folder.glob("*.py"))
+    texts = (file.read_text(encoding="utf-8") for file in files)
+    return tuple(name for text in texts for name in re.findall(r"^@register_model\s+def (\w+)", text, re.MULTILINE))
