@@ -17,8 +17,9 @@ from teinet.data.lists.rows import ClipList
 from teinet.data.lists.splits import load_splits, read_config
 from teinet.data.views import Views
 from teinet.errors import ConfigError
+from teinet.evaluation.plan import Plan
 from teinet.evaluation.scores import Scores
-from teinet.evaluation.testing import Plan, test
+from teinet.evaluation.testing import test
 from teinet.models.header import weights_file
 from teinet.training.recipe import Recipe
 from teinet.training.run_dir import FACTS, LOG, STATE, alone_in, read_json, read_log

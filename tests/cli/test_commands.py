@@ -22,7 +22,7 @@ from teinet.cli.main import COMMANDS, main
 from teinet.cli.train import parse_recipe
 from teinet.data.lists.splits import DataConfig
 from teinet.errors import AnnotationError, ConfigError
-from teinet.evaluation.testing import Plan, folder_name
+from teinet.evaluation.plan import Plan, folder_name
 from teinet.models.header import list_pretrained
 from teinet.training.recipe import Recipe
 from teinet.training.settings import field_names
@@ -236,7 +236,7 @@ def test_results_of_a_pretrained_model_lie_here_and_not_in_the_package(clips, ru
     package = tmp_path / "weights"
     package.mkdir()
     shutil.copy(run / "last.safetensors", package / "mine.safetensors")
-    for name in ("teinet.models.header.PRETRAINED", "teinet.evaluation.testing.PRETRAINED"):
+    for name in ("teinet.models.header.PRETRAINED", "teinet.evaluation.plan.PRETRAINED"):
         monkeypatch.setattr(name, package)
     monkeypatch.chdir(tmp_path)
     assert main(["test", "mine", "--data", str(clips), "--workers", "0"]) == 0

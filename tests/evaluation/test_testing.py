@@ -12,6 +12,7 @@ from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.evaluation import testing
 from teinet.evaluation.hardware import Hardware
+from teinet.evaluation.plan import Plan, Tested
 from tests.networks import small_recognizer
 
 
@@ -21,9 +22,9 @@ def test_scores_on_disk_are_not_those_of_other_weights_views_or_clips(clips, tmp
     rows = [f"{path},{path.parent.name}" for path in sorted(clips.rglob("*.mp4"))]
     listing = tmp_path / "clips.csv"
 
-    def tested(views: str = "1x1", output: Path | None = None) -> testing.Tested:
+    def tested(views: str = "1x1", output: Path | None = None) -> Tested:
         data = DataConfig(path=str(listing))
-        plan = testing.Plan(data=data, views=Views.parse(views), workers=0, hardware=Hardware())
+        plan = Plan(data=data, views=Views.parse(views), workers=0, hardware=Hardware())
         return testing.test(weights, plan, reuse=True, output=output)
 
     listing.write_text("\n".join(["path,label", *rows]))

@@ -19,8 +19,8 @@ from teinet.utils.signals import first_process
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from teinet.evaluation.plan import Plan, Tested
     from teinet.evaluation.scores import Scores
-    from teinet.evaluation.testing import Plan, Tested
 
 
 @dataclass(kw_only=True)
@@ -142,7 +142,7 @@ def _check(args: TestOptions) -> None:
 
 def _plan(args: TestOptions) -> Plan:
     from teinet.evaluation.hardware import Hardware
-    from teinet.evaluation.testing import Plan
+    from teinet.evaluation.plan import Plan
 
     same = ("root", "split", "select", "backwards", "batch_size", "workers", "read_timeout", "precision", "max_damaged")
     return Plan(
@@ -181,9 +181,9 @@ def _home(scores: Path) -> Path:
 
 
 def _print(console: Console, args: TestOptions, scores: Scores, tested: list[Tested], folder: Path | None) -> None:
+    from teinet.evaluation.plan import measured
     from teinet.evaluation.published import comparable, print_published
     from teinet.evaluation.scores import tables
-    from teinet.evaluation.testing import measured
     from teinet.models.header import pretrained_file, read_header
 
     rows = [row for t in tested if (row := t.recipe.get("row"))]

@@ -18,6 +18,7 @@ from teinet.data.views import Views
 from teinet.errors import ConfigError, nearest
 from teinet.evaluation import testing
 from teinet.evaluation.hardware import Hardware
+from teinet.evaluation.plan import Plan
 from teinet.evaluation.scores import Scores
 from teinet.models.optimized import Engine, Precision
 from teinet.training.module import Loss
@@ -140,7 +141,7 @@ def test(
     clips = Recipe.load({"data": {"path": data, **list_settings}}).data if data is not None else None
     if clips is None and list_settings:
         raise ConfigError(f"{next(iter(list_settings))} belongs to a list of clips; name it as data")
-    plan = testing.Plan(
+    plan = Plan(
         data=clips,
         split=split,
         views=Views.parse(views),

@@ -20,9 +20,10 @@ from teinet.data.views import Views
 from teinet.errors import ConfigError, Interrupted
 from teinet.evaluation.evaluate import TestProgress
 from teinet.evaluation.hardware import ending_together, quiet
+from teinet.evaluation.plan import Plan, Tested, measured
 from teinet.evaluation.published import Measured
 from teinet.evaluation.scores import Scores
-from teinet.evaluation.testing import Plan, Tested, measured, test
+from teinet.evaluation.testing import test
 from teinet.models.checkpoint import save_weights
 from teinet.models.header import LAST
 from teinet.recognition.recognizer import Recognizer
