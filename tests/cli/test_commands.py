@@ -248,12 +248,25 @@ def test_results_of_a_pretrained_model_lie_here_and_not_in_the_package(clips, ru
 
 @pytest.mark.parametrize(("words", "says"), [
     (("--data", "nowhere"), "nowhere: no such file"), (("--select", "who=1"), "no column 'who'"),
-    (("--batch-size", "0"), "--batch-size is 0"), (("--devices", "999", "--device", "cuda"), "torch finds"),
+    (("--batch-size", "0"), "--batch-size is 0"),
+    (("--devices", "999", "--device", "cuda", "--overwrite"), "torch finds"),
 ])  # fmt: skip
 def test_wrong_words_for_test_end_in_one_line(run, words, says, capsys):
     assert main(["test", str(run), *words]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert says in line and line.startswith("teinet test: ")
+
+
+def test_scores_on_disk_are_shown_without_torch(run, tmp_path):
+    code = (
+        "import sys; from teinet.cli.main import main\n"
+        "code = main(['test', sys.argv[1], '--workers', '0', '--output', sys.argv[2]])\n"
+        "print(code, bool({'torch', 'lightning', 'timm'} & set(sys.modules)))"
+    )
+    words = [sys.executable, "-c", code, str(run), str(tmp_path / "t")]
+    done = [subprocess.run(words, capture_output=True, text=True, timeout=100) for _ in range(2)]
+    assert [each.stdout.split()[-2:] for each in done] == [["0", "True"], ["0", "False"]], done
+    assert "scores of an earlier test" in done[1].stdout
 
 
 def test_test_refuses_labels_that_the_network_does_not_know(run, clips, tmp_path, capsys):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from teinet.data.dataset import ClipBatch, Draw, EpochSampler, TrainingClips, Unreadable, collate
 from teinet.data.lists.formats import read_listing
-from teinet.data.lists.rows import to_clips
+from teinet.data.lists.rows import PackedTexts, to_clips
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.video.reader import VideoReader
@@ -133,3 +135,12 @@ def test_spans_are_respected(clips, monkeypatch):
     for index in range(3):
         data[Draw(index, 0)]
     assert asked == [(1.5, None), (None, 4.0), (None, None)]
+
+
+def test_texts_are_sent_to_other_processes_in_memory_that_they_share():
+    texts = PackedTexts(["a", "naïve.mp4", "", "b\udcff"])
+    sent = pickle.loads(ForkingPickler.dumps(texts))
+    assert list(sent) == list(texts) == ["a", "naïve.mp4", "", "b\udcff"] and sent == texts
+    again = pickle.loads(ForkingPickler.dumps(texts))
+    texts._bytes[0] = ord("z")
+    assert texts[0] == sent[0] == again[0] == "z"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -14,6 +14,7 @@ from teinet.cli.parser import ADVANCED, option, positional
 from teinet.data.lists.data_config import MAX_DAMAGED, MAX_DAMAGED_HELP, check_max_damaged, check_path
 from teinet.data.views import Views
 from teinet.errors import ConfigError
+from teinet.utils.machine import check_device
 from teinet.utils.signals import first_process
 
 if TYPE_CHECKING:
@@ -73,8 +74,6 @@ def run(args: TestOptions) -> int:
     from rich.console import Console
 
     from teinet.evaluation.ensemble import average
-    from teinet.evaluation.evaluate import TestProgress
-    from teinet.evaluation.testing import test
 
     plan = _plan(args)
     console = Console(stderr=args.json, highlight=False)
@@ -85,9 +84,8 @@ def run(args: TestOptions) -> int:
         console.print(f"to compare them instead: teinet report {names}", style="dim", soft_wrap=True, markup=False)
     tested: list[Tested] = []
     for weights in args.weights:
-        bar = TestProgress(Console(stderr=True), title=str(weights) if several else "testing")
-        output = None if several else args.output
-        result = test(weights, plan, reuse=not args.overwrite, output=output, callbacks=[bar])
+        title = str(weights) if several else "testing"
+        result = _tested(args, weights, plan, output=None if several else args.output, title=title)
         if several and first_process():
             how = "scores on disk" if result.from_disk else f"tested, {result.folder}"
             console.print(f"{weights}: {how}", soft_wrap=True)
@@ -113,6 +111,26 @@ def run(args: TestOptions) -> int:
     return 1 if scores.num_unreadable else 0
 
 
+def _tested(args: TestOptions, weights: str, plan: Plan, *, output: str | None, title: str) -> Tested:
+    """Return the scores on disk, without torch, or test."""
+    from teinet.evaluation.plan import Ready, saved_scores
+
+    if (saved := saved_scores(weights)) is not None:
+        return saved
+    ready = Ready.of(weights, plan, output=output)
+    if not args.overwrite and (found := ready.earlier()) is not None:
+        return found
+    from rich.console import Console
+
+    from teinet.evaluation.evaluate import TestProgress
+    from teinet.evaluation.hardware import Hardware
+    from teinet.evaluation.testing import test
+
+    plan = replace(plan, hardware=Hardware(device=args.device, devices=args.devices))
+    bar = TestProgress(Console(stderr=True), title=title)
+    return test(ready, plan, reuse=False, callbacks=[bar])
+
+
 def _check(args: TestOptions) -> None:
     """Raise TeinetError for what is wrong with the arguments, before torch is imported."""
     from teinet.evaluation.scores import SCORES
@@ -135,13 +153,13 @@ def _check(args: TestOptions) -> None:
     if args.max_damaged is not None:
         check_max_damaged(args.max_damaged, "--max-damaged")
     Views.parse(args.views)
+    check_device(args.device)
     options.check_range(args, batch_size=1, devices=1, official_split=1, workers=0, read_timeout=0)
     if args.data is None and (idle := [n for n in ("val_path", "test_path", "labels") if getattr(args, n)]):
         raise ConfigError(f"--{idle[0].replace('_', '-')} belongs to a list; name it with --data")
 
 
 def _plan(args: TestOptions) -> Plan:
-    from teinet.evaluation.hardware import Hardware
     from teinet.evaluation.plan import Plan
 
     same = ("root", "split", "select", "backwards", "batch_size", "workers", "read_timeout", "precision", "max_damaged")
@@ -151,7 +169,6 @@ def _plan(args: TestOptions) -> Plan:
         unlabeled=bool(args.submit),
         views=Views.parse(args.views),
         averaging=args.average,
-        hardware=Hardware(device=args.device, devices=args.devices),
         engine=args.engine,
     )
 

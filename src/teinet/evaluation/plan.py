@@ -1,29 +1,31 @@
-"""What a test takes: its clips, views and folder, chosen before a network is loaded."""
+"""The plan of a test: its clips, views and folder, chosen before a network is loaded."""
 
 from __future__ import annotations
 
 import base64
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from teinet.data.lists.data_config import READ_TIMEOUT
+from teinet.data.lists.data_config import MAX_DAMAGED, READ_TIMEOUT
 from teinet.data.lists.formats import Listing
 from teinet.data.lists.rows import CLIP_HASH_BYTES, ClipList, select, to_clips
 from teinet.data.lists.splits import DataConfig, Splits, load_splits, read_config
 from teinet.data.views import Views
 from teinet.errors import CheckpointError, ConfigError, TeinetError, nearest
-from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.published import Measured, Published
-from teinet.evaluation.scores import SCORES, Scores
-from teinet.models.header import LAST, PRETRAINED
+from teinet.evaluation.scores import METRICS, SCORES, Scores
+from teinet.models.header import LAST, PRETRAINED, read_header, weights_file
+from teinet.utils.files import digest
+from teinet.utils.signals import first_process
 
 if TYPE_CHECKING:
+    from teinet.evaluation.hardware import Hardware
     from teinet.models.optimized import Engine, Precision
     from teinet.models.probabilities import Averaging
-    from teinet.recognition.recognizer import Recognizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,8 @@ class Plan:
         select: `column=value,...`: these rows of the list, in any split.
         max_damaged: largest share of a file's frames that may be lost or damaged; None takes that of `data`.
         unlabeled: take clips without labels.
-        views, averaging, backwards, batch_size, read_timeout, hardware: see `evaluate`.
+        views, averaging, backwards, batch_size, read_timeout: see `evaluate`.
+        hardware: the devices; None takes the best one of this machine.
         workers: decoding processes for each device; None takes one per core, at most 8.
         engine, precision: of `Recognizer.optimize`.
     """
@@ -54,7 +57,7 @@ class Plan:
     batch_size: int = 8
     workers: int | None = None
     read_timeout: float = READ_TIMEOUT
-    hardware: Hardware = field(default_factory=Hardware)
+    hardware: Hardware | None = None
     engine: Engine = "eager"
     precision: Precision = "fp32"
 
@@ -86,7 +89,77 @@ class Tested(NamedTuple):
         return Published.from_header(self.recipe.get("published"))
 
 
-def choose(recognizer: Recognizer, plan: Plan) -> SelectedClips:
+@dataclass(frozen=True)
+class Ready:
+    """A test before its network is loaded.
+
+    Args:
+        weights, header: the weights file, and its header.
+        chosen: the clips.
+        output: the folder that was asked for.
+        facts: what scores of the same test say in their `meta`.
+    """
+
+    plan: Plan
+    weights: Path
+    header: dict[str, Any]
+    chosen: SelectedClips
+    output: str | Path | None
+    facts: dict[str, Any]
+
+    @classmethod
+    def of(cls, path: str | Path, plan: Plan, *, output: str | Path | None = None) -> Ready:
+        """Choose the clips for the weights at `path`; raises as `choose` and `read_header`."""
+        weights = weights_file(path)
+        header = read_header(weights)
+        chosen = choose(header, plan)
+        most = chosen.clips.max_damaged
+        facts = {
+            "views": str(plan.views),
+            "averaging": plan.averaging,
+            "data": chosen.clips.fingerprint(),
+            "weights_sha256": digest(weights),
+            "optimized": None,
+            "backwards": plan.backwards or None,
+            "max_damaged": None if most == MAX_DAMAGED else most,
+        }
+        return cls(plan, weights, header, chosen, output, facts)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the results."""
+        return Path(self.output) if self.output else results_folder(self.weights, self.plan)
+
+    @property
+    def as_trained(self) -> bool:
+        """True if the network runs as it was trained: only such scores are kept for later tests."""
+        return self.plan.engine == "eager" and self.plan.precision in ("auto", "fp32")
+
+    def earlier(self) -> Tested | None:
+        """Return the scores of an earlier test of the same weights, clips and views; None if there are none.
+
+        Raises:
+            ConfigError: `output` holds other scores.
+        """
+        if self.as_trained and (found := find_earlier(self.folder, self.facts)) is not None:
+            if first_process() and not (self.folder / METRICS).exists():  # it was cut off while it wrote
+                found.save(self.folder)
+            return Tested(found, self.folder, True, self.chosen.source)
+        if self.output and (self.folder / SCORES).is_file():
+            raise ConfigError(
+                f"{self.folder} holds another test's scores; --overwrite replaces them, another --output keeps them"
+            )
+        return None
+
+
+def saved_scores(path: str | Path) -> Tested | None:
+    """Return the scores at `path`, or in this folder of an earlier test; None if it is neither."""
+    if Path(path).name == SCORES or (Path(path) / SCORES).is_file():
+        return Tested(Scores.load(path), None, True, None)
+    return None
+
+
+def choose(header: Mapping[str, Any], plan: Plan) -> SelectedClips:
     """Return the clips of the plan, or else of the recipe in the weights.
 
     Raises:
@@ -94,7 +167,7 @@ def choose(recognizer: Recognizer, plan: Plan) -> SelectedClips:
         AnnotationError: the list cannot be used.
         CheckpointError: the recipe in the weights names its clips by settings that do not exist.
     """
-    stored = (recognizer.header.get("recipe") or {}).get("data") or {}
+    stored = (header.get("recipe") or {}).get("data") or {}
     config = plan.data
     if config is None:
         try:
@@ -112,11 +185,11 @@ def choose(recognizer: Recognizer, plan: Plan) -> SelectedClips:
     if plan.select:
         listing = read_config(config)
         rows = select(listing.rows, plan.select, source=config.path)
-        clips = to_clips(rows, recognizer.class_names, source=config.path, max_damaged=config.max_damaged)
+        clips = to_clips(rows, header["class_names"], source=config.path, max_damaged=config.max_damaged)
         return SelectedClips(clips, plan.select, listing)
-    splits = load_splits(config, recognizer.class_names)
+    splits = load_splits(config, header["class_names"])
     if plan.data is None:
-        _refuse_other_split(recognizer, config, splits)
+        _refuse_other_split(header, config, splits)
     if plan.split and plan.split not in splits:
         known = f"{', '.join(splits)}.{nearest(plan.split, splits)}"
         raise ConfigError(f"{config.path} has no {plan.split} split; choose from: {known}")
@@ -125,7 +198,7 @@ def choose(recognizer: Recognizer, plan: Plan) -> SelectedClips:
     if plan.data is not None and set(splits) == {"train"}:  # a plain list or folder: all of it is to be tested
         return SelectedClips(splits["train"], "all clips", splits.source)
     # For a data set with both, papers report the validation clips.
-    repeats = bool((recognizer.header.get("recipe") or {}).get("published"))
+    repeats = bool((header.get("recipe") or {}).get("published"))
     held = [s for s in (("val", "test") if repeats else ("test", "val")) if s in splits]
     labeled = [s for s in held if (splits[s].labels >= 0).any()]
     first = [s for s in held if s not in labeled] if plan.unlabeled else labeled
@@ -135,9 +208,9 @@ def choose(recognizer: Recognizer, plan: Plan) -> SelectedClips:
     return SelectedClips(splits[wanted[0]], wanted[0], splits.source)
 
 
-def _refuse_other_split(recognizer: Recognizer, config: DataConfig, splits: Splits) -> None:
+def _refuse_other_split(header: Mapping[str, Any], config: DataConfig, splits: Splits) -> None:
     """Raise ConfigError if a random split is not that of the training: held-out clips may have been trained on."""
-    trained = (recognizer.header.get("data") or {}).get("train")
+    trained = (header.get("data") or {}).get("train")
     if not trained or not splits.source.drawn or "train" not in splits:
         return
     now = splits["train"].fingerprint()
@@ -149,9 +222,9 @@ def _refuse_other_split(recognizer: Recognizer, config: DataConfig, splits: Spli
         )
 
 
-def trained_on(recognizer: Recognizer, chosen: SelectedClips) -> int:
+def trained_on(header: Mapping[str, Any], chosen: SelectedClips) -> int:
     """Return how many of the clips the network was trained on, by the hashes in its file, or else its run's list."""
-    then = (recognizer.header.get("data") or {}).get("train") or {}
+    then = (header.get("data") or {}).get("train") or {}
     if not then:
         return 0
     if chosen.clips.fingerprint()["sha256"] == then.get("sha256"):
@@ -159,9 +232,9 @@ def trained_on(recognizer: Recognizer, chosen: SelectedClips) -> int:
     if hashes := base64.b64decode(then.get("clip_hashes") or ""):
         known = {hashes[i : i + CLIP_HASH_BYTES] for i in range(0, len(hashes), CLIP_HASH_BYTES)}
         return sum(clip in known for clip in chosen.clips.clip_hashes())
-    stored = (recognizer.header.get("recipe") or {}).get("data") or {}
+    stored = (header.get("recipe") or {}).get("data") or {}
     try:
-        train = load_splits(DataConfig(**stored), recognizer.class_names)["train"]
+        train = load_splits(DataConfig(**stored), header["class_names"])["train"]
     except (TeinetError, TypeError, KeyError, OSError):  # the list is missing or unknown
         return 0
     if train.fingerprint()["sha256"] != then.get("sha256"):

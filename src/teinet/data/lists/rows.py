@@ -63,12 +63,21 @@ class PackedTexts(Sequence[str]):
 
     def __init__(self, texts: Iterable[str]):
         encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
-        import torch  # imported late, to read lists without it
+        self._bytes = np.frombuffer(bytearray(b"".join(encoded)) or bytearray(1), np.uint8)
+        self._ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)))
+        self._shared: Any = None  # the same as tensors, once they were sent
 
-        # Tensors, not arrays: torch passes them to spawned workers in shared memory.
-        self._bytes = torch.from_numpy(np.frombuffer(bytearray(b"".join(encoded)) or bytearray(1), np.uint8))
-        lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-        self._ends = torch.from_numpy(np.cumsum(lengths))
+    def __getstate__(self) -> Any:
+        import torch  # here, to read lists without it
+
+        if self._shared is None:  # torch passes tensors, not arrays, to spawned workers in memory that they share
+            self._shared = tuple(torch.from_numpy(array).share_memory_() for array in (self._bytes, self._ends))
+            self.__setstate__(self._shared)
+        return self._shared
+
+    def __setstate__(self, state: Any) -> None:
+        self._shared = state
+        self._bytes, self._ends = (tensor.numpy() for tensor in state)
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -78,7 +87,7 @@ class PackedTexts(Sequence[str]):
             return [self[i] for i in range(*index.indices(len(self)))]
         index = range(len(self))[index]  # resolves negative indices, raises IndexError
         first = int(self._ends[index - 1]) if index else 0
-        return self._bytes.numpy()[first : int(self._ends[index])].tobytes().decode("utf-8", "surrogateescape")
+        return self._bytes[first : int(self._ends[index])].tobytes().decode("utf-8", "surrogateescape")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and len(self) == len(other) and all(a == b for a, b in zip(self, other))
