@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from teinet.errors import CheckpointError, ConfigError
-from teinet.utils.files import replacing, write_csv, write_text
+from teinet.utils.files import replacing, write_csv, write_findings, write_text
 from teinet.utils.tables import plain_table
 from teinet.utils.text import percent
 
@@ -197,10 +197,7 @@ class Scores:
         write_csv(folder / "per_class.csv", ("class", "clips", "accuracy"), classes)
         unreadable = [(path, reason) for path, reason in zip(self.paths, self.reasons) if reason]
         for name, rows in (("unreadable.csv", unreadable), ("damaged.csv", self.damaged)):
-            if rows:
-                write_csv(folder / name, ("path", "reason"), rows)
-            else:
-                (folder / name).unlink(missing_ok=True)  # of an earlier test
+            write_findings(folder / name, ("path", "reason"), rows)
         if image:
             from teinet.evaluation.plots import save_confusion
 

@@ -22,7 +22,7 @@ from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.classifier import VideoClassifier, find_head
 from teinet.models.consensus import RELATION_WIDTH, make_relation
 from teinet.models.insertion import ALL_STAGES, insert_temporal
-from teinet.models.names import PREFIXES, list_models, no_backbone
+from teinet.models.names import PREFIXES, list_models, no_backbone, prefix_of
 from teinet.models.systems.bninception import bninception
 from teinet.models.systems.create import build_system, inflate
 from teinet.models.systems.table import SYSTEMS
@@ -203,7 +203,7 @@ def split_name(name: str) -> tuple[str, str]:
     """Return the temporal module and timm's backbone in a model's name; ConfigError, with the nearest, if unknown."""
     if name in SYSTEMS:
         return "none", name
-    prefix = max((p for p in PREFIXES if name.startswith(p)), key=len, default=None)
+    prefix = prefix_of(name)
     if prefix is None:
         plain = timm.is_model(name.partition(".")[0])
         hint = f" Did you mean 'teinet_{name}'?" if plain else nearest(name, list_models())

@@ -66,9 +66,14 @@ def _combined() -> Iterator[str]:
             yield from (prefix + name for name in FRAMES_ONLY)
 
 
+def prefix_of(name: str) -> str | None:
+    """Return the longest prefix of a model's name, such as se_tim_; None if it has none."""
+    return max((p for p in PREFIXES if name.startswith(p)), key=len, default=None)
+
+
 def check_backbone(name: str) -> None:
     """Raise ConfigError for a model's name with a backbone that timm does not have; other wrong names pass."""
-    prefix = max((p for p in PREFIXES if name.startswith(p)), key=len, default=None)
+    prefix = prefix_of(name)
     if prefix is not None and name not in SYSTEMS:
         backbone = name.removeprefix(prefix)
         if backbone.partition(".")[0] not in (*_timm_networks(), *FRAMES_ONLY):

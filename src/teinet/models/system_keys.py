@@ -196,7 +196,7 @@ def translate_system(
         CheckpointError: they fit none of the project's networks, or have another number of classes.
     """
     origin = ORIGINS[format]
-    ours = {origin.rename(key): value for key, value in tensors.items() if origin.rename(key)}
+    ours = {ours: value for key, value in tensors.items() if (ours := origin.rename(key))}
     networks = origin.networks
     if format == "trn":
         scales = {key.split(".")[2] for key in ours if key.startswith("consensus.")}

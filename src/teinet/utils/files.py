@@ -109,6 +109,14 @@ def write_csv(path: str | os.PathLike, columns: Sequence[str], rows: Iterable[It
         csv.writer(file, lineterminator="\n").writerows([columns, *rows])
 
 
+def write_findings(path: Path, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Write rows as a csv; without any, remove that of an earlier command."""
+    if rows:
+        write_csv(path, columns, rows)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def to_disk(path: Path, mode: int = os.O_RDWR) -> None:
     """Wait until a file's content, or the names in a folder (opened with `os.O_RDONLY`), are on the disk."""
     handle = os.open(path, mode)

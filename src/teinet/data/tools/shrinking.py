@@ -21,7 +21,7 @@ from teinet.data.tools.small_copy import Shrinking, shrink_images, shrink_video
 from teinet.data.video import image_folder
 from teinet.errors import ConfigError, Interrupted, RunError, VideoError
 from teinet.utils import worker_pool as pool
-from teinet.utils.files import write_csv
+from teinet.utils.files import write_findings
 from teinet.utils.journal import Journal
 from teinet.utils.progress import file_progress
 from teinet.utils.signals import StopSignal
@@ -183,14 +183,8 @@ def shrink(
     write_rows(folder / CLIPS, written)
     left_out = [(row.path, reason, row.file, row.line or "") for row, reason in unreadable]
     damaged = [(copy.source, copy.damage) for copy in kept.values() if copy.damage]
-    for name, columns, named in (
-        (UNREADABLE, ("path", "reason", "list", "line"), left_out),
-        (DAMAGED, ("path", "reason"), damaged),
-    ):
-        if named:
-            write_csv(folder / name, columns, named)
-        else:
-            (folder / name).unlink(missing_ok=True)  # an earlier command's
+    write_findings(folder / UNREADABLE, ("path", "reason", "list", "line"), left_out)
+    write_findings(folder / DAMAGED, ("path", "reason"), damaged)
     return Shrunk(
         clips=len(written),
         files=len(kept),

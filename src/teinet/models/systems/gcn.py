@@ -69,7 +69,8 @@ class RegionGraph(ClipNetwork):
     """A non-local I3D whose last feature map is also read through graphs of boxes, on every second frame.
 
     Args:
-        boxes: a source of boxes; None takes the fixed ones of `grid_boxes`.
+        boxes: a source of boxes; None takes the fixed ones of `grid_boxes`. Files of weights do not hold it: set the
+            attribute `boxes` again, `model.cnn.boxes = detector_boxes(...)`, after loading.
         trunk: of `I3DResNet`.
     """
 
