@@ -16,7 +16,7 @@ from teinet.models.consensus import Relation
 from teinet.models.insertion import is_causal
 from teinet.models.optimized import optimize
 from teinet.models.systems.gcn import detector_boxes, overlap_graphs
-from teinet.models.systems.layout import BatchNorm3d, Conv3d, MaxPool3d, in_2d
+from teinet.models.systems.layout import Conv3d, MaxPool3d, in_2d
 from teinet.models.systems.table import SYSTEMS
 from tests.models.oracles import CLASSES, FILE, clip, fill
 from tests.networks import weightless
@@ -159,9 +159,25 @@ def test_layers_in_2d_are_torchs(kernel, stride, padding, groups):
     want, statistics = plain(x), plain[1].running_var.clone()
     plain[1].reset_running_stats()
     found = in_2d(plain)(x)
-    assert [type(each) for each in plain] == [Conv3d, BatchNorm3d, MaxPool3d]
+    assert [type(each) for each in plain] == [Conv3d, nn.BatchNorm3d, MaxPool3d]
     torch.testing.assert_close(found, want)
     torch.testing.assert_close(plain[1].running_var, statistics)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (5, 2, 2), (7, 4, 3), (2, 3, 0), (1, 1, 1)])
+def test_gradients_of_kernels_over_time_are_torchs(kernel, stride, padding):
+    torch.manual_seed(0)
+    own = in_2d(nn.Conv3d(32, 40, (kernel, 1, 1), (stride, 1, 1), (padding, 0, 0), bias=False))
+    plain = nn.Conv3d(32, 40, (kernel, 1, 1), (stride, 1, 1), (padding, 0, 0), bias=False).double()
+    plain.load_state_dict(own.state_dict())
+    x = torch.rand(2, 32, 9, 4, 5, requires_grad=True)
+    exact = x.detach().double().requires_grad_()
+    found, want = own(x), plain(exact)
+    outer = torch.randn(want.shape)
+    found.backward(outer)
+    want.backward(outer.double())
+    torch.testing.assert_close(own.weight.grad, plain.weight.grad, check_dtype=False, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(x.grad, exact.grad, check_dtype=False, rtol=1e-4, atol=1e-4)
 
 
 def test_an_i3d_starts_from_the_weights_of_a_network_for_images(tmp_path):

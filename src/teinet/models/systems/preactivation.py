@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from teinet.errors import ConfigError
 from teinet.models.systems.bninception import BNInception
-from teinet.models.systems.layout import BatchNorm3d, ClipNetwork, Triple, conv, to_clips, to_frames
+from teinet.models.systems.layout import ClipNetwork, Triple, conv, to_clips, to_frames
 
 Second = Callable[[int, bool], nn.Module]  # a block's second convolution, of its channels and whether it has a bias
 _WIDTHS = {"res2": 64, "res3": 128, "res4": 256, "res5": 512}
@@ -38,9 +38,9 @@ class Body(nn.Module):
             if starts:
                 self.add_module(f"{name}_down", conv(inner, width, stride=(2, 2, 2), bias=biased))
             self.add_module(f"{name}_1", conv(inner, width, stride=(2, 2, 2) if starts else (1, 1, 1), bias=biased))
-            self.add_module(f"{name}_1_bn", BatchNorm3d(width))
+            self.add_module(f"{name}_1_bn", nn.BatchNorm3d(width))
             self.add_module(f"{name}_2", second.get(stage, conv_of)(width, biased))
-            self.add_module(f"{name}_bn", BatchNorm3d(width))
+            self.add_module(f"{name}_bn", nn.BatchNorm3d(width))
 
     def forward(self, x: Tensor, activated: Tensor) -> Tensor:
         """Map the sum behind the stem, and its activated form, to the last activated feature map."""
@@ -75,7 +75,7 @@ class ECO(ClipNetwork):
             for name in [name for name, _ in self.base_model.named_children()]:
                 if name.startswith(("inception_4", "inception_5", "inception_3c_3x3", "inception_3c_double_3x3_2")):
                     delattr(self.base_model, name)
-        self.res3a_2, self.res3a_bn = conv(96, 128, bias=True), BatchNorm3d(128)
+        self.res3a_2, self.res3a_bn = conv(96, 128, bias=True), nn.BatchNorm3d(128)
         self.body = Body(("res3b", "res4a", "res4b", "res5a", "res5b"), {}, lambda _: True)
         self.dropout, self.frame_dropout = nn.Dropout(dropout), nn.Dropout(0.5)
         self.fc = nn.Linear(512 + 1024 * full, num_classes)
@@ -110,11 +110,11 @@ class Smart(nn.Module):
         super().__init__()
         self.appearance, self.appearance_bn = (
             conv(inner, width, (1, *kernel[1:]), stride, bias=bias),
-            BatchNorm3d(width),
+            nn.BatchNorm3d(width),
         )
         self.relation = conv(inner, width, kernel, stride, bias=bias)
-        self.relation_bn = BatchNorm3d(width)
-        self.pooling_bn = BatchNorm3d(width // 2)
+        self.relation_bn = nn.BatchNorm3d(width)
+        self.pooling_bn = nn.BatchNorm3d(width // 2)
         self.reduction = conv(width + width // 2, width, (1, 1, 1), bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class ARTNet(ClipNetwork):
 
     def __init__(self, *, num_classes: int, num_frames: int, dropout: float):
         super().__init__(num_frames)
-        self.conv1, self.conv1_bn = Smart(3, 64, (3, 7, 7), (2, 2, 2), bias=False), BatchNorm3d(64)
+        self.conv1, self.conv1_bn = Smart(3, 64, (3, 7, 7), (2, 2, 2), bias=False), nn.BatchNorm3d(64)
         smart: dict[str, Second] = {"res2": smart_of, "res3": smart_of, "res4": smart_of}
         blocks = tuple(f"res{stage}{block}" for stage in range(2, 6) for block in "ab")
         self.body = Body(blocks, smart, lambda stage: stage != "res2")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError
-from teinet.models.systems.layout import BatchNorm3d, ClipNetwork, Conv3d, to_clips, to_frames
+from teinet.models.systems.layout import ClipNetwork, Conv3d, to_clips, to_frames
 
 STACKED = 5  # frames that follow each other, whose channels are stacked
 
@@ -19,7 +19,7 @@ class TimeBlock(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.conv, self.bn = Conv3d(channels, channels, (3, 1, 1), 1, (1, 0, 0)), BatchNorm3d(channels)
+        self.conv, self.bn = Conv3d(channels, channels, (3, 1, 1), 1, (1, 0, 0)), nn.BatchNorm3d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, T, H, W) to the same shape."""
