@@ -191,6 +191,7 @@ def test_arguments_of_another_type_are_said_in_one_line(videos):
         (lambda: reader.frames_at([1.5]), r"frames are chosen by whole numbers, got 1\.5"),
         (lambda: reader.frames_at("12"), "frames are chosen by whole numbers, got '12'"),
         (lambda: VideoReader("a.mp4", patience="3"), "patience is '3'; it must be a number"),
+        (lambda: VideoReader("a.mp4", threads="many"), "threads takes a number of at least 1"),
         (lambda: VideoReader("a.mp4", max_damaged=3), "max_damaged is 3; it is a share"),
         (lambda: VideoReader("a.mp4", max_damaged="0.1"), r"max_damaged is '0\.1'; it must be a number"),
         (lambda: Rules(threshold="0.5"), r"threshold is '0\.5'; it must be a number"),

@@ -85,6 +85,8 @@ class VideoReader:
         max_damaged: float = MAX_DAMAGED,
     ):
         check_numbers(patience=patience, gap=gap, start=start)
+        if threads != "auto" and not (isinstance(threads, int) and threads > 0):
+            raise ConfigError(f'threads takes a number of at least 1, or "auto", got {threads!r}')
         self.source = source if isinstance(source, Source) else _source(source)
         self.path = self.source.address if self.source.kind == "file" else self.source.name
         self.is_live = self.source.kind != "file"
