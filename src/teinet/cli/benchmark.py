@@ -1,15 +1,17 @@
-"""`teinet benchmark`: what networks cost on this machine, next to the paper's Table 2."""
+"""`teinet benchmark`: what networks cost on this machine, next to the paper's tables."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from teinet.cli.options import DEVICE, ENGINE, PRECISION, Engine, Precision, check_range, check_weights
 from teinet.cli.parser import option, positional
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, nearest
 from teinet.models.names import check_backbone, is_model, list_models, usual_clip
 from teinet.utils.machine import check_device
 
@@ -17,23 +19,36 @@ if TYPE_CHECKING:
     import torch
     from rich.table import Table
 
+    from teinet.evaluation.published import Published
     from teinet.evaluation.speed import Speed
 
 _DEFAULT = ["tsn_resnet50", "tsm_resnet50", "tim_resnet50", "teinet_resnet50"]
+# Systems whose cost is published at 256 pixels; they are trained at 224.
+_AT_256 = {
+    "nl_i3d_resnet50", "nl_i3d_resnet101", "slowfast_resnet50_4x16", "slowfast_resnet101_8x8",
+    "nl_slowfast_resnet101_16x8",
+}  # fmt: skip
+_TABLES = ("2", "3", "5")
 
 
 @dataclass(kw_only=True)
 class BenchmarkOptions:
-    """Measure what networks cost on this machine, next to the paper's Table 2.
+    """Measure what networks cost on this machine, next to the paper's tables.
 
     teinet benchmark
+    teinet benchmark --paper
     teinet benchmark teinet_mobilenetv2_100 fights --engine compile --precision bf16
     """
 
     models: list[str] = positional(
-        "networks by name (teinet models lists them), runs, weights files or pretrained models", metavar="MODEL",
-        default=_DEFAULT,
+        "networks by name (teinet models lists them), runs, weights files or pretrained models (default: TSN, TSM, TIM "
+        "and TEINet with ResNet-50)", metavar="MODEL",
+        default=[],
     )  # fmt: skip
+    paper: bool = option(
+        "all systems of the paper's Tables 2, 3 and 5, or those among MODEL, each on the clip of its publication",
+        default=False,
+    )
     frames: int | None = option("of a clip, for networks by name (default: 8, or the system's own)")
     size: int | None = option("pixels, for networks by name (default: 224, or the system's own)")
     causal: bool = option("networks by name in their causal form, for live video", default=False)
@@ -49,59 +64,118 @@ def run(args: BenchmarkOptions) -> int:
     """Measure and print; return 0. Raises TeinetError for a name, file, device or number that cannot be used."""
     check_device(args.device)
     check_range(args, frames=1, size=32, batch_size=1, rounds=1)
-    for name in args.models:
-        if not is_model(name):
-            if not Path(name).exists() and list_models(f"tsn_{name}"):
-                raise ConfigError(f"{name} is a backbone; add a prefix, such as tsn_{name} or teinet_{name}")
-            check_weights(name)
-        check_backbone(name)
+    if args.paper and (args.frames or args.size or args.causal):
+        raise ConfigError("--paper takes each system's own clip; leave out --frames, --size and --causal")
+    names = args.models or _DEFAULT
+    if not args.paper:
+        for name in names:
+            if not is_model(name):
+                if not Path(name).exists() and list_models(f"tsn_{name}"):
+                    raise ConfigError(f"{name} is a backbone; add a prefix, such as tsn_{name} or teinet_{name}")
+                check_weights(name)
+            check_backbone(name)
+    entries = (
+        find_paper(args.models)
+        if args.paper
+        else [BenchmarkedNetwork(name, args.frames, args.size, []) for name in names]
+    )
     from rich.console import Console
 
-    from teinet.evaluation.speed import measure_speed
+    from teinet.evaluation.speed import expected_seconds, measure_memory, measure_speed
     from teinet.utils.machine import find_device, machine
     from teinet.utils.progress import file_progress
+    from teinet.utils.text import duration
 
     device = find_device(args.device)
     if device.type == "mps":
         raise ConfigError("benchmark measures on cpu and cuda; add --device cpu")
-    networks = [_load(name, device, args) for name in args.models]
-    facts = machine()
-    passes = (args.rounds + 1) * len(networks) * len({1, args.batch_size})
-    with file_progress(Console(stderr=True), "measuring", passes, unit="passes") as advance:
-        measure_speed(networks, batch_size=args.batch_size, rounds=args.rounds, progress=advance)
+    errors, facts = Console(stderr=True, highlight=False, soft_wrap=True), machine()
+    builds = [partial(load, entry, device, args) for entry in entries]
+    networks: list[Speed] = []
+    with file_progress(errors, "building", len(entries), unit="networks") as advance:
+        for build in builds:
+            networks.append(build())
+            advance(networks[-1].name)
+    seconds = expected_seconds(networks, batch_size=args.batch_size, rounds=args.rounds)
+    if seconds > 60:
+        errors.print(f"this takes about {duration(seconds)}; fewer --rounds or a smaller --batch-size take less")
+    passes = (args.rounds + 2) * len(networks) * len({1, args.batch_size})
+    with file_progress(errors, "measuring", passes, unit="passes") as advance:
+        for network, build in zip(networks, builds):
+            measure_memory(network, build, batch_size=args.batch_size, progress=advance)
+            if not network.peak_mb:
+                errors.print(f"{network.name} is not measured: one clip does not fit into memory")
+        networks = [network for network in networks if network.peak_mb]
+        measure_speed(networks, rounds=args.rounds, progress=advance)
     form = next((str(n.model.optimization) for n in networks if hasattr(n.model, "optimization")), "eager, fp32")
+    found = [network.to_dict() for network in networks]
     if args.json:
         settings = {"device": str(device), "form": form, "batch_size": args.batch_size, "rounds": args.rounds}
-        found = [network.to_dict(args.batch_size) for network in networks]
         print(json.dumps({"machine": facts, **settings, "models": found}, indent=2))
         return 0
     console = Console(highlight=False, soft_wrap=True)
     where = _gpu(device) or f"{facts['processor']}, {facts['cores']} cores"
     console.print(f"{where}; PyTorch {facts['versions']['torch']}; {form}; {args.rounds} rounds", markup=False)
-    table = _table(networks, args.batch_size)
+    table = costs_table(found, args.batch_size)
     console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
     console.print(table)
-    console.print("Medians, lowest and highest round. Peak: memory beyond what was in use before a pass.", style="dim")
-    if any(network.published for network in networks):
-        console.print("Paper: Table 2, on a Tesla P100, throughput in batches of 16.", style="dim")
+    for line in remarks(found, args.batch_size):
+        console.print(line, style="dim", markup=False)
     return 0
 
 
-def _load(name: str, device: torch.device, args: BenchmarkOptions) -> Speed:
+class BenchmarkedNetwork(NamedTuple):
+    """A network by its name, or a recognizer; frames and size in pixels, None for its own; its rows in the paper."""
+
+    name: str
+    frames: int | None
+    size: int | None
+    rows: list[Published]
+
+
+def find_paper(names: Sequence[str] = ()) -> list[BenchmarkedNetwork]:
+    """Return the networks of the paper's Tables 2, 3 and 5 by the recipes, or those of `names` alone.
+
+    Raises:
+        ConfigError: a name is not in these tables.
+    """
+    from teinet.evaluation.published import Published
+    from teinet.training.recipe_files import list_recipes
+
+    found: dict[tuple[str, int, int], list[Published]] = {}
+    for settings in list_recipes().values():
+        rows = [p for p in Published.from_header(settings.get("published")) if p.table in _TABLES]
+        if rows:
+            name = settings["model"]["name"].partition(".")[0]
+            size = 256 if name in _AT_256 else settings["clip"]["size"]
+            known = found.setdefault((name, settings["model"]["num_frames"], size), [])
+            known += [p for p in rows if p not in known]
+    entries = [BenchmarkedNetwork(*clip, rows) for clip, rows in found.items()]
+    entries.sort(key=lambda entry: (min(p.table for p in entry.rows), entry.name, entry.frames))
+    every = list(dict.fromkeys(entry.name for entry in entries))
+    for name in names:
+        if name not in every:
+            raise ConfigError(f"{name} is not in the paper's Tables 2, 3 and 5.{nearest(name, every)}")
+    return [entry for entry in entries if entry.name in (names or every)]
+
+
+def load(entry: BenchmarkedNetwork, device: torch.device, args: BenchmarkOptions) -> Speed:
     """Build a network by its name, or load a recognizer."""
     from teinet.evaluation.speed import Speed
     from teinet.models.factory import create_model
     from teinet.models.optimized import optimize
     from teinet.recognition import Recognizer
 
+    name = entry.name
     if is_model(name):
-        model = create_model(name, num_classes=400, num_frames=args.frames, causal=args.causal)
-        side = args.size or usual_clip(name)[1]
+        model = create_model(name, num_classes=400, num_frames=entry.frames, causal=args.causal)
+        side = entry.size or usual_clip(name)[1]
         model, size = model.to(device).eval(), (side, side)
     else:
         recognizer = Recognizer.load(name, device=device)
         model, size = recognizer.model, recognizer.preprocessing.shape
     network = Speed.of(name, model, size)
+    network.rows = entry.rows
     network.model = optimize(model, engine=args.engine, precision=args.precision)
     return network
 
@@ -112,27 +186,50 @@ def _gpu(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
 
 
-def _table(networks: list[Speed], batch_size: int) -> Table:
+def costs_table(found: Sequence[dict[str, Any]], batch_size: int) -> Table:
+    """Return a table of measured networks, each as in the command's JSON."""
     from teinet.utils.tables import plain_table
 
-    paper = any(network.published for network in networks)
     heads = ["model", "clip", "params", "GMACs", "ms, one clip", "peak MB", f"clips/s, {batch_size} at once", "peak MB"]
-    table = plain_table(*heads, *(("paper: ms", "clips/s") if paper else ()), text=["model"])
+    paper = [head for head in ("tables", "params", "GMACs", "ms", "clips/s") if any(head in _printed(n) for n in found)]
+    table = plain_table(*heads, *(f"paper: {head}" for head in paper), text=["model"])
     for column in table.columns:
         column.no_wrap = True
-    for network in networks:
-        latency, throughput = network.latency(), network.throughput(batch_size)
-        memory = ["" if peak != peak else f"{peak:.0f}" for peak in (network.peak_mb[1], network.peak_mb[batch_size])]
-        height, width = network.size
+    for network in found:
+        height, width = network["size"]
+        peaks = ["" if peak is None else f"{peak:.0f}" for peak in network["peak_mb"].values()]
+        at_once = "" if network["batch_size"] == batch_size else f", {network['batch_size']} at once"
         table.add_row(
-            network.name,
-            f"{network.model.num_frames} x {height}x{width}",
-            f"{network.parameters / 1e6:.1f} M",
-            f"{network.macs / 1e9:.2f}",
-            "{:.1f} ({:.1f}-{:.1f})".format(*latency),
-            memory[0],
-            "{:.1f} ({:.1f}-{:.1f})".format(*throughput),
-            memory[1],
-            *([f"{value:.1f}" for value in network.published or ()] or (["", ""] if paper else [])),
+            network["name"],
+            f"{network['num_frames']} x {height}x{width}",
+            f"{network['parameters'] / 1e6:.1f} M",
+            f"{network['macs'] / 1e9:.2f}",
+            "{median:.1f} ({low:.1f}-{high:.1f})".format(**network["latency_ms"]),
+            peaks[0],
+            "{median:.1f} ({low:.1f}-{high:.1f})".format(**network["clips_per_second"]) + at_once,
+            peaks[1],
+            *(_printed(network).get(head, "") for head in paper),
         )
     return table
+
+
+def _printed(network: dict[str, Any]) -> dict[str, str]:
+    """Return what the paper prints of a measured network, by column."""
+    rows, speed = network["rows"], network["paper"]
+    gmacs = dict.fromkeys(f"{row['gmacs']:g}" for row in rows if row["gmacs"] is not None)
+    cells = {"tables": " ".join(sorted({row["table"] for row in rows})), "GMACs": " or ".join(gmacs)} if rows else {}
+    if speed:
+        cells["params"] = f"{speed['parameters']:.1f} M"
+        cells |= {"ms": f"{speed['latency']:.1f}", "clips/s": f"{speed['throughput']:.1f}"}
+    return cells
+
+
+def remarks(found: Sequence[dict[str, Any]], batch_size: int) -> list[str]:
+    """Return the lines below a table of measured networks."""
+    lines = ["Medians, lowest and highest round. Peak: memory of a pass beyond weights and clips."]
+    if any(network["batch_size"] != batch_size for network in found):
+        lines.append("Fewer clips at once where more do not fit into memory.")
+    if any(network["paper"] for network in found):
+        lines.append("Paper: times of Table 2, on a Tesla P100, throughput in batches of 16.")
+    noted = {network["name"]: network["note"] for network in found if network["note"]}
+    return lines + [f"{name}: {note}." for name, note in noted.items()]

@@ -1,10 +1,12 @@
-"""The speed and memory of networks on this machine, timed in turns in one process, next to the paper's Table 2."""
+"""The speed and memory of networks on this machine, timed in turns in one process, next to the paper's tables."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -12,7 +14,10 @@ from typing import Any, NamedTuple
 
 import torch
 
+from teinet.evaluation.published import Published
 from teinet.models.classifier import VideoClassifier, multiply_adds, parameters
+from teinet.utils.machine import free_memory
+from teinet.utils.worker_pool import Beat, TaskFailure, run
 
 
 class Timing(NamedTuple):
@@ -29,21 +34,36 @@ class Timing(NamedTuple):
 
 
 class PaperSpeed(NamedTuple):
-    """Milliseconds for one clip, and clips per second in batches of 16, on a Tesla P100."""
+    """Millions of parameters; milliseconds for one clip, and clips per second in batches of 16, on a Tesla P100."""
 
+    parameters: float
     latency: float
     throughput: float
 
 
+_MMAP_THRESHOLD = -3  # of mallopt(3)
+
 # By network and number of frames; TEINet, arXiv 1911.09435, Table 2. It has no TSN of 16 frames.
 TABLE_2 = {
-    ("tsn_resnet50", 8): PaperSpeed(15.5, 81.5),
-    ("tsm_resnet50", 8): PaperSpeed(17.4, 77.4),
-    ("tsm_resnet50", 16): PaperSpeed(29.0, 39.5),
-    ("tim_resnet50", 8): PaperSpeed(20.1, 61.6),
-    ("tim_resnet50", 16): PaperSpeed(34.9, 31.4),
-    ("teinet_resnet50", 8): PaperSpeed(36.5, 46.9),
-    ("teinet_resnet50", 16): PaperSpeed(49.5, 24.2),
+    ("i3d_resnet50_32x2", 32): PaperSpeed(35.3, 165.3, 6.1),
+    ("eco", 16): PaperSpeed(47.5, 30.6, 45.6),
+    ("tsn_resnet50", 8): PaperSpeed(24.3, 15.5, 81.5),
+    ("tsm_resnet50", 8): PaperSpeed(24.3, 17.4, 77.4),
+    ("tsm_resnet50", 16): PaperSpeed(24.3, 29.0, 39.5),
+    ("tim_resnet50", 8): PaperSpeed(24.3, 20.1, 61.6),
+    ("tim_resnet50", 16): PaperSpeed(24.3, 34.9, 31.4),
+    ("teinet_resnet50", 8): PaperSpeed(30.4, 36.5, 46.9),
+    ("teinet_resnet50", 16): PaperSpeed(30.4, 49.5, 24.2),
+}
+# Where a cost in the paper's tables is not that of the network, by network.
+COST_NOTES = {
+    "i3d_resnet50_32x2": "Table 2 is of two clips: 360 GMACs are a misprint of 306; 35.3 M is the non-local network",
+    "nl_i3d_resnet50_32x2": "334 GMACs are of two clips: 344 without the products of positions, 439 with them",
+    "nl_i3d_resnet50_gcn": "606 GMACs of two clips include the network that finds the boxes",
+    "nl_i3d_resnet50": "70.5 GMACs are a quarter of those of 128 frames",
+    "trn_bninception": "33 GMACs are those of ResNet-50",
+    "tsn_inception_v3": "3.2 GMACs are those of neither 299 pixels nor 224, which take 2.8",
+    "eco_lite": "267 GMACs are of four networks, of 16, 20, 24 and 32 frames",
 }
 
 
@@ -56,7 +76,9 @@ class Speed:
         size: (height, width) of its frames, pixels.
         parameters, macs: of the network before it is optimized; macs are the multiply-adds of one clip.
         seconds: of one forward pass in each round, by batch size.
-        peak_mb: megabytes that a pass takes beyond the memory in use before it, by batch size; nan if not measurable.
+        peak_mb: megabytes that a pass takes beyond the memory in use before it, which holds the weights and the clips,
+            by batch size; nan if not measurable. On a CPU it is that of a process with this network alone.
+        rows: of the paper's tables, whose costs are those of this network.
     """
 
     name: str
@@ -66,6 +88,7 @@ class Speed:
     macs: int
     seconds: dict[int, list[float]] = field(default_factory=dict)
     peak_mb: dict[int, float] = field(default_factory=dict)
+    rows: list[Published] = field(default_factory=list)
 
     @classmethod
     def of(cls, name: str, model: VideoClassifier, size: tuple[int, int]) -> Speed:
@@ -76,9 +99,14 @@ class Speed:
         """Return the milliseconds for one clip."""
         return Timing.of([1e3 * seconds for seconds in self.seconds[1]])
 
-    def throughput(self, batch_size: int) -> Timing:
-        """Return the clips per second in batches."""
-        return Timing.of([batch_size / seconds for seconds in self.seconds[batch_size]])
+    def throughput(self) -> Timing:
+        """Return the clips per second in the largest batches."""
+        return Timing.of([self.batch_size / seconds for seconds in self.seconds[self.batch_size]])
+
+    @property
+    def batch_size(self) -> int:
+        """The clips in the largest batches that were timed."""
+        return max(self.seconds)
 
     @property
     def published(self) -> PaperSpeed | None:
@@ -88,7 +116,7 @@ class Speed:
             return None
         return TABLE_2.get((str(config.get("name")), self.model.num_frames))
 
-    def to_dict(self, batch_size: int) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         peaks = {clips: None if peak != peak else round(peak, 1) for clips, peak in self.peak_mb.items()}
         return {
@@ -98,38 +126,99 @@ class Speed:
             "parameters": self.parameters,
             "macs": self.macs,
             "latency_ms": self.latency()._asdict(),
-            "clips_per_second": self.throughput(batch_size)._asdict(),
-            "peak_mb": {"latency": peaks[1], "throughput": peaks[batch_size]},
+            "clips_per_second": self.throughput()._asdict(),
+            "batch_size": self.batch_size,
+            "peak_mb": {"latency": peaks[1], "throughput": peaks[self.batch_size]},
             "paper": None if self.published is None else self.published._asdict(),
+            "rows": [{"table": p.table, "row": p.row, "gmacs": None if p.ensemble else p.gmacs} for p in self.rows],
+            "note": COST_NOTES.get(self.name) if self.rows else None,
         }
 
 
-@torch.inference_mode()
+def measure_memory(
+    network: Speed, build: Callable[[], Speed], *, batch_size: int, progress: Callable[[str], None] = lambda text: None
+) -> None:
+    """Fill in `peak_mb`, by the batch sizes to time: one clip, and as many as fit into memory.
+
+    What memory a process holds depends on all that it did before. So on a CPU each pass is one of a fresh process,
+    which with glibc gives blocks of 1 MB and more back as soon as they are free.
+
+    Args:
+        network: on its device; its `peak_mb` stays empty if one clip does not fit.
+        build: returns the same network; it can be pickled.
+        batch_size: clips in a pass for the throughput, halved until they take at most 80 % of the free memory.
+        progress: called with a line of progress before each pass.
+    """
+    device = next(network.model.parameters()).device
+
+    def fits(clips: int) -> bool:
+        if clips > 1 and clips * network.peak_mb[1] * 1e6 > 0.8 * _free(device):
+            return False
+        progress(f"memory: {network.name}, batch of {clips}")
+        if device.type == "cuda":
+            try:
+                network.peak_mb[clips] = _warm_peak(network, clips)
+            except torch.OutOfMemoryError:
+                return False
+            return True
+        (done,) = run(_fresh_peak, [(build, clips)], workers=1, timeout=math.inf)
+        if not isinstance(done.value, TaskFailure):  # its process was ended
+            network.peak_mb[clips] = done.value
+        return clips in network.peak_mb
+
+    if fits(1):
+        while batch_size > 1 and not fits(batch_size):
+            batch_size //= 2
+
+
+def _free(device: torch.device) -> float:
+    """Return the bytes of free memory; infinity where the system does not say."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        return torch.cuda.mem_get_info(device)[0]
+    return free_memory() or math.inf
+
+
+def _fresh_peak(task: tuple[Callable[[], Speed], int], _: Beat) -> float:
+    build, clips = task
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, 1 << 20)
+    return _warm_peak(build(), clips)
+
+
+def _warm_peak(network: Speed, clips: int) -> float:
+    _pass(network, 1)  # it loads what libraries load once
+    return _pass(network, clips)[1]
+
+
 def measure_speed(
-    networks: Sequence[Speed],
-    *,
-    batch_size: int = 16,
-    rounds: int = 5,
-    progress: Callable[[str], None] = lambda text: None,
+    networks: Sequence[Speed], *, rounds: int = 5, progress: Callable[[str], None] = lambda text: None
 ) -> None:
     """Time each network once per round, in alternating order, so that other load on the machine affects all equally.
 
     Args:
-        networks: their `seconds` and `peak_mb` are filled in.
-        batch_size: clips in a pass for the throughput; passes of one clip are timed too.
+        networks: their `seconds` are filled in, by the batch sizes in `peak_mb`.
         rounds: at least 1, after a warm-up round that does not count.
         progress: called with a line of progress before each pass.
     """
     for turn in range(rounds + 1):
         for network in networks if turn % 2 else networks[::-1]:
-            for clips in sorted({1, batch_size}):
+            for clips in sorted(network.peak_mb):
                 progress(f"{f'round {turn} of {rounds}' if turn else 'warming up'}: {network.name}, batch of {clips}")
-                seconds, peak = _pass(network, clips)
+                seconds, _ = _pass(network, clips)
                 if turn:
                     network.seconds.setdefault(clips, []).append(seconds)
-                    network.peak_mb.setdefault(clips, peak)
 
 
+def expected_seconds(networks: Sequence[Speed], *, batch_size: int, rounds: int) -> float:
+    """Return about how long both measurements take, by the multiply-adds and the time of a network of median cost."""
+    middle = sorted(networks, key=lambda network: network.macs)[len(networks) // 2]
+    _pass(middle, 1)
+    clips = (rounds + 1) * sum({1, batch_size}) + sum({1, batch_size}) + 2
+    return clips * _pass(middle, 1)[0] * sum(network.macs for network in networks) / middle.macs
+
+
+@torch.inference_mode()
 def _pass(network: Speed, clips: int) -> tuple[float, float]:
     """Return the seconds and the peak megabytes of one pass over clips of noise."""
     device = next(network.model.parameters()).device
