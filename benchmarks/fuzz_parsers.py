@@ -1,9 +1,9 @@
 """Feeds our own parsers with bytes that reach new branches: python -m benchmarks.fuzz_parsers lists [--seconds 600]
 
 The parsers are those of containers (whether a file ends too early, and why it cannot be opened), lists of clips,
-recipes, the header of weights and pickles of weights. Each may raise TeinetError alone, within 20 seconds and 4 GB.
-Needs atheris, which is not among the dependencies: pip install atheris. Inputs that fail are written to --folder, and
-those that reached something new, from which the next run continues.
+recipes, the header of weights, pickles of weights and Caffe's weights. Each may raise TeinetError alone, within 20
+seconds and 4 GB. Needs atheris, which is not among the dependencies: pip install atheris. Inputs that fail are written
+to --folder, and those that reached something new, from which the next run continues.
 """
 
 from __future__ import annotations
@@ -58,8 +58,13 @@ def _pickle(path: Path, data: bytes) -> None:
     read_checkpoint(path)
 
 
+def _caffe(path: Path, data: bytes) -> None:
+    _pickle(path.with_suffix(".caffemodel"), data)
+
+
 PARSERS: dict[str, Callable[[Path, bytes], None]] = {
     "container": _container, "lists": _lists, "recipe": _recipe, "header": _header, "pickle": _pickle,
+    "caffe": _caffe,
 }  # fmt: skip
 
 
@@ -92,6 +97,10 @@ def seeds(name: str, folder: Path) -> list[bytes]:
         model.state_dict = lambda: {"weight": torch.zeros(2)}  # a header that fits a small file
         Recognizer(model, ["a", "b"]).save(folder / "net.safetensors")
         return [(folder / "net.safetensors").read_bytes()]
+    if name == "caffe":
+        blob = b"\x3a\x03\x0a\x01\x02" + b"\x2a\x08" + bytes(8)  # its shape, 2, and two numbers
+        layer = b"\x0a\x02fc" + b"\x12\x0bConvolution" + b"\x3a" + bytes([len(blob)]) + blob
+        return [b"\xa2\x06" + bytes([len(layer)]) + layer]
     found = []
     for new in (True, False):
         buffer = io.BytesIO()

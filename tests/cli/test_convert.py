@@ -94,6 +94,7 @@ def test_each_mistake_is_one_line_and_leaves_nothing(tmp_path, words, capsys):
         assert says in one_line(changed, capsys)
     for more, says in (
         (("--project", "mmaction"), "not those of MMAction2"),
+        (("--model", "i3d_resnet50"), "leave out model ('i3d_resnet50')"),
         (("--output", str(tmp_path / "folder")), "a folder"),
         (("--output", str(tmp_path / "labels.txt")), "exists; --overwrite replaces it"),
         (("--output", words[1], "--overwrite"), "the checkpoint itself"),

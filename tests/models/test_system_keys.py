@@ -8,14 +8,16 @@ import re
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torchvision.models.video import r2plus1d_18, s3d
 
-from teinet.errors import CheckpointError
+from teinet.errors import CheckpointError, ConfigError
 from teinet.models import create_model
 from teinet.models.converters import convert_checkpoint
 from teinet.models.system_keys import ORIGINS
 from tests.models.oracles import fill
+from tests.models.test_caffe import caffemodel
 
 NAMES = [f"class {i}" for i in range(5)]
 
@@ -54,6 +56,41 @@ NAMES = [f"class {i}" for i in range(5)]
         ("eco", "base_model.res3a_bn.bias", "res3a_bn.bias"),
         ("trn", "base_model.inception_3a_1x1_bn.bias", "inception_3a_1x1_bn.bias"),
         ("trn", "consensus.fc_fusion_scales.0.1.weight", "consensus.fc_fusion_scales.0.1.weight"),
+        ("nonlocal", "res_conv1_bn_riv", "bn1.running_var"),
+        ("nonlocal", "res5_1_branch2a_w", "layer4.1.conv1.weight"),
+        ("nonlocal", "nonlocal_conv3_3_out_w", "layer2.3_nl.out.weight"),
+        ("nonlocal", "conv1_w_momentum", ""),
+        ("vmz", "conv1_middle_w", "stem.0.weight"),
+        ("vmz", "conv1_spatbn_relu_riv", "stem.4.running_var"),
+        ("vmz", "comp_0_conv_1_middle_w", "layer1.0.conv1.0.0.weight"),
+        ("vmz", "comp_6_spatbn_2_middle_s", "layer2.3.conv2.0.1.weight"),
+        ("vmz", "comp_7_conv_2_w", "layer3.0.conv2.0.3.weight"),
+        ("vmz", "comp_15_spatbn_2_rm", "layer4.2.conv2.1.running_mean"),
+        ("vmz", "shortcut_projection_13_spatbn_b", "layer4.0.downsample.1.bias"),
+        ("vmz", "last_out_L400_b", "fc.bias"),
+        ("vmz", "comp_2_conv_3_w", "comp_2_conv_3_w"),
+        ("mmaction-slowfast", "backbone.fast_path.layer1.0.conv1.conv.weight", "fast.layer1.0.conv1.weight"),
+        ("mmaction-slowfast", "backbone.slow_path.conv1.bn.bias", "slow.bn1.bias"),
+        ("mmaction-slowfast", "backbone.slow_path.conv1_lateral.conv.weight", "lateral.stage1.0.weight"),
+        ("mmaction-slowfast", "backbone.slow_path.layer3_lateral.bn.weight", "lateral.stage4.1.weight"),
+        ("mmaction-i3d", "backbone.layer2.0.downsample.bn.running_var", "layer2.0.downsample.1.running_var"),
+        ("mmaction-trn", "cls_head.consensus.fc_fusion_scales.6.3.bias", "consensus.fc_fusion_scales.6.3.bias"),
+        ("mmaction-trn", "cls_head.fc_cls.weight", "fc.weight"),
+        ("eco-caffe", "inception_3a_1x1_bn.running_var", "base_model.inception_3a_1x1_bn.running_var"),
+        ("eco-caffe", "inception_3a/1x1.bias", "base_model.inception_3a_1x1.bias"),
+        ("eco-caffe", "res3a_2n.weight", "res3a_2.weight"),
+        ("eco-caffe", "res5a_down.bias", "body.res5a_down.bias"),
+        ("eco-caffe", "fc8N.weight", "fc.weight"),
+        ("artnet", "conv1.weight", "conv1.appearance.weight"),
+        ("artnet", "conv1_t_bn.bias", "conv1.relation_bn.bias"),
+        ("artnet", "redu1_bn.weight", "conv1_bn.weight"),
+        ("artnet", "res3a_2_t.bias", "body.res3a_2.relation.bias"),
+        ("artnet", "res3a_2_bn.bias", "body.res3a_2.appearance_bn.bias"),
+        ("artnet", "res3a_bn.bias", "body.res3a_bn.bias"),
+        ("artnet", "pooling4_bn.running_mean", "body.res3a_2.pooling_bn.running_mean"),
+        ("artnet", "redu7.bias", "body.res4b_2.reduction.bias"),
+        ("artnet", "res5a_2.bias", "body.res5a_2.bias"),
+        ("artnet", "fc8.weight", "fc.weight"),
     ],
 )  # fmt: skip
 def test_examples_of_their_keys(origin, theirs, ours):
@@ -95,6 +132,211 @@ def test_a_file_of_caffe2_is_read_without_running_it(tmp_path, name):
     assert done.model.config["name"] == name
     for key, value in state.items():
         assert torch.equal(done.model.state_dict()[key], value), key
+
+
+@pytest.mark.parametrize("name", ["i3d_resnet50", "nl_i3d_resnet50_8x8"])
+def test_the_user_says_which_i3d_a_file_of_caffe2_holds(tmp_path, name):
+    model, path = fill(create_model(name, num_classes=len(NAMES), dropout=0)), tmp_path / "a.pkl"
+    state = {key: value for key, value in model.state_dict().items() if not key.endswith("tracked")}
+    blobs = {caffe2(key if key.startswith("fc.") else f"slow.{key}"): value.numpy() for key, value in state.items()}
+    assert {"conv1_w", "res_conv1_bn_riv", "res3_1_branch2b_bn_s"} <= set(blobs)
+    blobs |= {"conv1_w_momentum": blobs["conv1_w"], "lr": np.float32(0.1)}
+    path.write_bytes(pickle.dumps({"blobs": blobs}, protocol=3))
+    both = r"nl_i3d_resnet50, nl_i3d_resnet50_8x8" if "nl" in name else r"i3d_resnet50, i3d_resnet50_8x8"
+    with pytest.raises(CheckpointError, match=rf"fits {both}, and no key tells its strides; name it with --model"):
+        convert_checkpoint(path, class_names=NAMES)
+    with pytest.raises(ConfigError, match="no s3d; its keys are those of video-nonlocal-net"):
+        convert_checkpoint(path, class_names=NAMES, model="s3d")
+    with pytest.raises(CheckpointError, match="fit none of nl_i3d_resnet101"):
+        convert_checkpoint(path, class_names=NAMES, model="nl_i3d_resnet101")
+    done = convert_checkpoint(path, class_names=NAMES, model=name)
+    assert done.model.config["name"] == name and done.note == ""
+    for key, value in state.items():
+        assert torch.equal(done.model.state_dict()[key], value), key
+
+
+def assert_same(found: nn.Module, want: nn.Module) -> None:
+    """Two networks give the same logits for a clip, which say something."""
+    clips = torch.rand(1, want.num_frames, 3, 32, 32)
+    with torch.inference_mode():
+        logits = want(clips)
+        assert torch.equal(found(clips), logits) and bool(logits.isfinite().all()) and logits.std() > 0
+
+
+def vmz(name: str, depths: tuple[int, ...] = (3, 4, 6, 3)) -> dict[str, str]:
+    """VMZ's blobs by our keys: blocks are numbered through, and a convolution over space is the middle of two."""
+    norms = {"weight": "s", "bias": "b", "running_mean": "rm", "running_var": "riv"}
+    found = {"stem.0.weight": "conv1_middle_w", "stem.3.weight": "conv1_w", "fc.weight": f"last_out_L{name}_w"}
+    found["fc.bias"] = f"last_out_L{name}_b"
+    norm = {"stem.1": "conv1_middle_spatbn_relu", "stem.4": "conv1_spatbn_relu"}
+    blocks = [f"layer{stage + 1}.{i}" for stage, depth in enumerate(depths) for i in range(depth)]
+    for number, block in enumerate(blocks):
+        for i in (1, 2):
+            found[f"{block}.conv{i}.0.0.weight"] = f"comp_{number}_conv_{i}_middle_w"
+            found[f"{block}.conv{i}.0.3.weight"] = f"comp_{number}_conv_{i}_w"
+            norm[f"{block}.conv{i}.0.1"] = f"comp_{number}_spatbn_{i}_middle"
+            norm[f"{block}.conv{i}.1"] = f"comp_{number}_spatbn_{i}"
+        if block in ("layer2.0", "layer3.0", "layer4.0"):
+            found[f"{block}.downsample.0.weight"] = f"shortcut_projection_{number}_w"
+            norm[f"{block}.downsample.1"] = f"shortcut_projection_{number}_spatbn"
+    return found | {f"{ours}.{k}": f"{blob}_{v}" for ours, blob in norm.items() for k, v in norms.items()}
+
+
+def test_vmzs_file_of_34_layers(tmp_path):
+    model = fill(create_model("r2plus1d_34", num_classes=len(NAMES), num_frames=8, dropout=0))
+    state = {key: value for key, value in model.state_dict().items() if not key.endswith("tracked")}
+    blobs = {vmz("5")[key]: value.numpy() for key, value in state.items()}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"blobs": blobs}, protocol=3))
+    done = convert_checkpoint(tmp_path / "a.pkl", class_names=NAMES, num_frames=8)
+    assert_same(done.model, model)
+
+
+def mmaction(key: str) -> str:
+    """MMAction2's key, from our own."""
+    if key.startswith("consensus."):
+        return f"cls_head.{key}"
+    if key.startswith("fc."):
+        return f"cls_head.fc_cls.{key[3:]}"
+    if key.startswith("lateral."):
+        _, stage, part, leaf = key.split(".")
+        place = "conv1" if stage == "stage1" else f"layer{int(stage[-1]) - 1}"
+        return f"backbone.slow_path.{place}_lateral.{'conv' if part == '0' else 'bn'}.{leaf}"
+    path, _, rest = key.partition(".")
+    before = f"backbone.{path}_path." if path in ("slow", "fast") else "backbone."
+    *block, module, leaf = (rest if path in ("slow", "fast") else key).split(".")
+    if block and block[-1] == "downsample":
+        return before + ".".join([*block, "conv" if module == "0" else "bn", leaf])
+    return before + ".".join([*block, f"conv{module[-1]}", module[:-1], leaf])
+
+
+def test_mmactions_slowfast_with_norms_in_its_laterals(tmp_path):
+    model = fill(create_model("slowfast_resnet50_4x16", num_classes=len(NAMES), dropout=0))
+    state = {mmaction(key): value for key, value in model.state_dict().items()}
+    head = state["cls_head.fc_cls.weight"]
+    state["cls_head.fc_cls.weight"] = torch.cat([head[:, 2048:], head[:, :2048]], dim=1)  # the fast path comes first
+    torch.save({"meta": {}, "state_dict": state}, tmp_path / "a.pth")
+    done = convert_checkpoint(tmp_path / "a.pth", class_names=NAMES)
+    assert done.model.config["name"] == "slowfast_resnet50_4x16" and "slow path takes the first of" in done.note
+    assert done.model.data_config["mean"] == (0.485, 0.456, 0.406)
+    assert_same(done.model, model)
+
+
+def mmaction_i3d(state: dict[str, torch.Tensor], clips: torch.Tensor) -> torch.Tensor:
+    """MMAction2's I3D in plain torch, from its keys: logits of clips (B, 3, T, H, W)."""
+
+    def unit(x: torch.Tensor, at: str, stride: tuple[int, ...] = (1, 1, 1)) -> torch.Tensor:
+        weight = state[f"{at}.conv.weight"]
+        x = F.conv3d(x, weight, None, stride, tuple(size // 2 for size in weight.shape[2:]))
+        leaves = ("running_mean", "running_var", "weight", "bias")
+        return F.batch_norm(x, *(state[f"{at}.bn.{leaf}"] for leaf in leaves))
+
+    x = unit(clips, "backbone.conv1", (2, 2, 2)).relu()
+    x = F.max_pool3d(x, (1, 3, 3), (2, 2, 2), (0, 1, 1))
+    for stage, blocks in enumerate((3, 4, 6, 3), 1):
+        for i in range(blocks):
+            at, stride = f"backbone.layer{stage}.{i}", (1, 2, 2) if stage > 1 and i == 0 else (1, 1, 1)
+            inside = unit(unit(x, f"{at}.conv1").relu(), f"{at}.conv2", stride).relu()
+            shortcut = unit(x, f"{at}.downsample", stride) if i == 0 else x
+            x = (unit(inside, f"{at}.conv3") + shortcut).relu()
+        if stage == 1:
+            x = F.max_pool3d(x, (2, 1, 1), (2, 1, 1))
+    return F.linear(x.mean((2, 3, 4)), state["cls_head.fc_cls.weight"], state["cls_head.fc_cls.bias"])
+
+
+def test_mmactions_i3d_gives_its_logits(tmp_path):
+    model = fill(create_model("i3d_resnet50_mmaction", num_classes=len(NAMES), num_frames=16, dropout=0))
+    state = {mmaction(key): value for key, value in model.state_dict().items()}
+    torch.save({"state_dict": state}, tmp_path / "a.pth")
+    done = convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, num_frames=16)
+    assert done.format == "mmaction-i3d" and done.model.data_config["std"] == (0.229, 0.224, 0.225)
+    clips = torch.rand(1, 16, 3, 64, 64)
+    with torch.inference_mode():
+        want, found = mmaction_i3d(state, clips.transpose(1, 2)), done.model(clips)
+    assert (found - want).abs().max() < 1e-5 * want.abs().max()
+
+
+def test_mmactions_trn(tmp_path):
+    model = fill(create_model("trn_resnet50", num_classes=len(NAMES), num_frames=3, dropout=0))
+    torch.save({"state_dict": {mmaction(key): value for key, value in model.state_dict().items()}}, tmp_path / "a.pth")
+    done = convert_checkpoint(tmp_path / "a.pth", class_names=NAMES)
+    assert done.model.config["name"] == "trn_resnet50" and done.model.num_frames == 3
+    assert done.interpolation == "bilinear"
+    for key, value in model.state_dict().items():
+        assert torch.equal(done.model.state_dict()[key], value), key
+
+
+SMART = {"conv1": "1", "res2a_2": "2", "res2b_2": "3", "res3a_2": "4", "res3b_2": "5", "res4a_2": "6", "res4b_2": "7"}
+
+
+def artnet_layer(module: str) -> str:
+    """ARTNet's name of a layer, from our own."""
+    place, _, inner = module.removeprefix("body.").partition(".")
+    if inner in ("appearance", "appearance_bn"):
+        return place + inner.removeprefix("appearance")
+    if inner in ("relation", "relation_bn"):
+        return f"{place}_t{inner.removeprefix('relation')}"
+    if inner:
+        return {"pooling_bn": f"pooling{SMART[place]}_bn", "reduction": f"redu{SMART[place]}"}[inner]
+    return {"conv1_bn": "redu1_bn", "fc": "fc8"}.get(place, place)
+
+
+def eco_layer(module: str) -> str:
+    """ECO's name of a layer, from our own."""
+    name = module.removeprefix("base_model.").removeprefix("body.")
+    return {"res3a_2": "res3a_2n", "fc": "fc8"}.get(name, name)
+
+
+@pytest.mark.parametrize(("name", "layer"), [("artnet_resnet18", artnet_layer), ("eco_lite", eco_layer)])
+def test_files_of_caffe(tmp_path, name, layer):
+    model = fill(create_model(name, num_classes=len(NAMES), num_frames=8, dropout=0))
+    layers = []
+    for module, each in model.cnn.named_modules():
+        own = {key: value for key, value in each.state_dict().items() if value.dim()}
+        if list(each.children()) or not own:
+            continue
+        kind = {nn.Linear: "InnerProduct"}.get(type(each), "BN" if "running_var" in own else "Convolution")
+        blobs = [own[leaf] for leaf in ("weight", "bias", "running_mean", "running_var") if leaf in own]
+        if kind == "BN":
+            blobs = [value[None] for value in blobs]
+        if blobs[0].dim() > 3 and blobs[0].shape[1] == 3:
+            blobs[0] = blobs[0].flip(1)  # BGR
+        layers.append((layer(module), kind, blobs))
+    if name == "artnet_resnet18":
+        layers += [(f"pooling{i}", "Convolution", [torch.full((32, 2, 1, 1, 1), 0.5)]) for i in SMART.values()]
+    (tmp_path / "a.caffemodel").write_bytes(caffemodel(layers))
+    done = convert_checkpoint(tmp_path / "a.caffemodel", class_names=NAMES, num_frames=8)
+    assert done.model.config["name"] == name
+    assert_same(done.model, model)
+    if name == "artnet_resnet18":
+        layers[-1][2][0][0] = 0.25
+        (tmp_path / "a.caffemodel").write_bytes(caffemodel(layers))
+        with pytest.raises(CheckpointError, match=r"pooling\.weight differ"):
+            convert_checkpoint(tmp_path / "a.caffemodel", class_names=NAMES)
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("res_conv1_bn_s", "its norms are frozen"),
+        ("backbone.conv1.conv.conv_s.weight", r"its R\(2\+1\)D has another stem"),
+        ("backbone.slow_path.conv1.conv.weight", "its lateral connections have no norm and no ReLU"),
+        ("backbone.layer2.1.non_local_block.g.0.conv.weight", "its non-local blocks pool behind their convolutions"),
+        ("mixed_3b.gating_b1.fc.weight", "its stem is one kernel over space and time with one norm"),
+    ],
+)
+def test_networks_that_cannot_be_ours_are_refused_by_name(tmp_path, key, says):
+    stem = {"backbone.conv1.conv.weight": torch.zeros(64, 3, 5, 7, 7)} if "non_local" in key else {}
+    torch.save({**stem, key: torch.zeros(2, 2)}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match=rf"that cannot be converted: {says}"):
+        convert_checkpoint(tmp_path / "a.pth", class_names=NAMES)
+
+
+def test_other_3d_networks_of_mmaction_and_paddles_files_are_refused(tmp_path):
+    torch.save({"backbone.conv1.conv.weight": torch.zeros(64, 3, 1, 7, 7)}, tmp_path / "a.pth")
+    with pytest.raises(CheckpointError, match="those of MMAction2, but its weights fit none of i3d_resnet50_mmaction"):
+        convert_checkpoint(tmp_path / "a.pth", class_names=NAMES)
+    with pytest.raises(CheckpointError, match="Paddle's StNet cannot be converted"):
+        convert_checkpoint(tmp_path / "StNet_final.pdparams", class_names=NAMES)
 
 
 class Harmful:

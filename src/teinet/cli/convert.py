@@ -14,7 +14,7 @@ from teinet.cli.parser import option, positional
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.header import read_header
 
-_SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+_SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".pkl", ".pyth", ".caffemodel")
 
 
 @dataclass(kw_only=True)
@@ -30,6 +30,7 @@ class ConvertOptions:
     frames: int | None = option("frames it was trained with; needed for TSM (TSN: 8)", metavar="T")
     project: Literal["tsm", "mmaction", "timm"] | None = option("origin of the checkpoint (default: by its keys)")
     backbone: str | None = option("timm's name, for a network of timm that is no plain ResNet", metavar="NAME")
+    model: str | None = option("network, where no key tells it (I3D of .pkl files)", metavar="NAME")
     strategy: Literal["sparse", "dense"] | None = option("how it samples frames (default: sparse, or the system's own)")
     size: int | None = option("side of its frames, pixels (default: 224, or the system's own)")
     short_side: int | None = option("short side before the crop, pixels (default: 8/7 of the size)")
@@ -64,7 +65,13 @@ def run(args: ConvertOptions) -> int:
     names = read_class_names(args.labels)
     check_range(args, size=1, short_side=1, frames=1)
     done = convert_checkpoint(
-        source, class_names=names, num_frames=args.frames, format=args.project, backbone=args.backbone, n_div=args.n_div
+        source,
+        class_names=names,
+        num_frames=args.frames,
+        format=args.project,
+        backbone=args.backbone,
+        model=args.model,
+        n_div=args.n_div,
     )
     model, network = done.model, (done.model.config or {})["name"]
     frames, stride, size = model.num_frames, usual_stride(network), args.size or usual_clip(network)[1]
@@ -78,7 +85,7 @@ def run(args: ConvertOptions) -> int:
         header={"license": args.license},
     )
     recognizer.save(output)
-    notes = []
+    notes = [done.note] if done.note else []
     if network.startswith("tsm_"):
         notes = contradictions(
             source, num_frames=model.num_frames, n_div=args.n_div, strategy=args.strategy or "sparse"

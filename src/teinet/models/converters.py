@@ -41,12 +41,14 @@ class Conversion:
         format: of the checkpoint, one of `FORMATS`.
         interpolation: how its training resized images.
         left_out: names of the entries of the file that are not weights.
+        note: how the project's network differs from the model; empty for not at all.
     """
 
     model: VideoClassifier
     format: str
     interpolation: str
     left_out: tuple[str, ...]
+    note: str = ""
 
 
 def convert_checkpoint(
@@ -56,17 +58,19 @@ def convert_checkpoint(
     num_frames: int | None = None,
     format: str | None = None,
     backbone: str | None = None,
+    model: str | None = None,
     n_div: int = 8,
 ) -> Conversion:
     """Convert another project's checkpoint to a network of this library; `save_weights` writes its file.
 
     Args:
-        path: a file of torch.save or .safetensors.
+        path: a file of torch.save, .safetensors, .caffemodel or Caffe2's .pkl.
         class_names: in the order of the head's outputs; the file does not hold them.
         num_frames: T, which the file does not hold; None is 8 for a TSN whose file name has no T either, and for a
             system what it usually takes.
         format: tsm, mmaction or timm; None finds it, and the systems of `system_keys`, from the keys.
         backbone: timm's name of the network, for format timm if neither the file nor its keys tell.
+        model: the system that it holds, where no key tells it: the I3D networks of Caffe2's .pkl files.
         n_div: a TSM shifts 1/n_div of the channels each way; the file does not hold it, both projects default to 8.
 
     Raises:
@@ -75,20 +79,28 @@ def convert_checkpoint(
     """
     if len(set(class_names)) < len(class_names):
         raise ConfigError("class_names holds a class twice; give one name per output of the head.")
+    if Path(path).suffix == ".pdparams":
+        raise CheckpointError(
+            f"{path}: Paddle's StNet cannot be converted: its blocks over time have numbers for names."
+        )
     checkpoint = read_checkpoint(path)
     if "teinet" in checkpoint.others or any(".temporal." in key for key in checkpoint.tensors):
         raise CheckpointError(f"{path}: this is a teinet recognizer already; no conversion is needed.")
     left_out = tuple(key for key in checkpoint.others if key != "format")  # safetensors' own note
     if format is None and (origin := find_origin(checkpoint.tensors)):
-        found = translate_system(checkpoint.tensors, path, origin, num_classes=len(class_names), num_frames=num_frames)
-        model = create_model(found.network, num_classes=len(class_names), num_frames=found.num_frames)
-        load_fitting(model, found.tensors, source=path, advice="")
+        found = translate_system(
+            checkpoint.tensors, path, origin, num_classes=len(class_names), num_frames=num_frames, model=model
+        )
+        net = create_model(found.network, num_classes=len(class_names), num_frames=found.num_frames)
+        load_fitting(net, found.tensors, source=path, advice="")
         if pixels := ORIGINS[origin].pixels:
-            model.set_pixels(*pixels)
-        return Conversion(model.eval(), origin, model.data_config["interpolation"], left_out)
+            net.set_pixels(*pixels)
+        return Conversion(net.eval(), origin, "bilinear", left_out, ORIGINS[origin].note)
     name = _find_format(checkpoint, path, format)
     if backbone and name != "timm":
         raise ConfigError(f"leave out backbone ({backbone!r}): in format {name} the keys tell the network.")
+    if model:
+        raise ConfigError(f"leave out model ({model!r}): in format {name} the keys tell the network.")
     if name in PROJECTS:
         translation = translate_project(checkpoint.tensors, path, PROJECTS[name])
     else:
@@ -98,16 +110,16 @@ def convert_checkpoint(
         {"n_div": n_div, "every": _EVERY.get(translation.backbone, 1)} if translation.shifted else {}
     )
     frames = _frames(path, network, num_frames)
-    model = create_model(network, num_classes=len(class_names), num_frames=frames, **shifts)
-    _check_shifts(model, translation, path)
-    _check_ends(model, translation, path)
+    net = create_model(network, num_classes=len(class_names), num_frames=frames, **shifts)
+    _check_shifts(net, translation, path)
+    _check_ends(net, translation, path)
     load_fitting(
-        model,
+        net,
         translation.tensors,
         source=path,
         advice=f"It looks like a {network} of {FORMATS[name]}, but differs; a modified network cannot be converted.",
     )
-    return Conversion(model.eval(), name, translation.interpolation or model.data_config["interpolation"], left_out)
+    return Conversion(net.eval(), name, translation.interpolation or net.data_config["interpolation"], left_out)
 
 
 def contradictions(path: str | Path, *, num_frames: int, n_div: int, strategy: str) -> list[str]:

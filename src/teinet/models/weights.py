@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch._utils import _rebuild_tensor
 
 from teinet.errors import CheckpointError
+from teinet.models.caffe import read_caffemodel
 from teinet.utils.files import is_plain_zip
 
 _SHOWN = 2
@@ -48,7 +49,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Return the contents of a .safetensors file or a file of torch.save (.pth, .tar, ...); no code is executed.
+    """Return the contents of a .safetensors, .caffemodel or Caffe2's .pkl file, or of torch.save's; run no code.
 
     Raises:
         CheckpointError: the file is missing or damaged, or has no weights.
@@ -65,6 +66,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         elif path.suffix == ".pkl":  # Caffe2's: numpy's arrays in a plain pickle of Python 2
             with path.open("rb") as opened:
                 content = _ArrayUnpickler(opened, encoding="latin-1").load()
+        elif path.suffix == ".caffemodel":
+            content = read_caffemodel(path)
         else:
             content = load_inert(path)
     except Exception as error:  # what a damaged pickle makes its reader raise can be of any kind

@@ -41,6 +41,7 @@ _I3D_FORMS = {
     "": (32, 2, {"stem_time": 2, "pool": ((2, 3, 3), (2, 2, 2), (0, 0, 0))}, "as in the non-local paper"),
     "_8x8": (8, 8, {}, "as in SlowFast's code"),
     "_32x2": (32, 2, {"pool": ((1, 3, 3), (1, 2, 2), (0, 0, 0)), "last_stride": 1}, "as in Wang and Gupta 2018"),
+    "_mmaction": (32, 2, {"stem_time": 2, "pool": ((1, 3, 3), (2, 2, 2), (0, 1, 1))}, "as in MMAction2"),
 }
 
 
@@ -63,7 +64,7 @@ def _slowfast(title: str, frames: int, **options: Any) -> System:
 
 SYSTEMS: dict[str, System] = {
     **{f"i3d_resnet50{form}": _i3d(50, form, False) for form in _I3D_FORMS},
-    **{f"nl_i3d_resnet50{form}": _i3d(50, form, True) for form in _I3D_FORMS},
+    **{f"nl_i3d_resnet50{form}": _i3d(50, form, True) for form in ("", "_8x8", "_32x2")},
     "nl_i3d_resnet101": _i3d(101, "", True),
     "nl_i3d_resnet50_gcn": System(
         title="Non-local I3D and graphs of boxes (Wang and Gupta 2018), from the paper's description: not exact",
