@@ -33,6 +33,7 @@ def test_a_folder_is_searched_to_the_bottom_in_natural_order(folder):
 
 def test_names_stand_for_themselves_once_in_the_order_named(folder):
     assert found(folder, "frames") == ["frames"]  # numbered images are one video
+    assert found(folder, "frames/img_%05d.jpg") == ["frames/img_%05d.jpg"]  # and so is a series of them
     assert found(folder, "odd[1].mp4", "notes.txt", "gone.mp4") == ["odd[1].mp4", "notes.txt", "gone.mp4"]
     assert found(folder, "clip10.mp4", "*.mp4", "clip2.mp4") == ["clip10.mp4", "clip2.mp4", "odd[1].mp4"]
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from teinet.data.video import image_folder
 from teinet.data.video.reader import is_video
 from teinet.data.video.source import Source
 from teinet.errors import ConfigError
@@ -43,7 +44,7 @@ def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) 
             problems.append(str(error))
     if problems and not found:
         raise ConfigError("; ".join(problems))
-    if found and not any(path.exists() for path in found.values()):
+    if found and not any(path.exists() or image_folder.is_folder(str(path)) for path in found.values()):
         first, *more = found.values()
         raise ConfigError(f"{first}: no such file or folder" + (f", nor {len(more)} others" if more else ""))
     return list(found.values())
