@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from teinet.data.lists.formats import read_listing
-from teinet.data.lists.rows import select, to_clips
+from teinet.data.lists.rows import Row, select, to_clips
 from teinet.data.lists.splits import DataConfig, load_splits
 from teinet.errors import AnnotationError, ConfigError
+from tests import miniatures
 
 LIST = "path,label,start,end,subject\na.mp4,wave,,,1\nb/b.mp4,clap,0.5,2,2\nc.mp4,wave,1.25,,3\n"
 
@@ -192,3 +193,12 @@ def test_folders_of_images_are_clips_where_there_are_no_videos(tmp_path):
     touch(tmp_path, "a/1/1.jpg", "a/1/2.jpg", "a/2/1.jpg", "b/1.mp4")
     assert [Path(row.path).name for row in read_listing(tmp_path).rows] == ["1", "2", "1.mp4"]
     assert not read_listing(tmp_path).notes
+
+
+def test_clips_of_images_have_hashes_of_their_own_also_by_a_pattern(tmp_path):
+    for number in "12":
+        miniatures.images(tmp_path / number, 0, name="img_{:05d}.jpg")
+    rows = [Row(str(tmp_path / number), "wave") for number in "12"]
+    folders = to_clips(rows, source="x").clip_hashes()
+    by_pattern = to_clips([row._replace(path=f"{row.path}/img_%05d.jpg") for row in rows], source="x").clip_hashes()
+    assert by_pattern == folders and len(set(folders)) == 2

@@ -138,6 +138,8 @@ class ClipList:
         names = np.array([*self.class_names, ""], dtype=object)[self.labels]
         found = []
         for path, name, start, end in zip(self.paths, names, self.starts.tolist(), self.ends.tolist()):
+            if image_folder.is_folder(path):
+                path = image_folder.split(path)[0]
             clip = f"{name}/{os.path.basename(path)}\t{_size(path)}\t{start}\t{end}"
             found.append(hashlib.sha256(clip.encode("utf-8", "surrogateescape")).digest()[:CLIP_HASH_BYTES])
         return found
