@@ -78,6 +78,25 @@ def images(folder: Path, kind: int, length: int = 10, name: str = "{:05d}.jpg") 
         Image.fromarray(image).save(folder / name.format(number), quality=90)
 
 
+def flow(folder: Path, right: int, down: int = 0, length: int = 9) -> Path:
+    """A square that moves by whole pixels a frame, 48 x 36, and its optical flow next to it, one field fewer.
+
+    A level of the flow is a quarter of a pixel, and 128 none.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for t in range(length):
+        top, left = 14 + down * (t - 4), 20 + right * (t - 4)
+        square = slice(top, top + 8), slice(left, left + 8)
+        image = np.full((36, 48, 3), 40, np.uint8)
+        image[square] = 230
+        Image.fromarray(image).save(folder / f"img_{t + 1:05d}.jpg")
+        for axis, moved in (("x", right), ("y", down)) if t + 1 < length else ():
+            field = np.full((36, 48), 128, np.uint8)
+            field[square] += np.uint8(4 * moved % 256)
+            Image.fromarray(field).save(folder / f"flow_{axis}_{t + 1:05d}.jpg", quality=95)
+    return folder
+
+
 def something_v1(
     root: Path, names=SOMETHING_V1, prefix="something-something-v1", frames_in="20bn-something-something-v1"
 ) -> Path:

@@ -88,6 +88,9 @@ def world(tmp_path_factory) -> Path:
     for name, kind in DATA_SETS.items():
         getattr(miniatures, kind)(place / name)
     shutil.copytree(place / "sthv1" / "20bn-something-something-v1", place / "frames")
+    for label, right in (("wave", 2), ("clap", -2)):
+        for number in range(3, 8):
+            miniatures.flow(place / "flow-clips" / label / f"{number}", right)
     (place / "lists").mkdir()
     for label in range(2):
         for number in range(3):
@@ -100,7 +103,9 @@ def world(tmp_path_factory) -> Path:
         patch.chdir(place)
         small = "--backbone resnet10t --frames 2 --output runs"
         for line in (f"videos/ --name first {small}", f"videos/ --name live --model.causal true {small}",
-                     f"data/sthv2 --name something_v2-teinet_8f-1 {small}"):  # fmt: skip
+                     f"data/sthv2 --name something_v2-teinet_8f-1 {small}",
+                     f"flow-clips --name flow --modality flow {small}",
+                     f"flow-clips --name rgb --image-names img_%05d.jpg {small}"):  # fmt: skip
             assert main(["train", *f"{line} {MORE['train'].replace('--output trained', '')}".split()]) == 0
         for name in ("a", "b", "c", "net_16f", "net_8f"):
             shutil.copytree("runs/first", f"runs/{name}")

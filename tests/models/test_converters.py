@@ -123,13 +123,13 @@ def test_a_resnet101_of_tsm_shifts_every_second_block_and_no_other(tmp_path):
         convert_checkpoint(tmp_path / "a.pth", class_names=NAMES, num_frames=T)
 
 
-KERNEL = torch.ones(64, 10, 7, 7)
+KERNEL = torch.ones(64, 15, 7, 7)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"base_model.conv1.weight": KERNEL}, "10 channels .*RGB"),
+        ({"base_model.conv1.weight": KERNEL}, "15 channels .*RGB"),
         ({"base_model.layer2.0.nl.g.weight": KERNEL}, "non-local blocks"),
         ({"base_model.layer2.0.net.conv1.weight": KERNEL}, "shifts whole blocks"),
         ({"base_model.layer2.0.tam.G.0.weight": KERNEL}, "TANet"),

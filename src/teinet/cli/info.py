@@ -54,6 +54,7 @@ def card(weights: str) -> dict[str, dict[str, Any]]:
     interval = header["frame_interval"]
     network = {
         "network": header["architecture"]["name"],
+        "modality": header["architecture"].get("modality", ""),
         "frames": header["architecture"].get("num_frames", ""),
         "pixels": size if not isinstance(size, list) else "x".join(map(str, size)),
         "sampling": header["sampling"].get("strategy", ""),

@@ -26,7 +26,7 @@ from teinet.data.lists.labels import flipped_labels
 from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation, Preprocessing, TrainingCrop
-from teinet.data.video.reader import VideoReader
+from teinet.data.video.flow import clip_reader
 from teinet.errors import RunError, VideoError
 from teinet.utils.signals import first_process, handling, ignore_signals
 
@@ -86,18 +86,19 @@ class TrainingClips(Dataset):
             return self.sampling.train(n, np.random.default_rng((seed, 0)))
 
         try:
-            reader = VideoReader(self.clips.paths[index], threads=1, max_damaged=self.clips.max_damaged)
+            path, most = self.clips.paths[index], self.clips.max_damaged
+            reader = clip_reader(path, self.preprocessing.modality, max_damaged=most)
             width, height = reader.size
             rng = np.random.default_rng((seed, 1))
             crop = TrainingCrop.draw(height, width, self.preprocessing, self.augmentation, rng)
 
-            def crop_of(images: np.ndarray) -> np.ndarray:  # (n, H, W, 3) -> (n, S, S, 3), in memory as it comes
+            def crop_of(images: np.ndarray) -> np.ndarray:  # (n, H, W, C) -> (n, S, S, C), in memory as it comes
                 return crop(images).permute(0, 2, 3, 1).numpy()
 
             frames = reader.sample(choose, start, end, transform=crop_of)
         except VideoError as error:
             return Unreadable(index, error.path, error.reason)
-        clip = torch.from_numpy(frames.images).permute(0, 3, 1, 2)  # (T, S, S, 3) -> (T, 3, S, S)
+        clip = torch.from_numpy(frames.images).permute(0, 3, 1, 2)  # (T, S, S, C) -> (T, C, S, S)
         label = int(self.clips.labels[index])
         label = self.flipped_labels[label] if crop.flipped and self.flipped_labels else label
         return (clip, label, index, (reader.path, reader.damage)) if reader.damage else (clip, label, index)

@@ -15,6 +15,7 @@ import torch
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from teinet.data.video.flow import CHANNELS, FLOW_INPUT, Modality
 from teinet.errors import ConfigError, nearest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -32,7 +33,7 @@ class Preprocessing:
             shorter side of `size`.
         fit: "crop" crops squares from the frame; "squash" resizes the whole frame to `size`, ignoring its aspect ratio.
         interpolation: "bilinear" or "bicubic", antialiased as in PIL.
-        mean, std: of R, G, B, on a scale of 0 to 1.
+        mean, std: of R, G, B, on a scale of 0 to 1; or of the ten channels of optical flow, see `FlowReader`.
 
     Raises:
         ConfigError: values that do not exist, are out of range or do not fit together.
@@ -42,8 +43,8 @@ class Preprocessing:
     short_side: int = 256
     fit: Literal["crop", "squash"] = "crop"
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
 
     def __post_init__(self) -> None:
         for name, valid in (("interpolation", ("bilinear", "bicubic")), ("fit", ("crop", "squash"))):
@@ -63,15 +64,27 @@ class Preprocessing:
             raise ConfigError(f"short_side is {self.short_side}; with fit squash it must be {short}, as in size")
         for name in ("mean", "std"):
             values = tuple(float(value) for value in getattr(self, name))
-            if len(values) != 3 or (name == "std" and min(values) <= 0):
+            if len(values) not in (3, CHANNELS) or (name == "std" and min(values) <= 0):
                 kind = "numbers above 0" if name == "std" else "numbers"
-                raise ConfigError(f"{name} is {values}; it must be three {kind} (R, G, B)")
+                raise ConfigError(f"{name} is {values}; it must be three {kind} (R, G, B), or {CHANNELS} of flow")
             object.__setattr__(self, name, values)
+        if len(self.mean) != len(self.std):
+            raise ConfigError(f"mean has {len(self.mean)} numbers and std {len(self.std)}; both are one a channel")
 
     @property
     def shape(self) -> tuple[int, int]:
         """Height and width of the network's input, pixels."""
         return shape_of(self.size)
+
+    @property
+    def modality(self) -> Modality:
+        """The kind of frames that the network sees: RGB, or optical flow by its ten channels."""
+        return "flow" if len(self.mean) == CHANNELS else "rgb"
+
+    def refuse_flow(self, why: str) -> None:
+        """Raise ConfigError for a network of optical flow; `why` says what gives it none."""
+        if self.modality == "flow":
+            raise ConfigError(f"{why}; {FLOW_INPUT}")
 
     def view_shape(self, full_resolution: bool) -> tuple[int, int]:
         """Return height and width of a test crop, pixels."""
@@ -157,11 +170,19 @@ class TrainingCrop:
         return cls(box=_whole_pixels(box, height, width), flipped=flipped, preprocessing=preprocessing)
 
     def __call__(self, frames: torch.Tensor | np.ndarray) -> torch.Tensor:
-        """Return the crop (T, 3, height, width) uint8, with `preprocessing.shape`, of frames (T, H, W, 3) uint8."""
+        """Return the crop (T, C, height, width) uint8, with `preprocessing.shape`, of frames (T, H, W, C) uint8.
+
+        A flip turns the flow's x around, 255 - x. Source: TSN's and TSM's GroupRandomHorizontalFlip.
+        """
         top, left, height, width = self.box
         cut = _images(frames)[..., top : top + height, left : left + width]
         clip = _resize(cut, self.preprocessing.shape, self.preprocessing.interpolation)
-        return clip.flip(-1) if self.flipped else clip
+        if not self.flipped:
+            return clip
+        clip = clip.flip(-1)
+        if self.preprocessing.modality == "flow":
+            clip[:, ::2] = 255 - clip[:, ::2]
+        return clip
 
 
 def test_crops(
@@ -170,12 +191,12 @@ def test_crops(
     """Resize to the short side and crop the center, or several crops from left to right (portrait: top to bottom).
 
     Args:
-        frames: (T, H, W, 3) uint8, H and W at least 1.
+        frames: (T, H, W, C) uint8, H and W at least 1; C is 3, or 10 of optical flow.
         num_crops: at least 1; evenly spaced along the long side, from edge to edge.
         full_resolution: crop squares of side `short_side` instead of `size`.
 
     Returns:
-        (num_crops, T, 3, height, width) uint8; with fit "squash" one crop, the whole frame.
+        (num_crops, T, C, height, width) uint8; with fit "squash" one crop, the whole frame.
     """
     if num_crops < 1:
         raise ValueError(f"num_crops is {num_crops}; it must be at least 1")
@@ -224,9 +245,9 @@ def _test_size(height: int, width: int, preprocessing: Preprocessing) -> tuple[i
 
 def _images(frames: torch.Tensor | np.ndarray) -> torch.Tensor:
     frames = torch.as_tensor(frames)
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != torch.uint8 or 0 in frames.shape:
+    if frames.ndim != 4 or frames.shape[-1] not in (3, CHANNELS) or frames.dtype != torch.uint8 or 0 in frames.shape:
         raise ValueError(f"frames must be (T, H, W, 3) uint8, not {tuple(frames.shape)} {frames.dtype}")
-    return frames.permute(0, 3, 1, 2)  # (T, H, W, 3) -> (T, 3, H, W), channels-last in memory: no copy
+    return frames.permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W), channels-last in memory: no copy
 
 
 def _jittered_box(

@@ -15,6 +15,7 @@ from PIL import Image
 from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
+from teinet.data.video.flow import clip_reader
 from teinet.data.video.frames import Frames, ImageStack
 from teinet.data.video.image_folder import to_rgb
 from teinet.data.video.reader import VideoReader
@@ -31,7 +32,7 @@ _MANY = "pass them to predict_many, which takes a list of videos"
 class LoadedViews(NamedTuple):
     """The views of a video, ready for a network."""
 
-    frames: torch.Tensor  # (V, T, 3, S, S) uint8, V = clips x crops, the crops of a clip adjacent
+    frames: torch.Tensor  # (V, T, C, S, S) uint8, V = clips x crops, the crops of a clip adjacent
     indices: np.ndarray  # (clips, T) frame numbers, counted from the start of the file
     times: np.ndarray | None  # (clips, T) seconds from the start of the file; None where frames have no clock
     num_frames: int  # frames in the video, or in the span of it
@@ -53,7 +54,7 @@ def load_views(
 
     Args:
         video: a path or a `VideoReader` of one, frames (T, H, W, 3) uint8 RGB, or a list of T images: (H, W, 3) uint8
-            RGB, or PIL's.
+            RGB, or PIL's. For optical flow the path of a folder, see `FlowReader`.
         start, end: part of the file in seconds; only for paths.
         threads: decoder threads; "auto" suits a single file.
         max_damaged: see `VideoReader`.
@@ -83,10 +84,11 @@ def load_views(
             distinct, where = _distinct(sampling, n, views)
             return distinct
 
-        reader = VideoReader(path, threads=threads, max_damaged=max_damaged)
+        reader = clip_reader(path, preprocessing.modality, threads=threads, max_damaged=max_damaged)
         frames = reader.sample(choose, start, end, transform=crops_of)
         damage = reader.damage
     else:
+        preprocessing.refuse_flow("frames in memory are RGB")
         if start is not None or end is not None:
             raise ConfigError("start and end are seconds of a video file; cut frames in memory by slicing them")
         images = check_frames(video)

@@ -18,6 +18,7 @@ from teinet.models.probabilities import to_probabilities
 
 _FRAMES_AT_ONCE = 8  # in one step of a causal model: as many as a clip has, as fast per frame
 _WINDOWS_AT_ONCE = 2
+NO_FLOW = "live video and recordings have no optical flow"
 
 StateType = Literal["same", "fp16"]
 
@@ -64,7 +65,8 @@ class ScoreRow(NamedTuple):
 
 
 def interval_for(recognizer: Recognizes, asked: float | None = None) -> float:
-    """Return the frame interval asked for, else that of training, in seconds; ConfigError if unknown."""
+    """Return the frame interval asked for, else that of training, in seconds; ConfigError if unknown, or for flow."""
+    recognizer.preprocessing.refuse_flow(NO_FLOW)
     check_numbers(frame_interval=asked)
     interval = recognizer.frame_interval if asked is None else asked
     if interval is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from teinet.data.video import image_folder
 from teinet.errors import ConfigError
 from teinet.evaluation.scores import Scores
 
@@ -79,6 +80,8 @@ def _rows(first: Scores, member: Scores, one: str, other: str) -> np.ndarray:
     mine, theirs = _inside(first.paths), _inside(member.paths)
     if mine == theirs:
         return np.arange(len(first))
+    if set(mine) != set(theirs):  # two series of images of the same folders: RGB and optical flow
+        mine, theirs = (_inside([image_folder.split(path)[0] for path in each.paths]) for each in (first, member))
     ids = set(first.names), set(member.names)
     if set(mine) != set(theirs) and ids[0] == ids[1] and len(ids[0]) == len(first):
         mine, theirs = list(first.names), list(member.names)  # the same clips as videos and as images

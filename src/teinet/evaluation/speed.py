@@ -222,7 +222,7 @@ def expected_seconds(networks: Sequence[Speed], *, batch_size: int, rounds: int)
 def _pass(network: Speed, clips: int) -> tuple[float, float]:
     """Return the seconds and the peak megabytes of one pass over clips of noise."""
     device = next(network.model.parameters()).device
-    shape = (clips, network.model.num_frames, 3, *network.size)
+    shape = (clips, network.model.num_frames, network.model.num_channels, *network.size)
     batch = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).to(device)
     before = begin_peak(device)
     _wait(device)

@@ -114,6 +114,9 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
         CheckpointError: see `read_header`; or any weights except the head do not fit.
     """
     header, tensors = read_recognizer(path)
+    theirs, ours = ((known or {}).get("modality", "rgb") for known in (header["architecture"], model.config))
+    if theirs != ours:
+        raise CheckpointError(f"{path}: its network is of modality {theirs}, and cannot start one of modality {ours}.")
     causal = bool((model.config or {}).get("causal"))
     if causal != bool(header["architecture"].get("causal")):
         log.info("%s: temporal kernels converted to the %s form", path, "causal" if causal else "bidirectional")

@@ -15,11 +15,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import timm
 from torch import Tensor
 
 from teinet.errors import CheckpointError
+from teinet.models.factory import FLOW_CHANNELS
 from teinet.models.weights import Checkpoint, some
 
 
@@ -209,3 +211,9 @@ PROJECTS = {
         mobilenet_has="backbone.layer7.0.conv.0.conv.weight", conv=".conv",
     ),
 }  # fmt: skip
+
+
+def find_modality(tensors: Mapping[str, Tensor]) -> Literal["rgb", "flow"]:
+    """Return whether a network's first convolution takes RGB or the ten channels of optical flow."""
+    first = next((tensor for tensor in tensors.values() if tensor.dim() == 4), None)
+    return "flow" if first is not None and first.shape[1] == FLOW_CHANNELS else "rgb"

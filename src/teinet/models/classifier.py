@@ -19,12 +19,12 @@ _WRAPPED = "cnn."
 
 
 class VideoClassifier(nn.Module):
-    """Maps clips (B, T, 3, H, W) to logits (B, classes).
+    """Maps clips (B, T, C, H, W) to logits (B, classes); C is 3 for RGB and 10 for optical flow.
 
     The state dict has the CNN's own keys, so that a plain timm network's weights load here, and these load there.
 
     Args:
-        cnn: a 2-D CNN with a head, (B*T, 3, H, W) to (B*T, classes), with or without temporal modules.
+        cnn: a 2-D CNN with a head, (B*T, C, H, W) to (B*T, classes), with or without temporal modules.
         num_frames: T, at least 1; another T in forward is an error (`teinet.set_num_frames` changes it).
         mean, std: per channel, on the scale 0 to 1; they normalize uint8 input. Float input must be normalized already.
         config: the arguments of `create_model` that rebuild this model.
@@ -61,17 +61,19 @@ class VideoClassifier(nn.Module):
         self.num_frames = num_frames
         self._config = None if config is None else dict(config)
         self.data_config = {"mean": tuple(mean), "std": tuple(std), "interpolation": interpolation}
-        self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(tuple(std)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(tuple(std)).view(1, -1, 1, 1), persistent=False)
         self._load_prefix = ""
         self.register_state_dict_post_hook(_drop_wrapper)
         self.register_load_state_dict_pre_hook(_add_wrapper)
         self.register_load_state_dict_post_hook(_report_without_wrapper)
 
     def set_pixels(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Normalize uint8 clips by another mean and std per channel, on the scale 0 to 1."""
+        """Normalize uint8 clips by another mean and std by channel, on the scale 0 to 1; ConfigError for others."""
         for name, values in (("mean", mean), ("std", std)):
-            getattr(self, name).copy_(torch.tensor(tuple(values)).view(1, 3, 1, 1))
+            if len(values) != self.num_channels:
+                raise ConfigError(f"{name} has {len(values)} numbers for images of {self.num_channels} channels.")
+            getattr(self, name).copy_(torch.tensor(tuple(values)).view(1, -1, 1, 1))
             self.data_config[name] = tuple(values)
 
     @property
@@ -95,6 +97,11 @@ class VideoClassifier(nn.Module):
         return [p for p in self.head.parameters() if p.dim() > 1][-1].shape[0]
 
     @property
+    def num_channels(self) -> int:
+        """C, the number of channels of a frame."""
+        return self.mean.shape[1]
+
+    @property
     def is_framewise(self) -> bool:
         """True if the answer is the average of frames' logits; false for one answer a clip."""
         return self.consensus is None and not isinstance(self.cnn, ClipNetwork)
@@ -108,7 +115,7 @@ class VideoClassifier(nn.Module):
         A network with another consensus, or with one answer a clip, gives that.
 
         Args:
-            clips: (B, T, 3, H, W), uint8 from 0 to 255 or normalized float; another shape, type or T is a ConfigError.
+            clips: (B, T, C, H, W), uint8 from 0 to 255 or normalized float; another shape, type or T is a ConfigError.
         """
         if self.is_framewise:
             return self.frame_logits(clips).mean(dim=1)
@@ -127,14 +134,14 @@ class VideoClassifier(nn.Module):
         return _precise(self.cnn(self._frames(clips))).unflatten(0, (-1, self.num_frames))
 
     def _frames(self, clips: Tensor) -> Tensor:
-        if clips.dim() != 5 or clips.shape[2] != self.mean.shape[1]:
-            raise ConfigError(f"clips must be (B, T, 3, H, W), got {tuple(clips.shape)}.")
+        if clips.dim() != 5 or clips.shape[2] != self.num_channels:
+            raise ConfigError(f"clips must be (B, T, {self.num_channels}, H, W), got {tuple(clips.shape)}.")
         if clips.shape[1] != self.num_frames:
             raise ConfigError(
                 f"this model takes clips of T = {self.num_frames} frames, got {clips.shape[1]}. To use that T, call "
                 f"teinet.set_num_frames(model, {clips.shape[1]}) first; expect a lower accuracy."
             )
-        frames = clips.flatten(0, 1)  # (B, T, 3, H, W) -> (B*T, 3, H, W)
+        frames = clips.flatten(0, 1)  # (B, T, C, H, W) -> (B*T, C, H, W)
         if frames.dtype == torch.uint8:
             frames = frames.to(self.mean.dtype, memory_format=torch.channels_last)
             frames = frames.mul_(1 / (255 * self.std)).sub_(self.mean / self.std)  # (x / 255 - mean) / std
@@ -177,7 +184,7 @@ def multiply_adds(model: VideoClassifier, size: int | tuple[int, int]) -> int:
     """
     shapes = copy.deepcopy(model).to("meta").eval()
     height, width = (size, size) if isinstance(size, int) else size
-    clip = torch.empty(1, model.num_frames, 3, height, width, device="meta")
+    clip = torch.empty(1, model.num_frames, model.num_channels, height, width, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         shapes(clip)
     return counter.get_total_flops() // 2

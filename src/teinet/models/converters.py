@@ -11,9 +11,9 @@ from typing import Any
 from torch import nn
 
 from teinet.errors import CheckpointError, ConfigError, nearest
-from teinet.models.checkpoint_keys import PROJECTS, Translation, translate_plain, translate_project
+from teinet.models.checkpoint_keys import PROJECTS, Translation, find_modality, translate_plain, translate_project
 from teinet.models.classifier import VideoClassifier
-from teinet.models.factory import create_model
+from teinet.models.factory import FLOW_CHANNELS, create_model
 from teinet.models.system_keys import ORIGINS, find_origin, translate_system
 from teinet.models.weights import Checkpoint, load_fitting, read_checkpoint, some
 
@@ -91,9 +91,10 @@ def convert_checkpoint(
         found = translate_system(
             checkpoint.tensors, path, origin, num_classes=len(class_names), num_frames=num_frames, model=model
         )
-        net = create_model(found.network, num_classes=len(class_names), num_frames=found.num_frames)
+        modality = find_modality(found.tensors)
+        net = create_model(found.network, num_classes=len(class_names), num_frames=found.num_frames, modality=modality)
         load_fitting(net, found.tensors, source=path, advice="")
-        if pixels := ORIGINS[origin].pixels:
+        if (pixels := ORIGINS[origin].pixels) and modality == "rgb":
             net.set_pixels(*pixels)
         return Conversion(net.eval(), origin, "bilinear", left_out, ORIGINS[origin].note)
     name = _find_format(checkpoint, path, format)
@@ -110,7 +111,8 @@ def convert_checkpoint(
         {"n_div": n_div, "every": _EVERY.get(translation.backbone, 1)} if translation.shifted else {}
     )
     frames = _frames(path, network, num_frames)
-    net = create_model(network, num_classes=len(class_names), num_frames=frames, **shifts)
+    modality = find_modality(translation.tensors)
+    net = create_model(network, num_classes=len(class_names), num_frames=frames, modality=modality, **shifts)
     _check_shifts(net, translation, path)
     _check_ends(net, translation, path)
     load_fitting(
@@ -181,15 +183,15 @@ def _check_shifts(model: VideoClassifier, translation: Translation, path: str | 
 
 
 def _check_ends(model: VideoClassifier, translation: Translation, path: str | Path) -> None:
-    """Raise CheckpointError for 3-D convolutions, input other than RGB images, and a missing or other head."""
+    """Raise CheckpointError for 3-D convolutions, input other than RGB or flow, and a missing or other head."""
     tensors = translation.tensors
     first = tensors.get(next(key for key, value in model.state_dict().items() if value.dim() == 4))
     if first is not None and first.dim() == 5:
         raise CheckpointError(f"{path}: this network has 3-D convolutions; only 2-D networks can be converted.")
-    if first is not None and first.dim() == 4 and first.shape[1] != 3:
+    if first is not None and first.dim() == 4 and first.shape[1] != model.num_channels:
         raise CheckpointError(
-            f"{path}: its first convolution takes {first.shape[1]} channels (optical flow or frame differences?); only "
-            "networks of RGB images can be converted."
+            f"{path}: its first convolution takes {first.shape[1]} channels (frame differences?); only networks of RGB "
+            f"images, or of {FLOW_CHANNELS} channels of optical flow, can be converted."
         )
     head = tensors.get(f"{model.head_name}.weight")
     if head is None:

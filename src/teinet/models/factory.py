@@ -7,9 +7,9 @@ import re
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import timm
 import timm.models
@@ -28,6 +28,7 @@ from teinet.models.systems.create import build_system, inflate
 from teinet.models.systems.table import SYSTEMS
 from teinet.models.weights import load_fitting, read_checkpoint
 
+FLOW_CHANNELS = 10  # x and y of five fields
 _PATIENCE = 5.0  # seconds for an answer of the hub of weights
 _BUILT_IN = {*PREFIXES.values(), *(prefix.rstrip("_") for prefix in PREFIXES)}
 
@@ -47,6 +48,7 @@ def create_model(
     shortcut_only: bool = True,
     every: int = 1,
     causal: bool = False,
+    modality: Literal["rgb", "flow"] = "rgb",
     **temporal_options: Any,
 ) -> VideoClassifier:
     """Return the model `name`, on the CPU in training mode: timm's backbone with temporal modules and a head.
@@ -62,10 +64,13 @@ def create_model(
             a system's own.
         dropout: before the head, in [0, 1).
         causal: the form for live video, in which a frame sees itself and earlier ones only (`Recognizer.stream`).
+        modality: "flow" for frames of optical flow: five pairs of its x and y, ten channels. The first kernel is then
+            the mean of the RGB kernel's channels, ten times. Source: TSN's and TSM's `_construct_flow_model`.
         stages, shortcut_only, every, temporal_options: see `insert_temporal`.
 
     Returns:
-        The model: clips (B, T, 3, H, W), uint8 or normalized floats, to logits (B, num_classes).
+        The model: clips (B, T, 3, H, W), of flow (B, T, 10, H, W), uint8 or normalized floats, to logits
+        (B, num_classes).
 
     Raises:
         ConfigError: a name or option that does not exist, or a value out of its range.
@@ -76,6 +81,11 @@ def create_model(
         own = [option for option, is_given in {**given, "causal": causal, **temporal_options}.items() if is_given]
         if own:
             raise ConfigError(f"{name} has no temporal modules to insert; leave out {', '.join(own)}.")
+    if modality not in ("rgb", "flow"):
+        raise ConfigError(f"modality is {modality!r}; it must be rgb or flow.")
+    if modality == "flow" and (name in SYSTEMS or causal):
+        what = "the causal form is for live video" if causal else f"{name} takes RGB frames"
+        raise ConfigError(f"{what}; optical flow is for 2-D networks of timm with a prefix, such as tsm_resnet50.")
     temporal, backbone = split_name(name)
     num_frames = num_frames or (SYSTEMS[name].frames if name in SYSTEMS else 8)
     if num_classes < 1:
@@ -95,8 +105,11 @@ def create_model(
         consensus, width = make_relation(num_frames, num_classes, **temporal_options), RELATION_WIDTH
     cnn = _create_backbone(backbone, pretrained, num_classes=width, drop_rate=dropout)
     _start_head(cnn, backbone, width, pretrained, backbone_weights)
-    insert_temporal(cnn, temporal, num_frames=num_frames, **placing, **({} if consensus else temporal_options))
     pixels = resolve_model_data_config(cnn)
+    if modality == "flow":
+        pixels |= _take_flow(cnn, pixels["std"])
+        config["modality"] = modality
+    insert_temporal(cnn, temporal, num_frames=num_frames, **placing, **({} if consensus else temporal_options))
     return VideoClassifier(
         cnn,
         num_frames=num_frames,
@@ -106,6 +119,20 @@ def create_model(
         config={**config, **placing, **temporal_options},
         consensus=consensus,
     )
+
+
+def _take_flow(cnn: nn.Module, std: Sequence[float]) -> dict[str, tuple[float, ...]]:
+    """Make the first convolution take optical flow, in place; return the flow's mean and std per channel.
+
+    Source: TSN's and TSM's models.py: mean 0.5, and the mean of the RGB channels' std (0.226 of ImageNet's).
+    """
+    first = next((module for module in cnn.modules() if isinstance(module, nn.Conv2d)), None)
+    if first is None or first.weight.shape[1] != 3:
+        raise ConfigError(f"{type(cnn).__name__} does not begin with a convolution of RGB, which flow would replace.")
+    kernel = first.weight.detach().mean(1, keepdim=True)
+    first.weight = nn.Parameter(kernel.repeat(1, FLOW_CHANNELS, 1, 1))
+    first.in_channels = FLOW_CHANNELS
+    return {"mean": (0.5,) * FLOW_CHANNELS, "std": (sum(std) / len(std),) * FLOW_CHANNELS}
 
 
 def _create_backbone(backbone: str, pretrained: bool, **how: Any) -> nn.Module:

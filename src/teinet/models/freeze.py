@@ -36,7 +36,8 @@ def layers_up_to(model: VideoClassifier, stage: int, *, size: tuple[int, int]) -
     handles = [module.register_forward_hook(partial(on_end, name)) for name, module in watched.items()]
     try:
         with undisturbed(model):
-            model(torch.zeros(1, model.num_frames, 3, *size, device=next(model.parameters()).device))
+            shape = (1, model.num_frames, model.num_channels, *size)
+            model(torch.zeros(shape, device=next(model.parameters()).device))
     finally:
         for handle in handles:
             handle.remove()

@@ -117,7 +117,8 @@ def optimize(model: VideoClassifier, *, engine: Engine = "folded", precision: Pr
     fast = copy.deepcopy(model).eval().requires_grad_(False)
     like, norms, reason = next(fast.cnn.parameters()), 0, None
     for size in _EXAMPLE_SIZES:
-        example = torch.randn(fast.num_frames, 3, size, size, device=device, dtype=like.dtype)
+        shape = (fast.num_frames, fast.num_channels, size, size)
+        example = torch.randn(shape, device=device, dtype=like.dtype)
         try:
             norms, reason = fold_batch_norms(fast.cnn, example), None
             break

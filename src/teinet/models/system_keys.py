@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from teinet.errors import CheckpointError, ConfigError
-from teinet.models.checkpoint_keys import PROJECTS, find_resnet
+from teinet.models.checkpoint_keys import PROJECTS, find_modality, find_resnet
 from teinet.models.factory import create_model
 from teinet.models.systems.table import SYSTEMS, Channels
 from teinet.models.weights import some
@@ -346,14 +346,15 @@ def translate_system(
             raise ConfigError(f"{path}: no {model}; its keys are those of {origin.title}: {', '.join(networks)}.")
         networks = (model,)
     for stem in origin.stems:
-        if stem in ours:
+        if stem in ours and ours[stem].shape[1] == 3:
             ours[stem] = ours[stem].flip(1)
+    modality = find_modality(ours)
     closest: tuple[int, str, list[str]] | None = None
     fits: list[Found] = []
     for network in networks:
         frames = num_frames or (SYSTEMS[network].frames if network in SYSTEMS else 8)
         with torch.device("meta"):
-            net = create_model(network, num_classes=num_classes, num_frames=frames)
+            net = create_model(network, num_classes=num_classes, num_frames=frames, modality=modality)
         own = {key: value for key, value in net.state_dict().items() if not key.endswith("num_batches_tracked")}
         fitting = {
             key: value.reshape(own[key].shape)  # a last layer may be a convolution of size 1

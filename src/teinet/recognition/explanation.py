@@ -122,6 +122,7 @@ def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = Non
     to_features, to_logits = getattr(cnn, "forward_features", None), getattr(cnn, "forward_head", None)
     if to_features is None or to_logits is None:
         raise ConfigError(f"{type(cnn).__name__} lacks forward_features and forward_head; use a network of timm")
+    recognizer.preprocessing.refuse_flow("maps are drawn on RGB frames")
     loaded = load_views(video, recognizer.sampling, recognizer.preprocessing, threads="auto")
     clip = loaded.frames[0]  # (T, 3, S, S)
     with torch.no_grad(), _gates(cnn) as gates:

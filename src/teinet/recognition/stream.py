@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from teinet.data.transforms import Preprocessing, crop_frame
-from teinet.detection.scorer import StateType
+from teinet.detection.scorer import NO_FLOW, StateType
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.classifier import VideoClassifier
 from teinet.models.optimized import CompiledStep, OptimizedClassifier, is_compiled
@@ -142,6 +142,7 @@ class Stream:
         state: StateType = "same",
         together: int = 1,
     ):
+        preprocessing.refuse_flow(NO_FLOW)
         self.smoothing = model.num_frames if smoothing is None else smoothing
         for name, value in (("batch", batch), ("together", together), ("smoothing", self.smoothing)):
             if value < 1:

@@ -15,6 +15,7 @@ from teinet.data.dataset import Draw, TrainingClips, Unreadable
 from teinet.data.lists.formats import Listing
 from teinet.data.lists.rows import ClipList, PackedTexts
 from teinet.data.lists.splits import Splits
+from teinet.data.video.flow import CHANNELS
 from teinet.errors import ConfigError, VideoError
 from teinet.evaluation.evaluate import ClipScore, ViewClips
 from teinet.training.recipe import Recipe
@@ -99,7 +100,8 @@ def _listed(dataset: Any, split: str, names: list[str], recipe: Recipe) -> ClipL
 
 
 def _check_item(item: Any, split: str, names: Sequence[str], recipe: Recipe) -> None:
-    want = (recipe.model.num_frames, 3, *recipe.clip.shape)
+    channels = CHANNELS if recipe.model.modality == "flow" else 3
+    want = (recipe.model.num_frames, channels, *recipe.clip.shape)
     said = f"item 0 of the {split} dataset"
     if not isinstance(item, (tuple, list)) or len(item) < 2 or not isinstance(item[0], torch.Tensor):
         raise ConfigError(f"{said} is a {type(item).__name__}; it must be a tuple (clip, label), the clip a tensor")
@@ -107,7 +109,7 @@ def _check_item(item: Any, split: str, names: Sequence[str], recipe: Recipe) -> 
     if tuple(clip.shape) != want or not (clip.dtype == torch.uint8 or clip.is_floating_point()):
         raise ConfigError(
             f"{said}: its clip is {clip.dtype} {tuple(clip.shape)}; it must be uint8 (or normalized float) {want}: "
-            "model.num_frames, RGB, clip.size"
+            f"model.num_frames, {'x and y of five flow fields' if channels == CHANNELS else 'RGB'}, clip.size"
         )
     if not 0 <= int(label) < len(names):
         raise ConfigError(f"{said}: its label is {label}; {len(names)} classes have labels 0 to {len(names) - 1}")

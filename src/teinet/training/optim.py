@@ -6,25 +6,34 @@ import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
+from teinet.models.classifier import VideoClassifier
 from teinet.models.insertion import temporal_modules
 from teinet.training.recipe import OptimConfig
 
+_FIRST = 5.0  # of a flow network: its kernel starts as a mean
 _NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 def parameter_groups(model: nn.Module, head: nn.Module, config: OptimConfig, lr: float) -> list[dict]:
     """Return parameter groups: no decay for norms and biases; own rates for biases, temporal modules and head.
 
+    The first convolution of a flow network gets five times the rate, as in TSN's and TSM's `get_optim_policies`.
+
     The head is given, not found by type, because MEM has convolutions that look like a classifier.
     """
     scale = config.temporal_lr_scale
     temporal_ids = {id(p) for m in temporal_modules(model) for p in m.parameters()} if scale != 1 else set()
+    is_flow = isinstance(model, VideoClassifier) and model.num_channels != 3
+    first = next(module for module in model.modules() if isinstance(module, nn.Conv2d)) if is_flow else None
+    first_ids = {id(p) for p in first.parameters()} if first else set()
     head_ids = {id(p) for p in head.parameters()}
     norm_ids = {id(p) for m in model.modules() if _is_norm(m) for p in m.parameters(recurse=False)}
     groups: dict[str, dict] = {
         "weights": {"lr": lr, "weight_decay": config.weight_decay},
         "biases": {"lr": lr * config.bias_lr_scale, "weight_decay": 0.0},
         "norms": {"lr": lr, "weight_decay": 0.0},
+        "first weight": {"lr": lr * _FIRST, "weight_decay": config.weight_decay},
+        "first bias": {"lr": lr * _FIRST * config.bias_lr_scale, "weight_decay": 0.0},
         "temporal weights": {"lr": lr * scale, "weight_decay": config.weight_decay},
         "temporal biases": {"lr": lr * scale * config.bias_lr_scale, "weight_decay": 0.0},
         "head weight": {"lr": lr * config.head_lr_scale, "weight_decay": config.weight_decay},
@@ -39,6 +48,8 @@ def parameter_groups(model: nn.Module, head: nn.Module, config: OptimConfig, lr:
             members["head bias" if bias else "head weight"].append(parameter)
         elif id(parameter) in norm_ids:
             members["norms"].append(parameter)
+        elif id(parameter) in first_ids:
+            members["first bias" if bias else "first weight"].append(parameter)
         elif id(parameter) in temporal_ids:
             members["temporal biases" if bias else "temporal weights"].append(parameter)
         else:

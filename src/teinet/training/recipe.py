@@ -41,6 +41,8 @@ class ModelConfig:
         stages: stages that get temporal modules, 2 to 5 (res2 to res5).
         shortcut_only: only blocks with a shortcut get a module; false adds blocks without one.
         every: 2 puts modules into every second block of a stage (TSM's code, in ResNet-101 and -152).
+        modality: rgb, or flow for folders of images of optical flow: a second network, whose scores `teinet test A B`
+            averages with those of the first.
         causal: the form for live video: a frame sees only itself and earlier ones.
         reduction: channel reduction r of MEM and SE (default 8).
         gate: MEM's form, paper (Eq. 3) or residual.
@@ -58,6 +60,7 @@ class ModelConfig:
     stages: list[int] = field(default_factory=lambda: [2, 3, 4, 5])
     shortcut_only: bool = True
     every: int = 1
+    modality: Literal["rgb", "flow"] = "rgb"
     causal: bool = False
     reduction: int | None = None
     gate: Literal["paper", "residual"] | None = None

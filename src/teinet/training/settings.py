@@ -36,6 +36,7 @@ SHORT = {
     "weights": "model.weights",
     "pretrained": "model.pretrained",
     "frames": "model.num_frames",
+    "modality": "model.modality",
     "size": "clip.size",
     "epochs": "optim.epochs",
     "batch_size": "optim.batch_size",

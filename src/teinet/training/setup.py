@@ -341,6 +341,7 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
         shortcut_only=config.shortcut_only,
         every=config.every,
         causal=config.causal,
+        modality=config.modality,
         **config.temporal_options(),
     )
     height, width = recipe.clip.shape

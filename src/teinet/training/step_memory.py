@@ -51,7 +51,8 @@ def step_memory(parts: Parts) -> tuple[int, int]:
 
     model = copy.deepcopy(parts.model).train()
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        logits = model(torch.zeros(1, model.num_frames, 3, height, width, dtype=torch.uint8))
+        shape = (1, model.num_frames, model.num_channels, height, width)
+        logits = model(torch.zeros(shape, dtype=torch.uint8))
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     clip = sum(size for place, size in kept.items() if place not in own)
     del logits

@@ -51,24 +51,25 @@ class ImageStack:
     Args:
         count: K, at least 1.
         height, width: of an image, pixels.
-        transform: maps images (n, H, W, 3) uint8 to (n, ...), for any n; None keeps them whole.
+        transform: maps images (n, H, W, C) uint8 to (n, ...), for any n; None keeps them whole.
+        channels: C, 3 for RGB.
 
     Attributes:
-        images: (K, H, W, 3) uint8, or (K, ...) of the transform, once all K are added.
+        images: (K, H, W, C) uint8, or (K, ...) of the transform, once all K are added.
     """
 
     images: np.ndarray
 
-    def __init__(self, count: int, height: int, width: int, transform: Transform | None = None):
-        at_once = count if transform is None else min(count, max(1, _WHOLE_BYTES // (3 * height * width)))
-        self._whole = np.empty((at_once, height, width, 3), np.uint8)
+    def __init__(self, count: int, height: int, width: int, transform: Transform | None = None, *, channels: int = 3):
+        at_once = count if transform is None else min(count, max(1, _WHOLE_BYTES // (channels * height * width)))
+        self._whole = np.empty((at_once, height, width, channels), np.uint8)
         self._count, self._transform = count, transform
         self._added = self._kept = 0
         if transform is None:
             self.images = self._whole
 
     def add(self, write: Callable[[np.ndarray], object]) -> None:
-        """Let `write` fill the next image (H, W, 3) uint8 in place."""
+        """Let `write` fill the next image (H, W, C) uint8 in place."""
         write(self._whole[self._added - self._kept])
         self._added += 1
         waiting = self._added - self._kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import av
 import numpy as np
@@ -15,6 +15,7 @@ from teinet.data.video.image_order import UnclearOrder, in_order, in_order_of, i
 from teinet.data.video.pixels import Converter
 from teinet.errors import VideoError
 
+Mode = Literal["RGB", "L"]
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 # Large photographs are no bombs: images of more than twice the pixels that Pillow warns of are refused.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -104,9 +105,14 @@ def _scan(folder: str, pattern: str | None, _mtime_ns: int) -> tuple[tuple[str, 
     return tuple(sorted(names)), tuple(sorted(others))
 
 
-def load_image(path: str, name: str, size: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
-    """Return one image as (H, W, 3) uint8, in `out` if given, resized to `size` (width, height) if it has another."""
-    image = read_image(path, name)
+def load_image(
+    path: str, name: str, size: tuple[int, int], out: np.ndarray | None = None, *, mode: Mode = "RGB"
+) -> np.ndarray:
+    """Return one image as (H, W, 3) uint8, in `out` if given, resized to `size` (width, height) if it has another.
+
+    Of mode "L", gray levels, it is (H, W).
+    """
+    image = read_image(path, name, mode)
     pixels = np.asarray(image if image.size == size else image.resize(size, Image.Resampling.BICUBIC))
     if out is None:
         return np.array(pixels)  # may be written to
@@ -114,8 +120,8 @@ def load_image(path: str, name: str, size: tuple[int, int], out: np.ndarray | No
     return out
 
 
-def read_image(path: str, name: str) -> Image.Image:
-    """Read one image of the folder or pattern `path`, upright, as RGB."""
+def read_image(path: str, name: str, mode: Mode = "RGB") -> Image.Image:
+    """Read one image of the folder or pattern `path`, upright, as RGB or gray levels (L)."""
     file = os.path.join(path if os.path.isdir(path) else split(path)[0], name)
     if os.path.exists(file) and not os.path.isfile(file):  # a pipe, which may never end
         raise VideoError(path, f"its image {name} is not a regular file")
@@ -123,7 +129,7 @@ def read_image(path: str, name: str) -> Image.Image:
         with Image.open(file) as image:
             ImageOps.exif_transpose(image, in_place=True)
             image.load()
-            return image if image.mode == "RGB" else to_rgb(image)  # which would copy it
+            return image if image.mode == mode else to_rgb(image).convert(mode)  # which would copy it
     except Image.DecompressionBombError:
         raise VideoError(path, f"its image {name} is too large to read: more than 178 million pixels") from None
     except FileNotFoundError:

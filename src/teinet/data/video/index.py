@@ -11,7 +11,7 @@ import io
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -134,9 +134,8 @@ def clear_memory() -> None:
     _memory.clear()
 
 
-def folder_index(path: str) -> FrameIndex:
-    """Return the index of a folder of images, which has no times and no frame rate."""
-    names = image_folder.image_names(path)
+def folder_index(path: str, names: Sequence[str]) -> FrameIndex:
+    """Return the index of frames in a folder, each by the name of its image; it has no times and no frame rate."""
     width, height = image_folder.read_image(path, names[0]).size
     no_times, codec = np.full(len(names), np.nan), os.path.splitext(names[0])[1][1:].lower()
     return FrameIndex(no_times, np.full(len(names), -1), np.zeros(0, np.int64), np.nan, None, width, height, codec)

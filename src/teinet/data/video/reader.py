@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal
 
 import av
@@ -72,6 +72,8 @@ class VideoReader:
             frames are timed as they arrive.
         max_damaged: largest share of a file's frames that may be lost or damaged; above it the file cannot be read.
     """
+
+    channels = 3  # of a frame
 
     def __init__(
         self,
@@ -314,12 +316,17 @@ class VideoReader:
         self._known = decoded_index(self.path, on_frame)
         self._known.refuse_damaged(self.path, self._max_damaged)
 
+    @cached_property
+    def _names(self) -> Sequence[str]:
+        """The names of a folder's images, one a frame."""
+        return image_folder.image_names(self.path)
+
     @property
     def _index(self) -> FrameIndex:
         if self.is_live:
             raise VideoError(self.path, "live video can only be iterated")
         if self._known is None:
-            index = folder_index(self.path) if self.is_image_folder else frame_index(self.path)
+            index = folder_index(self.path, self._names) if self.is_image_folder else frame_index(self.path)
             index.refuse_damaged(self.path, self._max_damaged)
             self._known = index
         return self._known
@@ -359,16 +366,19 @@ class VideoReader:
         return None
 
     def _read(self, wanted: np.ndarray, transform: Transform | None) -> np.ndarray:
-        names, (width, height) = image_folder.image_names(self.path), self.size
-        stack = ImageStack(len(wanted), height, width, transform)
-        for i in wanted:
-            stack.add(partial(image_folder.load_image, self.path, names[i], self.size))
+        width, height = self.size
+        stack = ImageStack(len(wanted), height, width, transform, channels=self.channels)
+        for number in wanted.tolist():
+            stack.add(partial(self._image, number))
         return stack.images
 
+    def _image(self, number: int, out: np.ndarray | None = None) -> np.ndarray:
+        """Return frame `number` of a folder, in `out` if given."""
+        return image_folder.load_image(self.path, self._names[number], self.size, out)
+
     def _iterate_images(self) -> Iterator[Frame]:
-        for index, name in enumerate(image_folder.image_names(self.path)):
-            load = partial(image_folder.load_image, self.path, name, self.size)
-            yield Frame(index, math.nan, math.nan, index == 0, self.size, load)
+        for index in range(len(self)):
+            yield Frame(index, math.nan, math.nan, index == 0, self.size, partial(self._image, index))
 
 
 def _source(source: str | os.PathLike[str]) -> Source:
