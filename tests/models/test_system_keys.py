@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -352,11 +353,11 @@ def test_other_things_in_a_pickle_are_not_made(tmp_path, capsys, content):
     assert "it ran" not in capsys.readouterr().out
 
 
-def theirs(name: str) -> tuple[dict[str, torch.Tensor], nn.Module]:
+def theirs(name: str, modality: Literal["rgb", "flow"] = "rgb") -> tuple[dict[str, torch.Tensor], nn.Module]:
     """A network's weights under a project's keys, and the network."""
     torch.manual_seed(0)
     frames = {"trn_bninception": 4, "trn_resnet18": 3, "eco_lite": 8}.get(name)
-    model = create_model(name, num_classes=len(NAMES), num_frames=frames, dropout=0)
+    model = create_model(name, num_classes=len(NAMES), num_frames=frames, dropout=0, modality=modality)
     fill(model)
     state = {key: value.clone() for key, value in model.state_dict().items()}
     if name == "i3d_inception_v1":  # its last layer is a convolution there
@@ -369,7 +370,7 @@ def theirs(name: str) -> tuple[dict[str, torch.Tensor], nn.Module]:
         state = {re.sub(r"^(body\.|(?=res3a))", "base_model.", k): v for k, v in state.items()}
         state = {re.sub(r"^fc\.", "new_fc.", k): v for k, v in state.items()}
     if stem := next((key for key in state if re.search(r"conv1_(7x7_s2|custom)\.weight", key)), None):
-        state[stem] = state[stem].flip(1)  # BGR
+        state[stem] = state[stem].flip(1) if modality == "rgb" else state[stem]  # BGR
     return state, model.eval()
 
 
@@ -383,6 +384,14 @@ def test_whole_files_become_the_network(tmp_path, name):
     assert done.model.config["name"] == name and done.left_out == ("epoch",)
     for key, value in model.state_dict().items():
         assert torch.equal(done.model.state_dict()[key], value), key
+
+
+def test_trns_network_of_flow(tmp_path):
+    state, model = theirs("trn_bninception", modality="flow")
+    torch.save({"state_dict": {f"module.{key}": value for key, value in state.items()}}, tmp_path / "a.pth")
+    done = convert_checkpoint(tmp_path / "a.pth", class_names=NAMES).model
+    assert done.config["modality"] == "flow" and done.data_config["mean"] == (0.5,) * 10
+    assert all(torch.equal(done.state_dict()[key], value) for key, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize(("make", "name"), [(s3d, "s3d"), (r2plus1d_18, "r2plus1d_18")])
