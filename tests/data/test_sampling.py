@@ -51,6 +51,20 @@ def test_odd_segments_are_symmetric_in_time(k, num_frames, strategy):
     np.testing.assert_array_equal(indices, n - 1 - indices[::-1])
 
 
+def test_rows_of_adjacent_frames_begin_in_the_middle_of_their_part():
+    """StNet's authors' company, PaddlePaddle/models, reader/kinetics_reader.py: 25 places of 5 frames in its tests."""
+    stnet = Sampling(num_frames=6, adjacent=3)
+    assert stnet.test(20)[0].tolist() == [5, 6, 7, 15, 16, 17]  # parts of ten frames
+    assert stnet.test(7)[0].tolist() == [1, 2, 3, 4, 5, 6]  # the second row would begin at 5, and ends with the video
+    assert stnet.test(2)[0].tolist() == [0, 1, 1, 0, 1, 1]
+    assert stnet.test(20, 2).tolist() == [[2, 3, 4, 12, 13, 14], [7, 8, 9, 17, 18, 19]]
+    drawn = np.stack([stnet.train(20, np.random.default_rng(seed)) for seed in range(300)]).reshape(-1, 2, 3)
+    assert set(drawn[:, 0, 0]) == set(range(10)) and set(drawn[:, 1, 0]) == set(range(10, 18))
+    assert (np.diff(drawn) == 1).all()
+    with pytest.raises(ConfigError, match="num_frames is 8; it must be a multiple of adjacent, 5"):
+        Sampling(num_frames=8, adjacent=5)
+
+
 def test_training_reaches_every_frame_and_repeats_with_its_seed():
     sampling = Sampling(num_frames=4)
     seen = {int(i) for seed in range(300) for i in sampling.train(40, np.random.default_rng(seed))}

@@ -17,7 +17,9 @@ from teinet.training.settings import convert
     (Recipe(optim=OptimConfig(schedule="onecycle", warmup=1.0)), "optim.warmup"),
     (Recipe(optim=OptimConfig(schedule="cosine", milestones=[3])), "optim.milestones"),
     (Recipe(optim=OptimConfig(schedule="cosine", gamma=0.5)), "optim.gamma"),
-    (Recipe(clip=ClipConfig(window=32)), "clip.window"), (Recipe(data=DataConfig(test_fold=1)), "data.test_fold"),
+    (Recipe(clip=ClipConfig(window=32)), "clip.window"),
+    (Recipe(clip=ClipConfig(strategy="dense", adjacent=2)), "clip.adjacent"),
+    (Recipe(data=DataConfig(test_fold=1)), "data.test_fold"),
 ])  # fmt: skip
 def test_a_setting_without_effect_is_refused(recipe: Recipe, name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} .* has no effect"):
@@ -163,5 +165,8 @@ def test_a_system_brings_what_it_takes_where_that_is_not_set():
     own = Recipe.load({"model": "r2plus1d_18"}, frames=8, **{"clip.strategy": "sparse", "clip.size": 96})
     assert (own.model.num_frames, own.clip.size, own.clip.strategy) == (8, 96, "sparse")
     own.check()
+    stnet = Recipe.load(model="stnet_resnet50")
+    assert (stnet.model.num_frames, stnet.clip.strategy, stnet.clip.adjacent) == (125, "sparse", 5)
+    assert Recipe.load({"model": "stnet_resnet50"}, **{"clip.strategy": "dense"}).clip.adjacent == 1
     assert Recipe.load(model="i3d_resnet50").model.pretrained
     assert Recipe.load(model="eco").clip.strategy == "sparse" and Recipe.load().model.num_frames == 8

@@ -25,8 +25,10 @@ class Sampling:
         strategy: "sparse" takes one frame from each of T equal parts of the video (Something-Something);
             "dense" takes the middles of T equal parts of a window of consecutive frames (Kinetics, UCF101, HMDB51).
         window: frames in the dense window, at least 1; a shorter video is one window.
+        adjacent: frames in a row that "sparse" takes from each of T / adjacent equal parts (5 in StNet).
 
-    Indices are sorted, from 0 to n-1: a video shorter than T repeats neighboring frames, without wrapping or padding.
+    Indices are from 0 to n-1, and sorted unless rows of adjacent frames overlap: a video shorter than T repeats
+    neighboring frames, without wrapping or padding.
 
     Raises:
         ConfigError: a strategy that does not exist, or a number below 1.
@@ -35,6 +37,7 @@ class Sampling:
     num_frames: int = 8
     strategy: Literal["sparse", "dense"] = "sparse"
     window: int = 64
+    adjacent: int = 1
 
     def __post_init__(self) -> None:
         if self.strategy not in STRATEGIES:
@@ -42,14 +45,16 @@ class Sampling:
             raise ConfigError(f"sampling strategy {self.strategy!r} does not exist; use sparse or dense.{hint}")
         if self.num_frames < 1 or self.window < 1:
             raise ConfigError(f"num_frames ({self.num_frames}) and window ({self.window}) must be at least 1")
+        if self.adjacent < 1 or self.num_frames % self.adjacent:
+            raise ConfigError(f"num_frames is {self.num_frames}; it must be a multiple of adjacent, {self.adjacent}")
 
     def train(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Draw the frame indices (T,) of a training clip from a video of n >= 1 frames."""
         if n < 1:
             raise ValueError(f"cannot choose frames from a video of {n} frames")
-        segments = np.arange(self.num_frames)
         if self.strategy == "sparse":
-            indices = np.floor((segments + rng.random(self.num_frames)) * (n / self.num_frames))
+            parts = self.num_frames // self.adjacent
+            indices = self._rows(np.floor((np.arange(parts) + rng.random(parts)) * (n / parts)), n)
         else:
             length = min(self.window, n)
             start = rng.integers(n - length + 1)
@@ -64,14 +69,22 @@ class Sampling:
         clips = np.arange(num_clips)[:, None]  # (V, 1)
         if self.strategy == "sparse":
             # floor((i + (j + 0.5) / V) * n / T), in integers so that no rounding moves a frame
-            segments = np.arange(self.num_frames)[None]  # (1, T)
-            indices = ((2 * segments * num_clips + 2 * clips + 1) * n) // (2 * num_clips * self.num_frames)
+            parts = self.num_frames // self.adjacent
+            indices = ((2 * np.arange(parts)[None] * num_clips + 2 * clips + 1) * n) // (2 * num_clips * parts)
+            indices = self._rows(indices, n)
         else:
             length = min(self.window, n)
             last = n - length
             starts = clips * last // (num_clips - 1) if num_clips > 1 else np.array([[last // 2]])
             indices = starts + _middles(length, self.num_frames)[None]  # (V, T)
         return np.minimum(indices, n - 1).astype(np.int64)
+
+    def _rows(self, starts: np.ndarray, n: int) -> np.ndarray:
+        """Return the `adjacent` frames from each start: (..., T) of (..., parts); the last one is n-1 at most."""
+        if self.adjacent == 1:
+            return starts
+        starts = np.minimum(starts, max(n - self.adjacent, 0))
+        return (starts[..., None] + np.arange(self.adjacent)).reshape(*starts.shape[:-1], -1)
 
 
 def _middles(length: int, num_frames: int) -> np.ndarray:

@@ -154,7 +154,7 @@ _KINDS: Kinds = {
     **{"architecture.dropout": _NUMBER, "architecture.stages": list},
     **{"preprocessing.size": (int, list), "preprocessing.short_side": int, "preprocessing.interpolation": str},
     **{"preprocessing.mean": list, "preprocessing.std": list},
-    **{"sampling.num_frames": int, "sampling.strategy": str, "sampling.window": int},
+    **{"sampling.num_frames": int, "sampling.strategy": str, "sampling.window": int, "sampling.adjacent": int},
     "recipe.data": dict,
 }
 _ITEMS = {"class_names": str, "preprocessing.mean": _NUMBER, "preprocessing.std": _NUMBER}  # of lists

@@ -83,6 +83,7 @@ class ClipConfig:
     Args:
         strategy: sparse (one frame from each of T equal parts) or dense (T frames from a window).
         window: frames of the dense window.
+        adjacent: frames in a row that sparse takes from each of T / adjacent equal parts (5 for StNet).
         size: side of the square image, pixels; or [height, width], for fit squash.
         short_side: short side of the frame before cropping, pixels; by default size * 256 / 224, or size where the
             frame is squashed.
@@ -96,6 +97,7 @@ class ClipConfig:
 
     strategy: Literal["sparse", "dense"] = "sparse"
     window: int = 64
+    adjacent: int = 1
     size: int | list[int] = 224
     short_side: int | None = None
     fit: Literal["crop", "squash"] = "crop"
@@ -351,6 +353,7 @@ class Recipe:
             "optim.warmup": (self.optim.schedule == "onecycle", "optim.schedule onecycle, which has its own"),
             "optim.gamma": (self.optim.schedule != "step", f"optim.schedule {self.optim.schedule}"),
             "optim.milestones": (self.optim.schedule != "step", f"optim.schedule {self.optim.schedule}"),
+            "clip.adjacent": (self.clip.strategy != "sparse", f"clip.strategy {self.clip.strategy}"),
             "clip.window": (self.clip.strategy != "dense", f"clip.strategy {self.clip.strategy}"),
             "data.test_fold": (not self.data.folds, "data.folds 0"),
             "data.official_split": (bool(self.run.official_splits), f"run.official_splits {self.run.official_splits}"),

@@ -82,9 +82,10 @@ def _of_system(settings: Settings) -> Settings:
     if system is None:
         return {}
     asked = (settings.get("clip") or {}).get("strategy")
-    sampled = {"strategy": "dense", "window": system.frames * system.stride}
-    if not system.stride or asked == "sparse":
-        sampled = {}
+    if system.stride and asked != "sparse":
+        sampled = {"strategy": "dense", "window": system.frames * system.stride}
+    else:
+        sampled = {"adjacent": 1 if asked == "dense" else system.adjacent}
     return {
         "model": {"num_frames": system.frames, "pretrained": system.images is not None},
         "clip": {"size": system.size, **sampled},

@@ -203,7 +203,10 @@ def prepare(
     _warn_of_empty_classes(splits["train"])
     L.seed_everything(recipe.run.seed, verbose=False)
     model = build_model(recipe, splits["train"].class_names)
-    sampling = Sampling(num_frames=recipe.model.num_frames, strategy=recipe.clip.strategy, window=recipe.clip.window)
+    clip = recipe.clip
+    sampling = Sampling(
+        num_frames=recipe.model.num_frames, strategy=clip.strategy, window=clip.window, adjacent=clip.adjacent
+    )
     pixels = model.data_config  # what the backbone was trained with
     preprocessing = Preprocessing(
         size=recipe.clip.shape,
@@ -276,7 +279,7 @@ def with_network_of_weights(recipe: Recipe, given: Collection[str]) -> Recipe:
         kept.add("short_side")
     if trained_with.get("strategy") != "dense":
         kept.add("window")
-    seen = {"strategy", "window", "size", "short_side", "fit"} & set(trained_with) - kept
+    seen = {"strategy", "window", "adjacent", "size", "short_side", "fit"} & set(trained_with) - kept
     try:  # with the settings' types, which a header need not have
         network = build(ModelConfig, model, "model.")
         clip = build(ClipConfig, {name: trained_with[name] for name in seen}, "clip.")

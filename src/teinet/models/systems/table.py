@@ -18,6 +18,7 @@ class System:
         options: of the class.
         frames: T.
         stride: frames of the video from one of the clip's to the next, in its authors' training; 0: spread over all.
+        adjacent: frames in a row that it takes at each of the places spread over all.
         size: pixels of the square images in its authors' training.
         pixels: mean and std per channel on the scale 0 to 1, by its authors' weights.
         images: timm's network whose ImageNet weights it starts from, with kernels repeated over time; or none.
@@ -27,6 +28,7 @@ class System:
     home: tuple[str, str]
     frames: int
     stride: int
+    adjacent: int = 1
     size: int = 224
     options: dict[str, Any] = field(default_factory=dict)
     pixels: tuple[Channels, Channels] = ((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
@@ -111,8 +113,8 @@ SYSTEMS: dict[str, System] = {
         pixels=_CAFFE,
     ),
     "stnet_resnet50": System(
-        title="StNet (He et al. 2019), 25 segments of 5 frames", home=("stnet", "StNet"), frames=125, stride=1,
-        size=256, options={"backbone": "resnet50"}, pixels=_IMAGENET,
+        title="StNet (He et al. 2019), 25 segments of 5 frames", home=("stnet", "StNet"), frames=125, stride=0,
+        adjacent=5, size=256, options={"backbone": "resnet50"}, pixels=_IMAGENET,
     ),
     "p3d_63": System(
         title="P3D (Qiu et al. 2017)", home=("p3d", "P3D"), frames=16, stride=1, size=160, options={"depth": 63},
