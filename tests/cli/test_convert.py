@@ -83,9 +83,17 @@ def test_each_mistake_is_one_line_and_leaves_nothing(tmp_path, words, capsys):
     torch.save({"epoch": 3}, tmp_path / "empty.pth")
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
+    (tmp_path / "run").mkdir()
+    for name in ("clip.mp4", "run/last.safetensors", "run/resume.ckpt"):
+        (tmp_path / name).write_bytes(b"0")
     before = set(os.listdir(tmp_path))
     for change, says in (
         ({1: "absent.pth"}, "no such file"),
+        ({1: "folder"}, "folder: a folder; give a file"),
+        ({3: "folder"}, "folder: a folder; give a file"),
+        ({1: "run"}, "run is a run, so a recognizer already"),
+        ({1: "run/resume.ckpt"}, "this is a run's resume state, not weights; use "),
+        ({1: "clip.mp4"}, "this is a video, not weights; give the file"),
         ({1: "text.pth"}, "cannot be read as weights"),
         ({1: "empty.pth"}, "has no weights"),
         ({3: "two.txt"}, "3 classes, but 2 class names"),

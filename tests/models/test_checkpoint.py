@@ -74,6 +74,10 @@ def test_a_header_that_claims_gigabytes_is_not_read(tmp_path):
 def test_other_files_are_refused(tmp_path, model):
     with pytest.raises(CheckpointError, match="no such file or run folder"):
         load_weights(tmp_path / "absent.safetensors")
+    for name in ("last.safetensors", "resume.ckpt"):
+        (tmp_path / name).touch()
+    with pytest.raises(CheckpointError, match=r"a run's resume state, not weights; use .*last\.safetensors"):
+        load_weights(tmp_path / "resume.ckpt")
     torch.save(model.state_dict(), tmp_path / "a.pth")
     with pytest.raises(CheckpointError, match="a PyTorch checkpoint, not a recognizer"):
         load_weights(tmp_path / "a.pth")

@@ -280,8 +280,12 @@ def test_files_without_weights_are_refused(tmp_path):
     (tmp_path / "text.pth").write_text("hello\n")
     with pytest.raises(CheckpointError, match=r"text\.pth: cannot be read as weights"):
         read_checkpoint(tmp_path / "text.pth")
-    with pytest.raises(CheckpointError, match="no such file"):
-        read_checkpoint(tmp_path)
+    (tmp_path / "video.pth").write_bytes(b"\0\0\0\x20ftypisom")
+    with pytest.raises(CheckpointError, match=r"as weights \(damaged\)"):
+        read_checkpoint(tmp_path / "video.pth")
+    for absent, why in ((tmp_path, "a folder; give a file"), (tmp_path / "absent.pth", "no such file")):
+        with pytest.raises(CheckpointError, match=why):
+            read_checkpoint(absent)
 
 
 @pytest.mark.parametrize("zipped", [True, False], ids=["zip", "before 1.6"])

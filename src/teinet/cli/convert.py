@@ -12,7 +12,7 @@ from typing import Literal
 from teinet.cli.options import OVERWRITE, check_range, keep_existing
 from teinet.cli.parser import option, positional
 from teinet.errors import CheckpointError, ConfigError
-from teinet.models.header import read_header
+from teinet.models.header import LAST, read_header, refuse_no_weights
 
 _SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".pkl", ".pyth", ".caffemodel")
 
@@ -49,7 +49,10 @@ def run(args: ConvertOptions) -> int:
             from teinet.data.video.source import refuse_address  # here, as it imports PyAV
 
             refuse_address(path)
-            raise ConfigError(f"{path}: no such file")
+            if (path / LAST).is_file():
+                raise ConfigError(f"{path} is a run, so a recognizer already; use it as it is")
+            raise ConfigError(f"{path}: {'a folder; give a file' if path.is_dir() else 'no such file'}")
+    refuse_no_weights(source, "give the file of the weights")
     if source.suffix == ".safetensors":
         with suppress(CheckpointError):
             read_header(source)

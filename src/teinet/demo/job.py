@@ -19,10 +19,10 @@ from teinet.data.motion_pairs import MotionPairs, draw, draw_with_progress
 from teinet.errors import ConfigError, Interrupted
 from teinet.evaluation.evaluate import TestProgress, evaluate
 from teinet.evaluation.scores import Scores
-from teinet.models.header import LAST, pretrained_file
+from teinet.models.header import LAST, STATE, pretrained_file
 from teinet.recognition import Prediction, Recognizer
 from teinet.training.recipe import ClipConfig, ModelConfig, OptimConfig, Recipe, RunConfig
-from teinet.training.run_dir import STATE, is_run_of
+from teinet.training.run_dir import is_run_of
 from teinet.training.trainer import train
 from teinet.utils.text import percent
 

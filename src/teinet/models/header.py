@@ -19,6 +19,7 @@ log = logging.getLogger("teinet")
 FORMAT = 2
 PRETRAINED = Path(__file__).parents[1] / "weights"  # of the pretrained models
 LAST = "last.safetensors"  # the last weights in a run folder
+STATE = "resume.ckpt"  # what a run continues from
 KEY = "teinet"
 _MOST = 100_000_000  # bytes of a header, as in safetensors' own reader
 _PIXELS = 1 << 30  # of a clip: a thousand frames of 1024 x 1024
@@ -84,6 +85,16 @@ def weights_file(path: str | Path) -> Path:
     return path / LAST
 
 
+def refuse_no_weights(path: Path, advice: str) -> None:
+    """Raise CheckpointError for the state of a run, and, with `advice`, for a video or an image."""
+    if path.name == STATE:
+        use = weights_file(path.parent)
+        raise CheckpointError(f"{path}: this is a run's resume state, not weights; use {use} (or the run's folder)")
+    kind = (guess_type(path.name)[0] or "").partition("/")[0]
+    if kind in ("video", "image"):
+        raise CheckpointError(f"{path}: this is {'a' if kind == 'video' else 'an'} {kind}, not weights; {advice}")
+
+
 def read_header(path: str | Path) -> dict[str, Any]:
     """Return the header of a recognizer's file (`path` as in `weights_file`), with every key present.
 
@@ -103,8 +114,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
         if is_model(path.name):
             reason = f"a network, but no weights; train it first: teinet train DATA --model {path.name}"
         raise CheckpointError(f"{path}: {reason}")
-    if (guess_type(path.name)[0] or "").startswith("video/"):
-        raise CheckpointError(f"{path}: this is a video, not weights; name the weights first, then the videos")
+    refuse_no_weights(path, "name the weights first, then the videos")
     if path.suffix in (".pth", ".pt", ".tar", ".ckpt", ".bin"):
         raise CheckpointError(
             f"{path}: a PyTorch checkpoint, not a recognizer; convert it first: teinet convert {path} --labels FILE"

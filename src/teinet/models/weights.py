@@ -6,6 +6,7 @@ torch's weights_only rejects a file that holds other objects next to the weights
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -22,6 +23,7 @@ from torch._utils import _rebuild_tensor
 
 from teinet.errors import CheckpointError
 from teinet.models.caffe import read_caffemodel
+from teinet.models.header import refuse_no_weights
 from teinet.utils.files import is_plain_zip
 
 _SHOWN = 2
@@ -56,7 +58,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file.")
+        raise CheckpointError(f"{path}: {'a folder; give a file' if path.is_dir() else 'no such file'}.")
+    refuse_no_weights(path, "give the file of the weights")
     content: Any
     others: dict[str, Any] = {}
     try:
@@ -71,7 +74,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         else:
             content = load_inert(path)
     except Exception as error:  # what a damaged pickle makes its reader raise can be of any kind
-        said = str(error).split("\n")[0].rstrip(".") or "damaged"
+        said = str(error).split("\n")[0].rstrip(".")
+        said = said if re.search(r"[^\W\d]", said) else "damaged"
         raise CheckpointError(
             f"{path}: cannot be read as weights ({said}). It may be cut off or have another format; "
             "download it again, or convert it to .safetensors."

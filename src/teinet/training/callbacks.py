@@ -19,10 +19,10 @@ from torch import nn
 from teinet.data.dataset import EpochSampler
 from teinet.errors import Interrupted, RunError, TeinetError
 from teinet.evaluation.plots import save_curves
-from teinet.models.header import LAST
+from teinet.models.header import LAST, STATE
 from teinet.training.module import TrainingModule
 from teinet.training.recipe import RunConfig
-from teinet.training.run_dir import BEST, COLUMNS, CURVES, LOG, STATE, read_log
+from teinet.training.run_dir import BEST, COLUMNS, CURVES, LOG, read_log
 from teinet.training.setup import TrainingData
 from teinet.utils.files import replacing, write_csv
 from teinet.utils.progress import ProgressBars, ProgressTask

@@ -23,14 +23,13 @@ from filelock import FileLock, Timeout
 from teinet import __version__
 from teinet.data.lists.splits import Splits
 from teinet.errors import ConfigError
-from teinet.models.header import LAST
+from teinet.models.header import LAST, STATE
 from teinet.training.recipe import Recipe
 from teinet.utils.files import is_plain_zip, part_of, write_csv, write_text
 from teinet.utils.signals import first_process
 
 RECIPE = "recipe.yaml"
 FACTS = "run.json"
-STATE = "resume.ckpt"
 BEST = "best.safetensors"
 LOG = "log.csv"
 COLUMNS = ("epoch", "step", "lr", "loss", "top1", "val_top1", "val_loss", "seconds", "data_share")  # of the log

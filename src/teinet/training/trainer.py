@@ -25,7 +25,7 @@ from teinet.evaluation.published import Measured
 from teinet.evaluation.scores import Scores
 from teinet.evaluation.testing import test
 from teinet.models.checkpoint import save_weights
-from teinet.models.header import LAST
+from teinet.models.header import LAST, STATE
 from teinet.recognition.recognizer import Recognizer
 from teinet.training.callbacks import CurvesPlot, EpochLog, RecomputeBatchNorm, RunState, TrainingProgress
 from teinet.training.data_wait import WaitingAdvice
@@ -36,7 +36,6 @@ from teinet.training.run_dir import (
     CURVES,
     FOLDER_VARIABLE,
     LOG,
-    STATE,
     TENSORBOARD,
     UNREADABLE,
     alone_in,
