@@ -9,8 +9,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from teinet.cli import predict
+from teinet.cli.main import main
 from teinet.cli.parser import Command
 from teinet.data.transforms import Preprocessing
 from teinet.data.video.writer import write_video
@@ -181,3 +183,25 @@ def test_a_damaged_video_is_answered_and_named(place, tmp_path, capsys):
     assert answer["error"].startswith("cut off: frame ") and answer["damage"] is None
     with pytest.raises(ConfigError, match="--max-damaged is -1"):
         call(place / "net.safetensors", path, "--max-damaged", "-1")
+
+
+@pytest.mark.parametrize("command", ["predict", "explain", "timeline"])
+def test_one_frame_is_said_to_have_no_motion(place, tmp_path, capsys, caplog, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 48), (9, 80, 40)).save("image.jpg")
+    said = "only one frame, so no motion to see"
+    assert main([command, "motion_pairs", "image.jpg"]) == 0
+    assert f"image.jpg: {said}" in capsys.readouterr().err + caplog.text
+    caplog.clear()
+    assert main([command, "motion_pairs", str(place / "videos" / "good2.mp4")]) == 0
+    assert said not in capsys.readouterr().err + caplog.text
+
+
+@pytest.mark.parametrize(("epoch", "said"), [(2, "run: stopped at 2 of 30 epochs\n"), (30, "")])
+def test_weights_of_an_unfinished_run_are_said_to_be(place, tmp_path, capsys, monkeypatch, epoch, said):
+    monkeypatch.chdir(tmp_path)
+    recognizer = Recognizer.load(place / "net.safetensors", device="cpu")
+    recognizer.header |= {"recipe": {"optim": {"epochs": 30}}, "scores": {"epoch": epoch}}
+    recognizer.save("run/last.safetensors")
+    assert call("run", place / "videos" / "good2.mp4") == 0
+    assert capsys.readouterr().err == said

@@ -12,7 +12,7 @@ from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.evaluation import testing
 from teinet.evaluation.hardware import Hardware
-from teinet.evaluation.plan import Plan, Tested
+from teinet.evaluation.plan import Plan, Tested, choose
 from tests.networks import small_recognizer
 
 
@@ -42,3 +42,9 @@ def test_scores_on_disk_are_not_those_of_other_weights_views_or_clips(clips, tmp
     assert not again.from_disk and (again.scores.predictions == 0).all()
     listing.write_text("\n".join(["path,label", *rows[1:]]))
     assert not tested().from_disk and tested().from_disk
+
+
+def test_clips_of_a_run_that_have_moved_are_asked_for(tmp_path):
+    header = {"class_names": ["a"], "recipe": {"data": {"path": str(tmp_path / "gone")}}}
+    with pytest.raises(ConfigError, match=r"gone: no such file or folder; this path is from the run's recipe.*--data"):
+        choose(header, Plan())

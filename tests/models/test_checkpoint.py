@@ -181,11 +181,14 @@ def test_fine_tuning_starts_from_all_but_the_head(path, model, caplog):
     assert "head (fc), which is new, for 9 classes" in caplog.text
 
 
-def test_the_head_comes_along_only_for_the_very_same_classes(path, model):
+def test_the_head_comes_along_only_for_the_very_same_classes(path, model, caplog):
+    caplog.set_level(logging.INFO, logger="teinet")
     for names, kept in ((NAMES, True), (["wave", "jump", "clap"], False), (None, False)):
         new = create_model(NET, num_classes=3, num_frames=4, gate="residual", stages=(4, 5))
+        caplog.clear()
         load_matching(new, path, class_names=names)
         assert torch.equal(new.head.weight, model.head.weight) is kept
+        assert ("with the head, as the classes are the same" in caplog.text) is kept
 
 
 def test_fine_tuning_from_a_header_that_leaves_settings_to_their_defaults(path, model):

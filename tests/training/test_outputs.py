@@ -68,6 +68,7 @@ def test_a_background_class_that_is_none_is_refused(train):
 @pytest.mark.parametrize("frames", [None, 4], ids=["as it was", "another T"])
 def test_fine_tuning_takes_the_network_of_the_weights(run, clips, tmp_path, frames):
     words = ("--data", clips, "--weights", run, "--epochs", 1, "--batch-size", 3, "--device", "cpu")
+    words = (*words, "--model.backbone_weights", "not-read.pth")  # as in the recipe of a run that began with them
     words = (*words, "--workers", 0, "--output", tmp_path, "--name", "fine", *(("--frames", 4) if frames else ()))
     assert main(["train", *map(str, words)]) == 0
     recipe = Recipe.load(tmp_path / "fine" / "recipe.yaml")

@@ -227,6 +227,11 @@ def test_changed_clips_are_another_run(clips, whole, tmp_path, capsys):
     recipe = run / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace(str(clips), str(mine)))
     assert main(["train", "--resume", str(run)]) == 0  # finished
+    moved = mine.rename(tmp_path / "moved")
+    assert main(["train", "--resume", str(run)]) == 2
+    assert f"{mine}: no such file or folder; this path is from the run's recipe" in capsys.readouterr().err
+    assert main(["train", "--resume", str(run), "--data", str(moved)]) == 0
+    mine = moved.rename(mine)
     (mine / "resting" / "0.mp4").rename(mine / "resting" / "9.mp4")
     assert main(["train", "--resume", str(run)]) == 2
-    assert "clips are not those" in capsys.readouterr().err
+    assert "clips are not those" in (said := capsys.readouterr().err) and f"(--weights {run})" in said

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from teinet.cli.parser import ADVANCED, option, positional
 from teinet.errors import ConfigError
+from teinet.utils.signals import first_process
 
 if TYPE_CHECKING:
     from teinet.data.lists.splits import DataConfig
@@ -128,10 +129,21 @@ def causal_form(weights: str, *, windows: bool) -> str:
 
 
 def check_weights(weights: str) -> None:
-    """Raise CheckpointError for weights that cannot be used, before torch is imported."""
+    """Raise CheckpointError for weights that cannot be used, before torch is imported; say if a run is unfinished."""
     from teinet.models.header import read_header
 
-    read_header(weights)
+    note_unfinished(weights, read_header(weights))
+
+
+def note_unfinished(weights: str, header: Mapping[str, Any]) -> None:
+    """Print a line if these are the last weights of a run that has not reached its last epoch."""
+    from teinet.models.header import LAST, weights_file
+
+    optim, epoch = header["recipe"].get("optim"), header["scores"].get("epoch")
+    epochs = optim.get("epochs") if isinstance(optim, dict) else None
+    unfinished = isinstance(epoch, int) and isinstance(epochs, int) and epoch < epochs
+    if unfinished and weights_file(weights).name == LAST and first_process():
+        print(f"{weights}: stopped at {epoch} of {epochs} epochs", file=sys.stderr)
 
 
 def load_recognizer(weights: str, options: EngineOptions) -> Recognizer:

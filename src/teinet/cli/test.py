@@ -139,7 +139,8 @@ def _check(args: TestOptions) -> None:
     lists: dict[str, str] = {}  # of the networks' own clips, with the first network of each
     for name in args.weights:
         if Path(name).name != SCORES and not (Path(name) / SCORES).is_file():
-            stored = read_header(name)["recipe"].get("data") or {}
+            options.note_unfinished(name, header := read_header(name))
+            stored = header["recipe"].get("data") or {}
             if args.data is None and not stored.get("path"):
                 raise ConfigError(f"{name} does not name its clips; name those to test on with --data PATH")
             lists.setdefault(os.path.realpath(stored.get("path") or ""), name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from functools import partial
@@ -22,10 +23,14 @@ from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import refuse_address
 from teinet.data.views import Views, check_views
 from teinet.errors import ConfigError, check_numbers
+from teinet.utils.text import printable
+
+log = logging.getLogger("teinet")
 
 # A path or its reader, frames (T, H, W, 3) uint8 RGB, or a list of T images: PIL's, or (H, W, 3) uint8 RGB.
 Video = str | PathLike | VideoReader | np.ndarray | torch.Tensor | Sequence[np.ndarray | torch.Tensor | Image.Image]
 _ACCEPTED = "a path, frames (T, H, W, 3) uint8 RGB, or a list of (H, W, 3) uint8 RGB arrays or PIL images"
+ONE_FRAME = "only one frame, so no motion to see"
 _MANY = "pass them to predict_many, which takes a list of videos"
 
 
@@ -37,6 +42,11 @@ class LoadedViews(NamedTuple):
     times: np.ndarray | None  # (clips, T) seconds from the start of the file; None where frames have no clock
     num_frames: int  # frames in the video, or in the span of it
     damage: str = ""  # of the file, in words; empty if there is none
+
+    def warn_of_one_frame(self, name: str) -> None:
+        """Warn of a video, `name`, that has one frame, such as an image."""
+        if self.num_frames == 1:
+            log.warning("%s: %s", printable(name or "the video"), ONE_FRAME)
 
 
 def load_views(

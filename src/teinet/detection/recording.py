@@ -15,6 +15,7 @@ from teinet.data.lists.data_config import MAX_DAMAGED, check_max_damaged
 from teinet.data.video.frames import FrameStream
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import Source
+from teinet.data.view_loading import ONE_FRAME
 from teinet.detection.detector import Detector
 from teinet.detection.events import Change, Event, EventDetector, Rules
 from teinet.detection.scorer import Recognizes, ScoreRow
@@ -116,6 +117,8 @@ class Timeline:
             (self.resizes, "restart", "at changes of the frame size"),
         )
         parts = [f"{count} {what}{'s' * (count > 1)} {more}" for count, what, more in counted if count]
+        if len(self.intervals) and self.intervals[0, 0] == self.intervals[-1, 1]:
+            parts.append(ONE_FRAME)
         if self.stated_duration is not None:
             parts.append(f"ends at {self.end:.1f} s of {self.stated_duration:.1f} s: cut off?")
         return "; ".join(parts)

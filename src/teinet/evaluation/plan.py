@@ -176,6 +176,9 @@ def choose(header: Mapping[str, Any], plan: Plan) -> SelectedClips:
             advice = "name the clips to test on as data (--data PATH)"
             raise CheckpointError(f"the recipe in the weights has unknown data settings ({error}); {advice}") from None
         config = replace(config, root=plan.root or config.root)
+        if config.path and not os.path.exists(config.path):
+            reason = "no such file or folder; this path is from the run's recipe"
+            raise ConfigError(f"{config.path}: {reason}: name the clips to test on as data (--data PATH)")
     else:
         config = replace(config, val_share=0.0)
     if plan.max_damaged is not None:

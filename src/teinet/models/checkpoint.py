@@ -134,7 +134,9 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
         advice=f"It holds a {held.get('name')}{with_}; fine-tune a network like that.",
         without=None if same else head,
     )
-    if not same:
+    if same:
+        log.info("%s: loaded all weights, with the head, as the classes are the same", path)
+    else:
         log.warning(
             "%s: loaded all weights except the head (%s), which is new, for %d classes", path, head, model.num_classes
         )

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from teinet.data.view_loading import load_views
+from teinet.data.view_loading import load_views, path_of
 from teinet.errors import ConfigError, nearest
 from teinet.layers import MEM, TEI, TIM
 from teinet.models.classifier import VideoClassifier
@@ -124,6 +124,7 @@ def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = Non
         raise ConfigError(f"{type(cnn).__name__} lacks forward_features and forward_head; use a network of timm")
     recognizer.preprocessing.refuse_flow("maps are drawn on RGB frames")
     loaded = load_views(video, recognizer.sampling, recognizer.preprocessing, threads="auto")
+    loaded.warn_of_one_frame(path_of(video) or "")
     clip = loaded.frames[0]  # (T, 3, S, S)
     with torch.no_grad(), _gates(cnn) as gates:
         features = to_features(model._frames(clip[None].to(recognizer.device)))  # (T, C, h, w)

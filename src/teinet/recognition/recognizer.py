@@ -326,6 +326,7 @@ class Recognizer:
         check_averaging(averaging)
 
     def _prediction(self, name: str, loaded: LoadedViews, scores: np.ndarray, top_k: int) -> Prediction:
+        loaded.warn_of_one_frame(name)
         best = np.argsort(-scores, kind="stable")[:top_k]
         return Prediction(
             path=name,

@@ -115,25 +115,28 @@ def is_run_of(folder: Path, recipe: Recipe) -> bool:
     return path.is_file() and yaml.safe_load(path.read_text()) == asdict(recipe.with_absolute_paths())
 
 
+# Where the clips are, which may have moved.
+PLACES = ("path", "root", "val_path", "test_path", "labels")
 # Settings of the machine: they do not change what is learned.
 MACHINE = ("max_unreadable", "workers", "read_timeout", "threads", "save_every_steps", "save_every_minutes")
 
 
 def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
-    """Return the recipe of the run in `folder`, with those settings of `asked` that are `given`: only `MACHINE` may be.
+    """Return the recipe of the run in `folder`, with the settings of `asked` that are `given`: `MACHINE` and `PLACES`.
 
     Raises:
-        ConfigError: another setting is given, or the folder has no run that can continue.
+        ConfigError: another setting is given, the clips' path is missing, or the folder has no run that can continue.
     """
     if not (folder / RECIPE).is_file():
         raise ConfigError(f"{folder} is not a run: it has no {RECIPE}; name a folder that `teinet train` made")
     recipe = Recipe.load(folder / RECIPE)
-    if other := sorted(given - {f"run.{name}" for name in MACHINE}):
-        words = " ".join(f"--{name} {attrgetter(name)(asked)}" for name in other if name != "data.path")
+    if other := sorted(given - {f"run.{name}" for name in MACHINE} - {f"data.{name}" for name in PLACES}):
+        words = " ".join(f"--{name} {attrgetter(name)(asked)}" for name in other)
         data = asked.data.path if "data.path" in given else recipe.data.path
         raise ConfigError(
             f"--resume {folder} continues the run by its own recipe; for other settings, start from its weights: "
-            f"teinet train {data} --weights {folder} {words} (--resume takes only run.{', run.'.join(MACHINE)})"
+            f"teinet train {data} --weights {folder} {words} (--resume takes only run.{', run.'.join(MACHINE)}; and --data, "
+            "where the clips have moved)"
         )
     if not (folder / STATE).is_file():
         reason = f"{folder} has no {STATE}: the run stopped before its first state was saved"
@@ -141,7 +144,11 @@ def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
     if not is_plain_zip(folder / STATE):
         raise ConfigError(f"{folder / STATE} is truncated or not a state, so the run cannot continue; start it again")
     changed = {name: getattr(asked.run, name) for name in MACHINE if f"run.{name}" in given}
-    return replace(recipe, run=replace(recipe.run, **changed))
+    moved = {name: getattr(asked.data, name) for name in PLACES if f"data.{name}" in given}
+    if not moved and recipe.data.path and not Path(recipe.data.path).exists():
+        reason = "no such file or folder; this path is from the run's recipe"
+        raise ConfigError(f"{recipe.data.path}: {reason}: if the same clips have moved, add --data PATH")
+    return replace(recipe, data=replace(recipe.data, **moved), run=replace(recipe.run, **changed))
 
 
 def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str) -> None:
@@ -189,7 +196,7 @@ def is_finished(folder: Path, splits: Splits) -> bool:
         if split in ("train", "val") and then and then != now:
             raise ConfigError(
                 f"the {split} clips are not those that {folder} began with ({then['clips']} then, {now['clips']} now, "
-                "or other names); restore them, or start a new run from its weights (--weights {folder})"
+                f"or other names); restore them, or start a new run from its weights (--weights {folder})"
             )
     return "finished" in facts
 

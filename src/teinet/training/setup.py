@@ -338,7 +338,7 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
         num_classes=len(class_names),
         num_frames=config.num_frames,
         pretrained=config.pretrained and not (config.backbone_weights or config.weights),
-        backbone_weights=config.backbone_weights,
+        backbone_weights=None if config.weights else config.backbone_weights,
         dropout=config.dropout,
         stages=tuple(config.stages),
         shortcut_only=config.shortcut_only,
