@@ -82,7 +82,15 @@ def test_the_help_of_train_names_every_setting_in_a_hundred_columns(capsys):
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [(["--help"], ""), ([".", "--backbone", "resnt50"], "no network 'resnt50'. Did you mean 'resnet50'")],
+    [
+        (["--help"], ""),
+        ([".", "--backbone", "resnt50"], "no network 'resnt50'. Did you mean 'resnet50'"),
+        ([".", "--model", "slowfast"], "Did you mean one of 'slowfast_resnet50_4x16', 'slowfast_resnet50_8x8', "),
+        ([".", "--backbone", "slowfast"], "As a whole name: --model slowfast_resnet50_4x16"),
+        ([".", "--model", "fights"], "to start from it: --weights fights"),
+        ([".", "--pretrained", "fights"], "to start from fights: --weights fights"),
+        (["slowfast"], "To train this network: --model slowfast_resnet50_4x16"),
+    ],
 )
 def test_help_and_a_wrong_network_wait_for_no_torch(words, says, tmp_path):
     code = (
@@ -130,7 +138,9 @@ def test_models(capsys):
     assert re.search(r"tsn_resnet50 +8 x 224x224 +24.33 M +32.70", capsys.readouterr().out)
     assert main(["models", "--pretrained"]) == 0
     assert "fights " in (out := capsys.readouterr().out) and len(out.splitlines()) == len(list_pretrained())
-    assert main(["models", "nothing*"]) == 1 and "no network matches 'nothing*'" in capsys.readouterr().err
+    for word, try_ in (("nothing*", "*resnet*"), ("slowfast", "slowfast*"), ("resnet18", "*resnet18")):
+        assert main(["models", word]) == 1
+        assert f"no network matches {word!r}; try {try_!r}" in capsys.readouterr().err
 
 
 def test_a_disk_that_cannot_be_written(run, clips, tmp_path, capsys):

@@ -120,6 +120,8 @@ def test_weights_that_do_not_fit_are_named(tmp_path, change, named):
     [
         ("teinet_resnet5O", "Did you mean 'resnet50'"),
         ("resnet50", "Did you mean 'teinet_resnet50'"),
+        ("tei_resnet18", r"Did you mean 'teinet_resnet18'\?"),
+        ("my_resnet18", "Register a module of your own first"),
         ("teinet_vgg11", "no known residual branch"),
     ],
 )

@@ -47,6 +47,12 @@ def test_a_shipped_recogniser_is_found_by_its_name_everywhere(weights, tmp_path,
     assert all(said in shown for said in ("waving or not", "80 % of 40 clips", "not for deciding", "license MIT"))
 
 
+@pytest.mark.parametrize(("name", "network"), [("resnet50", "teinet_resnet50"), ("slowfast", "slowfast_resnet50_4x16")])
+def test_a_networks_name_in_place_of_weights(name, network):
+    with pytest.raises(teinet.errors.CheckpointError, match=f"a network, but no weights; .* --model {network}"):
+        read_header(name)
+
+
 def test_what_exists_goes_before_a_name(weights, tmp_path):
     (tmp_path / "waves").mkdir()
     with pytest.raises(teinet.errors.CheckpointError, match=r"waves has no last\.safetensors"):

@@ -39,7 +39,7 @@ def run(args: ModelsOptions) -> int:
 
     from teinet.cli.options import check_range
     from teinet.models.header import list_pretrained, pretrained_file
-    from teinet.models.names import list_models
+    from teinet.models.names import list_models, pattern_like
 
     check_range(args, frames=1, size=32)
     if args.pretrained:
@@ -47,9 +47,9 @@ def run(args: ModelsOptions) -> int:
         return _print_pretrained([each for each in list_pretrained() if fnmatch(each.name, named)], args.json)
     names = list_models(args.filter)
     if not names:
-        hint = (
-            f"it is a pretrained model: teinet info {args.filter}" if pretrained_file(args.filter) else "try '*resnet*'"
-        )
+        hint = f"try {pattern_like(args.filter) or '*resnet*'!r}"
+        if pretrained_file(args.filter):
+            hint = f"it is a pretrained model: teinet info {args.filter}"
         print(f"teinet models: no network matches {args.filter!r}; {hint}", file=sys.stderr)
         return 1
     counted = args.cost or len(names) <= _COSTED

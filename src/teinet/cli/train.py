@@ -14,7 +14,7 @@ from teinet.cli.parser import Command, option, positional
 from teinet.data.lists.data_config import check_path
 from teinet.errors import ConfigError, nearest
 from teinet.models.header import pretrained_file
-from teinet.models.names import check_backbone, list_models
+from teinet.models.names import check_backbone, is_model, list_models, networks_like, unknown_model
 from teinet.training import recipe_files, settings
 from teinet.training.recipe import Recipe
 from teinet.utils.signals import first_process
@@ -110,6 +110,8 @@ def recipe_of(options: TrainOptions) -> Asked:
         raise ConfigError(f"two lists or folders of clips: {data} and --data {typed['data.path']}; give one")
     if data:
         typed["data.path"] = data
+    if pretrained_file(start := typed.get("model.pretrained", "")):
+        raise ConfigError(f"--model.pretrained is true or false; to start from {start}: --weights {start}")
     recipe = Recipe.load(*sources, **typed)
     return Asked(recipe, frozenset("model.name" if name == "backbone" else name for name in typed), tuple(sources))
 
@@ -137,6 +139,8 @@ def _sort(words: Sequence[str]) -> tuple[list[str], str | None]:
                 hint = f" To use this backbone: --backbone {word}"
             elif pretrained_file(word):
                 hint = f" To start from this pretrained model: --weights {word}"
+            elif not hint and (like := [word] if is_model(word) else networks_like(word)):
+                hint = f" To train this network: --model {like[0]}"
             raise ConfigError(
                 f"{word!r} is neither a recipe (teinet recipes) nor a folder or list of clips here.{hint}"
             )
@@ -144,6 +148,15 @@ def _sort(words: Sequence[str]) -> tuple[list[str], str | None]:
         said = f"two lists or folders of clips: {data[0]} and {data[1]}"
         raise ConfigError(f"{said}; those to validate or test on are named by --data.val_path and --data.test_path")
     return recipes, data[0] if data else None
+
+
+def _check_name(name: str) -> None:
+    """Raise ConfigError for a name that is no model, before torch loads."""
+    if not is_model(name):
+        if pretrained_file(name):
+            raise ConfigError(f"{name} is a pretrained model; to start from it: --weights {name}")
+        raise unknown_model(name)
+    check_backbone(name)
 
 
 def run(args: TrainOptions) -> int:
@@ -163,7 +176,7 @@ def run(args: TrainOptions) -> int:
         recipe = with_network_of_weights(recipe, asked.given)
     if recipe.data.path:
         check_path(recipe.data.path)
-    check_backbone(recipe.model.name)  # before torch loads
+    _check_name(recipe.model.name)
     recipe.check()
     from rich.console import Console
 

@@ -22,7 +22,7 @@ from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.classifier import VideoClassifier, find_head
 from teinet.models.consensus import RELATION_WIDTH, make_relation
 from teinet.models.insertion import ALL_STAGES, insert_temporal
-from teinet.models.names import PREFIXES, list_models, no_backbone, prefix_of
+from teinet.models.names import PREFIXES, no_backbone, prefix_of, unknown_model
 from teinet.models.systems.bninception import bninception
 from teinet.models.systems.create import build_system, inflate
 from teinet.models.systems.table import SYSTEMS
@@ -232,11 +232,9 @@ def split_name(name: str) -> tuple[str, str]:
         return "none", name
     prefix = prefix_of(name)
     if prefix is None:
-        plain = timm.is_model(name.partition(".")[0])
-        hint = f" Did you mean 'teinet_{name}'?" if plain else nearest(name, list_models())
-        if any(timm.is_model(name[i + 1 :]) for i, letter in enumerate(name) if letter == "_"):
-            hint += " Register a module of your own first: teinet.register_temporal."
-        raise ConfigError(f"unknown model {name!r}: names begin with one of {' '.join(PREFIXES)}.{hint}")
+        own = any(timm.is_model(name[i + 1 :]) for i, letter in enumerate(name) if letter == "_")
+        hint = " Register a module of your own first: teinet.register_temporal." if own else ""
+        raise ConfigError(f"{unknown_model(name)}{hint}")
     backbone = name.removeprefix(prefix)
     plain, _, tag = backbone.partition(".")
     if not timm.is_model(plain):

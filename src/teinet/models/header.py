@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from teinet.errors import CheckpointError, ConfigError, nearest
-from teinet.models.names import is_model
+from teinet.models.names import is_model, networks_like
 from teinet.utils.text import short_repr
 
 log = logging.getLogger("teinet")
@@ -111,8 +111,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
             siblings = [str(each) for each in path.parent.iterdir()] if path.parent.is_dir() else []
             raise CheckpointError(f"{path}: no such file or run folder.{nearest(str(path), siblings)}")
         reason = f"neither a run folder, a weights file nor a pretrained model{known}.{nearest(str(path), names)}"
-        if is_model(path.name):
-            reason = f"a network, but no weights; train it first: teinet train DATA --model {path.name}"
+        if like := [path.name] if is_model(path.name) else networks_like(path.name):
+            reason = f"a network, but no weights; train it first: teinet train DATA --model {like[0]}"
         raise CheckpointError(f"{path}: {reason}")
     refuse_no_weights(path, "name the weights first, then the videos")
     if path.suffix in (".pth", ".pt", ".tar", ".ckpt", ".bin"):

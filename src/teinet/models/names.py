@@ -72,7 +72,7 @@ def prefix_of(name: str) -> str | None:
 
 
 def check_backbone(name: str) -> None:
-    """Raise ConfigError for a model's name with a backbone that timm does not have; other wrong names pass."""
+    """Raise ConfigError for a model's name with a backbone that timm does not have; names without a prefix pass."""
     prefix = prefix_of(name)
     if prefix is not None and name not in SYSTEMS:
         backbone = name.removeprefix(prefix)
@@ -84,9 +84,38 @@ def no_backbone(backbone: str) -> ConfigError:
     """Return the error for a backbone that timm does not have, with the nearest one."""
     known = _timm_networks()
     plain = backbone.partition(".")[0]
-    own = next((p for p in PREFIXES if plain.startswith(p) and plain.removeprefix(p) in known), None)
-    hint = f" As a whole name: --model {backbone}" if own else nearest(backbone, known)
+    own = any(plain.startswith(p) and plain.removeprefix(p) in known for p in PREFIXES)
+    like = [backbone] if own else _systems_like(backbone)
+    hint = f" As a whole name: --model {like[0]}" if like else nearest(backbone, known)
     return ConfigError(f"timm has no network {backbone!r}.{hint}")
+
+
+def unknown_model(name: str) -> ConfigError:
+    """Return the error for a model's name without a prefix, with the names that it may stand for."""
+    like = networks_like(name)
+    some = ", ".join(map(repr, like[:3])) + (f", ... (teinet models '{name}*')" if len(like) > 3 else "")
+    hint = f" Did you mean {'one of ' if len(like) > 1 else ''}{some}?" if like else nearest(name, list_models())
+    return ConfigError(f"unknown model {name!r}: names begin with one of {' '.join(PREFIXES)}.{hint}")
+
+
+def networks_like(name: str) -> list[str]:
+    """Return the models that a word may stand for: slowfast_... for slowfast, teinet_resnet18 for (tei_)resnet18."""
+    known = (*_timm_networks(), *FRAMES_ONLY)
+    if name.partition(".")[0] in known:
+        return [f"teinet_{name}"]
+    module, _, backbone = name.partition("_")
+    own = [prefix + backbone for prefix, layer in PREFIXES.items() if module == layer]
+    return own if own and backbone.partition(".")[0] in known else _systems_like(name)
+
+
+def pattern_like(name: str) -> str | None:
+    """Return the first of NAME*, *NAME and *NAME* that some models match; None if none does."""
+    patterns = (f"{name}*", f"*{name}", f"*{name}*")
+    return next((pattern for pattern in patterns if list_models(pattern)), None)
+
+
+def _systems_like(name: str) -> list[str]:
+    return fnmatch.filter(sorted(SYSTEMS, key=natural), f"{name.lower()}*") if len(name) > 1 else []
 
 
 @lru_cache(maxsize=1)

@@ -135,8 +135,8 @@ def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
         data = asked.data.path if "data.path" in given else recipe.data.path
         raise ConfigError(
             f"--resume {folder} continues the run by its own recipe; for other settings, start from its weights: "
-            f"teinet train {data} --weights {folder} {words} (--resume takes only run.{', run.'.join(MACHINE)}; and --data, "
-            "where the clips have moved)"
+            f"teinet train {data} --weights {folder} {words} (--resume takes only run.{', run.'.join(MACHINE)}; and "
+            "--data, where the clips have moved)"
         )
     if not (folder / STATE).is_file():
         reason = f"{folder} has no {STATE}: the run stopped before its first state was saved"
