@@ -75,13 +75,13 @@ def test_a_name_that_stands_for_no_video_is_an_error(folder, name, said):
 def test_what_is_no_video_is_said(folder, caplog):
     found(folder, "")
     names = ", ".join(f"{folder}/{name}" for name in ("camera.dat", "deep/cover_1.jpg", "notes.txt"))
-    assert caplog.messages == [f"{folder}: not taken (3 other names: {names})"]
+    assert caplog.messages == [f"{folder}: ignored (3 other files: {names}), no videos"]
     caplog.clear()
     found(folder, "deep/*")
-    assert caplog.messages == [f"{folder}/deep/*: not taken (1 other names: {folder}/deep/cover_1.jpg)"]
+    assert caplog.messages == [f"{folder}/deep/*: ignored (1 other file: {folder}/deep/cover_1.jpg), no videos"]
     (folder / "x").mkdir()
     (folder / "x" / "x.dav").touch()
-    with pytest.raises(ConfigError, match=r"no videos in this folder \(1 other names: .*x\.dav\)"):
+    with pytest.raises(ConfigError, match=r"no videos in this folder \(1 other file: .*x\.dav\)"):
         found(folder, "x")
 
 

@@ -11,7 +11,7 @@ import pytest
 from teinet.cli.main import main
 from teinet.pages.comparison import write_page
 from teinet.report import compare
-from teinet.report.terminal import lines
+from teinet.report.terminal import lines, setting
 from tests.report.conftest import NAMES, meta, recipe, write_run, write_scores
 
 
@@ -79,6 +79,18 @@ def test_runs_with_little_in_common_do_not_fill_the_screen(four):
     settings = {f"optim.s{i}": {"a": i, "b": -1} for i in range(14)}
     text = "\n".join(line.plain for line in lines(replace(four[0], settings=settings)))
     assert text.count("differs:") == 12 and "2 more settings differ (values: --json): optim.s12, optim.s13" in text
+
+
+def test_what_is_not_set_is_said_to_be_the_default():
+    names = ("model.gate", "model.init", "model.n_div", "model.weights", "optim.lr")
+    assert [setting(None, name) for name in names] == [
+        "default (paper)",
+        "default (shift)",
+        "default (8)",
+        "none",
+        "none",
+    ]
+    assert setting("residual", "model.gate") == "residual"
 
 
 def test_two_runs_show_their_classes(runs, tmp_path):

@@ -77,7 +77,7 @@ def _expand(name: str) -> list[Path]:
         if not videos:
             raise ConfigError(f"{name}: this pattern matches {len(matches)} names, but no video{other_names(others)}")
     if others:
-        log.warning("%s", printable(f"{name}: not taken{other_names(others)}"))
+        log.warning("%s", printable(f"{name}: ignored{other_names(others)}, no videos"))
     return videos
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -10,6 +11,8 @@ from rich.text import Text
 
 from teinet.report.compare import Comparison, Group, Spread, names_by_value
 from teinet.report.results import PublishedRow
+from teinet.training.recipe import Recipe
+from teinet.training.settings import meanings
 from teinet.utils.text import printable, share
 
 _NAME = 30  # columns for the name of a test or of a published row
@@ -29,16 +32,20 @@ def spread(value: Spread | None) -> str:
     return "-" if value is None else f"{100 * value.mean:.1f} ± {100 * value.deviation:.1f}"
 
 
-def setting(value: Any) -> str:
-    """Return a recipe's value as in the recipe reference."""
+def setting(value: Any, name: str = "") -> str:
+    """Return a recipe's value as in the recipe reference; None of a setting `name` with what it stands for."""
     if value is None:
-        return "none"
+        default = re.search(r"\(default (\w+)\)", meanings(Recipe).get(name, ""))
+        return f"default ({default[1]})" if default else "none"
     return str(value).lower() if isinstance(value, bool) else printable(value) or "''"
 
 
 def varied(group: Group) -> str:
     """Return the settings that a group's runs differ in: `run.seed 0, 1, 2`."""
-    return "; ".join(f"{name} {', '.join(map(setting, each))}" for name, each in group.varied.items()) or "no setting"
+    return (
+        "; ".join(f"{name} {', '.join(setting(value, name) for value in each)}" for name, each in group.varied.items())
+        or "no setting"
+    )
 
 
 def lines(comparison: Comparison) -> Iterator[Text]:
@@ -66,7 +73,7 @@ def lines(comparison: Comparison) -> Iterator[Text]:
     if comparison.settings or comparison.notes or comparison.paper:
         yield Text()
     for name, values in islice(comparison.settings.items(), _SETTINGS):
-        yield Text(f"{name} differs: {names_by_value({run: setting(value) for run, value in values.items()})}")
+        yield Text(f"{name} differs: {names_by_value({run: setting(value, name) for run, value in values.items()})}")
     if more := list(comparison.settings)[_SETTINGS:]:
         yield Text(f"{len(more)} more settings differ (values: --json): {', '.join(more)}")
     if c := comparison.classes:

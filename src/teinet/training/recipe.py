@@ -45,8 +45,8 @@ class ModelConfig:
             averages with those of the first.
         causal: the form for live video: a frame sees only itself and earlier ones.
         reduction: channel reduction r of MEM and SE (default 8).
-        gate: MEM's form, paper (Eq. 3) or residual.
-        init: TIM's first kernel, shift (equals TSM) or identity.
+        gate: MEM's form, paper (Eq. 3) or residual (default paper).
+        init: TIM's first kernel, shift (equals TSM) or identity (default shift).
         n_div: TSM moves 1/n_div of the channels each way (default 8).
         dropout: share of features dropped before the classifier, 0 to below 1.
         pretrained: start from timm's ImageNet weights (downloaded once).

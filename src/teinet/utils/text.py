@@ -44,9 +44,14 @@ def natural(name: str | Path) -> list[tuple[int, int, str]]:
 
 
 def other_names(names: Sequence[str], most: int = 3) -> str:
-    """Return the number of names that are not taken and the first of them in brackets, or an empty string."""
+    """Return the number of files that are ignored and the first of their names in brackets, or an empty string."""
     few = ", ".join(names[:most]) + (", ..." if len(names) > most else "")
-    return f" ({len(names)} other names: {few})" if names else ""
+    return f" ({count(len(names), 'other file')}: {few})" if names else ""
+
+
+def count(number: int, what: str) -> str:
+    """Return a number with its noun: 1 clip, 2 clips."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def clock(second: float) -> str:

@@ -183,9 +183,9 @@ def test_what_a_folder_holds_besides_clips_is_said(tmp_path):
     assert [(Path(row.path).name, row.label) for row in listing.rows] == [("e0.mp4", "a"), ("1.mp4", "b")]
     names = ", ".join(f"{tmp_path}/{name}" for name in ("a/day1/2.mp4", "a/day1/3.mp4", "a/thumbs"))
     (note,) = listing.notes
-    assert note == f"not taken (4 other names: {names}, ...): clips are the videos in class folders themselves"
+    assert note == f"ignored (4 other files: {names}, ...): clips are the videos directly inside a class folder"
     touch(tmp_path, "c/deep/1.mp4")
-    with pytest.raises(AnnotationError, match=r"no videos \(1 other names: .*c/deep/1\.mp4\); add some"):
+    with pytest.raises(AnnotationError, match=r"no videos \(1 other file: .*c/deep/1\.mp4\); add some"):
         read_listing(tmp_path)
 
 

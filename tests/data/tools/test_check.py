@@ -91,7 +91,7 @@ def test_what_is_written_down(listed, ffmpeg):
     assert int(found["0.mp4"]["frames"]) == sum(not line.startswith("#") for line in frames)
     assert float(found["0.mp4"]["seconds"]) == pytest.approx(0.6)
     assert found["images"]["frames"] == found["img_%d.jpg"]["frames"] == "3" and not found["images"]["seconds"]
-    assert (found["images"]["order"], found["images"]["others"]) == ("number", "1 other names: cover.jpg")
+    assert (found["images"]["order"], found["images"]["others"]) == ("number", "1 other file: cover.jpg")
     assert (found["img_%d.jpg"]["order"], found["img_%d.jpg"]["others"]) == ("pattern img_%d.jpg", "")
     assert report.orders() == {"number": 1, "pattern img_%d.jpg": 1}
     assert found["bad.mp4"]["status"] == "broken" and "text" in found["bad.mp4"]["reason"]

@@ -47,7 +47,7 @@ def _read_folders(data: DataPath, options: Options) -> Listing:
         found = "its videos are not in class folders" if flat else "no videos found"
         raise AnnotationError(root, f"{found}; expected a folder of videos per class, or a list of clips (data.format)")
     others = other_names(list(_others(root, {row.path for row in rows})))
-    notes = [f"not taken{others}: clips are the videos in class folders themselves"] if others else []
+    notes = [f"ignored{others}: clips are the videos directly inside a class folder"] if others else []
     return Listing(format="folders", source=root, rows=rows, class_names=options.class_names, notes=notes)
 
 
