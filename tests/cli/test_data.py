@@ -109,6 +109,27 @@ def test_shrink_then_train_on_it(clips, tmp_path, capsys, monkeypatch):
     assert found["clips"] == 12 and found["unreadable"][0]["line"] == 14
 
 
+def test_copies_that_are_larger_are_not_to_be_trained_on(clips, tmp_path, capsys):
+    words = ["data", "shrink", str(clips), "--output", str(tmp_path / "large"), "--quality", "0", "--workers", "0"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert "train on the originals" in out and "Next: " not in out
+
+
+def test_a_column_that_may_hold_the_labels_and_labels_that_are_no_classes(tmp_path, capsys):
+    for column in ("lable", "Class"):
+        (tmp_path / "list.csv").write_text(f"path,{column}\ngone.mp4,a\n")
+        meant = f"add a column `label` to the csv; did you mean `label` by the column `{column}`?"
+        assert main(["data", "inspect", str(tmp_path / "list.csv")]) == 0
+        assert meant in " ".join(capsys.readouterr().out.split())
+        assert main(["train", str(tmp_path / "list.csv")]) == 2
+        assert meant in capsys.readouterr().err  # before the clip is said to be missing
+    (tmp_path / "list.csv").write_text("path,label\ngone.mp4,a\n")
+    (tmp_path / "names.txt").write_text("b\n")
+    assert main(["data", "inspect", str(tmp_path / "list.csv"), "--labels", str(tmp_path / "names.txt")]) == 2
+    assert "unknown label" in capsys.readouterr().out
+
+
 def test_convert(clips, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["data", "convert", str(clips), "--output", "out.csv"]) == 0

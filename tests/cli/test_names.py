@@ -73,4 +73,5 @@ def test_an_address_in_place_of_a_file_is_refused_without_its_password(folder, m
     assert main(words.format(f"{scheme}://me:secret@host/x").split()) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "using its causal form" not in line]
     assert f"{scheme}://host/x" in line and "secret" not in line
+    assert scheme != "http" or "download" in line
     assert "is an address" in line or "live video" in line or "from addresses" in line

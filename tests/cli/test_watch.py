@@ -194,3 +194,16 @@ def test_the_table_on_a_terminal_names_sources_and_labels():
     console.print(table_of(watch))
     first, second = console.file.getvalue().splitlines()
     assert first.split()[:2] == ["door", "waiting"] and second.startswith("yard") and "80 % waving" in second
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("gone.mp4", "gone.mp4: no such file (--wait waits for it)"),
+        ("videos/*.mp4", "watch takes no patterns; name each source"),
+        ("rtsp:/me:secret@10.0.0.7/stream", "Did you mean rtsp://10.0.0.7/stream?"),
+    ],
+)
+def test_a_source_that_is_no_file(source, says, capsys):
+    assert main(["watch", "motion_pairs_causal", source]) == 2
+    assert says in (err := capsys.readouterr().err) and "secret" not in err

@@ -82,14 +82,8 @@ def test_runs_with_little_in_common_do_not_fill_the_screen(four):
 
 
 def test_what_is_not_set_is_said_to_be_the_default():
-    names = ("model.gate", "model.init", "model.n_div", "model.weights", "optim.lr")
-    assert [setting(None, name) for name in names] == [
-        "default (paper)",
-        "default (shift)",
-        "default (8)",
-        "none",
-        "none",
-    ]
+    names = ("model.gate", "model.init", "model.n_div", "model.weights")
+    assert [setting(None, name) for name in names] == ["default (paper)", "default (shift)", "default (8)", "none"]
     assert setting("residual", "model.gate") == "residual"
 
 

@@ -93,6 +93,15 @@ def test_unreadable_validation_clips_are_said_and_listed_and_stop_nothing(train,
     assert all(float(row["val_top1"]) < 0.34 for row in read_log(run / "log.csv")), "unreadable clips count as right"
 
 
+def test_a_run_without_a_readable_clip_has_no_epoch(train, tmp_path, capfd):
+    for label in ("a", "b"):
+        (tmp_path / "videos" / label).mkdir(parents=True)
+        (tmp_path / "videos" / label / "1.mp4").write_bytes(b"no video")
+    code, run, lines = train("--data.val_share", 0, "--run.max_unreadable", 0.5, data=tmp_path / "videos")
+    assert code == 1 and "2 of 2 training clips cannot be read" in lines[-1]
+    assert read_log(run / "log.csv") == []
+
+
 @pytest.fixture
 def cut(tmp_path) -> Path:
     """A clip of 100 frames whose last few are missing."""
@@ -241,12 +250,12 @@ def test_more_missing_clips_than_allowed_are_said_before_the_first_step(clips, t
     assert not (tmp_path / "run" / "log.csv").exists()
 
 
-def test_a_single_class_is_warned_of(clips, capsys, caplog):
-    (clips.parent / "one").mkdir(exist_ok=True)
-    (clips.parent / "one" / "resting").symlink_to(clips / "resting")
-    caplog.clear()
-    assert main(["train", *small(clips.parent / "one", "--dry-run")]) == 0
-    assert "one class, 'resting', gives the network nothing" in caplog.text
+@pytest.mark.parametrize("more", [(), ("--dry-run",), ("--data.classes", "[resting, other]")])
+def test_a_single_class_is_refused(clips, tmp_path, capsys, more):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "resting").symlink_to(clips / "resting")
+    assert main(["train", *small(tmp_path / "one", "--output", tmp_path, *more)]) == 2
+    assert "all training clips are of one class, 'resting'" in capsys.readouterr().err
 
 
 def test_a_run_that_ended_before_its_first_state_begins_again_under_its_name(clips, capsys, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from teinet.cli.options import OVERWRITE, ListOptions, keep_apart
 from teinet.cli.parser import Command, Parser, option, positional
 from teinet.data.lists.data_config import MAX_DAMAGED, MAX_DAMAGED_HELP, check_max_damaged
-from teinet.errors import ConfigError, nearest
+from teinet.errors import AnnotationError, ConfigError, nearest
 
 if TYPE_CHECKING:
     from teinet.data.tools.checking import Checked
@@ -73,6 +73,7 @@ class InspectOptions(ListOptions):
 
 
 def _inspect(args: InspectOptions) -> int:
+    """Return 2 where a label is not one of the classes."""
     from rich.console import Console
 
     from teinet.data.lists.rows import absent
@@ -85,16 +86,17 @@ def _inspect(args: InspectOptions) -> int:
     missing = absent(listing.rows)
     found = facts(listing, missing, found_out=args.format == "auto")
     sample = draw_sample(listing.rows, missing, args.sample, console=Console(stderr=True))
+    refused = AnnotationError.exit_code if found["unknown"] else 0  # as by training
     if args.json:
         print(json.dumps({**found, "sample": sample}, indent=2))
-        return 0
+        return refused
     console = Console(highlight=False)
     for title, table in tables(found, sample):
         if title:
             console.print(title, style="bold", markup=False)
         console.print(table)
         console.print()
-    return 0
+    return refused
 
 
 @dataclass(kw_only=True)
@@ -233,6 +235,9 @@ def _print_shrunk(report: Shrunk) -> None:
     sizes = f"{file_size(report.before)} became {file_size(report.after)}{share}"
     console.print(f"{report.files} files{before}: {sizes}", markup=False)
     console.print(f"list of {report.clips} clips: {report.list}", markup=False)
+    if report.after > report.before:
+        console.print("The originals are smaller than these copies: train on the originals")
+        return
     console.print(f"Next: {_next_training(report.list, report.labels)}", markup=False)
 
 

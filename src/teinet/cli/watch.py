@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from teinet.cli import options
 from teinet.cli.parser import ADVANCED, option, positional
 from teinet.errors import ConfigError
+from teinet.utils.addresses import hidden, without_secrets
 from teinet.utils.machine import check_device
 from teinet.utils.signals import StopSignal
 from teinet.utils.text import clock, printable
@@ -108,7 +111,13 @@ def _made(args: WatchOptions) -> Watch:
         options.output_form(args, {".jsonl": "lines", ".json": "lines"})
     files = [source.address for source in map(Source.parse, args.sources) if source.kind == "file"]
     if missing := [file for file in files if not os.path.exists(file) and not args.wait]:
-        raise ConfigError(f"{missing[0]}: no such file (--wait waits for it)")
+        if glob.has_magic(missing[0]):
+            hint = "watch takes no patterns; name each source, or take teinet timeline for recordings"
+        elif address := re.fullmatch(r"(rtsps?|rtmps?|https?|rtp|udp|srt):/*([^/].*)", missing[0]):
+            hint = f"no such file. Did you mean {without_secrets('://'.join(address.groups()))}?"
+        else:
+            hint = "no such file (--wait waits for it)"
+        raise ConfigError(f"{hidden(missing[0])}: {hint}")
     if args.output:
         options.check_output(args.output, [args.weights, *files], overwrite=True)  # which appends
     from teinet.detection import Watch

@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from teinet.data.video import image_folder
 from teinet.data.video.reader import is_video
-from teinet.data.video.source import Source
+from teinet.data.video.source import Source, refuse_address
 from teinet.errors import ConfigError
 from teinet.utils.text import natural, other_names, printable
 
@@ -51,6 +52,8 @@ def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) 
 
 
 def _expand(name: str) -> list[Path]:
+    if re.match("(https?|ftp|s3|gs)://", name):  # more often a file than a stream
+        refuse_address(name)
     if (live := _live(name)) is not None:
         raise ConfigError(f"{live} is live video, not a file; use teinet watch WEIGHTS {live}")
     path = Path(os.path.expanduser(name))

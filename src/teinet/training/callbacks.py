@@ -155,7 +155,7 @@ class EpochLog(Callback):
             self.sums = dict(zip(self.sums, sums.tolist()))
             for name in ("compute", "wait"):
                 self.sums[name] /= trainer.world_size
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and self.sums["count"]:  # else no clip could be read
             row = self.row(trainer)
             self._write([*read_log(self.path), row])
             values = {f"epoch/{k}": float(v) for k, v in row.items() if k not in ("epoch", "step") and v != ""}
@@ -228,7 +228,7 @@ class TrainingProgress(Callback):
             self._task.update(trainer.num_training_batches, facts=f"{self._facts(trainer)}  validating")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and self.epoch_log.sums["count"]:
             width = len(str(trainer.max_epochs))
             epoch = f"{self.title}epoch {trainer.current_epoch + 1:{width}}/{trainer.max_epochs}"
             line = f"{epoch}  {self._facts(trainer)}  {self._left(trainer)} left"

@@ -293,17 +293,15 @@ def with_network_of_weights(recipe: Recipe, given: Collection[str]) -> Recipe:
 
 
 def _warn_of_empty_classes(train: ClipList) -> None:
-    """Warn of a single class, and of classes without training clips, such as those of a misspelled folder."""
+    """Warn of classes without training clips, such as those of a misspelled folder; ConfigError if one has them all."""
     if (train.labels < 0).all():  # a dataset of one's own, which does not tell
         return
     counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.class_names))
     empty = [name for name, count in zip(train.class_names, counts) if not count]
-    if len(train.class_names) == 1:
-        log.warning(
-            "%s: one class, %r, gives the network nothing to tell apart; add a second one",
-            train.source,
-            train.class_names[0],
-        )
+    if len(present := np.flatnonzero(counts)) == 1:
+        name = train.class_names[present[0]]
+        reason = f"all training clips are of one class, {name!r}, so there is nothing to tell apart"
+        raise ConfigError(f"{train.source}: {reason}; add clips of a second one")
     if empty:
         some = ", ".join(map(repr, empty[:5])) + (", ..." if len(empty) > 5 else "")
         facts = (train.source, len(empty), len(train.class_names), some)

@@ -19,6 +19,7 @@ from teinet.errors import AnnotationError, ConfigError, nearest
 from teinet.utils.files import digest, other_spelling
 
 NO_LABELS = "no clip has a label; add a column `label` to the csv"
+_AS_LABEL = ("class", "category", "target", "action", "activity")  # other names of the column
 SPLITS = ("train", "val", "test")
 CLIP_HASH_BYTES = 6
 MOST_COPIES = 20_000  # files; in longer lists, looking up each size takes too long on a network's disk
@@ -216,6 +217,13 @@ def to_clips(
         names=PackedTexts(r.name for r in rows) if any(r.name for r in rows) else (),
         max_damaged=max_damaged,
     )
+
+
+def no_labels(rows: Sequence[Row]) -> str:
+    """Return the message on rows without labels, with the column that may be meant."""
+    names = rows[0].columns if rows else ()
+    meant = next((n for n in names if n.casefold() in _AS_LABEL or nearest(n, ["label"], cutoff=0.75)), None)
+    return f"{NO_LABELS}; did you mean `label` by the column `{meant}`?" if meant else NO_LABELS
 
 
 def absent(rows: Sequence[Row]) -> list[int]:

@@ -15,12 +15,12 @@ from teinet.data.lists.formats import Listing, Options, read_listing
 from teinet.data.lists.formats.base import numbers_as_names
 from teinet.data.lists.labels import labels_alike, read_class_names, several_labels
 from teinet.data.lists.rows import (
-    NO_LABELS,
     SPLITS,
     ClipList,
     Row,
     absent,
     conflicts,
+    no_labels,
     overlaps,
     select,
     spelling_hint,
@@ -44,7 +44,10 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
         AnnotationError: the list or a label in it is invalid.
         ConfigError: the splits cannot be made from the list.
     """
-    listing = _present(read_config(config), config)
+    listing = read_config(config)
+    if class_names is None and all(row.label is None for row in listing.rows):  # before clips are said to be missing
+        raise AnnotationError(config.path, no_labels(listing.rows))
+    listing = _present(listing, config)
     rows = listing.rows
     if class_names is not None and listing.numbered and not {r.label for r in rows} <= {None, *class_names}:
         listing.notes.append("the list's numbers are used as indices of the network's classes")
@@ -65,8 +68,6 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
     names = list(class_names) if class_names is not None else listing.class_names
     if names is None:
         names = sorted({r.label for r in rows if r.label is not None})
-        if not names:
-            raise AnnotationError(config.path, NO_LABELS)
         for warning in filter(None, (several_labels(names), labels_alike(names))):
             log.warning("%s: %s", config.path, warning)
     splits = Splits(

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from teinet.data.lists.formats import FORMATS, Listing
 from teinet.data.lists.labels import flipped_labels, labels_alike, several_labels
-from teinet.data.lists.rows import NO_LABELS, SPLITS, Row, conflicts, overlaps, spelling_hint, unknown_label
+from teinet.data.lists.rows import SPLITS, Row, conflicts, no_labels, overlaps, spelling_hint, unknown_label
 from teinet.data.video.image_folder import image_order
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError
@@ -90,6 +90,7 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
         "unknown": len(unknown),
         "first_unknown": unknown and {**(first(unknown) or {}), "reason": unknown_label(str(unknown[0].label), names)},
         "alike": labels_alike(names),
+        "no_labels": "" if names else no_labels(rows),
         "conflicts": [{"same": c.same, "text": str(c)} for c in conflicts(rows)],
         "repeated": len(rows) - len({(row.split, row.path, row.start, row.end) for row in rows}),
         "overlaps": [vars(o) for o in overlaps({s: [row for row in rows if row.split == s] for s in splits if s})],
@@ -206,7 +207,7 @@ def _summary(facts: Facts) -> list[tuple[str, str]]:
         ("format", f"{facts['format']}: {facts['title']} ({how})"),
         ("clips", f"{facts['clips']:,} in {facts['files']:,} files{parts}"),
         ("splits", splits),
-        ("classes", f"{len(names)}, {order}" if names else f"none: {NO_LABELS}"),
+        ("classes", f"{len(names)}, {order}" if names else f"none: {facts['no_labels']}"),
         *(("note", note) for note in facts["notes"]),
         *((f"column {name}", f"{len(values)} values: {listed(values)}") for name, values in facts["columns"].items()),
         ("hflip", hflip),

@@ -16,7 +16,7 @@ from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
 from teinet.data.lists.labels import read_text, refuse_half_characters
 from teinet.data.lists.rows import SPLITS, Row
 from teinet.data.video.reader import is_video
-from teinet.errors import AnnotationError
+from teinet.errors import AnnotationError, nearest
 from teinet.utils.text import other_names
 
 _OWN = ("path", "label", "split", "start", "end", "name")
@@ -90,6 +90,8 @@ def _csv(path: Path) -> Iterator[Record]:
             found = ", ".join(names[:8])[:120] or "an empty line"
             hint = ", separated by commas" if ";" in found or "\t" in found else ""
             reason = f"the first line must name the columns, including `path`{hint}; found {found}"
+            meant = next((name for name in names if nearest(name, ["path"], cutoff=0.75)), None)
+            reason += f". Did you mean `path` by `{meant}`?" if meant else ""
             raise AnnotationError(path, reason, 1)
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise AnnotationError(path, f"the first line has the column {', '.join(twice)} twice; rename one", 1)
