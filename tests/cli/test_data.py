@@ -117,7 +117,7 @@ def test_copies_that_are_larger_are_not_to_be_trained_on(clips, tmp_path, capsys
 
 
 def test_a_column_that_may_hold_the_labels_and_labels_that_are_no_classes(tmp_path, capsys):
-    for column in ("lable", "Class"):
+    for column in ("labl", "Class"):
         (tmp_path / "list.csv").write_text(f"path,{column}\ngone.mp4,a\n")
         meant = f"add a column `label` to the csv; did you mean `label` by the column `{column}`?"
         assert main(["data", "inspect", str(tmp_path / "list.csv")]) == 0

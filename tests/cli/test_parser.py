@@ -102,7 +102,7 @@ def test_a_far_guess_is_not_made():
         ("finetune fights", "--weights names the weights to start from"),
         ("compare a b", "Use teinet report."),
         ("inspect videos/", "Use teinet data inspect."),
-        ("export fights", "There is no export yet"),
+        ("export fights", "torch.export.export(model, (x,))"),
         ("train resnet50 videos", "--backbone resnet50"),
         ("train fights videos", "--weights fights"),
         ("models --list", "unrecognized arguments: --list. See"),

@@ -200,7 +200,7 @@ def test_the_table_on_a_terminal_names_sources_and_labels():
     ("source", "says"),
     [
         ("gone.mp4", "gone.mp4: no such file (--wait waits for it)"),
-        ("videos/*.mp4", "watch takes no patterns; name each source"),
+        ("videos/*.mp4", "a pattern; name each source"),
         ("rtsp:/me:secret@10.0.0.7/stream", "Did you mean rtsp://10.0.0.7/stream?"),
     ],
 )

@@ -50,7 +50,7 @@ _OTHER_COMMANDS = {
     "env settings version checks": "Use teinet info",
     "serve embed probe": "There is no {0} yet",
     "help": "Use teinet --help, or teinet COMMAND --help",
-    "export": "There is no export yet: weights are .safetensors files with a JSON header (docs/reference/weights.md)",
+    "export": "There is no export command; in Python torch.export.export(model, (x,)) works (docs/how-to/fast.md)",
 }
 
 _EPILOG = """\

@@ -112,7 +112,7 @@ def _made(args: WatchOptions) -> Watch:
     files = [source.address for source in map(Source.parse, args.sources) if source.kind == "file"]
     if missing := [file for file in files if not os.path.exists(file) and not args.wait]:
         if glob.has_magic(missing[0]):
-            hint = "watch takes no patterns; name each source, or take teinet timeline for recordings"
+            hint = "a pattern; name each source for watch, or use teinet timeline for recordings"
         elif address := re.fullmatch(r"(rtsps?|rtmps?|https?|rtp|udp|srt):/*([^/].*)", missing[0]):
             hint = f"no such file. Did you mean {without_secrets('://'.join(address.groups()))}?"
         else:

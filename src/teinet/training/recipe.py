@@ -52,7 +52,8 @@ class ModelConfig:
         pretrained: start from timm's ImageNet weights (downloaded once).
         backbone_weights: start from this local file of 2-D weights instead.
         weights: start from this trained recognizer (a file, a run's folder, a pretrained model's name); its head is
-            kept only where the classes are the same. REQUIRED, in a recipe, asks for it.
+            kept only where the classes are the same. REQUIRED in a recipe stands for weights that
+            the user must name.
     """
 
     name: str = "teinet_resnet50"
