@@ -101,6 +101,7 @@ def test_each_mistake_is_one_line_and_leaves_nothing(tmp_path, words, capsys):
         changed = [str(tmp_path / change[i]) if i in change else word for i, word in enumerate(words)]
         assert says in one_line(changed, capsys)
     for more, says in (
+        (("--backbone", "resnt50", "--output", str(tmp_path / "labels.txt")), "Did you mean 'resnet50'"),
         (("--project", "mmaction"), "not those of MMAction2"),
         (("--model", "i3d_resnet50"), "leave out model ('i3d_resnet50')"),
         (("--output", str(tmp_path / "folder")), "a folder"),

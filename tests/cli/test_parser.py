@@ -94,6 +94,8 @@ def test_a_far_guess_is_not_made():
         ("train videos --patience 5", "keeps the best epoch"),
         ("train videos epochs=5", "--epochs 5"),
         ("train videos optim.lr=5", "--optim.lr 5"),
+        ("train videos --batch 4 --imgsz 64", "--batch: Here it is --batch-size. --imgsz: Here it is --size."),
+        ("timeline fights x.mp4 --threshold 50", "teinet timeline: threshold is 50"),
         ("timeline fights x.mp4 --conf 0.5", "Here it is --threshold"),
         ("predict fights x.mp4 --half", "Here it is --precision fp16"),
         ("test fights --model x", "weights come first"),

@@ -13,6 +13,7 @@ from teinet.cli.options import OVERWRITE, check_range, keep_existing
 from teinet.cli.parser import option, positional
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.header import LAST, read_header, refuse_no_weights
+from teinet.models.names import check_backbone
 
 _SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".pkl", ".pyth", ".caffemodel")
 
@@ -57,15 +58,18 @@ def run(args: ConvertOptions) -> int:
         with suppress(CheckpointError):
             read_header(source)
             raise ConfigError(f"{source} is a recognizer already; use it as it is")
-    output = _output(source, args)
     from teinet.data.lists.labels import read_class_names
+
+    names = read_class_names(args.labels)
+    if args.backbone:
+        check_backbone(f"tsn_{args.backbone}")
+    output = _output(source, args)
     from teinet.data.sampling import Sampling
     from teinet.data.transforms import Preprocessing
     from teinet.models.converters import FORMATS, contradictions, convert_checkpoint
     from teinet.models.names import usual_clip, usual_stride
     from teinet.recognition import Recognizer
 
-    names = read_class_names(args.labels)
     check_range(args, size=1, short_side=1, frames=1)
     done = convert_checkpoint(
         source,

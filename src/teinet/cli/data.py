@@ -147,7 +147,7 @@ def _print_checked(checked: Checked) -> None:
     from rich.text import Text
 
     from teinet.utils.tables import plain_table
-    from teinet.utils.text import printable
+    from teinet.utils.text import count, printable
 
     console = Console(highlight=False, soft_wrap=True)
     if named := [*checked.bad, *checked.damaged]:
@@ -158,12 +158,13 @@ def _print_checked(checked: Checked) -> None:
             where = f"{finding.list}, line {finding.line}" if finding.line else finding.list
             table.add_row(*(Text(printable(t)) for t in (finding.path, finding.status, finding.reason, where)))
         console.print(table, soft_wrap=False)
-    counts = ", ".join(f"{count} {status}" for status, count in checked.counts().items() if count)
+    counts = ", ".join(f"{number} {status}" for status, number in checked.counts().items() if number)
+    files = count(len(checked.findings), "file")
     before = f" ({checked.resumed} known from an earlier check)" if checked.resumed else ""
-    console.print(f"{len(checked.findings)} files of {checked.clips} clips: {counts}{before}", markup=False)
+    console.print(f"{files} of {count(checked.clips, 'clip')}: {counts}{before}", markup=False)
     gone = f" (rows of {checked.dropped} files that this list does not name were removed)" if checked.dropped else ""
-    for order, count in sorted(checked.orders().items()):
-        console.print(f"{count} folders of images, ordered by {order}", markup=False)
+    for order, number in sorted(checked.orders().items()):
+        console.print(f"{count(number, 'folder')} of images, ordered by {order}", markup=False)
     if more := [finding for finding in checked.findings if finding.others]:
         text = f"{len(more)} of them hold names that are not taken, for example {more[0].path}: {more[0].others}"
         console.print(printable(text), markup=False)
@@ -216,7 +217,7 @@ def _print_shrunk(report: Shrunk) -> None:
     from rich.console import Console
 
     from teinet.data.tools.shrinking import DAMAGED, UNREADABLE
-    from teinet.utils.text import file_size, printable
+    from teinet.utils.text import count, file_size, printable
 
     console = Console(highlight=False, soft_wrap=True)
     for row, reason in report.unreadable[:_LEFT_OUT_SHOWN]:
@@ -233,8 +234,8 @@ def _print_shrunk(report: Shrunk) -> None:
     before = f", {report.resumed} of them before" if report.resumed else ""
     share = f" ({report.after / report.before:.0%})" if report.before else ""
     sizes = f"{file_size(report.before)} became {file_size(report.after)}{share}"
-    console.print(f"{report.files} files{before}: {sizes}", markup=False)
-    console.print(f"list of {report.clips} clips: {report.list}", markup=False)
+    console.print(f"{count(report.files, 'file')}{before}: {sizes}", markup=False)
+    console.print(f"list of {count(report.clips, 'clip')}: {report.list}", markup=False)
     if report.after > report.before:
         console.print("The originals are smaller than these copies: train on the originals")
         return
@@ -257,10 +258,11 @@ class ConvertListOptions(ListOptions):
 def _convert(args: ConvertListOptions) -> int:
     from teinet.data.lists.splits import read_config
     from teinet.data.lists.write_list import convert
+    from teinet.utils.text import count
 
     listing = read_config(args.data_config(args.path))
     done = convert(listing, Path(args.output), absolute=args.absolute, overwrite=args.overwrite)
-    print(f"{len(listing.rows)} clips of format {listing.format}: {done.list}")
+    print(f"{count(len(listing.rows), 'clip')} of format {listing.format}: {done.list}")
     if done.labels:
         print(f"{done.classes} class names in their order: {done.labels}")
     if done.missing:

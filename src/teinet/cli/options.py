@@ -26,7 +26,7 @@ DEVICE = "auto, cpu, cuda, cuda:1 or mps"
 PRECISION = "number format of the network; auto: fp32, but with folded and compile the fastest that the device has"
 PAGE = {".html": "page", ".htm": "page"}
 OVERWRITE = "do the work again, and replace results that exist"
-ENGINE = "folded: batch norms folded into convolutions, at once; compile: torch.compile as well, after about half a minute"
+ENGINE = "folded: batch norms folded into convolutions, at once; compile: torch.compile as well, after half a minute"
 
 
 @dataclass(kw_only=True)

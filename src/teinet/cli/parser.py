@@ -214,12 +214,18 @@ class Parser(argparse.ArgumentParser):
         if name in BY_WORD or name in _ADVICE_BY_WORD:
             raise ConfigError(f"{word!r} is not an option.{self.other_word(name)} See {self.prog} --help")
 
+    def _hint_of(self, unknown: str) -> str:
+        """Return a sentence with our word for an unknown option, or an empty string."""
+        known = [option[2:] for option in self._option_string_actions if option.startswith("--")]
+        inside = [option for option in known if option.endswith(f".{unknown.replace('-', '_')}")]
+        near = f" Did you mean '{inside[0]}'?" if inside else nearest(unknown, known, cutoff=0.75)
+        return self.other_word(unknown) or near.replace("'", "'--", 1)
+
     def _hint(self, message: str) -> str:
-        if unknown := re.search(r"unrecognized arguments: --([\w.-]+)", message):
-            known = {option[2:]: option for option in self._option_string_actions if option.startswith("--")}
-            inside = [option for option in known if option.endswith(f".{unknown[1].replace('-', '_')}")]
-            near = f" Did you mean '{inside[0]}'?" if inside else nearest(unknown[1], known, cutoff=0.75)
-            return self.other_word(unknown[1]) or near.replace("'", "'--", 1)
+        if unknown := re.search(r"unrecognized arguments: (--.*)", message):
+            words = re.findall(r"(?<!\S)--([\w.-]+)", unknown[1])
+            hints = {word: hint for word in words if (hint := self._hint_of(word))}
+            return "".join(hint if len(words) == 1 else f" --{word}:{hint}" for word, hint in hints.items())
         if choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
             return nearest(choice[1], re.findall(r"[\w.-]+", choice[2]))
         return ""

@@ -70,12 +70,12 @@ def run(args: TimelineOptions) -> int:
     form, output_path = options.output_form(args, _FORMS), args.output
     options.check_range(args, workers=1)
     check_max_damaged(args.max_damaged, "--max-damaged")
+    rules = args.rules()
     args.weights = options.causal_form(args.weights, windows=args.windows or args.stride is not None)
     options.check_weights(args.weights)
     check_device(args.device)
     from teinet.data.find_videos import find_videos
 
-    rules = args.rules()
     problems: list[str] = []
     videos = find_videos(args.videos, problems)
     from teinet.detection.sampler import FrameSampler

@@ -226,8 +226,9 @@ def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
 def _print_plan(console: Console, found: Forecast) -> None:
     """Print data, network, steps and cost, then the settings that are not the defaults."""
     from teinet.evaluation.published import cost
+    from teinet.training.run_dir import next_folder
     from teinet.training.trainer import rate_in_words
-    from teinet.utils.text import duration
+    from teinet.utils.text import count, duration
 
     recipe, parts = found.parts.recipe, found.parts
     epochs = f"{recipe.optim.epochs} epoch{'s' if recipe.optim.epochs > 1 else ''}"
@@ -239,8 +240,10 @@ def _print_plan(console: Console, found: Forecast) -> None:
         ("network", f"{recipe.model.name}, {found.parameters:,} parameters, {found.gmacs:.2f} GMACs a clip"),
         ("steps", f"{parts.steps_per_epoch} an epoch, {found.steps} in all ({epochs})"),
         ("learning rate", rate_in_words(recipe)),
-        ("precision", f"{parts.hardware.precision}, {parts.data.workers} workers"),
+        ("precision", f"{parts.hardware.precision}, {count(parts.data.workers, 'worker')}"),
     ]
+    if not recipe.run.official_splits:
+        rows.append(("folder", str(next_folder(recipe))))
     rows += [(f"test {views}", f"{cost(*each)} GMACs x views") for views, each in found.tests.items()]
     for p in recipe.published:
         figures = [f"{said} {value}" for said, value in p.figures().items() if value is not None]
@@ -253,7 +256,7 @@ def _print_plan(console: Console, found: Forecast) -> None:
     each = f" for each of {times} splits" if times > 1 else ""
     step = f"{trial.step_seconds:.2f} s computing, {trial.wait_seconds:.2f} s waiting for clips"
     rows = [
-        ("a step", f"{step} (medians of {trial.steps} steps tried)"),
+        ("a step", f"{step} (medians of {count(trial.steps, 'step')} tried)"),
         ("memory", f"{trial.memory / 2**30:.1f} GiB at its peak, {where}"),
         ("time", f"about {duration(found.seconds)}{each}, by these steps"),
     ]

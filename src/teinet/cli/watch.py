@@ -18,7 +18,7 @@ from teinet.errors import ConfigError
 from teinet.utils.addresses import hidden, without_secrets
 from teinet.utils.machine import check_device
 from teinet.utils.signals import StopSignal
-from teinet.utils.text import clock, printable
+from teinet.utils.text import clock, count, printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -103,10 +103,10 @@ def run(args: WatchOptions) -> int:
 def _made(args: WatchOptions) -> Watch:
     from teinet.data.video.source import Source
 
+    rules = args.rules()
     args.weights = options.causal_form(args.weights, windows=args.windows)
     options.check_weights(args.weights)
     check_device(args.device)
-    rules = args.rules()
     if args.output:
         options.output_form(args, {".jsonl": "lines", ".json": "lines"})
     files = [source.address for source in map(Source.parse, args.sources) if source.kind == "file"]
@@ -165,7 +165,7 @@ def in_words(notice: Notice) -> str:
 
 def _summary(watch: Watch, number: int) -> str:
     counts = watch.counts(number)
-    parts = [f"{counts.steps} steps"]
+    parts = [count(counts.steps, "step")]
     if counts.delay is not None and counts.delay_99 is not None:
         parts.append(f"delay {1000 * counts.delay:.0f} ms (99 %: {1000 * counts.delay_99:.0f} ms)")
     parts += [f"{n} {name}" for name in ("dropped", "broken", "restarts", "stalls") if (n := getattr(counts, name))]

@@ -189,7 +189,7 @@ class Recognizer:
 
         Args:
             engine: "folded" folds batch norms into convolutions, at once; "compile" also uses torch.compile, which
-                takes about half a minute for each number of views; "eager" is the model as it is, and folded below fp32.
+                takes half a minute for each number of views; "eager" is the model as it is, and folded below fp32.
             precision: "fp32", "bf16", "fp16" (on a GPU), or "auto": fp32 with "eager", else bf16 where the processor
                 computes in it.
 

@@ -203,6 +203,10 @@ class TrainingProgress(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
         self._began, self._first_step = time.monotonic(), trainer.global_step
+        if trainer.global_step and trainer.is_global_zero:
+            done: Any = trainer.fit_loop.epoch_progress.current
+            line = f"{self.title}continues in epoch {done.processed + 1} of {trainer.max_epochs}"
+            self.console.print(f"{line}, after step {trainer.global_step}", highlight=False)
         if trainer.is_global_zero:
             self._bars.start()
 

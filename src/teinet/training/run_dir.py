@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -45,15 +46,19 @@ def make_folder(recipe: Recipe) -> Path:
     if folder := os.environ.get(FOLDER_VARIABLE):
         return Path(folder)
     refuse_folder(recipe)
-    root, number = Path(recipe.run.output), 1
-    folder = root / (recipe.run.name or f"{recipe.default_name}-1")
-    while not recipe.run.name and folder.exists():
-        number += 1
-        folder = root / f"{recipe.default_name}-{number}"
+    folder = next_folder(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     if recipe.run.devices > 1:
         os.environ[FOLDER_VARIABLE] = str(folder)
     return folder
+
+
+def next_folder(recipe: Recipe) -> Path:
+    """Return the folder of a new run: of its name, or of the first number that is free."""
+    root = Path(recipe.run.output)
+    if recipe.run.name:
+        return root / recipe.run.name
+    return next(folder for n in count(1) if not (folder := root / f"{recipe.default_name}-{n}").exists())
 
 
 def refuse_folder(recipe: Recipe) -> None:
@@ -62,9 +67,14 @@ def refuse_folder(recipe: Recipe) -> None:
         return
     folder = Path(recipe.run.output) / recipe.run.name
     if (folder / STATE).exists():
-        raise ConfigError(f"{folder} holds a run; continue it with --resume {folder}, or choose another name")
+        raise _holds_run(folder)
     if folder.exists() and any(path.name != LOCK for path in folder.iterdir()) and not _is_unsaved(folder):
         raise ConfigError(f"{folder} holds files but no run to continue; remove the folder, or choose another name")
+
+
+def _holds_run(folder: Path) -> ConfigError:
+    how = f"continue it with --resume {folder} (in Python: resume={str(folder)!r})"
+    return ConfigError(f"{folder} holds a run; {how}, or choose another name")
 
 
 def _is_unsaved(folder: Path) -> bool:
@@ -98,7 +108,7 @@ def alone_in(folder: Path, *, resumed: bool) -> Iterator[None]:
     try:
         left = [] if resumed else [path for path in folder.iterdir() if path.name != LOCK]
         if left and not _is_unsaved(folder):  # of a run that began and saved a state meanwhile
-            raise ConfigError(f"{folder} holds a run; continue it with --resume {folder}, or choose another name")
+            raise _holds_run(folder)
         for path in left:
             if path.name == TENSORBOARD:
                 shutil.rmtree(path)

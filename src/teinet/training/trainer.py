@@ -50,6 +50,7 @@ from teinet.training.run_dir import (
 from teinet.training.setup import Parts, hardware_of, prepare
 from teinet.training.step_memory import refuse_too_large
 from teinet.utils.signals import StopSignal
+from teinet.utils.text import count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +160,7 @@ def _announce(console: Console, parts: Parts, folder: Path) -> None:
     stages = f"the stem{f' and the stages up to res{up_to}' if up_to > 1 else ''}" if up_to else ""
     kept = "all but the temporal modules and the last layer" if config.freeze_backbone else stages
     frozen = [f"frozen         {kept}"] if kept else []
-    computing = f"{parts.hardware.precision}, {parts.data.workers} workers"
+    computing = f"{parts.hardware.precision}, {count(parts.data.workers, 'worker')}"
     lines = [
         f"[bold]{recipe.model.name}[/bold]  {recipe.model.num_frames} frames of {recipe.clip.pixels} px, "
         f"{len(splits['train'].class_names)} classes",

@@ -183,7 +183,7 @@ def test_check_names_it(whole, tmp_path, capsys, monkeypatch):
     words = ["data", "check", "list.csv", "--workers", "0"]
     assert main(words) == 0
     out = capsys.readouterr().out
-    assert "1 files of 1 clips: 1 damaged" in out and "5 of 100" in out
+    assert "1 file of 1 clip: 1 damaged" in out and "5 of 100" in out
     assert "damaged,5 of 100 frames cannot be decoded whole," in (tmp_path / "list-check.csv").read_text()
     assert main([*words, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

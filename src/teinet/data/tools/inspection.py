@@ -205,7 +205,7 @@ def _summary(facts: Facts) -> list[tuple[str, str]]:
     return [
         ("list", facts["source"]),
         ("format", f"{facts['format']}: {facts['title']} ({how})"),
-        ("clips", f"{facts['clips']:,} in {facts['files']:,} files{parts}"),
+        ("clips", f"{facts['clips']:,} in {facts['files']:,} file{'s' if facts['files'] != 1 else ''}{parts}"),
         ("splits", splits),
         ("classes", f"{len(names)}, {order}" if names else f"none: {facts['no_labels']}"),
         *(("note", note) for note in facts["notes"]),
