@@ -51,7 +51,7 @@ def test_patterns(folder):
     ("name", "shown"),
     [
         ("0", "camera:0"), ("camera", "camera"), ("rtsp://me:secret@host/live", "rtsp://host/live"),
-        ("http://host/a.mp4", "http://host/a.mp4"), ("-", "-"), ("/dev/video7", "/dev/video7"),
+        ("-", "-"), ("/dev/video7", "/dev/video7"),
     ],
 )  # fmt: skip
 def test_live_video_is_for_another_command(folder, monkeypatch, name, shown):
@@ -60,6 +60,11 @@ def test_live_video_is_for_another_command(folder, monkeypatch, name, shown):
         find_videos([name])
     (folder / "0").touch()
     assert find_videos(["0"])  # a file of that name goes first
+
+
+def test_a_file_at_an_address_is_to_be_downloaded():
+    with pytest.raises(ConfigError, match=r"^http://host/a\.mp4 is an address, not a file; download it first"):
+        find_videos(["http://me:secret@host/a.mp4"])
 
 
 @pytest.mark.parametrize(("name", "said"), [

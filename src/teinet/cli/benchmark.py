@@ -134,7 +134,7 @@ class BenchmarkedNetwork(NamedTuple):
 
 
 def find_paper(names: Sequence[str] = ()) -> list[BenchmarkedNetwork]:
-    """Return the networks of the paper's Tables 2, 3 and 5 by the recipes, or those of `names` alone.
+    """Return the RGB networks of the paper's Tables 2, 3 and 5 by the recipes, or those of `names` alone.
 
     Raises:
         ConfigError: a name is not in these tables.
@@ -145,7 +145,7 @@ def find_paper(names: Sequence[str] = ()) -> list[BenchmarkedNetwork]:
     found: dict[tuple[str, int, int], list[Published]] = {}
     for settings in list_recipes().values():
         rows = [p for p in Published.from_header(settings.get("published")) if p.table in _TABLES]
-        if rows:
+        if rows and settings["model"].get("modality", "rgb") == "rgb":
             name = settings["model"]["name"].partition(".")[0]
             size = 256 if name in _AT_256 else settings["clip"]["size"]
             known = found.setdefault((name, settings["model"]["num_frames"], size), [])
