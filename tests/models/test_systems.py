@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -264,3 +265,41 @@ def test_boxes_come_from_a_detector():
         torch.rand(2, 3, 64, 64)
     )
     assert boxes.shape == (2, 10, 4) and (boxes >= 0).all() and (boxes <= 1).all()
+
+
+def test_graphs_of_boxes_that_a_detector_did_not_find_are_finite():
+    boxes = torch.zeros(1, 2, 10, 4)  # without area
+    assert all(graph.isfinite().all() for graph in overlap_graphs(boxes))
+
+    class Blind(nn.Module):
+        backbone = nn.Identity()
+
+        def transform(self, images):
+            return SimpleNamespace(tensors=torch.stack(images), image_sizes=[(8, 8)] * len(images)), None
+
+        def rpn(self, images, features):
+            return [torch.tensor([[0.0, 2.0, 4.0, 8.0]])] + [torch.zeros(0, 4)] * (len(features) - 1), {}
+
+    found = detector_boxes(Blind(), torch.zeros(1, 3, 1, 1), torch.ones(1, 3, 1, 1))(torch.rand(2, 3, 8, 8))
+    assert found[0, 0].tolist() == [0.0, 0.25, 0.5, 1.0] and found[1, 0].tolist() == [0.0, 0.0, 1.0, 1.0]
+    assert torch.equal(found[0, 1:], found[1, 1:])
+
+
+def test_bninception_starts_from_the_file_of_tsns_authors(tmp_path):
+    """bn_inception-9f5701afb96c8044.pth: norms of shape (1, C), pixels BGR, 1000 classes."""
+    net = create_model("tsn_bninception", num_classes=1000, num_frames=1).cnn
+    with torch.no_grad():
+        for value in net.state_dict().values():
+            if value.is_floating_point():
+                value.uniform_(0.5, 1.5)
+    state = {k: v.clone() for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked")}
+    theirs = {k: v[None] if "_bn." in k else v for k, v in state.items()}
+    theirs["conv1_7x7_s2.weight"] = theirs["conv1_7x7_s2.weight"].flip(1)
+    torch.save(theirs, tmp_path / "bn_inception.pth")
+    torch.save(state, tmp_path / "own.pth")
+    for file in ("bn_inception.pth", "own.pth"):
+        started = create_model("trn_bninception", num_classes=4, num_frames=4, backbone_weights=tmp_path / file).cnn
+        for key in ("conv1_7x7_s2.weight", "conv1_7x7_s2_bn.weight", "inception_5b_1x1_bn.running_var"):
+            assert torch.equal(started.state_dict()[key], state[key]), (file, key)
+    with pytest.raises(ConfigError, match="bninception has no weights to download: give a file"):
+        create_model("trn_bninception", num_classes=4, pretrained=True)

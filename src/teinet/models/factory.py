@@ -23,7 +23,7 @@ from teinet.models.classifier import VideoClassifier, find_head
 from teinet.models.consensus import RELATION_WIDTH, make_relation
 from teinet.models.insertion import ALL_STAGES, insert_temporal
 from teinet.models.names import PREFIXES, no_backbone, prefix_of, unknown_model
-from teinet.models.systems.bninception import bninception
+from teinet.models.systems.bninception import bninception, from_caffe
 from teinet.models.systems.create import build_system, inflate
 from teinet.models.systems.table import SYSTEMS
 from teinet.models.weights import load_fitting, read_checkpoint
@@ -137,6 +137,12 @@ def _take_flow(cnn: nn.Module, std: Sequence[float]) -> dict[str, tuple[float, .
 
 def _create_backbone(backbone: str, pretrained: bool, **how: Any) -> nn.Module:
     """Return timm's network, with its ImageNet weights if asked for; CheckpointError if they cannot be downloaded."""
+    if pretrained and backbone == "bninception":
+        raise ConfigError(
+            "bninception has no weights to download: give a file (backbone_weights=, --backbone-weights "
+            "bn_inception-9f5701afb96c8044.pth), or start from random weights (pretrained=False, --model.pretrained "
+            "false)."
+        )
     if pretrained:
         _refuse_without_network(backbone)
         log.info("%s: downloading its ImageNet weights, unless they are cached", backbone)
@@ -275,6 +281,7 @@ def _start_head(
 def _load_backbone(cnn: nn.Module, backbone: str, path: str | Path, head_name: str, head: nn.Module) -> int | None:
     """Load the file; return the number of classes of its head, or None if it has none."""
     tensors = read_checkpoint(path).tensors
+    tensors = from_caffe(tensors) if backbone == "bninception" else tensors
     stem = tensors.get("conv1.weight")
     if backbone in SYSTEMS and SYSTEMS[backbone].images and stem is not None and stem.dim() == 4:
         inflate(cnn, tensors, source=path)

@@ -1,11 +1,11 @@
 """Translate public checkpoints of the systems that TEINet is compared with; the keys tell the project and the network.
 
-SlowFast's Caffe2 files (facebookresearch/SlowFast), those of non-local networks (facebookresearch/video-nonlocal-net)
-and of R(2+1)D (facebookresearch/VMZ), pytorchvideo (facebookresearch/pytorchvideo), MMAction2's 3-D networks and TRN
-(open-mmlab/mmaction2), torchvision and IG-65M's ports (moabitcoin/ig65m-pytorch), I3D's ports (piergiaj/pytorch-i3d,
-hassony2/kinetics_i3d_pytorch), S3D (kylemin/S3D), TRN and TSN on BNInception (metalbubble/TRN-pytorch), ECO
-(mzolfaghari/ECO-pytorch, mzolfaghari/ECO-efficient-video-understanding), ARTNet (wanglimin/ARTNet) and P3D
-(qijiezhao/pseudo-3d-pytorch).
+SlowFast's torch and Caffe2 files (facebookresearch/SlowFast), those of non-local networks
+(facebookresearch/video-nonlocal-net) and of R(2+1)D (facebookresearch/VMZ), pytorchvideo
+(facebookresearch/pytorchvideo), MMAction2's 3-D networks and TRN (open-mmlab/mmaction2), torchvision and IG-65M's
+ports (moabitcoin/ig65m-pytorch), I3D's ports (piergiaj/pytorch-i3d, hassony2/kinetics_i3d_pytorch), S3D
+(kylemin/S3D), TRN and TSN on BNInception (metalbubble/TRN-pytorch), ECO (mzolfaghari/ECO-pytorch,
+mzolfaghari/ECO-efficient-video-understanding), ARTNet (wanglimin/ARTNet) and P3D (qijiezhao/pseudo-3d-pytorch).
 """
 
 from __future__ import annotations
@@ -104,6 +104,17 @@ i3d_key = _replace(
     *((rf"^blocks\.{i + 1}\.res_blocks", f"layer{i}") for i in (2, 3, 4)),
     (r"^blocks\.\d\.proj", "fc"),
 )
+slowfast_torch_key = _replace(
+    (r"^s1\.pathway0_stem\.(conv|bn)", r"slow.\g<1>1"), (r"^s1\.pathway1_stem\.(conv|bn)", r"fast.\g<1>1"),
+    (r"^s(\d)_fuse\.conv_f2s", r"lateral.stage\1.0"), (r"^s(\d)_fuse\.bn", r"lateral.stage\1.1"),
+    *((rf"^s{i + 1}\.pathway0_nonlocal(\d+)\.(?:conv_)?", rf"slow.layer{i}.\1_nl.") for i in range(1, 5)),
+    *((rf"^s{i + 1}\.pathway0_res", f"slow.layer{i}.") for i in range(1, 5)),
+    *((rf"^s{i + 1}\.pathway1_res", f"fast.layer{i}.") for i in range(1, 5)),
+    (r"branch1_bn", "downsample.1"), (r"branch1\.", "downsample.0."),
+    *((rf"branch2\.{letter}_bn", f"bn{i}") for i, letter in enumerate("abc", 1)),
+    *((rf"branch2\.{letter}\.", f"conv{i}.") for i, letter in enumerate("abc", 1)),
+    (r"^head\.projection", "fc"),
+)  # fmt: skip
 _CAFFE2_LEAVES = {"w": "weight", "b": "bias", "s": "weight", "rm": "running_mean", "riv": "running_var"}
 
 
@@ -194,7 +205,8 @@ _INCEPTION_PORT = _replace(
     (r"^logits\.conv3d", "logits"),
 )
 _S3D_PORT = _replace(
-    (r"^base\.", "features."), (r"^fc\.0", "classifier.1"), (r"conv_s", "0.0"), (r"bn_s", "0.1"), (r"conv_t", "1.0"),
+    (r"^base\.", "features."), (r"branch0\.0\.", "branch0."), (r"^fc\.0", "classifier.1"), (r"conv_s", "0.0"),
+    (r"bn_s", "0.1"), (r"conv_t", "1.0"),
     (r"bn_t", "1.1"), (r"\.conv\.", ".0."), (r"\.bn\.", ".1."),
 )  # fmt: skip
 _CAFFE_FAMILY = _replace((r"^base_model\.", ""), (r"^new_fc", "fc"))
@@ -213,6 +225,14 @@ ORIGINS = {
     ),
     "slowfast": Origin(
         title="SlowFast's own", mark=r"t_pool1_subsample_w", networks=_SLOWFAST, rename=caffe2_slowfast_key
+    ),
+    "slowfast-torch": Origin(
+        title="SlowFast's own", mark=r"s1\.pathway1_stem\.conv\.weight", networks=_SLOWFAST, rename=slowfast_torch_key
+    ),
+    "slowfast-torch-i3d": Origin(
+        title="SlowFast's own", mark=r"s1\.pathway0_stem\.conv\.weight",
+        networks=("i3d_resnet50_8x8", "nl_i3d_resnet50_8x8"),
+        rename=lambda key: slowfast_torch_key(key).removeprefix("slow."),
     ),
     "nonlocal": Origin(
         title="video-nonlocal-net or SlowFast's own I3D", mark=r"res_conv1_bn_rm",

@@ -6,6 +6,7 @@ have a bias, pools round up, and weights expect pixels from 0 to 255 less a mean
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -106,6 +107,18 @@ class BNInception(nn.Module):
     def _add(self, name: str, inner: int, outer: int, kernel: int, stride: int = 1) -> None:
         self.add_module(name, nn.Conv2d(inner, outer, kernel, stride, kernel // 2))
         self.add_module(f"{name}_bn", nn.BatchNorm2d(outer))
+
+
+def from_caffe(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the ImageNet weights of TSN's authors for RGB: their norms are (1, C), and their first kernel takes BGR.
+
+    Weights in another form, such as those of this class, stay as they are.
+    """
+    norm = tensors.get("conv1_7x7_s2_bn.weight")
+    if norm is None or norm.dim() == 1:
+        return dict(tensors)
+    found = {key: value.flatten() if "_bn." in key else value for key, value in tensors.items()}
+    return {key: value.flip(1) if key == "conv1_7x7_s2.weight" else value for key, value in found.items()}
 
 
 def bninception(pretrained: bool = False, num_classes: int = 1000, drop_rate: float = 0.0, **_: Any) -> BNInception:

@@ -43,7 +43,7 @@ def detector_boxes(detector: GeneralizedRCNN, mean: Tensor, std: Tensor) -> Boxe
     def find(frames: Tensor) -> Tensor:
         images, _ = detector.transform(list((frames * std + mean).clamp(0, 1)))
         found, _ = detector.rpn(images, detector.backbone(images.tensors))
-        boxes = frames.new_zeros(len(frames), BOXES, 4)
+        boxes = frames.new_tensor([0.0, 0.0, 1.0, 1.0]).repeat(len(frames), BOXES, 1)  # where fewer are found
         for i, (each, (height, width)) in enumerate(zip(found, images.image_sizes)):
             boxes[i, : len(each[:BOXES])] = each[:BOXES] / frames.new_tensor([width, height, width, height])
         return boxes
@@ -124,5 +124,5 @@ def overlap_graphs(boxes: Tensor) -> list[Tensor]:
     for b in range(clips):
         for t in range(times - 1):
             at = slice(t * count, (t + 1) * count)
-            forward[b, at, slice((t + 1) * count, (t + 2) * count)] = box_iou(boxes[b, t], boxes[b, t + 1])
+            forward[b, at, slice((t + 1) * count, (t + 2) * count)] = box_iou(boxes[b, t], boxes[b, t + 1]).nan_to_num()
     return [g / g.sum(dim=-1, keepdim=True).clamp(min=1e-6) for g in (forward, forward.transpose(1, 2))]

@@ -31,6 +31,8 @@ class R2Plus1D(ClipNetwork):
             for width, stage in zip((128, 256, 512), (net.layer2, net.layer3, net.layer4)):
                 block: Any = stage[0]  # where torchvision takes the first convolution's middle width
                 block.conv2[0] = Conv2Plus1D(width, width, 27 * width * width // (9 * width + 3 * width))
+                for kernel in (each for each in block.conv2[0] if isinstance(each, nn.Conv3d)):
+                    nn.init.kaiming_normal_(kernel.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's
             for module in net.modules():
                 if isinstance(module, nn.BatchNorm3d):
                     module.eps = 1e-3
