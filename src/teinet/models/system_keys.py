@@ -153,8 +153,8 @@ def caffe2_r2plus1d_key(key: str) -> str:
     if found := re.fullmatch(r"shortcut_projection_(\d+)(_spatbn)?", place):
         inner = f"downsample.{int(bool(found[2]))}"
     elif found := re.fullmatch(r"comp_(\d+)_(conv|spatbn)_([12])(_middle)?", place):
-        parts = {"conv": "0.0", "spatbn": "0.1"} if found[4] else {"conv": "0.3", "spatbn": "1"}
-        inner = f"conv{found[3]}.{parts[found[2]]}"
+        layer = {"conv": "0.0", "spatbn": "0.1"} if found[4] else {"conv": "0.3", "spatbn": "1"}
+        inner = f"conv{found[3]}.{layer[found[2]]}"
     else:
         return key
     stage = sum(int(found[1]) >= first for first in (3, 7, 13))

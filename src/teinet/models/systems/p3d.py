@@ -18,7 +18,7 @@ from teinet.errors import ConfigError
 from teinet.models.systems.layout import ClipNetwork, MaxPool3d, conv, to_clips, to_frames
 
 Form = Literal["A", "B", "C"]
-DEPTHS = {63: (3, 4, 6, 3), 131: (3, 4, 23, 3), 199: (3, 8, 36, 3)}
+DEPTHS = {63: (3, 4, 6, 3), 199: (3, 8, 36, 3)}
 
 
 class P3DBottleneck(nn.Module):
@@ -48,8 +48,9 @@ class P3DBottleneck(nn.Module):
         x = torch.relu_(self.bn1(self.conv1(x)))
         space = torch.relu_(self.bn2(self.conv2(x)))
         time = self.bn3(self.conv3(x if self.form == "B" else space))
-        mixed = {"A": lambda: time, "B": lambda: space + time, "C": lambda: 0.5 * (space + time)}[self.form]()
-        return self.bn4(self.conv4(torch.relu_(mixed)))
+        if self.form != "A":
+            time = (space + time) * (0.5 if self.form == "C" else 1.0)
+        return self.bn4(self.conv4(torch.relu_(time)))
 
 
 class Bottleneck2d(nn.Module):
@@ -72,7 +73,7 @@ class Bottleneck2d(nn.Module):
 
 
 class P3D(ClipNetwork):
-    """P3D of 63, 131 or 199 layers; the forms A, B and C alternate. Time is halved four times.
+    """P3D of 63 or 199 layers; the forms A, B and C alternate. Time is halved four times.
 
     Args:
         num_frames: 16; a multiple of it gives several last feature maps, whose logits are averaged.

@@ -6,8 +6,6 @@ networks (mzolfaghari/ECO-efficient-video-understanding, wanglimin/ARTNet), whos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +13,6 @@ from teinet.errors import ConfigError
 from teinet.models.systems.bninception import BNInception
 from teinet.models.systems.layout import ClipNetwork, Triple, conv, to_clips, to_frames
 
-Second = Callable[[int, bool], nn.Module]  # a block's second convolution, of its channels and whether it has a bias
 _WIDTHS = {"res2": 64, "res3": 128, "res4": 256, "res5": 512}
 
 
@@ -24,22 +21,23 @@ class Body(nn.Module):
 
     Args:
         blocks: their names, such as res3b; the first of a stage behind the first one halves time and space.
-        second: makes the second convolution of a block.
-        bias: whether a stage's convolutions have one.
+        smart: stages, such as res2, whose blocks have a SMART block as the second convolution.
+        unbiased: stages whose convolutions have no bias.
     """
 
-    def __init__(self, blocks: tuple[str, ...], second: Mapping[str, Second], bias: Callable[[str], bool]):
+    def __init__(self, blocks: tuple[str, ...], *, smart: tuple[str, ...] = (), unbiased: tuple[str, ...] = ()):
         super().__init__()
         self.blocks, stages = blocks, list(dict.fromkeys(name[:4] for name in blocks))
         for name in blocks:
             stage, width = name[:4], _WIDTHS[name[:4]]
             starts = name.endswith("a") and stage != stages[0]
-            inner, biased = width // 2 if starts else width, bias(stage)
+            inner, biased = width // 2 if starts else width, stage not in unbiased
             if starts:
                 self.add_module(f"{name}_down", conv(inner, width, stride=(2, 2, 2), bias=biased))
             self.add_module(f"{name}_1", conv(inner, width, stride=(2, 2, 2) if starts else (1, 1, 1), bias=biased))
             self.add_module(f"{name}_1_bn", nn.BatchNorm3d(width))
-            self.add_module(f"{name}_2", second.get(stage, conv_of)(width, biased))
+            second = Smart(width, width, bias=biased) if stage in smart else conv(width, width, bias=biased)
+            self.add_module(f"{name}_2", second)
             self.add_module(f"{name}_bn", nn.BatchNorm3d(width))
 
     def forward(self, x: Tensor, activated: Tensor) -> Tensor:
@@ -51,11 +49,6 @@ class Body(nn.Module):
             x = x + getattr(self, f"{name}_2")(inside)
             activated = torch.relu(getattr(self, f"{name}_bn")(x))
         return activated
-
-
-def conv_of(width: int, bias: bool) -> nn.Module:
-    """Return a plain second convolution."""
-    return conv(width, width, bias=bias)
 
 
 class ECO(ClipNetwork):
@@ -76,7 +69,7 @@ class ECO(ClipNetwork):
                 if name.startswith(("inception_4", "inception_5", "inception_3c_3x3", "inception_3c_double_3x3_2")):
                     delattr(self.base_model, name)
         self.res3a_2, self.res3a_bn = conv(96, 128, bias=True), nn.BatchNorm3d(128)
-        self.body = Body(("res3b", "res4a", "res4b", "res5a", "res5b"), {}, lambda _: True)
+        self.body = Body(("res3b", "res4a", "res4b", "res5a", "res5b"))
         self.dropout, self.frame_dropout = nn.Dropout(dropout), nn.Dropout(0.5)
         self.fc = nn.Linear(512 + 1024 * full, num_classes)
 
@@ -124,20 +117,14 @@ class Smart(nn.Module):
         return self.reduction(torch.relu(torch.cat([self.appearance_bn(self.appearance(x)), pairs], dim=1)))
 
 
-def smart_of(width: int, bias: bool) -> nn.Module:
-    """Return a SMART block as a second convolution."""
-    return Smart(width, width, bias=bias)
-
-
 class ARTNet(ClipNetwork):
     """ARTNet on ResNet-18: a SMART block in the stem, and as the second convolution of the blocks of stages 2 to 4."""
 
     def __init__(self, *, num_classes: int, num_frames: int, dropout: float):
         super().__init__(num_frames)
         self.conv1, self.conv1_bn = Smart(3, 64, (3, 7, 7), (2, 2, 2), bias=False), nn.BatchNorm3d(64)
-        smart: dict[str, Second] = {"res2": smart_of, "res3": smart_of, "res4": smart_of}
         blocks = tuple(f"res{stage}{block}" for stage in range(2, 6) for block in "ab")
-        self.body = Body(blocks, smart, lambda stage: stage != "res2")
+        self.body = Body(blocks, smart=("res2", "res3", "res4"), unbiased=("res2",))
         self.dropout, self.fc = nn.Dropout(dropout), nn.Linear(512, num_classes)
 
     def feature_map(self, clips: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ Facts from their authors' code: facebookresearch/video-nonlocal-net, facebookres
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -74,15 +75,12 @@ def make_stage(
     attention: Attention = "softmax",
 ) -> nn.Sequential:  # fmt: skip
     """Return a stage of one block for each kernel length in `times`, and non-local blocks behind some."""
-    blocks: dict[str, nn.Module] = {}
+    blocks: OrderedDict[str, nn.Module] = OrderedDict()
     for i, time in enumerate(times):
         blocks[str(i)] = Bottleneck(inner if i == 0 else outer, width, outer, time=time, stride=stride if i == 0 else 1)
         if i in non_local:
             blocks[f"{i}_nl"] = NonLocal(outer, attention)
-    stage = nn.Sequential()
-    for name, block in blocks.items():
-        stage.add_module(name, block)
-    return stage
+    return nn.Sequential(blocks)
 
 
 class I3DResNet(ClipNetwork):
