@@ -161,6 +161,8 @@ def test_a_deeply_nested_setting_is_refused():
 def test_a_system_brings_what_it_takes_where_that_is_not_set():
     plain = Recipe.load(model="s3dg")
     assert (plain.model.num_frames, plain.model.pretrained, plain.clip.size) == (64, False, 224)
+    assert (plain.model.dropout, plain.optim.head_lr_scale, plain.optim.bias_lr_scale) == (0.2, 1, 1)
+    assert Recipe.load(model="s3dg", **{"model.dropout": 0.4, "optim.head_lr_scale": 3}).model.dropout == 0.4
     assert (plain.clip.strategy, plain.clip.window) == ("dense", 64)
     own = Recipe.load({"model": "r2plus1d_18"}, frames=8, **{"clip.strategy": "sparse", "clip.size": 96})
     assert (own.model.num_frames, own.clip.size, own.clip.strategy) == (8, 96, "sparse")
@@ -169,4 +171,5 @@ def test_a_system_brings_what_it_takes_where_that_is_not_set():
     assert (stnet.model.num_frames, stnet.clip.strategy, stnet.clip.adjacent) == (125, "sparse", 5)
     assert Recipe.load({"model": "stnet_resnet50"}, **{"clip.strategy": "dense"}).clip.adjacent == 1
     assert Recipe.load(model="i3d_resnet50").model.pretrained
+    assert Recipe.load(model="tsn_inception_v3").clip.size == 299 and Recipe.load(model="tsn_resnet18").clip.size == 224
     assert Recipe.load(model="eco").clip.strategy == "sparse" and Recipe.load().model.num_frames == 8

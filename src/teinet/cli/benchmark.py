@@ -26,7 +26,7 @@ _DEFAULT = ["tsn_resnet50", "tsm_resnet50", "tim_resnet50", "teinet_resnet50"]
 # Systems whose cost is published at 256 pixels; they are trained at 224.
 _AT_256 = {
     "nl_i3d_resnet50", "nl_i3d_resnet101", "slowfast_resnet50_4x16", "slowfast_resnet101_8x8",
-    "nl_slowfast_resnet101_16x8",
+    "nl_slowfast_resnet101_16x8", "stnet_resnet50",
 }  # fmt: skip
 _TABLES = ("2", "3", "5")
 

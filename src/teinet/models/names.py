@@ -45,8 +45,10 @@ def list_models(filter: str = "*") -> list[str]:
 
 
 def usual_clip(name: str) -> tuple[int, int]:
-    """Return the frames T and the size in pixels of a network's clips: a system's own, else 8 and 224."""
-    return (SYSTEMS[name].frames, SYSTEMS[name].size) if name in SYSTEMS else (8, 224)
+    """Return the frames T and the size in pixels of a network's clips: a system's; else 8 and 224 (Inception 299)."""
+    if name in SYSTEMS:
+        return SYSTEMS[name].frames, SYSTEMS[name].size
+    return 8, 299 if "inception_v3" in name else 224
 
 
 def usual_stride(name: str) -> int:

@@ -258,7 +258,7 @@ class Recipe:
             sources: names of the library's recipes (`teinet recipes` lists them), YAML files, or mappings of settings.
             settings: by name (`optim.lr`), by section (`optim={"lr": 0.02}`) or in their short form (`lr`, `epochs`,
                 `backbone`, ...: `teinet train --help` lists them). A text is read as on the command line. A system
-                such as s3dg brings its frames, size and sampling, where they are not set.
+                such as s3dg brings its frames, size, sampling, dropout and one rate for all layers, where not set.
 
         Raises:
             ConfigError: no such recipe or setting, or a value of another type. If values fit each other is for

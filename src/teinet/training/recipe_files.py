@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 
 from teinet.errors import ConfigError, nearest
+from teinet.models.names import usual_clip
+from teinet.models.systems.table import SYSTEMS
 
 _MOST_VALUES = 100_000  # of a recipe, far more than any has
 
@@ -65,9 +67,33 @@ def compose(name: str | PathLike[str]) -> Settings:
         return settings
     if row not in rows:
         raise ConfigError(f"{path} has no row {row!r}.{nearest(row, rows)} It has: {', '.join(rows)}")
-    settings = override(settings, rows[row] or {})
+    own = rows[row] or {}
+    settings = override(override(settings, of_network(own)), own)
     settings.setdefault("row", f"{path.stem}/{row}")
     return settings
+
+
+def of_network(settings: Mapping[str, Any]) -> Settings:
+    """Return the settings that the network in `settings` brings by itself, those of its authors; of most, none.
+
+    They stand below what is set for that network: below all of a recipe, or below the row that names it, and so above
+    the settings of the row's file, which are for the file's network.
+    """
+    model, clip = (part if isinstance(part := settings.get(key), Mapping) else {} for key in ("model", "clip"))
+    name = str(model.get("name"))
+    system, size = SYSTEMS.get(name), usual_clip(name)[1]
+    if system is None:
+        return {"clip": {"size": size, "short_side": None}} if size != usual_clip("")[1] else {}
+    asked = clip.get("strategy")
+    if system.stride and asked != "sparse":
+        sampled = {"strategy": "dense", "window": system.frames * system.stride}
+    else:
+        sampled = {"strategy": "sparse", "adjacent": 1 if asked == "dense" else system.adjacent}
+    return {
+        "model": {"num_frames": system.frames, "pretrained": system.images is not None, "dropout": system.dropout},
+        "clip": {"size": size, "short_side": None, **sampled},
+        "optim": {"head_lr_scale": 1.0, "bias_lr_scale": 1.0},  # 5 and 2 are TSM's
+    }
 
 
 # Where weights come from, and how a batch is made up of steps: the rate follows the batch.

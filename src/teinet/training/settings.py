@@ -14,8 +14,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import yaml
 
 from teinet.errors import ConfigError, nearest
-from teinet.models.systems.table import SYSTEMS
-from teinet.training.recipe_files import Settings, compose, override
+from teinet.training.recipe_files import Settings, compose, of_network, override
 from teinet.utils.other_words import BY_WORD
 from teinet.utils.text import documented_arguments, short_repr
 
@@ -73,23 +72,7 @@ def load(kind: type[T], *sources: str | PathLike[str] | Mapping[str, Any]) -> T:
         except ConfigError as error:  # now, while the source is known
             raise ConfigError(f"{where}{error}") from None
         merged = override(merged, layer)
-    return build(kind, override(_of_system(merged), merged))
-
-
-def _of_system(settings: Settings) -> Settings:
-    """Return what a network with one answer a clip takes by itself: frames, size, how they are sampled, the start."""
-    system = SYSTEMS.get(str((settings.get("model") or {}).get("name")))
-    if system is None:
-        return {}
-    asked = (settings.get("clip") or {}).get("strategy")
-    if system.stride and asked != "sparse":
-        sampled = {"strategy": "dense", "window": system.frames * system.stride}
-    else:
-        sampled = {"adjacent": 1 if asked == "dense" else system.adjacent}
-    return {
-        "model": {"num_frames": system.frames, "pretrained": system.images is not None},
-        "clip": {"size": system.size, **sampled},
-    }
+    return build(kind, override(of_network(merged), merged))
 
 
 def _by_section(settings: Mapping[str, Any], kind: type) -> Settings:

@@ -19,7 +19,8 @@ class System:
         frames: T.
         stride: frames of the video from one of the clip's to the next, in its authors' training; 0: spread over all.
         adjacent: frames in a row that it takes at each of the places spread over all.
-        size: pixels of the square images in its authors' training.
+        size: pixels of the square images in its authors' training (StNet: in their test).
+        dropout: share of features that its authors drop before the classifier.
         pixels: mean and std per channel on the scale 0 to 1, by its authors' weights.
         images: timm's network whose ImageNet weights it starts from, with kernels repeated over time; or none.
     """
@@ -30,6 +31,7 @@ class System:
     stride: int
     adjacent: int = 1
     size: int = 224
+    dropout: float = 0.5
     options: dict[str, Any] = field(default_factory=dict)
     pixels: tuple[Channels, Channels] = ((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
     images: str | None = None
@@ -86,35 +88,35 @@ SYSTEMS: dict[str, System] = {
     ),
     "s3d": System(
         title="S3D (Xie et al. 2018), torchvision's", home=("inception", "S3D"), frames=64, stride=1,
-        options={"gated": False}, pixels=_TORCHVISION,
+        dropout=0.2, options={"gated": False}, pixels=_TORCHVISION,
     ),
     "s3dg": System(
         title="S3D-G (Xie et al. 2018): torchvision's S3D with gates", home=("inception", "S3D"), frames=64, stride=1,
-        options={"gated": True}, pixels=_TORCHVISION,
+        dropout=0.2, options={"gated": True}, pixels=_TORCHVISION,
     ),
     "r2plus1d_18": System(
         title="R(2+1)D (Tran et al. 2018), torchvision's", home=("r2plus1d", "R2Plus1D"), frames=16, stride=2, size=112,
-        options={"depth": 18}, pixels=_TORCHVISION,
+        dropout=0.0, options={"depth": 18}, pixels=_TORCHVISION,
     ),
     "r2plus1d_34": System(
         title="R(2+1)D (Tran et al. 2018)", home=("r2plus1d", "R2Plus1D"), frames=32, stride=1, size=112,
-        options={"depth": 34}, pixels=_TORCHVISION,
+        dropout=0.0, options={"depth": 34}, pixels=_TORCHVISION,
     ),
     "eco_lite": System(
         title="ECO Lite (Zolfaghari et al. 2018)", home=("preactivation", "ECO"), frames=16, stride=0,
-        options={"full": False}, pixels=_CAFFE,
+        dropout=0.3, options={"full": False}, pixels=_CAFFE,
     ),
     "eco": System(
         title="ECO (Zolfaghari et al. 2018)", home=("preactivation", "ECO"), frames=16, stride=0,
-        options={"full": True}, pixels=_CAFFE,
+        dropout=0.3, options={"full": True}, pixels=_CAFFE,
     ),
     "artnet_resnet18": System(
-        title="ARTNet (Wang et al. 2018)", home=("preactivation", "ARTNet"), frames=16, stride=2, size=112,
-        pixels=_CAFFE,
+        title="ARTNet (Wang et al. 2018)", home=("preactivation", "ARTNet"), frames=16, stride=1, size=112,
+        dropout=0.2, pixels=_CAFFE,
     ),
     "stnet_resnet50": System(
         title="StNet (He et al. 2019), 25 segments of 5 frames", home=("stnet", "StNet"), frames=125, stride=0,
-        adjacent=5, size=256, options={"backbone": "resnet50"}, pixels=_IMAGENET,
+        adjacent=5, size=256, dropout=0.0, options={"backbone": "resnet50"}, pixels=_IMAGENET,
     ),
     "p3d_63": System(
         title="P3D (Qiu et al. 2017)", home=("p3d", "P3D"), frames=16, stride=1, size=160, options={"depth": 63},
