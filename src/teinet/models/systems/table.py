@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Channels = tuple[float, float, float]
@@ -69,7 +69,7 @@ def _slowfast(title: str, frames: int, **options: Any) -> System:
 SYSTEMS: dict[str, System] = {
     **{f"i3d_resnet50{form}": _i3d(50, form, False) for form in _I3D_FORMS},
     **{f"nl_i3d_resnet50{form}": _i3d(50, form, True) for form in ("", "_8x8", "_32x2")},
-    "nl_i3d_resnet101": _i3d(101, "", True),
+    "nl_i3d_resnet101": replace(_i3d(101, "", True), frames=128, stride=1),
     "nl_i3d_resnet50_gcn": System(
         title="Non-local I3D and graphs of boxes (Wang and Gupta 2018), from the paper's description: not exact",
         home=("gcn", "RegionGraph"), frames=32, stride=2, options=_i3d(50, "_32x2", True).options,
