@@ -38,7 +38,8 @@ def over_time(x: Tensor) -> Tensor:
 class _TimeConv(torch.autograd.Function):
     """A convolution over time whose weights' gradient is one matrix product for each of its times.
 
-    torch's gradient of a (k, 1) kernel is four times slower on a CPU where there are few clips of many pixels.
+    (B, C, T, N), N pixels, becomes (B, O, T', N) by weights (O, C, k, 1). torch's own gradient of these is slower on
+    a CPU where there are few clips of many pixels (`python -m benchmarks.systems --training` times whole networks).
     """
 
     @staticmethod
