@@ -225,9 +225,9 @@ def test_test_writes_its_tables(run, clips, capsys):
 def test_clips_that_trained_the_network_are_named_in_the_test_and_in_the_report(run, clips, tmp_path, capsys):
     shutil.copytree(clips / "resting", tmp_path / "some" / "resting")  # copies elsewhere, three of which trained it
     assert main(["test", str(run), "--data", str(tmp_path / "some"), "--workers", "0"]) == 0
-    assert "3 of 4 clips were used to train this network" in capsys.readouterr().out
+    assert "this network was trained on 3 of these 4 clips" in capsys.readouterr().out
     assert main(["test", str(run), "--data", str(clips), "--workers", "0"]) == 0
-    assert "9 of 12 clips were used to train this network" in capsys.readouterr().out
+    assert "this network was trained on 9 of these 12 clips" in capsys.readouterr().out
     assert main(["report", str(run)]) == 0
     assert "9 clips of 12 were used to train this network" in " ".join(capsys.readouterr().out.split())
     assert main(["test", str(run), "--workers", "0"]) == 0  # the held-out ones

@@ -54,7 +54,7 @@ def test_json_over_a_folder_with_a_broken_file(place, capsys):
     assert answers[1]["frame_indices"] == [[1, 4]] and answers[1]["times"] == [[0.1, 0.4]]
     assert answers[1]["error"] is None and len(answers[1]["labels"]) == 2
     assert {label["name"] for label in answers[1]["labels"]} < set(NAMES)
-    assert len(err.strip().splitlines()) == 1 and "1 of 3 videos could not be read" in err
+    assert len(err.strip().splitlines()) == 1 and "unreadable: 1 of 3 videos" in err
 
 
 def test_json_holds_the_scores_unrounded(place, capsys):
@@ -162,7 +162,7 @@ def test_a_network_whose_scores_are_no_numbers_is_said(place, tmp_path, capsys):
     for form in ((), ("--json",), ("--output-format", "csv")):
         assert call(tmp_path / "nan.safetensors", place / "videos" / "good2.mp4", *form) == 1
         out, err = capsys.readouterr()
-        assert "1 of 1 videos could not be read" in err and "not finite" in out
+        assert "unreadable: 1 of 1 video;" in err and "not finite" in out
         if form == ("--json",):
             json.loads(out)
 

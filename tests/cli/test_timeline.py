@@ -22,7 +22,7 @@ from teinet.detection import timeline
 from teinet.detection.events import Event, Rules
 from teinet.detection.recording import Timeline
 from teinet.errors import Interrupted
-from teinet.utils.text import clock
+from teinet.utils.text import clock, count
 from tests import miniatures
 from tests.data.video.test_frames import film as write_film
 from tests.data.video.test_frames import zero_packets
@@ -133,7 +133,7 @@ def test_an_earlier_answer_stays_until_the_new_one_is_complete(place, tmp_path, 
     assert main([*command, "--overwrite"]) == 130
     said = capsys.readouterr().err
     kept = "" if form == "vtt" else "; the same command without --overwrite continues with the others"
-    assert f"stopped after {len(films) - 1} of {len(films)} videos{kept}\n" in said
+    assert f"stopped after {len(films) - 1} of {count(len(films), 'video')}{kept}\n" in said
     assert output.read_text() == "of an earlier day"
     monkeypatch.undo()
     assert main(command if kept else [*command, "--overwrite"]) == 0
@@ -167,7 +167,7 @@ def test_other_settings_do_not_continue_what_was_stopped(place, tmp_path, monkey
     ):
         assert main([*words(place, *films, output=output), *more]) == 130
         assert looked == ["3.mp4", "4.mp4"][not again :]
-        assert ("1 of 2 videos were finished before" in capsys.readouterr().err) is not again
+        assert ("finished before: 1 of 2 videos" in capsys.readouterr().err) is not again
         looked.clear()
     monkeypatch.undo()
     assert main(words(place, *films, output=output)) == 0 and sorted(tmp_path.iterdir()) == [output]

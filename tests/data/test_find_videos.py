@@ -68,7 +68,7 @@ def test_a_file_at_an_address_is_to_be_downloaded():
 
 
 @pytest.mark.parametrize(("name", "said"), [
-    ("*.mov", "no file matches"), ("empty", "no videos"), ("not*", "1 names, but no video"),
+    ("*.mov", "no file matches"), ("empty", "no videos"), ("not*", "1 name, but no video"),
     ("~nobody-of-this-name/*.mov", "no file"),
 ])  # fmt: skip
 def test_a_name_that_stands_for_no_video_is_an_error(folder, name, said):

@@ -246,7 +246,7 @@ def test_more_missing_clips_than_allowed_are_said_before_the_first_step(clips, t
     words = [word for word in words if word not in ("--data.val_share", "0.25")]
     assert main(["train", *words, "--data.val_share", "0"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "1 of 13 training clips are missing" in line and "--data.missing drop" in line
+    assert "missing: 1 of 13 training clips, " in line and "--data.missing drop" in line
     assert not (tmp_path / "run" / "log.csv").exists()
 
 

@@ -227,5 +227,5 @@ class Parser(argparse.ArgumentParser):
             hints = {word: hint for word in words if (hint := self._hint_of(word))}
             return "".join(hint if len(words) == 1 else f" --{word}:{hint}" for word, hint in hints.items())
         if choice := re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message):
-            return nearest(choice[1], re.findall(r"[\w.-]+", choice[2]))
+            return nearest(choice[1], re.findall(r"[\w.-]+", choice[2]), cutoff=0.75)
         return ""

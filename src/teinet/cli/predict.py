@@ -18,7 +18,7 @@ from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.utils.files import replacing
 from teinet.utils.machine import check_device
-from teinet.utils.text import printable
+from teinet.utils.text import count, printable
 
 if TYPE_CHECKING:
     from teinet.recognition import Prediction
@@ -92,10 +92,10 @@ def run(args: PredictOptions) -> int:
                 done += 1
                 failed += answer.error is not None
         except KeyboardInterrupt:
-            print(f"stopped after {done} of {len(videos)} videos; their answers are written", file=sys.stderr)
+            print(f"stopped after {done} of {count(len(videos), 'video')}; their answers are written", file=sys.stderr)
             return 130
     if failed:
-        print(f"{failed} of {len(videos)} videos could not be read; the output says why for each", file=sys.stderr)
+        print(f"unreadable: {failed} of {count(len(videos), 'video')}; the output says why for each", file=sys.stderr)
     if args.output:
         print(printable(f"wrote {args.output} ({done} video{'s' if done != 1 else ''})"), file=sys.stderr)
     return int(failed > 0 or bool(problems))

@@ -16,6 +16,7 @@ from teinet.data.views import Views
 from teinet.errors import ConfigError
 from teinet.utils.machine import check_device
 from teinet.utils.signals import first_process
+from teinet.utils.text import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,9 +106,9 @@ def run(args: TestOptions) -> int:
 
         told = next((t.scores.meta["submission"] for t in tested if t.scores.meta.get("submission")), {})
         form, names = told.get("form", "names"), told.get("class_names")
-        count = write_submission(scores, args.submit, form=form, class_names=names)
-        left = f", {len(scores) - count} unreadable ones left out" if count < len(scores) else ""
-        console.print(f"{args.submit}: predictions of {count} clips{left}", soft_wrap=True)
+        written = write_submission(scores, args.submit, form=form, class_names=names)
+        left = f", {len(scores) - written} unreadable ones left out" if written < len(scores) else ""
+        console.print(f"{args.submit}: predictions of {written} clips{left}", soft_wrap=True)
     return 1 if scores.num_unreadable else 0
 
 
@@ -222,7 +223,7 @@ def _print(console: Console, args: TestOptions, scores: Scores, tested: list[Tes
             card = read_header(name)["card"]
             console.print(f"{name} was trained on {card.get('data', '')}", style="dim", soft_wrap=True)
     if trained:
-        used = f"{trained} of {len(scores)} clips were used to train this network"
+        used = f"this network was trained on {trained} of these {count(len(scores), 'clip')}"
         warning = f"{used}; its accuracy on new clips may be much lower"
         console.print(warning, style="bold yellow", soft_wrap=True)
     if args.json:

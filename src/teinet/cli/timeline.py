@@ -17,7 +17,7 @@ from teinet.cli.timeline_output import PAGES, Output, Pages, Truth, files_for, w
 from teinet.data.lists.data_config import MAX_DAMAGED, MAX_DAMAGED_HELP, check_max_damaged
 from teinet.errors import Interrupted, VideoError
 from teinet.utils.machine import check_device
-from teinet.utils.text import printable
+from teinet.utils.text import count, printable
 
 if TYPE_CHECKING:
     from teinet.detection.recording import Timeline
@@ -121,7 +121,7 @@ def run(args: TimelineOptions) -> int:
         if args.overwrite:
             cache.clear()
         if kept := sum(map(cache.holds, videos)):
-            _print_lines(f"{kept} of {len(videos)} videos were finished before; continues with the others")
+            _print_lines(f"finished before: {kept} of {count(len(videos), 'video')}; continues with the others")
     make = partial(options.load_recognizer, args.weights, args) if args.workers > 1 else lambda: recognizer
 
     done, failed = 0, bool(problems)
@@ -147,7 +147,7 @@ def run(args: TimelineOptions) -> int:
         output.close(stopped=True)
         same = "the same command" + (" without --overwrite" if args.overwrite else "")
         rest = f"; {same} continues with the others" if unfinished is not None and unfinished.exists() else ""
-        _print_lines(f"stopped after {done} of {len(videos)} videos{rest}")
+        _print_lines(f"stopped after {done} of {count(len(videos), 'video')}{rest}")
         return 130
     output.close()
     if cache is not None:

@@ -141,7 +141,7 @@ def _lines(args: WatchOptions) -> Iterator[Callable[[Notice], None]]:
     def write(notice: Notice) -> None:
         if as_json:
             print(json.dumps(notice.to_dict(), ensure_ascii=False, allow_nan=False), file=file, flush=True)
-        else:
+        elif len(args.sources) > 1 or not notice.reason.endswith("; given up"):  # else the error at the end says it
             print(in_words(notice), flush=True)
 
     opened = nullcontext(out)

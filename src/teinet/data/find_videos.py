@@ -13,7 +13,7 @@ from teinet.data.video import image_folder
 from teinet.data.video.reader import is_video
 from teinet.data.video.source import Source, refuse_address
 from teinet.errors import ConfigError
-from teinet.utils.text import natural, other_names, printable
+from teinet.utils.text import count, natural, other_names, printable
 
 log = logging.getLogger("teinet")
 
@@ -47,7 +47,7 @@ def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) 
         raise ConfigError("; ".join(problems))
     if found and not any(path.exists() or image_folder.is_folder(str(path)) for path in found.values()):
         first, *more = found.values()
-        raise ConfigError(f"{first}: no such file or folder" + (f", nor {len(more)} others" if more else ""))
+        raise ConfigError(f"{first}: no such file or folder" + (f", nor {count(len(more), 'other')}" if more else ""))
     return list(found.values())
 
 
@@ -78,7 +78,9 @@ def _expand(name: str) -> list[Path]:
             else:
                 others.append(str(match))
         if not videos:
-            raise ConfigError(f"{name}: this pattern matches {len(matches)} names, but no video{other_names(others)}")
+            raise ConfigError(
+                f"{name}: this pattern matches {count(len(matches), 'name')}, but no video{other_names(others)}"
+            )
     if others:
         log.warning("%s", printable(f"{name}: ignored{other_names(others)}, no videos"))
     return videos

@@ -249,7 +249,7 @@ def _refuse_missing(splits: Splits, limit: float) -> None:
     if len(missing) > limit * len(paths):
         enough = math.ceil(100 * len(missing) / len(paths)) / 100
         raise ConfigError(
-            f"{len(missing)} of {len(paths)} training clips are missing, such as {missing[0]}, more than the allowed "
+            f"missing: {len(missing)} of {len(paths)} training clips, such as {missing[0]}, more than the allowed "
             f"{limit:.1%}; --data.missing drop leaves them out, --run.max_unreadable {enough:g} allows as many"
         )
 

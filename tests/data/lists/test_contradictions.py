@@ -91,7 +91,7 @@ def test_templates_of_something_v2_are_texts(tmp_path):
 def test_a_clip_with_two_labels_is_said(tmp_path, caplog):
     path = write(tmp_path, "path,label\na.mp4,x\n./a.mp4,y\nb.mp4,y\nb.mp4,y\nc.mp4,x\nd.mp4,x\n")
     load_splits(DataConfig(path=str(path), val_share=0.5))
-    said = f"1 clips have two labels, each is trained on: {tmp_path}/a.mp4 is 'x' (line 2) and 'y' (line 3)"
+    said = f"two labels of 1 clip, each is trained on: {tmp_path}/a.mp4 is 'x' (line 2) and 'y' (line 3)"
     assert [record.getMessage() for record in caplog.records if "two labels" in record.getMessage()] == [
         f"{path}: {said}"
     ]

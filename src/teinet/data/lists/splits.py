@@ -27,6 +27,7 @@ from teinet.data.lists.rows import (
     to_clips,
 )
 from teinet.errors import AnnotationError, ConfigError
+from teinet.utils.text import count
 
 log = logging.getLogger("teinet")
 
@@ -60,7 +61,7 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
         advice = "" if overlap.clips or overlap.copies else " (data.group path keeps a file's segments together)"
         log.warning("%s: %s %s; accuracies measured on them are too high%s", config.path, what, where, advice)
     if found := [conflict for conflict in conflicts(rows) if conflict.same]:
-        log.warning("%s: %d clips have two labels, each is trained on: %s", config.path, len(found), found[0])
+        log.warning("%s: two labels of %s, each is trained on: %s", config.path, count(len(found), "clip"), found[0])
     if class_names is None:  # for training; a trained network may be given unlabeled clips
         for row in parts["train"] + parts["val"]:
             if row.label is None and any(r.label is not None for r in rows):
@@ -129,7 +130,7 @@ def _present(listing: Listing, config: DataConfig) -> Listing:
     drop = config.missing == "drop" or (config.missing == "auto" and listing.incomplete)
     what = "left out" if drop else "kept as unreadable (data.missing drop leaves them out)"
     where = f"{first.file}, line {first.line}: " if first.file else ""
-    note = f"{len(missing)} of {len(rows)} clips are missing and {what}; the first: {where}{first.path}"
+    note = f"missing: {len(missing)} of {count(len(rows), 'clip')}, {what}; the first: {where}{first.path}"
     note += f" ({hint})" if hint else ""
     listing = replace(listing, notes=[*listing.notes, note], absent=missing)
     if not drop:

@@ -77,7 +77,7 @@ def test_kinetics_counts_what_is_not_to_be_had(tmp_path):
     splits = load(miniatures.kinetics(tmp_path))
     assert counts(splits) == {"train": 10, "val": 5}
     assert len(splits.source.dropped) == 3
-    assert any("3 of 18 clips are missing and left out" in note for note in splits.source.notes)
+    assert any("missing: 3 of 18 clips, left out" in note for note in splits.source.notes)
     assert not np.isfinite(splits["train"].starts).any()
     assert counts(load(tmp_path, missing="keep")) == {"train": 12, "val": 6}
     assert splits["train"].class_names == sorted(miniatures.KINETICS)
@@ -372,7 +372,7 @@ def test_two_lists_of_different_formats_are_refused(tmp_path):
 def test_rows_that_point_nowhere(tmp_path):
     miniatures.something_v1(tmp_path)
     note = " ".join(load(tmp_path).source.notes)
-    assert "1 of 18 clips are missing and kept as unreadable" in note and "train.csv, line 2" in note
+    assert "missing: 1 of 18 clips, kept as unreadable" in note and "train.csv, line 2" in note
     with pytest.raises(AnnotationError, match=r"none of its clips exist.*data\.root"):
         load(tmp_path, root=str(tmp_path / "elsewhere"))
 
