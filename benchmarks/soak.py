@@ -144,7 +144,7 @@ class Camera(Source):
                 due += STALL
             elif what == "broken":
                 self.damaged += 1
-                yield SimpleNamespace(decode=_broken)
+                yield SimpleNamespace(decode=_broken, is_corrupt=False)
                 continue
             elif what == "resized":
                 other = SIZES[self._rng.integers(len(SIZES))]
@@ -169,7 +169,7 @@ class Camera(Source):
         self.sent += 1
         frame = av.VideoFrame.from_ndarray(image, format="rgb24")
         frame.time_base, frame.pts = Fraction(1, 1000), round(1000 * clock)
-        return SimpleNamespace(decode=lambda: [frame])
+        return SimpleNamespace(decode=lambda: [frame], is_corrupt=False)
 
 
 def _broken() -> list:

@@ -30,6 +30,8 @@ def frame(
 class Packet:
     """Decodes to a frame, or fails as a broken one does."""
 
+    is_corrupt = False
+
     def __init__(self, content):
         self._content = content
 

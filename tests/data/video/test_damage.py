@@ -14,6 +14,7 @@ from teinet.cli.main import main
 from teinet.data.tools.small_copy import Shrinking, shrink_video
 from teinet.data.video import index
 from teinet.data.video.reader import VideoReader
+from teinet.detection import timeline
 from teinet.errors import VideoError
 from teinet.evaluation.ensemble import average
 from teinet.evaluation.scores import Scores
@@ -268,3 +269,30 @@ def test_ffv1_is_decoded_from_the_start(ffmpeg, tmp_path):
     ffmpeg(*source, "-c:v", "mjpeg", tmp_path / "b.mkv")
     keys = [len(index.frame_index(str(tmp_path / name)).keys) for name in ("a.mkv", "b.mkv")]
     assert keys == [0, 25]
+
+
+def without(path: Path, frames: set[int], copy: Path) -> Path:
+    """Leave out all transport packets of these frames, as a network loses them."""
+    data = path.read_bytes()
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(video=0) if packet.size]
+    parts = zip([0, *places], [*places, len(data)], strict=True)
+    copy.write_bytes(b"".join(data[begin:end] for number, (begin, end) in enumerate(parts, -1) if number not in frames))
+    return copy
+
+
+def test_frames_that_a_network_lost_are_counted_alike(ffmpeg, tmp_path):
+    """Nothing is left of them but a counter of packets that jumps; where streams are joined, it jumps as well."""
+    scene = ("-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=4", "-pix_fmt", "yuv420p")
+    ffmpeg(*scene, "-c:v", "libx264", "-g", "1", "-bf", "0", tmp_path / "whole.ts")
+    holes = without(tmp_path / "whole.ts", {20, 50, 51, 52, 70}, tmp_path / "holes.ts")
+    assert VideoReader(holes).damage == "5 of 100 frames cannot be decoded whole"
+    found = timeline(small_recognizer(), holes, frame_interval=0.2)
+    assert found.broken == 5
+    with pytest.raises(VideoError, match="5 of its 100 frames"):
+        timeline(small_recognizer(), holes, frame_interval=0.2, max_damaged=0.04)
+    with VideoReader(holes).open() as frames:
+        assert (sum(1 for _ in frames), frames.num_broken) == (95, 5)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(2 * (tmp_path / "whole.ts").read_bytes())
+    assert VideoReader(joined).damage == "" and timeline(small_recognizer(), joined, frame_interval=0.2).broken == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
 from time import monotonic
@@ -24,6 +25,9 @@ _FASTEST = 240.0  # frames per second: a stated rate above it of one frame a tic
 # A packet of these may have no frame, or two.
 PACKED_CODECS = frozenset("mpeg4 msmpeg4v1 msmpeg4v2 msmpeg4v3 h263 flv1".split())
 PLACEHOLDER_BYTES = 16
+LONGEST_GAP = 10.0  # seconds in which frames may be missing
+NEAR = 2  # frames between a packet that lacks a part and those that are missing next to it
+_MOST_INCOMPLETE = 64  # packets that decoder threads may hold
 
 Transform = Callable[[np.ndarray], np.ndarray]
 
@@ -130,7 +134,6 @@ class FrameStream:
     Attributes:
         is_recorded: true if the clock is that of a recording.
         num_frames: frames so far.
-        num_broken: packets and frames so far that could not be decoded completely.
         num_corrupt: frames so far that were decoded in part.
         is_ordered: true if each timestamp so far was later than the previous one.
         last_time: time of the last frame; None before the first.
@@ -149,7 +152,7 @@ class FrameStream:
         patience: float = math.inf,
     ):
         self.is_recorded = isinstance(clock, RecordedClock)
-        self.num_frames = self.num_broken = self.num_corrupt = 0
+        self.num_frames = self.num_corrupt = 0
         self.is_ordered, self.last_time = True, clock.last_time
         self.frame_interval = frame_interval(stream)
         self.stated_length = stated_length(container, stream) if self.is_recorded else None
@@ -159,19 +162,15 @@ class FrameStream:
         # An AVI file has times of decoding only: with packed B-frames they are in order, and those of frames are not.
         self._is_packed = container.format.name == "avi" and stream.codec_context.name in PACKED_CODECS
         self._num_packets = 0  # that show a frame
+        self._counts_lost = False
+        self._num_refused = self._num_missing = 0  # packets that give an error, and frames that never came
+        self._incomplete: deque[float] = deque(maxlen=_MOST_INCOMPLETE)  # seconds of packets that lack a part
+        self._last_stamp: float | None = None
         self._patience, self._last_frame = patience, monotonic()
-        self._on_packet: Callable[[av.Packet], object] | None = self._check if patience < math.inf else None
 
     def count_lost(self) -> None:
         """Count the frames that packets promise; called before the first frame, for `num_lost` after the last."""
-        codec = self._stream.codec_context.name
-        if codec in PACKED_CODECS:
-            return
-
-        def count(packet: av.Packet) -> None:
-            self._num_packets += packet.size > 0 and shows_frame(packet, codec)
-
-        self._on_packet = count
+        self._counts_lost = self._stream.codec_context.name not in PACKED_CODECS
 
     @property
     def is_alone(self) -> bool:
@@ -180,8 +179,13 @@ class FrameStream:
 
     @property
     def num_lost(self) -> int:
-        """Number of frames whose packets gave none; valid after the last frame, if they were counted."""
-        return max(0, self._num_packets - self.num_frames)
+        """Number of frames whose packets gave none or never came; valid after the last frame, if they were counted."""
+        return max(self._num_missing, self._num_packets - self.num_frames)
+
+    @property
+    def num_broken(self) -> int:
+        """Number of frames so far that are missing, and of packets and frames that were not decoded completely."""
+        return self._num_missing + self.num_corrupt + self._num_refused
 
     @property
     def num_damaged(self) -> int:
@@ -200,13 +204,14 @@ class FrameStream:
     def decoded(self) -> Iterator[tuple[av.VideoFrame, float, float, bool]]:
         """Yield each decoded frame with its time, its duration, and true if it does not come later than the last."""
         base, continued = self._base, Continued() if self.is_recorded else None
-        for index, raw in enumerate(decode(self._container, self._stream, self._count_broken, self._on_packet)):
+        for index, raw in enumerate(decode(self._container, self._stream, self._count_refused, self._note)):
             self.num_frames = index + 1
-            self.num_broken += raw.is_corrupt
             self.num_corrupt += raw.is_corrupt
             duration = raw.duration * base or self.frame_interval
-            stamp = raw.dts if self._is_packed and index else raw.pts
-            time, jumped = self._clock.time_of(stamp * base if stamp is not None and base else None)
+            ticks = raw.dts if self._is_packed and index else raw.pts
+            stamp = ticks * base if ticks is not None and base else None
+            self._num_missing += self._missing_before(stamp, duration)
+            time, jumped = self._clock.time_of(stamp)
             restarted = False
             if continued is not None:
                 time, restarted = continued(time, duration, raw.dts)
@@ -215,12 +220,29 @@ class FrameStream:
             yield raw, time, duration, jumped or not later
             self._last_frame = monotonic()
 
-    def _check(self, packet: av.Packet) -> None:
+    def _note(self, packet: av.Packet) -> None:
+        if packet.is_corrupt and packet.pts is not None:
+            self._incomplete.append(packet.pts * self._base)
+        if self._counts_lost and packet.size:
+            self._num_packets += shows_frame(packet, self._stream.codec_context.name)
         if monotonic() - self._last_frame > self._patience:
             raise TimeoutError(f"no frame that can be decoded for {self._patience:g} s")
 
-    def _count_broken(self) -> None:
-        self.num_broken += 1
+    def _missing_before(self, stamp: float | None, duration: float) -> int:
+        """Return how many frames are missing before one near an incomplete packet; a gap alone proves nothing."""
+        last, self._last_stamp = self._last_stamp, stamp
+        if stamp is None or last is None:
+            return 0
+        near = any(last - NEAR * duration <= second <= stamp + NEAR * duration for second in self._incomplete)
+        return missing_in(stamp - last, duration) if near else 0
+
+    def _count_refused(self) -> None:
+        self._num_refused += 1
+
+
+def missing_in(gap: float, apart: float) -> int:
+    """Return the number of frames that are missing between two, in seconds, if frames come so far apart."""
+    return round(gap / apart) - 1 if apart and 1.5 * apart < gap < LONGEST_GAP else 0
 
 
 def _converted(convert: Converter, raw: av.VideoFrame) -> np.ndarray:

@@ -25,6 +25,8 @@ from teinet.data.video import image_folder
 from teinet.data.video.clocks import WRAPPED, Continued, RecordedClock
 from teinet.data.video.container import begin, check_file, ends_too_early, open_video, stated_length
 from teinet.data.video.frames import (
+    LONGEST_GAP,
+    NEAR,
     PACKED_CODECS,
     PLACEHOLDER_BYTES,
     FrameStream,
@@ -40,9 +42,8 @@ from teinet.utils.files import cache_folder, changed_ns
 # not among them: the slices that a damaged keyframe lacks are those of the frame before, and FFmpeg does not say so.
 _SEEKABLE_FORMATS = {"mov", "mp4", "matroska", "webm"}
 _SEEKABLE_CODECS = {"h264", "hevc", "vp8", "vp9", "av1", "mpeg4", "mjpeg", "prores", "huffyuv"}
-_SCHEMA = 5  # increase it whenever stored values change their meaning, to ignore older ones
+_SCHEMA = 6  # increase it whenever stored values change their meaning, to ignore older ones
 _REMEMBERED = 8192  # files, in this process
-_LONGEST_GAP = 10.0  # seconds in which frames may have been lost
 _FEW_GAPS = 0.1  # of the distances between frames
 _RESYNCED = {"matroska", "webm", "flv"}  # formats whose demuxers pass over damage without marking packets
 _ZEROS = bytes(8)  # no packet begins so; if one does, the file is decoded once
@@ -369,7 +370,7 @@ def _presentation(packets: _Packets) -> tuple[np.ndarray, np.ndarray, bool]:
 def _wide_gaps(times: np.ndarray, apart: float) -> np.ndarray:
     """Return where (n - 1,) frames may have been lost; gaps alone prove nothing, as an image may stand."""
     gaps = np.diff(times)
-    return (gaps > 1.5 * apart) & (gaps < _LONGEST_GAP)
+    return (gaps > 1.5 * apart) & (gaps < LONGEST_GAP)
 
 
 def _lost_in_gaps(times: np.ndarray, apart: float, damaged: np.ndarray, *, anywhere: bool) -> int:
@@ -377,7 +378,8 @@ def _lost_in_gaps(times: np.ndarray, apart: float, damaged: np.ndarray, *, anywh
     wide = _wide_gaps(times, apart)
     if not anywhere or wide.sum() > _FEW_GAPS * len(wide):
         after = np.searchsorted(times, damaged)
-        wide &= np.isin(np.arange(len(wide)), np.concatenate([after - 2, after - 1, after]))
+        near = after[:, None] + np.arange(-NEAR - 1, NEAR + 1)
+        wide &= np.isin(np.arange(len(wide)), near)
     return int((np.round(np.diff(times)[wide] / (apart or 1)) - 1).sum())
 
 
