@@ -56,6 +56,30 @@ def test_timestamps_that_stay_away_give_way_to_the_time_of_arrival():
     assert clock.time_of(None)[0] == 9.0
 
 
+def test_frames_without_timestamps_come_as_far_apart_as_they_do_on_average():
+    """Every sixth second the network stops for 0.5 s, and delivers what it has held back at once."""
+    hand = Hand()
+    clock = live(hand)
+    found = []
+    for sent in np.arange(0, 30, 0.1):
+        hand.now = max(hand.now, sent + (max(0.0, 0.5 - sent % 6) if sent > 3 else 0.0))
+        found.append(clock.time_of(None)[0])
+    steps = np.diff(found)
+    assert (steps > 0.05).all() and steps.max() < 0.25
+    assert np.abs(found - np.arange(0, 30, 0.1)).max() < 0.5
+
+
+def test_frames_without_timestamps_follow_another_rate_and_a_pause():
+    hand = Hand()
+    clock = live(hand)
+    sent = np.concatenate([np.arange(0, 3, 0.1), np.arange(3, 30, 0.5), [40.0]])
+    found = []
+    for hand.now in sent:
+        found.append(clock.time_of(None)[0])
+    assert np.abs(found - sent).max() < 1.1 and found[-1] == 40.0  # from 10 to 2 frames a second
+    assert np.abs(found - sent)[-20:].max() < 0.4
+
+
 @pytest.mark.parametrize("to", [-50.0, 0.0, 50.0])
 def test_a_jump_is_said_and_set_by_our_clock(to):
     hand = Hand()

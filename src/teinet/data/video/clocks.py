@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 TICK = 1e-3  # least seconds between two frames of a live source
+_AVERAGED = 20  # arrivals whose mean distance is that of frames without timestamps
+_DRAWN = 0.2  # share of the distance from its arrival by which the time of such a frame is set right
 WRAPPED = 2**32 / 90_000  # seconds, half the range of a transport stream's clock: a jump forward by more is one back
 
 
@@ -63,7 +65,8 @@ class LiveClock:
     """The clock of a live source: seconds by the system's clock, advanced by timestamps, always increasing.
 
     Where timestamps begin or jump, the system's clock sets the time. A frame without a timestamp comes after the last
-    interval; after `gap` seconds without timestamps, frames get the time of their arrival.
+    interval; after `gap` seconds without timestamps, frames follow their arrivals at the mean distance of these, as a
+    network delivers some late and together.
 
     Args:
         gap: seconds between two frames above which the timestamps have jumped.
@@ -78,6 +81,8 @@ class LiveClock:
         self._stamp: float | None = None  # the last one
         self._offset = 0.0  # from timestamps to seconds
         self._missing = 0  # frames since the last timestamp
+        self._arrived: float | None = None  # when the last frame without a timestamp came
+        self._apart, self._num_apart = 0.0, 0  # mean seconds between such frames, and the number that it is of
 
     def time_of(self, stamp: float | None) -> tuple[float, bool]:
         """Return the time of the next frame by its timestamp (seconds or None), and true if that jumped."""
@@ -96,10 +101,22 @@ class LiveClock:
                     time = stamp + self._offset
                     self._interval = (stamp - before) / (self._missing + 1)
             self._stamp, self._missing = stamp, 0
-        self.last_time = max(self._now() if time is None else time, last + TICK)
-        if stamp is not None and time is None:
-            self._offset = self.last_time - stamp
+        if time is None:
+            time = self._now() if stamp is not None else self._by_arrival(last)
+            self._offset = max(time, last + TICK) - (stamp or 0.0)
+        self.last_time = max(time, last + TICK)
         return self.last_time, jumped
+
+    def _by_arrival(self, last: float) -> float:
+        now, before = self._now(), self._arrived
+        self._arrived = now
+        if before is None or now - before > self._gap:
+            self._num_apart = 0
+            return now
+        self._num_apart = min(self._num_apart + 1, _AVERAGED)
+        self._apart += (now - before - self._apart) / self._num_apart
+        expected = last + self._apart
+        return now if abs(now - expected) > self._gap else expected + _DRAWN * (now - expected)
 
 
 class PlaybackClock:
