@@ -1,4 +1,4 @@
-"""Watches servers that fail: python -m benchmarks.live_faults [--only ts|mjpeg|hls|rtsp]
+"""Watches servers that fail, and networks: python -m benchmarks.live_faults [--only ts|mjpeg|hls|rtsp] [--links]
 
 On loopback, each with a server of its own and all at once: MPEG-TS, JPEG images and HLS over HTTP, and RTSP. In the
 middle of a stream the server stalls, breaks the connection, sends noise instead of video, loses or reorders packets,
@@ -8,22 +8,28 @@ delays them, or changes the frame size; or it refuses, answers nothing, or only 
 - a frame that was due is neither given, dropped nor waiting, or a report is missing;
 - a thread or an open file is left when all have ended.
 
+With --links (Linux) the servers do all right, but are in another network namespace, behind links that lose, delay or
+reorder each kind's packets; also MPEG-TS over UDP, which is not sent again. It runs itself by unshare.
+
 Prints a line for each. Nothing outside the process is contacted.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import json
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -31,6 +37,7 @@ import av
 import numpy as np
 from PIL import Image
 
+from benchmarks.lossy_link import HERE, THERE, Link, far_side
 from teinet.data.video.source import Source
 from teinet.detection.source_thread import DueFrame, SourceThread
 from tests.detection import rtsp
@@ -59,12 +66,24 @@ REPORTS = {
     "silent": {"lost"},
     "only noise": {"lost"},
 }
+LINKS = {
+    "sound": Link(),
+    "loses 2 %": Link(loss=0.02),
+    "loses 10 %": Link(loss=0.1),
+    "delays": Link(delay=0.3),
+    "reorders": Link(delay=0.05, jitter=0.02),
+    "all": Link(loss=0.05, delay=0.1, jitter=0.02),
+}
 STALL = 1.0  # seconds
 # Seconds until the fault, of the whole run, and without a frame until a connection counts as lost. FFmpeg looks at
 # MPEG-TS for up to 7 seconds before it opens it.
 TIMES = {"mjpeg": (2.0, 8.0, 2.0), "rtsp": (2.0, 8.0, 2.0), "ts": (9.0, 24.0, 9.0), "hls": (9.0, 24.0, 9.0)}
+TIMES["udp"] = TIMES["ts"]
+UDP_PORT, DATAGRAM = 5000, 7 * 188
 SEGMENT = 1  # seconds of HLS
 MAY_BE_LEFT = 2  # threads or files: of the interpreter
+_MAY_BE_UNKNOWN = 0.05  # share of the frames: those that are lost where the numbers of packets happen to fit
+_ALONE = "TEINET_LINKS"  # set in the process that has no network but its own
 
 
 def packets(seconds: float, *, resized: float = float("inf"), first: float = 0.0) -> list[bytes]:
@@ -128,6 +147,7 @@ class Server:
     kind: str
     fault: str
     rng: np.random.Generator
+    host: str
     connections: int = 0
     began: float = field(default_factory=time.monotonic)
     closing: threading.Event = field(default_factory=threading.Event)
@@ -135,12 +155,12 @@ class Server:
     @contextmanager
     def serve(self) -> Iterator[str]:
         """Serve while the block runs; yield the address."""
-        server = _Http(("127.0.0.1", 0), self._handler())
+        server = _Http((self.host, 0), self._handler())
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         thread.start()
         path = "live.m3u8" if self.kind == "hls" else f"live.{self.kind}"
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/{path}"
+            yield f"http://{self.host}:{server.server_address[1]}/{path}"
         finally:
             self.closing.set()
             server.shutdown()
@@ -252,11 +272,35 @@ class _Http(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(kind: str, fault: str, seed: int) -> Iterator[str]:
+def sending() -> Iterator[str]:
+    """Send MPEG-TS over UDP to the near side of a link; yield the address to listen at."""
+    closing, sender = threading.Event(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def send() -> None:
+        began = time.monotonic()
+        for number, piece in enumerate(packets(TIMES["udp"][1])):
+            if closing.wait(max(0.0, began + number / RATE - time.monotonic())):
+                return
+            for at in range(0, len(piece), DATAGRAM):
+                with suppress(OSError):  # no listener yet
+                    sender.sendto(piece[at : at + DATAGRAM], (HERE, UDP_PORT))
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    try:
+        yield f"udp://{HERE}:{UDP_PORT}"
+    finally:
+        closing.set()
+        thread.join()
+        sender.close()
+
+
+@contextmanager
+def serving(kind: str, fault: str, seed: int, host: str) -> Iterator[str]:
     """Serve one kind of stream with one fault; yield the address."""
     rng = np.random.default_rng(seed)
     if kind != "rtsp":
-        with Server(kind, fault, rng).serve() as address:
+        with sending() if kind == "udp" else Server(kind, fault, rng, host).serve() as address:
             yield address
         return
     begin, seconds, _ = TIMES[kind]
@@ -265,14 +309,18 @@ def serving(kind: str, fault: str, seed: int) -> Iterator[str]:
         sent = [packet[:12] + rng.bytes(len(packet) - 12) if 40 <= i < 60 else packet for i, packet in enumerate(sent)]
     elif fault in ("loses", "reorders"):
         sent = damaged(sent, fault, round(20 * begin), rng)
-    with rtsp.camera(sent, times=20) as address:
+    with rtsp.camera(sent, times=20, host=host) as address:
         yield address
 
 
-def scenario(kind: str, fault: str, seed: int = 0) -> dict:
-    """Watch one source; return what came of it."""
+def scenario(kind: str, fault: str, seed: int = 0, *, link: str = "", there: Executor | None = None) -> dict:
+    """Watch one source, served by a thread on the far side of a link if one is given; return what came of it."""
     _, seconds, patience = TIMES[kind]
-    with serving(kind, fault, seed) as address:
+    with ExitStack() as stack:
+        if there is None:
+            address = stack.enter_context(serving(kind, fault, seed, "127.0.0.1"))
+        else:
+            address = there.submit(stack.enter_context, serving(kind, fault, seed, THERE)).result()
         ready, began = threading.Condition(), time.monotonic()
         how = {"frame_interval": 1 / RATE, "stall": STALL, "pauses": (0.1, 0.2), "wait": True}
         thread = SourceThread(Source.parse(address), ready=ready, began=began, **how)
@@ -292,14 +340,16 @@ def scenario(kind: str, fault: str, seed: int = 0) -> dict:
         thread.stop()
     thread.join(10)
     times = [second for _, second in given]
+    due = round((times[-1] - times[0]) * RATE) + 1 if times else 0
     return {
-        "source": f"{kind} {fault}",
+        "source": f"{kind} {link or fault}",
         "given": len(given),
         "last": sum(at > seconds * 2 / 3 for at, _ in given),
         "taken": thread.sampler.num_taken,
         "uncounted": thread.sampler.num_taken - len(given) - thread.counts.dropped - thread._num_frames,
         "dropped": thread.counts.dropped,
         "broken": thread.counts.broken,
+        "unknown": max(0, due - len(given) - thread.counts.dropped - thread.counts.broken),
         "reports": {kind: said.count(kind) for kind in dict.fromkeys(said)},
         "ordered": times == sorted(times),
         "ended": not thread.is_alive() and thread.error is None,
@@ -316,6 +366,8 @@ def problems(found: dict) -> list[str]:
     if not found["ordered"] or not found["ended"]:
         wrong.append("times ran backwards" if not found["ordered"] else "the thread did not end, or gave up")
     kind, _, fault = found["source"].partition(" ")
+    if kind == "udp" and found["unknown"] > _MAY_BE_UNKNOWN * found["given"]:
+        wrong.append(f"{found['unknown']} frames are lost without being counted")
     missing = REPORTS.get(fault, set()) - set(found["reports"])
     if missing and not (kind == "hls" and fault == "breaks"):  # FFmpeg asks for a segment again
         wrong.append(f"no report of {', '.join(sorted(missing))}")
@@ -333,12 +385,14 @@ def handles() -> tuple[int, int]:
     return threading.active_count(), len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
 
 
-def run(chosen: list[tuple[str, str]], tell: Callable[[str], object] = print) -> list[str]:
+def run(
+    chosen: list[tuple[str, str]], tell: Callable[[str], object] = print, watch: Callable[[str, str], dict] = scenario
+) -> list[str]:
     """Watch all at once; return what must not be."""
     wrong = []
     before = handles()
     with ThreadPoolExecutor(len(chosen)) as pool:
-        for found in pool.map(lambda case: scenario(*case), chosen):
+        for found in pool.map(lambda case: watch(*case), chosen):
             wrong += [f"{found['source']}: {what}" for what in problems(found)]
             tell(json.dumps(found))
     deadline = time.monotonic() + 5
@@ -350,11 +404,29 @@ def run(chosen: list[tuple[str, str]], tell: Callable[[str], object] = print) ->
     return wrong
 
 
+def run_links(kinds: list[str], links: Mapping[str, Link] = LINKS) -> list[str]:
+    """Watch all kinds over each link in turn; return what must not be."""
+    wrong = []
+    for name, link in links.items():
+        with far_side(link) as there:
+            watch = functools.partial(scenario, link=name, there=there)
+            wrong += run([(kind, "none") for kind in kinds], watch=watch)
+    return wrong
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=KINDS)
+    parser.add_argument("--only", choices=(*KINDS, "udp"))
+    parser.add_argument("--links", action="store_true", help="bad networks instead of bad servers")
     options = parser.parse_args()
-    wrong = run([case for case in cases() if options.only in (None, case[0])])
+    if not options.links:
+        wrong = run([case for case in cases() if options.only in (None, case[0])])
+    elif os.environ.get(_ALONE):
+        TIMES.update(dict.fromkeys(TIMES, TIMES["udp"]))  # requests take long on such links
+        wrong = run_links([kind for kind in (*KINDS, "udp") if options.only in (None, kind)])
+    else:
+        again = ["unshare", "--map-root-user", "--net", sys.executable, "-m", "benchmarks.live_faults", *sys.argv[1:]]
+        raise SystemExit(subprocess.run(again, env={**os.environ, _ALONE: "1"}).returncode)
     raise SystemExit("; ".join(wrong) if wrong else 0)
 
 

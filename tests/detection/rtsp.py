@@ -47,12 +47,12 @@ def packets(frames: int, *, rate: int = 20) -> list[bytes]:
 
 
 @contextmanager
-def camera(sent: list[bytes], *, times: int = 1) -> Iterator[str]:
+def camera(sent: list[bytes], *, times: int = 1, host: str = "127.0.0.1") -> Iterator[str]:
     """Serve the packets at their own speed to each of so many clients, then hang up; gives the address.
 
     A client must name the user me and the password secret.
     """
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server((host, 0))
     listener.settimeout(30)
 
     def serve() -> None:
@@ -68,7 +68,7 @@ def camera(sent: list[bytes], *, times: int = 1) -> Iterator[str]:
     server = threading.Thread(target=serve, daemon=True)
     server.start()
     try:
-        yield f"rtsp://me:secret@127.0.0.1:{listener.getsockname()[1]}/door"
+        yield f"rtsp://me:secret@{host}:{listener.getsockname()[1]}/door"
     finally:
         listener.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept
         listener.close()
