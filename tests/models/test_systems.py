@@ -20,6 +20,7 @@ from teinet.models.systems.gcn import detector_boxes, overlap_graphs
 from teinet.models.systems.layout import Conv3d, MaxPool3d, in_2d
 from teinet.models.systems.table import SYSTEMS
 from tests.models.oracles import CLASSES, FILE, clip, fill
+from tests.models.reference_networks import NETWORKS, moving_boxes, randomize
 from tests.networks import weightless
 
 # Parameters and GMACs of a view, at T frames and the size in the table, counted by running public code; "not exact"
@@ -100,6 +101,55 @@ def test_torchvisions_networks_compute_the_same(name, theirs, frames, size):
     with torch.inference_mode():
         want, found = plain(x.transpose(1, 2)), model(x)
     assert (found - want).abs().max() < 1e-5 * want.abs().max() + 1e-6
+
+
+EVERY, EVEN = range(23), range(0, 23, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "lengths", "long", "non_local"),
+    [  # by stage: the length of the longer first kernels, the blocks that have them, and those with a non-local block
+        ("nl_i3d_resnet50", "", "3333", (EVERY, EVEN, EVEN, {1}), ((), (1, 3), (1, 3, 5), ())),
+        ("nl_i3d_resnet50_32x2", "", "3333", (EVERY, EVEN, EVEN, {1}), ((), (1, 3), (1, 3, 5), ())),
+        ("nl_i3d_resnet101", "", "3333", (EVERY, EVEN, EVEN, {1}), ((), (1, 3), (6, 13, 20), ())),
+        ("slowfast_resnet50_4x16", "slow.", "1133", (EVERY,) * 4, ((),) * 4),
+        ("slowfast_resnet50_4x16", "fast.", "3333", (EVERY,) * 4, ((),) * 4),
+        ("nl_slowfast_resnet50_4x16", "slow.", "1133", (EVERY,) * 4, ((), (1, 3), (1, 3, 5), ())),
+        ("slowfast_resnet101_8x8", "slow.", "1133", (EVERY, EVERY, range(6), EVERY), ((),) * 4),
+        ("slowfast_resnet101_8x8", "fast.", "3333", (EVERY, EVERY, range(6), EVERY), ((),) * 4),
+        ("slowfast_resnet101_8x8_full", "slow.", "1133", (EVERY,) * 4, ((),) * 4),
+        ("nl_slowfast_resnet101_16x8", "slow.", "1133", (EVERY, EVERY, range(6), EVERY), ((), (), (6, 13, 20), ())),
+    ],
+)  # fmt: skip
+def test_kernels_over_time_and_non_local_blocks_stand_where_published(name, path, lengths, long, non_local):
+    state = weightless(lambda: create_model(name, num_classes=2)).state_dict()
+    for stage, depth in enumerate((3, 4, 23 if "101" in name else 6, 3)):
+        for block in range(depth):
+            at = f"{path}layer{stage + 1}.{block}"
+            time = int(lengths[stage]) if block in long[stage] else 1
+            assert tuple(state[f"{at}.conv1.weight"].shape[2:]) == (time, 1, 1)
+            assert tuple(state[f"{at}.conv2.weight"].shape[2:]) == (1, 3, 3)
+            assert (f"{at}_nl.g.weight" in state) == (block in non_local[stage])
+
+
+LARGE = {"tsn_inception_v3": (2, (96, 96))}  # than 8 frames of 32 x 32, which the others take without a reference
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_logits_are_those_of_the_network_written_out_and_hang_on_the_order(name):
+    """In float64; a reversed clip changes those of all but TSN."""
+    reference, frames, size = NETWORKS.get(name) or (None, *LARGE.get(name, (8, (32, 32))))
+    model = randomize(weightless(lambda: create_model(name, num_classes=7, num_frames=frames, dropout=0))).double()
+    clips = torch.randn(2, frames, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    if name == "nl_i3d_resnet50_gcn":
+        model.cnn.boxes = lambda every_second: moving_boxes(2, len(every_second) // 2).flatten(0, 1)
+    with torch.inference_mode():
+        logits, backward = model(clips), model(clips.flip(1))
+        if reference is not None:
+            want = reference(model.state_dict(), clips.transpose(1, 2))
+            assert (logits - want).abs().max() < 1e-9 * want.std()
+    changed = (logits - backward).abs().max() / logits.std()
+    assert changed < 1e-9 if name.startswith("tsn_") else changed > 1e-6  # small behind S3D-G's 37 gates
 
 
 @pytest.mark.parametrize("name", SMALL)
