@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
-from torchvision.models.video import r2plus1d_18, s3d
+from torchvision.models.video import R2Plus1D_18_Weights, S3D_Weights, r2plus1d_18, s3d
 
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models import create_model, list_models, load_weights, save_weights, set_num_frames
@@ -71,10 +71,47 @@ def test_counts_are_those_of_public_code(name):
     model = weightless(lambda: create_model(name, num_classes=classes, num_frames=frames))
     assert parameters(model) == count
     assert multiply_adds(model, size) / 1e9 == pytest.approx(gmacs, abs=0.006 * max(1, gmacs / 100))
+    if name in SYSTEMS:
+        assert (model.data_config["mean"], model.data_config["std"]) == SYSTEMS[name].pixels
 
 
 def test_every_system_is_counted_and_listed():
     assert set(SYSTEMS) <= set(COUNTS) and set(COUNTS) <= set(list_models())
+    assert sorted(SYSTEMS) == sorted(" ".join(CLIPS).split())
+
+
+# T, frames of the video from one to the next (0: spread over all), pixels, dropout; mean and std of RGB from 0 to 255.
+_KINETICS, _CAFFE = ((114.75,) * 3, (57.375,) * 3), ((123.0, 117.0, 104.0), (1.0,) * 3)
+CLIPS = {
+    "i3d_resnet50 nl_i3d_resnet50 i3d_resnet50_mmaction i3d_resnet50_32x2 nl_i3d_resnet50_32x2 nl_i3d_resnet50_gcn": (
+        32, 2, 224, 0.5, _KINETICS
+    ),
+    "nl_i3d_resnet101": (128, 1, 224, 0.5, _KINETICS),
+    "i3d_resnet50_8x8 nl_i3d_resnet50_8x8": (8, 8, 224, 0.5, _KINETICS),
+    "slowfast_resnet50_4x16 slowfast_resnet50_8x8 slowfast_resnet101_8x8 slowfast_resnet101_8x8_full "
+    "nl_slowfast_resnet50_4x16": (32, 2, 224, 0.5, _KINETICS),
+    "nl_slowfast_resnet101_16x8": (64, 2, 224, 0.5, _KINETICS),
+    "i3d_inception_v1": (64, 1, 224, 0.5, ((127.5,) * 3, (127.5,) * 3)),  # from -1 to 1
+    "s3d s3dg": (64, 1, 224, 0.2, S3D_Weights.DEFAULT), "r2plus1d_18": (16, 2, 112, 0.0, R2Plus1D_18_Weights.DEFAULT),
+    "r2plus1d_34": (32, 1, 112, 0.0, R2Plus1D_18_Weights.DEFAULT), "eco_lite eco": (16, 0, 224, 0.3, _CAFFE),
+    "artnet_resnet18": (16, 1, 112, 0.2, _CAFFE), "p3d_63 p3d_199": (16, 1, 160, 0.5, _CAFFE),
+    "stnet_resnet50": (125, 0, 256, 0.0, ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))),
+    "lgd_resnet50": (16, 1, 112, 0.5, _KINETICS), "lgd_resnet101": (128, 1, 224, 0.5, _KINETICS),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("names", CLIPS)
+def test_clips_and_pixels_are_those_of_their_authors(names):
+    *clip, pixels = CLIPS[names]
+    if not isinstance(pixels, tuple):  # torchvision's weights
+        preset = pixels.transforms()
+        pixels = tuple(255 * torch.tensor(each) for each in (preset.mean, preset.std))
+    for name in names.split():
+        system = SYSTEMS[name]
+        assert [system.frames, system.stride, system.size, system.dropout] == clip
+        assert system.adjacent == (5 if name == "stnet_resnet50" else 1)
+        for found, want in zip(system.pixels, pixels, strict=True):
+            torch.testing.assert_close(255 * torch.tensor(found), torch.as_tensor(want), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("name", json.loads(FILE.read_text()))
