@@ -6,6 +6,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import timm
 import torch
 from torch import nn
 from torchvision.models.video import R2Plus1D_18_Weights, S3D_Weights, r2plus1d_18, s3d
@@ -270,8 +271,6 @@ def test_gradients_of_kernels_over_time_are_torchs(kernel, stride, padding):
 
 
 def test_an_i3d_starts_from_the_weights_of_a_network_for_images(tmp_path):
-    import timm
-
     images = timm.create_model("resnet50", num_classes=10)
     torch.save(images.state_dict(), tmp_path / "resnet50.pth")
     model = create_model("nl_i3d_resnet50", num_classes=4, backbone_weights=tmp_path / "resnet50.pth")
@@ -282,6 +281,22 @@ def test_an_i3d_starts_from_the_weights_of_a_network_for_images(tmp_path):
     torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "resnet18.pth")
     with pytest.raises(CheckpointError, match="does not fit I3DResNet"):
         create_model("i3d_resnet50", num_classes=4, backbone_weights=tmp_path / "resnet18.pth")
+
+
+def test_a_still_clip_gives_the_features_of_the_network_for_images(tmp_path):
+    """At times that the zeros in front of the clip and behind it do not reach: 5 frames in stage 2, then 6 pairs."""
+    images = randomize(timm.create_model("resnet50", num_classes=10))
+    torch.save(images.state_dict(), tmp_path / "resnet50.pth")
+    model = create_model(
+        "nl_i3d_resnet50_8x8", num_classes=4, num_frames=40, backbone_weights=tmp_path / "resnet50.pth"
+    )
+    frame = torch.randn(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        want = images.forward_features(frame)[:, :, None]
+        found = model.eval().cnn.feature_map(frame[:, :, None].expand(-1, -1, 40, -1, -1))
+    assert found.shape == (1, 2048, 20, 1, 2)
+    assert (found[:, :, 9:11] - want).abs().max() < 1e-4 * want.abs().max()
+    assert (found[:, :, :1] - want).abs().max() > 1e-2 * want.abs().max()
 
 
 @pytest.mark.parametrize(
