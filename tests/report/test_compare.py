@@ -128,16 +128,28 @@ def test_scores_of_other_weights_are_said(runs):
 def test_unfinished_and_untested_runs_are_shown_as_such(runs):
     run = write_run(runs / "a", finished=None, epochs=3, missing=1)
     (run / "unreadable.csv").write_text("path,reason\nx.mp4,cut off\ny.mp4,cut off\n")
+    (run / "damaged.csv").write_text("path,damage\nz.mp4,1 of 20 frames cannot be decoded whole\n")
     write_run(runs / "b")
     first, second = compare([runs]).runs
     assert [w.text for w in first.warnings] == [
         "unfinished, 3 of 50 epochs",
         "not tested",
         "2 clips could not be read in training or validation (unreadable.csv)",
+        "1 damaged file used in training or validation (damaged.csv)",
         "1 clip missing and left out (missing.csv)",
     ]
     assert first.warnings[0].command == f"teinet train --resume {run}"
     assert second.warnings == [Remark("not tested", f"teinet test {runs / 'b'}")]
+
+
+def test_clips_that_a_test_could_not_read_or_read_in_part_are_said(runs):
+    run = write_run(runs / "a")
+    write_metrics(run / "test-1x1", 0.5, 0.7, **meta(num_unreadable=1, num_damaged=2, trained_on=3))
+    assert [w.text for w in compare([run]).runs[0].warnings][:3] == [
+        "test-1x1: this network was trained on 3 of these 100 clips",
+        "test-1x1: 1 clip could not be read and counted as wrong",
+        "test-1x1: 2 damaged files used (test-1x1/damaged.csv)",
+    ]
 
 
 def test_the_classes_that_won_and_lost_most(runs):

@@ -74,6 +74,7 @@ def facts(run: Run) -> Iterator[tuple[str, str]]:
     if run.trained:
         yield "missing clips", str(run.missing)
         yield "unreadable clips", str(run.unreadable)
+        yield "damaged files", str(run.damaged)
     for name in ("versions", "decoder"):
         if known.get(name):
             yield name, ", ".join(f"{package} {version}" for package, version in known[name].items())

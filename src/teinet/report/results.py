@@ -23,7 +23,8 @@ T = TypeVar("T")
 NUMBER = (int, float)
 _KINDS: Kinds = {
     **dict.fromkeys(("top1", "top5", "mean_class_accuracy", "gmacs"), NUMBER),
-    **dict.fromkeys(("top5_k", "num_clips", "num_unreadable", "missing", "parameters", "trained_on"), int),
+    **dict.fromkeys(("top5_k", "num_clips", "num_unreadable", "num_damaged", "missing", "trained_on"), int),
+    "parameters": int,
     **dict.fromkeys(("views", "averaging", "split", "network", "weights", "weights_sha256"), str),
     **dict.fromkeys(("data", "recipe"), dict),
     "members": list,
@@ -47,6 +48,7 @@ class Outcome:
     Args:
         top1, top5, mean_class_accuracy: 0 to 1; None if not measured, top5 also below five classes.
         trained_on: how many of its clips trained the network.
+        unreadable, damaged: clips that could not be read, and files that were used although they lack frames.
         missing: clips of the list without a file, which were left out.
         parameters, gmacs: summed over an ensemble; GMACs are the multiply-adds of one view in billions.
         data: fingerprint of the clips.
@@ -62,6 +64,7 @@ class Outcome:
     mean_class_accuracy: float | None
     clips: int
     unreadable: int
+    damaged: int
     trained_on: int
     missing: int | None
     views: str
@@ -163,6 +166,7 @@ def _outcome(folder: Path, values: dict[str, Any], problems: list[str]) -> Outco
         mean_class_accuracy=known.get("mean_class_accuracy"),
         clips=known["num_clips"],
         unreadable=known.get("num_unreadable", 0),
+        damaged=known.get("num_damaged", 0),
         trained_on=max(one.get("trained_on", 0) for one in each),
         missing=known.get("missing"),
         views=str(views),

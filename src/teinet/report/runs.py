@@ -20,7 +20,7 @@ from teinet.report.results import NUMBER, Outcome, read, read_object, read_outco
 from teinet.training.recipe_files import read_yaml
 from teinet.training.run_dir import FACTS, LOG, RECIPE, read_log
 from teinet.utils.files import digest
-from teinet.utils.text import natural, printable
+from teinet.utils.text import count, natural, printable
 
 _DEPTH = 2  # runs/ and runs/group/ are searched; deeper folders may be hundreds of thousands of clips
 _KINDS: Kinds = {
@@ -53,7 +53,8 @@ class Run:
         epochs, epochs_planned: epochs done, and epochs of the recipe.
         seconds: in training steps, without validation and breaks; None before the first epoch's end.
         log: the numbers of each epoch, by column.
-        unreadable, missing: clips that could not be read, and clips of the list without a file.
+        unreadable, missing, damaged: clips that could not be read, clips of the list without a file, and files
+            that were used although they lack frames.
         problems: damaged files.
     """
 
@@ -72,6 +73,7 @@ class Run:
     log: list[dict[str, float]]
     tests: list[Outcome]
     unreadable: int
+    damaged: int
     missing: int
     problems: list[str]
     warnings: list[Remark] = field(default_factory=list)
@@ -163,6 +165,7 @@ def _read_run(folder: Path, name: str) -> Run:
         log=log,
         tests=tests,
         unreadable=unreadable if trained else 0,
+        damaged=(read(folder / "damaged.csv", _count_rows, problems) or 0) if trained else 0,
         missing=info.get("missing", 0),
         problems=problems,
     )
@@ -201,14 +204,19 @@ def _warnings(run: Run) -> Iterator[Remark]:
         can = (run.folder / LAST).is_file() and not unfinished
         yield Remark("not tested", f"teinet test {place}" if can else "")
     if run.unreadable:
-        yield Remark(f"{_clips(run.unreadable)} could not be read in training or validation (unreadable.csv)")
+        yield Remark(f"{count(run.unreadable, 'clip')} could not be read in training or validation (unreadable.csv)")
+    if run.damaged:
+        yield Remark(f"{count(run.damaged, 'damaged file')} used in training or validation (damaged.csv)")
     if run.missing:
-        yield Remark(f"{_clips(run.missing)} missing and left out (missing.csv)")
+        yield Remark(f"{count(run.missing, 'clip')} missing and left out (missing.csv)")
     for test in run.tests:
         if test.trained_on:
-            yield Remark(f"{test.name}: {_clips(test.trained_on)} of {test.clips} were used to train this network")
+            of = count(test.clips, "clip")
+            yield Remark(f"{test.name}: this network was trained on {test.trained_on} of these {of}")
         if test.unreadable:
-            yield Remark(f"{test.name}: {_clips(test.unreadable)} could not be read and counted as wrong")
+            yield Remark(f"{test.name}: {count(test.unreadable, 'clip')} could not be read and counted as wrong")
+        if test.damaged:
+            yield Remark(f"{test.name}: {count(test.damaged, 'damaged file')} used ({test.name}/damaged.csv)")
     yield from _other_weights(run)
 
 
@@ -225,7 +233,3 @@ def _other_weights(run: Run) -> Iterator[Remark]:
                 yield Remark(f"{test.name}: {what} has changed since this test; test again")
             if own and file.name != LAST:
                 yield Remark(f"{test.name}: scores of {what}, not of {LAST}")
-
-
-def _clips(count: int) -> str:
-    return f"{count} clip{'s' if count != 1 else ''}"
