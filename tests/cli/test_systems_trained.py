@@ -11,11 +11,13 @@ from teinet.cli.main import main
 TINY = ["--frames", "4", "--size", "32", "--epochs", "1", "--batch-size", "6", "--workers", "0", "--output", "runs"]
 
 
-@pytest.mark.parametrize("name", ["trn_resnet10t", "r2plus1d_18"])
+@pytest.mark.parametrize("name", ["trn_resnet10t", "r2plus1d_18", "tsn_resnet10t with consensus xception"])
 def test_a_system_is_trained_and_used_as_any_network(clips, tmp_path, monkeypatch, capsys, name):
     monkeypatch.chdir(tmp_path)
-    own = ["--pretrained", "false"] if name.startswith("trn") else []
-    assert main(["train", str(clips), "--model", name, *TINY, "--name", "first", *own]) == 0
+    network, _, consensus = name.partition(" with consensus ")
+    own = ["--pretrained", "false"] if "resnet10t" in name else []
+    own += ["--model.consensus", consensus] if consensus else []
+    assert main(["train", str(clips), "--model", network, *TINY, "--name", "first", *own]) == 0
     assert main(["test", "runs/first", "--workers", "0"]) == 0
     capsys.readouterr()
     assert main(["predict", "runs/first", str(clips / "resting"), "--json"]) == 0

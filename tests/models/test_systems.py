@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from itertools import combinations
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +19,7 @@ from teinet.models.classifier import multiply_adds, parameters
 from teinet.models.consensus import Relation
 from teinet.models.insertion import is_causal
 from teinet.models.optimized import optimize
+from teinet.models.streaming import StreamingClassifier
 from teinet.models.systems.gcn import detector_boxes, overlap_graphs
 from teinet.models.systems.layout import Conv3d, MaxPool3d, in_2d
 from teinet.models.systems.table import SYSTEMS
@@ -305,11 +308,17 @@ def test_a_still_clip_gives_the_features_of_the_network_for_images(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("s3d", {"causal": True}, "s3d has no temporal modules to insert; leave out causal"),
+        ("s3d", {"causal": True}, "s3d has no temporal modules to insert and one way to answer; leave out causal"),
         ("s3d", {"stages": (5,), "reduction": 4}, "leave out stages, reduction"),
-        ("trn_resnet18", {"causal": True}, "no causal form"),
-        ("trn_resnet18", {"subset": "all"}, "Did you mean 'subsets'"),
-        ("trn_resnet18", {"subsets": "some"}, "first, random or all"),
+        ("s3d", {"consensus": "xception"}, "leave out consensus"),
+        ("trn_resnet18", {"causal": True}, "consensus relation has no causal form"),
+        ("tsm_resnet18", {"causal": True, "consensus": "xception"}, "consensus xception has no causal form"),
+        ("trn_resnet18", {"subset": "all"}, "no option 'subset'"),
+        ("trn_resnet18", {"subsets": "some"}, "a number of at least 1, first or all, got 'some'"),
+        ("trn_resnet18", {"subsets": 0}, "at least 1"),
+        ("trn_resnet18", {"consensus": "xception"}, "for xception take tsn_resnet18"),
+        ("tsn_resnet18", {"subsets": 2}, "tsn_resnet18 has consensus average"),
+        ("tsn_resnet18", {"consensus": "mean"}, "one of average, relation, xception, got 'mean'"),
         ("trn_resnet18", {"num_frames": 1}, "at least 2"),
         ("slowfast_resnet50_4x16", {"pretrained": True}, "no ImageNet weights to start from"),
     ],
@@ -331,7 +340,7 @@ def test_numbers_of_frames_that_do_not_fit_are_refused(name, frames):
 def test_relations_are_repeatable_and_of_one_length():
     torch.manual_seed(0)
     features = torch.rand(2, 5, 8)
-    drawn, first, every = (Relation(5, 3, features=8, subsets=kind).eval() for kind in ("random", "first", "all"))
+    drawn, first, every = (Relation(5, 3, features=8, subsets=kind).eval() for kind in (3, "first", "all"))
     for other in (first, every):
         other.load_state_dict(drawn.state_dict())
     assert torch.equal(drawn(features), drawn(features))
@@ -346,10 +355,65 @@ def test_relations_are_repeatable_and_of_one_length():
     )  # fmt: skip
     torch.testing.assert_close(first(features), total)
     assert not torch.allclose(every(features), first(features))
+    # drawn without repetition: ten of each scale are all of them, each counted once
+    ten = Relation(5, 3, features=8, subsets=10).eval()
+    ten.load_state_dict(drawn.state_dict())
+    total = sum(
+        net(features[:, chosen].flatten(1))
+        for k, net in zip(range(5, 1, -1), drawn.fc_fusion_scales)
+        for chosen in combinations(range(5), k)
+    )
+    torch.testing.assert_close(ten(features), total)
     model = create_model("trn_resnet18", num_classes=3, num_frames=5)
     with pytest.raises(ConfigError, match="relations between 5 frames cannot take 8"):
         set_num_frames(model, 8)
     assert model.num_frames == 5
+
+
+@pytest.mark.parametrize("name", ["tsm_test_resnet", "tsn_test_convnext", "tsn_bninception"])
+def test_any_network_of_timm_ends_in_stnets_xception(name, tmp_path):
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=3, num_frames=4, consensus="xception").eval()
+    clips = torch.rand(2, 4, 3, 64, 64)
+    with torch.inference_mode():
+        features = model.cnn(clips.flatten(0, 1)).unflatten(0, (2, 4))
+        wide = features.shape[2]
+        # in float64, one frame after the other: norms at their start, separable convolutions with zeros at both ends
+        net = copy.deepcopy(model.consensus).double()
+        x = features.double() / (1 + 1e-5) ** 0.5
+        one = _separable(x, net.xception.depthwise1, net.xception.pointwise1) / (1 + 1e-5) ** 0.5
+        two = _separable(one.clamp(min=0), net.xception.depthwise2, net.xception.pointwise2)
+        short = x @ net.xception.shortcut.weight[..., 0].T + net.xception.shortcut.bias
+        largest = ((two + short) / (1 + 1e-5) ** 0.5).clamp(min=0).amax(1)
+        want = largest @ net.fc.weight.T + net.fc.bias
+        assert wide == net.xception.bn1.num_features
+        torch.testing.assert_close(model(clips), want, check_dtype=False, rtol=1e-4, atol=1e-6)
+    assert not is_causal(model)
+    with pytest.raises(ConfigError, match=f"{name} with consensus xception gives one answer a clip"):
+        StreamingClassifier(model)
+    save_weights(tmp_path / "net.safetensors", model)
+    loaded, header = load_weights(tmp_path / "net.safetensors")
+    assert header["architecture"]["consensus"] == "xception" and loaded.num_classes == 3
+    with torch.inference_mode():
+        assert torch.equal(loaded(clips), model(clips))
+    count = parameters(create_model(name, num_classes=3)) - 3 * (wide + 1)
+    inner = 1024  # two kernels of 3 frames, two products, a shortcut; norms, biases; the classifier
+    own = 3 * wide + 3 * inner + 2 * wide * inner + inner**2 + 3 * wide + 8 * inner + 3 * (inner + 1)
+    assert parameters(model) == count + own
+
+
+def _separable(x, depthwise, pointwise):
+    padded = nn.functional.pad(x, (0, 0, 1, 1))
+    each = sum(padded[:, i : i + x.shape[1]] * depthwise.weight[:, 0, i] for i in range(3)) + depthwise.bias
+    return each @ pointwise.weight[..., 0].T + pointwise.bias
+
+
+def test_relations_end_a_network_with_temporal_modules():
+    model = create_model("teinet_test_resnet", num_classes=3, num_frames=4, consensus="relation", subsets=2)
+    assert model.config["consensus"] == "relation" and model.config["subsets"] == 2
+    plain, trn = (create_model(f"{kind}_test_resnet", num_classes=3, num_frames=4) for kind in ("tsn", "trn"))
+    tei = parameters(create_model("teinet_test_resnet", num_classes=3, num_frames=4)) - parameters(plain)
+    assert parameters(model) == parameters(trn) + tei
 
 
 def test_graphs_join_boxes_that_overlap_in_the_next_frame():

@@ -106,6 +106,13 @@ class VideoClassifier(nn.Module):
         """True if the answer is the average of frames' logits; false for one answer a clip."""
         return self.consensus is None and not isinstance(self.cnn, ClipNetwork)
 
+    def check_framewise(self) -> None:
+        """Raise ConfigError for a network with one answer a clip."""
+        if not self.is_framewise:
+            config = self.config or {}
+            end = f" with consensus {config['consensus']}" if config.get("consensus") else ""
+            raise ConfigError(f"{config.get('name')}{end} gives one answer a clip, and none for each frame.")
+
     def _head(self) -> tuple[str, nn.Module]:
         return find_head(self.cnn) if self.consensus is None else ("consensus", self.consensus)
 
@@ -128,8 +135,7 @@ class VideoClassifier(nn.Module):
         Raises:
             ConfigError: the network has one answer a clip.
         """
-        if not self.is_framewise:
-            raise ConfigError(f"{(self.config or {}).get('name')} gives one answer a clip, and none for each frame.")
+        self.check_framewise()
         # in half precision, an average over T would lose what the frames differ by
         return _precise(self.cnn(self._frames(clips))).unflatten(0, (-1, self.num_frames))
 

@@ -1,25 +1,21 @@
-"""One answer for a clip from a network's answers for frames: TRN's relations between them."""
+"""One answer for a clip from what a network says of its frames: TRN's relations, and StNet's Xception over time."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from itertools import combinations
 from math import comb
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from teinet.errors import ConfigError, nearest
+from teinet.errors import ConfigError
 
-Subsets = Literal["first", "random", "all"]
+Consensus = Literal["average", "relation", "xception"]
+Subsets = int | Literal["first", "all"]
 RELATION_WIDTH = 256  # of a frame's features in TRN
-
-
-def make_relation(num_frames: int, num_classes: int, **options: Any) -> Relation:
-    """Return TRN's relations; ConfigError for an option that they do not have."""
-    if wrong := next((name for name in options if name != "subsets"), None):
-        raise ConfigError(f"trn_ networks have no option {wrong!r}.{nearest(wrong, ['subsets'])} They have: subsets.")
-    return Relation(num_frames, num_classes, **options)
+_XCEPTION_WIDTH = 1024
 
 
 class Relation(nn.Module):
@@ -32,21 +28,20 @@ class Relation(nn.Module):
         num_frames: T, at least 2; it cannot be changed afterwards.
         num_classes: of the scores.
         features: of each frame.
-        subsets: "random" subsets, three of each scale, drawn again in each step of training and once for evaluation, so
-            that a test can be repeated; the "first" three; or "all", whose mean counts as three.
+        subsets: number of subsets of each scale, drawn again in each step of training and once for evaluation, so that
+            a test can be repeated; the "first" three; or "all", whose mean counts as three.
     """
 
     whole_clip = True  # no answer can be given before the last frame
 
-    def __init__(
-        self, num_frames: int, num_classes: int, *, features: int = RELATION_WIDTH, subsets: Subsets = "random"
-    ):
+    def __init__(self, num_frames: int, num_classes: int, *, features: int = RELATION_WIDTH, subsets: Subsets = 3):
         super().__init__()
         if num_frames < 2:
             raise ConfigError(f"relations between frames need at least 2 of them, got {num_frames}.")
-        if subsets not in ("first", "random", "all"):
-            raise ConfigError(f"subsets must be first, random or all, got {subsets!r}.")
+        if subsets not in ("first", "all") and not (isinstance(subsets, int) and subsets >= 1):
+            raise ConfigError(f"subsets must be a number of at least 1, first or all, got {subsets!r}.")
         self._frames, self.subsets = num_frames, subsets
+        self._count = subsets if isinstance(subsets, int) else 3
         self.scales = range(num_frames, 1, -1)
         self.fc_fusion_scales = nn.ModuleList(
             nn.Sequential(nn.ReLU(), nn.Linear(k * features, 256), nn.ReLU(), nn.Linear(256, num_classes))
@@ -70,11 +65,44 @@ class Relation(nn.Module):
         for k, net in zip(self.scales, self.fc_fusion_scales):
             chosen = self._choose(k, generator)
             scores = net(features[:, chosen].flatten(2))  # (B, subsets, classes)
-            total = total + scores.mean(dim=1) * min(3, comb(self._frames, k))
+            total = total + scores.mean(dim=1) * min(self._count, comb(self._frames, k))
         return total
 
     def _choose(self, k: int, generator: torch.Generator | None) -> list[tuple[int, ...]]:
         every = list(combinations(range(self._frames), k))
-        if self.subsets == "random":
-            return [every[i] for i in torch.randperm(len(every), generator=generator, device="cpu")[:3]]
-        return every[:3] if self.subsets == "first" else every
+        if isinstance(self.subsets, int):
+            return [every[i] for i in torch.randperm(len(every), generator=generator, device="cpu")[: self._count]]
+        return every[: self._count] if self.subsets == "first" else every
+
+
+class TemporalXception(nn.Module):
+    """StNet's separable convolutions over time: He et al., arXiv 1811.01549, section 3.3.
+
+    Args:
+        channels: C, of the features of each frame, or of each of StNet's segments.
+    """
+
+    whole_clip = True
+
+    def __init__(self, channels: int):
+        super().__init__()
+        inner = _XCEPTION_WIDTH
+        self.bn1, self.bn2, self.bn3 = nn.BatchNorm1d(channels), nn.BatchNorm1d(inner), nn.BatchNorm1d(inner)
+        self.depthwise1 = nn.Conv1d(channels, channels, 3, padding=1, groups=channels)
+        self.pointwise1 = nn.Conv1d(channels, inner, 1)
+        self.depthwise2 = nn.Conv1d(inner, inner, 3, padding=1, groups=inner)
+        self.pointwise2 = nn.Conv1d(inner, inner, 1)
+        self.shortcut = nn.Conv1d(channels, inner, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, T, C) to the largest values over time, (B, 1024)."""
+        x = self.bn1(features.transpose(1, 2))
+        out = torch.relu_(self.bn2(self.pointwise1(self.depthwise1(x))))
+        out = self.pointwise2(self.depthwise2(out)) + self.shortcut(x)
+        return torch.relu_(self.bn3(out)).amax(dim=2)
+
+
+def xception_head(channels: int, num_classes: int, dropout: float) -> nn.Sequential:
+    """Return StNet's end of a network: (B, T, C) to logits (B, classes), with keys of its parts as in StNet."""
+    parts = {"xception": TemporalXception(channels), "dropout": nn.Dropout(dropout)}
+    return nn.Sequential(OrderedDict({**parts, "fc": nn.Linear(_XCEPTION_WIDTH, num_classes)}))

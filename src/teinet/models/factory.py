@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import timm
 import timm.models
@@ -20,7 +20,7 @@ from torch import nn
 from teinet import layers
 from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.classifier import VideoClassifier, find_head
-from teinet.models.consensus import RELATION_WIDTH, make_relation
+from teinet.models.consensus import RELATION_WIDTH, Consensus, Relation, Subsets, xception_head
 from teinet.models.insertion import ALL_STAGES, insert_temporal
 from teinet.models.names import PREFIXES, no_backbone, prefix_of, unknown_model
 from teinet.models.systems.bninception import bninception, from_caffe
@@ -49,14 +49,15 @@ def create_model(
     every: int = 1,
     causal: bool = False,
     modality: Literal["rgb", "flow"] = "rgb",
+    consensus: Consensus | None = None,
+    subsets: Subsets | None = None,
     **temporal_options: Any,
 ) -> VideoClassifier:
     """Return the model `name`, on the CPU in training mode: timm's backbone with temporal modules and a head.
 
     Args:
-        name: a prefix (teinet_, tim_, mem_, se_tim_, se_, tsm_; tsn_ inserts nothing, trn_ relations between frames at
-            the end) and timm's name of the backbone; or one of `models.systems.table.SYSTEMS`, such as
-            slowfast_resnet50_4x16.
+        name: a prefix (teinet_, tim_, mem_, se_tim_, se_, tsm_; tsn_ and trn_ insert nothing) and timm's name of the
+            backbone; or one of `models.systems.table.SYSTEMS`, such as slowfast_resnet50_4x16.
         num_classes: of the head, at least 1.
         num_frames: T, at least 1; None is 8, or what the system takes.
         pretrained: start from the backbone's ImageNet weights, downloaded by timm.
@@ -66,6 +67,9 @@ def create_model(
         causal: the form for live video, in which a frame sees itself and earlier ones only (`Recognizer.stream`).
         modality: "flow" for frames of optical flow: five pairs of its x and y, ten channels. The first kernel is then
             the mean of the RGB kernel's channels, ten times. Source: TSN's and TSM's `_construct_flow_model`.
+        consensus: how frames become one answer: the "average" of their logits, TRN's "relation" or StNet's "xception";
+            None is the relation with trn_, else the average.
+        subsets: of the relation, see `Relation`; None is 3.
         stages, shortcut_only, every, temporal_options: see `insert_temporal`.
 
     Returns:
@@ -78,9 +82,10 @@ def create_model(
     """
     if name in SYSTEMS:
         given = {"stages": tuple(stages) != ALL_STAGES, "shortcut_only": not shortcut_only, "every": every != 1}
-        own = [option for option, is_given in {**given, "causal": causal, **temporal_options}.items() if is_given]
-        if own:
-            raise ConfigError(f"{name} has no temporal modules to insert; leave out {', '.join(own)}.")
+        given |= {"causal": causal, "consensus": consensus, "subsets": subsets, **temporal_options}
+        if own := [option for option, is_given in given.items() if is_given]:
+            said = "has no temporal modules to insert and one way to answer"
+            raise ConfigError(f"{name} {said}; leave out {', '.join(own)}.")
     if modality not in ("rgb", "flow"):
         raise ConfigError(f"modality is {modality!r}; it must be rgb or flow.")
     if modality == "flow" and (name in SYSTEMS or causal):
@@ -98,27 +103,50 @@ def create_model(
     if name in SYSTEMS:
         return _create_system(config, pretrained, backbone_weights)
     placing = {"stages": list(stages), "shortcut_only": shortcut_only, "every": every, "causal": causal}
-    consensus, width = None, num_classes
-    if name.startswith("trn_"):
-        if causal:
-            raise ConfigError(f"{name} has no causal form: its relations are between all frames of a clip.")
-        consensus, width = make_relation(num_frames, num_classes, **temporal_options), RELATION_WIDTH
-    cnn = _create_backbone(backbone, pretrained, num_classes=width, drop_rate=dropout)
+    ends = {"consensus": consensus, "subsets": subsets}
+    kind = _consensus_of(name, consensus, subsets, causal)
+    width, drop = RELATION_WIDTH if kind == "relation" else num_classes, 0.0 if kind == "xception" else dropout
+    cnn = _create_backbone(backbone, pretrained, num_classes=width, drop_rate=drop)
     _start_head(cnn, backbone, width, pretrained, backbone_weights)
+    whole: nn.Module | None = None
+    if kind == "relation":
+        whole = Relation(num_frames, num_classes, subsets=3 if subsets is None else subsets)
+    elif kind == "xception":
+        head_name, head = find_head(cnn)
+        whole = xception_head(next(head.parameters()).shape[1], num_classes, dropout)
+        _start_small(whole[-1])
+        cnn.set_submodule(head_name, nn.Identity())
     pixels = resolve_model_data_config(cnn)
     if modality == "flow":
         pixels |= _take_flow(cnn, pixels["std"])
         config["modality"] = modality
-    insert_temporal(cnn, temporal, num_frames=num_frames, **placing, **({} if consensus else temporal_options))
+    insert_temporal(cnn, temporal, num_frames=num_frames, **placing, **temporal_options)
     return VideoClassifier(
         cnn,
         num_frames=num_frames,
         mean=pixels["mean"],
         std=pixels["std"],
         interpolation="bilinear" if pixels["interpolation"] == "bilinear" else "bicubic",
-        config={**config, **placing, **temporal_options},
-        consensus=consensus,
+        config={**config, **placing, **{k: v for k, v in ends.items() if v is not None}, **temporal_options},
+        consensus=whole,
     )
+
+
+def _consensus_of(name: str, consensus: Consensus | None, subsets: Subsets | None, causal: bool) -> Consensus:
+    """Return the consensus of a network of timm; ConfigError for a choice that its name or another one rules out."""
+    kinds = get_args(Consensus)
+    if consensus not in (None, *kinds):
+        raise ConfigError(f"consensus must be one of {', '.join(kinds)}, got {consensus!r}.")
+    own = "relation" if name.startswith("trn_") else "average"
+    if own == "relation" and consensus not in (None, own):
+        other = "tsn_" + name.removeprefix("trn_")
+        raise ConfigError(f"{name} has the consensus relation; for {consensus} take {other}.")
+    kind = consensus or own
+    if causal and kind != "average":
+        raise ConfigError(f"consensus {kind} has no causal form: it looks at all frames of a clip.")
+    if subsets is not None and kind != "relation":
+        raise ConfigError(f"subsets are those of consensus relation, and {name} has consensus {kind}; leave them out.")
+    return kind
 
 
 def _take_flow(cnn: nn.Module, std: Sequence[float]) -> dict[str, tuple[float, ...]]:
@@ -266,16 +294,21 @@ def _start_head(
         source, theirs = backbone_weights, _load_backbone(cnn, backbone, backbone_weights, head_name, head)
     if theirs == num_classes:
         return
-    with torch.no_grad():
-        for module in head.modules():
-            if isinstance(module, (nn.Linear, nn.Conv2d, nn.Conv3d)):
-                module.weight.normal_(std=0.001)  # TSN's; deep backbones start from almost equal scores
-                if module.bias is not None:
-                    module.bias.zero_()
+    _start_small(head)
     if source is not None:
         had = f"for {theirs} classes" if theirs else "missing"
         message = "%s: the head (%s) in %s is %s; a new one for %d classes replaces it"
         log.warning(message, backbone, head_name, source, had, num_classes)
+
+
+@torch.no_grad()
+def _start_small(head: nn.Module) -> None:
+    """Initialize a head as TSN does; deep backbones then start from almost equal scores."""
+    for module in head.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.Conv3d)):
+            module.weight.normal_(std=0.001)
+            if module.bias is not None:
+                module.bias.zero_()
 
 
 def _load_backbone(cnn: nn.Module, backbone: str, path: str | Path, head_name: str, head: nn.Module) -> int | None:

@@ -24,11 +24,13 @@ class StreamingClassifier(nn.Module):
         model: a causal classifier; not changed, its weights are shared.
 
     Raises:
-        ConfigError: a bidirectional network, or one with temporal modules of your own that have no cell.
+        ConfigError: a bidirectional network, one with one answer a clip, or one with temporal modules of your own that
+            have no cell.
     """
 
     def __init__(self, model: VideoClassifier):
         super().__init__()
+        model.check_framewise()
         shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
         self.model = set_num_frames(copy.deepcopy(model, shared), 1).eval()
         self.cells: list[_Passing] = []

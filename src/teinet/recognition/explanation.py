@@ -117,8 +117,7 @@ def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = Non
     names, model, cnn = recognizer.class_names, recognizer.model, recognizer.model.cnn
     if label is not None and label not in names:
         raise ConfigError(f"the recognizer has no class {label!r}.{nearest(label, names)}")
-    if not model.is_framewise:
-        raise ConfigError(f"{(model.config or {}).get('name')} gives one answer a clip; maps need one for each frame")
+    model.check_framewise()
     to_features, to_logits = getattr(cnn, "forward_features", None), getattr(cnn, "forward_head", None)
     if to_features is None or to_logits is None:
         raise ConfigError(f"{type(cnn).__name__} lacks forward_features and forward_head; use a network of timm")

@@ -48,6 +48,9 @@ class ModelConfig:
         gate: MEM's form, paper (Eq. 3) or residual (default paper).
         init: TIM's first kernel, shift (equals TSM) or identity (default shift).
         n_div: TSM moves 1/n_div of the channels each way (default 8).
+        consensus: how frames become one answer: the average of their logits, TRN's relation or StNet's xception
+            (default: relation with trn_, else average).
+        subsets: of the relation: number of subsets drawn at each scale, first or all (default 3).
         dropout: share of features dropped before the classifier, 0 to below 1.
         pretrained: start from timm's ImageNet weights (downloaded once).
         backbone_weights: start from this local file of 2-D weights instead.
@@ -67,14 +70,17 @@ class ModelConfig:
     gate: Literal["paper", "residual"] | None = None
     init: Literal["shift", "identity"] | None = None
     n_div: int | None = None
+    consensus: Literal["average", "relation", "xception"] | None = None
+    subsets: int | Literal["first", "all"] | None = None
     dropout: float = 0.5
     pretrained: bool = True
     backbone_weights: str | None = None
     weights: str | None = None
 
-    def temporal_options(self) -> dict[str, Any]:
-        """Return the temporal module's own options that are set."""
-        return {k: v for k in ("reduction", "gate", "init", "n_div") if (v := getattr(self, k)) is not None}
+    def options(self) -> dict[str, Any]:
+        """Return the options of the temporal module and of the consensus that are set."""
+        names = ("reduction", "gate", "init", "n_div", "consensus", "subsets")
+        return {k: v for k in names if (v := getattr(self, k)) is not None}
 
 
 @dataclass(kw_only=True)

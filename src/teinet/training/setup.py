@@ -343,7 +343,7 @@ def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:
         every=config.every,
         causal=config.causal,
         modality=config.modality,
-        **config.temporal_options(),
+        **config.options(),
     )
     height, width = recipe.clip.shape
     try:

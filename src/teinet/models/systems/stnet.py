@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError
+from teinet.models.consensus import xception_head
 from teinet.models.systems.layout import ClipNetwork, Conv3d, to_clips, to_frames
 
 STACKED = 5  # frames that follow each other, whose channels are stacked
@@ -26,26 +27,6 @@ class TimeBlock(nn.Module):
         return x + self.bn(torch.relu_(self.conv(x)))
 
 
-class TemporalXception(nn.Module):
-    """Separable convolutions over time: features (B, C, T) to the largest over time, (B, inner)."""
-
-    def __init__(self, channels: int, inner: int):
-        super().__init__()
-        self.bn1, self.bn2, self.bn3 = nn.BatchNorm1d(channels), nn.BatchNorm1d(inner), nn.BatchNorm1d(inner)
-        self.depthwise1 = nn.Conv1d(channels, channels, 3, padding=1, groups=channels)
-        self.pointwise1 = nn.Conv1d(channels, inner, 1)
-        self.depthwise2 = nn.Conv1d(inner, inner, 3, padding=1, groups=inner)
-        self.pointwise2 = nn.Conv1d(inner, inner, 1)
-        self.shortcut = nn.Conv1d(channels, inner, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, T) to (B, inner)."""
-        x = self.bn1(x)
-        out = torch.relu_(self.bn2(self.pointwise1(self.depthwise1(x))))
-        out = self.pointwise2(self.depthwise2(out)) + self.shortcut(x)
-        return torch.relu_(self.bn3(out)).amax(dim=2)
-
-
 class StNet(ClipNetwork):
     """StNet on a ResNet of timm: stacked frames, two blocks over time, and an Xception block over time at the end.
 
@@ -61,8 +42,7 @@ class StNet(ClipNetwork):
         self.layer1, self.layer2, self.layer3, self.layer4 = net.layer1, net.layer2, net.layer3, net.layer4
         wide = net.num_features
         self.time2, self.time3 = TimeBlock(wide // 4), TimeBlock(wide // 2)
-        self.xception = TemporalXception(wide, 1024)
-        self.dropout, self.fc = nn.Dropout(dropout), nn.Linear(1024, num_classes)
+        self.xception, self.dropout, self.fc = xception_head(wide, num_classes, dropout)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return the logits (B, classes) of frames (B*T, 3, H, W)."""
@@ -73,5 +53,4 @@ class StNet(ClipNetwork):
         x = self.layer2(self.layer1(self.maxpool(torch.relu_(self.bn1(self.conv1(x))))))
         x = self.layer3(to_frames(self.time2(to_clips(x, clips))))
         x = self.layer4(to_frames(self.time3(to_clips(x, clips))))
-        features = x.mean(dim=(2, 3)).unflatten(0, (clips, -1)).transpose(1, 2)
-        return self.fc(self.dropout(self.xception(features)))
+        return self.fc(self.dropout(self.xception(x.mean(dim=(2, 3)).unflatten(0, (clips, -1)))))
