@@ -7,6 +7,7 @@ import json
 from itertools import combinations
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -194,6 +195,31 @@ def test_logits_are_those_of_the_network_written_out_and_hang_on_the_order(name)
             assert (logits - want).abs().max() < 1e-9 * want.std()
     changed = (logits - backward).abs().max() / logits.std()
     assert changed < 1e-9 if name.startswith("tsn_") else changed > 1e-6  # small behind S3D-G's 37 gates
+
+
+@pytest.mark.parametrize(("name", "frames"), [("i3d_resnet50_8x8", 4), ("slowfast_resnet50_4x16", 8)])
+def test_larger_images_are_tested_at_each_place_of_the_window_of_training(name, frames):
+    """Maps of 7x7 in training, moved over 8x9 in a test: the mean of six places' probabilities; by numpy in float64."""
+    torch.manual_seed(0)
+    model = create_model(name, num_classes=3, num_frames=frames, dropout=0).eval()
+    fill(model.cnn.fc)
+    seen = []
+    last = [model.cnn.layer4] if name.startswith("i3d") else [model.cnn.slow["layer4"], model.cnn.fast["layer4"]]
+    for stage in last:
+        stage.register_forward_hook(lambda _, __, output: seen.append(output.double().mean(2)))
+    with torch.inference_mode():
+        logits = model(torch.rand(1, frames, 3, 256, 288) * 9)
+    maps = np.concatenate([each.numpy() for each in seen], axis=1)[0]
+    weight, bias = (each.detach().double().numpy() for each in (model.cnn.fc.weight, model.cnn.fc.bias))
+    places = [(y, x) for y in range(2) for x in range(3)]
+    scores = [np.exp(weight @ maps[:, y : y + 7, x : x + 7].mean((1, 2)) + bias) for y, x in places]
+    want = np.mean([each / each.sum() for each in scores], axis=0)
+    assert maps.shape[1:] == (8, 9) and np.ptp(want) > 0.01
+    np.testing.assert_allclose(logits.softmax(-1)[0].numpy(), want, rtol=1e-4)
+    plain = np.exp(weight @ maps.mean((1, 2)) + bias)
+    assert np.abs(plain / plain.sum() - want).max() > 1e-6
+    features = torch.rand(2, weight.shape[1], 8, 9)
+    torch.testing.assert_close(model.train().cnn.answer_of_means(features), model.cnn.fc(features.mean((2, 3))))
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -8,6 +8,7 @@ in place behind them costs autograd no copy.
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeVar
 
 import torch
@@ -143,6 +144,7 @@ class ClipNetwork(nn.Module):
     """
 
     whole_clip = True  # an answer needs all frames, so none can be given while they come
+    window: int | None = None  # side of the last feature map in training, for authors who move it over larger ones
     dropout: nn.Module
 
     def __init__(self, num_frames: int):
@@ -163,7 +165,18 @@ class ClipNetwork(nn.Module):
 
     def answer(self, features: Tensor) -> Tensor:
         """Return the logits (B, classes) of the last feature map: of its mean, behind dropout."""
-        return self.get_classifier()(self.dropout(features.mean(dim=(2, 3, 4))))
+        return self.answer_of_means(features.mean(dim=2))
+
+    def answer_of_means(self, features: Tensor) -> Tensor:
+        """Return the logits (B, classes) of means over time (B, C, H, W).
+
+        Evaluation on maps larger than `window` averages the probabilities of all its positions; logits are their logs.
+        """
+        if self.training or self.window is None or max(features.shape[2:]) <= self.window:
+            return self.get_classifier()(self.dropout(features.mean(dim=(2, 3))))
+        means = F.avg_pool2d(features, [min(side, self.window) for side in features.shape[2:]], 1)
+        scores = self.get_classifier()(means.flatten(2).transpose(1, 2)).log_softmax(dim=-1)
+        return scores.logsumexp(dim=1) - math.log(scores.shape[1])
 
     def get_classifier(self) -> nn.Module:
         """Return the last layer, as timm's networks do."""

@@ -94,6 +94,7 @@ class I3DResNet(ClipNetwork):
         last_stride: spatial stride of the last stage.
         depth: 50 or 101.
         non_local: blocks of stages 3 and 4 with a non-local block behind them.
+        window: see `ClipNetwork`.
         num_classes, dropout: of the head: mean over time and space, dropout, linear.
     """
 
@@ -105,11 +106,13 @@ class I3DResNet(ClipNetwork):
         last_stride: int = 2,
         depth: int = 50,
         non_local: Mapping[int, Sequence[int]] | None = None,
+        window: int | None = None,
         num_classes: int,
         num_frames: int,
         dropout: float,
     ):
         super().__init__(num_frames)
+        self.window = window
         self.conv1, self.bn1 = conv(3, 64, (5, 7, 7), (stem_time, 2, 2)), nn.BatchNorm3d(64)
         self.pool1, self.pool2 = MaxPool3d(*pool), MaxPool3d((2, 1, 1), (2, 1, 1))
         depths, at = DEPTHS[depth], non_local or {}
@@ -143,7 +146,7 @@ class SlowFast(ClipNetwork):
         temporal: how many blocks of stage 4 have kernels in time (6 in R101_50_50); None for all.
         non_local: as in `I3DResNet`, of the slow path.
         num_frames: of the fast path; the slow path takes T / alpha of them, spread from the first to the last.
-        num_classes, dropout: as in `I3DResNet`.
+        window, num_classes, dropout: as in `I3DResNet`.
     """
 
     def __init__(
@@ -154,12 +157,13 @@ class SlowFast(ClipNetwork):
         depth: int = 50,
         temporal: int | None = None,
         non_local: Mapping[int, Sequence[int]] | None = None,
+        window: int | None = None,
         num_classes: int,
         num_frames: int,
         dropout: float,
     ):
         super().__init__(num_frames)
-        self.alpha, depths = alpha, DEPTHS[depth]
+        self.alpha, self.window, depths = alpha, window, DEPTHS[depth]
         self.slow, self.fast, self.lateral = (nn.ModuleDict() for _ in range(3))
         for path, channels, time in ((self.slow, 64, 1), (self.fast, 8, 5)):
             path["conv1"], path["bn1"] = conv(3, channels, (time, 7, 7), (1, 2, 2)), nn.BatchNorm3d(channels)
@@ -192,7 +196,7 @@ class SlowFast(ClipNetwork):
         for i in range(1, 5):
             slow = torch.cat([slow, self.lateral[f"stage{i}"](fast)], dim=1)
             slow, fast = self.slow[f"layer{i}"](slow), self.fast[f"layer{i}"](fast)
-        return self.fc(self.dropout(torch.cat([x.mean(dim=(2, 3, 4)) for x in (slow, fast)], dim=1)))
+        return self.answer_of_means(torch.cat([x.mean(dim=2) for x in (slow, fast)], dim=1))
 
     def _stem(self, path: str, clips: Tensor) -> Tensor:
         layers = getattr(self, path)

@@ -42,8 +42,8 @@ _TORCHVISION = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _NON_LOCAL = {50: {3: (1, 3), 4: (1, 3, 5)}, 101: {3: (1, 3), 4: (6, 13, 20)}}  # by depth: blocks of stages
 _I3D_FORMS = {
-    "": (32, 2, {"stem_time": 2, "pool": ((2, 3, 3), (2, 2, 2), (0, 0, 0))}, "as in the non-local paper"),
-    "_8x8": (8, 8, {}, "as in SlowFast's code"),
+    "": (32, 2, {"stem_time": 2, "pool": ((2, 3, 3), (2, 2, 2), (0, 0, 0)), "window": 7}, "as in the non-local paper"),
+    "_8x8": (8, 8, {"window": 7}, "as in SlowFast's code"),
     "_32x2": (32, 2, {"pool": ((1, 3, 3), (1, 2, 2), (0, 0, 0)), "last_stride": 1}, "as in Wang and Gupta 2018"),
     "_mmaction": (32, 2, {"stem_time": 2, "pool": ((1, 3, 3), (2, 2, 2), (0, 1, 1))}, "as in MMAction2"),
 }
@@ -63,7 +63,7 @@ def _i3d(depth: int, form: str, non_local: bool) -> System:
 
 def _slowfast(title: str, frames: int, **options: Any) -> System:
     said = f"{title} (Feichtenhofer et al. 2019)"
-    return System(title=said, home=("resnet", "SlowFast"), frames=frames, stride=2, options=options)
+    return System(title=said, home=("resnet", "SlowFast"), frames=frames, stride=2, options={"window": 7, **options})
 
 
 SYSTEMS: dict[str, System] = {
