@@ -21,6 +21,7 @@ from teinet.models.consensus import Relation
 from teinet.models.insertion import is_causal
 from teinet.models.optimized import optimize
 from teinet.models.streaming import StreamingClassifier
+from teinet.models.systems import gcn
 from teinet.models.systems.gcn import detector_boxes, overlap_graphs
 from teinet.models.systems.layout import Conv3d, MaxPool3d, in_2d
 from teinet.models.systems.table import SYSTEMS
@@ -227,7 +228,8 @@ def test_they_learn_fold_see_the_order_and_are_saved(name, tmp_path):
     """A few steps on one batch lower the loss; folded norms change nothing; a reversed clip is another one."""
     frames, size = SMALL[name]
     torch.manual_seed(0)
-    model = create_model(name, num_classes=4, num_frames=frames, dropout=0)
+    own = {"boxes": "grid"} if name.endswith("_gcn") else {}
+    model = create_model(name, num_classes=4, num_frames=frames, dropout=0, **own)
     light = torch.linspace(0, 200, frames).view(frames, 1, 1, 1) + torch.rand(2, frames, 3, size, size) * 50
     clips, labels = light.to(torch.uint8), torch.arange(2)
     optimizer, losses = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9), []
@@ -346,6 +348,8 @@ def test_a_still_clip_gives_the_features_of_the_network_for_images(tmp_path):
         ("tsn_resnet18", {"subsets": 2}, "tsn_resnet18 has consensus average"),
         ("tsn_resnet18", {"consensus": "mean"}, "one of average, relation, xception, got 'mean'"),
         ("trn_resnet18", {"num_frames": 1}, "at least 2"),
+        ("slowfast_resnet50_4x16", {"boxes": "grid"}, "of nl_i3d_resnet50_gcn alone; got 'grid' for slowfast_resnet50"),
+        ("nl_i3d_resnet50_gcn", {"boxes": "mine"}, "boxes must be detector or grid"),
         ("slowfast_resnet50_4x16", {"pretrained": True}, "no ImageNet weights to start from"),
     ],
 )
@@ -460,6 +464,34 @@ def test_boxes_come_from_a_detector():
         torch.rand(2, 3, 64, 64)
     )
     assert boxes.shape == (2, 10, 4) and (boxes >= 0).all() and (boxes <= 1).all()
+
+
+def test_a_detector_of_torchvision_runs_where_no_boxes_are_given(tmp_path, monkeypatch):
+    """Without its weights an error says where they belong; with random ones its boxes are those of its proposals."""
+    from torchvision.models import detection
+
+    model = create_model("nl_i3d_resnet50_gcn", num_classes=3, num_frames=8, dropout=0).eval()
+    clips = torch.rand(1, 8, 3, 64, 64)
+    gcn._detector.cache_clear()
+
+    def refused(**options):
+        raise OSError("no network")
+
+    monkeypatch.setattr(gcn, "fasterrcnn_resnet50_fpn", refused)
+    with pytest.raises(CheckpointError, match=r"downloaded \(no network\). Put https://.*pth into .*.boxes grid"):
+        model(clips)
+    torch.manual_seed(0)
+    detector = detection.fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None).eval()
+    monkeypatch.setattr(gcn, "fasterrcnn_resnet50_fpn", lambda **options: detector)
+    with torch.inference_mode():
+        logits = model(clips)
+        images, _ = detector.transform([frame * 0.225 + 0.45 for frame in clips[0, ::2]])
+        proposals, _ = detector.rpn(images, detector.backbone(images.tensors))
+        boxes = torch.stack([each[:10] for each in proposals]) / images.image_sizes[0][0]
+        torch.testing.assert_close(model.cnn.classify(clips.transpose(1, 2), boxes[None]), logits)
+    gcn._detector.cache_clear()
+    save_weights(tmp_path / "net.safetensors", create_model("nl_i3d_resnet50_gcn", num_classes=3, boxes="grid"))
+    assert load_weights(tmp_path / "net.safetensors")[0].cnn.boxes is gcn.grid_boxes
 
 
 def test_graphs_of_boxes_that_a_detector_did_not_find_are_finite():

@@ -29,6 +29,7 @@ from teinet.models.systems.table import SYSTEMS
 from teinet.models.weights import load_fitting, read_checkpoint
 
 FLOW_CHANNELS = 10  # x and y of five fields
+_WITH_BOXES = "nl_i3d_resnet50_gcn"
 _PATIENCE = 5.0  # seconds for an answer of the hub of weights
 _BUILT_IN = {*PREFIXES.values(), *(prefix.rstrip("_") for prefix in PREFIXES)}
 
@@ -51,6 +52,7 @@ def create_model(
     modality: Literal["rgb", "flow"] = "rgb",
     consensus: Consensus | None = None,
     subsets: Subsets | None = None,
+    boxes: Literal["detector", "grid"] | None = None,
     **temporal_options: Any,
 ) -> VideoClassifier:
     """Return the model `name`, on the CPU in training mode: timm's backbone with temporal modules and a head.
@@ -70,6 +72,8 @@ def create_model(
         consensus: how frames become one answer: the "average" of their logits, TRN's "relation" or StNet's "xception";
             None is the relation with trn_, else the average.
         subsets: of the relation, see `Relation`; None is 3.
+        boxes: of nl_i3d_resnet50_gcn, in each second frame: those that torchvision's "detector" finds, whose weights
+            are downloaded at the first clip, or a fixed "grid"; None is the detector.
         stages, shortcut_only, every, temporal_options: see `insert_temporal`.
 
     Returns:
@@ -86,6 +90,8 @@ def create_model(
         if own := [option for option, is_given in given.items() if is_given]:
             said = "has no temporal modules to insert and one way to answer"
             raise ConfigError(f"{name} {said}; leave out {', '.join(own)}.")
+    if boxes is not None and (name != _WITH_BOXES or boxes not in ("detector", "grid")):
+        raise ConfigError(f"boxes must be detector or grid, of {_WITH_BOXES} alone; got {boxes!r} for {name}.")
     if modality not in ("rgb", "flow"):
         raise ConfigError(f"modality is {modality!r}; it must be rgb or flow.")
     if modality == "flow" and (name in SYSTEMS or causal):
@@ -101,7 +107,7 @@ def create_model(
         raise ConfigError("pretrained and backbone_weights both give the backbone's weights: choose one.")
     config = {"name": name, "num_classes": num_classes, "num_frames": num_frames, "dropout": dropout}
     if name in SYSTEMS:
-        return _create_system(config, pretrained, backbone_weights)
+        return _create_system(config | ({"boxes": boxes} if boxes else {}), pretrained, backbone_weights)
     placing = {"stages": list(stages), "shortcut_only": shortcut_only, "every": every, "causal": causal}
     ends = {"consensus": consensus, "subsets": subsets}
     kind = _consensus_of(name, consensus, subsets, causal)

@@ -51,6 +51,7 @@ class ModelConfig:
         consensus: how frames become one answer: the average of their logits, TRN's relation or StNet's xception
             (default: relation with trn_, else average).
         subsets: of the relation: number of subsets drawn at each scale, first or all (default 3).
+        boxes: of nl_i3d_resnet50_gcn: those that a detector finds, downloaded once, or a fixed grid (default detector).
         dropout: share of features dropped before the classifier, 0 to below 1.
         pretrained: start from timm's ImageNet weights (downloaded once).
         backbone_weights: start from this local file of 2-D weights instead.
@@ -72,14 +73,15 @@ class ModelConfig:
     n_div: int | None = None
     consensus: Literal["average", "relation", "xception"] | None = None
     subsets: int | Literal["first", "all"] | None = None
+    boxes: Literal["detector", "grid"] | None = None
     dropout: float = 0.5
     pretrained: bool = True
     backbone_weights: str | None = None
     weights: str | None = None
 
     def options(self) -> dict[str, Any]:
-        """Return the options of the temporal module and of the consensus that are set."""
-        names = ("reduction", "gate", "init", "n_div", "consensus", "subsets")
+        """Return the options of the temporal module, of the consensus and of a system that are set."""
+        names = ("reduction", "gate", "init", "n_div", "consensus", "subsets", "boxes")
         return {k: v for k in names if (v := getattr(self, k)) is not None}
 
 

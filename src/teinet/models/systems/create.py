@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,12 +15,12 @@ from teinet.models.systems.table import SYSTEMS
 from teinet.models.weights import some
 
 
-def build_system(name: str, *, num_classes: int, num_frames: int, dropout: float) -> ClipNetwork:
-    """Return the network of a system, with random weights."""
+def build_system(name: str, **given: Any) -> ClipNetwork:
+    """Return the network of a system, with random weights; `given` are the arguments of its class besides the row's."""
     system = SYSTEMS[name]
     module, kind = system.home
     make = getattr(import_module(f"teinet.models.systems.{module}"), kind)
-    return make(**system.options, num_classes=num_classes, num_frames=num_frames, dropout=dropout)
+    return make(**system.options, **given)
 
 
 def inflate(net: nn.Module, tensors: Mapping[str, Tensor], *, source: str | Path) -> None:

@@ -6,19 +6,22 @@ From the paper's description, as its code was never published: not exact.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights, fasterrcnn_resnet50_fpn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.ops import box_iou, roi_align
 
-from teinet.errors import ConfigError
+from teinet.errors import CheckpointError, ConfigError
 from teinet.models.systems.layout import ClipNetwork, conv, to_frames
 from teinet.models.systems.resnet import I3DResNet
 
 BOXES = 10  # of a frame
 _WIDTH = 512
+BoxSource = Literal["detector", "grid"]
 Boxes = Callable[[Tensor], Tensor]  # of frames (N, 3, H, W): (N, 10, 4), x1, y1, x2, y2 from 0 to 1
 
 
@@ -30,18 +33,43 @@ def grid_boxes(frames: Tensor) -> Tensor:
     return torch.stack([*boxes, whole]).expand(len(frames), -1, -1)
 
 
-def detector_boxes(detector: GeneralizedRCNN, mean: Tensor, std: Tensor) -> Boxes:
+def found_boxes(frames: Tensor) -> Tensor:
+    """Return the best proposals of torchvision's Faster R-CNN, with its weights of COCO, for frames as the system's.
+
+    It sees frames at 224 pixels, by which its cost for a clip, 151 GMACs, is about what the paper's is (TSM's Table 2).
+
+    Raises:
+        CheckpointError: its weights, which torch keeps once it has them, cannot be downloaded.
+    """
+    return grid_boxes(frames) if frames.device.type == "meta" else _detector(frames.device)(frames)
+
+
+@cache
+def _detector(device: torch.device) -> Boxes:
+    weights = FasterRCNN_ResNet50_FPN_Weights.DEFAULT
+    try:
+        detector = fasterrcnn_resnet50_fpn(weights=weights, min_size=224)
+    except (OSError, RuntimeError) as error:
+        folder = f"{torch.hub.get_dir()}/checkpoints"
+        raise CheckpointError(
+            f"the weights of the detector that finds boxes could not be downloaded ({error}). Put {weights.url} into "
+            f"{folder}, or train with fixed boxes (boxes='grid', --model.boxes grid)."
+        ) from error
+    return detector_boxes(detector.to(device), 0.45, 0.225)
+
+
+def detector_boxes(detector: GeneralizedRCNN, mean: Tensor | float, std: Tensor | float) -> Boxes:
     """Return a source of boxes: the best proposals of one of torchvision's detectors, such as fasterrcnn_resnet50_fpn.
 
     Args:
         detector: with weights of your choice.
-        mean, std: (1, 3, 1, 1), by which frames were normalized.
+        mean, std: numbers or (1, 3, 1, 1), by which frames were normalized.
     """
     detector.eval()
 
     @torch.no_grad()
     def find(frames: Tensor) -> Tensor:
-        images, _ = detector.transform(list((frames * std + mean).clamp(0, 1)))
+        images, _ = detector.transform(list((frames.float() * std + mean).clamp(0, 1)))
         found, _ = detector.rpn(images, detector.backbone(images.tensors))
         boxes = frames.new_tensor([0.0, 0.0, 1.0, 1.0]).repeat(len(frames), BOXES, 1)  # where fewer are found
         for i, (each, (height, width)) in enumerate(zip(found, images.image_sizes)):
@@ -69,12 +97,14 @@ class RegionGraph(ClipNetwork):
     """A non-local I3D whose last feature map is also read through graphs of boxes, on every second frame.
 
     Args:
-        boxes: a source of boxes; None takes the fixed ones of `grid_boxes`. Files of weights do not hold it: set the
-            attribute `boxes` again, `model.cnn.boxes = detector_boxes(...)`, after loading.
+        boxes: a "detector" (`found_boxes`) or the fixed "grid" of `grid_boxes`. Another source, such as
+            `detector_boxes(...)`, is set as the attribute `boxes`, also after loading: files of weights do not hold it.
         trunk: of `I3DResNet`.
     """
 
-    def __init__(self, *, num_classes: int, num_frames: int, dropout: float, boxes: Boxes | None = None, **trunk: Any):
+    def __init__(
+        self, *, num_classes: int, num_frames: int, dropout: float, boxes: BoxSource = "detector", **trunk: Any
+    ):
         super().__init__(num_frames)
         self.trunk = I3DResNet(**trunk, num_classes=1, num_frames=num_frames, dropout=0.0)
         self.trunk.fc = nn.Identity()
@@ -82,7 +112,7 @@ class RegionGraph(ClipNetwork):
         self.query, self.key = nn.Linear(_WIDTH, _WIDTH, bias=False), nn.Linear(_WIDTH, _WIDTH, bias=False)
         self.similar = nn.ModuleList(GraphConvolution(1) for _ in range(3))
         self.moving = nn.ModuleList(GraphConvolution(2) for _ in range(3))
-        self.boxes = boxes or grid_boxes
+        self.boxes: Boxes = found_boxes if boxes == "detector" else grid_boxes
         self.dropout, self.fc = nn.Dropout(dropout), nn.Linear(2 * _WIDTH, num_classes)
 
     def classify(self, clips: Tensor, boxes: Tensor | None = None) -> Tensor:
