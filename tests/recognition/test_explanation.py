@@ -140,11 +140,42 @@ def test_the_command_writes_a_page(clip, tmp_path, monkeypatch, capsys):
     assert main(["explain", "net.safetensors", "nothing.mp4"]) == 2
 
 
-@pytest.mark.parametrize("name", ["trn_test_resnet", "r2plus1d_18"])
-def test_a_network_of_one_answer_a_clip_is_refused(clip, name):
-    whole = teinet.Recognizer(teinet.create_model(name, num_classes=3, num_frames=4), NAMES)
-    with pytest.raises(ConfigError, match=f"{name} gives one answer a clip"):
-        look_inside(whole, str(clip))
+@pytest.mark.parametrize(("name", "times"), [("r2plus1d_18", 1), ("i3d_resnet50_8x8", 4), ("tsn_test_resnet", 8)])
+def test_a_clips_maps_over_space_and_time_add_up_to_its_score(clip, name, times):
+    """The mean over its frames of a map's sum is the clip's logit, but for the bias (by hand, in a linear head)."""
+    torch.manual_seed(0)
+    own = {} if name != "tsn_test_resnet" else {"consensus": "relation"}
+    model = teinet.create_model(name, num_classes=3, num_frames=8, **own)
+    pixels = Preprocessing(size=64, short_side=64, **model.data_config)
+    net = teinet.Recognizer(model, NAMES, preprocessing=pixels)
+    inside = look_inside(net, clip, label="right")
+    with torch.no_grad():
+        frames = torch.from_numpy(inside.frames).permute(0, 3, 1, 2)[None]
+        logits = model(frames)[0]
+    assert inside.maps.shape[0] == len(inside.frames) == 8 and inside.blocks == []
+    assert len({plane.tobytes() for plane in inside.maps}) == times
+    np.testing.assert_allclose(inside.frame_logits.mean(), logits[1], rtol=1e-4, atol=1e-5)
+    if not own:
+        bias = float(model.cnn.fc.bias[1].detach())
+        np.testing.assert_allclose(inside.maps.sum((1, 2)) + bias, inside.frame_logits, rtol=1e-3, atol=1e-5)
+        weight = model.cnn.fc.weight[1]
+        with torch.no_grad():
+            features = model.cnn.feature_map(model._frames(frames).unflatten(0, (1, 8)).transpose(1, 2))
+            classic = torch.einsum("c,cthw->thw", weight, features[0]) / features[0, 0, 0].numel()
+        np.testing.assert_allclose(inside.maps[:: 8 // times], classic.numpy(), rtol=1e-3, atol=1e-6)
+
+
+def test_a_long_clip_is_shown_by_some_of_its_frames(clip):
+    net = teinet.Recognizer(teinet.create_model("i3d_resnet50_8x8", num_classes=3, num_frames=48), NAMES)
+    net.preprocessing = Preprocessing(size=32, short_side=32, **net.model.data_config)
+    inside = look_inside(net, clip)
+    assert len(inside.frames) == len(inside.maps) == len(inside.times) == len(inside.indices) == 24
+
+
+def test_a_network_without_a_single_last_map_is_refused(clip):
+    net = teinet.Recognizer(teinet.create_model("slowfast_resnet50_4x16", num_classes=3), NAMES)
+    with pytest.raises(ConfigError, match="SlowFast has no single last feature map to explain its answers by"):
+        look_inside(net, str(clip))
 
 
 def test_a_network_without_modules_says_so(clip, tmp_path, monkeypatch):
@@ -152,4 +183,4 @@ def test_a_network_without_modules_says_so(clip, tmp_path, monkeypatch):
     recognizer("tsn_test_resnet").save("tsn.safetensors")
     assert main(["explain", "tsn.safetensors", str(clip)]) == 0
     page = (tmp_path / "tsn-clip-explained.html").read_text()
-    assert "neither motion gates nor temporal kernels" in page and page.count("data:image/png") == 8
+    assert "neither MEM's motion gates nor TIM's temporal kernels" in page and page.count("data:image/png") == 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +17,12 @@ from teinet.data.view_loading import load_views, path_of
 from teinet.errors import ConfigError, nearest
 from teinet.layers import MEM, TEI, TIM
 from teinet.models.classifier import VideoClassifier
-from teinet.models.insertion import find_places, set_num_frames
+from teinet.models.insertion import find_places, set_num_frames, temporal_modules
 from teinet.models.probabilities import to_probabilities
+from teinet.models.systems.layout import ClipNetwork, to_clips
 from teinet.recognition.recognizer import Recognizer, Video
+
+_SHOWN = 16  # about as many frames of a clip whose map has fewer times
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +72,13 @@ class Explanation:
     """The explanation of one network's prediction for one clip.
 
     Args:
-        frames: (T, S, S, 3) uint8, the network's input.
+        frames: (T, S, S, 3) uint8, the input; of a network whose last feature map has fewer times than frames,
+            about 16 of them, evenly spread.
         times, indices: (T,) seconds in the file (None without timestamps), and frame numbers.
         labels: the five best classes and their scores, best first.
         label: the class of the maps.
-        frame_logits: (T,) the class's logit of each frame; the clip's logit is their mean.
+        frame_logits: (T,) the class's logit of each frame; the clip's logit is their mean. Of a network with one answer
+            a clip, the logit of a clip that is everywhere as at this time, to first order.
         maps: (T, h, w) contribution of each location to its frame's logit. They sum to `frame_logits` up to a constant
             if the head is a mean over locations and one linear layer, otherwise to first order.
         blocks: the temporal modules, in the network's order.
@@ -112,41 +117,61 @@ def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = Non
     Raises:
         VideoError: the file cannot be read.
         CheckpointError: the scores are not finite.
-        ConfigError: the class does not exist, or the network has no separate features and head.
+        ConfigError: the class does not exist, or the network has no last feature map or no separate head.
     """
-    names, model, cnn = recognizer.class_names, recognizer.model, recognizer.model.cnn
+    names, model = recognizer.class_names, recognizer.model
     if label is not None and label not in names:
         raise ConfigError(f"the recognizer has no class {label!r}.{nearest(label, names)}")
-    model.check_framewise()
-    to_features, to_logits = getattr(cnn, "forward_features", None), getattr(cnn, "forward_head", None)
-    if to_features is None or to_logits is None:
-        raise ConfigError(f"{type(cnn).__name__} lacks forward_features and forward_head; use a network of timm")
+    to_features, to_logits = _parts(model)
     recognizer.preprocessing.refuse_flow("maps are drawn on RGB frames")
     loaded = load_views(video, recognizer.sampling, recognizer.preprocessing, threads="auto")
     loaded.warn_of_one_frame(path_of(video) or "")
     clip = loaded.frames[0]  # (T, 3, S, S)
-    with torch.no_grad(), _gates(cnn) as gates:
-        features = to_features(model._frames(clip[None].to(recognizer.device)))  # (T, C, h, w)
+    with torch.no_grad(), _gates(model.cnn) as gates:
+        features = to_features(model._frames(clip[None].to(recognizer.device)))  # (times, C, h, w)
     with torch.enable_grad():
         features = features.detach().requires_grad_()
-        logits = to_logits(features).float()  # (T, classes)
+        logits = to_logits(features).float()  # (T, classes), or (1, classes) of the whole clip
         scores = to_probabilities(logits, "logits")
         chosen = names.index(label) if label is not None else int(scores.argmax())
         (slopes,) = torch.autograd.grad(logits[:, chosen].sum(), features)
     if features.dim() != 4:
         shape = tuple(features.shape)
-        raise ConfigError(f"{type(cnn).__name__} has features of shape {shape}; maps need (T, C, h, w)")
+        raise ConfigError(f"{type(model.cnn).__name__} has features of shape {shape}; maps need (T, C, h, w)")
     maps = (slopes * features).sum(1)  # for a mean and a linear layer the slope is the class's weight over h * w
+    values = logits[:, chosen]
+    if not model.is_framewise:
+        maps = maps * len(maps)  # so that means over times are the clip's, as with frames that have their own logits
+        sums = maps.sum(dim=(1, 2))
+        values = values + sums - sums.mean()
+    shown = torch.arange(0, len(clip), max(1, len(clip) // max(len(maps), _SHOWN)))
+    at = shown * len(maps) // len(clip)
     return Explanation(
-        frames=clip.permute(0, 2, 3, 1).numpy(),
-        times=None if loaded.times is None else loaded.times[0],
-        indices=loaded.indices[0],
+        frames=clip[shown].permute(0, 2, 3, 1).numpy(),
+        times=None if loaded.times is None else loaded.times[0][shown],
+        indices=loaded.indices[0][shown],
         labels=tuple((names[i], float(scores[i])) for i in np.argsort(-scores, kind="stable")[:5].tolist()),
         label=names[chosen],
-        frame_logits=logits[:, chosen].detach().cpu().numpy(),
-        maps=maps.detach().float().cpu().numpy(),
+        frame_logits=values.detach().cpu()[at].numpy(),
+        maps=maps.detach().float().cpu()[at].numpy(),
         blocks=list(_blocks(model, gates)),
     )
+
+
+def _parts(model: VideoClassifier) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    """Return a network's features (times, C, h, w) of frames (T, C, S, S), and its logits of such features."""
+    cnn: Any = model.cnn
+    if isinstance(cnn, ClipNetwork):
+        return (
+            lambda frames: cnn.feature_map(to_clips(frames, 1))[0].transpose(0, 1),
+            lambda features: cnn.answer(features.transpose(0, 1)[None]),
+        )
+    to_features, to_logits = getattr(cnn, "forward_features", None), getattr(cnn, "forward_head", None)
+    if to_features is None or to_logits is None:
+        raise ConfigError(f"{type(cnn).__name__} lacks forward_features and forward_head; use a network of timm")
+    if (consensus := model.consensus) is not None:
+        return to_features, lambda features: consensus(to_logits(features)[None])
+    return to_features, to_logits
 
 
 @contextmanager
@@ -172,10 +197,11 @@ def _gates(cnn: nn.Module) -> Iterator[dict[str, np.ndarray]]:
 
 
 def _blocks(model: VideoClassifier, gates: dict[str, np.ndarray]) -> Iterator[Block]:
-    single = copy.deepcopy(model)
-    set_num_frames(single, 1)  # one frame is enough to find the stages
+    if not temporal_modules(model.cnn):
+        return
+    single = set_num_frames(copy.deepcopy(model.cnn), 1)  # one frame is enough to find the stages
     init = (model.config or {}).get("init") or "shift"
-    for place in find_places(single.cnn):
+    for place in find_places(single):
         name = f"{place.name}.temporal"
         module = getattr(model.cnn.get_submodule(place.name), "temporal", None)
         if module is None:

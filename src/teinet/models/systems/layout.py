@@ -161,7 +161,7 @@ class ClipNetwork(nn.Module):
 
     def feature_map(self, clips: Tensor) -> Tensor:
         """Return the last feature map (B, C, T', H', W') of clips; networks without a single one have none."""
-        raise ConfigError(f"{type(self).__name__} has no single last feature map")
+        raise ConfigError(f"{type(self).__name__} has no single last feature map to explain its answers by")
 
     def answer(self, features: Tensor) -> Tensor:
         """Return the logits (B, classes) of the last feature map: of its mean, behind dropout."""
