@@ -12,7 +12,7 @@ from torch import nn
 from teinet.models.factory import create_model
 from teinet.training.module import frozen_norms
 from teinet.training.optim import build_optimizer, build_schedule, milestones, parameter_groups
-from teinet.training.recipe import OptimConfig
+from teinet.training.recipe import OptimConfig, Recipe
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,15 @@ def test_every_parameter_once_with_its_rate_and_decay(network):
         else:
             wanted = (0.01, 1e-4)
         assert (group["lr"], group["weight_decay"]) == (pytest.approx(wanted[0]), wanted[1]), name
+
+
+def test_a_system_learns_at_one_rate_and_trns_biases_at_twice_it():
+    for name, rates in (("r2plus1d_18", {0.01}), ("trn_resnet18", {0.01, 0.02})):
+        config = Recipe.load(model=name, **({"optim.head_lr_scale": 1.0} if name.startswith("trn") else {})).optim
+        group_of = grouped(create_model(name, num_classes=3, num_frames=4), config)
+        assert {group["lr"] for group in group_of.values()} == rates
+        head = "cnn.fc.bias" if name.startswith("r2") else "consensus.fc_fusion_scales.0.3.bias"
+        assert group_of[head]["lr"] == max(rates) and group_of[head]["weight_decay"] == 0
 
 
 def test_temporal_modules_learn_at_their_own_rate(network):

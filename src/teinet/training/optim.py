@@ -37,7 +37,7 @@ def parameter_groups(model: nn.Module, head: nn.Module, config: OptimConfig, lr:
         "temporal weights": {"lr": lr * scale, "weight_decay": config.weight_decay},
         "temporal biases": {"lr": lr * scale * config.bias_lr_scale, "weight_decay": 0.0},
         "head weight": {"lr": lr * config.head_lr_scale, "weight_decay": config.weight_decay},
-        "head bias": {"lr": lr * config.head_lr_scale * 2, "weight_decay": 0.0},
+        "head bias": {"lr": lr * config.head_lr_scale * config.bias_lr_scale, "weight_decay": 0.0},
     }
     members: dict[str, list[nn.Parameter]] = {name: [] for name in groups}
     for name, parameter in model.named_parameters():

@@ -151,8 +151,8 @@ class OptimConfig:
         momentum: SGD's, 0 to below 1.
         weight_decay: of weights; not of biases and norms.
         clip_grad_norm: largest gradient norm; 0 turns clipping off.
-        head_lr_scale: factor on the learning rate of the last layer's weight; its bias gets twice that.
-        bias_lr_scale: factor on the learning rate of other biases.
+        head_lr_scale: factor on the learning rate of the last layer.
+        bias_lr_scale: factor on the learning rate of biases, on top of head_lr_scale in the last layer.
         temporal_lr_scale: factor on the learning rate of the temporal modules; 10 was worse than 1 where measured
             (benchmarks/notes/evidence.md).
         freeze_bn: batch norms that keep their statistics and weights: none, all_but_first, all.
