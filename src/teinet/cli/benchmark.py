@@ -13,6 +13,7 @@ from teinet.cli.options import DEVICE, ENGINE, PRECISION, Engine, Precision, che
 from teinet.cli.parser import option, positional
 from teinet.errors import ConfigError, nearest
 from teinet.models.names import check_backbone, is_model, list_models, usual_clip
+from teinet.models.systems.table import SYSTEMS
 from teinet.utils.machine import check_device
 
 if TYPE_CHECKING:
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
     from teinet.evaluation.speed import Speed
 
 _DEFAULT = ["tsn_resnet50", "tsm_resnet50", "tim_resnet50", "teinet_resnet50"]
-# Systems whose cost is published at 256 pixels; they are trained at 224.
-_AT_256 = {
-    "nl_i3d_resnet50", "nl_i3d_resnet101", "slowfast_resnet50_4x16", "slowfast_resnet101_8x8",
-    "nl_slowfast_resnet101_16x8", "stnet_resnet50",
-}  # fmt: skip
 _TABLES = ("2", "3", "5")
 
 
@@ -147,7 +143,8 @@ def find_paper(names: Sequence[str] = ()) -> list[BenchmarkedNetwork]:
         rows = [p for p in Published.from_header(settings.get("published")) if p.table in _TABLES]
         if rows and settings["model"].get("modality", "rgb") == "rgb":
             name = settings["model"]["name"].partition(".")[0]
-            size = 256 if name in _AT_256 else settings["clip"]["size"]
+            size = SYSTEMS[name].cost_size if name in SYSTEMS else None
+            size = size or settings["clip"]["size"]
             known = found.setdefault((name, settings["model"]["num_frames"], size), [])
             known += [p for p in rows if p not in known]
     entries = [BenchmarkedNetwork(*clip, rows) for clip, rows in found.items()]

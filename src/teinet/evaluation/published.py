@@ -27,6 +27,7 @@ class Published:
         gmacs: multiply-adds of one view in billions, as published.
         ensemble: rows of the recipes whose scores are averaged; empty for a single network.
         note: where the paper contradicts itself or its sources.
+        cost_note: where `gmacs` is not the cost of this network.
     """
 
     table: str
@@ -38,6 +39,7 @@ class Published:
     gmacs: float | None = None
     ensemble: list[str] = field(default_factory=list)
     note: str = ""
+    cost_note: str = ""
 
     @classmethod
     def from_header(cls, rows: object) -> list[Published]:
@@ -97,7 +99,8 @@ def print_published(
 
 def paper_notes(published: Sequence[Published]) -> list[str]:
     """Return the notes on published results."""
-    return [f"table {p.table}, {p.row}: {p.note}" for p in published if p.note]
+    notes = [(p, "; ".join(filter(None, (p.note, p.cost_note)))) for p in published]
+    return [f"table {p.table}, {p.row}: {note}" for p, note in notes if note]
 
 
 def changed_settings_note(row: str | None, settings: Sequence[str]) -> str:

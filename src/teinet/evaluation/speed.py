@@ -55,16 +55,6 @@ TABLE_2 = {
     ("teinet_resnet50", 8): PaperSpeed(30.4, 36.5, 46.9),
     ("teinet_resnet50", 16): PaperSpeed(30.4, 49.5, 24.2),
 }
-# Where a cost in the paper's tables is not that of the network, by network.
-COST_NOTES = {
-    "i3d_resnet50_32x2": "Table 2 is of two clips: 360 GMACs are a misprint of 306; 35.3 M is the non-local network",
-    "nl_i3d_resnet50_32x2": "334 GMACs are of two clips: 344 without the products of positions, 439 with them",
-    "nl_i3d_resnet50_gcn": "606 GMACs of two clips include the network that finds the boxes",
-    "nl_i3d_resnet50": "70.5 GMACs are a quarter of those of 128 frames",
-    "trn_bninception": "33 GMACs are those of ResNet-50",
-    "tsn_inception_v3": "3.2 GMACs are those of neither 299 pixels nor 224, which take 2.8",
-    "eco_lite": "267 GMACs are of four networks, of 16, 20, 24 and 32 frames",
-}
 
 
 @dataclass(kw_only=True)
@@ -131,7 +121,7 @@ class Speed:
             "peak_mb": {"latency": peaks[1], "throughput": peaks[self.batch_size]},
             "paper": None if self.published is None else self.published._asdict(),
             "rows": [{"table": p.table, "row": p.row, "gmacs": None if p.ensemble else p.gmacs} for p in self.rows],
-            "note": COST_NOTES.get(self.name) if self.rows else None,
+            "note": "; ".join(dict.fromkeys(p.cost_note for p in self.rows if p.cost_note)) or None,
         }
 
 

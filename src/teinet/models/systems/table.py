@@ -20,6 +20,7 @@ class System:
         stride: frames of the video from one of the clip's to the next, in its authors' training; 0: spread over all.
         adjacent: frames in a row that it takes at each of the places spread over all.
         size: pixels of the square images in its authors' training (StNet: in their test).
+        cost_size: pixels of the images of its published cost, where they are not those of its training.
         dropout: share of features that its authors drop before the classifier.
         pixels: mean and std per channel on the scale 0 to 1, by its authors' weights.
         images: timm's network whose ImageNet weights it starts from, with kernels repeated over time; or none.
@@ -31,6 +32,7 @@ class System:
     stride: int
     adjacent: int = 1
     size: int = 224
+    cost_size: int | None = None
     dropout: float = 0.5
     options: dict[str, Any] = field(default_factory=dict)
     pixels: tuple[Channels, Channels] = ((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
@@ -58,12 +60,14 @@ def _i3d(depth: int, form: str, non_local: bool) -> System:
         stride=stride,
         options={**options, "depth": depth, "non_local": _NON_LOCAL[depth] if non_local else {}},
         images=f"resnet{depth}",
+        cost_size=None if form else 256,
     )
 
 
 def _slowfast(title: str, frames: int, **options: Any) -> System:
     said = f"{title} (Feichtenhofer et al. 2019)"
-    return System(title=said, home=("resnet", "SlowFast"), frames=frames, stride=2, options={"window": 7, **options})
+    own = {"window": 7, **options}
+    return System(title=said, home=("resnet", "SlowFast"), frames=frames, stride=2, cost_size=256, options=own)
 
 
 SYSTEMS: dict[str, System] = {
@@ -116,7 +120,7 @@ SYSTEMS: dict[str, System] = {
     ),
     "stnet_resnet50": System(
         title="StNet (He et al. 2019), 25 segments of 5 frames", home=("stnet", "StNet"), frames=125, stride=0,
-        adjacent=5, size=256, dropout=0.0, options={"backbone": "resnet50"}, pixels=_IMAGENET,
+        adjacent=5, size=256, cost_size=256, dropout=0.0, options={"backbone": "resnet50"}, pixels=_IMAGENET,
     ),
     "p3d_63": System(
         title="P3D (Qiu et al. 2017)", home=("p3d", "P3D"), frames=16, stride=1, size=160, options={"depth": 63},
