@@ -15,7 +15,7 @@ from torch import nn
 from torchvision.models.video import R2Plus1D_18_Weights, S3D_Weights, r2plus1d_18, s3d
 
 from teinet.errors import CheckpointError, ConfigError
-from teinet.models import create_model, list_models, load_weights, save_weights, set_num_frames
+from teinet.models import create_model, list_models, load_matching, load_weights, save_weights, set_num_frames
 from teinet.models.classifier import multiply_adds, parameters
 from teinet.models.consensus import Relation
 from teinet.models.insertion import is_causal
@@ -25,6 +25,8 @@ from teinet.models.systems import gcn
 from teinet.models.systems.gcn import detector_boxes, overlap_graphs
 from teinet.models.systems.layout import Conv3d, MaxPool3d, in_2d
 from teinet.models.systems.table import SYSTEMS
+from teinet.training.recipe import Recipe
+from teinet.training.setup import with_network_of_weights
 from tests.models.oracles import CLASSES, FILE, clip, fill
 from tests.models.reference_networks import NETWORKS, moving_boxes, randomize
 from tests.networks import weightless
@@ -464,6 +466,28 @@ def test_boxes_come_from_a_detector():
         torch.rand(2, 3, 64, 64)
     )
     assert boxes.shape == (2, 10, 4) and (boxes >= 0).all() and (boxes <= 1).all()
+
+
+def test_graphs_start_from_a_trained_non_local_network(tmp_path):
+    """Wang and Gupta's second stage: the trunk's weights are those of the first, and the rest is new."""
+    names, path = ["a", "b", "c"], tmp_path / "first.safetensors"
+    first = create_model("nl_i3d_resnet50_32x2", num_classes=3, num_frames=8)
+    with torch.no_grad():
+        for value in first.state_dict().values():
+            value.add_(1)
+    save_weights(path, first, {"class_names": names})
+    recipe = Recipe.load(model="nl_i3d_resnet50_gcn", weights=str(path))
+    assert with_network_of_weights(recipe, {"model.name", "model.weights"}) == recipe
+    model = create_model("nl_i3d_resnet50_gcn", num_classes=3, num_frames=8)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    load_matching(model, path, class_names=names)
+    for key, value in model.state_dict().items():
+        trained = first.state_dict().get(key.removeprefix("trunk.")) if key.startswith("trunk.") else None
+        assert torch.equal(value, before[key] if trained is None else trained), key
+    other = create_model("nl_i3d_resnet50_8x8", num_classes=3, num_frames=8)
+    save_weights(path, other, {"class_names": names})
+    with pytest.raises(CheckpointError, match="does not fit nl_i3d_resnet50_gcn"):
+        load_matching(model, path, class_names=names)
 
 
 def test_a_detector_of_torchvision_runs_where_no_boxes_are_given(tmp_path, monkeypatch):

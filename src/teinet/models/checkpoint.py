@@ -18,6 +18,7 @@ from teinet.errors import CheckpointError, ConfigError
 from teinet.models.classifier import VideoClassifier
 from teinet.models.factory import create_model
 from teinet.models.header import DEFAULTS, FORMAT, KEY, read_header, weights_file, wrong_value
+from teinet.models.names import starts_from_trunk
 from teinet.models.weights import load_fitting
 from teinet.utils.files import replacing
 
@@ -107,7 +108,7 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
 
     Args:
         model: changed in place; a causal one can start from a bidirectional one, and the reverse.
-        path: see `load_weights`.
+        path: see `load_weights`; for a system with a trunk, also its trunk's, with which all other parts stay new.
         class_names: those of the model; if the file has the same, its head is loaded too.
 
     Raises:
@@ -125,8 +126,11 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
     placing = {name: held[name] for name in ("stages", "shortcut_only", "every") if name in held}
     other = [f"{name} {value}" for name, value in placing.items() if value != own.get(name)]
     with_ = f" with {', '.join(other)}" if other and held.get("name") == own.get("name") else ""
-    same = bool(class_names) and list(class_names) == list(header["class_names"])
     head = model.head_name
+    same = bool(class_names) and list(class_names) == list(header["class_names"])
+    if starts_from_trunk(str(own.get("name")), str(held.get("name"))):
+        part = {f"trunk.{key}": value for key, value in tensors.items() if not key.startswith(f"{head}.")}
+        tensors, same = {**model.state_dict(), **part}, False
     load_fitting(
         model,
         tensors,

@@ -56,6 +56,11 @@ def usual_stride(name: str) -> int:
     return SYSTEMS[name].stride if name in SYSTEMS else 0
 
 
+def starts_from_trunk(name: str, trained: str) -> bool:
+    """Return whether a system can start from a trained network that is its trunk."""
+    return name in SYSTEMS and SYSTEMS[name].trunk == trained
+
+
 def is_model(name: str) -> bool:
     """Return whether a word has the form of a model's name: a prefix, or one of the systems'."""
     return name in SYSTEMS or name.startswith(tuple(PREFIXES))

@@ -30,6 +30,7 @@ from teinet.models.checkpoint import load_matching
 from teinet.models.classifier import VideoClassifier, multiply_adds
 from teinet.models.factory import create_model, split_name
 from teinet.models.header import read_header
+from teinet.models.names import starts_from_trunk
 from teinet.training.custom_dataset import DatasetClips, DatasetViews, splits_of
 from teinet.training.module import Loss, TrainingModule
 from teinet.training.recipe import ClipConfig, ModelConfig, Recipe
@@ -266,7 +267,8 @@ def with_network_of_weights(recipe: Recipe, given: Collection[str]) -> Recipe:
     header = read_header(recipe.model.weights)
     if "model.name" in given:
         held = header["architecture"]["name"]
-        if split_name(held)[1] != split_name(recipe.model.name)[1]:
+        name = recipe.model.name
+        if split_name(held)[1] != split_name(name)[1] and not starts_from_trunk(name, held):
             said = f"{recipe.model.weights} holds {held}, not {recipe.model.name}"
             raise ConfigError(f"{said}; leave out backbone and model: the weights bring their network")
         return recipe

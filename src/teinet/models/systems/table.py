@@ -22,6 +22,7 @@ class System:
         size: pixels of the square images in its authors' training (StNet: in their test).
         cost_size: pixels of the images of its published cost, where they are not those of its training.
         dropout: share of features that its authors drop before the classifier.
+        trunk: the system, inside this one under the name trunk, from whose trained weights this one can start.
         pixels: mean and std per channel on the scale 0 to 1, by its authors' weights.
         images: timm's network whose ImageNet weights it starts from, with kernels repeated over time; or none.
     """
@@ -37,6 +38,7 @@ class System:
     options: dict[str, Any] = field(default_factory=dict)
     pixels: tuple[Channels, Channels] = ((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
     images: str | None = None
+    trunk: str | None = None
 
 
 _CAFFE = (123 / 255, 117 / 255, 104 / 255), (1 / 255, 1 / 255, 1 / 255)  # pixels from 0 to 255
@@ -77,6 +79,7 @@ SYSTEMS: dict[str, System] = {
     "nl_i3d_resnet50_gcn": System(
         title="Non-local I3D and graphs of boxes (Wang and Gupta 2018), from the paper's description: not exact",
         home=("gcn", "RegionGraph"), frames=32, stride=2, options=_i3d(50, "_32x2", True).options,
+        trunk="nl_i3d_resnet50_32x2",
     ),
     "slowfast_resnet50_4x16": _slowfast("SlowFast 4x16", 32, alpha=8),
     "slowfast_resnet50_8x8": _slowfast("SlowFast 8x8", 32, alpha=4, lateral=7),
