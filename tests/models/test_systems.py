@@ -290,6 +290,20 @@ def test_layers_in_2d_are_torchs(kernel, stride, padding, groups):
     torch.testing.assert_close(plain[1].running_var, statistics)
 
 
+@pytest.mark.parametrize("kernel", [(3, 1, 1), (1, 3, 3), (1, 1, 1)])
+@pytest.mark.parametrize("kind", [nn.Conv3d, nn.MaxPool3d])
+def test_one_clip_stays_channels_last(kernel, kind):
+    """torch takes a clip for channels first where the stride of its first axis, of size 1, is another."""
+    padding = tuple(size // 2 for size in kernel)
+    options = {"bias": False} if kind is nn.Conv3d else {"stride": 1}
+    layer = in_2d(kind(*(32, 32) * (kind is nn.Conv3d), kernel, padding=padding, **options))
+    x = torch.rand(1, 32, 4, 5, 6).contiguous(memory_format=torch.channels_last_3d).requires_grad_()
+    out = layer(x)
+    assert out.stride() == x.stride()
+    out.backward(torch.ones_like(out))
+    assert x.grad is not None and x.grad.stride() == x.stride()
+
+
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (5, 2, 2), (7, 4, 3), (2, 3, 0), (1, 1, 1)])
 def test_gradients_of_kernels_over_time_are_torchs(kernel, stride, padding):
     torch.manual_seed(0)

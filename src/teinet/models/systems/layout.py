@@ -9,6 +9,7 @@ in place behind them costs autograd no copy.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -23,17 +24,30 @@ Triple = tuple[int, int, int]
 
 def to_frames(x: Tensor) -> Tensor:
     """Return (B, C, T, H, W) as frames (B*T, C, H, W), channels last; a view where x is channels last."""
-    return x.contiguous(memory_format=torch.channels_last_3d).transpose(1, 2).flatten(0, 1)
+    return _rows(x).flatten(0, 1).permute(0, 3, 1, 2)
 
 
 def to_clips(frames: Tensor, clips: int) -> Tensor:
     """Return frames (B*T, C, H, W) as (B, C, T, H, W) for B clips; a view."""
-    return frames.unflatten(0, (clips, -1)).transpose(1, 2)
+    return frames.permute(0, 2, 3, 1).unflatten(0, (clips, -1)).permute(0, 4, 1, 2, 3)
 
 
 def over_time(x: Tensor) -> Tensor:
     """Return (B, C, T, H, W) as (B, C, T, H*W), channels last; a view where x is channels last."""
-    return x.contiguous(memory_format=torch.channels_last_3d).flatten(3)
+    return _rows(x).flatten(2, 3).permute(0, 3, 1, 2)
+
+
+def over_space(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Return (B, C, T, H*W) as (B, C, T, H, W), its size (H, W); a view, the inverse of `over_time`."""
+    return x.permute(0, 2, 3, 1).unflatten(2, size).permute(0, 4, 1, 2, 3)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Return (B, C, T, H, W) as (B, T, H, W, C), whose views keep the strides by which torch knows channels last.
+
+    Views of x itself would give an axis of size 1, as one clip has, another stride: torch would change the layout.
+    """
+    return x.contiguous(memory_format=torch.channels_last_3d).permute(0, 2, 3, 4, 1)
 
 
 class _TimeConv(torch.autograd.Function):
@@ -56,7 +70,7 @@ class _TimeConv(torch.autograd.Function):
         how = ((ctx.stride, 1), (ctx.padding, 0), (1, 1), False, (0, 0), 1, (ctx.needs_input_grad[0], False, False))
         of_input = torch.ops.aten.convolution_backward(grad, x, weight, None, *how)[0]
         taps = [_tap_gradient(grad, x, i - ctx.padding, ctx.stride) for i in range(weight.shape[2])]
-        return of_input, torch.stack(taps, dim=2).unsqueeze(3), None, None
+        return of_input, torch.stack(taps, dim=1).transpose(1, 2).unsqueeze(3), None, None
 
 
 def _tap_gradient(grad: Tensor, x: Tensor, shift: int, stride: int) -> Tensor:
@@ -65,9 +79,10 @@ def _tap_gradient(grad: Tensor, x: Tensor, shift: int, stride: int) -> Tensor:
     last = min(grad.shape[2], (x.shape[2] - 1 - shift) // stride + 1)
     if last <= first:
         return grad.new_zeros(grad.shape[1], x.shape[1])
-    outputs = grad[:, :, first:last].permute(0, 2, 3, 1).flatten(1, 2)
-    inputs = x[:, :, first * stride + shift :: stride][:, :, : last - first].permute(0, 2, 3, 1).flatten(1, 2)
-    return torch.stack([one.t() @ other for one, other in zip(outputs, inputs)]).sum(dim=0)
+    inputs = x[:, :, first * stride + shift :: stride][:, :, : last - first]
+    together = (1, 2) if stride == 1 else (0, 1)  # one product of a clip's times, or of each, where they lie apart
+    one, other = (each.permute(0, 2, 3, 1).flatten(*together) for each in (grad[:, :, first:last], inputs))
+    return (one.transpose(1, 2) @ other).sum(dim=0)
 
 
 class Conv3d(nn.Conv3d):
@@ -78,7 +93,7 @@ class Conv3d(nn.Conv3d):
         padding: Any = self.padding
         if time == 1 and padding[0] == 0:
             x = to_frames(input[:, :, :: stride[0]])
-            x = F.conv2d(x, self.weight[:, :, 0], self.bias, stride[1:], padding[1:], 1, self.groups)
+            x = F.conv2d(x, self.weight.squeeze(2), self.bias, stride[1:], padding[1:], 1, self.groups)
             return to_clips(x, len(input))
         if space == [1, 1] and tuple(padding[1:]) == (0, 0):
             x = input[..., :: stride[1], :: stride[2]]
@@ -87,7 +102,7 @@ class Conv3d(nn.Conv3d):
                 out = _TimeConv.apply(over_time(x), self.weight.flatten(3), stride[0], padding[0])
             else:
                 out = F.conv2d(over_time(x), self.weight.flatten(3), self.bias, *how)
-            return out.unflatten(3, x.shape[3:])
+            return over_space(out, x.shape[3:])
         return super().forward(input.contiguous(memory_format=torch.channels_last_3d))
 
     def _has_slow_gradient(self, x: Tensor) -> bool:
@@ -116,9 +131,8 @@ class MaxPool3d(nn.MaxPool3d):
             x = F.max_pool2d(to_frames(x), kernel[1:], stride[1:], padding[1:], ceil_mode=self.ceil_mode)
             x = to_clips(x, len(input))
         if (kernel[0], stride[0]) != (1, 1):
-            size = x.shape[3:]
             how = ((kernel[0], 1), (stride[0], 1), (padding[0], 0))
-            x = F.max_pool2d(over_time(x), *how, ceil_mode=self.ceil_mode).unflatten(3, size)
+            x = over_space(F.max_pool2d(over_time(x), *how, ceil_mode=self.ceil_mode), x.shape[3:])
         return x
 
 
