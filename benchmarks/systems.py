@@ -29,7 +29,7 @@ CLIPS = {  # frames and pixels
     "s3d": (16, 224),
     "p3d_63": (16, 160),
 }
-_PUBLISHED = {layout.Conv3d: nn.Conv3d, layout.MaxPool3d: nn.MaxPool3d}
+_PUBLISHED = {layout.Conv3d: nn.Conv3d, layout.MaxPool3d: nn.MaxPool3d, layout.BatchNorm3d: nn.BatchNorm3d}
 
 
 def as_published(net: nn.Module) -> nn.Module:

@@ -23,7 +23,7 @@ from teinet.models.optimized import optimize
 from teinet.models.streaming import StreamingClassifier
 from teinet.models.systems import gcn
 from teinet.models.systems.gcn import detector_boxes, overlap_graphs
-from teinet.models.systems.layout import Conv3d, MaxPool3d, in_2d
+from teinet.models.systems.layout import BatchNorm3d, Conv3d, MaxPool3d, in_2d
 from teinet.models.systems.table import SYSTEMS
 from teinet.training.recipe import Recipe
 from teinet.training.setup import with_network_of_weights
@@ -285,9 +285,22 @@ def test_layers_in_2d_are_torchs(kernel, stride, padding, groups):
     want, statistics = plain(x), plain[1].running_var.clone()
     plain[1].reset_running_stats()
     found = in_2d(plain)(x)
-    assert [type(each) for each in plain] == [Conv3d, nn.BatchNorm3d, MaxPool3d]
+    assert [type(each) for each in plain] == [Conv3d, BatchNorm3d, MaxPool3d]
     torch.testing.assert_close(found, want)
     torch.testing.assert_close(plain[1].running_var, statistics)
+
+
+@pytest.mark.parametrize("size", [(4, 5, 6), (1, 2, 3)])
+def test_layers_in_inference_are_torchs(size):
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv3d(4, 6, 1), nn.BatchNorm3d(6), nn.MaxPool3d(3, 1, 1))
+    plain(torch.rand(2, 4, *size))  # statistics
+    x = torch.rand(2, 4, *size)
+    want, given = plain.eval()(x), x.clone()
+    for context in (torch.no_grad(), torch.inference_mode()):
+        with context:
+            torch.testing.assert_close(in_2d(plain)(x), want)
+    assert torch.equal(x, given)
 
 
 @pytest.mark.parametrize("kernel", [(3, 1, 1), (1, 3, 3), (1, 1, 1)])

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from teinet.models.insertion import plain_class
-from teinet.models.systems.layout import Conv3d
+from teinet.models.systems.layout import BatchNorm3d, Conv3d
 
 _CONVOLUTIONS = (nn.Conv2d, Conv2dSame, Conv3d)  # exactly these: others compute their weights, or use them otherwise
-_NORMS = (nn.BatchNorm2d, BatchNormAct2d, nn.BatchNorm3d)
+_NORMS = (nn.BatchNorm2d, BatchNormAct2d, nn.BatchNorm3d, BatchNorm3d)
 
 
 @torch.enable_grad()

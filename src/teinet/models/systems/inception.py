@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.video import s3d
 
-from teinet.models.systems.layout import ClipNetwork, Conv3d, MaxPool3d, Triple, in_2d
+from teinet.models.systems.layout import BatchNorm3d, ClipNetwork, Conv3d, MaxPool3d, Triple, in_2d
 
 # Widths of a Mixed block: 1x1; 1x1 and 3x3x3; 1x1 and 3x3x3; 1x1 behind a pool.
 _MIXED = {
@@ -42,7 +42,7 @@ class Unit(nn.Module):
     def __init__(self, inner: int, outer: int, kernel: int = 1, stride: int = 1):
         super().__init__()
         self.conv3d = Conv3d(inner, outer, kernel, stride, bias=False)
-        self.bn = nn.BatchNorm3d(outer, eps=1e-3, momentum=0.01)
+        self.bn = BatchNorm3d(outer, eps=1e-3, momentum=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inner, T, H, W) to (B, outer, T', H', W')."""

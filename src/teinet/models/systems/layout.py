@@ -2,8 +2,8 @@
 
 Activations (B, C, T, H, W) in channels-last order have the memory of frames (B*T, C, H, W), and that of (B, C, T, H*W).
 So a convolution over space is a 2-D one over frames, a convolution over time a 2-D one over times and pixels, and pools
-are 2-D as well. None of these views is a copy. Norms are torch's 3-D ones, whose results are no views: what is changed
-in place behind them costs autograd no copy.
+are 2-D as well. None of these views is a copy. Norms are 3-D ones, whose results are no views: what is changed in place
+behind them costs autograd no copy.
 """
 
 from __future__ import annotations
@@ -121,11 +121,31 @@ def conv(
     return Conv3d(inner, outer, kernel, stride, (time // 2, height // 2, width // 2), bias=bias)
 
 
+def _infers() -> bool:
+    return not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+class BatchNorm3d(nn.BatchNorm3d):
+    """nn.BatchNorm3d; in inference on a CPU its output takes the memory of its input, which nothing else may read."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training or not _infers() or input.device.type != "cpu":
+            return super().forward(input)
+        unused = torch.empty(0, dtype=self.weight.dtype)  # statistics of this batch
+        how = (self.weight, self.bias, self.running_mean, self.running_var, False, 0.0, self.eps)
+        return torch.native_batch_norm(input, *how, out=(input, unused, unused))[0]
+
+
 class MaxPool3d(nn.MaxPool3d):
     """nn.MaxPool3d: the largest value in space, then in time."""
 
     def forward(self, input: Tensor) -> Tensor:
         kernel, stride, padding = (_triple(size) for size in (self.kernel_size, self.stride, self.padding))
+        if (*kernel, *stride, *padding) == (3,) * 3 + (1,) * 6 and _infers():
+            rows = _rows(input)
+            for axis in (1, 2, 3):
+                rows = _largest_of_three(rows, axis)
+            return rows.permute(0, 4, 1, 2, 3)
         x = input
         if (kernel[1:], stride[1:]) != ((1, 1), (1, 1)):
             x = F.max_pool2d(to_frames(x), kernel[1:], stride[1:], padding[1:], ceil_mode=self.ceil_mode)
@@ -136,11 +156,24 @@ class MaxPool3d(nn.MaxPool3d):
         return x
 
 
+def _largest_of_three(x: Tensor, axis: int) -> Tensor:
+    """Return the largest of each value and its two neighbors; F.max_pool2d would write their places too."""
+    out, count = x.clone(), x.shape[axis] - 1
+    for ours, neighbors in ((1, 0), (0, 1)):
+        part = out.narrow(axis, ours, count)
+        torch.maximum(part, x.narrow(axis, neighbors, count), out=part)
+    return out
+
+
 def _triple(size: int | tuple[int, ...]) -> tuple[int, ...]:
     return (size,) * 3 if isinstance(size, int) else tuple(size)
 
 
-_IN_2D: dict[type[nn.Module], type[nn.Module]] = {nn.Conv3d: Conv3d, nn.MaxPool3d: MaxPool3d}
+_IN_2D: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Conv3d: Conv3d,
+    nn.MaxPool3d: MaxPool3d,
+    nn.BatchNorm3d: BatchNorm3d,
+}
 
 
 def in_2d(net: Network) -> Network:

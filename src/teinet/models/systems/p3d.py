@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError
-from teinet.models.systems.layout import ClipNetwork, MaxPool3d, conv, to_clips, to_frames
+from teinet.models.systems.layout import BatchNorm3d, ClipNetwork, MaxPool3d, conv, to_clips, to_frames
 
 Form = Literal["A", "B", "C"]
 DEPTHS = {63: (3, 4, 6, 3), 199: (3, 8, 36, 3)}
@@ -31,13 +31,13 @@ class P3DBottleneck(nn.Module):
     def __init__(self, inner: int, width: int, *, form: Form, stride: int):
         super().__init__()
         self.form, outer, strides = form, 4 * width, (1, stride, stride)
-        self.conv1, self.bn1 = conv(inner, width, (1, 1, 1), strides), nn.BatchNorm3d(width)
-        self.conv2, self.bn2 = conv(width, width, (1, 3, 3)), nn.BatchNorm3d(width)
-        self.conv3, self.bn3 = conv(width, width, (3, 1, 1)), nn.BatchNorm3d(width)
-        self.conv4, self.bn4 = conv(width, outer, (1, 1, 1)), nn.BatchNorm3d(outer)
+        self.conv1, self.bn1 = conv(inner, width, (1, 1, 1), strides), BatchNorm3d(width)
+        self.conv2, self.bn2 = conv(width, width, (1, 3, 3)), BatchNorm3d(width)
+        self.conv3, self.bn3 = conv(width, width, (3, 1, 1)), BatchNorm3d(width)
+        self.conv4, self.bn4 = conv(width, outer, (1, 1, 1)), BatchNorm3d(outer)
         self.downsample = None
         if inner != outer or stride != 1:
-            self.downsample = nn.Sequential(conv(inner, outer, (1, 1, 1), strides), nn.BatchNorm3d(outer))
+            self.downsample = nn.Sequential(conv(inner, outer, (1, 1, 1), strides), BatchNorm3d(outer))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inner, T, H, W) to (B, 4 * width, T, H / stride, W / stride)."""
@@ -81,7 +81,7 @@ class P3D(ClipNetwork):
 
     def __init__(self, *, depth: int, num_classes: int, num_frames: int, dropout: float):
         super().__init__(num_frames)
-        self.conv1_custom, self.bn1 = conv(3, 64, (1, 7, 7), (1, 2, 2)), nn.BatchNorm3d(64)
+        self.conv1_custom, self.bn1 = conv(3, 64, (1, 7, 7), (1, 2, 2)), BatchNorm3d(64)
         self.pool1, self.pool2 = MaxPool3d((2, 3, 3), 2, 0, ceil_mode=True), MaxPool3d((2, 1, 1), (2, 1, 1))
         forms: Iterator[Form] = cycle(("A", "B", "C"))
         inner, stages = 64, [nn.Sequential() for _ in range(3)]
@@ -143,7 +143,7 @@ class LGD(ClipNetwork):
 
     def __init__(self, *, depths: tuple[int, ...], num_classes: int, num_frames: int, dropout: float):
         super().__init__(num_frames)
-        self.conv1, self.bn1 = conv(3, 64, (1, 7, 7), (1, 2, 2)), nn.BatchNorm3d(64)
+        self.conv1, self.bn1 = conv(3, 64, (1, 7, 7), (1, 2, 2)), BatchNorm3d(64)
         self.pool = MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
         self.blocks, inner = nn.ModuleList(), 64
         for i, depth in enumerate(depths):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError
-from teinet.models.systems.layout import ClipNetwork, MaxPool3d, Triple, conv
+from teinet.models.systems.layout import BatchNorm3d, ClipNetwork, MaxPool3d, Triple, conv
 
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
 Attention = Literal["softmax", "dot_product"]
@@ -26,13 +26,13 @@ class Bottleneck(nn.Module):
 
     def __init__(self, inner: int, width: int, outer: int, *, time: int, stride: int):
         super().__init__()
-        self.conv1, self.bn1 = conv(inner, width, (time, 1, 1)), nn.BatchNorm3d(width)
-        self.conv2, self.bn2 = conv(width, width, (1, 3, 3), (1, stride, stride)), nn.BatchNorm3d(width)
-        self.conv3, self.bn3 = conv(width, outer, (1, 1, 1)), nn.BatchNorm3d(outer)
+        self.conv1, self.bn1 = conv(inner, width, (time, 1, 1)), BatchNorm3d(width)
+        self.conv2, self.bn2 = conv(width, width, (1, 3, 3), (1, stride, stride)), BatchNorm3d(width)
+        self.conv3, self.bn3 = conv(width, outer, (1, 1, 1)), BatchNorm3d(outer)
         nn.init.zeros_(self.bn3.weight)
         self.downsample = None
         if inner != outer or stride != 1:
-            self.downsample = nn.Sequential(conv(inner, outer, (1, 1, 1), (1, stride, stride)), nn.BatchNorm3d(outer))
+            self.downsample = nn.Sequential(conv(inner, outer, (1, 1, 1), (1, stride, stride)), BatchNorm3d(outer))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inner, T, H, W) to (B, outer, T, H / stride, W / stride)."""
@@ -54,7 +54,7 @@ class NonLocal(nn.Module):
         inner = channels // 2
         self.attention, self.pool = attention, MaxPool3d((1, 2, 2), (1, 2, 2))
         self.theta, self.phi, self.g = (conv(channels, inner, (1, 1, 1), bias=True) for _ in range(3))
-        self.out, self.bn = conv(inner, channels, (1, 1, 1), bias=True), nn.BatchNorm3d(channels)
+        self.out, self.bn = conv(inner, channels, (1, 1, 1), bias=True), BatchNorm3d(channels)
         nn.init.zeros_(self.bn.weight)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class I3DResNet(ClipNetwork):
     ):
         super().__init__(num_frames)
         self.window = window
-        self.conv1, self.bn1 = conv(3, 64, (5, 7, 7), (stem_time, 2, 2)), nn.BatchNorm3d(64)
+        self.conv1, self.bn1 = conv(3, 64, (5, 7, 7), (stem_time, 2, 2)), BatchNorm3d(64)
         self.pool1, self.pool2 = MaxPool3d(*pool), MaxPool3d((2, 1, 1), (2, 1, 1))
         depths, at = DEPTHS[depth], non_local or {}
         even = [[3 if i % 2 == 0 else 1 for i in range(depth)] for depth in depths]
@@ -166,12 +166,12 @@ class SlowFast(ClipNetwork):
         self.alpha, self.window, depths = alpha, window, DEPTHS[depth]
         self.slow, self.fast, self.lateral = (nn.ModuleDict() for _ in range(3))
         for path, channels, time in ((self.slow, 64, 1), (self.fast, 8, 5)):
-            path["conv1"], path["bn1"] = conv(3, channels, (time, 7, 7), (1, 2, 2)), nn.BatchNorm3d(channels)
+            path["conv1"], path["bn1"] = conv(3, channels, (time, 7, 7), (1, 2, 2)), BatchNorm3d(channels)
         self.pool = MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1))
         slow, fast = 64, 8
         for i, blocks in enumerate(depths):
             self.lateral[f"stage{i + 1}"] = nn.Sequential(
-                conv(fast, 2 * fast, (lateral, 1, 1), (alpha, 1, 1)), nn.BatchNorm3d(2 * fast), nn.ReLU(True)
+                conv(fast, 2 * fast, (lateral, 1, 1), (alpha, 1, 1)), BatchNorm3d(2 * fast), nn.ReLU(True)
             )
             width, stride = 64 * 2**i, 1 if i == 0 else 2
             long = blocks if i != 2 or temporal is None else temporal
