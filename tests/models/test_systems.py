@@ -252,7 +252,7 @@ def test_they_learn_fold_see_the_order_and_are_saved(name, tmp_path):
     with torch.inference_mode():
         logits = model(clips[:1])
         assert logits.shape == (1, 4) and logits.isfinite().all()
-        assert (fast(clips[:1]) - logits).abs().max() < 2e-3 * logits.abs().max()  # small variances amplify rounding
+        assert (fast(clips[:1]) - logits).abs().max() < 1e-2 * logits.abs().max()  # small variances amplify rounding
         assert (model(clips[:1].flip(1)) - logits).abs().max() > 1e-4 * logits.abs().max()
     save_weights(tmp_path / "net.safetensors", model)
     loaded, _ = load_weights(tmp_path / "net.safetensors")
@@ -290,12 +290,15 @@ def test_layers_in_2d_are_torchs(kernel, stride, padding, groups):
     torch.testing.assert_close(plain[1].running_var, statistics)
 
 
-@pytest.mark.parametrize("size", [(4, 5, 6), (1, 2, 3)])
-def test_layers_in_inference_are_torchs(size):
+@pytest.mark.parametrize("size", [(6, 5, 6), (3, 2, 3), (1, 2, 3)])
+@pytest.mark.parametrize(("kernel", "padding"), [(1, 0), (3, 1), (3, (0, 1, 1)), (5, (1, 2, 2))])
+def test_layers_in_inference_are_torchs(kernel, padding, size):
     torch.manual_seed(0)
-    plain = nn.Sequential(nn.Conv3d(4, 6, 1), nn.BatchNorm3d(6), nn.MaxPool3d(3, 1, 1))
-    plain(torch.rand(2, 4, *size))  # statistics
-    x = torch.rand(2, 4, *size)
+    plain = nn.Sequential(nn.Conv3d(4, 6, kernel, 1, padding), nn.BatchNorm3d(6), nn.MaxPool3d(3, 1, 1)).double()
+    x = torch.rand(2, 4, *size).double()
+    if size[0] < kernel - 2 * (padding if isinstance(padding, int) else padding[0]):
+        pytest.skip("no output")
+    plain(torch.rand(2, 4, 6, 5, 6).double())  # statistics
     want, given = plain.eval()(x), x.clone()
     for context in (torch.no_grad(), torch.inference_mode()):
         with context:
