@@ -15,6 +15,7 @@ from teinet.cli.main import main
 from teinet.evaluation.speed import TABLE_2, Speed, Timing, expected_seconds, measure_memory
 from teinet.models.factory import create_model
 from teinet.models.optimized import native_precision
+from teinet.models.systems.gcn import grid_boxes
 from teinet.recognition import Recognizer
 from teinet.utils.worker_pool import Done, TaskFailure
 
@@ -150,6 +151,13 @@ def test_costs_stand_next_to_those_that_the_paper_prints(tmp_path, monkeypatch, 
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not count peaks")
+def test_graphs_of_boxes_are_measured_without_a_detector():
+    """Its weights are a download, and its cost is that of another network."""
+    entry = BenchmarkedNetwork("nl_i3d_resnet50_gcn", 8, 64, [])
+    speed = load(entry, CPU, BenchmarkOptions())
+    assert speed.model.cnn.boxes is grid_boxes
+
+
 def test_memory_is_that_of_the_network_alone():
     """A clip takes most at ResNet-18's first norm: its input and output, 12.8 MB each, and the images, 2.4 MB.
 

@@ -159,13 +159,14 @@ def find_paper(names: Sequence[str] = ()) -> list[BenchmarkedNetwork]:
 def load(entry: BenchmarkedNetwork, device: torch.device, args: BenchmarkOptions) -> Speed:
     """Build a network by its name, or load a recognizer."""
     from teinet.evaluation.speed import Speed
-    from teinet.models.factory import create_model
+    from teinet.models.factory import WITH_BOXES, create_model
     from teinet.models.optimized import optimize
     from teinet.recognition import Recognizer
 
     name = entry.name
     if is_model(name):
-        model = create_model(name, num_classes=400, num_frames=entry.frames, causal=args.causal)
+        boxes = "grid" if name == WITH_BOXES else None  # its detector is another network
+        model = create_model(name, num_classes=400, num_frames=entry.frames, causal=args.causal, boxes=boxes)
         side = entry.size or usual_clip(name)[1]
         model, size = model.to(device).eval(), (side, side)
     else:

@@ -29,7 +29,7 @@ from teinet.models.systems.table import SYSTEMS
 from teinet.models.weights import load_fitting, read_checkpoint
 
 FLOW_CHANNELS = 10  # x and y of five fields
-_WITH_BOXES = "nl_i3d_resnet50_gcn"
+WITH_BOXES = "nl_i3d_resnet50_gcn"
 _PATIENCE = 5.0  # seconds for an answer of the hub of weights
 _BUILT_IN = {*PREFIXES.values(), *(prefix.rstrip("_") for prefix in PREFIXES)}
 
@@ -90,8 +90,8 @@ def create_model(
         if own := [option for option, is_given in given.items() if is_given]:
             said = "has no temporal modules to insert and one way to answer"
             raise ConfigError(f"{name} {said}; leave out {', '.join(own)}.")
-    if boxes is not None and (name != _WITH_BOXES or boxes not in ("detector", "grid")):
-        raise ConfigError(f"boxes must be detector or grid, of {_WITH_BOXES} alone; got {boxes!r} for {name}.")
+    if boxes is not None and (name != WITH_BOXES or boxes not in ("detector", "grid")):
+        raise ConfigError(f"boxes must be detector or grid, of {WITH_BOXES} alone; got {boxes!r} for {name}.")
     if modality not in ("rgb", "flow"):
         raise ConfigError(f"modality is {modality!r}; it must be rgb or flow.")
     if modality == "flow" and (name in SYSTEMS or causal):
