@@ -1,9 +1,10 @@
 """Measures what the networks cost, next to how others write them: python -m benchmarks.networks [SET ...]
 
 Writes results/networks-SET-MACHINE.json with the machine, the date and the versions. Let nothing else run meanwhile.
-Sets: resnet50 (every form, with TSM as its authors and TEI as a textbook write it, TSN twice), frames (8 and 16,
-latency and throughput), pair (TSN, TEINet and TSN again in plain torch: few enough for many fresh processes),
-backbones, training, peers; on a GPU also gpu (batch 1 and 64, bf16).
+Sets: resnet50 (every form in fp32, with TSM as its authors and TEI as a textbook write it, TSN twice), frames (8 and
+16, latency and throughput), pair (TSN, TEINet and TSN again in plain torch: few enough for many fresh processes),
+backbones, training, peers; where the processor has bf16 units also bf16; on a GPU also gpu (batch 1 and 64, bf16). All
+networks of a set are in memory at once, up to 19, a gigabyte each.
 
 Each network has a process of its own, so that its memory can be told from the others' and no compiled program serves
 two of them. Two processes with the very same network differ by some percent as long as they live (a second TSN in a set
@@ -42,7 +43,7 @@ from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
 OURS = ("tsn", "tsm", "tim", "teinet")
-SETS = ("resnet50", "pair", "frames", "backbones", "training", "peers", "gpu")
+SETS = ("resnet50", "bf16", "pair", "frames", "backbones", "training", "peers", "gpu")
 MEASURES = {
     "frames": ("latency", "throughput"),
     "training": ("training",),
@@ -50,15 +51,16 @@ MEASURES = {
 }
 
 
-def contenders(name: str, device: torch.device) -> list[Contender]:
+def contenders(name: str) -> list[Contender]:
     """The rows of a set."""
-    native = native_precision(device)
     if name == "resnet50":
-        forms = [("eager", "fp32"), ("folded", "fp32"), ("inductor", "fp32"), ("compile", "fp32")]
-        forms += [(engine, native) for engine in ("folded", "compile") if native != "fp32"]
-        found = [Contender(network=n, engine=engine, precision=p) for engine, p in forms for n in OURS]
+        engines = ("eager", "folded", "inductor", "compile")
+        found = [Contender(network=n, engine=engine) for engine in engines for n in OURS]
         others = ("tsm-authors", "teinet-textbook", "tsn")  # a second TSN shows what differs between processes alone
         return [*found, *(Contender(network=n) for n in others)]
+    if name == "bf16":
+        found = [Contender(network=n, engine=e, precision="bf16") for e in ("folded", "compile") for n in OURS]
+        return [*found, Contender(network="teinet", engine="compile")]
     if name == "pair":
         return [Contender(network=n) for n in ("tsn", "teinet", "tsn")]
     if name == "frames":
@@ -315,19 +317,17 @@ def over(costs: Sequence[Cost], ours: dict[str, str], theirs: dict[str, str]) ->
     return [round(value, 4) for value in Timing.of([a / b for a, b in pairs])]
 
 
-def pairs_of(costs: Sequence[Cost], native: str) -> dict[str, list[float] | None]:
-    """The ratios that docs quote of the set resnet50."""
+def pairs_of(costs: Sequence[Cost]) -> dict[str, list[float] | None]:
+    """The ratios that docs quote of the sets resnet50 and bf16; None where networks are not among them."""
     eager, authors = {"network": "teinet", "engine": "eager"}, {"network": "tsm-authors"}
     fastest = {"network": "teinet", "engine": "compile", "precision": "fp32"}
-    pairs = {
+    half = {**fastest, "precision": "bf16"}
+    return {
         "teinet eager / tsm-authors eager": over(costs, eager, authors),
         "teinet compile / tsm-authors eager": over(costs, fastest, authors),
         "teinet eager / teinet-textbook eager": over(costs, eager, {"network": "teinet-textbook"}),
+        "teinet compile bf16 / teinet compile fp32": over(costs, half, fastest),
     }
-    if native != "fp32":
-        half = {**fastest, "precision": native}
-        pairs[f"teinet compile {native} / teinet compile fp32"] = over(costs, half, fastest)
-    return pairs
 
 
 def main() -> None:
@@ -342,9 +342,10 @@ def main() -> None:
     device = torch.device(args.device)
     sizes = {"latency": 1, "throughput": 64 if device.type == "cuda" else 16, "training": 1}
     args.output.mkdir(parents=True, exist_ok=True)
-    for name in args.sets or [name for name in SETS if name != "gpu" or device.type == "cuda"]:
+    fits = {"gpu": device.type == "cuda", "bf16": native_precision(device) == "bf16"}
+    for name in args.sets or [name for name in SETS if fits.get(name, True)]:
         costs = measure(
-            contenders(name, device),
+            contenders(name),
             measures=MEASURES.get(name, ("latency",)),
             sizes=sizes,
             rounds=args.rounds,
@@ -363,7 +364,7 @@ def main() -> None:
             "rounds": args.rounds,
             "repeats": args.repeats,
             "batch_sizes": sizes,
-            "ratios": pairs_of(costs, native_precision(device)) if name == "resnet50" else {},
+            "ratios": {pair: ratio for pair, ratio in pairs_of(costs).items() if ratio},
             "networks": [cost.to_dict() for cost in costs],
         }
         target = args.output / f"networks-{name}-{args.machine or machine_name(facts)}.json"

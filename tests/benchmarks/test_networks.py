@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 
 from benchmarks.contenders import AuthorsShift, Contender, TextbookTEI
-from benchmarks.networks import Cost, Measured, compare, measure
+from benchmarks.networks import SETS, Cost, Measured, compare, contenders, measure
 from teinet.layers import TEI, TSM
 
 SMALL = {"backbone": "resnet10t", "num_frames": 2, "size": 32}
@@ -53,3 +54,12 @@ def test_a_row_is_compared_with_the_tsn_of_its_own_form_only():
 def test_a_network_is_counted_in_its_plain_form():
     facts = Measured(Contender(network="teinet", engine="folded", **SMALL), torch.device("cpu")).facts()
     assert facts == Measured(Contender(network="teinet", **SMALL), torch.device("cpu")).facts()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_networks_that_are_timed_in_turns_fit_into_memory_and_have_their_tsn(name):
+    """A process takes about a gigabyte. TEINet in fp32 is what those in bf16 are compared with."""
+    rows = contenders(name)
+    assert 3 <= len(rows) <= 19
+    alone = [row for row in rows if row.backbone and row.tsn() not in rows]
+    assert [row.network for row in alone] == (["teinet"] if name == "bf16" else [])
