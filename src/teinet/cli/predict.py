@@ -97,7 +97,7 @@ def run(args: PredictOptions) -> int:
     if failed:
         print(f"unreadable: {failed} of {count(len(videos), 'video')}; the output says why for each", file=sys.stderr)
     if args.output:
-        print(printable(f"wrote {args.output} ({done} video{'s' if done != 1 else ''})"), file=sys.stderr)
+        print(printable(f"wrote {args.output} ({count(done, 'video')})"), file=sys.stderr)
     return int(failed > 0 or bool(problems))
 
 

@@ -101,10 +101,12 @@ class LiveClock:
                     time = stamp + self._offset
                     self._interval = (stamp - before) / (self._missing + 1)
             self._stamp, self._missing = stamp, 0
+        is_placed = time is not None
         if time is None:
-            time = self._now() if stamp is not None else self._by_arrival(last)
-            self._offset = max(time, last + TICK) - (stamp or 0.0)
+            time = self._by_arrival(last) if stamp is None else self._now()
         self.last_time = max(time, last + TICK)
+        if stamp is not None and not is_placed:
+            self._offset = self.last_time - stamp
         return self.last_time, jumped
 
     def _by_arrival(self, last: float) -> float:

@@ -234,15 +234,11 @@ class FrameStream:
         if stamp is None or last is None:
             return 0
         near = any(last - NEAR * duration <= second <= stamp + NEAR * duration for second in self._incomplete)
-        return missing_in(stamp - last, duration) if near else 0
+        gap = stamp - last
+        return round(gap / duration) - 1 if near and 1.5 * duration < gap < LONGEST_GAP else 0
 
     def _count_refused(self) -> None:
         self._num_refused += 1
-
-
-def missing_in(gap: float, apart: float) -> int:
-    """Return the number of frames that are missing between two, in seconds, if frames come so far apart."""
-    return round(gap / apart) - 1 if apart and 1.5 * apart < gap < LONGEST_GAP else 0
 
 
 def _converted(convert: Converter, raw: av.VideoFrame) -> np.ndarray:
