@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from teinet.kernels import Squeeze, available_forms, motion_gate, use_form
+from teinet.kernels import available_forms, use_form
 from teinet.layers import TEI
 from tests.kernels import truth
 
@@ -32,7 +32,13 @@ def test_torch_accepts_the_operators(gradient):
         check(torch.ops.teinet.temporal_conv_backward.default, (dy, *plain, 4, 0, *wanted))
     sizes = (2, 16, 1, 1), (2,), (2, 16, 1, 1), (2,), (16, 2, 1, 1), (16,)
     weights = [torch.randn(size, requires_grad=gradient) for size in sizes]
-    check(torch.ops.teinet.motion_gate.default, (x, *weights, 4, 0.5))
+    for kernel, causal in ((weight, True), (None, False)):
+        check(torch.ops.teinet.tei.default, (x, *weights, kernel, 4, causal, 0.5))
+    if gradient:
+        return
+    one, two, before = frames(2, 16, 5, 3), frames(2, 16, 5, 3), torch.zeros(2, 17)
+    check(torch.ops.teinet.temporal_step.default, (x, weight, gate, one, two))
+    check(torch.ops.teinet.tei_step.default, (x, *weights, before, weight, one, two, 0.5))
 
 
 @needs_cpu
@@ -54,7 +60,7 @@ def test_an_exported_layer_runs_without_this_library_unless_a_form_is_asked_for(
     torch.testing.assert_close(plain.module()(x), layer(x))
     with use_form("cpu"):
         own = torch.export.export(layer, (x,))
-        assert [node for node in own.graph.nodes if "teinet.temporal_conv" in str(node.target)]
+        assert [node for node in own.graph.nodes if "teinet.tei" in str(node.target)]
         torch.testing.assert_close(own.module()(x), layer(x))
 
 
@@ -112,6 +118,3 @@ def test_what_the_operator_itself_cannot_compute_is_refused():
     x = frames(8, 16, 5, 3)
     with pytest.raises(TypeError, match=r"do not compute torch\.float64 on this CPU"):
         torch.ops.teinet.temporal_conv(x.double(), torch.randn(16, 3), None, 4)
-    sizes = (2, 16, 1, 1), (2,), (3, 16, 1, 1), (2,), (16, 2, 1, 1), (16,)
-    with pytest.raises(ValueError, match="shapes do not match"):
-        motion_gate(x, Squeeze(*(torch.randn(size) for size in sizes)), num_frames=4)

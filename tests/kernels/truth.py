@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,15 @@ def motion_gate(x: Tensor, weights: tuple[Tensor, ...], num_frames: int, offset:
         rows.append(1 / (1 + torch.exp(-(s @ w3.t() + b3))) + offset)
     rows.append(torch.ones_like(pooled[:, 0]))
     return torch.stack(rows, 1)
+
+
+def tei(
+    x: Tensor, weights: Sequence[Tensor], kernel: Tensor | None, num_frames: int, causal: bool, offset: float
+) -> Tensor:
+    """MEM, then TIM; in the causal form a pair's gate is on the later frame, and the first frame has none."""
+    gate = motion_gate(x, tuple(weights), num_frames, offset)
+    gate = gate.roll(1, 1) if causal else gate
+    return temporal_conv(x, kernel, gate.flatten(0, 1), num_frames, int(causal and kernel is not None))
 
 
 def error(got: Tensor, want: Tensor, size: Tensor | None = None) -> float:

@@ -107,9 +107,9 @@ class Large(TorchDispatchMode):
 
 TOUCHES = {  # an activation is read to pool, read and written once to scale and mix; nothing only copies it
     ("reference", "tim"): ["convolution"], ("cpu", "tim"): ["temporal_conv"],
-    ("reference", "mem"): ["sum", "mul"], ("cpu", "mem"): ["motion_gate", "temporal_conv"],
+    ("reference", "mem"): ["sum", "mul"], ("cpu", "mem"): ["tei"],
     ("reference", "se"): ["sum", "mul"], ("cpu", "se"): ["sum", "temporal_conv"],
-    ("reference", "tei"): ["sum", "mul", "convolution"], ("cpu", "tei"): ["motion_gate", "temporal_conv"],
+    ("reference", "tei"): ["sum", "mul", "convolution"], ("cpu", "tei"): ["tei"],
     ("reference", "se_tim"): ["sum", "mul", "convolution"], ("cpu", "se_tim"): ["sum", "temporal_conv"],
 }  # fmt: skip
 

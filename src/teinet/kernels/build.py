@@ -43,14 +43,15 @@ def native() -> ctypes.CDLL | None:
 
 
 @cache
-def function(name: str, *types: torch.dtype) -> Callable:
-    """Return a compiled function for tensors of these types; TypeError if there is none."""
-    if not set(types) <= set(TYPES) or (library := native()) is None:
-        kinds = " and ".join(map(str, types))
+def function(name: str, data: torch.dtype, weights: torch.dtype) -> Callable:
+    """Return a compiled function for these types of activations and weights; TypeError if there is none."""
+    unknown = {data, weights} - set(TYPES)
+    if unknown or (library := native()) is None:
+        kinds = " and ".join(sorted(map(str, unknown or {data, weights})))
         raise TypeError(
             f"the kernels do not compute {kinds} on this CPU; use teinet.layers, which also has a plain form"
         )
-    return getattr(library, "_".join((name, *(TYPES[each] for each in types))))
+    return getattr(library, f"{name}_{TYPES[data]}_{TYPES[weights]}")
 
 
 def address(tensor: Tensor | None) -> int | None:
@@ -119,19 +120,17 @@ def _refuse_foreign(path: Path) -> None:
 
 
 def _declare(library: ctypes.CDLL) -> ctypes.CDLL:
-    p, n, i = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
+    p, n, i, f = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int, ctypes.c_float
     arguments = {
         "forward": [*[p] * 4, *[n] * 5, i],
         "backward": [*[p] * 6, *[n] * 6, i],
-        "motion_gate": [*[p] * 10, *[n] * 5, ctypes.c_float, i],
-        "motion_step": [*[p] * 11, *[n] * 4, ctypes.c_float, i],
-        "step": [*[p] * 6, *[n] * 3, i],
+        "tei": [*[p] * 12, *[n] * 6, f, i],
+        "step": [*[p] * 6, *[n] * 4, i],
+        "tei_step": [*[p] * 13, *[n] * 5, f, i],
     }
-    numbers = TYPES.values()
-    for name, types in arguments.items():
-        for number in product(numbers, numbers) if name.startswith("motion_") else product(numbers):
-            entry = getattr(library, "_".join((name, *number)))
-            entry.argtypes, entry.restype = types, None
+    for (name, types), data, weights in product(arguments.items(), TYPES.values(), TYPES.values()):
+        entry = getattr(library, f"{name}_{data}_{weights}")
+        entry.argtypes, entry.restype = types, None
     return library
 
 

@@ -154,6 +154,7 @@ def refuse_second_derivatives() -> None:
 
 def check_together(x: Tensor, *others: Tensor | None) -> None:
     """Raise RuntimeError if tensors are on different devices: kernels read bare addresses."""
+    device = x.get_device()
     for other in others:
-        if other is not None and other.device != x.device:
+        if other is not None and other.get_device() != device:
             raise RuntimeError(f"expected all tensors on one device, found {x.device} and {other.device}")

@@ -54,19 +54,21 @@ def temporal_conv(
         raise ConfigError(f"gate must hold B*T x C = {frames} x {channels} numbers, got {tuple(gate.shape)}.")
     if gate is not None:
         gate = gate.reshape(frames, channels).to(torch.float32)
-    return _operator(x, None if weight is None else weight.to(torch.float32), gate, num_frames, lag)
+    if weight is not None and runs_triton(x):
+        weight = weight.to(torch.float32)
+    return _operator(x, weight, gate, num_frames, lag)
 
 
 def _forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int = 0) -> Tensor:
     check_together(x, weight, gate)
-    x, weight, gate = _channels_last(x), _contiguous(weight), _contiguous(gate)
+    x, weight, gate = channels_last(x), _contiguous(weight), _contiguous(gate)
     if runs_triton(x):
         from teinet.kernels import triton_kernels
 
         return triton_kernels.forward(x, weight, gate, num_frames, lag)
     frames, channels, height, width = x.shape
     y = torch.empty_like(x)
-    function("forward", x.dtype)(
+    function("forward", x.dtype, (x if weight is None else weight).dtype)(
         x.data_ptr(), address(weight), address(gate), y.data_ptr(),
         frames // num_frames, num_frames, height * width, channels, lag, torch.get_num_threads(),
     )  # fmt: skip
@@ -79,7 +81,7 @@ def _backward(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return dx and S (B, T, 3, C) float32, each an empty tensor if it is not wanted."""
     check_together(x, dy, weight, gate)
-    x, dy, weight, gate = _channels_last(x), _channels_last(dy.to(x.dtype)), _contiguous(weight), _contiguous(gate)
+    x, dy, weight, gate = channels_last(x), channels_last(dy.to(x.dtype)), _contiguous(weight), _contiguous(gate)
     if runs_triton(x):
         from teinet.kernels import triton_kernels
 
@@ -90,7 +92,7 @@ def _backward(
         chunks = min(_CHUNKS, pixels)
         dx = torch.empty_like(x) if wants_x else None
         sums = x.new_empty((clips, chunks, num_frames, _TAPS, channels), dtype=torch.float32) if wants_sums else None
-        function("backward", x.dtype)(
+        function("backward", x.dtype, (x if weight is None else weight).dtype)(
             dy.data_ptr(), x.data_ptr(), address(weight), address(gate), address(dx), address(sums),
             clips, num_frames, pixels, channels, lag, chunks, torch.get_num_threads(),
         )  # fmt: skip
@@ -98,7 +100,8 @@ def _backward(
     return x.new_empty(0) if dx is None else dx, empty if sums is None else sums.sum(1)
 
 
-def _channels_last(x: Tensor) -> Tensor:
+def channels_last(x: Tensor) -> Tensor:
+    """Return x (N, C, H, W) stored as (N, H, W, C)."""
     return x.contiguous(memory_format=torch.channels_last)
 
 
@@ -123,7 +126,7 @@ _operator = define(
     lambda x, weight, gate, num_frames, lag=0: torch.empty_like(x, memory_format=torch.channels_last),
     _flops,
 )
-_backward_operator = define(
+backward_operator = define(
     "temporal_conv_backward(Tensor dy, Tensor x, Tensor? weight, Tensor? gate, int num_frames, int lag, "
     "bool wants_x, bool wants_sums) -> (Tensor, Tensor)",
     dict.fromkeys(("CPU", "CUDA"), _backward),
@@ -142,16 +145,16 @@ def _gradients(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tens
     x, weight, gate = ctx.saved_tensors
     wants_x, wants_weight, wants_gate = ctx.needs_input_grad[:3]
     wants_sums = wants_weight or wants_gate
-    dx, sums = _backward_operator(dy, x, weight, gate, ctx.num_frames, ctx.lag, wants_x, wants_sums)
-    d_weight = _weight_gradient(sums, gate, ctx.lag) if wants_weight else None
-    d_gate = _gate_gradient(sums, weight, ctx.lag) if wants_gate else None
+    dx, sums = backward_operator(dy, x, weight, gate, ctx.num_frames, ctx.lag, wants_x, wants_sums)
+    d_weight = weight_gradient(sums, gate, ctx.lag).to(weight.dtype) if wants_weight else None
+    d_gate = gate_gradient(sums, weight, ctx.lag) if wants_gate else None
     return dx if wants_x else None, d_weight, d_gate, None, None
 
 
 differentiate(_operator, _save, _gradients)
 
 
-def _weight_gradient(sums: Tensor, gate: Tensor | None, lag: int) -> Tensor:
+def weight_gradient(sums: Tensor, gate: Tensor | None, lag: int) -> Tensor:
     """Return dV (C, 3) from S (B, T, 3, C)."""
     if gate is not None:
         g = gate.view_as(sums[:, :, 0])
@@ -159,7 +162,7 @@ def _weight_gradient(sums: Tensor, gate: Tensor | None, lag: int) -> Tensor:
     return sums.sum((0, 1)).t().contiguous()
 
 
-def _gate_gradient(sums: Tensor, weight: Tensor | None, lag: int) -> Tensor:
+def gate_gradient(sums: Tensor, weight: Tensor | None, lag: int) -> Tensor:
     """Return dg (B*T, C) from S (B, T, 3, C)."""
     if weight is None:
         return sums[:, :, 1].flatten(0, 1)

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError
-from teinet.kernels import fuses_motion_step, fuses_step, motion_step, temporal_step
+from teinet.kernels import fuses_step, fuses_tei, tei_step, temporal_step
 from teinet.layers.se import SE, SETIM
 from teinet.layers.tei import MEM, TEI, TIM
 from teinet.layers.temporal_layer import TemporalLayer, pool, scaled
@@ -68,13 +68,10 @@ class MEMCell(Cell):
         if count > 1:  # each frame's own frame before
             clips = F.pad(pool(x).to(before.dtype), (0, 1), value=1.0).unflatten(0, (streams, count))
             before = torch.cat([before[:, None], clips[:, :-1]], 1).flatten(0, 1)
-        if fuses_motion_step(x, weights := self.mem.weights, before):
-            scale, here = motion_step(x, weights, before, self.mem.offset)
-        else:
-            pooled = pool(x)
-            scale = self.mem.gate(before[:, :-1].to(pooled.dtype), pooled)
-            scale = torch.where(before[:, -1:] > 0, scale, 1.0)
-            here = F.pad(pooled.to(before.dtype), (0, 1), value=1.0)
+        pooled = pool(x)
+        scale = self.mem.gate(before[:, :-1].to(pooled.dtype), pooled)
+        scale = torch.where(before[:, -1:] > 0, scale, 1.0)
+        here = F.pad(pooled.to(before.dtype), (0, 1), value=1.0)
         return scale, here[count - 1 :: count]
 
 
@@ -94,7 +91,7 @@ class TIMCell(Cell):
     def forward(self, x: Tensor, state: State, scale: Tensor | None = None) -> tuple[Tensor, State]:
         """Map x and the state as `Cell` does; `scale` (N*K, C) multiplies x first."""
         one, two = state
-        if len(x) == len(one) and fuses_step(x, one, two):
+        if fuses_step(x, one, two):
             return temporal_step(x, self.tim.V, scale, one, two), (two, one)
         u = x if scale is None else scaled(x, scale)
         if len(x) > len(one):  # after the two before them as one clip, of which those two are cut off again
@@ -122,8 +119,12 @@ class TEICell(Cell):
         return *self.mem.init_state(x), *self.tim.init_state(x)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        scale, before = self.mem.scale(x, state[0])
-        y, frames = self.tim(x, state[1:], scale)
+        (before, one, two), mem, tim = state, self.mem.mem, self.tim.tim
+        if fuses_step(x, one, two) and fuses_tei(x, weights := mem.weights) and tim.weight.dtype == weights.w1.dtype:
+            y, before = tei_step(x, weights, before, tim.V, one, two, mem.offset)
+            return y, (before, two, one)
+        scale, before = self.mem.scale(x, before)
+        y, frames = self.tim(x, (one, two), scale)
         return y, (before, *frames)
 
 

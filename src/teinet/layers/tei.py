@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError, nearest
-from teinet.kernels import Squeeze, fuses, fuses_gate, is_channels_last, motion_gate, temporal_conv
+from teinet.kernels import Squeeze, fuses, fuses_tei, is_channels_last, tei, temporal_conv
 from teinet.layers.temporal_layer import TemporalLayer, hidden_channels, linear, pool, scaled, start_at_half
 
 Gate = Literal["paper", "residual"]
@@ -59,6 +59,8 @@ class MEM(TemporalLayer):
         x = self.prepare(x)
         if self.num_frames == 1:
             return x
+        if fuses_tei(x, weights := self.weights):
+            return tei(x, weights, num_frames=self.num_frames, causal=self.causal, offset=self.offset)
         scale = self.scale(x)  # (B, T, C)
         if fuses(x):
             return temporal_conv(x, gate=scale, num_frames=self.num_frames)
@@ -66,12 +68,9 @@ class MEM(TemporalLayer):
 
     def scale(self, x: Tensor) -> Tensor:
         """Return the factors (B, T, C) of the channels of x (B*T, C, H, W); T is at least 2."""
-        if fuses_gate(x, weights := self.weights):
-            scale = motion_gate(x, weights, num_frames=self.num_frames, offset=self.offset)
-        else:
-            pooled = pool(x).unflatten(0, (-1, self.num_frames))  # gap(x_t): (B, T, C)
-            scale = self.gate(pooled[:, :-1], pooled[:, 1:])  # (B, T-1, C)
-            scale = F.pad(scale, (0, 0, 0, 1), value=1.0)  # (B, T, C): the last frame has no next one
+        pooled = pool(x).unflatten(0, (-1, self.num_frames))  # gap(x_t): (B, T, C)
+        scale = self.gate(pooled[:, :-1], pooled[:, 1:])  # (B, T-1, C)
+        scale = F.pad(scale, (0, 0, 0, 1), value=1.0)  # (B, T, C): the last frame has no next one
         return scale.roll(1, 1) if self.causal else scale
 
     def gate(self, this: Tensor, following: Tensor) -> Tensor:
@@ -88,9 +87,7 @@ class MEM(TemporalLayer):
     @property
     def weights(self) -> Squeeze:
         """The convolutions' weights and biases, as the kernels take them."""
-        conv1, conv2, conv3 = self.conv1, self.conv2, self.conv3
-        assert conv1.bias is not None and conv2.bias is not None and conv3.bias is not None
-        return Squeeze(conv1.weight, conv1.bias, conv2.weight, conv2.bias, conv3.weight, conv3.bias)
+        return Squeeze(*[weight for conv in (self.conv1, self.conv2, self.conv3) for weight in (conv.weight, conv.bias)])
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, gate={self.gate_form!r}"
@@ -174,5 +171,7 @@ class TEI(TemporalLayer):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B*T, C, H, W) to the same shape and memory format."""
         x = self.prepare(x)
-        scale = self.mem.scale(x) if self.num_frames > 1 else None
-        return self.tim.mix(x, self.num_frames, scale)
+        mem, tim, t = self.mem, self.tim, self.num_frames
+        if t > 1 and fuses_tei(x, weights := mem.weights) and tim.weight.dtype == weights.w1.dtype:
+            return tei(x, weights, tim.V, num_frames=t, causal=self.causal, offset=mem.offset)
+        return tim.mix(x, t, mem.scale(x) if t > 1 else None)
