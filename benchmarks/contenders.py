@@ -33,7 +33,7 @@ class Contender:
         size: side of the images, pixels.
         engine: "eager" runs the network as it was trained, "inductor" that under torch.compile, "folded" and "compile"
             as `Recognizer.optimize` has it.
-        precision: the number format; below fp32 of the last two.
+        precision: the number format; of "eager" and "inductor" under autocast.
         checkpointing: what a training step computes a second time, as `set_gradient_checkpointing` has it.
         causal: a frame sees those before it alone; of our networks.
 
@@ -57,12 +57,15 @@ class Contender:
         for name, value, valid in (("engine", self.engine, ENGINES), ("precision", self.precision, tuple(DTYPES))):
             if value not in valid:
                 raise ConfigError(f"no {name} {value!r}; there are {', '.join(valid)}.{nearest(value, valid)}")
-        if self.precision != "fp32" and self.engine in ("eager", "inductor") and self.network not in PEERS:
-            raise ConfigError(f"precision {self.precision} goes with the engines folded and compiled")
         if self.causal and self.network in networks:
             raise ConfigError(f"{self.network} has no causal form")
         if self.num_frames < 1 or self.size < 32:
             raise ConfigError(f"frames must be at least 1 and the size 32, got {self.num_frames} and {self.size}")
+
+    @property
+    def autocast(self) -> bool:
+        """Whether torch.autocast gives it its number format."""
+        return self.precision != "fp32" and self.engine in ("eager", "inductor") and self.network not in PEERS
 
     @property
     def name(self) -> str:
@@ -118,6 +121,8 @@ class _Inductor(nn.Module):
         self.model, self.run = model, torch.compile(model, dynamic=False)
 
     def forward(self, clips: Tensor) -> Tensor:
+        if self.training:
+            return self.run(clips)
         with torch.inference_mode(False), torch.no_grad():
             return self.run(clips.clone())
 

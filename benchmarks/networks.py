@@ -4,7 +4,8 @@ Writes results/networks-SET-MACHINE.json with the machine, the date and the vers
 Sets: resnet50 (every form in fp32, with TSM as its authors and TEI as a textbook write it, TSN twice), frames (8 and
 16, latency and throughput), pair (TSN, TEINet and TSN again in plain torch: few enough for many fresh processes),
 backbones, training, peers; where the processor has bf16 units also bf16; on a GPU also gpu (batch 1 and 64, bf16). All
-networks of a set are in memory at once, up to 19, a gigabyte each.
+networks of a set are in memory at once, up to 19, a gigabyte each. Eager and inductor networks in bf16 run under
+autocast.
 
 Each network has a process of its own, so that its memory can be told from the others' and no compiled program serves
 two of them. Two processes with the very same network differ by some percent as long as they live (a second TSN in a set
@@ -35,6 +36,7 @@ from torch import Tensor
 
 from benchmarks.contenders import PEERS, Contender, build, label
 from benchmarks.naming import machine_name
+from teinet.cli.memory import keep_freed_memory
 from teinet.evaluation.speed import Timing, begin_peak, peak_mb
 from teinet.kernels import available_forms
 from teinet.models.classifier import multiply_adds, parameters
@@ -42,6 +44,7 @@ from teinet.models.optimized import native_precision
 from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent / "results"
+CPU = torch.device("cpu")
 OURS = ("tsn", "tsm", "tim", "teinet")
 SETS = ("resnet50", "bf16", "pair", "frames", "backbones", "training", "peers", "gpu")
 MEASURES = {
@@ -60,7 +63,12 @@ def contenders(name: str) -> list[Contender]:
         return [*found, *(Contender(network=n) for n in others)]
     if name == "bf16":
         found = [Contender(network=n, engine=e, precision="bf16") for e in ("folded", "compile") for n in OURS]
-        return [*found, Contender(network="teinet", engine="compile")]
+        small = [
+            Contender(network=n, backbone=b, engine="compile", precision="bf16")
+            for b in ("mobilenetv2_100", "efficientnet_lite0")
+            for n in ("tsn", "teinet", "tsn")
+        ]
+        return [*found, Contender(network="teinet", engine="compile"), *small]
     if name == "pair":
         return [Contender(network=n) for n in ("tsn", "teinet", "tsn")]
     if name == "frames":
@@ -74,12 +82,14 @@ def contenders(name: str) -> list[Contender]:
         ]
     if name == "training":
         again = [Contender(network="teinet", checkpointing=what) for what in ("temporal", "blocks")]
-        return [*(Contender(network=n) for n in OURS), *again]
+        half = [Contender(network=n, precision="bf16") for n in ("tsn", "teinet")]
+        return [*(Contender(network=n) for n in OURS), *again, *(half if native_precision(CPU) == "bf16" else [])]
     if name == "peers":
         found = [Contender(network=n, num_frames=8) for n in ("tsn", "teinet")]
         return [*found, *(Contender(network=n, backbone="", num_frames=t, size=s) for n, (t, s) in PEERS.items())]
     half = [Contender(network=n, engine=e, precision="bf16") for e in ("folded", "compile") for n in OURS]
-    return [*half, *(Contender(network=n) for n in OURS)]
+    training = [Contender(network=n, engine=e, precision="bf16") for e in ("eager", "inductor") for n in OURS]
+    return [*half, *training]
 
 
 @dataclass
@@ -208,7 +218,8 @@ def measure(
 
 def _ask(worker: Worker, what: str, batch_size: int, turn: int) -> None:
     cost, row = worker.cost, worker.cost.contender
-    if cost.failed or (row.engine != "eager" if what == "training" else row.checkpointing != "none"):
+    trains = row.engine in ("eager", "inductor")
+    if cost.failed or (not trains if what == "training" else row.checkpointing != "none"):
         return
     answer = worker.ask((what, batch_size, turn == 1))
     if answer is not None and turn:
@@ -231,6 +242,7 @@ def compare(costs: Sequence[Cost]) -> None:
 def serve(contender: Contender, device: str, pipe: Connection) -> None:
     """Build the network, then answer (measure, batch size, first) until None comes; errors are answers too."""
     logging.disable(logging.WARNING)
+    keep_freed_memory()  # as the commands do
     sys.stdout = open(os.devnull, "w")  # compilers' chatter
     try:
         network = Measured(contender, torch.device(device))
@@ -266,11 +278,12 @@ class Measured:
         before = begin_peak(self.device) if first else float("nan")
         self._wait()
         began = time.perf_counter()
-        if what == "training":
-            self._step(clips)
-        else:
-            with torch.inference_mode():
-                self.model(clips)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.contender.autocast):
+            if what == "training":
+                self._step(clips)
+            else:
+                with torch.inference_mode():
+                    self.model(clips)
         self._wait()
         seconds = time.perf_counter() - began
         peak = peak_mb(self.device) - before if first else float("nan")
@@ -281,7 +294,7 @@ class Measured:
         labels = torch.zeros(len(clips), dtype=torch.int64, device=self.device)
         self.optimizer = self.optimizer or torch.optim.SGD(self.model.parameters(), lr=1e-4, momentum=0.9)
         self.optimizer.zero_grad()
-        F.cross_entropy(self.model(clips), labels).backward()
+        F.cross_entropy(self.model(clips).float(), labels).backward()
         self.optimizer.step()
 
     def _kept(self, clips: Tensor) -> float:

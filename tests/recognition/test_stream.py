@@ -250,7 +250,7 @@ def optimized(recognizer):
 
 def test_a_program_with_other_scores_is_not_run(recognizer, monkeypatch, caplog):
     fast = recognizer.optimize(engine="compile", precision="fp32")
-    monkeypatch.setattr("teinet.models.optimized._program", lambda run: lambda *a: (2 * run(*a)[0], a[1]))
+    monkeypatch.setattr("teinet.models.optimized._program", lambda run, _: lambda *a: (2 * run(*a)[0], a[1]))
     frames = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     ours, theirs = (each.stream(2).step(frames) for each in (fast, recognizer))
     torch.testing.assert_close(ours.logits, theirs.logits, rtol=1e-4, atol=1e-4)
@@ -260,7 +260,8 @@ def test_a_program_with_other_scores_is_not_run(recognizer, monkeypatch, caplog)
 @pytest.mark.parametrize("state", ["same", "fp16"])
 def test_compiled_streams_are_those_of_the_plain_network(recognizer, optimized, state):
     fast, again, plain = optimized.stream(2, state=state), optimized.stream(2, state=state), recognizer.stream(2)
-    assert again._network._run is fast._network._run  # one program for all streams of a kind
+    programs = optimized.model._steps
+    assert again._network._model is optimized.model and len(programs) == 1  # one for all streams of a kind
     images = [torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8) for _ in range(6)]
     close = 1e-5 if state == "same" else 5e-3
     for t, frames in enumerate(images):
@@ -275,6 +276,15 @@ def test_compiled_streams_are_those_of_the_plain_network(recognizer, optimized, 
     with torch.inference_mode():
         ours = fast.step(images[0].clone())
     assert (ours.logits - plain.step(images[0]).logits).abs().max() <= close * theirs.logits.abs().max()
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads + 1)  # a program is for so many
+        ours = fast.step(images[1])
+    finally:
+        torch.set_num_threads(threads)
+    assert len(programs) == 2
+    del programs[next(kind for kind in programs if threads + 1 in kind)]
+    assert (ours.logits - plain.step(images[1]).logits).abs().max() <= close * theirs.logits.abs().max()
 
 
 def test_several_compiled_frames_are_those_of_the_plain_network(recognizer, optimized):

@@ -132,7 +132,7 @@ def _gradients(ctx: Any, dy: Tensor | None, *_: Tensor | None) -> tuple[Tensor |
     lag = int(ctx.causal and kernel is not None)
     wants_x, wants_kernel = ctx.needs_input_grad[0], ctx.needs_input_grad[7]
     dx, sums = backward_operator(dy, x, kernel, gate, ctx.num_frames, lag, wants_x, True)
-    d_kernel = weight_gradient(sums, gate, lag).to(kernel.dtype) if wants_kernel else None
+    d_kernel = weight_gradient(sums, gate, lag).to(w1.dtype) if wants_kernel else None
     d_scale = gate_gradient(sums, kernel, lag).view_as(scale)
     if ctx.causal:  # as if each gate were on the earlier frame of its two
         d_scale, scale = d_scale.roll(-1, 1), scale.roll(-1, 1)

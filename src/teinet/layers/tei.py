@@ -87,7 +87,9 @@ class MEM(TemporalLayer):
     @property
     def weights(self) -> Squeeze:
         """The convolutions' weights and biases, as the kernels take them."""
-        return Squeeze(*[weight for conv in (self.conv1, self.conv2, self.conv3) for weight in (conv.weight, conv.bias)])
+        conv1, conv2, conv3 = self.conv1, self.conv2, self.conv3
+        assert conv1.bias is not None and conv2.bias is not None and conv3.bias is not None
+        return Squeeze(conv1.weight, conv1.bias, conv2.weight, conv2.bias, conv3.weight, conv3.bias)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, gate={self.gate_form!r}"

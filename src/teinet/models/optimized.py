@@ -67,15 +67,14 @@ class OptimizedClassifier(VideoClassifier):
                 return super().forward(clips)
             with _ONE_AT_A_TIME:
                 clips = clips.clone() if clips.is_inference() else clips.contiguous()  # one kind, one program
-                count, rest = len(clips), (*clips.shape[1:], clips.dtype, clips.device, self.num_frames)
+                count, rest = len(clips), (*clips.shape[1:], clips.dtype, *_where(clips.device), self.num_frames)
                 there = [size for size, *kind in self._programs if tuple(kind) == rest and count <= size < 2 * count]
                 if (size := min(there, default=count)) > count:
                     clips = torch.cat([clips, clips[-1:].expand(size - count, *clips.shape[1:])])
                 if (size, *rest) not in self._programs:
                     self._frames(clips[:1])  # says in words what does not fit
                     self._programs[size, *rest] = _compile(self, clips)
-                with frozen(clips.device):  # torch compiles again when the number of threads changes, for one
-                    logits = self._programs[size, *rest](clips)[:count]
+                logits = self._programs[size, *rest](clips)[:count]
                 return logits.clone()  # a CUDA graph writes its next result in the same place
 
     def __getstate__(self) -> dict[str, Any]:  # of copies too
@@ -161,7 +160,7 @@ def _compile(model: OptimizedClassifier, clips: Tensor) -> Callable[[Tensor], Te
     def run(clips: Tensor) -> Tensor:
         return VideoClassifier.forward(model, clips)
 
-    program = _program(run, mode=None if clips.device.type == "cpu" else "reduce-overhead")
+    program = _program(run, clips.device)
     began = time.perf_counter()
     log.info("compiling the network for clips of %s, once", "x".join(map(str, clips.shape)))
     with frozen(clips.device):
@@ -170,10 +169,25 @@ def _compile(model: OptimizedClassifier, clips: Tensor) -> Callable[[Tensor], Te
     return program
 
 
-def _program(run: Callable, mode: str | None = None) -> Callable:
+def _program(run: Callable, device: torch.device) -> Callable:
+    """Return what compiles at its first call, which fixes all but the values of the tensors: later ones check nothing.
+
+    torch's checks of shapes, of weights and of its settings take as long as a small layer.
+    """
     # torch keeps programs by a function's code, at most eight for each: every program needs a code of its own
     own = types.FunctionType(run.__code__.replace(), run.__globals__, closure=run.__closure__)
-    return torch.compile(own, fullgraph=True, dynamic=False, mode=mode)
+    options = {
+        "triton.cudagraphs": device.type == "cuda",
+        "guard_filter_fn": lambda guards: [False] * len(guards),
+        "size_asserts": False,
+        "alignment_asserts": False,
+    }
+    return torch.compile(own, fullgraph=True, dynamic=False, options=options)
+
+
+def _where(device: torch.device) -> tuple[torch.device, int]:
+    """Return what a program is compiled for: a device, and on a CPU the number of threads."""
+    return device, torch.get_num_threads() if device.type == "cpu" else 0
 
 
 def is_compiled(model: VideoClassifier) -> bool:
@@ -193,31 +207,34 @@ class CompiledStep:
     """
 
     def __init__(self, model: OptimizedClassifier, network: StreamingClassifier, frames: Tensor, state: States):
-        self.network = network
-        self._shape, self._device = frames.shape, frames.device
+        self.network, self._model = network, model
         self._types = [[tensor.dtype for tensor in own] for own in state]
-        kind = (frames.shape, frames.device)
-        with _ONE_AT_A_TIME:
-            if kind not in model._steps:
-                # by a network of its own, for that of a stream is the stream's alone
-                model._steps[kind] = self._compile(StreamingClassifier(model), frames, copy.deepcopy(state))
-        self._run = model._steps[kind]
+        self._shape, self._device = frames.shape, frames.device
+        self._program(frames, state)
 
-    def _compile(
-        self, network: StreamingClassifier, frames: Tensor, state: States
-    ) -> Callable[[Tensor, States], tuple[Tensor, States]] | None:
+    def _program(self, frames: Tensor, state: States) -> Callable[[Tensor, States], tuple[Tensor, States]] | None:
+        kind, programs = (frames.shape, *_where(frames.device)), self._model._steps
+        if kind not in programs:
+            with _ONE_AT_A_TIME:
+                if kind not in programs:
+                    programs[kind] = self._compile(frames, _typed(copy.deepcopy(state), self._types))
+        return programs[kind]
+
+    def _compile(self, frames: Tensor, state: States) -> Callable[[Tensor, States], tuple[Tensor, States]] | None:
+        network = StreamingClassifier(self._model)  # of its own, for that of a stream is the stream's alone
+
         def run(frames: Tensor, state: States) -> tuple[Tensor, States]:
             return network(frames, state)
 
-        self._run = _program(run)
+        program = _program(run, frames.device)
         log.info("compiling the network's step for frames of %s, once", "x".join(map(str, frames.shape)))
         began = time.perf_counter()
         try:
             own, numbers = copy.deepcopy(state), torch.Generator().manual_seed(0)
             for _ in range(3):  # the later ones take what a step leaves
                 noise = torch.randint(0, 256, frames.shape, dtype=torch.uint8, generator=numbers).to(frames.device)
-                logits, state = self(noise, state)
-                with torch.no_grad():
+                with frozen(frames.device), torch.inference_mode(False), torch.no_grad():
+                    logits, state = program(noise, _typed(state, self._types))
                     want, own = network(noise, own)
                 if not (logits - want).abs().max() <= _OFF * want.abs().max():  # torch 2.9 overwrites states too early
                     raise ArithmeticError(f"torch {torch.__version__} compiles it to a program with other scores")
@@ -226,16 +243,17 @@ class CompiledStep:
             log.warning("the step cannot be compiled and runs folded, which is slower: %s", first_line)
             return None
         log.info("compiled in %.0f s", time.perf_counter() - began)
-        return self._run
+        return program
 
     def __call__(self, frames: Tensor, state: States) -> tuple[Tensor, States]:
         """See `StreamingClassifier.forward`."""
         same = frames.shape == self._shape and frames.dtype == torch.uint8 and frames.device == self._device
-        if not same or self._run is None:
+        program = self._program(frames, state) if same else None
+        if program is None:
             return self.network(frames, state)
-        with _ONE_AT_A_TIME, frozen(self._device), torch.inference_mode(False), torch.no_grad():
+        with _ONE_AT_A_TIME, torch.inference_mode(False), torch.no_grad():
             # numbers change their type out here: within, a frame to be kept is overwritten before it is rounded
-            logits, now = self._run(frames.clone() if frames.is_inference() else frames, _typed(state, self._types))
+            logits, now = program(frames.clone() if frames.is_inference() else frames, _typed(state, self._types))
             return logits, _typed(now, [[tensor.dtype for tensor in own] for own in state])
 
     def to(self, device: torch.device) -> CompiledStep:
