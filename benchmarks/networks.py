@@ -2,7 +2,7 @@
 
 Writes results/networks-SET-MACHINE.json with the machine, the date and the versions. Let nothing else run meanwhile.
 Sets: resnet50 (every form in fp32, with TSM as its authors and TEI as a textbook write it, TSN twice), frames (8 and
-16, latency and throughput), pair (TSN, TEINet and TSN again in plain torch: few enough for many fresh processes),
+16), clips (many at once), pair (TSN, TEINet and TSN again in plain torch: few enough for many fresh processes),
 backbones, training, peers; where the processor has bf16 units also bf16; on a GPU also gpu (batch 1 and 64, bf16). All
 networks of a set are in memory at once, up to 19, a gigabyte each. Eager and inductor networks in bf16 run under
 autocast.
@@ -46,12 +46,8 @@ from teinet.utils.machine import machine
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
 OURS = ("tsn", "tsm", "tim", "teinet")
-SETS = ("resnet50", "bf16", "pair", "frames", "backbones", "training", "peers", "gpu")
-MEASURES = {
-    "frames": ("latency", "throughput"),
-    "training": ("training",),
-    "gpu": ("latency", "throughput", "training"),
-}
+SETS = ("resnet50", "bf16", "pair", "frames", "clips", "backbones", "training", "peers", "gpu")
+MEASURES = {"clips": ("throughput",), "training": ("training",), "gpu": ("latency", "throughput", "training")}
 
 
 def contenders(name: str) -> list[Contender]:
@@ -73,6 +69,8 @@ def contenders(name: str) -> list[Contender]:
         return [Contender(network=n) for n in ("tsn", "teinet", "tsn")]
     if name == "frames":
         return [Contender(network=n, num_frames=t) for t in (8, 16) for n in OURS]
+    if name == "clips":  # five networks keep 4 GB each
+        return [Contender(network=n) for n in (*OURS, "tsn")]
     if name == "backbones":
         return [
             Contender(network=n, backbone=b, engine=e)

@@ -11,6 +11,7 @@ from math import prod
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from teinet.kernels.build import TYPES, address, function
@@ -148,9 +149,8 @@ def _gradients(ctx: Any, dy: Tensor | None, *_: Tensor | None) -> tuple[Tensor |
     db1, db3 = d_hidden.sum(0), d_sum.sum(0)
     small = (dw1[:, :, None, None], db1, dw2[:, :, None, None], -db1, dw3[:, :, None, None], db3)
     if wants_x:
-        d_pooled = torch.zeros_like(pooled)
-        d_pooled[:, :-1] += (d_hidden @ w1).view_as(d_pooled[:, :-1])
-        d_pooled[:, 1:] -= (d_hidden @ w2).view_as(d_pooled[:, 1:])
+        d_this, d_following = (d_hidden @ torch.cat([w1, w2], 1)).view(-1, ctx.num_frames - 1, 2 * channels).chunk(2, 2)
+        d_pooled = F.pad(d_this, (0, 0, 0, 1)) - F.pad(d_following, (0, 0, 1, 0))
         dx += (d_pooled / (height * width)).to(x.dtype).view(frames, channels, 1, 1)
     return dx if wants_x else None, *(each.to(kind) for each in small), d_kernel, None, None, None
 

@@ -15,7 +15,6 @@
 
 namespace {
 
-constexpr int64_t LANES = 32;            // channels whose sums stay in registers
 constexpr int64_t CACHE = int64_t(1) << 23;  // bytes of clips that are pooled, then mixed while they are in the cache
 
 struct Shape {
@@ -132,34 +131,35 @@ void tei(const S* x, const Squeeze<W>& squeeze, const W* v, S* y, float* scale, 
     }
 }
 
-// sums[i][c] += sum over rows of x[i][p, c] * dy[p, c], for a full block of LANES channels or what is left
-template <int TERMS, bool FULL, typename S>
-void correlate(const S* const* x, const S* dy, float* sums, int64_t first, int64_t rows, int64_t count,
-               int64_t channels) {
-    float left[LANES] = {}, middle[LANES] = {}, right[LANES] = {};
-    const int64_t width = FULL ? LANES : count;
+// sums[i][lane] += sum over rows of x[i][p, lane] * dy[p, lane], for VECTORS vectors of lanes from `first` on
+template <int TERMS, int VECTORS, int N, typename S>
+inline void correlate(const S* const* x, const S* dy, float* sums, int64_t first, int64_t rows, int64_t C) {
+    Floats<N> totals[3][VECTORS] = {};
     for (int64_t p = 0; p < rows; ++p) {
-        const int64_t at = p * channels + first;
-#pragma omp simd
-        for (int64_t c = 0; c < width; ++c) {
-            const float d = to_float(dy[at + c]);
-            if (TERMS & 2) middle[c] += d * to_float(x[1][at + c]);
-            if (TERMS & 1) left[c] += d * to_float(x[0][at + c]);
-            if (TERMS & 4) right[c] += d * to_float(x[2][at + c]);
+        for (int v = 0; v < VECTORS; ++v) {
+            const int64_t at = p * C + first + v * N;
+            const auto d = load<N>(dy + at);
+            if constexpr (TERMS & 1) totals[0][v] += d * load<N>(x[0] + at);
+            if constexpr (TERMS & 2) totals[1][v] += d * load<N>(x[1] + at);
+            if constexpr (TERMS & 4) totals[2][v] += d * load<N>(x[2] + at);
         }
     }
-    for (int64_t c = 0; c < width; ++c) {
-        sums[first + c] += left[c];
-        sums[channels + first + c] += middle[c];
-        sums[2 * channels + first + c] += right[c];
+    for (int i = 0; i < 3; ++i) {
+        if (!(TERMS & 1 << i)) continue;
+        for (int v = 0; v < VECTORS; ++v) {
+            float* to = sums + i * C + first + v * N;
+            store<N>(to, load<N>(to) + totals[i][v]);
+        }
     }
 }
 
 template <int TERMS, typename S>
 void correlate_all(const S* const* x, const S* dy, float* sums, int64_t rows, int64_t C) {
     int64_t first = 0;
-    for (; first + LANES <= C; first += LANES) correlate<TERMS, true, S>(x, dy, sums, first, rows, LANES, C);
-    if (first < C) correlate<TERMS, false, S>(x, dy, sums, first, rows, C - first, C);
+    for (; first + 4 * WIDE <= C; first += 4 * WIDE) correlate<TERMS, 4, WIDE>(x, dy, sums, first, rows, C);
+    for_lanes(C - first, [&](auto width, int64_t c) {
+        correlate<TERMS, 1, decltype(width)::value>(x, dy, sums, first + c, rows, C);
+    });
 }
 
 template <typename S>
@@ -175,7 +175,7 @@ constexpr Correlate<S> CORRELATIONS[8] = {correlate_all<0, S>, correlate_all<1, 
 template <typename S, typename W>
 void backward(const S* dy, const S* x, const W* v, const float* g, S* dx, float* sums, const Shape& shape,
               int64_t chunks, int threads) {
-    const int64_t C = shape.channels, T = shape.frames, stride = shape.pixels * C, rows = shape.rows();
+    const int64_t C = shape.channels, T = shape.frames, stride = shape.pixels * C, rows = std::max<int64_t>(1, shape.rows() / 2);
     const int64_t length = (shape.pixels + chunks - 1) / chunks;
     Mix<W> forwards(v, g, shape, false), transposed(v, g, shape, true);
 #pragma omp parallel num_threads(shape.team(threads))
