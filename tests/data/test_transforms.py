@@ -138,6 +138,21 @@ def test_center_crop_stays_in_the_middle():
         assert (clip.int() - clip.flip(-2).int()).abs().max() <= 1
 
 
+def test_random_crops_lie_anywhere_and_are_cut_from_short_sides_drawn_evenly():
+    """As in SlowFast's code: 224 pixels of a short side between 256 and 320 are 0.875 to 0.7 of it."""
+    augmentation = Augmentation(crop="random", scales=(0.875, 0.7))
+    boxes = [transforms._jittered_box(200, 300, "crop", augmentation, np.random.default_rng(i)) for i in range(2000)]
+    top, left, height, width = np.array(boxes).T
+    assert (height == width).all()
+    shorts = 224 / (height / 200)
+    assert 256 <= shorts.min() < 257 and 319 < shorts.max() <= 320
+    assert abs(shorts.mean() - 288) < 1.7  # 4 standard errors of 64 / sqrt(12 * 2000)
+    for place in (top / (200 - height), left / (300 - width)):
+        assert 0 <= place.min() < 0.01 and 0.99 < place.max() <= 1 and abs(place.mean() - 0.5) < 0.026
+    wide = transforms._jittered_box(50, 300, "squash", augmentation, np.random.default_rng(0))
+    assert wide[2] / 50 == pytest.approx(wide[3] / 300)
+
+
 def test_mirror_flips_half_of_the_clips_and_changes_nothing_else():
     frames = images(60, 80)
     preprocessing = Preprocessing(size=32, short_side=40)

@@ -139,6 +139,20 @@ def test_every_group_follows_the_schedule_in_proportion(network):
     assert len(set(before)) == 4 and {g["momentum"] for g in optimizer.param_groups} == {0.9}
 
 
+def test_nesterovs_step_by_hand():
+    """v = 0.9 v + g, w -= lr (g + 0.9 v): from w = 1, g = w twice; without it w -= lr v."""
+    for nesterov, want in ((False, [0.9, 0.72]), (True, [0.81, 0.5751])):
+        weight = torch.nn.Parameter(torch.ones(1))
+        config = OptimConfig(nesterov=nesterov)
+        optimizer = build_optimizer([{"params": [weight], "lr": 0.1}], config)
+        found = []
+        for _ in range(2):
+            weight.grad = weight.detach().clone()
+            optimizer.step()
+            found.append(weight.item())
+        assert found == pytest.approx(want, rel=1e-5)
+
+
 def test_the_rate_follows_the_global_batch():
     assert OptimConfig().learning_rate(1) == pytest.approx(0.01)
     assert OptimConfig().learning_rate(8) == pytest.approx(0.08)

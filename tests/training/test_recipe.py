@@ -14,6 +14,7 @@ from teinet.training.settings import convert
 
 @pytest.mark.parametrize(("recipe", "name"), [
     (Recipe(optim=OptimConfig(optimizer="adamw", momentum=0.8)), "optim.momentum"),
+    (Recipe(optim=OptimConfig(optimizer="adamw", nesterov=True)), "optim.nesterov"),
     (Recipe(optim=OptimConfig(schedule="onecycle", warmup=1.0)), "optim.warmup"),
     (Recipe(optim=OptimConfig(schedule="cosine", milestones=[3])), "optim.milestones"),
     (Recipe(optim=OptimConfig(schedule="cosine", gamma=0.5)), "optim.gamma"),

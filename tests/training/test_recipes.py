@@ -116,6 +116,9 @@ def test_systems_are_trained_as_their_authors_do(name):
     assert (optim.head_lr_scale, optim.bias_lr_scale) == (1, 2 if name.split("/")[1].startswith(("trn", "tsn")) else 1)
     assert optim.clip_grad_norm == (40 if "/eco" in name else 20)
     assert optim.recompute_bn == (200 if "slowfast" in name else 0)
+    jittered = "slowfast" in name or name.startswith("kinetics400/nl_i3d")  # short sides of 256 to 320
+    assert (clip.crop, clip.scales) == (("random", [0.875, 0.7]) if jittered else ("corners", [1.0, 0.875, 0.75, 0.66]))
+    assert optim.nesterov == (jittered or "/eco" in name)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -119,23 +119,26 @@ class Augmentation:
 
     Args:
         crop: "corners" places the jittered crop at one of 13 fixed positions (corners, center, edges and quarters), as
-            in the code of TSN and TSM; "center" at the center, as in the text of the paper.
+            in the code of TSN and TSM; "center" at the center, as in the text of the paper; "random" anywhere, a
+            square as in SlowFast's code: cut from a frame whose short side is drawn evenly (256 to 320 for crops of
+            224 pixels are scales from 0.875 to 0.7).
         scales: sides of the crop relative to the short side (to each side itself with fit "squash"), from large to
-            small, each in (0, 1]; width and height are at most one step of this list apart.
+            small, each in (0, 1]; width and height are at most one step of this list apart. With crop "random" the
+            largest and the smallest count.
         hflip: flip a clip horizontally with probability 0.5.
 
     Raises:
         ConfigError: a crop that does not exist, or scales out of range.
     """
 
-    crop: Literal["corners", "center"] = "corners"
+    crop: Literal["corners", "center", "random"] = "corners"
     scales: tuple[float, ...] = (1, 0.875, 0.75, 0.66)
     hflip: bool = False
 
     def __post_init__(self) -> None:
-        if self.crop not in ("corners", "center"):
-            hint = nearest(str(self.crop), ("corners", "center"))
-            raise ConfigError(f"crop {self.crop!r} does not exist; use corners or center.{hint}")
+        if self.crop not in (crops := ("corners", "center", "random")):
+            hint = nearest(str(self.crop), crops)
+            raise ConfigError(f"crop {self.crop!r} does not exist; use {', '.join(crops)}.{hint}")
         scales = tuple(float(scale) for scale in self.scales)
         if not scales or not all(0 < scale <= 1 for scale in scales):
             raise ConfigError(f"scales are {self.scales}; each must be above 0 and at most 1")
@@ -257,12 +260,16 @@ def _jittered_box(
     short = min(height, width)
     whole_height, whole_width = (height, width) if fit == "squash" else (short, short)
     scales = augmentation.scales
-    pairs = [(a, b) for i, a in enumerate(scales) for j, b in enumerate(scales) if abs(i - j) <= 1]
-    tall, wide = pairs[rng.integers(len(pairs))]
-    crop_height, crop_width = max(1.0, whole_height * tall), max(1.0, whole_width * wide)
-    down, right = crop_positions()[rng.integers(13)]
+    if augmentation.crop == "random":
+        tall = wide = 1 / rng.uniform(1 / max(scales), 1 / min(scales))
+        down, right = rng.random(2)
+    else:
+        pairs = [(a, b) for i, a in enumerate(scales) for j, b in enumerate(scales) if abs(i - j) <= 1]
+        tall, wide = pairs[rng.integers(len(pairs))]
+        down, right = crop_positions()[rng.integers(13)]
     if augmentation.crop == "center":
         down = right = 0.5
+    crop_height, crop_width = max(1.0, whole_height * tall), max(1.0, whole_width * wide)
     return down * (height - crop_height), right * (width - crop_width), crop_height, crop_width
 
 

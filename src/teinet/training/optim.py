@@ -64,7 +64,7 @@ def _is_norm(module: nn.Module) -> bool:
 def build_optimizer(groups: list[dict], config: OptimConfig) -> torch.optim.Optimizer:
     """Return SGD with momentum (the paper's) or AdamW over the groups."""
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=groups[0]["lr"], momentum=config.momentum)
+        return torch.optim.SGD(groups, lr=groups[0]["lr"], momentum=config.momentum, nesterov=config.nesterov)
     return torch.optim.AdamW(groups, lr=groups[0]["lr"])
 
 

@@ -98,7 +98,8 @@ class ClipConfig:
             frame is squashed.
         fit: crop (squares are cut from the frame) or squash (the whole frame is resized to size, whatever its aspect
             ratio: for actions at the edges of wide images).
-        crop: training crops at corners, edges and center, or at the center alone.
+        crop: training crops at corners, edges and center, at the center alone, or anywhere (random, of any size
+            between the largest and the smallest of scales).
         scales: sizes of the training crop relative to the short side, or to the frame's own sides where it is squashed.
         hflip: flip half of the training clips horizontally, and exchange classes named by direction (left, right). auto
             flips unless a flipped class is not among the classes.
@@ -110,7 +111,7 @@ class ClipConfig:
     size: int | list[int] = 224
     short_side: int | None = None
     fit: Literal["crop", "squash"] = "crop"
-    crop: Literal["corners", "center"] = "corners"
+    crop: Literal["corners", "center", "random"] = "corners"
     scales: list[float] = field(default_factory=lambda: [1.0, 0.875, 0.75, 0.66])
     hflip: bool | Literal["auto"] = False
 
@@ -149,6 +150,7 @@ class OptimConfig:
         gamma: factor at each milestone.
         warmup: epochs of linear warm-up (step and cosine).
         momentum: SGD's, 0 to below 1.
+        nesterov: Nesterov's form of the momentum.
         weight_decay: of weights; not of biases and norms.
         clip_grad_norm: largest gradient norm; 0 turns clipping off.
         head_lr_scale: factor on the learning rate of the last layer.
@@ -176,6 +178,7 @@ class OptimConfig:
     gamma: float = 0.1
     warmup: float = 0.0
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 1e-4
     clip_grad_norm: float = 20.0
     head_lr_scale: float = 5.0
@@ -330,6 +333,8 @@ class Recipe:
         for name in ("model.dropout", "optim.momentum", "optim.label_smoothing"):
             if not 0 <= (value := self._value(name)) < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 0 and below 1")
+        if self.optim.nesterov and not self.optim.momentum and self.optim.optimizer == "sgd":
+            raise ConfigError("optim.nesterov needs a momentum; set optim.momentum above 0, or leave it out")
         if not 0 <= self.optim.freeze_stages <= 4:
             raise ConfigError(f"optim.freeze_stages is {self.optim.freeze_stages}; it goes from 0 to 4 (up to res4)")
         never = [stage for stage in self.model.stages if stage <= self.optim.freeze_stages]
@@ -359,6 +364,7 @@ class Recipe:
         """Raise ConfigError at a setting that was changed but has no effect, before hours are spent."""
         idle = {
             "optim.momentum": (self.optim.optimizer != "sgd", f"optim.optimizer {self.optim.optimizer}"),
+            "optim.nesterov": (self.optim.optimizer != "sgd", f"optim.optimizer {self.optim.optimizer}"),
             "optim.warmup": (self.optim.schedule == "onecycle", "optim.schedule onecycle, which has its own"),
             "optim.gamma": (self.optim.schedule != "step", f"optim.schedule {self.optim.schedule}"),
             "optim.milestones": (self.optim.schedule != "step", f"optim.schedule {self.optim.schedule}"),
