@@ -28,7 +28,6 @@ from rich.progress import Progress
 from torch import Tensor
 
 from benchmarks.naming import machine_name
-from teinet.cli.memory import keep_freed_memory
 from teinet.data.motion_pairs import MotionPairs, draw_clip
 from teinet.data.transforms import Preprocessing
 from teinet.data.video.reader import VideoReader
@@ -40,6 +39,7 @@ from teinet.models import create_model
 from teinet.recognition import Recognizer
 from teinet.recognition.stream import Stream
 from teinet.utils.machine import machine
+from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("step", "rate", "chunks", "recording")

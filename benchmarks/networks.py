@@ -36,12 +36,12 @@ from torch import Tensor
 
 from benchmarks.contenders import PEERS, Contender, build, label
 from benchmarks.naming import machine_name
-from teinet.cli.memory import keep_freed_memory
 from teinet.evaluation.speed import Timing, begin_peak, peak_mb
 from teinet.kernels import available_forms
 from teinet.models.classifier import multiply_adds, parameters
 from teinet.models.optimized import native_precision
 from teinet.utils.machine import machine
+from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")

@@ -33,7 +33,6 @@ import torch
 from rich.progress import Progress
 
 from benchmarks.naming import machine_name
-from teinet.cli.memory import keep_freed_memory
 from teinet.data.transforms import Preprocessing
 from teinet.data.video import reader as reading
 from teinet.data.video.source import Source
@@ -47,6 +46,7 @@ from teinet.models import create_model
 from teinet.recognition import Recognizer
 from teinet.recognition.stream import Step, Stream
 from teinet.utils.machine import machine
+from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 INTERVAL, RATE = 4.0, 0.25  # seconds between frames that are taken, frames a second

@@ -33,6 +33,7 @@ PUBLIC = {
     "Recipe": "training",
     "create_model": "models",
     "insert_temporal": "models",
+    "keep_freed_memory": "utils",
     "list_models": "models",
     "register_temporal": "models",
     "set_num_frames": "models",

@@ -24,9 +24,9 @@ from benchmarks.study.plan import Study
 from benchmarks.study.results import Done
 from benchmarks.study.runner import Where, pending, run_cells
 from benchmarks.study.tables import extras, fill, markdown, marked, provenance, rich_extra, rich_table, rows
-from teinet.cli.memory import keep_freed_memory
 from teinet.errors import ConfigError, TeinetError
 from teinet.utils.files import replacing
+from teinet.utils.memory import keep_freed_memory
 
 
 def main(argv: list[str] | None = None) -> int:

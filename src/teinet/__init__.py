@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from teinet.recognition.recognizer import Recognizer
     from teinet.training.api import test, train
     from teinet.training.recipe import Recipe
+    from teinet.utils.memory import keep_freed_memory
 
 __all__ = [
-    "Recipe", "Recognizer", "VideoReader", "create_model", "insert_temporal", "layers", "list_models",
-    "register_temporal", "set_num_frames", "test", "train",
+    "Recipe", "Recognizer", "VideoReader", "create_model", "insert_temporal", "keep_freed_memory", "layers",
+    "list_models", "register_temporal", "set_num_frames", "test", "train",
 ]  # fmt: skip
 
 _HOME = {
@@ -27,6 +28,7 @@ _HOME = {
     "VideoReader": "teinet.data.video.reader",
     "create_model": "teinet.models.factory",
     "insert_temporal": "teinet.models.insertion",
+    "keep_freed_memory": "teinet.utils.memory",
     "list_models": "teinet.models.names",
     "register_temporal": "teinet.models.factory",
     "set_num_frames": "teinet.models.insertion",

@@ -11,10 +11,10 @@ import os
 import sys
 from importlib import import_module
 
-from teinet.cli.memory import keep_freed_memory
 from teinet.cli.parser import Command
 from teinet.errors import Interrupted, TeinetError, missing_extra, nearest
 from teinet.utils.addresses import hidden
+from teinet.utils.memory import keep_freed_memory
 from teinet.utils.signals import first_process, interrupt_on_sigterm
 from teinet.utils.text import escaped
 

@@ -9,7 +9,7 @@ import pytest
 LARGE = """
 import resource, sys
 import numpy
-from teinet.cli.memory import keep_freed_memory
+from teinet.utils.memory import keep_freed_memory
 
 kept = sys.argv[1] == "keep" and keep_freed_memory()
 for _ in range(6):
@@ -23,7 +23,7 @@ print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 THREADS = """
 import resource, sys, threading
 import numpy
-from teinet.cli.memory import keep_freed_memory
+from teinet.utils.memory import keep_freed_memory
 
 kept = sys.argv[1] == "keep" and keep_freed_memory()
 
