@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from benchmarks import paper_costs
-from teinet.cli.benchmark import BenchmarkedNetwork, BenchmarkOptions, find_paper, load
+from teinet.cli.benchmark import BenchmarkedNetwork, find_paper, load
 from teinet.cli.main import main
-from teinet.evaluation.speed import TABLE_2, Speed, Timing, expected_seconds, measure_memory
+from teinet.evaluation.speed import TABLE_2, Speed, Timing, compare, expected_seconds, measure_memory
 from teinet.models.factory import create_model
 from teinet.models.optimized import native_precision
 from teinet.models.systems.gcn import grid_boxes
@@ -29,16 +29,18 @@ def test_names_and_weights_stand_in_one_table(tmp_path, capsys):
     assert main(["benchmark", "tsn_test_resnet", str(tmp_path / "mine.safetensors"), *TINY]) == 0
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines() if "test_resnet" in line or "mine" in line]
-    assert [row[1:4] for row in rows] == [["2", "x", "32x32"], ["4", "x", "224x224"]]
+    assert [row[1:6] for row in rows] == [
+        ["eager,", "fp32", "2", "x", "32x32"],
+        ["eager,", "fp32", "4", "x", "224x224"],
+    ]
+    assert "TSN" not in out  # none of them is compared with another
     assert "cores; PyTorch " in out and "paper" not in out  # none of these is in the paper
 
     assert main(["benchmark", "teinet_test_resnet", *TINY, "--causal", "--engine", "folded", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     (row,) = told["models"]
-    assert told["machine"]["processor"] and (told["form"], told["device"]) == (
-        f"folded, {native_precision(CPU)}",
-        "cpu",
-    )
+    assert told["machine"]["processor"] and told["device"] == "cpu"
+    assert (row["form"], row["over_tsn"]) == (f"folded, {native_precision(CPU)}", None)
     assert row["latency_ms"]["low"] <= row["latency_ms"]["median"] <= row["latency_ms"]["high"]
     assert row["clips_per_second"]["low"] > 0 and row["paper"] is None
 
@@ -65,7 +67,43 @@ def test_milliseconds_and_clips_a_second_by_hand():
     assert speed.throughput() == Timing(2, 1, 4)
 
 
+def test_the_time_over_tsns_by_hand():
+    """Of the same backbone, form, clip and number of clips; the median of the rounds' ratios, not of the times."""
+
+    def speed(name: str, form: str = "eager, fp32", frames: int = 2, many: int = 4) -> Speed:
+        model = create_model(name, num_classes=2, num_frames=frames)
+        made = Speed(name=name, model=model, size=(8, 8), parameters=1, macs=1, form=form)
+        made.seconds = {1: [0.1, 0.4, 0.2], many: [2.0, 1.0, 4.0]}
+        return made
+
+    tsn, teinet = speed("tsn_test_resnet"), speed("teinet_test_resnet")
+    teinet.seconds = {1: [0.2, 0.6, 0.3], 4: [2.0, 4.0, 4.4]}
+    others = [
+        speed("teinet_test_resnet", form="folded, fp32"),
+        speed("teinet_test_resnet", frames=4),
+        speed("teinet_test_resnet", many=2),
+        speed("teinet_resnet10t"),
+    ]
+    compare([teinet, *others, tsn])
+    assert teinet.over_tsn == {"latency": 1.5, "throughput": 1.1}
+    assert tsn.over_tsn is None and all(other.over_tsn is None for other in others)
+
+
+def test_every_form_of_a_network_next_to_tsns(capsys, monkeypatch):
+    monkeypatch.setattr("teinet.models.optimized.can_compile", lambda device: False)  # half a minute for each
+    monkeypatch.setattr("teinet.models.optimized.native_precision", lambda device: "bf16")
+    assert main(["benchmark", "tsn_test_resnet", "teinet_test_resnet", *TINY, "--engine", "all", "--json"]) == 0
+    models = json.loads(capsys.readouterr().out)["models"]
+    forms = ["eager, fp32", "folded, fp32", "folded, bf16"]
+    assert [(m["name"], m["form"]) for m in models] == [
+        (f"{kind}_test_resnet", form) for kind in ("tsn", "teinet") for form in forms
+    ]
+    assert all(m["over_tsn"] is None for m in models[:3])
+    assert all(set(m["over_tsn"]) == {"latency", "throughput"} for m in models[3:])
+
+
 @pytest.mark.parametrize(("words", "said"), [
+    (("tsn_test_resnet", "--engine", "all", "--precision", "bf16"), "leave out --precision"),
     (("teinet_resnet5O",), "resnet5O"), (("nowhere.safetensors",), "nowhere.safetensors"),
     (("--batch-size", "0"), "--batch-size is 0"), (("--device", "cuda:7"), "cuda:7"),
     (("--paper", "tsn_resnet5"), "Did you mean 'tsn_resnet50'"), (("--paper", "--size", "32"), "own clip"),
@@ -146,7 +184,7 @@ def test_costs_stand_next_to_those_that_the_paper_prints(tmp_path, monkeypatch, 
     cells = {row[1]: row[2:-1] for row in ([c.strip() for c in line.split("|")] for line in lines) if len(row) > 2}
     assert cells["model"][-2:] == ["paper: tables", "paper: GMACs"]
     assert cells["trn_bninception"][-2:] == ["3", "33"] and cells["tsn_inception_v3"][-2:] == ["5", "3.2"]
-    assert cells["trn_bninception"][:3] == ["8 x 224x224", "13.5 M", "16.26"]
+    assert cells["trn_bninception"][:4] == ["eager, fp32", "8 x 224x224", "13.5 M", "16.26"]
     assert "trn_bninception: 33G is the cost of ResNet-50; that of BNInception is 16.3." in lines
 
 
@@ -154,7 +192,7 @@ def test_costs_stand_next_to_those_that_the_paper_prints(tmp_path, monkeypatch, 
 def test_graphs_of_boxes_are_measured_without_a_detector():
     """Its weights are a download, and its cost is that of another network."""
     entry = BenchmarkedNetwork("nl_i3d_resnet50_gcn", 8, 64, [])
-    speed = load(entry, CPU, BenchmarkOptions())
+    speed = load(entry, CPU, False, "eager", "auto")
     assert speed.model.cnn.boxes is grid_boxes
 
 
@@ -163,7 +201,7 @@ def test_memory_is_that_of_the_network_alone():
 
     They are 4 images of 64 x 112 x 112, and of 3 x 224 x 224 floats.
     """
-    build = partial(load, BenchmarkedNetwork("tsn_resnet18", 4, 224, []), CPU, BenchmarkOptions())
+    build = partial(load, BenchmarkedNetwork("tsn_resnet18", 4, 224, []), CPU, False, "eager", "auto")
     network = build()
     kept = [torch.ones(10_000_000) for _ in range(4)]  # other memory of this process does not count
     measure_memory(network, build, batch_size=2)
@@ -174,7 +212,8 @@ def test_memory_is_that_of_the_network_alone():
 def test_the_time_is_estimated_by_multiply_adds(monkeypatch):
     """At a second per clip and billion: three rounds of 1 and 4 clips, and 1 + 1 and 1 + 4 in two fresh processes."""
     networks = [Speed(name="x", model=torch.nn.Identity(), size=(8, 8), parameters=1, macs=n) for n in (3, 1, 2)]
-    monkeypatch.setattr("teinet.evaluation.speed._pass", lambda network, clips: (network.macs * clips, 0.0))
+    monkeypatch.setattr("teinet.evaluation.speed._batch", lambda network, clips: clips)
+    monkeypatch.setattr("teinet.evaluation.speed._pass", lambda network, clips: network.macs * clips)
     assert expected_seconds(networks, batch_size=4, rounds=2) == (3 * 5 + 2 + 5) * (3 + 1 + 2)
 
 

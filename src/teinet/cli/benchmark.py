@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from teinet.cli.options import DEVICE, ENGINE, PRECISION, Engine, Precision, check_range, check_weights
+from teinet.cli.options import DEVICE, ENGINE, PRECISION, Precision, check_range, check_weights
 from teinet.cli.parser import option, positional
 from teinet.errors import ConfigError, nearest
 from teinet.models.names import check_backbone, is_model, list_models, usual_clip
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from teinet.evaluation.published import Published
     from teinet.evaluation.speed import Speed
+    from teinet.models.optimized import Engine
 
 _DEFAULT = ["tsn_resnet50", "tsm_resnet50", "tim_resnet50", "teinet_resnet50"]
 _TABLES = ("2", "3", "5")
@@ -34,6 +35,7 @@ class BenchmarkOptions:
     teinet benchmark
     teinet benchmark --paper
     teinet benchmark teinet_mobilenetv2_100 fights --engine compile --precision bf16
+    teinet benchmark tsn_mobilenetv2_100 teinet_mobilenetv2_100 --engine all --batch-size 1
     """
 
     models: list[str] = positional(
@@ -51,7 +53,9 @@ class BenchmarkOptions:
     batch_size: int = option("clips at once for the throughput", default=16)
     rounds: int = option("each network is timed once in each", default=5)
     device: str = option(DEVICE, default="auto")
-    engine: Engine = option(ENGINE, default="eager")
+    engine: Literal["eager", "folded", "compile", "all"] = option(
+        f"{ENGINE}; all: each of them, in fp32 and in the fastest number format", default="eager"
+    )
     precision: Precision = option(PRECISION, default="auto")
     json: bool = option("print the numbers as JSON", default=False)
 
@@ -60,6 +64,8 @@ def run(args: BenchmarkOptions) -> int:
     """Measure and print; return 0. Raises TeinetError for a name, file, device or number that cannot be used."""
     check_device(args.device)
     check_range(args, frames=1, size=32, batch_size=1, rounds=1)
+    if args.engine == "all" and args.precision != "auto":
+        raise ConfigError("--engine all measures fp32 and the fastest number format; leave out --precision")
     if args.paper and (args.frames or args.size or args.causal):
         raise ConfigError("--paper takes each system's own clip; leave out --frames, --size and --causal")
     names = args.models or _DEFAULT
@@ -77,7 +83,7 @@ def run(args: BenchmarkOptions) -> int:
     )
     from rich.console import Console
 
-    from teinet.evaluation.speed import expected_seconds, measure_memory, measure_speed
+    from teinet.evaluation.speed import compare, expected_seconds, measure_memory, measure_speed
     from teinet.utils.machine import find_device, machine
     from teinet.utils.progress import file_progress
     from teinet.utils.text import duration
@@ -86,9 +92,9 @@ def run(args: BenchmarkOptions) -> int:
     if device.type == "mps":
         raise ConfigError("benchmark measures on cpu and cuda; add --device cpu")
     errors, facts = Console(stderr=True, highlight=False, soft_wrap=True), machine()
-    builds = [partial(load, entry, device, args) for entry in entries]
+    builds = [partial(load, entry, device, args.causal, *form) for entry in entries for form in _forms(args, device)]
     networks: list[Speed] = []
-    with file_progress(errors, "building", len(entries), unit="networks") as advance:
+    with file_progress(errors, "building", len(builds), unit="networks") as advance:
         for build in builds:
             networks.append(build())
             advance(networks[-1].name)
@@ -103,15 +109,15 @@ def run(args: BenchmarkOptions) -> int:
                 errors.print(f"{network.name} is not measured: one clip does not fit into memory")
         networks = [network for network in networks if network.peak_mb]
         measure_speed(networks, rounds=args.rounds, progress=advance)
-    form = next((str(n.model.optimization) for n in networks if hasattr(n.model, "optimization")), "eager, fp32")
+    compare(networks)
     found = [network.to_dict() for network in networks]
     if args.json:
-        settings = {"device": str(device), "form": form, "batch_size": args.batch_size, "rounds": args.rounds}
+        settings = {"device": str(device), "batch_size": args.batch_size, "rounds": args.rounds}
         print(json.dumps({"machine": facts, **settings, "models": found}, indent=2))
         return 0
     console = Console(highlight=False, soft_wrap=True)
     where = _gpu(device) or f"{facts['processor']}, {facts['cores']} cores"
-    console.print(f"{where}; PyTorch {facts['versions']['torch']}; {form}; {args.rounds} rounds", markup=False)
+    console.print(f"{where}; PyTorch {facts['versions']['torch']}; {args.rounds} rounds", markup=False)
     table = costs_table(found, args.batch_size)
     console.width = max(console.width, console.measure(table, options=console.options.update(max_width=1000)).maximum)
     console.print(table)
@@ -156,8 +162,21 @@ def find_paper(names: Sequence[str] = ()) -> list[BenchmarkedNetwork]:
     return [entry for entry in entries if entry.name in (names or every)]
 
 
-def load(entry: BenchmarkedNetwork, device: torch.device, args: BenchmarkOptions) -> Speed:
-    """Build a network by its name, or load a recognizer."""
+def _forms(args: BenchmarkOptions, device: torch.device) -> list[tuple[Any, Any]]:
+    """Return the engine and precision of each form to measure."""
+    if args.engine != "all":
+        return [(args.engine, args.precision)]
+    from teinet.models.optimized import can_compile, native_precision
+
+    engines = ("folded", "compile") if can_compile(device) else ("folded",)
+    precisions = dict.fromkeys(("fp32", native_precision(device)))
+    return [("eager", "fp32"), *((engine, precision) for precision in precisions for engine in engines)]
+
+
+def load(
+    entry: BenchmarkedNetwork, device: torch.device, causal: bool, engine: Engine, precision: Precision
+) -> Speed:  # fmt: skip
+    """Build a network by its name, or load a recognizer, in one form."""
     from teinet.evaluation.speed import Speed
     from teinet.models.factory import WITH_BOXES, create_model
     from teinet.models.optimized import optimize
@@ -166,7 +185,7 @@ def load(entry: BenchmarkedNetwork, device: torch.device, args: BenchmarkOptions
     name = entry.name
     if is_model(name):
         boxes = "grid" if name == WITH_BOXES else None  # its detector is another network
-        model = create_model(name, num_classes=400, num_frames=entry.frames, causal=args.causal, boxes=boxes)
+        model = create_model(name, num_classes=400, num_frames=entry.frames, causal=causal, boxes=boxes)
         side = entry.size or usual_clip(name)[1]
         model, size = model.to(device).eval(), (side, side)
     else:
@@ -174,7 +193,8 @@ def load(entry: BenchmarkedNetwork, device: torch.device, args: BenchmarkOptions
         model, size = recognizer.model, recognizer.preprocessing.shape
     network = Speed.of(name, model, size)
     network.rows = entry.rows
-    network.model = optimize(model, engine=args.engine, precision=args.precision)
+    network.model = optimize(model, engine=engine, precision=precision)
+    network.form = str(getattr(network.model, "optimization", "eager, fp32"))
     return network
 
 
@@ -188,17 +208,20 @@ def costs_table(found: Sequence[dict[str, Any]], batch_size: int) -> Table:
     """Return a table of measured networks, each as in the command's JSON."""
     from teinet.utils.tables import plain_table
 
-    heads = ["model", "clip", "params", "GMACs", "ms, one clip", "peak MB", f"clips/s, {batch_size} at once", "peak MB"]
+    heads = ["model", "form", "clip", "params", "GMACs", "ms, one clip", "peak MB", f"clips/s, {batch_size} at once"]
+    heads += ["peak MB", *(["time / TSN, one", f"{batch_size} at once"] if any(n["over_tsn"] for n in found) else [])]
     paper = [head for head in ("tables", "params", "GMACs", "ms", "clips/s") if any(head in _printed(n) for n in found)]
-    table = plain_table(*heads, *(f"paper: {head}" for head in paper), text=["model"])
+    table = plain_table(*heads, *(f"paper: {head}" for head in paper), text=["model", "form"])
     for column in table.columns:
         column.no_wrap = True
     for network in found:
         height, width = network["size"]
         peaks = ["" if peak is None else f"{peak:.0f}" for peak in network["peak_mb"].values()]
         at_once = "" if network["batch_size"] == batch_size else f", {network['batch_size']} at once"
+        ratios = [f"{ratio:.2f}" for ratio in (network["over_tsn"] or {}).values()]
         table.add_row(
             network["name"],
+            network["form"],
             f"{network['num_frames']} x {height}x{width}",
             f"{network['parameters'] / 1e6:.1f} M",
             f"{network['macs'] / 1e9:.2f}",
@@ -206,6 +229,7 @@ def costs_table(found: Sequence[dict[str, Any]], batch_size: int) -> Table:
             peaks[0],
             "{median:.1f} ({low:.1f}-{high:.1f})".format(**network["clips_per_second"]) + at_once,
             peaks[1],
+            *(ratios or [""] * (len(heads) - 9)),
             *(_printed(network).get(head, "") for head in paper),
         )
     return table
@@ -227,6 +251,8 @@ def remarks(found: Sequence[dict[str, Any]], batch_size: int) -> list[str]:
     lines = ["Medians, lowest and highest round. Peak: memory of a pass beyond weights and clips."]
     if any(network["batch_size"] != batch_size for network in found):
         lines.append("Fewer clips at once where more do not fit into memory.")
+    if any(network["over_tsn"] for network in found):
+        lines.append("Time / TSN: of the same backbone, clip and form, round by round; the median.")
     if any(network["paper"] for network in found):
         lines.append("Paper: times of Table 2, on a Tesla P100, throughput in batches of 16.")
     noted = {network["name"]: network["note"] for network in found if network["note"]}

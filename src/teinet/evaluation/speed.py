@@ -69,6 +69,8 @@ class Speed:
         peak_mb: megabytes that a pass takes beyond the memory in use before it, which holds the weights and the clips,
             by batch size; nan if not measurable. On a CPU it is that of a process with this network alone.
         rows: of the paper's tables, whose costs are those of this network.
+        form: engine and precision.
+        over_tsn: see `compare`.
     """
 
     name: str
@@ -79,6 +81,8 @@ class Speed:
     seconds: dict[int, list[float]] = field(default_factory=dict)
     peak_mb: dict[int, float] = field(default_factory=dict)
     rows: list[Published] = field(default_factory=list)
+    form: str = "eager, fp32"
+    over_tsn: dict[str, float] | None = None
 
     @classmethod
     def of(cls, name: str, model: VideoClassifier, size: tuple[int, int]) -> Speed:
@@ -111,6 +115,7 @@ class Speed:
         peaks = {clips: None if peak != peak else round(peak, 1) for clips, peak in self.peak_mb.items()}
         return {
             "name": self.name,
+            "form": self.form,
             "num_frames": self.model.num_frames,
             "size": list(self.size),
             "parameters": self.parameters,
@@ -118,6 +123,7 @@ class Speed:
             "latency_ms": self.latency()._asdict(),
             "clips_per_second": self.throughput()._asdict(),
             "batch_size": self.batch_size,
+            "over_tsn": self.over_tsn,
             "peak_mb": {"latency": peaks[1], "throughput": peaks[self.batch_size]},
             "paper": None if self.published is None else self.published._asdict(),
             "rows": [{"table": p.table, "row": p.row, "gmacs": None if p.ensemble else p.gmacs} for p in self.rows],
@@ -136,13 +142,14 @@ def measure_memory(
     Args:
         network: on its device; its `peak_mb` stays empty if one clip does not fit.
         build: returns the same network; it can be pickled.
-        batch_size: clips in a pass for the throughput, halved until they take at most 80 % of the free memory.
+        batch_size: clips in a pass for the throughput, halved until they take at most half of the free memory, as a
+            process that has run other networks needs more than a fresh one.
         progress: called with a line of progress before each pass.
     """
     device = next(network.model.parameters()).device
 
     def fits(clips: int) -> bool:
-        if clips > 1 and clips * network.peak_mb[1] * 1e6 > 0.8 * _free(device):
+        if clips > 1 and clips * network.peak_mb[1] * 1e6 > 0.5 * _free(device):
             return False
         progress(f"memory: {network.name}, batch of {clips}")
         if device.type == "cuda":
@@ -177,8 +184,11 @@ def _fresh_peak(task: tuple[Callable[[], Speed], int], _: Beat) -> float:
 
 
 def _warm_peak(network: Speed, clips: int) -> float:
-    _pass(network, 1)  # it loads what libraries load once
-    return _pass(network, clips)[1]
+    _pass(network, _batch(network, 1))  # it loads what libraries load once
+    batch = _batch(network, clips)
+    before = begin_peak(batch.device)
+    _pass(network, batch)
+    return peak_mb(batch.device) - before
 
 
 def measure_speed(
@@ -195,32 +205,53 @@ def measure_speed(
         for network in networks if turn % 2 else networks[::-1]:
             for clips in sorted(network.peak_mb):
                 progress(f"{f'round {turn} of {rounds}' if turn else 'warming up'}: {network.name}, batch of {clips}")
-                seconds, _ = _pass(network, clips)
+                seconds = _pass(network, _batch(network, clips))
                 if turn:
                     network.seconds.setdefault(clips, []).append(seconds)
+
+
+def compare(networks: Sequence[Speed]) -> None:
+    """Fill in `over_tsn`: the median over the rounds of a network's time over TSN's, for one clip and for many.
+
+    TSN is the one of the same backbone, clip, form and batch size; a network without it, and TSN itself, has None.
+    """
+    for network in networks:
+        kind, _, backbone = str((network.model.config or {}).get("name")).partition("_")
+        for tsn in networks:
+            same = (tsn.size, tsn.model.num_frames, tsn.form) == (network.size, network.model.num_frames, network.form)
+            name = (tsn.model.config or {}).get("name")
+            if kind != "tsn" and same and name == f"tsn_{backbone}" and tsn.batch_size == network.batch_size:
+                sizes = {"latency": 1, "throughput": network.batch_size}
+                network.over_tsn = {
+                    what: round(median(a / b for a, b in zip(network.seconds[size], tsn.seconds[size])), 4)
+                    for what, size in sizes.items()
+                }
 
 
 def expected_seconds(networks: Sequence[Speed], *, batch_size: int, rounds: int) -> float:
     """Return about how long both measurements take, by the multiply-adds and the time of a network of median cost."""
     middle = sorted(networks, key=lambda network: network.macs)[len(networks) // 2]
-    _pass(middle, 1)
+    batch = _batch(middle, 1)
+    _pass(middle, batch)
     clips = (rounds + 1) * sum({1, batch_size}) + sum({1, batch_size}) + 2
-    return clips * _pass(middle, 1)[0] * sum(network.macs for network in networks) / middle.macs
+    return clips * _pass(middle, batch) * sum(network.macs for network in networks) / middle.macs
+
+
+def _batch(network: Speed, clips: int) -> torch.Tensor:
+    """Return clips of noise on the network's device."""
+    shape = (clips, network.model.num_frames, network.model.num_channels, *network.size)
+    batch = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return batch.to(next(network.model.parameters()).device)
 
 
 @torch.inference_mode()
-def _pass(network: Speed, clips: int) -> tuple[float, float]:
-    """Return the seconds and the peak megabytes of one pass over clips of noise."""
-    device = next(network.model.parameters()).device
-    shape = (clips, network.model.num_frames, network.model.num_channels, *network.size)
-    batch = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).to(device)
-    before = begin_peak(device)
-    _wait(device)
+def _pass(network: Speed, batch: torch.Tensor) -> float:
+    """Return the seconds of one pass."""
+    _wait(batch.device)
     began = time.perf_counter()
     network.model(batch)
-    _wait(device)
-    seconds = time.perf_counter() - began
-    return seconds, peak_mb(device) - before
+    _wait(batch.device)
+    return time.perf_counter() - began
 
 
 def _wait(device: torch.device) -> None:
