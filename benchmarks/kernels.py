@@ -1,8 +1,9 @@
-"""Measures the temporal operator by itself, against the machine's own copy: python -m benchmarks.kernels
+"""Measures the operators by themselves, against the machine's own copy: python -m benchmarks.kernels
 
 For each activation of ResNet-50's blocks: forward and backward of each form, next to a copy of the same tensor, in
-turns. Share: the bytes that the pass must move (forward: read x, write y; backward: read x and dy, write dx), over its
-time, of what the copy moves a second. Writes results/kernels-MACHINE.json. Let nothing else run meanwhile.
+turns, of the temporal operator with a given gate, and of the whole TEI module. Share: the bytes that the pass must move
+(forward: read x, the module twice, and write y; backward: read x and dy, write dx), over its time, of what the copy
+moves a second. Writes results/kernels-MACHINE.json. Let nothing else run meanwhile.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from pathlib import Path
 import torch
 
 from benchmarks.naming import machine_name
-from teinet.cli.memory import keep_freed_memory
 from teinet.evaluation.speed import Timing
 from teinet.kernels import available_forms, temporal_conv, use_form
-from teinet.layers import TIM
+from teinet.layers import TEI, TIM
 from teinet.utils.machine import machine
+from teinet.utils.memory import keep_freed_memory
 
 RESULTS = Path(__file__).parent / "results"
 BLOCKS = ((64, 56), (256, 56), (512, 28), (1024, 14), (2048, 7))  # channels, side
 FRAMES = 8
+MOVED = {"forward": 2, "backward": 3, "module forward": 3, "module backward": 3}  # times the activation's bytes
 TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -54,26 +56,27 @@ def measure(channels: int, side: int, clips: int, dtype: torch.dtype, device: to
     works: dict[str, Callable[[], object]] = {"copy": lambda: target.copy_(x.detach())}
     forms = [form for form in available_forms() if form != ("cpu" if device.type == "cuda" else "triton")]
     tim = TIM(channels, num_frames=FRAMES).to(device=device, dtype=dtype)  # the reference
-    results = {}
+    tei = TEI(channels, num_frames=FRAMES).to(device=device, dtype=dtype)
 
     def run(form: str) -> torch.Tensor:
         if form == "reference":
             return tim(x * gate.to(dtype)[:, :, None, None])
         return temporal_conv(x, weight, gate, num_frames=FRAMES)
 
-    for form in forms:
+    def add(form: str, prefix: str, call: Callable[[], torch.Tensor], inputs: tuple[torch.Tensor, ...]) -> None:
         with use_form(form):
-            results[form] = run(form)
+            result = call()
 
-        def forward(form=form) -> None:
+        def forward() -> None:
             with torch.no_grad():
-                run(form)
+                call()
 
-        def backward(form=form) -> None:
-            kernel = tim.weight if form == "reference" else weight
-            torch.autograd.grad(results[form], (x, kernel, gate), dy, retain_graph=True)
+        works[f"{form} {prefix}forward"] = forward
+        works[f"{form} {prefix}backward"] = lambda: torch.autograd.grad(result, inputs, dy, retain_graph=True)
 
-        works[f"{form} forward"], works[f"{form} backward"] = forward, backward
+    for form in forms:
+        add(form, "", lambda form=form: run(form), (x, tim.weight if form == "reference" else weight, gate))
+        add(form, "module ", lambda: tei(x), (x, *tei.parameters()))
     seconds: dict[str, list[float]] = {name: [] for name in works}
     clock = timer(device)
     for turn in range(rounds + 2):
@@ -87,7 +90,7 @@ def measure(channels: int, side: int, clips: int, dtype: torch.dtype, device: to
     told: dict = {"channels": channels, "side": side, "clips": clips, "copy_gb_per_second": round(copied / 1e9, 2)}
     for name, found in seconds.items():
         spread = Timing.of(found)
-        moved = (3 if name.endswith("backward") else 2) * size
+        moved = MOVED.get(name.partition(" ")[2], 2) * size
         told[name] = {
             "ms": [round(1e3 * value, 4) for value in spread],
             "share_of_copy": round(moved / spread.median / copied, 3),

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 import teinet
-from teinet.kernels import temporal_conv, use_form
+from teinet.kernels import Squeeze, tei, temporal_conv, use_form
 from teinet.layers import TEI
 from tests.kernels import truth
 from tests.networks import wake
@@ -23,6 +23,33 @@ def numbers(device: str = "cpu") -> None:
         truth.check_temporal_conv(shape, dtype, kind=kind, layout="channels_last", lag=lag, device=device)
 
 
+def gates(device: str = "cpu") -> None:
+    """MEM's gate with and without TIM: output and gradients of features and weights."""
+    generator = torch.Generator().manual_seed(0)
+    cases = [(shape, torch.float32, causal, mixes) for shape in SHAPES[::2] for causal in (0, 1) for mixes in (0, 1)]
+    for shape, dtype, causal, mixes in (*cases, *((SHAPES[0], dtype, 0, 1) for dtype in TYPES[1:])):
+        clips, num_frames, channels, height, width = shape
+        x = torch.randn(clips * num_frames, channels, height, width, generator=generator)
+        narrow, wide = (20, channels, 1, 1), (channels, 20, 1, 1)
+        sizes = narrow, (20,), narrow, (20,), wide, (channels,)
+        given = [x, *(torch.randn(size, generator=generator) for size in sizes)]
+        if mixes:
+            given.append(torch.randn(channels, 3, generator=generator))
+        given = [each.to(device, dtype) for each in given]
+        given[0] = given[0].contiguous(memory_format=torch.channels_last)
+        given = [each.requires_grad_() for each in given]
+        y = tei(given[0], Squeeze(*given[1:7]), (given[7:] or [None])[0], num_frames=num_frames, causal=bool(causal))
+        exact = [each.detach().double().requires_grad_() for each in given]
+        want = truth.tei(exact[0], exact[1:7], (exact[7:] or [None])[0], num_frames, bool(causal), 0.0)
+        towards = torch.randn(x.shape, generator=generator).to(device, dtype)
+        limit = 1e-5 if dtype == torch.float32 else 2e-2
+        assert y.dtype == dtype and truth.error(y, want) < limit, (shape, dtype, causal, mixes)
+        theirs = truth.gradients(want, towards.double(), exact)
+        for ours, exactly in zip(truth.gradients(y, towards, given), theirs, strict=True):
+            far = (ours.double() - exactly).abs().max() / exactly.abs().max().clamp_min(1.0)
+            assert far < 10 * limit, (shape, dtype, causal, mixes, far)
+
+
 def tools() -> None:
     torch.manual_seed(0)
     x = torch.randn(8, 16, 5, 3).contiguous(memory_format=torch.channels_last)
@@ -33,7 +60,7 @@ def tools() -> None:
     for got, want in zip(truth.answers(compiled, layer, x), truth.answers(layer, layer, x)):
         torch.testing.assert_close(got, want)
     exported = torch.export.export(layer, (x,))
-    assert [node for node in exported.graph.nodes if "teinet.temporal_conv" in str(node.target)]
+    assert [node for node in exported.graph.nodes if "teinet.tei" in str(node.target)]
     torch.testing.assert_close(exported.module()(x), layer(x))
     with torch.autocast("cpu", dtype=torch.float16):
         assert layer(x).dtype == torch.float16
@@ -84,6 +111,7 @@ if __name__ == "__main__":
     with use_form("triton"):
         used()
         numbers()
+        gates()
         tools()
         vectors()
     network()

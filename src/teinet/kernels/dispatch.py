@@ -23,7 +23,7 @@ Form = Literal["reference", "cpu", "triton"]
 FORMS: tuple[str, ...] = get_args(Form)
 VARIABLE = "TEINET_KERNELS"  # environment variable: the form for all calls of the process
 
-_TRITON_TYPES = (torch.float32, torch.float16, torch.bfloat16)
+TRITON_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 _asked = os.environ.get(VARIABLE, "")  # "" for the fastest; read once, as there are many calls
 # Not torch.library.custom_op, whose wrapping costs 20 to 30 microseconds a call, in networks of a few milliseconds.
 _LIBRARY = torch.library.Library("teinet", "FRAGMENT")
@@ -66,11 +66,11 @@ def form_for(x: Tensor) -> str:
     if not _asked and torch.compiler.is_exporting():  # an exported network must run without this library
         return "reference"
     if x.is_cuda:
-        return "triton" if x.dtype in _TRITON_TYPES and _asked != "cpu" and has_triton() else "reference"
+        return "triton" if x.dtype in TRITON_TYPES and _asked != "cpu" and has_triton() else "reference"
     if not x.is_cpu:
         return "reference"
     if _asked == "triton":  # on a CPU only in Triton's interpreter, for tests without a GPU
-        return "triton" if x.dtype in _TRITON_TYPES and is_interpreting() else "reference"
+        return "triton" if x.dtype in TRITON_TYPES and is_interpreting() else "reference"
     return "cpu" if x.dtype in build.TYPES and has_native() else "reference"
 
 

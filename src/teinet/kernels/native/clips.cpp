@@ -1,5 +1,5 @@
 // The gated temporal convolution of clips on a CPU, one pass over memory each way, with MEM's gate or a given one;
-// kernels/temporal_conv.py and tei.py call it.
+// kernels/temporal_conv.py and fused_tei.py call it.
 //
 // x, y, dy, dx: (B, T, P, C), channels last, P pixels of a frame; float or bfloat16, computed in float.
 // v: (C, 3) or null (no neighbors: 0, 1, 0).  g: (B, T, C) or null (ones).

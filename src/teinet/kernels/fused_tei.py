@@ -1,4 +1,4 @@
-"""`tei`, MEM's gate and TIM's temporal kernel in one call, and its operator, on a CPU.
+"""`tei`, MEM's gate and TIM's temporal kernel in one call, and its operator.
 
 p_t = gap(x_t)      h_t = W1 p_t + b1 - (W2 p_{t+1} + b2)      scale_t = sigmoid(W3 h_t + b3) + offset      scale_T = 1
 
@@ -15,7 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from teinet.kernels.build import TYPES, address, function
-from teinet.kernels.dispatch import check_together, define, differentiate, form_for, refuse_second_derivatives
+from teinet.kernels.dispatch import (
+    TRITON_TYPES,
+    check_together,
+    define,
+    differentiate,
+    form_for,
+    refuse_second_derivatives,
+    runs_triton,
+)  # fmt: skip
 from teinet.kernels.temporal_conv import backward_operator, channels_last, gate_gradient, weight_gradient
 
 
@@ -32,8 +40,9 @@ class Squeeze(NamedTuple):
 
 def fuses_tei(x: Tensor, weights: Squeeze) -> bool:
     """Return whether `tei` computes a call on x (B*T, C, H, W) with these weights."""
-    kind = weights.w1.dtype
-    return kind in TYPES and form_for(x) == "cpu" and all(w.dtype == kind for w in weights)
+    kind, form = weights.w1.dtype, form_for(x)
+    known = kind in TYPES if form == "cpu" else form == "triton" and kind in TRITON_TYPES
+    return known and all(w.dtype == kind for w in weights)
 
 
 def tei(
@@ -81,12 +90,19 @@ def _forward(
     x, kernel = channels_last(x), None if kernel is None else kernel.contiguous()
     weights = [w.contiguous() for w in (w1, b1, w2, b2, w3, b3)]  # named here, so that they live while they are read
     frames, channels, height, width = x.shape
-    squeezed, (scale, pooled, hidden) = len(w1), _sizes(x, len(w1), num_frames)
-    y, kept = torch.empty_like(x), torch.empty(scale + pooled + hidden, dtype=torch.float32)
-    place = kept.data_ptr()
+    sizes = scale, pooled, _ = _sizes(x, len(w1), num_frames)
+    kept = torch.empty(sum(sizes), dtype=torch.float32, device=x.device)
+    if runs_triton(x):
+        from teinet.kernels import triton_kernels
+
+        gate, means, hidden = kept.split(sizes)
+        gate, means, hidden = gate.view(x.shape[:2]), means.view(x.shape[:2]), hidden.view(-1, len(w1))
+        triton_kernels.motion_gate(x, weights, gate, means, hidden, num_frames, causal, offset)
+        return triton_kernels.forward(x, kernel, gate, num_frames, int(causal)), kept
+    y, place = torch.empty_like(x), kept.data_ptr()
     function("tei", x.dtype, w1.dtype)(
         x.data_ptr(), *[w.data_ptr() for w in weights], address(kernel), y.data_ptr(), place, place + 4 * scale,
-        place + 4 * (scale + pooled), frames // num_frames, num_frames, height * width, channels, squeezed, causal,
+        place + 4 * (scale + pooled), frames // num_frames, num_frames, height * width, channels, len(w1), causal,
         offset, torch.get_num_threads(),
     )  # fmt: skip
     return y, kept
@@ -111,7 +127,7 @@ def _flops(x_shape, w1_shape, b1, w2, b2, w3, b3, kernel_shape, num_frames, *_: 
 _operator = define(
     "tei(Tensor x, Tensor w1, Tensor b1, Tensor w2, Tensor b2, Tensor w3, Tensor b3, Tensor? kernel, int num_frames, "
     "bool causal, float offset) -> (Tensor, Tensor)",
-    {"CPU": _forward},
+    dict.fromkeys(("CPU", "CUDA"), _forward),
     _shapes,
     _flops,
 )
