@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ from teinet.models.optimized import DTYPES, native_precision
 from teinet.utils.machine import machine
 from teinet.utils.memory import keep_freed_memory
 
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # of the profiler, which writes lines of its own
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
 SHOWN = 8

@@ -101,7 +101,7 @@ def run(args: BenchmarkOptions) -> int:
     seconds = expected_seconds(networks, batch_size=args.batch_size, rounds=args.rounds)
     if seconds > 60:
         errors.print(f"this takes about {duration(seconds)}; fewer --rounds or a smaller --batch-size take less")
-    passes = (args.rounds + 2) * len(networks) * len({1, args.batch_size})
+    passes = (args.rounds + 1) * len(networks) * len({1, args.batch_size})
     with file_progress(errors, "measuring", passes, unit="passes") as advance:
         for network, build in zip(networks, builds):
             measure_memory(network, build, batch_size=args.batch_size, progress=advance)

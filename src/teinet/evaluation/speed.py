@@ -196,18 +196,22 @@ def measure_speed(
 ) -> None:
     """Time each network once per round, in alternating order, so that other load on the machine affects all equally.
 
+    Before each timed pass is one that is not timed: a process that keeps freed memory has it then, as in use. What the
+    networks before it kept is given back, or the memory of all would add up.
+
     Args:
         networks: their `seconds` are filled in, by the batch sizes in `peak_mb`.
-        rounds: at least 1, after a warm-up round that does not count.
+        rounds: at least 1.
         progress: called with a line of progress before each pass.
     """
-    for turn in range(rounds + 1):
+    for turn in range(rounds):
         for network in networks if turn % 2 else networks[::-1]:
             for clips in sorted(network.peak_mb):
-                progress(f"{f'round {turn} of {rounds}' if turn else 'warming up'}: {network.name}, batch of {clips}")
-                seconds = _pass(network, _batch(network, clips))
-                if turn:
-                    network.seconds.setdefault(clips, []).append(seconds)
+                progress(f"round {turn + 1} of {rounds}: {network.name}, batch of {clips}")
+                _trim()
+                batch = _batch(network, clips)
+                _pass(network, batch)
+                network.seconds.setdefault(clips, []).append(_pass(network, batch))
 
 
 def compare(networks: Sequence[Speed]) -> None:
@@ -233,7 +237,7 @@ def expected_seconds(networks: Sequence[Speed], *, batch_size: int, rounds: int)
     middle = sorted(networks, key=lambda network: network.macs)[len(networks) // 2]
     batch = _batch(middle, 1)
     _pass(middle, batch)
-    clips = (rounds + 1) * sum({1, batch_size}) + sum({1, batch_size}) + 2
+    clips = 2 * rounds * sum({1, batch_size}) + sum({1, batch_size}) + 2
     return clips * _pass(middle, batch) * sum(network.macs for network in networks) / middle.macs
 
 
@@ -264,12 +268,18 @@ def begin_peak(device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device) / 1e6
+    _trim()  # the peak begins at the memory in use
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # the peak begins at the memory in use
         Path("/proc/self/clear_refs").write_text("5")
     except (OSError, AttributeError):
         return float("nan")
     return _status("VmRSS")
+
+
+def _trim() -> None:
+    """Give freed memory back to the system, where the C library can."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_mb(device: torch.device) -> float:
