@@ -31,7 +31,7 @@ from teinet.recognition.stream import Stream
 from teinet.utils.machine import find_device
 from teinet.utils.prefetch import prefetch
 
-VIEWS_AT_ONCE = 6  # views in one pass of the network: bounds memory at 30 views; wider gains nothing on a CPU
+VIEWS_AT_ONCE = 4  # views in one pass of the network: bounds memory at 30 views; wider gains nothing on a CPU
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
