@@ -39,7 +39,7 @@ SHOWN = 8
 
 
 def forms() -> list[tuple[str, str]]:
-    """Engines and precisions, as `teinet benchmark --engine all` has them."""
+    """Engines and precisions, as `teinet benchmark --all-forms` has them."""
     precisions = dict.fromkeys(("fp32", native_precision(CPU)))
     return [("eager", "fp32"), *((engine, p) for p in precisions for engine in ("folded", "compile"))]
 

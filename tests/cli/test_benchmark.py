@@ -92,7 +92,7 @@ def test_the_time_over_tsns_by_hand():
 def test_every_form_of_a_network_next_to_tsns(capsys, monkeypatch):
     monkeypatch.setattr("teinet.models.optimized.can_compile", lambda device: False)  # half a minute for each
     monkeypatch.setattr("teinet.models.optimized.native_precision", lambda device: "bf16")
-    assert main(["benchmark", "tsn_test_resnet", "teinet_test_resnet", *TINY, "--engine", "all", "--json"]) == 0
+    assert main(["benchmark", "tsn_test_resnet", "teinet_test_resnet", *TINY, "--all-forms", "--json"]) == 0
     models = json.loads(capsys.readouterr().out)["models"]
     forms = ["eager, fp32", "folded, fp32", "folded, bf16"]
     assert [(m["name"], m["form"]) for m in models] == [
@@ -103,7 +103,7 @@ def test_every_form_of_a_network_next_to_tsns(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(("words", "said"), [
-    (("tsn_test_resnet", "--engine", "all", "--precision", "bf16"), "leave out --precision"),
+    (("tsn_test_resnet", "--all-forms", "--precision", "bf16"), "leave out --engine and --precision"),
     (("teinet_resnet5O",), "resnet5O"), (("nowhere.safetensors",), "nowhere.safetensors"),
     (("--batch-size", "0"), "--batch-size is 0"), (("--device", "cuda:7"), "cuda:7"),
     (("--paper", "tsn_resnet5"), "Did you mean 'tsn_resnet50'"), (("--paper", "--size", "32"), "own clip"),

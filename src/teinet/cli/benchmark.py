@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from teinet.cli.options import DEVICE, ENGINE, PRECISION, Precision, check_range, check_weights
+from teinet.cli.options import DEVICE, ENGINE, PRECISION, Engine, Precision, check_range, check_weights
 from teinet.cli.parser import option, positional
 from teinet.errors import ConfigError, nearest
 from teinet.models.names import check_backbone, is_model, list_models, usual_clip
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from teinet.evaluation.published import Published
     from teinet.evaluation.speed import Speed
-    from teinet.models.optimized import Engine
 
 _DEFAULT = ["tsn_resnet50", "tsm_resnet50", "tim_resnet50", "teinet_resnet50"]
 _TABLES = ("2", "3", "5")
@@ -35,7 +34,7 @@ class BenchmarkOptions:
     teinet benchmark
     teinet benchmark --paper
     teinet benchmark teinet_mobilenetv2_100 fights --engine compile --precision bf16
-    teinet benchmark tsn_mobilenetv2_100 teinet_mobilenetv2_100 --engine all --batch-size 1
+    teinet benchmark tsn_mobilenetv2_100 teinet_mobilenetv2_100 --all-forms --batch-size 1
     """
 
     models: list[str] = positional(
@@ -53,10 +52,9 @@ class BenchmarkOptions:
     batch_size: int = option("clips at once for the throughput", default=16)
     rounds: int = option("each network is timed once in each", default=5)
     device: str = option(DEVICE, default="auto")
-    engine: Literal["eager", "folded", "compile", "all"] = option(
-        f"{ENGINE}; all: each of them, in fp32 and in the fastest number format", default="eager"
-    )
+    engine: Engine = option(ENGINE, default="eager")
     precision: Precision = option(PRECISION, default="auto")
+    all_forms: bool = option("every engine, in fp32 and in the fastest number format", default=False)
     json: bool = option("print the numbers as JSON", default=False)
 
 
@@ -64,8 +62,8 @@ def run(args: BenchmarkOptions) -> int:
     """Measure and print; return 0. Raises TeinetError for a name, file, device or number that cannot be used."""
     check_device(args.device)
     check_range(args, frames=1, size=32, batch_size=1, rounds=1)
-    if args.engine == "all" and args.precision != "auto":
-        raise ConfigError("--engine all measures fp32 and the fastest number format; leave out --precision")
+    if args.all_forms and (args.engine, args.precision) != ("eager", "auto"):
+        raise ConfigError("--all-forms measures every engine and precision; leave out --engine and --precision")
     if args.paper and (args.frames or args.size or args.causal):
         raise ConfigError("--paper takes each system's own clip; leave out --frames, --size and --causal")
     names = args.models or _DEFAULT
@@ -164,7 +162,7 @@ def find_paper(names: Sequence[str] = ()) -> list[BenchmarkedNetwork]:
 
 def _forms(args: BenchmarkOptions, device: torch.device) -> list[tuple[Any, Any]]:
     """Return the engine and precision of each form to measure."""
-    if args.engine != "all":
+    if not args.all_forms:
         return [(args.engine, args.precision)]
     from teinet.models.optimized import can_compile, native_precision
 
