@@ -27,6 +27,15 @@ def test_a_setting_without_effect_is_refused(recipe: Recipe, name: str) -> None:
         recipe.check()
 
 
+@pytest.mark.parametrize("name", ["optim.accumulate", "clip.window", "data.folds", "model.num_frames", "run.threads"])
+def test_whole_numbers_that_no_library_counts_to_are_refused(name):
+    section, setting = name.split(".")
+    recipe = Recipe()
+    setattr(getattr(recipe, section), setting, 2**64)
+    with pytest.raises(ConfigError, match=f"{name} is 18446744073709551616; it must be at most 2147483647"):
+        recipe.check()
+
+
 def test_the_same_settings_are_taken_where_they_work() -> None:
     Recipe(
         data=DataConfig(folds=3, test_fold=1),

@@ -21,6 +21,7 @@ from teinet.training.settings import load
 REQUIRED = "REQUIRED"  # in place of a path that only the user can know
 
 _MOST = 256  # of `_COUNTS`: the system would end a process that asks for a million threads without a word
+_LARGEST = 2**31 - 1  # of all whole numbers but seeds: libraries do not count further
 _COUNTS = "run.devices run.workers run.threads"
 _LOWEST = {  # value of settings
     1: "data.official_split model.num_frames optim.epochs optim.batch_size optim.accumulate run.devices "
@@ -323,6 +324,10 @@ class Recipe:
                 value = self._value(name)
                 if value is not None and not value >= low:  # also not a number
                     raise ConfigError(f"{name} is {value}; it must be at least {low}")
+        for section in ("data", "model", "clip", "optim", "run"):
+            for field_name, value in vars(self._value(section)).items():
+                if isinstance(value, int) and value > _LARGEST and field_name != "seed":
+                    raise ConfigError(f"{section}.{field_name} is {value}; it must be at most {_LARGEST}")
         for name in _COUNTS.split():
             if (self._value(name) or 0) > _MOST:
                 raise ConfigError(f"{name} is {self._value(name)}; it must be at most {_MOST}")
