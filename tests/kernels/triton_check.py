@@ -50,6 +50,14 @@ def gates(device: str = "cpu") -> None:
             assert far < 10 * limit, (shape, dtype, causal, mixes, far)
 
 
+def a_frame_without_a_gate_passes(device: str = "cpu") -> None:
+    """Also where the gates of its clip are no numbers."""
+    x = torch.ones(3, 8, 1, 1, device=device).contiguous(memory_format=torch.channels_last)
+    sizes = (2, 8, 1, 1), (2,), (2, 8, 1, 1), (2,), (8, 2, 1, 1), (8,)
+    weights = [torch.full(size, float("inf"), device=device) for size in sizes]
+    assert tei(x, Squeeze(*weights), num_frames=3)[2].eq(1).all()
+
+
 def tools() -> None:
     torch.manual_seed(0)
     x = torch.randn(8, 16, 5, 3).contiguous(memory_format=torch.channels_last)
@@ -112,6 +120,7 @@ if __name__ == "__main__":
         used()
         numbers()
         gates()
+        a_frame_without_a_gate_passes()
         tools()
         vectors()
     network()

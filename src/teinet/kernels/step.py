@@ -13,7 +13,8 @@ from torch import Tensor
 
 from teinet.kernels.build import TYPES, address, function
 from teinet.kernels.dispatch import check_together, define, form_for, is_channels_last
-from teinet.kernels.fused_tei import Squeeze, channels_last, check_shapes
+from teinet.kernels.fused_tei import Squeeze, check_shapes
+from teinet.kernels.temporal_conv import channels_last
 
 
 def fuses_step(x: Tensor, one: Tensor, two: Tensor) -> bool:

@@ -54,8 +54,6 @@ def temporal_conv(
         raise ConfigError(f"gate must hold B*T x C = {frames} x {channels} numbers, got {tuple(gate.shape)}.")
     if gate is not None:
         gate = gate.reshape(frames, channels).to(torch.float32)
-    if weight is not None and runs_triton(x):
-        weight = weight.to(torch.float32)
     return _operator(x, weight, gate, num_frames, lag)
 
 

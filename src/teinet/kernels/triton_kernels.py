@@ -181,11 +181,11 @@ def _scale(
     tl.store(scale + at, tl.sigmoid(sum3) + offset, mask=inside)
     alone = clip * frames + (0 if CAUSAL else frames - 1)
     first = inside & (n % (frames - 1) == 0)[:, None]
-    tl.store(scale + alone[:, None] * channels + c[None, :], sum3 * 0.0 + 1.0, mask=first)
+    tl.store(scale + alone[:, None] * channels + c[None, :], tl.full([PAIRS, LANES], 1.0, tl.float32), mask=first)
 
 
 def forward(x: Tensor, weight: Tensor | None, gate: Tensor | None, num_frames: int, lag: int = 0) -> Tensor:
-    """Return y for x (B*T, C, H, W), channels-last; weight (C, 3) and gate (B*T, C) float32, contiguous."""
+    """Return y for x (B*T, C, H, W), channels-last; weight (C, 3), and gate (B*T, C) float32, contiguous."""
     y = torch.empty_like(x)
     grid, sizes, block = _plan(x, num_frames, _FORWARD_VALUES)
     with _on(x):

@@ -232,8 +232,8 @@ class CompiledStep:
         try:
             own, numbers = copy.deepcopy(state), torch.Generator().manual_seed(0)
             for _ in range(3):  # the later ones take what a step leaves
-                noise = torch.randint(0, 256, frames.shape, dtype=torch.uint8, generator=numbers).to(frames.device)
                 with frozen(frames.device), torch.inference_mode(False), torch.no_grad():
+                    noise = torch.randint(0, 256, frames.shape, dtype=torch.uint8, generator=numbers).to(frames.device)
                     logits, state = program(noise, _typed(state, self._types))
                     want, own = network(noise, own)
                 if not (logits - want).abs().max() <= _OFF * want.abs().max():  # torch 2.9 overwrites states too early
