@@ -28,7 +28,7 @@ from benchmarks.contenders import Contender, build
 from benchmarks.naming import machine_name
 from teinet.evaluation.speed import Timing
 from teinet.models.insertion import temporal_modules
-from teinet.models.optimized import DTYPES, native_precision
+from teinet.models.optimized import DTYPES, forms
 from teinet.utils.machine import machine
 from teinet.utils.memory import keep_freed_memory
 
@@ -36,12 +36,6 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # of the profiler, which writes
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
 SHOWN = 8
-
-
-def forms() -> list[tuple[str, str]]:
-    """Engines and precisions, as `teinet benchmark --all-forms` has them."""
-    precisions = dict.fromkeys(("fp32", native_precision(CPU)))
-    return [("eager", "fp32"), *((engine, p) for p in precisions for engine in ("folded", "compile"))]
 
 
 def milliseconds(call: Callable[[], Any], rounds: int) -> list[float]:
@@ -85,7 +79,7 @@ def main() -> None:
     for backbone in args.backbones:
         settings = {"backbone": backbone, "num_frames": args.frames, "size": args.size}
         plain = build(Contender(network="teinet", **settings), CPU)
-        for engine, precision in forms():
+        for engine, precision in forms(CPU):
             networks = {
                 name: build(Contender(network=name, engine=engine, precision=precision, **settings), CPU)
                 for name in ("tsn", "teinet")

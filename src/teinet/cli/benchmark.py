@@ -82,6 +82,7 @@ def run(args: BenchmarkOptions) -> int:
     from rich.console import Console
 
     from teinet.evaluation.speed import compare, expected_seconds, measure_memory, measure_speed
+    from teinet.models.optimized import forms
     from teinet.utils.machine import find_device, machine
     from teinet.utils.progress import file_progress
     from teinet.utils.text import duration
@@ -90,7 +91,8 @@ def run(args: BenchmarkOptions) -> int:
     if device.type == "mps":
         raise ConfigError("benchmark measures on cpu and cuda; add --device cpu")
     errors, facts = Console(stderr=True, highlight=False, soft_wrap=True), machine()
-    builds = [partial(load, entry, device, args.causal, *form) for entry in entries for form in _forms(args, device)]
+    chosen = forms(device) if args.all_forms else ((args.engine, args.precision),)
+    builds = [partial(load, entry, device, args.causal, *form) for entry in entries for form in chosen]
     networks: list[Speed] = []
     with file_progress(errors, "building", len(builds), unit="networks") as advance:
         for build in builds:
@@ -158,17 +160,6 @@ def find_paper(names: Sequence[str] = ()) -> list[BenchmarkedNetwork]:
         if name not in every:
             raise ConfigError(f"{name} is not in the paper's Tables 2, 3 and 5.{nearest(name, every)}")
     return [entry for entry in entries if entry.name in (names or every)]
-
-
-def _forms(args: BenchmarkOptions, device: torch.device) -> list[tuple[Any, Any]]:
-    """Return the engine and precision of each form to measure."""
-    if not args.all_forms:
-        return [(args.engine, args.precision)]
-    from teinet.models.optimized import can_compile, native_precision
-
-    engines = ("folded", "compile") if can_compile(device) else ("folded",)
-    precisions = dict.fromkeys(("fp32", native_precision(device)))
-    return [("eager", "fp32"), *((engine, precision) for precision in precisions for engine in engines)]
 
 
 def load(

@@ -11,7 +11,7 @@ import types
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -152,6 +152,16 @@ def native_precision(device: torch.device) -> str:
     if platform.machine().lower() in ("x86_64", "amd64"):  # where the library emulates them too
         has_units &= torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16" if has_units else "fp32"
+
+
+def forms(device: torch.device) -> list[tuple[Engine, Precision]]:
+    """Return the engines and precisions that a device runs: all in fp32, folded and compiled in the fastest too."""
+    found: list[tuple[Engine, Precision]] = [("eager", "fp32")]
+    for precision in dict.fromkeys(("fp32", native_precision(device))):
+        found.append(("folded", cast("Precision", precision)))
+        if can_compile(device):
+            found.append(("compile", cast("Precision", precision)))
+    return found
 
 
 def _compile(model: OptimizedClassifier, clips: Tensor) -> Callable[[Tensor], Tensor]:
