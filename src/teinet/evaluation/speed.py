@@ -196,8 +196,8 @@ def measure_speed(
 ) -> None:
     """Time each network once per round, in alternating order, so that other load on the machine affects all equally.
 
-    Before each timed pass is one that is not timed: a process that keeps freed memory has it then, as in use. What the
-    networks before it kept is given back, or the memory of all would add up.
+    A process that keeps freed memory has it, as in use: in the first round there is a pass that is not timed before each
+    timed one. Where memory gets short, what the networks before kept is given back, and there is such a pass again.
 
     Args:
         networks: their `seconds` are filled in, by the batch sizes in `peak_mb`.
@@ -206,11 +206,14 @@ def measure_speed(
     """
     for turn in range(rounds):
         for network in networks if turn % 2 else networks[::-1]:
-            for clips in sorted(network.peak_mb):
+            for clips, peak in sorted(network.peak_mb.items()):
                 progress(f"round {turn + 1} of {rounds}: {network.name}, batch of {clips}")
-                _trim()
                 batch = _batch(network, clips)
-                _pass(network, batch)
+                short = 1.5e6 * peak > _free(batch.device)
+                if short:
+                    _trim()
+                if short or turn == 0:
+                    _pass(network, batch)
                 network.seconds.setdefault(clips, []).append(_pass(network, batch))
 
 
@@ -237,7 +240,7 @@ def expected_seconds(networks: Sequence[Speed], *, batch_size: int, rounds: int)
     middle = sorted(networks, key=lambda network: network.macs)[len(networks) // 2]
     batch = _batch(middle, 1)
     _pass(middle, batch)
-    clips = 2 * rounds * sum({1, batch_size}) + sum({1, batch_size}) + 2
+    clips = (rounds + 2) * sum({1, batch_size}) + 2
     return clips * _pass(middle, batch) * sum(network.macs for network in networks) / middle.macs
 
 
