@@ -67,7 +67,7 @@ class Footage:
         square = Preprocessing(size=size, short_side=size)
         augmentation = Augmentation(scales=(1.0, 0.8, 0.6), hflip=True)
         crop = TrainingCrop.draw(*images.shape[1:3], square, augmentation, rng)
-        cut = crop(images).permute(0, 2, 3, 1).numpy().astype(np.float32)  # (frames, 3, S, S) -> (frames, S, S, 3)
+        cut = crop(images).astype(np.float32)  # (frames, S, S, 3)
         return np.array(cut[::-1] if backwards else cut)
 
 

@@ -26,7 +26,7 @@ from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.reader import VideoReader
 from teinet.layers import MEM, SE
 from teinet.models import create_model
-from teinet.models.classifier import VideoClassifier
+from teinet.models.classifier import VideoClassifier, as_clips
 from teinet.models.insertion import temporal_modules
 from teinet.utils.machine import machine
 
@@ -82,14 +82,8 @@ def main() -> None:
     pixels = Preprocessing(size=SIZE, short_side=128, mean=data["mean"], std=data["std"])
     paths = [path for clips in load_splits(DataConfig(path=args.list)).values() for path in clips.paths]
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, args.clips).astype(int)]
-    clips = torch.stack(
-        [
-            test_crops(VideoReader(Path(p)).sample(lambda n: np.linspace(0, n - 1, FRAMES).astype(int)).images, pixels)[
-                0
-            ]
-            for p in chosen
-        ]
-    )
+    films = [VideoReader(Path(p)).sample(lambda n: np.linspace(0, n - 1, FRAMES).astype(int)).images for p in chosen]
+    clips = as_clips(np.stack([test_crops(film, pixels)[0] for film in films]))
     table = Table(box=SIMPLE_HEAD, title=f"fresh networks on {len(clips)} clips", title_justify="left", pad_edge=False)
     for head in ("network", "start", "gates, 1 to 99 %", "alike", "last frame / others"):
         table.add_column(head, justify="left" if head in ("network", "start") else "right")

@@ -32,8 +32,8 @@ def main() -> None:
         clip = next((draw(folder, FRESH_CLIPS) / "test" / LABEL).glob("*.mp4"))
         recognizer = Recognizer.load(PRETRAINED)
         inside = look_inside(recognizer, clip)
-        frames = load_views(clip, recognizer.sampling, recognizer.preprocessing).frames[0].permute(0, 2, 3, 1)
-        still = look_inside(recognizer, frames[:1].repeat(len(frames), 1, 1, 1))  # repeats its first frame
+        frames = load_views(clip, recognizer.sampling, recognizer.preprocessing).frames[0]
+        still = look_inside(recognizer, frames[:1].repeat(len(frames), 0))  # repeats its first frame
     IMAGES.mkdir(exist_ok=True)
     blocks = inside.blocks
     for name, figure in (

@@ -72,6 +72,8 @@ def check_numbers(**values: object) -> None:
 EXTRAS = {
     "train": ("lightning", "sklearn", "tensorboard", "yaml", "filelock", "pebble"),
     "report": ("jinja2", "matplotlib"),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("openvino",),
 }
 
 

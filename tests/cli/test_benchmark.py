@@ -210,7 +210,7 @@ def test_memory_is_that_of_the_network_alone():
 
 
 def test_the_time_is_estimated_by_multiply_adds(monkeypatch):
-    """At a second per clip and billion: passes of 1 and 4 in two rounds and before the first, and 1 + 1 and 1 + 4 alone."""
+    """At a second per clip and billion: passes of 1 and 4 in two rounds and before them, 1 + 1 and 1 + 4 alone."""
     networks = [Speed(name="x", model=torch.nn.Identity(), size=(8, 8), parameters=1, macs=n) for n in (3, 1, 2)]
     monkeypatch.setattr("teinet.evaluation.speed._batch", lambda network, clips: clips)
     monkeypatch.setattr("teinet.evaluation.speed._pass", lambda network, clips: network.macs * clips)

@@ -22,6 +22,7 @@ from teinet.data.video.writer import write_reversed, write_video
 from teinet.data.view_loading import load_views
 from teinet.errors import ConfigError, VideoError
 from teinet.models import create_model
+from teinet.models.classifier import as_clips
 from tests import miniatures
 
 SMALL = MotionPairs(train=2, val=0, test=1, size=48)
@@ -258,7 +259,7 @@ def test_tsn_gives_both_partners_the_same_logits(drawn, name, blind):
             torch.nn.init.ones_(module.weight)  # timm starts residual branches, where the modules live, at zero
 
     def logits(path: Path) -> torch.Tensor:
-        frames = load_views(path, Sampling(), Preprocessing(size=48, short_side=48)).frames
+        frames = as_clips(load_views(path, Sampling(), Preprocessing(size=48, short_side=48)).frames)
         with torch.inference_mode():
             return model(frames)[0]
 

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 import teinet
-from teinet.data.transforms import Preprocessing
-from teinet.data.transforms import test_crops as cut_crops
+from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.reader import VideoReader
 from teinet.detection import Watch, timeline
 from teinet.detection.events import EventDetector, Rules
@@ -108,7 +107,7 @@ def test_windows_give_what_separate_windows_give(film, causal, stride, starts):
     recognizer = make("teinet", causal=causal)
     found = timeline(recognizer, film, frame_interval=0.2, stride=stride, windows=causal)
     frames = VideoReader(film).sample(lambda n: np.arange(0, n, 2))
-    clip = cut_crops(frames.images, recognizer.preprocessing)[0]
+    clip = test_crops(frames.images, recognizer.preprocessing)[0]
     want = np.stack([recognizer.scores(clip[None, s : s + T]) for s in starts])
     np.testing.assert_allclose(found.scores, want, atol=2e-4)
     middles = [(frames.times[s] + frames.times[s + T - 1]) / 2 for s in starts]

@@ -24,6 +24,7 @@ from teinet.errors import ConfigError
 from teinet.evaluation.evaluate import Scoring, ViewClips, evaluate, evaluation_loader
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.scores import Scores
+from teinet.models.classifier import as_clips
 from teinet.models.factory import create_model
 from teinet.recognition import Recognizer
 from tests.networks import wake
@@ -77,7 +78,7 @@ def test_backwards_plays_each_view_from_its_last_frame_to_its_first(recognizer, 
     scores = run(recognizer, listed, views=views, backwards=True)
     expected = []
     for path in listed.paths:
-        frames = load_views(path, recognizer.sampling, recognizer.preprocessing, views).frames  # (V, T, 3, S, S)
+        frames = as_clips(load_views(path, recognizer.sampling, recognizer.preprocessing, views).frames)
         with torch.no_grad():
             expected.append(recognizer.model(frames.flip(1)).softmax(1).mean(0).numpy())
     np.testing.assert_allclose(scores.probabilities, np.stack(expected), atol=1e-5)

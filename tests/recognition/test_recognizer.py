@@ -101,8 +101,9 @@ def test_a_file_and_its_decoded_frames_get_the_same_answer(recognizer, video, vi
 def test_the_answer_is_the_networks_own_mean_over_views(recognizer, frames):
     """Seven clips are more than one pass takes, so the passes are joined rightly too."""
     from teinet.data.view_loading import load_views
+    from teinet.models.classifier import as_clips
 
-    clips = load_views(frames, recognizer.sampling, recognizer.preprocessing, "7x1").frames
+    clips = as_clips(load_views(frames, recognizer.sampling, recognizer.preprocessing, "7x1").frames)
     with torch.inference_mode():
         one_by_one = torch.stack([recognizer.model(clip[None])[0].softmax(0) for clip in clips]).mean(0)
     answer = recognizer(frames, views="7x1", top_k=99)
@@ -207,7 +208,7 @@ def test_batches_over_several_videos_give_the_scores_of_single_ones(
 
 def test_the_last_batch_is_filled_up_for_a_compiled_network(recognizer, frames, monkeypatch):
     """Another number of views would be compiled again, in half a minute."""
-    monkeypatch.setattr("teinet.recognition.recognizer.is_compiled", lambda model: True)
+    monkeypatch.setattr("teinet.models.optimized.is_compiled", lambda model: True)
     sizes = []
     hook = recognizer.model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
     answers = list(recognizer.predict_many([frames, frames[::-1], frames], batch_size=2))

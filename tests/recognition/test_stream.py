@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import teinet
-from teinet.data.transforms import Preprocessing
-from teinet.data.transforms import test_crops as cut_crops
+from teinet.data.transforms import Preprocessing, test_crops
 from teinet.errors import CheckpointError, ConfigError
 from teinet.kernels import available_forms
 from teinet.models import set_num_frames
+from teinet.models.classifier import as_clips
 from tests.models.test_causal import network
 from tests.networks import wake
 
@@ -39,7 +39,7 @@ def film(frames: int, seed: int = 0, size: tuple[int, int] = (48, 60)) -> np.nda
 
 def at_once(recognizer, images: np.ndarray) -> torch.Tensor:
     """Each frame's logits when the network sees them all as one clip."""
-    clip = cut_crops(torch.from_numpy(images), recognizer.preprocessing)
+    clip = as_clips(test_crops(images, recognizer.preprocessing))
     with torch.no_grad():
         logits = set_num_frames(recognizer.model, len(images)).frame_logits(clip)[0]
     set_num_frames(recognizer.model, T)
@@ -64,7 +64,7 @@ def test_a_rectangle_steps_like_a_square():
     want = at_once(wide, images)
     stream = wide.stream()
     near(torch.cat([stream.step([image]).logits for image in images]), want)
-    cut = cut_crops(torch.from_numpy(images), wide.preprocessing)
+    cut = as_clips(test_crops(images, wide.preprocessing))
     assert cut.shape == (1, 5, 3, 32, 48)
     stream.reset()
     near(torch.cat([stream.step(frame[None]).logits for frame in cut[0]]), want)
@@ -79,7 +79,7 @@ def test_frame_by_frame_is_the_clip_at_once(recognizer):
     steps = [stream.step([image]) for image in images]
     want = at_once(recognizer, images)
     near(torch.cat([step.logits for step in steps]), want)
-    clip = cut_crops(torch.from_numpy(images[:T]), recognizer.preprocessing)
+    clip = test_crops(images[:T], recognizer.preprocessing)
     np.testing.assert_allclose(steps[T - 1].scores[0], recognizer.scores(clip), atol=1e-4)
     for t, step in enumerate(steps):
         assert step.streams == (0,) and step.frames.tolist() == [t + 1]
@@ -111,7 +111,7 @@ def test_cameras_come_and_go(recognizer, plan):
 def test_images_by_number_and_tensors_ready_cut(recognizer):
     images = film(2, seed=2)
     one, two, three = (recognizer.stream(batch=2) for _ in range(3))
-    cut = cut_crops(torch.from_numpy(images), recognizer.preprocessing)[0]
+    cut = as_clips(test_crops(images, recognizer.preprocessing))[0]
     want = one.step(list(images)).logits
     near(two.step({1: images[1], 0: images[0]}).logits, want)
     step = two.step(dict(zip(np.flatnonzero(np.array([1, 1])), images)))
@@ -217,7 +217,7 @@ def test_what_does_not_fit_is_one_line_and_changes_nothing(recognizer):
 
 @pytest.mark.parametrize("chunks", [(9,), (1, 4, 3, 1)])
 def test_several_frames_at_once_are_as_many_single_steps(recognizer, chunks):
-    images = torch.stack([cut_crops(torch.from_numpy(film(9, seed)), recognizer.preprocessing)[0] for seed in (1, 2)])
+    images = torch.stack([as_clips(test_crops(film(9, seed), recognizer.preprocessing))[0] for seed in (1, 2)])
     exact = copy.deepcopy(recognizer.model).double()
     own = teinet.Recognizer(exact, list("abc"), preprocessing=recognizer.preprocessing)
     single, several = own.stream(batch=2, smoothing=3), own.stream(batch=2, smoothing=3)

@@ -83,6 +83,7 @@ def run(args: BenchmarkOptions) -> int:
 
     from teinet.evaluation.speed import compare, expected_seconds, measure_memory, measure_speed
     from teinet.models.optimized import forms
+    from teinet.recognition.engines import exported_forms
     from teinet.utils.machine import find_device, machine
     from teinet.utils.progress import file_progress
     from teinet.utils.text import duration
@@ -91,7 +92,9 @@ def run(args: BenchmarkOptions) -> int:
     if device.type == "mps":
         raise ConfigError("benchmark measures on cpu and cuda; add --device cpu")
     errors, facts = Console(stderr=True, highlight=False, soft_wrap=True), machine()
-    chosen = forms(device) if args.all_forms else ((args.engine, args.precision),)
+    chosen: list[tuple[Engine, Precision]] = [(args.engine, args.precision)]
+    if args.all_forms:
+        chosen = [*forms(device), *(exported_forms() if device.type == "cpu" else ())]
     builds = [partial(load, entry, device, args.causal, *form) for entry in entries for form in chosen]
     networks: list[Speed] = []
     with file_progress(errors, "building", len(builds), unit="networks") as advance:
@@ -166,23 +169,26 @@ def load(
     entry: BenchmarkedNetwork, device: torch.device, causal: bool, engine: Engine, precision: Precision
 ) -> Speed:  # fmt: skip
     """Build a network by its name, or load a recognizer, in one form."""
+    import torch
+
+    from teinet.data.transforms import Preprocessing
     from teinet.evaluation.speed import Speed
     from teinet.models.factory import WITH_BOXES, create_model
-    from teinet.models.optimized import optimize
     from teinet.recognition import Recognizer
 
     name = entry.name
     if is_model(name):
         boxes = "grid" if name == WITH_BOXES else None  # its detector is another network
+        torch.manual_seed(0)  # the same network again has its exported file in the cache
         model = create_model(name, num_classes=400, num_frames=entry.frames, causal=causal, boxes=boxes)
         side = entry.size or usual_clip(name)[1]
-        model, size = model.to(device).eval(), (side, side)
+        pixels: dict[str, Any] = {**model.data_config, "size": side, "short_side": side}
+        recognizer = Recognizer(model.to(device), map(str, range(400)), preprocessing=Preprocessing(**pixels))
     else:
         recognizer = Recognizer.load(name, device=device)
-        model, size = recognizer.model, recognizer.preprocessing.shape
-    network = Speed.of(name, model, size)
+    network = Speed.of(name, recognizer.model, recognizer.preprocessing.shape)
     network.rows = entry.rows
-    network.model = optimize(model, engine=engine, precision=precision)
+    network.model = recognizer.optimize(engine=engine, precision=precision).model
     network.form = str(getattr(network.model, "optimization", "eager, fp32"))
     return network
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "recipes": "list the recipes that reproduce the paper's tables",
     "info": "versions, devices and kernels on this machine; of a model, its card",
     "convert": "convert other projects' weights",
+    "export": "a file that runs without PyTorch: ONNX, OpenVINO",
     "benchmark": "measure what networks cost on this machine, next to the paper's Table 2",
 }
 
@@ -50,7 +51,6 @@ _OTHER_COMMANDS = {
     "env settings version checks": "Use teinet info",
     "serve embed probe": "There is no {0} yet",
     "help": "Use teinet --help, or teinet COMMAND --help",
-    "export": "There is no export command; in Python torch.export.export(model, (x,)) works (docs/how-to/fast.md)",
 }
 
 _EPILOG = """\

@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from teinet.detection.events import Rules
     from teinet.recognition import Recognizer
 
-Engine = Literal["eager", "folded", "compile"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Engine = Literal["auto", "eager", "folded", "compile", "onnx", "openvino"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
-WEIGHTS = "a run's folder (its last weights), a .safetensors file, or a pretrained model's name"
+WEIGHTS = "a run's folder (its last weights), a .safetensors or exported file, or a pretrained model's name"
 DEVICE = "auto, cpu, cuda, cuda:1 or mps"
 PRECISION = "number format of the network; auto: fp32, but with folded and compile the fastest that the device has"
 PAGE = {".html": "page", ".htm": "page"}
 OVERWRITE = "do the work again, and replace results that exist"
-ENGINE = "folded: batch norms folded into convolutions, at once; compile: torch.compile as well, after half a minute"
+ENGINE = (
+    "folded: batch norms folded into convolutions, at once; compile: torch.compile as well, after half a minute; onnx, "
+    "openvino: exported once, in half a minute, and run by these; auto: the fastest that is installed"
+)
 
 
 @dataclass(kw_only=True)

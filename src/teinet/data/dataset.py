@@ -91,11 +91,7 @@ class TrainingClips(Dataset):
             width, height = reader.size
             rng = np.random.default_rng((seed, 1))
             crop = TrainingCrop.draw(height, width, self.preprocessing, self.augmentation, rng)
-
-            def crop_of(images: np.ndarray) -> np.ndarray:  # (n, H, W, C) -> (n, S, S, C), in memory as it comes
-                return crop(images).permute(0, 2, 3, 1).numpy()
-
-            frames = reader.sample(choose, start, end, transform=crop_of)
+            frames = reader.sample(choose, start, end, transform=crop)
         except VideoError as error:
             return Unreadable(index, error.path, error.reason)
         clip = torch.from_numpy(frames.images).permute(0, 3, 1, 2)  # (T, S, S, C) -> (T, C, S, S)

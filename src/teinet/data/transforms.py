@@ -1,26 +1,30 @@
 """Crops, horizontal flips and resizing of decoded frames, in uint8 throughout, as in TSN and TSM.
 
 Each pixel is interpolated once: where TSN's code resizes to short side 256, crops and resizes again, this one crops the
-same box in source pixels and resizes it once; a test resizes once and then crops.
+same box in source pixels and resizes it once; a test resizes once and then crops. Torchvision resizes, or PIL where
+that is not installed; they differ by a gray level in under 1 % of the pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as F
+from PIL import Image
 
 from teinet.data.video.flow import CHANNELS, FLOW_INPUT, Modality
 from teinet.errors import ConfigError, nearest
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _LONGEST = 65_536  # pixels of a short side
+_HAS_TORCHVISION = find_spec("torchvision") is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,25 +176,25 @@ class TrainingCrop:
         flipped = bool(rng.random() < 0.5) and augmentation.hflip
         return cls(box=_whole_pixels(box, height, width), flipped=flipped, preprocessing=preprocessing)
 
-    def __call__(self, frames: torch.Tensor | np.ndarray) -> torch.Tensor:
-        """Return the crop (T, C, height, width) uint8, with `preprocessing.shape`, of frames (T, H, W, C) uint8.
+    def __call__(self, frames: Tensor | np.ndarray) -> np.ndarray:
+        """Return the crop (T, height, width, C) uint8, with `preprocessing.shape`, of frames (T, H, W, C) uint8.
 
         A flip turns the flow's x around, 255 - x. Source: TSN's and TSM's GroupRandomHorizontalFlip.
         """
         top, left, height, width = self.box
-        cut = _images(frames)[..., top : top + height, left : left + width]
+        cut = _checked(frames)[:, top : top + height, left : left + width]
         clip = _resize(cut, self.preprocessing.shape, self.preprocessing.interpolation)
         if not self.flipped:
             return clip
-        clip = clip.flip(-1)
+        clip = np.ascontiguousarray(clip[:, :, ::-1])
         if self.preprocessing.modality == "flow":
-            clip[:, ::2] = 255 - clip[:, ::2]
+            clip[..., ::2] = 255 - clip[..., ::2]
         return clip
 
 
 def test_crops(
-    frames: torch.Tensor | np.ndarray, preprocessing: Preprocessing, num_crops: int = 1, full_resolution: bool = False
-) -> torch.Tensor:
+    frames: Tensor | np.ndarray, preprocessing: Preprocessing, num_crops: int = 1, full_resolution: bool = False
+) -> np.ndarray:
     """Resize to the short side and crop the center, or several crops from left to right (portrait: top to bottom).
 
     Args:
@@ -199,12 +203,12 @@ def test_crops(
         full_resolution: crop squares of side `short_side` instead of `size`.
 
     Returns:
-        (num_crops, T, C, height, width) uint8; with fit "squash" one crop, the whole frame.
+        (num_crops, T, height, width, C) uint8; with fit "squash" one crop, the whole frame.
     """
     if num_crops < 1:
         raise ValueError(f"num_crops is {num_crops}; it must be at least 1")
-    images = _images(frames)
-    height, width = images.shape[-2:]
+    images = _checked(frames)
+    height, width = images.shape[1:3]
     if preprocessing.fit == "squash":
         return _resize(images, preprocessing.shape, preprocessing.interpolation)[None]
     side, _ = preprocessing.view_shape(full_resolution)
@@ -216,16 +220,15 @@ def test_crops(
         places = [(free_y // 2, free_x * i // n) for i, n in steps]
     else:
         places = [(free_y * i // n, free_x // 2) for i, n in steps]
-    crops = [images[..., y : y + side, x : x + side] for y, x in places]
-    return torch.stack(crops)
+    return np.stack([images[:, y : y + side, x : x + side] for y, x in places])
 
 
 test_crops.__test__ = False  # pytest would collect it by its name
 
 
-def crop_frame(image: np.ndarray | torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
-    """Return the center crop (3, height, width) uint8 of one frame (H, W, 3) uint8, as in `test_crops`."""
-    return test_crops(torch.as_tensor(image)[None], preprocessing)[0, 0]
+def crop_frame(image: np.ndarray | Tensor, preprocessing: Preprocessing) -> np.ndarray:
+    """Return the center crop (height, width, 3) uint8 of one frame (H, W, 3) uint8, as in `test_crops`."""
+    return test_crops(image[None], preprocessing)[0, 0]
 
 
 def shrink_frame(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
@@ -234,7 +237,7 @@ def shrink_frame(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     size = _test_size(height, width, preprocessing)
     if size[0] * size[1] >= height * width:
         return image
-    return _resize(_images(image[None]), size, preprocessing.interpolation)[0].permute(1, 2, 0).numpy()
+    return _resize(_checked(image[None]), size, preprocessing.interpolation)[0]
 
 
 def _test_size(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
@@ -246,11 +249,11 @@ def _test_size(height: int, width: int, preprocessing: Preprocessing) -> tuple[i
     return (short, max(short, short * width // height)) if width >= height else (short * height // width, short)
 
 
-def _images(frames: torch.Tensor | np.ndarray) -> torch.Tensor:
-    frames = torch.as_tensor(frames)
-    if frames.ndim != 4 or frames.shape[-1] not in (3, CHANNELS) or frames.dtype != torch.uint8 or 0 in frames.shape:
-        raise ValueError(f"frames must be (T, H, W, 3) uint8, not {tuple(frames.shape)} {frames.dtype}")
-    return frames.permute(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W), channels-last in memory: no copy
+def _checked(frames: Tensor | np.ndarray) -> np.ndarray:
+    frames = np.asarray(frames)
+    if frames.ndim != 4 or frames.shape[-1] not in (3, CHANNELS) or frames.dtype != np.uint8 or 0 in frames.shape:
+        raise ValueError(f"frames must be (T, H, W, 3) uint8, not {frames.shape} {frames.dtype}")
+    return frames
 
 
 def _jittered_box(
@@ -289,7 +292,19 @@ def _whole_pixels(box: tuple[float, float, float, float], height: int, width: in
     return top, left, crop_height, crop_width
 
 
-def _resize(images: torch.Tensor, size: tuple[int, int], interpolation: str) -> torch.Tensor:
-    if tuple(images.shape[-2:]) == size:
+def _resize(images: np.ndarray, size: tuple[int, int], interpolation: str) -> np.ndarray:
+    """Return images (T, H, W, C) at another size (height, width)."""
+    if images.shape[1:3] == size:
         return images
-    return F.resize(images, list(size), interpolation=InterpolationMode(interpolation), antialias=True)
+    if not _HAS_TORCHVISION:
+        method = Image.Resampling[interpolation.upper()]
+        height, width = size
+        return np.stack([np.asarray(Image.fromarray(image).resize((width, height), method)) for image in images])
+    import torch
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2 import functional as F
+
+    # (T, H, W, C) -> (T, C, H, W), channels-last in memory: no copy
+    stacked = torch.from_numpy(images).permute(0, 3, 1, 2)
+    resized = F.resize(stacked, list(size), interpolation=InterpolationMode(interpolation), antialias=True)
+    return resized.permute(0, 2, 3, 1).numpy()

@@ -7,10 +7,9 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from os import PathLike
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Union
 
 import numpy as np
-import torch
 from PIL import Image
 
 from teinet.data.lists.data_config import MAX_DAMAGED
@@ -23,21 +22,25 @@ from teinet.data.video.reader import VideoReader
 from teinet.data.video.source import refuse_address
 from teinet.data.views import Views, check_views
 from teinet.errors import ConfigError, check_numbers
+from teinet.utils.arrays import to_array
 from teinet.utils.text import printable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger("teinet")
 
 # A path or its reader, frames (T, H, W, 3) uint8 RGB, or a list of T images: PIL's, or (H, W, 3) uint8 RGB.
-Video = str | PathLike | VideoReader | np.ndarray | torch.Tensor | Sequence[np.ndarray | torch.Tensor | Image.Image]
+Video = Union[str, PathLike, VideoReader, np.ndarray, "Tensor", Sequence["np.ndarray | Tensor | Image.Image"]]
 _ACCEPTED = "a path, frames (T, H, W, 3) uint8 RGB, or a list of (H, W, 3) uint8 RGB arrays or PIL images"
 ONE_FRAME = "only one frame, so no motion to see"
 _MANY = "pass them to predict_many, which takes a list of videos"
 
 
 class LoadedViews(NamedTuple):
-    """The views of a video, ready for a network."""
+    """The views of a video."""
 
-    frames: torch.Tensor  # (V, T, C, S, S) uint8, V = clips x crops, the crops of a clip adjacent
+    frames: np.ndarray  # (V, T, S, S, C) uint8, V = clips x crops, the crops of a clip adjacent
     indices: np.ndarray  # (clips, T) frame numbers, counted from the start of the file
     times: np.ndarray | None  # (clips, T) seconds from the start of the file; None where frames have no clock
     num_frames: int  # frames in the video, or in the span of it
@@ -80,9 +83,8 @@ def load_views(
     if isinstance(video, VideoReader) and video.is_live:
         raise ConfigError(f"{video.path}: live video has no end; push its frames to recognizer.detector()")
 
-    def crops_of(images: np.ndarray) -> np.ndarray:  # (n, H, W, 3) -> (n, crops, 3, S, S)
-        crops = test_crops(images, preprocessing, views.num_crops, bool(views.full_resolution))
-        return crops.transpose(0, 1).numpy()
+    def crops_of(images: np.ndarray) -> np.ndarray:  # (n, H, W, 3) -> (n, crops, S, S, 3)
+        return test_crops(images, preprocessing, views.num_crops, bool(views.full_resolution)).swapaxes(0, 1)
 
     damage = ""
     if (path := path_of(video)) is not None:
@@ -108,10 +110,10 @@ def load_views(
         for index in distinct:
             stack.add(partial(np.copyto, src=images[index]))
         frames = Frames(stack.images, distinct, np.full(len(distinct), np.nan), len(images))
-    # (U, crops, 3, S, S) of the U distinct frames -> (clips, crops, T, 3, S, S)
-    clips = torch.from_numpy(frames.images[where[:, None], np.arange(views.num_crops)[:, None]])
+    # (U, crops, S, S, 3) of the U distinct frames -> (clips, crops, T, S, S, 3)
+    clips = frames.images[where[:, None], np.arange(views.num_crops)[:, None]]
     times = None if np.isnan(frames.times).all() else frames.times[where]
-    return LoadedViews(clips.flatten(0, 1), frames.indices[where], times, frames.num_frames, damage)
+    return LoadedViews(clips.reshape(-1, *clips.shape[2:]), frames.indices[where], times, frames.num_frames, damage)
 
 
 def path_of(video: object) -> str | None:
@@ -121,11 +123,10 @@ def path_of(video: object) -> str | None:
     return os.fspath(video) if isinstance(video, (str, PathLike)) else None
 
 
-def check_frames(frames: Video) -> np.ndarray:
+def check_frames(video: Video) -> np.ndarray:
     """Return frames in memory as a (T, H, W, 3) uint8 array; ConfigError if they are no video."""
-    if isinstance(frames, (list, tuple)):
-        frames = _stacked(frames)
-    if not isinstance(frames, (np.ndarray, torch.Tensor)):
+    frames: Any = _stacked(video) if isinstance(video, (list, tuple)) else video
+    if not isinstance(frames, np.ndarray) and not hasattr(frames, "detach"):
         raise ConfigError(f"a video is {_ACCEPTED}; got a {type(frames).__name__}")
     shape = tuple(frames.shape)
     if len(shape) == 5:
@@ -140,9 +141,9 @@ def check_frames(frames: Video) -> np.ndarray:
         raise ConfigError(f"frames have shape {shape}, expected (T, H, W, 3) uint8 RGB{hint}")
     if min(shape) == 0:
         raise ConfigError(f"frames have shape {shape}: there are no pixels in them")
-    if frames.dtype not in (np.uint8, torch.uint8):
+    if str(frames.dtype).removeprefix("torch.") != "uint8":
         raise ConfigError(f"frames have type {frames.dtype}, expected uint8 (0 to 255, RGB)")
-    return frames if isinstance(frames, np.ndarray) else frames.detach().cpu().numpy()
+    return to_array(frames)
 
 
 def _stacked(images: Sequence[object]) -> np.ndarray:
@@ -153,7 +154,7 @@ def _stacked(images: Sequence[object]) -> np.ndarray:
             raise ConfigError(f"a list of paths is several videos: {_MANY}")
         if isinstance(image, Image.Image):
             image = to_rgb(image)
-        arrays.append(array := np.asarray(image.detach().cpu() if isinstance(image, torch.Tensor) else image))
+        arrays.append(array := to_array(image))
         if array.ndim == 4:
             raise ConfigError(f"a list of arrays {array.shape} is several videos: {_MANY}")
         if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from teinet.data.transforms import Preprocessing
 from teinet.errors import ConfigError, check_numbers
-from teinet.models.insertion import is_causal
-from teinet.models.optimized import is_compiled
 from teinet.models.probabilities import to_probabilities
 
 _FRAMES_AT_ONCE = 8  # in one step of a causal model: as many as a clip has, as fast per frame
@@ -35,7 +33,7 @@ class Recognizes(Protocol):
     def num_frames(self) -> int: ...
 
     @property
-    def device(self) -> torch.device: ...
+    def is_causal(self) -> bool: ...
 
     @property
     def frame_interval(self) -> float | None: ...
@@ -43,16 +41,18 @@ class Recognizes(Protocol):
     @property
     def background(self) -> tuple[str, ...]: ...
 
+    def logits(self, views: np.ndarray, at_once: int | None = None) -> np.ndarray: ...
+
     def stream(
         self, batch: int = 1, *, smoothing: int | None = None, state: StateType = "same", together: int = 1
     ) -> Any: ...
 
 
 class SampledFrame(NamedTuple):
-    """A frame for the model: its time (seconds), pixels (3, S, S) uint8, and whether the state is reset before it."""
+    """A frame for the model: its time (seconds), pixels (S, S, 3) uint8, and whether the state is reset before it."""
 
     time: float
-    pixels: Tensor
+    pixels: np.ndarray
     reset: bool
 
 
@@ -117,7 +117,7 @@ def uses_windows(
     for name, value, most in (("smoothing", smoothing, None), ("stride", stride, recognizer.num_frames)):
         if value is not None and (value < 1 or (most and value > most)):
             raise ConfigError(f"{name} must be at least 1{f' and at most {most}' if most else ''} frames, got {value}")
-    windows = windows or not is_causal(recognizer.model)
+    windows = windows or not recognizer.is_causal
     if windows and smoothing is not None:
         raise ConfigError(
             f"smoothing ({smoothing}) is for causal models that take one frame at a time; this one "
@@ -169,7 +169,7 @@ class SteppingScorer:
             return {0: self._wait(frames[0])}
         if resets := [number for number, frame in frames.items() if frame.reset]:
             self.stream.reset(resets)
-        step = self.stream.step({number: frame.pixels for number, frame in frames.items()})
+        step = self.stream.step({number: _planes(frame.pixels) for number, frame in frames.items()})
         rows = zip(step.streams, step.scores, strict=True)
         return {number: [self._row(number, frames[number], scores)] for number, scores in rows}
 
@@ -180,7 +180,7 @@ class SteppingScorer:
             return []
         if waiting[0].reset:
             self.stream.reset()
-        steps = self.stream.steps(torch.stack([frame.pixels for frame in waiting])[None])
+        steps = self.stream.steps(torch.stack([_planes(frame.pixels) for frame in waiting])[None])
         return [self._row(stream, frame, step.scores[0]) for frame, step in zip(waiting, steps, strict=True)]
 
     def _wait(self, frame: SampledFrame) -> list[ScoreRow]:
@@ -217,8 +217,8 @@ class WindowScorer:
         self._waiting: list[tuple[int, Sequence[SampledFrame], bool]] = []  # stream, frames, reset
 
     def warm_up(self) -> None:
-        shape = (1, self._recognizer.num_frames, 3, *self._recognizer.preprocessing.shape)
-        self._logits(torch.zeros(shape, dtype=torch.uint8))
+        shape = (1, self._recognizer.num_frames, *self._recognizer.preprocessing.shape, 3)
+        self._recognizer.logits(np.zeros(shape, np.uint8), self._at_once)
 
     def push(self, frames: Mapping[int, SampledFrame]) -> dict[int, list[ScoreRow]]:
         for number, frame in frames.items():
@@ -256,19 +256,16 @@ class WindowScorer:
         windows, self._waiting = self._waiting[: self._at_once], self._waiting[self._at_once :]
         if not windows:
             return []
-        clips = torch.stack([torch.stack([frame.pixels for frame in frames]) for _, frames, _ in windows])
-        missing = self._at_once - len(windows)
-        if missing > 0 and is_compiled(self._recognizer.model):  # another batch size would be compiled
-            clips = torch.cat([clips, clips[-1:].expand(missing, *clips.shape[1:])])
-        scores = to_probabilities(self._logits(clips)[: len(windows)])
+        views = np.stack([np.stack([frame.pixels for frame in frames]) for _, frames, _ in windows])
+        scores = to_probabilities(self._recognizer.logits(views, self._at_once))
         return [
             (number, ScoreRow((frames[0].time, frames[-1].time), row, reset))
             for (number, frames, reset), row in zip(windows, scores, strict=True)
         ]
 
-    @torch.inference_mode()
-    def _logits(self, clips: Tensor) -> Tensor:
-        return self._recognizer.model(clips.to(self._recognizer.device))
+
+def _planes(pixels: np.ndarray) -> Tensor:
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 Scorer = SteppingScorer | WindowScorer

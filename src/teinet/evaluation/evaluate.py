@@ -21,7 +21,7 @@ from teinet.data.views import Views, check_views
 from teinet.errors import Interrupted, RunError, VideoError
 from teinet.evaluation.hardware import Hardware, ending_together, gather, quiet
 from teinet.evaluation.scores import Scores
-from teinet.models.classifier import VideoClassifier
+from teinet.models.classifier import VideoClassifier, as_clips
 from teinet.models.probabilities import Averaging, to_probabilities
 from teinet.utils.progress import ProgressBars
 from teinet.utils.signals import StopSignal
@@ -93,7 +93,7 @@ class ViewClips(Dataset):
             )
         except VideoError as error:
             return ClipScore(index, None, error.reason)
-        return index, loaded.frames, loaded.damage
+        return index, as_clips(loaded.frames), loaded.damage
 
 
 def collate_views(samples: Sequence[tuple[int, torch.Tensor, str] | ClipScore]) -> ViewBatch:

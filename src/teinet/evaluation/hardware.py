@@ -16,7 +16,7 @@ import torch
 import torch.distributed
 
 from teinet.errors import ConfigError, Interrupted, RunError, nearest
-from teinet.models.optimized import Precision
+from teinet.models.exported import Precision
 from teinet.utils.machine import check_device
 
 _LOST = re.compile(r"Connection (closed|reset) by peer")

@@ -24,7 +24,7 @@ from teinet.utils.signals import first_process
 
 if TYPE_CHECKING:
     from teinet.evaluation.hardware import Hardware
-    from teinet.models.optimized import Engine, Precision
+    from teinet.models.exported import Engine, Precision
     from teinet.models.probabilities import Averaging
 
 

@@ -16,6 +16,7 @@ import torch
 
 from teinet.evaluation.published import Published
 from teinet.models.classifier import VideoClassifier, multiply_adds, parameters
+from teinet.models.exported import ExportedNetwork
 from teinet.utils.machine import free_memory
 from teinet.utils.worker_pool import Beat, TaskFailure, run
 
@@ -74,7 +75,7 @@ class Speed:
     """
 
     name: str
-    model: VideoClassifier
+    model: VideoClassifier | ExportedNetwork
     size: tuple[int, int]
     parameters: int
     macs: int
@@ -85,7 +86,7 @@ class Speed:
     over_tsn: dict[str, float] | None = None
 
     @classmethod
-    def of(cls, name: str, model: VideoClassifier, size: tuple[int, int]) -> Speed:
+    def of(cls, name: str, model: VideoClassifier | ExportedNetwork, size: tuple[int, int]) -> Speed:
         """Count the parameters and multiply-adds of a network that is not optimized yet."""
         return cls(name=name, model=model, size=size, parameters=parameters(model), macs=multiply_adds(model, size))
 
@@ -146,7 +147,7 @@ def measure_memory(
             process that has run other networks needs more than a fresh one.
         progress: called with a line of progress before each pass.
     """
-    device = next(network.model.parameters()).device
+    device = _device(network)
 
     def fits(clips: int) -> bool:
         if clips > 1 and clips * network.peak_mb[1] * 1e6 > 0.5 * _free(device):
@@ -196,8 +197,8 @@ def measure_speed(
 ) -> None:
     """Time each network once per round, in alternating order, so that other load on the machine affects all equally.
 
-    A process that keeps freed memory has it, as in use: in the first round there is a pass that is not timed before each
-    timed one. Where memory gets short, what the networks before kept is given back, and there is such a pass again.
+    A process that keeps freed memory has it, as in use: in the first round there is a pass that is not timed before
+    each timed one. Where memory gets short, what the networks before kept is given back, and there is another one.
 
     Args:
         networks: their `seconds` are filled in, by the batch sizes in `peak_mb`.
@@ -248,7 +249,13 @@ def _batch(network: Speed, clips: int) -> torch.Tensor:
     """Return clips of noise on the network's device."""
     shape = (clips, network.model.num_frames, network.model.num_channels, *network.size)
     batch = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return batch.to(next(network.model.parameters()).device)
+    return batch.to(_device(network))
+
+
+def _device(network: Speed) -> torch.device:
+    if isinstance(network.model, ExportedNetwork):
+        return torch.device("cpu")
+    return next(network.model.parameters()).device
 
 
 @torch.inference_mode()

@@ -16,6 +16,7 @@ from teinet.evaluation.evaluate import evaluate
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.plan import Plan, Ready, Tested, saved_scores, trained_on
 from teinet.models.classifier import multiply_adds, parameters
+from teinet.models.exported import ExportedNetwork
 from teinet.recognition.recognizer import Recognizer
 from teinet.utils.signals import first_process
 
@@ -77,7 +78,7 @@ def test(
     if (most := path.facts["max_damaged"]) is not None:
         facts["max_damaged"] = most
     hardware, model = plan.hardware or Hardware(), recognizer.model
-    if not path.as_trained:
+    if isinstance(model, ExportedNetwork) or not path.as_trained:
         there = recognizer.to(hardware.torch_device())
         model = there.optimize(engine=plan.engine, precision=plan.precision).model
         facts["optimized"] = str(model.optimization)

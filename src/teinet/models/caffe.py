@@ -1,21 +1,21 @@
-"""Read the weights of Caffe's .caffemodel files: protobuf's wire format, fields as in BVLC/caffe's caffe.proto."""
+"""Read the weights of Caffe's .caffemodel files: fields as in BVLC/caffe's caffe.proto."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from teinet.utils.protobuf import fields, packed
+
 _LEAVES = {
     "Convolution": ("weight", "bias"),
     "InnerProduct": ("weight", "bias"),
     "BN": ("weight", "bias", "running_mean", "running_var"),  # yjxiong/caffe's: the variance is plain
 }
-_MOST = 10_000  # fields of a message; the networks in question have 700 layers
 _DIMENSIONS = 32  # of a blob, at most, as in Caffe
 
 
@@ -26,13 +26,13 @@ def read_caffemodel(path: str | Path) -> dict[str, Tensor]:
         ValueError: the file is damaged, or in the format that Caffe had before 2015.
     """
     found: dict[str, Tensor] = {}
-    for number, value in _fields(memoryview(Path(path).read_bytes())):
+    for number, value in fields(memoryview(Path(path).read_bytes())):
         if number == 2:
             raise ValueError("in Caffe's older format; upgrade it with upgrade_net_proto_binary")
         if number != 100 or not isinstance(value, memoryview):
             continue
         name, kind, blobs = "", "", []
-        for part, content in _fields(value):
+        for part, content in fields(value):
             if isinstance(content, memoryview) and part in (1, 2):
                 text = str(content, "utf-8", "replace")
                 name, kind = (text, kind) if part == 1 else (name, text)
@@ -54,13 +54,13 @@ def _blob(data: memoryview) -> Tensor:
     shape: list[int] = []
     older: dict[int, int] = {}
     floats: list[memoryview] = []
-    for number, value in _fields(data):
+    for number, value in fields(data):
         if number <= 4 and isinstance(value, int):
             older[number] = value
         elif number == 7 and isinstance(value, memoryview):
-            for part, sizes in _fields(value):
+            for part, sizes in fields(value):
                 if part == 1:
-                    shape += [sizes] if isinstance(sizes, int) else _packed(sizes[: 10 * _DIMENSIONS])
+                    shape += [sizes] if isinstance(sizes, int) else packed(sizes[: 10 * _DIMENSIONS])
         elif number == 5 and isinstance(value, memoryview):
             floats.append(value)
     shape = [older.get(i, 0) for i in range(1, 5)] if older else shape
@@ -68,44 +68,3 @@ def _blob(data: memoryview) -> Tensor:
     if not content or len(shape) > _DIMENSIONS or math.prod(shape) * 4 != len(content):
         raise ValueError(f"a blob of {len(content)} bytes has another shape")
     return torch.from_numpy(np.frombuffer(content, "<f4").copy()).reshape(shape)
-
-
-def _packed(data: memoryview) -> list[int]:
-    found, at = [], 0
-    while at < len(data):
-        value, at = _whole(data, at)
-        found.append(value)
-    return found
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield the number and value of each field of a message: a whole number or bytes."""
-    at = count = 0
-    while at < len(data):
-        tag, at = _whole(data, at)
-        kind, count = tag & 7, count + 1
-        if count > _MOST:
-            raise ValueError(f"more than {_MOST} fields in a message")
-        if kind == 0:
-            value, at = _whole(data, at)
-        else:
-            if kind == 2:
-                size, at = _whole(data, at)
-            else:
-                size = {1: 8, 5: 4}.get(kind, len(data) + 1)
-            if size > len(data) - at:
-                raise ValueError("no message of protobuf, or cut off")
-            value, at = data[at : at + size], at + size
-        yield tag >> 3, value
-
-
-def _whole(data: memoryview, at: int) -> tuple[int, int]:
-    """Return the whole number at a place, seven bits a byte, and the place behind it."""
-    value = 0
-    for i in range(10):
-        if at + i >= len(data):
-            break
-        value |= (data[at + i] & 127) << (7 * i)
-        if data[at + i] < 128:
-            return value, at + i + 1
-    raise ValueError("no message of protobuf, or cut off")

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from teinet.errors import ConfigError
 from teinet.layers.temporal_layer import TemporalLayer
+from teinet.models.exported import ExportedNetwork
 from teinet.models.systems.layout import ClipNetwork, channels_last
 
 _WRAPPED = "cnn."
@@ -148,8 +150,9 @@ class VideoClassifier(nn.Module):
                 f"teinet.set_num_frames(model, {clips.shape[1]}) first; expect a lower accuracy."
             )
         frames = clips.flatten(0, 1)  # (B, T, C, H, W) -> (B*T, C, H, W)
+        layout = torch.preserve_format if torch.compiler.is_exporting() else torch.channels_last
         if frames.dtype == torch.uint8:
-            frames = frames.to(self.mean.dtype, memory_format=torch.channels_last)
+            frames = frames.to(self.mean.dtype, memory_format=layout)
             frames = frames.mul_(1 / (255 * self.std)).sub_(self.mean / self.std)  # (x / 255 - mean) / std
         elif not frames.is_floating_point():
             raise ConfigError(f"clips must be uint8 (0 to 255) or float (normalized), got {frames.dtype}.")
@@ -157,7 +160,12 @@ class VideoClassifier(nn.Module):
         for parameter in self.cnn.parameters():  # the first one; torch 2.7 compiles no next()
             computes_in = parameter.dtype  # autocast does its own casting
             break
-        return frames.to(computes_in, memory_format=torch.channels_last)
+        return frames.to(computes_in, memory_format=layout)
+
+
+def as_clips(views: np.ndarray) -> Tensor:
+    """Return views (V, T, H, W, C) as clips (V, T, C, H, W), without a copy: channels stay last in memory."""
+    return torch.from_numpy(views).permute(0, 1, 4, 2, 3)
 
 
 def _precise(logits: Tensor) -> Tensor:
@@ -177,17 +185,21 @@ def find_head(cnn: nn.Module) -> tuple[str, nn.Module]:
     return linear[-1]
 
 
-def parameters(model: nn.Module) -> int:
+def parameters(model: nn.Module | ExportedNetwork) -> int:
     """Return the number of a network's parameters."""
+    if isinstance(model, ExportedNetwork):
+        return int(model.facts["parameters"])
     return sum(p.numel() for p in model.parameters())
 
 
-def multiply_adds(model: VideoClassifier, size: int | tuple[int, int]) -> int:
+def multiply_adds(model: VideoClassifier | ExportedNetwork, size: int | tuple[int, int]) -> int:
     """Return the multiply-adds of one clip of T images, `size` x `size` pixels or (height, width).
 
     As in the paper's Table 2, which calls them FLOPs, convolutions and linear layers count, but not pooling, norms and
     the gate's product.
     """
+    if isinstance(model, ExportedNetwork):  # of its own size alone
+        return int(model.facts["macs"])
     shapes = copy.deepcopy(model).to("meta").eval()
     height, width = (size, size) if isinstance(size, int) else size
     clip = torch.empty(1, model.num_frames, model.num_channels, height, width, device="meta")

@@ -7,11 +7,15 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from mimetypes import guess_type
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import ParseError
 
 from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.names import is_model, networks_like
+from teinet.utils.protobuf import fields
 from teinet.utils.text import short_repr
 
 log = logging.getLogger("teinet")
@@ -119,18 +123,15 @@ def read_header(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: a PyTorch checkpoint, not a recognizer; convert it first: teinet convert {path} --labels FILE"
         )
+    kind, read = _READERS.get(path.suffix, ("safetensors", _safetensors_metadata))
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:  # not by safetensors' own reader, which imports a framework
-            length = int.from_bytes(file.read(8), "little")
-            if length > min(size, _MOST):
-                raise ValueError(f"its header would have {length} bytes")
-            table = json.loads(file.read(length))
-        metadata = table.pop("__metadata__", {})
-        if size != 8 + length + max((tensor["data_offsets"][1] for tensor in table.values()), default=0):
-            raise ValueError("its length differs from what its header says")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: no safetensors file, or cut off ({error}). Copy or export it again.") from error
+        metadata = read(path)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, ParseError) as error:
+        raise CheckpointError(f"{path}: no {kind} file, or cut off ({error}). Copy or export it again.") from error
+    if KEY not in metadata and path.suffix in _READERS:
+        raise CheckpointError(
+            f"{path}: an {kind} file without a teinet header; teinet export writes those that have it"
+        )
     if KEY not in metadata:
         raise CheckpointError(
             f"{path}: weights without a teinet header; teinet convert makes a model of another project's checkpoint, "
@@ -151,6 +152,42 @@ def read_header(path: str | Path) -> dict[str, Any]:
     if wrong := wrong_value(header) or _huge(header):
         raise CheckpointError(f"{path}: its teinet header is damaged ({wrong}). Export the file again.")
     return header
+
+
+def _safetensors_metadata(path: Path) -> Mapping[str, Any]:
+    size = path.stat().st_size
+    with path.open("rb") as file:  # not by safetensors' own reader, which imports a framework
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(size, _MOST):
+            raise ValueError(f"its header would have {length} bytes")
+        table = json.loads(file.read(length))
+    metadata = table.pop("__metadata__", {})
+    if size != 8 + length + max((tensor["data_offsets"][1] for tensor in table.values()), default=0):
+        raise ValueError("its length differs from what its header says")
+    return metadata
+
+
+def _onnx_metadata(path: Path) -> Mapping[str, Any]:
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        found = {}
+        for number, value in fields(view := memoryview(content)):
+            if number == 14 and isinstance(value, memoryview):  # ModelProto.metadata_props
+                pair = {part: str(text, "utf-8") for part, text in fields(value) if isinstance(text, memoryview)}
+                found[pair.get(1, "")] = pair.get(2, "")
+                pair.clear()
+            if isinstance(value, memoryview):
+                value.release()
+        view.release()
+        return found
+
+
+def _openvino_metadata(path: Path) -> Mapping[str, Any]:
+    found = ElementTree.parse(path).getroot().find(f"rt_info/{KEY}")
+    return {} if found is None else {KEY: found.get("value", "")}
+
+
+_READERS = {".onnx": ("ONNX", _onnx_metadata), ".xml": ("OpenVINO", _openvino_metadata)}
+EXPORTED = tuple(_READERS)  # suffixes of files that `teinet export` writes and commands take
 
 
 # What a header's values must be; other keys are free.

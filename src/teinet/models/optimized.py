@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("teinet")
 
-Engine = Literal["eager", "folded", "compile"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+TorchEngine = Literal["eager", "folded", "compile"]
+TorchPrecision = Literal["auto", "fp32", "bf16", "fp16"]
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-_EXAMPLE_SIZES = (64, 224)  # pixels, to see which norm follows which convolution
+EXAMPLE_SIZES = (64, 224)  # pixels, to see which norm follows which convolution
 _OFF = 0.03  # of the largest logit: more than 16-bit numbers round, less than a wrong state makes
 _ONE_AT_A_TIME = threading.RLock()  # compiling is not for several threads, nor is a CUDA graph
 
@@ -52,7 +52,7 @@ class Optimization:
 class OptimizedClassifier(VideoClassifier):
     """A classifier for inference, made by `optimize`; it cannot be trained or saved.
 
-    Engine "compile" keeps one program for each batch size, and pads a batch to a known size below twice its own.
+    TorchEngine "compile" keeps one program for each batch size, and pads a batch to a known size below twice its own.
     """
 
     optimization: Optimization
@@ -81,7 +81,9 @@ class OptimizedClassifier(VideoClassifier):
         return {**self.__dict__, "_programs": {}, "_steps": {}}
 
 
-def optimize(model: VideoClassifier, *, engine: Engine = "folded", precision: Precision = "auto") -> VideoClassifier:
+def optimize(
+    model: VideoClassifier, *, engine: TorchEngine = "folded", precision: TorchPrecision = "auto"
+) -> VideoClassifier:
     """Return a faster copy of a model for inference; the model itself for the engine "eager" in fp32.
 
     Args:
@@ -97,7 +99,10 @@ def optimize(model: VideoClassifier, *, engine: Engine = "folded", precision: Pr
     if type(model) is not VideoClassifier:
         raise ConfigError(f"optimize takes a VideoClassifier itself, got a {type(model).__name__}")
     device = next(model.parameters()).device
-    for name, value, valid in (("engine", engine, get_args(Engine)), ("precision", precision, get_args(Precision))):
+    for name, value, valid in (
+        ("engine", engine, get_args(TorchEngine)),
+        ("precision", precision, get_args(TorchPrecision)),
+    ):
         if value not in valid:
             raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(str(value), valid)}")
     if engine == "eager":
@@ -115,7 +120,7 @@ def optimize(model: VideoClassifier, *, engine: Engine = "folded", precision: Pr
     chosen = native_precision(device) if precision == "auto" else precision
     fast = copy.deepcopy(model).eval().requires_grad_(False)
     like, norms, reason = next(fast.cnn.parameters()), 0, None
-    for size in _EXAMPLE_SIZES:
+    for size in EXAMPLE_SIZES:
         shape = (fast.num_frames, fast.num_channels, size, size)
         example = torch.randn(shape, device=device, dtype=like.dtype)
         try:
@@ -154,13 +159,13 @@ def native_precision(device: torch.device) -> str:
     return "bf16" if has_units else "fp32"
 
 
-def forms(device: torch.device) -> list[tuple[Engine, Precision]]:
+def forms(device: torch.device) -> list[tuple[TorchEngine, TorchPrecision]]:
     """Return the engines and precisions that a device runs: all in fp32, folded and compiled in the fastest too."""
-    found: list[tuple[Engine, Precision]] = [("eager", "fp32")]
+    found: list[tuple[TorchEngine, TorchPrecision]] = [("eager", "fp32")]
     for precision in dict.fromkeys(("fp32", native_precision(device))):
-        found.append(("folded", cast("Precision", precision)))
+        found.append(("folded", cast("TorchPrecision", precision)))
         if can_compile(device):
-            found.append(("compile", cast("Precision", precision)))
+            found.append(("compile", cast("TorchPrecision", precision)))
     return found
 
 

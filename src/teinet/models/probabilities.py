@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from torch import Tensor
 
 from teinet.errors import CheckpointError, ConfigError
+from teinet.utils.arrays import to_array
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Averaging = Literal["probabilities", "logits"]
 
 
-def to_probabilities(logits: Tensor, averaging: Averaging | None = None, *, allow_nan: bool = False) -> np.ndarray:
+def to_probabilities(
+    logits: Tensor | np.ndarray, averaging: Averaging | None = None, *, allow_nan: bool = False
+) -> np.ndarray:
     """Return float32 probabilities, (..., classes).
 
     Args:
@@ -26,15 +31,17 @@ def to_probabilities(logits: Tensor, averaging: Averaging | None = None, *, allo
         CheckpointError: the scores are not finite (damaged weights, overflow).
     """
     check_averaging(averaging)
-    scores = logits.detach().cpu().double()
+    scores = to_array(logits).astype(np.float64)
     if averaging == "logits":
         scores = scores.mean(-2)
-    scores = scores.softmax(-1)
+    with np.errstate(invalid="ignore"):  # infinite logits
+        scores = np.exp(scores - scores.max(-1, keepdims=True))
+        scores /= scores.sum(-1, keepdims=True)
     if averaging == "probabilities":
         scores = scores.mean(-2)
-    if not (allow_nan or scores.isfinite().all()):
+    if not (allow_nan or np.isfinite(scores).all()):
         raise CheckpointError("the model's scores are not finite: its weights are damaged, or its training diverged")
-    return scores.float().numpy()
+    return scores.astype(np.float32)
 
 
 def check_averaging(averaging: str | None) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from teinet.data.view_loading import load_views, path_of
 from teinet.errors import ConfigError, nearest
 from teinet.layers import MEM, TEI, TIM
-from teinet.models.classifier import VideoClassifier
+from teinet.models.classifier import VideoClassifier, as_clips
 from teinet.models.insertion import find_places, set_num_frames, temporal_modules
 from teinet.models.probabilities import to_probabilities
 from teinet.models.systems.layout import ClipNetwork, to_clips
@@ -126,7 +126,7 @@ def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = Non
     recognizer.preprocessing.refuse_flow("maps are drawn on RGB frames")
     loaded = load_views(video, recognizer.sampling, recognizer.preprocessing, threads="auto")
     loaded.warn_of_one_frame(path_of(video) or "")
-    clip = loaded.frames[0]  # (T, 3, S, S)
+    clip = as_clips(loaded.frames)[0]  # (T, 3, S, S)
     with torch.no_grad(), _gates(model.cnn) as gates:
         features = to_features(model._frames(clip[None].to(recognizer.device)))  # (times, C, h, w)
     with torch.enable_grad():

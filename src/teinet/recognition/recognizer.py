@@ -3,33 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from os import PathLike
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 
 from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.view_loading import LoadedViews, Video, load_views, path_of
 from teinet.data.views import Views, check_views
-from teinet.detection.detector import Detector
 from teinet.detection.events import Rules
-from teinet.detection.scorer import StateType
 from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError, check_numbers
-from teinet.models.checkpoint import load_weights, save_weights
-from teinet.models.classifier import VideoClassifier
-from teinet.models.insertion import set_num_frames
-from teinet.models.optimized import Engine, OptimizedClassifier, Precision, is_compiled, optimize
+from teinet.models.exported import Engine, ExportedNetwork, Precision, Runtime
+from teinet.models.header import EXPORTED, weights_file
 from teinet.models.probabilities import Averaging, check_averaging, to_probabilities
 from teinet.recognition.batches import in_batches
-from teinet.recognition.stream import Stream
+from teinet.recognition.engines import exported_form
 from teinet.utils.machine import find_device
 from teinet.utils.prefetch import prefetch
+
+if TYPE_CHECKING:
+    import torch
+
+    from teinet.detection.detector import Detector
+    from teinet.detection.scorer import StateType
+    from teinet.export.exporting import Exported
+    from teinet.models.classifier import VideoClassifier
+    from teinet.recognition.stream import Stream
 
 VIEWS_AT_ONCE = 4  # views in one pass of the network: bounds memory at 30 views; wider gains nothing on a CPU
 
@@ -91,7 +96,7 @@ class Recognizer:
     """Recognizes the action in a video.
 
     Args:
-        model: maps (B, T, 3, S, S) uint8 to logits (B, classes); is put into evaluation mode.
+        model: maps (B, T, 3, S, S) uint8 to logits (B, classes); is put into evaluation mode. Or an exported network.
         class_names: one per class, in the order of the logits.
         preprocessing: as in training (default: 224 pixels, with the model's mean and std).
         sampling: how frames are chosen (default: the model's T frames, spread over the video).
@@ -104,8 +109,8 @@ class Recognizer:
 
     def __init__(
         self,
-        model: VideoClassifier,
-        class_names: Sequence[str] = (),
+        model: VideoClassifier | ExportedNetwork,
+        class_names: Iterable[str] = (),
         *,
         preprocessing: Preprocessing | None = None,
         sampling: Sampling | None = None,
@@ -113,11 +118,15 @@ class Recognizer:
     ):
         if isinstance(model, (str, PathLike)):
             raise ConfigError(f"weights are loaded by name or path: Recognizer.load({os.fspath(model)!r})")
-        if not isinstance(model, VideoClassifier):
-            raise ConfigError(
-                f"a recognizer needs a VideoClassifier, got a {type(model).__name__}; teinet.create_model builds one, "
-                "or wrap your network: teinet.models.VideoClassifier(cnn, num_frames=T)"
-            )
+        if not isinstance(model, ExportedNetwork):
+            from teinet.models.classifier import VideoClassifier
+
+            if not isinstance(model, VideoClassifier):
+                raise ConfigError(
+                    f"a recognizer needs a VideoClassifier, got a {type(model).__name__}; teinet.create_model builds "
+                    "one, or wrap your network: teinet.models.VideoClassifier(cnn, num_frames=T)"
+                )
+            model.eval()
         names = tuple(str(name) for name in class_names)
         if len(names) != model.num_classes:
             raise ConfigError(f"{len(names)} class names for a model with {model.num_classes} classes")
@@ -134,7 +143,7 @@ class Recognizer:
                 f"preprocessing has mean {preprocessing.mean} and std {preprocessing.std}, but the model normalizes "
                 f"with mean {own.mean} and std {own.std}; use the model's"
             )
-        self.model = model.eval()
+        self.model: Any = model  # a VideoClassifier or an ExportedNetwork
         self.class_names = names
         self.preprocessing = preprocessing or own
         self.sampling = sampling or Sampling(num_frames=model.num_frames)
@@ -145,13 +154,21 @@ class Recognizer:
         """Load a recognizer from its weights file.
 
         Args:
-            path: a .safetensors file, a run folder (its last weights), or the name of a pretrained model.
-            device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best one of this machine.
+            path: a .safetensors file, a run folder (its last weights), the name of a pretrained model, or an exported
+                file (.onnx, or OpenVINO's .xml), which needs no torch.
+            device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best one of this machine; an exported file runs on
+                the CPU.
 
         Raises:
             CheckpointError: the file is missing, cut off, damaged, or not a recognizer.
-            ConfigError: a device that this machine does not have.
+            ConfigError: a device that this machine does not have, or not for an exported file.
         """
+        if (file := weights_file(os.fspath(path))).suffix in EXPORTED:
+            if str(device) not in ("auto", "cpu"):
+                raise ConfigError(f"device {str(device)!r}: {file} runs on the CPU; use the weights it was made from")
+            return cls.of_exported(file)
+        from teinet.models.checkpoint import load_weights
+
         target = find_device(device)
         model, header = load_weights(os.fspath(path))
         names = header.get("class_names")
@@ -166,21 +183,63 @@ class Recognizer:
         except (ConfigError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: {error}") from None
 
+    @classmethod
+    def of_exported(cls, path: Path, *, runtime: Runtime | None = None, precision: str = "fp32") -> Recognizer:
+        """Load an exported file; arguments and errors are those of `ExportedNetwork`."""
+        model = ExportedNetwork(path, runtime=runtime, precision=precision)
+        header = model.header
+        try:
+            how = {
+                "preprocessing": Preprocessing.from_dict(header["preprocessing"]),
+                "sampling": Sampling(**header["sampling"]),
+            }
+            return cls(model, header["class_names"], **how, header=header)
+        except (ConfigError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: {error}") from None
+
     def save(self, path: str | PathLike) -> None:
         """Write model, class names, preprocessing and sampling to one safetensors file.
 
         Raises:
-            ConfigError: an optimized recognizer.
+            ConfigError: an optimized recognizer, or an exported one.
             OSError: the file cannot be written.
         """
-        if isinstance(self.model, OptimizedClassifier):
-            raise ConfigError(f"{path}: an optimized recognizer cannot be saved; save the one that it was made from")
-        header = self.header | {
+        if getattr(self.model, "optimization", None) is not None:
+            kind = "exported" if isinstance(self.model, ExportedNetwork) else "optimized"
+            raise ConfigError(f"{path}: an {kind} recognizer cannot be saved; save the one that it was made from")
+        from teinet.models.checkpoint import save_weights
+
+        save_weights(os.fspath(path), self.model, self.full_header)
+
+    @property
+    def full_header(self) -> dict[str, Any]:
+        """The entries of the weights file: `header` with class names, preprocessing and sampling."""
+        return self.header | {
             "class_names": list(self.class_names),
             "preprocessing": self.preprocessing.to_dict(),
             "sampling": asdict(self.sampling),
         }
-        save_weights(os.fspath(path), self.model, header)
+
+    def export(
+        self, path: str | PathLike, *, format: str = "onnx", precision: str | None = None, data: str | None = None
+    ) -> Exported:
+        """Write the recognizer to a file that runs without this library, and check that it gives the same answers.
+
+        Args:
+            path: with the format's suffix.
+            format: "onnx" or "openvino", see `teinet.export.formats`.
+            precision: "fp32" (default), "fp16" or "int8".
+            data: a list or folder of training clips to compare on, and to calibrate int8 with (default: the run's own,
+                else drawn ones).
+
+        Raises:
+            ConfigError, RunError, OSError: see `teinet.export.exporting.export`.
+        """
+        from teinet.data.lists.data_config import DataConfig
+        from teinet.export.exporting import export
+
+        config = None if data is None else DataConfig(path=data)
+        return export(self, os.fspath(path), format=format, precision=precision, data=config)
 
     def optimize(self, *, engine: Engine = "folded", precision: Precision = "auto") -> Recognizer:
         """Return a faster recognizer with the same predictions, which cannot be saved.
@@ -189,26 +248,45 @@ class Recognizer:
 
         Args:
             engine: "folded" folds batch norms into convolutions, at once; "compile" also uses torch.compile, which
-                takes half a minute for each number of views; "eager" is the model as it is, and folded below fp32.
-            precision: "fp32", "bf16", "fp16" (on a GPU), or "auto": fp32 with "eager", else bf16 where the processor
-                computes in it.
+                takes half a minute for each number of views; "eager" is the model as it is, and folded below fp32;
+                "onnx" and "openvino" run the exported network by onnxruntime and OpenVINO on a CPU: it is exported
+                once, in half a minute, and kept in the cache folder; "auto" is the fastest that is installed.
+            precision: "fp32", "bf16", "fp16" (on a GPU), or "auto": fp32 with "eager" and "onnx", else bf16 where the
+                processor computes in it; "onnx" and "openvino" also have "int8", calibrated with the run's clips.
 
         Raises:
             ConfigError: an engine or precision that does not exist, or that this machine cannot run.
         """
-        model = optimize(self.model, engine=engine, precision=precision)
+        if isinstance(self.model, ExportedNetwork) or engine in ("auto", "onnx", "openvino"):
+            return exported_form(self, engine, precision)
+        from teinet.models.optimized import optimize
+
+        model = optimize(self.model, engine=cast("Any", engine), precision=cast("Any", precision))
         how = {"preprocessing": self.preprocessing, "sampling": self.sampling, "header": self.header}
         return Recognizer(model, self.class_names, **how)
 
     def to(self, device: str | torch.device) -> Recognizer:
         """Move the model to a device, in place, and return self; ConfigError if it is not available."""
-        self.model.to(find_device(device))
+        if isinstance(self.model, ExportedNetwork):
+            if str(device) not in ("auto", "cpu"):
+                raise ConfigError(f"device {str(device)!r}: an exported network runs on the CPU")
+        else:
+            self.model.to(find_device(device))
         return self
 
     @property
     def device(self) -> torch.device:
         """The model's device."""
-        return next(self.model.parameters()).device
+        return find_device("cpu") if isinstance(self.model, ExportedNetwork) else next(self.model.parameters()).device
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether no frame depends on a later one, so that the model takes live video frame by frame."""
+        if isinstance(self.model, ExportedNetwork):
+            return self.model.is_step
+        from teinet.models.insertion import is_causal
+
+        return is_causal(self.model)
 
     @property
     def num_frames(self) -> int:
@@ -217,6 +295,10 @@ class Recognizer:
 
     def set_num_frames(self, num_frames: int) -> Recognizer:
         """Change T, at least 1, in place and return self; accuracy drops the more T differs from that of training."""
+        if isinstance(self.model, ExportedNetwork):
+            raise ConfigError(f"{self.model.path} has a fixed T; change that of the weights, and export them again")
+        from teinet.models.insertion import set_num_frames
+
         set_num_frames(self.model, num_frames)
         self.sampling = replace(self.sampling, num_frames=num_frames)
         return self
@@ -296,17 +378,17 @@ class Recognizer:
         def load(video: Video) -> LoadedViews:
             return load_views(video, self.sampling, self.preprocessing, views, start, end, max_damaged=max_damaged)
 
-        def loaded() -> Iterator[tuple[tuple[str, LoadedViews | TeinetError], torch.Tensor]]:
+        def loaded() -> Iterator[tuple[tuple[str, LoadedViews | TeinetError], np.ndarray]]:
             for video, future in prefetch(load, videos, workers=workers or min(4, os.cpu_count() or 1)):
                 try:
                     found = future.result()
                 except TeinetError as error:
-                    yield (path_of(video) or "", error), torch.empty(0)
+                    yield (path_of(video) or "", error), np.empty(0)
                 else:
-                    yield (path_of(video) or "", found._replace(frames=torch.empty(0))), found.frames
+                    yield (path_of(video) or "", found._replace(frames=np.empty(0))), found.frames
 
         def predictions() -> Iterator[Prediction]:
-            run = partial(self._logits, at_once=batch_size)
+            run = partial(self.logits, at_once=batch_size)
             for (name, found), logits in in_batches(run, loaded(), batch_size):
                 try:
                     if isinstance(found, TeinetError):
@@ -356,6 +438,8 @@ class Recognizer:
 
         Arguments and errors are those of `Stream`, which describes `step`, its logits and its scores.
         """
+        from teinet.recognition.stream import Stream
+
         return Stream(self.model, self.preprocessing, batch, smoothing=smoothing, state=state, together=together)
 
     def detector(
@@ -383,6 +467,8 @@ class Recognizer:
         Raises:
             ConfigError: a value out of its range or not for this model, or an unknown frame interval.
         """
+        from teinet.detection.detector import Detector
+
         rules = Rules(
             threshold=threshold, off_threshold=off_threshold, min_duration=min_duration, background=background
         )
@@ -390,28 +476,54 @@ class Recognizer:
             self, frame_interval=frame_interval, rules=rules, smoothing=smoothing, stride=stride, windows=windows
         )
 
-    def scores(self, clips: torch.Tensor, averaging: Averaging = "probabilities") -> np.ndarray:
-        """Return the mean scores of a video's views (V, T, 3, S, S) uint8: (classes,) float32.
+    def scores(self, views: np.ndarray, averaging: Averaging = "probabilities") -> np.ndarray:
+        """Return the mean scores of a video's views (V, T, S, S, 3) uint8: (classes,) float32.
 
         Raises:
             CheckpointError: they are not finite.
         """
-        return to_probabilities(self._logits(clips), averaging)
+        return to_probabilities(self.logits(views), averaging)
 
-    @torch.inference_mode()
-    def _logits(self, clips: torch.Tensor, at_once: int | None = None) -> torch.Tensor:
-        """Return the logits (V, classes) of views (V, T, 3, S, S), on the CPU; a few views in one pass of the model."""
-        count, size = len(clips), at_once or VIEWS_AT_ONCE
-        if at_once is not None and count < at_once and is_compiled(self.model):  # another size is another program
-            clips = torch.cat([clips, clips[-1:].expand(at_once - count, *clips.shape[1:])])
-        return torch.cat([self.model(part.to(self.device)).float().cpu() for part in clips.split(size)])[:count]
+    def logits(self, views: np.ndarray, at_once: int | None = None) -> np.ndarray:
+        """Return the logits (V, classes) of views (V, T, S, S, 3) uint8, float32.
+
+        Args:
+            at_once: views in one pass of the model; None is a few. A model with a program for each number of views gets
+                as many, with fewer the last one repeated.
+        """
+        count, size = len(views), at_once or VIEWS_AT_ONCE
+        if at_once is not None and count < at_once and self.has_programs:  # another size is another program
+            views = np.concatenate([views, views[-1:].repeat(at_once - count, axis=0)])
+        run = self.model.logits if isinstance(self.model, ExportedNetwork) else partial(_torch_logits, self.model)
+        return np.concatenate([run(views[first : first + size]) for first in range(0, len(views), size)])[:count]
+
+    @property
+    def has_programs(self) -> bool:
+        """Whether the model makes a program for each number of views, which takes seconds."""
+        if isinstance(self.model, ExportedNetwork):
+            return self.model.runtime == "openvino"
+        from teinet.models.optimized import is_compiled
+
+        return is_compiled(self.model)
 
     def __repr__(self) -> str:
         architecture, names = (self.model.config or {}).get("name", type(self.model).__name__), self.class_names
         shown = ", ".join(names if len(names) <= 4 else [*names[:2], "...", names[-1]])
         height, width = self.preprocessing.shape
-        how = f", {self.model.optimization}" if isinstance(self.model, OptimizedClassifier) else ""
+        how = f", {fast}" if (fast := getattr(self.model, "optimization", None)) is not None else ""
+        place = "cpu" if isinstance(self.model, ExportedNetwork) else self.device
         return (
             f"Recognizer({architecture}, {self.num_frames} frames at {height}x{width} ({self.sampling.strategy}), "
-            f"{len(names)} classes: {shown}; on {self.device}{how})"
+            f"{len(names)} classes: {shown}; on {place}{how})"
         )
+
+
+def _torch_logits(model: VideoClassifier, views: np.ndarray) -> np.ndarray:
+    """Return the logits (V, classes) of views (V, T, S, S, 3) by a network of torch."""
+    import torch
+
+    from teinet.models.classifier import as_clips
+
+    with torch.inference_mode():
+        clips = as_clips(views).to(next(model.parameters()).device)
+        return model(clips).float().cpu().numpy()

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -17,6 +18,7 @@ from teinet.data.transforms import Preprocessing, crop_frame
 from teinet.detection.scorer import NO_FLOW, StateType
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.classifier import VideoClassifier
+from teinet.models.exported import ExportedNetwork
 from teinet.models.optimized import CompiledStep, OptimizedClassifier, is_compiled
 from teinet.models.probabilities import to_probabilities
 from teinet.models.streaming import States, StreamingClassifier
@@ -110,6 +112,39 @@ class StreamState:
         return state
 
 
+class ExportedStep:
+    """The step of an exported causal network, with the methods of `StreamingClassifier`.
+
+    Raises:
+        ConfigError: an exported network that takes whole clips.
+    """
+
+    def __init__(self, network: ExportedNetwork):
+        if not network.is_step:
+            raise ConfigError(f"{network.path} takes whole clips, and no single frames; export a causal network")
+        self._exported = network
+
+    def init_state(self, frames: Tensor) -> States:
+        return tuple((torch.from_numpy(each),) for each in self._exported.init_state(len(frames)))
+
+    def __call__(self, frames: Tensor, state: States) -> tuple[Tensor, States]:
+        if frames.dtype != torch.uint8:
+            raise ConfigError(f"{self._exported.path} takes frames in uint8, got {frames.dtype}")
+        if frames.dim() == 5:  # (N, K, 3, H, W): one after the other
+            found = []
+            for each in frames.unbind(1):
+                logits, state = self(each, state)
+                found.append(logits)
+            return torch.stack(found, 1), state
+        pixels = frames.permute(0, 2, 3, 1).numpy()
+        logits, following = self._exported.step(pixels, [own[0].float().numpy() for own in state])
+        kept = zip(following, state, strict=True)  # in the number type that the stream keeps them in
+        return torch.from_numpy(logits), tuple((torch.from_numpy(each).to(own[0].dtype),) for each, own in kept)
+
+    def to(self, device: torch.device) -> ExportedStep:
+        return self
+
+
 class Stream:
     """Recognizes N streams frame by frame; `Recognizer.stream` makes it.
 
@@ -134,7 +169,7 @@ class Stream:
 
     def __init__(
         self,
-        model: VideoClassifier,
+        model: VideoClassifier | ExportedNetwork,
         preprocessing: Preprocessing,
         batch: int = 1,
         *,
@@ -151,11 +186,12 @@ class Stream:
             raise ConfigError(f"state is {state!r}; it must be 'same' or 'fp16'")
         self.batch = batch
         self._model, self._preprocessing, self._shape = model, preprocessing, preprocessing.shape
-        self._network = network = StreamingClassifier(model)
+        network = ExportedStep(model) if isinstance(model, ExportedNetwork) else StreamingClassifier(model)
+        self._network: Any = network
         self._device = self.device
         frames = torch.zeros(batch, 3, *self._shape, dtype=torch.uint8, device=self._device)
         past = network.init_state(frames)
-        if isinstance(model, OptimizedClassifier) and is_compiled(model):
+        if isinstance(model, OptimizedClassifier) and isinstance(network, StreamingClassifier) and is_compiled(model):
             if together > 1:
                 frames = frames[:, None].repeat(1, together, 1, 1, 1)
             self._network = CompiledStep(model, network, frames, past)
@@ -227,13 +263,18 @@ class Stream:
 
     def to(self, device: str | torch.device) -> Stream:
         """Move network and state to a device, in place, and return self."""
-        self._model.to(find_device(device))
+        if not isinstance(self._model, ExportedNetwork):
+            self._model.to(find_device(device))
+        elif str(device) not in ("auto", "cpu"):
+            raise ConfigError(f"device {str(device)!r}: an exported network runs on the CPU")
         self._follow()
         return self
 
     @property
     def device(self) -> torch.device:
         """The network's device."""
+        if isinstance(self._model, ExportedNetwork):
+            return torch.device("cpu")
         return next(self._model.parameters()).device
 
     def _follow(self) -> None:
@@ -271,7 +312,7 @@ class Stream:
             raise ConfigError(
                 f"stream {number}: expected an image (H, W, 3) uint8 RGB, got {tuple(image.shape)} {image.dtype}"
             )
-        return crop_frame(image, self._preprocessing)
+        return torch.from_numpy(crop_frame(image, self._preprocessing)).permute(2, 0, 1)
 
     def _known(self, streams: Iterable[int]) -> list[int]:
         streams = list(streams)

@@ -20,7 +20,7 @@ from teinet.evaluation import testing
 from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.plan import Plan
 from teinet.evaluation.scores import Scores
-from teinet.models.optimized import Engine, Precision
+from teinet.models.exported import Engine, Precision
 from teinet.training.module import Loss
 from teinet.training.recipe import Recipe
 from teinet.training.recipe_files import is_recipe

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from teinet.data import transforms
@@ -89,8 +88,8 @@ def test_views_of_flow(tmp_path):
     pixels = Preprocessing(size=4, short_side=4, **FLOW)
     assert pixels.modality == "flow" and Preprocessing.from_dict(pixels.to_dict()) == pixels
     loaded = load_views(clip, Sampling(num_frames=2), pixels, "1x3")
-    assert loaded.frames.shape == (3, 2, 10, 4, 4) and loaded.indices.tolist() == [[1, 3]]
-    assert loaded.frames[0, :, :, 0, 0].tolist() == [
+    assert loaded.frames.shape == (3, 2, 4, 4, 10) and loaded.indices.tolist() == [[1, 3]]
+    assert loaded.frames[0, :, 0, 0].tolist() == [
         [102, 152, 103, 153, 104, 154, 105, 155, 106, 156],
         [104, 154, 105, 155, 106, 156, 107, 157, 108, 158],
     ]
@@ -101,7 +100,7 @@ def test_ten_channels_are_resized_as_three_are():
     ten = transforms.test_crops(frames, Preprocessing(size=20, short_side=24, **FLOW))
     for start in (0, 3, 7):
         three = transforms.test_crops(frames[..., start : start + 3], Preprocessing(size=20, short_side=24))
-        assert (ten[:, :, start : start + 3].int() - three.int()).abs().max() <= 1
+        assert np.abs(ten[..., start : start + 3].astype(int) - three).max() <= 1
 
 
 def test_a_flip_turns_x_around_and_not_y():
@@ -111,8 +110,9 @@ def test_a_flip_turns_x_around_and_not_y():
     frame[0, 0, :, 1::2] = np.array([[1, 2, 3]]).T  # y
     pixels = Preprocessing(size=(1, 3), short_side=1, fit="squash", **FLOW)
     flipped, plain = (TrainingCrop(box=(0, 0, 1, 3), flipped=it, preprocessing=pixels)(frame) for it in (True, False))
-    assert flipped[0, ::2, 0].tolist() == [[0, 55, 127]] * 5 and flipped[0, 1::2, 0].tolist() == [[3, 2, 1]] * 5
-    assert torch.equal(plain[0], torch.from_numpy(frame[0]).permute(2, 0, 1))
+    x, y = flipped[0, 0, :, ::2], flipped[0, 0, :, 1::2]
+    assert x.T.tolist() == [[0, 55, 127]] * 5 and y.T.tolist() == [[3, 2, 1]] * 5
+    assert np.array_equal(plain[0], frame[0])
 
 
 def test_numbers_of_channels_that_do_not_exist():

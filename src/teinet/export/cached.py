@@ -1,0 +1,48 @@
+"""Exported files that `--engine onnx` and `--engine openvino` make once and keep in the cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import onnx
+import torch
+
+from teinet import __version__
+from teinet.errors import CheckpointError
+from teinet.export.exporting import Exportable, export
+from teinet.export.formats import find_format
+from teinet.models.exported import Runtime
+from teinet.models.header import read_header
+from teinet.utils.files import cache_folder
+
+log = logging.getLogger("teinet")
+
+
+def exported_file(recognizer: Exportable, runtime: Runtime, precision: str) -> Path:
+    """Return the file of a recognizer for a runtime, exported now or before.
+
+    Args:
+        precision: of the weights, see `teinet.export.formats`.
+
+    Raises:
+        ConfigError, RunError, OSError: see `teinet.export.exporting.export`.
+    """
+    model, suffix = recognizer.model, find_format(runtime).suffix
+    key = hashlib.sha256(json.dumps([recognizer.full_header, model.config, precision], sort_keys=True).encode())
+    key.update(f"{__version__} {torch.__version__} {onnx.__version__}".encode())
+    for name, tensor in model.state_dict().items():
+        key.update(name.encode())
+        key.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    path = cache_folder() / "exported" / f"{key.hexdigest()[:32]}{suffix}"
+    try:
+        read_header(path)
+        return path
+    except CheckpointError:  # not there yet, or damaged
+        path.parent.mkdir(parents=True, exist_ok=True)
+    log.info("exporting the network for %s, once", runtime)
+    found = export(recognizer, path, format=runtime, precision=precision)
+    log.info("exported in %.0f s; %s", found.seconds, found.parity)
+    return path
