@@ -100,7 +100,20 @@ def load_weights(path: str | Path) -> tuple[VideoClassifier, dict[str, Any]]:
     names = header["class_names"]
     if names and len(names) != model.num_classes:
         raise CheckpointError(f"{path}: {len(names)} class names for {model.num_classes} classes; export it again.")
+    types = {tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()}
+    model.stored_dtype = types.pop() if len(types) == 1 else None
     return model.eval(), header
+
+
+def kept_dtype(model: VideoClassifier) -> torch.dtype | None:
+    """Return the number type of the file that a model is from, while that type holds the weights exactly; else None.
+
+    So a file of half precision stays as small when it is saved again, and training afterwards loses nothing.
+    """
+    dtype = model.stored_dtype
+    floats = [value for value in model.state_dict().values() if value.is_floating_point()]
+    exact = dtype is not None and all(torch.equal(value, value.to(dtype).to(value.dtype)) for value in floats)
+    return dtype if exact else None
 
 
 def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list[str] | None = None) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class VideoClassifier(nn.Module):
 
     mean: Tensor
     std: Tensor
+    stored_dtype: torch.dtype | None = None  # of the floats in the file that the weights are from, if of one type
 
     def __init__(
         self,

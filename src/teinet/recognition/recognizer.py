@@ -197,8 +197,12 @@ class Recognizer:
         except (ConfigError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: {error}") from None
 
-    def save(self, path: str | PathLike) -> None:
+    def save(self, path: str | PathLike, *, dtype: torch.dtype | None = None) -> None:
         """Write model, class names, preprocessing and sampling to one safetensors file.
+
+        Args:
+            dtype: of the numbers in the file, such as torch.float16, which is half as large; None keeps that of the
+                file that was loaded, as long as it holds the weights exactly.
 
         Raises:
             ConfigError: an optimized recognizer, or an exported one.
@@ -207,9 +211,9 @@ class Recognizer:
         if getattr(self.model, "optimization", None) is not None:
             kind = "exported" if isinstance(self.model, ExportedNetwork) else "optimized"
             raise ConfigError(f"{path}: an {kind} recognizer cannot be saved; save the one that it was made from")
-        from teinet.models.checkpoint import save_weights
+        from teinet.models.checkpoint import kept_dtype, save_weights
 
-        save_weights(os.fspath(path), self.model, self.full_header)
+        save_weights(os.fspath(path), self.model, self.full_header, dtype=dtype or kept_dtype(self.model))
 
     @property
     def full_header(self) -> dict[str, Any]:
