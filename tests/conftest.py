@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.hub import Hub, running
 
 CLASSES = ("moving left", "moving right", "resting")
 MALLOC = "MALLOC_TRIM_THRESHOLD_"
@@ -61,6 +63,29 @@ def freed_memory_goes_back() -> None:
 def compile_in_this_process() -> None:
     """Let torch.compile start no processes of its own: each would import torch, and the suite's cores are taken."""
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch) -> Iterator[Hub]:
+    """A hub on loopback, to which this process and the commands that it starts go, without their user's token."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    with running() as server:
+        places = {"HF_HUB_CACHE": str(tmp_path / "hub-cache"), "HF_TOKEN_PATH": str(tmp_path / "no-token")}
+        for name, value in {**places, "HF_ENDPOINT": server.address, "HF_HUB_DISABLE_XET": "1"}.items():
+            monkeypatch.setenv(name, value)
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "127.0.0.1,localhost")
+        url = server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        changed = {**places, "ENDPOINT": server.address, "HUGGINGFACE_CO_URL_TEMPLATE": url}
+        for name, value in {**changed, "HF_HUB_OFFLINE": False, "HF_HUB_DISABLE_XET": True}.items():
+            monkeypatch.setattr(constants, name, value)
+        huggingface_hub.close_session()
+        yield server
+        huggingface_hub.close_session()
 
 
 @pytest.fixture

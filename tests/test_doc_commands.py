@@ -25,7 +25,7 @@ SMALLER = (
     ("WEIGHTS", "runs/first"), ("--engine compile", "--engine folded"), ("--serve 8000", "--serve 0"),
     (r" camera(?= |$)", " clip.mp4"), (r"rtsp://\S+/live", "clip.mp4"), (r"camera:1", "yard.mp4"),
     (r"(watch runs/live)$", r"\1 clip.mp4"), (r"--workers \d", "--workers 1"),
-    (r"benchmark(?= --|$)", "benchmark tsn_resnet10t"),
+    (r"benchmark(?= --|$)", "benchmark tsn_resnet10t"), (r"hf://\S+", "runs/first"),
 )  # fmt: skip
 MORE = {
     "train": "--model.pretrained false --size 32 --epochs 1 --workers 0 --batch-size 4 --device cpu --output trained "

@@ -57,7 +57,10 @@ SMALLER = {
     "224": "64",
     'engine="compile", precision="bf16"': 'engine="folded", precision="fp32"',
 }
-RUN_ELSEWHERE = {"docs/how-to/python.md": "tests/training/test_api.py"}
+RUN_ELSEWHERE = {
+    "docs/how-to/python.md": "tests/training/test_api.py",
+    "docs/how-to/share.md": "tests/recognition/test_sharing.py",
+}
 
 
 def examples(page: Path) -> list[str]:

@@ -25,7 +25,9 @@ class InfoOptions:
     teinet info fights                 classes, training data, figures, license
     """
 
-    weights: str = positional("a pretrained model's name, a run's folder or a .safetensors file", default="")
+    weights: str = positional(
+        "a pretrained model's name, a run's folder, a .safetensors file or hf://user/name", default=""
+    )
     json: bool = option("print a JSON object", default=False)
 
 
@@ -80,7 +82,10 @@ def collect() -> dict[str, dict[str, Any]]:
     devices = [f"cuda:{number} {name}" for number, name in enumerate(known["gpus"])]
     devices += ["mps"] if torch.backends.mps.is_available() else []
     return {
-        "versions": {**known["versions"], **{name: version(name) for name in ("timm", "safetensors", "rich")}},
+        "versions": {
+            **known["versions"],
+            **{name: version(name) for name in ("timm", "huggingface_hub", "safetensors", "rich")},
+        },
         "extras": {extra: _extra(extra, modules) for extra, modules in EXTRAS.items()},
         "machine": {
             "system": known["system"],

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 Engine = Literal["auto", "eager", "folded", "compile", "onnx", "openvino"]
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
-WEIGHTS = "a run's folder (its last weights), a .safetensors or exported file, or a pretrained model's name"
+WEIGHTS = (
+    "a run's folder (its last weights), a .safetensors or exported file, a pretrained model's name, or hf://user/name"
+)
 DEVICE = "auto, cpu, cuda, cuda:1 or mps"
 PRECISION = "number format of the network; auto: fp32, but with folded and compile the fastest that the device has"
 PAGE = {".html": "page", ".htm": "page"}
@@ -42,9 +44,10 @@ class WeightsArgument:
     def explain_missing(command: str, words: Sequence[str]) -> None:
         """Print the pretrained models, a line each, unless the first word names weights."""
         from teinet.models.header import list_pretrained, pretrained_file
+        from teinet.models.hub import is_hub_address
 
         first = next((word for word in words if not word.startswith("-")), "")
-        if pretrained_file(first) or first.endswith(".safetensors"):
+        if pretrained_file(first) or first.endswith(".safetensors") or is_hub_address(first):
             return
         print("Weights come first. Pretrained models (teinet info NAME says more):", file=sys.stderr)
         for each in list_pretrained():

@@ -14,6 +14,7 @@ from teinet.cli.parser import Command, option, positional
 from teinet.data.lists.data_config import check_path
 from teinet.errors import ConfigError, nearest
 from teinet.models.header import pretrained_file
+from teinet.models.hub import is_hub_address
 from teinet.models.names import check_backbone, is_model, list_models, networks_like, unknown_model
 from teinet.training import recipe_files, settings
 from teinet.training.recipe import Recipe
@@ -123,7 +124,7 @@ def _sort(words: Sequence[str]) -> tuple[list[str], str | None]:
         path = Path(word)
         if recipe_files.is_recipe(word) and not word.endswith(("/", os.sep)):
             recipes.append(word)
-        elif path.suffix == ".safetensors":
+        elif path.suffix == ".safetensors" or is_hub_address(word):
             raise ConfigError(f"{word}: weights to start from are named by an option: --weights {word}")
         elif (path / "recipe.yaml").is_file():
             raise ConfigError(

@@ -19,6 +19,7 @@ from teinet.errors import CheckpointError, ConfigError, TeinetError, nearest
 from teinet.evaluation.published import Measured, Published
 from teinet.evaluation.scores import METRICS, SCORES, Scores
 from teinet.models.header import LAST, PRETRAINED, read_header, weights_file
+from teinet.models.hub import HubAddress, is_hub_address
 from teinet.utils.files import digest
 from teinet.utils.signals import first_process
 
@@ -97,6 +98,7 @@ class Ready:
         weights, header: the weights file, and its header.
         chosen: the clips.
         output: the folder that was asked for.
+        home: the folder of all tests of these weights; None is that of the weights.
         facts: what scores of the same test say in their `meta`.
     """
 
@@ -105,6 +107,7 @@ class Ready:
     header: dict[str, Any]
     chosen: SelectedClips
     output: str | Path | None
+    home: Path | None
     facts: dict[str, Any]
 
     @classmethod
@@ -123,12 +126,15 @@ class Ready:
             "backwards": plan.backwards or None,
             "max_damaged": None if most == MAX_DAMAGED else most,
         }
-        return cls(plan, weights, header, chosen, output, facts)
+        home = None
+        if is_hub_address(path):  # the file is in the hub's cache
+            home = Path("runs", re.sub(r"[^\w.=,-]+", "-", str(HubAddress.parse(path)).removeprefix("hf://")))
+        return cls(plan, weights, header, chosen, output, home, facts)
 
     @property
     def folder(self) -> Path:
         """The folder of the results."""
-        return Path(self.output) if self.output else results_folder(self.weights, self.plan)
+        return Path(self.output) if self.output else results_folder(self.weights, self.plan, self.home)
 
     @property
     def as_trained(self) -> bool:
@@ -250,9 +256,9 @@ def _identities(clips: ClipList) -> set[tuple[str, str, str]]:
     return set(zip(paths, map(str, clips.starts), map(str, clips.ends)))  # as text: NaN, a whole file, equals itself
 
 
-def results_folder(weights: Path, plan: Plan) -> Path:
-    """Return the folder of a test's results: next to the weights, for a pretrained model in runs/NAME."""
-    home = Path("runs") / weights.stem if weights.parent == PRETRAINED else weights.parent
+def results_folder(weights: Path, plan: Plan, home: Path | None = None) -> Path:
+    """Return the folder of a test's results: in `home`, or next to the weights, for a pretrained model in runs/NAME."""
+    home = home or (Path("runs") / weights.stem if weights.parent == PRETRAINED else weights.parent)
     return home / folder_name(plan, "" if weights.name == LAST or home != weights.parent else weights.stem)
 
 

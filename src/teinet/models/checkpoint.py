@@ -74,7 +74,7 @@ def load_weights(path: str | Path) -> tuple[VideoClassifier, dict[str, Any]]:
     """Return the model of a recognizer's file, on the CPU in evaluation mode, and the header with every key present.
 
     Args:
-        path: a .safetensors file, a run folder (its last weights), or the name of a pretrained model.
+        path: a .safetensors file, a run folder (its last weights), the name of a pretrained model, or hf://user/name.
 
     Raises:
         CheckpointError: see `read_header`; or weights or class names do not fit the architecture in the header.

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -21,6 +18,7 @@ from teinet import layers
 from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.models.classifier import VideoClassifier, find_head
 from teinet.models.consensus import RELATION_WIDTH, Consensus, Relation, Subsets, xception_head
+from teinet.models.hub import unreachable
 from teinet.models.insertion import ALL_STAGES, insert_temporal
 from teinet.models.names import PREFIXES, no_backbone, prefix_of, unknown_model
 from teinet.models.systems.bninception import bninception, from_caffe
@@ -30,7 +28,6 @@ from teinet.models.weights import load_fitting, read_checkpoint
 
 FLOW_CHANNELS = 10  # x and y of five fields
 WITH_BOXES = "nl_i3d_resnet50_gcn"
-_PATIENCE = 5.0  # seconds for an answer of the hub of weights
 _BUILT_IN = {*PREFIXES.values(), *(prefix.rstrip("_") for prefix in PREFIXES)}
 
 log = logging.getLogger("teinet")
@@ -220,7 +217,7 @@ def _download_error(backbone: str, reason: str) -> CheckpointError:
 
 def _refuse_without_network(backbone: str) -> None:
     """Raise CheckpointError if weights must be downloaded and the hub is unreachable; it would try for a minute."""
-    import huggingface_hub  # of timm
+    import huggingface_hub
 
     config = timm.get_pretrained_cfg(backbone)
     if config is None or not config.hf_hub_id or huggingface_hub.constants.HF_HUB_OFFLINE:
@@ -228,22 +225,8 @@ def _refuse_without_network(backbone: str) -> None:
     files = (config.hf_hub_filename or "model.safetensors", "pytorch_model.bin")
     if any(isinstance(huggingface_hub.try_to_load_from_cache(config.hf_hub_id, name), str) for name in files):
         return
-    reasons = ["no answer"]
-
-    def ask() -> None:
-        try:
-            with urllib.request.urlopen(huggingface_hub.constants.ENDPOINT, timeout=_PATIENCE):
-                reasons.clear()
-        except urllib.error.HTTPError:  # an answer
-            reasons.clear()
-        except (OSError, ValueError) as error:
-            reasons[0] = str(getattr(error, "reason", error))
-
-    asking = threading.Thread(target=ask, daemon=True)  # looking up a name has no timeout of its own
-    asking.start()
-    asking.join(_PATIENCE)
-    if reasons:
-        raise _download_error(backbone, f"{huggingface_hub.constants.ENDPOINT}: {reasons[0]}")
+    if reason := unreachable():
+        raise _download_error(backbone, reason)
 
 
 def register_temporal(name: str, layer: Callable[..., nn.Module]) -> None:

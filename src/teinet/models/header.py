@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from mimetypes import guess_type
 from mmap import ACCESS_READ, mmap
+from os import PathLike
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import ParseError
 
 from teinet.errors import CheckpointError, ConfigError, nearest
+from teinet.models.hub import MODEL, HubAddress, download, is_hub_address
 from teinet.models.names import is_model, networks_like
 from teinet.utils.protobuf import fields
 from teinet.utils.text import short_repr
@@ -67,19 +69,25 @@ def pretrained_file(name: str | Path) -> Path | None:
 
 
 def weights_file(path: str | Path) -> Path:
-    """Return the weights file of `path`: itself, the last weights of a run folder, or a pretrained model's.
+    """Return the weights file of `path`: itself, that of a run's or saved folder, a pretrained model's, a repository's.
 
-    An existing path takes precedence over a name; a file need not exist.
+    An existing path takes precedence over a name; a file need not exist. For hf://user/name it is the file in the hub's
+    cache, downloaded if need be.
 
     Raises:
-        CheckpointError: a folder without last weights.
+        CheckpointError: a folder without weights; or see `hub_file`.
+        ConfigError: an address of another form.
     """
+    if is_hub_address(path):
+        return hub_file(path)
     path = Path(path)
     if not path.exists():
-        return pretrained_file(path) or path
+        return pretrained_file(path) or path  # the place for a pretrained model that is not in the package, too
     if not path.is_dir():
         return path
     if not (path / LAST).is_file():
+        if (path / MODEL).is_file():
+            return path / MODEL
         if (path / "recipe.yaml").is_file():
             reason = "its training stopped before the first epoch ended"
             raise CheckpointError(f"{path}: {reason}; teinet train --resume {path} continues it")
@@ -87,6 +95,24 @@ def weights_file(path: str | Path) -> Path:
         hint = f" It contains {len(runs)} runs, such as {runs[0]}." if runs else ""
         raise CheckpointError(f"{path} has no {LAST}; name a run folder or a .safetensors file.{hint}")
     return path / LAST
+
+
+def hub_file(address: str | PathLike[str], *, revision: str | None = None, **how: Any) -> Path:
+    """Return a recognizer's file in the hub's cache, downloaded if need be.
+
+    Args:
+        address: hf://user/name[@revision][/file.safetensors].
+        revision: a branch, tag or commit, if the address names none.
+        how: `token`, `cache_dir`, `local_files_only`: see `models.hub.download`.
+
+    Raises:
+        CheckpointError: it cannot be downloaded, or is no recognizer's file.
+        ConfigError: an address of another form.
+    """
+    place = HubAddress.parse(address, revision=revision)
+    file = download(place, **how)
+    read_header(file, name=str(place))  # here, where what is wrong can be said of the address
+    return file
 
 
 def refuse_no_weights(path: Path, advice: str) -> None:
@@ -99,15 +125,20 @@ def refuse_no_weights(path: Path, advice: str) -> None:
         raise CheckpointError(f"{path}: this is {'a' if kind == 'video' else 'an'} {kind}, not weights; {advice}")
 
 
-def read_header(path: str | Path) -> dict[str, Any]:
+def read_header(path: str | Path, *, name: str | None = None) -> dict[str, Any]:
     """Return the header of a recognizer's file (`path` as in `weights_file`), with every key present.
+
+    Args:
+        name: of the file in messages; None is its path.
 
     Raises:
         CheckpointError: it is missing, no recognizer's file, cut off, of another format, or has a damaged header.
     """
-    if "://" in str(path):
-        raise ConfigError(f"{path}: weights are not read from addresses; download the file first")
+    if "://" in str(path) and not is_hub_address(path):
+        other = "weights are not read from addresses other than hf://user/name"
+        raise ConfigError(f"{path}: {other}; download the file first")
     path = weights_file(path)
+    name = name or str(path)
     if not path.is_file():
         names = sorted(file.stem for file in PRETRAINED.glob("*.safetensors"))
         known = f" ({', '.join(names)})" if names else ""
@@ -127,30 +158,30 @@ def read_header(path: str | Path) -> dict[str, Any]:
     try:
         metadata = read(path)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, ParseError) as error:
-        raise CheckpointError(f"{path}: no {kind} file, or cut off ({error}). Copy or export it again.") from error
+        raise CheckpointError(f"{name}: no {kind} file, or cut off ({error}). Copy or export it again.") from error
     if KEY not in metadata and path.suffix in _READERS:
         raise CheckpointError(
-            f"{path}: an {kind} file without a teinet header; teinet export writes those that have it"
+            f"{name}: an {kind} file without a teinet header; teinet export writes those that have it"
         )
     if KEY not in metadata:
         raise CheckpointError(
-            f"{path}: weights without a teinet header; teinet convert makes a model of another project's checkpoint, "
+            f"{name}: weights without a teinet header; teinet convert makes a model of another project's checkpoint, "
             "and teinet train --backbone-weights starts from a backbone's."
         )
     try:
         header = json.loads(metadata[KEY])
-        version, name = header["format"], header["architecture"]["name"]
+        version, network = header["format"], header["architecture"]["name"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = f"it has no {error}" if isinstance(error, KeyError) else error
-        raise CheckpointError(f"{path}: its teinet header is damaged ({reason}). Export the file again.") from error
+        raise CheckpointError(f"{name}: its teinet header is damaged ({reason}). Export the file again.") from error
     if not isinstance(version, int) or version > FORMAT:
-        raise CheckpointError(f"{path}: has format {version}, and this teinet reads up to {FORMAT}: upgrade teinet.")
+        raise CheckpointError(f"{name}: has format {version}, and this teinet reads up to {FORMAT}: upgrade teinet.")
     if version < FORMAT:
-        raise CheckpointError(f"{path}: has format {version}, of teinet 0.1; train or convert it again.")
-    log.debug("%s: %s, format %s", path, name, version)
+        raise CheckpointError(f"{name}: has format {version}, of teinet 0.1; train or convert it again.")
+    log.debug("%s: %s, format %s", name, network, version)
     header = {**DEFAULTS, **header}
     if wrong := wrong_value(header) or _huge(header):
-        raise CheckpointError(f"{path}: its teinet header is damaged ({wrong}). Export the file again.")
+        raise CheckpointError(f"{name}: its teinet header is damaged ({wrong}). Export the file again.")
     return header
 
 

@@ -22,6 +22,7 @@ from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError,
 from teinet.models.exported import Engine, ExportedNetwork, Precision, Runtime
 from teinet.models.header import EXPORTED, weights_file
 from teinet.models.probabilities import Averaging, check_averaging, to_probabilities
+from teinet.recognition import sharing
 from teinet.recognition.batches import in_batches
 from teinet.recognition.engines import exported_form
 from teinet.utils.machine import find_device
@@ -154,8 +155,8 @@ class Recognizer:
         """Load a recognizer from its weights file.
 
         Args:
-            path: a .safetensors file, a run folder (its last weights), the name of a pretrained model, or an exported
-                file (.onnx, or OpenVINO's .xml), which needs no torch.
+            path: a .safetensors file, a run folder (its last weights), the name of a pretrained model, hf://user/name (see
+                `from_pretrained`), or an exported file (.onnx, or OpenVINO's .xml), which needs no torch.
             device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best one of this machine; an exported file runs on
                 the CPU.
 
@@ -244,6 +245,87 @@ class Recognizer:
 
         config = None if data is None else DataConfig(path=data)
         return export(self, os.fspath(path), format=format, precision=precision, data=config)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | PathLike,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | PathLike | None = None,
+        local_files_only: bool = False,
+        device: str | torch.device = "auto",
+    ) -> Recognizer:
+        """Load a recognizer from a repository of the Hugging Face Hub, a folder or file, or the library.
+
+        Args:
+            name: "user/name" or hf://user/name[@revision][/file.safetensors]; or what `load` takes, which goes first.
+            revision: branch, tag or commit of the repository (default: its main branch).
+            token: True for the one of `hf auth login`, False for none, or the token (default: that one, or HF_TOKEN).
+            cache_dir: where files are kept (default: that of the hub's client).
+            local_files_only: use the cache alone, without network; HF_HUB_OFFLINE=1 does the same everywhere.
+            device: see `load`.
+
+        Raises:
+            CheckpointError: no such repository, revision or file, no right to read it, no network and nothing in the
+                cache; or the file is no recognizer.
+            ConfigError: a device that this machine does not have, or a revision of something that has none.
+        """
+        how = {"token": token, "cache_dir": cache_dir, "local_files_only": local_files_only}
+        return cls.load(sharing.find(name, revision=revision, **how), device)
+
+    def save_pretrained(self, folder: str | PathLike, *, dtype: torch.dtype | None = None) -> None:
+        """Write a folder to share: model.safetensors, and README.md, the model card, unless there is one.
+
+        The file leaves out where training found its clips and wrote its files.
+
+        Args:
+            dtype: see `save`.
+
+        Raises:
+            ConfigError: an optimized recognizer.
+            OSError: the folder cannot be written.
+        """
+        sharing.save_folder(self, folder, dtype=dtype)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        token: str | bool | None = None,
+        private: bool | None = None,
+        commit_message: str = "Upload a teinet recognizer",
+        revision: str | None = None,
+        overwrite_card: bool = False,
+        dtype: torch.dtype | None = None,
+    ) -> str:
+        """Write the recognizer and its model card to a repository of the Hugging Face Hub; return the commit's address.
+
+        The repository and the branch are created if they do not exist.
+
+        Args:
+            repository: "user/name".
+            token: one with the right to write; see `from_pretrained`.
+            private: of a new repository; None is the account's setting.
+            revision: a branch (default: the main one).
+            overwrite_card: write README.md again, which may have been edited; else it is kept if there is one.
+            dtype: see `save`.
+
+        Raises:
+            CheckpointError: no right to write, or no network.
+            ConfigError: an optimized recognizer, or no name of a repository.
+        """
+        return sharing.push(
+            self,
+            repository,
+            token=token,
+            private=private,
+            commit_message=commit_message,
+            revision=revision,
+            overwrite_card=overwrite_card,
+            dtype=dtype,
+        )
 
     def optimize(self, *, engine: Engine = "folded", precision: Precision = "auto") -> Recognizer:
         """Return a faster recognizer with the same predictions, which cannot be saved.

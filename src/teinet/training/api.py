@@ -114,7 +114,7 @@ def test(
         teinet.test("runs/first", "clips.csv", views="10x3").top1
 
     Args:
-        weights: a run's folder, a .safetensors file or a pretrained model's name.
+        weights: a run's folder, a .safetensors file, a pretrained model's name or hf://user/name.
         data: a folder of class folders or a list of clips; None takes the clips that the run held out.
         views: clips x crops of each video: 1x1, 10x3, any other.
         split: None takes the labeled test clips, else the validation clips, else all.

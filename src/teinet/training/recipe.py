@@ -16,6 +16,7 @@ from teinet.data.views import Views, check_views
 from teinet.errors import ConfigError
 from teinet.evaluation.published import Published
 from teinet.models.header import pretrained_file
+from teinet.models.hub import is_hub_address
 from teinet.training.settings import load
 
 REQUIRED = "REQUIRED"  # in place of a path that only the user can know
@@ -56,8 +57,8 @@ class ModelConfig:
         dropout: share of features dropped before the classifier, 0 to below 1.
         pretrained: start from timm's ImageNet weights (downloaded once).
         backbone_weights: start from this local file of 2-D weights instead.
-        weights: start from this trained recognizer (a file, a run's folder, a pretrained model's name); its head is
-            kept only where the classes are the same. REQUIRED in a recipe stands for weights that
+        weights: start from this trained recognizer (a file, a run's folder, a pretrained model's name, hf://user/name);
+            its head is kept only where the classes are the same. REQUIRED in a recipe stands for weights that
             the user must name.
     """
 
@@ -307,7 +308,8 @@ class Recipe:
         data = replace(self.data, **{name: absolute(getattr(self.data, name)) for name in paths})
         start = self.model.weights
         pretrained = start is not None and not Path(start).exists() and pretrained_file(start) is not None
-        weights = start if pretrained else absolute(start)  # a pretrained model keeps its name
+        named = pretrained or (start is not None and is_hub_address(start))
+        weights = start if named else absolute(start)  # a pretrained model keeps its name, a repository its address
         model = replace(self.model, weights=weights, backbone_weights=absolute(self.model.backbone_weights))
         return replace(self, data=data, model=model)
 

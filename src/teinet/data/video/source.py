@@ -105,7 +105,7 @@ class Source:
 
 def refuse_address(path: str | os.PathLike[str]) -> None:
     """Raise ConfigError for an address in place of a file, also where pathlib has changed its slashes."""
-    address = re.sub(r"^(?:.*/)?(https?|ftp|rtsp|rtmp|s3|gs):/(?=[^/])", r"\1://", os.fspath(path))
+    address = re.sub(r"^(?:.*/)?(https?|ftp|rtsp|rtmp|s3|gs|hf):/(?=[^/])", r"\1://", os.fspath(path))
     if "://" in address and not os.path.lexists(path):
         what = "is an address, not a file; download it first, or look at live video with teinet watch"
         raise ConfigError(f"{without_secrets(address)} {what}")
