@@ -35,6 +35,7 @@ PUBLIC = {
     "insert_temporal": "models",
     "keep_freed_memory": "utils",
     "list_models": "models",
+    "pipeline": "recognition",
     "register_temporal": "models",
     "set_num_frames": "models",
     "Recognizer": "recognition",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from teinet import layers
     from teinet.data.video.reader import VideoReader
     from teinet.models import create_model, insert_temporal, list_models, register_temporal, set_num_frames
+    from teinet.recognition.pipeline import pipeline
     from teinet.recognition.recognizer import Recognizer
     from teinet.training.api import test, train
     from teinet.training.recipe import Recipe
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Recipe", "Recognizer", "VideoReader", "create_model", "insert_temporal", "keep_freed_memory", "layers",
-    "list_models", "register_temporal", "set_num_frames", "test", "train",
+    "list_models", "pipeline", "register_temporal", "set_num_frames", "test", "train",
 ]  # fmt: skip
 
 _HOME = {
@@ -30,6 +31,7 @@ _HOME = {
     "insert_temporal": "teinet.models.insertion",
     "keep_freed_memory": "teinet.utils.memory",
     "list_models": "teinet.models.names",
+    "pipeline": "teinet.recognition.pipeline",
     "register_temporal": "teinet.models.factory",
     "set_num_frames": "teinet.models.insertion",
     "test": "teinet.training.api",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -257,3 +258,4 @@ def test_the_examples_of_the_page_run(hub, recognizer, tmp_path, monkeypatch, lo
         exec(compile(example, "share.md", "exec"), scope)
     card = (tmp_path / "to-share" / "README.md").read_text()
     assert "91 % on 4 people" in card and metadata(card)["license"] == "cc-by-4.0"
+    assert json.loads(json.dumps(scope["classify"]("clip.mp4")))[0].keys() == {"score", "label"}
