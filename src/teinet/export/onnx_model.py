@@ -60,7 +60,8 @@ def to_onnx(graph: ClipGraph | StepGraph, preprocessing: Preprocessing, header: 
     front = _front(preprocessing, channels, frames, core.ir_version)
     merged = onnx.compose.merge_models(front, core, io_map=[("pixels", "pixels")])
     merged.producer_name, merged.producer_version = "teinet", str(header.get("version", ""))
-    del merged.metadata_props[:]
+    del merged.metadata_props[:], merged.opset_import[:]
+    merged.opset_import.add(domain="", version=OPSET)
     facts = header.get("export", {}) | {"states": [list(tensor.shape[1:]) for tensor in inputs[1:]]}
     merged.metadata_props.add(key=KEY, value=json.dumps(DEFAULTS | header | {"format": FORMAT, "export": facts}))
     onnx.checker.check_model(merged)
@@ -121,6 +122,8 @@ def _free_clips(model: onnx.ModelProto, clips: int) -> onnx.ModelProto:
         if sizes and sizes[0].dim_value and sizes[0].dim_value % clips == 0:
             times = sizes[0].dim_value // clips
             sizes[0].dim_param = "N" if times == 1 else f"{times}N"
+    if any(each.dims and each.dims[0] and each.dims[0] % clips == 0 for each in graph.initializer):
+        raise ConfigError("this network cannot be exported: it holds numbers for each clip")
     shapes = {
         each.name: numpy_helper.to_array(each)
         for each in graph.initializer

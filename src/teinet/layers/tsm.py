@@ -8,6 +8,7 @@ Causal, which its authors call online: y[c, t] = x[c, t-1] for c < C/n, x[c, t] 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from teinet.errors import ConfigError
@@ -53,8 +54,8 @@ class TSM(TemporalLayer):
             behind[:, 1:], behind[:, 0] = from_previous[:, :-1], 0
             return y
         ahead, behind, rest = self._parts(clip, channel_dim)  # writing into a copy would cost more backwards
-        ahead = torch.cat([ahead[:, 1:], torch.zeros_like(ahead[:, :1])], 1)  # not F.pad: torch 2.7 refuses no channels
-        behind = torch.cat([torch.zeros_like(behind[:, :1]), behind[:, :-1]], 1)
+        # not zeros_like, which an exported network would hold for one number of clips
+        ahead, behind = F.pad(ahead[:, 1:], (0, 0, 0, 0, 0, 1)), F.pad(behind[:, :-1], (0, 0, 0, 0, 1, 0))
         return torch.cat([ahead, behind, rest], dim=channel_dim)
 
     def _parts(self, clip: Tensor, channel_dim: int) -> tuple[Tensor, ...]:

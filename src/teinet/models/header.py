@@ -7,7 +7,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from mimetypes import guess_type
-from mmap import ACCESS_READ, mmap
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -199,17 +198,14 @@ def _safetensors_metadata(path: Path) -> Mapping[str, Any]:
 
 
 def _onnx_metadata(path: Path) -> Mapping[str, Any]:
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-        found = {}
-        for number, value in fields(view := memoryview(content)):
-            if number == 14 and isinstance(value, memoryview):  # ModelProto.metadata_props
-                pair = {part: str(text, "utf-8") for part, text in fields(value) if isinstance(text, memoryview)}
-                found[pair.get(1, "")] = pair.get(2, "")
-                pair.clear()
-            if isinstance(value, memoryview):
-                value.release()
-        view.release()
-        return found
+    found = {}
+    for number, value in fields(memoryview(path.read_bytes())):
+        if number == 14 and isinstance(value, memoryview):  # ModelProto.metadata_props
+            pair = {part: str(text, "utf-8") for part, text in fields(value) if isinstance(text, memoryview)}
+            found[pair.get(1, "")] = pair.get(2, "")
+    if not found:
+        raise ValueError("it has no metadata")
+    return found
 
 
 def _openvino_metadata(path: Path) -> Mapping[str, Any]:

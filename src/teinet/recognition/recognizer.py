@@ -155,8 +155,8 @@ class Recognizer:
         """Load a recognizer from its weights file.
 
         Args:
-            path: a .safetensors file, a run folder (its last weights), the name of a pretrained model, hf://user/name (see
-                `from_pretrained`), or an exported file (.onnx, or OpenVINO's .xml), which needs no torch.
+            path: a .safetensors file, a run folder (its last weights), the name of a pretrained model, hf://user/name
+                (see `from_pretrained`), or an exported file (.onnx, or OpenVINO's .xml), which needs no torch.
             device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best one of this machine; an exported file runs on
                 the CPU.
 
