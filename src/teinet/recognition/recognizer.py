@@ -461,30 +461,61 @@ class Recognizer:
         if start is not None and end is not None and start >= end:
             raise ConfigError(f"start must be before end, got {start:g} and {end:g} s")
 
-        def load(video: Video) -> LoadedViews:
-            return load_views(video, self.sampling, self.preprocessing, views, start, end, max_damaged=max_damaged)
+        load = partial(self.decode, views=views, start=start, end=end, max_damaged=max_damaged)
 
-        def loaded() -> Iterator[tuple[tuple[str, LoadedViews | TeinetError], np.ndarray]]:
+        def decoded() -> Iterator[tuple[str, LoadedViews | TeinetError]]:
             for video, future in prefetch(load, videos, workers=workers or min(4, os.cpu_count() or 1)):
                 try:
                     found = future.result()
                 except TeinetError as error:
-                    yield (path_of(video) or "", error), np.empty(0)
+                    found = error
+                yield path_of(video) or "", found
+
+        return self.predict_decoded(decoded(), top_k=top_k, averaging=averaging, batch_size=batch_size)
+
+    def decode(
+        self,
+        video: Video,
+        *,
+        views: Views | str = "1x1",
+        start: float | None = None,
+        end: float | None = None,
+        max_damaged: float = MAX_DAMAGED,
+    ) -> LoadedViews:
+        """Decode the views of a video, for `predict_decoded`; arguments and errors are those of a call."""
+        return load_views(video, self.sampling, self.preprocessing, views, start, end, max_damaged=max_damaged)
+
+    def predict_decoded(
+        self,
+        videos: Iterable[tuple[str, LoadedViews | TeinetError]],
+        *,
+        top_k: int = 5,
+        averaging: Averaging = "probabilities",
+        batch_size: int | None = None,
+    ) -> Iterator[Prediction]:
+        """Recognize videos that other threads decode: yield their predictions in order, as `predict_many` does.
+
+        Args:
+            videos: the name of each (its `Prediction.path`) with what `decode` returned for it, or raised.
+            top_k, averaging, batch_size: as in `predict_many`.
+        """
+
+        def views() -> Iterator[tuple[tuple[str, LoadedViews | TeinetError], np.ndarray]]:
+            for name, found in videos:
+                if isinstance(found, TeinetError):
+                    yield (name, found), np.empty(0)
                 else:
-                    yield (path_of(video) or "", found._replace(frames=np.empty(0))), found.frames
+                    yield (name, found._replace(frames=np.empty(0))), found.frames
 
-        def predictions() -> Iterator[Prediction]:
-            run = partial(self.logits, at_once=batch_size)
-            for (name, found), logits in in_batches(run, loaded(), batch_size):
-                try:
-                    if isinstance(found, TeinetError):
-                        raise found
-                    yield self._prediction(name, found, to_probabilities(logits, averaging), top_k)
-                except TeinetError as error:
-                    reason = error.reason if isinstance(error, VideoError) else str(error)
-                    yield Prediction(path=name, error=reason)
-
-        return predictions()  # a generator of its own, so that wrong arguments are errors of this call
+        run = partial(self.logits, at_once=batch_size)
+        for (name, found), logits in in_batches(run, views(), batch_size):
+            try:
+                if isinstance(found, TeinetError):
+                    raise found
+                yield self._prediction(name, found, to_probabilities(logits, averaging), top_k)
+            except TeinetError as error:
+                reason = error.reason if isinstance(error, VideoError) else str(error)
+                yield Prediction(path=name, error=reason)
 
     @staticmethod
     def _check(top_k: int, averaging: Averaging) -> None:
