@@ -26,6 +26,9 @@ _TS_PACKET = 188  # bytes, each begins with a G
 # Metadata may not be UTF-8; PyAV handles that from version 19 on.
 _LENIENT: dict[str, Any] = {"metadata_errors": "ignore"} if int(av.__version__.partition(".")[0]) < 19 else {}
 
+_PLAYLISTS = {"applehttp", "concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp"}
+_options: dict[str, str] = {}  # of FFmpeg, for files
+
 
 def silence() -> None:
     """Keep FFmpeg's messages off the terminal; errors reach the user as VideoError.
@@ -37,6 +40,14 @@ def silence() -> None:
     av.logging.set_libav_level(av.logging.PANIC)
 
 
+def refuse_playlists() -> None:
+    """Refuse files that name others, which FFmpeg would read in their place, in the rest of this process.
+
+    It is for files that strangers send: a playlist could name any file or address of this machine.
+    """
+    _options["format_whitelist"] = ",".join(sorted(av.formats_available - _PLAYLISTS))
+
+
 @contextmanager
 def open_video(path: str, threads: int | Literal["auto"] = 1) -> Iterator[tuple[InputContainer, av.VideoStream]]:
     """Open a file and its best video stream inside a block; raise VideoError, also for FFmpeg's errors in the block."""
@@ -44,7 +55,7 @@ def open_video(path: str, threads: int | Literal["auto"] = 1) -> Iterator[tuple[
     silence()
     try:
         # "file:" prevents FFmpeg from reading a colon in the name as a protocol
-        container = av.open(f"file:{os.path.abspath(path)}", **_LENIENT)
+        container = av.open(f"file:{os.path.abspath(path)}", options=_options, **_LENIENT)
     except (FFmpegError, OSError, ValueError) as error:
         raise VideoError(path, _why_not_opened(path, error)) from None
     try:

@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -114,6 +114,7 @@ class FrameIndex:
 
 _Key = tuple[str, int, int, int]  # absolute path, size, times of modification and of the last change in ns
 _memory: dict[_Key, FrameIndex] = {}
+_passing: set[str] = set()  # absolute paths of files whose indices are not written to the disk
 
 
 def frame_index(path: str) -> FrameIndex:
@@ -128,6 +129,19 @@ def frame_index(path: str) -> FrameIndex:
             _store(key, index)
         _remember(key, index)
     return index
+
+
+@contextmanager
+def passing_file(path: str) -> Iterator[None]:
+    """Cache the index of a file that is soon removed only inside the block, and only in memory."""
+    path = os.path.abspath(path)
+    _passing.add(path)
+    try:
+        yield
+    finally:
+        _passing.discard(path)
+        with suppress(OSError):
+            _memory.pop(_key(path), None)
 
 
 def clear_memory() -> None:
@@ -473,7 +487,7 @@ def _remember(key: _Key, index: FrameIndex) -> None:
 
 def _stored(key: _Key) -> FrameIndex | None:
     try:
-        if not cache_file().exists():
+        if key[0] in _passing or not cache_file().exists():
             return None
         with _database() as database:
             query = "SELECT payload FROM frames WHERE path = ? AND size = ? AND mtime_ns = ? AND changed_ns = ?"
@@ -488,6 +502,8 @@ def _stored(key: _Key) -> FrameIndex | None:
 
 
 def _store(key: _Key, index: FrameIndex) -> None:
+    if key[0] in _passing:
+        return
     buffer = io.BytesIO()
     arrays = {name: getattr(index, name) for name in ("times", "pts", "keys")}
     facts = {name: value for name, value in asdict(index).items() if name not in arrays}
