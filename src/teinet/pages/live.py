@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from teinet.errors import ConfigError
-from teinet.pages.render import jpeg, render
+from teinet.pages.render import PAGE_HEADERS, jpeg, render
 
 if TYPE_CHECKING:
     from teinet.detection.monitor import Notice, Watch
@@ -34,12 +34,6 @@ _CONNECTIONS = 32  # at once; the oldest gives way to a new one
 _PATIENCE = 10.0  # seconds for a browser that sends or reads nothing
 _REQUEST = 1 << 17  # bytes, with its headers
 _FRESH = 0.1  # seconds for which a state is sent again to other browsers
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
-}
 
 
 class Page:
@@ -223,7 +217,7 @@ def _handler(page: Page, host: str) -> type[BaseHTTPRequestHandler]:
             self.send_response(code)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
-            for name, value in _HEADERS.items():
+            for name, value in PAGE_HEADERS.items():
                 self.send_header(name, value)
             try:
                 self.end_headers()

@@ -12,6 +12,15 @@ from PIL import Image
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Of a page that is served: it loads nothing from elsewhere, and no other page may show it.
+PAGE_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; img-src 'self' data:; media-src blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'",
+}
+
 
 def render(template: str, *, filters: dict[str, Any], **values: Any) -> str:
     """Return a page from a template of this folder, with autoescaped values."""
