@@ -34,7 +34,7 @@ MORE = {
     "watch": "--fast",
     "benchmark": "--rounds 1 --size 32 --frames 2 --batch-size 1",
 }
-ELSEWHERE = {"demo": "tests/demo/test_demo.py"}
+ELSEWHERE = {"demo": "tests/demo/test_demo.py", "serve": "tests/serving/test_server.py"}
 DATA_SETS = {"data/sthv1": "something_v1", "sthv1": "something_v1", "data/sthv2": "something_v2", "hmdb51": "hmdb51",
              "data/ucf101": "ucf101"}  # fmt: skip
 

@@ -25,6 +25,7 @@ MAY = {
     "training": {"models", "data", "evaluation", "recognition"},  # validation is the test of `evaluation`
     "report": {"models", "data", "training", "evaluation"},  # it reads what runs and tests left
     "demo": {"models", "data", "training", "evaluation", "recognition"},
+    "serving": {"data", "detection", "recognition", "pages"},
     "pages": {"data", "evaluation", "recognition", "detection", "training", "report", "demo"},  # what they show
 }
 # Names that the package itself offers, and the room that each comes from.

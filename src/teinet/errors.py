@@ -71,6 +71,7 @@ def check_numbers(**values: object) -> None:
 # Modules beyond the core dependencies, by the extra that installs them.
 EXTRAS = {
     "train": ("lightning", "sklearn", "tensorboard", "yaml", "filelock", "pebble"),
+    "serve": ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "pydantic", "starlette"),
     "report": ("jinja2", "matplotlib"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("openvino",),

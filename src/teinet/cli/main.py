@@ -25,6 +25,7 @@ COMMANDS = {
     "predict": "recognize the action in files and folders",
     "timeline": "find events in long recordings",
     "watch": "find events in live video: cameras, streams",
+    "serve": "answer over HTTP: predictions, timelines, live events, and a page to try it",
     "explain": "a page that shows where a network looked in a clip, its gates and kernels",
     "report": "compare runs with each other and with the paper, as a table or a page",
     "data": "inspect lists of clips; check, shrink and convert them; draw the embedded data set",
@@ -49,7 +50,8 @@ _OTHER_COMMANDS = {
     "bench speed profile": "Use teinet benchmark",
     "list zoo": "Use teinet models",
     "env settings version checks": "Use teinet info",
-    "serve embed probe": "There is no {0} yet",
+    "server api http deploy": "Use teinet serve",
+    "embed probe": "There is no {0} yet",
     "help": "Use teinet --help, or teinet COMMAND --help",
 }
 
@@ -166,6 +168,7 @@ _LOWER = {
     "makes up for it), clip.size or model.num_frames",
     "test": "lower --batch-size, --workers, or the crops and clips of --views",
     "predict": "lower --batch-size or the crops and clips of --views, or take --device cpu",
+    "serve": "lower --batch-size or --workers, or take --device cpu",
 }
 _LOWER_ELSEWHERE = "close what else uses this machine"
 

@@ -123,14 +123,20 @@ class ListOptions:
         return DataConfig(path=path, **{name: getattr(self, name) for name in names})
 
 
-def causal_form(weights: str, *, windows: bool) -> str:
-    """Return a pretrained model's causal form, which sees each frame once, and say so; else the same weights."""
+def find_causal_form(weights: str) -> str:
+    """Return a pretrained model's causal form, which sees each frame once; the same weights if there is none."""
     from teinet.models.header import pretrained_file
 
     form = f"{weights}_causal"
-    if windows or Path(weights).exists() or not (pretrained_file(weights) and pretrained_file(form)):
-        return weights
-    print(f"{weights}: using its causal form, {form} (--windows keeps {weights})", file=sys.stderr)
+    has_form = not Path(weights).exists() and pretrained_file(weights) and pretrained_file(form)
+    return form if has_form else weights
+
+
+def causal_form(weights: str, *, windows: bool) -> str:
+    """Return a pretrained model's causal form, and say so; else, and for `windows`, the same weights."""
+    form = weights if windows else find_causal_form(weights)
+    if form != weights:
+        print(f"{weights}: using its causal form, {form} (--windows keeps {weights})", file=sys.stderr)
     return form
 
 
