@@ -19,7 +19,8 @@ MAY = {
     "layers": {"kernels"},
     "models": {"kernels", "layers"},
     "data": set(),
-    "recognition": {"layers", "models", "data", "detection"},  # `Recognizer.detector`
+    "recognition": {"layers", "models", "data", "detection", "export"},  # `Recognizer.detector`, `Recognizer.export`
+    "export": {"layers", "models", "data"},  # it is handed a recognizer
     "evaluation": {"models", "data", "recognition", "detection"},  # it measures what they find
     "detection": {"models", "data"},  # it is handed a recognizer
     "training": {"models", "data", "evaluation", "recognition"},  # validation is the test of `evaluation`

@@ -104,7 +104,6 @@ def test_a_far_guess_is_not_made():
         ("finetune fights", "--weights names the weights to start from"),
         ("compare a b", "Use teinet report."),
         ("inspect videos/", "Use teinet data inspect."),
-        ("export fights", "torch.export.export(model, (x,))"),
         ("train resnet50 videos", "--backbone resnet50"),
         ("train fights videos", "--weights fights"),
         ("models --list", "unrecognized arguments: --list. See"),
@@ -146,7 +145,9 @@ def test_the_same_option_means_the_same_everywhere():
     commands = [Command(import_module(f"teinet.cli.{n}").run) for n in COMMANDS if n not in ("data", "train")]
     for each in (*commands, *map(command, ACTIONS)):
         for action in each.parser("x")._actions:
-            for word in action.option_strings:
+            for word in set(action.option_strings) - (
+                {"--format"} if each.run.__module__.endswith(".export") else set()
+            ):  # of files
                 choices = [choice for choice in action.choices or () if choice != "vtt"]  # of recordings alone
                 kinds.setdefault(word, set()).add(f"{action.type} {choices}")
     several = {word for word, found in kinds.items() if len(found) > 1}
@@ -169,7 +170,7 @@ def test_the_settings_of_a_recipe_have_the_types_of_the_options_elsewhere():
         short = (f.metadata.get("names") or [""])[0][2:].replace("-", "_")
         if section in sections and short in elsewhere.keys() - {"background"}:  # one class, or several
             shared.add(short)
-            assert plain(elsewhere[short]) <= plain(sections[section][name]), short
+            assert plain(elsewhere[short]) - {"int8"} <= plain(sections[section][name]), short  # it is not trained in
     assert {"device", "devices", "precision", "workers", "batch_size", "data", "labels", "output"} <= shared
 
 

@@ -89,6 +89,8 @@ def test_the_file_says_what_it_is(exported, causal):
     assert done.parity.same == 1 and done.parity.difference < 1e-5 and done.parity.clips == 6
     onnx.checker.check_model(path, full_check=True)
     inputs = {each.name: each.type.tensor_type for each in onnx.load(path).graph.input}
+    states = [f"state_{i}" for i in range(len(header["export"]["states"]))]
+    assert list(inputs) == ["frames", *states] and bool(states) == causal
     sizes = [size.dim_param or size.dim_value for size in inputs["frames"].shape.dim]
     assert sizes == (["N", "H", "W", 3] if causal else ["N", T, "H", "W", 3])
     assert inputs["frames"].elem_type == onnx.TensorProto.UINT8
@@ -203,8 +205,8 @@ def test_smaller_weights(causal, clips, tmp_path):
 
 
 def test_formats_and_precisions_by_name():
-    assert [each.name for each in FORMATS] == ["onnx", "openvino"]
-    with pytest.raises(ConfigError, match=r"no format 'onx'; formats: onnx, openvino\. Did you mean 'onnx'"):
+    assert [each.name for each in FORMATS] == ["onnx", "openvino", "web"]
+    with pytest.raises(ConfigError, match=r"no format 'onx'; formats: onnx, openvino, web\. Did you mean 'onnx'"):
         find_format("onx")
     with pytest.raises(ConfigError, match=r"no precision 'int4'; it has fp32, fp16, int8\."):
         check_precision(find_format("onnx"), "int4")

@@ -33,7 +33,7 @@ COMMANDS = {
     "recipes": "list the recipes that reproduce the paper's tables",
     "info": "versions, devices and kernels on this machine; of a model, its card",
     "convert": "convert other projects' weights",
-    "export": "a file that runs without PyTorch: ONNX, OpenVINO",
+    "export": "a file that runs without PyTorch: ONNX, OpenVINO, a page",
     "benchmark": "measure what networks cost on this machine, next to the paper's Table 2",
 }
 

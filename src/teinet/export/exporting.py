@@ -24,6 +24,7 @@ from teinet.export.formats import check_precision, find_format
 from teinet.export.graph import ClipGraph, StepGraph
 from teinet.export.onnx_model import to_onnx
 from teinet.export.parity import Parity, check_parity, compare_logits
+from teinet.export.web_page import write_page
 from teinet.export.weights_types import half_weights, int8_model
 from teinet.models.classifier import VideoClassifier, multiply_adds, parameters
 from teinet.models.exported import ExportedNetwork
@@ -88,16 +89,18 @@ def export(
     format: str = "onnx",
     precision: str | None = None,
     data: DataConfig | None = None,
+    runtime: str | Path | None = None,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Exported:
     """Write a recognizer to a file that runs without this library, and check that its answers are the same.
 
     Args:
         recognizer: a `teinet.Recognizer` of weights, not optimized.
-        path: with the format's suffix; an existing file is replaced at the end.
+        path: with the format's suffix, a folder for "web"; existing files are replaced at the end.
         format: see `teinet.export.formats`.
         precision: "fp32", "fp16" (weights alone), "int8" (weights and feature maps; gates, head and first convolution
             stay in fp32); None is the format's default.
+        runtime: for "web", onnxruntime-web's .tgz or folder (default: npm downloads it once).
         data: clips to compare on and to calibrate int8 with (default: those of the run, else drawn ones).
         progress: called with a line before each stage.
 
@@ -109,7 +112,7 @@ def export(
     """
     chosen, path = find_format(format), Path(path)
     precision = check_precision(chosen, precision)
-    if path.suffix != chosen.suffix:
+    if chosen.suffix and path.suffix != chosen.suffix:
         raise ConfigError(f"{path}: a file of the format {format} ends in {chosen.suffix}")
     model = recognizer.model
     if type(model) is not VideoClassifier:
@@ -121,6 +124,7 @@ def export(
     progress("tracing the network")
     step = is_causal(model) and bool(temporal_modules(model))
     mixing = "shift" if chosen.name == "openvino" else "convolution"
+    kind = "onnx" if chosen.name == "web" else chosen.name
     graph = StepGraph(model) if step else ClipGraph(model, mixing)
     facts = {
         **{"kind": "step" if step else "clip", "format": chosen.name, "precision": precision},
@@ -134,19 +138,24 @@ def export(
         if precision == "int8":
             progress(f"calibrating int8 with {len(clips.views)} clips")
             exported = int8_model(exported, clips.views, Path(scratch))
-        elif precision == "fp16" and chosen.name == "onnx":
+        elif precision == "fp16" and kind == "onnx":
             exported = half_weights(exported)
         progress("writing the file")
-        files = _write(exported, chosen.name, Path(scratch), half=precision == "fp16")
+        files = _write(exported, kind, Path(scratch), half=precision == "fp16")
         seconds = time.perf_counter() - began
         progress(f"comparing it with the network on {len(clips.views)} clips")
         network = ExportedNetwork(files[0])
         parity = check_parity(recognizer.logits, network.logits, clips.views, precision=precision)
         resized = _resized(recognizer, network, clips)
         megabytes = sum(file.stat().st_size for file in files) / 1e6
-        for file in files[::-1]:  # the one that is named last
-            with replacing(path.with_suffix(file.suffix)) as part:
-                shutil.copyfile(file, part)
+        if chosen.name == "web":
+            progress("writing the page")
+            write_page(path, files[0], network.header, None if runtime is None else Path(runtime))
+            megabytes = sum(file.stat().st_size for file in path.rglob("*") if file.is_file()) / 1e6
+        else:
+            for file in files[::-1]:  # the one that is named last
+                with replacing(path.with_suffix(file.suffix)) as part:
+                    shutil.copyfile(file, part)
     return Exported(
         path=path, format=chosen.name, precision=precision, kind=str(facts["kind"]), seconds=seconds,
         megabytes=megabytes, clips=f"{len(clips.views)} of {clips.source}", parity=parity, resized=resized,

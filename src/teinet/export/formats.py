@@ -41,6 +41,13 @@ FORMATS = (
         extra="openvino",
         runs="OpenVINO: the fastest on Intel's and AMD's processors; all commands here",
     ),
+    ExportFormat(
+        name="web",
+        suffix="",
+        precisions=("fp16", "fp32", "int8"),
+        extra="web",
+        runs="browsers: a folder with a page for files, the webcam and live scores; any static host",
+    ),
 )
 
 
@@ -67,7 +74,9 @@ def check_precision(chosen: ExportFormat, precision: str | None) -> str:
 def output_path(chosen: ExportFormat, output: str | None, weights: str) -> Path:
     """Return the file to write: `output` with the format's suffix, or one named after the weights in this folder."""
     if output is None:
-        return Path(f"{Path(weights).resolve().stem if Path(weights).exists() else Path(weights).name}{chosen.suffix}")
+        place = Path(weights)
+        name = place.resolve().stem if place.exists() else place.name
+        return Path(f"{name}{chosen.suffix or '-' + chosen.name}")
     path = Path(output)
     if chosen.suffix and path.suffix != chosen.suffix:
         raise ConfigError(

@@ -48,7 +48,7 @@ def to_onnx(graph: ClipGraph | StepGraph, preprocessing: Preprocessing, header: 
     model = graph.network.model if isinstance(graph, StepGraph) else graph.model
     frames, channels = (1 if is_step else model.num_frames), model.num_channels
     clips = _unused_number(graph, frames, (height, width))
-    # torch.empty: the numbers are not looked at, and memory that is not touched takes no place
+    # torch.empty: the numbers are not looked at, and memory that is not touched costs nothing
     inputs = [torch.empty(clips * frames, channels, height, width, dtype=torch.uint8)]
     if isinstance(graph, StepGraph):
         one = graph.init_state(torch.zeros(1, channels, height, width, dtype=torch.uint8))
@@ -56,7 +56,8 @@ def to_onnx(graph: ClipGraph | StepGraph, preprocessing: Preprocessing, header: 
     states = range(len(inputs) - 1)
     names_in = ["pixels", *(f"state_{i}" for i in states)]
     names_out = ["logits", *([f"next_{i}" for i in states] if is_step else ["scores"])]
-    core = _free_clips(_simplified(_traced(graph, tuple(inputs), names_in, names_out)), clips)
+    traced = _simplified(_traced(graph, tuple(inputs), names_in, names_out))
+    core = _free_clips(_with_inputs(traced, names_in), clips)
     front = _front(preprocessing, channels, frames, core.ir_version)
     merged = onnx.compose.merge_models(front, core, io_map=[("pixels", "pixels")])
     merged.producer_name, merged.producer_version = "teinet", str(header.get("version", ""))
@@ -112,6 +113,19 @@ def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     for kept in [each for each in simple.opset_import if each.domain != ""]:
         simple.opset_import.remove(kept)
     return simple
+
+
+def _with_inputs(model: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
+    """Give the inputs their names back: onnxruntime calls one that is an output too, as it is, by the output's name."""
+    graph = model.graph
+    for given, name in zip(graph.input, names, strict=True):
+        if (other := given.name) == name:
+            continue
+        for node in graph.node:
+            node.input[:] = [name if each == other else each for each in node.input]
+        given.name = name
+        graph.node.insert(0, helper.make_node("Identity", [name], [other]))
+    return model
 
 
 def _free_clips(model: onnx.ModelProto, clips: int) -> onnx.ModelProto:

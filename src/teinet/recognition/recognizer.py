@@ -367,7 +367,7 @@ class Recognizer:
 
     @property
     def is_causal(self) -> bool:
-        """Whether no frame depends on a later one, so that the model takes live video frame by frame."""
+        """True if no frame depends on a later one, so that the model takes live video frame by frame."""
         if isinstance(self.model, ExportedNetwork):
             return self.model.is_step
         from teinet.models.insertion import is_causal
@@ -616,7 +616,7 @@ class Recognizer:
 
     @property
     def has_programs(self) -> bool:
-        """Whether the model makes a program for each number of views, which takes seconds."""
+        """True if the model makes a program for each number of views, which takes seconds."""
         if isinstance(self.model, ExportedNetwork):
             return self.model.runtime == "openvino"
         from teinet.models.optimized import is_compiled
