@@ -1,0 +1,90 @@
+// Scores of a playing video or the webcam: frames at the frame interval of training, by steps or by windows.
+
+import { FrameSampler, meanScores } from "./sampling.js";
+import { Grabber, onFrame, stacked } from "./video.js";
+
+export class Live {
+  #grabber = new Grabber();
+  #cancel = () => {};
+  #run = 0; // counts starts, so that answers for an earlier one are ignored
+
+  /** `show({ time, scores, isStart, image, ms })` gets each answer, `fail(error)` what went wrong. */
+  constructor(model, { sampling, frame_interval, export: { kind }, class_names }, show, fail) {
+    Object.assign(this, { model, show, fail, numFrames: sampling.num_frames, steps: kind === "step" });
+    this.interval = frame_interval ?? 0.25;
+    this.classes = class_names.length;
+    this.sampler = new FrameSampler(this.interval);
+  }
+
+  /** Take frames from a video while it plays; `now()` gives the time of a frame if the video's own is not wanted. */
+  start(video, now) {
+    this.stop();
+    const run = ++this.#run;
+    Object.assign(this, { queue: [], recent: [], busy: false, taken: 0, dropped: 0, size: "" });
+    this.sampler.restart();
+    const next = mediaTime => {
+      if (run !== this.#run) return;
+      if (!video.paused || video.srcObject) this.#take(video, now?.() ?? mediaTime);
+      this.#cancel = onFrame(video, next);
+    };
+    this.#cancel = onFrame(video, next);
+  }
+
+  stop() {
+    this.#run++;
+    this.#cancel();
+  }
+
+  #take(video, time) {
+    let verdict = this.sampler.judge(time);
+    if (verdict === "skip") return;
+    const frame = this.#grabber.grab(video, this.numFrames), size = String(frame.shape);
+    if (size !== this.size && this.size) verdict = "reset"; // a phone was turned
+    this.size = size;
+    this.taken++;
+    this.queue.push({ ...frame, time, isStart: verdict === "reset" });
+    if (!this.steps && verdict === "reset") this.queue.splice(0, this.queue.length - 1);
+    while (this.queue.length > this.numFrames) {
+      this.queue.shift();
+      if (this.steps) this.dropped++; // the model is slower than the video
+    }
+    this.#pump();
+  }
+
+  async #pump() {
+    const run = this.#run;
+    const enough = this.steps ? this.queue.length : this.queue.length === this.numFrames;
+    if (this.busy || !enough) return;
+    this.busy = true;
+    try {
+      for (const answer of await (this.steps ? this.#step() : this.#window())) if (run === this.#run) this.show(answer);
+    } catch (error) {
+      if (run === this.#run) {
+        this.stop();
+        this.fail(error);
+      }
+    }
+    if (run !== this.#run) return;
+    this.busy = false;
+    if (this.steps && this.queue.length) this.#pump();
+  }
+
+  /** Score the frames that wait, each after those before it. */
+  async #step() {
+    const frames = [this.queue.shift()];
+    while (this.queue.length && !this.queue[0].isStart) frames.push(this.queue.shift());
+    const { logits, ms } = await this.model.step(stacked(frames), frames[0].isStart);
+    return frames.map(({ time, isStart, image }, k) => {
+      if (isStart) this.recent = [];
+      this.recent = [...this.recent, logits.subarray(k * this.classes, (k + 1) * this.classes)].slice(-this.numFrames);
+      return { time, isStart, image, ms: ms / frames.length, scores: meanScores(this.recent) };
+    });
+  }
+
+  /** Score the last T frames. */
+  async #window() {
+    const frames = [...this.queue], { time, image } = frames.at(-1), isStart = frames[0].isStart;
+    const { scores, ms } = await this.model.clip(stacked(frames));
+    return [{ time, isStart, image, ms, scores: [...scores] }];
+  }
+}
