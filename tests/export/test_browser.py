@@ -173,7 +173,7 @@ def test_an_mp4_has_its_frames_where_python_finds_them(scripts, tmp_path):
             out.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         out.mux(stream.encode())
     for name in ("uneven.mp4", "ordered.mp4"):
-        script = f"Promise.all([import('./frame_times.js'), fetch('{name}').then(a => a.blob())]).then(([m, f]) => m.timesInFile(f))"
+        script = f"Promise.all([import('./frame_times.js'), fetch('{name}').then(a => a.blob())]).then(([m, f]) => m.readTables(f).then(t => t.times))"
         *starts, end = browser.evaluate(script)
         reader = VideoReader(folder / name)
         assert starts == pytest.approx(reader.times.tolist(), abs=1e-3) and end == pytest.approx(reader.end_time, abs=1e-3)

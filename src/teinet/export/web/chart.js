@@ -34,8 +34,11 @@ export class Chart {
     if (this.rolling) {
       this.start = Math.max(0, time - this.length);
       while (this.points[0].time < this.start - 1) this.points.shift();
+      this.peaks.fill(0);
     }
-    scores.forEach((score, c) => { this.peaks[c] = Math.max(this.peaks[c], score); });
+    for (const point of this.rolling ? this.points : [this.last]) {
+      point.scores.forEach((score, c) => { this.peaks[c] = Math.max(this.peaks[c], score); });
+    }
     this.draw();
   }
 

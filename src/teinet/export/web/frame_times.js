@@ -1,16 +1,19 @@
-// The times of a file's frames: exactly, from the sample tables of mp4 and mov; otherwise from the measured frame rate.
+// The times of a file's frames, and its colors: from the tables in mp4 and mov; or times from the measured frame rate.
 
 const LARGEST = 1 << 28; // bytes of a table of samples
 
-/** Return the frames' start times and the end of the last one, seconds, ascending (n + 1); null for other files. */
-export async function timesInFile(file) {
+/**
+ * Return { times, matrix } of an mp4 or mov file, null of others: the frames' start times and the end of the last one,
+ * seconds, ascending (n + 1); and the matrix of its colors, "" if the file does not say.
+ */
+export async function readTables(file) {
   try {
     for (let at = 0; at + 16 <= file.size;) {
       const head = new DataView(await file.slice(at, at + 16).arrayBuffer());
       const size = head.getUint32(0) === 1 ? Number(head.getBigUint64(8)) : head.getUint32(0) || file.size - at;
       if (size < 8) return null;
       if (name(head, 4) === "moov") {
-        return size > LARGEST ? null : timesInMovie(new DataView(await file.slice(at, at + size).arrayBuffer()));
+        return size > LARGEST ? null : tablesOfMovie(new DataView(await file.slice(at, at + size).arrayBuffer()));
       }
       at += size;
     }
@@ -24,7 +27,7 @@ export async function timesInFile(file) {
 export const evenTimes = (rate, duration) =>
   Array.from({ length: Math.max(1, Math.round(rate * duration)) + 1 }, (_, i) => i / rate);
 
-function timesInMovie(view) {
+function tablesOfMovie(view) {
   const moov = boxes(view, 0, view.byteLength).moov[0], inside = boxes(view, ...moov);
   const movieScale = scale(view, inside.mvhd[0][0]);
   for (const trak of inside.trak ?? []) {
@@ -38,9 +41,16 @@ function timesInMovie(view) {
     let shown = times.sort((a, b) => a - b).map(time => time / perSecond);
     const list = track.edts && boxes(view, ...track.edts[0]).elst;
     if (list) shown = edited(view, list[0][0], shown, movieScale, perSecond);
-    return shown.length ? [...shown, shown.at(-1) + last / perSecond] : null;
+    return shown.length ? { times: [...shown, shown.at(-1) + last / perSecond], matrix: matrix(view, table.stsd[0]) } : null;
   }
   return null;
+}
+
+/** Return the name of the color matrix in the first sample's description (colr), "" if there is none. */
+function matrix(view, [start, end]) {
+  const colors = boxes(view, start + 8 + 86, Math.min(end, start + 8 + view.getUint32(start + 8))).colr;
+  const code = colors && view.getUint16(colors[0][0] + 8);
+  return { 1: "bt709", 5: "bt470bg", 6: "smpte170m", 9: "bt2020-ncl" }[code] ?? "";
 }
 
 /** Return {name: [[start, end], ...]} of the boxes in a part of a file. */

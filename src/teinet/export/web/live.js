@@ -4,7 +4,7 @@ import { FrameSampler, meanScores } from "./sampling.js";
 import { Grabber, onFrame, stacked } from "./video.js";
 
 export class Live {
-  #grabber = new Grabber();
+  #grabber;
   #cancel = () => {};
   #run = 0; // counts starts, so that answers for an earlier one are ignored
 
@@ -16,16 +16,20 @@ export class Live {
     this.sampler = new FrameSampler(this.interval);
   }
 
-  /** Take frames from a video while it plays; `now()` gives the time of a frame if the video's own is not wanted. */
-  start(video, now) {
+  /** Take frames from a video while it plays; `matrix` as in `Grabber`, `now()` for times other than the video's own. */
+  start(video, matrix, now) {
     this.stop();
+    this.#grabber = new Grabber(this.numFrames, matrix);
     const run = ++this.#run;
     Object.assign(this, { queue: [], recent: [], busy: false, taken: 0, dropped: 0, size: "" });
     this.sampler.restart();
-    const next = mediaTime => {
-      if (run !== this.#run) return;
-      if (!video.paused || video.srcObject) this.#take(video, now?.() ?? mediaTime);
-      this.#cancel = onFrame(video, next);
+    const next = async mediaTime => {
+      try {
+        if (!video.paused || video.srcObject) await this.#take(video, now?.() ?? mediaTime, run);
+      } catch (error) {
+        this.#end(error, run);
+      }
+      if (run === this.#run) this.#cancel = onFrame(video, next);
     };
     this.#cancel = onFrame(video, next);
   }
@@ -35,10 +39,11 @@ export class Live {
     this.#cancel();
   }
 
-  #take(video, time) {
+  async #take(video, time, run) {
     let verdict = this.sampler.judge(time);
     if (verdict === "skip") return;
-    const frame = this.#grabber.grab(video, this.numFrames), size = String(frame.shape);
+    const frame = await this.#grabber.grab(video), size = String(frame.shape);
+    if (run !== this.#run) return;
     if (size !== this.size && this.size) verdict = "reset"; // a phone was turned
     this.size = size;
     this.taken++;
@@ -59,14 +64,17 @@ export class Live {
     try {
       for (const answer of await (this.steps ? this.#step() : this.#window())) if (run === this.#run) this.show(answer);
     } catch (error) {
-      if (run === this.#run) {
-        this.stop();
-        this.fail(error);
-      }
+      this.#end(error, run);
     }
     if (run !== this.#run) return;
     this.busy = false;
     if (this.steps && this.queue.length) this.#pump();
+  }
+
+  #end(error, run) {
+    if (run !== this.#run) return;
+    this.stop();
+    this.fail(error);
   }
 
   /** Score the frames that wait, each after those before it. */

@@ -23,6 +23,14 @@ export class Model {
     this.#worker.onerror = event => this.#fail(event.message ?? "the model's thread could not start");
     this.backend = backend;
     this.threads = (await this.#ask("load", { backend, model: this.header })).threads ?? 1;
+    if (backend === "wasm") this.#warmUp();
+  }
+
+  /** Run once, so that the first video does not wait for what the browser compiles at first use. */
+  #warmUp() {
+    const { size } = this.header.preprocessing, [height, width] = [size].flat().length > 1 ? size : [size, size];
+    const shape = [1, this.header.sampling.num_frames, height, width, 3];
+    this.clip({ pixels: new Uint8Array(shape.reduce((a, b) => a * b)), shape }).catch(() => {}); // the video will say it
   }
 
   stop() {

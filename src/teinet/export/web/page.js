@@ -4,7 +4,7 @@ import { Chart, clock, percent } from "./chart.js";
 import { Live } from "./live.js";
 import { Model, whyNoGpu } from "./model.js";
 import { testIndices } from "./sampling.js";
-import { Grabber, frameTimes, open, seek, stacked } from "./video.js";
+import { Grabber, open, seek, stacked, tables } from "./video.js";
 
 const TOP = 5, CLASSES = 60, ROLLING = 60; // classes in a result and at the start; seconds of the webcam's plot
 const $ = id => document.getElementById(id);
@@ -27,7 +27,7 @@ whyNoGpu().then(why => {
 $("file").onchange = () => { if ($("file").files.length) openFile($("file").files[0]); $("file").value = ""; };
 $("camera").onclick = () => video.srcObject ? stopCamera() : startCamera();
 backend.onchange = () => { ready = startModel(backend.value); if (clip) ready.then(() => recognize(++job)); };
-video.onplay = () => { if (!video.srcObject && clip) live.start(video); };
+video.onplay = () => { if (!video.srcObject && clip) live.start(video, clip.matrix); };
 for (const type of ["dragenter", "dragover"]) {
   addEventListener(type, event => { event.preventDefault(); document.body.classList.add("over"); });
 }
@@ -85,23 +85,23 @@ async function openFile(file) {
     address = URL.createObjectURL(file);
     clip = null;
     const probe = await open(address); // of its own, so that the player stays where the user wants it
-    const times = await frameTimes(file, probe), indices = testIndices(times.length - 1, sampling), grabber = new Grabber();
-    const frames = [];
+    const { times, matrix } = await tables(file, probe), indices = testIndices(times.length - 1, sampling);
+    const frames = [], grabber = new Grabber(T, matrix);
     for (const [place, index] of indices.entries()) {
       if (own !== job) return;
       busy(`Reading frame ${place + 1} of ${T}`, place / T);
       const same = indices.indexOf(index); // a video of fewer than T frames repeats some
       if (same < place) { frames.push(frames[same]); continue; }
       const shown = await seek(probe, (times[index] + times[index + 1]) / 2);
-      frames.push({ ...grabber.grab(probe, T), time: times[index], shown, index });
+      frames.push({ ...await grabber.grab(probe), time: times[index], shown, index });
     }
     if (own !== job) return;
-    clip = { file, frames, numFrames: times.length - 1, length: probe.duration, seconds: (performance.now() - began) / 1000 };
+    clip = { file, frames, matrix, numFrames: times.length - 1, length: probe.duration, seconds: (performance.now() - began) / 1000 };
     probe.removeAttribute("src");
     show(video, true);
     Object.assign(video, { srcObject: null, src: address, controls: true });
     showFilm(`The ${T} frames that the model saw`, frames);
-    showTimeline(clip.length, false, "Play the video to fill this in; click to jump.");
+    showTimeline(clip.length, false, `Play the video to fill this in; click to jump. ${averages()}`);
     await recognize(own);
   } catch (error) {
     if (own !== job) return;
@@ -127,6 +127,7 @@ async function recognize(own) {
     showScores(scores);
     $("took").textContent = `${T} of ${numFrames} frames, read in ${seconds.toFixed(1)} s; model ${ms.toFixed(0)} ms on ${device()}`;
     state.state = "done";
+    if (!matchMedia("(prefers-reduced-motion: reduce)").matches) video.play().catch(() => {}); // scores over time come with it
   } catch (error) {
     if (own === job) problem(`The model stopped: ${error.message}`);
   }
@@ -147,10 +148,10 @@ async function startCamera() {
     await Promise.all([video.play(), ready]);
     if (own !== job) return;
     $("camera").textContent = "Stop the webcam";
-    showTimeline(ROLLING, true, `A score averages the last ${T} frames, ${(T * live.interval).toFixed(1)} s.`);
+    showTimeline(ROLLING, true, averages());
     showFilm(`The last ${T} frames that the model saw`, []);
     const began = performance.now();
-    live.start(video, () => (performance.now() - began) / 1000);
+    live.start(video, undefined, () => (performance.now() - began) / 1000);
     idle(model.header.export.kind === "step" ? "Webcam" : `Webcam: the first answer comes after ${T} frames`);
     state.state = "live";
   } catch (error) {
@@ -250,6 +251,7 @@ function problem(text) {
   if (text) { state.state = "problem"; show($("progress"), false); }
 }
 
+const averages = () => `A score averages the last ${T} frames, ${(T * live.interval).toFixed(1)} s.`;
 const device = () => model.backend === "webgpu" ? "the GPU" : `the CPU${model.threads > 1 ? ` (${model.threads} threads)` : ""}`;
 const quoted = name => `"${name.replace(/["\\$`]/g, "\\$&")}"`;
 

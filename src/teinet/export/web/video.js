@@ -1,9 +1,10 @@
 // Reads frames of a <video>: opens, seeks, and takes pixels.
 
-import { evenTimes, timesInFile } from "./frame_times.js";
+import { rgbOf } from "./colors.js";
+import { evenTimes, readTables } from "./frame_times.js";
 
-const LONGEST = 1280; // pixels of the longer side that are passed on: the model makes them smaller anyway
-const MOST = 40e6; // pixels of all frames of a clip: what a phone can hold
+const MOST = 40e6; // pixels of all frames of a clip, more than 8 of 1080p: what a phone can hold
+const LONGEST = 1280; // pixels of the longer side where the browser scales larger frames down
 const PATIENCE = 15000; // ms for a browser that does not answer
 
 const once = (target, type, ms = PATIENCE) => new Promise((resolve, reject) => {
@@ -35,9 +36,9 @@ export async function open(address) {
   return video;
 }
 
-/** Return the start times of a file's frames and the end of the last one, seconds. */
-export async function frameTimes(file, video) {
-  return await timesInFile(file) ?? evenTimes(await frameRate(video), video.duration);
+/** Return { times, matrix }: the start times of a file's frames and the end of the last one, seconds; see `Grabber`. */
+export async function tables(file, video) {
+  return await readTables(file) ?? { times: evenTimes(await frameRate(video), video.duration) };
 }
 
 /** Show the frame at `time`, seconds; return the time at which the browser says that it begins, or null. */
@@ -79,27 +80,52 @@ async function frameRate(video) {
 export class Grabber {
   #canvas = document.createElement("canvas");
   #context = this.#canvas.getContext("2d", { willReadFrequently: true });
+  #buffer = new Uint8Array(0);
+
+  /** Take pixels for clips of T frames; `matrix` of the file's colors, "" if it does not say. */
+  constructor(numFrames, matrix) {
+    Object.assign(this, { numFrames, matrix });
+  }
 
   /** Return { pixels (H, W, 3) Uint8Array, shape [H, W], image (a small canvas to show) } of the present frame. */
-  grab(video, framesOfClip) {
-    const { videoWidth, videoHeight } = video, canvas = this.#canvas;
-    const room = Math.sqrt(MOST / (framesOfClip * videoWidth * videoHeight));
-    const share = Math.min(1, LONGEST / Math.max(videoWidth, videoHeight), room);
+  async grab(video) {
+    const image = document.createElement("canvas");
+    image.width = Math.min(video.videoWidth, 240);
+    image.height = Math.max(1, Math.round(image.width * video.videoHeight / video.videoWidth));
+    const frame = globalThis.VideoFrame && new VideoFrame(video); // the present one, also if the video plays on
+    image.getContext("2d").drawImage(frame || video, 0, 0, image.width, image.height);
+    try {
+      return { ...(frame && await this.#fromPlanes(frame, video) || this.#fromCanvas(frame || video, video)), image };
+    } finally {
+      frame?.close();
+    }
+  }
+
+  /** Return pixels and shape of a frame, converted as in Python; null if the browser does not give its planes. */
+  async #fromPlanes(frame, video) {
+    const { width, height } = frame.visibleRect ?? {}, { format, colorSpace } = frame;
+    const turned = frame.rotation ?? ((width > height) !== (video.videoWidth > video.videoHeight));
+    if (!["I420", "NV12"].includes(format) || turned || frame.flip || width * height * this.numFrames > MOST) return null;
+    if (this.#buffer.length < frame.allocationSize()) this.#buffer = new Uint8Array(frame.allocationSize());
+    const planes = await frame.copyTo(this.#buffer);
+    const colors = { matrix: this.matrix ?? colorSpace.matrix, fullRange: colorSpace.fullRange };
+    return { pixels: rgbOf(this.#buffer, planes, format, width, height, colors), shape: [height, width] };
+  }
+
+  /** Return them as the browser converts them, which differs by a level or two. */
+  #fromCanvas(source, { videoWidth, videoHeight }) {
+    const share = Math.min(1, LONGEST / Math.max(videoWidth, videoHeight));
     const width = Math.round(share * videoWidth), height = Math.round(share * videoHeight);
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    if (this.#canvas.width !== width || this.#canvas.height !== height) Object.assign(this.#canvas, { width, height });
     this.#context.imageSmoothingQuality = "high";
-    this.#context.drawImage(video, 0, 0, width, height);
+    this.#context.drawImage(source, 0, 0, width, height);
     const rgba = this.#context.getImageData(0, 0, width, height).data, pixels = new Uint8Array(3 * width * height);
     for (let from = 0, to = 0; to < pixels.length; from += 4) {
       pixels[to++] = rgba[from];
       pixels[to++] = rgba[from + 1];
       pixels[to++] = rgba[from + 2];
     }
-    const image = document.createElement("canvas");
-    image.width = Math.min(width, 240);
-    image.height = Math.max(1, Math.round(image.width * height / width));
-    image.getContext("2d").drawImage(canvas, 0, 0, image.width, image.height);
-    return { pixels, shape: [height, width], image };
+    return { pixels, shape: [height, width] };
   }
 }
 

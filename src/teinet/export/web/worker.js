@@ -1,47 +1,63 @@
 // Runs the model in a thread of its own, so that the page stays alive. Answers { id, result } or { id, error }.
 
+import { meanScores } from "./sampling.js";
+
 const RUNTIMES = {
   wasm: { script: "runtime/ort.wasm.min.js", module: "runtime/ort-wasm-simd-threaded.js",
     binary: "runtime/ort-wasm-simd-threaded.wasm" },
   webgpu: { script: "runtime/ort.webgpu.min.js", module: "runtime/ort-wasm-simd-threaded.asyncify.js",
     binary: "runtime/ort-wasm-simd-threaded.asyncify.wasm" },
 };
-let ort, session, header, states;
+let ort, session, state;
 
 const actions = {
   /** Load the runtime and the model. */
   async load({ backend, model }) {
-    header = model;
     const files = RUNTIMES[backend], here = file => new URL(file, import.meta.url).href;
     ort = await import(here(files.script));
-    const [binary, weights] = await download([files.binary, "model.onnx"].map(here), header.bytes);
-    ort.env.logLevel = "error";
+    const [binary, weights] = await download([files.binary, "model.onnx"].map(here), model.bytes);
     ort.env.wasm.wasmPaths = { mjs: here(files.module) };
     ort.env.wasm.wasmBinary = binary;
-    session = await ort.InferenceSession.create(weights, { executionProviders: [backend] });
+    session = await ort.InferenceSession.create(weights, { executionProviders: [backend], logSeverityLevel: 3 });
     return { threads: ort.env.wasm.numThreads };
   },
 
   /** Return the scores of one clip (1, T, H, W, 3). */
   async clip({ pixels, shape }) {
-    const feeds = { frames: new ort.Tensor("uint8", pixels, shape) };
-    const { scores, logits } = await session.run(header.export.kind === "step" ? { ...feeds, ...initState() } : feeds);
+    if (session.inputNames.length > 1) {
+      const { logits } = await advance(pixels, shape, initState()), classes = logits.length / shape[1];
+      return { logits, scores: meanScores(Array.from({ length: shape[1] }, (_, k) => logits.subarray(k * classes, (k + 1) * classes))) };
+    }
+    const { scores, logits } = await session.run({ frames: new ort.Tensor("uint8", pixels, shape) });
     return { scores: scores.data, logits: logits.data };
   },
 
   /** Take the next K frames (1, K, H, W, 3) of a stream; return the logits (K, classes), flat. */
   async step({ pixels, shape, reset }) {
-    if (reset || !states) states = initState();
-    const outputs = await session.run({ frames: new ort.Tensor("uint8", pixels, shape), ...states });
-    states = Object.fromEntries(Object.keys(states).map(name => [name, outputs[name.replace("state", "next")]]));
-    return { logits: outputs.logits.data };
+    const { logits, next } = await advance(pixels, shape, reset || !state ? initState() : state);
+    state = next;
+    return { logits };
   },
 };
 
-/** Return the state before the first frame. */
+/** Return the logits (K, classes), flat, of the K frames after a state, and the next state. */
+async function advance(pixels, [, count, ...size], before) {
+  const together = session.inputMetadata[0].shape.length === 5, at = pixels.length / count; // else one frame a call
+  const logits = [];
+  for (let k = 0; k < (together ? 1 : count); k++) {
+    const frames = together ? new ort.Tensor("uint8", pixels, [1, count, ...size])
+      : new ort.Tensor("uint8", pixels.subarray(k * at, (k + 1) * at), [1, ...size]);
+    const outputs = await session.run({ frames, ...before });
+    logits.push(...outputs.logits.data);
+    before = Object.fromEntries(Object.keys(before).map(name => [name, outputs[name.replace("state", "next")]]));
+  }
+  return { logits: Float32Array.from(logits), next: before };
+}
+
+/** Return the state before the first frame, zeros. */
 function initState() {
-  const zeros = shape => new ort.Tensor("float32", new Float32Array(shape.reduce((a, b) => a * b, 1)), [1, ...shape]);
-  return Object.fromEntries(header.export.states.map((shape, i) => [`state_${i}`, zeros(shape)]));
+  const zeros = shape => new ort.Tensor("float32", new Float32Array(shape.reduce((a, b) => a * b)), shape);
+  return Object.fromEntries(session.inputMetadata.slice(1).map(({ name, shape: [, ...rest] }) => [name, zeros([1, ...rest])]));
 }
 
 /** Fetch files at once and tell the page how much of them is here; `sizes` in bytes by name. */
