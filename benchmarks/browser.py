@@ -62,6 +62,7 @@ def compare(browser: Browser, recognizer: Recognizer, paths: Iterable[Path]) -> 
     rows = []
     for path in paths:
         ours, page = recognizer(path), recognized(browser, path)
+        assert ours.scores is not None
         if "error" in page:
             rows.append({"path": str(path), "error": page["error"]})
             continue
@@ -74,8 +75,9 @@ def compare(browser: Browser, recognizer: Recognizer, paths: Iterable[Path]) -> 
                 "frames_off": int(np.abs(np.asarray(page["frame_indices"]) - indices).max()),
                 "shown_off": shown_off(page, ours),
                 "num_frames": [page["num_frames"], ours.num_frames],
-                "read_ms": page["read_ms"], "ms": page["ms"],
-            }  # fmt: skip
+                "read_ms": page["read_ms"],
+                "ms": page["ms"],
+            }
         )
     return rows
 
@@ -108,7 +110,10 @@ def sizes(folder: Path) -> dict[str, dict[str, int]]:
     found = {name: {"raw": len(data), "gzip": len(gzip.compress(data, 9))} for name, data in files.items()}
     names = {"cpu": [n for n in found if Path(n).name not in GPU_ALONE]}
     names["gpu"] = [n for n in found if Path(n).name not in set(RUNTIME.values()) - set(GPU_ALONE)]
-    total = {f"visit {kind}": {how: sum(found[n][how] for n in own) for how in ("raw", "gzip")} for kind, own in names.items()}
+    total = {
+        f"visit {kind}": {how: sum(found[n][how] for n in own) for how in ("raw", "gzip")}
+        for kind, own in names.items()
+    }
     return found | total
 
 

@@ -84,7 +84,7 @@ class Browser:
         try:
             _until(lambda: port.exists() and port.read_text().count("\n"), 60, "Chromium did not start")
             number, path = port.read_text().split("\n")[:2]
-            self._socket = connect(f"ws://127.0.0.1:{number}{path}", max_size=None, proxy=None)
+            self._socket = connect(f"ws://127.0.0.1:{number}{path}", max_size=None, proxy=None).__enter__()
             target = next(t for t in self._call("Target.getTargets")["targetInfos"] if t["type"] == "page")["targetId"]
             self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
             for domain in ("Page", "Runtime", "Network"):
@@ -107,7 +107,7 @@ class Browser:
         except ProcessLookupError:
             pass
         self._process.wait(30)
-        self._folder = self._folder.cleanup()
+        self._folder.cleanup()
 
     def call(self, method: str, **values: Any) -> dict[str, Any]:
         """Call a method of the DevTools protocol for the page."""
@@ -136,7 +136,10 @@ class Browser:
 
     def screenshot(self, path: Path, width: int, height: int, *, dark: bool = False, whole: bool = False) -> None:
         """Write a PNG of the page as a screen of this size shows it; `whole` with what is below."""
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        self.call("Emulation.setTouchEmulationEnabled", enabled=width < 600)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         time.sleep(0.4)
@@ -155,7 +158,9 @@ class Browser:
 
     def _send(self, method: str, session: str | None, values: dict[str, Any]) -> int:
         number = next(self._numbers)
-        self._socket.send(json.dumps({"id": number, "method": method, "params": values} | ({"sessionId": session} if session else {})))
+        self._socket.send(
+            json.dumps({"id": number, "method": method, "params": values} | ({"sessionId": session} if session else {}))
+        )
         return number
 
     def _note(self, event: dict[str, Any]) -> None:

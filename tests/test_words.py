@@ -7,7 +7,7 @@ from pathlib import Path
 from teinet.models.header import list_pretrained
 
 ROOT = Path(__file__).parents[1]
-KINDS = {"src": ".py .cpp .jinja .css", "docs": ".md .py", "examples": ".py", "recipes": ".yaml"}
+KINDS = {"src": ".py .cpp .jinja .css .html .js", "docs": ".md .py", "examples": ".py", "recipes": ".yaml"}
 KINDS |= {"benchmarks": ".md .py .yaml", "tests": ".md"}
 REJECTED = (
     "anew|rightly|for ever|beside|mend|mended|pictures?|two-sided|recognisers?|recognised?|licence|colours?|behaviour"

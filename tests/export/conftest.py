@@ -1,16 +1,21 @@
-"""Pages of pretrained models, for tests in a browser."""
+"""Browser pages of two networks, for tests in a browser."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
+from teinet import Recognizer, create_model
+from teinet.data.transforms import Preprocessing
 from teinet.errors import TeinetError
 from teinet.export import web_page
+from teinet.export.cached import exported_file
+from teinet.models.header import read_header
+from tests.conftest import CLASSES
+from tests.networks import wake
 
 _USERS = os.environ.get("TEINET_CACHE")  # before the session's own: what is downloaded is kept from one to the next
 
@@ -29,16 +34,22 @@ def runtime() -> Path:
 
 
 @pytest.fixture(scope="session")
-def pages(runtime, tmp_path_factory) -> Callable[[str], Path]:
-    """Return the folder of a pretrained model's page, by its name."""
+def causal_page(runtime, tmp_path_factory) -> tuple[Path, Recognizer]:
+    """The page of a pretrained causal network, and the recognizer."""
+    return _page(Recognizer.load("motion_pairs_causal", device="cpu"), runtime, tmp_path_factory.mktemp("causal"))
 
-    @cache
-    def page(name: str) -> Path:
-        from tests.export.rig import export
 
-        folder = tmp_path_factory.mktemp(name)
-        model, header = export(name, folder)
-        web_page.write_page(folder / "page", model, header, runtime)
-        return folder / "page"
+@pytest.fixture(scope="session")
+def bidirectional_page(runtime, tmp_path_factory) -> tuple[Path, Recognizer]:
+    """The page of a small bidirectional network, and the recognizer."""
+    torch.manual_seed(0)
+    model = wake(create_model("teinet_resnet10t", num_classes=len(CLASSES), num_frames=4))
+    pixels = Preprocessing(size=32, short_side=36, interpolation="bicubic")
+    made = Recognizer(model, CLASSES, preprocessing=pixels, header={"frame_interval": 0.2})
+    return _page(made, runtime, tmp_path_factory.mktemp("bidirectional"))
 
-    return page
+
+def _page(recognizer: Recognizer, runtime: Path, folder: Path) -> tuple[Path, Recognizer]:
+    model = exported_file(recognizer, "onnx", "fp32")
+    web_page.write_page(folder, model, read_header(model), runtime)
+    return folder, recognizer

@@ -11,8 +11,8 @@ from typing import Literal
 from teinet.cli import options
 from teinet.cli.parser import option
 from teinet.data.lists.data_config import DataConfig, check_path
-from teinet.export.formats import FORMATS, check_precision, find_format, output_path
 from teinet.errors import ConfigError
+from teinet.export.formats import FORMATS, check_precision, find_format, output_path
 from teinet.models.header import pretrained_file
 from teinet.utils.text import printable
 

@@ -60,7 +60,11 @@ def write_page(folder: Path, model: Path, header: dict[str, Any], runtime: Path 
     for page in (files("teinet.export") / "web").iterdir():
         if page.name != "page.css":
             write_text(folder / page.name, page.read_text(encoding="utf-8"))
-    sheets = [files("teinet.pages") / "style.css", files("teinet.pages") / "recording.css", files("teinet.export") / "web" / "page.css"]
+    sheets = [
+        files("teinet.pages") / "style.css",
+        files("teinet.pages") / "recording.css",
+        files("teinet.export") / "web" / "page.css",
+    ]
     write_text(folder / "style.css", "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets))
     sizes = {path.name: path.stat().st_size for path in [folder / "model.onnx", *(folder / "runtime").glob("*.wasm")]}
     write_text(folder / "model.json", json.dumps(header | {"bytes": sizes}))
@@ -113,15 +117,25 @@ def downloaded() -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         command = [npm, "pack", f"onnxruntime-web@{VERSION}", "--ignore-scripts", "--silent"]
         try:
-            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_PATIENCE)
-            problem = "" if done.returncode == 0 else next(iter(done.stderr.split("\n")), "") or f"exit code {done.returncode}"
+            done = subprocess.run(
+                command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_PATIENCE
+            )
+            problem = (
+                ""
+                if done.returncode == 0
+                else next(iter(done.stderr.split("\n")), "") or f"exit code {done.returncode}"
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             problem = str(error)
         if problem:
-            raise RunError(f"npm could not download onnxruntime-web {VERSION} ({problem}); try again with a network, {_BY_HAND}")
+            raise RunError(
+                f"npm could not download onnxruntime-web {VERSION} ({problem}); try again with a network, {_BY_HAND}"
+            )
         found = Path(folder) / PACKAGE
         if not found.exists() or not _is_right(found):
-            raise RunError(f"what npm downloaded as onnxruntime-web {VERSION} is another file than expected; {_BY_HAND}")
+            raise RunError(
+                f"what npm downloaded as onnxruntime-web {VERSION} is another file than expected; {_BY_HAND}"
+            )
         os.replace(found, path)
     return path
 

@@ -2,7 +2,6 @@
 
 const SHOWN = 5, POINTS = 1000, FAINT = 0.05;
 const STEPS = [0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200];
-const SVG = "http://www.w3.org/2000/svg";
 
 export class Chart {
   /** Draw into a section with .plot svg, .axis and .key; `onPick(seconds)` is called for a click. */
@@ -26,14 +25,11 @@ export class Chart {
 
   /** Add the scores at a time, in place of earlier ones less than `near` seconds away. */
   add(time, scores, isStart, near) {
-    let place = this.points.length;
-    while (place && this.points[place - 1].time > time - near) place--;
-    const until = this.points.findIndex((point, i) => i >= place && point.time >= time + near);
     this.last = { time, scores, isStart };
-    this.points.splice(place, (until < 0 ? this.points.length : until) - place, this.last);
+    const before = this.points.filter(point => point.time <= time - near && point.time >= this.start - 1);
+    this.points = [...before, this.last, ...this.points.filter(point => point.time >= time + near)];
     if (this.rolling) {
       this.start = Math.max(0, time - this.length);
-      while (this.points[0].time < this.start - 1) this.points.shift();
       this.peaks.fill(0);
     }
     for (const point of this.rolling ? this.points : [this.last]) {
@@ -49,14 +45,12 @@ export class Chart {
     for (const c of drawn) {  // a class keeps its color while it is drawn
       if (!this.colors.has(c)) this.colors.set(c, [0, 1, 2, 3, 4].find(color => ![...this.colors.values()].includes(color)));
     }
-    const { last } = this;
-    const lines = [0, 50, 100].map(y => shape("line", { x1: 0, x2: 1000, y1: y, y2: y }));
-    const paths = [...drawn].reverse().map(c => shape("path", { class: `c${this.colors.get(c)}`, d: this.#path(c) }));
-    const head = last ? [shape("line", { class: "head", x1: this.#x(last.time), x2: this.#x(last.time), y1: 0, y2: 100 })] : [];
-    this.svg.replaceChildren(...lines, ...paths, ...head);
+    const { last } = this, line = (kind, x1, y1, x2, y2) => `<line class="${kind}" x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}"/>`;
+    const paths = [...drawn].reverse().map(c => `<path class="c${this.colors.get(c)}" d="${this.#path(c)}"/>`);
+    const head = last ? line("head", this.#x(last.time), 0, this.#x(last.time), 100) : "";
+    this.svg.innerHTML = [0, 50, 100].map(y => line("", 0, y, 1000, y)).join("") + paths.join("") + head;
     this.key.replaceChildren(...drawn.map(c => {
-      const item = document.createElement("li");
-      item.className = `c${this.colors.get(c)}`;
+      const item = Object.assign(document.createElement("li"), { className: `c${this.colors.get(c)}` });
       item.append(document.createElement("i"), `${this.names[c]} ${percent(last.scores[c])}`);
       return item;
     }));
@@ -82,9 +76,8 @@ export class Chart {
   #ticks() {
     const step = STEPS.find(step => this.length / step < 9) ?? this.length / 9, ticks = [];
     for (let t = Math.ceil(this.start / step) * step; t < this.start + 0.95 * this.length; t += step) {
-      const tick = document.createElement("span");
+      const tick = Object.assign(document.createElement("span"), { textContent: clock(t, step < 1 ? 1 : 0) });
       tick.style.left = `${this.#x(t) / 10}%`;
-      tick.textContent = clock(t, step < 1 ? 1 : 0);
       ticks.push(tick);
     }
     this.axis.replaceChildren(...ticks);
@@ -97,10 +90,4 @@ export const percent = score => `${(100 * score).toFixed(0)} %`;
 export function clock(seconds, places = 1) {
   const rounded = Number(seconds.toFixed(places)); // 59.99 is 1:00.0
   return `${Math.floor(rounded / 60)}:${(rounded % 60).toFixed(places).padStart(places ? 3 + places : 2, "0")}`;
-}
-
-function shape(kind, attributes) {
-  const element = document.createElementNS(SVG, kind);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
 }

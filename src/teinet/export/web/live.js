@@ -8,7 +8,7 @@ export class Live {
   #cancel = () => {};
   #run = 0; // counts starts, so that answers for an earlier one are ignored
 
-  /** `show({ time, scores, isStart, image, ms })` gets each answer, `fail(error)` what went wrong. */
+  /** `show({ time, scores, isStart, frames, ms })` gets each answer and the frames behind it, `fail(error)` what went wrong. */
   constructor(model, { sampling, frame_interval, export: { kind }, class_names }, show, fail) {
     Object.assign(this, { model, show, fail, numFrames: sampling.num_frames, steps: kind === "step" });
     this.interval = frame_interval ?? 0.25;
@@ -83,16 +83,16 @@ export class Live {
     while (this.queue.length && !this.queue[0].isStart) frames.push(this.queue.shift());
     const { logits, ms } = await this.model.step(stacked(frames), frames[0].isStart);
     return frames.map(({ time, isStart, image }, k) => {
-      if (isStart) this.recent = [];
-      this.recent = [...this.recent, logits.subarray(k * this.classes, (k + 1) * this.classes)].slice(-this.numFrames);
-      return { time, isStart, image, ms: ms / frames.length, scores: meanScores(this.recent) };
+      const own = { time, image, logits: logits.subarray(k * this.classes, (k + 1) * this.classes) };
+      this.recent = isStart ? [own] : [...this.recent, own].slice(-this.numFrames);
+      return { time, isStart, frames: this.recent, ms: ms / frames.length, scores: meanScores(this.recent.map(each => each.logits)) };
     });
   }
 
   /** Score the last T frames. */
   async #window() {
-    const frames = [...this.queue], { time, image } = frames.at(-1), isStart = frames[0].isStart;
+    const frames = [...this.queue], { time } = frames.at(-1), { isStart } = frames[0];
     const { scores, ms } = await this.model.clip(stacked(frames));
-    return [{ time, isStart, image, ms, scores: [...scores] }];
+    return [{ time, isStart, frames, ms, scores: [...scores] }];
   }
 }

@@ -18,12 +18,6 @@ const chart = new Chart($("timeline"), names, time => { if (!video.srcObject) vi
 const live = new Live(model, header, showLive, error => problem(`The model stopped: ${error.message}`));
 let job = 0, address = null, clip = null, ready = null;
 
-introduce();
-ready = startModel("wasm");
-whyNoGpu().then(why => {
-  if (why) Object.assign(backend.options[1], { disabled: true, text: `GPU (${why})` });
-});
-
 $("file").onchange = () => { if ($("file").files.length) openFile($("file").files[0]); $("file").value = ""; };
 $("camera").onclick = () => video.srcObject ? stopCamera() : startCamera();
 backend.onchange = () => { ready = startModel(backend.value); if (clip) ready.then(() => recognize(++job)); };
@@ -37,6 +31,10 @@ addEventListener("drop", event => {
   document.body.classList.remove("over");
   if (event.dataTransfer.files.length) openFile(event.dataTransfer.files[0]);
 });
+
+const busy = (text, share) => say("busy", text, share), idle = text => say("ready", text);
+const covers = () => `A score covers the last ${T} frames, ${(T * live.interval).toFixed(1)} s.`;
+const device = () => model.backend === "webgpu" ? "the GPU" : `the CPU${model.threads > 1 ? ` (${model.threads} threads)` : ""}`;
 
 /** Fill in what the model is. */
 function introduce() {
@@ -70,7 +68,7 @@ async function startModel(where) {
     await startModel("wasm");
     return problem(`The GPU cannot run this model (${error.message}); the CPU does.`);
   }
-  if (!clip && job === 0) idle("Choose a clip for one answer; play it, or use the webcam, for scores over time. It knows:");
+  if (!clip) idle(job ? "" : "Choose a clip for one answer; play it, or use the webcam, for scores over time. It knows:");
 }
 
 /** Show a file and recognize it. */
@@ -84,6 +82,7 @@ async function openFile(file) {
     if (address) URL.revokeObjectURL(address);
     address = URL.createObjectURL(file);
     clip = null;
+    for (const part of ["film", "timeline", "label", "scores", "took"]) show($(part), false);
     const probe = await open(address); // of its own, so that the player stays where the user wants it
     const { times, matrix } = await tables(file, probe), indices = testIndices(times.length - 1, sampling);
     const frames = [], grabber = new Grabber(T, matrix);
@@ -101,13 +100,12 @@ async function openFile(file) {
     show(video, true);
     Object.assign(video, { srcObject: null, src: address, controls: true });
     showFilm(`The ${T} frames that the model saw`, frames);
-    showTimeline(clip.length, false, `Play the video to fill this in; click to jump. ${averages()}`);
+    showTimeline(clip.length, false, `Play the video to fill this in; click to jump. ${covers()}`);
     await recognize(own);
   } catch (error) {
     if (own !== job) return;
-    idle("");
     if (!clip) { show(video, false); video.removeAttribute("src"); }
-    problem(`${file.name}: ${error.message}. If another player can show it, convert it first: ffmpeg -i ${quoted(file.name)} clip.mp4`);
+    problem(`${file.name}: ${error.message}. If another player can show it, convert it first: ffmpeg -i FILE clip.mp4`);
   }
 }
 
@@ -148,7 +146,7 @@ async function startCamera() {
     await Promise.all([video.play(), ready]);
     if (own !== job) return;
     $("camera").textContent = "Stop the webcam";
-    showTimeline(ROLLING, true, averages());
+    showTimeline(ROLLING, true, covers());
     showFilm(`The last ${T} frames that the model saw`, []);
     const began = performance.now();
     live.start(video, undefined, () => (performance.now() - began) / 1000);
@@ -174,25 +172,24 @@ function stopCamera() {
 }
 
 /** Show an answer of a video that plays. */
-function showLive({ time, scores, isStart, image, ms }) {
+function showLive({ time, scores, isStart, frames, ms }) {
   globalThis.teinet.live.push({ time, scores });
   chart.add(time, scores, isStart, live.interval / 2);
   const best = scores.indexOf(Math.max(...scores));
   show($("now"), true);
   $("now").textContent = `${names[best]} ${percent(scores[best])}`;
   if (!video.srcObject) return;
+  $("status").textContent = "Webcam";
   showScores(scores);
-  const film = document.querySelector(".frames");
-  film.append(thumbnail(image, time));
-  while (film.children.length > T) film.firstChild.remove();
+  showFilm(`The last ${T} frames that the model saw`, frames);
   const slow = live.dropped > 0.05 * live.taken ? `; this device is too slow for ${live.dropped} of ${live.taken} frames` : "";
-  $("took").textContent = `${ms.toFixed(0)} ms a ${live.steps ? "frame" : "window"} on ${device()}, a frame every ${live.interval} s${slow}`;
+  $("took").textContent = `${ms.toFixed(0)} ms a ${live.steps ? "frame" : "window"} on ${device()}, a frame every ${live.interval.toFixed(2)} s${slow}`;
 }
 
 function showScores(scores) {
   const order = [...scores.keys()].sort((a, b) => scores[b] - scores[a]).slice(0, TOP);
   $("label").textContent = names[order[0]];
-  show($("label"), true);
+  for (const part of ["label", "scores", "took"]) show($(part), true);
   show($("classes"), false);
   $("scores").replaceChildren(...order.map(c => {
     const row = made("div", "", "row"), track = made("span", "", "track"), bar = made("span", "", "bar");
@@ -232,29 +229,24 @@ function show(element, visible) {
   if (element === video && !visible) show($("now"), false);
 }
 
-function busy(text, share) {
-  state.state = "busy";
+function say(what, text, share) {
+  state.state = what;
   $("status").textContent = text;
-  show($("progress"), true);
-  $("progress").value = share;
-}
-
-function idle(text) {
-  state.state = "ready";
-  $("status").textContent = text;
-  show($("progress"), false);
+  show($("progress"), share !== undefined);
+  $("progress").value = share ?? 0;
 }
 
 function problem(text) {
   $("problem").textContent = text;
   show($("problem"), Boolean(text));
-  if (text) { state.state = "problem"; show($("progress"), false); }
+  if (text) say("problem", "");
 }
-
-const averages = () => `A score averages the last ${T} frames, ${(T * live.interval).toFixed(1)} s.`;
-const device = () => model.backend === "webgpu" ? "the GPU" : `the CPU${model.threads > 1 ? ` (${model.threads} threads)` : ""}`;
-const quoted = name => `"${name.replace(/["\\$`]/g, "\\$&")}"`;
 
 function made(tag, text, kind = "") {
   return Object.assign(document.createElement(tag), { textContent: text, className: kind });
 }
+
+introduce();
+ready = startModel("wasm");
+const why = await whyNoGpu();
+if (why) Object.assign(backend.options[1], { disabled: true, text: `GPU (${why})` });

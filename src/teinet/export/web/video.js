@@ -1,7 +1,7 @@
 // Reads frames of a <video>: opens, seeks, and takes pixels.
 
 import { rgbOf } from "./colors.js";
-import { evenTimes, readTables } from "./frame_times.js";
+import { readTables } from "./frame_times.js";
 
 const MOST = 40e6; // pixels of all frames of a clip, more than 8 of 1080p: what a phone can hold
 const LONGEST = 1280; // pixels of the longer side where the browser scales larger frames down
@@ -32,13 +32,16 @@ export async function open(address) {
   const idle = setTimeout(() => video.play().then(() => video.pause(), () => {}), 2000); // some phones load nothing before
   await ready.finally(() => clearTimeout(idle));
   if (!video.videoWidth) throw new Error("it has sound but no video that this browser can decode");
-  if (!Number.isFinite(video.duration)) await seek(video, 1e9); // recorded by a browser: its length stands nowhere in it
+  if (!Number.isFinite(video.duration)) await seek(video, 1e9); // recorded by a browser: it does not say how long it is
   return video;
 }
 
 /** Return { times, matrix }: the start times of a file's frames and the end of the last one, seconds; see `Grabber`. */
 export async function tables(file, video) {
-  return await readTables(file) ?? { times: evenTimes(await frameRate(video), video.duration) };
+  const found = await readTables(file);
+  if (found) return found;
+  const rate = await frameRate(video), last = await seek(video, video.duration) ?? video.duration - 1 / rate;
+  return { times: Array.from({ length: Math.round(last * rate) + 2 }, (_, i) => i / rate) };
 }
 
 /** Show the frame at `time`, seconds; return the time at which the browser says that it begins, or null. */

@@ -43,13 +43,13 @@ const actions = {
 /** Return the logits (K, classes), flat, of the K frames after a state, and the next state. */
 async function advance(pixels, [, count, ...size], before) {
   const together = session.inputMetadata[0].shape.length === 5, at = pixels.length / count; // else one frame a call
-  const logits = [];
+  const next = session.outputNames.filter(name => name.startsWith("next_")), logits = [];
   for (let k = 0; k < (together ? 1 : count); k++) {
     const frames = together ? new ort.Tensor("uint8", pixels, [1, count, ...size])
       : new ort.Tensor("uint8", pixels.subarray(k * at, (k + 1) * at), [1, ...size]);
     const outputs = await session.run({ frames, ...before });
     logits.push(...outputs.logits.data);
-    before = Object.fromEntries(Object.keys(before).map(name => [name, outputs[name.replace("state", "next")]]));
+    before = Object.fromEntries(session.inputNames.slice(1).map((name, i) => [name, outputs[next[i]]]));
   }
   return { logits: Float32Array.from(logits), next: before };
 }
