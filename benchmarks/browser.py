@@ -4,7 +4,8 @@ PAGE is what `teinet export WEIGHTS --format web` wrote, CLIPS are videos or fol
 
 agreement  clips with the same top-1 class and the same frames in Python and in the page, and the largest differences of
            a probability
-time       milliseconds of a clip on one thread (median of --rounds), and of a step of a causal network
+time       milliseconds of a clip, and of a step of a causal network: by the clock (median of --rounds), and of the
+           processor, which other load lengthens less
 size       bytes of what a first visit loads, as they are and by gzip
 
 Let nothing else run meanwhile. Needs Chromium, and websockets.
@@ -31,21 +32,20 @@ from teinet.utils.machine import machine
 GPU_ALONE = [name for name in RUNTIME.values() if "asyncify" in name or "webgpu" in name]
 RESULT = "document.documentElement.dataset.state === 'done' && teinet.result"
 PROBLEM = "document.documentElement.dataset.state === 'problem' && document.getElementById('problem').textContent"
-TIMES = """(async () => {
+MODEL = """(async () => {
   const { Model } = await import("./model.js"), header = await (await fetch("model.json")).json();
-  const model = new Model(header, () => {}), found = [];
-  await model.start("wasm");
+  globalThis.timed = new Model(header, () => {});
+  await timed.start("wasm");
   const { size } = header.preprocessing, [height, width] = Array.isArray(size) ? size : [size, size];
-  const frames = K => {
-    const pixels = new Uint8Array(K * height * width * 3).map((_, i) => (i * 7919) % 251);
-    return { pixels, shape: [1, K, height, width, 3] };
+  globalThis.times = async (kind, rounds) => {
+    const K = kind === "clip" ? header.sampling.num_frames : 1, shape = [1, K, height, width, 3], found = [];
+    for (let i = 0; i < rounds; i++) {
+      const pixels = new Uint8Array(K * height * width * 3).map((_, i) => (i * 7919) % 251);
+      found.push((await timed[kind]({ pixels, shape })).ms);
+    }
+    return found;
   };
-  for (let i = 0; i < ROUNDS + 3; i++) {
-    const clip = (await model.clip(frames(header.sampling.num_frames))).ms;
-    const step = header.export.kind === "step" ? (await model.step(frames(1), i === 0)).ms : null;
-    if (i >= 3) found.push({ clip, step });
-  }
-  return { found, threads: model.threads };
+  return { kinds: header.export.kind === "step" ? ["clip", "step"] : ["clip"], threads: timed.threads };
 })()"""
 
 
@@ -104,6 +104,15 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def timing(browser: Browser, kind: str, rounds: int) -> dict[str, float]:
+    """Return the milliseconds of a "clip" or a "step" of the model that MODEL started."""
+    browser.evaluate(f"times('{kind}', 5)")
+    before = browser.cpu_seconds()
+    found = browser.evaluate(f"times('{kind}', {rounds})")
+    spent = 1000 * (browser.cpu_seconds() - before) / rounds
+    return {"median": statistics.median(found), "least": min(found), "most": max(found), "processor": spent}
+
+
 def sizes(folder: Path) -> dict[str, dict[str, int]]:
     """Return the bytes of the page's files, and of all that a visit on the CPU and on the GPU loads."""
     files = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
@@ -136,21 +145,25 @@ def main() -> None:
         browser.open(address)
         browser.until("globalThis.teinet && document.documentElement.dataset.state === 'ready'", 120)
         rows = compare(browser, Recognizer.load(args.weights, device="cpu"), paths)
-        timed = browser.evaluate(TIMES.replace("ROUNDS", str(args.rounds)))
-    times = {kind: [t[kind] for t in timed["found"] if t[kind] is not None] for kind in ("clip", "step")}
+        browser.evaluate("document.getElementById('video').pause()")
+        timed = browser.evaluate(MODEL)
+        times = {kind: timing(browser, kind, args.rounds) for kind in timed["kinds"]}
     found = {
         "weights": args.weights, "agreement": summary(rows), "threads": timed["threads"],
-        "milliseconds": {kind: [min(t), statistics.median(t), max(t)] for kind, t in times.items() if t},
+        "milliseconds": times,
         "bytes": sizes(args.page), "machine": machine(),
     }  # fmt: skip
     if args.json:
         print(json.dumps(found | {"rows": rows}, indent=1))
         return
-    print("agreement", *(f"  {name}: {value}" for name, value in found["agreement"].items()), sep="\n")
-    for kind, (least, middle, most) in found["milliseconds"].items():
-        print(f"{kind}: {middle:.1f} ms ({least:.1f} to {most:.1f}), {timed['threads']} thread(s)")
+    if rows:
+        print("agreement", *(f"  {name}: {value}" for name, value in found["agreement"].items()), sep="\n")
+    for kind, t in times.items():
+        clock = f"{t['median']:.1f} ms ({t['least']:.1f} to {t['most']:.1f})"
+        print(f"{kind}: {clock}, of the processor {t['processor']:.1f} ms, {timed['threads']} thread(s)")
     for name, size in found["bytes"].items():
-        print(f"{name}: {size['raw'] / 1e6:.2f} MB, {size['gzip'] / 1e6:.2f} by gzip")
+        if size["raw"] > 1e5:
+            print(f"{name}: {size['raw'] / 1e6:.2f} MB, {size['gzip'] / 1e6:.2f} by gzip")
 
 
 if __name__ == "__main__":

@@ -134,6 +134,11 @@ class Browser:
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
 
+    def cpu_seconds(self) -> float:
+        """Return the processor's time of all pages and their workers so far."""
+        processes = self._call("SystemInfo.getProcessInfo")["processInfo"]
+        return sum(each["cpuTime"] for each in processes if each["type"] == "renderer")
+
     def screenshot(self, path: Path, width: int, height: int, *, dark: bool = False, whole: bool = False) -> None:
         """Write a PNG of the page as a screen of this size shows it; `whole` with what is below."""
         self.call(
