@@ -92,6 +92,7 @@ def test_the_time_over_tsns_by_hand():
 def test_every_form_of_a_network_next_to_tsns(capsys, monkeypatch):
     monkeypatch.setattr("teinet.models.optimized.can_compile", lambda device: False)  # half a minute for each
     monkeypatch.setattr("teinet.models.optimized.native_precision", lambda device: "bf16")
+    monkeypatch.setattr("teinet.recognition.engines.find_spec", lambda name: None)  # no runtimes: they are exported for
     assert main(["benchmark", "tsn_test_resnet", "teinet_test_resnet", *TINY, "--all-forms", "--json"]) == 0
     models = json.loads(capsys.readouterr().out)["models"]
     forms = ["eager, fp32", "folded, fp32", "folded, bf16"]

@@ -120,7 +120,7 @@ def test_compiled_windows_are_always_as_many(film, monkeypatch):
     assert len(want.times) % 2  # the last window is alone
     sizes = []
     recognizer.model.register_forward_pre_hook(lambda model, inputs: sizes.append(len(inputs[0])))
-    monkeypatch.setattr("teinet.detection.scorer.is_compiled", lambda model: True)
+    monkeypatch.setattr("teinet.models.optimized.is_compiled", lambda model: True)
     found = timeline(recognizer, film, frame_interval=0.2, stride=2)
     assert set(sizes) == {2}
     np.testing.assert_array_equal(found.times, want.times)
@@ -252,7 +252,7 @@ def test_a_strip_is_bounded_and_even(tmp_path):
 def test_windows_go_on_after_what_waited_was_asked_for():
     """A source that stalls after one frame, before the first window (T = 4, one every two frames) is full."""
     scorer = WindowScorer(make("teinet", causal=False), stride=2)
-    frames = [SampledFrame(float(second), torch.zeros(3, 32, 32), second == 0) for second in range(9)]
+    frames = [SampledFrame(float(second), np.zeros((32, 32, 3), np.uint8), second == 0) for second in range(9)]
     found = [*scorer.push({0: frames[0]})[0], *scorer.finish(0)]
     found += [row for frame in frames[1:] for row in scorer.push({0: frame})[0]]
     assert [row.interval for row in found] == [(0, 0), (0, 3), (2, 5), (4, 7)]

@@ -44,7 +44,7 @@ def bidirectional_page(runtime, tmp_path_factory) -> tuple[Path, Recognizer]:
     """The page of a small bidirectional network, and the recognizer."""
     torch.manual_seed(0)
     model = wake(create_model("teinet_resnet10t", num_classes=len(CLASSES), num_frames=4))
-    pixels = Preprocessing(size=32, short_side=36, interpolation="bicubic")
+    pixels = Preprocessing(size=32, short_side=32, interpolation="bicubic")
     made = Recognizer(model, CLASSES, preprocessing=pixels, header={"frame_interval": 0.2})
     return _page(made, runtime, tmp_path_factory.mktemp("bidirectional"))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from onnx import numpy_helper
@@ -20,7 +21,7 @@ from teinet.data.lists.write_list import write_rows
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.writer import write_video
 from teinet.errors import CheckpointError, ConfigError, RunError
-from teinet.export import exporting
+from teinet.export import exporting, onnx_model
 from teinet.export.formats import FORMATS, check_precision, find_format
 from teinet.export.parity import check_parity, compare_logits
 from teinet.models.exported import ExportedNetwork
@@ -97,10 +98,22 @@ def test_the_file_says_what_it_is(exported, causal):
     assert {node.domain for node in onnx.load(path).graph.node} <= {"", "ai.onnx"}  # every runtime has these
 
 
+@pytest.mark.parametrize("short_side", [40, 48])
+def test_frames_are_resized_and_cropped_as_in_a_test(short_side):
+    pixels = Preprocessing(size=40, short_side=short_side)
+    front = onnx_model._front(pixels, 3, T, 10)
+    session = onnxruntime.InferenceSession(front.SerializeToString())
+    for height, width in ((60, 80), (90, 64), (48, 48), (30, 41)):
+        y, x = np.mgrid[:height, :width]
+        waves = np.stack([np.sin(x / 7), np.cos(y / 5), np.sin((x + y) / 11)], -1) * 90 + 128
+        clip = np.repeat(waves[None], T, 0).astype(np.uint8)
+        (found,) = session.run(None, {"frames": clip[None]})
+        want = test_crops(clip, pixels)[0].transpose(0, 3, 1, 2)
+        assert found.shape == want.shape and np.abs(found.astype(int) - want).max() <= 3
+
+
 def test_pixels_normalization_and_averages_are_inside(exported, clips):
     """onnxruntime alone, as any program would use it: the frames of a video in, its class out."""
-    import onnxruntime
-
     own, path, _ = exported[False]
     session = onnxruntime.InferenceSession(str(path))
     for height, width in ((60, 80), (90, 64), (40, 40), (48, 48), (30, 41)):
@@ -323,16 +336,18 @@ def test_an_engine_exports_once_and_runs_the_file_again(clips, tmp_path, monkeyp
 
 def test_openvino_gives_the_same_answers(exported, clips, tmp_path):
     pytest.importorskip("openvino")
-    for causal in (False, True):
-        own, path, _ = exported[causal]
-        done = own.export(tmp_path / "a.xml", format="openvino", data=str(clips))
-        assert done.parity.difference < 1e-5 and (tmp_path / "a.bin").is_file()
-        want = own.logits(views(3))
-        for file in (Recognizer.load(tmp_path / "a.xml"), Recognizer.load(path).optimize(engine="openvino")):
-            np.testing.assert_allclose(file.logits(views(3)), want, atol=1e-5 * np.abs(want).max())
-            assert file.model.optimization == "openvino, fp32"
-        with pytest.raises(ConfigError, match=r"onnxruntime runs \.onnx files"):
-            Recognizer.load(tmp_path / "a.xml").optimize(engine="onnx")
+    own, path, _ = exported[False]
+    done = own.export(tmp_path / "a.xml", format="openvino", data=str(clips))
+    assert done.parity.difference < 1e-5 and (tmp_path / "a.bin").is_file()
+    want = own.logits(views(3))
+    for file in (
+        Recognizer.load(tmp_path / "a.xml"),
+        Recognizer.load(path).optimize(engine="openvino", precision="fp32"),
+    ):
+        np.testing.assert_allclose(file.logits(views(3)), want, atol=1e-5 * np.abs(want).max())
+        assert file.model.optimization == "openvino, fp32"
+    with pytest.raises(ConfigError, match=r"onnxruntime runs \.onnx files"):
+        Recognizer.load(tmp_path / "a.xml").optimize(engine="onnx")
 
 
 _WITHOUT_TORCH = """

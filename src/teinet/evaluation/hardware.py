@@ -16,7 +16,7 @@ import torch
 import torch.distributed
 
 from teinet.errors import ConfigError, Interrupted, RunError, nearest
-from teinet.models.exported import Precision
+from teinet.models.optimized import TorchPrecision
 from teinet.utils.machine import check_device
 
 _LOST = re.compile(r"Connection (closed|reset) by peer")
@@ -40,11 +40,11 @@ class Hardware:
 
     device: str = "auto"
     devices: int = 1
-    precision: Precision = "fp32"
+    precision: TorchPrecision = "fp32"
 
     def __post_init__(self) -> None:
         check_device(self.device)
-        if self.precision not in (valid := get_args(Precision)):
+        if self.precision not in (valid := get_args(TorchPrecision)):
             hint = nearest(self.precision, valid)
             raise ConfigError(f"precision is {self.precision!r}; it must be one of {', '.join(valid)}.{hint}")
         if self.devices < 1:

@@ -178,7 +178,7 @@ def _front(preprocessing: Preprocessing, channels: int, frames: int, ir_version:
         node("Shape", ["planes"], ["outer"], end=2),
         constant("size", height, width),
     ]
-    crops = preprocessing.fit == "crop" and preprocessing.short_side > height
+    crops = preprocessing.fit == "crop"
     target, resized = ("target", "resized") if crops else ("size", "pixels")
     if crops:  # the whole frame at the short side asked for, unless it is ready
         nodes += [

@@ -19,16 +19,20 @@ _WRITERS = ("onnx", "onnxscript", "onnxruntime")  # what writing an ONNX file ta
 _PRECISIONS = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "bf16", "int8")}
 
 
+def check_engine(engine: str, precision: str) -> None:
+    """Raise ConfigError for an engine or a precision that does not exist."""
+    for name, value, kinds in (("engine", engine, Engine), ("precision", precision, Precision)):
+        if value not in (valid := get_args(kinds)):
+            raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(str(value), valid)}")
+
+
 def exported_form(recognizer: Recognizer, engine: Engine, precision: Precision) -> Recognizer:
     """Return a recognizer that runs its exported network; see `Recognizer.optimize`.
 
     Raises:
-        ConfigError: an engine or precision that does not exist, or not for this recognizer.
+        ConfigError: an engine or precision that is not for this recognizer.
         ModuleNotFoundError: what the engine needs is not installed.
     """
-    for name, value, kinds in (("engine", engine, Engine), ("precision", precision, Precision)):
-        if value not in (valid := get_args(kinds)):
-            raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(valid)}.{nearest(str(value), valid)}")
     if isinstance(recognizer.model, ExportedNetwork):
         return _other_runtime(recognizer, recognizer.model, engine, precision)
     if engine == "auto":

@@ -24,7 +24,7 @@ from teinet.models.header import EXPORTED, weights_file
 from teinet.models.probabilities import Averaging, check_averaging, to_probabilities
 from teinet.recognition import sharing
 from teinet.recognition.batches import in_batches
-from teinet.recognition.engines import exported_form
+from teinet.recognition.engines import check_engine, exported_form
 from teinet.utils.machine import find_device
 from teinet.utils.prefetch import prefetch
 
@@ -260,7 +260,7 @@ class Recognizer:
         """Load a recognizer from a repository of the Hugging Face Hub, a folder or file, or the library.
 
         Args:
-            name: "user/name" or hf://user/name[@revision][/file.safetensors]; or what `load` takes, which goes first.
+            name: "user/name" or `hf://user/name[@revision][/file.safetensors]`; or what `load` takes, which goes first.
             revision: branch, tag or commit of the repository (default: its main branch).
             token: True for the one of `hf auth login`, False for none, or the token (default: that one, or HF_TOKEN).
             cache_dir: where files are kept (default: that of the hub's client).
@@ -343,6 +343,7 @@ class Recognizer:
         Raises:
             ConfigError: an engine or precision that does not exist, or that this machine cannot run.
         """
+        check_engine(engine, precision)
         if isinstance(self.model, ExportedNetwork) or engine in ("auto", "onnx", "openvino"):
             return exported_form(self, engine, precision)
         from teinet.models.optimized import optimize
