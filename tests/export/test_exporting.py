@@ -334,9 +334,10 @@ def test_an_engine_exports_once_and_runs_the_file_again(clips, tmp_path, monkeyp
             own.optimize(engine=engine, precision=precision)
 
 
-def test_openvino_gives_the_same_answers(exported, clips, tmp_path):
+@pytest.mark.parametrize("causal", [False, True])
+def test_openvino_gives_the_same_answers(exported, causal, clips, tmp_path):
     pytest.importorskip("openvino")
-    own, path, _ = exported[False]
+    own, path, _ = exported[causal]
     done = own.export(tmp_path / "a.xml", format="openvino", data=str(clips))
     assert done.parity.difference < 1e-5 and (tmp_path / "a.bin").is_file()
     want = own.logits(views(3))

@@ -152,7 +152,9 @@ class _OpenVino:
         self._core = openvino.Core()
         self._model = self._core.read_model(str(path))
         hint = {"fp32": "f32", "bf16": "bf16"}[precision]
-        self._settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": _threads()}
+        self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": _threads()}
+        if _threads() == 1:  # OpenVINO 2026.4 crashes on some networks where it joins operations for one thread
+            self._settings["SNIPPETS_MODE"] = "DISABLE"
         self._programs: dict[tuple[tuple[int, ...], ...], Any] = {}
 
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
