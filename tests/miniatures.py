@@ -263,6 +263,156 @@ def json_lines(root: Path) -> Path:
     return root / "clips.jsonl"
 
 
+# Segments in longer videos: two a file, 40 frames at 10 a second; the third file has one.
+SEGMENTS = (("one", "wave", 0.5, 1.5), ("one", "clap", 2.0, 3.0), ("two", "clap", 0.0, 1.0), ("two", "nod", 1.0, 4.0))
+
+
+def _recordings(root: Path, suffix: str = ".mp4") -> Path:
+    for kind, name in enumerate(("one", "two")):
+        write(root / "videos" / f"{name}{suffix}", kind, length=40)
+    return root
+
+
+def label_studio(root: Path) -> Path:
+    """A task for each upload, whose name got a prefix; spans by frame numbers from 1, both ends inside."""
+    tasks: dict = {}
+    for name, label, start, end in SEGMENTS:
+        address = f"/data/upload/3/0a1b2c3d-{name}.mp4"
+        task = tasks.setdefault(
+            name, {"id": len(tasks) + 7, "data": {"video": address}, "annotations": [{"result": []}]}
+        )
+        value = {"ranges": [{"start": round(10 * start) + 1, "end": round(10 * end)}], "timelinelabels": [label]}
+        task["annotations"][0]["result"].append({"type": "timelinelabels", "value": value, "to_name": "video"})
+    _recordings(root)
+    (root / "project-1.json").write_text(json.dumps(list(tasks.values())))
+    return root
+
+
+def cvat(root: Path) -> Path:
+    """An XML file for each task; a track is a box in each of its frames, outside in the one after the last."""
+    _recordings(root)
+    for name in ("one", "two"):
+        tracks = ""
+        for number, (file, label, start, end) in enumerate(SEGMENTS):
+            if file != name:
+                continue
+            shapes = [(round(10 * start), 0), (round(10 * end) - 1, 0)] + [(round(10 * end), 1)] * (end < 4)
+            boxes = "".join(f'<box frame="{f}" outside="{o}" xtl="0" ytl="0" xbr="9" ybr="9"/>' for f, o in shapes)
+            tracks += f'<track id="{number}" label="{label}" source="manual">{boxes}</track>'
+        meta = f"<meta><task><name>{name}</name><start_frame>0</start_frame></task><source>{name}.mp4</source></meta>"
+        text = (
+            f'<?xml version="1.0" encoding="utf-8"?>\n<annotations><version>1.1</version>{meta}{tracks}</annotations>'
+        )
+        (root / f"{name}.xml").write_text(text)
+    return root
+
+
+def via(root: Path) -> Path:
+    """VIA 3's csv: comments first, JSON in quoted fields."""
+    _recordings(root)
+    with (root / "via.csv").open("w", newline="") as file:
+        file.write("# Exported using VGG Image Annotator (http://www.robots.ox.ac.uk/~vgg/software/via)\n")
+        file.write("# CSV_HEADER = metadata_id,file_list,flags,temporal_coordinates,spatial_coordinates,metadata\n")
+        for number, (name, label, start, end) in enumerate(SEGMENTS):
+            values = (
+                f"1_{number}",
+                json.dumps([f"{name}.mp4"]),
+                0,
+                json.dumps([start, end]),
+                "[]",
+                json.dumps({"1": label}),
+            )
+            csv.writer(file, quoting=csv.QUOTE_NONNUMERIC).writerow(values)
+    return root
+
+
+def elan(root: Path) -> Path:
+    """A document for each video, in milliseconds by time slots; the sound has a descriptor too."""
+    _recordings(root)
+    for name in ("one", "two"):
+        slots = values = media = ""
+        for number, (file, label, start, end) in enumerate(SEGMENTS):
+            if file != name:
+                continue
+            for i, time in enumerate((start, end)):
+                slots += f'<TIME_SLOT TIME_SLOT_ID="ts{2 * number + i}" TIME_VALUE="{round(1000 * time)}"/>'
+            refs = f'TIME_SLOT_REF1="ts{2 * number}" TIME_SLOT_REF2="ts{2 * number + 1}"'
+            value = f"<ANNOTATION_VALUE>{label}</ANNOTATION_VALUE>"
+            values += f"<ANNOTATION><ALIGNABLE_ANNOTATION {refs}>{value}</ALIGNABLE_ANNOTATION></ANNOTATION>"
+        for kind in ("wav", "mp4"):
+            address = f'MEDIA_URL="file:///C:/work/{name}.{kind}" RELATIVE_MEDIA_URL="./{name}.{kind}"'
+            media += f'<MEDIA_DESCRIPTOR {address} MIME_TYPE="x/{kind}"/>'
+        (root / f"{name}.eaf").write_text(
+            f'<?xml version="1.0" encoding="UTF-8"?>\n<ANNOTATION_DOCUMENT FORMAT="3.0"><HEADER>{media}</HEADER>'
+            f'<TIME_ORDER>{slots}</TIME_ORDER><TIER TIER_ID="gesture">{values}</TIER></ANNOTATION_DOCUMENT>'
+        )
+    return root
+
+
+def activitynet(root: Path) -> Path:
+    """One database; files are named v_ID."""
+    database: dict = {}
+    for name, label, start, end in SEGMENTS:
+        video = database.setdefault(name, {"subset": "training", "duration": 4.0, "url": "", "annotations": []})
+        video["annotations"].append({"segment": [start, end], "label": label})
+    for kind, name in enumerate(database):
+        write(root / "videos" / f"v_{name}.mp4", kind, length=40)
+    (root / "activity_net.v1-3.min.json").write_text(json.dumps({"database": database, "version": "VERSION 1.3"}))
+    return root
+
+
+def ava(root: Path) -> Path:
+    """A row for each person and action in each second, without a first line; names are in a file of their own."""
+    names = sorted({label for _, label, _, _ in SEGMENTS})
+    lines = []
+    for name, label, start, end in SEGMENTS:
+        for second in range(round(start + 0.5), max(round(start + 0.5) + 1, round(end))):
+            for person in (0, 1):
+                lines.append(
+                    f"{name},{second:04d},0.1,0.2,0.5,{0.6 + person / 10:.1f},{names.index(label) + 1},{person}"
+                )
+    _recordings(root)
+    (root / "ava_train_v2.2.csv").write_text("\n".join(lines) + "\n")
+    entries = [f'label {{\n  name: "{label}"\n  label_id: {i}\n}}\n' for i, label in enumerate(names, 1)]
+    (root / "ava_action_list_v2.2.pbtxt").write_text("".join(entries))
+    return root
+
+
+def charades(root: Path) -> Path:
+    """A row a video with all its actions by number; some have no length."""
+    _recordings(root)
+    names = sorted({label for _, label, _, _ in SEGMENTS})
+    (root / "Charades_v1_classes.txt").write_text("".join(f"c{i:03d} {name}\n" for i, name in enumerate(names)))
+    with (root / "Charades_v1_train.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["id", "subject", "scene", "descriptions", "actions", "length"])
+        for name in ("one", "two"):
+            own = [
+                f"c{names.index(label):03d} {start:.2f} {end:.2f}"
+                for file, label, start, end in SEGMENTS
+                if file == name
+            ]
+            rows.writerow(
+                [name, "HR43", "Kitchen", "A person waves, claps.", ";".join([*own, "c000 1.00 1.00"]), "4.00"]
+            )
+    return root
+
+
+def epic_kitchens(root: Path) -> Path:
+    """A row a segment, times as clocks, verb and noun."""
+    for kind, name in enumerate(("one", "two")):
+        write(root / "P01" / "videos" / f"{name}.mp4", kind, length=40)
+    with (root / "EPIC_100_train.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(
+            "narration_id participant_id video_id narration_timestamp start_timestamp stop_timestamp verb noun".split()
+        )
+        for number, (name, label, start, end) in enumerate(SEGMENTS):
+            clocks = [f"00:00:{t:05.2f}" for t in (start, start, end)]
+            rows.writerow([f"{name}_{number}", "P01", name, *clocks, label, "hand"])
+    return root
+
+
 ALL = {
     "something_v1": something_v1,
     "something_v2": something_v2,
@@ -275,4 +425,12 @@ ALL = {
     "slowfast": slowfast,
     "folders": folders,
     "table": json_lines,
+    "label_studio": label_studio,
+    "cvat": cvat,
+    "via": via,
+    "elan": elan,
+    "activitynet": activitynet,
+    "ava": ava,
+    "charades": charades,
+    "epic_kitchens": epic_kitchens,
 }

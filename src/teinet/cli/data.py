@@ -9,12 +9,13 @@ from dataclasses import MISSING, dataclass, fields, make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from teinet.cli.options import OVERWRITE, ListOptions, keep_apart
+from teinet.cli.options import OVERWRITE, ListOptions, check_output, keep_apart, keep_existing
 from teinet.cli.parser import Command, Parser, option, positional
 from teinet.data.lists.data_config import MAX_DAMAGED, MAX_DAMAGED_HELP, check_max_damaged
 from teinet.errors import AnnotationError, ConfigError, nearest
 
 if TYPE_CHECKING:
+    from teinet.data.lists.formats import Listing
     from teinet.data.tools.checking import Checked
     from teinet.data.tools.shrinking import Shrunk
 
@@ -244,13 +245,19 @@ def _print_shrunk(report: Shrunk) -> None:
 
 @dataclass(kw_only=True)
 class ConvertListOptions(ListOptions):
-    """Write any list as a csv with named columns.
+    """Write any list as a csv with named columns, or as tasks of a labeling tool.
 
     teinet data convert ucf101/ --output clips.csv     class names go to clips.labels.txt
+    teinet data convert events.csv --output tasks.json     for Label Studio: found events, to be corrected
+    teinet data convert events.csv --output cvat/          a file for each video, for CVAT
     """
 
     path: str = positional(_PATH)
-    output: str = option("the csv; class names go to FILE.labels.txt next to it", default=MISSING, metavar="FILE.csv")
+    output: str = option(
+        "a csv, whose class names go to FILE.labels.txt; a .json for Label Studio; a folder for CVAT",
+        default=MISSING,
+        metavar="FILE|FOLDER/",
+    )
     absolute: bool = option("whole paths (default: from the csv's folder on)", default=False)
     overwrite: bool = option(OVERWRITE, default=False)
 
@@ -261,6 +268,8 @@ def _convert(args: ConvertListOptions) -> int:
     from teinet.utils.text import count
 
     listing = read_config(args.data_config(args.path))
+    if args.output.endswith((".json", "/")) or Path(args.output).is_dir():
+        return _write_tasks(listing, args)
     done = convert(listing, Path(args.output), absolute=args.absolute, overwrite=args.overwrite)
     print(f"{count(len(listing.rows), 'clip')} of format {listing.format}: {done.list}")
     if done.labels:
@@ -270,6 +279,22 @@ def _convert(args: ConvertListOptions) -> int:
     # Of a data set of which no copy is complete, training would leave them out; of a csv it does so when told to.
     drop = listing.incomplete and done.missing > 0
     print(f"Next: {_next_training(done.list, done.labels, drop=drop)}")
+    return 0
+
+
+def _write_tasks(listing: Listing, args: ConvertListOptions) -> int:
+    from teinet.data.lists.labeling_tasks import write_cvat, write_label_studio
+    from teinet.utils.text import count
+
+    output = Path(args.output)
+    keep_apart({"--output": output}, [args.path])
+    if args.output.endswith(".json"):
+        check_output(args.output, [args.path], overwrite=args.overwrite)
+        print(f"{count(write_label_studio(listing.rows, output), 'task')} for Label Studio: {output}")
+        return 0
+    written = {str(output / f"{Path(row.path).stem}.xml") for row in listing.rows}
+    keep_existing(sorted(written), overwrite=args.overwrite)
+    print(f"{count(write_cvat(listing.rows, output), 'file')} for CVAT, one a video: {output}/")
     return 0
 
 

@@ -10,7 +10,9 @@ from teinet.data.lists.data_config import check_path
 from teinet.data.lists.formats.base import DataPath, Format, Listing, Options, image_pattern
 from teinet.data.lists.formats.index_lists import MMACTION, SLOWFAST, TSN
 from teinet.data.lists.formats.kinetics import KINETICS
+from teinet.data.lists.formats.labeling_tools import CVAT, ELAN, LABEL_STUDIO, VIA
 from teinet.data.lists.formats.plain import FOLDERS, TABLE
+from teinet.data.lists.formats.segment_lists import ACTIVITYNET, AVA, CHARADES, EPIC
 from teinet.data.lists.formats.something import JESTER, SOMETHING_V1, SOMETHING_V2
 from teinet.data.lists.formats.ucf_hmdb import HMDB51, UCF101
 from teinet.data.lists.rows import Row
@@ -22,6 +24,7 @@ __all__ = ["FORMATS", "Listing", "Options", "find_format", "read_listing"]
 
 # Add new formats here. The first group with a match decides, since formats look alike: any csv is a table.
 _GROUPS = (
+    (LABEL_STUDIO, CVAT, VIA, ELAN, ACTIVITYNET, AVA, CHARADES, EPIC),
     (SOMETHING_V1, SOMETHING_V2, JESTER, KINETICS, UCF101, HMDB51),
     (TSN, MMACTION, SLOWFAST),
     (TABLE,),

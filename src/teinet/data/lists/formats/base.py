@@ -14,6 +14,7 @@ from typing import Literal
 from teinet.data.lists.labels import read_text
 from teinet.data.lists.rows import Row
 from teinet.data.video.image_order import is_pattern
+from teinet.data.video.reader import VIDEO_SUFFIXES
 from teinet.errors import AnnotationError, ConfigError
 
 _MOST_CLASSES = 1_000_000  # without names: each index up to the largest is a class
@@ -156,17 +157,32 @@ def split_of(name: str) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def first_line(path: Path) -> str:
-    """Return the first line of a text file that is not blank; an empty string if it is not a text file."""
+def head(path: Path) -> str:
+    """Return the first 64 KB of a text file; an empty string if it is not a text file."""
     try:
         with path.open("rb") as file:
             content = file.read(1 << 16)
     except OSError:
         return ""
-    if b"\0" in content:
-        return ""
-    lines = (line.strip() for line in content.decode("utf-8-sig", "replace").splitlines())
-    return next(filter(None, lines), "")
+    return "" if b"\0" in content else content.decode("utf-8-sig", "replace")
+
+
+def first_line(path: Path) -> str:
+    """Return the first line of a text file that is not blank; an empty string if it is not a text file."""
+    return next(filter(None, map(str.strip, head(path).splitlines())), "")
+
+
+def videos_below(root: Path) -> dict[str, str]:
+    """Return all video files below a folder, by name without suffix."""
+    found: dict[str, str] = {}
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        path = under(folder)
+        for file in files:
+            stem, _, suffix = file.rpartition(".")
+            if f".{suffix.lower()}" in VIDEO_SUFFIXES:
+                found.setdefault(stem, path(file))
+    return found
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:

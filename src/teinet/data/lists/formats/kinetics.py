@@ -15,7 +15,7 @@ from teinet.data.lists.formats import base
 from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
 from teinet.data.lists.labels import read_text
 from teinet.data.lists.rows import Row
-from teinet.data.video.reader import VIDEO_SUFFIXES, VideoReader
+from teinet.data.video.reader import VideoReader
 from teinet.errors import AnnotationError, VideoError
 
 _NEEDED = ("youtube_id", "time_start", "time_end")
@@ -40,7 +40,7 @@ def _read(data: DataPath, options: Options) -> Listing:
         raise AnnotationError(data.path, f"no csv of Kinetics found; give one with columns {columns}")
     inside = data.folder.name in ("annotations", "annotation", "lists", "labels")
     root = data.videos or (data.folder.parent if inside else data.folder)
-    present = _present(root)
+    present = base.videos_below(root)
     rows: list[Row] = []
     for path, split in base.one_a_split(lists).items():
         try:
@@ -54,19 +54,6 @@ def _read(data: DataPath, options: Options) -> Listing:
     return Listing(
         format="kinetics", source=data.path, rows=rows, class_names=names, notes=notes, absent=absent, incomplete=True
     )
-
-
-def _present(root: Path) -> dict[str, str]:
-    """Return all video files below a folder, by name without suffix."""
-    found: dict[str, str] = {}
-    for folder, folders, files in os.walk(root):
-        folders.sort()
-        path = base.under(folder)
-        for file in files:
-            stem, _, suffix = file.rpartition(".")
-            if f".{suffix.lower()}" in VIDEO_SUFFIXES:
-                found.setdefault(stem, path(file))
-    return found
 
 
 def _rows(path: Path, split: str, root: Path, present: dict[str, str]) -> list[Row]:
