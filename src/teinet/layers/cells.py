@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from teinet.errors import ConfigError
 from teinet.kernels import fuses_step, fuses_tei, tei_step, temporal_step
+from teinet.layers.motion_pool import MotionPool
 from teinet.layers.se import SE, SETIM
 from teinet.layers.tei import MEM, TEI, TIM
 from teinet.layers.temporal_layer import TemporalLayer, pool, scaled
@@ -163,7 +164,32 @@ class TSMCell(Cell):
         return y, (x[count - 1 :: count, : self.fold].clone().to(before.dtype),)
 
 
-_CELLS = {MEM: MEMCell, TIM: TIMCell, TEI: TEICell, SETIM: SETIMCell, TSM: TSMCell}
+class MotionPoolCell(Cell):
+    """Pool a frame's map, with the changes since the frame before; they are 0 for a stream's first frame.
+
+    The state is the map before, (N, C, H, W), and (N, 1), 1 or 0 where there was none.
+    """
+
+    def __init__(self, layer: MotionPool):
+        super().__init__(layer)
+        self.layer = layer
+
+    def init_state(self, x: Tensor) -> State:
+        return torch.zeros_like(x), x.new_zeros(len(x), 1)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        last, any_before = state
+        count = len(x) // len(last)
+        clips = x.unflatten(0, (-1, count))  # (N, K, C, H, W)
+        before = torch.cat([last[:, None].to(x.dtype), clips[:, :-1]], 1).flatten(0, 1)
+        means = pool(x)
+        seen = torch.cat([any_before.to(x.dtype), any_before.new_ones(len(last), count - 1, dtype=x.dtype)], 1)
+        changes = self.layer.change(x, before, means, pool(before)) * seen.reshape(-1, 1)
+        following = x[count - 1 :: count].clone().to(last.dtype)
+        return torch.cat([means, changes.to(means.dtype)], 1), (following, torch.ones_like(any_before))
+
+
+_CELLS = {MEM: MEMCell, TIM: TIMCell, TEI: TEICell, SETIM: SETIMCell, TSM: TSMCell, MotionPool: MotionPoolCell}
 
 
 def cell_for(layer: nn.Module) -> nn.Module | None:

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from teinet.errors import ConfigError
 from teinet.layers.temporal_layer import TemporalLayer
 from teinet.models.exported import ExportedNetwork
+from teinet.models.insertion import TemporalEntry
 from teinet.models.systems.layout import ClipNetwork, channels_last
 
 _WRAPPED = "cnn."
@@ -141,6 +142,23 @@ class VideoClassifier(nn.Module):
         self.check_framewise()
         # in half precision, an average over T would lose what the frames differ by
         return _precise(self.cnn(self._frames(clips))).unflatten(0, (-1, self.num_frames))
+
+    def features(self, clips: Tensor) -> Tensor:
+        """Return what the head takes, the features of each frame (B, T, D); T is 1 where a clip has one answer.
+
+        Args:
+            clips: as in `forward`.
+        """
+        head, taken = self.head, []
+        handle = head.register_forward_pre_hook(lambda _, args: taken.append(args[0]))
+        try:
+            VideoClassifier.forward(self, clips)
+        finally:
+            handle.remove()
+        found = head.temporal(taken[0]) if isinstance(head, TemporalEntry) else taken[0]
+        if self.consensus is None:
+            found = found.unflatten(0, (len(clips), -1))  # (B, T, D, ...) or (B, 1, D, ...)
+        return found.flatten(3).mean(3) if found.dim() > 3 else found
 
     def _frames(self, clips: Tensor) -> Tensor:
         if clips.dim() != 5 or clips.shape[2] != self.num_channels:

@@ -1,4 +1,4 @@
-"""One answer for a clip from what a network says of its frames: TRN's relations, and StNet's Xception over time."""
+"""One answer for a clip from a network's features of its frames: in order, by TRN's relations, StNet's Xception."""
 
 from __future__ import annotations
 
@@ -8,14 +8,42 @@ from math import comb
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from teinet.errors import ConfigError
 
-Consensus = Literal["average", "relation", "xception"]
+Consensus = Literal["average", "motion", "temporal", "relation", "xception"]
 Subsets = int | Literal["first", "all"]
 RELATION_WIDTH = 256  # of a frame's features in TRN
+PARTS = 4  # of a clip, in TemporalHead
 _XCEPTION_WIDTH = 1024
+
+
+class TemporalHead(nn.Module):
+    """A linear classifier of a clip's features in their order: the means over each quarter of its frames.
+
+    Args:
+        features: D, of each frame.
+        num_classes: of the logits.
+        dropout: share of the features dropped in training.
+    """
+
+    whole_clip = True  # no answer can be given before the last frame
+
+    def __init__(self, features: int, num_classes: int, *, dropout: float = 0.0):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(PARTS * features, num_classes)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features of frames (B, T, D) to logits (B, classes)."""
+        return self.fc(self.dropout(in_parts(features)))
+
+
+def in_parts(features: Tensor) -> Tensor:
+    """Return the means over each quarter of the frames, (B, 4D), of features (B, T, D); T need be no multiple of 4."""
+    return F.adaptive_avg_pool1d(features.transpose(1, 2), PARTS).transpose(1, 2).flatten(1)
 
 
 class Relation(nn.Module):

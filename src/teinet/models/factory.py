@@ -16,10 +16,11 @@ from torch import nn
 
 from teinet import layers
 from teinet.errors import CheckpointError, ConfigError, nearest
+from teinet.layers.motion_pool import MotionPool
 from teinet.models.classifier import VideoClassifier, find_head
-from teinet.models.consensus import RELATION_WIDTH, Consensus, Relation, Subsets, xception_head
+from teinet.models.consensus import RELATION_WIDTH, Consensus, Relation, Subsets, TemporalHead, xception_head
 from teinet.models.hub import unreachable
-from teinet.models.insertion import ALL_STAGES, insert_temporal
+from teinet.models.insertion import ALL_STAGES, insert_temporal, put_before, undisturbed
 from teinet.models.names import PREFIXES, no_backbone, prefix_of, unknown_model
 from teinet.models.systems.bninception import bninception, from_caffe
 from teinet.models.systems.create import build_system, inflate
@@ -29,6 +30,8 @@ from teinet.models.weights import load_fitting, read_checkpoint
 FLOW_CHANNELS = 10  # x and y of five fields
 WITH_BOXES = "nl_i3d_resnet50_gcn"
 _BUILT_IN = {*PREFIXES.values(), *(prefix.rstrip("_") for prefix in PREFIXES)}
+
+_NO_MAPS = "consensus motion and temporal need them, so take another network, or consensus average."
 
 log = logging.getLogger("teinet")
 timm.models.register_model(bninception)
@@ -66,8 +69,10 @@ def create_model(
         causal: the form for live video, in which a frame sees itself and earlier ones only (`Recognizer.stream`).
         modality: "flow" for frames of optical flow: five pairs of its x and y, ten channels. The first kernel is then
             the mean of the RGB kernel's channels, ten times. Source: TSN's and TSM's `_construct_flow_model`.
-        consensus: how frames become one answer: the "average" of their logits, TRN's "relation" or StNet's "xception";
-            None is the relation with trn_, else the average.
+        consensus: how frames become one answer. "average": the mean of their logits; "motion": the same, of features
+            that hold what changed since the frame before, see `MotionPool`; "temporal": a linear layer on these
+            features in their order; TRN's "relation"; StNet's "xception". None is the relation with trn_, else the
+            average.
         subsets: of the relation, see `Relation`; None is 3.
         boxes: of nl_i3d_resnet50_gcn, in each second frame: those that torchvision's "detector" finds, whose weights
             are downloaded at the first clip, or a fixed "grid"; None is the detector.
@@ -108,22 +113,33 @@ def create_model(
     placing = {"stages": list(stages), "shortcut_only": shortcut_only, "every": every, "causal": causal}
     ends = {"consensus": consensus, "subsets": subsets}
     kind = _consensus_of(name, consensus, subsets, causal)
-    width, drop = RELATION_WIDTH if kind == "relation" else num_classes, 0.0 if kind == "xception" else dropout
+    width, drop = RELATION_WIDTH if kind == "relation" else num_classes, dropout
+    if kind not in ("average", "relation"):  # it is the new head's own
+        drop = 0.0
     cnn = _create_backbone(backbone, pretrained, num_classes=width, drop_rate=drop)
     _start_head(cnn, backbone, width, pretrained, backbone_weights)
     whole: nn.Module | None = None
     if kind == "relation":
         whole = Relation(num_frames, num_classes, subsets=3 if subsets is None else subsets)
     elif kind == "xception":
-        head_name, head = find_head(cnn)
+        name_of_head, head = find_head(cnn)
         whole = xception_head(next(head.parameters()).shape[1], num_classes, dropout)
         _start_small(whole[-1])
-        cnn.set_submodule(head_name, nn.Identity())
+        cnn.set_submodule(name_of_head, nn.Identity())
+    head_name, channels = _drop_pooling(cnn) if kind in ("motion", "temporal") else ("", 0)
     pixels = resolve_model_data_config(cnn)
     if modality == "flow":
         pixels |= _take_flow(cnn, pixels["std"])
         config["modality"] = modality
     insert_temporal(cnn, temporal, num_frames=num_frames, **placing, **temporal_options)
+    if channels:  # after the temporal modules of blocks, of which the network must have none before
+        last = nn.Linear(3 * channels, num_classes) if kind == "motion" else nn.Identity()
+        _start_small(last)
+        put_before(last, MotionPool(channels, num_frames=num_frames, dropout=dropout if kind == "motion" else 0.0))
+        cnn.set_submodule(head_name, last)
+    if kind == "temporal":
+        whole = TemporalHead(3 * channels, num_classes, dropout=dropout)
+        _start_small(whole)
     return VideoClassifier(
         cnn,
         num_frames=num_frames,
@@ -145,11 +161,26 @@ def _consensus_of(name: str, consensus: Consensus | None, subsets: Subsets | Non
         other = "tsn_" + name.removeprefix("trn_")
         raise ConfigError(f"{name} has the consensus relation; for {consensus} take {other}.")
     kind = consensus or own
-    if causal and kind != "average":
+    if causal and kind not in ("average", "motion"):
         raise ConfigError(f"consensus {kind} has no causal form: it looks at all frames of a clip.")
     if subsets is not None and kind != "relation":
         raise ConfigError(f"subsets are those of consensus relation, and {name} has consensus {kind}; leave them out.")
     return kind
+
+
+def _drop_pooling(cnn: Any) -> tuple[str, int]:
+    """Make a network give its last feature maps in place of logits; return its head's name and their channels."""
+    head_name, head = find_head(cnn)
+    channels = next(head.parameters()).shape[1]
+    try:
+        cnn.reset_classifier(0, "")
+        with undisturbed(cnn):
+            maps = cnn(torch.zeros(1, 3, 64, 64))
+    except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{type(cnn).__name__} does not give its last feature maps ({error}); {_NO_MAPS}") from error
+    if maps.dim() != 4 or maps.shape[1] != channels or not isinstance(cnn.get_submodule(head_name), nn.Identity):
+        raise ConfigError(f"{type(cnn).__name__} has layers between its last feature maps and its head; {_NO_MAPS}")
+    return head_name, channels
 
 
 def _take_flow(cnn: nn.Module, std: Sequence[float]) -> dict[str, tuple[float, ...]]:

@@ -77,7 +77,7 @@ class _Passing(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.state is None:  # only the first state is asked for
             self.state = self.cell.init_state(x)
-            return x
+            return self.cell(x, self.cell.init_state(x))[0]
         x, self.state = self.cell(x, self.state)
         return x
 

@@ -50,8 +50,9 @@ class ModelConfig:
         gate: MEM's form, paper (Eq. 3) or residual (default paper).
         init: TIM's first kernel, shift (equals TSM) or identity (default shift).
         n_div: TSM moves 1/n_div of the channels each way (default 8).
-        consensus: how frames become one answer: the average of their logits, TRN's relation or StNet's xception
-            (default: relation with trn_, else average).
+        consensus: how frames become one answer: the average of their logits; motion, the same of features that hold
+            what changed since the frame before; temporal, a linear layer on these features in their order; TRN's
+            relation; StNet's xception (default: relation with trn_, else average).
         subsets: of the relation: number of subsets drawn at each scale, first or all (default 3).
         boxes: of nl_i3d_resnet50_gcn: those that a detector finds, downloaded once, or a fixed grid (default detector).
         dropout: share of features dropped before the classifier, 0 to below 1.
@@ -73,7 +74,7 @@ class ModelConfig:
     gate: Literal["paper", "residual"] | None = None
     init: Literal["shift", "identity"] | None = None
     n_div: int | None = None
-    consensus: Literal["average", "relation", "xception"] | None = None
+    consensus: Literal["average", "motion", "temporal", "relation", "xception"] | None = None
     subsets: int | Literal["first", "all"] | None = None
     boxes: Literal["detector", "grid"] | None = None
     dropout: float = 0.5
