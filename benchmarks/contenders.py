@@ -36,6 +36,7 @@ class Contender:
         precision: the number format; of "eager" and "inductor" under autocast.
         checkpointing: what a training step computes a second time, as `set_gradient_checkpointing` has it.
         causal: a frame sees those before it alone; of our networks.
+        memory: "kept" by the process, as in the commands, or "freed" as in a program that does not ask for it.
 
     Raises:
         ConfigError: a name that does not exist.
@@ -49,12 +50,15 @@ class Contender:
     precision: str = "fp32"
     checkpointing: str = "none"
     causal: bool = False
+    memory: str = "kept"
 
     def __post_init__(self) -> None:
         networks = (*PEERS, *FOREIGN.values())
         if self.network not in networks:
             split_name(f"{self.network}_{self.backbone}")
-        for name, value, valid in (("engine", self.engine, ENGINES), ("precision", self.precision, tuple(DTYPES))):
+        chosen = (("engine", ENGINES), ("precision", tuple(DTYPES)), ("memory", ("kept", "freed")))
+        for name, valid in chosen:
+            value = getattr(self, name)
             if value not in valid:
                 raise ConfigError(f"no {name} {value!r}; there are {', '.join(valid)}.{nearest(value, valid)}")
         if self.causal and self.network in networks:
@@ -86,6 +90,7 @@ def label(c: Contender) -> str:
     form = [c.engine] if c.engine != "eager" else []
     form += [c.precision] if c.precision != "fp32" else []
     form += ["causal"] if c.causal else []
+    form += [f"memory {c.memory}"] if c.memory != "kept" else []
     form += [f"checkpointing {c.checkpointing}"] if c.checkpointing != "none" else []
     return ", ".join([f"{c.name} {c.num_frames}f", *form])
 

@@ -2,10 +2,10 @@
 
 Writes results/networks-SET-MACHINE.json with the machine, the date and the versions. Let nothing else run meanwhile.
 Sets: resnet50 (every form in fp32, with TSM as its authors and TEI as a textbook write it, TSN twice), frames (8 and
-16), clips (many at once), pair (TSN, TEINet and TSN again in plain torch: few enough for many fresh processes),
-backbones, training, peers; where the processor has bf16 units also bf16; on a GPU also gpu (batch 1 and 64, bf16). All
-networks of a set are in memory at once, up to 19, a gigabyte each. Eager and inductor networks in bf16 run under
-autocast.
+16), clips (many at once), memory (that a process keeps, and that it gives back), pair (TSN, TEINet and TSN again in
+plain torch: few enough for many fresh processes), backbones, training, peers; where the processor has bf16 units also
+bf16; on a GPU also gpu (batch 1 and 64, bf16). All networks of a set are in memory at once, up to 19, a gigabyte each.
+Eager and inductor networks in bf16 run under autocast.
 
 Each network has a process of its own, so that its memory can be told from the others' and no compiled program serves
 two of them. Two processes with the very same network differ by some percent as long as they live (a second TSN in a set
@@ -46,7 +46,7 @@ from teinet.utils.memory import keep_freed_memory
 RESULTS = Path(__file__).parent / "results"
 CPU = torch.device("cpu")
 OURS = ("tsn", "tsm", "tim", "teinet")
-SETS = ("resnet50", "bf16", "pair", "frames", "clips", "backbones", "training", "peers", "gpu")
+SETS = ("resnet50", "bf16", "pair", "frames", "clips", "memory", "backbones", "training", "peers", "gpu")
 MEASURES = {"clips": ("throughput",), "training": ("training",), "gpu": ("latency", "throughput", "training")}
 
 
@@ -71,6 +71,14 @@ def contenders(name: str) -> list[Contender]:
         return [Contender(network=n, num_frames=t) for t in (8, 16) for n in OURS]
     if name == "clips":  # five networks keep 4 GB each
         return [Contender(network=n) for n in (*OURS, "tsn")]
+    if name == "memory":
+        small = ("resnet50", "efficientnet_lite0")
+        return [
+            Contender(network=n, backbone=b, memory=m)
+            for b in small
+            for m in ("kept", "freed")
+            for n in ("tsn", "teinet")
+        ]
     if name == "backbones":
         return [
             Contender(network=n, backbone=b, engine=e)
@@ -240,7 +248,8 @@ def compare(costs: Sequence[Cost]) -> None:
 def serve(contender: Contender, device: str, pipe: Connection) -> None:
     """Build the network, then answer (measure, batch size, first) until None comes; errors are answers too."""
     logging.disable(logging.WARNING)
-    keep_freed_memory()  # as the commands do
+    if contender.memory == "kept":
+        keep_freed_memory()  # as the commands do
     sys.stdout = open(os.devnull, "w")  # compilers' chatter
     try:
         network = Measured(contender, torch.device(device))

@@ -33,7 +33,7 @@ T, NAMES = 4, ["jump", "run", "sit"]
 def recognizer_of(name: str = "teinet_test_resnet", size: int = 40, short_side: int = 48, **how) -> Recognizer:
     torch.manual_seed(0)
     model = create_model(name, num_classes=len(NAMES), num_frames=T, pretrained=False, **how)
-    torch.nn.init.normal_(model.head.weight)  # so that clips differ
+    torch.nn.init.normal_(next(model.head.parameters()))  # so that clips differ
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(module.weight, 1, 0.1)
@@ -96,6 +96,37 @@ def test_the_file_says_what_it_is(exported, causal):
     assert sizes == (["N", "H", "W", 3] if causal else ["N", T, "H", "W", 3])
     assert inputs["frames"].elem_type == onnx.TensorProto.UINT8
     assert {node.domain for node in onnx.load(path).graph.node} <= {"", "ai.onnx"}  # every runtime has these
+
+
+def test_openvino_resizes_frames_of_another_size_alone(clips, tmp_path):
+    """Its Interpolate took a third of the time where there was nothing to do."""
+    recognizer_of().export(tmp_path / "x.xml", format="openvino", data=str(clips))
+    network = ExportedNetwork(tmp_path / "x.xml")
+    network.logits(views(1))
+    network.logits_of_frames(np.zeros((T, 60, 80, 3), np.uint8))
+    small, large = network._run._programs.values()
+    for program, resizes in ((small, False), (large, True)):
+        nodes = program.get_compiled_model().get_runtime_model().get_ordered_ops()
+        kinds = {node.get_rt_info()["layerType"].astype(str) for node in nodes}
+        assert any("Interpolate" in kind for kind in kinds) == resizes, kinds
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("tsn_test_resnet", {"consensus": "motion"}),
+        ("tsn_test_resnet", {"consensus": "motion", "causal": True}),
+        ("teinet_test_resnet", {"consensus": "motion", "causal": True}),
+        ("teinet_test_resnet", {"consensus": "temporal"}),
+    ],
+)
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_heads_that_see_motion_are_exported(name, how, format, clips, tmp_path):
+    own = recognizer_of(name, **how)
+    done = own.export(tmp_path / f"x{find_format(format).suffix}", format=format, data=str(clips))
+    assert done.kind == ("step" if how.get("causal") else "clip") and done.parity.difference < 1e-5
+    want = own.logits(views(2))
+    np.testing.assert_allclose(Recognizer.load(done.path).logits(views(2)), want, atol=1e-5 * np.abs(want).max())
 
 
 @pytest.mark.parametrize("short_side", [40, 48])

@@ -162,6 +162,10 @@ class _OpenVino:
         if shapes not in self._programs:
             model = self._model.clone()
             model.reshape({own: list(shape) for own, shape in zip(model.inputs, shapes, strict=True)})
+            for each in model.get_ops():  # frames that have the network's size would be resized to it
+                same = each.get_type_name() == "Interpolate" and each.input(0).get_shape() == each.output(0).get_shape()
+                if same:
+                    each.output(0).replace(each.input_value(0))
             self._programs[shapes] = self._core.compile_model(model, "CPU", self._settings).create_infer_request()
         found = self._programs[shapes].infer(list(inputs), share_inputs=True)
         return [found[i].copy() for i in range(len(found))]
