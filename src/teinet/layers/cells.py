@@ -179,14 +179,15 @@ class MotionPoolCell(Cell):
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         last, any_before = state
-        count = len(x) // len(last)
+        count, seen = len(x) // len(last), any_before.to(x.dtype)
         clips = x.unflatten(0, (-1, count))  # (N, K, C, H, W)
         before = torch.cat([last[:, None].to(x.dtype), clips[:, :-1]], 1).flatten(0, 1)
+        if count > 1:
+            seen = torch.cat([seen, seen.new_ones(len(last), count - 1)], 1).reshape(-1, 1)
         means = pool(x)
-        seen = torch.cat([any_before.to(x.dtype), any_before.new_ones(len(last), count - 1, dtype=x.dtype)], 1)
-        changes = self.layer.change(x, before, means, pool(before)) * seen.reshape(-1, 1)
+        changes = self.layer.change(x, before, means, pool(before)) * seen
         following = x[count - 1 :: count].clone().to(last.dtype)
-        return torch.cat([means, changes.to(means.dtype)], 1), (following, torch.ones_like(any_before))
+        return torch.cat([means, changes.to(means.dtype)], 1), (following, any_before.clamp(min=1))
 
 
 _CELLS = {MEM: MEMCell, TIM: TIMCell, TEI: TEICell, SETIM: SETIMCell, TSM: TSMCell, MotionPool: MotionPoolCell}

@@ -13,16 +13,18 @@ class MotionPool(TemporalLayer):
 
     The first C are the means over the pixels. The next C are the means over the pixels of |x_t - x_{t-1}|, and the last
     C the absolute differences of the first C from those of the frame before. The first frame of a clip, which has none
-    before it, takes the changes of the second, and 0 where T is 1.
+    before it, takes the changes of the second: a mean over the clip is then that of its T-1 changes. In the causal
+    form, and where T is 1, it has no changes (0).
 
     Args:
         channels: C, at least 1.
         num_frames: T, at least 1.
+        causal: whether a frame sees itself and earlier ones only.
         dropout: share of the features dropped in training.
     """
 
-    def __init__(self, channels: int, *, num_frames: int, dropout: float = 0.0):
-        super().__init__(channels, num_frames=num_frames, causal=True)
+    def __init__(self, channels: int, *, num_frames: int, causal: bool = False, dropout: float = 0.0):
+        super().__init__(channels, num_frames=num_frames, causal=causal)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -33,7 +35,8 @@ class MotionPool(TemporalLayer):
             changes = means.new_zeros(*means.shape[:2], 2 * self.channels)
         else:
             changes = self.change(clips[:, 1:], clips[:, :-1], means[:, 1:], means[:, :-1])
-            changes = torch.cat([changes[:, :1], changes], 1)
+            first = torch.zeros_like(changes[:, :1]) if self.causal else changes[:, :1]
+            changes = torch.cat([first, changes], 1)
         return self.dropout(torch.cat([means, changes], 2).flatten(0, 1))
 
     @staticmethod

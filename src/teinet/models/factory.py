@@ -135,7 +135,8 @@ def create_model(
     if channels:  # after the temporal modules of blocks, of which the network must have none before
         last = nn.Linear(3 * channels, num_classes) if kind == "motion" else nn.Identity()
         _start_small(last)
-        put_before(last, MotionPool(channels, num_frames=num_frames, dropout=dropout if kind == "motion" else 0.0))
+        drop = dropout if kind == "motion" else 0.0
+        put_before(last, MotionPool(channels, num_frames=num_frames, causal=causal, dropout=drop))
         cnn.set_submodule(head_name, last)
     if kind == "temporal":
         whole = TemporalHead(3 * channels, num_classes, dropout=dropout)
