@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,8 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
     """Load a recognizer's weights, except the head, into a model to fine-tune; return the file's header.
 
     Args:
-        model: changed in place; a causal one can start from a bidirectional one, and the reverse.
+        model: changed in place; a causal one can start from a bidirectional one, and the reverse; one with temporal
+            modules, which stay new, from one without any.
         path: see `load_weights`; for a system with a trunk, also its trunk's, with which all other parts stay new.
         class_names: those of the model; if the file has the same, its head is loaded too.
 
@@ -139,11 +140,14 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
     placing = {name: held[name] for name in ("stages", "shortcut_only", "every") if name in held}
     other = [f"{name} {value}" for name, value in placing.items() if value != own.get(name)]
     with_ = f" with {', '.join(other)}" if other and held.get("name") == own.get("name") else ""
-    head = model.head_name
-    same = bool(class_names) and list(class_names) == list(header["class_names"])
+    head, same = model.head_name, keeps_head(header, class_names)
     if starts_from_trunk(str(own.get("name")), str(held.get("name"))):
         part = {f"trunk.{key}": value for key, value in tensors.items() if not key.startswith(f"{head}.")}
         tensors, same = {**model.state_dict(), **part}, False
+    new = {key: value for key, value in model.state_dict().items() if ".temporal." in key}
+    if new and not any(".temporal." in key for key in tensors):
+        log.info("%s: has no temporal modules; those of the network start new", path)
+        tensors = new | tensors
     load_fitting(
         model,
         tensors,
@@ -158,6 +162,11 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
             "%s: loaded all weights except the head (%s), which is new, for %d classes", path, head, model.num_classes
         )
     return header
+
+
+def keeps_head(header: Mapping[str, Any], class_names: Sequence[str] | None) -> bool:
+    """Return whether `load_matching` loads the head of a file, too: the classes are the same."""
+    return bool(class_names) and list(class_names or ()) == list(header["class_names"])
 
 
 def convert_kernels(tensors: Mapping[str, Tensor], *, causal: bool) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 import math
 import os
@@ -18,7 +17,7 @@ import torch
 
 from teinet.data.dataset import ClipLoader, EpochSampler, ReadWatch, TrainingClips, collate
 from teinet.data.lists.labels import flipped_labels
-from teinet.data.lists.rows import MOST_COPIES, ClipList
+from teinet.data.lists.rows import ClipList
 from teinet.data.lists.splits import Splits, load_splits
 from teinet.data.sampling import Sampling, typical_frame_interval
 from teinet.data.transforms import Augmentation, Preprocessing
@@ -170,10 +169,7 @@ class Parts:
 
     @cached_property
     def _clip_hashes(self) -> str:
-        """The hashes of the training clips, by which a test knows them again; empty for long lists."""
-        clips = self.splits["train"]
-        hashes = set(clips.clip_hashes()) if len(clips) <= MOST_COPIES else ()
-        return base64.b64encode(b"".join(sorted(hashes))).decode()
+        return self.splits["train"].packed_hashes()
 
 
 def prepare(
@@ -258,6 +254,8 @@ def _refuse_missing(splits: Splits, limit: float) -> None:
 def with_network_of_weights(recipe: Recipe, given: Collection[str]) -> Recipe:
     """Return a recipe with the network of `model.weights`, and the way it looks at clips, but for settings `given`.
 
+    Of weights with other temporal modules than a given network's, it takes what both have: frames and consensus.
+
     Raises:
         CheckpointError: the weights cannot be read.
         ConfigError: a network with another backbone is given.
@@ -271,8 +269,11 @@ def with_network_of_weights(recipe: Recipe, given: Collection[str]) -> Recipe:
         if split_name(held)[1] != split_name(name)[1] and not starts_from_trunk(name, held):
             said = f"{recipe.model.weights} holds {held}, not {recipe.model.name}"
             raise ConfigError(f"{said}; leave out backbone and model: the weights bring their network")
-        return recipe
+        if split_name(held)[1] != split_name(name)[1]:
+            return recipe
     own = {f.name for f in fields(recipe.model)} - {"weights", "dropout", "pretrained", "backbone_weights"}
+    if "model.name" in given:
+        own = {"num_frames", "consensus", "subsets", "modality"}
     own -= {name.removeprefix("model.") for name in given}
     model = {name: value for name, value in header["architecture"].items() if name in own}
     trained_with = {**header["sampling"], **header["preprocessing"]}

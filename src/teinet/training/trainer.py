@@ -18,14 +18,14 @@ from rich.console import Console
 
 from teinet.data.views import Views
 from teinet.errors import ConfigError, Interrupted
-from teinet.evaluation.evaluate import TestProgress
+from teinet.evaluation.evaluate import TestProgress, ViewClips, evaluate
 from teinet.evaluation.hardware import ending_together, quiet
 from teinet.evaluation.plan import Plan, Tested, measured
 from teinet.evaluation.published import Measured
 from teinet.evaluation.scores import Scores
 from teinet.evaluation.testing import test
-from teinet.models.checkpoint import save_weights
-from teinet.models.header import LAST, STATE
+from teinet.models.checkpoint import keeps_head, save_weights
+from teinet.models.header import LAST, STATE, read_header
 from teinet.recognition.recognizer import Recognizer
 from teinet.training.callbacks import CurvesPlot, EpochLog, RecomputeBatchNorm, RunState, TrainingProgress
 from teinet.training.data_wait import WaitingAdvice
@@ -33,6 +33,7 @@ from teinet.training.module import Loss
 from teinet.training.optim import milestones
 from teinet.training.recipe import OptimConfig, Recipe
 from teinet.training.run_dir import (
+    BEST,
     CURVES,
     FOLDER_VARIABLE,
     LOG,
@@ -126,6 +127,9 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
     )
     if trainer.is_global_zero:
         _announce(console, parts, folder)
+    if not resumed and trainer.world_size == 1 and (start := _accuracy_at_start(parts)) is not None:
+        state.start(start)
+        console.print(f"start          val top-1 {start:.1%} by the weights to start from", highlight=False)
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.run.threads or threads)
     try:
@@ -144,6 +148,43 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
         if unreadable:
             said = f"{unreadable} of {len(splits['train'])} training clips could not be read and were skipped"
             console.print(f"{said}: {folder / UNREADABLE}", highlight=False, soft_wrap=True)
+        if text := better_than_last(folder):
+            console.print(text, highlight=False, soft_wrap=True)
+
+
+def _accuracy_at_start(parts: Parts) -> float | None:
+    """Return the accuracy on validation clips of weights that are loaded with their head; None of others."""
+    recipe, clips = parts.recipe, parts.splits.get("val")
+    weights, names = recipe.model.weights, parts.splits["train"].class_names
+    if not weights or clips is None or not isinstance(parts.data.val, ViewClips):
+        return None
+    if not keeps_head(read_header(weights), names):
+        return None
+    return evaluate(
+        parts.model,
+        clips,
+        sampling=parts.sampling,
+        preprocessing=parts.preprocessing,
+        batch_size=recipe.optim.batch_size,
+        workers=parts.data.workers,
+        read_timeout=recipe.run.read_timeout,
+        hardware=parts.hardware,
+    ).top1
+
+
+def better_than_last(folder: Path) -> str:
+    """Return in words which weights of a finished run to use, if they are not the last ones; else an empty string."""
+    if not (folder / BEST).is_file():
+        return ""
+    scores = read_header(folder / BEST)["scores"]
+    last = read_header(folder / LAST)["scores"].get("val_top1")
+    if last is None or not last < scores["val_top1"]:
+        return ""
+    which = f"those of epoch {scores['epoch']}" if scores["epoch"] else "those that training started from"
+    return (
+        f"use {folder / BEST}: {which} recognize {scores['val_top1']:.1%} of the validation clips, the last ones "
+        f"{last:.1%}"
+    )
 
 
 def _how_to_continue(folder: Path) -> str:
