@@ -40,6 +40,7 @@ import torch
 import torchvision
 from rich.progress import track
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 
 from benchmarks.naming import machine_name
 from teinet.cli.main import main
@@ -127,6 +128,11 @@ def _found(place: Path) -> int:
     return len(list((place / "out/events.csv.partial").glob("*.npz")))
 
 
+def _features(place: Path) -> int:
+    """Return the number of clips whose features are kept, unless the work is done."""
+    return 0 if (place / "out/probe.safetensors").exists() else len(list(place.glob("cache/features/*/*.npy")))
+
+
 def _check(place: Path) -> Any:
     with (place / "out/check.csv").open() as file:
         return list(csv.DictReader(file))
@@ -152,6 +158,12 @@ JOBS = {
         "data shrink clips --output out/small --short-side 32 --workers 1",
         lambda place: (_text("small/clips.csv")(place), _bytes_below(place / "out/small", "*.mp4")), 60_000,
         _lines("out/small/shrink.jsonl"), _said(r", (\d+) of them before"),
+    ),
+    "probe": Job(
+        "probe clips --backbone resnet10t --backbone-weights backbone.safetensors --frames 2 --frame-size 32x32 "
+        "--folds 2 --shuffles 1 --workers 1 --output out/probe.safetensors",
+        lambda place: _weights(place / "out/probe.safetensors"), 10_000_000,
+        _features, _said(r"features of (\d+) clips? kept"),
     ),
     "convert": Job(
         "convert foreign.pth --labels labels.txt --frames 2 --output out/net.safetensors",
@@ -229,6 +241,8 @@ def materials(place: Path) -> None:
     names = sorted(folder.name for folder in (place / "drawn" / "train").iterdir())
     model = create_model("teinet_resnet10t", num_classes=len(names), num_frames=2, causal=True)
     Recognizer(model, names, header={"frame_interval": 0.1}).save(place / "net.safetensors")
+    backbone = create_model("tsn_resnet10t", num_classes=2).state_dict()
+    save_file({key: value.contiguous() for key, value in backbone.items()}, place / "backbone.safetensors")
     torch.save(torchvision.models.resnet18(num_classes=3).state_dict(), place / "foreign.pth")
     (place / "labels.txt").write_text("a\nb\nc\n")
 
@@ -316,7 +330,7 @@ def _main() -> int:
     args = parser.parse_args()
     names, rng = args.jobs.split(","), random.Random(args.seed)
     found: dict[str, Outcome] = {}
-    for module in ("evaluation.testing", "training.trainer", "pages.recording_page"):
+    for module in ("evaluation.testing", "training.trainer", "pages.recording_page", "probing.probe_job"):
         import_module(f"teinet.{module}")  # once, before the processes of the commands
     native()
     with tempfile.TemporaryDirectory() as folder:

@@ -31,6 +31,8 @@ MORE = {
     "train": "--model.pretrained false --size 32 --epochs 1 --workers 0 --batch-size 4 --device cpu --output trained "
     "--run.max_unreadable 1 --run.tests [1x1]",
     "test": "--workers 0",
+    "probe": "--backbone resnet10t --backbone-weights lite0.pth --frames 2 --frame-size 32 --folds 2 --shuffles 1 "
+    "--workers 0 --overwrite",
     "watch": "--fast",
     "benchmark": "--rounds 1 --size 32 --frames 2 --batch-size 1",
 }

@@ -24,6 +24,7 @@ MAY = {
     "evaluation": {"models", "data", "recognition", "detection"},  # it measures what they find
     "detection": {"models", "data"},  # it is handed a recognizer
     "training": {"models", "data", "evaluation", "recognition"},  # validation is the test of `evaluation`
+    "probing": {"models", "data", "recognition"},
     "report": {"models", "data", "training", "evaluation"},  # it reads what runs and tests left
     "demo": {"models", "data", "training", "evaluation", "recognition"},
     "serving": {"data", "detection", "recognition", "pages"},

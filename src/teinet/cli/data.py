@@ -247,9 +247,9 @@ def _print_shrunk(report: Shrunk) -> None:
 class ConvertListOptions(ListOptions):
     """Write any list as a csv with named columns, or as tasks of a labeling tool.
 
-    teinet data convert ucf101/ --output clips.csv     class names go to clips.labels.txt
-    teinet data convert events.csv --output tasks.json     for Label Studio: found events, to be corrected
-    teinet data convert events.csv --output cvat/          a file for each video, for CVAT
+    teinet data convert ucf101/ --output clips.csv      class names go to clips.labels.txt
+    teinet data convert events.csv --output tasks.json  found events for Label Studio, to be corrected
+    teinet data convert events.csv --output cvat/       the same for CVAT, a file for each video
     """
 
     path: str = positional(_PATH)

@@ -17,7 +17,7 @@ _LICENSES = frozenset(
     "cc-by-nc-nd-4.0 gpl-3.0 lgpl-3.0 agpl-3.0 mpl-2.0 unlicense openrail".split()
 )
 _METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy"}
-_SPLITS = {"val": "validation", "test": "test", "": "held-out"}
+_SPLITS = {"val": "validation", "test": "test", "folds": "folds'", "": "held-out"}
 _MARKS = re.compile(r"([\\`*_\[\]<>|#])")  # of Markdown and HTML
 _UNKNOWN = "Not stated."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -107,6 +108,7 @@ class ClipList:
     ends: np.ndarray
     source: str
     names: Sequence[str] = ()  # the data set's id of each clip; empty if it has none
+    groups: Sequence[str] = ()  # of each clip, what stays in one fold; empty if nothing was named
     max_damaged: float = MAX_DAMAGED  # share of a file's frames
 
     def __len__(self) -> int:
@@ -144,6 +146,11 @@ class ClipList:
             clip = f"{name}/{os.path.basename(path)}\t{_size(path)}\t{start}\t{end}"
             found.append(hashlib.sha256(clip.encode("utf-8", "surrogateescape")).digest()[:CLIP_HASH_BYTES])
         return found
+
+    def packed_hashes(self) -> str:
+        """Return the `clip_hashes` as one text, by which a test knows training clips again; empty for long lists."""
+        hashes = set(self.clip_hashes()) if len(self) <= MOST_COPIES else ()
+        return base64.b64encode(b"".join(sorted(hashes))).decode()
 
 
 def _size(path: str) -> int | None:
@@ -190,7 +197,12 @@ def unknown_label(label: str, names: Sequence[str]) -> str:
 
 
 def to_clips(
-    rows: Sequence[Row], class_names: Sequence[str] | None = None, *, source: object, max_damaged: float = MAX_DAMAGED
+    rows: Sequence[Row],
+    class_names: Sequence[str] | None = None,
+    *,
+    source: object,
+    max_damaged: float = MAX_DAMAGED,
+    groups: Sequence[str] = (),
 ) -> ClipList:
     """Return the clips of rows with class indices; `class_names` default to the sorted labels.
 
@@ -215,6 +227,7 @@ def to_clips(
         ends=np.array([np.nan if r.end is None else r.end for r in rows], dtype=np.float64),
         source=str(source),
         names=PackedTexts(r.name for r in rows) if any(r.name for r in rows) else (),
+        groups=PackedTexts(groups) if groups else (),
         max_damaged=max_damaged,
     )
 

@@ -73,7 +73,9 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
             log.warning("%s: %s", config.path, warning)
     splits = Splits(
         {
-            split: to_clips(part, names, source=config.path, max_damaged=config.max_damaged)
+            split: to_clips(
+                part, names, source=config.path, max_damaged=config.max_damaged, groups=_groups(part, config) or ()
+            )
             for split, part in parts.items()
             if part
         }
@@ -186,15 +188,15 @@ def _split(rows: list[Row], config: DataConfig) -> tuple[dict[str, list[Row]], b
     return parts, drawn
 
 
-def _groups(rows: list[Row], config: DataConfig) -> np.ndarray | None:
+def _groups(rows: list[Row], config: DataConfig) -> list[str] | None:
     if config.group is None:
         return None
     if config.group == "path":  # segments of one recording stay together
-        return np.array([r.path for r in rows])
+        return [r.path for r in rows]
     if config.group not in rows[0].columns:
         columns = ", ".join(("path", *rows[0].fields()))
         raise ConfigError(f"{config.path}: no column {config.group!r} for data.group; choose from {columns}")
-    return np.array([r.columns[config.group] for r in rows])
+    return [r.columns[config.group] for r in rows]
 
 
 def _fold(rows: list[Row], config: DataConfig) -> tuple[list[Row], list[Row]]:

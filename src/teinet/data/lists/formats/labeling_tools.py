@@ -1,4 +1,4 @@
-"""What people label video with: Label Studio's JSON, CVAT's XML, VIA's csv and ELAN's .eaf, as segments in seconds.
+"""Lists of labeling tools: Label Studio's JSON, CVAT's XML, VIA's csv and ELAN's .eaf, as segments in seconds.
 
 Sources: labelstud.io/guide/export, docs.cvat.ai (CVAT for video 1.1), VIA 3's export to csv, and EAF 2.8 to 3.0.
 """
@@ -163,7 +163,8 @@ def _via(path: Path, finder: _Finder) -> Iterator[Row]:
         values = dict(zip(columns, next(csv.reader(io.StringIO(line)))))
         times, said = json.loads(values["temporal_coordinates"]), json.loads(values["metadata"])
         labels = [text for text in said.values() if text] or [None]
-        span = base.span(*(str(times[i]) if i < len(times) else None for i in range(2)), path, number)
+        start, end = (str(times[i]) if i < len(times) else None for i in range(2))
+        span = base.span(start, end, path, number)
         for label in labels:
             yield Row(finder.path(json.loads(values["file_list"])[0]), label, "", *span, line=number)
 
@@ -178,10 +179,10 @@ def _elan(path: Path, finder: _Finder) -> Iterator[Row]:
     file = finder.path(video)
     for tier in root.iter("TIER"):
         for each in tier.iter("ALIGNABLE_ANNOTATION"):
-            ends = [slots[each.get(f"TIME_SLOT_REF{number}")] for number in (1, 2)]
-            if None in ends:  # a slot without a time lies between two that have one
+            start, end = (slots[each.get(f"TIME_SLOT_REF{number}")] for number in (1, 2))
+            if start is None or end is None:  # a slot without a time lies between two that have one
                 raise ValueError(f"an annotation of tier {tier.get('TIER_ID')} has no time")
-            span = base.span(*(str(int(milliseconds or 0) / 1000) for milliseconds in ends), path, None)
+            span = base.span(str(int(start) / 1000), str(int(end) / 1000), path, None)
             label = (each.findtext("ANNOTATION_VALUE") or "").strip() or None
             yield Row(file, label, "", *span, columns={"tier": tier.get("TIER_ID") or ""})
 

@@ -75,7 +75,7 @@ def _ava(path: Path, file: Files, names: Sequence[str] | None) -> Iterator[Row]:
     seen: dict[tuple[str, int], set[float]] = {}
     for _, line in base.read_lines(path):
         video, second, *box, action = line.split(",")[:7]
-        if len(box) == 4 and action:  # a frame in which nobody acts has none
+        if len(box) == 4 and action:  # a frame without an action has none
             seen.setdefault((video, int(action)), set()).add(float(second))
     for (video, action), seconds in seen.items():
         label = names[action - 1] if names and action <= len(names) else str(action)

@@ -1,0 +1,303 @@
+"""A recognizer for a few hundred clips: a frozen backbone, and the linear head that does best on folds of the clips."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from statistics import mean, median, pstdev
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from teinet.data.lists.data_config import DataConfig
+from teinet.data.lists.rows import ClipList, PackedTexts
+from teinet.data.lists.splits import load_splits
+from teinet.data.sampling import Sampling, typical_frame_interval
+from teinet.data.transforms import Preprocessing
+from teinet.data.video.flow import clip_reader
+from teinet.errors import ConfigError, RunError, VideoError
+from teinet.models.classifier import VideoClassifier
+from teinet.models.consensus import in_parts
+from teinet.models.factory import create_model
+from teinet.probing.clip_features import ClipFeatures, clip_features
+from teinet.probing.nested_folds import HeadComparison, compare, fit_head
+from teinet.recognition.recognizer import Recognizer
+from teinet.utils.progress import file_progress
+from teinet.utils.text import count
+
+log = logging.getLogger("teinet")
+
+Head = Literal["average", "motion", "temporal"]
+HEADS: tuple[Head, ...] = ("average", "motion", "temporal")
+SHORT_SIDE = 120  # pixels, of the whole frame
+_MEASURED = 16  # clips whose size is looked at
+_MANY = 500  # clips, from which on one draw of the folds is enough
+
+
+@dataclass(kw_only=True)
+class ProbeSettings:
+    """The clips, backbone and heads of a probe.
+
+    Args:
+        data: the clips; `data.group` names the column that is kept whole in a fold. Clips of a test split choose
+            nothing, and the recognizer is tested on them.
+        backbone: timm's name of the frozen 2-D network.
+        backbone_weights: its weights; None downloads ImageNet's.
+        num_frames: frames of a clip, spread over it, at least 2.
+        size: height and width of the frames, pixels; None: the whole frame, with a short side of 120.
+        heads: those to compare, see `create_model`.
+        causal: the form for live video, frame by frame; without the head temporal.
+        folds: at least 2; fewer if there are fewer groups.
+        shuffles: how often the folds are drawn, at least 1; None is 5, and 1 of more than 500 clips.
+        seed: of the folds.
+        device: of the backbone.
+        workers: processes that decode and run the backbone; 0 is this one.
+        read_timeout: seconds that reading one clip may take.
+    """
+
+    data: DataConfig
+    backbone: str = "tf_efficientnet_lite0"
+    backbone_weights: str | None = None
+    num_frames: int = 16
+    size: tuple[int, int] | None = None
+    heads: Sequence[Head] = HEADS
+    causal: bool = False
+    folds: int = 5
+    shuffles: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    workers: int = 0
+    read_timeout: float = 120.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """The result of a probe.
+
+    Args:
+        recognizer: the backbone with the chosen head, fitted on all clips but those of a test split.
+        comparison: the accuracies by folds.
+        labels: (N,) of the clips compared, as indices of the recognizer's classes.
+        test_accuracy: on the clips of the test split, 0 to 1; None without one.
+        features, test_features: of these clips, and what could not be read.
+        groups: the number of groups; 0 if nothing was kept together.
+        seconds: by part of the work.
+    """
+
+    recognizer: Recognizer
+    comparison: HeadComparison
+    labels: np.ndarray
+    test_accuracy: float | None
+    features: ClipFeatures
+    test_features: ClipFeatures | None
+    groups: int
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def unreadable(self) -> list[tuple[str, str]]:
+        """Path and reason of each clip that cannot be read."""
+        return self.features.unreadable + (self.test_features.unreadable if self.test_features else [])
+
+    def recall(self) -> dict[str, float]:
+        """Return the share of each class's clips that is recognized on folds, mean of the shuffles."""
+        right = (self.comparison.predictions == self.labels).mean(0)
+        names = self.recognizer.class_names
+        return {name: float(right[self.labels == i].mean()) for i, name in enumerate(names) if i in self.labels}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON values."""
+        found = self.comparison
+        return {
+            "clips": len(self.labels),
+            "classes": len(self.recognizer.class_names),
+            "groups": self.groups or None,
+            "folds": found.folds,
+            "shuffles": len(found.nested),
+            "candidates": [
+                {"head": c.head, "strength": c.strength, "accuracies": each, "chosen": c == found.chosen}
+                for c, each in found.candidates.items()
+            ],
+            "nested_accuracies": found.nested,
+            "nested_accuracy": mean(found.nested),
+            "recall": self.recall(),
+            "test_accuracy": self.test_accuracy,
+            "known_clips": self.features.known,
+            "unreadable": [{"path": path, "reason": reason} for path, reason in self.unreadable],
+            "seconds": {part: round(seconds, 1) for part, seconds in self.seconds.items()},
+        }
+
+
+def probe(settings: ProbeSettings, *, console: Console | None = None) -> Probed:
+    """Compute features of all clips, choose the head by nested folds, and fit it on all of them.
+
+    Args:
+        console: shows progress.
+
+    Raises:
+        ConfigError: a setting out of its range, or clips that cannot be split.
+        RunError: no clip can be read.
+        TeinetError: a list, weights or a device that cannot be used, Ctrl-C.
+    """
+    _check(settings)
+    splits = load_splits(replace(settings.data, val_share=0.0))
+    clips = _joined([splits[name] for name in ("train", "val") if name in splits])
+    if clips is None:
+        raise ConfigError(f"{settings.data.path}: all clips are of the test split; the head is fitted on others")
+    frozen = _frozen(settings, clips)
+    began = time.perf_counter()
+    how = {"device": settings.device, "workers": settings.workers, "timeout": settings.read_timeout}
+    features = clip_features(frozen, clips, console=console, **how)
+    test = clip_features(frozen, splits["test"], console=console, **how) if "test" in splits else None
+    if not len(features.values):
+        path, reason = features.unreadable[0]
+        raise RunError(f"no clip can be read; the first: {path}: {reason}")
+    computed = time.perf_counter()
+    labels = clips.labels[features.indices]
+    groups = np.array([clips.groups[i] for i in features.indices]) if len(clips.groups) else None
+    shuffles = settings.shuffles or (5 if len(labels) <= _MANY else 1)
+    by_head = {head: vectors(head, features.values) for head in settings.heads}
+    with file_progress(console, "comparing heads", settings.folds * shuffles, unit="folds") as advance:
+        found = compare(
+            by_head, labels, groups, folds=settings.folds, shuffles=shuffles, seed=settings.seed,
+            on_fold=lambda: advance(""),
+        )  # fmt: skip
+    best = found.chosen
+    fit = fit_head(by_head[best.head], labels, len(clips.class_names), best.strength)
+    accuracy = None
+    if test is not None and len(test.values):
+        said = fit.logits(vectors(best.head, test.values)).argmax(1)
+        right = said == splits["test"].labels[test.indices]
+        accuracy = float(right.sum() / len(splits["test"]))  # an unreadable clip counts as wrong, as in a test
+    seconds = {"features": computed - began, "comparison": time.perf_counter() - computed}
+    probed = Probed(
+        recognizer=frozen, comparison=found, labels=labels, test_accuracy=accuracy, features=features,
+        test_features=test, groups=0 if groups is None else len(np.unique(groups)), seconds=seconds,
+    )  # fmt: skip
+    model = _with_head(frozen.model, best.head, fit.weight, fit.bias)
+    recognizer = Recognizer(
+        model,
+        clips.class_names,
+        preprocessing=frozen.preprocessing,
+        sampling=frozen.sampling,
+        header=_header(settings, probed, clips, splits.get("test")),
+    )
+    return replace(probed, recognizer=recognizer)
+
+
+def vectors(head: str, features: np.ndarray) -> np.ndarray:
+    """Return what a head's linear layer takes of each clip, (N, D'), from features of motion pooling (N, T, 3C)."""
+    if head == "average":
+        return features[..., : features.shape[2] // 3].mean(1, dtype=np.float32)
+    if head == "motion":
+        return features.mean(1, dtype=np.float32)
+    return np.concatenate([in_parts(torch.from_numpy(part).float()).numpy() for part in np.array_split(features, 64)])
+
+
+def _check(settings: ProbeSettings) -> None:
+    if settings.num_frames < 2:
+        raise ConfigError(f"num_frames is {settings.num_frames}; it must be at least 2, to see what changes")
+    if not settings.heads or (odd := [head for head in settings.heads if head not in HEADS]):
+        raise ConfigError(f"heads are some of {', '.join(HEADS)}; got {', '.join(odd) if settings.heads else 'none'}")
+    if settings.causal and "temporal" in settings.heads:
+        raise ConfigError("head temporal has no causal form: it looks at all frames of a clip; leave one of them out")
+
+
+def _joined(lists: Sequence[ClipList]) -> ClipList | None:
+    """Return the labeled clips of several splits as one list; None if there are none."""
+    if not lists:
+        return None
+    kept = [(each, i) for each in lists for i in range(len(each)) if each.labels[i] >= 0]
+
+    def texts(name: str) -> Sequence[str]:
+        return PackedTexts(getattr(each, name)[i] for each, i in kept) if len(getattr(lists[0], name)) else ()
+
+    arrays = {name: np.array([getattr(each, name)[i] for each, i in kept]) for name in ("labels", "starts", "ends")}
+    return replace(lists[0], paths=texts("paths"), names=texts("names"), groups=texts("groups"), **arrays)
+
+
+def _frozen(settings: ProbeSettings, clips: ClipList) -> Recognizer:
+    """Return the backbone with motion pooling, as a recognizer with one class that means nothing."""
+    model = create_model(
+        f"tsn_{settings.backbone}",
+        num_classes=1,
+        num_frames=settings.num_frames,
+        pretrained=settings.backbone_weights is None,
+        backbone_weights=settings.backbone_weights,
+        dropout=0.0,
+        consensus="motion",
+        causal=settings.causal,
+    )
+    height, width = settings.size or _whole_frame(clips)
+    preprocessing = Preprocessing(
+        size=(height, width), short_side=min(height, width), fit="squash", **model.data_config
+    )
+    return Recognizer(model, ["none"], preprocessing=preprocessing, sampling=Sampling(num_frames=settings.num_frames))
+
+
+def _whole_frame(clips: ClipList) -> tuple[int, int]:
+    """Return height and width of a whole frame with the short side of a probe, in the clips' usual proportions."""
+    ratios = []
+    for index in np.unique(np.linspace(0, len(clips) - 1, _MEASURED).astype(int)):
+        try:
+            width, height = clip_reader(str(clips.paths[index]), "rgb", max_damaged=1.0).size
+        except VideoError:
+            continue
+        ratios.append(width / height)
+    ratio = median(ratios) if ratios else 16 / 9
+    long_side = round(SHORT_SIDE * min(max(ratio, 1 / ratio), 3))
+    return (SHORT_SIDE, long_side) if ratio >= 1 else (long_side, SHORT_SIDE)
+
+
+@torch.no_grad()
+def _with_head(frozen: VideoClassifier, head: str, weight: np.ndarray, bias: np.ndarray) -> VideoClassifier:
+    """Return the network of a head with the frozen backbone's weights and these of the head."""
+    config = {**(frozen.config or {}), "num_classes": len(weight), "consensus": head}
+    model = create_model(**config)
+    old = frozen.head_name
+    state = {key: value for key, value in frozen.state_dict().items() if not key.startswith(f"{old}.")}
+    model.set_pixels(frozen.data_config["mean"], frozen.data_config["std"])
+    last = f"{model.head_name}.fc" if head == "temporal" else model.head_name
+    model.load_state_dict({
+        **state,
+        f"{last}.weight": torch.from_numpy(weight).float(),
+        f"{last}.bias": torch.from_numpy(bias).float(),
+    })  # fmt: skip
+    return model
+
+
+def _told(settings: ProbeSettings) -> dict[str, Any]:
+    """Return the settings that a header names: what the result depends on, and nothing of this machine."""
+    names = ("backbone", "num_frames", "causal", "folds", "seed")
+    return {**{name: getattr(settings, name) for name in names}, "group": settings.data.group}
+
+
+def _header(settings: ProbeSettings, found: Probed, clips: ClipList, test: ClipList | None) -> dict[str, Any]:
+    comparison = found.comparison
+    nested, head = comparison.nested, comparison.chosen.head
+    kept = f" that keep {settings.data.group} together" if settings.data.group else ""
+    spread = f", standard deviation {100 * pstdev(nested):.1f}" if len(nested) > 1 else ""
+    most = max(Counter(found.labels.tolist()).values()) / len(found.labels)
+    figures = (
+        f"top-1 {100 * mean(nested):.1f} % on {comparison.folds} folds{kept} ({count(len(nested), 'draw')}{spread}; "
+        f"the head was chosen inside each fold; always answering the most frequent class: {100 * most:.0f} %)"
+    )
+    scores = {"folds_top1": round(mean(nested), 6)}
+    if found.test_accuracy is not None:
+        scores["test_top1"] = round(found.test_accuracy, 6)
+        figures += f"; {100 * found.test_accuracy:.1f} % on {len(test or ())} test clips"
+    data = {"train": {**clips.fingerprint(), "clip_hashes": clips.packed_hashes()}}
+    return {
+        "scores": scores,
+        "frame_interval": typical_frame_interval(clips, found.recognizer.sampling),
+        "card": {
+            "title": f"{len(clips.class_names)} classes, by {settings.backbone} as it is and a new head ({head})",
+            "figures": figures,
+        },
+        "probe": {**_told(settings), "head": head, "strength": comparison.chosen.strength},
+        "data": data | ({"test": test.fingerprint()} if test is not None else {}),
+    }
