@@ -70,10 +70,11 @@ def check_numbers(**values: object) -> None:
 
 # Modules beyond the core dependencies, by the extra that installs them.
 EXTRAS = {
-    "train": ("lightning", "sklearn", "tensorboard", "yaml", "filelock", "pebble"),
+    "train": ("lightning", "sklearn", "scipy", "tensorboard", "yaml", "filelock", "pebble"),
     "serve": ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "pydantic", "starlette"),
     "report": ("jinja2", "matplotlib"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
+    "parquet": ("pyarrow",),
     "openvino": ("openvino",),
 }
 

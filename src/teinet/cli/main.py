@@ -21,8 +21,10 @@ from teinet.utils.text import escaped
 COMMANDS = {
     "demo": "draw a small data set, train and test TSN and TEINet on it; minutes on two cores",
     "train": "train a network on labeled clips",
+    "probe": "the best head on a frozen backbone, for a few hundred clips, in minutes",
     "test": "measure a trained network",
     "predict": "recognize the action in files and folders",
+    "embed": "write the features of videos, for search and other tools",
     "timeline": "find events in long recordings",
     "watch": "find events in live video: cameras, streams",
     "serve": "answer over HTTP: predictions, timelines, live events, and a page to try it",
@@ -51,7 +53,6 @@ _OTHER_COMMANDS = {
     "list zoo": "Use teinet models",
     "env settings version checks": "Use teinet info",
     "server api http deploy": "Use teinet serve",
-    "embed probe": "There is no {0} yet",
     "help": "Use teinet --help, or teinet COMMAND --help",
 }
 

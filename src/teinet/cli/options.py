@@ -30,7 +30,7 @@ PAGE = {".html": "page", ".htm": "page"}
 OVERWRITE = "do the work again, and replace results that exist"
 ENGINE = (
     "folded: batch norms folded into convolutions, at once; compile: torch.compile as well, after half a minute; onnx, "
-    "openvino: exported once, in half a minute, and run by these; auto: the fastest that is installed"
+    "openvino: exported once, in some ten seconds, and run by these; auto: the fastest that is installed"
 )
 
 

@@ -336,7 +336,7 @@ class Recognizer:
             engine: "folded" folds batch norms into convolutions, at once; "compile" also uses torch.compile, which
                 takes half a minute for each number of views; "eager" is the model as it is, and folded below fp32;
                 "onnx" and "openvino" run the exported network by onnxruntime and OpenVINO on a CPU: it is exported
-                once, in half a minute, and kept in the cache folder; "auto" is the fastest that is installed.
+                once, in some ten seconds, and kept in the cache folder; "auto" is the fastest that is installed.
             precision: "fp32", "bf16", "fp16" (on a GPU), or "auto": fp32 with "eager" and "onnx", else bf16 where the
                 processor computes in it; "onnx" and "openvino" also have "int8", calibrated with the run's clips.
 
@@ -517,6 +517,63 @@ class Recognizer:
             except TeinetError as error:
                 reason = error.reason if isinstance(error, VideoError) else str(error)
                 yield Prediction(path=name, error=reason)
+
+    def embed(
+        self,
+        video: Video,
+        *,
+        views: Views | str = "1x1",
+        start: float | None = None,
+        end: float | None = None,
+        max_damaged: float = MAX_DAMAGED,
+    ) -> np.ndarray:
+        """Return a video's features (D,) float32, for search and clustering: what the head takes, averaged.
+
+        The mean over frames and views of `VideoClassifier.features`. Arguments and errors are those of a call.
+
+        Raises:
+            ConfigError: an exported recognizer, which gives scores alone.
+        """
+        how = {"views": views, "start": start, "end": end, "max_damaged": max_damaged}
+        self._check_features()
+        return self._features(self.decode(video, **how).frames)
+
+    def embed_many(
+        self,
+        videos: Iterable[Video],
+        *,
+        views: Views | str = "1x1",
+        max_damaged: float = MAX_DAMAGED,
+        workers: int | None = None,
+    ) -> Iterator[tuple[str, np.ndarray | TeinetError]]:
+        """Yield the path and the features (D,) of each video, or why it cannot be read, as `embed` returns them.
+
+        Args:
+            workers: decoding threads (default: the number of cores, at most 4).
+        """
+        self._check_features()
+        load = partial(self.decode, views=views, max_damaged=max_damaged)
+        for video, future in prefetch(load, videos, workers=workers or min(4, os.cpu_count() or 1)):
+            try:
+                yield path_of(video) or "", self._features(future.result().frames)
+            except VideoError as error:
+                yield path_of(video) or "", error
+
+    def _check_features(self) -> None:
+        if isinstance(self.model, ExportedNetwork):
+            raise ConfigError(f"{self.model.path} gives scores and no features; embed with the weights it was made of")
+
+    def _features(self, views: np.ndarray) -> np.ndarray:
+        import torch
+
+        from teinet.models.classifier import as_clips
+
+        with torch.inference_mode():
+            found = [
+                self.model.features(as_clips(views[first : first + VIEWS_AT_ONCE]).to(self.device)).float()
+                for first in range(0, len(views), VIEWS_AT_ONCE)
+            ]
+            return torch.cat(found).mean((0, 1)).cpu().numpy()
 
     @staticmethod
     def _check(top_k: int, averaging: Averaging) -> None:
