@@ -50,10 +50,14 @@ FORMATS = (
     ),
 )
 
+_RECIPES = ("litert", "executorch")
+
 
 def find_format(name: str) -> ExportFormat:
     """Return the format of this name; ConfigError with the nearest name if there is none."""
     names = [each.name for each in FORMATS]
+    if name in _RECIPES:
+        raise ConfigError(f"{name} is a recipe of the repository: python examples/export_{name}.py WEIGHTS FILE")
     if name not in names:
         raise ConfigError(f"there is no format {name!r}; formats: {', '.join(names)}.{nearest(name, names)}")
     return FORMATS[names.index(name)]
