@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -18,13 +20,15 @@ from teinet import Recognizer, create_model
 from teinet.cli.main import main
 from teinet.data.lists.rows import Row
 from teinet.data.lists.write_list import write_rows
+from teinet.data.motion_pairs.motions import PAIRS
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.writer import write_video
 from teinet.errors import CheckpointError, ConfigError, RunError
-from teinet.export import exporting, onnx_model
+from teinet.export import cached, exporting, onnx_model
+from teinet.export.clips import load_clips
 from teinet.export.formats import FORMATS, check_precision, find_format
 from teinet.export.parity import check_parity, compare_logits
-from teinet.models.exported import ExportedNetwork
+from teinet.models.exported import ExportedNetwork, computes_bf16
 from teinet.models.header import read_header
 
 T, NAMES = 4, ["jump", "run", "sit"]
@@ -96,6 +100,45 @@ def test_the_file_says_what_it_is(exported, causal):
     assert sizes == (["N", "H", "W", 3] if causal else ["N", T, "H", "W", 3])
     assert inputs["frames"].elem_type == onnx.TensorProto.UINT8
     assert {node.domain for node in onnx.load(path).graph.node} <= {"", "ai.onnx"}  # every runtime has these
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_openvino_files_of_smaller_numbers_are_copied_and_say_what_they_hold(precision, clips, tmp_path):
+    done = recognizer_of().export(tmp_path / "x.xml", format="openvino", precision=precision, data=str(clips))
+    first = Recognizer.load(tmp_path / "x.xml")
+    assert first.model.precision == precision
+    assert (done.bf16 is not None) == (precision == "fp16" and computes_bf16())
+    want = first.logits(views(2))
+    for again in (copy.deepcopy(first), pickle.loads(pickle.dumps(first)), first.optimize(engine="openvino")):
+        assert np.abs(again.logits(views(2)) - want).max() < 0.03 * np.abs(want).max()
+
+
+def test_int8_is_compared_on_other_clips_than_those_that_it_is_calibrated_with():
+    names = sorted(name for pair in PAIRS for name in pair)
+    pixels = Preprocessing(size=32, short_side=32)
+    header = {"class_names": names, "preprocessing": pixels.to_dict(), "sampling": {"num_frames": 2}}
+    found = load_clips(header, None, calibrate=True)
+    assert (len(found.views), len(found.calibration)) == (24, 48)
+    compared = {view.tobytes() for view in found.views}
+    assert len(compared) == 24 and not compared & {view.tobytes() for view in found.calibration}
+
+
+def test_auto_takes_openvino_for_a_file_and_torch_where_a_network_cannot_be_exported(exported, monkeypatch, caplog):
+    path = exported[False][1]
+    assert Recognizer.load(path).optimize(engine="auto").model.runtime == "openvino"
+    monkeypatch.setattr(cached, "export", lambda *_, **__: (_ for _ in ()).throw(RunError("other answers")))
+    with caplog.at_level("INFO", "teinet"):
+        fast = recognizer_of("teinet_test_resnet", size=48).optimize(engine="auto", precision="fp32")
+    assert str(fast.model.optimization) == "folded, fp32"
+    assert "does not run by openvino: other answers" in caplog.text and "engine: folded" in caplog.text
+
+
+def test_openvino_makes_programs_for_powers_of_two(exported):
+    _, path, _ = exported[False]
+    fast = Recognizer.load(path).optimize(engine="openvino", precision="fp32")
+    want = fast.logits(views(3))
+    np.testing.assert_allclose(fast.logits(views(3), at_once=8), want, atol=1e-5 * np.abs(want).max())
+    assert [shapes[0][0] for shapes in fast.model._run._programs] == [3, 4]
 
 
 def test_openvino_resizes_frames_of_another_size_alone(clips, tmp_path):
@@ -257,7 +300,9 @@ def test_formats_and_precisions_by_name():
 
 
 def test_int8_needs_training_clips(tmp_path):
-    with pytest.raises(ConfigError, match=r"int8 is calibrated with training clips, .*--data names some"):
+    with pytest.raises(
+        ConfigError, match=r"int8 is calibrated with training clips, .*teinet export --precision int8 --data LIST"
+    ):
         recognizer_of().export(tmp_path / "a.onnx", precision="int8")
 
 

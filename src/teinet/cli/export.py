@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from teinet.cli import options
 from teinet.cli.parser import option
@@ -27,12 +26,10 @@ class ExportOptions(options.WeightsArgument):
     teinet export fights_causal --format web     a page that recognizes in the browser
     """
 
-    format: Literal["onnx", "openvino", "web"] = option(
-        "kind of file; without WEIGHTS the command lists them", default="onnx"
-    )
+    format: str = option("kind of file: onnx, openvino or web; without WEIGHTS the command lists them", default="onnx")
     precision: options.Precision = option(
         "fp32 (default); fp16: weights of half the size (default of web); int8: feature maps too, calibrated with "
-        "training clips",
+        "training clips other than those that it is compared on",
         default="auto",
     )
     output: str | None = option("file to write (default: named after the weights, in this folder)", metavar="FILE")
@@ -67,6 +64,8 @@ def run(args: ExportOptions) -> int:
         raise ConfigError("--runtime belongs to --format web")
     if chosen.suffix:
         options.check_output(str(path), [args.weights], overwrite=args.overwrite)
+        if chosen.name == "openvino":
+            options.keep_existing([path.with_suffix(".bin")], overwrite=args.overwrite)
     else:
         options.keep_existing([path / "index.html"], overwrite=args.overwrite)
     data = DataConfig(path=str(check_path(args.data))) if args.data else None
@@ -95,6 +94,8 @@ def run(args: ExportOptions) -> int:
     console.print(printable(f"wrote {path}{files}: {done.megabytes:.1f} MB, {precision}, in {done.seconds:.0f} s"))
     console.print(printable(f"compared with PyTorch on {done.clips}"), style="dim")
     console.print(f"  same pixels:  {done.parity}", style="dim")
+    if done.bf16 is not None:
+        console.print(f"  in bf16:      {done.bf16}", style="dim")
     if done.resized is not None:
         console.print(f"  whole frames, resized by the file:  {done.resized}", style="dim")
     if chosen.name == "web":

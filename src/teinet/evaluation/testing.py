@@ -79,7 +79,10 @@ def test(
         facts["max_damaged"] = most
     hardware, model = plan.hardware or Hardware(), recognizer.model
     if isinstance(model, ExportedNetwork) or not path.as_trained:
-        there = recognizer.to(hardware.torch_device())
+        exported = isinstance(model, ExportedNetwork) and hardware.device == "auto"
+        if exported:
+            hardware = replace(hardware, device="cpu")
+        there = recognizer if exported else recognizer.to(hardware.torch_device())
         model = there.optimize(engine=plan.engine, precision=plan.precision).model
         facts["optimized"] = str(model.optimization)
         hardware = replace(hardware, precision="fp32")  # the network's own format is the lower one already

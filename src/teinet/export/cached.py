@@ -14,8 +14,7 @@ from teinet import __version__
 from teinet.errors import CheckpointError
 from teinet.export.exporting import Exportable, export
 from teinet.export.formats import find_format
-from teinet.models.exported import Runtime
-from teinet.models.header import read_header
+from teinet.models.exported import ExportedNetwork, Runtime
 from teinet.utils.files import cache_folder
 
 log = logging.getLogger("teinet")
@@ -38,7 +37,7 @@ def exported_file(recognizer: Exportable, runtime: Runtime, precision: str) -> P
         key.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     path = cache_folder() / "exported" / f"{key.hexdigest()[:32]}{suffix}"
     try:
-        read_header(path)
+        ExportedNetwork(path)
         return path
     except CheckpointError:  # not there yet, or damaged
         path.parent.mkdir(parents=True, exist_ok=True)

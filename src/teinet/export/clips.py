@@ -24,13 +24,17 @@ from teinet.data.view_loading import load_views
 from teinet.errors import ConfigError, TeinetError, VideoError
 
 COMPARED, _WHOLE = 24, 8  # clips that a file is compared on, and those of whole frames
-_EACH, _LEAST, _MOST = 2, 48, 200  # clips of a class for int8, and of all classes together
+_EACH, _LEAST, _MOST = 2, 48, 200  # clips of a class for int8, and of all classes together, of which each has one
 
 
 class ExportClips(NamedTuple):
-    """Clips as views of the network's size, some of them as frames of the video's size, and their source in words."""
+    """Clips to compare on, as views of the network's size, and other ones to calibrate int8 with.
+
+    The first of `views` also come as `frames` of the video's size; `source` names the clips in words.
+    """
 
     views: list[np.ndarray]  # (T, S, S, C) uint8
+    calibration: list[np.ndarray]  # (T, S, S, C) uint8; the views again where there are no other clips
     frames: list[np.ndarray]  # (T, H, W, C) uint8 of the first ones
     source: str
 
@@ -40,14 +44,15 @@ def load_clips(header: Mapping[str, Any], data: DataConfig | None, *, calibrate:
 
     Args:
         header: see `read_header`.
-        calibrate: take 2 of each class, 48 at least and 200 at most, as int8 needs them; else 24.
+        calibrate: also take clips for int8: 2 of each class, 48 at least; of more than 100 classes 200, or one of each.
 
     Raises:
         ConfigError: no clip can be read; or `calibrate`, and neither `data` nor the run's own list is there.
         TeinetError: the list `data` cannot be used.
     """
     names = list(header["class_names"])
-    wanted = min(_MOST, max(_LEAST, _EACH * len(names))) if calibrate else COMPARED
+    calibrating = max(_LEAST, min(_MOST, _EACH * len(names)), len(names)) if calibrate else 0
+    wanted = COMPARED + calibrating
     splits, source = None if data is None else load_splits(replace(data, val_share=0.0), names), str(data and data.path)
     stored = (header.get("recipe") or {}).get("data") or {}
     if splits is None and stored.get("path"):
@@ -55,17 +60,23 @@ def load_clips(header: Mapping[str, Any], data: DataConfig | None, *, calibrate:
             splits, source = load_splits(DataConfig(**stored), names), str(stored["path"])
     drawn = sorted(name for pair in PAIRS for name in pair)
     if splits is None and calibrate and names != drawn:
-        raise ConfigError("int8 is calibrated with training clips, and the run's own are not there; --data names some")
+        said = "int8 is calibrated with training clips, and the run's own are not there; export it with a list of them"
+        raise ConfigError(f"{said}: teinet export --precision int8 --data LIST")
     with TemporaryDirectory() as folder:
         if splits is None:
             draw(folder, MotionPairs(train=-(-wanted // len(drawn)), val=0, test=0, seed=1))
             splits = load_splits(DataConfig(path=f"{folder}/{LIST_FILE}", val_share=0.0))
             source = "drawn clips of motion_pairs"
         clips = splits.get("train") or next(iter(splits.values()))
-        return _read(clips, wanted, header, source)
+        views, frames = _read(clips, wanted, header, source)
+        apart = len(views) >= 2 * COMPARED
+        return ExportClips(views[:COMPARED], views[COMPARED:] if apart else views, frames, source)
 
 
-def _read(clips: ClipList, wanted: int, header: Mapping[str, Any], source: str) -> ExportClips:
+def _read(
+    clips: ClipList, wanted: int, header: Mapping[str, Any], source: str
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return the views of clips of all classes in turn, and the whole frames of the first ones."""
     preprocessing, sampling = Preprocessing.from_dict(header["preprocessing"]), Sampling(**header["sampling"])
     order = np.random.default_rng(0).permutation(len(clips))
     counts: Counter[int] = Counter()
@@ -91,4 +102,4 @@ def _read(clips: ClipList, wanted: int, header: Mapping[str, Any], source: str) 
         views.append(loaded.frames[0])
     if not views:
         raise ConfigError(f"{source}: no clip can be read, to compare the exported file on ({problem})")
-    return ExportClips(views, frames, source)
+    return views, frames

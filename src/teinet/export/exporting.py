@@ -27,7 +27,7 @@ from teinet.export.parity import Parity, check_parity, compare_logits
 from teinet.export.web_page import write_page
 from teinet.export.weights_types import half_weights, int8_model
 from teinet.models.classifier import VideoClassifier, multiply_adds, parameters
-from teinet.models.exported import ExportedNetwork
+from teinet.models.exported import ExportedNetwork, computes_bf16
 from teinet.models.header import KEY
 from teinet.models.insertion import is_causal, temporal_modules
 from teinet.utils.files import replacing
@@ -58,6 +58,7 @@ class Exported:
         clips: what it was compared on, in words.
         parity: the file's answers next to the recognizer's, on the same pixels.
         resized: the same for frames of the video's size, which the file resizes itself; None for optical flow.
+        bf16: the same in bf16, of an OpenVINO file on a processor that computes in it.
     """
 
     path: Path
@@ -69,6 +70,7 @@ class Exported:
     clips: str
     parity: Parity
     resized: Parity | None
+    bf16: Parity | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -79,6 +81,7 @@ class Exported:
             "megabytes": round(self.megabytes, 2),
             "parity": self.parity.to_dict(),
             "resized": None if self.resized is None else self.resized.to_dict(),
+            "bf16": None if self.bf16 is None else self.bf16.to_dict(),
         }
 
 
@@ -136,8 +139,8 @@ def export(
     exported = to_onnx(graph, recognizer.preprocessing, header | {"export": facts})
     with TemporaryDirectory() as scratch:
         if precision == "int8":
-            progress(f"calibrating int8 with {len(clips.views)} clips")
-            exported = int8_model(exported, clips.views, Path(scratch))
+            progress(f"calibrating int8 with {len(clips.calibration)} clips")
+            exported = int8_model(exported, clips.calibration, Path(scratch))
         elif precision == "fp16" and kind == "onnx":
             exported = half_weights(exported)
         progress("writing the file")
@@ -147,6 +150,10 @@ def export(
         network = ExportedNetwork(files[0])
         parity = check_parity(recognizer.logits, network.logits, clips.views, precision=precision)
         resized = _resized(recognizer, network, clips)
+        bf16 = None
+        if network.runtime == "openvino" and network.precision != "int8" and computes_bf16():
+            half = ExportedNetwork(files[0], precision="bf16")
+            bf16 = compare_logits(*(run.logits(np.stack(clips.views)) for run in (half, recognizer)))
         megabytes = sum(file.stat().st_size for file in files) / 1e6
         if chosen.name == "web":
             progress("writing the page")
@@ -158,7 +165,7 @@ def export(
                     shutil.copyfile(file, part)
     return Exported(
         path=path, format=chosen.name, precision=precision, kind=str(facts["kind"]), seconds=seconds,
-        megabytes=megabytes, clips=f"{len(clips.views)} of {clips.source}", parity=parity, resized=resized,
+        megabytes=megabytes, clips=f"{len(clips.views)} of {clips.source}", parity=parity, resized=resized, bf16=bf16,
     )  # fmt: skip
 
 

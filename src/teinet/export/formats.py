@@ -15,14 +15,12 @@ class ExportFormat:
     Args:
         suffix: of its file; empty for a folder.
         precisions: number formats of the weights that it can hold; the first is the default.
-        extra: the extra of the package that brings what writes it.
         runs: where its files run.
     """
 
     name: str
     suffix: str
     precisions: tuple[str, ...]
-    extra: str
     runs: str
 
 
@@ -31,21 +29,18 @@ FORMATS = (
         name="onnx",
         suffix=".onnx",
         precisions=("fp32", "fp16", "int8"),
-        extra="export",
         runs="onnxruntime and most other runtimes, on any system; all commands here",
     ),
     ExportFormat(
         name="openvino",
         suffix=".xml",
         precisions=("fp32", "fp16", "int8"),
-        extra="openvino",
         runs="OpenVINO: the fastest on Intel's and AMD's processors; all commands here",
     ),
     ExportFormat(
         name="web",
         suffix="",
         precisions=("fp16", "fp32", "int8"),
-        extra="web",
         runs="browsers: a folder with a page for files, the webcam and live scores; any static host",
     ),
 )

@@ -36,7 +36,7 @@ class ExportedNetwork:
     Args:
         path: an .onnx file, or OpenVINO's .xml with its .bin next to it.
         runtime: "onnx" (onnxruntime) or "openvino", which runs both kinds of files; None: by the kind of the file.
-        precision: OpenVINO's number format: "fp32", or "bf16" where the processor computes in it.
+        precision: OpenVINO's number format: "bf16" where the processor computes in it; "fp32" for any other.
 
     Attributes:
         header: of the file, as in `read_header`; `header["export"]` says how it was exported.
@@ -65,9 +65,10 @@ class ExportedNetwork:
         self.num_channels = len(pixels.get("mean", (0, 0, 0)))
         self.is_step = facts["kind"] == "step"
         stored = str(facts.get("precision", "fp32"))
-        self.precision = precision if self.runtime == "openvino" and stored != "int8" else stored
+        computes = "bf16" if self.runtime == "openvino" and precision == "bf16" else "fp32"
+        self.precision = stored if computes == "fp32" else computes
         try:
-            self._run: Runner = _Onnx(self.path) if self.runtime == "onnx" else _OpenVino(self.path, precision)
+            self._run: Runner = _Onnx(self.path) if self.runtime == "onnx" else _OpenVino(self.path, computes)
         except ModuleNotFoundError:
             raise
         except Exception as error:  # each runtime raises its own kinds
@@ -177,3 +178,10 @@ def _threads() -> int:
         return torch.get_num_threads()
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return int(asked) if asked.isdecimal() else 0
+
+
+def computes_bf16() -> bool:
+    """Return whether OpenVINO computes in bf16 on this processor."""
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

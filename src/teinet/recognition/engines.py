@@ -6,8 +6,8 @@ import logging
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, get_args
 
-from teinet.errors import ConfigError, nearest
-from teinet.models.exported import Engine, ExportedNetwork, Precision, Runtime
+from teinet.errors import ConfigError, RunError, nearest
+from teinet.models.exported import Engine, ExportedNetwork, Precision, Runtime, computes_bf16
 
 if TYPE_CHECKING:
     from teinet.recognition.recognizer import Recognizer
@@ -37,9 +37,15 @@ def exported_form(recognizer: Recognizer, engine: Engine, precision: Precision) 
         return _other_runtime(recognizer, recognizer.model, engine, precision)
     if engine == "auto":
         engine = fastest(recognizer)
-        log.info("engine: %s", engine)
-        if engine not in RUNTIMES:
-            return recognizer.optimize(engine=engine, precision=precision)
+        if engine in RUNTIMES:
+            try:
+                found = exported_form(recognizer, engine, precision)
+                log.info("engine: %s", found.model.optimization)
+                return found
+            except (ConfigError, RunError) as error:
+                log.info("the network does not run by %s: %s", engine, error)
+        log.info("engine: folded")
+        return recognizer.optimize(engine="folded", precision=precision)
     assert engine in RUNTIMES
     runtime: Runtime = "openvino" if engine == "openvino" else "onnx"
     if recognizer.device.type != "cpu":
@@ -75,10 +81,12 @@ def fastest(recognizer: Recognizer) -> Engine:
 def _other_runtime(
     recognizer: Recognizer, network: ExportedNetwork, engine: Engine, precision: Precision
 ) -> Recognizer:
-    if engine in ("eager", "auto") and precision == "auto":
+    if engine == "eager" and precision == "auto":
         return recognizer
     if engine in ("folded", "compile"):
         raise ConfigError(f"{network.path} is exported, and the engine {engine} is torch's; use onnx or openvino")
+    if engine == "auto" and find_spec("openvino"):
+        engine = "openvino"
     runtime: Runtime = (
         network.runtime if engine in ("eager", "auto") else ("openvino" if engine == "openvino" else "onnx")
     )
@@ -97,12 +105,7 @@ def _check(runtime: Runtime, precision: Precision) -> None:
 
 
 def _computes_in(runtime: Runtime, precision: Precision) -> str:
-    """Return the number format that OpenVINO computes in where it is not int8."""
-    if runtime != "openvino" or precision in ("fp32", "int8"):
+    """Return the number format that a runtime computes in where it is not int8: "fp32" or "bf16"."""
+    if runtime != "openvino" or precision not in ("auto", "bf16"):
         return "fp32"
-    if precision == "auto":
-        import openvino
-
-        can = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        return "bf16" if "BF16" in can else "fp32"
-    return precision
+    return "bf16" if precision == "bf16" or computes_bf16() else "fp32"

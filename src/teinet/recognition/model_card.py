@@ -17,7 +17,7 @@ _LICENSES = frozenset(
     "cc-by-nc-nd-4.0 gpl-3.0 lgpl-3.0 agpl-3.0 mpl-2.0 unlicense openrail".split()
 )
 _METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy"}
-_SPLITS = {"val": "validation", "test": "test", "folds": "folds'", "": "held-out"}
+_SPLITS = {"val": "validation", "test": "test", "folds": "left-out (by folds)", "": "held-out"}
 _MARKS = re.compile(r"([\\`*_\[\]<>|#])")  # of Markdown and HTML
 _UNKNOWN = "Not stated."
 
@@ -82,9 +82,7 @@ def model_card(recognizer: Recognizer, repository: str = "") -> str:
     background = recognizer.background
     classes = [_plain(label) + (" (background)" if label in background else "") for label in recognizer.class_names]
     figures = [_plain(card["figures"])] if card.get("figures") else []
-    figures += [
-        f"In training: {name} {100 * share:.1f} % on the {split} clips." for split, name, share in _scores(header)
-    ]
+    figures += [f"Measured: {name} {100 * share:.1f} % on the {split} clips." for split, name, share in _scores(header)]
     limits = f"{_UNKNOWN} Test it on clips of the cameras and places that it is to be used with."
     if card.get("not_for"):
         limits = f"Not for {_plain(card['not_for'])}."

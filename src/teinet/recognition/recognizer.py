@@ -226,16 +226,23 @@ class Recognizer:
         }
 
     def export(
-        self, path: str | PathLike, *, format: str = "onnx", precision: str | None = None, data: str | None = None
+        self,
+        path: str | PathLike,
+        *,
+        format: str = "onnx",
+        precision: str | None = None,
+        data: str | None = None,
+        runtime: str | PathLike | None = None,
     ) -> Exported:
         """Write the recognizer to a file that runs without this library, and check that it gives the same answers.
 
         Args:
-            path: with the format's suffix.
-            format: "onnx" or "openvino", see `teinet.export.formats`.
-            precision: "fp32" (default), "fp16" or "int8".
+            path: with the format's suffix; a folder for "web".
+            format: "onnx", "openvino" or "web", see `teinet.export.formats`.
+            precision: "fp32", "fp16" or "int8"; None is fp32, and fp16 for "web".
             data: a list or folder of training clips to compare on, and to calibrate int8 with (default: the run's own,
                 else drawn ones).
+            runtime: for "web", onnxruntime-web's .tgz or folder (default: npm downloads it once).
 
         Raises:
             ConfigError, RunError, OSError: see `teinet.export.exporting.export`.
@@ -244,7 +251,8 @@ class Recognizer:
         from teinet.export.exporting import export
 
         config = None if data is None else DataConfig(path=data)
-        return export(self, os.fspath(path), format=format, precision=precision, data=config)
+        how = {"format": format, "precision": precision, "data": config}
+        return export(self, os.fspath(path), **how, runtime=None if runtime is None else os.fspath(runtime))
 
     @classmethod
     def from_pretrained(
@@ -664,11 +672,13 @@ class Recognizer:
 
         Args:
             at_once: views in one pass of the model; None is a few. A model with a program for each number of views gets
-                as many, with fewer the last one repeated.
+                as many, or with OpenVINO, which makes them soon, the next power of two; the last view is repeated.
         """
         count, size = len(views), at_once or VIEWS_AT_ONCE
         if at_once is not None and count < at_once and self.has_programs:  # another size is another program
-            views = np.concatenate([views, views[-1:].repeat(at_once - count, axis=0)])
+            exported = isinstance(self.model, ExportedNetwork)
+            wanted = min(at_once, 1 << (count - 1).bit_length()) if exported else at_once
+            views = np.concatenate([views, views[-1:].repeat(wanted - count, axis=0)])
         run = self.model.logits if isinstance(self.model, ExportedNetwork) else partial(_torch_logits, self.model)
         return np.concatenate([run(views[first : first + size]) for first in range(0, len(views), size)])[:count]
 

@@ -7,7 +7,7 @@ import copy
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -172,11 +172,18 @@ class Service:
             raise Refused(400, f"views are {views}; this server looks at {_MOST_VIEWS} views at most, such as 10x3")
         recognizer = self.models[name].recognizer
 
+        # an address may be slow: what decodes for all must not wait for it
+        received = await self._received(video) if fields.address else None
+
         def decode() -> LoadedViews:
-            with self.videos.open(video) as reader:
+            with self.videos.open(video) if received is None else nullcontext(received[0]) as reader:
                 return recognizer.decode(reader.path, views=views, start=fields.start, end=fields.end)
 
-        found: Prediction = await asyncio.wrap_future(self._batchers[name].submit(decode))
+        try:
+            found: Prediction = await asyncio.wrap_future(self._batchers[name].submit(decode))
+        finally:
+            if received is not None:
+                received[1].close()
         if found.error is not None:  # of the network; what is wrong with the video has been raised
             raise Refused(500, found.error)
         self._clips.labels(name).inc()
