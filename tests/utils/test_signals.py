@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
@@ -15,9 +14,9 @@ def test_the_first_signal_asks_and_the_second_stops(number):
     before, told = signal.getsignal(number), []
     with pytest.raises(KeyboardInterrupt), StopSignal(lambda: told.append(True)) as stop:
         assert not stop.is_set()
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
         assert stop.is_set() and told == [True]
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
     assert signal.getsignal(number) is before and told == [True]
 
 
@@ -27,6 +26,6 @@ def test_handlers_put_over_it_are_taken_back():
     with StopSignal() as stop:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         stop.take()
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         assert stop.is_set()
     assert signal.getsignal(signal.SIGTERM) is before

@@ -82,7 +82,7 @@ def compare(
         labels: (N,) classes, counted from 0.
         groups: (N,) what stays in one fold; None keeps nothing together.
         folds: at least 2; of fewer groups as many as there are.
-        shuffles: how often the folds are drawn, at least 1.
+        shuffles: how often the folds are drawn, at least 1; once where each fold is one group.
         on_fold: called after each fold.
 
     Raises:
@@ -93,6 +93,8 @@ def compare(
     if len(np.unique(labels)) < 2:
         raise ConfigError("all clips are of one class; a head needs at least two classes to tell apart")
     folds = _number(folds, labels, groups)
+    if groups is not None and folds == len(np.unique(groups)):  # every draw would be the same
+        shuffles = 1
     classes = int(labels.max()) + 1
     candidates = [Candidate(head, strength) for head in features for strength in strengths]
     right = np.zeros((len(candidates), shuffles, len(labels)), bool)
