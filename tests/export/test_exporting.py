@@ -365,6 +365,8 @@ def test_the_commands_take_an_exported_file(exported, clips, tmp_path, capsys):
     assert found["top1"] == json.loads(capsys.readouterr().out)["top1"]
     assert main(["timeline", str(exported[True][1]), videos[0], "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
+    assert main(["watch", str(exported[True][1]), videos[0], "--fast", "--threshold", "0.1"]) == 0
+    assert all(json.loads(line) for line in capsys.readouterr().out.splitlines())
     assert main(["benchmark", str(path), "--batch-size", "2", "--rounds", "1", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["models"]
     assert row["form"] == "onnxruntime, fp32" and row["parameters"] > 0 and row["macs"] > 0

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from teinet import Recognizer
 from teinet.data.video.index import cache_file
+from teinet.export.formats import find_format
 from teinet.serving import ServedModel
 from tests import miniatures
 from tests.serving.conftest import left_over
@@ -42,6 +44,18 @@ def test_an_upload_is_answered_as_the_recognizer_answers(client, recognizer, vid
     with (videos / "0.mp4").open("rb") as file:
         same(server.post("/predict", files={"file": file}, params=fields).json(), want)
     assert not left_over(server)
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_an_exported_file_is_served_in_its_place(client, recognizer, videos, tmp_path, format):
+    """Its step too: timelines borrow a copy."""
+    file = tmp_path / f"net{find_format(format).suffix}"
+    recognizer.export(file, format=format)
+    server = client(models={"net": ServedModel(Recognizer.load(file))})
+    same(send(server, videos / "1.mp4").json(), recognizer(videos / "1.mp4").to_dict())
+    with (videos / "film.mp4").open("rb") as film:
+        started = server.post("/timelines", files={"file": ("film.mp4", film)}, data={"threshold": 0.2})
+    assert started.status_code == 202, started.text
 
 
 def test_an_address_under_an_allowed_folder_is_answered_too(client, recognizer, videos):
