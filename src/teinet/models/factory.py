@@ -117,7 +117,7 @@ def create_model(
     if kind not in ("average", "relation"):  # it is the new head's own
         drop = 0.0
     cnn = _create_backbone(backbone, pretrained, num_classes=width, drop_rate=drop)
-    _start_head(cnn, backbone, width, pretrained, backbone_weights)
+    _start_head(cnn, backbone, width, pretrained, backbone_weights, stays=kind in ("average", "relation"))
     whole: nn.Module | None = None
     if kind == "relation":
         whole = Relation(num_frames, num_classes, subsets=3 if subsets is None else subsets)
@@ -303,9 +303,18 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def _start_head(
-    cnn: nn.Module, backbone: str, num_classes: int, pretrained: bool, backbone_weights: str | Path | None
+    cnn: nn.Module,
+    backbone: str,
+    num_classes: int,
+    pretrained: bool,
+    backbone_weights: str | Path | None,
+    *,
+    stays: bool = True,
 ) -> None:
-    """Load the backbone's local weights, if any; initialize the head if theirs has another number of classes."""
+    """Load the backbone's local weights, if any; initialize the head if theirs has another number of classes.
+
+    A head that does not stay, as another one takes its place, is not told of.
+    """
     head_name, head = find_head(cnn)
     source, theirs = None, None
     if pretrained:
@@ -316,7 +325,7 @@ def _start_head(
     if theirs == num_classes:
         return
     _start_small(head)
-    if source is not None:
+    if source is not None and stays:
         had = f"for {theirs} classes" if theirs else "missing"
         message = "%s: the head (%s) in %s is %s; a new one for %d classes replaces it"
         log.warning(message, backbone, head_name, source, had, num_classes)
