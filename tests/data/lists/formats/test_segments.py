@@ -81,8 +81,15 @@ def test_cvat_counts_frames_from_the_tasks_first_one_and_in_its_steps(tmp_path):
         ("x.json", '[{"data": {"video": "a.mp4"}, "annotations": 3}]', "not a valid list of format label_studio"),
         ("x.json", '{"database": {"a": {"annotations": [{"segment": [3, 1], "label": "x"}]}}}', "0 <= start < end"),
         ("x.xml", "<annotations><track", "not a valid list of format cvat"),
-        ("x.xml", "<annotations><track><box/></track></annotations>", "it has no source"),
-        ("x.eaf", "<ANNOTATION_DOCUMENT><HEADER/></ANNOTATION_DOCUMENT>", "it names no video"),
+        ("x.xml", "<annotations><track><box/></track></annotations>", "names no video"),
+        ("x.eaf", "<ANNOTATION_DOCUMENT><HEADER/></ANNOTATION_DOCUMENT>", "names no video"),
+        (
+            "x.json",
+            '[{"data": {"video": "a.mp4"}, "annotations": [{"result": [{"type": "choices", "value": '
+            '{"choices": [{"a": 1}]}}]}]}]',
+            "is no text",
+        ),
+        ("x.json", '{"database": {"a": {"annotations": [{"label": "x"}]}}}', "an entry has no 'segment'"),
         ("x.csv", "id,actions,length\na,c000 x 2,3\n", "not a valid list of format charades"),
         ("x.csv", "video_id,start_timestamp,stop_timestamp\na,0:x,1\n", "not a valid list of format epic_kitchens"),
     ],

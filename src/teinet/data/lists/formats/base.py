@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import math
 import os
 import re
@@ -226,6 +228,27 @@ def span(start: str | None, end: str | None, path: Path, line: int | None) -> tu
         found = f"start {start or 'none'} and end {end or 'none'}"
         raise AnnotationError(path, f"{found} are invalid; they are seconds, 0 <= start < end", line)
     return first, last
+
+
+# what reading a damaged JSON, XML or csv raises, whose entries may have any form
+DAMAGED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, SyntaxError, csv.Error)
+
+
+def invalid(path: Path, format: str, error: Exception) -> AnnotationError:
+    """Return the error for a list that its format's reader cannot read, in words."""
+    reason = "an entry has another form"
+    if isinstance(error, (json.JSONDecodeError, SyntaxError, csv.Error)):  # ElementTree's errors are of syntax
+        reason = str(error)
+    elif isinstance(error, KeyError):
+        reason = f"an entry has no {error}"
+    return AnnotationError(path, f"is not a valid list of format {format} ({reason})")
+
+
+def check_labels(rows: Sequence[Row], path: Path) -> None:
+    """Raise AnnotationError for a label that is no text."""
+    for row in rows:
+        if row.label is not None and not isinstance(row.label, str):
+            raise AnnotationError(path, f"label {str(row.label)[:40]!r} is no text", row.line)
 
 
 def one_a_split(found: dict[Path, str]) -> dict[Path, str]:

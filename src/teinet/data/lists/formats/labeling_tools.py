@@ -72,9 +72,11 @@ def _read_all(
         found, finder = [], _Finder(data)
         for path, split in find(data).items():
             try:
-                found += [row._replace(split=row.split or split, file=str(path)) for row in rows(path, finder)]
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ElementTree.ParseError) as error:
-                raise AnnotationError(path, f"is not a valid list of format {format} ({error!r})") from None
+                own = [row._replace(split=row.split or split, file=str(path)) for row in rows(path, finder)]
+            except base.DAMAGED as error:
+                raise base.invalid(path, format, error) from None
+            base.check_labels(own, path)
+            found += own
         if not found:
             raise AnnotationError(data.path, f"no label found in a list of format {format}")
         return Listing(format=format, source=data.path, rows=found, class_names=options.class_names)
@@ -137,7 +139,7 @@ def _cvat(path: Path, finder: _Finder) -> Iterator[Row]:
     for track in root.iter("track"):
         name = track.get("source_name") or source
         if not name:
-            raise ValueError("it has no source")
+            raise AnnotationError(path, "is a list of CVAT that names no video (source)")
         file, begin = finder.path(name), None
         shapes = sorted(track, key=lambda shape: int(shape.get("frame", 0)))
         for shape in shapes:
@@ -174,14 +176,14 @@ def _elan(path: Path, finder: _Finder) -> Iterator[Row]:
     media = [m.get("RELATIVE_MEDIA_URL") or m.get("MEDIA_URL") or "" for m in root.iter("MEDIA_DESCRIPTOR")]
     video = next((m for m in media if Path(urlsplit(m).path).suffix.lower() != ".wav"), None)
     if video is None:
-        raise ValueError("it names no video (MEDIA_DESCRIPTOR)")
+        raise AnnotationError(path, "is a list of ELAN that names no video (MEDIA_DESCRIPTOR)")
     slots = {slot.get("TIME_SLOT_ID"): slot.get("TIME_VALUE") for slot in root.iter("TIME_SLOT")}
     file = finder.path(video)
     for tier in root.iter("TIER"):
         for each in tier.iter("ALIGNABLE_ANNOTATION"):
             start, end = (slots[each.get(f"TIME_SLOT_REF{number}")] for number in (1, 2))
             if start is None or end is None:  # a slot without a time lies between two that have one
-                raise ValueError(f"an annotation of tier {tier.get('TIER_ID')} has no time")
+                raise AnnotationError(path, f"an annotation of tier {tier.get('TIER_ID')} has no time")
             span = base.span(str(int(start) / 1000), str(int(end) / 1000), path, None)
             label = (each.findtext("ANNOTATION_VALUE") or "").strip() or None
             yield Row(file, label, "", *span, columns={"tier": tier.get("TIER_ID") or ""})

@@ -34,8 +34,9 @@ def _read(format: str, find: Callable[[DataPath], list[Path]], rows: Rows) -> Ca
             split = base.split_of(path.name)
             try:
                 own = [row._replace(split=row.split or split, file=str(path)) for row in rows(path, file, names)]
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
-                raise AnnotationError(path, f"is not a valid list of format {format} ({error!r})") from None
+            except base.DAMAGED as error:
+                raise base.invalid(path, format, error) from None
+            base.check_labels(own, path)
             found += own
         if not found:
             raise AnnotationError(data.path, f"no segment found in a list of format {format}")
