@@ -340,7 +340,7 @@ def elan(root: Path) -> Path:
             value = f"<ANNOTATION_VALUE>{label}</ANNOTATION_VALUE>"
             values += f"<ANNOTATION><ALIGNABLE_ANNOTATION {refs}>{value}</ALIGNABLE_ANNOTATION></ANNOTATION>"
         for kind in ("wav", "mp4"):
-            address = f'MEDIA_URL="file:///C:/work/{name}.{kind}" RELATIVE_MEDIA_URL="./{name}.{kind}"'
+            address = f'MEDIA_URL="file:///C:/videos/{name}.{kind}" RELATIVE_MEDIA_URL="./{name}.{kind}"'
             media += f'<MEDIA_DESCRIPTOR {address} MIME_TYPE="x/{kind}"/>'
         (root / f"{name}.eaf").write_text(
             f'<?xml version="1.0" encoding="UTF-8"?>\n<ANNOTATION_DOCUMENT FORMAT="3.0"><HEADER>{media}</HEADER>'

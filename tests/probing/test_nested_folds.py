@@ -91,3 +91,14 @@ def test_few_groups_make_fewer_folds():
 def test_what_cannot_be_compared_is_said(labels, groups, how, says):
     with pytest.raises(ConfigError, match=says):
         compare({"motion": np.eye(6)}, np.array(labels), None if groups is None else np.array(groups), **how)
+
+
+def test_a_fold_that_leaves_one_class_has_no_answer_and_counts_as_wrong():
+    """Two groups have both classes, the third one class alone; of two groups of one class each, nothing can be said."""
+    values, _ = clusters(12, 2, 4, 3.0)
+    labels, groups = np.array([0] * 6 + [1] * 6), np.array(["a"] * 6 + ["b"] * 6)
+    with pytest.raises(ConfigError, match="no fold can be measured"):
+        compare({"motion": values}, labels, groups, folds=2, shuffles=1)
+    found = compare({"motion": values}, np.array([0] * 6 + [0, 1] * 3), groups, folds=2, shuffles=1)
+    assert sorted(set(found.predictions[0][:6])) != [-1] and set(found.predictions[0][6:]) == {-1}
+    assert found.nested[0] <= 0.5

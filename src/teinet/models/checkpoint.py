@@ -140,10 +140,10 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
     placing = {name: held[name] for name in ("stages", "shortcut_only", "every") if name in held}
     other = [f"{name} {value}" for name, value in placing.items() if value != own.get(name)]
     with_ = f" with {', '.join(other)}" if other and held.get("name") == own.get("name") else ""
-    head, same = model.head_name, keeps_head(header, class_names)
+    head, same = model.head_name, keeps_head(header, class_names, str(own.get("name")))
     if starts_from_trunk(str(own.get("name")), str(held.get("name"))):
         part = {f"trunk.{key}": value for key, value in tensors.items() if not key.startswith(f"{head}.")}
-        tensors, same = {**model.state_dict(), **part}, False
+        tensors = {**model.state_dict(), **part}
     new = {key: value for key, value in model.state_dict().items() if ".temporal." in key}
     if new and not any(".temporal." in key for key in tensors):
         log.info("%s: has no temporal modules; those of the network start new", path)
@@ -164,9 +164,10 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
     return header
 
 
-def keeps_head(header: Mapping[str, Any], class_names: Sequence[str] | None) -> bool:
-    """Return whether `load_matching` loads the head of a file, too: the classes are the same."""
-    return bool(class_names) and list(class_names or ()) == list(header["class_names"])
+def keeps_head(header: Mapping[str, Any], class_names: Sequence[str] | None, name: str) -> bool:
+    """Return whether `load_matching` loads a file's head into the network `name`: it has the same classes, no trunk."""
+    same = bool(class_names) and list(class_names or ()) == list(header["class_names"])
+    return same and not starts_from_trunk(name, str(header["architecture"].get("name")))
 
 
 def convert_kernels(tensors: Mapping[str, Tensor], *, causal: bool) -> dict[str, Tensor]:

@@ -144,7 +144,7 @@ class VideoClassifier(nn.Module):
         return _precise(self.cnn(self._frames(clips))).unflatten(0, (-1, self.num_frames))
 
     def features(self, clips: Tensor) -> Tensor:
-        """Return what the head takes, the features of each frame (B, T, D); T is 1 where a clip has one answer.
+        """Return what the head takes, the features of each frame, (B, T, D); (B, 1, D) of systems that pool over time.
 
         Args:
             clips: as in `forward`.

@@ -52,7 +52,7 @@ class HeadComparison:
     Args:
         candidates: the accuracy over all clips, by candidate and shuffle.
         nested: the same of the whole procedure, choice included, by shuffle.
-        predictions: (shuffles, N) class of each clip by the whole procedure.
+        predictions: (shuffles, N) class of each clip by the whole procedure; -1 for none.
         chosen: the candidate with the least loss over all folds.
         folds: their number.
     """
@@ -86,7 +86,8 @@ def compare(
         on_fold: called after each fold.
 
     Raises:
-        ConfigError: clips of one class, or of one group, or fewer than 2 folds or 1 shuffle.
+        ConfigError: clips of one class, or of one group, or of one class outside any fold; fewer than 2 folds or 1
+            shuffle.
     """
     if folds < 2 or shuffles < 1:
         raise ConfigError(f"folds are {folds} and shuffles {shuffles}; they must be at least 2 and 1")
@@ -99,7 +100,7 @@ def compare(
     candidates = [Candidate(head, strength) for head in features for strength in strengths]
     right = np.zeros((len(candidates), shuffles, len(labels)), bool)
     losses = np.zeros((len(candidates), shuffles, len(labels)))
-    predictions = np.zeros((shuffles, len(labels)), np.int64)
+    predictions = np.full((shuffles, len(labels)), -1)  # of a fold whose other clips are of one class, none
     for shuffle in range(shuffles):
         for train, test in _split(folds, labels, groups, seed + shuffle):
             inner = list(_split(INNER_FOLDS, labels[train], None if groups is None else groups[train], seed + shuffle))
@@ -115,12 +116,14 @@ def compare(
                         part = _fit(space.clips[some], labels[train][some], strength, classes)
                         said = log_softmax(part.logits(space.clips[others]), axis=1)
                         losses_within.append(-said[np.arange(len(others)), labels[train][others]])
-                    inner_loss.append(float(np.concatenate(losses_within).mean()))
+                    inner_loss.append(float(np.concatenate(losses_within).mean()) if inner else 0.0)
             for number, said in enumerate(answers):
                 right[number, shuffle, test] = said.argmax(1) == labels[test]
                 losses[number, shuffle, test] = -said[np.arange(len(test)), labels[test]]
             predictions[shuffle, test] = answers[int(np.argmin(inner_loss))].argmax(1)
             on_fold()
+    if (predictions < 0).all():
+        raise ConfigError("no fold can be measured: without any one of them, clips of one class are left")
     return HeadComparison(
         candidates={c: right[i].mean(1).tolist() for i, c in enumerate(candidates)},
         nested=(predictions == labels).mean(1).tolist(),

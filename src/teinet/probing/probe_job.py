@@ -152,7 +152,8 @@ def probe(settings: ProbeSettings, *, console: Console | None = None) -> Probed:
     began = time.perf_counter()
     how = {"device": settings.device, "workers": settings.workers, "timeout": settings.read_timeout}
     features = clip_features(frozen, clips, console=console, **how)
-    test = clip_features(frozen, splits["test"], console=console, **how) if "test" in splits else None
+    held_out = _joined([splits[name] for name in ("test",) if name in splits])
+    test = None if held_out is None else clip_features(frozen, held_out, console=console, **how)
     if not len(features.values):
         path, reason = features.unreadable[0]
         raise RunError(f"no clip can be read; the first: {path}: {reason}")
@@ -169,10 +170,10 @@ def probe(settings: ProbeSettings, *, console: Console | None = None) -> Probed:
     best = found.chosen
     fit = fit_head(by_head[best.head], labels, len(clips.class_names), best.strength)
     accuracy = None
-    if test is not None and len(test.values):
+    if held_out is not None and test is not None and len(test.values):
         said = fit.logits(vectors(best.head, test.values)).argmax(1)
-        right = said == splits["test"].labels[test.indices]
-        accuracy = float(right.sum() / len(splits["test"]))  # an unreadable clip counts as wrong, as in a test
+        right = said == held_out.labels[test.indices]
+        accuracy = float(right.sum() / len(held_out))  # an unreadable clip counts as wrong, as in a test
     seconds = {"features": computed - began, "comparison": time.perf_counter() - computed}
     probed = Probed(
         recognizer=frozen, comparison=found, labels=labels, test_accuracy=accuracy, features=features,
@@ -184,7 +185,7 @@ def probe(settings: ProbeSettings, *, console: Console | None = None) -> Probed:
         clips.class_names,
         preprocessing=frozen.preprocessing,
         sampling=frozen.sampling,
-        header=_header(settings, probed, clips, splits.get("test")),
+        header=_header(settings, probed, clips, held_out),
     )
     return replace(probed, recognizer=recognizer)
 
@@ -209,9 +210,9 @@ def _check(settings: ProbeSettings) -> None:
 
 def _joined(lists: Sequence[ClipList]) -> ClipList | None:
     """Return the labeled clips of several splits as one list; None if there are none."""
-    if not lists:
-        return None
     kept = [(each, i) for each in lists for i in range(len(each)) if each.labels[i] >= 0]
+    if not kept:
+        return None
 
     def texts(name: str) -> Sequence[str]:
         return PackedTexts(getattr(each, name)[i] for each, i in kept) if len(getattr(lists[0], name)) else ()

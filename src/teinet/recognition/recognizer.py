@@ -469,18 +469,21 @@ class Recognizer:
         check_numbers(start=start, end=end)
         if start is not None and end is not None and start >= end:
             raise ConfigError(f"start must be before end, got {start:g} and {end:g} s")
+        how = {"views": views, "start": start, "end": end, "max_damaged": max_damaged}
+        decoded = self._decode_many(videos, workers, **how)
+        return self.predict_decoded(decoded, top_k=top_k, averaging=averaging, batch_size=batch_size)
 
-        load = partial(self.decode, views=views, start=start, end=end, max_damaged=max_damaged)
-
-        def decoded() -> Iterator[tuple[str, LoadedViews | TeinetError]]:
-            for video, future in prefetch(load, videos, workers=workers or min(4, os.cpu_count() or 1)):
-                try:
-                    found = future.result()
-                except TeinetError as error:
-                    found = error
-                yield path_of(video) or "", found
-
-        return self.predict_decoded(decoded(), top_k=top_k, averaging=averaging, batch_size=batch_size)
+    def _decode_many(
+        self, videos: Iterable[Video], workers: int | None, **how: Any
+    ) -> Iterator[tuple[str, LoadedViews | TeinetError]]:
+        """Yield the path of each video with what `decode` returns for it, or raises, from threads that read ahead."""
+        load = partial(self.decode, **how)
+        for video, future in prefetch(load, videos, workers=workers or min(4, os.cpu_count() or 1)):
+            try:
+                found = future.result()
+            except TeinetError as error:
+                found = error
+            yield path_of(video) or "", found
 
     def decode(
         self,
@@ -560,12 +563,8 @@ class Recognizer:
             workers: decoding threads (default: the number of cores, at most 4).
         """
         self._check_features()
-        load = partial(self.decode, views=views, max_damaged=max_damaged)
-        for video, future in prefetch(load, videos, workers=workers or min(4, os.cpu_count() or 1)):
-            try:
-                yield path_of(video) or "", self._features(future.result().frames)
-            except VideoError as error:
-                yield path_of(video) or "", error
+        for path, found in self._decode_many(videos, workers, views=views, max_damaged=max_damaged):
+            yield path, found if isinstance(found, TeinetError) else self._features(found.frames)
 
     def _check_features(self) -> None:
         if isinstance(self.model, ExportedNetwork):

@@ -158,7 +158,7 @@ def _accuracy_at_start(parts: Parts) -> float | None:
     weights, names = recipe.model.weights, parts.splits["train"].class_names
     if not weights or clips is None or not isinstance(parts.data.val, ViewClips):
         return None
-    if not keeps_head(read_header(weights), names):
+    if not keeps_head(read_header(weights), names, recipe.model.name):
         return None
     return evaluate(
         parts.model,

@@ -244,11 +244,22 @@ def invalid(path: Path, format: str, error: Exception) -> AnnotationError:
     return AnnotationError(path, f"is not a valid list of format {format} ({reason})")
 
 
-def check_labels(rows: Sequence[Row], path: Path) -> None:
-    """Raise AnnotationError for a label that is no text."""
-    for row in rows:
-        if row.label is not None and not isinstance(row.label, str):
-            raise AnnotationError(path, f"label {str(row.label)[:40]!r} is no text", row.line)
+def read_rows(data: DataPath, format: str, lists: Iterable[Path], read: Callable[[Path], Iterable[Row]]) -> list[Row]:
+    """Return the rows of several lists, with the split that a list's name tells; AnnotationError if one is damaged."""
+    found: list[Row] = []
+    for path in lists:
+        split = split_of(path.name)
+        try:
+            own = [row._replace(split=row.split or split, file=str(path)) for row in read(path)]
+        except DAMAGED as error:
+            raise invalid(path, format, error) from None
+        for row in own:
+            if row.label is not None and not isinstance(row.label, str):
+                raise AnnotationError(path, f"label {str(row.label)[:40]!r} is no text", row.line)
+        found += own
+    if not found:
+        raise AnnotationError(data.path, f"no label found in a list of format {format}")
+    return found
 
 
 def one_a_split(found: dict[Path, str]) -> dict[Path, str]:

@@ -65,31 +65,12 @@ class _Finder:
         return times[first], times[min(end, len(times) - 1)]
 
 
-def _read_all(
-    format: str, find: Callable[[DataPath], dict[Path, str]], rows: Callable[[Path, _Finder], Iterator[Row]]
-) -> Callable[[DataPath, Options], Listing]:
-    def read(data: DataPath, options: Options) -> Listing:
-        found, finder = [], _Finder(data)
-        for path, split in find(data).items():
-            try:
-                own = [row._replace(split=row.split or split, file=str(path)) for row in rows(path, finder)]
-            except base.DAMAGED as error:
-                raise base.invalid(path, format, error) from None
-            base.check_labels(own, path)
-            found += own
-        if not found:
-            raise AnnotationError(data.path, f"no label found in a list of format {format}")
-        return Listing(format=format, source=data.path, rows=found, class_names=options.class_names)
+def _holding(suffix: str, *marks: str) -> Callable[[DataPath], list[Path]]:
+    """Return a function that gives the lists with a suffix that begin with all of some texts."""
 
-    return read
-
-
-def _holding(suffix: str, *marks: str) -> Callable[[DataPath], dict[Path, str]]:
-    """Return a function that gives the lists with a suffix that begin with all of some texts, and their splits."""
-
-    def find(data: DataPath) -> dict[Path, str]:
+    def find(data: DataPath) -> list[Path]:
         found = [path for name, path in data.files.items() if name.endswith(suffix)]
-        return {path: base.split_of(path.name) for path in found if all(mark in base.head(path) for mark in marks)}
+        return [path for path in found if all(mark in base.head(path) for mark in marks)]
 
     return find
 
@@ -189,8 +170,15 @@ def _elan(path: Path, finder: _Finder) -> Iterator[Row]:
             yield Row(file, label, "", *span, columns={"tier": tier.get("TIER_ID") or ""})
 
 
-def _format(name: str, title: str, find: Any, rows: Any) -> Format:
-    return Format(name, title, lambda data: bool(find(data)), _read_all(name, find, rows))
+def _format(
+    name: str, title: str, find: Callable[[DataPath], list[Path]], rows: Callable[[Path, _Finder], Iterator[Row]]
+) -> Format:
+    def read(data: DataPath, options: Options) -> Listing:
+        finder = _Finder(data)
+        found = base.read_rows(data, name, find(data), lambda path: rows(path, finder))
+        return Listing(format=name, source=data.path, rows=found, class_names=options.class_names)
+
+    return Format(name, title, lambda data: bool(find(data)), read)
 
 
 _IS_LABEL_STUDIO = _holding(".json", '"annotations"', '"data"')

@@ -13,7 +13,6 @@ from teinet.data.lists.formats import base
 from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
 from teinet.data.lists.labels import read_text
 from teinet.data.lists.rows import Row
-from teinet.errors import AnnotationError
 
 _AVA = re.compile(r"[\w-]+,\d+(\.\d+)?(,\d*\.?\d+){4},\d+(,\d+)?")  # video, second, box, action, person
 _AVA_STEP = 1.0  # seconds from one annotated frame to the next
@@ -29,17 +28,8 @@ def _read(format: str, find: Callable[[DataPath], list[Path]], rows: Rows) -> Ca
         def file(name: str) -> str:
             return present.get(name) or present.get(f"v_{name}") or str(root / f"{name}.mp4")
 
-        names, found = options.class_names or _classes(data), []
-        for path in find(data):
-            split = base.split_of(path.name)
-            try:
-                own = [row._replace(split=row.split or split, file=str(path)) for row in rows(path, file, names)]
-            except base.DAMAGED as error:
-                raise base.invalid(path, format, error) from None
-            base.check_labels(own, path)
-            found += own
-        if not found:
-            raise AnnotationError(data.path, f"no segment found in a list of format {format}")
+        names = options.class_names or _classes(data)
+        found = base.read_rows(data, format, find(data), lambda path: rows(path, file, names))
         return Listing(format=format, source=data.path, rows=found, class_names=names, incomplete=format != "charades")
 
     return read
