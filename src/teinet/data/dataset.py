@@ -83,7 +83,7 @@ class TrainingClips(Dataset):
         start, end = self.clips.span(index)
 
         def choose(n: int) -> np.ndarray:  # with its own generator, as it may be called again with the true n
-            return self.sampling.train(n, np.random.default_rng((seed, 0)))
+            return self.sampling.train(n, np.random.default_rng((seed, 0)), self.augmentation.min_part)
 
         try:
             path, most = self.clips.paths[index], self.clips.max_damaged
@@ -95,6 +95,7 @@ class TrainingClips(Dataset):
         except VideoError as error:
             return Unreadable(index, error.path, error.reason)
         clip = torch.from_numpy(frames.images).permute(0, 3, 1, 2)  # (T, S, S, C) -> (T, C, S, S)
+        clip = self.augmentation.change_pixels(clip, seed)
         label = int(self.clips.labels[index])
         label = self.flipped_labels[label] if crop.flipped and self.flipped_labels else label
         return (clip, label, index, (reader.path, reader.damage)) if reader.damage else (clip, label, index)
@@ -116,10 +117,23 @@ def seed_of(*parts: int) -> int:
 
 
 class EpochSampler(Sampler[Draw]):
-    """Shuffles clips by (seed, epoch) in equal shares for all processes, padded with the first clips."""
+    """Shuffles clips by (seed, epoch) in equal shares for all processes, padded with the first clips.
 
-    def __init__(self, length: int, *, seed: int, epoch: int = 0, rank: int = 0, world_size: int = 1):
+    With `shares` (length,), each clip's probability, as many clips are drawn at random, some several times.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        *,
+        seed: int,
+        epoch: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        shares: np.ndarray | None = None,
+    ):
         self.length, self.seed, self.epoch, self.rank, self.world_size = length, seed, epoch, rank, world_size
+        self.shares = shares
         self.skip = 0  # draws to skip in the next pass only
 
     def set_epoch(self, epoch: int) -> None:
@@ -129,11 +143,16 @@ class EpochSampler(Sampler[Draw]):
         return -(-self.length // self.world_size)
 
     def __iter__(self) -> Iterator[Draw]:
-        order = np.random.default_rng(seed_of(self.seed, self.epoch)).permutation(self.length)
+        rng = np.random.default_rng(seed_of(self.seed, self.epoch))
+        if self.shares is None:
+            order = rng.permutation(self.length)
+        else:
+            order = rng.choice(self.length, self.length, p=self.shares)
         mine = np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]
         skip, self.skip = self.skip, 0
-        for index in mine.tolist()[skip:]:
-            yield Draw(index, seed_of(self.seed, self.epoch, index))
+        for place, index in list(enumerate(mine.tolist()))[skip:]:
+            again = () if self.shares is None else (place, self.rank)  # a clip that is drawn twice differs
+            yield Draw(index, seed_of(self.seed, self.epoch, index, *again))
 
 
 class _ReadTimeout(Exception):

@@ -48,15 +48,22 @@ class Sampling:
         if self.adjacent < 1 or self.num_frames % self.adjacent:
             raise ConfigError(f"num_frames is {self.num_frames}; it must be a multiple of adjacent, {self.adjacent}")
 
-    def train(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Draw the frame indices (T,) of a training clip from a video of n >= 1 frames."""
+    def train(self, n: int, rng: np.random.Generator, min_part: float = 1.0) -> np.ndarray:
+        """Draw the frame indices (T,) of a training clip from a video of n >= 1 frames.
+
+        With `min_part` below 1, they are from a part of the video, or of the window, whose share of it is drawn evenly
+        between that and 1: the action begins elsewhere and has another speed.
+        """
         if n < 1:
             raise ValueError(f"cannot choose frames from a video of {n} frames")
+        share = rng.uniform(min_part, 1) if min_part < 1 else 1.0
         if self.strategy == "sparse":
             parts = self.num_frames // self.adjacent
-            indices = self._rows(np.floor((np.arange(parts) + rng.random(parts)) * (n / parts)), n)
+            length = min(n, max(self.num_frames, round(n * share)))
+            first = rng.integers(n - length + 1) if length < n else 0
+            indices = first + self._rows(np.floor((np.arange(parts) + rng.random(parts)) * (length / parts)), length)
         else:
-            length = min(self.window, n)
+            length = min(max(self.num_frames, round(self.window * share)) if share < 1 else self.window, n)
             start = rng.integers(n - length + 1)
             indices = start + _middles(length, self.num_frames)
         # A fraction just below 1 may round up to the first frame of the next segment: the last index must stay inside.

@@ -130,14 +130,28 @@ class Augmentation:
             small, each in (0, 1]; width and height are at most one step of this list apart. With crop "random" the
             largest and the smallest count.
         hflip: flip a clip horizontally with probability 0.5.
+        min_part: smallest part of a clip that its frames are drawn from, see `Sampling.train`.
+        color_jitter: largest change of brightness, contrast and saturation, as a share, 0 to 1; of hue a fifth of it.
+        rand_augment: strength of RandAugment, two random changes a clip, 0 (none) to 30. Source: Cubuk et al.,
+            https://arxiv.org/abs/1909.13719.
+        blur: probability of a Gaussian blur, 0 to 1.
+        erase: probability that a random rectangle is erased, 0 to 1. Source: Zhong et al.,
+            https://arxiv.org/abs/1708.04896.
+
+    Each is drawn once for all frames of a clip.
 
     Raises:
-        ConfigError: a crop that does not exist, or scales out of range.
+        ConfigError: a crop that does not exist, or a value out of range.
     """
 
     crop: Literal["corners", "center", "random"] = "corners"
     scales: tuple[float, ...] = (1, 0.875, 0.75, 0.66)
     hflip: bool = False
+    min_part: float = 1.0
+    color_jitter: float = 0.0
+    rand_augment: int = 0
+    blur: float = 0.0
+    erase: float = 0.0
 
     def __post_init__(self) -> None:
         if self.crop not in (crops := ("corners", "center", "random")):
@@ -147,6 +161,32 @@ class Augmentation:
         if not scales or not all(0 < scale <= 1 for scale in scales):
             raise ConfigError(f"scales are {self.scales}; each must be above 0 and at most 1")
         object.__setattr__(self, "scales", scales)
+        for name, most in (("color_jitter", 1), ("rand_augment", 30), ("blur", 1), ("erase", 1)):
+            if not 0 <= (value := getattr(self, name)) <= most:
+                raise ConfigError(f"{name} is {value}; it must be from 0 to {most}")
+        if not 0 < self.min_part <= 1:
+            raise ConfigError(f"min_part is {self.min_part}; it must be above 0 and at most 1")
+
+    def change_pixels(self, clip: Tensor, seed: int) -> Tensor:
+        """Return a clip (T, 3, H, W) uint8, its colors, sharpness and so on changed alike in all frames."""
+        import torch
+        from torchvision.transforms import v2
+
+        changes: list[Any] = []
+        if self.rand_augment:
+            changes.append(v2.RandAugment(num_ops=2, magnitude=self.rand_augment))
+        if jitter := self.color_jitter:
+            changes.append(v2.ColorJitter(jitter, jitter, jitter, jitter / 5))
+        if self.blur:
+            side = 2 * (min(clip.shape[-2:]) // 20) + 3  # pixels: the kernel follows the size of the image
+            changes.append(v2.RandomApply([v2.GaussianBlur(side, (0.1, side / 4))], self.blur))
+        if self.erase:
+            changes.append(v2.RandomErasing(self.erase, value=float(clip.float().mean())))
+        if not changes:
+            return clip
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return v2.Compose(changes)(clip).contiguous()
 
 
 @dataclass(frozen=True, kw_only=True)

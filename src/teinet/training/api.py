@@ -81,8 +81,11 @@ def train(
             f"run.official_splits {complete.run.official_splits} are several runs; call teinet.train once for each N, "
             'with {"data.official_split": N, "run.official_splits": []}'
         )
-    if loss is not None and complete.optim.label_smoothing:
-        raise ConfigError("optim.label_smoothing has no effect with a loss of your own; leave it out")
+    for name in ("label_smoothing", "mixup", "cutmix", "teachers") if loss is not None else ():
+        if getattr(complete.optim, name):
+            raise ConfigError(f"optim.{name} has no effect with a loss of your own; leave it out")
+    if loss is not None and complete.optim.balance == "loss":
+        raise ConfigError("optim.balance loss has no effect with a loss of your own; take sampling, or leave it out")
     if custom.datasets is not None:
         complete = replace(complete, run=replace(complete.run, tests=[]))
     return train_and_test(complete, resume=Path(resume) if resume else None, custom=custom)

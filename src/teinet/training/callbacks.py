@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from rich.console import Console
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from teinet.data.dataset import EpochSampler
 from teinet.errors import Interrupted, RunError, TeinetError
@@ -32,15 +33,44 @@ from teinet.utils.text import duration
 log = logging.getLogger("teinet")
 
 
+class AverageWeights(WeightAveraging):
+    """Keeps an exponential average of the weights and statistics over steps, which is validated and saved.
+
+    Args:
+        decay: of the average, at each step.
+    """
+
+    def __init__(self, decay: float):
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+    @contextmanager
+    def in_place(self, pl_module: TrainingModule) -> Iterator[None]:
+        """Give the module the averaged weights inside the block."""
+        self._swap_models(pl_module)
+        try:
+            yield
+        finally:
+            self._swap_models(pl_module)
+
+
 class RunState(Callback):
     """Saves the run's state by steps, by minutes and after every epoch; after Ctrl-C or SIGTERM, once a step is done.
 
     `save_weights(path, scores)` writes a weights file. Weights that give answers before the first step are an epoch 0,
-    whose accuracy `start` takes: the best weights are never worse on the validation clips.
+    whose accuracy `start` takes: the best weights are never worse on the validation clips. Where weights are averaged,
+    the files hold their average.
     """
 
-    def __init__(self, folder: Path, run: RunConfig, *, stop: StopSignal, save_weights: Callable[[Path, dict], None]):
-        self.folder, self.run, self.stop, self.save_weights = folder, run, stop, save_weights
+    def __init__(
+        self,
+        folder: Path,
+        run: RunConfig,
+        *,
+        stop: StopSignal,
+        save_weights: Callable[[Path, dict], None],
+        average: AverageWeights | None = None,
+    ):
+        self.folder, self.run, self.stop, self.save_weights, self.average = folder, run, stop, save_weights, average
         self.best: float | None = None
         self._saved_at = time.monotonic()
 
@@ -84,15 +114,19 @@ class RunState(Callback):
             better = self.best is None or float(top1) > self.best
             self.best = float(top1) if better else self.best
             if better and trainer.is_global_zero:
-                self.save_weights(self.folder / BEST, scores)
+                self._write_weights(BEST, scores, pl_module)
         if trainer.is_global_zero:
-            self.save_weights(self.folder / LAST, scores)
+            self._write_weights(LAST, scores, pl_module)
         self._save(trainer)
         if pl_module.problem:
             raise RunError(pl_module.problem)
         stop = trainer.strategy.broadcast(self.stop.is_set()) if trainer.world_size > 1 else self.stop.is_set()
         if stop and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
             self._leave(trainer)
+
+    def _write_weights(self, name: str, scores: dict, pl_module: TrainingModule) -> None:
+        with self.average.in_place(pl_module) if self.average else nullcontext():
+            self.save_weights(self.folder / name, scores)
 
     def _save(self, trainer: L.Trainer) -> None:
         pl_module = trainer.lightning_module

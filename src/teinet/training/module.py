@@ -6,7 +6,6 @@ import csv
 import logging
 import math
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from teinet.evaluation.hardware import gather
 from teinet.models.classifier import VideoClassifier
 from teinet.models.freeze import backbone_layers, layers_up_to
 from teinet.models.gradient_checkpointing import set_gradient_checkpointing
+from teinet.training.batch_changes import changed, class_weights, distillation
 from teinet.training.optim import build_optimizer, build_schedule, parameter_groups
 from teinet.training.recipe import Recipe
 from teinet.training.run_dir import DAMAGED
@@ -37,8 +37,10 @@ class TrainingModule(Scoring):
 
     Every step seeds its own random numbers from (seed, epoch, step, process): a resumed run draws the same dropout.
     Clips that cannot be read are listed in `unreadable_csv`. `loss` maps logits (B, C) float32 and labels (B,) to a
-    scalar; None takes the cross entropy.
+    scalar; None takes the cross entropy. `teachers` are those that the network learns from, on the same frames.
     """
+
+    class_weights: torch.Tensor | None
 
     def __init__(
         self,
@@ -50,11 +52,17 @@ class TrainingModule(Scoring):
         val_clips: ClipList | None,
         unreadable_csv: Path,
         loss: Loss | None = None,
+        teachers: Sequence[VideoClassifier] = (),
     ):
         set_gradient_checkpointing(model, recipe.optim.gradient_checkpointing)
         super().__init__(model)
         self.recipe = recipe
-        self.loss = loss or partial(F.cross_entropy, label_smoothing=recipe.optim.label_smoothing)
+        self.loss = loss
+        weights = None
+        if recipe.optim.balance == "loss":
+            weights = class_weights(torch.from_numpy(train_clips.labels), model.num_classes)
+        self.register_buffer("class_weights", weights, persistent=False)
+        self.teachers = tuple(teachers)  # in a tuple: no part of what is trained and saved
         self.steps_per_epoch = steps_per_epoch
         self.clip_paths = train_clips.paths
         self.val_clips = val_clips
@@ -99,8 +107,9 @@ class TrainingModule(Scoring):
         if not len(batch.labels):  # other processes may have clips: join the step with a gradient of zero
             self._stop_together(None)
             return {"loss": sum(p.sum() for p in self.parameters() if p.requires_grad) * 0.0}
-        logits = self.model(batch.frames)
-        loss = self.loss(logits.float(), batch.labels)
+        frames, targets = changed(batch.frames, batch.labels, self.recipe, self.model.num_classes)
+        logits = self.model(frames)
+        loss = self._loss(logits.float(), targets, frames)
         self._stop_together(None if math.isfinite(loss.item()) else self._bad_loss(loss.item(), batch))
         self._seen = batch.frames[:1]
         self._rate = self._learning_rate()
@@ -108,6 +117,21 @@ class TrainingModule(Scoring):
         self.log_dict(facts, on_step=True, on_epoch=False, batch_size=len(batch.labels))
         correct = (logits.argmax(1) == batch.labels).sum()
         return {"loss": loss, "correct": correct.detach(), "count": len(batch.labels)}
+
+    def on_fit_start(self) -> None:
+        for teacher in self.teachers:
+            teacher.to(self.device).eval()
+
+    def _loss(self, logits: torch.Tensor, targets: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+        if self.loss is not None:
+            return self.loss(logits, targets)
+        config = self.recipe.optim
+        loss = F.cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=config.label_smoothing)
+        if not self.teachers:
+            return loss
+        with torch.no_grad():
+            taught = [teacher(frames) for teacher in self.teachers]
+        return (1 - config.distill) * loss + config.distill * distillation(logits, taught, config.distill_temperature)
 
     def on_validation_epoch_end(self) -> None:
         """Log val_top1 and val_loss over all validation clips; an unreadable one counts as wrong."""

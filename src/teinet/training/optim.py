@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
+from timm.models import group_parameters
 from torch import nn
 from torch.optim import lr_scheduler
 
+from teinet.errors import ConfigError
 from teinet.models.classifier import VideoClassifier
 from teinet.models.insertion import temporal_modules
 from teinet.training.recipe import OptimConfig
@@ -39,22 +44,44 @@ def parameter_groups(model: nn.Module, head: nn.Module, config: OptimConfig, lr:
         "head weight": {"lr": lr * config.head_lr_scale, "weight_decay": config.weight_decay},
         "head bias": {"lr": lr * config.head_lr_scale * config.bias_lr_scale, "weight_decay": 0.0},
     }
-    members: dict[str, list[nn.Parameter]] = {name: [] for name in groups}
+    depths = _depths(model) if config.layer_decay < 1 else {}
+    members: dict[tuple[str, int], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         bias = name.endswith("bias")
         if id(parameter) in head_ids and id(parameter) not in norm_ids:
-            members["head bias" if bias else "head weight"].append(parameter)
+            group = "head bias" if bias else "head weight"
         elif id(parameter) in norm_ids:
-            members["norms"].append(parameter)
+            group = "norms"
         elif id(parameter) in first_ids:
-            members["first bias" if bias else "first weight"].append(parameter)
+            group = "first bias" if bias else "first weight"
         elif id(parameter) in temporal_ids:
-            members["temporal biases" if bias else "temporal weights"].append(parameter)
+            group = "temporal biases" if bias else "temporal weights"
         else:
-            members["biases" if bias else "weights"].append(parameter)
-    return [{"name": n, "params": members[n], **groups[n]} for n in groups if members[n]]
+            group = "biases" if bias else "weights"
+        members.setdefault((group, depths.get(name, 0)), []).append(parameter)
+    found = []
+    for group, below in sorted(members, key=lambda each: (list(groups).index(each[0]), each[1])):
+        settings = {**groups[group], "lr": groups[group]["lr"] * config.layer_decay**below}
+        label = f"{group} {below} below" if below else group
+        found.append({"name": label, "params": members[group, below], **settings})
+    return found
+
+
+def _depths(model: nn.Module) -> dict[str, int]:
+    """Return for each parameter of a classifier how many layers of its backbone are above its own; 0 in the head.
+
+    A layer is what timm counts as one: a block of a ResNet.
+    """
+    assert isinstance(model, VideoClassifier)
+    names = [name for name, _ in model.named_parameters()]
+    matcher = getattr(model.cnn, "group_matcher", None)
+    if matcher is None:
+        raise ConfigError("optim.layer_decay needs a backbone of timm, which knows its layers; leave it out")
+    layers: Any = group_parameters(model.cnn, matcher(), reverse=True)
+    top = max(map(int, layers.values()))
+    return {name: top - int(layers[inner]) for name in names if (inner := name.removeprefix("cnn.")) in layers}
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -73,19 +100,26 @@ def build_schedule(
 ) -> lr_scheduler.LRScheduler:
     """Return the learning-rate schedule, counted in optimizer steps."""
     total = config.epochs * steps_per_epoch
-    if config.schedule == "onecycle":
-        peaks = [g["lr"] for g in optimizer.param_groups]
-        return lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=max(total, 2), cycle_momentum=False)
     warmup = round(config.warmup * steps_per_epoch)
-    if config.schedule == "cosine":
-        main = lr_scheduler.CosineAnnealingLR(optimizer, max(total - warmup, 1))
-    else:
-        steps = [round(m * steps_per_epoch) - warmup for m in milestones(config)]
-        main = lr_scheduler.MultiStepLR(optimizer, steps, config.gamma)
-    if not warmup:
-        return main
-    rise = lr_scheduler.LinearLR(optimizer, 1 / (warmup + 1), total_iters=warmup)
-    return lr_scheduler.SequentialLR(optimizer, [rise, main], [warmup])
+    falls = [round(m * steps_per_epoch) for m in milestones(config)]
+
+    def factor(step: int) -> float:
+        if config.schedule == "onecycle":  # from 1/25 up to 1, down to 1/250,000, as torch's OneCycleLR does
+            peak, last = 0.3 * total - 1, total - 1
+            if step <= peak:
+                return _cosine(1 / 25, 1, step / peak)
+            return _cosine(1, 4e-6, min(1.0, (step - peak) / max(last - peak, 1)))
+        if step < warmup:
+            return (1 + step) / (1 + warmup)
+        if config.schedule == "cosine":
+            return _cosine(1, 0, min(1.0, (step - warmup) / max(total - warmup, 1)))
+        return config.gamma ** sum(step >= fall for fall in falls)
+
+    return lr_scheduler.LambdaLR(optimizer, factor)  # of the step alone: a run that gets more epochs takes its new form
+
+
+def _cosine(start: float, end: float, done: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
 
 
 def milestones(config: OptimConfig) -> list[float]:

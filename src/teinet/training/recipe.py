@@ -28,8 +28,8 @@ _LOWEST = {  # value of settings
     1: "data.official_split model.num_frames optim.epochs optim.batch_size optim.accumulate run.devices "
     "run.validate_every run.threads",
     0: "optim.recompute_bn optim.gamma optim.warmup optim.weight_decay optim.clip_grad_norm optim.head_lr_scale "
-    "optim.bias_lr_scale optim.temporal_lr_scale run.seed run.workers run.read_timeout run.save_every_steps "
-    "run.save_every_minutes run.max_unreadable",
+    "optim.bias_lr_scale optim.temporal_lr_scale optim.mixup optim.cutmix optim.patience run.seed run.workers "
+    "run.read_timeout run.save_every_steps run.save_every_minutes run.max_unreadable",
 }
 
 
@@ -106,6 +106,14 @@ class ClipConfig:
         scales: sizes of the training crop relative to the short side, or to the frame's own sides where it is squashed.
         hflip: flip half of the training clips horizontally, and exchange classes named by direction (left, right). auto
             flips unless a flipped class is not among the classes.
+        min_part: smallest part of a clip (of the dense window) that its frames are drawn from, above 0 to 1: below 1,
+            actions start elsewhere and have other speeds.
+        color_jitter: largest change of brightness, contrast and saturation, 0 (none) to 1, the same in all frames.
+        rand_augment: strength of RandAugment, two random changes of each clip's pixels: 0 (none) to 30.
+        blur: share of the training clips that are blurred.
+        erase: share of the training clips in which a random rectangle is erased.
+        swap_background: share of the training clips whose mean frame is replaced by that of another clip of the batch,
+            so that what moves is all that tells the class.
     """
 
     strategy: Literal["sparse", "dense"] = "sparse"
@@ -117,6 +125,12 @@ class ClipConfig:
     crop: Literal["corners", "center", "random"] = "corners"
     scales: list[float] = field(default_factory=lambda: [1.0, 0.875, 0.75, 0.66])
     hflip: bool | Literal["auto"] = False
+    min_part: float = 1.0
+    color_jitter: float = 0.0
+    rand_augment: int = 0
+    blur: float = 0.0
+    erase: float = 0.0
+    swap_background: float = 0.0
 
     @property
     def effective_short_side(self) -> int:
@@ -168,6 +182,18 @@ class OptimConfig:
         gradient_checkpointing: activations recomputed in the backward pass to save memory: none, temporal (outputs of
             the temporal modules, in a ResNet a fifth of the memory, for little time), blocks (all inside blocks).
         label_smoothing: share of the target spread over all classes, 0 to below 1.
+        layer_decay: factor on the learning rate of each layer of the backbone, once for every layer above it, above 0
+            to 1: below 1, early layers learn slowly.
+        mixup: each clip of a step is mixed with another one by a share from Beta(mixup, mixup); 0: not.
+        cutmix: likewise, a rectangle of another clip replaces its own; with both, each step takes one of them.
+        balance: none; loss (each class counts the same in the loss, whatever its number of clips); sampling (each class
+            is drawn equally often).
+        ema: decay of an average of the weights over steps, such as 0.999, which is validated and saved in their place;
+            0: none.
+        patience: validations in a row without a better top-1 after which the run ends; 0: it never ends early.
+        teachers: trained recognizers of the same classes, from whose mean probabilities the network learns too.
+        distill: share of the loss that the teachers have, above 0 to 1.
+        distill_temperature: softens the probabilities of teachers and network for that part of the loss, above 0.
     """
 
     epochs: int = 50
@@ -193,6 +219,15 @@ class OptimConfig:
     recompute_bn: int = 0
     gradient_checkpointing: Literal["none", "temporal", "blocks"] = "none"
     label_smoothing: float = 0.0
+    layer_decay: float = 1.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    balance: Literal["none", "loss", "sampling"] = "none"
+    ema: float = 0.0
+    patience: int = 0
+    teachers: list[str] = field(default_factory=list)
+    distill: float = 0.5
+    distill_temperature: float = 2.0
 
     def learning_rate(self, devices: int) -> float:
         """Return the learning rate that the run uses."""
@@ -224,6 +259,7 @@ class RunConfig:
         max_unreadable: largest share of training clips that may be unreadable before the run stops.
         official_splits: train and test once for each of these official splits of the data set, and report the mean.
         tests: views to test with after training, such as [1x1, 10x3]; by default those of the published rows.
+        loggers: where losses and rates are logged, besides log.csv: tensorboard, csv, wandb, mlflow.
     """
 
     output: str = "runs"
@@ -243,6 +279,7 @@ class RunConfig:
     max_unreadable: float = 0.01
     official_splits: list[int] = field(default_factory=list)
     tests: list[str] | None = None
+    loggers: list[Literal["tensorboard", "csv", "wandb", "mlflow"]] = field(default_factory=lambda: ["tensorboard"])
 
 
 @dataclass(kw_only=True)
@@ -307,12 +344,16 @@ class Recipe:
 
         paths = ("path", "root", "val_path", "test_path", "labels")
         data = replace(self.data, **{name: absolute(getattr(self.data, name)) for name in paths})
-        start = self.model.weights
-        pretrained = start is not None and not Path(start).exists() and pretrained_file(start) is not None
-        named = pretrained or (start is not None and is_hub_address(start))
-        weights = start if named else absolute(start)  # a pretrained model keeps its name, a repository its address
-        model = replace(self.model, weights=weights, backbone_weights=absolute(self.model.backbone_weights))
-        return replace(self, data=data, model=model)
+
+        def network(weights: str | None) -> str | None:  # a pretrained model keeps its name, a repository its address
+            named = weights and not Path(weights).exists() and (pretrained_file(weights) or is_hub_address(weights))
+            return weights if named else absolute(weights)
+
+        model = replace(
+            self.model, weights=network(self.model.weights), backbone_weights=absolute(self.model.backbone_weights)
+        )
+        optim = replace(self.optim, teachers=[str(network(weights)) for weights in self.optim.teachers])
+        return replace(self, data=data, model=model, optim=optim)
 
     def check(self) -> None:
         """Check that values are in their ranges and fit each other.
@@ -338,7 +379,14 @@ class Recipe:
             raise ConfigError(f"run.official_splits is {self.run.official_splits}; each must be at least 1")
         if not self.optim.lr > 0:
             raise ConfigError(f"optim.lr is {self.optim.lr}; it must be above 0")
-        for name in ("model.dropout", "optim.momentum", "optim.label_smoothing"):
+        for name in ("optim.layer_decay", "optim.distill", "clip.min_part"):
+            if not 0 < (value := self._value(name)) <= 1:
+                raise ConfigError(f"{name} is {value}; it must be above 0 and at most 1")
+        if not 0 <= self.clip.swap_background <= 1:
+            raise ConfigError(f"clip.swap_background is {self.clip.swap_background}; it must be from 0 to 1")
+        if not self.optim.distill_temperature > 0:
+            raise ConfigError(f"optim.distill_temperature is {self.optim.distill_temperature}; it must be above 0")
+        for name in ("model.dropout", "optim.momentum", "optim.label_smoothing", "optim.ema"):
             if not 0 <= (value := self._value(name)) < 1:
                 raise ConfigError(f"{name} is {value}; it must be at least 0 and below 1")
         if self.optim.nesterov and not self.optim.momentum and self.optim.optimizer == "sgd":
@@ -354,6 +402,12 @@ class Recipe:
         if self.optim.recompute_bn and (self.optim.freeze_backbone or self.optim.freeze_bn == "all"):
             name = "freeze_backbone" if self.optim.freeze_backbone else "freeze_bn all"
             raise ConfigError(f"optim.{name} keeps the statistics that optim.recompute_bn would replace; set one")
+        if self.optim.recompute_bn and self.optim.ema:
+            raise ConfigError("optim.ema averages the statistics that optim.recompute_bn would replace; set one")
+        if self.model.modality == "flow":
+            for name in ("color_jitter", "rand_augment", "blur", "erase", "swap_background"):
+                if self._value(f"clip.{name}"):
+                    raise ConfigError(f"clip.{name} changes images, and model.modality is flow; leave it out")
         if self.optim.warmup >= self.optim.epochs:
             raise ConfigError(
                 f"optim.warmup is {self.optim.warmup}; it must be below optim.epochs, {self.optim.epochs}"
@@ -378,6 +432,8 @@ class Recipe:
             "optim.milestones": (self.optim.schedule != "step", f"optim.schedule {self.optim.schedule}"),
             "clip.adjacent": (self.clip.strategy != "sparse", f"clip.strategy {self.clip.strategy}"),
             "clip.window": (self.clip.strategy != "dense", f"clip.strategy {self.clip.strategy}"),
+            "optim.distill": (not self.optim.teachers, "no optim.teachers"),
+            "optim.distill_temperature": (not self.optim.teachers, "no optim.teachers"),
             "data.test_fold": (not self.data.folds, "data.folds 0"),
             "data.official_split": (bool(self.run.official_splits), f"run.official_splits {self.run.official_splits}"),
         }

@@ -35,7 +35,8 @@ BEST = "best.safetensors"
 LOG = "log.csv"
 COLUMNS = ("epoch", "step", "lr", "loss", "top1", "val_top1", "val_loss", "seconds", "data_share")  # of the log
 LOCK = ".lock"  # held while a process is training here
-CURVES, TENSORBOARD, UNREADABLE = "curves.png", "tensorboard", "unreadable.csv"
+CURVES, UNREADABLE = "curves.png", "unreadable.csv"
+LOGGERS = {"tensorboard": "tensorboard", "csv": "csv", "wandb": "wandb", "mlflow": "mlruns"}  # folders by logger
 DAMAGED = "damaged.csv"  # files that are used although they lack frames
 MISSING = "missing.csv"  # clips of the list that do not exist and were left out
 FOLDER_VARIABLE = "TEINET_RUN_FOLDER"  # tells the other processes of a run where the first one put it
@@ -79,7 +80,7 @@ def _holds_run(folder: Path) -> ConfigError:
 
 def _is_unsaved(folder: Path) -> bool:
     """Return whether a folder holds what a run writes before its first state, and no more."""
-    before = {RECIPE, FACTS, MISSING, UNREADABLE, DAMAGED, LOG, CURVES, TENSORBOARD, LOCK}
+    before = {RECIPE, FACTS, MISSING, UNREADABLE, DAMAGED, LOG, CURVES, LOCK, *LOGGERS.values()}
     parts = {part_of(folder / name).name for name in (*before, BEST, LAST, STATE)}
     if len(read_log(folder / LOG)) < 2:  # the weights of the first epoch come before its state
         before |= {BEST, LAST}
@@ -110,7 +111,7 @@ def alone_in(folder: Path, *, resumed: bool) -> Iterator[None]:
         if left and not _is_unsaved(folder):  # of a run that began and saved a state meanwhile
             raise _holds_run(folder)
         for path in left:
-            if path.name == TENSORBOARD:
+            if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink()
@@ -130,9 +131,14 @@ PLACES = ("path", "root", "val_path", "test_path", "labels")
 # Settings of the machine: they do not change what is learned.
 MACHINE = ("max_unreadable", "workers", "read_timeout", "threads", "save_every_steps", "save_every_minutes")
 
+# How long the run is.
+LENGTH = ("epochs", "patience")
+
 
 def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
     """Return the recipe of the run in `folder`, with the settings of `asked` that are `given`: `MACHINE` and `PLACES`.
+
+    `LENGTH` may be given too: a run that is finished continues for more epochs, by the schedule of their new number.
 
     Raises:
         ConfigError: another setting is given, the clips' path is missing, or the folder has no run that can continue.
@@ -140,25 +146,40 @@ def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
     if not (folder / RECIPE).is_file():
         raise ConfigError(f"{folder} is not a run: it has no {RECIPE}; name a folder that `teinet train` made")
     recipe = Recipe.load(folder / RECIPE)
-    if other := sorted(given - {f"run.{name}" for name in MACHINE} - {f"data.{name}" for name in PLACES}):
+    allowed = {
+        *(f"run.{name}" for name in MACHINE),
+        *(f"data.{name}" for name in PLACES),
+        *(f"optim.{n}" for n in LENGTH),
+    }
+    if other := sorted(given - allowed):
         words = " ".join(f"--{name} {attrgetter(name)(asked)}" for name in other)
         data = asked.data.path if "data.path" in given else recipe.data.path
         raise ConfigError(
             f"--resume {folder} continues the run by its own recipe; for other settings, start from its weights: "
-            f"teinet train {data} --weights {folder} {words} (--resume takes only run.{', run.'.join(MACHINE)}; and "
-            "--data, where the clips have moved)"
+            f"teinet train {data} --weights {folder} {words} (--resume takes only run.{', run.'.join(MACHINE)}; "
+            "--epochs and --optim.patience, to train for longer; and --data, where the clips have moved)"
         )
     if not (folder / STATE).is_file():
         reason = f"{folder} has no {STATE}: the run stopped before its first state was saved"
         raise ConfigError(f"{reason}; the command that began it begins again")
     if not is_plain_zip(folder / STATE):
         raise ConfigError(f"{folder / STATE} is truncated or not a state, so the run cannot continue; start it again")
+    longer = {name: getattr(asked.optim, name) for name in LENGTH if f"optim.{name}" in given}
+    if (epochs := longer.get("epochs")) is not None and epochs < recipe.optim.epochs:
+        raise ConfigError(
+            f"--resume {folder}: its recipe has {recipe.optim.epochs} epochs; fewer, {epochs}, cannot be set"
+        )
     changed = {name: getattr(asked.run, name) for name in MACHINE if f"run.{name}" in given}
     moved = {name: getattr(asked.data, name) for name in PLACES if f"data.{name}" in given}
     if not moved and recipe.data.path and not Path(recipe.data.path).exists():
         reason = "no such file or folder; this path is from the run's recipe"
         raise ConfigError(f"{recipe.data.path}: {reason}: if the same clips have moved, add --data PATH")
-    return replace(recipe, data=replace(recipe.data, **moved), run=replace(recipe.run, **changed))
+    return replace(
+        recipe,
+        data=replace(recipe.data, **moved),
+        optim=replace(recipe.optim, **longer),
+        run=replace(recipe.run, **changed),
+    )
 
 
 def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str) -> None:
@@ -171,7 +192,12 @@ def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str)
     began = {"command": sys.argv, "started": _now()}
     if (folder / FACTS).exists():
         facts = read_json(folder / FACTS)
+        facts.pop("finished", None)  # if there are more epochs now
         write_json(folder / FACTS, {**facts, "resumed": [*facts.get("resumed", []), began]})
+        before = Recipe.load(folder / RECIPE)
+        kept = replace(before, optim=recipe.optim)
+        if kept != before:
+            write_text(folder / RECIPE, yaml.safe_dump(asdict(kept), sort_keys=False))
         return
     write_text(folder / RECIPE, yaml.safe_dump(asdict(recipe), sort_keys=False))
     facts = {
@@ -198,8 +224,8 @@ def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str)
         write_csv(folder / MISSING, ("path", "label", "split", "file", "line"), rows)
 
 
-def is_finished(folder: Path, splits: Splits) -> bool:
-    """Return whether a run is finished; ConfigError if its clips have changed since it began."""
+def is_finished(folder: Path, splits: Splits, recipe: Recipe) -> bool:
+    """Return whether all epochs of `recipe` are done; ConfigError if the run's clips have changed since it began."""
     facts = read_facts(folder)
     for split, clips in splits.items():
         then, now = facts.get("data", {}).get(split), clips.fingerprint()
@@ -208,7 +234,7 @@ def is_finished(folder: Path, splits: Splits) -> bool:
                 f"the {split} clips are not those that {folder} began with ({then['clips']} then, {now['clips']} now, "
                 f"or other names); restore them, or start a new run from its weights (--weights {folder})"
             )
-    return "finished" in facts
+    return "finished" in facts and recipe.optim.epochs == Recipe.load(folder / RECIPE).optim.epochs
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

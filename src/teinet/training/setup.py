@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from teinet.data.views import Views
 from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.evaluation.evaluate import ViewClips, evaluation_loader
 from teinet.evaluation.hardware import Hardware
-from teinet.models.checkpoint import load_matching
+from teinet.models.checkpoint import load_matching, load_weights
 from teinet.models.classifier import VideoClassifier, multiply_adds
 from teinet.models.factory import create_model, split_name
 from teinet.models.header import read_header
@@ -37,6 +38,14 @@ from teinet.training.recipe_files import changed_settings
 from teinet.training.settings import build
 
 log = logging.getLogger("teinet")
+
+_AUGMENTATION = (
+    "min_part",
+    "color_jitter",
+    "rand_augment",
+    "blur",
+    "erase",
+)  # settings of `Augmentation` by their names
 
 
 class ResumableLoader(ClipLoader):
@@ -89,8 +98,17 @@ class TrainingData(L.LightningDataModule):
             epoch=progress.processed,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
+            shares=self._shares(),
         )
         return self.loader(sampler)
+
+    def _shares(self) -> np.ndarray | None:
+        """Return each clip's probability with which classes are drawn equally often; None where all clips are taken."""
+        if self.recipe.optim.balance != "sampling":
+            return None
+        labels = self.train.clips.labels
+        shares = 1 / np.bincount(labels)[labels]
+        return shares / shares.sum()
 
     def loader(self, sampler: EpochSampler) -> ResumableLoader:
         """Return batches of the clips that `sampler` draws; it counts those that were taken."""
@@ -131,6 +149,7 @@ class Parts:
     sampling: Sampling
     preprocessing: Preprocessing
     frame_interval: float | None
+    teachers: Sequence[VideoClassifier] = ()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -149,6 +168,7 @@ class Parts:
             val_clips=self.splits.get("val"),
             unreadable_csv=unreadable_csv,
             loss=loss,
+            teachers=self.teachers,
         )
 
     def header(self, scores: dict) -> dict[str, Any]:
@@ -213,9 +233,10 @@ def prepare(
         mean=pixels["mean"],
         std=pixels["std"],
     )
-    scales, hflip = tuple(recipe.clip.scales), _hflip(recipe, splits)
-    augmentation = Augmentation(crop=recipe.clip.crop, scales=scales, hflip=hflip)
+    same = {name: getattr(clip, name) for name in _AUGMENTATION}
+    augmentation = Augmentation(crop=clip.crop, scales=tuple(clip.scales), hflip=_hflip(recipe, splits), **same)
     own = {split: each for split, each in (datasets or {}).items() if not isinstance(each, ClipList)}
+    _refuse_misfits(recipe, splits, own)
     if "train" in own:
         train_clips = DatasetClips(own["train"], splits["train"])
     else:
@@ -234,7 +255,38 @@ def prepare(
         sampling=sampling,
         preprocessing=preprocessing,
         frame_interval=None if "train" in own else typical_frame_interval(splits["train"], sampling),
+        teachers=[_teacher(weights, model, splits["train"].class_names) for weights in recipe.optim.teachers],
     )
+
+
+def _teacher(weights: str, model: VideoClassifier, class_names: Sequence[str]) -> VideoClassifier:
+    """Return a trained network that sees the clips of `model` and knows the same classes."""
+    teacher, header = load_weights(weights)
+    if list(header["class_names"]) != list(class_names):
+        raise ConfigError(
+            f"optim.teachers: {weights} has other classes than the training clips, or another order of them"
+        )
+    for what in ("num_frames", "num_channels"):
+        if (own := getattr(model, what)) != (other := getattr(teacher, what)):
+            raise ConfigError(f"optim.teachers: {weights} has {what} {other}, the network that it teaches {own}")
+    for parameter in teacher.parameters():
+        parameter.requires_grad_(False)
+    return teacher
+
+
+def _refuse_misfits(recipe: Recipe, splits: Splits, own: Collection[str]) -> None:
+    """Raise ConfigError at settings that need what the clips do not have."""
+    config = recipe.optim
+    for name in recipe.run.loggers:
+        if find_spec({"csv": "lightning"}.get(name, name)) is None:
+            raise ConfigError(f"run.loggers {name} needs the package {name}: pip install {name}")
+    if config.patience and "val" not in splits:
+        raise ConfigError("optim.patience needs validation clips, and there are none; leave it out, or set data.val")
+    if config.balance != "none" and (splits["train"].labels < 0).any():
+        raise ConfigError("optim.balance needs the labels of all training clips: the attribute `targets` of a dataset")
+    changed = [name for name in _AUGMENTATION if getattr(recipe.clip, name) != getattr(ClipConfig, name)]
+    if "train" in own and changed:
+        raise ConfigError(f"clip.{changed[0]} has no effect on clips of a dataset of your own; change them there")
 
 
 def _refuse_missing(splits: Splits, limit: float) -> None:

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from rich.console import Console
 
 from teinet.data.views import Views
@@ -27,7 +27,14 @@ from teinet.evaluation.testing import test
 from teinet.models.checkpoint import keeps_head, save_weights
 from teinet.models.header import LAST, STATE, read_header
 from teinet.recognition.recognizer import Recognizer
-from teinet.training.callbacks import CurvesPlot, EpochLog, RecomputeBatchNorm, RunState, TrainingProgress
+from teinet.training.callbacks import (
+    AverageWeights,
+    CurvesPlot,
+    EpochLog,
+    RecomputeBatchNorm,
+    RunState,
+    TrainingProgress,
+)
 from teinet.training.data_wait import WaitingAdvice
 from teinet.training.module import Loss
 from teinet.training.optim import milestones
@@ -37,7 +44,7 @@ from teinet.training.run_dir import (
     CURVES,
     FOLDER_VARIABLE,
     LOG,
-    TENSORBOARD,
+    LOGGERS,
     UNREADABLE,
     alone_in,
     close_facts,
@@ -83,7 +90,7 @@ def train(
     if resume is None:
         refuse_folder(recipe)  # before minutes of reading
     custom = custom or CustomParts()
-    finished = lambda splits: resume is not None and is_finished(resume, splits)  # noqa: E731
+    finished = lambda splits: resume is not None and is_finished(resume, splits, recipe)  # noqa: E731
     try:
         parts = prepare(recipe, datasets=custom.datasets, finished=finished)
     except KeyboardInterrupt:
@@ -107,13 +114,21 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
     data, module = parts.data, parts.module(folder / UNREADABLE, custom.loss)
     epoch_log = EpochLog(folder)
     stop = StopSignal(lambda: console.print("stopping after this step; Ctrl-C again stops at once", highlight=False))
+    average = AverageWeights(recipe.optim.ema) if recipe.optim.ema else None
     state = RunState(
-        folder, recipe.run, stop=stop, save_weights=lambda path, scores: save_weights(path, model, parts.header(scores))
+        folder,
+        recipe.run,
+        stop=stop,
+        save_weights=lambda path, scores: save_weights(path, model, parts.header(scores)),
+        average=average,
     )
     progress = TrainingProgress(console, epoch_log, title=title)
     example = splits["train"].paths[len(splits["train"]) // 2]
     waiting = WaitingAdvice(console, epoch_log, recipe=recipe, example=example, workers=data.workers)
-    extra = [RecomputeBatchNorm(recipe.optim.recompute_bn)] if recipe.optim.recompute_bn else []
+    extra: list[Callback] = [RecomputeBatchNorm(recipe.optim.recompute_bn)] if recipe.optim.recompute_bn else []
+    extra += [average] if average else []
+    if patience := recipe.optim.patience:
+        extra.append(EarlyStopping("val_top1", mode="max", patience=patience, check_on_train_epoch_end=False))
     trainer = L.Trainer(
         **hardware.trainer_arguments(),
         max_epochs=recipe.optim.epochs,
@@ -121,7 +136,7 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
         gradient_clip_val=recipe.optim.clip_grad_norm or None,
         check_val_every_n_epoch=recipe.run.validate_every,
         num_sanity_val_steps=0,
-        logger=[TensorBoardLogger(folder, name=TENSORBOARD, version=""), *custom.loggers],
+        logger=[*(_logger(name, folder) for name in recipe.run.loggers), *custom.loggers],
         log_every_n_steps=10,
         callbacks=[*extra, epoch_log, progress, waiting, CurvesPlot(folder), *custom.callbacks, state],
     )
@@ -143,6 +158,9 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
         torch.set_num_threads(threads)
         os.environ.pop(FOLDER_VARIABLE, None)  # another run of this process makes its own folder
     if trainer.is_global_zero:
+        if (done := trainer.current_epoch) < recipe.optim.epochs:
+            said = f"ended after epoch {done} of {recipe.optim.epochs}: val top-1 did not rise in the last"
+            console.print(f"{said} {count(recipe.optim.patience, 'validation')}", highlight=False, soft_wrap=True)
         unreadable = len(module.all_unreadable())
         close_facts(folder, unreadable=unreadable)
         if unreadable:
@@ -150,6 +168,16 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
             console.print(f"{said}: {folder / UNREADABLE}", highlight=False, soft_wrap=True)
         if text := better_than_last(folder):
             console.print(text, highlight=False, soft_wrap=True)
+
+
+def _logger(name: str, folder: Path) -> Logger:
+    """Return one of Lightning's loggers by its name, which writes into the run's folder unless its service is set."""
+    place = LOGGERS[name]
+    if name == "wandb":
+        return WandbLogger(name=folder.name, save_dir=folder, project="teinet")
+    if name == "mlflow":
+        return MLFlowLogger("teinet", run_name=folder.name, save_dir=str(folder / place))
+    return (CSVLogger if name == "csv" else TensorBoardLogger)(folder, name=place, version="")
 
 
 def _accuracy_at_start(parts: Parts) -> float | None:
@@ -202,6 +230,7 @@ def _announce(console: Console, parts: Parts, folder: Path) -> None:
     kept = "all but the temporal modules and the last layer" if config.freeze_backbone else stages
     frozen = [f"frozen         {kept}"] if kept else []
     computing = f"{parts.hardware.precision}, {count(parts.data.workers, 'worker')}"
+    logged = [f"{LOGGERS[name]}/" for name in recipe.run.loggers]
     lines = [
         f"[bold]{recipe.model.name}[/bold]  {recipe.model.num_frames} frames of {recipe.clip.pixels} px, "
         f"{len(splits['train'].class_names)} classes",
@@ -209,7 +238,7 @@ def _announce(console: Console, parts: Parts, folder: Path) -> None:
         f"learning rate  {rate_in_words(recipe)}",
         f"schedule       {_schedule(config)}; {computing}",
         *frozen,
-        f"folder         {folder}  ({LAST}, log.csv, {CURVES}, tensorboard/)",
+        f"folder         {folder}  ({', '.join([LAST, LOG, CURVES, *logged])})",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
     for note in splits.source.notes:
