@@ -23,7 +23,7 @@ MAY = {
     "export": {"layers", "models", "data"},  # it is handed a recognizer
     "evaluation": {"models", "data", "recognition", "detection"},  # it measures what they find
     "detection": {"models", "data"},  # it is handed a recognizer
-    "training": {"models", "data", "evaluation", "recognition"},  # validation is the test of `evaluation`
+    "training": {"models", "data", "evaluation", "recognition", "probing"},  # validation is the test of `evaluation`
     "probing": {"models", "data", "recognition"},
     "report": {"models", "data", "training", "evaluation"},  # it reads what runs and tests left
     "demo": {"models", "data", "training", "evaluation", "recognition"},

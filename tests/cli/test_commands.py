@@ -290,7 +290,7 @@ def test_training_in_two_processes(clips, tmp_path, teinet):
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     rows = [f"{p},{p.parent.name},{'val' if p.stem == '0' else 'train'}" for p in sorted(clips.rglob("*.mp4"))]
     (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *rows, "bad.mp4,resting,train"]))
-    words = small(tmp_path / "list.csv", "--devices", 2, "--output", "runs", "--run.max_unreadable", 0.2)
+    words = small(tmp_path / "list.csv", "--devices", 2, "--lr", 0.01, "--output", "runs", "--run.max_unreadable", 0.2)
     done = teinet("train", *words)
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.strip().splitlines()) <= 1  # the clip that cannot be read, if the first process drew it

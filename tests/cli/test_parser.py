@@ -91,7 +91,7 @@ def test_a_far_guess_is_not_made():
         ("train videos --batch 8", "Here it is --batch-size"),
         ("train videos --amp", "Here it is --precision bf16"),
         ("train videos --gpus 2", "Here it is --devices"),
-        ("train videos --patience 5", "keeps the best epoch"),
+        ("train videos --patience 5", "Here it is --optim.patience"),
         ("train videos epochs=5", "--epochs 5"),
         ("train videos optim.lr=5", "--optim.lr 5"),
         ("train videos --batch 4 --imgsz 64", "--batch: Here it is --batch-size. --imgsz: Here it is --size."),

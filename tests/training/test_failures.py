@@ -141,11 +141,11 @@ def test_too_many_unreadable_clips_stop_the_run(train, listed):
 
 def test_a_resume_with_another_setting_names_the_command_that_trains_on(train, clips, capfd):
     code, run, _ = train("--epochs", 1)
-    assert code == 0 and main(["train", "--resume", str(run), "--epochs", "3", "--lr", "0.1"]) == 2
+    assert code == 0 and main(["train", "--resume", str(run), "--clip.crop", "center", "--lr", "0.1"]) == 2
     (line,) = capfd.readouterr().err.strip().splitlines()
-    advice = f"teinet train {clips} --weights {run} --optim.epochs 3 --optim.lr 0.1"
+    advice = f"teinet train {clips} --weights {run} --clip.crop center --optim.lr 0.1"
     assert f"start from its weights: {advice} (--resume takes only run.max_unreadable, " in line
-    words = ["--output", str(run.parent), "--batch-size", "3", "--workers", "0", "--device", "cpu"]
+    words = ["--output", str(run.parent), "--epochs", "3", "--batch-size", "3", "--workers", "0", "--device", "cpu"]
     assert main([*advice.split()[1:3], *advice.split()[3:], *words]) == 0
     assert len(read_log(run.parent / "clips-from-run-1" / "log.csv")) == 3
 

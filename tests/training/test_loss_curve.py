@@ -41,6 +41,7 @@ def curve(folder: Path) -> list[float]:
     words = (*words, "--frames", 4, "--size", 32, "--model.dropout", 0, "--clip.scales", "[1, 0.9]")
     words = (*words, "--epochs", 8, "--batch-size", 5, "--lr", 0.01, "--optim.scale_lr", "false")
     words = (*words, "--optim.schedule", "onecycle", "--optim.head_lr_scale", 1, "--data.val_share", 0.2, "--seed", 3)
+    words = (*words, "--clip.hflip", "false")
     words = (*words, "--workers", 0, "--device", "cpu", "--output", folder, "--name", "run")
     assert main(["train", *map(str, words)]) == 0
     return [float(row["loss"]) for row in read_log(folder / "run" / "log.csv")]

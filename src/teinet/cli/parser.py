@@ -30,8 +30,6 @@ _ADVICE = {
     "img-size imgsz input-size resolution": "frames are scaled to the size that the weights were trained with.",
     "conf score-thr thr threshold": "all scores are given, the best ones first; a threshold belongs to teinet timeline "
     "and teinet watch.",
-    "patience": "training never stops early; it keeps the best epoch's weights as best.safetensors (in Python, "
-    "teinet.train takes Lightning's EarlyStopping).",
 }
 _ADVICE_BY_WORD = {word: advice for words, advice in _ADVICE.items() for word in words.split()}
 

@@ -33,8 +33,8 @@ _COMMON, _DOT = "common settings", "__"  # optim__lr is the field of --optim.lr
 class TrainOptions:
     """Train a network on labeled clips.
 
-    Settings come from a recipe (a name or a YAML file), then from the command line; the defaults are
-    the paper's.
+    Settings come from a recipe (a name or a YAML file), then from the command line. Without a recipe
+    they are chosen by the clips and this machine, and printed with their reasons.
 
     teinet train videos/                               a folder of class folders, or a list of clips
     teinet train videos/ --backbone resnet50 --epochs 20
@@ -179,6 +179,13 @@ def run(args: TrainOptions) -> int:
         check_path(recipe.data.path)
     _check_name(recipe.model.name)
     recipe.check()
+    chosen = ""
+    if not (args.resume or asked.sources or recipe.model.weights) and recipe.data.path:
+        from teinet.training.choice import choose, in_lines
+
+        recipe, choices = choose(recipe, asked.given)
+        chosen = in_lines(choices)
+        recipe.check()
     from rich.console import Console
 
     if args.dry_run:
@@ -189,11 +196,13 @@ def run(args: TrainOptions) -> int:
             plan = {"recipe": asdict(found.parts.recipe), **found.to_dict()}
             print(json.dumps(plan, indent=2, ensure_ascii=False))
         else:
-            _print_plan(Console(highlight=False, soft_wrap=True), found)
+            _print_plan(Console(highlight=False, soft_wrap=True), found, chosen)
         return 0
     from teinet.training.trainer import train_and_test, train_official_splits
 
     console = Console(highlight=False)
+    if chosen and first_process():
+        console.print(chosen, markup=False, soft_wrap=True)
     if recipe.run.official_splits:
         done = train_official_splits(recipe, console=console)
     else:
@@ -224,8 +233,8 @@ def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
     console.print("\nNext:", *following, sep="\n  ", soft_wrap=True)
 
 
-def _print_plan(console: Console, found: Forecast) -> None:
-    """Print data, network, steps and cost, then the settings that are not the defaults."""
+def _print_plan(console: Console, found: Forecast, chosen: str) -> None:
+    """Print what was chosen, data, network, steps and cost, then the settings that are not the defaults."""
     from teinet.evaluation.published import cost
     from teinet.training.run_dir import next_folder
     from teinet.training.trainer import rate_in_words
@@ -234,6 +243,8 @@ def _print_plan(console: Console, found: Forecast) -> None:
     recipe, parts = found.parts.recipe, found.parts
     epochs = f"{recipe.optim.epochs} epoch{'s' if recipe.optim.epochs > 1 else ''}"
     clips = ", ".join(f"{len(c)} {split}" for split, c in parts.splits.items())
+    if chosen:
+        console.print(chosen, markup=False)
     rows = [
         ("clips", f"{clips}; format {parts.splits.source.format}"),
         ("classes", str(len(parts.splits["train"].class_names))),

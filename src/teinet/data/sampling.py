@@ -9,11 +9,12 @@ from typing import Literal
 import numpy as np
 
 from teinet.data.lists.rows import ClipList
+from teinet.data.video.flow import clip_reader
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError, nearest
 
 STRATEGIES = ("sparse", "dense")
-_MEASURED = 32  # clips whose frame interval is measured, evenly spread: their median is close enough
+_MEASURED = 32  # clips that are measured, evenly spread: their median is close enough
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +101,8 @@ def _middles(length: int, num_frames: int) -> np.ndarray:
 
 def typical_frame_interval(clips: ClipList, sampling: Sampling) -> float | None:
     """Return the median seconds between the frames of training clips; None if no readable clip has timestamps."""
-    chosen = np.unique(np.linspace(0, len(clips) - 1, min(_MEASURED, len(clips))).astype(int)) if len(clips) else []
     found = []
-    for row in map(int, chosen):
+    for row in _some(clips):
         path, (start, end) = clips.paths[row], clips.span(row)
         try:
             reader = VideoReader(path, max_damaged=clips.max_damaged)
@@ -115,3 +115,25 @@ def typical_frame_interval(clips: ClipList, sampling: Sampling) -> float | None:
             seconds *= min(1.0, sampling.window / frames)
         found.append(seconds / sampling.num_frames)
     return round(median(found), 4) if found else None
+
+
+def typical_whole_frame(clips: ClipList, short_side: int) -> tuple[int, int]:
+    """Return height and width, pixels, of a whole frame scaled to a short side, in the clips' median proportions.
+
+    Those of 16:9 where no clip can be read; one side is at most three times the other.
+    """
+    ratios = []
+    for row in _some(clips):
+        try:
+            width, height = clip_reader(clips.paths[row], "rgb", max_damaged=1.0).size
+        except VideoError:
+            continue
+        ratios.append(width / height)
+    ratio = median(ratios) if ratios else 16 / 9
+    long_side = round(short_side * min(max(ratio, 1 / ratio), 3))
+    return (short_side, long_side) if ratio >= 1 else (long_side, short_side)
+
+
+def _some(clips: ClipList) -> list[int]:
+    """Return the rows of a few clips, evenly spread."""
+    return sorted({round(row) for row in np.linspace(0, len(clips) - 1, min(_MEASURED, len(clips)))})

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from statistics import mean, median, pstdev
+from statistics import mean, pstdev
 from typing import Any, Literal
 
 import numpy as np
@@ -17,10 +17,9 @@ from rich.console import Console
 from teinet.data.lists.data_config import DataConfig
 from teinet.data.lists.rows import ClipList, PackedTexts
 from teinet.data.lists.splits import load_splits
-from teinet.data.sampling import Sampling, typical_frame_interval
+from teinet.data.sampling import Sampling, typical_frame_interval, typical_whole_frame
 from teinet.data.transforms import Preprocessing
-from teinet.data.video.flow import clip_reader
-from teinet.errors import ConfigError, RunError, VideoError
+from teinet.errors import ConfigError, RunError
 from teinet.models.classifier import VideoClassifier
 from teinet.models.consensus import in_parts
 from teinet.models.factory import create_model
@@ -35,7 +34,6 @@ log = logging.getLogger("teinet")
 Head = Literal["average", "motion", "temporal"]
 HEADS: tuple[Head, ...] = ("average", "motion", "temporal")
 SHORT_SIDE = 120  # pixels, of the whole frame
-_MEASURED = 16  # clips whose size is looked at
 _MANY = 500  # clips, from which on one draw of the folds is enough
 
 
@@ -143,16 +141,23 @@ def probe(settings: ProbeSettings, *, console: Console | None = None) -> Probed:
         RunError: no clip can be read.
         TeinetError: a list, weights or a device that cannot be used, Ctrl-C.
     """
-    _check(settings)
     splits = load_splits(replace(settings.data, val_share=0.0))
     clips = _joined([splits[name] for name in ("train", "val") if name in splits])
     if clips is None:
         raise ConfigError(f"{settings.data.path}: all clips are of the test split; the head is fitted on others")
+    held_out = _joined([splits["test"]] if "test" in splits else [])
+    return probe_clips(settings, clips, held_out, console=console)
+
+
+def probe_clips(
+    settings: ProbeSettings, clips: ClipList, held_out: ClipList | None, *, console: Console | None = None
+) -> Probed:
+    """Choose the head by folds of labeled `clips` and fit it on them, as `probe` does; `held_out` clips test it."""
+    _check(settings)
     frozen = _frozen(settings, clips)
     began = time.perf_counter()
     how = {"device": settings.device, "workers": settings.workers, "timeout": settings.read_timeout}
     features = clip_features(frozen, clips, console=console, **how)
-    held_out = _joined([splits[name] for name in ("test",) if name in splits])
     test = None if held_out is None else clip_features(frozen, held_out, console=console, **how)
     if not len(features.values):
         path, reason = features.unreadable[0]
@@ -233,25 +238,11 @@ def _frozen(settings: ProbeSettings, clips: ClipList) -> Recognizer:
         consensus="motion",
         causal=settings.causal,
     )
-    height, width = settings.size or _whole_frame(clips)
+    height, width = settings.size or typical_whole_frame(clips, SHORT_SIDE)
     preprocessing = Preprocessing(
         size=(height, width), short_side=min(height, width), fit="squash", **model.data_config
     )
     return Recognizer(model, ["none"], preprocessing=preprocessing, sampling=Sampling(num_frames=settings.num_frames))
-
-
-def _whole_frame(clips: ClipList) -> tuple[int, int]:
-    """Return height and width of a whole frame with the short side of a probe, in the clips' usual proportions."""
-    ratios = []
-    for index in np.unique(np.linspace(0, len(clips) - 1, _MEASURED).astype(int)):
-        try:
-            width, height = clip_reader(str(clips.paths[index]), "rgb", max_damaged=1.0).size
-        except VideoError:
-            continue
-        ratios.append(width / height)
-    ratio = median(ratios) if ratios else 16 / 9
-    long_side = round(SHORT_SIDE * min(max(ratio, 1 / ratio), 3))
-    return (SHORT_SIDE, long_side) if ratio >= 1 else (long_side, SHORT_SIDE)
 
 
 @torch.no_grad()

@@ -21,6 +21,7 @@ from teinet.evaluation.hardware import Hardware
 from teinet.evaluation.plan import Plan
 from teinet.evaluation.scores import Scores
 from teinet.models.exported import Engine, Precision
+from teinet.training.choice import choose, in_lines
 from teinet.training.module import Loss
 from teinet.training.recipe import Recipe
 from teinet.training.recipe_files import is_recipe
@@ -51,8 +52,9 @@ def train(
         data: a folder of class folders or a list of clips; or a training set, or {"train": ..., "val": ...}: torch
             Datasets of (clip, label), clip (T, 3, H, W) uint8 as the network sees it (see
             `custom_dataset.splits_of`), or `ClipList`s. They are validated on each epoch, and not tested afterwards.
-        recipe: a `Recipe`, or what `Recipe.load` takes; None is the paper's recipe, with the network of `weights` if
-            these are given.
+        recipe: a `Recipe`, or what `Recipe.load` takes. None: settings are chosen by the clips and the machine, and
+            printed with their reasons; or, if `weights` are given, their network is taken. The paper's recipe is
+            "something_v1/teinet_8f".
         resume: the folder of a run to continue by its own recipe.
         callbacks, loggers: of Lightning, in addition to the run's own; `val_top1` and `val_loss` are logged.
         loss: logits (B, C) float32 and labels (B,) int64 to a scalar; None takes the cross entropy.
@@ -75,7 +77,13 @@ def train(
     if resume is not None:
         complete = recipe_to_resume(Path(resume), complete, setting_names(settings, Recipe))
     elif recipe is None:
-        complete = with_network_of_weights(complete, setting_names(settings, Recipe))
+        given = setting_names(settings, Recipe)
+        complete = with_network_of_weights(complete, given)
+        if complete.data.path and not complete.model.weights:
+            complete.check()
+            complete, choices = choose(complete, given)
+            if text := in_lines(choices):
+                print(text)
     if complete.run.official_splits:
         raise ConfigError(
             f"run.official_splits {complete.run.official_splits} are several runs; call teinet.train once for each N, "

@@ -21,6 +21,7 @@ from teinet.data.dataset import EpochSampler
 from teinet.errors import Interrupted, RunError, TeinetError
 from teinet.evaluation.plots import save_curves
 from teinet.models.header import LAST, STATE
+from teinet.recognition.recognizer import Recognizer
 from teinet.training.module import TrainingModule
 from teinet.training.recipe import RunConfig
 from teinet.training.run_dir import BEST, COLUMNS, CURVES, LOG, read_log
@@ -74,10 +75,15 @@ class RunState(Callback):
         self.best: float | None = None
         self._saved_at = time.monotonic()
 
-    def start(self, top1: float) -> None:
-        """Take the weights that training starts from as the best so far."""
+    def start(self, top1: float, recognizer: Recognizer | None = None) -> None:
+        """Take a recognizer, by default the network before its first step, as the best weights so far."""
         self.best = top1
-        self.save_weights(self.folder / BEST, {"epoch": 0, "val_top1": round(top1, 6)})
+        scores = {"epoch": 0, "val_top1": round(top1, 6)}
+        if recognizer is None:
+            self.save_weights(self.folder / BEST, scores)
+        else:
+            recognizer.header["scores"] = {**recognizer.header["scores"], **scores}
+            recognizer.save(self.folder / BEST)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}

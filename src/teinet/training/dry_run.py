@@ -99,7 +99,8 @@ def forecast(recipe: Recipe) -> Forecast:
     """Read the clips and build the network, without pretrained weights and files; raises as `train` does."""
     recipe = recipe.with_absolute_paths()
     # random weights take the same time and memory as pretrained ones
-    parts = prepare(replace(recipe, model=replace(recipe.model, pretrained=False)))
+    untrained = replace(recipe.model, pretrained=False)
+    parts = prepare(replace(recipe, model=untrained, run=replace(recipe.run, probe=False)))
     assert parts is not None
     parts = replace(parts, recipe=recipe)
     tests = {}

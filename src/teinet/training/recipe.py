@@ -259,6 +259,8 @@ class RunConfig:
         max_unreadable: largest share of training clips that may be unreadable before the run stops.
         official_splits: train and test once for each of these official splits of the data set, and report the mean.
         tests: views to test with after training, such as [1x1, 10x3]; by default those of the published rows.
+        probe: fit a linear head on the frozen 2-D network first (`teinet probe`); best.safetensors holds it until
+            training is better on the validation clips.
         loggers: where losses and rates are logged, besides log.csv: tensorboard, csv, wandb, mlflow.
     """
 
@@ -279,6 +281,7 @@ class RunConfig:
     max_unreadable: float = 0.01
     official_splits: list[int] = field(default_factory=list)
     tests: list[str] | None = None
+    probe: bool = False
     loggers: list[Literal["tensorboard", "csv", "wandb", "mlflow"]] = field(default_factory=lambda: ["tensorboard"])
 
 

@@ -30,7 +30,7 @@ from teinet.models.checkpoint import load_matching, load_weights
 from teinet.models.classifier import VideoClassifier, multiply_adds
 from teinet.models.factory import create_model, split_name
 from teinet.models.header import read_header
-from teinet.models.names import starts_from_trunk
+from teinet.models.names import prefix_of, starts_from_trunk
 from teinet.training.custom_dataset import DatasetClips, DatasetViews, splits_of
 from teinet.training.module import Loss, TrainingModule
 from teinet.training.recipe import ClipConfig, ModelConfig, Recipe
@@ -218,6 +218,8 @@ def prepare(
         if label not in (names := splits["train"].class_names):
             raise ConfigError(f"run.background: there is no class {label!r}.{nearest(label, names)}")
     _warn_of_empty_classes(splits["train"])
+    own = {split: each for split, each in (datasets or {}).items() if not isinstance(each, ClipList)}
+    _refuse_misfits(recipe, splits, own)
     L.seed_everything(recipe.run.seed, verbose=False)
     model = build_model(recipe, splits["train"].class_names)
     clip = recipe.clip
@@ -235,8 +237,6 @@ def prepare(
     )
     same = {name: getattr(clip, name) for name in _AUGMENTATION}
     augmentation = Augmentation(crop=clip.crop, scales=tuple(clip.scales), hflip=_hflip(recipe, splits), **same)
-    own = {split: each for split, each in (datasets or {}).items() if not isinstance(each, ClipList)}
-    _refuse_misfits(recipe, splits, own)
     if "train" in own:
         train_clips = DatasetClips(own["train"], splits["train"])
     else:
@@ -280,6 +280,14 @@ def _refuse_misfits(recipe: Recipe, splits: Splits, own: Collection[str]) -> Non
     for name in recipe.run.loggers:
         if find_spec({"csv": "lightning"}.get(name, name)) is None:
             raise ConfigError(f"run.loggers {name} needs the package {name}: pip install {name}")
+    if recipe.run.probe:
+        if own or "val" not in splits or recipe.run.devices > 1 or recipe.model.modality == "flow":
+            said = "a list of clips with validation clips, of images, and one device"
+            raise ConfigError(f"run.probe needs {said}; leave it out")
+        if prefix_of(recipe.model.name) is None:
+            raise ConfigError(f"run.probe needs a backbone of timm, and {recipe.model.name} has none; leave it out")
+        if recipe.model.weights or not (recipe.model.pretrained or recipe.model.backbone_weights):
+            raise ConfigError("run.probe needs a start from a trained 2-D network (model.pretrained); leave it out")
     if config.patience and "val" not in splits:
         raise ConfigError("optim.patience needs validation clips, and there are none; leave it out, or set data.val")
     if config.balance != "none" and (splits["train"].labels < 0).any():

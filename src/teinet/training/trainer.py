@@ -25,7 +25,9 @@ from teinet.evaluation.published import Measured
 from teinet.evaluation.scores import Scores
 from teinet.evaluation.testing import test
 from teinet.models.checkpoint import keeps_head, save_weights
+from teinet.models.factory import split_name
 from teinet.models.header import LAST, STATE, read_header
+from teinet.probing.probe_job import HEADS, ProbeSettings, probe_clips
 from teinet.recognition.recognizer import Recognizer
 from teinet.training.callbacks import (
     AverageWeights,
@@ -142,9 +144,8 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
     )
     if trainer.is_global_zero:
         _announce(console, parts, folder)
-    if not resumed and trainer.world_size == 1 and (start := _accuracy_at_start(parts)) is not None:
-        state.start(start)
-        console.print(f"start          val top-1 {start:.1%} by the weights to start from", highlight=False)
+    if not resumed and trainer.world_size == 1:
+        _measure_start(parts, state, console)
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.run.threads or threads)
     try:
@@ -180,6 +181,34 @@ def _logger(name: str, folder: Path) -> Logger:
     return (CSVLogger if name == "csv" else TensorBoardLogger)(folder, name=place, version="")
 
 
+def _measure_start(parts: Parts, state: RunState, console: Console) -> None:
+    """Measure on validation clips what is there before the first step, the weights to start from or a probe."""
+    if (top1 := _accuracy_at_start(parts)) is not None:
+        state.start(top1)
+        console.print(f"start          val top-1 {top1:.1%} by the weights to start from", highlight=False)
+    if not parts.recipe.run.probe:
+        return
+    recipe, hardware = parts.recipe, parts.hardware
+    settings = ProbeSettings(
+        data=recipe.data,
+        backbone=split_name(recipe.model.name)[1],
+        backbone_weights=recipe.model.backbone_weights,
+        causal=recipe.model.causal,
+        heads=HEADS[:2] if recipe.model.causal else HEADS,
+        shuffles=1,
+        seed=recipe.run.seed,
+        device=hardware.torch_device(),
+        workers=parts.data.workers,
+        read_timeout=recipe.run.read_timeout,
+    )
+    probed = probe_clips(settings, parts.splits["train"], parts.splits["val"], console=console)
+    top1 = probed.test_accuracy or 0.0
+    head = probed.comparison.chosen.head
+    console.print(f"probe          val top-1 {top1:.1%} by the frozen 2-D network, head {head}", highlight=False)
+    if state.best is None or top1 > state.best:
+        state.start(top1, probed.recognizer)
+
+
 def _accuracy_at_start(parts: Parts) -> float | None:
     """Return the accuracy on validation clips of weights that are loaded with their head; None of others."""
     recipe, clips = parts.recipe, parts.splits.get("val")
@@ -208,7 +237,8 @@ def better_than_last(folder: Path) -> str:
     last = read_header(folder / LAST)["scores"].get("val_top1")
     if last is None or not last < scores["val_top1"]:
         return ""
-    which = f"those of epoch {scores['epoch']}" if scores["epoch"] else "those that training started from"
+    started = "the probe's weights" if "probe" in read_header(folder / BEST) else "those that training started from"
+    which = f"those of epoch {scores['epoch']}" if scores["epoch"] else started
     return (
         f"use {folder / BEST}: {which} recognize {scores['val_top1']:.1%} of the validation clips, the last ones "
         f"{last:.1%}"

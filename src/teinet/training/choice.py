@@ -1,0 +1,127 @@
+"""The settings of a run that no recipe gives: chosen by the clips and the machine, each with its reason."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from teinet.data.lists.splits import Splits, load_splits
+from teinet.data.sampling import typical_whole_frame
+from teinet.errors import ConfigError
+from teinet.models.names import prefix_of
+from teinet.training.recipe import Recipe
+from teinet.training.settings import build
+from teinet.training.setup import hardware_of
+from teinet.utils.text import count
+
+FEW = 2_000  # training clips, up to which a probe comes first
+MANY = 20_000  # from which on the recipe is the paper's
+_CLIPS = 6_000  # that training takes in all, each several times
+_GROUPS = 5  # values of a column, one of which can then be held out
+_WIDE = 1.5  # long side over short side of frames, from which on a square would miss much
+_TOGETHER = ("group", "source_video", "source", "recording", "person", "subject", "actor", "speaker")  # columns
+_RATE = {"optim.lr", "optim.scale_lr", "optim.schedule", "optim.optimizer", "optim.milestones", "optim.gamma"}
+_SHAPE = {"clip.size", "clip.short_side", "clip.fit"}
+
+
+class Choice(NamedTuple):
+    """A setting, its value, and why it was chosen."""
+
+    setting: str
+    value: Any
+    reason: str
+
+
+def choose(recipe: Recipe, given: Collection[str]) -> tuple[Recipe, list[Choice]]:
+    """Return a recipe for its clips and this machine, and what was chosen; settings that are `given` stand.
+
+    For a network with settings of its authors' own, and from 20,000 training clips on, all stays as it is.
+
+    Raises:
+        TeinetError: the list of clips cannot be read or split.
+    """
+    if prefix_of(recipe.model.name) is None:
+        return recipe, []
+    found: list[Choice] = []
+    splits = None
+    if "data.group" not in given and not (recipe.data.val or recipe.data.val_path) and (column := _column(recipe)):
+        try:
+            splits = load_splits(replace(recipe.data, group=column))
+        except ConfigError:  # too few clips to hold whole groups out
+            pass
+        else:
+            reason = f"clips of one {column.replace('_', ' ')} stay together, so that validation shows new ones"
+            found.append(Choice("data.group", column, reason))
+    splits = splits or load_splits(recipe.data)
+    if "train" in splits and len(splits["train"]) < MANY:
+        found += _of_clips(recipe, splits)
+    together = [group for group in (_RATE, _SHAPE) if group & set(given)]
+    kept = set(given).union(*together)
+    found = [choice for choice in found if choice.setting not in kept]
+    for choice in found:
+        section, name = choice.setting.split(".")
+        values = {**vars(getattr(recipe, section)), name: choice.value}
+        recipe = replace(recipe, **{section: build(type(getattr(recipe, section)), values, f"{section}.")})
+    return recipe, found
+
+
+def _of_clips(recipe: Recipe, splits: Splits) -> list[Choice]:
+    clips, classes = len(splits["train"]), len(splits["train"].class_names)
+    on_gpu = hardware_of(recipe).torch_device().startswith("cuda")
+    short = 224 if on_gpu else 112
+    height, width = typical_whole_frame(splits["train"], short)
+    epochs = int(np.clip(round(_CLIPS / clips), 8, 30))
+    machine, backbone = ("a GPU", "resnet50") if on_gpu else ("no GPU: a small backbone", "tf_efficientnet_lite0")
+    few = f"{count(clips, 'training clip')} of {classes} classes"
+    found = [
+        Choice("model.name", f"teinet_{backbone}", machine),
+        Choice("optim.epochs", epochs, f"{few}: each is seen {epochs} times"),
+        Choice("optim.batch_size", 16, "enough steps an epoch for few clips"),
+        Choice("optim.lr", 0.01, "at the peak of one cycle"),
+        Choice("optim.scale_lr", False, "the rate is that of this batch"),
+        Choice("optim.schedule", "onecycle", "ends near zero, where the last weights are good"),
+        Choice("clip.hflip", "auto", "flipped clips are new ones, unless a class has a direction"),
+    ]
+    if max(height, width) > _WIDE * short:
+        found.append(Choice("clip.size", [height, width], "frames are wide, and their whole width is seen"))
+        found.append(Choice("clip.fit", "squash", "the whole frame, in its own proportions"))
+    else:
+        found.append(Choice("clip.size", short, "as in the paper" if on_gpu else "small images train fast"))
+    if not (recipe.model.pretrained or recipe.model.backbone_weights):
+        return found
+    found.append(Choice("model.gate", "residual", "the start is close to the ImageNet network"))
+    if clips < FEW and "val" in splits and recipe.run.devices == 1 and recipe.model.modality == "rgb":
+        found.append(Choice("run.probe", True, "with few clips, a head on the frozen network may be best"))
+    return found
+
+
+def in_lines(choices: list[Choice]) -> str:
+    """Return what was chosen as a table, a setting and its reason in each line; empty if nothing was."""
+    if not choices:
+        return ""
+    named = [(f"--{choice.setting} {json.dumps(choice.value)}".replace('"', ""), choice.reason) for choice in choices]
+    width = max(len(setting) for setting, _ in named)
+    rows = [f"  {setting:<{width}}  {reason}" for setting, reason in named]
+    return "\n".join(["chosen by the clips and this machine (any setting that you give stands):", *rows])
+
+
+def _column(recipe: Recipe) -> str | None:
+    """Return the column of a csv list that names what a fold must keep together; None if it has none, or few values."""
+    path = Path(recipe.data.path or "")
+    if path.suffix != ".csv" or not path.is_file():
+        return None
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = csv.reader(file)
+        header = [name.strip() for name in next(rows, [])]
+        place = {name.casefold(): number for number, name in enumerate(header)}
+        name = next((name for name in _TOGETHER if name in place), None)
+        if name is None or "split" in place:
+            return None
+        values = {row[place[name]] for row in rows if len(row) > place[name]}
+    return header[place[name]] if len(values) >= _GROUPS else None

@@ -1,0 +1,109 @@
+"""Settings chosen by the clips and the machine: each with its reason, and none against a setting that was given."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import teinet
+from teinet.cli.main import main
+from teinet.data.lists.splits import load_splits
+from teinet.evaluation.hardware import Hardware
+from teinet.training import choice
+from teinet.training.choice import choose, in_lines
+from teinet.training.recipe import Recipe
+
+
+def chosen(data, *, given=(), **settings) -> dict:
+    recipe, found = choose(Recipe.load(data=str(data), **{"device": "cpu", **settings}), given)
+    for each in found:
+        section, name = each.setting.split(".")
+        assert getattr(getattr(recipe, section), name) == each.value and each.reason
+    recipe.check()
+    return {each.setting: each.value for each in found}
+
+
+def copied(clips: Path, folder: Path, header: str, *columns) -> Path:
+    """A list of the drawn clips with further columns."""
+    rows = [header]
+    for number, path in enumerate(sorted(clips.rglob("*.mp4"))):
+        rows.append(",".join([str(path), path.parent.name, *(str(column(number)) for column in columns)]))
+    (file := folder / "clips.csv").write_text("\n".join(rows) + "\n")
+    return file
+
+
+def test_few_clips_on_a_processor(clips):
+    found = chosen(clips)
+    assert found["model.name"] == "teinet_tf_efficientnet_lite0" and found["model.gate"] == "residual"
+    assert found["optim.epochs"] == 30 and found["run.probe"] is True and found["clip.size"] == 112
+    assert "data.group" not in found and "clip.fit" not in found
+
+
+def test_what_is_given_stands(clips):
+    given = ("model.name", "optim.lr", "clip.short_side")
+    found = chosen(clips, given=given, backbone="resnet18", lr=0.02, **{"clip.short_side": 300})
+    assert not {"model.name", "optim.lr", "optim.scale_lr", "optim.schedule", "clip.size", "clip.fit"} & set(found)
+    assert found["optim.epochs"] == 30
+    assert "run.probe" not in chosen(clips, given=("model.pretrained",), pretrained=False)
+    assert chosen(clips, given=("model.name",), model="s3dg") == {}  # its authors' settings
+
+
+def test_a_column_of_people_is_kept_together(clips, tmp_path):
+    file = copied(clips, tmp_path, "path,label,Person", lambda n: n % 5)
+    quarter = {"data.val_share": 0.25}
+    assert chosen(file, **quarter)["data.group"] == "Person"
+    assert "data.group" not in chosen(file, given=("data.group",), **quarter)
+    assert "data.group" not in chosen(file)  # four clips of a class do not fill five folds
+    assert "data.group" not in chosen(
+        copied(clips, tmp_path, "path,label,person,split", lambda n: n, lambda n: "train")
+    )
+
+
+def test_wide_frames_are_seen_whole(clips, monkeypatch):
+    monkeypatch.setattr(choice, "typical_whole_frame", lambda clips, short: (short, 199))
+    found = chosen(clips)
+    assert found["clip.size"] == [112, 199] and found["clip.fit"] == "squash"
+
+
+def test_a_gpu_takes_the_papers_backbone_and_size(clips, monkeypatch):
+    monkeypatch.setattr(Hardware, "torch_device", lambda self: "cuda:0")
+    found = chosen(clips)
+    assert found["model.name"] == "teinet_resnet50" and found["clip.size"] == 224
+
+
+@pytest.mark.parametrize(
+    ("copies", "epochs", "probe"), [(250, 8, False), (100, 8, True), (30, 22, True), (2500, None, False)]
+)
+def test_the_number_of_clips_decides(clips, monkeypatch, copies, epochs, probe):
+    def many(config):
+        splits = load_splits(config)
+        train = splits["train"]
+        splits["train"] = replace(train, paths=[*train.paths] * copies, labels=train.labels.repeat(copies))
+        return splits
+
+    monkeypatch.setattr(choice, "load_splits", many)
+    found = chosen(clips)
+    assert found.get("optim.epochs") == epochs and ("run.probe" in found) is probe
+
+
+def test_reasons_are_printed_before_training_and_in_a_dry_run(clips, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ["train", str(clips), "--device", "cpu", "--workers", "0", "--size", "32", "--frames", "2"]
+    assert main([*words, "--model", "teinet_resnet10t", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("chosen by the clips and this machine (any setting that you give stands):\n")
+    assert "--optim.epochs 30 " in said and "9 training clips of 3 classes: each is seen 30 times" in said
+    assert "--model.name" not in said.split("clips ")[0]
+    settings = {
+        "model": "teinet_resnet10t",
+        "pretrained": False,
+        "size": 32,
+        "frames": 2,
+        "workers": 0,
+        "device": "cpu",
+    }
+    run = teinet.train(clips, epochs=1, **settings)
+    assert "chosen by the clips" in capsys.readouterr().out and len(run.log) == 1
+    assert in_lines([]) == ""
