@@ -15,6 +15,7 @@ from benchmarks.browser import compare, recognized, summary
 from benchmarks.chromium import Browser, find_chromium
 from teinet.data.video.reader import VideoReader
 from teinet.serving import Limits, ServedModel, create_app
+from tests.export.conftest import fits_a_phone
 
 STATE = "document.documentElement.dataset.state"
 
@@ -99,7 +100,6 @@ def test_a_playing_file_and_a_webcam_are_scored(page, recognizer, videos):
 
 
 def test_a_phone_shows_it_whole(page, videos):
-    page.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
     recognized(page, videos / "0.mp4")
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth && innerWidth") == 390
+    fits_a_phone(page, "#video", ".button.main", "#camera", "#token", "#backend", "#film", ".plot", "#label")
     assert page.messages == []
