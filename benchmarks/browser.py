@@ -33,8 +33,9 @@ GPU_ALONE = [name for name in RUNTIME.values() if "asyncify" in name or "webgpu"
 RESULT = "document.documentElement.dataset.state === 'done' && teinet.result"
 PROBLEM = "document.documentElement.dataset.state === 'problem' && document.getElementById('problem').textContent"
 MODEL = """(async () => {
-  const { Model } = await import("./model.js"), header = await (await fetch("model.json")).json();
-  globalThis.timed = new Model(header, () => {});
+  const { Model } = await import("./model.js");
+  globalThis.timed = new Model(() => {});
+  const header = await timed.describe();
   await timed.start("wasm");
   const { size } = header.preprocessing, [height, width] = Array.isArray(size) ? size : [size, size];
   globalThis.times = async (kind, rounds) => {

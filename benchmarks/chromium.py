@@ -69,12 +69,14 @@ class Browser:
     Args:
         program: path of the Chromium.
         words: more arguments for it.
+        gpu: let it use the machine's GPU, also for WebGPU.
     """
 
-    def __init__(self, program: str, *words: str):
+    def __init__(self, program: str, *words: str, gpu: bool = False):
         self._folder = tempfile.TemporaryDirectory(prefix="chromium-")
+        usual = {*WORDS, "--enable-unsafe-webgpu"} - {"--disable-gpu"} if gpu else WORDS
         self._process = subprocess.Popen(
-            [program, *WORDS, f"--user-data-dir={self._folder.name}", *words, "about:blank"],
+            [program, *usual, f"--user-data-dir={self._folder.name}", *words, "about:blank"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         self._numbers = itertools.count(1)

@@ -27,7 +27,7 @@ MAY = {
     "probing": {"models", "data", "recognition"},
     "report": {"models", "data", "training", "evaluation"},  # it reads what runs and tests left
     "demo": {"models", "data", "training", "evaluation", "recognition"},
-    "serving": {"data", "detection", "recognition", "pages"},
+    "serving": {"data", "detection", "recognition", "export", "pages"},
     "pages": {"data", "evaluation", "recognition", "detection", "training", "report", "demo"},  # what they show
 }
 # Names that the package itself offers, and the room that each comes from.

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.chromium import Browser
 from teinet import Recognizer, create_model
 from teinet.data.transforms import Preprocessing
 from teinet.errors import TeinetError
@@ -47,6 +48,19 @@ def bidirectional_page(runtime, tmp_path_factory) -> tuple[Path, Recognizer]:
     pixels = Preprocessing(size=32, short_side=32, interpolation="bicubic")
     made = Recognizer(model, CLASSES, preprocessing=pixels, header={"frame_interval": 0.2})
     return _page(made, runtime, tmp_path_factory.mktemp("bidirectional"))
+
+
+def fits_a_phone(browser: Browser, *selectors: str) -> None:
+    """Assert that nothing is wider than a phone's screen, and that these elements are seen whole on it."""
+    browser.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
+    try:
+        assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth && innerWidth") == 390
+        box = "(({ left, right, width, height }) => [left, right, width, height])(e.getBoundingClientRect())"
+        for selector in selectors:
+            left, right, width, height = browser.evaluate(f"(e => {box})(document.querySelector('{selector}'))")
+            assert left >= 0 and right <= 390 and width > 20 and height > 20, selector
+    finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")
 
 
 def _page(recognizer: Recognizer, runtime: Path, folder: Path) -> tuple[Path, Recognizer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -20,10 +21,12 @@ from teinet.data.sampling import Sampling
 from teinet.data.video.reader import VideoReader
 from teinet.data.video.writer import VideoWriter
 from teinet.detection.sampler import FrameSampler
+from tests.export.conftest import fits_a_phone
 
 READY = "globalThis.teinet && document.documentElement.dataset.state === 'ready'"
 PROBLEM = "document.documentElement.dataset.state === 'problem' && document.getElementById('problem').textContent"
-CLIPS = 12
+CLIPS, REAL = 12, 12  # real ones take half a second each
+SOFTWARE = os.environ.get("TEINET_TEST_WEBGPU") == "software"  # let Chromium be the GPU: 10 to 30 s
 FILMED = "moving left"
 
 
@@ -71,6 +74,11 @@ def opened(page: tuple[Path, Recognizer], headers: dict[str, str], camera: Path)
         yield Opened(browser, page[0], address, asked, page[1])
 
 
+def choose_backend(browser: Browser, name: str) -> None:
+    change = f"b.value = '{name}'; b.dispatchEvent(new Event('change'))"
+    browser.evaluate(f"(b => {{ {change} }})(document.getElementById('backend'))")
+
+
 @pytest.fixture(scope="module")
 def causal(causal_page, camera) -> Iterator[Opened]:
     """The page of a causal network, served with the headers for threads."""
@@ -90,6 +98,14 @@ def test_clips_get_the_same_answers_as_in_python(causal, drawn):
     assert found["same_top1"] == CLIPS and found["largest_difference"] < 1e-4, found
     assert causal.browser.evaluate("document.querySelectorAll('.frames button').length") == 8
     assert causal.browser.evaluate("crossOriginIsolated") and causal.browser.messages == []
+
+
+def test_real_clips_get_the_same_answers_as_in_python(causal, shared):
+    """The smallest ones: 320x240 to 640x360, other colors and rates."""
+    clips = sorted((shared / "data" / "fights").rglob("*.mp4"), key=lambda clip: (clip.stat().st_size, clip))[:REAL]
+    found = summary(compare(causal.browser, causal.recognizer, clips))
+    assert found["errors"] == [] and found["clips"] == found["same_frames"] == found["same_top1"] == REAL
+    assert found["largest_difference"] < 0.005, found
 
 
 def test_frames_of_another_size_are_resized_and_cropped_as_in_python(bidirectional, clips):
@@ -152,11 +168,33 @@ def test_the_page_says_in_words_what_went_wrong(bidirectional, tmp_path):
     page.until("document.getElementById('problem').textContent === 'The webcam cannot be used: there is none.'")
     gpu = "document.querySelector('[value=webgpu]')"
     assert "WebGPU" in page.until(f"{gpu}.disabled && {gpu}.textContent")
-    page.evaluate(
-        "(b => { b.value = 'webgpu'; b.dispatchEvent(new Event('change')); })(document.getElementById('backend'))"
-    )
+    choose_backend(page, "webgpu")
     assert "; the CPU does." in page.until(PROBLEM, 120)
     assert page.evaluate("document.getElementById('backend').value") == "wasm"
+
+
+def test_a_phone_shows_it_whole(bidirectional, drawn):
+    fits_a_phone(bidirectional.browser, "#drop", ".button.main", "#camera", "#backend", "#title", "#answer")
+    recognized(bidirectional.browser, drawn[0])
+    fits_a_phone(bidirectional.browser, "#video", ".button.main", "#camera", "#backend", "#film", ".plot", "#label")
+
+
+def test_the_gpu_gives_the_answers_of_the_cpu(bidirectional_page, drawn):
+    if (program := find_chromium()) is None:
+        pytest.skip("there is no Chromium (apt-get install chromium)")
+    words = ["--use-webgpu-adapter=swiftshader"] if SOFTWARE else []
+    with serving(bidirectional_page[0]) as (address, _), Browser(program, *words, gpu=True) as browser:
+        browser.open(address)
+        found = browser.evaluate("navigator.gpu?.requestAdapter().then(found => found?.info.architecture)")
+        if not found or (found == "swiftshader" and not SOFTWARE):
+            pytest.skip("no GPU that Chromium offers (TEINET_TEST_WEBGPU=software takes its own in software)")
+        browser.until(READY, 120)
+        wanted = recognized(browser, drawn[0])
+        browser.evaluate("teinet.result = null")
+        choose_backend(browser, "webgpu")
+        got = browser.until(f"{PROBLEM} || teinet.result", 120)
+        assert isinstance(got, dict) and (wanted["backend"], got["backend"]) == ("wasm", "webgpu"), got
+        assert got["scores"] == pytest.approx(wanted["scores"], abs=1e-3)
 
 
 def test_the_sampling_is_that_of_python(causal):

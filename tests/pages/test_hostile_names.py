@@ -17,7 +17,7 @@ from teinet.demo.job import FirstLook, Result, demo_recipe
 from teinet.detection.events import Rules
 from teinet.detection.monitor import Notice, View
 from teinet.detection.source_thread import Counts
-from teinet.pages import comparison, demo_page, explained, live, recording_page, try_page
+from teinet.pages import comparison, demo_page, explained, live, recording_page
 from teinet.recognition import Prediction
 from teinet.recognition.explanation import look_inside
 from teinet.report import compare
@@ -104,10 +104,6 @@ def live_page(name: str, folder: Path) -> str:
     return page.html().replace(page._id, "")
 
 
-def page_to_try(name: str, folder: Path) -> str:
-    return "".join(try_page.render_page([(name, name)] * n, most_mb=1, has_token=False) for n in (1, 2))
-
-
 class Skeleton(HTMLParser):
     """The elements of a page with the names of their attributes, and the whole of what a browser would run or load."""
 
@@ -141,7 +137,7 @@ class Skeleton(HTMLParser):
     handle_pi = unknown_decl = handle_comment
 
 
-PAGES = (comparison_page, explained_page, one_recording, index_of_recordings, demo, live_page, page_to_try)
+PAGES = (comparison_page, explained_page, one_recording, index_of_recordings, demo, live_page)
 
 
 @pytest.fixture(scope="module")

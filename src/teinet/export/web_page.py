@@ -57,17 +57,18 @@ def write_page(folder: Path, model: Path, header: dict[str, Any], runtime: Path 
                 part.write_bytes(read(name))
     with replacing(folder / "model.onnx") as part:
         shutil.copyfile(model, part)
-    for page in (files("teinet.export") / "web").iterdir():
-        if page.name != "page.css":
-            write_text(folder / page.name, page.read_text(encoding="utf-8"))
-    sheets = [
-        files("teinet.pages") / "style.css",
-        files("teinet.pages") / "recording.css",
-        files("teinet.export") / "web" / "page.css",
-    ]
-    write_text(folder / "style.css", "\n".join(sheet.read_text(encoding="utf-8") for sheet in sheets))
+    for name, text in page_files().items():
+        write_text(folder / name, text)
     sizes = {path.name: path.stat().st_size for path in [folder / "model.onnx", *(folder / "runtime").glob("*.wasm")]}
     write_text(folder / "model.json", json.dumps(header | {"bytes": sizes}))
+
+
+def page_files() -> dict[str, str]:
+    """Return the page's own files, name to text."""
+    pages, web = files("teinet.pages"), files("teinet.export") / "web"
+    found = {each.name: each.read_text(encoding="utf-8") for each in web.iterdir()}
+    sheets = [(pages / name).read_text(encoding="utf-8") for name in ("style.css", "recording.css")]
+    return found | {"style.css": "\n".join([*sheets, found.pop("page.css")])}
 
 
 @contextmanager

@@ -9,19 +9,19 @@ from typing import Any
 
 import python_multipart  # noqa: F401  # which forms need; if it is missing, it is named
 from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from teinet import __version__
 from teinet.errors import ConfigError, VideoError
-from teinet.pages.try_page import render_page
-from teinet.serving.gate import THIS_MACHINE, AsciiJson, RequestGate, error_answer
+from teinet.serving.gate import PAGE, THIS_MACHINE, AsciiJson, RequestGate, error_answer
 from teinet.serving.incoming import LiveFields, PredictFields, TimelineFields, read_fields
 from teinet.serving.limits import Limits, Refused
 from teinet.serving.service import ServedModel, Service
 
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 _ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"description": what, "content": {"application/json": {"schema": _ERROR}}}
@@ -100,9 +100,12 @@ def create_app(
     async def failed(_: Request, error: Exception) -> AsciiJson:
         return error_answer(Refused(500, "internal error; the server's log says more"))
 
-    @app.get("/", include_in_schema=False)
-    async def page() -> HTMLResponse:
-        return HTMLResponse(html)
+    async def page(request: Request) -> Response:
+        name = request.url.path.rpartition("/")[2] or "index.html"
+        return Response(PAGE[name], media_type=_TYPES[name.rpartition(".")[2]])
+
+    for name in ("", *PAGE):
+        app.add_route(f"/{name}", page, include_in_schema=False)
 
     @app.post("/predict", openapi_extra=_described(PredictFields, body=True))
     async def predict(request: Request) -> AsciiJson:
@@ -136,7 +139,8 @@ def create_app(
     @app.get("/models")
     async def models_served() -> AsciiJson:
         """List the models with their classes."""
-        return AsciiJson({"models": [{"name": n, **each.to_dict()} for n, each in service.models.items()]})
+        listed = [{"name": name, **model.to_dict()} for name, model in service.models.items()]
+        return AsciiJson({"models": listed, "limits": {"upload_mb": limits.upload_mb, "rate": limits.rate}})
 
     @app.get("/health")
     async def health() -> AsciiJson:
@@ -148,8 +152,6 @@ def create_app(
         """Count requests, in the text format of Prometheus."""
         return Response(generate_latest(service.registry), media_type=CONTENT_TYPE_LATEST)
 
-    names = [(name, model.to_dict()["title"] or "") for name, model in service.models.items()]
-    html = render_page(names, most_mb=limits.upload_mb, has_token=token is not None)
     return app
 
 

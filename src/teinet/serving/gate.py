@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from contextlib import suppress
+from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,13 +17,15 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from teinet.export.web_page import page_files
 from teinet.pages.render import PAGE_HEADERS
 from teinet.serving.incoming import FORM_BYTES
 from teinet.serving.limits import Limits, RateLimiter, Refused
 
 THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+PAGE = page_files() | {"model.js": (files("teinet.serving") / "model.js").read_text(encoding="utf-8")}
 _PATHS = ("/", "/predict", "/timelines", "/live", "/models", "/health", "/metrics", "/openapi.json")
-_OPEN = ("/", "/health")  # without a token: a page that asks for it, and a sign of life
+_OPEN = ("/", "/health", *(f"/{name}" for name in PAGE))  # without a token: a page that asks for it, and a sign of life
 _GONE = 499  # counted for a client that left before its answer
 _DRAINED = 1.0  # seconds of a body that is not wanted: clients read an answer only once they have sent theirs
 _BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)

@@ -71,9 +71,10 @@ class ServedModel:
     def to_dict(self) -> dict[str, Any]:
         """Return what the model is, as JSON values."""
         recognizer = self.recognizer
-        card = recognizer.header.get("card") or {}
+        header, card = recognizer.full_header, recognizer.header.get("card") or {}
         return {
-            "title": card.get("title") or None,
+            **{"title": card.get("title") or None, "card": card},
+            **{name: header[name] for name in ("preprocessing", "sampling")},
             "class_names": list(recognizer.class_names),
             "num_frames": recognizer.num_frames,
             "size": list(recognizer.preprocessing.shape),

@@ -9,10 +9,9 @@ export class Live {
   #run = 0; // counts starts, so that answers for an earlier one are ignored
 
   /** `show({ time, scores, isStart, frames, ms })` gets each answer and the frames behind it, `fail(error)` what went wrong. */
-  constructor(model, { sampling, frame_interval, export: { kind }, class_names }, show, fail) {
+  constructor(model, { sampling, frame_interval, export: { kind } }, show, fail) {
     Object.assign(this, { model, show, fail, numFrames: sampling.num_frames, steps: kind === "step" });
     this.interval = frame_interval ?? 0.25;
-    this.classes = class_names.length;
     this.sampler = new FrameSampler(this.interval);
   }
 
@@ -81,9 +80,9 @@ export class Live {
   async #step() {
     const frames = [this.queue.shift()];
     while (this.queue.length && !this.queue[0].isStart) frames.push(this.queue.shift());
-    const { logits, ms } = await this.model.step(stacked(frames), frames[0].isStart);
+    const { rows, ms } = await this.model.step(stacked(frames), frames[0].isStart);
     return frames.map(({ time, isStart, image }, k) => {
-      const own = { time, image, logits: logits.subarray(k * this.classes, (k + 1) * this.classes) };
+      const own = { time, image, logits: rows[k] };
       this.recent = isStart ? [own] : [...this.recent, own].slice(-this.numFrames);
       return { time, isStart, frames: this.recent, ms: ms / frames.length, scores: meanScores(this.recent.map(each => each.logits)) };
     });

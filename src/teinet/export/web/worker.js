@@ -25,33 +25,31 @@ const actions = {
   /** Return the scores of one clip (1, T, H, W, 3). */
   async clip({ pixels, shape }) {
     if (session.inputNames.length > 1) {
-      const { logits } = await advance(pixels, shape, initState()), classes = logits.length / shape[1];
-      return { logits, scores: meanScores(Array.from({ length: shape[1] }, (_, k) => logits.subarray(k * classes, (k + 1) * classes))) };
+      const { rows } = await advance(pixels, shape, initState());
+      return { logits: rows.flatMap(row => [...row]), scores: meanScores(rows) };
     }
     const { scores, logits } = await session.run({ frames: new ort.Tensor("uint8", pixels, shape) });
     return { scores: scores.data, logits: logits.data };
   },
 
-  /** Take the next K frames (1, K, H, W, 3) of a stream; return the logits (K, classes), flat. */
+  /** Take the next K frames (1, K, H, W, 3) of a stream; return the logits of each. */
   async step({ pixels, shape, reset }) {
-    const { logits, next } = await advance(pixels, shape, reset || !state ? initState() : state);
+    const { rows, next } = await advance(pixels, shape, reset || !state ? initState() : state);
     state = next;
-    return { logits };
+    return { rows };
   },
 };
 
-/** Return the logits (K, classes), flat, of the K frames after a state, and the next state. */
+/** Return the logits of each of the K frames after a state, and the next state. */
 async function advance(pixels, [, count, ...size], before) {
-  const together = session.inputMetadata[0].shape.length === 5, at = pixels.length / count; // else one frame a call
-  const next = session.outputNames.filter(name => name.startsWith("next_")), logits = [];
-  for (let k = 0; k < (together ? 1 : count); k++) {
-    const frames = together ? new ort.Tensor("uint8", pixels, [1, count, ...size])
-      : new ort.Tensor("uint8", pixels.subarray(k * at, (k + 1) * at), [1, ...size]);
+  const next = session.outputNames.filter(name => name.startsWith("next_")), at = pixels.length / count, rows = [];
+  for (let k = 0; k < count; k++) {
+    const frames = new ort.Tensor("uint8", pixels.subarray(k * at, (k + 1) * at), [1, ...size]);
     const outputs = await session.run({ frames, ...before });
-    logits.push(...outputs.logits.data);
+    rows.push(outputs.logits.data);
     before = Object.fromEntries(session.inputNames.slice(1).map((name, i) => [name, outputs[next[i]]]));
   }
-  return { logits: Float32Array.from(logits), next: before };
+  return { rows, next: before };
 }
 
 /** Return the state before the first frame, zeros. */
@@ -62,8 +60,7 @@ function initState() {
 
 /** Fetch files at once and tell the page how much of them is here; `sizes` in bytes by name. */
 async function download(addresses, sizes) {
-  const known = addresses.map(address => sizes[address.split("/").at(-1)]);
-  const total = known.reduce((a, b) => a + b);
+  const known = addresses.map(address => sizes[address.split("/").at(-1)]), total = known.reduce((a, b) => a + b);
   let got = 0;
   return Promise.all(addresses.map(async (address, i) => {
     const answer = await fetch(address);
