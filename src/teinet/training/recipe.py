@@ -378,6 +378,7 @@ class Recipe:
             "optim.milestones": (self.optim.schedule != "step", f"optim.schedule {self.optim.schedule}"),
             "clip.adjacent": (self.clip.strategy != "sparse", f"clip.strategy {self.clip.strategy}"),
             "clip.window": (self.clip.strategy != "dense", f"clip.strategy {self.clip.strategy}"),
+            "optim.label_smoothing": (self.data.multi_label, "data.multi_label true"),
             "data.test_fold": (not self.data.folds, "data.folds 0"),
             "data.official_split": (bool(self.run.official_splits), f"run.official_splits {self.run.official_splits}"),
         }

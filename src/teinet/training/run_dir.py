@@ -34,6 +34,7 @@ FACTS = "run.json"
 BEST = "best.safetensors"
 LOG = "log.csv"
 COLUMNS = ("epoch", "step", "lr", "loss", "top1", "val_top1", "val_loss", "seconds", "data_share")  # of the log
+SEVERAL = tuple("val_map" if name == "val_top1" else name for name in COLUMNS if name != "top1")  # labels a clip
 LOCK = ".lock"  # held while a process is training here
 CURVES, TENSORBOARD, UNREADABLE = "curves.png", "tensorboard", "unreadable.csv"
 DAMAGED = "damaged.csv"  # files that are used although they lack frames

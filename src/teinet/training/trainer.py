@@ -108,7 +108,10 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
     epoch_log = EpochLog(folder)
     stop = StopSignal(lambda: console.print("stopping after this step; Ctrl-C again stops at once", highlight=False))
     state = RunState(
-        folder, recipe.run, stop=stop, save_weights=lambda path, scores: save_weights(path, model, parts.header(scores))
+        folder,
+        recipe.run,
+        stop=stop,
+        save_weights=lambda path, scores: save_weights(path, model, parts.header(scores) | module.label_header()),
     )
     progress = TrainingProgress(console, epoch_log, title=title)
     example = splits["train"].paths[len(splits["train"]) // 2]
@@ -127,9 +130,12 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
     )
     if trainer.is_global_zero:
         _announce(console, parts, folder)
-    if not resumed and trainer.world_size == 1 and (start := _accuracy_at_start(parts)) is not None:
-        state.start(start)
-        console.print(f"start          val top-1 {start:.1%} by the weights to start from", highlight=False)
+    if not resumed and trainer.world_size == 1 and (start := _scores_at_start(parts)) is not None:
+        if module.multi_label:
+            module.thresholds = start.best_thresholds()
+        state.start(start.accuracy, module.metric)
+        said = f"val {start.measure} {start.accuracy:.1%} by the weights to start from"
+        console.print(f"start          {said}", highlight=False)
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.run.threads or threads)
     try:
@@ -152,8 +158,8 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
             console.print(text, highlight=False, soft_wrap=True)
 
 
-def _accuracy_at_start(parts: Parts) -> float | None:
-    """Return the accuracy on validation clips of weights that are loaded with their head; None of others."""
+def _scores_at_start(parts: Parts) -> Scores | None:
+    """Return the scores on validation clips of weights that are loaded with their head; None of others."""
     recipe, clips = parts.recipe, parts.splits.get("val")
     weights, names = recipe.model.weights, parts.splits["train"].class_names
     if not weights or clips is None or not isinstance(parts.data.val, ViewClips):
@@ -169,7 +175,7 @@ def _accuracy_at_start(parts: Parts) -> float | None:
         workers=parts.data.workers,
         read_timeout=recipe.run.read_timeout,
         hardware=parts.hardware,
-    ).top1
+    )
 
 
 def better_than_last(folder: Path) -> str:
@@ -177,14 +183,14 @@ def better_than_last(folder: Path) -> str:
     if not (folder / BEST).is_file():
         return ""
     scores = read_header(folder / BEST)["scores"]
-    last = read_header(folder / LAST)["scores"].get("val_top1")
-    if last is None or not last < scores["val_top1"]:
+    metric = "val_map" if "val_map" in scores else "val_top1"
+    last = read_header(folder / LAST)["scores"].get(metric)
+    if last is None or not last < scores[metric]:
         return ""
     which = f"those of epoch {scores['epoch']}" if scores["epoch"] else "those that training started from"
-    return (
-        f"use {folder / BEST}: {which} recognize {scores['val_top1']:.1%} of the validation clips, the last ones "
-        f"{last:.1%}"
-    )
+    share = f"{scores[metric]:.1%}"
+    said = f"have a val mAP of {share}" if metric == "val_map" else f"recognize {share} of the validation clips"
+    return f"use {folder / BEST}: {which} {said}, the last ones {last:.1%}"
 
 
 def _how_to_continue(folder: Path) -> str:
