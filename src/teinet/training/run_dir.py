@@ -195,7 +195,7 @@ def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str)
     }
     write_json(folder / FACTS, facts)
     if splits.source.dropped:
-        rows = [(r.path, r.label or "", r.split, r.file, r.line) for r in splits.source.dropped]
+        rows = [(r.path, "|".join(r.labels), r.split, r.file, r.line) for r in splits.source.dropped]
         write_csv(folder / MISSING, ("path", "label", "split", "file", "line"), rows)
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from teinet.cli.main import main
 from teinet.data.lists.formats import read_listing
+from teinet.data.lists.labeling_tasks import write_cvat, write_label_studio
 from teinet.data.lists.splits import DataConfig, Splits, load_splits, read_config
 from teinet.data.lists.write_list import write_rows
 from teinet.errors import AnnotationError
@@ -149,3 +151,40 @@ def test_choices_of_a_labeling_tool_add_up(tmp_path):
     tasks = [{"id": 1, "data": {"video": "a.mp4"}, "annotations": [answer]}]
     (tmp_path / "export.json").write_text(json.dumps(tasks))
     assert classes(tmp_path / "export.json") == {"a": ["fight", "night"]}
+
+
+def test_the_data_commands_read_several_labels(clips, tmp_path, capsys):
+    lines = [(f"{folder}/0.mp4", labels) for folder, labels in (("resting", []), ("moving left", ["moving", "left"]))]
+    text = "\n".join(json.dumps({"path": str(clips / path), "label": labels}) for path, labels in lines)
+    (tmp_path / "clips.jsonl").write_text(text)
+    words = [str(tmp_path / "clips.jsonl"), "--multi-label"]
+    assert main(["data", "inspect", *words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["class_names"] == ["left", "moving"] and found["counts"] == {"": [1, 1]} and found["unlabeled"] == 1
+    assert found["rows"][1]["label"] == "moving|left" and found["unknown"] == 0
+    (tmp_path / "names.txt").write_text("moving\n")
+    assert main(["data", "inspect", *words, "--labels", str(tmp_path / "names.txt")]) == AnnotationError.exit_code
+    assert "label 'left' is not one of" in " ".join(capsys.readouterr().out.split())
+    assert main(["data", "check", *words, "--output", str(tmp_path / "check.csv"), "--workers", "0"]) == 0
+    for action, output in (("convert", "all.csv"), ("shrink", "small")):
+        more = ["--workers", "0", "--short-side", "32"] if action == "shrink" else []
+        assert main(["data", action, *words, *more, "--output", str(tmp_path / output)]) == 0
+        assert "--multi-label true" in capsys.readouterr().out
+    for written, names in (("all.csv", "all.labels.txt"), ("small/clips.csv", "small/labels.txt")):
+        assert [row.labels for row in read_config(DataConfig(path=str(tmp_path / written), multi_label=True)).rows] == [
+            (), ("moving", "left"),
+        ]  # fmt: skip
+        assert (tmp_path / names).read_text() == "left\nmoving\n"
+
+
+def test_tasks_of_labeling_tools_have_every_label(tmp_path):
+    miniatures.write(tmp_path / "a.mp4", 0)
+    (tmp_path / "clips.csv").write_text("path,label,start,end\na.mp4,walk|wave,0,0.5\n")
+    rows = read_config(DataConfig(path=str(tmp_path / "clips.csv"), multi_label=True)).rows
+    write_label_studio([*rows, rows[0]._replace(start=None, end=None)], tmp_path / "tasks.json")
+    ((spans, choices),) = [
+        task["predictions"][0]["result"] for task in json.loads((tmp_path / "tasks.json").read_text())
+    ]
+    assert spans["value"]["timelinelabels"] == choices["value"]["choices"] == ["walk", "wave"]
+    write_cvat(rows, tmp_path / "cvat")
+    assert [row.label for row in read_listing(tmp_path / "cvat" / "a.xml").rows] == ["walk", "wave"]
