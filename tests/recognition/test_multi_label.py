@@ -126,6 +126,9 @@ def test_a_test_measures_map_on_lists_with_several_labels(weights, clips, tmp_pa
     out = capsys.readouterr().out
     assert "mAP" in out and "top-1" not in out and "earlier test" in out and "confusion" not in out
     assert teinet.test(weights, clips / "test.csv", device="cpu", workers=0, output=tmp_path / "again").measure == "mAP"
+    small_recognizer().save(tmp_path / "one.safetensors")
+    with pytest.raises(ConfigError, match="gives one label for a clip"):
+        teinet.test(tmp_path / "one.safetensors", clips / "test.csv", multi_label=True)
 
 
 def test_ensembles_and_submissions_are_refused_before_testing(weights, clips, capsys):

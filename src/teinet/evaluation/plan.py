@@ -186,6 +186,8 @@ def choose(header: Mapping[str, Any], plan: Plan) -> SelectedClips:
             reason = "no such file or folder; this path is from the run's recipe"
             raise ConfigError(f"{config.path}: {reason}: name the clips to test on as data (--data PATH)")
     else:
+        if config.multi_label and not header.get("multi_label"):
+            raise ConfigError("data.multi_label: this network gives one label for a clip; test it on such clips")
         config = replace(config, val_share=0.0, multi_label=bool(header.get("multi_label")))  # as it was trained
     if plan.max_damaged is not None:
         config = replace(config, max_damaged=plan.max_damaged)

@@ -251,7 +251,7 @@ class Trained(NamedTuple):
 
     @property
     def log(self) -> list[dict[str, float]]:
-        """The epochs of log.csv: epoch, step, lr, loss, top1, seconds, data_share; val_top1, val_loss if validated."""
+        """The epochs of log.csv: epoch, step, lr, loss, top1, seconds, data_share; val_top1 or val_map, val_loss."""
         return [{k: float(v) for k, v in row.items() if v} for row in read_log(self.folder / LOG)]
 
     def recognizer(self, device: str = "auto") -> Recognizer:
