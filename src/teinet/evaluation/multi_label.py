@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 USUAL_THRESHOLD = 0.5  # of a class that no validation clip has
@@ -37,5 +39,5 @@ def best_thresholds(label_sets: np.ndarray, probabilities: np.ndarray) -> list[f
         precision, recall, thresholds = precision_recall_curve(own, scores)
         f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
         # rounded down, so that the score itself is above it; the last point of the curve is no threshold
-        found.append(float(np.floor(thresholds[f1[:-1].argmax()] * 1e6) / 1e6))
+        found.append(math.floor(1e6 * float(thresholds[f1[:-1].argmax()])) / 1e6)
     return found
