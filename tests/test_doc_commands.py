@@ -83,6 +83,9 @@ def world(tmp_path_factory) -> Path:
         miniatures.write(place / f"{name}.{'webm' if name == 'more/b' else 'mp4'}", kind % 3, 30)
     rows = [f"videos/{label}/{n}.mp4,{label},{1 + n}" for label in ("wave", "clap") for n in range(5)]
     (place / "clips.csv").write_text("\n".join(["path,label,subject", *rows]) + "\n")
+    rows = [f"videos/{label}/{n}.mp4,{label if n else ''}{'|long' if n > 2 else ''}" for label in ("wave", "clap")
+            for n in range(5)]  # fmt: skip
+    (place / "several.csv").write_text("\n".join(["path,label", *rows]) + "\n")
     annotated = {"monday": 1, "tuesday": 3, "yard": 5, "new": 1, "film": 3}
     rows = [f"{n}.mp4,{second},{second + 1},{label},{subject}" for n, subject in annotated.items()
             for second, label in enumerate(("wave", "clap"))]  # fmt: skip

@@ -39,7 +39,7 @@ def test_a_validation_is_one_point_however_long_it_stands_in_the_log():
 def test_twelve_runs_have_twelve_looks_and_names():
     names = [f"runs/an experiment with a long name, number {i:02}" for i in range(12)]
     figure = draw_curves({name: rows(5) for name in names})
-    assert len(figure.axes) == len(SEVERAL)
+    assert len(figure.axes) == len(SEVERAL) - 1, "all but mAP, which is of clips with several labels"
     for axes in figure.axes:
         assert len({(line.get_color(), str(line._dash_pattern)) for line in axes.lines}) == 12
     figure.canvas.draw()

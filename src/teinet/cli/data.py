@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, make_dataclass
+from dataclasses import MISSING, dataclass, fields, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from teinet.data.lists.data_config import MAX_DAMAGED, MAX_DAMAGED_HELP, check_m
 from teinet.errors import AnnotationError, ConfigError, nearest
 
 if TYPE_CHECKING:
+    from teinet.data.lists.data_config import DataConfig
     from teinet.data.lists.formats import Listing
     from teinet.data.tools.checking import Checked
     from teinet.data.tools.shrinking import Shrunk
@@ -61,7 +62,15 @@ class _WorkerOptions:
 
 
 @dataclass(kw_only=True)
-class InspectOptions(ListOptions):
+class _ListOptions(ListOptions):
+    multi_label: bool = option("clips may have several labels, or none", default=False, group="list of clips")
+
+    def data_config(self, path: str) -> DataConfig:
+        return replace(super().data_config(path), multi_label=self.multi_label)
+
+
+@dataclass(kw_only=True)
+class InspectOptions(_ListOptions):
     """Print how a list is read, and measure its clips.
 
     teinet data inspect videos/
@@ -101,7 +110,7 @@ def _inspect(args: InspectOptions) -> int:
 
 
 @dataclass(kw_only=True)
-class CheckOptions(ListOptions, _WorkerOptions):
+class CheckOptions(_ListOptions, _WorkerOptions):
     """Decode every clip once and list those that are broken or missing.
 
     teinet data check videos/                 writes videos-check.csv; called again, it continues
@@ -173,7 +182,7 @@ def _print_checked(checked: Checked) -> None:
 
 
 @dataclass(kw_only=True)
-class ShrinkOptions(ListOptions, _WorkerOptions):
+class ShrinkOptions(_ListOptions, _WorkerOptions):
     """Write small copies of all clips, which training reads faster.
 
     teinet data shrink videos/ --output small/     called again, it continues
@@ -210,11 +219,11 @@ def _shrink(args: ShrinkOptions) -> int:
     if args.json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
-        _print_shrunk(report)
+        _print_shrunk(report, multi_label=args.multi_label)
     return int(bool(report.unreadable))
 
 
-def _print_shrunk(report: Shrunk) -> None:
+def _print_shrunk(report: Shrunk, *, multi_label: bool) -> None:
     from rich.console import Console
 
     from teinet.data.tools.shrinking import DAMAGED, UNREADABLE
@@ -240,11 +249,11 @@ def _print_shrunk(report: Shrunk) -> None:
     if report.after > report.before:
         console.print("The originals are smaller than these copies: train on the originals")
         return
-    console.print(f"Next: {_next_training(report.list, report.labels)}", markup=False)
+    console.print(f"Next: {_next_training(report.list, report.labels, multi_label=multi_label)}", markup=False)
 
 
 @dataclass(kw_only=True)
-class ConvertListOptions(ListOptions):
+class ConvertListOptions(_ListOptions):
     """Write any list as a csv with named columns, or as tasks of a labeling tool.
 
     teinet data convert ucf101/ --output clips.csv      class names go to clips.labels.txt
@@ -278,7 +287,7 @@ def _convert(args: ConvertListOptions) -> int:
         print(f"{done.missing} of its clips are missing")
     # Of a data set of which no copy is complete, training would leave them out; of a csv it does so when told to.
     drop = listing.incomplete and done.missing > 0
-    print(f"Next: {_next_training(done.list, done.labels, drop=drop)}")
+    print(f"Next: {_next_training(done.list, done.labels, multi_label=args.multi_label, drop=drop)}")
     return 0
 
 
@@ -340,10 +349,11 @@ def _workers(args: _WorkerOptions) -> int:
     return workers
 
 
-def _next_training(list_: Path, labels: Path | None, *, drop: bool = False) -> str:
+def _next_training(list_: Path, labels: Path | None, *, multi_label: bool, drop: bool = False) -> str:
     """Return the command that trains on a new list."""
     words = ["teinet", "train", str(list_)]
     words += ["--labels", str(labels)] if labels else []
+    words += ["--multi-label", "true"] if multi_label else []
     words += ["--data.missing", "drop"] if drop else []
     return shlex.join(words)
 

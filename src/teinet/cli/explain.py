@@ -33,7 +33,7 @@ def run(args: ExplainOptions) -> int:
     if output:
         options.output_form(args, options.PAGE)
         options.check_output(output, [args.video, args.weights], overwrite=args.overwrite)
-    options.check_weights(args.weights)
+    options.check_weights(args.weights, multi_label=False)
     if not Path(args.video).exists():
         from teinet.data.video.source import refuse_address  # here, as it imports PyAV
 

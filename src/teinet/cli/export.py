@@ -59,7 +59,7 @@ def run(args: ExportOptions) -> int:
     chosen = find_format(args.format)
     precision = check_precision(chosen, None if args.precision == "auto" else args.precision)
     path = output_path(chosen, args.output, args.weights)
-    options.check_weights(args.weights)
+    options.check_weights(args.weights, multi_label=False)
     if args.runtime and chosen.name != "web":
         raise ConfigError("--runtime belongs to --format web")
     if chosen.suffix:

@@ -62,6 +62,7 @@ def card(weights: str) -> dict[str, dict[str, Any]]:
         "sampling": header["sampling"].get("strategy", ""),
         "frame interval": "" if interval is None else f"{interval:.3g} s",
         "classes": printable(shown),
+        "labels": "any number for a clip" if header["multi_label"] else "",
         "license": printable(header["license"]),
         "file": str(weights_file(weights)),
     }

@@ -140,11 +140,18 @@ def causal_form(weights: str, *, windows: bool) -> str:
     return form
 
 
-def check_weights(weights: str) -> None:
-    """Raise CheckpointError for weights that cannot be used, before torch is imported; say if a run is unfinished."""
-    from teinet.models.header import read_header
+def check_weights(weights: str, *, multi_label: bool = True) -> None:
+    """Raise TeinetError for weights that cannot be used, before torch is imported; say if a run is unfinished.
 
-    note_unfinished(weights, read_header(weights))
+    Args:
+        multi_label: whether the command takes recognizers that give several labels for a clip.
+    """
+    from teinet.models.header import read_header, refuse_multi_label
+
+    header = read_header(weights)
+    if not multi_label:
+        refuse_multi_label(header, weights)
+    note_unfinished(weights, header)
 
 
 def note_unfinished(weights: str, header: Mapping[str, Any]) -> None:

@@ -37,7 +37,7 @@ class PredictOptions(options.EngineOptions, options.WeightsArgument):
     """
 
     videos: list[str] = positional("files, folders and all in them, patterns like 'more/*.webm'", metavar="VIDEO")
-    top_k: int = option("classes to print", default=5)
+    top_k: int = option("classes to print; with several labels for a clip, all that it has are", default=5)
     views: str = option("clips x crops to look at: 1x1 is quick, 10x3 thorough", default="1x1")
     start: float | None = option("first second of the video to look at", metavar="SECONDS")
     end: float | None = option("last second of the video to look at", metavar="SECONDS")
@@ -145,7 +145,9 @@ def _rows(answer: Prediction) -> Iterator[tuple[Any, ...]]:
     path = printable(answer.path)
     if answer.error is not None:
         yield path, "", "", "", "", "", "", answer.error
-    for rank, (name, score) in enumerate(answer.labels, start=1):
+    elif answer.thresholds and not answer.found:  # none of its classes
+        yield path, "", "", "", answer.num_frames, start, end, ""
+    for rank, (name, score) in enumerate(answer.found if answer.thresholds else answer.labels, start=1):
         yield path, rank, name, f"{score:.6f}", answer.num_frames, start, end, ""
 
 
@@ -163,7 +165,11 @@ def _print_answer(answer: Prediction, file: IO[str]) -> None:
     console.print(title)
     if answer.error is not None:
         console.print(Text(f"  {answer.error}", style="red"))
-    for rank, (name, score) in enumerate(answer.labels):
+    shown = answer.labels if not answer.thresholds else answer.found or answer.labels[:1]
+    for rank, (name, score) in enumerate(shown):
         line = Text("  ").append(f"{bar(score):<20}", style="cyan").append(f" {100 * score:5.1f} %  ")
-        console.print(line.append(name, style="bold" if rank == 0 else ""))
+        line.append(name, style="bold" if rank == 0 or answer.thresholds else "")
+        if answer.thresholds and not answer.found:
+            line.append(f"  below its threshold, {100 * answer.thresholds[0]:.1f} %", style="dim")
+        console.print(line)
     console.print()

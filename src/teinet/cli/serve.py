@@ -74,7 +74,7 @@ def run(args: ServeOptions) -> int:
     check_device(args.device)
     named = names_of(args.weights)
     for weights in named.values():
-        options.check_weights(weights)
+        options.check_weights(weights, multi_label=False)
     token = read_token(args.token_file)
     from teinet.serving import create_app
     from teinet.serving.allowed import Allowed

@@ -141,6 +141,9 @@ def _check(args: TestOptions) -> None:
     for name in args.weights:
         if Path(name).name != SCORES and not (Path(name) / SCORES).is_file():
             options.note_unfinished(name, header := read_header(name))
+            if header["multi_label"] and (len(args.weights) > 1 or args.submit):
+                what = "--submit writes" if args.submit else "an ensemble averages"
+                raise ConfigError(f"{name} gives several labels for a clip, and {what} one; test it alone")
             stored = header["recipe"].get("data") or {}
             if args.data is None and not stored.get("path"):
                 raise ConfigError(f"{name} does not name its clips; name those to test on with --data PATH")
@@ -209,7 +212,8 @@ def _print(console: Console, args: TestOptions, scores: Scores, tested: list[Tes
     members = rows if 1 < len(tested) == len(rows) else []
     unique = list({(p.table, p.row): p for t in tested for p in t.published}.values())
     printed = comparable(unique, views=str(scores.meta.get("views")), members=members)
-    if (len(tested) > 1 and not members) or args.select or args.backwards or args.split == "train":
+    several = scores.label_sets is not None
+    if (len(tested) > 1 and not members) or args.select or args.backwards or args.split == "train" or several:
         printed = []  # papers do not report these
     trained = max(t.scores.meta.get("trained_on", 0) for t in tested)
     if args.json:
@@ -238,4 +242,5 @@ def _print(console: Console, args: TestOptions, scores: Scores, tested: list[Tes
     if folder is not None and len(tested) == 1 and tested[0].from_disk:
         console.print(f"{folder}: scores of an earlier test of the same clips; --overwrite tests again", soft_wrap=True)
     elif folder is not None:
-        console.print(f"wrote {folder}: each clip and class, confusion matrix, metrics.json", soft_wrap=True)
+        matrix = "" if several else ", confusion matrix"
+        console.print(f"wrote {folder}: each clip and class{matrix}, metrics.json", soft_wrap=True)

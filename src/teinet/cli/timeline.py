@@ -72,7 +72,7 @@ def run(args: TimelineOptions) -> int:
     check_max_damaged(args.max_damaged, "--max-damaged")
     rules = args.rules()
     args.weights = options.causal_form(args.weights, windows=args.windows or args.stride is not None)
-    options.check_weights(args.weights)
+    options.check_weights(args.weights, multi_label=False)
     check_device(args.device)
     from teinet.data.find_videos import find_videos
 

@@ -223,7 +223,9 @@ def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
         mean, spread = mean_over(tests)
         over = f", mean of {len(tests)} splits, standard deviation {percent(spread)}" if len(tests) > 1 else ""
         on = f"{' + '.join(str(len(t.scores)) for t in tests)} {tests[0].scores.meta.get('split', '')} clips"
-        console.print(f"\n{views} on {on}: top-1 {percent(mean.top1)}{over}", soft_wrap=True)
+        console.print(f"\n{views} on {on}: {tests[0].scores.measure} {percent(mean.top1)}{over}", soft_wrap=True)
+        if tests[0].scores.label_sets is not None:
+            continue
         print_published(console, comparable(recipe.published, views=views), mean)
     if changed := recipe_files.changed_settings(asdict(recipe), asdict(Recipe())):
         console.print(changed_settings_note(recipe.row, changed), style="dim", soft_wrap=True)

@@ -105,7 +105,7 @@ def _made(args: WatchOptions) -> Watch:
 
     rules = args.rules()
     args.weights = options.causal_form(args.weights, windows=args.windows)
-    options.check_weights(args.weights)
+    options.check_weights(args.weights, multi_label=False)
     check_device(args.device)
     if args.output:
         options.output_form(args, {".jsonl": "lines", ".json": "lines"})

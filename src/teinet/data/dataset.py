@@ -53,7 +53,10 @@ class Unreadable:
 
 
 class ClipBatch(NamedTuple):
-    """`frames` (B,T,3,S,S) uint8, `labels` (B,) and list `indices` (B,) of the B readable clips of a batch."""
+    """`frames` (B,T,3,S,S) uint8, `labels` (B,) and list `indices` (B,) of the B readable clips of a batch.
+
+    Where clips have several labels, `labels` are (B, classes) float32 of 0 and 1.
+    """
 
     frames: torch.Tensor
     labels: torch.Tensor
@@ -96,9 +99,19 @@ class TrainingClips(Dataset):
             return Unreadable(index, error.path, error.reason)
         clip = torch.from_numpy(frames.images).permute(0, 3, 1, 2)  # (T, S, S, C) -> (T, C, S, S)
         clip = self.augmentation.change_pixels(clip, seed)
-        label = int(self.clips.labels[index])
-        label = self.flipped_labels[label] if crop.flipped and self.flipped_labels else label
+        label = self._label(index, crop.flipped)
         return (clip, label, index, (reader.path, reader.damage)) if reader.damage else (clip, label, index)
+
+    def _label(self, index: int, flipped: bool) -> int | torch.Tensor:
+        """Return the class of a clip, flipped or not; or (classes,) float32 of 0 and 1 where clips have several."""
+        image = self.flipped_labels if flipped else None
+        if self.clips.label_sets is None:
+            label = int(self.clips.labels[index])
+            return image[label] if image else label
+        own = np.flatnonzero(self.clips.label_sets[index]).tolist()
+        found = torch.zeros(len(self.clips.class_names))
+        found[[image[label] for label in own] if image else own] = 1
+        return found
 
 
 def collate(samples: Sequence[tuple[Any, ...] | Unreadable]) -> ClipBatch:
@@ -106,7 +119,8 @@ def collate(samples: Sequence[tuple[Any, ...] | Unreadable]) -> ClipBatch:
     good = [s for s in samples if not isinstance(s, Unreadable)]
     bad = [(s.path, s.reason) for s in samples if isinstance(s, Unreadable)]
     frames = torch.stack([s[0] for s in good]) if good else torch.empty(0, dtype=torch.uint8)
-    labels, indices = torch.tensor([s[1] for s in good]), torch.tensor([s[2] for s in good])
+    labels = torch.stack([torch.as_tensor(s[1]) for s in good]) if good else torch.empty(0)
+    indices = torch.tensor([s[2] for s in good])
     return ClipBatch(frames, labels, indices, bad, [damage for s in good for damage in s[3:]])
 
 

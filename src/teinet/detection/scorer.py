@@ -12,6 +12,7 @@ from torch import Tensor
 
 from teinet.data.transforms import Preprocessing
 from teinet.errors import ConfigError, check_numbers
+from teinet.models.header import refuse_multi_label
 from teinet.models.probabilities import to_probabilities
 
 _FRAMES_AT_ONCE = 8  # in one step of a causal model: as many as a clip has, as fast per frame
@@ -99,8 +100,9 @@ def make_scorer(
         batched: score several frames or windows of a single stream at once: faster, with more delay.
 
     Raises:
-        ConfigError: a value out of its range, or not for this way of scoring.
+        ConfigError: a value out of its range, or not for this way of scoring; a multi-label recognizer.
     """
+    refuse_multi_label(recognizer.header)
     if uses_windows(recognizer, smoothing=smoothing, stride=stride, windows=windows):
         if state != "same":
             raise ConfigError(f"state ({state}) is for causal models that take one frame at a time: leave it out")

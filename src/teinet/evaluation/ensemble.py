@@ -24,9 +24,13 @@ def average(members: Sequence[Scores], weights: Sequence[float] | None = None, n
         names: the members' names in messages.
 
     Raises:
-        ConfigError: classes, clips or labels differ, or the weights are invalid.
+        ConfigError: classes, clips or labels differ, clips have several labels, or the weights are invalid.
     """
     names = list(names) or [str(i + 1) for i in range(len(members))]
+    if several := [name for name, member in zip(names, members) if member.label_sets is not None]:
+        raise ConfigError(
+            f"{several[0]}: scores of clips with several labels cannot be averaged; test one network alone"
+        )
     if weights is None:
         weights = [1.0] * len(members)
     if len(weights) != len(members):

@@ -109,6 +109,7 @@ class Scoring(L.LightningModule):
 
     Args:
         model, averaging, backwards: see `evaluate`.
+        multi_label: scores are each class's own, see `to_probabilities`.
         clips_per_forward: views in one pass of the network, at least 1; bounds the memory of a step.
     """
 
@@ -119,11 +120,13 @@ class Scoring(L.LightningModule):
         averaging: Averaging = "probabilities",
         clips_per_forward: int = 32,
         backwards: bool = False,
+        multi_label: bool = False,
     ):
         super().__init__()
         self.model = model
         self.averaging: Averaging = averaging
         self.clips_per_forward, self.backwards = clips_per_forward, backwards
+        self.multi_label = multi_label
         self._scored: list[ClipScore] = []
         self.scored: list[ClipScore] = []  # of all processes
 
@@ -144,7 +147,8 @@ class Scoring(L.LightningModule):
             clips = clips.flip(1)
         logits = torch.cat([self.model(part).float() for part in clips.split(self.clips_per_forward)])
         logits = logits.unflatten(0, batch.frames.shape[:2])  # (B, V, C)
-        probabilities = to_probabilities(logits, self.averaging, allow_nan=True)  # `Scores` names those clips
+        how = {"allow_nan": True, "multi_label": self.multi_label}  # `Scores` names clips with nan
+        probabilities = to_probabilities(logits, self.averaging, **how)
         found = zip(batch.indices, probabilities, batch.damages)
         self._scored += [ClipScore(i, p, damage=damage) for i, p, damage in found]
 
@@ -198,7 +202,7 @@ def evaluate(
 
     Args:
         model: maps (B, T, 3, S, S) uint8 to logits (B, C) of the list's C classes; it is not changed.
-        clips: N clips with their labels.
+        clips: N clips with their labels; with `label_sets`, a score is each class's own.
         sampling, preprocessing: select the T frames of a view, and resize them to S x S pixels.
         views: clips x crops of each video; None takes one clip and its center crop.
         averaging: over the views, of "probabilities" (after the softmax) or "logits" (before it).
@@ -216,7 +220,8 @@ def evaluate(
         Interrupted: Ctrl-C or SIGTERM, see `StopOnSignal`; no scores are kept.
     """
     views, hardware = views or Views(), hardware or Hardware()
-    scoring = Scoring(model, averaging=averaging, clips_per_forward=batch_size, backwards=backwards)
+    how = {"backwards": backwards, "multi_label": clips.label_sets is not None}
+    scoring = Scoring(model, averaging=averaging, clips_per_forward=batch_size, **how)
     reading = ReadWatch(read_timeout)
     with quiet(), StopSignal() as stop:
         trainer = L.Trainer(**hardware.trainer_arguments(), logger=False, callbacks=[*callbacks, StopOnSignal(stop)])
@@ -254,6 +259,7 @@ def evaluate(
         damages=damages,
         meta=facts,
         names=clips.names,
+        label_sets=clips.label_sets,
     )
 
 

@@ -186,7 +186,9 @@ def choose(header: Mapping[str, Any], plan: Plan) -> SelectedClips:
             reason = "no such file or folder; this path is from the run's recipe"
             raise ConfigError(f"{config.path}: {reason}: name the clips to test on as data (--data PATH)")
     else:
-        config = replace(config, val_share=0.0)
+        if config.multi_label and not header.get("multi_label"):
+            raise ConfigError("data.multi_label: this network gives one label for a clip; test it on such clips")
+        config = replace(config, val_share=0.0, multi_label=bool(header.get("multi_label")))  # as it was trained
     if plan.max_damaged is not None:
         config = replace(config, max_damaged=plan.max_damaged)
     if plan.select and plan.split:
@@ -194,7 +196,8 @@ def choose(header: Mapping[str, Any], plan: Plan) -> SelectedClips:
     if plan.select:
         listing = read_config(config)
         rows = select(listing.rows, plan.select, source=config.path)
-        clips = to_clips(rows, header["class_names"], source=config.path, max_damaged=config.max_damaged)
+        how = {"max_damaged": config.max_damaged, "multi_label": config.multi_label}
+        clips = to_clips(rows, header["class_names"], source=config.path, **how)
         return SelectedClips(clips, plan.select, listing)
     splits = load_splits(config, header["class_names"])
     if plan.data is None:
@@ -283,8 +286,8 @@ def measured(scores: Scores) -> Measured:
     members = scores.meta.get("members") or [scores.meta]
     costs: list[float | None] = [member.get("gmacs") for member in members]
     return Measured(
-        top1=scores.top1,
-        top5=scores.top5 if scores.top5_k == 5 else None,
+        top1=scores.accuracy,
+        top5=scores.top5 if scores.top5_k == 5 and scores.label_sets is None else None,
         views=views,
         num_views=len(Views.parse(views)),
         gmacs=None if None in costs else sum(cost or 0.0 for cost in costs),

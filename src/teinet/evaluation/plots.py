@@ -93,10 +93,11 @@ TITLES = {
     "val_loss": "validation loss",
     "top1": "training top-1, %",
     "val_top1": "validation top-1, %",
+    "val_map": "validation mAP, %",
     "lr": "learning rate",
 }
-ONE: tuple[tuple[str, ...], ...] = (("loss", "val_loss"), ("top1", "val_top1"), ("lr",))  # the panels of one run
-SEVERAL: tuple[tuple[str, ...], ...] = (("loss",), ("top1",), ("val_top1",), ("lr",))
+ONE: tuple[tuple[str, ...], ...] = (("loss", "val_loss"), ("top1", "val_top1"), ("val_map",), ("lr",))  # of one run
+SEVERAL: tuple[tuple[str, ...], ...] = (("loss",), ("top1",), ("val_top1",), ("val_map",), ("lr",))
 
 
 def draw_curves(
@@ -110,12 +111,14 @@ def draw_curves(
 
     Args:
         logs: the rows of each run's log.csv (numbers or strings) by the run's name; empty strings are skipped.
-        panels: the columns of each panel, by default `ONE` or `SEVERAL`; the second of two is dashed.
+        panels: the columns of each panel, by default those of `ONE` or `SEVERAL` that have values; the second of two is
+            dashed.
         colors: of the runs, in order; they repeat in another line style.
     """
     from matplotlib.lines import Line2D
 
-    panels = panels or (ONE if len(logs) == 1 else SEVERAL)
+    usual = ONE if len(logs) == 1 else SEVERAL
+    panels = panels or [each for each in usual if any(has_points(logs, column) for column in each)] or usual
     across = len(panels) if len(panels) < 4 else 2
     down = -(-len(panels) // across)
     names = [_label(name) for name in logs]
@@ -163,10 +166,12 @@ def _points(rows: list[dict[str, Any]], column: str) -> Iterator[tuple[int, floa
     for row in rows:
         if row.get(column) in (None, ""):
             continue
-        validation = (row.get("val_top1"), row.get("val_loss")) if column.startswith("val_") else None
+        validation = (
+            (row.get("val_top1"), row.get("val_map"), row.get("val_loss")) if column.startswith("val_") else None
+        )
         value = float(row[column])
         if math.isfinite(value) and (validation is None or validation != before):
-            yield int(row["epoch"]), 100 * value if column.endswith("top1") else value
+            yield int(row["epoch"]), 100 * value if column.endswith(("top1", "map")) else value
         before = validation
 
 
@@ -195,7 +200,7 @@ def _finish(axes: Axes, columns: Sequence[str]) -> None:
     ticks: Any = axes.xaxis.get_major_locator()
     ticks.set_params(integer=True, min_n_ticks=1)
     values = [y for line in axes.lines for y in np.asarray(line.get_ydata())]
-    if columns[0].endswith("top1"):
+    if columns[0].endswith(("top1", "map")):
         axes.set_ylim(0, 100)
     elif columns == ("lr",) and values and 0 < max(values) <= 1e4 * min(values):
         axes.set_yscale("log")  # drops by ten would hug the axis of a linear scale; a rate of zero has no logarithm

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from teinet.errors import CheckpointError, ConfigError
+from teinet.evaluation.multi_label import average_precision, best_thresholds
 from teinet.utils.files import replacing, write_csv, write_findings, write_text
 from teinet.utils.tables import plain_table
 from teinet.utils.text import percent
@@ -30,6 +31,8 @@ class Scores:
         class_names: C names, in the order of the columns.
         reasons: N strings, why a clip could not be read, empty for readable clips; () if all are readable.
         damages: N strings, which frames of a readable clip's file are lost or damaged; () if none.
+        label_sets: (N, C) bool, all true classes of clips with several; None if each has one. `labels` are then their
+            first, and have no metrics.
         meta: how the scores were made (views, averaging, weights file, data fingerprint, versions), as JSON values.
 
     Raises:
@@ -44,6 +47,7 @@ class Scores:
     damages: Sequence[str] = ()
     meta: dict[str, Any] = field(default_factory=dict)
     names: Sequence[str] = ()
+    label_sets: np.ndarray | None = None
 
     def __post_init__(self):
         n = len(self.paths)
@@ -59,6 +63,8 @@ class Scores:
             raise ConfigError(f"{n} clips, but {len(self.names)} names")
         if not len(labels) == len(reasons) == len(damages) == n:
             raise ConfigError(f"{n} clips, but {len(labels)} labels, {len(reasons)} reasons, {len(damages)} damages")
+        if self.label_sets is not None and self.label_sets.shape != probabilities.shape:
+            raise ConfigError(f"label sets have shape {self.label_sets.shape}, scores {probabilities.shape}")
         if n and not (labels.min() >= -1 and labels.max() < len(names)):
             raise ConfigError(f"labels go from {labels.min()} to {labels.max()}; there are {len(names)} classes")
         for row in np.flatnonzero(~np.isfinite(probabilities).all(axis=1)):
@@ -75,7 +81,8 @@ class Scores:
 
     def __repr__(self) -> str:
         bad = f", {self.num_unreadable} unreadable" if self.num_unreadable else ""
-        return f"Scores({len(self)} clips, {len(self.class_names)} classes{bad}, top-1 {percent(self.top1)})"
+        said = f"{bad}, {self.measure} {percent(self.accuracy)}"
+        return f"Scores({len(self)} clips, {len(self.class_names)} classes{said})"
 
     @cached_property
     def readable(self) -> np.ndarray:
@@ -97,9 +104,43 @@ class Scores:
         """(N,) the class with the highest score, -1 for an unreadable clip."""
         return np.where(self.readable, self.probabilities.argmax(axis=1), -1)
 
+    @property
+    def measure(self) -> str:
+        """The name of `accuracy`: top-1, or mAP of clips with several labels."""
+        return "top-1" if self.label_sets is None else "mAP"
+
+    @property
+    def accuracy(self) -> float:
+        """The share that a test is judged by: `top1`; of clips with several labels, `mean_average_precision`."""
+        return self.top1 if self.label_sets is None else self.mean_average_precision
+
+    @cached_property
+    def average_precision(self) -> np.ndarray:
+        """(C,) average precision of each class, 0 to 1; NaN for one without clips. An unreadable clip comes last."""
+        if self.label_sets is None:
+            raise ConfigError("average precision is for scores of clips with several labels (data.multi_label)")
+        return average_precision(self.label_sets, self.probabilities)
+
+    @property
+    def mean_average_precision(self) -> float:
+        """The mean of `average_precision` over the classes that have clips; NaN if none has."""
+        known = np.isfinite(self.average_precision)
+        return float(self.average_precision[known].mean()) if known.any() else float("nan")
+
+    def best_thresholds(self) -> list[float]:
+        """Return the threshold of each class with the best F1 on the readable clips; 0.5 for a class without clips."""
+        if self.label_sets is None:
+            raise ConfigError("thresholds are for scores of clips with several labels (data.multi_label)")
+        return best_thresholds(self.label_sets[self.readable], self.probabilities[self.readable])
+
+    def _refuse_several(self) -> None:
+        if self.label_sets is not None:
+            raise ConfigError("these clips have several labels, so there is no top-1; take mean_average_precision")
+
     @cached_property
     def ranks(self) -> np.ndarray:
         """(N,) rank of the true class from 1 (best), ties in order of class; 0 if unreadable or unlabeled."""
+        self._refuse_several()
         order = np.argsort(-self.probabilities, axis=1, kind="stable")
         place = (order == self.labels[:, None]).argmax(axis=1) + 1
         return np.where(self.readable & (self.labels >= 0), place, 0)
@@ -128,6 +169,8 @@ class Scores:
     @cached_property
     def class_counts(self) -> np.ndarray:
         """(C,) labeled clips of each class, unreadable ones included."""
+        if self.label_sets is not None:
+            return self.label_sets.sum(0)
         return np.bincount(self.labels[self.labels >= 0], minlength=len(self.class_names))
 
     @cached_property
@@ -145,6 +188,7 @@ class Scores:
     @cached_property
     def confusion(self) -> np.ndarray:
         """(C, C) counts, rows true, columns predicted, without unreadable clips."""
+        self._refuse_several()
         count = len(self.class_names)
         use = self.readable & (self.labels >= 0)
         cell = self.labels[use] * count + self.predictions[use]
@@ -163,10 +207,14 @@ class Scores:
 
     def metrics(self) -> dict[str, Any]:
         """Return all metrics of the test, and `meta`, as JSON values (NaN becomes None)."""
-        numbers = {"top1": self.top1, "top5": self.top5, "mean_class_accuracy": self.mean_class_accuracy}
+        if self.label_sets is None:
+            numbers = {"top1": self.top1, "top5": self.top5, "mean_class_accuracy": self.mean_class_accuracy}
+            found = {name: _json(value) for name, value in numbers.items()} | {"top5_k": self.top5_k}
+        else:
+            each = {name: _json(value) for name, value in zip(self.class_names, self.average_precision)}
+            found = {"map": _json(self.mean_average_precision), "average_precision": each}
         return {
-            **{name: None if np.isnan(value) else value for name, value in numbers.items()},
-            "top5_k": self.top5_k,
+            **found,
             "num_clips": len(self),
             "num_labeled": int((self.labels >= 0).sum()),
             "num_unreadable": self.num_unreadable,
@@ -190,15 +238,19 @@ class Scores:
         folder.mkdir(parents=True, exist_ok=True)
         header = {"format": 1} | {name: getattr(self, name) for name in _TEXTS}
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ("labels", "probabilities")}
+        if self.label_sets is not None:
+            arrays["label_sets"] = self.label_sets.astype(np.uint8)
         with replacing(folder / SCORES) as part:
             part.write_bytes(save(arrays, metadata={_KEY: json.dumps(header, default=str)}))
         write_csv(folder / "clips.csv", CLIP_COLUMNS, clip_rows(self))
-        classes = zip(self.class_names, self.class_counts, map(_number, self.class_accuracy))
-        write_csv(folder / "per_class.csv", ("class", "clips", "accuracy"), classes)
+        several = self.label_sets is not None
+        name, each = ("average_precision", self.average_precision) if several else ("accuracy", self.class_accuracy)
+        classes = zip(self.class_names, self.class_counts, map(_number, each))
+        write_csv(folder / "per_class.csv", ("class", "clips", name), classes)
         unreadable = [(path, reason) for path, reason in zip(self.paths, self.reasons) if reason]
         for name, rows in (("unreadable.csv", unreadable), ("damaged.csv", self.damaged)):
             write_findings(folder / name, ("path", "reason"), rows)
-        if image:
+        if image and not several:
             from teinet.evaluation.plots import save_confusion
 
             save_confusion(self.confusion, self.class_names, folder / "confusion.png")
@@ -223,6 +275,8 @@ class Scores:
                 header = {"names": (), "damages": ()} | json.loads((file.metadata() or {})[_KEY])
                 texts = {name: header[name] for name in _TEXTS}
                 arrays = {name: file.get_tensor(name) for name in ("labels", "probabilities")}
+                if "label_sets" in file.keys():
+                    arrays["label_sets"] = file.get_tensor("label_sets").astype(bool)
         except (KeyError, TypeError):
             raise CheckpointError(f"{path}: not a file of scores; name one that `teinet test` wrote") from None
         except (SafetensorError, OSError, ValueError) as error:
@@ -237,18 +291,29 @@ CLIP_COLUMNS = ("path", "label", "prediction", "probability", "rank", "readable"
 
 
 def clip_rows(scores: Scores) -> Iterable[tuple]:
-    """Yield one row for each clip, as `CLIP_COLUMNS` names them; `rank` is that of the true class, from 1."""
+    """Yield one row for each clip, as `CLIP_COLUMNS` names them; `rank` is that of the true class, from 1.
+
+    Several labels have a `|` between them, and no rank.
+    """
+    several = scores.label_sets
     for row, path in enumerate(scores.paths):
         label, predicted = scores.labels[row], scores.predictions[row]
+        own: list[int] = (
+            ([int(label)] if label >= 0 else []) if several is None else np.flatnonzero(several[row]).tolist()
+        )
         yield (
             path,
-            scores.class_names[label] if label >= 0 else "",
+            "|".join(scores.class_names[i] for i in own),
             scores.class_names[predicted] if predicted >= 0 else "",
             _number(scores.probabilities[row, predicted]) if predicted >= 0 else "",
-            scores.ranks[row] or "",
+            (scores.ranks[row] or "") if several is None else "",
             "yes" if scores.readable[row] else "no",
             scores.reasons[row],
         )
+
+
+def _json(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _number(value: float) -> str:
@@ -259,20 +324,22 @@ def tables(scores: Scores, title: str = "test", most_classes: int = 10) -> list[
     """Return the accuracies, then tables of the worst classes, confusions and bad files, without empty ones."""
     unreadable = [(path, reason) for path, reason in zip(scores.paths, scores.reasons) if reason]
     bad = (_file_table("clip", "unreadable", unreadable), _file_table("file", "damaged", scores.damaged))
-    found = (_class_table(scores, most_classes), _confusion_table(scores), *bad)
+    confusions = [_confusion_table(scores)] if scores.label_sets is None else []
+    found = (_class_table(scores, most_classes), *confusions, *bad)
     return [_summary_table(scores, title), *(table for table in found if table.row_count)]
 
 
 def _summary_table(scores: Scores, title: str) -> Table:
     table = plain_table("", " ", text=[""], title=title, show_header=False)
     table.columns[0].style = "dim"
-    table.add_row("top-1", Text(percent(scores.top1), style="bold"))
-    if len(scores.class_names) > 5:
+    table.add_row(scores.measure, Text(percent(scores.accuracy), style="bold"))
+    if len(scores.class_names) > 5 and scores.label_sets is None:
         table.add_row("top-5", percent(scores.top5))
-    table.add_row("mean class accuracy", percent(scores.mean_class_accuracy))
+    if scores.label_sets is None:
+        table.add_row("mean class accuracy", percent(scores.mean_class_accuracy))
     clips = Text(str(len(scores)))
     if unlabeled := int((scores.labels < 0).sum()):
-        clips.append(f", {unlabeled} unlabeled")
+        clips.append(f", {unlabeled} {'unlabeled' if scores.label_sets is None else 'without a class'}")
     if bad := scores.num_unreadable:
         clips.append(f", {bad} unreadable (counted as wrong)", style="bold red")
     if damaged := len(scores.damaged):
@@ -282,13 +349,15 @@ def _summary_table(scores: Scores, title: str) -> Table:
 
 
 def _class_table(scores: Scores, most: int) -> Table:
+    one = scores.label_sets is None
+    measure, shares = ("accuracy", scores.class_accuracy) if one else ("AP", scores.average_precision)
     present = np.flatnonzero(scores.class_counts > 0)
-    order = present[np.argsort(scores.class_accuracy[present], kind="stable")][:most]
+    order = present[np.argsort(shares[present], kind="stable")][:most]
     shown = f"worst {len(order)} of {len(present)} classes (all in per_class.csv)"
     title = "classes" if len(order) == len(present) else shown
-    table = plain_table("class", "clips", "accuracy", "", text=["class", ""], title=title)
+    table = plain_table("class", "clips", measure, "", text=["class", ""], title=title)
     for label in map(int, order):
-        accuracy = float(scores.class_accuracy[label])
+        accuracy = float(shares[label])
         # Text: names such as "Pushing [something]" would be read as markup
         row = (Text(scores.class_names[label]), str(scores.class_counts[label]), percent(accuracy))
         table.add_row(*row, Text(bar(accuracy), style="cyan"))

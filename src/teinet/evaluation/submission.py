@@ -30,9 +30,11 @@ def write_submission(
         class_names: the data set's classes in its own order, indexed from 0; None takes those of the scores.
 
     Raises:
-        ConfigError: the clips have no names, or the data set lacks one of the scores' classes.
+        ConfigError: the clips have no names, or several labels, or the data set lacks one of the scores' classes.
         OSError: the file cannot be written.
     """
+    if scores.label_sets is not None:
+        raise ConfigError("evaluation servers take one class for a clip, and this network gives several")
     if not len(scores.names):
         raise ConfigError("these clips have no ids to submit; add them to the csv in a column `name`")
     number = {name: i for i, name in enumerate(class_names or scores.class_names)}

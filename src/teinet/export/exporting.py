@@ -28,7 +28,7 @@ from teinet.export.web_page import write_page
 from teinet.export.weights_types import half_weights, int8_model
 from teinet.models.classifier import VideoClassifier, multiply_adds, parameters
 from teinet.models.exported import ExportedNetwork, computes_bf16
-from teinet.models.header import KEY
+from teinet.models.header import KEY, refuse_multi_label
 from teinet.models.insertion import is_causal, temporal_modules
 from teinet.utils.files import replacing
 
@@ -108,8 +108,8 @@ def export(
         progress: called with a line before each stage.
 
     Raises:
-        ConfigError: a format or precision that does not exist, an optimized recognizer, a network that cannot be
-            exported, or no clips for int8.
+        ConfigError: a format or precision that does not exist, an optimized or multi-label recognizer, a network that
+            cannot be exported, or no clips for int8.
         RunError: the file gives other answers; it is not kept.
         OSError: the file cannot be written.
     """
@@ -120,6 +120,7 @@ def export(
     model = recognizer.model
     if type(model) is not VideoClassifier:
         raise ConfigError(f"{path}: an optimized or exported recognizer cannot be exported; take its weights")
+    refuse_multi_label(recognizer.full_header)
     progress("reading clips to compare on")
     header = recognizer.full_header | {"architecture": model.config, "version": __version__}
     clips = load_clips(header, data, calibrate=precision == "int8")

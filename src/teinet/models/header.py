@@ -37,6 +37,8 @@ DEFAULTS: dict[str, Any] = {
     "scores": {},
     "license": "",
     "background": [],
+    "multi_label": False,
+    "thresholds": [],
     "card": {},
     "version": "",
 }
@@ -122,6 +124,12 @@ def refuse_no_weights(path: Path, advice: str) -> None:
     kind = (guess_type(path.name)[0] or "").partition("/")[0]
     if kind in ("video", "image"):
         raise CheckpointError(f"{path}: this is {'a' if kind == 'video' else 'an'} {kind}, not weights; {advice}")
+
+
+def refuse_multi_label(header: Mapping[str, Any], name: object = "this recognizer") -> None:
+    """Raise ConfigError, which calls it `name`, for a recognizer that gives several labels for a clip."""
+    if header.get("multi_label"):
+        raise ConfigError(f"{name} gives several labels for a clip (multi-label); only predict, test and embed take it")
 
 
 def read_header(path: str | Path, *, name: str | None = None) -> dict[str, Any]:
@@ -231,7 +239,7 @@ _KINDS: Kinds = {
     **{"sampling.num_frames": int, "sampling.strategy": str, "sampling.window": int, "sampling.adjacent": int},
     "recipe.data": dict,
 }
-_ITEMS = {"class_names": str, "preprocessing.mean": _NUMBER, "preprocessing.std": _NUMBER}  # of lists
+_ITEMS = {"class_names": str, **dict.fromkeys(("thresholds", "preprocessing.mean", "preprocessing.std"), _NUMBER)}
 
 
 def _huge(header: dict[str, Any]) -> str | None:
@@ -252,9 +260,9 @@ def wrong_value(header: dict[str, Any], kinds: Kinds = _KINDS) -> str | None:
         if part not in header or (key and key not in header[part]):
             continue
         value = header[part][key] if key else header[part]
-        if not isinstance(value, kind) or isinstance(value, bool) or _is_huge(value):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool) or _is_huge(value):
             return f"{path} is {short_repr(value)}"
-        items = value if path in _ITEMS else []
+        items: Any = value if path in _ITEMS else []
         if odd := [item for item in items if not isinstance(item, _ITEMS[path]) or _is_huge(item)]:
             return f"{path} holds {short_repr(odd[0])}"
     return None

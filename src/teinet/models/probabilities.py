@@ -1,4 +1,4 @@
-"""Probabilities from logits: the one place that averages views, applies the softmax and checks the result."""
+"""Probabilities from logits: the one place that averages views, applies softmax or sigmoid and checks the result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ Averaging = Literal["probabilities", "logits"]
 
 
 def to_probabilities(
-    logits: Tensor | np.ndarray, averaging: Averaging | None = None, *, allow_nan: bool = False
+    logits: Tensor | np.ndarray,
+    averaging: Averaging | None = None,
+    *,
+    allow_nan: bool = False,
+    multi_label: bool = False,
 ) -> np.ndarray:
     """Return float32 probabilities, (..., classes).
 
@@ -25,6 +29,7 @@ def to_probabilities(
         averaging: mean of the views' "probabilities", after the softmax, or "logits", before it (as TSM's code);
             None if there are no views.
         allow_nan: return scores that are not finite too, for callers that report the clip.
+        multi_label: apply the sigmoid to each class by itself, in place of the softmax.
 
     Raises:
         ConfigError: an averaging that does not exist.
@@ -35,8 +40,11 @@ def to_probabilities(
     if averaging == "logits":
         scores = scores.mean(-2)
     with np.errstate(invalid="ignore"):  # infinite logits
-        scores = np.exp(scores - scores.max(-1, keepdims=True))
-        scores /= scores.sum(-1, keepdims=True)
+        if multi_label:
+            scores = np.where(np.isfinite(scores), np.exp(-np.logaddexp(0, -scores)), np.nan)
+        else:
+            scores = np.exp(scores - scores.max(-1, keepdims=True))
+            scores /= scores.sum(-1, keepdims=True)
     if averaging == "probabilities":
         scores = scores.mean(-2)
     if not (allow_nan or np.isfinite(scores).all()):

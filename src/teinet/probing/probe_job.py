@@ -205,6 +205,8 @@ def vectors(head: str, features: np.ndarray) -> np.ndarray:
 
 
 def _check(settings: ProbeSettings) -> None:
+    if settings.data.multi_label:
+        raise ConfigError("a probe fits a head of one class for a clip; for data.multi_label train a network")
     if settings.num_frames < 2:
         raise ConfigError(f"num_frames is {settings.num_frames}; it must be at least 2, to see what changes")
     if not settings.heads or (odd := [head for head in settings.heads if head not in HEADS]):

@@ -17,6 +17,7 @@ from teinet.data.view_loading import load_views, path_of
 from teinet.errors import ConfigError, nearest
 from teinet.layers import MEM, TEI, TIM
 from teinet.models.classifier import VideoClassifier, as_clips
+from teinet.models.header import refuse_multi_label
 from teinet.models.insertion import find_places, set_num_frames, temporal_modules
 from teinet.models.probabilities import to_probabilities
 from teinet.models.systems.layout import ClipNetwork, to_clips
@@ -117,8 +118,10 @@ def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = Non
     Raises:
         VideoError: the file cannot be read.
         CheckpointError: the scores are not finite.
-        ConfigError: the class does not exist, or the network has no last feature map or no separate head.
+        ConfigError: the class does not exist, the network has no last feature map or no separate head, or a multi-label
+            recognizer.
     """
+    refuse_multi_label(recognizer.header)
     names, model = recognizer.class_names, recognizer.model
     if label is not None and label not in names:
         raise ConfigError(f"the recognizer has no class {label!r}.{nearest(label, names)}")

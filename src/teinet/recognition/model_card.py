@@ -16,7 +16,7 @@ _LICENSES = frozenset(
     "apache-2.0 mit bsd-2-clause bsd-3-clause cc0-1.0 cc-by-4.0 cc-by-sa-4.0 cc-by-nd-4.0 cc-by-nc-4.0 cc-by-nc-sa-4.0 "
     "cc-by-nc-nd-4.0 gpl-3.0 lgpl-3.0 agpl-3.0 mpl-2.0 unlicense openrail".split()
 )
-_METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy"}
+_METRICS = {"top1": "top-1 accuracy", "top5": "top-5 accuracy", "map": "mean average precision"}
 _SPLITS = {"val": "validation", "test": "test", "folds": "left-out (by folds)", "": "held-out"}
 _MARKS = re.compile(r"([\\`*_\[\]<>|#])")  # of Markdown and HTML
 _UNKNOWN = "Not stated."
@@ -28,8 +28,8 @@ _CARD = """\
 
 # {title}
 
-A recognizer of actions in video: {network}, which looks at {frames} frames of {size} pixels of a clip and names one of
-{count} classes.
+A recognizer of actions in video: {network}, which looks at {frames} frames of {size} pixels of a clip and names
+{chosen} of {count} classes.
 
 ## Use
 
@@ -93,6 +93,7 @@ def model_card(recognizer: Recognizer, repository: str = "") -> str:
         frames=recognizer.num_frames,
         size=f"{height}x{width}",
         count=len(classes),
+        chosen="any number" if header.get("multi_label") else "one",
         repository=repository or "user/name",
         classes=", ".join(classes),
         figures="\n\n".join(figures) or _UNKNOWN,
@@ -111,7 +112,7 @@ def _metadata(header: Mapping[str, Any], network: str, name: str) -> str:
             task_type="video-classification",
             dataset_type="custom",
             dataset_name=f"{split} clips",
-            metric_type="accuracy",
+            metric_type="accuracy" if metric != _METRICS["map"] else "map",
             metric_name=metric,
             metric_value=value,
         )

@@ -12,6 +12,7 @@ from PIL import Image
 
 from teinet.data.view_loading import Video, path_of
 from teinet.errors import ConfigError, VideoError, nearest
+from teinet.models.header import refuse_multi_label
 from teinet.recognition.recognizer import Prediction, Recognizer
 
 TASK = "video-classification"
@@ -41,9 +42,13 @@ class VideoClassificationPipeline:
     Args:
         recognizer: see `Recognizer`.
         options: those of a call, for all calls.
+
+    Raises:
+        ConfigError: a multi-label recognizer, or an option that has no use.
     """
 
     def __init__(self, recognizer: Recognizer, **options: Any):
+        refuse_multi_label(recognizer.header)
         self.recognizer = recognizer
         self._options: dict[str, Any] = {}
         self._options = self._checked(options)

@@ -20,7 +20,7 @@ from teinet.data.views import Views, check_views
 from teinet.detection.events import Rules
 from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError, check_numbers
 from teinet.models.exported import Engine, ExportedNetwork, Precision, Runtime
-from teinet.models.header import EXPORTED, weights_file
+from teinet.models.header import EXPORTED, refuse_multi_label, weights_file
 from teinet.models.probabilities import Averaging, check_averaging, to_probabilities
 from teinet.recognition import sharing
 from teinet.recognition.batches import in_batches
@@ -46,13 +46,15 @@ class Prediction:
 
     Args:
         path: the file; empty for frames in memory.
-        labels: the best classes as (name, score), best first.
-        scores: (classes,) float32 probabilities in the order of the class names, sum 1; None after an error.
+        labels: the best classes as (name, score), best first; of a multi-label recognizer all classes.
+        scores: (classes,) float32 probabilities in the order of the class names, sum 1, of a multi-label recognizer
+            each from 0 to 1; None after an error.
         frame_indices: (clips, T) indices of the frames used, counted from the start of the file.
         times: (clips, T) seconds of these frames in the file; None for frames in memory and folders of images.
         num_frames: number of frames in the video, or between `start` and `end`.
         damage: how many frames of the file are lost or damaged, so far as it was read; empty if none.
         error: why the video could not be read; None if it was.
+        thresholds: of a multi-label recognizer, for each of `labels` the score from which on the clip has it; else ().
     """
 
     path: str = ""
@@ -63,6 +65,12 @@ class Prediction:
     num_frames: int = 0
     damage: str = ""
     error: str | None = None
+    thresholds: tuple[float, ...] = ()
+
+    @property
+    def found(self) -> tuple[tuple[str, float], ...]:
+        """The classes that a multi-label recognizer found, those of `labels` at or above their threshold."""
+        return tuple(each for each, least in zip(self.labels, self.thresholds) if each[1] >= least)
 
     @property
     def label(self) -> str | None:
@@ -76,9 +84,14 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the prediction as JSON values, without `scores`."""
+        found = dict(self.found)
+        more: list[dict[str, Any]] = [{} for _ in self.labels]
+        if self.thresholds:
+            pairs = zip(self.labels, self.thresholds)
+            more = [{"threshold": least, "found": name in found} for (name, _), least in pairs]
         return {
             "path": self.path,
-            "labels": [{"name": name, "score": score} for name, score in self.labels],
+            "labels": [{"name": name, "score": score, **rest} for (name, score), rest in zip(self.labels, more)],
             "num_frames": self.num_frames,
             "frame_indices": None if self.frame_indices is None else self.frame_indices.tolist(),
             "times": None if self.times is None else self.times.round(6).tolist(),
@@ -89,7 +102,8 @@ class Prediction:
     def __repr__(self) -> str:
         if self.error is not None:
             return f"Prediction({self.path!r}, error={self.error!r})"
-        best = ", ".join(f"{name} {100 * score:.1f} %" for name, score in self.labels)
+        shown = self.found if self.thresholds else self.labels
+        best = ", ".join(f"{name} {100 * score:.1f} %" for name, score in shown)
         return f"Prediction({self.path!r}: {best})" if self.path else f"Prediction({best})"
 
 
@@ -101,11 +115,12 @@ class Recognizer:
         class_names: one per class, in the order of the logits.
         preprocessing: as in training (default: 224 pixels, with the model's mean and std).
         sampling: how frames are chosen (default: the model's T frames, spread over the video).
-        header: further entries of the weights file (recipe, scores, license).
+        header: further entries of the weights file (recipe, scores, license). With `multi_label` true, a clip has any
+            number of classes, each by its own probability: those at or above their `thresholds` (default: 0.5).
 
     Raises:
-        ConfigError: class names that are not one per class or occur twice, or a sampling or preprocessing whose T, mean
-            or std differs from the model's.
+        ConfigError: class names that are not one per class or occur twice, thresholds that are not one per class, or a
+            sampling or preprocessing whose T, mean or std differs from the model's.
     """
 
     def __init__(
@@ -149,6 +164,8 @@ class Recognizer:
         self.preprocessing = preprocessing or own
         self.sampling = sampling or Sampling(num_frames=model.num_frames)
         self.header = dict(header or {})
+        if len(self.header.get("thresholds") or names) != len(names):
+            raise ConfigError(f"{len(self.header['thresholds'])} thresholds for {len(names)} classes")
 
     @classmethod
     def load(cls, path: str | PathLike, device: str | torch.device = "auto") -> Recognizer:
@@ -415,7 +432,7 @@ class Recognizer:
             video: a file or a folder of numbered images, by its path or its `VideoReader`; frames (T, H, W, 3) uint8
                 as an array or tensor; or a list of T images, each (H, W, 3) uint8 or PIL's. Channels are RGB; OpenCV's
                 BGR frames are `frame[..., ::-1]`.
-            top_k: number of classes in the prediction's labels, at least 1.
+            top_k: number of classes in the prediction's labels, at least 1; without effect with multi-label.
             views: clips x crops: "1x1", "10x3".
             start, end: use only the frames shown in these seconds of a file.
             averaging: average the views' "probabilities" or their "logits".
@@ -524,7 +541,8 @@ class Recognizer:
             try:
                 if isinstance(found, TeinetError):
                     raise found
-                yield self._prediction(name, found, to_probabilities(logits, averaging), top_k)
+                scores = to_probabilities(logits, averaging, multi_label=self.multi_label)
+                yield self._prediction(name, found, scores, top_k)
             except TeinetError as error:
                 reason = error.reason if isinstance(error, VideoError) else str(error)
                 yield Prediction(path=name, error=reason)
@@ -591,7 +609,7 @@ class Recognizer:
 
     def _prediction(self, name: str, loaded: LoadedViews, scores: np.ndarray, top_k: int) -> Prediction:
         loaded.warn_of_one_frame(name)
-        best = np.argsort(-scores, kind="stable")[:top_k]
+        best = np.argsort(-scores, kind="stable")[: None if self.multi_label else top_k]
         return Prediction(
             path=name,
             labels=tuple((self.class_names[i], float(scores[i])) for i in best),
@@ -600,7 +618,18 @@ class Recognizer:
             times=loaded.times,
             num_frames=loaded.num_frames,
             damage=loaded.damage,
+            thresholds=tuple(self.thresholds[i] for i in best) if self.multi_label else (),
         )
+
+    @property
+    def multi_label(self) -> bool:
+        """True if a clip may have several classes, or none."""
+        return bool(self.header.get("multi_label"))
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """With multi-label, the score of each class from which on a clip has it, in the order of the class names."""
+        return tuple(self.header.get("thresholds") or [0.5] * len(self.class_names))
 
     @property
     def frame_interval(self) -> float | None:
@@ -622,6 +651,7 @@ class Recognizer:
         """
         from teinet.recognition.stream import Stream
 
+        refuse_multi_label(self.header)
         return Stream(self.model, self.preprocessing, batch, smoothing=smoothing, state=state, together=together)
 
     def detector(
@@ -664,7 +694,7 @@ class Recognizer:
         Raises:
             CheckpointError: they are not finite.
         """
-        return to_probabilities(self.logits(views), averaging)
+        return to_probabilities(self.logits(views), averaging, multi_label=self.multi_label)
 
     def logits(self, views: np.ndarray, at_once: int | None = None) -> np.ndarray:
         """Return the logits (V, classes) of views (V, T, S, S, 3) uint8, float32.

@@ -22,7 +22,7 @@ from teinet.utils.text import printable
 T = TypeVar("T")
 NUMBER = (int, float)
 _KINDS: Kinds = {
-    **dict.fromkeys(("top1", "top5", "mean_class_accuracy", "gmacs"), NUMBER),
+    **dict.fromkeys(("top1", "top5", "mean_class_accuracy", "map", "gmacs"), NUMBER),
     **dict.fromkeys(("top5_k", "num_clips", "num_unreadable", "num_damaged", "missing", "trained_on"), int),
     "parameters": int,
     **dict.fromkeys(("views", "averaging", "split", "network", "weights", "weights_sha256"), str),
@@ -47,6 +47,7 @@ class Outcome:
 
     Args:
         top1, top5, mean_class_accuracy: 0 to 1; None if not measured, top5 also below five classes.
+        map: mean average precision, 0 to 1, of clips with several labels, which have none of those; else None.
         trained_on: how many of its clips trained the network.
         unreadable, damaged: clips that could not be read, and files that were used although they lack frames.
         missing: clips of the list without a file, which were left out.
@@ -62,6 +63,7 @@ class Outcome:
     top1: float | None
     top5: float | None
     mean_class_accuracy: float | None
+    map: float | None
     clips: int
     unreadable: int
     damaged: int
@@ -151,7 +153,7 @@ def short_names(folders: Sequence[Path]) -> list[str]:
 
 def _outcome(folder: Path, values: dict[str, Any], problems: list[str]) -> Outcome:
     known = typed(values, _KINDS)
-    for name in ("top1", "top5", "mean_class_accuracy"):
+    for name in ("top1", "top5", "mean_class_accuracy", "map"):
         if not 0 <= known.get(name, 0) <= 1:
             raise ValueError(f"{name} is {known[name]}")
     each = [typed(member, _KINDS) for member in known.get("members", [])] or [known]
@@ -164,6 +166,7 @@ def _outcome(folder: Path, values: dict[str, Any], problems: list[str]) -> Outco
         top1=top1,
         top5=top5,
         mean_class_accuracy=known.get("mean_class_accuracy"),
+        map=known.get("map"),
         clips=known["num_clips"],
         unreadable=known.get("num_unreadable", 0),
         damaged=known.get("num_damaged", 0),
@@ -179,7 +182,7 @@ def _outcome(folder: Path, values: dict[str, Any], problems: list[str]) -> Outco
         weights=[{"path": one["weights"], "sha256": one.get("weights_sha256")} for one in each if "weights" in one],
         members=members,
         published=published_rows(_published(known, each), top1, top5),
-        classes=read(folder / "per_class.csv", _classes, problems) or {},
+        classes=(read(folder / "per_class.csv", _classes, problems) or {}) if "average_precision" not in known else {},
         confusion=read(folder / "confusion.png", _image, problems),
     )
 

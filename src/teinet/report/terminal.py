@@ -55,6 +55,7 @@ def lines(comparison: Comparison) -> Iterator[Text]:
         yield Text(run.name, style="bold").append(f"  {run.title}", style="not bold")
         for o in run.tests:
             name = ", ".join(filter(None, (o.title, o.split, f"{o.gmacs:.3g} GMACs" if o.gmacs else "")))
+            name += "" if o.map is None else f", mAP {share(o.map)}"
             figures = (share(o.top1), "", share(o.top5), "", share(o.mean_class_accuracy))
             yield _row(f"  {name}", o.views, str(o.clips), *figures)
             yield from map(_published_row, o.published)

@@ -46,7 +46,7 @@ class ServedModel:
             a copy of `recognizer`).
 
     Raises:
-        ConfigError: a network of optical flow.
+        ConfigError: a network of optical flow, or a multi-label recognizer.
     """
 
     recognizer: Recognizer
@@ -54,6 +54,8 @@ class ServedModel:
     _free: list[Recognizer] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        if self.recognizer.multi_label:
+            raise ConfigError("a server answers with one class for a clip; this recognizer gives several (multi-label)")
         self.recognizer.preprocessing.refuse_flow(NO_FLOW)
 
     @contextmanager

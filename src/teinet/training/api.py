@@ -56,8 +56,10 @@ def train(
             printed with their reasons; or, if `weights` are given, their network is taken. The paper's recipe is
             "something_v1/teinet_8f".
         resume: the folder of a run to continue by its own recipe.
-        callbacks, loggers: of Lightning, in addition to the run's own; `val_top1` and `val_loss` are logged.
-        loss: logits (B, C) float32 and labels (B,) int64 to a scalar; None takes the cross entropy.
+        callbacks, loggers: of Lightning, in addition to the run's own; `val_top1` (of several labels
+            `val_map`) and `val_loss` are logged.
+        loss: logits (B, C) float32 and labels (B,) int64, or (B, C) of 0 and 1 of several labels, to a scalar; None
+            takes the cross entropy.
         settings: see `Recipe.load`: `backbone`, `epochs`, `weights`, ..., or `**{"optim.warmup": 2}`.
 
     Returns:

@@ -24,7 +24,7 @@ from teinet.models.header import LAST, STATE
 from teinet.recognition.recognizer import Recognizer
 from teinet.training.module import TrainingModule
 from teinet.training.recipe import RunConfig
-from teinet.training.run_dir import BEST, COLUMNS, CURVES, LOG, read_log
+from teinet.training.run_dir import BEST, COLUMNS, CURVES, LOG, SEVERAL, read_log
 from teinet.training.setup import TrainingData
 from teinet.utils.files import replacing, write_csv
 from teinet.utils.progress import ProgressBars, ProgressTask
@@ -75,10 +75,10 @@ class RunState(Callback):
         self.best: float | None = None
         self._saved_at = time.monotonic()
 
-    def start(self, top1: float, recognizer: Recognizer | None = None) -> None:
+    def start(self, accuracy: float, metric: str = "val_top1", recognizer: Recognizer | None = None) -> None:
         """Take a recognizer, by default the network before its first step, as the best weights so far."""
-        self.best = top1
-        scores = {"epoch": 0, "val_top1": round(top1, 6)}
+        self.best = accuracy
+        scores = {"epoch": 0, metric: round(accuracy, 6)}
         if recognizer is None:
             self.save_weights(self.folder / BEST, scores)
         else:
@@ -113,10 +113,11 @@ class RunState(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
         pl_module.refuse_broken_weights()
         validated = pl_module.validated == trainer.current_epoch  # until the next one metrics stay
-        top1 = trainer.callback_metrics.get("val_top1") if validated else None
+        metric = pl_module.metric
+        top1 = trainer.callback_metrics.get(metric) if validated else None
         scores: dict[str, float] = {"epoch": trainer.current_epoch + 1}
         if top1 is not None:
-            scores["val_top1"] = round(float(top1), 6)
+            scores[metric] = round(float(top1), 6)
             better = self.best is None or float(top1) > self.best
             self.best = float(top1) if better else self.best
             if better and trainer.is_global_zero:
@@ -158,6 +159,7 @@ class EpochLog(Callback):
         self.path = folder / LOG
         self.sums: dict[str, float] = dict.fromkeys(("loss", "correct", "count", "compute", "wait"), 0.0)
         self._rate = 0.0
+        self._columns = COLUMNS
         self._mark = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
@@ -168,6 +170,7 @@ class EpochLog(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
         self._mark = time.monotonic()
+        self._columns = SEVERAL if pl_module.multi_label else COLUMNS
         if trainer.is_global_zero:
             self._write([r for r in read_log(self.path) if int(r["epoch"]) <= trainer.current_epoch])
 
@@ -223,12 +226,12 @@ class EpochLog(Callback):
             "seconds": f"{seconds:.2f}",
             "data_share": f"{s['wait'] / max(seconds, 1e-9):.3f}",
         }
-        for name in ("val_top1", "val_loss"):
+        for name in ("val_top1", "val_map", "val_loss"):
             row[name] = f"{float(metrics[name]):.5f}" if name in metrics else ""
-        return row
+        return {name: row[name] for name in self._columns}
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        write_csv(self.path, COLUMNS, ([row[name] for name in COLUMNS] for row in rows))
+        write_csv(self.path, self._columns, ([row[name] for name in self._columns] for row in rows))
 
 
 _SILENT = 10  # seconds of a first epoch until the time left is printed where no bar shows it
@@ -286,9 +289,10 @@ class TrainingProgress(Callback):
 
     def _facts(self, trainer: L.Trainer) -> str:
         row = self.epoch_log.row(trainer)
-        facts = f"loss {float(row['loss']):.3f}  top-1 {float(row['top1']):.1%}"
-        if row["val_top1"]:
-            facts += f"  val top-1 {float(row['val_top1']):.1%}"
+        facts = f"loss {float(row['loss']):.3f}"
+        for name, said in (("top1", "top-1"), ("val_top1", "val top-1"), ("val_map", "val mAP")):
+            if row.get(name):
+                facts += f"  {said} {float(row[name]):.1%}"
         if self.console.width >= 100:
             facts += f"  lr {float(row['lr']):.2g}"
         return f"{facts}  data wait {float(row['data_share']):.0%}"

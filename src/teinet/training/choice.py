@@ -96,7 +96,8 @@ def _of_clips(recipe: Recipe, splits: Splits) -> list[Choice]:
     if not (recipe.model.pretrained or recipe.model.backbone_weights):
         return found
     found.append(Choice("model.gate", "residual", "the start is close to the ImageNet network"))
-    if clips < FEW and "val" in splits and recipe.run.devices == 1 and recipe.model.modality == "rgb":
+    simple = recipe.run.devices == 1 and recipe.model.modality == "rgb" and not recipe.data.multi_label
+    if clips < FEW and "val" in splits and simple:
         found.append(Choice("run.probe", True, "with few clips, a head on the frozen network may be best"))
     return found
 

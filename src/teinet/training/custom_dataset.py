@@ -65,7 +65,8 @@ def splits_of(datasets: Mapping[str, Any], recipe: Recipe) -> Splits:
             are its attribute `targets`; those of a validation set without one are read once.
 
     Raises:
-        ConfigError: an unknown split, no training set, no class names, or a first item of another form.
+        ConfigError: an unknown split, no training set, no class names, a first item of another form, or clips of one
+            label with `data.multi_label`, or of several without it.
     """
     if "train" not in datasets or not set(datasets) <= {"train", "val"}:
         raise ConfigError(f"data holds {', '.join(map(str, datasets))}; it must be {{'train': ..., 'val': ...}}")
@@ -75,6 +76,11 @@ def splits_of(datasets: Mapping[str, Any], recipe: Recipe) -> Splits:
     if not names:
         raise ConfigError("a Dataset's classes need names: set data.classes, or give it an attribute `classes`")
     splits = Splits({split: _listed(dataset, split, names, recipe) for split, dataset in datasets.items()})
+    if any((clips.label_sets is not None) != recipe.data.multi_label for clips in splits.values()):
+        raise ConfigError(
+            f"data.multi_label is {str(recipe.data.multi_label).lower()}; with it all splits are ClipLists with "
+            "label_sets, without it none is"
+        )
     splits.source = Listing(format="dataset", source=Path(type(train).__name__), rows=[])
     return splits
 

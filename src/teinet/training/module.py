@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -18,6 +19,8 @@ from teinet.data.lists.rows import ClipList
 from teinet.errors import RunError
 from teinet.evaluation.evaluate import Scoring
 from teinet.evaluation.hardware import gather
+from teinet.evaluation.multi_label import USUAL_THRESHOLD
+from teinet.evaluation.scores import Scores
 from teinet.models.classifier import VideoClassifier
 from teinet.models.freeze import backbone_layers, layers_up_to
 from teinet.models.gradient_checkpointing import set_gradient_checkpointing
@@ -37,7 +40,8 @@ class TrainingModule(Scoring):
 
     Every step seeds its own random numbers from (seed, epoch, step, process): a resumed run draws the same dropout.
     Clips that cannot be read are listed in `unreadable_csv`. `loss` maps logits (B, C) float32 and labels (B,) to a
-    scalar; None takes the cross entropy. `teachers` are those that the network learns from, on the same frames.
+    scalar; None takes the cross entropy. `teachers` are those that the network learns from, on the same frames. Where clips have several labels, these are (B, C) of 0 and 1, the loss is the
+    binary cross entropy, `metric` is val_map in place of val_top1, and `thresholds` are those of the last validation.
     """
 
     class_weights: torch.Tensor | None
@@ -55,14 +59,16 @@ class TrainingModule(Scoring):
         teachers: Sequence[VideoClassifier] = (),
     ):
         set_gradient_checkpointing(model, recipe.optim.gradient_checkpointing)
-        super().__init__(model)
+        super().__init__(model, multi_label=train_clips.label_sets is not None)
         self.recipe = recipe
-        self.loss = loss
+        self.loss = loss or (F.binary_cross_entropy_with_logits if self.multi_label else None)
         weights = None
         if recipe.optim.balance == "loss":
             weights = class_weights(torch.from_numpy(train_clips.labels), model.num_classes)
         self.register_buffer("class_weights", weights, persistent=False)
         self.teachers = tuple(teachers)  # in a tuple: no part of what is trained and saved
+        self.metric = "val_map" if self.multi_label else "val_top1"
+        self.thresholds = [USUAL_THRESHOLD] * len(train_clips.class_names) if self.multi_label else []
         self.steps_per_epoch = steps_per_epoch
         self.clip_paths = train_clips.paths
         self.val_clips = val_clips
@@ -115,7 +121,7 @@ class TrainingModule(Scoring):
         self._rate = self._learning_rate()
         facts = {"loss": loss.detach(), "lr": self._rate}
         self.log_dict(facts, on_step=True, on_epoch=False, batch_size=len(batch.labels))
-        correct = (logits.argmax(1) == batch.labels).sum()
+        correct = torch.zeros(()) if self.multi_label else (logits.argmax(1) == batch.labels).sum()
         return {"loss": loss, "correct": correct.detach(), "count": len(batch.labels)}
 
     def on_fit_start(self) -> None:
@@ -134,7 +140,7 @@ class TrainingModule(Scoring):
         return (1 - config.distill) * loss + config.distill * distillation(logits, taught, config.distill_temperature)
 
     def on_validation_epoch_end(self) -> None:
-        """Log val_top1 and val_loss over all validation clips; an unreadable one counts as wrong."""
+        """Log val_top1 (or val_map) and val_loss over all validation clips; an unreadable one counts as wrong."""
         super().on_validation_epoch_end()
         self.validated = self.current_epoch
         assert self.val_clips is not None
@@ -146,9 +152,31 @@ class TrainingModule(Scoring):
         self._list_validation_clips(self.val_clips)
         if self.global_rank == 0:
             self._name_damaged([(self.val_clips.paths[s.index], s.damage) for s in self.scored if s.damage])
+        if self.val_clips.label_sets is not None:
+            self._log_several(self.val_clips, self.val_clips.label_sets, probabilities)
+            return
         hits = (probabilities.argmax(1) == labels) & (probabilities.sum(1) > 0)
         losses = -probabilities.clamp_min(1e-9).log()[torch.arange(len(labels)), labels]
         self.log_dict({"val_top1": hits.double().mean().float(), "val_loss": losses.mean()})
+
+    def _log_several(self, clips: ClipList, label_sets: np.ndarray, probabilities: torch.Tensor) -> None:
+        """Log val_map and val_loss of clips with several labels, and keep their thresholds."""
+        scores = Scores(
+            paths=clips.paths,
+            labels=clips.labels,
+            probabilities=probabilities.numpy(),
+            class_names=clips.class_names,
+            reasons=[score.reason for score in self.scored],
+            label_sets=label_sets,
+        )
+        self.thresholds = scores.best_thresholds()
+        safe = probabilities.nan_to_num().clamp(1e-9, 1 - 1e-7)
+        loss = F.binary_cross_entropy(safe, torch.from_numpy(label_sets).float())
+        self.log_dict({"val_map": float(np.nan_to_num(scores.accuracy)), "val_loss": loss})
+
+    def label_header(self) -> dict[str, Any]:
+        """Return the entries of the weights file that say of several labels; none of one."""
+        return {"multi_label": True, "thresholds": self.thresholds} if self.multi_label else {}
 
     def _list_validation_clips(self, clips: ClipList) -> None:
         """List validation clips that could not be read, and warn of them; they count as wrong."""
@@ -261,9 +289,11 @@ class TrainingModule(Scoring):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint["unreadable"] = dict(self.unreadable)
+        checkpoint["thresholds"] = self.thresholds
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         self.unreadable = dict(checkpoint.get("unreadable", {}))
+        self.thresholds = checkpoint.get("thresholds", self.thresholds)
 
 
 def _append_rows(path: Path, rows: list[tuple[str, str]]) -> None:

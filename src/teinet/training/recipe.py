@@ -23,6 +23,7 @@ REQUIRED = "REQUIRED"  # in place of a path that only the user can know
 
 _MOST = 256  # of `_COUNTS`: the system would end a process that asks for a million threads without a word
 _LARGEST = 2**31 - 1  # of all whole numbers but seeds: libraries do not count further
+_ONE_LABEL = "optim.label_smoothing optim.mixup optim.cutmix optim.balance optim.teachers run.probe"  # settings for clips of one label each
 _COUNTS = "run.devices run.workers run.threads"
 _LOWEST = {  # value of settings
     1: "data.official_split model.num_frames optim.epochs optim.batch_size optim.accumulate run.devices "
@@ -428,6 +429,7 @@ class Recipe:
     def _refuse_idle_settings(self) -> None:
         """Raise ConfigError at a setting that was changed but has no effect, before hours are spent."""
         idle = {
+            **dict.fromkeys(_ONE_LABEL.split(), (self.data.multi_label, "data.multi_label true")),
             "optim.momentum": (self.optim.optimizer != "sgd", f"optim.optimizer {self.optim.optimizer}"),
             "optim.nesterov": (self.optim.optimizer != "sgd", f"optim.optimizer {self.optim.optimizer}"),
             "optim.warmup": (self.optim.schedule == "onecycle", "optim.schedule onecycle, which has its own"),

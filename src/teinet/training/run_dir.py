@@ -34,6 +34,7 @@ FACTS = "run.json"
 BEST = "best.safetensors"
 LOG = "log.csv"
 COLUMNS = ("epoch", "step", "lr", "loss", "top1", "val_top1", "val_loss", "seconds", "data_share")  # of the log
+SEVERAL = tuple("val_map" if name == "val_top1" else name for name in COLUMNS if name != "top1")  # labels a clip
 LOCK = ".lock"  # held while a process is training here
 CURVES, UNREADABLE = "curves.png", "unreadable.csv"
 LOGGERS = {"tensorboard": "tensorboard", "csv": "csv", "wandb": "wandb", "mlflow": "mlruns"}  # folders by logger
@@ -220,7 +221,7 @@ def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str)
     }
     write_json(folder / FACTS, facts)
     if splits.source.dropped:
-        rows = [(r.path, r.label or "", r.split, r.file, r.line) for r in splits.source.dropped]
+        rows = [(r.path, "|".join(r.labels), r.split, r.file, r.line) for r in splits.source.dropped]
         write_csv(folder / MISSING, ("path", "label", "split", "file", "line"), rows)
 
 

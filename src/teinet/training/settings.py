@@ -29,6 +29,7 @@ SHORT = {
     "val_path": "data.val_path",
     "test_path": "data.test_path",
     "official_split": "data.official_split",
+    "multi_label": "data.multi_label",
     "image_names": "data.image_names",
     "model": "model.name",
     "backbone_weights": "model.backbone_weights",

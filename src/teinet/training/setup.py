@@ -218,6 +218,8 @@ def prepare(
         if label not in (names := splits["train"].class_names):
             raise ConfigError(f"run.background: there is no class {label!r}.{nearest(label, names)}")
     _warn_of_empty_classes(splits["train"])
+    if "val" in splits and (sets := splits["val"].label_sets) is not None and not sets.any():
+        raise ConfigError(f"{recipe.data.path}: no validation clip has a class, so val_map is unknown; choose others")
     own = {split: each for split, each in (datasets or {}).items() if not isinstance(each, ClipList)}
     _refuse_misfits(recipe, splits, own)
     L.seed_everything(recipe.run.seed, verbose=False)
@@ -360,8 +362,9 @@ def _warn_of_empty_classes(train: ClipList) -> None:
     if (train.labels < 0).all():  # a dataset of one's own, which does not tell
         return
     counts = np.bincount(train.labels[train.labels >= 0], minlength=len(train.class_names))
+    counts = train.label_sets.sum(0) if train.label_sets is not None else counts
     empty = [name for name, count in zip(train.class_names, counts) if not count]
-    if len(present := np.flatnonzero(counts)) == 1:
+    if len(present := np.flatnonzero(counts)) == 1 and train.label_sets is None:
         name = train.class_names[present[0]]
         reason = f"all training clips are of one class, {name!r}, so there is nothing to tell apart"
         raise ConfigError(f"{train.source}: {reason}; add clips of a second one")

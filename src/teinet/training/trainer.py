@@ -38,7 +38,7 @@ from teinet.training.callbacks import (
     TrainingProgress,
 )
 from teinet.training.data_wait import WaitingAdvice
-from teinet.training.module import Loss
+from teinet.training.module import Loss, TrainingModule
 from teinet.training.optim import milestones
 from teinet.training.recipe import OptimConfig, Recipe
 from teinet.training.run_dir import (
@@ -121,7 +121,7 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
         folder,
         recipe.run,
         stop=stop,
-        save_weights=lambda path, scores: save_weights(path, model, parts.header(scores)),
+        save_weights=lambda path, scores: save_weights(path, model, parts.header(scores) | module.label_header()),
         average=average,
     )
     progress = TrainingProgress(console, epoch_log, title=title)
@@ -130,7 +130,7 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
     extra: list[Callback] = [RecomputeBatchNorm(recipe.optim.recompute_bn)] if recipe.optim.recompute_bn else []
     extra += [average] if average else []
     if patience := recipe.optim.patience:
-        extra.append(EarlyStopping("val_top1", mode="max", patience=patience, check_on_train_epoch_end=False))
+        extra.append(EarlyStopping(module.metric, mode="max", patience=patience, check_on_train_epoch_end=False))
     trainer = L.Trainer(
         **hardware.trainer_arguments(),
         max_epochs=recipe.optim.epochs,
@@ -145,7 +145,7 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
     if trainer.is_global_zero:
         _announce(console, parts, folder)
     if not resumed and trainer.world_size == 1:
-        _measure_start(parts, state, console)
+        _measure_start(parts, module, state, console)
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.run.threads or threads)
     try:
@@ -160,7 +160,7 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
         os.environ.pop(FOLDER_VARIABLE, None)  # another run of this process makes its own folder
     if trainer.is_global_zero:
         if (done := trainer.current_epoch) < recipe.optim.epochs:
-            said = f"ended after epoch {done} of {recipe.optim.epochs}: val top-1 did not rise in the last"
+            said = f"ended after epoch {done} of {recipe.optim.epochs}: {'val mAP' if module.multi_label else 'val top-1'} did not rise in the last"
             console.print(f"{said} {count(recipe.optim.patience, 'validation')}", highlight=False, soft_wrap=True)
         unreadable = len(module.all_unreadable())
         close_facts(folder, unreadable=unreadable)
@@ -181,11 +181,14 @@ def _logger(name: str, folder: Path) -> Logger:
     return (CSVLogger if name == "csv" else TensorBoardLogger)(folder, name=place, version="")
 
 
-def _measure_start(parts: Parts, state: RunState, console: Console) -> None:
+def _measure_start(parts: Parts, module: TrainingModule, state: RunState, console: Console) -> None:
     """Measure on validation clips what is there before the first step, the weights to start from or a probe."""
-    if (top1 := _accuracy_at_start(parts)) is not None:
-        state.start(top1)
-        console.print(f"start          val top-1 {top1:.1%} by the weights to start from", highlight=False)
+    if (start := _scores_at_start(parts)) is not None:
+        if module.multi_label:
+            module.thresholds = start.best_thresholds()
+        state.start(start.accuracy, module.metric)
+        said = f"val {start.measure} {start.accuracy:.1%} by the weights to start from"
+        console.print(f"start          {said}", highlight=False)
     if not parts.recipe.run.probe:
         return
     recipe, hardware = parts.recipe, parts.hardware
@@ -206,11 +209,11 @@ def _measure_start(parts: Parts, state: RunState, console: Console) -> None:
     head = probed.comparison.chosen.head
     console.print(f"probe          val top-1 {top1:.1%} by the frozen 2-D network, head {head}", highlight=False)
     if state.best is None or top1 > state.best:
-        state.start(top1, probed.recognizer)
+        state.start(top1, recognizer=probed.recognizer)
 
 
-def _accuracy_at_start(parts: Parts) -> float | None:
-    """Return the accuracy on validation clips of weights that are loaded with their head; None of others."""
+def _scores_at_start(parts: Parts) -> Scores | None:
+    """Return the scores on validation clips of weights that are loaded with their head; None of others."""
     recipe, clips = parts.recipe, parts.splits.get("val")
     weights, names = recipe.model.weights, parts.splits["train"].class_names
     if not weights or clips is None or not isinstance(parts.data.val, ViewClips):
@@ -226,7 +229,7 @@ def _accuracy_at_start(parts: Parts) -> float | None:
         workers=parts.data.workers,
         read_timeout=recipe.run.read_timeout,
         hardware=parts.hardware,
-    ).top1
+    )
 
 
 def better_than_last(folder: Path) -> str:
@@ -234,15 +237,15 @@ def better_than_last(folder: Path) -> str:
     if not (folder / BEST).is_file():
         return ""
     scores = read_header(folder / BEST)["scores"]
-    last = read_header(folder / LAST)["scores"].get("val_top1")
-    if last is None or not last < scores["val_top1"]:
+    metric = "val_map" if "val_map" in scores else "val_top1"
+    last = read_header(folder / LAST)["scores"].get(metric)
+    if last is None or not last < scores[metric]:
         return ""
     started = "the probe's weights" if "probe" in read_header(folder / BEST) else "those that training started from"
     which = f"those of epoch {scores['epoch']}" if scores["epoch"] else started
-    return (
-        f"use {folder / BEST}: {which} recognize {scores['val_top1']:.1%} of the validation clips, the last ones "
-        f"{last:.1%}"
-    )
+    share = f"{scores[metric]:.1%}"
+    said = f"have a val mAP of {share}" if metric == "val_map" else f"recognize {share} of the validation clips"
+    return f"use {folder / BEST}: {which} {said}, the last ones {last:.1%}"
 
 
 def _how_to_continue(folder: Path) -> str:
@@ -304,7 +307,7 @@ class Trained(NamedTuple):
 
     @property
     def log(self) -> list[dict[str, float]]:
-        """The epochs of log.csv: epoch, step, lr, loss, top1, seconds, data_share; val_top1, val_loss if validated."""
+        """The epochs of log.csv: epoch, step, lr, loss, top1, seconds, data_share; val_top1 or val_map, val_loss."""
         return [{k: float(v) for k, v in row.items() if v} for row in read_log(self.folder / LOG)]
 
     def recognizer(self, device: str = "auto") -> Recognizer:

@@ -38,6 +38,9 @@ class DataConfig:
         test: test rows, likewise.
         folds: split into this many folds, stratified by class; `test_fold` is the test split, the others train.
         test_fold: number of the test fold, 0 to folds - 1.
+        multi_label: a clip may have several classes, or none: the label of a csv is then names with a vertical bar
+            between them, or empty, that of JSON may be a list; rows of the same clip and span add up. The loss is the
+            binary cross entropy of each class.
         group: a column whose values are kept together in one fold, such as source_video or subject; path keeps the
             segments of a recording together.
         val_share: share of the training clips held out for validation, 0 to 0.5; with `group` whole groups, and the
@@ -61,6 +64,7 @@ class DataConfig:
     test: str | None = None
     folds: int = 0
     test_fold: int = 0
+    multi_label: bool = False
     group: str | None = None
     val_share: float | None = None
     classes: list[str] | None = None

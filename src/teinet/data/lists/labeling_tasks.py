@@ -35,12 +35,12 @@ def write_label_studio(rows: Sequence[Row], output: Path) -> int:
                 continue
             common = {"id": f"r{number}", "to_name": "video"}
             if row.start is None and row.end is None:
-                value = {"choices": [row.label]}
+                value = {"choices": list(row.labels)}
                 found.append({**common, "from_name": "choice", "type": "choices", "value": value})
                 continue
             first, last = _frames(path, row)
             ranges = [{"start": first + 1, "end": last + 1}]  # from 1, both inside
-            value = {"ranges": ranges, "timelinelabels": [row.label]}
+            value = {"ranges": ranges, "timelinelabels": list(row.labels)}
             found.append({**common, "from_name": "events", "type": "timelinelabels", "value": value})
         scores = [float(row.columns["score"]) for row in own if row.columns.get("score")]
         prediction = {"model_version": _MODEL, "result": found} | ({"score": float(np.mean(scores))} if scores else {})
@@ -79,12 +79,12 @@ def _cvat(path: str, rows: Sequence[Row]) -> str:
     for name, text in (("name", Path(path).stem), ("size", len(reader)), ("mode", "interpolation"), ("start_frame", 0)):
         ElementTree.SubElement(task, name).text = str(text)
     labels = ElementTree.SubElement(task, "labels")
-    for label in sorted({row.label for row in rows if row.label is not None}):
+    for label in sorted({label for row in rows for label in row.labels}):
         ElementTree.SubElement(ElementTree.SubElement(labels, "label"), "name").text = label
     ElementTree.SubElement(meta, "source").text = Path(path).name
-    for number, row in enumerate(row for row in rows if row.label is not None):
+    for number, (row, label) in enumerate((each, label) for each in rows for label in each.labels):
         first, last = _frames(path, row)
-        told = {"id": str(number), "label": row.label or "", "source": "auto"}
+        told = {"id": str(number), "label": label, "source": "auto"}
         track = ElementTree.SubElement(root, "track", told)
         box = {"xtl": "0", "ytl": "0", "xbr": str(width), "ybr": str(height), "occluded": "0", "z_order": "0"}
         for frame, outside in dict(

@@ -65,7 +65,7 @@ def several_labels(class_names: Sequence[str]) -> str:
     if not found:
         return ""
     count = "1 label looks" if len(found) == 1 else f"{len(found)} labels look"
-    return f"{count} like several ({found[0]!r}); each is one class, as several labels per clip are not supported"
+    return f"{count} like several ({found[0]!r}); each is one class; with data.multi_label, a|b are two"
 
 
 def labels_alike(class_names: Sequence[str]) -> str:

@@ -39,6 +39,7 @@ class Row(NamedTuple):
         name: the data set's id of the clip, as used in submissions; empty if it has none.
         file, line: the list and the line that the clip is from.
         columns: the other columns of its line, by name.
+        more: the names of further classes, in lists with several labels for a clip.
     """
 
     path: str
@@ -50,6 +51,12 @@ class Row(NamedTuple):
     file: str = ""
     line: int | None = None
     columns: Mapping[str, str] = _NO_COLUMNS
+    more: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of all its classes."""
+        return (() if self.label is None else (self.label,)) + self.more
 
     def fields(self) -> dict[str, str]:
         """Return the columns that rows can be selected by: split, label, name and those of the line."""
@@ -99,7 +106,10 @@ class PackedTexts(Sequence[str]):
 
 @dataclass(frozen=True)
 class ClipList:
-    """Clips with integer labels (-1: unknown) and class names; data workers share its `PackedTexts`."""
+    """Clips with integer labels (-1: unknown) and class names; data workers share its `PackedTexts`.
+
+    Of clips that may have several labels, or none, `labels` are the first (-1: none), and `label_sets` all.
+    """
 
     paths: Sequence[str]
     labels: np.ndarray  # (N,) int64
@@ -110,6 +120,7 @@ class ClipList:
     names: Sequence[str] = ()  # the data set's id of each clip; empty if it has none
     groups: Sequence[str] = ()  # of each clip, what stays in one fold; empty if nothing was named
     max_damaged: float = MAX_DAMAGED  # share of a file's frames
+    label_sets: np.ndarray | None = None  # (N, classes) bool; None if each clip has one label
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -127,20 +138,25 @@ class ClipList:
             root = os.path.commonpath({os.path.dirname(p) for p in paths})
         except ValueError:  # no paths, absolute and relative ones, or two drives
             root = ""
-        names = np.array([*self.class_names, ""], dtype=object)[self.labels]  # -1 is the last: no name
-        for path, name, start, end in zip(paths, names, self.starts.tolist(), self.ends.tolist()):
+        for path, name, start, end in zip(paths, self._label_texts(), self.starts.tolist(), self.ends.tolist()):
             inside = path[len(root) :].lstrip(os.sep).replace(os.sep, "/")
             digest.update(f"{inside}\t{name}\t{start}\t{end}\n".encode("utf-8", "surrogateescape"))
         return {"clips": len(self), "classes": len(self.class_names), "sha256": digest.hexdigest()}
+
+    def _label_texts(self) -> Sequence[str]:
+        """Return the name of each clip's class; of several, all with `|` between them."""
+        names = np.array([*self.class_names, ""], dtype=object)
+        if self.label_sets is None:
+            return names[self.labels].tolist()  # -1 is the last: no name
+        return ["|".join(names[:-1][own]) for own in self.label_sets]
 
     def clip_hashes(self) -> list[bytes]:
         """Return a hash of each clip's class, file name, size and span, which is the same for a copy elsewhere.
 
         The size of a folder is the number of its images, that of a missing file None.
         """
-        names = np.array([*self.class_names, ""], dtype=object)[self.labels]
         found = []
-        for path, name, start, end in zip(self.paths, names, self.starts.tolist(), self.ends.tolist()):
+        for path, name, start, end in zip(self.paths, self._label_texts(), self.starts.tolist(), self.ends.tolist()):
             if image_folder.is_folder(path):
                 path = image_folder.split(path)[0]
             clip = f"{name}/{os.path.basename(path)}\t{_size(path)}\t{start}\t{end}"
@@ -203,22 +219,30 @@ def to_clips(
     source: object,
     max_damaged: float = MAX_DAMAGED,
     groups: Sequence[str] = (),
+    multi_label: bool = False,
 ) -> ClipList:
     """Return the clips of rows with class indices; `class_names` default to the sorted labels.
+
+    With `multi_label` they have `label_sets`.
 
     Raises:
         AnnotationError: a label is not in `class_names`; names file and line.
         ConfigError: `class_names` has a class twice.
     """
-    names = list(class_names) if class_names is not None else sorted({r.label for r in rows if r.label is not None})
+    names = list(class_names) if class_names is not None else sorted({label for r in rows for label in r.labels})
     index: dict[str | None, int] = {name: i for i, name in enumerate(names)}
     if len(index) < len(names):
         twice = ", ".join(sorted({n for n in names if names.count(n) > 1}))
         raise ConfigError(f"class names occur twice: {twice}; remove the duplicates")
     index[None] = -1
     for row in rows:
-        if row.label is not None and row.label not in index:
-            raise AnnotationError(row.file or source, unknown_label(row.label, names), row.line)
+        if (unknown := next((label for label in row.labels if label not in index), None)) is not None:
+            raise AnnotationError(row.file or source, unknown_label(unknown, names), row.line)
+    sets = None
+    if multi_label:
+        sets = np.zeros((len(rows), len(names)), dtype=bool)
+        for own, row in zip(sets, rows):
+            own[[index[label] for label in row.labels]] = True
     return ClipList(
         paths=PackedTexts(r.path for r in rows),
         labels=np.array([index[r.label] for r in rows], dtype=np.int64),
@@ -229,7 +253,19 @@ def to_clips(
         names=PackedTexts(r.name for r in rows) if any(r.name for r in rows) else (),
         groups=PackedTexts(groups) if groups else (),
         max_damaged=max_damaged,
+        label_sets=sets,
     )
+
+
+def merged(rows: Sequence[Row]) -> list[Row]:
+    """Return one row for each clip (path, span and split) with the labels of all its rows, in the order of the list."""
+    found: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        key = (row.path, *_span(row), row.split)
+        before = found.get(key)
+        labels = list(dict.fromkeys(row.labels if before is None else before.labels + row.labels))
+        found[key] = (before or row)._replace(label=labels[0] if labels else None, more=tuple(labels[1:]))
+    return list(found.values())
 
 
 def no_labels(rows: Sequence[Row]) -> str:

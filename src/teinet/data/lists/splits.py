@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from teinet.data.lists.rows import (
     Row,
     absent,
     conflicts,
+    merged,
     no_labels,
     overlaps,
     select,
@@ -50,7 +52,7 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
         raise AnnotationError(config.path, no_labels(listing.rows))
     listing = _present(listing, config)
     rows = listing.rows
-    if class_names is not None and listing.numbered and not {r.label for r in rows} <= {None, *class_names}:
+    if class_names is not None and listing.numbered and not {n for r in rows for n in r.labels} <= set(class_names):
         listing.notes.append("the list's numbers are used as indices of the network's classes")
         rows = [_named(row, class_names) for row in rows]
     parts, drawn = _split(rows, config)
@@ -62,19 +64,24 @@ def load_splits(config: DataConfig, class_names: Sequence[str] | None = None) ->
         log.warning("%s: %s %s; accuracies measured on them are too high%s", config.path, what, where, advice)
     if found := [conflict for conflict in conflicts(rows) if conflict.same]:
         log.warning("%s: two labels of %s, each is trained on: %s", config.path, count(len(found), "clip"), found[0])
-    if class_names is None:  # for training; a trained network may be given unlabeled clips
+    if class_names is None and not config.multi_label:  # for training; a trained network may be given unlabeled clips
         for row in parts["train"] + parts["val"]:
             if row.label is None and any(r.label is not None for r in rows):
                 raise AnnotationError(row.file or config.path, f"{row.path} has no label; training needs one", row.line)
     names = list(class_names) if class_names is not None else listing.class_names
     if names is None:
-        names = sorted({r.label for r in rows if r.label is not None})
+        names = sorted({name for r in rows for name in r.labels})
         for warning in filter(None, (several_labels(names), labels_alike(names))):
             log.warning("%s: %s", config.path, warning)
     splits = Splits(
         {
             split: to_clips(
-                part, names, source=config.path, max_damaged=config.max_damaged, groups=_groups(part, config) or ()
+                part,
+                names,
+                source=config.path,
+                max_damaged=config.max_damaged,
+                groups=_groups(part, config) or (),
+                multi_label=config.multi_label,
             )
             for split, part in parts.items()
             if part
@@ -93,7 +100,10 @@ def read_config(config: DataConfig) -> Listing:
         if names is not None:
             raise ConfigError("data.classes and data.labels both name the classes; give one of them")
         names = read_class_names(config.labels)
-    options = Options(official_split=config.official_split, image_names=config.image_names, class_names=names)
+    options = Options(
+        official_split=config.official_split, image_names=config.image_names, class_names=names,
+        multi_label=config.multi_label,
+    )  # fmt: skip
 
     def read(path: str | Path) -> Listing:
         return read_listing(path, format=config.format, root=config.root, options=options)
@@ -114,7 +124,7 @@ def read_config(config: DataConfig) -> Listing:
         listing = replace(listing, class_names=names)
     elif listing.numbered:  # of all lists together
         listing = replace(listing, class_names=numbers_as_names(listing.rows))
-    return listing
+    return replace(listing, rows=merged(listing.rows), absent=None) if config.multi_label else listing
 
 
 def _present(listing: Listing, config: DataConfig) -> Listing:
@@ -146,10 +156,12 @@ def _named(row: Row, class_names: Sequence[str]) -> Row:
     """Return the row with its numeric label replaced by the name of the class."""
     if row.label is None:
         return row
-    if int(row.label) >= len(class_names):
-        reason = f"class {row.label} does not exist; the network has {len(class_names)} classes, counted from 0"
+    largest = max(map(int, row.labels))
+    if largest >= len(class_names):
+        reason = f"class {largest} does not exist; the network has {len(class_names)} classes, counted from 0"
         raise AnnotationError(row.file, reason, row.line)
-    return row._replace(label=class_names[int(row.label)])
+    label, *more = (class_names[int(number)] for number in row.labels)
+    return row._replace(label=label, more=tuple(more))
 
 
 def _split(rows: list[Row], config: DataConfig) -> tuple[dict[str, list[Row]], bool]:
@@ -199,6 +211,12 @@ def _groups(rows: list[Row], config: DataConfig) -> list[str] | None:
     return [r.columns[config.group] for r in rows]
 
 
+def _strata(rows: list[Row]) -> list[str]:
+    """Return by clip what parts are stratified by: its label, of several the rarest, which is then in all parts."""
+    counts = Counter(label for row in rows for label in row.labels)
+    return [min(row.labels, key=lambda label: (counts[label], label), default="") for row in rows]
+
+
 def _fold(rows: list[Row], config: DataConfig) -> tuple[list[Row], list[Row]]:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
@@ -206,7 +224,7 @@ def _fold(rows: list[Row], config: DataConfig) -> tuple[list[Row], list[Row]]:
         raise ConfigError(f"data.folds is {config.folds}; it must be at least 2")
     if not 0 <= config.test_fold < config.folds:
         raise ConfigError(f"data.test_fold is {config.test_fold}; it must be 0 to {config.folds - 1}")
-    labels, groups = np.array([r.label or "" for r in rows]), _groups(rows, config)
+    labels, groups = np.array(_strata(rows)), _groups(rows, config)
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     folds = kind(config.folds, shuffle=True, random_state=config.seed)
     count, unit = (len(rows), "clips") if groups is None else (len(set(groups)), f"values of {config.group}")
@@ -231,9 +249,9 @@ def _hold_out(rows: list[Row], share: float, config: DataConfig) -> tuple[list[R
         inner = DataConfig(path=config.path, folds=max(2, round(1 / share)), group=config.group, seed=config.seed)
         return _fold(rows, inner)
     rng = np.random.default_rng(config.seed)
-    by_label: dict[str | None, list[int]] = {}
-    for i, row in enumerate(rows):
-        by_label.setdefault(row.label, []).append(i)
+    by_label: dict[str, list[int]] = {}
+    for i, label in enumerate(_strata(rows)):
+        by_label.setdefault(label, []).append(i)
     held: set[int] = set()
     for members in by_label.values():
         count = min(max(1, round(share * len(members))), len(members) - 1)

@@ -49,7 +49,7 @@ def convert(listing: Listing, output: Path, *, absolute: bool = False, overwrite
             raise ConfigError(f"{path}: is the list being read; choose another file")
         if path.is_dir() or (path.exists() and not overwrite):
             raise ConfigError(f"{path} exists; --overwrite replaces it")
-    names = listing.class_names or sorted({row.label for row in listing.rows if row.label is not None})
+    names = listing.class_names or sorted({label for row in listing.rows for label in row.labels})
     refuse_unwritable(listing.rows, output.parent)
     if names:
         write_labels(labels, names)
@@ -138,7 +138,7 @@ def _record(row: Row, path: str) -> dict[str, str]:
     """Return the values of a row by column, with `path` as it is to be written."""
     record = {
         "path": path,
-        "label": row.label or "",
+        "label": "|".join(row.labels),
         "split": row.split,
         "start": "" if row.start is None else repr(float(row.start)),
         "end": "" if row.end is None else repr(float(row.end)),

@@ -47,15 +47,16 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
         examples. Other names explain themselves.
     """
     rows = listing.rows
-    names = listing.class_names or sorted({row.label for row in rows if row.label is not None})
-    known = {None, *names}
+    names = listing.class_names or sorted({label for row in rows for label in row.labels})
+    known = set(names)
     counted = Counter(row.split for row in rows)
     splits = {split: counted[split] for split in (*SPLITS, "") if counted[split]}
-    by_class = Counter((row.split, row.label) for row in rows)
+    by_class = Counter((row.split, label) for row in rows for label in row.labels)
     classes = {name: {split: by_class[split, name] for split in splits} for name in names}
     trained = "train" if "train" in splits else None
     unlabeled, last = [row for row in rows if row.label is None], len(rows) - 1
-    unknown = [row for row in rows if row.label not in known]
+    unknown = [row for row in rows if not known.issuperset(row.labels)]
+    label = next((label for row in unknown for label in row.labels if label not in known), "")
     try:
         image = flipped_labels(names)
         hflip: list[tuple[str, str]] | str = [(names[i], names[j]) for i, j in enumerate(image) if i < j]
@@ -88,7 +89,7 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
         "first_unlabeled": first(unlabeled),
         "only_test_unlabeled": all(row.split == "test" for row in unlabeled),
         "unknown": len(unknown),
-        "first_unknown": unknown and {**(first(unknown) or {}), "reason": unknown_label(str(unknown[0].label), names)},
+        "first_unknown": unknown and {**(first(unknown) or {}), "reason": unknown_label(label, names)},
         "alike": labels_alike(names),
         "no_labels": "" if names else no_labels(rows),
         "conflicts": [{"same": c.same, "text": str(c)} for c in conflicts(rows)],
@@ -96,7 +97,7 @@ def facts(listing: Listing, missing: Sequence[int], *, found_out: bool) -> Facts
         "overlaps": [vars(o) for o in overlaps({s: [row for row in rows if row.split == s] for s in splits if s})],
         "columns": _columns(rows),
         "hflip": hflip,
-        "rows": [rows[i]._asdict() | {"columns": dict(rows[i].columns)} for i in sorted({0, last // 2, last})],
+        "rows": [_example(rows[i]) for i in sorted({0, last // 2, last})],
     }
 
 
@@ -165,6 +166,10 @@ def draw_sample(
         "shorter": {limit: sum(frames < limit for frames in quantities["frames"]) for limit in _SHORT},
         "unreadable": unreadable,
     }
+
+
+def _example(row: Row) -> Facts:
+    return {**row._asdict(), "columns": dict(row.columns), "label": "|".join(row.labels) or None}
 
 
 def tables(facts: Facts, sample: Facts) -> Iterator[tuple[str, Table]]:

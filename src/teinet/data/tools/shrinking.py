@@ -142,7 +142,7 @@ def shrink(
     try:
         todo = [copy for copy in present if not _is_done(copies.get(copy.key), copy.source, folder)]
         resumed, left = len(present) - len(todo), len(todo)
-        names = listing.class_names or sorted({row.label for row in rows if row.label is not None})
+        names = listing.class_names or sorted({label for row in rows for label in row.labels})
         if names:
             write_labels(folder / LABELS, names)
         saved = sum((e.before or 0) - e.bytes for e in copies.values() if not e.reason)

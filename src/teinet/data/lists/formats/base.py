@@ -82,11 +82,13 @@ class Options:
         image_names: pattern of image names in a folder, img_%05d.jpg or img_{:05d}.jpg; None takes all numbered ones,
             if their names show one order.
         class_names: in the order of their indices; None takes those of the list or of a file next to it.
+        multi_label: see `DataConfig`; readers need not merge the rows of a clip.
     """
 
     official_split: int = 1
     image_names: str | None = None
     class_names: list[str] | None = None
+    multi_label: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

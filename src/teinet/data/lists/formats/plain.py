@@ -21,6 +21,7 @@ from teinet.utils.text import other_names
 
 _OWN = ("path", "label", "split", "start", "end", "name")
 _SECONDS, _NUMBERS = ("start", "end"), (int, float)
+_SEVERAL = "several labels per clip need data.multi_label, and in a csv the form a|b"
 Record = tuple[int, dict[str, str]]  # line, values by column
 
 
@@ -74,9 +75,9 @@ def _read_table(data: DataPath, options: Options) -> Listing:
     path = data.path
     if data.is_folder:
         raise AnnotationError(path, "is a folder; format table needs a csv or .jsonl file")
-    records = _json_lines(path) if base.first_line(path).startswith("{") else _csv(path)
+    records = _json_lines(path, options.multi_label) if base.first_line(path).startswith("{") else _csv(path)
     clip, file = base.under(data.videos or path.parent), str(path)
-    rows = [_row(values, path, file, line, clip) for line, values in records]
+    rows = [_row(values, path, file, line, clip, options.multi_label) for line, values in records]
     if not rows:
         raise AnnotationError(path, "the list has no clips; add lines after the header")
     return Listing(format="table", source=path, rows=rows, class_names=options.class_names)
@@ -106,7 +107,7 @@ def _csv(path: Path) -> Iterator[Record]:
         raise AnnotationError(path, f"not a csv: {error}", reader.line_num) from error
 
 
-def _json_lines(path: Path) -> Iterator[Record]:
+def _json_lines(path: Path, multi_label: bool) -> Iterator[Record]:
     for line, text in base.read_lines(path):
         try:
             values = json.loads(text, object_pairs_hook=_unique)
@@ -118,7 +119,7 @@ def _json_lines(path: Path) -> Iterator[Record]:
         if "\\u" in text:
             refuse_half_characters(json.dumps(values, ensure_ascii=False), path, line)
         try:
-            yield line, {key: _text(key, value) for key, value in values.items()}
+            yield line, {key: _text(key, value, multi_label) for key, value in values.items()}
         except ValueError as error:
             raise AnnotationError(path, str(error), line) from None
 
@@ -130,15 +131,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _text(key: str, value: Any) -> str:
+def _text(key: str, value: Any, multi_label: bool = False) -> str:
     """Return a JSON value as a csv has it; ValueError for one that has no such form."""
+    if multi_label and key == "label" and isinstance(value, list):
+        names = [_text(key, name) for name in value]
+        if odd := [name for name in names if not name or "|" in name]:
+            raise ValueError(f"the label {odd[0]!r} of a list is empty, or has a |, which separates labels")
+        return "|".join(names)
     if value is None:
         return ""
     if isinstance(value, str):
         return value.strip()
     text = json.dumps(value, ensure_ascii=False)
     if key in _OWN and (isinstance(value, bool) or not isinstance(value, _NUMBERS if key in _SECONDS else int)):
-        hint = "; several labels per clip are not supported" if key == "label" and isinstance(value, list) else ""
+        hint = f"; {_SEVERAL}" if key == "label" and isinstance(value, list) else ""
         expected = "a number of seconds" if key in _SECONDS else "a text or a whole number"
         raise ValueError(f"the {key} is {text[:60]}; expected {expected}{hint}")
     return text
@@ -152,7 +158,9 @@ def _is_structure(label: str) -> bool:
     return False
 
 
-def _row(values: dict[str, str], path: Path, file: str, line: int, clip: Callable[[str], str]) -> Row:
+def _row(
+    values: dict[str, str], path: Path, file: str, line: int, clip: Callable[[str], str], multi_label: bool
+) -> Row:
     if not values["path"]:
         raise AnnotationError(path, "this line has no path; add one", line)
     start, end = base.span(values.get("start"), values.get("end"), path, line)
@@ -162,10 +170,13 @@ def _row(values: dict[str, str], path: Path, file: str, line: int, clip: Callabl
         raise AnnotationError(path, f"split {written!r} does not exist; use one of {', '.join(SPLITS)}", line)
     label, name = values.get("label") or None, values.get("name", "")
     if label and label[0] in "[{(" and _is_structure(label):
-        reason = f"label {label[:60]!r} is a list or an object; several labels per clip are not supported"
+        reason = f"label {label[:60]!r} is a list or an object; {_SEVERAL}"
         raise AnnotationError(path, reason, line)
+    label, *more = map(str.strip, label.split("|")) if multi_label and label else [label]
+    if more and not all((label, *more)):
+        raise AnnotationError(path, f"label {values['label'][:60]!r} has an empty name next to a |; remove it", line)
     columns = {key: value for key, value in values.items() if key not in _OWN}
-    return Row(clip(values["path"]), label, split, start, end, name, file, line, columns)
+    return Row(clip(values["path"]), label, split, start, end, name, file, line, columns, tuple(map(str, more)))
 
 
 # Both are tried after the others: any folder may have class folders, and any csv is a table.

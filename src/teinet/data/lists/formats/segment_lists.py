@@ -20,7 +20,9 @@ Rows = Callable[[Path, "Files", Sequence[str] | None], Iterator[Row]]
 Files = Callable[[str], str]
 
 
-def _read(format: str, find: Callable[[DataPath], list[Path]], rows: Rows) -> Callable[[DataPath, Options], Listing]:
+def _read(
+    format: str, find: Callable[[DataPath], list[Path]], rows: Rows, several: Rows
+) -> Callable[[DataPath, Options], Listing]:
     def read(data: DataPath, options: Options) -> Listing:
         root = data.find_videos("videos", "Charades_v1_480", "Charades_v1", "v1-2", "v1-3")
         present = base.videos_below(root)
@@ -29,7 +31,8 @@ def _read(format: str, find: Callable[[DataPath], list[Path]], rows: Rows) -> Ca
             return present.get(name) or present.get(f"v_{name}") or str(root / f"{name}.mp4")
 
         names = options.class_names or _classes(data)
-        found = base.read_rows(data, format, find(data), lambda path: rows(path, file, names))
+        chosen = several if options.multi_label else rows
+        found = base.read_rows(data, format, find(data), lambda path: chosen(path, file, names))
         return Listing(format=format, source=data.path, rows=found, class_names=names, incomplete=format != "charades")
 
     return read
@@ -78,6 +81,15 @@ def _ava(path: Path, file: Files, names: Sequence[str] | None) -> Iterator[Row]:
                 begin = following
 
 
+def _ava_seconds(path: Path, file: Files, names: Sequence[str] | None) -> Iterator[Row]:
+    """Yield each annotated second with an action seen in it, of any person."""
+    for line, text in base.read_lines(path):
+        video, second, *box, action = text.split(",")[:7]
+        label = (names[int(action) - 1] if names and int(action) <= len(names) else action) if len(box) == 4 else None
+        begin = max(0.0, float(second) - _AVA_STEP / 2)
+        yield Row(file(video), label or None, "", begin, float(second) + _AVA_STEP / 2, video, line=line)
+
+
 def _charades(path: Path, file: Files, names: Sequence[str] | None) -> Iterator[Row]:
     for line, values in _table(path):
         actions = [text.split() for text in values["actions"].split(";") if text]
@@ -87,6 +99,14 @@ def _charades(path: Path, file: Files, names: Sequence[str] | None) -> Iterator[
             label = names[int(number[1:])] if names else number
             if float(start) < float(end):  # a few have no length
                 yield Row(file(values["id"]), label, "", *base.span(start, end, path, line), values["id"], line=line)
+
+
+def _charades_videos(path: Path, file: Files, names: Sequence[str] | None) -> Iterator[Row]:
+    """Yield each video with all its actions, as the data set's own classification task has it."""
+    for line, values in _table(path):
+        numbers = [text.split()[0] for text in values["actions"].split(";") if text]
+        label, *more = [names[int(number[1:])] if names else number for number in numbers] or [None]
+        yield Row(file(values["id"]), label, name=values["id"], line=line, more=tuple(filter(None, more)))
 
 
 def _epic(path: Path, file: Files, names: Sequence[str] | None) -> Iterator[Row]:
@@ -114,15 +134,22 @@ def _with_columns(*needed: str) -> Callable[[Path], bool]:
     return lambda path: set(needed) <= {column.strip().strip('"') for column in base.first_line(path).split(",")}
 
 
-def _format(name: str, title: str, find: Callable[[DataPath], list[Path]], rows: Rows) -> Format:
-    return Format(name, title, lambda data: bool(find(data)), _read(name, find, rows))
+def _format(
+    name: str, title: str, find: Callable[[DataPath], list[Path]], rows: Rows, several: Rows | None = None
+) -> Format:
+    """Return a format; `several` are its rows for `data.multi_label`, where others suit several labels of a clip."""
+    return Format(name, title, lambda data: bool(find(data)), _read(name, find, rows, several or rows))
 
 
 ACTIVITYNET = _format(
     "activitynet", "ActivityNet (JSON)", _lists(".json", lambda path: '"database"' in base.head(path)), _activitynet
 )
-AVA = _format("ava", "AVA (csv)", _lists(".csv", lambda path: bool(_AVA.fullmatch(base.first_line(path)))), _ava)
-CHARADES = _format("charades", "Charades (csv)", _lists(".csv", _with_columns("id", "actions", "length")), _charades)
+AVA = _format(
+    "ava", "AVA (csv)", _lists(".csv", lambda path: bool(_AVA.fullmatch(base.first_line(path)))), _ava, _ava_seconds
+)
+CHARADES = _format(
+    "charades", "Charades (csv)", _lists(".csv", _with_columns("id", "actions", "length")), _charades, _charades_videos
+)
 EPIC = _format(
     "epic_kitchens", "EPIC-Kitchens (csv)",
     _lists(".csv", _with_columns("video_id", "start_timestamp", "stop_timestamp")), _epic,
