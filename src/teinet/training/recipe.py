@@ -23,7 +23,8 @@ REQUIRED = "REQUIRED"  # in place of a path that only the user can know
 
 _MOST = 256  # of `_COUNTS`: the system would end a process that asks for a million threads without a word
 _LARGEST = 2**31 - 1  # of all whole numbers but seeds: libraries do not count further
-_ONE_LABEL = "optim.label_smoothing optim.mixup optim.cutmix optim.balance optim.teachers run.probe"  # settings for clips of one label each
+# Settings for clips of one label each.
+_ONE_LABEL = "optim.label_smoothing optim.mixup optim.cutmix optim.balance optim.teachers run.probe"
 _COUNTS = "run.devices run.workers run.threads"
 _LOWEST = {  # value of settings
     1: "data.official_split model.num_frames optim.epochs optim.batch_size optim.accumulate run.devices "

@@ -160,8 +160,9 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
         os.environ.pop(FOLDER_VARIABLE, None)  # another run of this process makes its own folder
     if trainer.is_global_zero:
         if (done := trainer.current_epoch) < recipe.optim.epochs:
-            said = f"ended after epoch {done} of {recipe.optim.epochs}: {'val mAP' if module.multi_label else 'val top-1'} did not rise in the last"
-            console.print(f"{said} {count(recipe.optim.patience, 'validation')}", highlight=False, soft_wrap=True)
+            what, patience = "mAP" if module.multi_label else "top-1", count(recipe.optim.patience, "validation")
+            said = f"ended after epoch {done} of {recipe.optim.epochs}: val {what} did not rise in the last {patience}"
+            console.print(said, highlight=False, soft_wrap=True)
         unreadable = len(module.all_unreadable())
         close_facts(folder, unreadable=unreadable)
         if unreadable:
