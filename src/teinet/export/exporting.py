@@ -27,7 +27,7 @@ from teinet.export.parity import Parity, check_parity, compare_logits
 from teinet.export.web_page import write_page
 from teinet.export.weights_types import half_weights, int8_model
 from teinet.models.classifier import VideoClassifier, multiply_adds, parameters
-from teinet.models.exported import ExportedNetwork, computes_bf16
+from teinet.models.exported import ExportedNetwork, computes_bf16, openvino_core
 from teinet.models.header import KEY, refuse_multi_label
 from teinet.models.insertion import is_causal, temporal_modules
 from teinet.utils.files import replacing
@@ -177,7 +177,7 @@ def _write(model: onnx.ModelProto, format: str, folder: Path, *, half: bool) -> 
         return [folder / "model.onnx"]
     import openvino
 
-    converted = openvino.Core().read_model(folder / "model.onnx")
+    converted = openvino_core().read_model(folder / "model.onnx")
     text = next(each.value for each in model.metadata_props if each.key == KEY)
     converted.set_rt_info(text, KEY)
     openvino.save_model(converted, folder / "model.xml", compress_to_fp16=half)

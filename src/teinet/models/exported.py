@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -16,6 +16,7 @@ from teinet.models.header import read_header
 from teinet.utils.arrays import to_array
 
 if TYPE_CHECKING:
+    import openvino
     from torch import Tensor
 
 Runtime = Literal["onnx", "openvino"]
@@ -148,9 +149,7 @@ class _OpenVino:
     """Compiles a program for each shape of the inputs, as those are faster than one for any."""
 
     def __init__(self, path: Path, precision: str):
-        import openvino
-
-        self._core = openvino.Core()
+        self._core = openvino_core()
         self._model = self._core.read_model(str(path))
         hint = {"fp32": "f32", "bf16": "bf16"}[precision]
         self._settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": _threads()}
@@ -182,6 +181,16 @@ def _threads() -> int:
 
 def computes_bf16() -> bool:
     """Return whether OpenVINO computes in bf16 on this processor."""
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+@cache
+def openvino_core() -> openvino.Core:
+    """Return the one core of this process, which is never deleted.
+
+    Each core gives the main thread a stack for signals of its own. Where a first one is deleted before a second one,
+    OpenVINO 2026.4 leaves the thread with freed memory as this stack: the next signal that is handled ends the process.
+    """
     import openvino
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return openvino.Core()

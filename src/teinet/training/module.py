@@ -41,7 +41,8 @@ class TrainingModule(Scoring):
     Every step seeds its own random numbers from (seed, epoch, step, process): a resumed run draws the same dropout.
     Clips that cannot be read are listed in `unreadable_csv`. `loss` maps logits (B, C) float32 and labels (B,) to a
     scalar; None takes the cross entropy. `teachers` are those that the network learns from, on the same frames. Where
-    clips have several labels, these are (B, C) of 0 and 1, the loss is the binary cross entropy, `metric` is val_map in place of val_top1, and `thresholds` are those of the last validation.
+    clips have several labels, these are (B, C) of 0 and 1, the loss is the binary cross entropy, `metric` is val_map in
+    place of val_top1, and `thresholds` are those of the last validation.
     """
 
     class_weights: torch.Tensor | None
