@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from teinet.utils.machine import check_device
 from teinet.utils.text import count, printable
 
 if TYPE_CHECKING:
-    from teinet.recognition import Prediction
+    from teinet.recognition import Prediction, Recognizer
 
 CSV_COLUMNS = ("path", "rank", "label", "score", "num_frames", "start", "end", "error")
 _FORMS = {".json": "json", ".csv": "csv", ".txt": "table"}
@@ -38,6 +39,10 @@ class PredictOptions(options.EngineOptions, options.WeightsArgument):
 
     videos: list[str] = positional("files, folders and all in them, patterns like 'more/*.webm'", metavar="VIDEO")
     top_k: int = option("classes to print; with several labels for a clip, all that it has are", default=5)
+    min_score: str | None = option(
+        "score below which a clip shows none of the classes: 0 to 1, or calibrated (teinet test --calibrate)",
+        metavar="X",
+    )
     views: str = option("clips x crops to look at: 1x1 is quick, 10x3 thorough", default="1x1")
     start: float | None = option("first second of the video to look at", metavar="SECONDS")
     end: float | None = option("last second of the video to look at", metavar="SECONDS")
@@ -76,6 +81,7 @@ def run(args: PredictOptions) -> int:
     if args.output:
         options.check_output(args.output, [*videos, args.weights], overwrite=args.overwrite)
     recognizer = options.load_recognizer(args.weights, args)
+    recognizer.min_score = _min_score(args, recognizer)
     same = ("top_k", "views", "start", "end", "max_damaged", "batch_size", "workers")
     answers = recognizer.predict_many(videos, **{name: getattr(args, name) for name in same})
     for problem in problems:
@@ -99,6 +105,26 @@ def run(args: PredictOptions) -> int:
     if args.output:
         print(printable(f"wrote {args.output} ({count(done, 'video')})"), file=sys.stderr)
     return int(failed > 0 or bool(problems))
+
+
+def _min_score(args: PredictOptions, recognizer: Recognizer) -> float:
+    if args.min_score is None:
+        return 0.0
+    if recognizer.multi_label:
+        raise ConfigError(f"--min-score is for one class a clip; {args.weights} has a threshold for each class")
+    if args.min_score == "calibrated":
+        if recognizer.calibrated_min_score is None:
+            raise ConfigError(
+                f"{args.weights} is not calibrated: teinet test {args.weights} --calibrate FILE writes one"
+            )
+        return recognizer.calibrated_min_score
+    try:
+        value = float(args.min_score)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise ConfigError(f"--min-score is {args.min_score}; it must be a number from 0 to 1, or calibrated")
+    return value
 
 
 @contextmanager
@@ -145,8 +171,9 @@ def _rows(answer: Prediction) -> Iterator[tuple[Any, ...]]:
     path = printable(answer.path)
     if answer.error is not None:
         yield path, "", "", "", "", "", "", answer.error
-    elif answer.thresholds and not answer.found:  # none of its classes
+    elif (answer.thresholds and not answer.found) or answer.label is None:  # none of the classes
         yield path, "", "", "", answer.num_frames, start, end, ""
+        return
     for rank, (name, score) in enumerate(answer.found if answer.thresholds else answer.labels, start=1):
         yield path, rank, name, f"{score:.6f}", answer.num_frames, start, end, ""
 
@@ -165,6 +192,8 @@ def _print_answer(answer: Prediction, file: IO[str]) -> None:
     console.print(title)
     if answer.error is not None:
         console.print(Text(f"  {answer.error}", style="red"))
+    elif answer.label is None:
+        console.print(f"  none of these: the best score is below {100 * answer.min_score:.1f} %", style="dim")
     shown = answer.labels if not answer.thresholds else answer.found or answer.labels[:1]
     for rank, (name, score) in enumerate(shown):
         line = Text("  ").append(f"{bar(score):<20}", style="cyan").append(f" {100 * score:5.1f} %  ")

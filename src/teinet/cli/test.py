@@ -43,6 +43,11 @@ class TestOptions(options.ListOptions):
         metavar="FOLDER",
     )
     overwrite: bool = option(options.OVERWRITE, default=False)
+    calibrate: str | None = option(
+        "write the weights with scores that these clips calibrated (temperature scaling), and with the score below "
+        "which a clip shows none of the classes (teinet predict --min-score calibrated)",
+        metavar="FILE",
+    )
     json: bool = option("print the numbers as JSON", default=False)
     select: str | None = option(
         "test these rows of the list, whatever split they are in", metavar="COLUMN=VALUE,...", group=ADVANCED
@@ -101,6 +106,8 @@ def run(args: TestOptions) -> int:
     for note in dict.fromkeys(note for t in tested if t.source for note in t.source.notes):
         console.print(note, style="dim", soft_wrap=True)
     _print(console, args, scores, tested, folder)
+    if args.calibrate:
+        _calibrate(console, args, scores)
     if args.submit:
         from teinet.evaluation.submission import write_submission
 
@@ -110,6 +117,26 @@ def run(args: TestOptions) -> int:
         left = f", {len(scores) - written} unreadable ones left out" if written < len(scores) else ""
         console.print(f"{args.submit}: predictions of {written} clips{left}", soft_wrap=True)
     return 1 if scores.num_unreadable else 0
+
+
+def _calibrate(console: Console, args: TestOptions, scores: Scores) -> None:
+    """Write the weights with calibrated scores, and say what changed."""
+    from teinet.evaluation.calibration import calibrate
+    from teinet.recognition import Recognizer
+
+    assert args.calibrate is not None
+    recognizer = Recognizer.load(args.weights[0], device="cpu")
+    found = calibrate(recognizer, scores)
+    recognizer.save(args.calibrate)
+    console.print(
+        f"{args.calibrate}: logits divided by {found.temperature:.3g}; calibration error "
+        f"{100 * found.error_before:.1f} -> {100 * found.error_after:.1f} % on {found.clips} clips. From a score "
+        f"of {found.min_score:.2f} on {100 * found.answered:.0f} % have an answer, {100 * found.right:.0f} % right",
+        soft_wrap=True,
+        markup=False,
+    )
+    if scores.meta.get("trained_on"):
+        console.print("some of these clips were trained on: scores of new clips will still be too high", style="yellow")
 
 
 def _tested(args: TestOptions, weights: str, plan: Plan, *, output: str | None, title: str) -> Tested:
@@ -134,6 +161,7 @@ def _tested(args: TestOptions, weights: str, plan: Plan, *, output: str | None, 
 
 def _check(args: TestOptions) -> None:
     """Raise TeinetError for what is wrong with the arguments, before torch is imported."""
+    from teinet.evaluation.plan import saved_scores
     from teinet.evaluation.scores import SCORES
     from teinet.models.header import read_header
 
@@ -152,7 +180,11 @@ def _check(args: TestOptions) -> None:
         one, other, *_ = lists.values()
         raise ConfigError(f"{one} and {other} hold out clips of different lists; name clips for both with --data PATH")
     ensemble = [f"{args.output}/{SCORES}"] if args.output and len(args.weights) > 1 else []
-    options.keep_existing([*ensemble, *filter(None, [args.submit])], overwrite=args.overwrite)
+    if args.calibrate and (len(args.weights) > 1 or args.views != "1x1" or args.backwards):
+        raise ConfigError("--calibrate takes one network and one view a clip (--views 1x1), played forwards")
+    if args.calibrate and (not args.calibrate.endswith(".safetensors") or saved_scores(args.weights[0])):
+        raise ConfigError("--calibrate writes a .safetensors file, of weights or a run; name both")
+    options.keep_existing([*ensemble, *filter(None, [args.submit, args.calibrate])], overwrite=args.overwrite)
     if args.data is not None:
         check_path(args.data)
     if args.max_damaged is not None:

@@ -55,6 +55,7 @@ class Prediction:
         damage: how many frames of the file are lost or damaged, so far as it was read; empty if none.
         error: why the video could not be read; None if it was.
         thresholds: of a multi-label recognizer, for each of `labels` the score from which on the clip has it; else ().
+        min_score: the score below which the best class does not count, see `Recognizer.min_score`.
     """
 
     path: str = ""
@@ -66,6 +67,7 @@ class Prediction:
     damage: str = ""
     error: str | None = None
     thresholds: tuple[float, ...] = ()
+    min_score: float = 0.0
 
     @property
     def found(self) -> tuple[tuple[str, float], ...]:
@@ -74,8 +76,8 @@ class Prediction:
 
     @property
     def label(self) -> str | None:
-        """The best class; None after an error."""
-        return self.labels[0][0] if self.labels else None
+        """The best class; None after an error, and where its score is below `min_score`: none of the classes."""
+        return self.labels[0][0] if self.labels and self.labels[0][1] >= self.min_score else None
 
     @property
     def span(self) -> tuple[float, float] | None:
@@ -95,6 +97,7 @@ class Prediction:
             "num_frames": self.num_frames,
             "frame_indices": None if self.frame_indices is None else self.frame_indices.tolist(),
             "times": None if self.times is None else self.times.round(6).tolist(),
+            **({"label": self.label, "min_score": self.min_score} if self.min_score else {}),
             "damage": self.damage or None,
             "error": self.error,
         }
@@ -117,6 +120,9 @@ class Recognizer:
         sampling: how frames are chosen (default: the model's T frames, spread over the video).
         header: further entries of the weights file (recipe, scores, license). With `multi_label` true, a clip has any
             number of classes, each by its own probability: those at or above their `thresholds` (default: 0.5).
+
+    The attribute `min_score`, 0 to 1, is the score below which a clip shows none of the classes (default: 0);
+    `calibrated_min_score` is the one that a calibration chose.
 
     Raises:
         ConfigError: class names that are not one per class or occur twice, thresholds that are not one per class, or a
@@ -164,6 +170,7 @@ class Recognizer:
         self.preprocessing = preprocessing or own
         self.sampling = sampling or Sampling(num_frames=model.num_frames)
         self.header = dict(header or {})
+        self.min_score = 0.0
         if len(self.header.get("thresholds") or names) != len(names):
             raise ConfigError(f"{len(self.header['thresholds'])} thresholds for {len(names)} classes")
 
@@ -618,6 +625,7 @@ class Recognizer:
             times=loaded.times,
             num_frames=loaded.num_frames,
             damage=loaded.damage,
+            min_score=self.min_score,
             thresholds=tuple(self.thresholds[i] for i in best) if self.multi_label else (),
         )
 
@@ -630,6 +638,11 @@ class Recognizer:
     def thresholds(self) -> tuple[float, ...]:
         """With multi-label, the score of each class from which on a clip has it, in the order of the class names."""
         return tuple(self.header.get("thresholds") or [0.5] * len(self.class_names))
+
+    @property
+    def calibrated_min_score(self) -> float | None:
+        """The score below which a clip shows none of the classes, if `teinet test --calibrate` chose one."""
+        return (self.header.get("calibration") or {}).get("min_score")
 
     @property
     def frame_interval(self) -> float | None:
