@@ -49,7 +49,8 @@ class TrainOptions:
     words: list[str] = positional("recipes, and a folder or list of clips", metavar="RECIPE|DATA", default=[])
     resume: str | None = option("continue the run in this folder", metavar="RUN")
     dry_run: bool = option("print data, network, steps, memory and time only", default=False)
-    json: bool = option("print the result of --dry-run as JSON", default=False)
+    find_lr: bool = option("try rising learning rates for some steps, and print the one to take", default=False)
+    json: bool = option("print the result of --dry-run or --find-lr as JSON", default=False)
     backbone: str | None = option(
         "timm's name of the 2-D network, for TEINet (model.name without teinet_)", metavar="NAME", group=_COMMON
     )
@@ -162,8 +163,10 @@ def _check_name(name: str) -> None:
 
 def run(args: TrainOptions) -> int:
     """Train or resume, and test by the recipe's views; return the exit code."""
-    if args.json and not args.dry_run:
-        raise ConfigError("--json belongs to --dry-run; a run writes its numbers into its folder")
+    if args.json and not (args.dry_run or args.find_lr):
+        raise ConfigError("--json belongs to --dry-run and --find-lr; a run writes its numbers into its folder")
+    if args.find_lr and (args.resume or args.dry_run):
+        raise ConfigError("--find-lr begins from the start and trains nothing; leave out --resume and --dry-run")
     asked = recipe_of(args)
     recipe, folder = asked.recipe, None
     if args.resume:
@@ -188,6 +191,8 @@ def run(args: TrainOptions) -> int:
         recipe.check()
     from rich.console import Console
 
+    if args.find_lr:
+        return _find_rate(recipe, as_json=args.json)
     if args.dry_run:
         from teinet.training.dry_run import forecast
 
@@ -209,6 +214,22 @@ def run(args: TrainOptions) -> int:
         done = [train_and_test(recipe, resume=folder, console=console)]
     if first_process():
         _report(console, recipe, done)
+    return 0
+
+
+def _find_rate(recipe: Recipe, *, as_json: bool) -> int:
+    """Try rates, write a plot and print the rate to take."""
+    from teinet.evaluation.plots import save_rates
+    from teinet.training.rate_finder import find_rate
+
+    found = find_rate(recipe)
+    if as_json:
+        print(json.dumps(found._asdict(), indent=2))
+        return 0
+    plot = Path(recipe.run.output) / "learning_rate.png"
+    plot.parent.mkdir(parents=True, exist_ok=True)
+    save_rates(found.rates, found.losses, found.rates[found.place], plot)
+    print(f"take --lr {found.rate:g}: the loss falls fastest there ({len(found.rates)} steps tried, {plot})")
     return 0
 
 

@@ -155,6 +155,19 @@ def save_curves(logs: Mapping[str, list[dict[str, Any]]], file: str | Path | IO[
     draw_curves(logs, **options).savefig(file, format="png")
 
 
+def save_rates(rates: Sequence[float], losses: Sequence[float], rate: float, file: Path) -> None:
+    """Save a plot of the loss at each learning rate, with the rate to take, as PNG."""
+    figure = blank_figure(6, 4)
+    axes = figure.add_subplot()
+    axes.plot(rates, losses, color="#1c7ed6")
+    axes.axvline(rate, color="#e8590c", linestyle="--", linewidth=1)
+    axes.annotate(f" {rate:g}", (rate, max(losses)), color="#e8590c", va="top")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss, moving average")
+    plain(axes, grid=True)
+    with replacing(file) as part:
+        figure.savefig(part, format="png")
+
+
 def has_points(logs: Mapping[str, list[dict[str, Any]]], column: str) -> bool:
     """Return true if any of the runs logged this column."""
     return any(next(_points(rows, column), None) for rows in logs.values())
