@@ -22,7 +22,8 @@ optim:
 
 Name a recipe first: a file, or one of the library's (`teinet recipes` lists them). A later recipe overrides an
 earlier one, and options override all. A file may extend another with `extends: FILE` or `extends: NAME`, and contain
-variants of itself under `rows:`. The defaults are the paper's for Something-Something (section 4.2). A run writes all
+variants of itself under `rows:`. The defaults are the paper's for Something-Something (section 4.2);
+where no recipe is named, [the clips and the machine choose](../how-to/train-better.md). A run writes all
 its settings to `recipe.yaml`.
 """
 

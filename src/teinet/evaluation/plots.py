@@ -161,7 +161,7 @@ def save_rates(rates: Sequence[float], losses: Sequence[float], rate: float, fil
     axes = figure.add_subplot()
     axes.plot(rates, losses, color="#1c7ed6")
     axes.axvline(rate, color="#e8590c", linestyle="--", linewidth=1)
-    axes.annotate(f" {rate:g}", (rate, max(losses)), color="#e8590c", va="top")
+    axes.annotate(f" {rate:.2g}", (rate, max(losses)), color="#e8590c", va="top")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss, moving average")
     plain(axes, grid=True)
     with replacing(file) as part:
