@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
@@ -83,7 +83,7 @@ def index_of_recordings(name: str, folder: Path) -> str:
 def demo(name: str, folder: Path) -> str:
     folder.mkdir()
     clip = miniatures.write(folder.parent / "clip.mp4", 0, length=6)
-    answer = Prediction(**{**dict.fromkeys(f.name for f in fields(Prediction)), "path": name, "labels": ((name, 0.5),)})
+    answer = Prediction(path=name, labels=((name, 0.5),))
     answer = replace(answer, frame_indices=np.zeros((1, 1), np.int64))
     card = dict.fromkeys(("title", "data", "figures", "not_for"), name)
     told = demo_recipe(Path(name), Path(name), "TEINet", quick=True)

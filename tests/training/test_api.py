@@ -124,7 +124,7 @@ def test_what_cannot_be_trained_is_said(data, settings, says):
 
 
 def test_weights_bring_their_network():
-    with pytest.raises(ConfigError, match=r"fights holds teinet_tf_\w+, not teinet_resnet18; leave out backbone"):
+    with pytest.raises(ConfigError, match=r"fights holds tsn_tf_\w+, not teinet_resnet18; leave out backbone"):
         small({"train": Squares()}, weights="fights", backbone="resnet18")
 
 

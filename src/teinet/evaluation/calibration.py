@@ -19,7 +19,7 @@ _LEAST = 1e-38  # of a probability, whose logarithm is then finite
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What calibrating changed, on the clips that chose it.
+    """The changes of a calibration, on the clips that chose it.
 
     Args:
         clips: their number.
