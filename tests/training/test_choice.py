@@ -47,6 +47,8 @@ def test_what_is_given_stands(clips):
     assert not {"model.name", "optim.lr", "optim.scale_lr", "optim.schedule", "clip.size", "clip.fit"} & set(found)
     assert found["optim.epochs"] == 30
     assert "run.probe" not in chosen(clips, given=("model.pretrained",), pretrained=False)
+    assert "model.gate" not in chosen(clips, given=("model.name",), model="tsn_resnet18")
+    assert "optim.schedule" not in chosen(clips, given=("optim.warmup",), **{"optim.warmup": 2})
     assert chosen(clips, given=("model.name",), model="s3dg") == {}  # its authors' settings
 
 

@@ -29,6 +29,7 @@ from teinet.training.run_dir import recipe_to_resume
 from teinet.training.settings import setting_names
 from teinet.training.setup import with_network_of_weights
 from teinet.training.trainer import CustomParts, Trained, train_and_test
+from teinet.utils.signals import first_process
 
 File = str | Path
 
@@ -84,7 +85,7 @@ def train(
         if complete.data.path and not complete.model.weights:
             complete.check()
             complete, choices = choose(complete, given)
-            if text := in_lines(choices):
+            if (text := in_lines(choices)) and first_process():
                 print(text)
     if complete.run.official_splits:
         raise ConfigError(

@@ -26,7 +26,7 @@ _CLIPS = 6_000  # that training takes in all, each several times
 _GROUPS = 5  # values of a column, one of which can then be held out
 _WIDE = 1.5  # long side over short side of frames, from which on a square would miss much
 _TOGETHER = ("group", "source_video", "source", "recording", "person", "subject", "actor", "speaker")  # columns
-_RATE = {"optim.lr", "optim.scale_lr", "optim.schedule", "optim.optimizer", "optim.milestones", "optim.gamma"}
+_RATE = {f"optim.{name}" for name in "lr scale_lr schedule optimizer milestones gamma warmup".split()}
 _SHAPE = {"clip.size", "clip.short_side", "clip.fit"}
 
 
@@ -60,7 +60,7 @@ def choose(recipe: Recipe, given: Collection[str]) -> tuple[Recipe, list[Choice]
             found.append(Choice("data.group", column, reason))
     splits = splits or load_splits(recipe.data)
     if "train" in splits and len(splits["train"]) < MANY:
-        found += _of_clips(recipe, splits)
+        found += _of_clips(recipe, splits, given)
     together = [group for group in (_RATE, _SHAPE) if group & set(given)]
     kept = set(given).union(*together)
     found = [choice for choice in found if choice.setting not in kept]
@@ -71,7 +71,7 @@ def choose(recipe: Recipe, given: Collection[str]) -> tuple[Recipe, list[Choice]
     return recipe, found
 
 
-def _of_clips(recipe: Recipe, splits: Splits) -> list[Choice]:
+def _of_clips(recipe: Recipe, splits: Splits, given: Collection[str]) -> list[Choice]:
     clips, classes = len(splits["train"]), len(splits["train"].class_names)
     on_gpu = hardware_of(recipe).torch_device().startswith("cuda")
     short = 224 if on_gpu else 112
@@ -95,7 +95,8 @@ def _of_clips(recipe: Recipe, splits: Splits) -> list[Choice]:
         found.append(Choice("clip.size", short, "as in the paper" if on_gpu else "small images train fast"))
     if not (recipe.model.pretrained or recipe.model.backbone_weights):
         return found
-    found.append(Choice("model.gate", "residual", "the start is close to the ImageNet network"))
+    if "model.name" not in given or recipe.model.name.startswith(("mem_", "teinet_")):
+        found.append(Choice("model.gate", "residual", "the start is close to the ImageNet network"))
     simple = recipe.run.devices == 1 and recipe.model.modality == "rgb" and not recipe.data.multi_label
     if clips < FEW and "val" in splits and simple:
         found.append(Choice("run.probe", True, "with few clips, a head on the frozen network may be best"))
