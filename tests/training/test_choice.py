@@ -37,14 +37,14 @@ def copied(clips: Path, folder: Path, header: str, *columns) -> Path:
 def test_few_clips_on_a_processor(clips):
     found = chosen(clips)
     assert found["model.name"] == "teinet_tf_efficientnet_lite0" and found["model.gate"] == "residual"
-    assert found["optim.epochs"] == 30 and found["run.probe"] is True and found["clip.size"] == 112
-    assert "data.group" not in found and "clip.fit" not in found
+    assert found["optim.epochs"] == 30 and found["clip.size"] == 112
+    assert not {"data.group", "clip.fit", "run.probe"} & set(found)  # three clips of a class are too few for a probe
 
 
 def test_what_is_given_stands(clips):
     given = ("model.name", "optim.lr", "clip.short_side")
     found = chosen(clips, given=given, backbone="resnet18", lr=0.02, **{"clip.short_side": 300})
-    assert not {"model.name", "optim.lr", "optim.scale_lr", "optim.schedule", "clip.size", "clip.fit"} & set(found)
+    assert not {"model.name", "optim.lr", "clip.size", "clip.fit"} & set(found)
     assert found["optim.epochs"] == 30
     assert "run.probe" not in chosen(clips, given=("model.pretrained",), pretrained=False)
     assert "model.gate" not in chosen(clips, given=("model.name",), model="tsn_resnet18")
@@ -64,9 +64,34 @@ def test_a_column_of_people_is_kept_together(clips, tmp_path):
 
 
 def test_wide_frames_are_seen_whole(clips, monkeypatch):
-    monkeypatch.setattr(choice, "typical_whole_frame", lambda clips, short: (short, 199))
+    monkeypatch.setattr(choice, "typical_whole_frame", lambda clips, short, modality: (short, 199))
     found = chosen(clips)
     assert found["clip.size"] == [112, 199] and found["clip.fit"] == "squash"
+
+
+def test_several_crops_need_squares(clips, monkeypatch):
+    monkeypatch.setattr(choice, "typical_whole_frame", lambda clips, short, modality: (short, 199))
+    assert "clip.fit" not in chosen(clips, **{"run.tests": ["1x1", "10x3"]})
+
+
+def test_a_rate_by_hand_keeps_the_schedule(clips):
+    found = chosen(clips, given=("optim.lr",), lr=0.1)
+    assert "optim.lr" not in found and found["optim.schedule"] == "onecycle"
+    recipe, _ = choose(Recipe.load(data=str(clips), device="cpu"), ())
+    assert recipe.optim.learning_rate(1) == pytest.approx(0.01)
+
+
+def test_a_column_that_would_hide_a_class_is_left(clips, tmp_path):
+    """A class has a place of its own: were that held out, no clip of the class would be left to train on."""
+    rows = ["path,label,group"]
+    for number, path in enumerate(sorted(clips.rglob("*.mp4"))):
+        place = "alone" if path.parent.name == "resting" else f"{path.parent.name}{number % 2}"
+        rows.append(f"{path},{path.parent.name},{place}")
+    (tmp_path / "places.csv").write_text("\n".join(rows))
+    monkey = [chosen(tmp_path / "places.csv", **{"data.val_share": 0.25, "data.seed": seed}) for seed in range(4)]
+    assert all("data.group" not in found for found in monkey)
+    (tmp_path / "odd.csv").write_text("path,label,group\n" + "x" * 200_000 + ",a,b\n")
+    assert choice._column(Recipe.load(data=str(tmp_path / "odd.csv"))) is None
 
 
 def test_a_gpu_takes_the_papers_backbone_and_size(clips, monkeypatch):

@@ -110,6 +110,9 @@ def test_a_run_ends_when_nothing_gets_better(clips, tmp_path, capsys):
     done = run(clips, tmp_path, epochs=6, lr=1e-9, **{"optim.patience": 2, "optim.freeze_bn": "all"})
     assert [int(row["epoch"]) for row in read_log(done.folder / "log.csv")] == [1, 2, 3]
     assert "ended after epoch 3 of 6: val top-1 did not rise in the last 2 validations" in capsys.readouterr().out
+    longer = teinet.train(resume=done.folder, epochs=9, **{"optim.patience": 3})
+    assert [int(row["epoch"]) for row in read_log(longer.folder / "log.csv")] == [1, 2, 3, 4, 5, 6]  # three more
+    assert "ended after epoch 6 of 9" in capsys.readouterr().out
     with pytest.raises(ConfigError, match=r"optim.patience needs validation clips"):
         run(own_clips(), tmp_path, **{"optim.patience": 2})
 
@@ -130,9 +133,11 @@ def test_a_network_learns_from_teachers(clips, tmp_path):
 
 def test_loggers_by_name(clips, tmp_path):
     done = run(clips, tmp_path, **{"run.loggers": ["csv"]})
-    with (done.folder / "csv" / "metrics.csv").open() as file:
+    with (done.folder / "csv" / "version_0" / "metrics.csv").open() as file:
         losses = [row["epoch/loss"] for row in csv.DictReader(file) if row["epoch/loss"]]
     assert len(losses) == 2 and not (done.folder / "tensorboard").exists()
+    teinet.train(resume=done.folder, epochs=3)
+    assert {path.name for path in (done.folder / "csv").iterdir()} == {"version_0", "version_1"}
     with pytest.raises(ConfigError, match=r"run.loggers mlflow needs the package mlflow: pip install mlflow"):
         run(clips, tmp_path, **{"run.loggers": ["mlflow"]})
     with pytest.raises(ConfigError, match=r"run.loggers"):

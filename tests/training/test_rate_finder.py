@@ -44,6 +44,16 @@ def test_a_loss_that_never_falls_is_an_error(clips, monkeypatch):
         find_rate(recipe(clips))
 
 
+def test_a_loss_that_is_no_number_ends_the_search(squares, monkeypatch):
+    def loss(self, logits, targets, frames):
+        step = self.trainer.global_step
+        return 0 * logits.sum() + 2 - 0.05 * step + (float("nan") if step > 20 else 0)
+
+    monkeypatch.setattr("teinet.training.module.TrainingModule._loss", loss)
+    found = find_rate(recipe(squares))
+    assert len(found.losses) == 21 and all(loss == loss for loss in found.losses)
+
+
 def test_the_command_prints_the_rate_and_draws_the_losses(squares, tmp_path, capsys):
     words = small(squares, "--model", "tsn_resnet10t", "--output", tmp_path / "runs", "--find-lr")
     assert main(["train", *words]) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass, make_dataclass
 from pathlib import Path
@@ -191,6 +192,8 @@ def run(args: TrainOptions) -> int:
         recipe.check()
     from rich.console import Console
 
+    if chosen and (args.find_lr or args.json):
+        print(chosen, file=sys.stderr)
     if args.find_lr:
         return _find_rate(recipe, as_json=args.json)
     if args.dry_run:
@@ -290,10 +293,11 @@ def _print_plan(console: Console, found: Forecast, chosen: str) -> None:
     times = len(recipe.run.official_splits)
     each = f" for each of {times} splits" if times > 1 else ""
     step = f"{trial.step_seconds:.2f} s computing, {trial.wait_seconds:.2f} s waiting for clips"
+    besides = ", besides the probe" if recipe.run.probe else ""
     rows = [
         ("a step", f"{step} (medians of {count(trial.steps, 'step')} tried)"),
         ("memory", f"{trial.memory / 2**30:.1f} GiB at its peak, {where}"),
-        ("time", f"about {duration(found.seconds)}{each}, by these steps"),
+        ("time", f"about {duration(found.seconds)}{each}, by these steps{besides}"),
     ]
     _print_rows(console, rows)
     console.print("\nsettings that are not the defaults (--json prints all)")

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from teinet.data.lists.rows import ClipList
-from teinet.data.video.flow import clip_reader
+from teinet.data.video.flow import Modality, clip_reader
 from teinet.data.video.reader import VideoReader
 from teinet.errors import ConfigError, VideoError, nearest
 
@@ -117,7 +117,7 @@ def typical_frame_interval(clips: ClipList, sampling: Sampling) -> float | None:
     return round(median(found), 4) if found else None
 
 
-def typical_whole_frame(clips: ClipList, short_side: int) -> tuple[int, int]:
+def typical_whole_frame(clips: ClipList, short_side: int, modality: Modality = "rgb") -> tuple[int, int]:
     """Return height and width, pixels, of a whole frame scaled to a short side, in the clips' median proportions.
 
     Those of 16:9 where no clip can be read; one side is at most three times the other.
@@ -125,7 +125,7 @@ def typical_whole_frame(clips: ClipList, short_side: int) -> tuple[int, int]:
     ratios = []
     for row in _some(clips):
         try:
-            width, height = clip_reader(clips.paths[row], "rgb", max_damaged=1.0).size
+            width, height = clip_reader(clips.paths[row], modality, max_damaged=1.0).size
         except VideoError:
             continue
         ratios.append(width / height)

@@ -185,12 +185,13 @@ def _number(folds: int, labels: np.ndarray, groups: np.ndarray | None) -> int:
 def _split(
     folds: int, labels: np.ndarray, groups: np.ndarray | None, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the clips to fit on and the others; of one group alone, clips are split."""
+    """Yield the clips to fit on and the others; of one group alone, clips are split; none of one clip a class."""
     if groups is not None and len(np.unique(groups)) < 2:
         groups = None
-    number = _number(folds, labels, groups)
-    if groups is None:  # a class of which each clip is in another fold is known to all of them
-        number = min(number, max(2, int(np.bincount(labels).max())))
+    # a class of which each clip is in another fold is known to all of them
+    number = min(_number(folds, labels, groups), int(np.bincount(labels).max()))
+    if number < 2:
+        return
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class with fewer clips than folds is missing from some

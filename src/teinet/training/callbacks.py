@@ -12,7 +12,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, WeightAveraging
+from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
 from rich.console import Console
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -52,6 +52,25 @@ class AverageWeights(WeightAveraging):
             yield
         finally:
             self._swap_models(pl_module)
+
+
+class Patience(EarlyStopping):
+    """Ends a run after some validations without a better score; a run that is resumed has its own number of them.
+
+    Args:
+        metric: val_top1 or val_map.
+        patience: the number of validations.
+    """
+
+    def __init__(self, metric: str, patience: int):
+        super().__init__(metric, mode="max", patience=patience, check_on_train_epoch_end=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        own = self.patience
+        super().load_state_dict(state_dict)
+        self.patience = own
+        if self.wait_count >= state_dict["patience"]:  # the run had ended, and is to be longer now
+            self.wait_count = 0
 
 
 class RunState(Callback):
@@ -355,7 +374,8 @@ class RecomputeBatchNorm(Callback):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
         data: TrainingData = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]: set by Lightning
-        sampler = EpochSampler(len(data.train), seed=pl_module.recipe.run.seed, epoch=trainer.current_epoch)
+        seed, shares = pl_module.recipe.run.seed, data.shares()
+        sampler = EpochSampler(len(data.train), seed=seed, epoch=trainer.current_epoch, shares=shares)
         batches = (b.frames.to(pl_module.device) for b in islice(data.loader(sampler), self.batches) if len(b.labels))
         recompute_statistics(pl_module.model, batches, frozen=pl_module.frozen)
         self._fresh = True

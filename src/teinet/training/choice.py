@@ -13,7 +13,8 @@ import numpy as np
 
 from teinet.data.lists.splits import Splits, load_splits
 from teinet.data.sampling import typical_whole_frame
-from teinet.errors import ConfigError
+from teinet.data.views import Views
+from teinet.errors import ConfigError, TeinetError
 from teinet.models.names import prefix_of
 from teinet.training.recipe import Recipe
 from teinet.training.settings import build
@@ -23,10 +24,11 @@ from teinet.utils.text import count
 FEW = 2_000  # training clips, up to which a probe comes first
 MANY = 20_000  # from which on the recipe is the paper's
 _CLIPS = 6_000  # that training takes in all, each several times
+_PROBED = 5  # clips of the rarest class that a probe needs
 _GROUPS = 5  # values of a column, one of which can then be held out
 _WIDE = 1.5  # long side over short side of frames, from which on a square would miss much
 _TOGETHER = ("group", "source_video", "source", "recording", "person", "subject", "actor", "speaker")  # columns
-_RATE = {f"optim.{name}" for name in "lr scale_lr schedule optimizer milestones gamma warmup".split()}
+_RATE = {f"optim.{name}" for name in "scale_lr schedule optimizer milestones gamma warmup".split()}
 _SHAPE = {"clip.size", "clip.short_side", "clip.fit"}
 
 
@@ -53,16 +55,21 @@ def choose(recipe: Recipe, given: Collection[str]) -> tuple[Recipe, list[Choice]
     if "data.group" not in given and not (recipe.data.val or recipe.data.val_path) and (column := _column(recipe)):
         try:
             splits = load_splits(replace(recipe.data, group=column))
-        except ConfigError:  # too few clips to hold whole groups out
+        except TeinetError:  # too few clips to hold whole groups out
             pass
-        else:
+        if splits is not None and not _shows_all_classes(splits):
+            splits = None
+        if splits is not None:
             reason = f"clips of one {column.replace('_', ' ')} stay together, so that validation shows new ones"
             found.append(Choice("data.group", column, reason))
     splits = splits or load_splits(recipe.data)
     if "train" in splits and len(splits["train"]) < MANY:
         found += _of_clips(recipe, splits, given)
-    together = [group for group in (_RATE, _SHAPE) if group & set(given)]
-    kept = set(given).union(*together)
+    kept = set(given)
+    if _RATE & kept:
+        kept |= {"optim.lr", "optim.schedule"}
+    if _SHAPE & kept:
+        kept |= _SHAPE
     found = [choice for choice in found if choice.setting not in kept]
     for choice in found:
         section, name = choice.setting.split(".")
@@ -71,24 +78,28 @@ def choose(recipe: Recipe, given: Collection[str]) -> tuple[Recipe, list[Choice]
     return recipe, found
 
 
+def _shows_all_classes(splits: Splits) -> bool:
+    """Return whether there are clips to validate on, and none of a class without training clips."""
+    return "val" in splits and set(splits["val"].labels) <= set(splits["train"].labels)
+
+
 def _of_clips(recipe: Recipe, splits: Splits, given: Collection[str]) -> list[Choice]:
     clips, classes = len(splits["train"]), len(splits["train"].class_names)
     on_gpu = hardware_of(recipe).torch_device().startswith("cuda")
     short = 224 if on_gpu else 112
-    height, width = typical_whole_frame(splits["train"], short)
+    height, width = typical_whole_frame(splits["train"], short, recipe.model.modality)
     epochs = int(np.clip(round(_CLIPS / clips), 8, 30))
-    machine, backbone = ("a GPU", "resnet50") if on_gpu else ("no GPU: a small backbone", "tf_efficientnet_lite0")
+    machine, backbone = ("a GPU", "resnet50") if on_gpu else ("not on an NVIDIA GPU: small", "tf_efficientnet_lite0")
     few = f"{count(clips, 'training clip')} of {classes} classes"
     found = [
         Choice("model.name", f"teinet_{backbone}", machine),
         Choice("optim.epochs", epochs, f"{few}: each is seen {epochs} times"),
         Choice("optim.batch_size", 16, "enough steps an epoch for few clips"),
-        Choice("optim.lr", 0.01, "at the peak of one cycle"),
-        Choice("optim.scale_lr", False, "the rate is that of this batch"),
+        Choice("optim.lr", 0.04, "for 64 clips, so 0.01 for 16, at the peak of one cycle"),
         Choice("optim.schedule", "onecycle", "ends near zero, where the last weights are good"),
         Choice("clip.hflip", "auto", "flipped clips are new ones, unless a class has a direction"),
     ]
-    if max(height, width) > _WIDE * short:
+    if max(height, width) > _WIDE * short and _one_crop(recipe):
         found.append(Choice("clip.size", [height, width], "frames are wide, and their whole width is seen"))
         found.append(Choice("clip.fit", "squash", "the whole frame, in its own proportions"))
     else:
@@ -98,7 +109,8 @@ def _of_clips(recipe: Recipe, splits: Splits, given: Collection[str]) -> list[Ch
     if "model.name" not in given or recipe.model.name.startswith(("mem_", "teinet_")):
         found.append(Choice("model.gate", "residual", "the start is close to the ImageNet network"))
     simple = recipe.run.devices == 1 and recipe.model.modality == "rgb" and not recipe.data.multi_label
-    if clips < FEW and "val" in splits and simple:
+    rarest = min(np.unique(splits["train"].labels, return_counts=True)[1])
+    if rarest >= _PROBED and clips < FEW and "val" in splits and simple:
         found.append(Choice("run.probe", True, "with few clips, a head on the frozen network may be best"))
     return found
 
@@ -113,17 +125,28 @@ def in_lines(choices: list[Choice]) -> str:
     return "\n".join(["chosen by the clips and this machine (any setting that you give stands):", *rows])
 
 
+def _one_crop(recipe: Recipe) -> bool:
+    """Return whether the recipe's tests have one crop each, as a whole frame has."""
+    try:
+        return all(Views.parse(views).num_crops == 1 for views in recipe.tests())
+    except ConfigError:
+        return False
+
+
 def _column(recipe: Recipe) -> str | None:
     """Return the column of a csv list that names what a fold must keep together; None if it has none, or few values."""
     path = Path(recipe.data.path or "")
     if path.suffix != ".csv" or not path.is_file():
         return None
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        rows = csv.reader(file)
-        header = [name.strip() for name in next(rows, [])]
-        place = {name.casefold(): number for number, name in enumerate(header)}
-        name = next((name for name in _TOGETHER if name in place), None)
-        if name is None or "split" in place:
-            return None
-        values = {row[place[name]] for row in rows if len(row) > place[name]}
+    try:
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            rows = csv.reader(file)
+            header = [name.strip() for name in next(rows, [])]
+            place = {name.casefold(): number for number, name in enumerate(header)}
+            name = next((name for name in _TOGETHER if name in place), None)
+            if name is None or "split" in place:
+                return None
+            values = {row[place[name]] for row in rows if len(row) > place[name]}
+    except csv.Error:  # the list's reader says what is wrong, and where
+        return None
     return header[place[name]] if len(values) >= _GROUPS else None

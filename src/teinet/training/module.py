@@ -35,6 +35,13 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 log = logging.getLogger("teinet")
 
 
+class _Teachers(tuple[VideoClassifier, ...]):
+    """Networks that are no part of what is trained, saved, averaged or copied."""
+
+    def __deepcopy__(self, memo: dict) -> _Teachers:
+        return self
+
+
 class TrainingModule(Scoring):
     """Trains a `VideoClassifier` by a recipe; validation is a test of `evaluation` with one center view.
 
@@ -67,7 +74,7 @@ class TrainingModule(Scoring):
         if recipe.optim.balance == "loss":
             weights = class_weights(torch.from_numpy(train_clips.labels), model.num_classes)
         self.register_buffer("class_weights", weights, persistent=False)
-        self.teachers = tuple(teachers)  # in a tuple: no part of what is trained and saved
+        self.teachers = _Teachers(teachers)
         self.metric = "val_map" if self.multi_label else "val_top1"
         self.thresholds = [USUAL_THRESHOLD] * len(train_clips.class_names) if self.multi_label else []
         self.steps_per_epoch = steps_per_epoch

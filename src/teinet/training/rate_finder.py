@@ -12,7 +12,7 @@ import lightning as L
 import numpy as np
 from lightning.pytorch.callbacks import Callback
 
-from teinet.errors import ConfigError
+from teinet.errors import ConfigError, RunError
 from teinet.evaluation.hardware import quiet
 from teinet.training.module import TrainingModule
 from teinet.training.optim import build_optimizer, parameter_groups
@@ -49,6 +49,11 @@ class _Rising(TrainingModule):
         self.shares = [group["lr"] for group in groups]
         return build_optimizer(groups, self.recipe.optim)
 
+    def _stop_together(self, problem: str | None) -> None:
+        """End the search at a loss that is not a number, which is no error here."""
+        if problem is not None:
+            self.trainer.should_stop = True
+
 
 class _Rates(Callback):
     def __init__(self, rates: list[float]):
@@ -61,6 +66,11 @@ class _Rates(Callback):
             group["lr"] = rate * share
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if pl_module.problem:
+            raise RunError(pl_module.problem)
+        if not math.isfinite(float(outputs["loss"])):
+            trainer.should_stop = True
+            return
         self._average = _SMOOTH * self._average + (1 - _SMOOTH) * float(outputs["loss"])
         self.losses.append(self._average / (1 - _SMOOTH ** (len(self.losses) + 1)))
         if len(self.losses) >= len(self.rates) or self.losses[-1] > _DIVERGED * min(self.losses):
@@ -105,5 +115,5 @@ def find_rate(recipe: Recipe) -> RatesTried:
     last = int(np.argmin(losses))  # beyond the smallest loss the rate is too high
     slopes = np.gradient(losses[: max(last, 3) + 1], np.log(rates[: max(last, 3) + 1]))
     place, config = int(np.argmin(slopes)), parts.recipe.optim
-    scale = config.learning_rate(recipe.run.devices) / config.lr
+    scale = config.batch_size / 64 if config.scale_lr else 1.0
     return RatesTried(rates[: len(losses)], losses, place, float(f"{rates[place] / scale:.2g}"))

@@ -438,6 +438,8 @@ class Recipe:
             "optim.milestones": (self.optim.schedule != "step", f"optim.schedule {self.optim.schedule}"),
             "clip.adjacent": (self.clip.strategy != "sparse", f"clip.strategy {self.clip.strategy}"),
             "clip.window": (self.clip.strategy != "dense", f"clip.strategy {self.clip.strategy}"),
+            "optim.patience": (self.run.validate_every > self.optim.epochs, "run.validate_every above optim.epochs"),
+            "run.background": (self.data.multi_label, "data.multi_label true"),
             "optim.distill": (not self.optim.teachers, "no optim.teachers"),
             "optim.distill_temperature": (not self.optim.teachers, "no optim.teachers"),
             "data.test_fold": (not self.data.folds, "data.folds 0"),

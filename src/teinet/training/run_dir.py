@@ -235,7 +235,8 @@ def is_finished(folder: Path, splits: Splits, recipe: Recipe) -> bool:
                 f"the {split} clips are not those that {folder} began with ({then['clips']} then, {now['clips']} now, "
                 f"or other names); restore them, or start a new run from its weights (--weights {folder})"
             )
-    return "finished" in facts and recipe.optim.epochs == Recipe.load(folder / RECIPE).optim.epochs
+    before = Recipe.load(folder / RECIPE).optim
+    return "finished" in facts and all(getattr(recipe.optim, name) == getattr(before, name) for name in LENGTH)
 
 
 def read_facts(folder: Path) -> dict[str, Any]:

@@ -98,11 +98,11 @@ class TrainingData(L.LightningDataModule):
             epoch=progress.processed,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
-            shares=self._shares(),
+            shares=self.shares(),
         )
         return self.loader(sampler)
 
-    def _shares(self) -> np.ndarray | None:
+    def shares(self) -> np.ndarray | None:
         """Return each clip's probability with which classes are drawn equally often; None where all clips are taken."""
         if self.recipe.optim.balance != "sampling":
             return None
@@ -264,6 +264,8 @@ def prepare(
 def _teacher(weights: str, model: VideoClassifier, class_names: Sequence[str]) -> VideoClassifier:
     """Return a trained network that sees the clips of `model` and knows the same classes."""
     teacher, header = load_weights(weights)
+    if header["multi_label"]:
+        raise ConfigError(f"optim.teachers: {weights} gives several labels for a clip; a teacher gives one")
     if list(header["class_names"]) != list(class_names):
         raise ConfigError(
             f"optim.teachers: {weights} has other classes than the training clips, or another order of them"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from rich.console import Console
 
@@ -33,6 +33,7 @@ from teinet.training.callbacks import (
     AverageWeights,
     CurvesPlot,
     EpochLog,
+    Patience,
     RecomputeBatchNorm,
     RunState,
     TrainingProgress,
@@ -99,7 +100,7 @@ def train(
         raise Interrupted("stopped before the first step; the same command begins again") from None
     if parts is None:
         assert resume is not None
-        said = f"{resume} is finished: all its epochs are done."
+        said = f"{resume} is finished; more epochs, or patience, make it longer: --epochs N, --optim.patience N"
         console.print(said, highlight=False, soft_wrap=True)
         return resume
     refuse_too_large(parts)
@@ -130,7 +131,7 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
     extra: list[Callback] = [RecomputeBatchNorm(recipe.optim.recompute_bn)] if recipe.optim.recompute_bn else []
     extra += [average] if average else []
     if patience := recipe.optim.patience:
-        extra.append(EarlyStopping(module.metric, mode="max", patience=patience, check_on_train_epoch_end=False))
+        extra.append(Patience(module.metric, patience))
     trainer = L.Trainer(
         **hardware.trainer_arguments(),
         max_epochs=recipe.optim.epochs,
@@ -159,7 +160,7 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
         torch.set_num_threads(threads)
         os.environ.pop(FOLDER_VARIABLE, None)  # another run of this process makes its own folder
     if trainer.is_global_zero:
-        if (done := trainer.current_epoch) < recipe.optim.epochs:
+        if (done := trainer.current_epoch) < recipe.optim.epochs and recipe.optim.patience:
             what, patience = "mAP" if module.multi_label else "top-1", count(recipe.optim.patience, "validation")
             said = f"ended after epoch {done} of {recipe.optim.epochs}: val {what} did not rise in the last {patience}"
             console.print(said, highlight=False, soft_wrap=True)
@@ -179,7 +180,9 @@ def _logger(name: str, folder: Path) -> Logger:
         return WandbLogger(name=folder.name, save_dir=folder, project="teinet")
     if name == "mlflow":
         return MLFlowLogger("teinet", run_name=folder.name, save_dir=str(folder / place))
-    return (CSVLogger if name == "csv" else TensorBoardLogger)(folder, name=place, version="")
+    if name == "csv":
+        return CSVLogger(folder, name=place)  # version_0, and one more each time that the run is resumed
+    return TensorBoardLogger(folder, name=place, version="")
 
 
 def _measure_start(parts: Parts, module: TrainingModule, state: RunState, console: Console) -> None:
@@ -210,6 +213,10 @@ def _measure_start(parts: Parts, module: TrainingModule, state: RunState, consol
     head = probed.comparison.chosen.head
     console.print(f"probe          val top-1 {top1:.1%} by the frozen 2-D network, head {head}", highlight=False)
     if state.best is None or top1 > state.best:
+        own = ("recipe", "license", "background", "data", "changed_settings")
+        header = {key: value for key, value in parts.header({}).items() if key in own}
+        kept = {key: probed.recognizer.header[key] for key in ("frame_interval", "probe")}
+        probed.recognizer.header = {**kept, **header, "scores": {}}
         state.start(top1, recognizer=probed.recognizer)
 
 
