@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 SMALLER = (
     (r" /data/", " data/"), (r"\b(tf_efficientnet_lite0|resnet50)(?= |$)", "resnet10t"), ("10x3", "2x1"),
     ("WEIGHTS", "runs/first"), ("--engine compile", "--engine folded"), ("--serve 8000", "--serve 0"),
-    ("--epochs 40", "--epochs 2"),
+    ("--epochs 40", "--epochs 2"), (" --all-forms", ""),
     (r" camera(?= |$)", " clip.mp4"), (r"rtsp://\S+/live", "clip.mp4"), (r"camera:1", "yard.mp4"),
     (r"(watch runs/live)$", r"\1 clip.mp4"), (r"--workers \d", "--workers 1"),
     (r"benchmark(?= --|$)", "benchmark tsn_resnet10t"), (r"hf://\S+", "runs/first"),
