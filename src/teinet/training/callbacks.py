@@ -137,7 +137,7 @@ class RunState(Callback):
         scores: dict[str, float] = {"epoch": trainer.current_epoch + 1}
         if top1 is not None:
             scores[metric] = round(float(top1), 6)
-            better = self.best is None or float(top1) > self.best
+            better = self.best is None or float(top1) > self.best + _ROUNDING
             self.best = float(top1) if better else self.best
             if better and trainer.is_global_zero:
                 self._write_weights(BEST, scores, pl_module)
@@ -253,6 +253,7 @@ class EpochLog(Callback):
         write_csv(self.path, self._columns, ([row[name] for name in self._columns] for row in rows))
 
 
+_ROUNDING = 1e-6  # of a score that is logged in single precision
 _SILENT = 10  # seconds of a first epoch until the time left is printed where no bar shows it
 
 

@@ -100,7 +100,7 @@ def train(
         raise Interrupted("stopped before the first step; the same command begins again") from None
     if parts is None:
         assert resume is not None
-        said = f"{resume} is finished; more epochs, or patience, make it longer: --epochs N, --optim.patience N"
+        said = f"{resume} is finished."
         console.print(said, highlight=False, soft_wrap=True)
         return resume
     refuse_too_large(parts)
