@@ -88,8 +88,8 @@ def test_a_column_that_would_hide_a_class_is_left(clips, tmp_path):
         place = "alone" if path.parent.name == "resting" else f"{path.parent.name}{number % 2}"
         rows.append(f"{path},{path.parent.name},{place}")
     (tmp_path / "places.csv").write_text("\n".join(rows))
-    monkey = [chosen(tmp_path / "places.csv", **{"data.val_share": 0.25, "data.seed": seed}) for seed in range(4)]
-    assert all("data.group" not in found for found in monkey)
+    draws = [chosen(tmp_path / "places.csv", **{"data.val_share": 0.25, "data.seed": seed}) for seed in range(4)]
+    assert all("data.group" not in found for found in draws)
     (tmp_path / "odd.csv").write_text("path,label,group\n" + "x" * 200_000 + ",a,b\n")
     assert choice._column(Recipe.load(data=str(tmp_path / "odd.csv"))) is None
 

@@ -18,7 +18,7 @@ from torch.utils.data import TensorDataset
 import teinet
 from teinet.data.dataset import EpochSampler, TrainingClips
 from teinet.data.sampling import Sampling
-from teinet.data.transforms import Augmentation, Preprocessing
+from teinet.data.transforms import Augmentation
 from teinet.errors import ConfigError
 from teinet.models.factory import create_model
 from teinet.training.optim import parameter_groups
@@ -221,6 +221,8 @@ def test_a_part_of_a_clip_is_drawn(strategy):
 def test_augmented_clips_keep_their_form(clips):
     parts = prepare(teinet.Recipe.load(**{**SMALL, "data": str(clips), "clip.rand_augment": 9}))
     assert parts is not None and isinstance(parts.data.train, TrainingClips)
-    assert parts.preprocessing == replace(parts.preprocessing) and isinstance(parts.preprocessing, Preprocessing)
-    clip: torch.Tensor = parts.data.train[next(iter(EpochSampler(9, seed=0)))][0]  # pyright: ignore
+    draw = next(iter(EpochSampler(9, seed=0)))
+    clip: torch.Tensor = parts.data.train[draw][0]  # pyright: ignore
     assert clip.shape == (2, 3, 32, 32) and clip.dtype == torch.uint8
+    parts.data.train.augmentation = replace(parts.data.train.augmentation, rand_augment=0)
+    assert (clip != parts.data.train[draw][0]).any()  # pyright: ignore
