@@ -101,8 +101,8 @@ def export(
         recognizer: a `teinet.Recognizer` of weights, not optimized.
         path: with the format's suffix, a folder for "web"; existing files are replaced at the end.
         format: see `teinet.export.formats`.
-        precision: "fp32", "fp16" (weights alone), "int8" (weights and feature maps; gates, head and first convolution
-            stay in fp32); None is the format's default.
+        precision: "fp32", "fp16" (weights alone), "int8" (weights and feature maps; gates, head and first
+            convolutions stay in fp32); None is the format's default.
         runtime: for "web", onnxruntime-web's .tgz or folder (default: npm downloads it once).
         data: clips to compare on and to calibrate int8 with (default: those of the run, else drawn ones).
         progress: called with a line before each stage.
@@ -127,9 +127,8 @@ def export(
     began = time.perf_counter()
     progress("tracing the network")
     step = is_causal(model) and bool(temporal_modules(model))
-    mixing = "shift" if chosen.name == "openvino" else "convolution"
     kind = "onnx" if chosen.name == "web" else chosen.name
-    graph = StepGraph(model) if step else ClipGraph(model, mixing)
+    graph = StepGraph(model) if step else ClipGraph(model, channels_last=chosen.name == "openvino")
     facts = {
         **{"kind": "step" if step else "clip", "format": chosen.name, "precision": precision},
         **{"torch": torch.__version__, "onnx": onnx.__version__},

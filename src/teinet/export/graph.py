@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 from itertools import accumulate
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,28 +21,21 @@ from teinet.models.insertion import TemporalEntry
 from teinet.models.optimized import EXAMPLE_SIZES
 from teinet.models.streaming import StreamingClassifier
 
-Mixing = Literal["convolution", "shift"]
-
 
 class ClipGraph(nn.Module):
     """Maps the frames of N clips, (N*T, C, S, S) uint8, to logits (N, classes) and the clips' mean scores (classes,).
 
     Args:
         model: not changed.
-        mixing: how TIM's kernels (Eq. 4) are computed: "convolution" is a depthwise one over (T, H*W); "shift" is a sum
-            of three products with the frames before, at and after each.
+        channels_last: let TIM work on feature maps stored channels-last, as OpenVINO keeps them.
     """
 
-    def __init__(self, model: VideoClassifier, mixing: Mixing = "convolution"):
+    def __init__(self, model: VideoClassifier, *, channels_last: bool = False):
         super().__init__()
         self.model = _plain(model)
         for module in self.model.modules():
-            if (
-                mixing == "shift"
-                and isinstance(module, TemporalEntry)
-                and isinstance(module.temporal, (TEI, SETIM, TIM))
-            ):
-                module.temporal = ShiftedMix(module.temporal)
+            if channels_last and isinstance(module, TemporalEntry) and isinstance(module.temporal, (TEI, SETIM, TIM)):
+                module.temporal = ChannelsLastTIM(module.temporal)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.model(pixels.unflatten(0, (-1, self.model.num_frames)))
@@ -75,12 +67,10 @@ class StepGraph(nn.Module):
         return logits, *(tensor for own in following for tensor in own)
 
 
-class ShiftedMix(nn.Module):
-    """TEI, SE+TIM or TIM as a sum of three products, whose factors hold kernel, gate and the clip's borders.
+class ChannelsLastTIM(nn.Module):
+    """TEI, SE+TIM or TIM, for runtimes that store feature maps channels-last, as OpenVINO does.
 
-    y_t = V0 g_{t-1} x_{t-1} + V1 g_t x_t + V2 g_{t+1} x_{t+1},   g = 0 outside the clip
-
-    Shifts run along the batch, over all clips: the factors of frames of another clip are 0.
+    Each reshaping to the images (N, C, T, H*W) of the depthwise convolution (Eq. 4) is a view there.
     """
 
     def __init__(self, layer: TEI | SETIM | TIM):
@@ -89,21 +79,16 @@ class ShiftedMix(nn.Module):
         self.num_frames = layer.num_frames
 
     def forward(self, x: Tensor) -> Tensor:
-        layer, frames, channels = self.layer, self.num_frames, x.shape[1]
+        layer, (_, channels, height, width) = self.layer, x.shape
         tim = layer if isinstance(layer, TIM) else layer.tim
-        if isinstance(layer, TEI) and frames > 1:
-            gate = layer.mem.scale(x)
+        if isinstance(layer, TEI) and self.num_frames > 1:
+            x = scaled(x, layer.mem.scale(x))
         elif isinstance(layer, SETIM):
-            gate = layer.se.scale(x).reshape(-1, frames, channels)
-        else:
-            gate = x.new_ones(1, 1, 1).expand(x.shape[0] // frames, frames, channels)
-        gate = F.pad(gate, (0, 0, 1, 1))  # (N, T+2, C), zeros outside the clip
-        before, here, after = (
-            scaled(x.new_ones(()).expand_as(x[..., :1, :1]), (gate[:, i : i + frames] * tim.V[:, i]).reshape(-1))
-            for i in range(3)
-        )
-        previous, following = torch.cat([x[:1], x[:-1]]), torch.cat([x[1:], x[-1:]])
-        return before * previous + here * x + after * following
+            x = scaled(x, layer.se.scale(x))
+        clip = x.permute(0, 2, 3, 1).reshape(-1, self.num_frames, height * width, channels).permute(0, 3, 1, 2)
+        y = F.conv2d(clip, tim.weight, padding=(1, 0), groups=channels)
+        y = y.permute(0, 2, 3, 1).reshape(-1, height, width, channels)
+        return y.permute(0, 3, 1, 2).contiguous()  # so that later layers are traced for contiguous memory
 
 
 def _plain(model: VideoClassifier) -> VideoClassifier:

@@ -13,6 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from teinet.models.exported import ExportedNetwork
 
 _SMALL = 1024  # numbers of a weight from which on halving it pays
+_FIRST = 3  # convolutions that stay in fp32 in int8
 
 
 def half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -34,7 +35,8 @@ def half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 def int8_model(model: onnx.ModelProto, clips: Sequence[np.ndarray], scratch: Path) -> onnx.ModelProto:
     """Return a model whose feature maps and their weights are int8, calibrated by the extremes that clips reach.
 
-    Fp32 stay: the gates and the head, which work on pooled features, the normalization and the first convolution.
+    Fp32 stay: the gates and the head, which work on pooled features, the normalization, and the first convolutions,
+    whose errors all later ones would multiply.
 
     Args:
         clips: views (T, H, W, C) uint8.
@@ -60,7 +62,7 @@ def _kept(model: onnx.ModelProto) -> list[str]:
     """Return the names of the nodes that stay in fp32."""
     inferred = shape_inference.infer_shapes(model).graph
     axes = {each.name: len(each.type.tensor_type.shape.dim) for each in (*inferred.value_info, *inferred.output)}
-    first = next(i for i, node in enumerate(model.graph.node) if node.op_type == "Conv")
+    first = [i for i, node in enumerate(model.graph.node) if node.op_type == "Conv"][:_FIRST][-1]
     kept = []
     for i, node in enumerate(model.graph.node):
         maps = [axes.get(name, 4) for name in node.output]
