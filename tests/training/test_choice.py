@@ -52,6 +52,14 @@ def test_what_is_given_stands(clips):
     assert chosen(clips, given=("model.name",), model="s3dg") == {}  # its authors' settings
 
 
+def test_weights_to_start_from_bring_their_network(clips, capsys):
+    found = chosen(clips, given=("model.weights",), weights="motion_pairs")
+    assert found["optim.lr"] == 0.004 and found["optim.epochs"] == 15 and found["optim.freeze_bn"] == "all"
+    assert not {"model.name", "model.gate", "clip.size", "run.probe"} & set(found)
+    assert main(["train", str(clips), "--weights", "motion_pairs", "--dry-run"]) == 0
+    assert "(15 epochs)" in (said := capsys.readouterr().out) and "--optim.freeze_bn all" in said
+
+
 def test_a_column_of_people_is_kept_together(clips, tmp_path):
     file = copied(clips, tmp_path, "path,label,Person", lambda n: n % 5)
     quarter = {"data.val_share": 0.25}

@@ -15,7 +15,7 @@ from teinet.cli.parser import Command
 from teinet.errors import Interrupted, TeinetError, missing_extra, nearest
 from teinet.utils.addresses import hidden
 from teinet.utils.memory import keep_freed_memory
-from teinet.utils.signals import first_process, interrupt_on_sigterm
+from teinet.utils.signals import first_of_machine, interrupt_on_sigterm
 from teinet.utils.text import escaped
 
 COMMANDS = {
@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"teinet: there is no command {name!r}.{_advice(name)} See teinet --help", file=sys.stderr)
         return 2
-    first = first_process()
+    first = first_of_machine()
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("teinet").setLevel(logging.INFO if first else logging.CRITICAL)
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # each retry would be a line of its own

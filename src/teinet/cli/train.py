@@ -184,7 +184,7 @@ def run(args: TrainOptions) -> int:
     _check_name(recipe.model.name)
     recipe.check()
     chosen = ""
-    if not (args.resume or asked.sources or recipe.model.weights) and recipe.data.path:
+    if not (args.resume or asked.sources) and recipe.data.path:
         from teinet.training.choice import choose, in_lines
 
         recipe, choices = choose(recipe, asked.given)
@@ -277,7 +277,7 @@ def _print_plan(console: Console, found: Forecast, chosen: str) -> None:
         *[("note", note) for note in parts.splits.source.notes],
         ("network", f"{recipe.model.name}, {found.parameters:,} parameters, {found.gmacs:.2f} GMACs a clip"),
         ("steps", f"{parts.steps_per_epoch} an epoch, {found.steps} in all ({epochs})"),
-        ("learning rate", rate_in_words(recipe)),
+        ("learning rate", rate_in_words(recipe, found.parts.hardware.processes)),
         ("precision", f"{parts.hardware.precision}, {count(parts.data.workers, 'worker')}"),
     ]
     if not recipe.run.official_splits:

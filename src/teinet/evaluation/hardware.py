@@ -31,6 +31,7 @@ class Hardware:
     Args:
         device: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.
         devices: number of devices, at least 1; on a CPU, of processes.
+        nodes: number of machines with so many devices each.
         precision: auto is 16-bit mixed precision on a CUDA GPU (bfloat16 if the GPU has it), else fp32; afterwards
             the attribute holds the one that was chosen.
 
@@ -40,6 +41,7 @@ class Hardware:
 
     device: str = "auto"
     devices: int = 1
+    nodes: int = 1
     precision: TorchPrecision = "fp32"
 
     def __post_init__(self) -> None:
@@ -69,6 +71,11 @@ class Hardware:
         elif self.precision == "fp16" and self.torch_device() == "cpu":
             raise ConfigError("precision fp16 is for GPUs; a CPU takes bf16 or fp32")
 
+    @property
+    def processes(self) -> int:
+        """The number of devices of all machines, each of which has a process."""
+        return self.devices * self.nodes
+
     def torch_device(self) -> str:
         """Return the name that torch has for this process's device."""
         if self.device == "cuda" or (self.device == "auto" and torch.cuda.is_available()):
@@ -88,8 +95,9 @@ class Hardware:
         return {
             "accelerator": accelerator,
             "devices": [int(number)] if number else self.devices,
+            "num_nodes": self.nodes,
             "precision": _LIGHTNING[self.precision],
-            "strategy": "ddp" if self.devices > 1 else "auto",
+            "strategy": "ddp" if self.processes > 1 else "auto",
             **dict.fromkeys(quiet, False),
         }
 
@@ -101,6 +109,7 @@ def quiet() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"lightning|torch\.utils\.data")
+        warnings.filterwarnings("ignore", message="Grad strides do not match")  # of 1x1 kernels, whose strides are free
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         try:
@@ -125,9 +134,14 @@ def ending_together(trainer: L.Trainer) -> Iterator[None]:
         for process in getattr(trainer.strategy.launcher, "procs", []):  # those that the first one started
             process.kill()
             process.wait()
-        if isinstance(error, RuntimeError) and _LOST.search(str(error)):
-            raise RunError("another process of this run failed; its error message is above") from None
+        refuse_lost(error)
         raise
+
+
+def refuse_lost(error: BaseException) -> None:
+    """Raise RunError for an error that says that another process has ended."""
+    if isinstance(error, RuntimeError) and _LOST.search(str(error)):
+        raise RunError("another process of this run failed; its own message says why") from None
 
 
 def gather(value: Any) -> list[Any]:

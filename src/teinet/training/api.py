@@ -82,7 +82,7 @@ def train(
     elif recipe is None:
         given = setting_names(settings, Recipe)
         complete = with_network_of_weights(complete, given)
-        if complete.data.path and not complete.model.weights:
+        if complete.data.path:
             complete.check()
             complete, choices = choose(complete, given)
             if (text := in_lines(choices)) and first_process():

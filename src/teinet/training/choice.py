@@ -43,7 +43,8 @@ class Choice(NamedTuple):
 def choose(recipe: Recipe, given: Collection[str]) -> tuple[Recipe, list[Choice]]:
     """Return a recipe for its clips and this machine, and what was chosen; settings that are `given` stand.
 
-    For a network with settings of its authors' own, and from 20,000 training clips on, all stays as it is.
+    Weights to start from bring their network and their way to look at clips. For a network with settings of its
+    authors' own, and from 20,000 training clips on, all stays as it is.
 
     Raises:
         TeinetError: the list of clips cannot be read or split.
@@ -85,12 +86,23 @@ def _shows_all_classes(splits: Splits) -> bool:
 
 def _of_clips(recipe: Recipe, splits: Splits, given: Collection[str]) -> list[Choice]:
     clips, classes = len(splits["train"]), len(splits["train"].class_names)
-    on_gpu = hardware_of(recipe).torch_device().startswith("cuda")
+    hardware = hardware_of(recipe)
+    on_gpu = hardware.torch_device().startswith("cuda")
     short = 224 if on_gpu else 112
     height, width = typical_whole_frame(splits["train"], short, recipe.model.modality)
     epochs = int(np.clip(round(_CLIPS / clips), 8, 30))
     machine, backbone = ("a GPU", "resnet50") if on_gpu else ("not on an NVIDIA GPU: small", "tf_efficientnet_lite0")
     few = f"{count(clips, 'training clip')} of {classes} classes"
+    if recipe.model.weights:
+        epochs = max(4, epochs // 2)
+        return [
+            Choice("optim.epochs", epochs, f"{few}, and trained weights to start from: each is seen {epochs} times"),
+            Choice("optim.batch_size", 16, "enough steps an epoch for few clips"),
+            Choice("optim.lr", 0.004, "for 64 clips, so 0.001 for 16: small steps from trained weights"),
+            Choice("optim.schedule", "onecycle", "ends near zero, where the last weights are good"),
+            Choice("optim.freeze_bn", "all", "few clips would spoil the statistics that the weights come with"),
+            Choice("clip.hflip", "auto", "flipped clips are new ones, unless a class has a direction"),
+        ]
     found = [
         Choice("model.name", f"teinet_{backbone}", machine),
         Choice("optim.epochs", epochs, f"{few}: each is seen {epochs} times"),
@@ -108,7 +120,7 @@ def _of_clips(recipe: Recipe, splits: Splits, given: Collection[str]) -> list[Ch
         return found
     if "model.name" not in given or recipe.model.name.startswith(("mem_", "teinet_")):
         found.append(Choice("model.gate", "residual", "the start is close to the ImageNet network"))
-    simple = recipe.run.devices == 1 and recipe.model.modality == "rgb" and not recipe.data.multi_label
+    simple = hardware.processes == 1 and recipe.model.modality == "rgb" and not recipe.data.multi_label
     rarest = min(np.unique(splits["train"].labels, return_counts=True)[1])
     if rarest >= _PROBED and clips < FEW and "val" in splits and simple:
         found.append(Choice("run.probe", True, "with few clips, a head on the frozen network may be best"))

@@ -84,7 +84,7 @@ class Forecast:
             "missing": len(splits.source.dropped),
             "steps_per_epoch": self.parts.steps_per_epoch,
             "steps": self.steps,
-            "learning_rate": recipe.optim.learning_rate(recipe.run.devices),
+            "learning_rate": recipe.optim.learning_rate(self.parts.hardware.processes),
             "precision": self.parts.hardware.precision,
             "workers": self.parts.data.workers,
             "parameters": self.parameters,
@@ -137,7 +137,7 @@ def _try(parts: Parts) -> Trial:
     with tempfile.TemporaryDirectory() as folder:
         steps = _Steps(Path(folder))
         trainer = L.Trainer(
-            **replace(parts.hardware, devices=1).trainer_arguments(),
+            **replace(parts.hardware, devices=1, nodes=1).trainer_arguments(),
             max_epochs=1,
             limit_train_batches=STEPS + WARM_UP,
             limit_val_batches=0,

@@ -99,7 +99,7 @@ def find_rate(recipe: Recipe) -> RatesTried:
             val_clips=None, unreadable_csv=Path(folder) / "unreadable.csv", teachers=parts.teachers,
         )  # fmt: skip
         trainer = L.Trainer(
-            **replace(parts.hardware, devices=1).trainer_arguments(),
+            **replace(parts.hardware, devices=1, nodes=1).trainer_arguments(),
             max_epochs=epochs,
             max_steps=STEPS,
             limit_val_batches=0,

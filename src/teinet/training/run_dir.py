@@ -183,7 +183,7 @@ def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
     )
 
 
-def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str) -> None:
+def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str, processes: int) -> None:
     """Write the recipe, run.json and the list of missing clips; if they exist, note that the run was resumed."""
     import av
     import torch  # not above: the report reads runs without it
@@ -204,7 +204,8 @@ def write_facts(folder: Path, recipe: Recipe, splits: Splits, *, precision: str)
     facts = {
         **began,
         "seed": recipe.run.seed,
-        "learning_rate": recipe.optim.learning_rate(recipe.run.devices),
+        "learning_rate": recipe.optim.learning_rate(processes),
+        "processes": processes,
         "precision": precision,
         "data": {split: clips.fingerprint() for split, clips in splits.items()},
         "format": splits.source.format,

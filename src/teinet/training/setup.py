@@ -32,6 +32,7 @@ from teinet.models.factory import create_model, split_name
 from teinet.models.header import read_header
 from teinet.models.names import prefix_of, starts_from_trunk
 from teinet.training.custom_dataset import DatasetClips, DatasetViews, splits_of
+from teinet.training.launch import launched
 from teinet.training.module import Loss, TrainingModule
 from teinet.training.recipe import ClipConfig, ModelConfig, Recipe
 from teinet.training.recipe_files import changed_settings
@@ -154,8 +155,8 @@ class Parts:
     @property
     def steps_per_epoch(self) -> int:
         """The number of optimizer steps in an epoch."""
-        config, devices = self.recipe.optim, self.recipe.run.devices
-        clips = len(EpochSampler(len(self.data.train), seed=0, world_size=devices))
+        config = self.recipe.optim
+        clips = len(EpochSampler(len(self.data.train), seed=0, world_size=self.hardware.processes))
         return math.ceil(math.ceil(clips / config.batch_size) / config.accumulate)
 
     def module(self, unreadable_csv: Path, loss: Loss | None = None) -> TrainingModule:
@@ -221,7 +222,7 @@ def prepare(
     if "val" in splits and (sets := splits["val"].label_sets) is not None and not sets.any():
         raise ConfigError(f"{recipe.data.path}: no validation clip has a class, so val_map is unknown; choose others")
     own = {split: each for split, each in (datasets or {}).items() if not isinstance(each, ClipList)}
-    _refuse_misfits(recipe, splits, own)
+    _refuse_misfits(recipe, splits, own, hardware)
     L.seed_everything(recipe.run.seed, verbose=False)
     model = build_model(recipe, splits["train"].class_names)
     clip = recipe.clip
@@ -278,14 +279,14 @@ def _teacher(weights: str, model: VideoClassifier, class_names: Sequence[str]) -
     return teacher
 
 
-def _refuse_misfits(recipe: Recipe, splits: Splits, own: Collection[str]) -> None:
+def _refuse_misfits(recipe: Recipe, splits: Splits, own: Collection[str], hardware: Hardware) -> None:
     """Raise ConfigError at settings that need what the clips do not have."""
     config = recipe.optim
     for name in recipe.run.loggers:
         if find_spec({"csv": "lightning"}.get(name, name)) is None:
             raise ConfigError(f"run.loggers {name} needs the package {name}: pip install {name}")
     if recipe.run.probe:
-        if own or "val" not in splits or recipe.run.devices > 1 or recipe.model.modality == "flow":
+        if own or "val" not in splits or hardware.processes > 1 or recipe.model.modality == "flow":
             said = "a list of clips with validation clips, of images, and one device"
             raise ConfigError(f"run.probe needs {said}; leave it out")
         if prefix_of(recipe.model.name) is None:
@@ -392,8 +393,14 @@ def _hflip(recipe: Recipe, splits: Splits) -> bool:
 
 
 def hardware_of(recipe: Recipe) -> Hardware:
-    """Return the devices and the precision of a recipe."""
-    return Hardware(device=recipe.run.device, devices=recipe.run.devices, precision=recipe.run.precision)
+    """Return the devices and the precision of a recipe; under a launcher, those that it started."""
+    device, devices, nodes = recipe.run.device, recipe.run.devices, 1
+    if launch := launched():
+        if devices not in (1, launch.devices):
+            said = f"run.devices is {devices}, but {launch.by} started {launch.devices} processes on each node"
+            raise ConfigError(f"{said}; leave it out")
+        devices, nodes = launch.devices, launch.processes // launch.devices
+    return Hardware(device=device, devices=devices, nodes=nodes, precision=recipe.run.precision)
 
 
 def build_model(recipe: Recipe, class_names: list[str]) -> VideoClassifier:

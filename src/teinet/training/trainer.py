@@ -39,6 +39,7 @@ from teinet.training.callbacks import (
     TrainingProgress,
 )
 from teinet.training.data_wait import WaitingAdvice
+from teinet.training.launch import agree, share_folder, together
 from teinet.training.module import Loss, TrainingModule
 from teinet.training.optim import milestones
 from teinet.training.recipe import OptimConfig, Recipe
@@ -54,6 +55,7 @@ from teinet.training.run_dir import (
     is_finished,
     is_run_of,
     make_folder,
+    read_facts,
     read_log,
     refuse_folder,
     write_facts,
@@ -92,6 +94,8 @@ def train(
     recipe = recipe.with_absolute_paths()  # the run can then be tested and resumed from any folder
     if resume is None:
         refuse_folder(recipe)  # before minutes of reading
+    else:
+        _refuse_other_number(resume, recipe)
     custom = custom or CustomParts()
     finished = lambda splits: resume is not None and is_finished(resume, splits, recipe)  # noqa: E731
     try:
@@ -104,16 +108,27 @@ def train(
         console.print(said, highlight=False, soft_wrap=True)
         return resume
     refuse_too_large(parts)
-    folder = resume or make_folder(recipe)  # an invalid recipe leaves no folder
+    agree(recipe, parts.splits)
+    folder = share_folder(lambda: resume or make_folder(recipe))  # an invalid recipe leaves no folder
     with alone_in(folder, resumed=bool(resume)):
         _fit(parts, folder, custom, resumed=bool(resume), console=console, title=title)
     return folder
 
 
+def _refuse_other_number(folder: Path, recipe: Recipe) -> None:
+    """Raise ConfigError if the run in a folder began with another number of processes."""
+    then = read_facts(folder).get("processes", recipe.run.devices)
+    if then != (now := hardware_of(recipe).processes):
+        raise ConfigError(
+            f"{folder} began with {then} processes, and now there are {now}, which would take other clips in a step; "
+            f"start as many, or a new run from its weights (--weights {folder})"
+        )
+
+
 def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, console: Console, title: str) -> None:
     """Train into a folder that no other run uses."""
     recipe, splits, model, hardware = parts.recipe, parts.splits, parts.model, parts.hardware
-    write_facts(folder, recipe, splits, precision=hardware.precision)
+    write_facts(folder, recipe, splits, precision=hardware.precision, processes=hardware.processes)
     data, module = parts.data, parts.module(folder / UNREADABLE, custom.loss)
     epoch_log = EpochLog(folder)
     stop = StopSignal(lambda: console.print("stopping after this step; Ctrl-C again stops at once", highlight=False))
@@ -276,7 +291,7 @@ def _announce(console: Console, parts: Parts, folder: Path) -> None:
         f"[bold]{recipe.model.name}[/bold]  {recipe.model.num_frames} frames of {recipe.clip.pixels} px, "
         f"{len(splits['train'].class_names)} classes",
         f"clips          {counts}; format {splits.source.format}",
-        f"learning rate  {rate_in_words(recipe)}",
+        f"learning rate  {rate_in_words(recipe, parts.hardware.processes)}",
         f"schedule       {_schedule(config)}; {computing}",
         *frozen,
         f"folder         {folder}  ({', '.join([LAST, LOG, CURVES, *logged])})",
@@ -294,12 +309,12 @@ def _schedule(config: OptimConfig) -> str:
     return f"{epochs}; the rate falls to {config.gamma:g} of itself after epoch {falls}"
 
 
-def rate_in_words(recipe: Recipe) -> str:
+def rate_in_words(recipe: Recipe, processes: int) -> str:
     """Return the learning rate that the run uses, and how it follows from the settings."""
-    config, devices = recipe.optim, recipe.run.devices
+    config = recipe.optim
     scaled = f"{config.lr:g} per 64 clips" if config.scale_lr else "not scaled"
-    batch = config.batch_size * devices * config.accumulate
-    return f"{config.learning_rate(devices):.4g} ({scaled}, global batch {batch})"
+    batch = config.batch_size * processes * config.accumulate
+    return f"{config.learning_rate(processes):.4g} ({scaled}, global batch {batch})"
 
 
 class Trained(NamedTuple):
@@ -336,19 +351,20 @@ def train_and_test(
     Raises:
         TeinetError: see `train` and `test`.
     """
-    folder = train(recipe, resume=resume, console=console, title=title, custom=custom)
-    tests = []
-    for views in recipe.tests():
-        plan = Plan(
-            views=Views.parse(views),
-            batch_size=recipe.optim.batch_size,  # fits in memory where a training step did
-            workers=recipe.run.workers,
-            read_timeout=recipe.run.read_timeout,
-            hardware=hardware_of(recipe),
-        )
-        bar = TestProgress(Console(stderr=True), title=f"{title}testing {views}")
-        tests.append(test(folder, plan, reuse=True, callbacks=[bar]))
-    return Trained(folder, tests)
+    with together():
+        folder = train(recipe, resume=resume, console=console, title=title, custom=custom)
+        tests = []
+        for views in recipe.tests():
+            plan = Plan(
+                views=Views.parse(views),
+                batch_size=recipe.optim.batch_size,  # fits in memory where a training step did
+                workers=recipe.run.workers,
+                read_timeout=recipe.run.read_timeout,
+                hardware=hardware_of(recipe),
+            )
+            bar = TestProgress(Console(stderr=True), title=f"{title}testing {views}")
+            tests.append(test(folder, plan, reuse=True, callbacks=[bar]))
+        return Trained(folder, tests)
 
 
 def train_official_splits(recipe: Recipe, *, console: Console) -> list[Trained]:
