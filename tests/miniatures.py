@@ -413,6 +413,15 @@ def epic_kitchens(root: Path) -> Path:
     return root
 
 
+def shards(root: Path) -> Path:
+    """Shards that `teinet data shard` wrote of a folder per class, in the container of WebDataset."""
+    from teinet.data.lists.formats import read_listing
+    from teinet.data.tools.sharding import shard
+
+    shard(read_listing(folders(root / "videos")), root / "shards", workers=0)
+    return root / "shards"
+
+
 ALL = {
     "something_v1": something_v1,
     "something_v2": something_v2,
@@ -425,6 +434,7 @@ ALL = {
     "slowfast": slowfast,
     "folders": folders,
     "table": json_lines,
+    "shards": shards,
     "label_studio": label_studio,
     "cvat": cvat,
     "via": via,

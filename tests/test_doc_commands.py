@@ -27,6 +27,7 @@ SMALLER = (
     (r" camera(?= |$)", " clip.mp4"), (r"rtsp://\S+/live", "clip.mp4"), (r"camera:1", "yard.mp4"),
     (r"(watch runs/live)$", r"\1 clip.mp4"), (r"--workers \d", "--workers 1"),
     (r"benchmark(?= --|$)", "benchmark tsn_resnet10t"), (r"hf://\S+", "runs/first"),
+    ("s3://bucket/", ""),
     ("source_video", "subject"), ("teinet_tf_efficientnet_lite0", "teinet_resnet10t"),
 )  # fmt: skip
 MORE = {

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from numbers import Real
 
+from teinet.utils.addresses import without_secrets
+
 
 class TeinetError(Exception):
     """Base of every error that a user can cause and fix. `exit_code` is the command's exit status."""
@@ -19,7 +21,7 @@ class VideoError(TeinetError):
     exit_code = 1
 
     def __init__(self, path: object, reason: str):
-        self.path = str(path)
+        self.path = without_secrets(str(path)) if "://" in str(path) else str(path)
         self.reason = reason
         super().__init__(f"{self.path}: {reason}")
 
@@ -75,6 +77,7 @@ EXTRAS = {
     "report": ("jinja2", "matplotlib"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "parquet": ("pyarrow",),
+    "remote": ("s3fs", "aiohttp"),
     "openvino": ("openvino",),
 }
 

@@ -63,8 +63,8 @@ def test_live_video_is_for_another_command(folder, monkeypatch, name, shown):
 
 
 def test_a_file_at_an_address_is_to_be_downloaded():
-    with pytest.raises(ConfigError, match=r"^http://host/a\.mp4 is an address, not a file; download it first"):
-        find_videos(["http://me:secret@host/a.mp4"])
+    with pytest.raises(ConfigError, match=r"^ftp://host/a\.mp4 is an address, not a file; download it first"):
+        find_videos(["ftp://me:secret@host/a.mp4"])
 
 
 @pytest.mark.parametrize(("name", "said"), [

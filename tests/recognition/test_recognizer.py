@@ -62,8 +62,8 @@ def test_a_reader_is_read_by_its_path(recognizer, video):
         assert got.path == str(video) and got.labels == want.labels
     with pytest.raises(ConfigError, match="for one, call"):
         recognizer.predict_many(reader)
-    for address in ("http://host/x.mp4", Path("rtsp://me:secret@host/x")):
-        with pytest.raises(ConfigError, match=r"^(http://host/x\.mp4|rtsp://host/x) is an address, not a file; down"):
+    for address in ("ftp://host/x.mp4", Path("rtsp://me:secret@host/x")):
+        with pytest.raises(ConfigError, match=r"^(ftp://host/x\.mp4|rtsp://host/x) is an address, not a file; down"):
             recognizer(address)
     for span in ({"start": "1"}, {"end": "2"}):
         with pytest.raises(ConfigError, match="it must be a number"):

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, make_dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from teinet.cli.options import OVERWRITE, ListOptions, check_output, keep_apart, keep_existing
 from teinet.cli.parser import Command, Parser, option, positional
@@ -48,7 +48,8 @@ def main(argv: list[str]) -> int:
 def command(action: str) -> Command:
     """Return the command of an action."""
     runs: dict[str, Callable[[Any], int]] = {
-        "inspect": _inspect, "check": _check, "shrink": _shrink, "convert": _convert, "draw": _draw,
+        "inspect": _inspect, "check": _check, "shrink": _shrink, "shard": _shard, "convert": _convert,
+        "draw": _draw,
     }  # fmt: skip
     return Command(runs[action], _draw_options() if action == "draw" else None)
 
@@ -253,6 +254,53 @@ def _print_shrunk(report: Shrunk, *, multi_label: bool) -> None:
 
 
 @dataclass(kw_only=True)
+class ShardOptions(_ListOptions, _WorkerOptions):
+    """Pack all clips into a few large files, which object stores deliver faster.
+
+    teinet data shard videos/ --output shards/     called again, it continues
+    """
+
+    path: str = positional(f"{_PATH}; they are not changed")
+    output: str = option("where to write", default=MISSING, metavar="FOLDER")
+    container: Literal["tar", "parquet"] = option("tar, which WebDataset reads too, or Parquet", default="tar")
+    size: int = option("MB of a shard", default=256)
+    json: bool = option("print what was done as JSON", default=False)
+
+
+def _shard(args: ShardOptions) -> int:
+    """Return 1 where some clip has no file."""
+    from rich.console import Console
+
+    from teinet.data.lists.splits import read_config
+    from teinet.data.tools.sharding import shard
+    from teinet.utils.text import count, file_size, printable
+
+    if args.size < 1:
+        raise ConfigError(f"--size is {args.size}; a shard has 1 MB or more")
+    if args.container == "parquet":
+        import pyarrow  # noqa: F401  # before the work, if it is missing
+    done = shard(
+        read_config(args.data_config(args.path)),
+        Path(args.output),
+        container=args.container,
+        size=args.size,
+        workers=_workers(args),
+        timeout=args.read_timeout,
+        console=Console(stderr=True),
+    )
+    if args.json:
+        print(json.dumps(done.to_dict(), indent=2))
+        return int(bool(done.missing))
+    for path in done.missing[:_LEFT_OUT_SHOWN]:
+        print(printable(f"{path}: no such file; left out"))
+    before = f", {done.resumed} of them before" if done.resumed else ""
+    print(f"{count(done.shards, 'shard')}{before}: {count(done.files, 'file')}, {file_size(done.bytes)}")
+    print(f"index of {count(done.clips, 'clip')}: {done.index}")
+    print(f"Next: {_next_training(done.index.parent, None, multi_label=args.multi_label)}")
+    return int(bool(done.missing))
+
+
+@dataclass(kw_only=True)
 class ConvertListOptions(_ListOptions):
     """Write any list as a csv with named columns, or as tasks of a labeling tool.
 
@@ -362,6 +410,7 @@ ACTIONS = {
     "inspect": "print how a list is read, and measure its clips",
     "check": "decode every clip once and list those that are broken or missing",
     "shrink": "write small copies of all clips, which training reads faster",
+    "shard": "pack all clips into a few large files, for object stores",
     "convert": "write any list as a csv with named columns",
     "draw": "draw the embedded data set motion_pairs",
 }

@@ -13,7 +13,7 @@ from importlib import import_module
 
 from teinet.cli.parser import Command
 from teinet.errors import Interrupted, TeinetError, missing_extra, nearest
-from teinet.utils.addresses import hidden
+from teinet.utils.addresses import TALLY, hidden
 from teinet.utils.memory import keep_freed_memory
 from teinet.utils.signals import first_of_machine, interrupt_on_sigterm
 from teinet.utils.text import escaped
@@ -98,6 +98,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"teinet: there is no command {name!r}.{_advice(name)} See teinet --help", file=sys.stderr)
         return 2
     first = first_of_machine()
+    if first:
+        os.environ.pop(TALLY, None)  # of a command that started this one
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("teinet").setLevel(logging.INFO if first else logging.CRITICAL)
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # each retry would be a line of its own
@@ -142,6 +144,19 @@ def main(argv: list[str] | None = None) -> int:
             raise
         _print_error(name, f"not enough memory; {_LOWER.get(name, _LOWER_ELSEWHERE)}")
         return 1
+    finally:
+        if first:
+            _print_bytes_read()
+
+
+def _print_bytes_read() -> None:
+    """Print how much a command with files at addresses has read from their stores."""
+    if remote := sys.modules.get("teinet.data.remote"):  # not loaded for this alone
+        from teinet.utils.text import count, file_size
+
+        number, requests = remote.bytes_read()
+        if requests:
+            print(f"read {file_size(number)} in {count(requests, 'request')} from stores", file=sys.stderr)
 
 
 def _print_all_names() -> None:

@@ -126,17 +126,15 @@ def _sort(words: Sequence[str]) -> tuple[list[str], str | None]:
         path = Path(word)
         if recipe_files.is_recipe(word) and not word.endswith(("/", os.sep)):
             recipes.append(word)
-        elif path.suffix == ".safetensors" or is_hub_address(word):
+        elif path.suffix == ".safetensors" or (is_hub_address(word) and not word.startswith("hf://datasets/")):
             raise ConfigError(f"{word}: weights to start from are named by an option: --weights {word}")
         elif (path / "recipe.yaml").is_file():
             raise ConfigError(
                 f"{word} is a run: --resume {word} continues it, --weights {word} starts from its weights"
             )
-        elif path.exists() or word.endswith(("/", os.sep)):
-            data.append(word)
+        elif path.exists() or word.endswith(("/", os.sep)) or "://" in word:
+            data.append(word)  # it is checked later, when it is known to be one
         else:
-            if "://" in word:
-                check_path(word)  # refuses addresses
             hint = nearest(word, recipe_files.list_recipes())
             if list_models(f"tsn_{word}"):
                 hint = f" To use this backbone: --backbone {word}"

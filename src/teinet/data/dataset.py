@@ -25,6 +25,7 @@ from teinet.data.lists.data_config import READ_TIMEOUT
 from teinet.data.lists.labels import flipped_labels
 from teinet.data.lists.rows import ClipList
 from teinet.data.sampling import Sampling
+from teinet.data.shards import shard_order
 from teinet.data.transforms import Augmentation, Preprocessing, TrainingCrop
 from teinet.data.video.flow import clip_reader
 from teinet.errors import RunError, VideoError
@@ -133,7 +134,9 @@ def seed_of(*parts: int) -> int:
 class EpochSampler(Sampler[Draw]):
     """Shuffles clips by (seed, epoch) in equal shares for all processes, padded with the first clips.
 
-    With `shares` (length,), each clip's probability, as many clips are drawn at random, some several times.
+    With `shares` (length,), each clip's probability, as many clips are drawn at random, some several times. With
+    `shards` (length,), the numbers of the clips' shards, the order is that of `shard_order`, in a stretch for each
+    process.
     """
 
     def __init__(
@@ -145,9 +148,10 @@ class EpochSampler(Sampler[Draw]):
         rank: int = 0,
         world_size: int = 1,
         shares: np.ndarray | None = None,
+        shards: np.ndarray | None = None,
     ):
         self.length, self.seed, self.epoch, self.rank, self.world_size = length, seed, epoch, rank, world_size
-        self.shares = shares
+        self.shares, self.shards = shares, shards
         self.skip = 0  # draws to skip in the next pass only
 
     def set_epoch(self, epoch: int) -> None:
@@ -158,11 +162,15 @@ class EpochSampler(Sampler[Draw]):
 
     def __iter__(self) -> Iterator[Draw]:
         rng = np.random.default_rng(seed_of(self.seed, self.epoch))
-        if self.shares is None:
-            order = rng.permutation(self.length)
-        else:
+        if self.shares is not None:
             order = rng.choice(self.length, self.length, p=self.shares)
-        mine = np.resize(order, len(self) * self.world_size)[self.rank :: self.world_size]
+        elif self.shards is not None:
+            order = shard_order(self.shards, rng)
+        else:
+            order = rng.permutation(self.length)
+        order = np.resize(order, len(self) * self.world_size)
+        by_stretch = self.shares is None and self.shards is not None
+        mine = np.split(order, self.world_size)[self.rank] if by_stretch else order[self.rank :: self.world_size]
         skip, self.skip = self.skip, 0
         for place, index in list(enumerate(mine.tolist()))[skip:]:
             again = () if self.shares is None else (place, self.rank)  # a clip that is drawn twice differs

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from teinet.data import remote
 from teinet.data.video import image_folder
 from teinet.data.video.reader import is_video
 from teinet.data.video.source import Source, refuse_address
@@ -52,7 +53,9 @@ def find_videos(names: Iterable[str | Path], problems: list[str] | None = None) 
 
 
 def _expand(name: str) -> list[Path]:
-    if re.match("(https?|ftp|s3|gs)://", name):  # more often a file than a stream
+    if (address := remote.address_of(name)) and not name.partition("?")[0].endswith((".m3u8", ".mpd", ".sdp")):
+        return remote.videos_at(address, is_video)
+    if re.match("(https?|ftp)://", name):  # more often a file than a stream
         refuse_address(name)
     if (live := _live(name)) is not None:
         raise ConfigError(f"{live} is live video, not a file; use teinet watch WEIGHTS {live}")

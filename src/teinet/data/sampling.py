@@ -10,7 +10,7 @@ import numpy as np
 
 from teinet.data.lists.rows import ClipList
 from teinet.data.video.flow import Modality, clip_reader
-from teinet.data.video.reader import VideoReader
+from teinet.data.video.reader import VideoReader, file_of_list
 from teinet.errors import ConfigError, VideoError, nearest
 
 STRATEGIES = ("sparse", "dense")
@@ -105,7 +105,7 @@ def typical_frame_interval(clips: ClipList, sampling: Sampling) -> float | None:
     for row in _some(clips):
         path, (start, end) = clips.paths[row], clips.span(row)
         try:
-            reader = VideoReader(path, max_damaged=clips.max_damaged)
+            reader = VideoReader(file_of_list(path), max_damaged=clips.max_damaged)
             frames, seconds = len(reader.frames_shown(start, end)), reader.seconds_shown(start, end)
         except VideoError:
             continue

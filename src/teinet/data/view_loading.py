@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from teinet.data.lists.data_config import MAX_DAMAGED
+from teinet.data.remote import address_of
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing, test_crops
 from teinet.data.video.flow import clip_reader
@@ -88,7 +89,8 @@ def load_views(
 
     damage = ""
     if (path := path_of(video)) is not None:
-        refuse_address(path)
+        if address_of(path) is None:
+            refuse_address(path)
         where = np.empty(0, np.int64)
 
         def choose(n: int) -> np.ndarray:  # called again when decoding finds another number of frames than promised

@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from teinet.data.shards import status_of
 from teinet.detection.events import Rules
 from teinet.detection.recording import Thumbnails, Timeline, events_of, timeline
 from teinet.detection.scorer import Recognizes
 from teinet.errors import Interrupted, VideoError
 from teinet.utils import worker_pool
-from teinet.utils.files import changed_ns, is_plain_zip, replacing
+from teinet.utils.files import is_plain_zip, replacing
 
 Answer = tuple[int, Timeline | VideoError]
 Reached = Callable[[int, float], object]
@@ -77,10 +78,10 @@ class ResultCache:
 
     def _path(self, video: str | PathLike) -> Path:
         try:
-            status = os.stat(video)
+            status = status_of(os.fspath(video))
         except OSError:
             return self.folder / "missing"
-        facts = (_FORMAT, self._settings, os.path.abspath(video), status.st_size, changed_ns(status))
+        facts = (_FORMAT, self._settings, *status)
         return self.folder / f"{hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest()}.npz"
 
 

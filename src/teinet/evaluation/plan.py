@@ -14,6 +14,7 @@ from teinet.data.lists.data_config import MAX_DAMAGED, READ_TIMEOUT
 from teinet.data.lists.formats import Listing
 from teinet.data.lists.rows import CLIP_HASH_BYTES, ClipList, select, to_clips
 from teinet.data.lists.splits import DataConfig, Splits, load_splits, read_config
+from teinet.data.remote import address_of
 from teinet.data.views import Views
 from teinet.errors import CheckpointError, ConfigError, TeinetError, nearest
 from teinet.evaluation.published import Measured, Published
@@ -182,7 +183,7 @@ def choose(header: Mapping[str, Any], plan: Plan) -> SelectedClips:
             advice = "name the clips to test on as data (--data PATH)"
             raise CheckpointError(f"the recipe in the weights has unknown data settings ({error}); {advice}") from None
         config = replace(config, root=plan.root or config.root)
-        if config.path and not os.path.exists(config.path):
+        if config.path and not (os.path.exists(config.path) or address_of(config.path)):
             reason = "no such file or folder; this path is from the run's recipe"
             raise ConfigError(f"{config.path}: {reason}: name the clips to test on as data (--data PATH)")
     else:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from teinet.data.lists.data_config import READ_TIMEOUT, DataConfig
+from teinet.data.remote import address_of
 from teinet.data.views import Views, check_views
 from teinet.errors import ConfigError
 from teinet.evaluation.published import Published
@@ -345,7 +346,9 @@ class Recipe:
         """Return the same recipe with absolute paths."""
 
         def absolute(path: str | None) -> str | None:
-            return path if path in (None, REQUIRED) else str(Path(os.path.expanduser(path)).absolute())
+            if path in (None, REQUIRED) or address_of(path):
+                return path
+            return str(Path(os.path.expanduser(path)).absolute())
 
         paths = ("path", "root", "val_path", "test_path", "labels")
         data = replace(self.data, **{name: absolute(getattr(self.data, name)) for name in paths})

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from teinet import __version__
 from teinet.data.lists.splits import Splits
+from teinet.data.remote import address_of
 from teinet.errors import ConfigError
 from teinet.models.header import LAST, STATE
 from teinet.training.recipe import Recipe
@@ -172,7 +173,7 @@ def recipe_to_resume(folder: Path, asked: Recipe, given: Set[str]) -> Recipe:
         )
     changed = {name: getattr(asked.run, name) for name in MACHINE if f"run.{name}" in given}
     moved = {name: getattr(asked.data, name) for name in PLACES if f"data.{name}" in given}
-    if not moved and recipe.data.path and not Path(recipe.data.path).exists():
+    if not moved and recipe.data.path and not (Path(recipe.data.path).exists() or address_of(recipe.data.path)):
         reason = "no such file or folder; this path is from the run's recipe"
         raise ConfigError(f"{recipe.data.path}: {reason}: if the same clips have moved, add --data PATH")
     return replace(

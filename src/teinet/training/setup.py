@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -18,9 +17,10 @@ import torch
 
 from teinet.data.dataset import ClipLoader, EpochSampler, ReadWatch, TrainingClips, collate
 from teinet.data.lists.labels import flipped_labels
-from teinet.data.lists.rows import ClipList
+from teinet.data.lists.rows import ClipList, presence
 from teinet.data.lists.splits import Splits, load_splits
 from teinet.data.sampling import Sampling, typical_frame_interval
+from teinet.data.shards import shard_numbers
 from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.views import Views
 from teinet.errors import CheckpointError, ConfigError, nearest
@@ -100,6 +100,7 @@ class TrainingData(L.LightningDataModule):
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
             shares=self.shares(),
+            shards=shard_numbers(self.train.clips.paths),
         )
         return self.loader(sampler)
 
@@ -307,7 +308,8 @@ def _refuse_missing(splits: Splits, limit: float) -> None:
     if not splits.source.absent:
         return
     paths = splits["train"].paths
-    missing = [path for path in paths if not os.path.exists(path)]
+    exists = presence()
+    missing = [path for path in paths if not exists(path)]
     if len(missing) > limit * len(paths):
         enough = math.ceil(100 * len(missing) / len(paths)) / 100
         raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+TALLY = "TEINET_REMOTE_TALLY"  # names the file in which the processes of a command count what they read at addresses
 _ADDRESS = re.compile(r"\b\w+://[^\s'\"]+")
 _HOST_AND_PORT = re.compile(r"[^:@]*:\d{0,5}")
 _LOGIN = re.compile(r"(?<![^\s/:@'\"])[^\s/:@'\"]+:[^\s/@'\"]*@")  # of an address that was typed without ://

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from teinet.data.lists.formats import read_listing
 from teinet.data.lists.rows import Row, select, unknown_label
-from teinet.data.video.reader import VideoReader
+from teinet.data.video.reader import VideoReader, file_of_list
 from teinet.errors import AnnotationError, VideoError
 
 _SLACK = 0.1  # seconds that an end may exceed the file's, as people mark ends by hand
@@ -99,7 +99,7 @@ def end_beyond(row: Row, video: VideoReader) -> str | None:
 
 def read_recording(path: str, rows: Sequence[Row], *, background: Sequence[str] = ()) -> Recording:
     """Return a file with its segments, checked against its length and each other; raises as `read_annotations`."""
-    video = VideoReader(path)
+    video = VideoReader(file_of_list(path))
     if video.end_time is None:
         raise VideoError(path, "a folder of images has no timestamps, so it cannot have segments in seconds")
     for row in rows:

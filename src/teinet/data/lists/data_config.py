@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from teinet.errors import AnnotationError, ConfigError, check_numbers
+from teinet.utils.addresses import without_secrets
 
 READ_TIMEOUT = 120.0  # seconds that reading one clip may take
 MAX_DAMAGED = 0.1  # share of a file's frames that may be lost or damaged
@@ -77,8 +78,16 @@ def check_path(path: str | PathLike[str] | None) -> Path:
     if path is None:
         raise ConfigError(f"no data given; name {kinds} by --data PATH, in Python data=PATH")
     if not Path(path).exists():
-        from teinet.data.video.source import refuse_address  # here, as it imports PyAV
+        from teinet.data import remote  # here, as it imports PyAV
+        from teinet.data.video.source import refuse_address
 
+        if (address := remote.address_of(path)) is not None:
+            try:
+                if not remote.is_folder(address):
+                    remote.status(address)
+            except OSError as error:
+                raise AnnotationError(without_secrets(address), str(error.strerror)) from None
+            return remote.RemotePath(address)
         refuse_address(path)
         raise AnnotationError(path, f"no such file or folder; give {kinds}")
     return Path(path)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from teinet.data.lists.rows import Row
-from teinet.data.video.reader import VideoReader
+from teinet.data.video.reader import VideoReader, file_of_list
 from teinet.errors import ConfigError
 from teinet.utils.files import write_text
 
@@ -70,7 +70,7 @@ def write_cvat(rows: Sequence[Row], folder: Path) -> int:
 
 
 def _cvat(path: str, rows: Sequence[Row]) -> str:
-    reader = VideoReader(path)
+    reader = VideoReader(file_of_list(path))
     width, height = reader.size
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
@@ -105,5 +105,5 @@ def _by_video(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _frames(path: str, row: Row) -> tuple[int, int]:
     """Return the first and the last frame, counted from 0, that are shown in a row's time."""
-    shown = VideoReader(path).frames_shown(row.start, row.end)
+    shown = VideoReader(file_of_list(path)).frames_shown(row.start, row.end)
     return int(shown[0]), int(shown[-1])

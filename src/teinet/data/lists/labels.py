@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from teinet.data import remote
 from teinet.data.video.source import refuse_address
 from teinet.errors import AnnotationError, ConfigError
 from teinet.utils.text import one_text, spelling_key
@@ -95,9 +96,10 @@ def refuse_half_characters(text: str, path: str | Path, line: int | None = None)
 def read_text(path: Path) -> str:
     """Return a text file's content; AnnotationError if it cannot be read or is not UTF-8 (with the line)."""
     try:
-        content = path.read_bytes()
+        content = remote.content(address) if (address := remote.address_of(path)) else path.read_bytes()
     except OSError as error:
-        refuse_address(path)
+        if address is None:
+            refuse_address(path)
         missing = isinstance(error, FileNotFoundError)
         raise AnnotationError(path, "no such file" if missing else f"cannot be read ({error.strerror})") from None
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):

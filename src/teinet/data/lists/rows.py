@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from teinet.data import remote
 from teinet.data.lists.data_config import MAX_DAMAGED
+from teinet.data.shards import shard_part
 from teinet.data.video import image_folder
 from teinet.errors import AnnotationError, ConfigError, nearest
 from teinet.utils.files import digest, other_spelling
@@ -136,6 +138,7 @@ class ClipList:
         paths = list(self.paths)
         try:
             root = os.path.commonpath({os.path.dirname(p) for p in paths})
+            root = remote.address_of(root) or root
         except ValueError:  # no paths, absolute and relative ones, or two drives
             root = ""
         for path, name, start, end in zip(paths, self._label_texts(), self.starts.tolist(), self.ends.tolist()):
@@ -170,6 +173,11 @@ class ClipList:
 
 
 def _size(path: str) -> int | None:
+    if part := shard_part(path):
+        return part.length
+    if address := remote.address_of(path):
+        folder, _, name = address.rpartition("/")
+        return (remote.sizes_in(folder) or {}).get(name)
     try:
         return len(os.listdir(path)) if os.path.isdir(path) else os.path.getsize(path)
     except OSError:
@@ -292,6 +300,11 @@ def presence() -> Callable[[str], bool]:
             return frozenset()
 
     def exists(path: str) -> bool:
+        path = part.shard if (part := shard_part(path)) else path
+        if address := remote.address_of(path):
+            folder, _, name = address.rpartition("/")
+            listed = remote.sizes_in(folder)
+            return listed is None or name in listed  # a server that lists nothing says so when the clip is read
         if "%" in path and (split := image_folder.split(path))[1]:
             path = split[0]
         folder, _, name = path.rstrip(os.sep).rpartition(os.sep)

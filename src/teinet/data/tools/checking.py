@@ -16,8 +16,9 @@ from rich.console import Console
 from teinet.data.lists.annotations import end_beyond
 from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.data.lists.rows import Row, absent
+from teinet.data.shards import status_of
 from teinet.data.video import image_folder
-from teinet.data.video.reader import VideoReader
+from teinet.data.video.reader import VideoReader, file_of_list
 from teinet.errors import ConfigError, Interrupted, VideoError
 from teinet.utils import worker_pool as pool
 from teinet.utils.files import changed_ns, other_spelling, write_csv
@@ -186,7 +187,7 @@ def examine_file(clips: Sequence[Row], beat: pool.Beat, *, max_damaged: float = 
     try:
         size, modified = stamp(path)  # before reading: a file that changes meanwhile is read again the next time
         finding = replace(finding, bytes=size, modified=modified)
-        video = VideoReader(path, threads=1, max_damaged=1.0)
+        video = VideoReader(file_of_list(path), threads=1, max_damaged=1.0)
         video.verify(beat)
         (width, height), seconds = video.size, video.duration
     except VideoError as error:
@@ -206,7 +207,7 @@ def examine_file(clips: Sequence[Row], beat: pool.Beat, *, max_damaged: float = 
         reason=video.damage,
     )
     try:
-        len(VideoReader(path, max_damaged=max_damaged))  # by the index that is known now
+        len(VideoReader(file_of_list(path), max_damaged=max_damaged))  # by the index that is known now
     except VideoError as error:  # with its frames, so that it is read again, maybe with another share
         return replace(finding, status="broken", reason=error.reason)
     if video.is_image_folder:
@@ -231,8 +232,8 @@ def examine_file(clips: Sequence[Row], beat: pool.Beat, *, max_damaged: float = 
 def stamp(path: str) -> tuple[int, int]:
     """Return size and time of last change in ns, of a video or of all its images; OSError if it is missing."""
     if not image_folder.is_folder(path):
-        status = os.stat(path)
-        return status.st_size, changed_ns(status)
+        _, size, modified, changed = status_of(path)
+        return size, changed or modified
     folder = path if os.path.isdir(path) else image_folder.split(path)[0]
     latest, size = changed_ns(os.stat(folder)), 0
     with os.scandir(folder) as entries:

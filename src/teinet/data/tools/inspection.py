@@ -16,7 +16,7 @@ from teinet.data.lists.formats import FORMATS, Listing
 from teinet.data.lists.labels import flipped_labels, labels_alike, several_labels
 from teinet.data.lists.rows import SPLITS, Row, conflicts, no_labels, overlaps, spelling_hint, unknown_label
 from teinet.data.video.image_folder import image_order
-from teinet.data.video.reader import VideoReader
+from teinet.data.video.reader import VideoReader, file_of_list
 from teinet.errors import ConfigError, VideoError
 from teinet.utils.progress import file_progress
 from teinet.utils.tables import plain_table
@@ -133,7 +133,7 @@ def draw_sample(
     with file_progress(console or Console(quiet=True), "measuring", len(chosen)) as advance:
         for i in chosen:
             try:
-                video = VideoReader(rows[i].path)
+                video = VideoReader(file_of_list(rows[i].path))
                 shown, size = video.frames_shown(rows[i].start, rows[i].end), video.size
                 seconds, rate, frames = (
                     video.seconds_shown(rows[i].start, rows[i].end),

@@ -15,7 +15,7 @@ from PIL import Image
 from teinet.data.lists.data_config import MAX_DAMAGED, check_max_damaged
 from teinet.data.video import image_folder
 from teinet.data.video.pixels import Filters, display_matrix
-from teinet.data.video.reader import VideoReader
+from teinet.data.video.reader import VideoReader, file_of_list
 from teinet.data.video.writer import VideoWriter
 from teinet.errors import ConfigError, VideoError
 from teinet.utils.files import replacing
@@ -77,7 +77,7 @@ def shrink_video(source: str, target: Path, settings: Shrinking, beat: Beat) -> 
         VideoError: the source cannot be read, or not be encoded as h264; there is no target then.
         OSError: the target cannot be written.
     """
-    video = VideoReader(source, threads=1, max_damaged=settings.max_damaged)
+    video = VideoReader(file_of_list(source), threads=1, max_damaged=settings.max_damaged)
     try:
         for _ in range(3):
             count = _copy(video, target, settings, beat)

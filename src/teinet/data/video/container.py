@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -16,6 +16,7 @@ from av.error import EOFError as EndOfFile
 from av.error import FFmpegError, InvalidDataError
 from av.stream import Disposition
 
+from teinet.data import remote, shards
 from teinet.errors import VideoError
 from teinet.utils.files import other_spelling
 
@@ -49,25 +50,31 @@ def refuse_playlists() -> None:
 
 
 @contextmanager
-def open_video(path: str, threads: int | Literal["auto"] = 1) -> Iterator[tuple[InputContainer, av.VideoStream]]:
-    """Open a file and its best video stream inside a block; raise VideoError, also for FFmpeg's errors in the block."""
+def open_video(
+    path: str, threads: int | Literal["auto"] = 1, *, once: bool = False
+) -> Iterator[tuple[InputContainer, av.VideoStream]]:
+    """Open a file and its best video stream inside a block; raise VideoError, also for FFmpeg's errors in the block.
+
+    Args:
+        once: for one pass from the beginning; a remote file is then read as the pass goes.
+    """
     check_file(path)
     silence()
-    try:
-        # "file:" prevents FFmpeg from reading a colon in the name as a protocol
-        container = av.open(f"file:{os.path.abspath(path)}", options=_options, **_LENIENT)
-    except (FFmpegError, OSError, ValueError) as error:
-        raise VideoError(path, _why_not_opened(path, error)) from None
-    try:
-        stream = _video_stream(path, container)
-        limit_size(path, stream)
-        stream.codec_context.thread_count = 0 if threads == "auto" else int(threads)
-        stream.thread_type = "AUTO" if threads == "auto" or int(threads) > 1 else "NONE"
-        yield container, stream
-    except FFmpegError as error:
-        raise VideoError(path, f"cannot be read ({_text(error)})") from None
-    finally:
-        container.close()
+    with ExitStack() as stack:
+        try:
+            container = av.open(stack.enter_context(shards.opened(path, once=once)), options=_options, **_LENIENT)
+        except (FFmpegError, OSError, ValueError) as error:
+            raise VideoError(path, _why_not_opened(path, error)) from None
+        try:
+            stream = _video_stream(path, container)
+            limit_size(path, stream)
+            stream.codec_context.thread_count = 0 if threads == "auto" else int(threads)
+            stream.thread_type = "AUTO" if threads == "auto" or int(threads) > 1 else "NONE"
+            yield container, stream
+        except FFmpegError as error:
+            raise VideoError(path, f"cannot be read ({_text(error)})") from None
+        finally:
+            container.close()
 
 
 def limit_size(name: str, stream: av.VideoStream) -> None:
@@ -82,6 +89,10 @@ def limit_size(name: str, stream: av.VideoStream) -> None:
 def check_file(path: str) -> None:
     """Raise VideoError for a missing or empty file, and for a pipe or device, which may never end."""
     try:
+        if shards.shard_part(path) or remote.address_behind(path):
+            if shards.status_of(path)[1] == 0:
+                raise VideoError(path, "the file is empty (0 bytes)")
+            return
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise VideoError(path, "not a regular file")
@@ -135,10 +146,14 @@ def _video_stream(path: str, container: InputContainer) -> av.VideoStream:
 
 
 def _why_not_opened(path: str, error: Exception) -> str:
-    if _looks_like_text(path):
+    try:
+        with shards.opened_bytes(path) as file:
+            boxes = list(_mp4_boxes(file))
+            is_text = _looks_like_text(file)
+    except OSError as unread:  # a store without an answer
+        return f"cannot be read ({unread.strerror or unread})"
+    if is_text:
         return "not a video, but a text file"
-    with open(path, "rb") as file:
-        boxes = list(_mp4_boxes(file))
     if any(kind in (b"ftyp", b"mdat") for kind, _ in boxes) and all(kind != b"moov" for kind, _ in boxes):
         return "cut off, or its recording was not finished: the index (moov) at its end is missing"
     if ends_too_early(path):
@@ -152,9 +167,9 @@ def _text(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).splitlines()[0]
 
 
-def _looks_like_text(path: str) -> bool:
-    with open(path, "rb") as file:
-        head = file.read(2048)
+def _looks_like_text(file: BinaryIO) -> bool:
+    file.seek(0)
+    head = file.read(2048)
     try:
         text = head[: len(head) - 3].decode() if len(head) == 2048 else head.decode()
     except UnicodeDecodeError:
@@ -164,8 +179,9 @@ def _looks_like_text(path: str) -> bool:
 
 def ends_too_early(path: str | Path) -> bool:
     """Return true if an MP4, AVI, Matroska or MPEG-TS file states more bytes than it has; false if it states none."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
+    with shards.opened_bytes(os.fspath(path)) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
         head = file.read(_TS_PACKET + 1)
         if head[:1] == head[_TS_PACKET:] == b"G":
             return size % _TS_PACKET > 0

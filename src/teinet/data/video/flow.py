@@ -11,7 +11,7 @@ import numpy as np
 
 from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.data.video import image_folder
-from teinet.data.video.reader import VideoReader
+from teinet.data.video.reader import VideoReader, file_of_list
 from teinet.errors import VideoError
 
 Modality = Literal["rgb", "flow"]
@@ -62,7 +62,9 @@ def clip_reader(
     path: str, modality: Modality, *, threads: int | Literal["auto"] = 1, max_damaged: float = MAX_DAMAGED
 ) -> VideoReader:
     """Return the reader of a clip's RGB frames or of its flow; raises as they do."""
-    return FlowReader(path) if modality == "flow" else VideoReader(path, threads=threads, max_damaged=max_damaged)
+    if modality == "flow":
+        return FlowReader(path)
+    return VideoReader(file_of_list(path), threads=threads, max_damaged=max_damaged)
 
 
 def _pairs(folder: str) -> list[tuple[str, str]]:

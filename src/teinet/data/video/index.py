@@ -21,6 +21,7 @@ import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
 
+from teinet.data.shards import status_of
 from teinet.data.video import image_folder
 from teinet.data.video.clocks import WRAPPED, Continued, RecordedClock
 from teinet.data.video.container import begin, check_file, ends_too_early, open_video, stated_length
@@ -36,7 +37,7 @@ from teinet.data.video.frames import (
 )
 from teinet.data.video.pixels import is_transposed
 from teinet.errors import VideoError
-from teinet.utils.files import cache_folder, changed_ns
+from teinet.utils.files import cache_folder
 
 # Timestamps of packets and frames agree and keyframe marks are correct; others are decoded from the start. FFV1 is
 # not among them: the slices that a damaged keyframe lacks are those of the frame before, and FFmpeg does not say so.
@@ -475,8 +476,7 @@ def cache_file() -> Path:
 
 
 def _key(path: str) -> _Key:
-    status = os.stat(path)
-    return os.path.abspath(path), status.st_size, status.st_mtime_ns, changed_ns(status)
+    return status_of(path)
 
 
 def _remember(key: _Key, index: FrameIndex) -> None:

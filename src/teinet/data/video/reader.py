@@ -16,6 +16,7 @@ import numpy as np
 from av.container import InputContainer
 
 from teinet.data.lists.data_config import MAX_DAMAGED, check_max_damaged
+from teinet.data.remote import address_of
 from teinet.data.video import image_folder
 from teinet.data.video.clocks import LiveClock, RecordedClock
 from teinet.data.video.container import begin, open_video, stated_length
@@ -379,6 +380,11 @@ class VideoReader:
     def _iterate_images(self) -> Iterator[Frame]:
         for index in range(len(self)):
             yield Frame(index, math.nan, math.nan, index == 0, self.size, partial(self._image, index))
+
+
+def file_of_list(path: str) -> str | Source:
+    """Return the argument of `VideoReader` for a path of a list, where an address is a file's, not a stream's."""
+    return Source(path, path, "file") if address_of(path) else path
 
 
 def _source(source: str | os.PathLike[str]) -> Source:

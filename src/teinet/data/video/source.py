@@ -56,7 +56,7 @@ class Source:
             return cls(name or "standard input", "pipe:0", "pipe")
         if address.startswith("file://"):
             address = address.removeprefix("file://")
-        elif "://" in address:
+        elif "://" in address and not re.match("(s3|gs|hf)://", address):  # which FFmpeg cannot open
             return cls(name or without_secrets(address), address, "stream")
         if address.isdecimal() and not os.path.exists(address):
             address = f"camera:{address}"
@@ -74,7 +74,7 @@ class Source:
             VideoError: it is missing, has no video, or the connection was lost; also for FFmpeg's errors in the block.
         """
         if self.kind == "file":
-            with open_video(self.address, threads) as opened:
+            with open_video(self.address, threads, once=True) as opened:
                 yield opened
             return
         is_camera = self.kind == "camera"

@@ -144,6 +144,8 @@ def under(root: str | os.PathLike[str]) -> Callable[[str], str]:
     absolute = os.path.isabs
 
     def join(path: str) -> str:
+        if "://" in path:
+            return path
         if "./" in path or "//" in path:  # two spellings of one file
             path = str(PurePath(path))
         return path if absolute(path) else prefix + path

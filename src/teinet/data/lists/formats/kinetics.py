@@ -15,7 +15,7 @@ from teinet.data.lists.formats import base
 from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
 from teinet.data.lists.labels import read_text
 from teinet.data.lists.rows import Row
-from teinet.data.video.reader import VideoReader
+from teinet.data.video.reader import VideoReader, file_of_list
 from teinet.errors import AnnotationError, VideoError
 
 _NEEDED = ("youtube_id", "time_start", "time_end")
@@ -89,7 +89,7 @@ def _whole_videos(rows: list[Row]) -> tuple[list[Row], list[str]]:
     clips = ((row.path, row.end - (row.start or 0)) for row in rows if row.end is not None)
     for path, length in islice(clips, _PROBED):
         try:
-            duration = VideoReader(path).duration or 0
+            duration = VideoReader(file_of_list(path)).duration or 0
         except VideoError:
             continue
         named = os.path.basename(path)

@@ -20,7 +20,7 @@ from teinet.data.lists.formats import base
 from teinet.data.lists.formats.base import DataPath, Format, Listing, Options
 from teinet.data.lists.labels import read_text
 from teinet.data.lists.rows import Row
-from teinet.data.video.reader import VideoReader
+from teinet.data.video.reader import VideoReader, file_of_list
 from teinet.errors import AnnotationError, VideoError
 
 _RANGES = "timelinelabels"  # of Label Studio: spans by frame numbers from 1
@@ -50,7 +50,7 @@ class _Finder:
         return found or str(self.root / PurePosixPath(name).name)
 
     def _times(self, path: str) -> list[float]:
-        reader = VideoReader(path)
+        reader = VideoReader(file_of_list(path))
         return [*reader.times.tolist(), float(reader.end_time or reader.times[-1])]
 
     def seconds(self, path: str, first: int, end: int, list_file: Path) -> tuple[float | None, float | None]:
