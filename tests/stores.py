@@ -120,7 +120,7 @@ def clear_cache() -> None:
 
     for path in Path(os.environ["TEINET_CACHE"], "remote").glob("*"):
         path.unlink(missing_ok=True)
-    for function in (remote._status, remote.sizes_in):
+    for function in (remote._status, remote._sizes):
         function.cache_clear()
     cache_file().unlink(missing_ok=True)
     clear_memory()

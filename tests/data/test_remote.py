@@ -18,7 +18,9 @@ from teinet.data import remote
 from teinet.data.find_videos import find_videos
 from teinet.data.lists.data_config import DataConfig
 from teinet.data.lists.formats import read_listing
-from teinet.data.lists.splits import load_splits
+from teinet.data.lists.rows import absent
+from teinet.data.lists.splits import load_splits, read_config
+from teinet.data.lists.write_list import convert
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
 from teinet.data.video.reader import VideoReader, file_of_list
@@ -208,6 +210,19 @@ def test_every_format_is_read_from_a_bucket_as_from_a_folder(name, s3, tmp_path)
         assert splits["train"].clip_hashes() == at_home["train"].clip_hashes()  # known again by name and size
         with_path = next(iter(splits.values()))
         assert len(VideoReader(file_of_list(with_path.paths[0]))) > 1
+
+
+def test_a_local_list_names_files_below_a_root_elsewhere_and_is_converted(s3, clips, tmp_path, monkeypatch):
+    address = s3.put(clips, "root")
+    (tmp_path / "list.csv").write_text("path,label\nresting/0.mp4,a\nresting/gone.mp4,b\n")
+    listing = read_listing(tmp_path / "list.csv", root=address)
+    assert [row.path for row in listing.rows] == [f"{address}/resting/0.mp4", f"{address}/resting/gone.mp4"]
+    assert absent(listing.rows) == [1]
+    convert(listing, tmp_path / "full.csv")
+    assert [row.path for row in read_listing(tmp_path / "full.csv").rows] == [row.path for row in listing.rows]
+    (tmp_path / "names.txt").write_text("b\na\n")
+    config = DataConfig(path=str(tmp_path / "full.csv"), labels=s3.put(tmp_path / "names.txt", "names.txt"))
+    assert read_config(config).class_names == ["b", "a"]
 
 
 def test_folders_of_images_are_refused(s3, tmp_path):

@@ -109,11 +109,13 @@ def is_folder(address: str) -> bool:
         return address.endswith("/") if address.startswith("http") else files.isdir(path.rstrip("/"))
 
 
-@lru_cache(maxsize=4096)
 def sizes_in(folder: str) -> dict[str, int | None] | None:
     """Return the objects and folders directly in a folder, with sizes; None where a server lists nothing (HTTP)."""
-    if folder.startswith("http"):
-        return None
+    return None if folder.startswith("http") else _sizes(folder, int(time.monotonic() // _FRESH))
+
+
+@lru_cache(maxsize=4096)
+def _sizes(folder: str, _time: int) -> dict[str, int | None]:
     with suppress(OSError), _said(folder):
         files, path = _store(folder)
         return {PurePosixPath(entry["name"]).name: entry.get("size") for entry in files.ls(path, detail=True)}

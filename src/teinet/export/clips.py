@@ -19,7 +19,7 @@ from teinet.data.motion_pairs.motions import PAIRS
 from teinet.data.motion_pairs.scenes import MotionPairs
 from teinet.data.sampling import Sampling
 from teinet.data.transforms import Preprocessing
-from teinet.data.video.reader import VideoReader
+from teinet.data.video.reader import VideoReader, file_of_list
 from teinet.data.view_loading import load_views
 from teinet.errors import ConfigError, TeinetError, VideoError
 
@@ -95,7 +95,7 @@ def _read(
             path = str(clips.paths[index])
             loaded = load_views(path, sampling, preprocessing, "1x1", *clips.span(index))
             if len(frames) < _WHOLE and preprocessing.modality == "rgb":
-                frames.append(VideoReader(path).frames_at(loaded.indices[0]).images)
+                frames.append(VideoReader(file_of_list(path)).frames_at(loaded.indices[0]).images)
         except VideoError as error:
             problem = str(error)
             continue

@@ -6,7 +6,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 
-from teinet.data.video.reader import VideoReader
+from teinet.data.video.reader import VideoReader, file_of_list
 from teinet.errors import VideoError
 from teinet.training.callbacks import EpochLog
 from teinet.training.recipe import Recipe
@@ -31,7 +31,7 @@ class WaitingAdvice(Callback):
             return
         self.said = True
         try:
-            short_side = min(VideoReader(self.example).size)
+            short_side = min(VideoReader(file_of_list(self.example)).size)
         except VideoError:
             short_side = 0
         most = max(1, usable_cores() // self.recipe.run.devices)

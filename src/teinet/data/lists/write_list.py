@@ -71,7 +71,11 @@ def write_rows(path: Path, rows: Sequence[Row], *, absolute: bool = False) -> No
         OSError: the file cannot be written.
     """
     own = list(dict.fromkeys(name for row in rows for name in row.columns))
-    written = os.path.abspath if absolute else paths_from(path.parent)
+    relative = paths_from(path.parent)
+
+    def written(clip: str) -> str:
+        return os.path.abspath(clip) if absolute and "://" not in clip else relative(clip)
+
     records = [_record(row, written(row.path)) for row in rows]
     optional = [name for name in ("label", "split", "start", "end", "name") if any(r[name] for r in records)]
     text = io.StringIO(newline="")
@@ -118,6 +122,8 @@ def paths_from(folder: Path) -> Callable[[str], str]:
             return there
 
     def path_from(path: str) -> str:
+        if "://" in path:
+            return path
         home, name = os.path.split(path.rstrip(os.sep))
         if name in ("", os.curdir, os.pardir):
             home, name = os.path.split(os.path.abspath(path))

@@ -158,7 +158,7 @@ class VideoReader:
         if self.is_live or self.is_image_folder:
             return None
         try:
-            with open_video(self.path) as (container, stream):
+            with open_video(self.path, once=True) as (container, stream):
                 return stated_length(container, stream)
         except VideoError:
             return None

@@ -79,7 +79,7 @@ def read_listing(
         refuse_address(root)
     if isinstance(path := check_path(path), remote.RemotePath):
         return _read_remote(str(path), format, root, options)
-    data = DataPath(path, None if root is None else Path(root))
+    data = DataPath(path, None if root is None else remote.RemotePath(root) if remote.address_of(root) else Path(root))
     kind = find_format(data) if format == "auto" else FORMATS[format]
     options = options or Options()
     pattern = image_pattern(options.image_names)
