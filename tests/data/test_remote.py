@@ -168,6 +168,26 @@ def test_a_large_file_is_read_by_ranges_and_only_as_far_as_needed(tmp_path, monk
         assert web.sent - before < size / 4 and used() == 0
 
 
+def test_a_store_that_fails_in_the_middle_is_named(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 128, 192, 3), dtype=np.uint8)
+    settings = {"qp": "12", "preset": "ultrafast"}
+    miniatures.encode(tmp_path / "long.mp4", noise, "libx264", settings, container={"movflags": "faststart"})
+    monkeypatch.setattr(remote, "_BLOCK", 1 << 14)
+    with Web(tmp_path) as web, pytest.raises(VideoError, match=r"long.mp4: cannot be read \(no such file or folder\)$"):
+        for number, _ in enumerate(VideoReader(file_of_list(f"{web.address}/long.mp4"))):
+            if number == 3:
+                (tmp_path / "long.mp4").unlink()
+
+
+def test_an_error_of_the_caller_passes(clips):
+    with (
+        Web(clips) as web,
+        pytest.raises(FileNotFoundError, match="other"),
+        remote.opened(f"{web.address}/resting/0.mp4"),
+    ):
+        raise FileNotFoundError("other")
+
+
 def test_a_server_without_ranges_sends_whole_files(clips):
     local = clips / "resting" / "2.mp4"
     with Web(clips, ranges=False) as web:

@@ -7,6 +7,7 @@ The cache is `remote` in the cache folder, for all processes of a machine. An ob
 from __future__ import annotations
 
 import atexit
+import errno
 import hashlib
 import os
 import re
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from teinet.errors import AnnotationError, ConfigError, TeinetError
 from teinet.utils.addresses import TALLY, hidden, without_secrets
@@ -53,6 +54,10 @@ class RemotePath(type(Path())):
             return False
 
     is_file = exists
+
+
+class StoreError(OSError):
+    """A failure of a store while a file is read by ranges."""
 
 
 class Status(NamedTuple):
@@ -166,15 +171,10 @@ def opened(address: str, *, part: tuple[int, int] | None = None, once: bool = Fa
             finally:
                 ranged.close()
             return
-    while True:
-        if not target.exists():
-            _download(address, known, target, part)
-        with suppress(FileNotFoundError), target.open("rb") as held:  # removed meanwhile: once more
-            _lock_shared(held.fileno())
-            if target.exists() and os.path.samestat(os.fstat(held.fileno()), target.stat()):
-                os.utime(target)
-                yield target
-                return
+    while (held := _held(target)) is None:  # not there yet, or removed meanwhile
+        _download(address, known, target, part)
+    with held:
+        yield target
 
 
 def fits(address: str) -> bool:
@@ -307,8 +307,10 @@ def _said(address: str) -> Iterator[None]:
             raise OSError(5, _reason(address, cause), without_secrets(address)) from None
         raise FileNotFoundError(2, "no such file or folder", without_secrets(address)) from None
     except Exception as error:  # botocore's, aiohttp's and fsspec's share no base
-        if isinstance(error, OSError) and error.filename == without_secrets(address):
+        if isinstance(error, OSError) and (error.filename == without_secrets(address) or error.errno == errno.ENOSPC):
             raise
+        if getattr(error, "status", None) in (404, 410):
+            raise FileNotFoundError(2, "no such file or folder", without_secrets(address)) from None
         raise OSError(5, _reason(address, error), without_secrets(address)) from None
 
 
@@ -335,7 +337,7 @@ def _by_ranges(address: str) -> Any:
         files, path = _store(address)
         try:
             file = files.open(path, "rb", block_size=_BLOCK, cache_type="blockcache", cache_options={"maxblocks": 32})
-            file.cache.fetcher = _counted(file.cache.fetcher)
+            file.cache.fetcher = _counted(file.cache.fetcher, address)
             if address.startswith("http"):  # only an attempt shows it
                 file.seek(-1, os.SEEK_END)
                 file.read(1)
@@ -345,13 +347,32 @@ def _by_ranges(address: str) -> Any:
         return file
 
 
-def _counted(fetch: Callable[[int, int], bytes]) -> Callable[[int, int], bytes]:
+def _counted(fetch: Callable[[int, int], bytes], address: str) -> Callable[[int, int], bytes]:
     def counted(start: int, end: int) -> bytes:
-        content = fetch(start, end)
+        try:
+            with _said(address):
+                content = fetch(start, end)
+        except OSError as error:
+            raise StoreError(error.errno, error.strerror, error.filename) from None
         _count(len(content))
         return content
 
     return counted
+
+
+def _held(target: Path) -> BinaryIO | None:
+    """Return an open file of the cache, which no process removes until it is closed; None if there is none."""
+    try:
+        file = target.open("rb")
+    except FileNotFoundError:
+        return None
+    _lock_shared(file.fileno())
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(file.fileno()), target.stat()):
+            os.utime(target)
+            return file
+    file.close()
+    return None
 
 
 def _folder() -> Path:

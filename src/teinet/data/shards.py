@@ -41,8 +41,9 @@ def shard_part(path: str) -> ShardPart | None:
     return None if found is None else ShardPart(found[1], int(found[2]), int(found[3]))
 
 
-def status_of(path: str) -> tuple[str, int, int, int]:
+def status_of(path: str | os.PathLike[str]) -> tuple[str, int, int, int]:
     """Return a name for a clip and three numbers that change with its content, first its size; OSError if missing."""
+    path = os.fspath(path)
     part = shard_part(path)
     file = part.shard if part else path
     if address := remote.address_behind(file):
@@ -89,6 +90,7 @@ def opened_bytes(path: str) -> Iterator[BinaryIO]:
 @contextmanager
 def _local(path: str, *, once: bool = False) -> Iterator[tuple[Any, ShardPart | None]]:
     """Give a local file and the clip's part of it, or a file object of ranges."""
+    path = os.fspath(path)
     part = shard_part(path)
     address = remote.address_behind(part.shard if part else path)
     if address is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
@@ -78,7 +77,7 @@ class ResultCache:
 
     def _path(self, video: str | PathLike) -> Path:
         try:
-            status = status_of(os.fspath(video))
+            status = status_of(video)
         except OSError:
             return self.folder / "missing"
         facts = (_FORMAT, self._settings, *status)

@@ -71,7 +71,7 @@ def open_video(
             stream.codec_context.thread_count = 0 if threads == "auto" else int(threads)
             stream.thread_type = "AUTO" if threads == "auto" or int(threads) > 1 else "NONE"
             yield container, stream
-        except FFmpegError as error:
+        except (FFmpegError, remote.StoreError) as error:
             raise VideoError(path, f"cannot be read ({_text(error)})") from None
         finally:
             container.close()
@@ -89,7 +89,7 @@ def limit_size(name: str, stream: av.VideoStream) -> None:
 def check_file(path: str) -> None:
     """Raise VideoError for a missing or empty file, and for a pipe or device, which may never end."""
     try:
-        if shards.shard_part(path) or remote.address_behind(path):
+        if shards.shard_part(path := os.fspath(path)) or remote.address_behind(path):
             if shards.status_of(path)[1] == 0:
                 raise VideoError(path, "the file is empty (0 bytes)")
             return
