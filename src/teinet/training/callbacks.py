@@ -376,7 +376,8 @@ class RecomputeBatchNorm(Callback):
     def on_validation_start(self, trainer: L.Trainer, pl_module: TrainingModule) -> None:
         data: TrainingData = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]: set by Lightning
         seed, shares = pl_module.recipe.run.seed, data.shares()
-        sampler = EpochSampler(len(data.train), seed=seed, epoch=trainer.current_epoch, shares=shares)
+        where = {"epoch": trainer.current_epoch, "shares": shares, "shards": data.shards}
+        sampler = EpochSampler(len(data.train), seed=seed, **where)
         batches = (b.frames.to(pl_module.device) for b in islice(data.loader(sampler), self.batches) if len(b.labels))
         recompute_statistics(pl_module.model, batches, frozen=pl_module.frozen)
         self._fresh = True

@@ -100,9 +100,14 @@ class TrainingData(L.LightningDataModule):
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
             shares=self.shares(),
-            shards=shard_numbers(self.train.clips.paths),
+            shards=self.shards,
         )
         return self.loader(sampler)
+
+    @cached_property
+    def shards(self) -> np.ndarray | None:
+        """The number of each clip's shard; None where clips are files of their own."""
+        return shard_numbers(self.train.clips.paths)
 
     def shares(self) -> np.ndarray | None:
         """Return each clip's probability with which classes are drawn equally often; None where all clips are taken."""

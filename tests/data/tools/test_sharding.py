@@ -16,13 +16,16 @@ import webdataset
 
 from teinet.cli.main import main
 from teinet.data import remote, shards
-from teinet.data.dataset import EpochSampler
+from teinet.data.dataset import EpochSampler, TrainingClips, collate
 from teinet.data.lists.data_config import DataConfig
 from teinet.data.lists.formats import read_listing
 from teinet.data.lists.splits import load_splits, read_config
+from teinet.data.sampling import Sampling
 from teinet.data.tools.sharding import shard
+from teinet.data.transforms import Augmentation, Preprocessing
 from teinet.data.video.reader import VideoReader, file_of_list
 from teinet.errors import AnnotationError, ConfigError, Interrupted, RunError, VideoError
+from teinet.training.setup import ResumableLoader
 from tests import miniatures
 from tests.conftest import CLASSES
 from tests.stores import Web, clear_cache
@@ -166,6 +169,24 @@ def test_each_clip_comes_once_an_epoch_shard_by_shard_and_resumes(world):
         assert max(places[-1] - places[0] for places in first.values()) < 20 * shards.WINDOW  # a shard in one stretch
         assert (np.diff(order) != 0).mean() > 0.5  # and yet mixed
         assert len(first) <= 12 / world + shards.WINDOW  # a process reads its own shards
+
+
+def test_workers_read_each_clip_once_and_a_resumed_loader_the_rest(clips, tmp_path):
+    done = shard(read_listing(clips), tmp_path / "out", workers=0)
+    listed = load_splits(DataConfig(path=str(done.index), val_share=0.0))["train"]
+    data = TrainingClips(listed, Sampling(num_frames=2), Preprocessing(size=16, short_side=18), Augmentation())
+
+    def loader() -> ResumableLoader:
+        sampler = EpochSampler(len(data), seed=5, shards=shards.shard_numbers(listed.paths))
+        return ResumableLoader(data, sampler=sampler, batch_size=2, num_workers=2, collate_fn=collate)
+
+    whole = [batch.indices.tolist() for batch in loader()]
+    assert sorted(index for batch in whole for index in batch) == list(range(12))
+    first = loader()
+    begun = [batch.indices.tolist() for batch, _ in zip(first, range(2))]
+    resumed = loader()
+    resumed.load_state_dict({"taken": 2})
+    assert begun + [batch.indices.tolist() for batch in resumed] == whole
 
 
 def test_one_clip_of_a_remote_shard_is_read_alone_and_more_bring_the_shard(clips, tmp_path, monkeypatch):
