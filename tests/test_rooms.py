@@ -27,6 +27,7 @@ MAY = {
     "probing": {"models", "data", "recognition"},
     "report": {"models", "data", "training", "evaluation"},  # it reads what runs and tests left
     "demo": {"models", "data", "training", "evaluation", "recognition"},
+    "scale": {"models", "data", "recognition", "detection"},  # what one process does, on many
     "serving": {"data", "detection", "recognition", "export", "pages"},
     "pages": {"data", "evaluation", "recognition", "detection", "training", "report", "demo"},  # what they show
 }

@@ -78,6 +78,7 @@ EXTRAS = {
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "parquet": ("pyarrow",),
     "remote": ("s3fs", "aiohttp"),
+    "scale": ("ray", "fsspec"),
     "openvino": ("openvino",),
 }
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from teinet.cli import options
+from teinet.cli.bulk import RayOption, run_bulk
 from teinet.cli.parser import ADVANCED, option, positional
 from teinet.data.lists.data_config import MAX_DAMAGED, MAX_DAMAGED_HELP, check_max_damaged
 from teinet.data.views import Views
@@ -23,18 +24,21 @@ from teinet.utils.text import count, printable
 
 if TYPE_CHECKING:
     from teinet.recognition import Prediction, Recognizer
+    from teinet.scale import Summary
+    from teinet.scale.jobs import Advance
 
 CSV_COLUMNS = ("path", "rank", "label", "score", "num_frames", "start", "end", "error")
 _FORMS = {".json": "json", ".csv": "csv", ".txt": "table"}
 
 
 @dataclass(kw_only=True)
-class PredictOptions(options.EngineOptions, options.WeightsArgument):
+class PredictOptions(RayOption, options.EngineOptions, options.WeightsArgument):
     """Recognize the action in video files.
 
     teinet predict fights clip.mp4                       a pretrained model (teinet models)
     teinet predict runs/first clip.mp4 folder/ '*.webm'  a run of teinet train; files, folders
     teinet predict runs/first folder/ --output answers.csv
+    teinet predict runs/first clips.parquet --ray local --output scores/   a large collection
     """
 
     videos: list[str] = positional("files, folders and all in them, patterns like 'more/*.webm'", metavar="VIDEO")
@@ -63,7 +67,7 @@ def run(args: PredictOptions) -> int:
     Answers are printed as they come; a file gets its name at the end, with all answers so far if the work stops early.
     Raises TeinetError for unusable weights or arguments, before any video is looked at.
     """
-    form = options.output_form(args, _FORMS)
+    form = "parquet" if args.ray else options.output_form(args, _FORMS)
     options.check_range(args, top_k=1, batch_size=1, workers=1)
     options.check_weights(args.weights)
     check_max_damaged(args.max_damaged, "--max-damaged")
@@ -71,6 +75,8 @@ def run(args: PredictOptions) -> int:
     check_device(args.device)
     if args.start is not None and args.end is not None and args.start >= args.end:
         raise ConfigError(f"--start is {args.start:g} and --end {args.end:g}; the start must come first")
+    if args.ray:
+        return _run_on_ray(args)
     from rich.console import Console
 
     from teinet.data.find_videos import find_videos
@@ -105,6 +111,21 @@ def run(args: PredictOptions) -> int:
     if args.output:
         print(printable(f"wrote {args.output} ({count(done, 'video')})"), file=sys.stderr)
     return int(failed > 0 or bool(problems))
+
+
+def _run_on_ray(args: PredictOptions) -> int:
+    from teinet.recognition import Recognizer
+    from teinet.scale import predict_dataset
+
+    same = ("ray", "views", "start", "end", "max_damaged", "device", "engine", "precision", "batch_size", "workers")
+    how: dict[str, Any] = {name: getattr(args, name) for name in (*same, "overwrite")}
+    if args.min_score is not None:
+        how["min_score"] = _min_score(args, Recognizer.load(args.weights, device="cpu"))
+
+    def job(advance: Advance) -> Summary:
+        return predict_dataset(args.weights, args.videos, args.output or "", **how, advance=advance)
+
+    return run_bulk(args, ("top_k", "output_format"), job)
 
 
 def _min_score(args: PredictOptions, recognizer: Recognizer) -> float:

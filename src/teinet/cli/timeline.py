@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from teinet.cli import options
+from teinet.cli.bulk import RayOption, run_bulk
 from teinet.cli.parser import ADVANCED, option, positional
 from teinet.cli.timeline_output import PAGES, Output, Pages, Truth, files_for, write_scores, write_subtitles
 from teinet.data.lists.data_config import MAX_DAMAGED, MAX_DAMAGED_HELP, check_max_damaged
@@ -20,19 +21,23 @@ from teinet.utils.machine import check_device
 from teinet.utils.text import count, printable
 
 if TYPE_CHECKING:
+    from teinet.detection.events import Rules
     from teinet.detection.recording import Timeline
     from teinet.detection.timeline_batch import Reached
+    from teinet.scale import Summary
+    from teinet.scale.jobs import Advance
 
 _FORMS = {".json": "json", ".csv": "csv", ".vtt": "vtt", ".txt": "table"}
 
 
 @dataclass(kw_only=True)
-class TimelineOptions(options.EngineOptions, options.EventOptions, options.WeightsArgument):
+class TimelineOptions(RayOption, options.EngineOptions, options.EventOptions, options.WeightsArgument):
     """Find events in long recordings.
 
     teinet timeline fights long.mp4                       print events
     teinet timeline fights long.mp4 --threshold 0.7 --page long.html
     teinet timeline runs/first folder/ --output events.csv --workers 2
+    teinet timeline runs/first folder/ --ray local --output events/   a large collection
     """
 
     videos: list[str] = positional("files, folders and all in them, patterns", metavar="VIDEO")
@@ -59,7 +64,9 @@ class TimelineOptions(options.EngineOptions, options.EventOptions, options.Weigh
         "annotations (path, start, end, label): measure how well events were found", metavar="FILE.csv", group=ADVANCED
     )
     max_damaged: float = option(MAX_DAMAGED_HELP, default=MAX_DAMAGED, group=ADVANCED)
-    workers: int = option("videos at a time, in as many processes", default=1, group=ADVANCED)
+    workers: int | None = option(
+        "videos at a time, in as many processes (default: 1; with --ray one for each GPU or core)", group=ADVANCED
+    )
 
 
 def run(args: TimelineOptions) -> int:
@@ -67,13 +74,15 @@ def run(args: TimelineOptions) -> int:
 
     Raises TeinetError for unusable weights or arguments, before any video is looked at.
     """
-    form, output_path = options.output_form(args, _FORMS), args.output
+    form, output_path = "parquet" if args.ray else options.output_form(args, _FORMS), args.output
     options.check_range(args, workers=1)
     check_max_damaged(args.max_damaged, "--max-damaged")
     rules = args.rules()
     args.weights = options.causal_form(args.weights, windows=args.windows or args.stride is not None)
     options.check_weights(args.weights, multi_label=False)
     check_device(args.device)
+    if args.ray:
+        return _run_on_ray(args, rules)
     from teinet.data.find_videos import find_videos
 
     problems: list[str] = []
@@ -122,13 +131,14 @@ def run(args: TimelineOptions) -> int:
             cache.clear()
         if kept := sum(map(cache.holds, videos)):
             _print_lines(f"finished before: {kept} of {count(len(videos), 'video')}; continues with the others")
-    make = partial(options.load_recognizer, args.weights, args) if args.workers > 1 else lambda: recognizer
+    workers = args.workers or 1
+    make = partial(options.load_recognizer, args.weights, args) if workers > 1 else lambda: recognizer
 
     done, failed = 0, bool(problems)
     try:
         with StopSignal() as stop, _progress(videos) as (reached, ended):
             found = timelines(
-                make, videos, workers=args.workers, cache=cache, rules=rules, stop=stop, reached=reached, **how
+                make, videos, workers=workers, cache=cache, rules=rules, stop=stop, reached=reached, **how
             )
             for number, answer in found:
                 ended()
@@ -155,6 +165,19 @@ def run(args: TimelineOptions) -> int:
     if done:
         _print_lines(*(f"wrote {path}" for path in outputs.values() if path))
     return int(failed)
+
+
+def _run_on_ray(args: TimelineOptions, rules: Rules) -> int:
+    from teinet.scale import timeline_dataset
+
+    scoring = ("frame_interval", "smoothing", "stride", "windows", "max_damaged")
+    same = (*scoring, "ray", "device", "engine", "precision", "workers", "overwrite")
+    how: dict[str, Any] = {name: getattr(args, name) for name in same}
+
+    def job(advance: Advance) -> Summary:
+        return timeline_dataset(args.weights, args.videos, args.output or "", rules=rules, **how, advance=advance)
+
+    return run_bulk(args, ("page", "scores", "truth", "output_format"), job)
 
 
 def _print_lines(*lines: str) -> None:

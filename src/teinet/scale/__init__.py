@@ -1,0 +1,11 @@
+"""Recognition of large collections on Ray: on this machine, or on a cluster by its address.
+
+teinet.scale.predict_dataset("runs/first", "clips.parquet", "scores/")        a row for each clip
+teinet.scale.timeline_dataset("runs/first", "recordings/", "events/")         a row for each event
+"""
+
+from teinet.scale.jobs import Summary
+from teinet.scale.predicting import predict_dataset
+from teinet.scale.recordings import timeline_dataset
+
+__all__ = ["Summary", "predict_dataset", "timeline_dataset"]
