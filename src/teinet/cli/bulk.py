@@ -17,7 +17,7 @@ from teinet.utils.text import count, printable
 
 if TYPE_CHECKING:
     from teinet.scale import Summary
-    from teinet.scale.jobs import Advance
+    from teinet.scale.ray_job import Advance
     from teinet.utils.progress import ProgressTask
 
 

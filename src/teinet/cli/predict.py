@@ -25,7 +25,7 @@ from teinet.utils.text import count, printable
 if TYPE_CHECKING:
     from teinet.recognition import Prediction, Recognizer
     from teinet.scale import Summary
-    from teinet.scale.jobs import Advance
+    from teinet.scale.ray_job import Advance
 
 CSV_COLUMNS = ("path", "rank", "label", "score", "num_frames", "start", "end", "error")
 _FORMS = {".json": "json", ".csv": "csv", ".txt": "table"}

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from teinet.detection.recording import Timeline
     from teinet.detection.timeline_batch import Reached
     from teinet.scale import Summary
-    from teinet.scale.jobs import Advance
+    from teinet.scale.ray_job import Advance
 
 _FORMS = {".json": "json", ".csv": "csv", ".vtt": "vtt", ".txt": "table"}
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from ray.data import ActorPoolStrategy, Dataset
+from ray.data.dataset import MaterializedDataset
 
 from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.data.sampling import Sampling
@@ -20,9 +21,9 @@ from teinet.data.views import Views, check_views
 from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError
 from teinet.models.header import weights_file
 from teinet.recognition import Recognizer
-from teinet.scale.jobs import Advance, FileStage, Row, Summary, cluster, count_starts, pack, run_job, unpack
 from teinet.scale.manifest import local_path, read_manifest
-from teinet.scale.results import Results
+from teinet.scale.parquet_rows import Results
+from teinet.scale.ray_job import Advance, FileStage, Row, Summary, cluster, count_starts, pack, run_job, unpack
 from teinet.utils.files import digest
 from teinet.utils.worker_pool import Beat
 
@@ -33,7 +34,7 @@ _DECODED = pa.schema(
     {"path": pa.string(), "frames": pa.large_binary(), "shape": pa.list_(pa.int64()), "num_frames": pa.int64(),
      "damage": pa.string(), "error": pa.string()}
 )  # fmt: skip
-_SCORED = pa.schema(
+SCORED = pa.schema(
     {"path": pa.string(), "label": pa.string(), "score": pa.float32(), "scores": pa.list_(pa.float32()),
      "damage": pa.string(), "error": pa.string()}
 )  # fmt: skip
@@ -82,7 +83,7 @@ def predict_dataset(
     how = {"views": views, "start": start, "end": end, "max_damaged": max_damaged}
     identity = digest(weights_file(weights))
     settings = {"weights": identity, "engine": engine, "precision": precision, "min_score": min_score, **how}
-    schema = _SCORED.with_metadata({"class_names": json.dumps(recognizer.class_names), "weights": str(weights)})
+    schema = SCORED.with_metadata({"class_names": json.dumps(recognizer.class_names), "weights": str(weights)})
     paths = read_manifest(manifest)
     results = Results(output, "predict", settings, schema, overwrite=overwrite)
     decode = Decode(recognizer.sampling, recognizer.preprocessing, how)
@@ -117,7 +118,7 @@ class Stages:
     together: int
     workers: int | None
 
-    def __call__(self, paths: Dataset) -> Dataset:
+    def __call__(self, paths: MaterializedDataset) -> Dataset:
         """Return the dataset of scored items."""
         cores, gpus = cluster()
         if self.device.startswith("cuda") and not gpus:
@@ -138,7 +139,7 @@ class Stages:
         named = ("cuda" if gpus else "cpu") if self.device == "auto" or gpus else self.device
         return decoded.map_batches(
             self.network, fn_constructor_kwargs=self.arguments | {"device": named}, **form,
-            compute=ActorPoolStrategy(size=gpus or cores), **need,
+            compute=ActorPoolStrategy(size=min(gpus or cores, paths.num_blocks())), **need,
         )  # fmt: skip
 
 
@@ -195,7 +196,7 @@ class Network:
                  "scores": answer.scores, "damage": answer.damage or None, "error": answer.error}
                 for answer in answers
             ]  # fmt: skip
-            yield pack(pa.Table.from_pylist(scored, _SCORED))
+            yield pack(pa.Table.from_pylist(scored, SCORED))
 
 
 def _views(rows: pa.Table) -> Iterator[tuple[str, LoadedViews | TeinetError]]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 from ray.data import ActorPoolStrategy, Dataset
+from ray.data.dataset import MaterializedDataset
 
 from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.detection import timeline
@@ -20,9 +21,9 @@ from teinet.detection.scorer import interval_for, uses_windows
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.header import refuse_multi_label, weights_file
 from teinet.recognition import Recognizer
-from teinet.scale.jobs import Advance, FileActor, FileStage, Row, Summary, cluster, count_starts, run_job
 from teinet.scale.manifest import local_path, read_manifest
-from teinet.scale.results import Results
+from teinet.scale.parquet_rows import Results
+from teinet.scale.ray_job import Advance, FileActor, FileStage, Row, Summary, cluster, count_starts, run_job
 from teinet.utils.files import digest
 from teinet.utils.worker_pool import Beat
 
@@ -82,7 +83,7 @@ def timeline_dataset(
     paths = read_manifest(manifest)
     results = Results(output, "timeline", settings, schema, overwrite=overwrite)
 
-    def stages(dataset: Dataset) -> Dataset:
+    def stages(dataset: MaterializedDataset) -> Dataset:
         cores, gpus = cluster()
         if device.startswith("cuda") and not gpus:
             raise ConfigError(f"device {device}: Ray has no GPU")
@@ -93,7 +94,7 @@ def timeline_dataset(
         need: dict[str, Any] = {"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}
         return dataset.map_batches(
             FileActor, fn_constructor_args=(reading,), batch_size=None, batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=workers or gpus or cores), **need,
+            compute=ActorPoolStrategy(size=min(workers or gpus or cores, dataset.num_blocks())), **need,
         )  # fmt: skip
 
     return run_job(paths, results, stages, address=ray, advance=advance)
@@ -101,7 +102,7 @@ def timeline_dataset(
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a process loads once: a recognizer."""
+    """A recognizer that a process loads once."""
 
     weights: str
     identity: str

@@ -19,10 +19,11 @@ import pyarrow as pa
 import pyarrow.compute
 import ray
 import ray.data
+from ray.data.dataset import MaterializedDataset
 from ray.exceptions import RayError
 
 from teinet.errors import ConfigError, Interrupted, RunError, TeinetError, VideoError
-from teinet.scale.results import Results
+from teinet.scale.parquet_rows import Results
 from teinet.utils import worker_pool
 
 pc: Any = pyarrow.compute  # whose functions are made when it is imported
@@ -134,11 +135,11 @@ class FileStage:
 
 @dataclass(frozen=True)
 class _Apart:
-    work: Work
+    func: Work  # whose module the pool imports once for all its processes
     failed: Callable[[str, str], list[Row]]
 
     def __call__(self, path: str, beat: worker_pool.Beat) -> list[Row]:
-        return _attempt(self.work, self.failed, path, beat)
+        return _attempt(self.func, self.failed, path, beat)
 
 
 def _attempt(work: Work, failed: Callable[[str, str], list[Row]], path: str, beat: worker_pool.Beat) -> list[Row]:
@@ -199,7 +200,7 @@ def unpack(items: pa.Table) -> Iterator[pa.Table]:
 def run_job(
     paths: pa.Array,
     results: Results,
-    stages: Callable[[ray.data.Dataset], ray.data.Dataset],
+    stages: Callable[[MaterializedDataset], ray.data.Dataset],
     *,
     address: str = "local",
     advance: Advance | None = None,
@@ -241,7 +242,7 @@ def run_job(
     return Summary(files=len(paths), before=known, failed=failed, seconds=time.monotonic() - began)
 
 
-def _stream(paths: pa.Array, stages: Callable[[ray.data.Dataset], ray.data.Dataset]) -> Iterator[pa.Table]:
+def _stream(paths: pa.Array, stages: Callable[[MaterializedDataset], ray.data.Dataset]) -> Iterator[pa.Table]:
     size = max(1, min(_FILES, len(paths) // (16 * cluster()[0])))
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False

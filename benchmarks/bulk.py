@@ -1,0 +1,151 @@
+"""The rate of `teinet predict --ray local` over that of `teinet predict`: python -m benchmarks.bulk [--json FILE]
+
+Both commands recognize the same drawn clips, in turns, each round with an empty cache. A command's start (imports, the
+network, Ray) is its time with one clip; rates are given with it and without it.
+
+With --manifest-rows N, a job on Ray over a manifest of N names, and one over a tenth of them, with stubs in place of
+the decoder and of the network: seconds to list and to plan, rows a second, and the memory of the process that leads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from teinet.data.motion_pairs import MotionPairs, draw_clip
+from teinet.data.video.writer import write_video
+from teinet.scale.jobs import pack, run_job, unpack
+from teinet.scale.manifest import read_manifest
+from teinet.scale.predicting import Stages
+from teinet.scale.results import Results
+from teinet.utils.machine import machine
+
+DRAWN = 24  # different clips; the others are copies
+STUB = pa.schema({"path": pa.string(), "error": pa.string()})
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("weights", nargs="?", default="motion_pairs")
+    parser.add_argument("--clips", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--size", type=int, default=128, help="pixels of a clip's frames")
+    parser.add_argument("--manifest-rows", type=int)
+    parser.add_argument("--json", metavar="FILE")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="teinet-bulk-") as scratch:
+        found = manifest(Path(scratch), args.manifest_rows) if args.manifest_rows else rates(Path(scratch), args)
+    print(json.dumps(found, indent=2))
+    if args.json:
+        Path(args.json).write_text(json.dumps({"machine": machine(), **found}, indent=2) + "\n")
+
+
+def rates(scratch: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Return clips a second of both commands, and the ratio in each round."""
+    rng = np.random.default_rng(0)
+    for number in range(args.clips):
+        path = scratch / "clips" / f"{number:06}.mp4"
+        if number < DRAWN:
+            path.parent.mkdir(exist_ok=True)
+            frames = draw_clip(number % 12, MotionPairs(size=args.size, frames=25, segments=1), rng)
+            write_video(path, frames, 12)
+        else:
+            shutil.copy(scratch / "clips" / f"{number % DRAWN:06}.mp4", path)
+    one = scratch / "one"
+    one.mkdir()
+    shutil.copy(scratch / "clips" / "000000.mp4", one)
+    ways = {"predict": ("--output", "answers.csv"), "ray": ("--ray", "local", "--output", "rows")}
+    rounds = []
+    for number in range(args.rounds):
+        found = {}
+        for name in sorted(ways, reverse=bool(number % 2)):
+            start, whole = (seconds(scratch, args.weights, folder, ways[name]) for folder in (one, scratch / "clips"))
+            found[name] = {"start": start, "all": whole, "rate": args.clips / whole,
+                           "rate_without_start": (args.clips - 1) / (whole - start)}  # fmt: skip
+        found |= {
+            f"ratio_of_{key}": found["ray"][key] / found["predict"][key] for key in ("rate", "rate_without_start")
+        }
+        rounds.append(found)
+        print(json.dumps(found), file=sys.stderr, flush=True)
+    keys = ("ratio_of_rate", "ratio_of_rate_without_start")
+    return {"clips": args.clips, "rounds": rounds, **{key: median(each[key] for each in rounds) for key in keys}}
+
+
+def seconds(scratch: Path, weights: str, folder: Path, words: tuple[str, ...]) -> float:
+    """Return the seconds of one command, in an empty folder with an empty cache."""
+    with tempfile.TemporaryDirectory(dir=scratch) as here:
+        began = time.monotonic()
+        command = [sys.executable, "-m", "teinet", "predict", weights, str(folder), *words]
+        done = subprocess.run(
+            command, cwd=here, env={**os.environ, "TEINET_CACHE": f"{here}/cache"}, capture_output=True
+        )
+        if done.returncode:
+            raise SystemExit(done.stderr.decode())
+        return time.monotonic() - began
+
+
+def decode(path: str, beat: object) -> list[dict[str, Any]]:
+    """Stand in for a decoder."""
+    return [{"path": path}]
+
+
+class Network:
+    """Stands in for a network."""
+
+    def __init__(self, device: str):
+        self.device = device
+
+    def __call__(self, items: pa.Table) -> Iterator[pa.Table]:
+        for rows in unpack(items):
+            yield pack(rows.select(STUB.names))
+
+
+def manifest(scratch: Path, count: int) -> dict[str, Any]:
+    """Return what a long manifest costs, next to a short one."""
+    found: dict[str, Any] = {}
+    for rows in (count // 10, count):
+        path = scratch / f"{rows}.parquet"
+        pq.write_table(pa.table({"path": [f"/videos/{n % 1000:03}/{n:09}.mp4" for n in range(rows)]}), path)
+        began = time.monotonic()
+        paths = read_manifest(path)
+        listed = time.monotonic() - began
+        first: list[float] = []
+        at = [time.monotonic()]
+
+        def advance(done: int, before: int, total: int, first=first, at=at) -> None:
+            first or first.append(time.monotonic())
+            at[0] = time.monotonic()
+
+        began = time.monotonic()
+        results = Results(scratch / f"out-{rows}", "predict", {}, STUB)
+        run_job(paths, results, Stages(decode, Network, {}, "cpu", 32, None), advance=advance)
+        found[str(rows)] = {
+            "list_seconds": listed,
+            "seconds_to_the_first_rows": first[0] - began,
+            "rows_per_second": rows / (at[0] - first[0]),
+            "written": sum(pq.read_metadata(part).num_rows for part in results.folder.glob("*.parquet")),
+            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        print(json.dumps(found[str(rows)]), file=sys.stderr, flush=True)
+    few, many = found.values()
+    return {"manifest": found, "ratio_of_rows_per_second": many["rows_per_second"] / few["rows_per_second"]}
+
+
+if __name__ == "__main__":
+    main()
