@@ -45,6 +45,7 @@ def cluster():
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")
         patch.setenv("RAY_memory_monitor_refresh_ms", "0")
+        patch.setenv("RAY_worker_niceness", "0")
         how = {"object_store_memory": 150 << 20, "include_dashboard": False, "log_to_driver": False}
         ray.init(address="local", num_cpus=2, logging_level="error", **how)
         yield

@@ -68,6 +68,7 @@ def session(address: str) -> Iterator[None]:
         cores = worker_pool.usable_cores()
         how |= {"num_cpus": cores, "object_store_memory": _STORE_BYTES * cores, "include_dashboard": False}
         os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")  # it ends our processes for others' memory
+        os.environ.setdefault("RAY_worker_niceness", "0")  # as without Ray; its own 15 waits for all other programs
     try:
         ray.init(address=address, **how)
     except (ConnectionError, ValueError, RuntimeError) as error:
