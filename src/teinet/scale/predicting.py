@@ -19,7 +19,7 @@ from teinet.data.transforms import Preprocessing
 from teinet.data.view_loading import LoadedViews, load_views
 from teinet.data.views import Views, check_views
 from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError
-from teinet.models.header import weights_file
+from teinet.models.header import read_header, weights_file
 from teinet.recognition import Recognizer
 from teinet.scale.manifest import local_path, read_manifest
 from teinet.scale.parquet_rows import Results
@@ -78,15 +78,18 @@ def predict_dataset(
         ConfigError: a setting that is wrong, or not that of the command that began the folder.
         Interrupted, RunError: see `run_job`.
     """
-    recognizer = Recognizer.load(weights, device="cpu")
-    check_views(Views.parse(views), recognizer.preprocessing.fit)
+    header = read_header(weights)
+    if not all(header.get(name) for name in ("class_names", "preprocessing", "sampling")):
+        header = Recognizer.load(weights, device="cpu").full_header
+    sampling, preprocessing = Sampling(**header["sampling"]), Preprocessing.from_dict(header["preprocessing"])
+    check_views(Views.parse(views), preprocessing.fit)
     how = {"views": views, "start": start, "end": end, "max_damaged": max_damaged}
     identity = digest(weights_file(weights))
     settings = {"weights": identity, "engine": engine, "precision": precision, "min_score": min_score, **how}
-    schema = SCORED.with_metadata({"class_names": json.dumps(recognizer.class_names), "weights": str(weights)})
+    schema = SCORED.with_metadata({"class_names": json.dumps(header["class_names"]), "weights": str(weights)})
     paths = read_manifest(manifest)
     results = Results(output, "predict", settings, schema, overwrite=overwrite)
-    decode = Decode(recognizer.sampling, recognizer.preprocessing, how)
+    decode = Decode(sampling, preprocessing, how)
     network = {"weights": str(weights), "identity": identity, "engine": engine, "precision": precision}
     network |= {"min_score": min_score, "batch_size": batch_size}
     stages = Stages(decode, Network, network, device, together(views, batch_size), workers)
