@@ -225,6 +225,37 @@ def test_lists_folders_and_stores_name_the_files(place, tmp_path):
             read_manifest(tmp_path / name)
 
 
+STUCK = """
+import sys
+from teinet.scale import ray_job
+from tests.scale.test_scale import fail, hang, RAW
+ray_job._STUCK_SECONDS = 2.0
+stage = ray_job.FileStage(hang, fail, RAW, 1, None)
+if __name__ == "__main__":
+    print(stage._read_apart(["a.mp4"]), flush=True)
+    stage._read(["a.mp4"])
+    print("not stopped")
+"""
+RAW = pa.schema({"path": pa.string(), "error": pa.string()})
+
+
+def hang(path: str, beat) -> list[dict[str, Any]]:
+    time.sleep(60)
+    return []
+
+
+def fail(path: str, reason: str) -> list[dict[str, Any]]:
+    return [{"path": path, "error": reason}]
+
+
+def test_a_decoder_that_hangs_is_stopped(tmp_path):
+    (tmp_path / "stuck.py").write_text(STUCK)
+    env = environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, tmp_path / "stuck.py"], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "Timeout" in done.stderr
+    assert "stuck: no new frame within 2 s" in done.stdout and "not stopped" not in done.stdout
+
+
 def test_the_package_imports_none_of_it():
     code = (
         "import sys, teinet, teinet.cli.predict, teinet.cli.timeline; assert not {'ray', 'pyarrow'} & set(sys.modules)"

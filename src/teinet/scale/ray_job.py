@@ -22,7 +22,7 @@ import ray.data
 from ray.data.dataset import MaterializedDataset
 from ray.exceptions import RayError
 
-from teinet.errors import ConfigError, Interrupted, RunError, TeinetError, VideoError
+from teinet.errors import CheckpointError, ConfigError, Interrupted, RunError, TeinetError, VideoError
 from teinet.scale.parquet_rows import Results
 from teinet.utils import worker_pool
 
@@ -124,6 +124,8 @@ class FileStage:
         rows: dict[str, list[Row]] = {}
         left = paths
         for _ in range(_TRIES):
+            if not left:
+                break
             apart = _Apart(self.work, self.failed)
             for done in worker_pool.run(apart, left, workers=1, timeout=_STUCK_SECONDS):
                 if isinstance(done.value, worker_pool.TaskFailure):
@@ -148,6 +150,8 @@ def _attempt(work: Work, failed: Callable[[str, str], list[Row]], path: str, bea
         return work(path, beat)
     except VideoError as error:
         return failed(path, error.reason)
+    except CheckpointError:  # no file's fault
+        raise
     except TeinetError as error:
         return failed(path, str(error))
     except Exception as error:  # of a million files, one must not stop the others
