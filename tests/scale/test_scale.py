@@ -229,7 +229,7 @@ STUCK = """
 import sys
 from teinet.scale import ray_job
 from tests.scale.test_scale import fail, hang, RAW
-ray_job._STUCK_SECONDS = 2.0
+ray_job._STUCK_SECONDS, ray_job._TRIES = 2.0, 1
 stage = ray_job.FileStage(hang, fail, RAW, 1, None)
 if __name__ == "__main__":
     print(stage._read_apart(["a.mp4"]), flush=True)
