@@ -77,8 +77,8 @@ EXTRAS = {
     "report": ("jinja2", "matplotlib"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "parquet": ("pyarrow",),
-    "remote": ("s3fs", "aiohttp"),
-    "scale": ("ray", "fsspec"),
+    "remote": ("fsspec", "s3fs", "aiohttp"),
+    "scale": ("ray",),
     "openvino": ("openvino",),
 }
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -22,18 +21,20 @@ import pytest
 
 from teinet import Recognizer
 from teinet.cli.main import main
+from teinet.data.view_loading import load_views
 from teinet.detection import timeline
 from teinet.detection.events import Rules
 from teinet.errors import ConfigError
-from teinet.scale import predict_dataset
-from teinet.scale.manifest import local_path, read_manifest
+from teinet.scale import predict_dataset, ray_job
+from teinet.scale.manifest import read_manifest
 from teinet.scale.parquet_rows import Results
-from teinet.scale.predicting import SCORED, Decode, Network, Stages
+from teinet.scale.predicting import SCORED, Decode, Network, Stages, unreadable
 from teinet.scale.ray_job import run_job
 from teinet.utils.files import digest
 from tests import miniatures
 from tests.conftest import environment
 from tests.networks import small_recognizer, wake
+from tests.stores import s3_server
 
 ray = pytest.importorskip("ray")
 
@@ -212,17 +213,25 @@ def test_lists_folders_and_stores_name_the_files(place, tmp_path):
     pq.write_table(pyarrow.csv.read_csv(tmp_path / "a.csv"), tmp_path / "a.parquet")
     assert read_manifest([tmp_path / "a.csv", tmp_path / "a.parquet"]).to_pylist() == want
     assert len(read_manifest(place / "clips")) == 7
-    store = fsspec.filesystem("memory")
-    store.pipe({"/clips/a.mp4": b"a", "/clips/notes.txt": b"", "/clips/more/b.webm": b"b"})
-    found = read_manifest("memory://clips").to_pylist()
-    assert found == ["memory:///clips/a.mp4", "memory:///clips/more/b.webm"]
-    with local_path(found[0]) as path:
-        assert Path(path).read_bytes() == b"a" and Path(path).name == "a.mp4"
-    assert not Path(path).exists()
     (tmp_path / "b.csv").write_text("file\nx\n")
     for name in ("b.csv", "missing.csv"):
         with pytest.raises(ConfigError, match=name):
             read_manifest(tmp_path / name)
+
+
+def test_clips_in_a_store_are_recognized_where_they_are(place, tmp_path):
+    with s3_server() as store:
+        prefix = store.put(place / "clips", "videos")
+        (tmp_path / "list.csv").write_text("path\nvideos/0.mp4\nvideos/no.mp4\n")
+        named = read_manifest(store.put(tmp_path / "list.csv", "list.csv")).to_pylist()
+        assert named == [f"{prefix}/0.mp4", f"{prefix}/no.mp4"]
+        recognizer = Recognizer.load(place / "net.safetensors", device="cpu")
+        work = Decode(recognizer.sampling, recognizer.preprocessing, {"views": "1x1"})
+        found = [ray_job._attempt(work, unreadable, path, lambda: None) for path in named]
+        here = load_views(str(place / "clips" / "0.mp4"), work.sampling, work.preprocessing, **work.how)
+        assert found[0][0]["frames"] == here.frames.tobytes()
+        assert found[1] == [{"path": named[1], "error": "no such file or folder"}]
+        assert len(read_manifest(f"{prefix}/")) == 7
 
 
 STUCK = """

@@ -21,7 +21,7 @@ from teinet.data.views import Views, check_views
 from teinet.errors import CheckpointError, ConfigError, TeinetError, VideoError
 from teinet.models.header import read_header, weights_file
 from teinet.recognition import Recognizer
-from teinet.scale.manifest import local_path, read_manifest
+from teinet.scale.manifest import read_manifest
 from teinet.scale.parquet_rows import Results
 from teinet.scale.ray_job import Advance, FileStage, Row, Summary, cluster, count_starts, pack, run_job, unpack
 from teinet.utils.files import digest
@@ -156,8 +156,7 @@ class Decode:
 
     def __call__(self, path: str, beat: Beat) -> list[Row]:
         """Return the row of a clip."""
-        with local_path(path) as file:
-            found = load_views(file, self.sampling, self.preprocessing, **self.how)
+        found = load_views(path, self.sampling, self.preprocessing, **self.how)
         row = {"path": path, "frames": found.frames.tobytes(), "shape": found.frames.shape}
         return [row | {"num_frames": found.num_frames, "damage": found.damage or None}]
 

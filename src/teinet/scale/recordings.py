@@ -13,6 +13,7 @@ import pyarrow as pa
 from ray.data import ActorPoolStrategy, Dataset
 from ray.data.dataset import MaterializedDataset
 
+from teinet.data import remote
 from teinet.data.lists.data_config import MAX_DAMAGED
 from teinet.detection import timeline
 from teinet.detection.events import Rules
@@ -21,7 +22,7 @@ from teinet.detection.scorer import interval_for, uses_windows
 from teinet.errors import CheckpointError, ConfigError
 from teinet.models.header import refuse_multi_label, weights_file
 from teinet.recognition import Recognizer
-from teinet.scale.manifest import local_path, read_manifest
+from teinet.scale.manifest import read_manifest
 from teinet.scale.parquet_rows import Results
 from teinet.scale.ray_job import Advance, FileActor, FileStage, Row, Summary, cluster, count_starts, run_job
 from teinet.utils.files import digest
@@ -121,10 +122,10 @@ class FindEvents:
 
     def __call__(self, path: str, beat: Beat) -> list[Row]:
         """Return a row for each event; one without a label if there is none."""
-        with local_path(path) as file:
-            found = timeline(
-                _recognizer(self.loaded), file, rules=self.rules, threads=1, progress=lambda second: beat(), **self.how
-            )
+        file = remote.RemotePath(path) if remote.address_of(path) else path
+        found = timeline(
+            _recognizer(self.loaded), file, rules=self.rules, threads=1, progress=lambda second: beat(), **self.how
+        )
         common = {"path": path, "trouble": found.trouble or None}
         rows = [vars(event) | common for event in found.events]
         return rows or [common]
