@@ -57,18 +57,33 @@ def test_events_of_a_file_whose_name_is_not_utf8(clips, tmp_path, monkeypatch, c
     assert {event["source"] for event in events} == {name}
 
 
+READ = (  # these are read at an http address
+    "predict fights {}.mp4", "timeline fights {}.mp4", "train {}.csv", "train set --data.labels {}.txt --dry-run",
+    "test fights --data {}.csv", "data inspect {}.csv", "data check {}", "data inspect set --labels {}.txt",
+    "data inspect set --val-path {}.csv",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", READ)
+def test_a_server_without_an_answer_is_named_without_the_password(folder, monkeypatch, capsys, words):
+    monkeypatch.chdir(folder)
+    assert main(words.format("http://me:secret@127.0.0.1:9/x").split()) in (1, 2)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "using its causal form" not in line]
+    assert "http://127.0.0.1:9/x" in line and "secret" not in line and "no connection to the store" in line
+
+
 @pytest.mark.parametrize(
     "words",
     [
-        "predict fights {}.mp4", "predict {}.safetensors a.mp4", "timeline fights {}.mp4", "explain fights {}.mp4",
-        "train {}.csv", "train set --data.labels {}.txt --dry-run", "test {}.safetensors", "test fights --data {}.csv",
-        "data inspect {}.csv", "data check {}", "data inspect set --labels {}.txt", "data inspect set --root {}",
-        "data inspect set --val-path {}.csv", "report {}", "info {}.safetensors",
-        "convert {}.pth --labels names.txt --output o.safetensors",
+        *(f"rtsp {words}" for words in (*READ, "data inspect set --root {}")),
+        *(f"{scheme} {words}" for scheme in ("http", "rtsp") for words in (
+            "predict {}.safetensors a.mp4", "explain fights {}.mp4", "test {}.safetensors", "report {}",
+            "info {}.safetensors", "convert {}.pth --labels names.txt --output o.safetensors",
+        )),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("scheme", ["http", "rtsp"])
-def test_an_address_in_place_of_a_file_is_refused_without_its_password(folder, monkeypatch, capsys, words, scheme):
+def test_an_address_in_place_of_a_file_is_refused_without_its_password(folder, monkeypatch, capsys, words):
+    scheme, _, words = words.partition(" ")
     monkeypatch.chdir(folder)
     assert main(words.format(f"{scheme}://me:secret@host/x").split()) == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "using its causal form" not in line]

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import fsspec
@@ -303,3 +304,14 @@ def test_errors_are_one_line_that_says_what_to_do(s3, clips, monkeypatch):
     assert message("s3://bucket/a.csv").endswith(
         "needs the package s3fs; install it with: pip install 'teinet[remote]'"
     )
+
+
+def test_a_file_that_gets_its_name_while_room_is_made_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / "a.mp4").write_bytes(b"12345")
+    (tmp_path / ".b.part").write_bytes(b"1")
+    listed = list(os.scandir(tmp_path))
+    monkeypatch.setattr(remote.os, "scandir", lambda folder: nullcontext(listed))
+    (tmp_path / ".b.part").rename(tmp_path / "b.mp4")
+    monkeypatch.setenv(remote.LIMIT, "1e-9")
+    remote._make_room(tmp_path, 1)
+    assert os.listdir(tmp_path) == ["b.mp4"]

@@ -132,7 +132,7 @@ def test_the_function_takes_transformers_arguments(recognizer, tmp_path):
 
 def test_what_is_no_video_is_refused(classify, paths, tmp_path):
     with pytest.raises(ConfigError, match="is an address, not a file"):
-        classify("https://127.0.0.1/clip.mp4")
+        classify("ftp://127.0.0.1/clip.mp4")
     with pytest.raises(VideoError, match=r"missing\.mp4"):
         classify([paths[0], str(tmp_path / "missing.mp4")])
     with pytest.raises(VideoError, match=r"video 1: .*expected uint8"):

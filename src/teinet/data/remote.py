@@ -426,10 +426,14 @@ def _download(address: str, known: Status, target: Path, part: tuple[int, int] |
 
 def _make_room(folder: Path, size: int) -> None:
     """Remove the least recently used files that no process reads until `size` bytes more fit."""
+    files = []
     with os.scandir(folder) as entries:
-        files = sorted((s.st_mtime, s.st_size, e.path) for e in entries if e.name[-5:] != ".lock" for s in [e.stat()])
+        for entry in entries:
+            with suppress(FileNotFoundError):  # another process has given it its name meanwhile
+                if not entry.name.endswith(".lock"):
+                    files.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
     room = _limit() - size - sum(bytes_ for _, bytes_, _ in files)
-    for used, bytes_, path in files:
+    for used, bytes_, path in sorted(files):
         is_part = os.path.basename(path).startswith(".")
         if (room >= 0 and not is_part) or (is_part and time.time() - used < 86400):  # another process may write it
             continue

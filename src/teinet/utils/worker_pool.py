@@ -83,7 +83,9 @@ def run(
     beats = context.RawArray("d", len(slots))  # the time of the last heartbeat of each slot's task
 
     def started() -> ProcessPool:
-        return ProcessPool(min(workers, len(waiting)), initializer=_prepare, initargs=(work, beats), context=context)
+        return ProcessPool(
+            min(workers, len(waiting)), initializer=_prepare, initargs=(work, beats, dict(os.environ)), context=context
+        )
 
     pool, restarts = started(), 0
     running: dict[Future, tuple[int, Task]] = {}
@@ -164,8 +166,9 @@ def _exit_reason(code: int) -> str:
 _own: dict[str, Any] = {}  # of a worker: its `work` and `beats`
 
 
-def _prepare(work: Work, beats: Any) -> None:
-    """Run in a worker, once."""
+def _prepare(work: Work, beats: Any, environment: dict[str, str]) -> None:
+    """Run in a worker, once; its environment is that of the process that forks, which may have begun long ago."""
+    os.environ |= environment
     _own.update(work=work, beats=beats)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -11,6 +11,7 @@ from typing import Any
 from teinet.data import remote
 from teinet.data.video.source import refuse_address
 from teinet.errors import AnnotationError, ConfigError
+from teinet.utils.addresses import without_secrets
 from teinet.utils.text import one_text, spelling_key
 
 _NUMBERED = re.compile(r"([0-9]{1,9})\s+(\S.*)")
@@ -100,8 +101,8 @@ def read_text(path: Path) -> str:
     except OSError as error:
         if address is None:
             refuse_address(path)
-        missing = isinstance(error, FileNotFoundError)
-        raise AnnotationError(path, "no such file" if missing else f"cannot be read ({error.strerror})") from None
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise AnnotationError(without_secrets(address) if address else path, reason) from None
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise AnnotationError(path, "is encoded in UTF-16; save it as UTF-8", 1)
     if b"\0" in content:
