@@ -10,6 +10,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,19 +23,24 @@ from teinet.training.recipe import Recipe
 from teinet.training.setup import hardware_of
 from tests.conftest import command, environment, small
 
+PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
 
 def start_nodes(*commands: list[str]) -> list[subprocess.Popen]:
     """Start torchrun for each command, as on nodes of their own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    port = free_port()
     words = [sys.executable, "-m", "torch.distributed.run", "--nnodes", len(commands), "--nproc_per_node", 1]
     words += ["--master_addr", "127.0.0.1", "--master_port", port]
     started = []
     for number, own in enumerate(commands):
         node = [*map(str, words), "--node_rank", str(number), *command(*own)[1:]]
-        started.append(subprocess.Popen(node, env=environment(), process_group=0, **pipes))
+        started.append(subprocess.Popen(node, env=environment(), process_group=0, **PIPES))
     return started
 
 
@@ -116,6 +122,18 @@ def test_the_launcher_says_how_many_there_are(variables, processes, devices, mon
     assert hardware.trainer_arguments()["num_nodes"] == processes // devices
     if "SLURM_PROCID" in variables and processes > 1:
         assert os.environ["RANK"] == os.environ["LOCAL_RANK"] == "1"
+
+
+def test_tasks_of_slurm_train_together(clips, tmp_path):
+    nodes, port = [], str(free_port())
+    words = command("train", *small(clips, "--batch-size", 2, "--output", tmp_path, "--name", "x"))
+    for number in range(2):
+        own = of_slurm(2, 2) | {"SLURM_PROCID": str(number), "SLURM_LOCALID": "0", "SLURM_NODEID": str(number)}
+        own |= {"SLURM_NODELIST": "127.0.0.1", "SLURM_NTASKS_PER_NODE": "1", "MASTER_PORT": port}
+        nodes.append(subprocess.Popen(words, env=environment() | own, process_group=0, **PIPES))
+    first, second = end(nodes)
+    assert first[0] == second[0] == 0, (first, second)
+    assert "global batch 4" in first[1] and "epoch 2/2" in first[1] and not second[1]
 
 
 def test_counts_that_do_not_fit_are_refused(monkeypatch):

@@ -22,7 +22,7 @@ from teinet.training.recipe import Recipe
 from teinet.training.run_dir import MACHINE, PLACES
 from teinet.utils.signals import first_process
 
-_WAIT = timedelta(minutes=10)  # for the other processes, which may read other disks
+_WAIT = timedelta(minutes=30)  # for the other processes, as in Lightning; one that has ended is noticed at once
 _SHOWN = 10.0  # seconds until a folder that one node made is seen by the others
 
 
