@@ -221,9 +221,9 @@ def test_lists_folders_and_stores_name_the_files(place, tmp_path):
 
 def test_clips_in_a_store_are_recognized_where_they_are(place, tmp_path):
     with s3_server() as store:
-        prefix = store.put(place / "clips", "videos")
+        prefix = store.put(place / "clips", "scale/videos")
         (tmp_path / "list.csv").write_text("path\nvideos/0.mp4\nvideos/no.mp4\n")
-        named = read_manifest(store.put(tmp_path / "list.csv", "list.csv")).to_pylist()
+        named = read_manifest(store.put(tmp_path / "list.csv", "scale/list.csv")).to_pylist()
         assert named == [f"{prefix}/0.mp4", f"{prefix}/no.mp4"]
         recognizer = Recognizer.load(place / "net.safetensors", device="cpu")
         work = Decode(recognizer.sampling, recognizer.preprocessing, {"views": "1x1"})
