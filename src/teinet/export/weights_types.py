@@ -33,10 +33,11 @@ def half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def int8_model(model: onnx.ModelProto, clips: Sequence[np.ndarray], scratch: Path) -> onnx.ModelProto:
-    """Return a model whose feature maps and their weights are int8, calibrated by the extremes that clips reach.
+    """Return a model whose feature maps and their weights are int8, calibrated with clips.
 
-    Fp32 stay: the gates and the head, which work on pooled features, the normalization, and the first convolutions,
-    whose errors all later ones would multiply.
+    The range of a feature map is the mean of the extremes that each clip reaches; in a causal step it is that of all
+    frames, as the first ones, whose state is zero, would narrow a mean. Fp32 stay: the gates and the head, which work
+    on pooled features, the normalization, and the first convolutions, whose errors all later ones would multiply.
 
     Args:
         clips: views (T, H, W, C) uint8.
@@ -44,16 +45,17 @@ def int8_model(model: onnx.ModelProto, clips: Sequence[np.ndarray], scratch: Pat
     """
     source, target = scratch / "whole.onnx", scratch / "int8.onnx"
     onnx.save(model, source)
+    network = ExportedNetwork(source)
     quantize_static(
         source,
         target,
-        _Reader(ExportedNetwork(source), clips),
+        _Reader(network, clips),
         quant_format=QuantFormat.QDQ,
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         nodes_to_exclude=_kept(model),
-        extra_options={"ForceQuantizeNoInputCheck": False},
+        extra_options={"ForceQuantizeNoInputCheck": False, "CalibMovingAverage": not network.is_step},
     )
     return onnx.load(target)
 
