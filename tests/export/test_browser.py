@@ -25,7 +25,7 @@ from tests.export.conftest import fits_a_phone
 
 READY = "globalThis.teinet && document.documentElement.dataset.state === 'ready'"
 PROBLEM = "document.documentElement.dataset.state === 'problem' && document.getElementById('problem').textContent"
-CLIPS, REAL = 12, 12  # real ones take half a second each
+CLIPS, REAL = 12, 28  # real ones take half a second each
 SOFTWARE = os.environ.get("TEINET_TEST_WEBGPU") == "software"  # let Chromium be the GPU: 10 to 30 s
 FILMED = "moving left"
 
