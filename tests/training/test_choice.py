@@ -142,3 +142,14 @@ def test_reasons_are_printed_before_training_and_in_a_dry_run(clips, tmp_path, c
     run = teinet.train(clips, epochs=1, **settings)
     assert "chosen by the clips" in capsys.readouterr().out and len(run.log) == 1
     assert in_lines([]) == ""
+
+
+def test_a_list_is_warned_about_once(clips, tmp_path, caplog, monkeypatch):
+    """The choice reads the list before the run does."""
+    monkeypatch.chdir(tmp_path)
+    list_ = copied(clips, tmp_path, "path,label")
+    path, _, label = list_.read_text().splitlines()[1].rpartition(",")
+    with list_.open("a") as file:
+        file.write(f"{path},{label.upper()}\n")
+    assert main(["train", str(list_), "--dry-run", "--model.pretrained", "false"]) == 0
+    assert caplog.text.count("two labels of") == 1

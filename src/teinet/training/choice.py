@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from teinet.data.lists.data_config import DataConfig
 from teinet.data.lists.splits import Splits, load_splits
 from teinet.data.sampling import typical_whole_frame
 from teinet.data.views import Views
@@ -20,6 +22,8 @@ from teinet.training.recipe import Recipe
 from teinet.training.settings import build
 from teinet.training.setup import hardware_of
 from teinet.utils.text import count
+
+log = logging.getLogger("teinet")
 
 FEW = 2_000  # training clips, up to which a probe comes first
 MANY = 20_000  # from which on the recipe is the paper's
@@ -55,7 +59,7 @@ def choose(recipe: Recipe, given: Collection[str]) -> tuple[Recipe, list[Choice]
     splits = None
     if "data.group" not in given and not (recipe.data.val or recipe.data.val_path) and (column := _column(recipe)):
         try:
-            splits = load_splits(replace(recipe.data, group=column))
+            splits = _splits(replace(recipe.data, group=column))
         except TeinetError:  # too few clips to hold whole groups out
             pass
         if splits is not None and not _shows_all_classes(splits):
@@ -63,7 +67,7 @@ def choose(recipe: Recipe, given: Collection[str]) -> tuple[Recipe, list[Choice]
         if splits is not None:
             reason = f"clips of one {column.replace('_', ' ')} stay together, so that validation shows new ones"
             found.append(Choice("data.group", column, reason))
-    splits = splits or load_splits(recipe.data)
+    splits = splits or _splits(recipe.data)
     if "train" in splits and len(splits["train"]) < MANY:
         found += _of_clips(recipe, splits, given)
     kept = set(given)
@@ -77,6 +81,15 @@ def choose(recipe: Recipe, given: Collection[str]) -> tuple[Recipe, list[Choice]
         values = {**vars(getattr(recipe, section)), name: choice.value}
         recipe = replace(recipe, **{section: build(type(getattr(recipe, section)), values, f"{section}.")})
     return recipe, found
+
+
+def _splits(config: DataConfig) -> Splits:
+    """Return the clips by split, without the warnings about their list, which follow when the run reads it."""
+    log.addFilter(unheard := lambda record: record.levelno >= logging.ERROR)
+    try:
+        return load_splits(config)
+    finally:
+        log.removeFilter(unheard)
 
 
 def _shows_all_classes(splits: Splits) -> bool:
