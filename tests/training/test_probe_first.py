@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 import timm
+import torch
 from safetensors.torch import save_file
 
 import teinet
 from teinet.errors import ConfigError
 from teinet.models.header import read_header
 from teinet.probing.probe_job import probe_clips
+from teinet.training.module import TrainingModule
 
 SMALL: dict[str, Any] = {"model": "teinet_resnet10t", "frames": 2, "size": 64, "epochs": 1, "run.probe": True}
 SMALL |= {"workers": 0, "device": "cpu", "batch_size": 3}
@@ -41,6 +43,23 @@ def test_the_probe_is_what_training_must_beat(clips, tmp_path, backbone, capsys,
     assert recognizer(next(clips.rglob("*.mp4"))).label in recognizer.class_names
     scores = teinet.test(run.folder / "best.safetensors", device="cpu", workers=0, output=tmp_path / "scores")
     assert len(scores) == 3  # the clips that the run held out
+
+
+@pytest.mark.parametrize(("accuracy", "wins"), [(0.7, True), (0.1, False)])
+def test_a_lead_that_may_be_chance_does_not_count(clips, tmp_path, backbone, capsys, monkeypatch, accuracy, wins):
+    """Of 3 validation clips all must be right to beat 70 % by two standard errors, 0.53, and even these do not."""
+    monkeypatch.setattr(
+        "teinet.training.trainer.probe_clips", lambda *a, **k: replace(probe_clips(*a, **k), test_accuracy=accuracy)
+    )
+
+    def all_right(module: TrainingModule) -> None:
+        module.validated = module.current_epoch
+        module.log("val_top1", torch.tensor(1.0))
+
+    monkeypatch.setattr(TrainingModule, "on_validation_epoch_end", all_right)
+    run = teinet.train(clips, **SMALL, backbone_weights=backbone, output=str(tmp_path))
+    assert read_header(run.folder / "best.safetensors")["scores"]["epoch"] == (0 if wins else 1)
+    assert ("a lead that may be chance" in capsys.readouterr().out) is wins
 
 
 @pytest.mark.parametrize(

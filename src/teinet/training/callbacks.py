@@ -77,8 +77,8 @@ class RunState(Callback):
     """Saves the run's state by steps, by minutes and after every epoch; after Ctrl-C or SIGTERM, once a step is done.
 
     `save_weights(path, scores)` writes a weights file. Weights that give answers before the first step are an epoch 0,
-    whose accuracy `start` takes: the best weights are never worse on the validation clips. Where weights are averaged,
-    the files hold their average.
+    whose accuracy `start` takes; later ones take their place where they are better on the validation clips. Where
+    weights are averaged, the files hold their average.
     """
 
     def __init__(
@@ -94,9 +94,15 @@ class RunState(Callback):
         self.best: float | None = None
         self._saved_at = time.monotonic()
 
-    def start(self, accuracy: float, metric: str = "val_top1", recognizer: Recognizer | None = None) -> None:
-        """Take a recognizer, by default the network before its first step, as the best weights so far."""
-        self.best = accuracy
+    def start(
+        self, accuracy: float, metric: str = "val_top1", recognizer: Recognizer | None = None, lead: float = 0.0
+    ) -> None:
+        """Take a recognizer, by default the network before its first step, as the best weights so far.
+
+        Args:
+            lead: how much better the first weights must be that take its place.
+        """
+        self.best = accuracy + lead
         scores = {"epoch": 0, metric: round(accuracy, 6)}
         if recognizer is None:
             self.save_weights(self.folder / BEST, scores)

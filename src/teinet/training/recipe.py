@@ -263,7 +263,7 @@ class RunConfig:
         official_splits: train and test once for each of these official splits of the data set, and report the mean.
         tests: views to test with after training, such as [1x1, 10x3]; by default those of the published rows.
         probe: fit a linear head on the frozen 2-D network first (`teinet probe`); best.safetensors holds it until
-            training is better on the validation clips.
+            training is better on the validation clips by more than chance: two standard errors.
         loggers: where losses and rates are logged, besides log.csv: tensorboard, csv, wandb, mlflow.
     """
 

@@ -232,7 +232,8 @@ def _measure_start(parts: Parts, module: TrainingModule, state: RunState, consol
         header = {key: value for key, value in parts.header({}).items() if key in own}
         kept = {key: probed.recognizer.header[key] for key in ("frame_interval", "probe")}
         probed.recognizer.header = {**kept, **header, "scores": {}}
-        state.start(top1, recognizer=probed.recognizer)
+        lead = 2 * math.sqrt(max(0.0, top1 * (1 - top1)) / len(parts.splits["val"]))  # two standard errors
+        state.start(top1, recognizer=probed.recognizer, lead=lead)
 
 
 def _scores_at_start(parts: Parts) -> Scores | None:
@@ -262,13 +263,15 @@ def better_than_last(folder: Path) -> str:
     scores = read_header(folder / BEST)["scores"]
     metric = "val_map" if "val_map" in scores else "val_top1"
     last = read_header(folder / LAST)["scores"].get(metric)
-    if last is None or not last < scores[metric]:
+    is_probe = not scores["epoch"] and "probe" in read_header(folder / BEST)
+    if last is None or not (is_probe or last < scores[metric]):
         return ""
-    started = "the probe's weights" if "probe" in read_header(folder / BEST) else "those that training started from"
+    started = "the probe's weights" if is_probe else "those that training started from"
     which = f"those of epoch {scores['epoch']}" if scores["epoch"] else started
     share = f"{scores[metric]:.1%}"
     said = f"have a val mAP of {share}" if metric == "val_map" else f"recognize {share} of the validation clips"
-    return f"use {folder / BEST}: {which} {said}, the last ones {last:.1%}"
+    chance = "" if last < scores[metric] else ", a lead that may be chance with so few clips"
+    return f"use {folder / BEST}: {which} {said}, the last ones {last:.1%}{chance}"
 
 
 def _how_to_continue(folder: Path) -> str:
