@@ -3,6 +3,10 @@
 Both commands recognize the same drawn clips, in turns; between them the cache loses all but compiled kernels. A
 command's start (imports, the network, Ray) is its time with one clip; rates are given with it and without it.
 
+With --kills N, a command on Ray whose processes are killed while it works: one that decodes (by a signal as a crash in
+a decoder sends it, and by one that cannot be caught), one with a network, and the command itself, N times in all; then
+the command is given again until it is done. Its rows must be those of an undisturbed command.
+
 With --manifest-rows N, a job on Ray over a manifest of N names, and one over a tenth of them, with stubs in place of
 the decoder and of the network: seconds to list and to plan, rows a second, and the memory of the process that leads.
 """
@@ -14,10 +18,12 @@ import json
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
@@ -36,6 +42,10 @@ from teinet.scale.ray_job import pack, run_job, unpack
 from teinet.utils.machine import machine
 
 DRAWN = 24  # different clips; the others are copies
+KILLED = (
+    ("decode_block", signal.SIGSEGV), ("decode_block", signal.SIGKILL), ("Network", signal.SIGKILL),
+    ("command", signal.SIGKILL),
+)  # fmt: skip
 STUB = pa.schema({"path": pa.string(), "error": pa.string()})
 
 
@@ -46,27 +56,36 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, default=128, help="pixels of a clip's frames")
+    parser.add_argument("--kills", type=int)
     parser.add_argument("--manifest-rows", type=int)
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="teinet-bulk-") as scratch:
-        found = manifest(Path(scratch), args.manifest_rows) if args.manifest_rows else rates(Path(scratch), args)
+        if args.manifest_rows:
+            found = manifest(Path(scratch), args.manifest_rows)
+        else:
+            found = kills(Path(scratch), args) if args.kills else rates(Path(scratch), args)
     print(json.dumps(found, indent=2))
     if args.json:
         Path(args.json).write_text(json.dumps({"machine": machine(), **found}, indent=2) + "\n")
 
 
-def rates(scratch: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """Return clips a second of both commands, and the ratio in each round."""
+def draw(folder: Path, args: argparse.Namespace) -> None:
+    """Write the clips of a job."""
     rng = np.random.default_rng(0)
+    folder.mkdir()
     for number in range(args.clips):
-        path = scratch / "clips" / f"{number:06}.mp4"
+        path = folder / f"{number:06}.mp4"
         if number < DRAWN:
-            path.parent.mkdir(exist_ok=True)
             frames = draw_clip(number % 12, MotionPairs(size=args.size, frames=25, segments=1), rng)
             write_video(path, frames, 12)
         else:
-            shutil.copy(scratch / "clips" / f"{number % DRAWN:06}.mp4", path)
+            shutil.copy(folder / f"{number % DRAWN:06}.mp4", path)
+
+
+def rates(scratch: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Return clips a second of both commands, and the ratio in each round."""
+    draw(scratch / "clips", args)
     one = scratch / "one"
     one.mkdir()
     shutil.copy(scratch / "clips" / "000000.mp4", one)
@@ -101,6 +120,59 @@ def seconds(scratch: Path, weights: str, folder: Path, words: tuple[str, ...]) -
         if done.returncode:
             raise SystemExit(done.stderr.decode())
         return time.monotonic() - began
+
+
+def kills(scratch: Path, args: argparse.Namespace) -> dict[str, Any]:
+    """Return how a command whose processes are killed ends, next to an undisturbed one."""
+    draw(scratch / "clips", args)
+    env = {**os.environ, "TEINET_CACHE": f"{scratch}/cache"}
+    command = [sys.executable, "-m", "teinet", "predict", args.weights, f"{scratch}/clips", "--ray", "local"]
+    subprocess.run([*command, "--output", f"{scratch}/calm"], env=env, check=True, capture_output=True)
+    rng, sent, out = np.random.default_rng(0), Counter[str](), scratch / "disturbed"
+    while True:
+        with open(scratch / "log", "ab") as log:
+            running = subprocess.Popen([*command, "--output", str(out)], env=env, stdout=log, stderr=log)
+        written = rows_in(out)
+        while running.poll() is None and rows_in(out) == written:  # until it works
+            time.sleep(0.1)
+        for part, signal_ in KILLED:
+            time.sleep(rng.uniform(0.5, 2))
+            if sent.total() >= args.kills or running.poll() is not None:
+                break
+            found = [running.pid] if part == "command" else processes(part, str(scratch))
+            if found:
+                os.kill(rng.choice(found), signal_)
+                sent[f"{signal_.name} to {part}"] += 1
+        if running.wait() in (0, 1) and sent.total() >= args.kills:
+            break
+    tables = {name: pq.read_table(scratch / name).sort_by("path") for name in ("calm", "disturbed")}
+    same = tables["calm"].drop_columns("scores").equals(tables["disturbed"].drop_columns("scores"))
+    scores = [np.array(each["scores"].to_pylist(), float) for each in tables.values()]
+    rows = {name: [table.num_rows, len(set(table["path"].to_pylist()))] for name, table in tables.items()}
+    errors = tables["disturbed"]["error"].drop_null().to_pylist()
+    found = {"clips": args.clips, "sent": dict(sent), "rows_and_files": rows, "errors": errors}
+    return found | {
+        "all_but_scores_equal": same,
+        "largest_difference_of_a_score": float(np.abs(scores[0] - scores[1]).max()),
+    }
+
+
+def rows_in(folder: Path) -> int:
+    """Return the number of rows that a job has written."""
+    return sum(pq.read_metadata(part).num_rows for part in folder.glob("*.parquet"))
+
+
+def processes(title: str, scratch: str) -> list[int]:
+    """Return Ray's processes with these words in their titles whose environment names the folder."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words, environment = (folder / "cmdline").read_bytes(), (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if words.startswith(b"ray::") and title.encode() in words and scratch.encode() in environment:
+            found.append(int(folder.name))
+    return found
 
 
 def decode(path: str, beat: object) -> list[dict[str, Any]]:
