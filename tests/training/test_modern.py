@@ -21,6 +21,7 @@ from teinet.data.sampling import Sampling
 from teinet.data.transforms import Augmentation
 from teinet.errors import ConfigError
 from teinet.models.factory import create_model
+from teinet.training import trainer
 from teinet.training.optim import parameter_groups
 from teinet.training.run_dir import read_log
 from teinet.training.setup import prepare
@@ -142,6 +143,28 @@ def test_loggers_by_name(clips, tmp_path):
         run(clips, tmp_path, **{"run.loggers": ["mlflow"]})
     with pytest.raises(ConfigError, match=r"run.loggers"):
         run(clips, tmp_path, **{"run.loggers": ["tensorbord"]})
+
+
+def test_services_get_the_same_log_after_a_resume(tmp_path, monkeypatch):
+    """Neither package is installed here: with both, by hand, a resumed run continued its log."""
+    asked = []
+
+    class Service:
+        def __init__(self, *args, **options):
+            asked.append(options)
+            self.run_id = options.get("run_id") or "id-of-mlflow"
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("MLFlowLogger", "WandbLogger"):
+        monkeypatch.setattr(trainer, name, Service)
+    for name in ("mlflow", "mlflow", "wandb"):
+        trainer._logger(name, tmp_path)
+    assert [options["run_id"] for options in asked[:2]] == [None, "id-of-mlflow"]
+    assert asked[0]["tracking_uri"] == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+    assert asked[2]["version"] is None
+    (tmp_path / "wandb" / "offline-run-20261201_061415-yflyc7ml").mkdir(parents=True)
+    trainer._logger("wandb", tmp_path)
+    assert asked[3]["version"] == "yflyc7ml"
 
 
 @pytest.mark.parametrize("setting", ["mixup", "cutmix", "teachers"])

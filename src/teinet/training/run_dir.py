@@ -38,7 +38,7 @@ COLUMNS = ("epoch", "step", "lr", "loss", "top1", "val_top1", "val_loss", "secon
 SEVERAL = tuple("val_map" if name == "val_top1" else name for name in COLUMNS if name != "top1")  # labels a clip
 LOCK = ".lock"  # held while a process is training here
 CURVES, UNREADABLE = "curves.png", "unreadable.csv"
-LOGGERS = {"tensorboard": "tensorboard", "csv": "csv", "wandb": "wandb", "mlflow": "mlruns"}  # folders by logger
+LOGGERS = {"tensorboard": "tensorboard", "csv": "csv", "wandb": "wandb", "mlflow": "mlflow"}  # folders by logger
 DAMAGED = "damaged.csv"  # files that are used although they lack frames
 MISSING = "missing.csv"  # clips of the list that do not exist and were left out
 FOLDER_VARIABLE = "TEINET_RUN_FOLDER"  # tells the other processes of a run where the first one put it

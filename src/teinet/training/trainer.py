@@ -62,6 +62,7 @@ from teinet.training.run_dir import (
 )
 from teinet.training.setup import Parts, hardware_of, prepare
 from teinet.training.step_memory import refuse_too_large
+from teinet.utils.files import write_text
 from teinet.utils.signals import StopSignal
 from teinet.utils.text import count
 
@@ -189,15 +190,26 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
 
 
 def _logger(name: str, folder: Path) -> Logger:
-    """Return one of Lightning's loggers by its name, which writes into the run's folder unless its service is set."""
-    place = LOGGERS[name]
-    if name == "wandb":
-        return WandbLogger(name=folder.name, save_dir=folder, project="teinet")
+    """Return one of Lightning's loggers by its name, which writes into the run's folder unless its service is set.
+
+    A run that is resumed continues its log there, by the name that the service gave it.
+    """
+    place = folder / LOGGERS[name]
+    if name == "wandb":  # run-DATE_TIME-ID, or offline-run-...
+        known = sorted(place.glob("*run-*-*"), key=lambda path: path.stat().st_mtime)
+        version = known[-1].name.rpartition("-")[2] if known else None
+        return WandbLogger(name=folder.name, save_dir=folder, project="teinet", version=version)
     if name == "mlflow":
-        return MLFlowLogger("teinet", run_name=folder.name, save_dir=str(folder / place))
+        place.mkdir(exist_ok=True)
+        address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{place.absolute()}/mlflow.db"
+        known = (place / "run_id").read_text() if (place / "run_id").is_file() else None
+        logger = MLFlowLogger("teinet", run_name=folder.name, tracking_uri=address, run_id=known)
+        if logger.run_id and not known:  # None in all processes but the first
+            write_text(place / "run_id", logger.run_id)
+        return logger
     if name == "csv":
-        return CSVLogger(folder, name=place)  # version_0, and one more each time that the run is resumed
-    return TensorBoardLogger(folder, name=place, version="")
+        return CSVLogger(folder, name=place.name)  # version_0, and one more each time that the run is resumed
+    return TensorBoardLogger(folder, name=place.name, version="")
 
 
 def _measure_start(parts: Parts, module: TrainingModule, state: RunState, console: Console) -> None:
