@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,9 +59,12 @@ def s3_server() -> Iterator[S3]:
 
 
 class Web:
-    """An HTTP server of a folder; `sent` counts the bytes of bodies, `requests` holds (method, path)."""
+    """An HTTP server of a folder; `sent` counts the bytes of bodies, `requests` holds (method, path).
 
-    def __init__(self, folder: Path, *, ranges: bool = True):
+    With `seconds` it sends each body in twenty parts that take as long altogether.
+    """
+
+    def __init__(self, folder: Path, *, ranges: bool = True, seconds: float = 0.0):
         self.folder, self.ranges, self.sent, self.requests = folder, ranges, 0, list[tuple[str, str]]()
         web = self
 
@@ -96,7 +100,10 @@ class Web:
                 self.end_headers()
                 if body:
                     web.sent += len(content)
-                    self.wfile.write(content)
+                    size = len(content) // 20 + 1 if seconds else len(content)
+                    for at in range(0, len(content), size):
+                        self.wfile.write(content[at : at + size])
+                        time.sleep(seconds / 20)
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -15,6 +15,7 @@ import fsspec
 import numpy as np
 import pytest
 
+from teinet.cli.main import main
 from teinet.data import remote
 from teinet.data.find_videos import find_videos
 from teinet.data.lists.data_config import DataConfig
@@ -203,6 +204,15 @@ def test_an_address_of_http_is_a_file_in_predictions_and_lists(clips, tmp_path):
         seen = load_views(f"{web.address}/resting/0.mp4", Sampling(num_frames=2), Preprocessing(size=28, short_side=32))
         local = load_views(clips / "resting" / "0.mp4", Sampling(num_frames=2), Preprocessing(size=28, short_side=32))
         np.testing.assert_array_equal(seen.frames, local.frames)
+
+
+@pytest.mark.parametrize("command", [["check"], ["shrink", "--output", "small"], ["shard", "--output", "tars"]])
+def test_a_slow_download_is_not_stuck(clips, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    with Web(clips, seconds=3) as web:
+        (tmp_path / "list.csv").write_text(f"path,label\n{web.address}/resting/0.mp4,resting\n")
+        assert main(["data", command[0], "list.csv", *command[1:], "--read-timeout", "1", "--workers", "1"]) == 0
+    assert web.sent > 0
 
 
 @pytest.mark.parametrize("name", sorted(set(miniatures.ALL) - {"tsn", "something_v1", "jester", "slowfast", "shards"}))

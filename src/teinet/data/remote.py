@@ -25,6 +25,7 @@ from teinet.errors import AnnotationError, ConfigError, TeinetError
 from teinet.utils.addresses import TALLY, hidden, without_secrets
 from teinet.utils.files import cache_folder, replacing
 from teinet.utils.text import natural
+from teinet.utils.worker_pool import still_working
 
 LIMIT = "TEINET_REMOTE_GB"  # the environment variable of the cache's limit
 _FORM = re.compile(r"(?:^|/)(https?|s3|gs|hf):/+(?=[^/])")  # also where pathlib has changed slashes
@@ -355,6 +356,7 @@ def _counted(fetch: Callable[[int, int], bytes], address: str) -> Callable[[int,
         except OSError as error:
             raise StoreError(error.errno, error.strerror, error.filename) from None
         _count(len(content))
+        still_working()
         return content
 
     return counted
@@ -399,29 +401,46 @@ def _target(address: str, known: Status, part: tuple[int, int] | None = None) ->
 
 def _download(address: str, known: Status, target: Path, part: tuple[int, int] | None) -> None:
     """Write an object, or a part of it, into the cache; one process does, others wait."""
-    from filelock import FileLock
+    from fsspec.callbacks import Callback
 
     if known.size is None and target.suffix.lower() not in _LISTS:
         raise OSError(5, "its server states no size, as for live video; download it, or look at it with teinet watch")
     folder = target.parent
     folder.mkdir(parents=True, exist_ok=True)
     size = known.size if part is None else part[1]
-    with FileLock(folder / f"{int(target.name[:8], 16) % _STRIPES}.lock"):
+    with _waiting_for(folder / f"{int(target.name[:8], 16) % _STRIPES}.lock"):
         if target.exists():
             return
-        with FileLock(folder / "room.lock"):
+        with _waiting_for(folder / "room.lock"):
             _make_room(folder, size or 0)
         with _said(address), replacing(target) as written:
             files, path = _store(address)
             try:
                 if part is None:
-                    files.get_file(path, str(written))
+                    files.get_file(path, str(written), callback=Callback(hooks={"": lambda *_, **__: still_working()}))
                 else:
                     written.write_bytes(files.cat_file(path, start=part[0], end=part[0] + part[1]))
             finally:
                 _count(written.stat().st_size if written.exists() else 0)
             if size is not None and written.stat().st_size != size:
                 raise OSError(5, f"{written.stat().st_size} of {size} bytes came; it changes, or the connection broke")
+
+
+@contextmanager
+def _waiting_for(path: Path) -> Iterator[None]:
+    """Hold a lock of processes inside the block; who waits for one that downloads is as alive as that one."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    while True:
+        with suppress(Timeout):
+            lock.acquire(timeout=1)
+            break
+        still_working()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _make_room(folder: Path, size: int) -> None:

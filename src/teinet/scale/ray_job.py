@@ -113,9 +113,10 @@ class FileStage:
 
     def _read(self, paths: list[str]) -> list[Row]:
         rows = []
-        for path in paths:
-            _end_when_stuck()
-            rows += _attempt(self.work, self.failed, path, _end_when_stuck)
+        with worker_pool.watched(_end_when_stuck):
+            for path in paths:
+                _end_when_stuck()
+                rows += _attempt(self.work, self.failed, path, _end_when_stuck)
         faulthandler.cancel_dump_traceback_later()
         return rows
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from typing import Any, Generic, Literal, TypeVar
@@ -113,7 +113,7 @@ def run(
                 try:
                     value = future.result()
                 except CancelledError:
-                    value = TaskFailure("stuck", f"stuck: no new frame within {timeout:g} s (--timeout)")
+                    value = TaskFailure("stuck", f"stuck: no new frame within {timeout:g} s (--read-timeout)")
                 except ProcessExpired as error:
                     value = TaskFailure("died", _exit_reason(error.exitcode))
                 except BrokenProcessPool as error:
@@ -163,7 +163,23 @@ def _exit_reason(code: int) -> str:
     return f"the process reading it was ended by {how}: the decoder crashed or memory ran out"
 
 
-_own: dict[str, Any] = {}  # of a worker: its `work` and `beats`
+_own: dict[str, Any] = {}  # of a worker: its `work` and `beats`, and the `beat` of its task
+
+
+def still_working() -> None:
+    """Count the task of this process as alive: for what takes long without frames, such as a download."""
+    if (beat := _own.get("beat")) is not None:
+        beat()
+
+
+@contextmanager
+def watched(beat: Beat) -> Iterator[None]:
+    """Let `still_working` call this heartbeat inside the block, in all threads."""
+    _own["beat"] = beat
+    try:
+        yield
+    finally:
+        del _own["beat"]
 
 
 def _prepare(work: Work, beats: Any, environment: dict[str, str]) -> None:
@@ -181,7 +197,10 @@ def _do(slot: int, task: Any) -> Any:
 
     beat()
     try:
-        with handling(signal.SIGTERM, lambda *_: sys.exit(1)):  # leaves `with` blocks: they remove partial files
+        with (
+            watched(beat),
+            handling(signal.SIGTERM, lambda *_: sys.exit(1)),
+        ):  # leaves `with` blocks: they remove partial files
             return _own["work"](task, beat)
     except SystemExit:  # pebble would send it as an answer
         os._exit(1)
