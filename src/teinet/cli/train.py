@@ -190,6 +190,8 @@ def run(args: TrainOptions) -> int:
         recipe.check()
     from rich.console import Console
 
+    if (args.find_lr or args.dry_run) and not first_process():  # of several that a launcher started
+        return 0
     if chosen and (args.find_lr or args.json):
         print(chosen, file=sys.stderr)
     if args.find_lr:

@@ -34,11 +34,13 @@ class Launch:
         by: the launcher.
         processes: their number.
         devices: of them, those on each machine.
+        number: of this process, from 0.
     """
 
     by: str
     processes: int
     devices: int
+    number: int
 
 
 def launched() -> Launch | None:
@@ -51,18 +53,18 @@ def launched() -> Launch | None:
 
     variables = os.environ
     if "TORCHELASTIC_RUN_ID" in variables:
-        by, size, local = "torchrun", int(variables["WORLD_SIZE"]), int(variables["LOCAL_WORLD_SIZE"])
+        by, size, number = "torchrun", int(variables["WORLD_SIZE"]), int(variables["RANK"])
+        local = int(variables["LOCAL_WORLD_SIZE"])
     elif SLURMEnvironment.detect():
-        by, size = "Slurm", int(variables["SLURM_NTASKS"])
+        by, size, number = "Slurm", int(variables["SLURM_NTASKS"]), int(variables["SLURM_PROCID"])
         local = size // int(variables.get("SLURM_NNODES", 1))
-        variables |= {"RANK": variables["SLURM_PROCID"], "LOCAL_RANK": variables["SLURM_LOCALID"]}
     else:
         return None
     if size == 1:
         return None
     if not local or size % local:
         raise ConfigError(f"{by} started {size} processes, {local} of them on this node; start as many on each node")
-    return Launch(by, size, local)
+    return Launch(by, size, local, number)
 
 
 @contextmanager
@@ -82,12 +84,12 @@ def together() -> Iterator[Launch | None]:
         found = SLURMEnvironment()
         os.environ.setdefault("MASTER_ADDR", found.main_address)
         os.environ.setdefault("MASTER_PORT", str(found.main_port))
-    rank = int(os.environ["RANK"])
+    size, number = launch.processes, launch.number
     try:
-        torch.distributed.init_process_group(timeout=_WAIT, world_size=launch.processes, rank=rank)
+        torch.distributed.init_process_group(timeout=_WAIT, world_size=size, rank=number)
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise RunError(f"process {rank} of {launch.processes} cannot join the others ({first})") from None
+        raise RunError(f"process {number} of {size} cannot join the others ({first})") from None
     try:
         yield launch
     except RuntimeError as error:
