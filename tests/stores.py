@@ -100,7 +100,7 @@ class Web:
                 self.end_headers()
                 if body:
                     web.sent += len(content)
-                    size = len(content) // 20 + 1 if seconds else len(content)
+                    size = len(content) // 20 + 1 if seconds else max(1, len(content))
                     for at in range(0, len(content), size):
                         self.wfile.write(content[at : at + size])
                         time.sleep(seconds / 20)

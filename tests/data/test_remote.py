@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from teinet.cli.main import main
 from teinet.data import remote
@@ -28,6 +30,7 @@ from teinet.data.transforms import Preprocessing
 from teinet.data.video.reader import VideoReader, file_of_list
 from teinet.data.view_loading import load_views
 from teinet.errors import AnnotationError, ConfigError, TeinetError, VideoError
+from teinet.utils.worker_pool import watched
 from tests import miniatures
 from tests.conftest import environment
 from tests.stores import BUCKET, Web, clear_cache, s3_server
@@ -209,10 +212,26 @@ def test_an_address_of_http_is_a_file_in_predictions_and_lists(clips, tmp_path):
 @pytest.mark.parametrize("command", [["check"], ["shrink", "--output", "small"], ["shard", "--output", "tars"]])
 def test_a_slow_download_is_not_stuck(clips, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    with Web(clips, seconds=3) as web:
-        (tmp_path / "list.csv").write_text(f"path,label\n{web.address}/resting/0.mp4,resting\n")
+    free = 1_000_000  # bytes of an empty box at the end
+    video = (clips / "resting" / "0.mp4").read_bytes() + free.to_bytes(4, "big") + b"free" + bytes(free - 8)
+    (tmp_path / "0.mp4").write_bytes(video)
+    with Web(tmp_path, seconds=3) as web:
+        (tmp_path / "list.csv").write_text(f"path,label\n{web.address}/0.mp4,resting\n")
         assert main(["data", command[0], "list.csv", *command[1:], "--read-timeout", "1", "--workers", "1"]) == 0
-    assert web.sent > 0
+
+
+def test_waiting_for_a_lock_and_parts_that_come_are_work(clips, tmp_path, monkeypatch):
+    beats = []
+    with watched(lambda: beats.append(1)), Web(clips, seconds=1) as web:
+        held = FileLock(tmp_path / "lock", thread_local=False)
+        held.acquire()
+        threading.Timer(1.5, held.release).start()
+        with remote._lock(tmp_path / "lock"):
+            assert len(beats) == 1
+        monkeypatch.setattr(remote, "_BLOCK", 1000)
+        with remote.opened(f"{web.address}/resting/0.mp4", part=(10, 2500)) as file:
+            assert Path(file).read_bytes() == (clips / "resting" / "0.mp4").read_bytes()[10:2510]
+        assert len(beats) == 4
 
 
 @pytest.mark.parametrize("name", sorted(set(miniatures.ALL) - {"tsn", "something_v1", "jester", "slowfast", "shards"}))

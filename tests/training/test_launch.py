@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from teinet.cli.main import main
 from teinet.errors import ConfigError
 from teinet.training import launch
+from teinet.training.rate_finder import RatesTried
 from teinet.training.recipe import Recipe
 from teinet.training.setup import hardware_of
-from teinet.utils.signals import first_process
 from tests.conftest import command, environment, small
 
 PIPES: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -114,12 +114,15 @@ def of_slurm(size: int, nodes: int) -> dict[str, str]:
     [(of_torchrun(4, 2), 4, 2), (of_torchrun(1, 1), 1, 1), (of_slurm(6, 2), 6, 3), (of_slurm(1, 1), 1, 1), ({}, 1, 1)],
 )
 def test_the_launcher_says_how_many_there_are(variables, processes, devices, monkeypatch):
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "0")  # restored afterwards
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     hardware = hardware_of(Recipe.load({"device": "cpu"}))
     assert (hardware.processes, hardware.devices) == (processes, devices)
     assert hardware.trainer_arguments()["num_nodes"] == processes // devices
-    assert first_process() == (not variables)
+    if "SLURM_PROCID" in variables and processes > 1:
+        assert os.environ["RANK"] == os.environ["LOCAL_RANK"] == "1"
 
 
 def test_tasks_of_slurm_train_together(clips, tmp_path):
@@ -151,10 +154,15 @@ def test_a_folder_that_a_node_does_not_see_is_refused(tmp_path, monkeypatch):
         launch.share_folder(lambda: tmp_path)
 
 
+@pytest.mark.parametrize("rank", ["0", "1"])
 @pytest.mark.parametrize("way", ["--dry-run", "--find-lr"])
-def test_what_trains_nothing_is_done_by_the_first_process(clips, way, capsys, monkeypatch, tmp_path):
+def test_what_trains_nothing_is_done_by_the_first_process(clips, way, rank, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name, value in of_torchrun(2, 2).items():
+    for name, value in (of_torchrun(2, 2) | {"RANK": rank}).items():
         monkeypatch.setenv(name, value)
-    assert main(["train", str(clips), "--model.pretrained", "false", way]) == 0
-    assert capsys.readouterr().out == "" and not any(tmp_path.iterdir())
+    monkeypatch.setattr(
+        "teinet.training.rate_finder.find_rate", lambda recipe: RatesTried([1e-3, 1e-2], [1.0, 0.5], 1, 1e-2)
+    )
+    assert main(["train", str(clips), "--model.pretrained", "false", "--device", "cpu", way]) == 0
+    assert bool(capsys.readouterr().out) == (rank == "0")
+    assert [path.name for path in tmp_path.iterdir()] == (["runs"] if (way, rank) == ("--find-lr", "0") else [])

@@ -146,7 +146,7 @@ def test_loggers_by_name(clips, tmp_path):
 
 
 def test_services_get_the_same_log_after_a_resume(tmp_path, monkeypatch):
-    """Neither package is installed here: with both, by hand, a resumed run continued its log."""
+    """Checked by hand with both packages, which are not installed here."""
     asked = []
 
     class Service:
@@ -162,9 +162,13 @@ def test_services_get_the_same_log_after_a_resume(tmp_path, monkeypatch):
     assert [options["run_id"] for options in asked[:2]] == [None, "id-of-mlflow"]
     assert asked[0]["tracking_uri"] == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
     assert asked[2]["version"] is None
-    (tmp_path / "wandb" / "offline-run-20261201_061415-yflyc7ml").mkdir(parents=True)
+    for name in ("offline-run-20261201_061415-older", "run-20261201_071415-my-own-id"):
+        (tmp_path / "wandb" / name).mkdir(parents=True)
     trainer._logger("wandb", tmp_path)
-    assert asked[3]["version"] == "yflyc7ml"
+    assert asked[3]["version"] == "my-own-id"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:5000")  # another server has another run
+    trainer._logger("mlflow", tmp_path)
+    assert (asked[4]["tracking_uri"], asked[4]["run_id"]) == ("http://127.0.0.1:5000", None)
 
 
 @pytest.mark.parametrize("setting", ["mixup", "cutmix", "teachers"])

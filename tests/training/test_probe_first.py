@@ -45,18 +45,22 @@ def test_the_probe_is_what_training_must_beat(clips, tmp_path, backbone, capsys,
     assert len(scores) == 3  # the clips that the run held out
 
 
-@pytest.mark.parametrize(("accuracy", "wins"), [(0.7, True), (0.1, False)])
-def test_a_lead_that_may_be_chance_does_not_count(clips, tmp_path, backbone, capsys, monkeypatch, accuracy, wins):
-    """Of 3 validation clips all must be right to beat 70 % by two standard errors, 0.53, and even these do not."""
+@pytest.mark.parametrize(
+    ("probed", "trained", "wins"), [(0.1, 0.44, True), (0.1, 0.45, False), (0.7, 0.8, True), (0.7, 1.0, False)]
+)
+def test_a_lead_that_may_be_chance_does_not_count(
+    clips, tmp_path, backbone, capsys, monkeypatch, probed, trained, wins
+):
+    """Two standard errors of 10 % of 3 validation clips are 34.6 points; of 70 %, 52.9: all right is enough."""
     monkeypatch.setattr(
-        "teinet.training.trainer.probe_clips", lambda *a, **k: replace(probe_clips(*a, **k), test_accuracy=accuracy)
+        "teinet.training.trainer.probe_clips", lambda *a, **k: replace(probe_clips(*a, **k), test_accuracy=probed)
     )
 
-    def all_right(module: TrainingModule) -> None:
+    def validated(module: TrainingModule) -> None:
         module.validated = module.current_epoch
-        module.log("val_top1", torch.tensor(1.0))
+        module.log("val_top1", torch.tensor(trained))
 
-    monkeypatch.setattr(TrainingModule, "on_validation_epoch_end", all_right)
+    monkeypatch.setattr(TrainingModule, "on_validation_epoch_end", validated)
     run = teinet.train(clips, **SMALL, backbone_weights=backbone, output=str(tmp_path))
     assert read_header(run.folder / "best.safetensors")["scores"]["epoch"] == (0 if wins else 1)
     assert ("a lead that may be chance" in capsys.readouterr().out) is wins

@@ -14,6 +14,7 @@ import re
 import shutil
 import struct
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -401,46 +402,63 @@ def _target(address: str, known: Status, part: tuple[int, int] | None = None) ->
 
 def _download(address: str, known: Status, target: Path, part: tuple[int, int] | None) -> None:
     """Write an object, or a part of it, into the cache; one process does, others wait."""
-    from fsspec.callbacks import Callback
-
     if known.size is None and target.suffix.lower() not in _LISTS:
         raise OSError(5, "its server states no size, as for live video; download it, or look at it with teinet watch")
     folder = target.parent
     folder.mkdir(parents=True, exist_ok=True)
     size = known.size if part is None else part[1]
-    with _waiting_for(folder / f"{int(target.name[:8], 16) % _STRIPES}.lock"):
+    with _lock(folder / f"{int(target.name[:8], 16) % _STRIPES}.lock"):
         if target.exists():
             return
-        with _waiting_for(folder / "room.lock"):
+        with _lock(folder / "room.lock"):
             _make_room(folder, size or 0)
         with _said(address), replacing(target) as written:
             files, path = _store(address)
             try:
                 if part is None:
-                    files.get_file(path, str(written), callback=Callback(hooks={"": lambda *_, **__: still_working()}))
+                    with _working_while_it_grows(written):
+                        files.get_file(path, str(written))
                 else:
-                    written.write_bytes(files.cat_file(path, start=part[0], end=part[0] + part[1]))
+                    with written.open("wb") as file:
+                        for start in range(part[0], sum(part), _BLOCK):
+                            file.write(files.cat_file(path, start=start, end=min(start + _BLOCK, sum(part))))
+                            still_working()
             finally:
                 _count(written.stat().st_size if written.exists() else 0)
             if size is not None and written.stat().st_size != size:
                 raise OSError(5, f"{written.stat().st_size} of {size} bytes came; it changes, or the connection broke")
 
 
-@contextmanager
-def _waiting_for(path: Path) -> Iterator[None]:
-    """Hold a lock of processes inside the block; who waits for one that downloads is as alive as that one."""
+def _lock(path: Path) -> Any:
+    """Return a lock of processes, held until the end of its block. Waiting for it counts as work."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
     while True:
         with suppress(Timeout):
-            lock.acquire(timeout=1)
-            break
+            return lock.acquire(timeout=1)
         still_working()
+
+
+@contextmanager
+def _working_while_it_grows(path: Path) -> Iterator[None]:
+    """Count the task of this process as alive while a file grows inside the block."""
+    done = threading.Event()
+
+    def watch() -> None:
+        before = -1
+        while not done.wait(0.25):
+            with suppress(OSError):
+                if before != (before := path.stat().st_size):
+                    still_working()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
     try:
         yield
     finally:
-        lock.release()
+        done.set()
+        thread.join()
 
 
 def _make_room(folder: Path, size: int) -> None:

@@ -85,7 +85,7 @@ class ChannelsLastTIM(nn.Module):
             x = scaled(x, layer.mem.scale(x))
         elif isinstance(layer, SETIM):
             x = scaled(x, layer.se.scale(x))
-        else:  # changes nothing: right behind a convolution, OpenVINO would copy each map that is viewed in another way
+        else:  # without effect on values; directly after a convolution, OpenVINO copies each map that is reshaped
             x = x.clamp(min=torch.finfo(x.dtype).min)
         clip = x.permute(0, 2, 3, 1).reshape(-1, self.num_frames, height * width, channels).permute(0, 3, 1, 2)
         y = F.conv2d(clip, tim.weight, padding=(1, 0), groups=channels)

@@ -35,8 +35,9 @@ def half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 def int8_model(model: onnx.ModelProto, clips: Sequence[np.ndarray], scratch: Path) -> onnx.ModelProto:
     """Return a model whose feature maps and their weights are int8, calibrated with clips.
 
-    The range of a feature map is the mean of the extremes that each clip reaches; in a causal step it is that of all
-    frames, as the first ones, whose state is zero, would narrow a mean. Fp32 stay: the gates and the head, which work
+    The range of a feature map is the mean of the extremes that each clip reaches (onnxruntime's "moving average" of
+    clips that are read in one pass). In a causal step it is the extremes of all frames: the first ones, whose state is
+    zero, would narrow a mean. Fp32 stay: the gates and the head, which work
     on pooled features, the normalization, and the first convolutions, whose errors all later ones would multiply.
 
     Args:

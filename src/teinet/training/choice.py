@@ -59,7 +59,7 @@ def choose(recipe: Recipe, given: Collection[str]) -> tuple[Recipe, list[Choice]
     splits = None
     if "data.group" not in given and not (recipe.data.val or recipe.data.val_path) and (column := _column(recipe)):
         try:
-            splits = _splits(replace(recipe.data, group=column))
+            splits = _unheard(replace(recipe.data, group=column))
         except TeinetError:  # too few clips to hold whole groups out
             pass
         if splits is not None and not _shows_all_classes(splits):
@@ -67,7 +67,11 @@ def choose(recipe: Recipe, given: Collection[str]) -> tuple[Recipe, list[Choice]
         if splits is not None:
             reason = f"clips of one {column.replace('_', ' ')} stay together, so that validation shows new ones"
             found.append(Choice("data.group", column, reason))
-    splits = splits or _splits(recipe.data)
+    if splits is None:
+        try:
+            splits = _unheard(recipe.data)
+        except TeinetError:
+            splits = load_splits(recipe.data)  # fails again, with the warnings that explain it
     if "train" in splits and len(splits["train"]) < MANY:
         found += _of_clips(recipe, splits, given)
     kept = set(given)
@@ -83,13 +87,17 @@ def choose(recipe: Recipe, given: Collection[str]) -> tuple[Recipe, list[Choice]
     return recipe, found
 
 
-def _splits(config: DataConfig) -> Splits:
+def _unheard(config: DataConfig) -> Splits:
     """Return the clips by split, without the warnings about their list, which follow when the run reads it."""
-    log.addFilter(unheard := lambda record: record.levelno >= logging.ERROR)
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    log.addFilter(is_error)
     try:
         return load_splits(config)
     finally:
-        log.removeFilter(unheard)
+        log.removeFilter(is_error)
 
 
 def _shows_all_classes(splits: Splits) -> bool:

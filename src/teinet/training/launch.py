@@ -34,17 +34,17 @@ class Launch:
         by: the launcher.
         processes: their number.
         devices: of them, those on each machine.
-        number: of this process, from 0.
     """
 
     by: str
     processes: int
     devices: int
-    number: int
 
 
 def launched() -> Launch | None:
     """Return who started this process together with others; None of a process alone.
+
+    Slurm's numbers of this process get the names of torchrun's, RANK and LOCAL_RANK, in the environment.
 
     Raises:
         ConfigError: nodes with different numbers of processes.
@@ -53,18 +53,18 @@ def launched() -> Launch | None:
 
     variables = os.environ
     if "TORCHELASTIC_RUN_ID" in variables:
-        by, size, number = "torchrun", int(variables["WORLD_SIZE"]), int(variables["RANK"])
-        local = int(variables["LOCAL_WORLD_SIZE"])
+        by, size, local = "torchrun", int(variables["WORLD_SIZE"]), int(variables["LOCAL_WORLD_SIZE"])
     elif SLURMEnvironment.detect():
-        by, size, number = "Slurm", int(variables["SLURM_NTASKS"]), int(variables["SLURM_PROCID"])
+        by, size = "Slurm", int(variables["SLURM_NTASKS"])
         local = size // int(variables.get("SLURM_NNODES", 1))
+        variables |= {"RANK": variables["SLURM_PROCID"], "LOCAL_RANK": variables["SLURM_LOCALID"]}
     else:
         return None
     if size == 1:
         return None
     if not local or size % local:
         raise ConfigError(f"{by} started {size} processes, {local} of them on this node; start as many on each node")
-    return Launch(by, size, local, number)
+    return Launch(by, size, local)
 
 
 @contextmanager
@@ -84,12 +84,12 @@ def together() -> Iterator[Launch | None]:
         found = SLURMEnvironment()
         os.environ.setdefault("MASTER_ADDR", found.main_address)
         os.environ.setdefault("MASTER_PORT", str(found.main_port))
-    size, number = launch.processes, launch.number
+    rank = int(os.environ["RANK"])
     try:
-        torch.distributed.init_process_group(timeout=_WAIT, world_size=size, rank=number)
+        torch.distributed.init_process_group(timeout=_WAIT, world_size=launch.processes, rank=rank)
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
-        raise RunError(f"process {number} of {size} cannot join the others ({first})") from None
+        raise RunError(f"process {rank} of {launch.processes} cannot join the others ({first})") from None
     try:
         yield launch
     except RuntimeError as error:

@@ -62,6 +62,7 @@ from teinet.training.run_dir import (
 )
 from teinet.training.setup import Parts, hardware_of, prepare
 from teinet.training.step_memory import refuse_too_large
+from teinet.utils.addresses import without_secrets
 from teinet.utils.files import write_text
 from teinet.utils.signals import StopSignal
 from teinet.utils.text import count
@@ -190,22 +191,23 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
 
 
 def _logger(name: str, folder: Path) -> Logger:
-    """Return one of Lightning's loggers by its name, which writes into the run's folder unless its service is set.
+    """Return one of Lightning's loggers by its name, which writes into the run's folder or to its service.
 
-    A run that is resumed continues its log there, by the name that the service gave it.
+    A run that is resumed continues its log there, by its id.
     """
     place = folder / LOGGERS[name]
     if name == "wandb":  # run-DATE_TIME-ID, or offline-run-...
-        known = sorted(place.glob("*run-*-*"), key=lambda path: path.stat().st_mtime)
-        version = known[-1].name.rpartition("-")[2] if known else None
+        known = sorted(path.name.partition("run-")[2] for path in place.glob("*run-*-*"))
+        version = known[-1].partition("-")[2] if known else None
         return WandbLogger(name=folder.name, save_dir=folder, project="teinet", version=version)
     if name == "mlflow":
         place.mkdir(exist_ok=True)
         address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{place.absolute()}/mlflow.db"
-        known = (place / "run_id").read_text() if (place / "run_id").is_file() else None
+        server, _, known = (place / "run_id").read_text().partition("\n") if (place / "run_id").is_file() else ("",) * 3
+        known = known if server == without_secrets(address) else None
         logger = MLFlowLogger("teinet", run_name=folder.name, tracking_uri=address, run_id=known)
         if logger.run_id and not known:  # None in all processes but the first
-            write_text(place / "run_id", logger.run_id)
+            write_text(place / "run_id", f"{without_secrets(address)}\n{logger.run_id}")
         return logger
     if name == "csv":
         return CSVLogger(folder, name=place.name)  # version_0, and one more each time that the run is resumed
@@ -244,7 +246,9 @@ def _measure_start(parts: Parts, module: TrainingModule, state: RunState, consol
         header = {key: value for key, value in parts.header({}).items() if key in own}
         kept = {key: probed.recognizer.header[key] for key in ("frame_interval", "probe")}
         probed.recognizer.header = {**kept, **header, "scores": {}}
-        lead = 2 * math.sqrt(max(0.0, top1 * (1 - top1)) / len(parts.splits["val"]))  # two standard errors
+        clips = len(parts.splits["val"])
+        lead = 2 * math.sqrt(max(0.0, top1 * (1 - top1)) / clips)  # two standard errors
+        lead = min(lead, max(0.0, 1 - 0.5 / clips - top1))  # no clip wrong is always enough
         state.start(top1, recognizer=probed.recognizer, lead=lead)
 
 
@@ -282,7 +286,7 @@ def better_than_last(folder: Path) -> str:
     which = f"those of epoch {scores['epoch']}" if scores["epoch"] else started
     share = f"{scores[metric]:.1%}"
     said = f"have a val mAP of {share}" if metric == "val_map" else f"recognize {share} of the validation clips"
-    chance = "" if last < scores[metric] else ", a lead that may be chance with so few clips"
+    chance = ", a lead that may be chance with so few clips" if last > scores[metric] else ""
     return f"use {folder / BEST}: {which} {said}, the last ones {last:.1%}{chance}"
 
 

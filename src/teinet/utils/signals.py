@@ -71,13 +71,10 @@ def handling(number: int, handler: Any) -> Iterator[None]:
 
 def first_process() -> bool:
     """Return true in the first process of a run on several devices, the only one that writes and prints."""
-    return _is_first("RANK", "LOCAL_RANK", "SLURM_PROCID")
+    launched = "TORCHELASTIC_RUN_ID" in os.environ or "SLURM_PROCID" in os.environ
+    return os.environ.get("RANK" if launched else "LOCAL_RANK", "0") == "0"
 
 
 def first_of_machine() -> bool:
     """Return true in the first process of a run on its machine, the one that prints errors there."""
-    return _is_first("LOCAL_RANK", "SLURM_LOCALID")
-
-
-def _is_first(*variables: str) -> bool:
-    return next((os.environ[name] for name in variables if name in os.environ), "0") == "0"
+    return os.environ.get("LOCAL_RANK", "0") == "0"

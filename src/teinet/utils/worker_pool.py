@@ -113,7 +113,7 @@ def run(
                 try:
                     value = future.result()
                 except CancelledError:
-                    value = TaskFailure("stuck", f"stuck: no new frame within {timeout:g} s (--read-timeout)")
+                    value = TaskFailure("stuck", f"stuck: no new frame within {timeout:g} s")
                 except ProcessExpired as error:
                     value = TaskFailure("died", _exit_reason(error.exitcode))
                 except BrokenProcessPool as error:
@@ -175,11 +175,11 @@ def still_working() -> None:
 @contextmanager
 def watched(beat: Beat) -> Iterator[None]:
     """Let `still_working` call this heartbeat inside the block, in all threads."""
-    _own["beat"] = beat
+    before, _own["beat"] = _own.get("beat"), beat
     try:
         yield
     finally:
-        del _own["beat"]
+        _own["beat"] = before
 
 
 def _prepare(work: Work, beats: Any, environment: dict[str, str]) -> None:
@@ -197,10 +197,8 @@ def _do(slot: int, task: Any) -> Any:
 
     beat()
     try:
-        with (
-            watched(beat),
-            handling(signal.SIGTERM, lambda *_: sys.exit(1)),
-        ):  # leaves `with` blocks: they remove partial files
+        leave = handling(signal.SIGTERM, lambda *_: sys.exit(1))  # leaves `with` blocks: they remove partial files
+        with watched(beat), leave:
             return _own["work"](task, beat)
     except SystemExit:  # pebble would send it as an answer
         os._exit(1)
