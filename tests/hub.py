@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_right"
 
@@ -100,6 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(200)
         if "/resolve/" in path:
             return self._file(path, token)
+        if path.startswith("/api/datasets/"):
+            return self._data_set(path.strip("/").split("/"), body)
         if token is None:
             return self._refuse(401, message="Invalid username or password.")
         return self._write(path, body)
@@ -130,13 +132,38 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(302, Location=place, **facts)
         self._send(content, ETag=f'"{sha}"', X_Repo_Commit=commit)
 
+    def _data_set(self, parts: list[str], body: bytes) -> None:
+        """Say which commit a revision is, or what some paths or the entries of a folder are."""
+        repository = self.server.repositories.get("/".join(parts[1:4]))
+        if repository is None:
+            return self._refuse(404, "RepoNotFound", "Repository not found")
+        action, revision, *rest = parts[4:] or ("revision", "main")
+        below = "/".join(rest)
+        commit = repository.refs.get(revision, revision)
+        if action == "revision":
+            return self._answer(200, {"id": "/".join(parts[2:4]), "sha": commit, "tags": [], "siblings": []})
+        files = repository.commits[commit]
+        folders = {"/".join(file.split("/")[:depth]) for file in files for depth in range(1, file.count("/") + 1)}
+        found: list[dict[str, object]] = [{"type": "directory", "oid": path, "path": path} for path in sorted(folders)]
+        for path, content in files.items():
+            found.append({"type": "file", "oid": hashlib.sha1(content).hexdigest(), "size": len(content), "path": path})
+        if action == "paths-info":
+            wanted = parse_qs(body.decode())["paths"]
+            return self._answer(200, [each for each in found if each["path"] in wanted])
+        recursive = "recursive=true" in self.path.lower()
+        start = f"{below}/" if below else ""
+        inside = [each for each in found if str(each["path"]).startswith(start)]
+        self._answer(200, [each for each in inside if recursive or "/" not in str(each["path"])[len(start) :]])
+
     def _send(self, content: bytes, **headers: str) -> None:
         """Answer with a file, or with the rest of it, or cut it."""
         cut = self.command == "GET" and self.server.cut > 0
         self.server.cut -= cut
-        if start := int((self.headers["Range"] or "bytes=0-").removeprefix("bytes=").rstrip("-")):
-            span = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            return self._answer(206, content[start:], cut, Content_Range=span, **headers)
+        first, _, last = (self.headers["Range"] or "bytes=0-").removeprefix("bytes=").partition("-")
+        if (start := int(first)) or last:
+            end = min(int(last or len(content)) + 1, len(content))
+            span = f"bytes {start}-{end - 1}/{len(content)}"
+            return self._answer(206, content[start:end], cut, Content_Range=span, **headers)
         self._answer(200, content, cut, **headers)
 
     def _stored(self, sha: str, body: bytes) -> None:

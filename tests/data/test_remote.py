@@ -16,6 +16,7 @@ import fsspec
 import numpy as np
 import pytest
 from filelock import FileLock
+from huggingface_hub import HfFileSystem
 
 from teinet.cli.main import main
 from teinet.data import remote
@@ -218,6 +219,28 @@ def test_a_slow_download_is_not_stuck(clips, tmp_path, monkeypatch, command):
     with Web(tmp_path, seconds=3) as web:
         (tmp_path / "list.csv").write_text(f"path,label\n{web.address}/0.mp4,resting\n")
         assert main(["data", command[0], "list.csv", *command[1:], "--read-timeout", "1", "--workers", "1"]) == 0
+
+
+def test_clips_of_a_data_set_of_the_hub(clips, hub):
+    """The list, a part of a file, and predictions of a folder."""
+    names = sorted(str(path.relative_to(clips)) for path in clips.rglob("*.mp4"))
+    for name in names:
+        hub.add("datasets/someone/clips", (clips / name).read_bytes(), f"videos/{name}")
+    rows = "".join(f"videos/{name},{name.split('/')[0]}\n" for name in names)
+    hub.add("datasets/someone/clips", f"path,label\n{rows}".encode(), "clips.csv")
+    HfFileSystem.clear_instance_cache()
+    address = "hf://datasets/someone/clips"
+    splits = load_splits(DataConfig(path=f"{address}/clips.csv", val_share=0.0))
+    assert list(splits["train"].paths) == [f"{address}/videos/{name}" for name in names]
+    local = load_splits(DataConfig(path=str(clips), val_share=0.0))["train"]
+    assert list(splits["train"].labels) == list(local.labels)
+    some = Path(names[0]).parent
+    found = find_videos([f"{address}/videos/{some}/"])
+    assert [str(path).rpartition("/")[2] for path in found] == [Path(n).name for n in names if Path(n).parent == some]
+    want, got = (VideoReader(file_of_list(path)) for path in (str(clips / names[0]), f"{address}/videos/{names[0]}"))
+    np.testing.assert_array_equal(next(iter(got)).image, next(iter(want)).image)
+    with remote.opened(f"{address}/videos/{names[0]}", part=(10, 2500)) as file:
+        assert Path(file).read_bytes() == (clips / names[0]).read_bytes()[10:2510]
 
 
 def test_waiting_for_a_lock_and_parts_that_come_are_work(clips, tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ Advance = Callable[[int, int, int], object]
 
 _STUCK_SECONDS = 600.0
 _FILES = 128  # of a task at most: Ray takes some milliseconds for each task
-_TRIES = 2  # of a file that ends its process, which may have been ended by others
+_TRIES = 2  # of a file whose process ends, which others may have ended; a stuck one has one
 _STORE_BYTES = 256 << 20  # of a core, in the memory that Ray's processes share
 
 
@@ -129,10 +129,11 @@ class FileStage:
                 break
             apart = _Apart(self.work, self.failed)
             for done in worker_pool.run(apart, left, workers=1, timeout=_STUCK_SECONDS):
-                if isinstance(done.value, worker_pool.TaskFailure):
-                    rows[done.task] = self.failed(done.task, done.value.reason)
+                if isinstance(value := done.value, worker_pool.TaskFailure):
+                    rows[done.task] = self.failed(done.task, value.reason)
                 else:
-                    rows[done.task] = done.value
+                    rows[done.task] = value
+                if not (isinstance(value, worker_pool.TaskFailure) and value.kind == "died"):
                     left = [path for path in left if path != done.task]
         return [row for path in paths for row in rows[path]]
 
