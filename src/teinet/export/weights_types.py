@@ -37,8 +37,8 @@ def int8_model(model: onnx.ModelProto, clips: Sequence[np.ndarray], scratch: Pat
 
     The range of a feature map is the mean of the extremes that each clip reaches (onnxruntime's "moving average" of
     clips that are read in one pass). In a causal step it is the extremes of all frames: the first ones, whose state is
-    zero, would narrow a mean. Fp32 stay: the gates and the head, which work
-    on pooled features, the normalization, and the first convolutions, whose errors all later ones would multiply.
+    zero, would narrow a mean. Fp32 stay: the gates and the head, which work on pooled features, the normalization, and
+    the first convolutions, whose errors all later ones would multiply.
 
     Args:
         clips: views (T, H, W, C) uint8.

@@ -127,14 +127,15 @@ class FileStage:
         for _ in range(_TRIES):
             if not left:
                 break
+            tried, left = left, []
             apart = _Apart(self.work, self.failed)
-            for done in worker_pool.run(apart, left, workers=1, timeout=_STUCK_SECONDS):
-                if isinstance(value := done.value, worker_pool.TaskFailure):
-                    rows[done.task] = self.failed(done.task, value.reason)
-                else:
-                    rows[done.task] = value
-                if not (isinstance(value, worker_pool.TaskFailure) and value.kind == "died"):
-                    left = [path for path in left if path != done.task]
+            for done in worker_pool.run(apart, tried, workers=1, timeout=_STUCK_SECONDS):
+                if not isinstance(done.value, worker_pool.TaskFailure):
+                    rows[done.task] = done.value
+                    continue
+                rows[done.task] = self.failed(done.task, done.value.reason)
+                if done.value.kind == "died":
+                    left.append(done.task)
         return [row for path in paths for row in rows[path]]
 
 
