@@ -237,6 +237,18 @@ def test_a_step_that_needs_more_memory_than_is_free_is_refused_with_one_that_fit
     fixed, clip = step_memory(prepare(parse_recipe(small(clips)).recipe))
     assert "a batch size of 2 fits (and optim.accumulate 2 keeps" in refusal(fixed + 2.5 * clip)
     assert not (tmp_path / "runs").exists()
+    checkpointing = ["--optim.gradient_checkpointing", "blocks"]  # needs less; how much is not known
+    assert main(["train", *small(clips, "--output", tmp_path / "runs"), *checkpointing, "--dry-run"]) == 0
+
+
+def test_frozen_early_layers_keep_nothing_for_the_backward_pass(clips):
+    def of_a_clip(*more: object) -> int:
+        recipe = parse_recipe([*small(clips), "--model.name", "tsn_resnet18", *map(str, more)]).recipe
+        return step_memory(prepare(recipe))[1]
+
+    most = of_a_clip()
+    assert of_a_clip("--optim.freeze_stages", 3) < 0.6 * most
+    assert of_a_clip("--optim.freeze_backbone", "true") < 0.4 * most
 
 
 def test_more_missing_clips_than_allowed_are_said_before_the_first_step(clips, tmp_path, capsys):

@@ -87,13 +87,7 @@ class TrainingModule(Scoring):
         self._seen: torch.Tensor | None = None  # a clip of the last step
         self._rate = 0.0  # of the last step
         self.validated = -1  # the epoch that was validated last
-        up_to = recipe.optim.freeze_stages
-        early = layers_up_to(model, up_to, size=recipe.clip.shape) if up_to else []
-        backbone = backbone_layers(model) if recipe.optim.freeze_backbone else []
-        self.frozen = [*dict.fromkeys([*frozen_norms(model, recipe.optim.freeze_bn), *early, *backbone])]
-        for layer in self.frozen:
-            for parameter in layer.parameters(recurse=False):
-                parameter.requires_grad_(False)
+        self.frozen = freeze(model, recipe)
 
     def train(self, mode: bool = True) -> TrainingModule:
         super().train(mode)
@@ -309,6 +303,18 @@ def _append_rows(path: Path, rows: list[tuple[str, str]]) -> None:
     # surrogateescape: names of files are bytes on Linux and need not be UTF-8
     with path.open("a", newline="", errors="surrogateescape") as file:
         csv.writer(file).writerows(header + rows)
+
+
+def freeze(model: VideoClassifier, recipe: Recipe) -> list[nn.Module]:
+    """Stop the gradients of the layers that a recipe freezes, and return these layers; they stay in eval mode."""
+    up_to = recipe.optim.freeze_stages
+    early = layers_up_to(model, up_to, size=recipe.clip.shape) if up_to else []
+    backbone = backbone_layers(model) if recipe.optim.freeze_backbone else []
+    frozen = [*dict.fromkeys([*frozen_norms(model, recipe.optim.freeze_bn), *early, *backbone])]
+    for layer in frozen:
+        for parameter in layer.parameters(recurse=False):
+            parameter.requires_grad_(False)
+    return frozen
 
 
 def frozen_norms(model: nn.Module, which: str) -> list[nn.Module]:

@@ -6,18 +6,25 @@ import copy
 import math
 
 import torch
+from torch import nn
 
 from teinet.errors import ConfigError
+from teinet.training.module import freeze
 from teinet.training.setup import Parts
 from teinet.utils.machine import free_memory
 
-_MORE = 1.3  # for gradients and work memory, as measured of ResNet-50
+_MORE = 1.2  # of what is kept, for gradients; like the next, as measured of ResNet-50 and EfficientNet-Lite0
+_WORKING = 3  # of the largest output: what a layer reads, writes and converts at once
 _COPIES = 4  # of the parameters: themselves, gradients, momentum, and one for the weights that are saved
 
 
 def refuse_too_large(parts: Parts) -> None:
-    """Raise ConfigError, with a batch size that fits, if a step on the CPU needs more memory than is free."""
-    free = free_memory() if parts.hardware.torch_device() == "cpu" else None
+    """Raise ConfigError, with a batch size that fits, if a step on the CPU needs more memory than is free.
+
+    Not checked where gradient checkpointing computes whole blocks again.
+    """
+    known = parts.hardware.torch_device() == "cpu" and parts.recipe.optim.gradient_checkpointing != "blocks"
+    free = free_memory() if known else None
     if free is None:
         return
     processes, config = parts.hardware.devices, parts.recipe.optim
@@ -40,20 +47,33 @@ def refuse_too_large(parts: Parts) -> None:
 
 
 def step_memory(parts: Parts) -> tuple[int, int]:
-    """Return about how many bytes a step takes without clips, and for each: what its forward pass keeps."""
+    """Return about how many bytes a step takes without clips, and for each: what its forward pass keeps and works with.
+
+    Frozen layers before the first one that learns keep nothing.
+    """
     height, width = parts.preprocessing.shape
     kept: dict[int, int] = {}
+    outputs = [0]
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
+    def on_end(_layer: nn.Module, _inputs: tuple, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            outputs.append(output.nbytes)
+
     model = copy.deepcopy(parts.model).train()
+    for layer in freeze(model, parts.recipe):
+        layer.eval()
+    for layer in model.modules():
+        layer.register_forward_hook(on_end)
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         shape = (1, model.num_frames, model.num_channels, height, width)
         logits = model(torch.zeros(shape, dtype=torch.uint8))
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     clip = sum(size for place, size in kept.items() if place not in own)
     del logits
-    return _COPIES * sum(p.untyped_storage().nbytes() for p in model.parameters()), max(1, int(_MORE * clip))
+    fixed = sum((_COPIES if p.requires_grad else 1) * p.untyped_storage().nbytes() for p in model.parameters())
+    return fixed, max(1, int(_MORE * clip + _WORKING * max(outputs)))
