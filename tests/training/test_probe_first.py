@@ -37,7 +37,7 @@ def test_the_probe_is_what_training_must_beat(clips, tmp_path, backbone, capsys,
     best, last = (read_header(run.folder / f"{name}.safetensors") for name in ("best", "last"))
     assert last["architecture"]["name"] == "teinet_resnet10t"
     assert best["architecture"]["name"] == ("tsn_resnet10t" if wins else "teinet_resnet10t")
-    assert ("the probe's weights" in capsys.readouterr().out) is wins and best["scores"]["epoch"] == (0 if wins else 1)
+    assert ("by the probe, " in capsys.readouterr().out) is wins and best["scores"]["epoch"] == (0 if wins else 1)
     assert best["license"] == "MIT" and best["background"] == ["resting"]
     recognizer = teinet.Recognizer.load(run.folder / "best.safetensors", device="cpu")
     assert recognizer(next(clips.rglob("*.mp4"))).label in recognizer.class_names

@@ -239,7 +239,7 @@ def _find_rate(recipe: Recipe, *, as_json: bool) -> int:
 def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
     """Print measured next to published for each of the recipe's views, then what to type next."""
     from teinet.evaluation.published import changed_settings_note, comparable, print_published
-    from teinet.training.trainer import mean_over
+    from teinet.training.trainer import mean_over, weights_to_use
     from teinet.utils.text import percent
 
     for number, views in enumerate(recipe.tests()):
@@ -255,7 +255,8 @@ def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
         console.print(changed_settings_note(recipe.row, changed), style="dim", soft_wrap=True)
     folders = " ".join(str(trained.folder) for trained in done)
     first = done[0].folder
-    following = (f"teinet test {first}", f"teinet predict {first} VIDEO", f"teinet report {folders}")
+    weights = weights_to_use(first)[0]
+    following = (f"teinet test {first}", f"teinet predict {weights} VIDEO", f"teinet report {folders}")
     console.print("\nNext:", *following, sep="\n  ", soft_wrap=True)
 
 

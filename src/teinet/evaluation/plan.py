@@ -235,16 +235,16 @@ def _refuse_other_split(header: Mapping[str, Any], config: DataConfig, splits: S
         )
 
 
-def trained_on(header: Mapping[str, Any], chosen: SelectedClips) -> int:
+def trained_on(header: Mapping[str, Any], clips: ClipList) -> int:
     """Return how many of the clips the network was trained on, by the hashes in its file, or else its run's list."""
     then = (header.get("data") or {}).get("train") or {}
     if not then:
         return 0
-    if chosen.clips.fingerprint()["sha256"] == then.get("sha256"):
-        return len(chosen.clips)
+    if clips.fingerprint()["sha256"] == then.get("sha256"):
+        return len(clips)
     if hashes := base64.b64decode(then.get("clip_hashes") or ""):
         known = {hashes[i : i + CLIP_HASH_BYTES] for i in range(0, len(hashes), CLIP_HASH_BYTES)}
-        return sum(clip in known for clip in chosen.clips.clip_hashes())
+        return sum(clip in known for clip in clips.clip_hashes())
     stored = (header.get("recipe") or {}).get("data") or {}
     try:
         train = load_splits(DataConfig(**stored), header["class_names"])["train"]
@@ -252,7 +252,7 @@ def trained_on(header: Mapping[str, Any], chosen: SelectedClips) -> int:
         return 0
     if train.fingerprint()["sha256"] != then.get("sha256"):
         return 0
-    return len(_identities(train) & _identities(chosen.clips))
+    return len(_identities(train) & _identities(clips))
 
 
 def _identities(clips: ClipList) -> set[tuple[str, str, str]]:

@@ -73,7 +73,7 @@ def test(
             "changed_settings": header.get("changed_settings") or [],
         },
     }
-    if overlap := trained_on(header, chosen):
+    if overlap := trained_on(header, chosen.clips):
         facts["trained_on"] = overlap
     if (most := path.facts["max_damaged"]) is not None:
         facts["max_damaged"] = most

@@ -19,12 +19,12 @@ from teinet.data.lists.rows import ClipList, PackedTexts
 from teinet.data.lists.splits import load_splits
 from teinet.data.sampling import Sampling, typical_frame_interval, typical_whole_frame
 from teinet.data.transforms import Preprocessing
-from teinet.errors import ConfigError, RunError
+from teinet.errors import CheckpointError, ConfigError, RunError
 from teinet.models.classifier import VideoClassifier
 from teinet.models.consensus import in_parts
 from teinet.models.factory import create_model
 from teinet.probing.clip_features import ClipFeatures, clip_features
-from teinet.probing.nested_folds import HeadComparison, compare, fit_head
+from teinet.probing.nested_folds import Candidate, HeadComparison, compare, fit_head
 from teinet.recognition.recognizer import Recognizer
 from teinet.utils.progress import file_progress
 from teinet.utils.text import count
@@ -157,11 +157,8 @@ def probe_clips(
     frozen = _frozen(settings, clips)
     began = time.perf_counter()
     how = {"device": settings.device, "workers": settings.workers, "timeout": settings.read_timeout}
-    features = clip_features(frozen, clips, console=console, **how)
+    features = _readable_features(frozen, clips, console=console, **how)
     test = None if held_out is None else clip_features(frozen, held_out, console=console, **how)
-    if not len(features.values):
-        path, reason = features.unreadable[0]
-        raise RunError(f"no clip can be read; the first: {path}: {reason}")
     computed = time.perf_counter()
     labels = clips.labels[features.indices]
     groups = np.array([clips.groups[i] for i in features.indices]) if len(clips.groups) else None
@@ -172,19 +169,12 @@ def probe_clips(
             by_head, labels, groups, folds=settings.folds, shuffles=shuffles, seed=settings.seed,
             on_fold=lambda: advance(""),
         )  # fmt: skip
-    best = found.chosen
-    fit = fit_head(by_head[best.head], labels, len(clips.class_names), best.strength)
-    accuracy = None
-    if held_out is not None and test is not None and len(test.values):
-        said = fit.logits(vectors(best.head, test.values)).argmax(1)
-        right = said == held_out.labels[test.indices]
-        accuracy = float(right.sum() / len(held_out))  # an unreadable clip counts as wrong, as in a test
+    model, accuracy = _fitted(frozen.model, found.chosen, clips, features, held_out, test)
     seconds = {"features": computed - began, "comparison": time.perf_counter() - computed}
     probed = Probed(
         recognizer=frozen, comparison=found, labels=labels, test_accuracy=accuracy, features=features,
         test_features=test, groups=0 if groups is None else len(np.unique(groups)), seconds=seconds,
     )  # fmt: skip
-    model = _with_head(frozen.model, best.head, fit.weight, fit.bias)
     recognizer = Recognizer(
         model,
         clips.class_names,
@@ -193,6 +183,72 @@ def probe_clips(
         header=_header(settings, probed, clips, held_out),
     )
     return replace(probed, recognizer=recognizer)
+
+
+def fit_again(
+    path: str,
+    clips: ClipList,
+    held_out: ClipList,
+    *,
+    device: str,
+    workers: int,
+    read_timeout: float,
+    console: Console | None = None,
+) -> tuple[Recognizer, float]:
+    """Return a probe's recognizer with its head fitted on `clips` alone, and its accuracy on those held out, 0 to 1.
+
+    The kind of head and the strength stay. Features that were kept are not computed again.
+
+    Args:
+        path: of the probe's weights file.
+
+    Raises:
+        CheckpointError: the file cannot be read, or does not say by which strength.
+        RunError: no clip can be read.
+        TeinetError: Ctrl-C, a device that cannot be used.
+        OSError: the cache folder cannot be written.
+    """
+    probe = Recognizer.load(path, device="cpu")
+    head = (probe.model.config or {}).get("consensus")
+    told = probe.header.get("probe")
+    strength = told.get("strength") if isinstance(told, dict) else None
+    if head not in HEADS or not isinstance(strength, (int, float)) or strength <= 0:
+        raise CheckpointError(f"{path}: its teinet header is damaged (probe)")
+    model = _rebuilt(probe.model, num_classes=1, consensus="motion")
+    frozen = Recognizer(model, ["none"], preprocessing=probe.preprocessing, sampling=probe.sampling)
+    how = {"device": device, "workers": workers, "timeout": read_timeout, "console": console}
+    features = _readable_features(frozen, clips, **how)
+    test = clip_features(frozen, held_out, **how)
+    fitted, accuracy = _fitted(model, Candidate(head, strength), clips, features, held_out, test)
+    same = {"preprocessing": probe.preprocessing, "sampling": probe.sampling, "header": probe.header}
+    return Recognizer(fitted, clips.class_names, **same), accuracy or 0.0
+
+
+def _readable_features(frozen: Recognizer, clips: ClipList, **how: Any) -> ClipFeatures:
+    features = clip_features(frozen, clips, **how)
+    if not len(features.values):
+        path, reason = features.unreadable[0]
+        raise RunError(f"no clip can be read; the first: {path}: {reason}")
+    return features
+
+
+def _fitted(
+    frozen: VideoClassifier,
+    best: Candidate,
+    clips: ClipList,
+    features: ClipFeatures,
+    held_out: ClipList | None,
+    test: ClipFeatures | None,
+) -> tuple[VideoClassifier, float | None]:
+    """Return the network with the head fitted on `clips`, and its accuracy on those held out; None without any."""
+    labels = clips.labels[features.indices]
+    fit = fit_head(vectors(best.head, features.values), labels, len(clips.class_names), best.strength)
+    accuracy = None
+    if held_out is not None and test is not None and len(test.values):
+        said = fit.logits(vectors(best.head, test.values)).argmax(1)
+        right = said == held_out.labels[test.indices]
+        accuracy = float(right.sum() / len(held_out))  # an unreadable clip counts as wrong, as in a test
+    return _with_head(frozen, best.head, fit.weight, fit.bias), accuracy
 
 
 def vectors(head: str, features: np.ndarray) -> np.ndarray:
@@ -247,21 +303,23 @@ def _frozen(settings: ProbeSettings, clips: ClipList) -> Recognizer:
     return Recognizer(model, ["none"], preprocessing=preprocessing, sampling=Sampling(num_frames=settings.num_frames))
 
 
-@torch.no_grad()
 def _with_head(frozen: VideoClassifier, head: str, weight: np.ndarray, bias: np.ndarray) -> VideoClassifier:
     """Return the network of a head with the frozen backbone's weights and these of the head."""
-    config = {**(frozen.config or {}), "num_classes": len(weight), "consensus": head}
-    model = create_model(**config)
-    old = frozen.head_name
-    state = {key: value for key, value in frozen.state_dict().items() if not key.startswith(f"{old}.")}
-    model.set_pixels(frozen.data_config["mean"], frozen.data_config["std"])
-    last = f"{model.head_name}.fc" if head == "temporal" else model.head_name
-    model.load_state_dict({
-        **state,
-        f"{last}.weight": torch.from_numpy(weight).float(),
-        f"{last}.bias": torch.from_numpy(bias).float(),
-    })  # fmt: skip
+    model = _rebuilt(frozen, num_classes=len(weight), consensus=head)
+    last = model.head.get_submodule("fc") if head == "temporal" else model.head
+    last.load_state_dict({"weight": torch.from_numpy(weight).float(), "bias": torch.from_numpy(bias).float()})
     return model
+
+
+def _rebuilt(model: VideoClassifier, **changes: Any) -> VideoClassifier:
+    """Return a network with the same 2-D weights and another head."""
+    other = create_model(**{**(model.config or {}), **changes})
+    other.set_pixels(model.data_config["mean"], model.data_config["std"])
+    own, new = f"{model.head_name}.", f"{other.head_name}."
+    trunk = {key: value for key, value in model.state_dict().items() if not key.startswith(own)}
+    head = {key: value for key, value in other.state_dict().items() if key.startswith(new)}
+    other.load_state_dict(trunk | head)
+    return other
 
 
 def _told(settings: ProbeSettings) -> dict[str, Any]:

@@ -20,14 +20,14 @@ from teinet.data.views import Views
 from teinet.errors import ConfigError, Interrupted
 from teinet.evaluation.evaluate import TestProgress, ViewClips, evaluate
 from teinet.evaluation.hardware import ending_together, quiet
-from teinet.evaluation.plan import Plan, Tested, measured
+from teinet.evaluation.plan import Plan, Tested, measured, trained_on
 from teinet.evaluation.published import Measured
 from teinet.evaluation.scores import Scores
 from teinet.evaluation.testing import test
 from teinet.models.checkpoint import keeps_head, save_weights
 from teinet.models.factory import split_name
 from teinet.models.header import LAST, STATE, read_header
-from teinet.probing.probe_job import HEADS, ProbeSettings, probe_clips
+from teinet.probing.probe_job import HEADS, ProbeSettings, fit_again, probe_clips
 from teinet.recognition.recognizer import Recognizer
 from teinet.training.callbacks import (
     AverageWeights,
@@ -38,6 +38,7 @@ from teinet.training.callbacks import (
     RunState,
     TrainingProgress,
 )
+from teinet.training.custom_dataset import DatasetClips
 from teinet.training.data_wait import WaitingAdvice
 from teinet.training.launch import agree, share_folder, together
 from teinet.training.module import Loss, TrainingModule
@@ -110,6 +111,8 @@ def train(
         console.print(said, highlight=False, soft_wrap=True)
         return resume
     refuse_too_large(parts)
+    if resume is None and parts.hardware.processes > 1:
+        _refuse_seen_probe(parts)
     agree(recipe, parts.splits)
     folder = share_folder(lambda: resume or make_folder(recipe))  # an invalid recipe leaves no folder
     with alone_in(folder, resumed=bool(resume)):
@@ -124,6 +127,16 @@ def _refuse_other_number(folder: Path, recipe: Recipe) -> None:
         raise ConfigError(
             f"{folder} began with {then} processes, and now there are {now}, which would take other clips in a step; "
             f"start as many, or a new run from its weights (--weights {folder})"
+        )
+
+
+def _refuse_seen_probe(parts: Parts) -> None:
+    """Raise ConfigError at a probe that was fitted on validation clips: only one process fits its head again."""
+    header = _answers_at_start(parts)
+    if header and "probe" in header and trained_on(header, parts.splits["val"]):
+        raise ConfigError(
+            f"{parts.recipe.model.weights} was fitted on validation clips, and its head is fitted again by a run of "
+            "one device only; train on one, or name other clips (data.val_path)"
         )
 
 
@@ -186,7 +199,7 @@ def _fit(parts: Parts, folder: Path, custom: CustomParts, *, resumed: bool, cons
         if unreadable:
             said = f"{unreadable} of {len(splits['train'])} training clips could not be read and were skipped"
             console.print(f"{said}: {folder / UNREADABLE}", highlight=False, soft_wrap=True)
-        if text := better_than_last(folder):
+        if text := weights_to_use(folder)[1]:
             console.print(text, highlight=False, soft_wrap=True)
 
 
@@ -215,54 +228,31 @@ def _logger(name: str, folder: Path) -> Logger:
 
 
 def _measure_start(parts: Parts, module: TrainingModule, state: RunState, console: Console) -> None:
-    """Measure on validation clips what is there before the first step, the weights to start from or a probe."""
-    if (start := _scores_at_start(parts)) is not None:
-        if module.multi_label:
-            module.thresholds = start.best_thresholds()
-        state.start(start.accuracy, module.metric)
-        said = f"val {start.measure} {start.accuracy:.1%} by the weights to start from"
-        console.print(f"start          {said}", highlight=False)
-    if not parts.recipe.run.probe:
+    """Measure on validation clips what is there before the first step: a probe, or other weights to start from."""
+    recipe, splits = parts.recipe, parts.splits
+    if recipe.run.probe:
+        probed = probe_clips(_probe_settings(parts), splits["train"], splits["val"], console=console)
+        _start_from_probe(parts, state, console, probed.recognizer, probed.test_accuracy or 0.0)
         return
-    recipe, hardware = parts.recipe, parts.hardware
-    settings = ProbeSettings(
-        data=recipe.data,
-        backbone=split_name(recipe.model.name)[1],
-        backbone_weights=recipe.model.backbone_weights,
-        causal=recipe.model.causal,
-        heads=HEADS[:2] if recipe.model.causal else HEADS,
-        shuffles=1,
-        seed=recipe.run.seed,
-        device=hardware.torch_device(),
-        workers=parts.data.workers,
-        read_timeout=recipe.run.read_timeout,
-    )
-    probed = probe_clips(settings, parts.splits["train"], parts.splits["val"], console=console)
-    top1 = probed.test_accuracy or 0.0
-    head = probed.comparison.chosen.head
-    console.print(f"probe          val top-1 {top1:.1%} by the frozen 2-D network, head {head}", highlight=False)
-    if state.best is None or top1 > state.best:
-        own = ("recipe", "license", "background", "data", "changed_settings")
-        header = {key: value for key, value in parts.header({}).items() if key in own}
-        kept = {key: probed.recognizer.header[key] for key in ("frame_interval", "probe")}
-        probed.recognizer.header = {**kept, **header, "scores": {}}
-        clips = len(parts.splits["val"])
-        lead = 2 * math.sqrt(max(0.0, top1 * (1 - top1)) / clips)  # two standard errors
-        lead = min(lead, max(0.0, 1 - 0.5 / clips - top1))  # no clip wrong is always enough
-        state.start(top1, recognizer=probed.recognizer, lead=lead)
-
-
-def _scores_at_start(parts: Parts) -> Scores | None:
-    """Return the scores on validation clips of weights that are loaded with their head; None of others."""
-    recipe, clips = parts.recipe, parts.splits.get("val")
-    weights, names = recipe.model.weights, parts.splits["train"].class_names
-    if not weights or clips is None or not isinstance(parts.data.val, ViewClips):
-        return None
-    if not keeps_head(read_header(weights), names, recipe.model.name):
-        return None
-    return evaluate(
+    if (header := _answers_at_start(parts)) is None:
+        return
+    seen = trained_on(header, splits["val"])
+    if seen and "probe" in header and not isinstance(parts.data.train, DatasetClips):
+        found, top1 = fit_again(
+            recipe.model.weights or "",
+            splits["train"],
+            splits["val"],
+            device=parts.hardware.torch_device(),
+            workers=parts.data.workers,
+            read_timeout=recipe.run.read_timeout,
+            console=console,
+        )
+        _start_from_probe(parts, state, console, found, top1)
+        parts.model.head.load_state_dict(found.model.head.state_dict())
+        return
+    start = evaluate(
         parts.model,
-        clips,
+        splits["val"],
         sampling=parts.sampling,
         preprocessing=parts.preprocessing,
         batch_size=recipe.optim.batch_size,
@@ -270,24 +260,80 @@ def _scores_at_start(parts: Parts) -> Scores | None:
         read_timeout=recipe.run.read_timeout,
         hardware=parts.hardware,
     )
+    if module.multi_label:
+        module.thresholds = start.best_thresholds()
+    state.start(start.accuracy, module.metric)
+    too_good = f", which were trained on {seen} of these {count(len(splits['val']), 'clip')}" if seen else ""
+    said = f"val {start.measure} {start.accuracy:.1%} by the weights to start from{too_good}"
+    console.print(f"start          {said}", highlight=False, soft_wrap=True)
 
 
-def better_than_last(folder: Path) -> str:
-    """Return in words which weights of a finished run to use, if they are not the last ones; else an empty string."""
+def _probe_settings(parts: Parts) -> ProbeSettings:
+    recipe = parts.recipe
+    return ProbeSettings(
+        data=recipe.data,
+        backbone=split_name(recipe.model.name)[1],
+        backbone_weights=recipe.model.backbone_weights,
+        causal=recipe.model.causal,
+        heads=HEADS[:2] if recipe.model.causal else HEADS,
+        shuffles=1,
+        seed=recipe.run.seed,
+        device=parts.hardware.torch_device(),
+        workers=parts.data.workers,
+        read_timeout=recipe.run.read_timeout,
+    )
+
+
+def _start_from_probe(parts: Parts, state: RunState, console: Console, probe: Recognizer, top1: float) -> None:
+    """Take a probe that was fitted on the training clips as the best weights, unless training beats it clearly."""
+    head, clips = probe.header["probe"]["head"], count(len(parts.splits["train"]), "training clip")
+    said = f"val top-1 {top1:.1%} by the frozen 2-D network, head {head}, fitted on the {clips}"
+    console.print(f"probe          {said}", highlight=False, soft_wrap=True)
+    own = ("recipe", "license", "background", "data", "changed_settings")
+    header = {key: value for key, value in parts.header({}).items() if key in own}
+    kept = {key: probe.header[key] for key in ("frame_interval", "probe") if key in probe.header}
+    probe.header = {**kept, **header, "scores": {}}
+    clips = len(parts.splits["val"])
+    lead = 2 * math.sqrt(max(0.0, top1 * (1 - top1)) / clips)  # two standard errors
+    lead = min(lead, max(0.0, 1 - 0.5 / clips - top1))  # no clip wrong is always enough
+    state.start(top1, recognizer=probe, lead=lead)
+
+
+def _answers_at_start(parts: Parts) -> dict[str, Any] | None:
+    """Return the header of weights that come with their head; None without them, or without clips to compare on."""
+    weights = parts.recipe.model.weights
+    if (
+        not weights or "val" not in parts.splits or type(parts.data.val) is not ViewClips
+    ):  # others' datasets have no files
+        return None
+    header = read_header(weights)
+    return header if keeps_head(header, parts.splits["train"].class_names, parts.recipe.model.name) else None
+
+
+def weights_to_use(folder: Path) -> tuple[str, str]:
+    """Return which weights of a finished run to use, and why in words; the folder, its last ones, and no words."""
     if not (folder / BEST).is_file():
-        return ""
-    scores = read_header(folder / BEST)["scores"]
+        return str(folder), ""
+    best = read_header(folder / BEST)
+    scores = best["scores"]
     metric = "val_map" if "val_map" in scores else "val_top1"
     last = read_header(folder / LAST)["scores"].get(metric)
-    is_probe = not scores["epoch"] and "probe" in read_header(folder / BEST)
-    if last is None or not (is_probe or last < scores[metric]):
-        return ""
-    started = "the probe's weights" if is_probe else "those that training started from"
-    which = f"those of epoch {scores['epoch']}" if scores["epoch"] else started
-    share = f"{scores[metric]:.1%}"
-    said = f"have a val mAP of {share}" if metric == "val_map" else f"recognize {share} of the validation clips"
+    is_probe = not scores["epoch"] and "probe" in best
+    if not is_probe and (last is None or last >= scores[metric]):
+        return str(folder), ""
+    file = str(folder / BEST)
+    by = f"the weights of epoch {scores['epoch']}" if scores["epoch"] else "the weights that training started from"
+    if is_probe and best["recipe"]["run"]["probe"]:
+        by = "the probe"
+    elif is_probe:
+        file = best["recipe"]["model"]["weights"]
+        by = "its kind of head, fitted on the training clips alone"
+    what = "val mAP" if metric == "val_map" else "val top-1"
+    said = f"use {file}: {what} {scores[metric]:.1%} by {by}"
+    if last is None:
+        return file, said
     chance = ", a lead that may be chance with so few clips" if last > scores[metric] else ""
-    return f"use {folder / BEST}: {which} {said}, the last ones {last:.1%}{chance}"
+    return file, f"{said}, {last:.1%} by the last weights{chance}"
 
 
 def _how_to_continue(folder: Path) -> str:
