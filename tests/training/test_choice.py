@@ -14,6 +14,7 @@ from teinet.evaluation.hardware import Hardware
 from teinet.training import choice
 from teinet.training.choice import choose, in_lines
 from teinet.training.recipe import Recipe
+from tests.conftest import CLASSES
 
 
 def chosen(data, *, given=(), **settings) -> dict:
@@ -55,9 +56,21 @@ def test_what_is_given_stands(clips):
 def test_weights_to_start_from_bring_their_network(clips, capsys):
     found = chosen(clips, given=("model.weights",), weights="motion_pairs")
     assert found["optim.lr"] == 0.004 and found["optim.epochs"] == 15 and found["optim.freeze_bn"] == "all"
-    assert not {"model.name", "model.gate", "clip.size", "run.probe"} & set(found)
+    assert not {"model.name", "model.gate", "clip.size", "run.probe", "optim.freeze_stages"} & set(found)
     assert main(["train", str(clips), "--weights", "motion_pairs", "--dry-run"]) == 0
     assert "(15 epochs)" in (said := capsys.readouterr().out) and "--optim.freeze_bn all" in said
+
+
+def test_a_probe_is_fine_tuned_gently_in_its_last_stages(clips, monkeypatch):
+    header = {"probe": {}, "class_names": list(CLASSES), "architecture": {"name": "tsn_resnet18"}}
+    monkeypatch.setattr(choice, "read_header", lambda path: header)
+    settings = {"given": ("model.weights",), "weights": "probe.safetensors"}
+    found = chosen(clips, **settings, model="tsn_resnet18")
+    assert found["optim.freeze_stages"] == 3 and found["optim.epochs"] == 8 and found["optim.batch_size"] == 8
+    assert found["optim.lr"] * 8 / 64 == pytest.approx(0.0002) and found["clip.scales"] == [1.0]
+    assert "optim.freeze_stages" not in chosen(clips, **settings, model="teinet_resnet18")  # modules that must learn
+    header["class_names"] = ["other", "classes"]
+    assert "optim.freeze_stages" not in chosen(clips, **settings, model="tsn_resnet18")  # a head that must learn
 
 
 def test_a_column_of_people_is_kept_together(clips, tmp_path):

@@ -17,6 +17,8 @@ from teinet.data.lists.splits import Splits, load_splits
 from teinet.data.sampling import typical_whole_frame
 from teinet.data.views import Views
 from teinet.errors import ConfigError, TeinetError
+from teinet.models.checkpoint import keeps_head
+from teinet.models.header import read_header
 from teinet.models.names import prefix_of
 from teinet.training.recipe import Recipe
 from teinet.training.settings import build
@@ -115,15 +117,28 @@ def _of_clips(recipe: Recipe, splits: Splits, given: Collection[str]) -> list[Ch
     machine, backbone = ("a GPU", "resnet50") if on_gpu else ("not on an NVIDIA GPU: small", "tf_efficientnet_lite0")
     few = f"{count(clips, 'training clip')} of {classes} classes"
     if recipe.model.weights:
-        epochs = max(4, epochs // 2)
-        return [
+        header = read_header(recipe.model.weights)
+        same = header["architecture"]["name"] == recipe.model.name
+        keeps = same and keeps_head(header, splits["train"].class_names, recipe.model.name)
+        is_probe = clips < FEW and keeps and "probe" in header
+        epochs = int(np.clip(epochs // 2, 4, 8 if is_probe else None))
+        batch, rate = (8, 0.0002) if is_probe else (16, 0.001)
+        found = [
             Choice("optim.epochs", epochs, f"{few}, and trained weights to start from: each is seen {epochs} times"),
-            Choice("optim.batch_size", 16, "enough steps an epoch for few clips"),
-            Choice("optim.lr", 0.004, "for 64 clips, so 0.001 for 16: small steps from trained weights"),
+            Choice("optim.batch_size", batch, "enough steps an epoch for few clips"),
+            Choice(
+                "optim.lr",
+                rate * 64 / batch,
+                f"for 64 clips, so {rate:g} for {batch}: small steps from trained weights",
+            ),
             Choice("optim.schedule", "onecycle", "ends near zero, where the last weights are good"),
             Choice("optim.freeze_bn", "all", "few clips would spoil the statistics that the weights come with"),
             Choice("clip.hflip", "auto", "flipped clips are new ones, unless a class has a direction"),
         ]
+        if is_probe:
+            found.append(Choice("optim.freeze_stages", 3, "few clips teach early layers little; half the memory"))
+            found.append(Choice("clip.scales", [1.0], "the head was fitted on whole frames"))
+        return found
     found = [
         Choice("model.name", f"teinet_{backbone}", machine),
         Choice("optim.epochs", epochs, f"{few}: each is seen {epochs} times"),
