@@ -26,7 +26,7 @@ from statistics import pstdev
 
 from teinet.data.lists.data_config import DataConfig
 from teinet.data.lists.splits import load_splits
-from teinet.models.header import LAST, STATE
+from teinet.models.header import LAST, STATE, read_header
 from teinet.training.run_dir import BEST
 from teinet.utils.machine import machine
 
@@ -91,7 +91,10 @@ def learned(folder: Path, clips: Path, way: str, backbone_weights: str | None) -
         start += ["--model.backbone_weights", backbone_weights] if backbone_weights and way == "chosen" else []
         where = ["--run.output", folder, "--name", way, "--run.threads", 1, "--workers", 0]
         teinet(folder, "train", clips, *start, *where)
-    return run / BEST if (run / BEST).is_file() else run / LAST
+    if not (run / BEST).is_file():
+        return run / LAST
+    is_start = not read_header(run / BEST)["scores"]["epoch"]
+    return probe if way == "tuned" and is_start else run / BEST  # what the run says to use
 
 
 def measure(args: argparse.Namespace, data: str, fold: str, way: str) -> dict:
