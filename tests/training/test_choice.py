@@ -9,6 +9,7 @@ import pytest
 
 import teinet
 from teinet.cli.main import main
+from teinet.data.lists.data_config import DataConfig
 from teinet.data.lists.splits import load_splits
 from teinet.evaluation.hardware import Hardware
 from teinet.training import choice
@@ -82,6 +83,15 @@ def test_a_column_of_people_is_kept_together(clips, tmp_path):
     assert "data.group" not in chosen(
         copied(clips, tmp_path, "path,label,person,split", lambda n: n, lambda n: "train")
     )
+
+
+def test_of_few_people_one_is_held_out(clips, tmp_path):
+    """At random, clips of the same people would be validated on, where a head that learned the people looks best."""
+    three = copied(clips, tmp_path, "path,label,subject", lambda n: n % 3)
+    assert chosen(three)["data.group"] == "subject"
+    config = DataConfig(path=str(three), group="subject")
+    assert [len(set(part.groups)) for part in load_splits(config).values()] == [2, 1]
+    assert "data.group" not in chosen(copied(clips, tmp_path, "path,label,subject", lambda n: n % 2))
 
 
 def test_wide_frames_are_seen_whole(clips, monkeypatch):

@@ -246,8 +246,8 @@ def _hold_out(rows: list[Row], share: float, config: DataConfig) -> tuple[list[R
     if not 0 < share <= 0.5:
         raise ConfigError(f"data.val_share is {share}; it must be 0 to 0.5")
     if config.group is not None:
-        inner = DataConfig(path=config.path, folds=max(2, round(1 / share)), group=config.group, seed=config.seed)
-        return _fold(rows, inner)
+        folds = max(2, min(round(1 / share), len(set(_groups(rows, config) or ()))))
+        return _fold(rows, DataConfig(path=config.path, folds=folds, group=config.group, seed=config.seed))
     rng = np.random.default_rng(config.seed)
     by_label: dict[str, list[int]] = {}
     for i, label in enumerate(_strata(rows)):
