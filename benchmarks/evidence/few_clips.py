@@ -77,10 +77,11 @@ def teinet(folder: Path, *words: object) -> str:
 def learned(folder: Path, clips: Path, way: str, backbone_weights: str | None) -> Path:
     """Learn, or continue, and return the weights; done before, they are there."""
     probe, run = folder / "probe.safetensors", folder / way
-    if way == "probe":
+    if way == "probe" or (way == "tuned" and not probe.is_file()):
         group = DATA[folder.parent.name][1][folder.name.replace("-", " ")]["group"]
         start = ["--backbone-weights", backbone_weights] if backbone_weights else []
         teinet(folder, "probe", clips, "--group", group, "--output", probe, "--overwrite", *start)
+    if way == "probe":
         return probe
     if way == "last":
         return folder / "chosen" / LAST
