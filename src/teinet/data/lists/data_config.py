@@ -45,7 +45,8 @@ class DataConfig:
         group: a column whose values are kept together in one fold, such as source_video or subject; path keeps the
             segments of a recording together.
         val_share: share of the training clips held out for validation, 0 to 0.5; with `group` whole groups, and the
-            nearest 1/k, with k at most their number. By default 0.2 if there are neither val nor test clips, otherwise 0.
+            nearest 1/k, with k at most their number. By default 0.2 if there are neither val nor test clips, otherwise
+            0.
         classes: class names in the order of their indices; by default the labels found, sorted.
         seed: seed of the random folds and of the clips held out by `val_share`.
     """
