@@ -26,8 +26,8 @@ from statistics import pstdev
 
 from teinet.data.lists.data_config import DataConfig
 from teinet.data.lists.splits import load_splits
-from teinet.models.header import LAST, STATE, read_header
-from teinet.training.run_dir import BEST
+from teinet.models.header import LAST, STATE
+from teinet.training.trainer import weights_to_use
 from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent.parent / "results" / "evidence" / "few_clips.jsonl"
@@ -92,10 +92,7 @@ def learned(folder: Path, clips: Path, way: str, backbone_weights: str | None) -
         start += ["--model.backbone_weights", backbone_weights] if backbone_weights and way == "chosen" else []
         where = ["--run.output", folder, "--name", way, "--run.threads", 1, "--workers", 0]
         teinet(folder, "train", clips, *start, *where)
-    if not (run / BEST).is_file():
-        return run / LAST
-    is_start = not read_header(run / BEST)["scores"]["epoch"]
-    return probe if way == "tuned" and is_start else run / BEST  # what the run says to use
+    return Path(weights_to_use(run)[0])
 
 
 def measure(args: argparse.Namespace, data: str, fold: str, way: str) -> dict:

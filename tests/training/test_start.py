@@ -194,6 +194,14 @@ def test_datasets_of_ones_own_have_no_start(tmp_path, probed, capsys):
     assert "by the" not in capsys.readouterr().out
 
 
+def test_the_head_of_a_probe_is_what_its_network_has(clips, tmp_path, probed, capsys):
+    recognizer = Recognizer.load(probed, "cpu")
+    del recognizer.header["probe"]["head"]
+    recognizer.save(tmp_path / "short.safetensors")
+    teinet.train(clips, weights=tmp_path / "short.safetensors", output=str(tmp_path), **SMALL, lr=1e-9)
+    assert "by the frozen 2-D network, head motion" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("damage", [{"head": "motion"}, {"strength": "much"}, "probe"])
 def test_a_probe_with_a_damaged_header_is_refused(clips, tmp_path, probed, damage):
     recognizer = Recognizer.load(probed, "cpu")

@@ -286,8 +286,8 @@ def _probe_settings(parts: Parts) -> ProbeSettings:
 
 def _start_from_probe(parts: Parts, state: RunState, console: Console, probe: Recognizer, top1: float) -> None:
     """Take a probe that was fitted on the training clips as the best weights, unless training beats it clearly."""
-    head, clips = probe.header["probe"]["head"], count(len(parts.splits["train"]), "training clip")
-    said = f"val top-1 {top1:.1%} by the frozen 2-D network, head {head}, fitted on the {clips}"
+    head, fitted_on = (probe.model.config or {})["consensus"], count(len(parts.splits["train"]), "training clip")
+    said = f"val top-1 {top1:.1%} by the frozen 2-D network, head {head}, fitted on the {fitted_on}"
     console.print(f"probe          {said}", highlight=False, soft_wrap=True)
     own = ("recipe", "license", "background", "data", "changed_settings")
     header = {key: value for key, value in parts.header({}).items() if key in own}
@@ -302,9 +302,8 @@ def _start_from_probe(parts: Parts, state: RunState, console: Console, probe: Re
 def _answers_at_start(parts: Parts) -> dict[str, Any] | None:
     """Return the header of weights that come with their head; None without them, or without clips to compare on."""
     weights = parts.recipe.model.weights
-    if (
-        not weights or "val" not in parts.splits or type(parts.data.val) is not ViewClips
-    ):  # others' datasets have no files
+    own = type(parts.data.val) is not ViewClips  # a dataset of one's own has no files to read
+    if not weights or "val" not in parts.splits or own:
         return None
     header = read_header(weights)
     return header if keeps_head(header, parts.splits["train"].class_names, parts.recipe.model.name) else None
