@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from teinet.cli.main import main
+from teinet.utils import files
 from tests import miniatures
 from tests.detection.test_recording import make
 
@@ -68,3 +69,22 @@ def test_the_commands_answer_as_without_it(place, wanted, engine):
     for one, other in pairs:
         for name in set(one) - {"wall_time"}:
             assert one[name] == (pytest.approx(other[name], abs=0.03) if name in ("score", "peak") else other[name])
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_two_commands_may_export_the_same_network_at_once(place, tmp_path, monkeypatch, engine):
+    """The second exports while the first has just written its file, and the first ends well."""
+    pytest.importorskip("openvino" if engine == "openvino" else "onnxruntime")
+    monkeypatch.setenv("TEINET_CACHE", str(tmp_path))
+    command, write, writing = ["predict", str(place / "net.safetensors"), str(place / "0.mp4")], files.to_disk, []
+
+    def slow_disk(path, *mode):
+        if "exported" in path.parts and not writing:
+            writing.append(path)
+            assert main([*command, "--engine", engine]) == 0
+        write(path, *mode)
+
+    monkeypatch.setattr(files, "to_disk", slow_disk)
+    assert main([*command, "--engine", engine]) == 0
+    kept = [path.suffix for path in (tmp_path / "exported").iterdir()]
+    assert sorted(kept) == ([".onnx"] if engine == "onnx" else [".bin", ".xml"])

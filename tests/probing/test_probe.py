@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from statistics import mean
 
 import numpy as np
@@ -119,6 +121,28 @@ def test_processes_give_the_features_of_this_one(settings, tmp_path, monkeypatch
     there = probe(settings)
     assert there.features.known == 0
     np.testing.assert_allclose(there.features.values, here.features.values, rtol=2e-3, atol=2e-3)
+
+
+def test_two_commands_may_compute_the_same_features_at_once(settings, clips, tmp_path):
+    code = (
+        "import sys, time\n"
+        "from teinet.cli.main import main\n"
+        "from teinet.utils import files\n"
+        "files.to_disk = lambda *_: time.sleep(0.1)\n"  # a slow disk: both have written before either is done
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    commands = [words(settings, tmp_path / f"{name}.safetensors") for name in "ab"]
+    started = [
+        subprocess.Popen([sys.executable, "-c", code, *command], stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    for process in started:
+        said = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, said
+    files = [path for path in (tmp_path / "cache" / "features").rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".npy", ".safetensors"}
+    one, other = (read_header(tmp_path / f"{name}.safetensors")["scores"] for name in "ab")
+    assert one == other
 
 
 def test_clips_of_a_test_split_choose_nothing_and_are_tested_on(settings, clips, tmp_path):

@@ -67,6 +67,17 @@ def test_a_kill_leaves_the_old_content_and_the_next_writer_tidies_up(tmp_path):
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
 
 
+def test_several_may_write_a_shared_file_at_once(tmp_path):
+    path = tmp_path / "a.txt"
+    with replacing(path, shared=True) as first:
+        first.write_text("half")
+        with replacing(path, shared=True) as second:
+            second.write_text("second")
+        assert path.read_text() == "second"
+        first.write_text("first")
+    assert path.read_text() == "first" and list(tmp_path.iterdir()) == [path]
+
+
 def test_a_csv_whose_rows_end_in_an_error_leaves_the_old_one(tmp_path):
     path = tmp_path / "a.csv"
     write_csv(path, ("a", "b"), [(1, "\udce9")])  # a file's name of other bytes than UTF-8

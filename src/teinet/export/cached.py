@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnx
 import torch
@@ -44,6 +46,9 @@ def exported_file(recognizer: Exportable, runtime: Runtime, precision: str) -> P
     except CheckpointError:  # not there yet, or damaged
         path.parent.mkdir(parents=True, exist_ok=True)
     log.info("exporting the network for %s, once", runtime)
-    found = export(recognizer, path, format=runtime, precision=precision)
+    with TemporaryDirectory(dir=path.parent) as own:  # several processes may export at once
+        found = export(recognizer, Path(own) / path.name, format=runtime, precision=precision)
+        for file in sorted(Path(own).iterdir()):  # .bin before the .xml that needs it
+            os.replace(file, path.with_name(file.name))
     log.info("exported in %.0f s; %s", found.seconds, found.parity)
     return path

@@ -123,7 +123,8 @@ def _home(recognizer: Recognizer) -> tuple[Path, Path]:
     folder = cache_folder() / "features" / name.hexdigest()[:32]
     folder.mkdir(parents=True, exist_ok=True)
     if not (network := folder / "network.safetensors").exists():
-        recognizer.save(network)
+        with replacing(network, shared=True) as part:
+            recognizer.save(part)
     return folder, network
 
 
@@ -155,7 +156,7 @@ def _compute(
     beat()
     with torch.inference_mode():
         values = recognizer.model.features(as_clips(loaded.frames).to(recognizer.device))[0]
-    with replacing(task.target) as part, part.open("wb") as file:
+    with replacing(task.target, shared=True) as part, part.open("wb") as file:
         np.save(file, values.half().cpu().numpy())
     return "", loaded.damage
 

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import os
 import re
+import secrets
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -72,17 +73,20 @@ def part_of(path: Path) -> Path:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike, *, shared: bool = False) -> Iterator[Path]:
     """Yield a temporary path next to `path` that replaces it if the block succeeds, and is removed if not.
 
     The content is flushed to disk before the rename, so `path` has the old content or the new one, never part of it.
-    Two processes must not write one file at once.
+
+    Args:
+        shared: several processes may write the file at once, each under a name of its own; a killed one leaves its
+            part. Without it, the next writer removes that part, and two must not write at once.
 
     Raises:
         OSError: the folder is missing or not writable, or the disk is full; `path` is unchanged.
     """
     path = Path(path)
-    part = part_of(path)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part") if shared else part_of(path)
     try:
         yield part
         to_disk(part)
