@@ -27,7 +27,7 @@ from statistics import pstdev
 from teinet.data.lists.data_config import DataConfig
 from teinet.data.lists.splits import load_splits
 from teinet.models.header import LAST, STATE
-from teinet.training.trainer import weights_to_use
+from teinet.training.start import weights_to_use
 from teinet.utils.machine import machine
 
 RESULTS = Path(__file__).parent.parent / "results" / "evidence" / "few_clips.jsonl"

@@ -31,7 +31,7 @@ def test_the_probe_is_what_training_must_beat(clips, tmp_path, backbone, capsys,
     def probed(*args, **kwargs):
         return replace(probe_clips(*args, **kwargs), test_accuracy=2.0 if wins else -1.0)
 
-    monkeypatch.setattr("teinet.training.trainer.probe_clips", probed)
+    monkeypatch.setattr("teinet.training.start.probe_clips", probed)
     settings = {**SMALL, "run.license": "MIT", "run.background": ["resting"]}
     run = teinet.train(clips, **settings, backbone_weights=backbone, output=str(tmp_path), lr=1e-9)
     best, last = (read_header(run.folder / f"{name}.safetensors") for name in ("best", "last"))
@@ -53,7 +53,7 @@ def test_a_lead_that_may_be_chance_does_not_count(
 ):
     """Two standard errors of 10 % of 3 validation clips are 34.6 points; of 70 %, 52.9: all right is enough."""
     monkeypatch.setattr(
-        "teinet.training.trainer.probe_clips", lambda *a, **k: replace(probe_clips(*a, **k), test_accuracy=probed)
+        "teinet.training.start.probe_clips", lambda *a, **k: replace(probe_clips(*a, **k), test_accuracy=probed)
     )
 
     def validated(module: TrainingModule) -> None:

@@ -140,7 +140,7 @@ def test_features_that_a_probe_kept_are_not_computed_again(clips, tmp_path, prob
 
 
 def test_training_that_beats_the_probe_is_named(clips, tmp_path, probed, capsys, monkeypatch):
-    monkeypatch.setattr("teinet.training.trainer.fit_again", lambda *a, **k: (fit_again(*a, **k)[0], 0.0))
+    monkeypatch.setattr("teinet.training.start.fit_again", lambda *a, **k: (fit_again(*a, **k)[0], 0.0))
     run = teinet.train(clips, weights=probed, name="better", output=str(tmp_path), **SMALL, lr=1e-9)
     scores = read_header(run.folder / "best.safetensors")["scores"]
     assert scores["epoch"] == 1 and scores["val_top1"] > 0

@@ -239,7 +239,8 @@ def _find_rate(recipe: Recipe, *, as_json: bool) -> int:
 def _report(console: Console, recipe: Recipe, done: list[Trained]) -> None:
     """Print measured next to published for each of the recipe's views, then what to type next."""
     from teinet.evaluation.published import changed_settings_note, comparable, print_published
-    from teinet.training.trainer import mean_over, weights_to_use
+    from teinet.training.start import weights_to_use
+    from teinet.training.trainer import mean_over
     from teinet.utils.text import percent
 
     for number, views in enumerate(recipe.tests()):
