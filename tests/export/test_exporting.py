@@ -174,6 +174,8 @@ def test_openvino_views_feature_maps_in_another_way_without_copying_them(kind, c
         ("tsn_test_resnet", {"consensus": "motion", "causal": True}),
         ("teinet_test_resnet", {"consensus": "motion", "causal": True}),
         ("teinet_test_resnet", {"consensus": "temporal"}),
+        ("teinet_test_resnet", {"consensus": "difference"}),
+        ("tsn_test_resnet", {"consensus": "temporal_difference"}),
     ],
 )
 @pytest.mark.parametrize("format", ["onnx", "openvino"])

@@ -67,7 +67,30 @@ def test_quarters_of_a_clip():
     assert TemporalHead(1, 2)(features[:, :6]).shape == (1, 2)  # six frames: each quarter has two, some of them shared
 
 
-@pytest.mark.parametrize("consensus", ["motion", "temporal"])
+@pytest.mark.parametrize("name", ["tsn_resnet10t", "teinet_resnet10t"])
+def test_difference_heads_see_each_frame_and_its_difference_from_the_one_before(name):
+    """Both go through the network as clips of their own, the differences as images around gray."""
+    model, x = network("difference", name), clips()
+    twin = network("motion", name)
+    twin.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("consensus.")}, strict=False)
+    pixels = x.float()
+    changes = pixels[:, 1:] - pixels[:, :-1] + 127.5
+    differences = torch.cat([changes[:, :1], changes], 1).clamp(0, 255)  # float: halves of gray levels
+    with torch.no_grad():
+        seen = (differences / 255 - model.mean[None]) / model.std[None]
+        want = torch.cat([twin.features(x), twin.features(seen)], 2)
+        torch.testing.assert_close(model.features(x), want, rtol=1e-4, atol=1e-4)
+        logits = want.mean(1) @ model.head.fc.weight.T + model.head.fc.bias
+        torch.testing.assert_close(model(x), logits, rtol=1e-4, atol=1e-4)
+        ordered = network("temporal_difference", name)
+        for one in (ordered, model):
+            one.cnn.load_state_dict(twin.cnn.state_dict(), strict=False)
+        logits = in_parts(model.features(x)) @ ordered.head.fc.weight.T + ordered.head.fc.bias
+        torch.testing.assert_close(ordered(x), logits, rtol=1e-4, atol=1e-4)
+        assert (model(x)[:1] - model(x[:1])).abs().max() < 1e-4  # clips of a batch do not mix
+
+
+@pytest.mark.parametrize("consensus", ["motion", "temporal", "difference", "temporal_difference"])
 def test_a_file_holds_it_and_folding_keeps_its_answers(consensus, tmp_path):
     model, x = network(consensus, "teinet_resnet10t"), clips()
     save_weights(tmp_path / "w.safetensors", model, {"class_names": ["a", "b", "c"]})
@@ -86,6 +109,7 @@ def test_live_the_causal_motion_head_gives_the_logits_of_a_clip(name):
     model, x = network("motion", name, causal=True), clips()
     assert is_causal(model)
     assert not is_causal(network("motion", name, frames=2)) and not is_causal(network("temporal", name, frames=2))
+    assert not is_causal(network("difference", name, frames=2))
     with torch.no_grad():
         want = model.frame_logits(x)
         for size in (1, 3):
@@ -99,7 +123,7 @@ def test_live_the_causal_motion_head_gives_the_logits_of_a_clip(name):
 
 
 def test_dropout_is_the_heads_own_and_gradients_reach_the_backbone():
-    for consensus in ("motion", "temporal"):
+    for consensus in ("motion", "temporal", "difference", "temporal_difference"):
         model = network(consensus, dropout=0.5).train()
         assert getattr(model.cnn, "drop_rate", 0) == 0
         model(clips()).sum().backward()
@@ -107,12 +131,14 @@ def test_dropout_is_the_heads_own_and_gradients_reach_the_backbone():
         assert first.grad is not None and first.grad.abs().max() > 0
 
 
-def test_another_number_of_frames():
-    model = network("motion")
+@pytest.mark.parametrize("consensus", ["motion", "difference", "temporal_difference"])
+def test_another_number_of_frames(consensus):
+    model = network(consensus)
     still = clips(1, 1).expand(1, 6, 3, SIZE, SIZE)
     with torch.no_grad():
         six = model(still)
         torch.testing.assert_close(teinet.set_num_frames(model, 3)(still[:, :3]), six, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(teinet.set_num_frames(model, 1)(still[:, :1]), six, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +147,12 @@ def test_another_number_of_frames():
         ("trn_resnet10t", {"consensus": "motion"}, "has the consensus relation"),
         ("tsn_resnet10t", {"consensus": "temporal", "causal": True}, "temporal has no causal form"),
         ("tsn_vit_tiny_patch16_224", {"consensus": "motion"}, "take another network, or consensus average"),
-        ("tsn_resnet10t", {"consensus": "motions"}, "must be one of average, motion, temporal"),
+        (
+            "tsn_resnet10t",
+            {"consensus": "motions"},
+            "must be one of average, motion, temporal, difference, temporal_difference",
+        ),
+        ("tsn_resnet10t", {"consensus": "difference", "causal": True}, "difference has no causal form"),
     ],
 )
 def test_what_does_not_fit_is_said(name, how, says):

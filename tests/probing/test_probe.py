@@ -84,13 +84,13 @@ def test_the_file_answers_as_the_head_that_was_fitted(settings, clips, tmp_path)
     assert header["data"]["train"]["clips"] == 12 and str(clips) not in json.dumps(header)
 
 
-@pytest.mark.parametrize("head", ["average", "motion", "temporal"])
+@pytest.mark.parametrize("head", ["average", "motion", "temporal", "difference", "temporal_difference"])
 def test_each_head_becomes_a_network_with_its_logits(settings, clips, head):
     found = probe(ProbeSettings(**{**vars(settings), "heads": [head]}))
     recognizer = found.recognizer
-    features = vectors(head, found.features.values)
+    features = vectors(head, found.features.values, differences="difference" in head)
     model = recognizer.model
-    layer = model.head.fc if head == "temporal" else model.head
+    layer = model.head.fc if head not in ("average", "motion") else model.head
     want = features @ layer.weight.detach().numpy().T + layer.bias.detach().numpy()
     paths = [clips / label / f"{number}.mp4" for label in CLASSES for number in range(4)]
     got = np.concatenate([recognizer.logits(recognizer.decode(str(path)).frames) for path in paths])
@@ -165,7 +165,7 @@ def test_the_command_prints_what_it_found_and_why_a_clip_is_left_out(settings, c
     assert main(words(settings, output, "--json")) == 1
     out, err = capsys.readouterr()
     told = json.loads(out)
-    assert told["clips"] == 12 and told["classes"] == 3 and len(told["candidates"]) == 12
+    assert told["clips"] == 12 and told["classes"] == 3 and len(told["candidates"]) == 20
     assert [each["path"] for each in told["unreadable"]] == [str(copy / CLASSES[2] / "9.mp4")]
     assert "9.mp4: " in err and "unreadable: 1 clip, left out" in err
     assert sum(each["chosen"] for each in told["candidates"]) == 1
@@ -183,7 +183,10 @@ def test_the_command_prints_what_it_found_and_why_a_clip_is_left_out(settings, c
     ("more", "says"),
     [
         (("--frames", 1), "--frames is 1; it must be at least 2"),
-        (("--head", "middle"), "heads are some of average, motion, temporal; got middle"),
+        (
+            ("--head", "middle"),
+            "heads are some of average, motion, temporal, difference, temporal_difference; got middle",
+        ),
         (("--frame-size", "tall"), "write height x width in pixels"),
         (("--backbone", "resnet11t"), "Did you mean"),
         (("--group", "person"), "no column 'person'"),

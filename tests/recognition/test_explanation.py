@@ -140,11 +140,19 @@ def test_the_command_writes_a_page(clip, tmp_path, monkeypatch, capsys):
     assert main(["explain", "net.safetensors", "nothing.mp4"]) == 2
 
 
-@pytest.mark.parametrize(("name", "times"), [("r2plus1d_18", 1), ("i3d_resnet50_8x8", 4), ("tsn_test_resnet", 8)])
-def test_a_clips_maps_over_space_and_time_add_up_to_its_score(clip, name, times):
+@pytest.mark.parametrize(
+    ("name", "times", "consensus"),
+    [
+        ("r2plus1d_18", 1, None),
+        ("i3d_resnet50_8x8", 4, None),
+        ("tsn_test_resnet", 8, "relation"),
+        ("tsn_test_resnet", 8, "difference"),
+    ],
+)
+def test_a_clips_maps_over_space_and_time_add_up_to_its_score(clip, name, times, consensus):
     """The mean over its frames of a map's sum is the clip's logit, but for the bias (by hand, in a linear head)."""
     torch.manual_seed(0)
-    own = {} if name != "tsn_test_resnet" else {"consensus": "relation"}
+    own = {} if name != "tsn_test_resnet" else {"consensus": consensus}
     model = teinet.create_model(name, num_classes=3, num_frames=8, **own)
     pixels = Preprocessing(size=64, short_side=64, **model.data_config)
     net = teinet.Recognizer(model, NAMES, preprocessing=pixels)

@@ -44,8 +44,10 @@ class ProbeOptions(options.ListOptions):
         "timm's name of the frozen 2-D network (default: tf_efficientnet_lite0)", metavar="NAME"
     )
     backbone_weights: str | None = option("local file of its weights, in place of a download", metavar="FILE")
-    head: list[str] | None = option("one to compare; repeat it (default: average, motion, temporal)", metavar="HEAD")
-    causal: bool = option("the form for live video, frame by frame; without head temporal", default=False)
+    head: list[str] | None = option(
+        "one to compare; repeat it (default: all, average to temporal_difference)", metavar="HEAD"
+    )
+    causal: bool = option("the form for live video, frame by frame; of average and motion alone", default=False)
     folds: int = option("parts of the clips, each measured once", default=5, group=ADVANCED)
     shuffles: int | None = option(
         "how often the folds are drawn (default: 5, and 1 of more than 500 clips)", group=ADVANCED
@@ -71,7 +73,7 @@ def run(args: ProbeOptions) -> int:
 
     from rich.console import Console
 
-    from teinet.probing.probe_job import HEADS, ProbeSettings, probe
+    from teinet.probing.probe_job import CAUSAL_HEADS, HEADS, ProbeSettings, probe
     from teinet.utils.worker_pool import usable_cores
 
     settings = ProbeSettings(
@@ -80,7 +82,7 @@ def run(args: ProbeOptions) -> int:
         backbone_weights=args.backbone_weights,
         num_frames=args.frames,
         size=_size(args.frame_size),
-        heads=tuple(dict.fromkeys(args.head or (HEADS[:2] if args.causal else HEADS))),  # pyright: ignore[reportArgumentType]
+        heads=tuple(dict.fromkeys(args.head or (CAUSAL_HEADS if args.causal else HEADS))),  # pyright: ignore[reportArgumentType]
         causal=args.causal,
         folds=args.folds,
         shuffles=args.shuffles,

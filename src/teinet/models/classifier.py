@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from teinet.errors import ConfigError
 from teinet.layers.temporal_layer import TemporalLayer
+from teinet.models.consensus import frame_differences
 from teinet.models.exported import ExportedNetwork
 from teinet.models.insertion import TemporalEntry
 from teinet.models.systems.layout import ClipNetwork, channels_last
@@ -34,6 +35,8 @@ class VideoClassifier(nn.Module):
         interpolation: how images were resized in the backbone's training, for the preprocessing.
         consensus: maps the CNN's outputs for frames, (B, T, D), to logits (B, classes); None averages the frames'
             logits, as TSN does. A CNN that is a `ClipNetwork` gives logits of clips itself.
+        sees_differences: the CNN takes each frame, and its difference from the one before (`frame_differences`); the
+            consensus then gets (B, T, 2D).
 
     Raises:
         ConfigError: T below 1; in forward, clips of another shape, type or T; in the head's properties, no head.
@@ -53,11 +56,13 @@ class VideoClassifier(nn.Module):
         config: dict[str, Any] | None = None,
         interpolation: str = "bilinear",
         consensus: nn.Module | None = None,
+        sees_differences: bool = False,
     ):
         super().__init__()
         if num_frames < 1:
             raise ConfigError(f"num_frames must be at least 1, got {num_frames}.")
         self.cnn, self.consensus = channels_last(cnn), consensus
+        self.sees_differences = sees_differences
         for layer in self.cnn.modules():
             if isinstance(layer, TemporalLayer):  # their gradients come in torch's own order, which DDP compares
                 for parameter in layer.parameters():
@@ -131,7 +136,7 @@ class VideoClassifier(nn.Module):
         if self.is_framewise:
             return self.frame_logits(clips).mean(dim=1)
         found = self.cnn(self._frames(clips))
-        return _precise(found if self.consensus is None else self.consensus(found.unflatten(0, (-1, self.num_frames))))
+        return _precise(found if self.consensus is None else self.consensus(self.by_clip(found)))
 
     def frame_logits(self, clips: Tensor) -> Tensor:
         """Return the logits of each frame, (B, T, classes), in float32 at least; clips as in `forward`.
@@ -142,6 +147,12 @@ class VideoClassifier(nn.Module):
         self.check_framewise()
         # in half precision, an average over T would lose what the frames differ by
         return _precise(self.cnn(self._frames(clips))).unflatten(0, (-1, self.num_frames))
+
+    def by_clip(self, outputs: Tensor) -> Tensor:
+        """Return the CNN's outputs for frames (B*T, ...) as (B, T, ...); of frames and differences as (B, T, 2D)."""
+        if self.sees_differences:
+            return outputs.unflatten(0, (-1, 2, self.num_frames)).movedim(1, 2).flatten(2)
+        return outputs.unflatten(0, (-1, self.num_frames))
 
     def features(self, clips: Tensor) -> Tensor:
         """Return what the head takes, the features of each frame, (B, T, D); (B, 1, D) of systems that pool over time.
@@ -175,6 +186,9 @@ class VideoClassifier(nn.Module):
             frames = frames.mul_(1 / (255 * self.std)).sub_(self.mean / self.std)  # (x / 255 - mean) / std
         elif not frames.is_floating_point():
             raise ConfigError(f"clips must be uint8 (0 to 255) or float (normalized), got {frames.dtype}.")
+        if self.sees_differences:
+            frames = frames.unflatten(0, (-1, self.num_frames))
+            frames = torch.cat([frames, frame_differences(frames, self.mean, self.std)], 1).flatten(0, 1)
         computes_in = self.mean.dtype
         for parameter in self.cnn.parameters():  # the first one; torch 2.7 compiles no next()
             computes_in = parameter.dtype  # autocast does its own casting

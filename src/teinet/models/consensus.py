@@ -13,37 +13,56 @@ from torch import Tensor, nn
 
 from teinet.errors import ConfigError
 
-Consensus = Literal["average", "motion", "temporal", "relation", "xception"]
+Consensus = Literal["average", "motion", "temporal", "difference", "temporal_difference", "relation", "xception"]
 Subsets = int | Literal["first", "all"]
 RELATION_WIDTH = 256  # of a frame's features in TRN
-PARTS = 4  # of a clip, in TemporalHead
+PARTS = 4  # of a clip, where a head sees its order
 _XCEPTION_WIDTH = 1024
 
 
 class TemporalHead(nn.Module):
-    """A linear classifier of a clip's features in their order: the means over each quarter of its frames.
+    """A linear classifier of a clip's features in their order: the means over each part of its frames.
 
     Args:
         features: D, of each frame.
         num_classes: of the logits.
+        parts: of a clip, in time; 1 knows no order.
         dropout: share of the features dropped in training.
     """
 
     whole_clip = True  # no answer can be given before the last frame
 
-    def __init__(self, features: int, num_classes: int, *, dropout: float = 0.0):
+    def __init__(self, features: int, num_classes: int, *, parts: int = PARTS, dropout: float = 0.0):
         super().__init__()
+        self.parts = parts
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(PARTS * features, num_classes)
+        self.fc = nn.Linear(parts * features, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features of frames (B, T, D) to logits (B, classes)."""
-        return self.fc(self.dropout(in_parts(features)))
+        return self.fc(self.dropout(in_parts(features, self.parts)))
 
 
-def in_parts(features: Tensor) -> Tensor:
-    """Return the means over each quarter of the frames, (B, 4D), of features (B, T, D); T need be no multiple of 4."""
-    return F.adaptive_avg_pool1d(features.transpose(1, 2), PARTS).transpose(1, 2).flatten(1)
+def in_parts(features: Tensor, parts: int = PARTS) -> Tensor:
+    """Return the means over each part of the frames, (B, parts*D), of features (B, T, D); T need be no multiple."""
+    if parts == 1:  # the same, in one operation that is exported
+        return features.mean(1)
+    return F.adaptive_avg_pool1d(features.transpose(1, 2), parts).transpose(1, 2).flatten(1)
+
+
+def frame_differences(clips: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return TSN's RGB differences x_t - x_{t-1} on gray, (B, T, C, H, W) normalized, of clips alike.
+
+    The first frame takes the difference of the second, and is gray where T is 1. Beyond black and white, differences
+    are cut. Source: Wang et al., arXiv 1608.00859, section 3.2.
+
+    Args:
+        clips: normalized pixels.
+        mean, std: per channel, (1, C, 1, 1), on the scale 0 to 1.
+    """
+    changes = clips[:, 1:] - clips[:, :-1]
+    first = changes[:, :1] if clips.shape[1] > 1 else torch.zeros_like(clips)
+    return ((torch.cat([first, changes], 1) * std + 0.5).clamp(0, 1) - mean) / std
 
 
 class Relation(nn.Module):

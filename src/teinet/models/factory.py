@@ -18,7 +18,7 @@ from teinet import layers
 from teinet.errors import CheckpointError, ConfigError, nearest
 from teinet.layers.motion_pool import MotionPool
 from teinet.models.classifier import VideoClassifier, find_head
-from teinet.models.consensus import RELATION_WIDTH, Consensus, Relation, Subsets, TemporalHead, xception_head
+from teinet.models.consensus import PARTS, RELATION_WIDTH, Consensus, Relation, Subsets, TemporalHead, xception_head
 from teinet.models.hub import unreachable
 from teinet.models.insertion import ALL_STAGES, insert_temporal, put_before, undisturbed
 from teinet.models.names import PREFIXES, no_backbone, prefix_of, unknown_model
@@ -31,7 +31,8 @@ FLOW_CHANNELS = 10  # x and y of five fields
 WITH_BOXES = "nl_i3d_resnet50_gcn"
 _BUILT_IN = {*PREFIXES.values(), *(prefix.rstrip("_") for prefix in PREFIXES)}
 
-_NO_MAPS = "consensus motion and temporal need them, so take another network, or consensus average."
+_SEE_MOTION = ("motion", "temporal", "difference", "temporal_difference")  # of a network's last feature maps
+_NO_MAPS = "heads that see motion need them, so take another network, or consensus average."
 
 log = logging.getLogger("teinet")
 timm.models.register_model(bninception)
@@ -71,8 +72,9 @@ def create_model(
             the mean of the RGB kernel's channels, ten times. Source: TSN's and TSM's `_construct_flow_model`.
         consensus: how frames become one answer. "average": the mean of their logits; "motion": the same, of features
             that hold what changed since the frame before, see `MotionPool`; "temporal": a linear layer on these
-            features in their order; TRN's "relation"; StNet's "xception". None is the relation with trn_, else the
-            average.
+            features in their order; "difference" and "temporal_difference": the same two, of the frames and of their
+            differences from the frame before, which the network sees as well, at twice the cost; TRN's "relation";
+            StNet's "xception". None is the relation with trn_, else the average.
         subsets: of the relation, see `Relation`; None is 3.
         boxes: of nl_i3d_resnet50_gcn, in each second frame: those that torchvision's "detector" finds, whose weights
             are downloaded at the first clip, or a fixed "grid"; None is the detector.
@@ -126,7 +128,7 @@ def create_model(
         whole = xception_head(next(head.parameters()).shape[1], num_classes, dropout)
         _start_small(whole[-1])
         cnn.set_submodule(name_of_head, nn.Identity())
-    head_name, channels = _drop_pooling(cnn) if kind in ("motion", "temporal") else ("", 0)
+    head_name, channels = _drop_pooling(cnn) if kind in _SEE_MOTION else ("", 0)
     pixels = resolve_model_data_config(cnn)
     if modality == "flow":
         pixels |= _take_flow(cnn, pixels["std"])
@@ -138,8 +140,10 @@ def create_model(
         drop = dropout if kind == "motion" else 0.0
         put_before(last, MotionPool(channels, num_frames=num_frames, causal=causal, dropout=drop))
         cnn.set_submodule(head_name, last)
-    if kind == "temporal":
-        whole = TemporalHead(3 * channels, num_classes, dropout=dropout)
+    differences = kind.endswith("difference")
+    if channels and kind != "motion":
+        parts = PARTS if kind.startswith("temporal") else 1
+        whole = TemporalHead((6 if differences else 3) * channels, num_classes, parts=parts, dropout=dropout)
         _start_small(whole)
     return VideoClassifier(
         cnn,
@@ -149,6 +153,7 @@ def create_model(
         interpolation="bilinear" if pixels["interpolation"] == "bilinear" else "bicubic",
         config={**config, **placing, **{k: v for k, v in ends.items() if v is not None}, **temporal_options},
         consensus=whole,
+        sees_differences=differences,
     )
 
 

@@ -31,8 +31,9 @@ from teinet.utils.text import count
 
 log = logging.getLogger("teinet")
 
-Head = Literal["average", "motion", "temporal"]
-HEADS: tuple[Head, ...] = ("average", "motion", "temporal")
+Head = Literal["average", "motion", "temporal", "difference", "temporal_difference"]
+HEADS: tuple[Head, ...] = ("average", "motion", "temporal", "difference", "temporal_difference")
+CAUSAL_HEADS = HEADS[:2]
 SHORT_SIDE = 120  # pixels, of the whole frame
 _MANY = 500  # clips, from which on one draw of the folds is enough
 
@@ -49,7 +50,7 @@ class ProbeSettings:
         num_frames: frames of a clip, spread over it, at least 2.
         size: height and width of the frames, pixels; None: the whole frame, with a short side of 120.
         heads: those to compare, see `create_model`.
-        causal: the form for live video, frame by frame; without the head temporal.
+        causal: the form for live video, frame by frame; of the heads average and motion alone.
         folds: at least 2; fewer if there are fewer groups.
         shuffles: how often the folds are drawn, at least 1; None is 5, and 1 of more than 500 clips.
         seed: of the folds.
@@ -163,7 +164,7 @@ def probe_clips(
     labels = clips.labels[features.indices]
     groups = np.array([clips.groups[i] for i in features.indices]) if len(clips.groups) else None
     shuffles = settings.shuffles or (5 if len(labels) <= _MANY else 1)
-    by_head = {head: vectors(head, features.values) for head in settings.heads}
+    by_head = {head: vectors(head, features.values, frozen.model.sees_differences) for head in settings.heads}
     with file_progress(console, "comparing heads", settings.folds * shuffles, unit="folds") as advance:
         found = compare(
             by_head, labels, groups, folds=settings.folds, shuffles=shuffles, seed=settings.seed,
@@ -214,7 +215,10 @@ def fit_again(
     strength = told.get("strength") if isinstance(told, dict) else None
     if head not in HEADS or not isinstance(strength, (int, float)) or strength <= 0:
         raise CheckpointError(f"{path}: its teinet header is damaged (probe)")
-    model = _rebuilt(probe.model, num_classes=1, consensus="motion")
+    heads = (
+        CAUSAL_HEADS if (probe.model.config or {}).get("causal") else HEADS
+    )  # as in a probe, whose features are kept
+    model = _rebuilt(probe.model, num_classes=1, consensus=_pooling(heads))
     frozen = Recognizer(model, ["none"], preprocessing=probe.preprocessing, sampling=probe.sampling)
     how = {"device": device, "workers": workers, "timeout": read_timeout, "console": console}
     features = _readable_features(frozen, clips, **how)
@@ -242,22 +246,36 @@ def _fitted(
 ) -> tuple[VideoClassifier, float | None]:
     """Return the network with the head fitted on `clips`, and its accuracy on those held out; None without any."""
     labels = clips.labels[features.indices]
-    fit = fit_head(vectors(best.head, features.values), labels, len(clips.class_names), best.strength)
+    differences = frozen.sees_differences
+    fit = fit_head(vectors(best.head, features.values, differences), labels, len(clips.class_names), best.strength)
     accuracy = None
     if held_out is not None and test is not None and len(test.values):
-        said = fit.logits(vectors(best.head, test.values)).argmax(1)
+        said = fit.logits(vectors(best.head, test.values, differences)).argmax(1)
         right = said == held_out.labels[test.indices]
         accuracy = float(right.sum() / len(held_out))  # an unreadable clip counts as wrong, as in a test
     return _with_head(frozen, best.head, fit.weight, fit.bias), accuracy
 
 
-def vectors(head: str, features: np.ndarray) -> np.ndarray:
-    """Return what a head's linear layer takes of each clip, (N, D'), from features of motion pooling (N, T, 3C)."""
+def vectors(head: str, features: np.ndarray, differences: bool = False) -> np.ndarray:
+    """Return what a head's linear layer takes of each clip, (N, D').
+
+    Args:
+        features: of motion pooling, (N, T, 3C).
+        differences: whether those of the differences from the frame before follow, (N, T, 6C); heads that do not see
+            these take the first half.
+    """
+    if differences and not head.endswith("difference"):
+        features = features[..., : features.shape[2] // 2]
     if head == "average":
-        return features[..., : features.shape[2] // 3].mean(1, dtype=np.float32)
-    if head == "motion":
+        features = features[..., : features.shape[2] // 3]
+    if not head.startswith("temporal"):
         return features.mean(1, dtype=np.float32)
     return np.concatenate([in_parts(torch.from_numpy(part).float()).numpy() for part in np.array_split(features, 64)])
+
+
+def _pooling(heads: Sequence[str]) -> Literal["motion", "difference"]:
+    """Return the consensus of the frozen network that gives the features of all these heads."""
+    return "difference" if any(head.endswith("difference") for head in heads) else "motion"
 
 
 def _check(settings: ProbeSettings) -> None:
@@ -267,8 +285,10 @@ def _check(settings: ProbeSettings) -> None:
         raise ConfigError(f"num_frames is {settings.num_frames}; it must be at least 2, to see what changes")
     if not settings.heads or (odd := [head for head in settings.heads if head not in HEADS]):
         raise ConfigError(f"heads are some of {', '.join(HEADS)}; got {', '.join(odd) if settings.heads else 'none'}")
-    if settings.causal and "temporal" in settings.heads:
-        raise ConfigError("head temporal has no causal form: it looks at all frames of a clip; leave one of them out")
+    if settings.causal and (whole := [head for head in settings.heads if head not in CAUSAL_HEADS]):
+        raise ConfigError(
+            f"head {whole[0]} has no causal form: it looks at all frames of a clip; leave one of them out"
+        )
 
 
 def _joined(lists: Sequence[ClipList]) -> ClipList | None:
@@ -293,7 +313,7 @@ def _frozen(settings: ProbeSettings, clips: ClipList) -> Recognizer:
         pretrained=settings.backbone_weights is None,
         backbone_weights=settings.backbone_weights,
         dropout=0.0,
-        consensus="motion",
+        consensus=_pooling(settings.heads),
         causal=settings.causal,
     )
     height, width = settings.size or typical_whole_frame(clips, SHORT_SIDE)
@@ -306,7 +326,7 @@ def _frozen(settings: ProbeSettings, clips: ClipList) -> Recognizer:
 def _with_head(frozen: VideoClassifier, head: str, weight: np.ndarray, bias: np.ndarray) -> VideoClassifier:
     """Return the network of a head with the frozen backbone's weights and these of the head."""
     model = _rebuilt(frozen, num_classes=len(weight), consensus=head)
-    last = model.head.get_submodule("fc") if head == "temporal" else model.head
+    last = model.head if head in CAUSAL_HEADS else model.head.get_submodule("fc")
     last.load_state_dict({"weight": torch.from_numpy(weight).float(), "bias": torch.from_numpy(bias).float()})
     return model
 

@@ -142,6 +142,8 @@ def look_inside(recognizer: Recognizer, video: Video, *, label: str | None = Non
         shape = tuple(features.shape)
         raise ConfigError(f"{type(model.cnn).__name__} has features of shape {shape}; maps need (T, C, h, w)")
     maps = (slopes * features).sum(1)  # for a mean and a linear layer the slope is the class's weight over h * w
+    if model.sees_differences:  # a frame's map, and that of its difference from the one before
+        maps = maps.unflatten(0, (2, -1)).sum(0)
     values = logits[:, chosen]
     if not model.is_framewise:
         maps = maps * len(maps)  # so that means over times are the clip's, as with frames that have their own logits
@@ -173,7 +175,7 @@ def _parts(model: VideoClassifier) -> tuple[Callable[[Tensor], Tensor], Callable
     if to_features is None or to_logits is None:
         raise ConfigError(f"{type(cnn).__name__} lacks forward_features and forward_head; use a network of timm")
     if (consensus := model.consensus) is not None:
-        return to_features, lambda features: consensus(to_logits(features)[None])
+        return to_features, lambda features: consensus(model.by_clip(to_logits(features)))
     return to_features, to_logits
 
 

@@ -54,8 +54,9 @@ class ModelConfig:
         init: TIM's first kernel, shift (equals TSM) or identity (default shift).
         n_div: TSM moves 1/n_div of the channels each way (default 8).
         consensus: how frames become one answer: the average of their logits; motion, the same of features that hold
-            what changed since the frame before; temporal, a linear layer on these features in their order; TRN's
-            relation; StNet's xception (default: relation with trn_, else average).
+            what changed since the frame before; temporal, a linear layer on these features in their order; difference
+            and temporal_difference, the same two of the frames and of their differences from the frame before, at
+            twice the cost; TRN's relation; StNet's xception (default: relation with trn_, else average).
         subsets: of the relation: number of subsets drawn at each scale, first or all (default 3).
         boxes: of nl_i3d_resnet50_gcn: those that a detector finds, downloaded once, or a fixed grid (default detector).
         dropout: share of features dropped before the classifier, 0 to below 1.
@@ -77,7 +78,9 @@ class ModelConfig:
     gate: Literal["paper", "residual"] | None = None
     init: Literal["shift", "identity"] | None = None
     n_div: int | None = None
-    consensus: Literal["average", "motion", "temporal", "relation", "xception"] | None = None
+    consensus: (
+        Literal["average", "motion", "temporal", "difference", "temporal_difference", "relation", "xception"] | None
+    ) = None
     subsets: int | Literal["first", "all"] | None = None
     boxes: Literal["detector", "grid"] | None = None
     dropout: float = 0.5

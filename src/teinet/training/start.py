@@ -14,7 +14,7 @@ from teinet.evaluation.plan import trained_on
 from teinet.models.checkpoint import keeps_head
 from teinet.models.factory import split_name
 from teinet.models.header import LAST, read_header
-from teinet.probing.probe_job import HEADS, ProbeSettings, fit_again, probe_clips
+from teinet.probing.probe_job import CAUSAL_HEADS, HEADS, ProbeSettings, fit_again, probe_clips
 from teinet.recognition.recognizer import Recognizer
 from teinet.training.callbacks import RunState
 from teinet.training.custom_dataset import DatasetClips
@@ -108,7 +108,7 @@ def _probe_settings(parts: Parts) -> ProbeSettings:
         backbone=split_name(recipe.model.name)[1],
         backbone_weights=recipe.model.backbone_weights,
         causal=recipe.model.causal,
-        heads=HEADS[:2] if recipe.model.causal else HEADS,
+        heads=CAUSAL_HEADS if recipe.model.causal else HEADS,
         shuffles=1,
         seed=recipe.run.seed,
         device=parts.hardware.torch_device(),
