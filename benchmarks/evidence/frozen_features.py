@@ -2,8 +2,9 @@
 python -m benchmarks.evidence.frozen_features LIST --group COLUMN --backbone-weights FILE
 
 The means of a clip's features, and what changes between frames, of other layers than the last, over longer gaps, as
-square roots, and of all layers together: each with a linear head by nested folds that keep groups whole, as
-`teinet probe` measures its own heads. Frames as in a probe. Writes ../results/evidence/frozen_features-NAME.json, NAME
+square roots, and of all layers together; and of the last one, next to those of the frames, those of images of what
+moves: each with a linear head by nested folds that keep groups whole, as `teinet probe` measures its own heads. Frames
+as in a probe. Writes ../results/evidence/frozen_features-NAME.json, NAME
 being the folder of LIST, and prints a table.
 """
 
@@ -36,6 +37,26 @@ GAPS = (1, 2, 4)  # frames between which changes are seen
 LAYERS = {"res3": "blocks.2", "res4": "blocks.4", "res5": "blocks.6", "last": "bn2"}  # of EfficientNet-Lite0
 
 
+def _median(pixels: torch.Tensor) -> torch.Tensor:
+    return pixels.median(1, keepdim=True).values
+
+
+def _before(pixels: torch.Tensor) -> torch.Tensor:
+    return torch.cat([pixels[:, 1:2], pixels[:, :-1]], 1)
+
+
+MOVING = {  # of pixels (1, T, 3, H, W) from 0 to 255
+    "from the frame before, on gray": lambda x: x - _before(x) + 128,
+    "from the frame before, absolute, doubled": lambda x: (x - _before(x)).abs() * 2,
+    "from the median frame, on gray": lambda x: x - _median(x) + 128,
+    "from the median frame, doubled, on gray": lambda x: 2 * (x - _median(x)) + 128,
+    "from the median frame, absolute": lambda x: (x - _median(x)).abs(),
+    "from the median frame, absolute, doubled": lambda x: (x - _median(x)).abs() * 2,
+    "from the mean frame, on gray": lambda x: x - x.mean(1, keepdim=True) + 128,
+    "from the first frame, on gray": lambda x: x - x[:, :1] + 128,
+}
+
+
 def summaries(clips: ClipList, frames: int, backbone_weights: str) -> dict[str, np.ndarray]:
     """Return by layer and kind: "res3 mean", (N, C); "res3 gap 1", (N, 2 C), changes at each place and of the mean."""
     backbone = ProbeSettings.backbone
@@ -48,15 +69,25 @@ def summaries(clips: ClipList, frames: int, backbone_weights: str) -> dict[str, 
     found = defaultdict(list)
     for i in track(range(len(clips)), "features"):
         loaded = load_views(clips.paths[i], Sampling(num_frames=frames), preprocessing, "1x1", *clips.span(i))
+        pixels = as_clips(loaded.frames)
         with torch.inference_mode():
-            model(as_clips(loaded.frames))
+            model(pixels)
         for name, out in maps.items():
-            pooled = out.mean((2, 3))
-            found[f"{name} mean"].append(pooled.mean(0))
+            found[f"{name} mean"].append(out.mean((0, 2, 3)))
             for gap in GAPS:
-                changes = (out[gap:] - out[:-gap]).abs().mean((0, 2, 3))
-                found[f"{name} gap {gap}"].append(torch.cat([changes, (pooled[gap:] - pooled[:-gap]).abs().mean(0)]))
+                found[f"{name} gap {gap}"].append(_changes(out, gap))
+        for name, form in MOVING.items():
+            with torch.inference_mode():
+                model(form(pixels.float()).clamp(0, 255).byte())
+            found[name].append(torch.cat([maps["last"].mean((0, 2, 3)), _changes(maps["last"], 1)]))
     return {name: torch.stack(rows).numpy() for name, rows in found.items()}
+
+
+def _changes(maps: torch.Tensor, gap: int) -> torch.Tensor:
+    """Return what changes over `gap` frames of maps (T, C, H, W): at each place, and of the means, (2 C)."""
+    means = maps.mean((2, 3))
+    changes = (maps[gap:] - maps[:-gap]).abs().mean((0, 2, 3))
+    return torch.cat([changes, (means[gap:] - means[:-gap]).abs().mean(0)])
 
 
 def candidates(known: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -74,6 +105,8 @@ def candidates(known: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     found["all four, changes over 1, 2 and 4 frames"] = joined(*(f"{layer} {gap}" for layer in LAYERS for gap in gaps))
     plain = found["last, mean and changes"]
     found["last, mean and changes, their square roots"] = np.sign(plain) * np.sqrt(np.abs(plain))
+    for name in MOVING:
+        found[f"last, mean and changes; also of differences {name}"] = np.concatenate([plain, known[name]], 1)
     return found
 
 

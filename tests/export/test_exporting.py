@@ -175,6 +175,7 @@ def test_openvino_views_feature_maps_in_another_way_without_copying_them(kind, c
         ("teinet_test_resnet", {"consensus": "motion", "causal": True}),
         ("teinet_test_resnet", {"consensus": "temporal"}),
         ("teinet_test_resnet", {"consensus": "difference"}),
+        ("teinet_test_resnet", {"consensus": "difference", "causal": True}),
         ("tsn_test_resnet", {"consensus": "temporal_difference"}),
     ],
 )

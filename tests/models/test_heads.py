@@ -104,12 +104,12 @@ def test_a_file_holds_it_and_folding_keeps_its_answers(consensus, tmp_path):
         assert (bf16 - want).abs().max() < 0.05 * want.abs().max()
 
 
+@pytest.mark.parametrize("consensus", ["motion", "difference"])
 @pytest.mark.parametrize("name", ["tsn_resnet10t", "teinet_resnet10t"])
-def test_live_the_causal_motion_head_gives_the_logits_of_a_clip(name):
-    model, x = network("motion", name, causal=True), clips()
+def test_live_a_causal_head_that_sees_motion_gives_the_logits_of_a_clip(name, consensus):
+    model, x = network(consensus, name, causal=True), clips()
     assert is_causal(model)
-    assert not is_causal(network("motion", name, frames=2)) and not is_causal(network("temporal", name, frames=2))
-    assert not is_causal(network("difference", name, frames=2))
+    assert not is_causal(network(consensus, name, frames=2)) and not is_causal(network("temporal", name, frames=2))
     with torch.no_grad():
         want = model.frame_logits(x)
         for size in (1, 3):
@@ -152,7 +152,7 @@ def test_another_number_of_frames(consensus):
             {"consensus": "motions"},
             "must be one of average, motion, temporal, difference, temporal_difference",
         ),
-        ("tsn_resnet10t", {"consensus": "difference", "causal": True}, "difference has no causal form"),
+        ("tsn_resnet10t", {"consensus": "temporal_difference", "causal": True}, "temporal_difference has no causal"),
     ],
 )
 def test_what_does_not_fit_is_said(name, how, says):

@@ -47,7 +47,7 @@ class ProbeOptions(options.ListOptions):
     head: list[str] | None = option(
         "one to compare; repeat it (default: all, average to temporal_difference)", metavar="HEAD"
     )
-    causal: bool = option("the form for live video, frame by frame; of average and motion alone", default=False)
+    causal: bool = option("the form for live video, frame by frame; no head that sees a clip in order", default=False)
     folds: int = option("parts of the clips, each measured once", default=5, group=ADVANCED)
     shuffles: int | None = option(
         "how often the folds are drawn (default: 5, and 1 of more than 500 clips)", group=ADVANCED

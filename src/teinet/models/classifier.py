@@ -69,6 +69,7 @@ class VideoClassifier(nn.Module):
                     parameter.data = parameter.data.contiguous().view(-1).view(parameter.shape)
         self.num_frames = num_frames
         self._config = None if config is None else dict(config)
+        self._is_causal = bool((config or {}).get("causal"))
         self.data_config = {"mean": tuple(mean), "std": tuple(std), "interpolation": interpolation}
         self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(tuple(std)).view(1, -1, 1, 1), persistent=False)
@@ -113,7 +114,8 @@ class VideoClassifier(nn.Module):
     @property
     def is_framewise(self) -> bool:
         """True if the answer is the average of frames' logits; false for one answer a clip."""
-        return self.consensus is None and not isinstance(self.cnn, ClipNetwork)
+        by_frame = self.consensus is None or not getattr(self.consensus, "whole_clip", True)
+        return by_frame and not isinstance(self.cnn, ClipNetwork)
 
     def check_framewise(self) -> None:
         """Raise ConfigError for a network with one answer a clip."""
@@ -133,7 +135,7 @@ class VideoClassifier(nn.Module):
         Args:
             clips: (B, T, C, H, W), uint8 from 0 to 255 or normalized float; another shape, type or T is a ConfigError.
         """
-        if self.is_framewise:
+        if self.consensus is None and self.is_framewise:
             return self.frame_logits(clips).mean(dim=1)
         found = self.cnn(self._frames(clips))
         return _precise(found if self.consensus is None else self.consensus(self.by_clip(found)))
@@ -146,7 +148,13 @@ class VideoClassifier(nn.Module):
         """
         self.check_framewise()
         # in half precision, an average over T would lose what the frames differ by
-        return _precise(self.cnn(self._frames(clips))).unflatten(0, (-1, self.num_frames))
+        return self.logits_of(self.by_clip(self.cnn(self._frames(clips))))
+
+    def logits_of(self, outputs: Tensor) -> Tensor:
+        """Return frames' logits (B, T, classes) of the CNN's outputs by clip, where the answer is their average."""
+        if self.consensus is None:
+            return _precise(outputs)
+        return _precise(self.consensus(outputs.flatten(0, 1)[:, None])).unflatten(0, outputs.shape[:2])
 
     def by_clip(self, outputs: Tensor) -> Tensor:
         """Return the CNN's outputs for frames (B*T, ...) as (B, T, ...); of frames and differences as (B, T, 2D)."""
@@ -172,6 +180,15 @@ class VideoClassifier(nn.Module):
         return found.flatten(3).mean(3) if found.dim() > 3 else found
 
     def _frames(self, clips: Tensor) -> Tensor:
+        frames = self.pixels(clips)
+        if self.sees_differences:
+            frames = frames.unflatten(0, (-1, self.num_frames))
+            changes = frame_differences(frames, self.mean, self.std, causal=self._is_causal)
+            frames = torch.cat([frames, changes], 1).flatten(0, 1)
+        return self.for_cnn(frames)
+
+    def pixels(self, clips: Tensor) -> Tensor:
+        """Return clips as normalized frames (B*T, C, H, W); raises ConfigError as `forward`."""
         if clips.dim() != 5 or clips.shape[2] != self.num_channels:
             raise ConfigError(f"clips must be (B, T, {self.num_channels}, H, W), got {tuple(clips.shape)}.")
         if clips.shape[1] != self.num_frames:
@@ -186,9 +203,11 @@ class VideoClassifier(nn.Module):
             frames = frames.mul_(1 / (255 * self.std)).sub_(self.mean / self.std)  # (x / 255 - mean) / std
         elif not frames.is_floating_point():
             raise ConfigError(f"clips must be uint8 (0 to 255) or float (normalized), got {frames.dtype}.")
-        if self.sees_differences:
-            frames = frames.unflatten(0, (-1, self.num_frames))
-            frames = torch.cat([frames, frame_differences(frames, self.mean, self.std)], 1).flatten(0, 1)
+        return frames
+
+    def for_cnn(self, frames: Tensor) -> Tensor:
+        """Return normalized frames (K, C, H, W) in the CNN's number type and layout."""
+        layout = torch.preserve_format if torch.compiler.is_exporting() else torch.channels_last
         computes_in = self.mean.dtype
         for parameter in self.cnn.parameters():  # the first one; torch 2.7 compiles no next()
             computes_in = parameter.dtype  # autocast does its own casting

@@ -26,17 +26,20 @@ class TemporalHead(nn.Module):
     Args:
         features: D, of each frame.
         num_classes: of the logits.
-        parts: of a clip, in time; 1 knows no order.
+        parts: of a clip, in time; 1 knows no order, and its logits are the mean of frames' logits.
         dropout: share of the features dropped in training.
     """
-
-    whole_clip = True  # no answer can be given before the last frame
 
     def __init__(self, features: int, num_classes: int, *, parts: int = PARTS, dropout: float = 0.0):
         super().__init__()
         self.parts = parts
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(parts * features, num_classes)
+
+    @property
+    def whole_clip(self) -> bool:
+        """True if no answer can be given before the last frame."""
+        return self.parts > 1
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features of frames (B, T, D) to logits (B, classes)."""
@@ -50,19 +53,24 @@ def in_parts(features: Tensor, parts: int = PARTS) -> Tensor:
     return F.adaptive_avg_pool1d(features.transpose(1, 2), parts).transpose(1, 2).flatten(1)
 
 
-def frame_differences(clips: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def frame_differences(clips: Tensor, mean: Tensor, std: Tensor, *, causal: bool = False) -> Tensor:
     """Return TSN's RGB differences x_t - x_{t-1} on gray, (B, T, C, H, W) normalized, of clips alike.
 
-    The first frame takes the difference of the second, and is gray where T is 1. Beyond black and white, differences
-    are cut. Source: Wang et al., arXiv 1608.00859, section 3.2.
+    The first frame takes the difference of the second; where T is 1, and in the causal form, it is gray. Beyond black
+    and white, differences are cut. Source: Wang et al., arXiv 1608.00859, section 3.2.
 
     Args:
         clips: normalized pixels.
         mean, std: per channel, (1, C, 1, 1), on the scale 0 to 1.
     """
     changes = clips[:, 1:] - clips[:, :-1]
-    first = changes[:, :1] if clips.shape[1] > 1 else torch.zeros_like(clips)
-    return ((torch.cat([first, changes], 1) * std + 0.5).clamp(0, 1) - mean) / std
+    first = torch.zeros_like(clips[:, :1]) if causal or clips.shape[1] == 1 else changes[:, :1]
+    return on_gray(torch.cat([first, changes], 1), mean, std)
+
+
+def on_gray(changes: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Return changes of normalized pixels as normalized images: gray where nothing changed."""
+    return ((changes * std + 0.5).clamp(0, 1) - mean) / std
 
 
 class Relation(nn.Module):

@@ -167,7 +167,7 @@ def _consensus_of(name: str, consensus: Consensus | None, subsets: Subsets | Non
         other = "tsn_" + name.removeprefix("trn_")
         raise ConfigError(f"{name} has the consensus relation; for {consensus} take {other}.")
     kind = consensus or own
-    if causal and kind not in ("average", "motion"):
+    if causal and kind not in ("average", "motion", "difference"):
         raise ConfigError(f"consensus {kind} has no causal form: it looks at all frames of a clip.")
     if subsets is not None and kind != "relation":
         raise ConfigError(f"subsets are those of consensus relation, and {name} has consensus {kind}; leave them out.")

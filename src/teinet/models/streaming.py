@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from teinet.layers.cells import State, cell_for
 from teinet.models.classifier import VideoClassifier
+from teinet.models.consensus import on_gray
 from teinet.models.insertion import TemporalEntry, set_num_frames
 
 States = tuple[State, ...]  # of each cell, in the order of the network
@@ -44,8 +45,12 @@ class StreamingClassifier(nn.Module):
         """Return the state before the first frame, zeros, for frames like these (N, 3, H, W); runs the network once."""
         for cell in self.cells:
             cell.state = None
-        self._logits(frames[:1])
-        return tuple(tuple(_zeros_like(tensor, len(frames)) for tensor in cell.take()) for cell in self.cells)
+        self._logits(frames[:1, None], None)
+        state = self._taken(1)
+        if self.model.sees_differences:
+            before = self.model.pixels(frames[:1, None])
+            state = ((before, before.new_zeros(1, 1)), *state)
+        return tuple(tuple(_zeros_like(tensor, len(frames)) for tensor in own) for own in state)
 
     @torch.no_grad()
     def forward(self, frames: Tensor, state: States) -> tuple[Tensor, States]:
@@ -55,15 +60,41 @@ class StreamingClassifier(nn.Module):
             frames: (N, 3, H, W), uint8 from 0 to 255 or normalized float; or (N, K, 3, H, W), K frames of each.
             state: of the N streams, all zeros in one before its first frame; its memory is reused for the next state.
         """
+        before: State | None = None
+        if self.model.sees_differences:
+            before, state = state[0], tuple(tuple(tensor.flatten(0, 1) for tensor in own) for own in state[1:])
         for cell, own in zip(self.cells, state, strict=True):
             cell.state = own
-        logits = self._logits(frames.flatten(0, 1) if frames.dim() == 5 else frames)
-        if frames.dim() == 5:
-            logits = logits.unflatten(0, frames.shape[:2])
-        return logits, tuple(cell.take() for cell in self.cells)
+        several = frames.dim() == 5
+        logits, last = self._logits(frames if several else frames[:, None], before)
+        following = self._taken(len(frames))
+        return logits if several else logits[:, 0], following if last is None else (last, *following)
 
-    def _logits(self, frames: Tensor) -> Tensor:
-        return self.model.frame_logits(frames[:, None])[:, 0]
+    def _logits(self, frames: Tensor, before: State | None) -> tuple[Tensor, State | None]:
+        """Return the logits of frames (N, K, 3, H, W), and the last one as the next frame's `before`.
+
+        Args:
+            before: the normalized frame before these, (N, 3, H, W), and (N, 1), 1 or 0 where there was none.
+        """
+        model, shape = self.model, frames.shape[:2]
+        pixels = model.pixels(frames.flatten(0, 1)[:, None])
+        if not model.sees_differences:
+            return model.logits_of(model.cnn(model.for_cnn(pixels)).unflatten(0, shape)), None
+        clips = pixels.unflatten(0, shape)
+        first, seen = before or (clips[:, 0], clips.new_zeros(len(clips), 1))
+        first = first.to(clips.dtype)
+        changes = clips - torch.cat([first[:, None], clips[:, :-1]], 1)
+        changes = torch.cat([changes[:, :1] * seen.to(clips.dtype)[..., None, None, None], changes[:, 1:]], 1)
+        both = torch.cat([clips, on_gray(changes, model.mean, model.std)], 1)  # for the cells, 2N streams
+        outputs = model.cnn(model.for_cnn(both.flatten(0, 1))).unflatten(0, (shape[0], 2, shape[1]))
+        last = clips[:, -1].clone().to(first.dtype if before is None else before[0].dtype)
+        return model.logits_of(outputs.movedim(1, 2).flatten(2)), (last, seen.clamp(min=1))
+
+    def _taken(self, streams: int) -> States:
+        """Return the cells' states, by stream; each has those of its frames and of their differences."""
+        if not self.model.sees_differences:
+            return tuple(cell.take() for cell in self.cells)
+        return tuple(tuple(tensor.unflatten(0, (streams, 2)) for tensor in cell.take()) for cell in self.cells)
 
 
 class _Passing(nn.Module):

@@ -33,7 +33,7 @@ log = logging.getLogger("teinet")
 
 Head = Literal["average", "motion", "temporal", "difference", "temporal_difference"]
 HEADS: tuple[Head, ...] = ("average", "motion", "temporal", "difference", "temporal_difference")
-CAUSAL_HEADS = HEADS[:2]
+CAUSAL_HEADS: tuple[Head, ...] = ("average", "motion", "difference")
 SHORT_SIDE = 120  # pixels, of the whole frame
 _MANY = 500  # clips, from which on one draw of the folds is enough
 
@@ -50,7 +50,7 @@ class ProbeSettings:
         num_frames: frames of a clip, spread over it, at least 2.
         size: height and width of the frames, pixels; None: the whole frame, with a short side of 120.
         heads: those to compare, see `create_model`.
-        causal: the form for live video, frame by frame; of the heads average and motion alone.
+        causal: the form for live video, frame by frame; without the heads that see a whole clip in order.
         folds: at least 2; fewer if there are fewer groups.
         shuffles: how often the folds are drawn, at least 1; None is 5, and 1 of more than 500 clips.
         seed: of the folds.
@@ -326,7 +326,7 @@ def _frozen(settings: ProbeSettings, clips: ClipList) -> Recognizer:
 def _with_head(frozen: VideoClassifier, head: str, weight: np.ndarray, bias: np.ndarray) -> VideoClassifier:
     """Return the network of a head with the frozen backbone's weights and these of the head."""
     model = _rebuilt(frozen, num_classes=len(weight), consensus=head)
-    last = model.head if head in CAUSAL_HEADS else model.head.get_submodule("fc")
+    last = model.head.get_submodule("fc") if model.consensus is not None else model.head
     last.load_state_dict({"weight": torch.from_numpy(weight).float(), "bias": torch.from_numpy(bias).float()})
     return model
 

@@ -175,7 +175,8 @@ def _parts(model: VideoClassifier) -> tuple[Callable[[Tensor], Tensor], Callable
     if to_features is None or to_logits is None:
         raise ConfigError(f"{type(cnn).__name__} lacks forward_features and forward_head; use a network of timm")
     if (consensus := model.consensus) is not None:
-        return to_features, lambda features: consensus(model.by_clip(to_logits(features)))
+        answer = consensus if not model.is_framewise else lambda outputs: model.logits_of(outputs)[0]
+        return to_features, lambda features: answer(model.by_clip(to_logits(features)))
     return to_features, to_logits
 
 
