@@ -52,7 +52,7 @@ def test_the_calibration_error_is_torchmetrics(drawn):
 
 
 @pytest.mark.parametrize("name", ["teinet_resnet10t", "tsn_resnet10t", "trn_resnet10t"])
-@pytest.mark.parametrize("consensus", [None, "motion", "temporal"])
+@pytest.mark.parametrize("consensus", [None, "motion", "temporal", "difference"])
 def test_logits_are_divided_by_the_temperature(name, consensus):
     if name.startswith("trn") and consensus:
         pytest.skip("its consensus is the relation")

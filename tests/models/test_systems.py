@@ -379,7 +379,7 @@ def test_a_still_clip_gives_the_features_of_the_network_for_images(tmp_path):
         ("trn_resnet18", {"subsets": 0}, "at least 1"),
         ("trn_resnet18", {"consensus": "xception"}, "for xception take tsn_resnet18"),
         ("tsn_resnet18", {"subsets": 2}, "tsn_resnet18 has consensus average"),
-        ("tsn_resnet18", {"consensus": "mean"}, "one of average, motion, temporal, relation, xception, got 'mean'"),
+        ("tsn_resnet18", {"consensus": "mean"}, "temporal_difference, relation, xception, got 'mean'"),
         ("trn_resnet18", {"num_frames": 1}, "at least 2"),
         ("slowfast_resnet50_4x16", {"boxes": "grid"}, "of nl_i3d_resnet50_gcn alone; got 'grid' for slowfast_resnet50"),
         ("nl_i3d_resnet50_gcn", {"boxes": "mine"}, "boxes must be detector or grid"),

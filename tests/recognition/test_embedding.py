@@ -21,10 +21,10 @@ def recognizer(name: str = "teinet_resnet10t", frames: int = 4, size: int = 48, 
     return Recognizer(model, CLASSES, preprocessing=Preprocessing(size=size, short_side=size, **model.data_config))
 
 
-@pytest.mark.parametrize("consensus", [None, "motion"])
+@pytest.mark.parametrize("consensus", [None, "motion", "difference"])
 def test_the_heads_layer_on_them_gives_the_logits(clips, consensus):
     mine, path = recognizer(consensus=consensus), str(clips / CLASSES[0] / "0.mp4")
-    head = mine.model.head
+    head = mine.model.head.fc if consensus == "difference" else mine.model.head
     vector = torch.from_numpy(mine.embed(path))
     want = torch.nn.functional.linear(vector, head.weight, head.bias)
     got = torch.from_numpy(mine.logits(mine.decode(path).frames))[0]

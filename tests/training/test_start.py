@@ -113,7 +113,15 @@ def test_training_begins_at_the_head_that_was_fitted_without_validation_clips(cl
 
 
 @pytest.mark.parametrize(
-    ("head", "causal"), [("average", False), ("motion", False), ("motion", True), ("temporal", False)]
+    ("head", "causal"),
+    [
+        ("average", False),
+        ("motion", False),
+        ("motion", True),
+        ("temporal", False),
+        ("difference", True),
+        ("temporal_difference", False),
+    ],
 )
 def test_a_head_that_is_fitted_again_on_the_same_clips_is_the_same(clips, probed, head, causal, tmp_path):
     settings = ProbeSettings(

@@ -45,9 +45,9 @@ class ProbeOptions(options.ListOptions):
     )
     backbone_weights: str | None = option("local file of its weights, in place of a download", metavar="FILE")
     head: list[str] | None = option(
-        "one to compare; repeat it (default: all, average to temporal_difference)", metavar="HEAD"
+        "average, motion, temporal, difference or temporal_difference; repeat it (default: all)", metavar="HEAD"
     )
-    causal: bool = option("the form for live video, frame by frame; no head that sees a clip in order", default=False)
+    causal: bool = option("the form for live video, frame by frame; without the temporal heads", default=False)
     folds: int = option("parts of the clips, each measured once", default=5, group=ADVANCED)
     shuffles: int | None = option(
         "how often the folds are drawn (default: 5, and 1 of more than 500 clips)", group=ADVANCED

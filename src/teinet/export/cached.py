@@ -21,6 +21,9 @@ from teinet.utils.files import cache_folder
 
 log = logging.getLogger("teinet")
 
+_MODELS = ("classifier", "consensus", "streaming")
+_WRITTEN_BY = ("graph.py", "onnx_model.py", *(f"../models/{name}.py" for name in _MODELS))
+
 
 def exported_file(recognizer: Exportable, runtime: Runtime, precision: str) -> Path:
     """Return the file of a recognizer for a runtime, exported now or before.
@@ -34,8 +37,8 @@ def exported_file(recognizer: Exportable, runtime: Runtime, precision: str) -> P
     model, suffix = recognizer.model, find_format(runtime).suffix
     key = hashlib.sha256(json.dumps([recognizer.full_header, model.config, precision], sort_keys=True).encode())
     key.update(f"{__version__} {torch.__version__} {onnx.__version__}".encode())
-    for written_by in ("graph.py", "onnx_model.py"):  # between releases these change, and the version does not
-        key.update(Path(__file__).with_name(written_by).read_bytes())
+    for written_by in _WRITTEN_BY:  # between releases these change, and the version does not
+        key.update((Path(__file__).parent / written_by).read_bytes())
     for name, tensor in model.state_dict().items():
         key.update(name.encode())
         key.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())

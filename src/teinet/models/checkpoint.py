@@ -137,7 +137,7 @@ def load_matching(model: VideoClassifier, path: str | Path, *, class_names: list
         log.info("%s: temporal kernels converted to the %s form", path, "causal" if causal else "bidirectional")
         tensors = convert_kernels(tensors, causal=causal)
     held, own = header["architecture"], model.config or {}
-    placing = {name: held[name] for name in ("stages", "shortcut_only", "every") if name in held}
+    placing = {name: held[name] for name in ("stages", "shortcut_only", "every", "consensus") if name in held}
     other = [f"{name} {value}" for name, value in placing.items() if value != own.get(name)]
     with_ = f" with {', '.join(other)}" if other and held.get("name") == own.get("name") else ""
     head, same = model.head_name, keeps_head(header, class_names, str(own.get("name")))

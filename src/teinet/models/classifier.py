@@ -61,15 +61,17 @@ class VideoClassifier(nn.Module):
         super().__init__()
         if num_frames < 1:
             raise ConfigError(f"num_frames must be at least 1, got {num_frames}.")
+        if sees_differences and consensus is None:
+            raise ConfigError("a network that sees differences needs a consensus, which takes both features.")
         self.cnn, self.consensus = channels_last(cnn), consensus
         self.sees_differences = sees_differences
+        self._is_causal = any(isinstance(part, TemporalLayer) and part.causal for part in cnn.modules())
         for layer in self.cnn.modules():
             if isinstance(layer, TemporalLayer):  # their gradients come in torch's own order, which DDP compares
                 for parameter in layer.parameters():
                     parameter.data = parameter.data.contiguous().view(-1).view(parameter.shape)
         self.num_frames = num_frames
         self._config = None if config is None else dict(config)
-        self._is_causal = bool((config or {}).get("causal"))
         self.data_config = {"mean": tuple(mean), "std": tuple(std), "interpolation": interpolation}
         self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(tuple(std)).view(1, -1, 1, 1), persistent=False)

@@ -48,16 +48,16 @@ class TemporalHead(nn.Module):
 
 def in_parts(features: Tensor, parts: int = PARTS) -> Tensor:
     """Return the means over each part of the frames, (B, parts*D), of features (B, T, D); T need be no multiple."""
-    if parts == 1:  # the same, in one operation that is exported
+    if parts == 1:  # adaptive pooling to 1 is exported with the number of clips
         return features.mean(1)
     return F.adaptive_avg_pool1d(features.transpose(1, 2), parts).transpose(1, 2).flatten(1)
 
 
 def frame_differences(clips: Tensor, mean: Tensor, std: Tensor, *, causal: bool = False) -> Tensor:
-    """Return TSN's RGB differences x_t - x_{t-1} on gray, (B, T, C, H, W) normalized, of clips alike.
+    """Return TSN's RGB differences x_t - x_{t-1} on gray, (B, T, C, H, W) normalized, of clips like these.
 
-    The first frame takes the difference of the second; where T is 1, and in the causal form, it is gray. Beyond black
-    and white, differences are cut. Source: Wang et al., arXiv 1608.00859, section 3.2.
+    The first frame takes the difference of the second; where T is 1, and in the causal form, it is gray. Larger
+    differences are clamped to black and white. Source: Wang et al., arXiv 1608.00859, section 3.2.
 
     Args:
         clips: normalized pixels.

@@ -13,7 +13,9 @@ from teinet.models.classifier import VideoClassifier
 from teinet.models.consensus import on_gray
 from teinet.models.insertion import TemporalEntry, set_num_frames
 
-States = tuple[State, ...]  # of each cell, in the order of the network
+# Of each cell, in the order of the network. If it sees differences, the last frame comes first, and the tensors of a
+# cell are (N, 2, ...): of the frames, and of their differences.
+States = tuple[State, ...]
 
 
 class StreamingClassifier(nn.Module):
@@ -45,11 +47,9 @@ class StreamingClassifier(nn.Module):
         """Return the state before the first frame, zeros, for frames like these (N, 3, H, W); runs the network once."""
         for cell in self.cells:
             cell.state = None
-        self._logits(frames[:1, None], None)
-        state = self._taken(1)
-        if self.model.sees_differences:
-            before = self.model.pixels(frames[:1, None])
-            state = ((before, before.new_zeros(1, 1)), *state)
+        before = self.model.pixels(frames[:1, None])
+        last = self._logits(frames[:1, None], (before, before.new_zeros(1, 1)))[1]
+        state = last + self._taken(1)
         return tuple(tuple(_zeros_like(tensor, len(frames)) for tensor in own) for own in state)
 
     @torch.no_grad()
@@ -60,18 +60,17 @@ class StreamingClassifier(nn.Module):
             frames: (N, 3, H, W), uint8 from 0 to 255 or normalized float; or (N, K, 3, H, W), K frames of each.
             state: of the N streams, all zeros in one before its first frame; its memory is reused for the next state.
         """
-        before: State | None = None
+        before: State = ()
         if self.model.sees_differences:
             before, state = state[0], tuple(tuple(tensor.flatten(0, 1) for tensor in own) for own in state[1:])
         for cell, own in zip(self.cells, state, strict=True):
             cell.state = own
         several = frames.dim() == 5
         logits, last = self._logits(frames if several else frames[:, None], before)
-        following = self._taken(len(frames))
-        return logits if several else logits[:, 0], following if last is None else (last, *following)
+        return logits if several else logits[:, 0], last + self._taken(len(frames))
 
-    def _logits(self, frames: Tensor, before: State | None) -> tuple[Tensor, State | None]:
-        """Return the logits of frames (N, K, 3, H, W), and the last one as the next frame's `before`.
+    def _logits(self, frames: Tensor, before: State) -> tuple[Tensor, States]:
+        """Return the logits of frames (N, K, 3, H, W), and the next `before`, if the network sees differences.
 
         Args:
             before: the normalized frame before these, (N, 3, H, W), and (N, 1), 1 or 0 where there was none.
@@ -79,22 +78,28 @@ class StreamingClassifier(nn.Module):
         model, shape = self.model, frames.shape[:2]
         pixels = model.pixels(frames.flatten(0, 1)[:, None])
         if not model.sees_differences:
-            return model.logits_of(model.cnn(model.for_cnn(pixels)).unflatten(0, shape)), None
+            return model.logits_of(model.cnn(model.for_cnn(pixels)).unflatten(0, shape)), ()
         clips = pixels.unflatten(0, shape)
-        first, seen = before or (clips[:, 0], clips.new_zeros(len(clips), 1))
-        first = first.to(clips.dtype)
-        changes = clips - torch.cat([first[:, None], clips[:, :-1]], 1)
+        first, seen = before
+        changes = clips - torch.cat([first[:, None].to(clips.dtype), clips[:, :-1]], 1)
         changes = torch.cat([changes[:, :1] * seen.to(clips.dtype)[..., None, None, None], changes[:, 1:]], 1)
         both = torch.cat([clips, on_gray(changes, model.mean, model.std)], 1)  # for the cells, 2N streams
         outputs = model.cnn(model.for_cnn(both.flatten(0, 1))).unflatten(0, (shape[0], 2, shape[1]))
-        last = clips[:, -1].clone().to(first.dtype if before is None else before[0].dtype)
-        return model.logits_of(outputs.movedim(1, 2).flatten(2)), (last, seen.clamp(min=1))
+        last = clips[:, -1].clone().to(first.dtype), seen.clamp(min=1)
+        return model.logits_of(outputs.movedim(1, 2).flatten(2)), (last,)
 
     def _taken(self, streams: int) -> States:
         """Return the cells' states, by stream; each has those of its frames and of their differences."""
+        states = tuple(cell.take() for cell in self.cells)
         if not self.model.sees_differences:
-            return tuple(cell.take() for cell in self.cells)
-        return tuple(tuple(tensor.unflatten(0, (streams, 2)) for tensor in cell.take()) for cell in self.cells)
+            return states
+        return tuple(tuple(_by_stream(tensor, streams) for tensor in own) for own in states)
+
+
+def _by_stream(tensor: Tensor, streams: int) -> Tensor:
+    both = tensor.unflatten(0, (streams, 2))
+    # what is pooled may be a view of several frames', whose strides a compiled step does not check
+    return both if both.dim() > 3 else both.clone(memory_format=torch.contiguous_format)
 
 
 class _Passing(nn.Module):
@@ -122,4 +127,6 @@ class _Passing(nn.Module):
 def _zeros_like(tensor: Tensor, count: int) -> Tensor:
     """Return zeros of the shape of one stream's tensor, for `count` streams."""
     zeros = tensor.new_zeros((count, *tensor.shape[1:]))
-    return zeros.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else zeros
+    if tensor.dim() < 4:
+        return zeros
+    return zeros.flatten(0, -4).contiguous(memory_format=torch.channels_last).view(zeros.shape)

@@ -212,13 +212,12 @@ def fit_again(
     probe = Recognizer.load(path, device="cpu")
     head = (probe.model.config or {}).get("consensus")
     told = probe.header.get("probe")
-    strength = told.get("strength") if isinstance(told, dict) else None
-    if head not in HEADS or not isinstance(strength, (int, float)) or strength <= 0:
+    strength, heads = (told.get("strength"), told.get("heads", [head])) if isinstance(told, dict) else (None, None)
+    if head not in HEADS or not isinstance(strength, (int, float)) or strength <= 0 or not isinstance(heads, list):
         raise CheckpointError(f"{path}: its teinet header is damaged (probe)")
-    heads = (
-        CAUSAL_HEADS if (probe.model.config or {}).get("causal") else HEADS
-    )  # as in a probe, whose features are kept
-    model = _rebuilt(probe.model, num_classes=1, consensus=_pooling(heads))
+    model = _rebuilt(
+        probe.model, num_classes=1, consensus=_pooling([head, *map(str, heads)])
+    )  # whose features are kept
     frozen = Recognizer(model, ["none"], preprocessing=probe.preprocessing, sampling=probe.sampling)
     how = {"device": device, "workers": workers, "timeout": read_timeout, "console": console}
     features = _readable_features(frozen, clips, **how)
@@ -345,7 +344,8 @@ def _rebuilt(model: VideoClassifier, **changes: Any) -> VideoClassifier:
 def _told(settings: ProbeSettings) -> dict[str, Any]:
     """Return the settings that a header names: what the result depends on, and nothing of this machine."""
     names = ("backbone", "num_frames", "causal", "folds", "seed")
-    return {**{name: getattr(settings, name) for name in names}, "group": settings.data.group}
+    told = {name: getattr(settings, name) for name in names}
+    return {**told, "heads": list(settings.heads), "group": settings.data.group}
 
 
 def _header(settings: ProbeSettings, found: Probed, clips: ClipList, test: ClipList | None) -> dict[str, Any]:

@@ -81,7 +81,8 @@ class Explanation:
         frame_logits: (T,) the class's logit of each frame; the clip's logit is their mean. Of a network with one answer
             a clip, the logit of a clip that is everywhere as at this time, to first order.
         maps: (T, h, w) contribution of each location to its frame's logit. They sum to `frame_logits` up to a constant
-            if the head is a mean over locations and one linear layer, otherwise to first order.
+            if the head is a mean over locations and one linear layer, otherwise to first order. Of a network that sees
+            differences, the sum of the frame's and its difference's.
         blocks: the temporal modules, in the network's order.
     """
 

@@ -53,7 +53,8 @@ class StreamState:
 
     Args:
         past: of each temporal module, on the network's device: pooled features (N, C+1), and up to two earlier frames
-            (N, C, H, W). The other tensors are on the CPU.
+            (N, C, H, W). Of a network that sees differences first the last frame, and each of these twice, (N, 2, ...).
+            The other tensors are on the CPU.
         frames: (N,) int64, frames seen since the last reset.
         recent: (N, smoothing, classes) logits; those of the last frame are at (frames - 1) % smoothing.
     """
@@ -196,7 +197,7 @@ class Stream:
                 frames = frames[:, None].repeat(1, together, 1, 1, 1)
             self._network = CompiledStep(model, network, frames, past)
         if state == "fp16":
-            past = tuple(tuple(t.half() if t.dim() == 4 else t for t in module) for module in past)
+            past = tuple(tuple(t.half() if t.dim() >= 4 else t for t in module) for module in past)
         self.state = StreamState(
             past=past,
             frames=torch.zeros(batch, dtype=torch.int64),
