@@ -4,8 +4,7 @@ python -m benchmarks.evidence.frozen_features LIST --group COLUMN --backbone-wei
 The means of a clip's features, and what changes between frames, of other layers than the last, over longer gaps, as
 square roots, and of all layers together; and of the last one, next to those of the frames, those of images of what
 moves: each with a linear head by nested folds that keep groups whole, as `teinet probe` measures its own heads. Frames
-as in a probe. Writes ../results/evidence/frozen_features-NAME.json, NAME
-being the folder of LIST, and prints a table.
+as in a probe. Writes ../results/evidence/frozen_features-NAME.json, NAME being the folder of LIST, and prints a table.
 """
 
 from __future__ import annotations

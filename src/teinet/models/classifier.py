@@ -185,8 +185,9 @@ class VideoClassifier(nn.Module):
         frames = self.pixels(clips)
         if self.sees_differences:
             frames = frames.unflatten(0, (-1, self.num_frames))
-            changes = frame_differences(frames, self.mean, self.std, causal=self._is_causal)
-            frames = torch.cat([frames, changes], 1).flatten(0, 1)
+            alone = self._is_causal or self.num_frames == 1  # else the first frame takes the difference of the second
+            first = torch.zeros_like(frames[:, :1]) if alone else frames[:, 1:2] - frames[:, :1]
+            frames = torch.cat([frames, frame_differences(frames, self.mean, self.std, first)], 1).flatten(0, 1)
         return self.for_cnn(frames)
 
     def pixels(self, clips: Tensor) -> Tensor:

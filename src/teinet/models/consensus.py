@@ -53,23 +53,17 @@ def in_parts(features: Tensor, parts: int = PARTS) -> Tensor:
     return F.adaptive_avg_pool1d(features.transpose(1, 2), parts).transpose(1, 2).flatten(1)
 
 
-def frame_differences(clips: Tensor, mean: Tensor, std: Tensor, *, causal: bool = False) -> Tensor:
+def frame_differences(clips: Tensor, mean: Tensor, std: Tensor, first: Tensor) -> Tensor:
     """Return TSN's RGB differences x_t - x_{t-1} on gray, (B, T, C, H, W) normalized, of clips like these.
 
-    The first frame takes the difference of the second; where T is 1, and in the causal form, it is gray. Larger
-    differences are clamped to black and white. Source: Wang et al., arXiv 1608.00859, section 3.2.
+    Larger differences are clamped to black and white. Source: Wang et al., arXiv 1608.00859, section 3.2.
 
     Args:
         clips: normalized pixels.
         mean, std: per channel, (1, C, 1, 1), on the scale 0 to 1.
+        first: the difference of the first frame, (B, 1, C, H, W), which has none before it; 0 gives gray.
     """
-    changes = clips[:, 1:] - clips[:, :-1]
-    first = torch.zeros_like(clips[:, :1]) if causal or clips.shape[1] == 1 else changes[:, :1]
-    return on_gray(torch.cat([first, changes], 1), mean, std)
-
-
-def on_gray(changes: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """Return changes of normalized pixels as normalized images: gray where nothing changed."""
+    changes = torch.cat([first, clips[:, 1:] - clips[:, :-1]], 1)
     return ((changes * std + 0.5).clamp(0, 1) - mean) / std
 
 

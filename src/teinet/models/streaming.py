@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from teinet.layers.cells import State, cell_for
 from teinet.models.classifier import VideoClassifier
-from teinet.models.consensus import on_gray
+from teinet.models.consensus import frame_differences
 from teinet.models.insertion import TemporalEntry, set_num_frames
 
 # Of each cell, in the order of the network. If it sees differences, the last frame comes first, and the tensors of a
@@ -80,12 +80,12 @@ class StreamingClassifier(nn.Module):
         if not model.sees_differences:
             return model.logits_of(model.cnn(model.for_cnn(pixels)).unflatten(0, shape)), ()
         clips = pixels.unflatten(0, shape)
-        first, seen = before
-        changes = clips - torch.cat([first[:, None].to(clips.dtype), clips[:, :-1]], 1)
-        changes = torch.cat([changes[:, :1] * seen.to(clips.dtype)[..., None, None, None], changes[:, 1:]], 1)
-        both = torch.cat([clips, on_gray(changes, model.mean, model.std)], 1)  # for the cells, 2N streams
+        frame, seen = before
+        first = (clips[:, :1] - frame[:, None].to(clips.dtype)) * seen.to(clips.dtype)[..., None, None, None]
+        # 2N streams, for the cells
+        both = torch.cat([clips, frame_differences(clips, model.mean, model.std, first)], 1)
         outputs = model.cnn(model.for_cnn(both.flatten(0, 1))).unflatten(0, (shape[0], 2, shape[1]))
-        last = clips[:, -1].clone().to(first.dtype), seen.clamp(min=1)
+        last = clips[:, -1].clone().to(frame.dtype), seen.clamp(min=1)
         return model.logits_of(outputs.movedim(1, 2).flatten(2)), (last,)
 
     def _taken(self, streams: int) -> States:

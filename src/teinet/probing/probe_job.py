@@ -215,9 +215,8 @@ def fit_again(
     strength, heads = (told.get("strength"), told.get("heads", [head])) if isinstance(told, dict) else (None, None)
     if head not in HEADS or not isinstance(strength, (int, float)) or strength <= 0 or not isinstance(heads, list):
         raise CheckpointError(f"{path}: its teinet header is damaged (probe)")
-    model = _rebuilt(
-        probe.model, num_classes=1, consensus=_pooling([head, *map(str, heads)])
-    )  # whose features are kept
+    pooling = _pooling([head, *map(str, heads)])  # as in the probe, whose features are kept
+    model = _rebuilt(probe.model, num_classes=1, consensus=pooling)
     frozen = Recognizer(model, ["none"], preprocessing=probe.preprocessing, sampling=probe.sampling)
     how = {"device": device, "workers": workers, "timeout": read_timeout, "console": console}
     features = _readable_features(frozen, clips, **how)
